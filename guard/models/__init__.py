@@ -1,0 +1,61 @@
+"""Models by name: load one, or fetch an embedded one ahead of need.
+
+Names are `smollm2` (the embedded default) and `transformers:PATH_OR_ID`; an object that is a Model already passes
+through. A name is loaded once a process. torch and transformers are imported when the first model is loaded, not before.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from guard.errors import ModelError
+from guard.models.base import Model, Reply, Request
+from guard.models.cache import Progress
+
+__all__ = ["Model", "Progress", "Reply", "Request", "load", "pull"]
+
+#: The names that `load` knows, as a message shows them.
+KNOWN = ("smollm2", "transformers:PATH_OR_ID")
+#: The names that `pull` knows.
+PULLED = ("smollm2",)
+
+_loaded: dict[str, Model] = {}
+_locks: dict[str, threading.Lock] = {}
+_guard = threading.Lock()  # of the two dictionaries; a name's own lock is held while it loads
+
+
+def load(model: str | Model, progress: Progress | None = None) -> Model:
+    """The model of that name (fetched first if it is embedded and not here yet), or the object itself."""
+    if not isinstance(model, str):
+        if not isinstance(model, Model):
+            raise ModelError(f"model={model!r} must be a name or an object with a name and generate(request)")
+        return model
+    with _guard:
+        lock = _locks.setdefault(model, threading.Lock())
+    with lock:
+        if model not in _loaded:
+            _loaded[model] = _load(model, progress)
+        return _loaded[model]
+
+
+def pull(name: str, progress: Progress | None = None) -> Path:
+    """Fetch an embedded model into the user's cache; returns its folder. Does nothing when it is there."""
+    if name == "smollm2":
+        from guard.models import smollm2
+
+        return smollm2.pull(progress)
+    raise ModelError(f"unknown model {name!r}; `guard pull` knows {', '.join(PULLED)}")
+
+
+def _load(name: str, progress: Progress | None) -> Model:
+    kind, colon, rest = name.partition(":")
+    if name == "smollm2":
+        from guard.models.transformers import TransformersModel
+
+        return TransformersModel.from_pretrained(pull(name, progress), name=name)
+    if kind == "transformers" and colon and rest:
+        from guard.models.transformers import TransformersModel
+
+        return TransformersModel.from_pretrained(rest, name=name)
+    raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")
