@@ -1,0 +1,72 @@
+"""The alphabet that the front end and the engine share: opcodes of records and of regex trees.
+
+A record is a list of tuples, a conjunction; each tuple starts with an `Op`. A regex tree is a tuple that starts with an
+`Rx`. Tuples hold plain ints: the engine reads them without asking what an enum is. kernels/cpu has the same numbers.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+#: One tuple of a record: the opcode, then its operands. Operands differ by opcode, so they are typed where they are read.
+Entry: TypeAlias = tuple[Any, ...]
+#: A node's meaning: the conjunction of its entries.
+Record: TypeAlias = list[Entry]
+#: A regex syntax tree: an `Rx`, then its operands.
+Tree: TypeAlias = tuple[Any, ...]
+
+#: The node of `true` and `{}`, and the node of `false`, in every compiled schema.
+TRUE, FALSE = 0, 1
+
+#: The bits of `Op.TYPE`. `INTEGER` is a number that is an integer; `INTEGER_TEXT` (draft 4) one that is written as one.
+NULL, BOOLEAN, NUMBER, STRING, ARRAY, OBJECT, INTEGER, INTEGER_TEXT = 1, 2, 4, 8, 16, 32, 64, 128
+
+
+class Op(IntEnum):
+    """What an entry of a record says about a value."""
+
+    TYPE = 2  # (mask)
+    CONST = 3  # (value); a number is ("d", digits, exponent)
+    ENUM = 4  # ([values])
+    REF = 5  # (node): in place
+    ALL = 6  # ([nodes])
+    ANY = 7  # ([nodes])
+    ONE = 8  # ([nodes])
+    NOT = 9  # (node)
+    IF = 10  # (if, then, else); a branch that is not there is TRUE
+    MIN = 11  # (digits, exponent, exclusive)
+    MAX = 12  # (digits, exponent, exclusive)
+    MULTIPLE = 13  # (digits, exponent)
+    LENGTH = 14  # (least, most or -1), in code points
+    PATTERN = 15  # (tree): searched
+    FORMAT = 16  # (name, tree): the whole text
+    PROPERTIES = 17  # ([(name, node)])
+    PATTERNS = 18  # ([(tree, node)])
+    ADDITIONAL = 19  # (node, [names], [trees]): keys that are none of the names and match none of the trees
+    REQUIRED = 20  # ([names])
+    SIZE = 21  # (least, most or -1), in members
+    NAMES = 22  # (node): every key
+    DEPENDENT_REQUIRED = 23  # ([(name, [names])])
+    DEPENDENT_SCHEMAS = 24  # ([(name, node)])
+    ITEMS = 25  # (from, to or -1, node): every item at a position in [from, to)
+    COUNT = 26  # (least, most or -1), in items
+    CONTAINS = 27  # (node, least, most or -1)
+    UNIQUE = 28  # ()
+    UNEVALUATED_PROPERTIES = 29  # (node)
+    UNEVALUATED_ITEMS = 30  # (node)
+
+
+class Rx(IntEnum):
+    """What a node of a regex tree matches."""
+
+    SET = 0  # (((low, high), ...)): one code point; sorted, disjoint, without surrogates
+    CAT = 1  # ([trees])
+    ALT = 2  # ([trees])
+    REPEAT = 3  # (tree, least, most or -1)
+    LOOK = 4  # (ahead, negative, tree)
+    START = 5  # ()
+    END = 6  # ()
+    WORD_BOUNDARY = 7  # (negative)
+    AND = 8  # ([trees]): only in formats
+    NOT = 9  # (tree): complement over whole texts; only in formats
