@@ -1,0 +1,87 @@
+"""Guard: ask any language model for a type; get a valid value of it, or a typed error that says why.
+
+Names are imported on first use (PEP 562), so that `import guard` costs milliseconds and loads neither torch nor
+transformers; a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guard.decorator import structured
+    from guard.errors import (
+        BudgetExceeded,
+        CallError,
+        Finding,
+        GuardError,
+        ModelError,
+        Refused,
+        SchemaError,
+        Truncated,
+        ValidationFailed,
+        Violation,
+    )
+    from guard.kernels.vocabulary import Vocabulary
+    from guard.pipeline import Attempt, Guard, Result
+    from guard.schemas import Compiled, Limits, compile
+
+__all__ = [
+    "Attempt",
+    "BudgetExceeded",
+    "CallError",
+    "Compiled",
+    "Finding",
+    "Guard",
+    "GuardError",
+    "Limits",
+    "ModelError",
+    "Refused",
+    "Result",
+    "SchemaError",
+    "Truncated",
+    "ValidationFailed",
+    "Violation",
+    "Vocabulary",
+    "compile",
+    "structured",
+]
+
+#: Where each public name lives. No module of the package may bear one of these names: importing it would hide the name.
+_HOMES = {
+    "guard.decorator": ("structured",),
+    "guard.errors": (
+        "BudgetExceeded",
+        "CallError",
+        "Finding",
+        "GuardError",
+        "ModelError",
+        "Refused",
+        "SchemaError",
+        "Truncated",
+        "ValidationFailed",
+        "Violation",
+    ),
+    "guard.kernels.vocabulary": ("Vocabulary",),
+    "guard.pipeline": ("Attempt", "Guard", "Result"),
+    "guard.schemas": ("Compiled", "Limits", "compile"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = frozenset({"kernels", "schemas", "models", "errors", "trace"})  #: Reached as attributes without an import.
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's home on first use."""
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"guard.{name}")
+    raise AttributeError(f"module 'guard' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,0 +1,86 @@
+"""The typed errors of a call: what went wrong, the findings, and every attempt, as values.
+
+Errors about schemas (`SchemaError`) and the root of them all (`GuardError`) live in guard/kernels/errors.py and are
+re-exported here, so that `guard.errors` is the one place to catch from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from guard.kernels.errors import Finding, GuardError, SchemaError
+from guard.violations import Violation
+
+if TYPE_CHECKING:
+    from guard.pipeline import Attempt
+
+__all__ = [
+    "BudgetExceeded",
+    "CallError",
+    "Finding",
+    "GuardError",
+    "ModelError",
+    "Refused",
+    "SchemaError",
+    "Truncated",
+    "ValidationFailed",
+    "Violation",
+]
+
+
+class CallError(GuardError):
+    """A call that ended without a value.
+
+    `message` says what and how to fix it, in one line; `findings` are those of the last attempt; `attempts` are all
+    that were made; `call` is the number of the call's record in the trace, or None where nothing was recorded.
+    A model raises it with a message alone; the pipeline adds the rest.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        findings: Sequence[Violation] = (),
+        attempts: Sequence[Attempt] = (),
+        call: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.findings = tuple(findings)
+        self.attempts = tuple(attempts)
+        self.call = call
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with everything carried: worker processes hand errors back."""
+        return _rebuild, (type(self), self.message, self.findings, self.attempts, self.call)
+
+
+class ValidationFailed(CallError):
+    """The last attempt's reply still breaks the type."""
+
+
+class Truncated(CallError):
+    """The token budget or the model's context can't hold an answer."""
+
+
+class Refused(CallError):
+    """The model declined to answer; asking again would not help."""
+
+
+class BudgetExceeded(CallError):
+    """The call's budget of seconds, tokens or money was spent before there was an answer."""
+
+
+class ModelError(CallError):
+    """The model is unknown, can't be loaded, or failed."""
+
+
+def _rebuild(
+    kind: type[CallError],
+    message: str,
+    findings: tuple[Violation, ...],
+    attempts: tuple[Attempt, ...],
+    call: int | None,
+) -> CallError:
+    return kind(message, findings=findings, attempts=attempts, call=call)
