@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         Violation,
     )
     from guard.kernels.vocabulary import Vocabulary
-    from guard.pipeline import Attempt, Guard, Result
+    from guard.pipeline import Guard
+    from guard.records import Attempt, Call
     from guard.schemas import Compiled, Limits, compile
 
 __all__ = [
     "Attempt",
     "BudgetExceeded",
+    "Call",
     "CallError",
     "Compiled",
     "Finding",
@@ -38,7 +40,6 @@ __all__ = [
     "Limits",
     "ModelError",
     "Refused",
-    "Result",
     "SchemaError",
     "Truncated",
     "ValidationFailed",
@@ -64,7 +65,8 @@ _HOMES = {
         "Violation",
     ),
     "guard.kernels.vocabulary": ("Vocabulary",),
-    "guard.pipeline": ("Attempt", "Guard", "Result"),
+    "guard.pipeline": ("Guard",),
+    "guard.records": ("Attempt", "Call"),
     "guard.schemas": ("Compiled", "Limits", "compile"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -13,7 +13,7 @@ from guard.kernels.errors import Finding, GuardError, SchemaError
 from guard.violations import Violation
 
 if TYPE_CHECKING:
-    from guard.pipeline import Attempt
+    from guard.records import Attempt
 
 __all__ = [
     "BudgetExceeded",

@@ -1,0 +1,89 @@
+"""What a call was: every attempt and the whole, as frozen values.
+
+The pipeline builds them, an error or `traced()` hands them to the caller, and guard/trace.py stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from guard.models.base import Reply
+from guard.violations import Violation
+
+VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One question to a model, and what came of it."""
+
+    number: int  # from 1
+    messages: tuple[Mapping[str, Any], ...]  # as sent
+    reply: Reply | None = None  # None: the model raised
+    findings: tuple[Violation, ...] = ()  # empty: the reply is valid
+    error: str = ""  # what the model raised, in words
+
+    @property
+    def text(self) -> str:
+        """What the model wrote; "" where it raised."""
+        return self.reply.text if self.reply else ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: what was asked, every attempt, and the outcome. The ledger is the sum of the attempts."""
+
+    function: str  # "invoices.read_invoice"; "" where a call has no function
+    target: str  # the name of the type or schema asked for
+    schema_hash: str
+    template: str  # name and version of the prompt template; "" where the caller wrote the messages
+    model: str  # as asked for; `served` says who answered
+    options: Mapping[str, Any]  # retries, seed, max_tokens, temperature
+    started: float  # seconds since the epoch
+    seconds: float = 0.0
+    outcome: str = VALID
+    error: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    number: int | None = field(default=None, compare=False)  # of the record in the trace; None until it is written
+
+    @property
+    def served(self) -> str:
+        """The model that answered last, by its own name."""
+        return next((a.reply.model for a in reversed(self.attempts) if a.reply), "")
+
+    @property
+    def text(self) -> str:
+        """The last attempt's text: the value, as JSON, where the outcome is valid."""
+        return self.attempts[-1].text if self.attempts else ""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Prompt tokens over all attempts."""
+        return sum(a.reply.prompt_tokens for a in self.attempts if a.reply)
+
+    @property
+    def completion_tokens(self) -> int:
+        """Completion tokens over all attempts, forced ones included."""
+        return sum(a.reply.completion_tokens for a in self.attempts if a.reply)
+
+    @property
+    def forced_tokens(self) -> int:
+        """Completion tokens that the schema alone determined."""
+        return sum(a.reply.forced_tokens for a in self.attempts if a.reply)
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens over all attempts."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def model_seconds(self) -> float:
+        """Seconds that the model took, masks included."""
+        return sum(a.reply.seconds for a in self.attempts if a.reply)
+
+    @property
+    def mask_seconds(self) -> float:
+        """Seconds spent in the mask engine."""
+        return sum(a.reply.mask_seconds for a in self.attempts if a.reply)

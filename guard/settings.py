@@ -1,0 +1,61 @@
+"""Settings: what a call does not say comes from the environment, then from guard.toml, then from here.
+
+Environment variables are the names below with `GUARD_` before them (GUARD_MODEL, GUARD_TRACE …). guard.toml is read
+from the working directory, else from the user's configuration folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from guard.errors import GuardError
+from guard.violations import pointer
+
+
+class Settings(BaseSettings):
+    """The defaults of every call."""
+
+    model_config = SettingsConfigDict(env_prefix="GUARD_", extra="ignore", frozen=True)
+
+    model: str = Field("smollm2", min_length=1, description="the model asked")
+    retries: int = Field(2, ge=0, description="re-asks after the first attempt")
+    seed: int = Field(0, description="of sampling")
+    max_tokens: int = Field(512, ge=1, description="of each attempt's completion")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy")
+    trace: Path | None = Field(None, description="file of the trace; None: the user's data folder")
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the settings as they stand now; GuardError names the one that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = pointer(first["loc"]).removeprefix("/")
+            raise GuardError(
+                f"the setting {name}={first['input']!r} (GUARD_{name.upper()} or guard.toml) is not valid: {first['msg']}"
+            ) from None
+        except ValueError as error:  # guard.toml is not TOML
+            raise GuardError(f"guard.toml can't be read: {error}; correct it or remove it") from None
+
+    def trace_path(self) -> Path:
+        """Return the file of the trace."""
+        return self.trace or platformdirs.user_data_path("guard", appauthor=False) / "trace.db"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Name the sources, the strongest first."""
+        here, user = Path("guard.toml"), platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"
+        file = TomlConfigSettingsSource(settings_cls, here if here.is_file() else user)
+        return init_settings, env_settings, file

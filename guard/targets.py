@@ -1,0 +1,184 @@
+"""What a call asks for: a type or a JSON Schema, compiled for masks, with the check that follows decoding.
+
+A type is checked by Pydantic, which also builds the value; a plain schema by jsonschema-rs, whose value is what
+`json.loads` gives. Both are independent of the mask engine: nothing is valid because the masks said so.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guard.violations import Violation, clipped, pointer
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from guard.schemas import Compiled
+
+#: A reply's text in, the value (None where there are findings) and the findings out.
+Check = Callable[[str], tuple[Any, tuple[Violation, ...]]]
+
+CACHED_TARGETS = 256  #: Types kept compiled for `Guard.generate`; a decorated function holds its own.
+
+#: What a keyword of JSON Schema expects, by the name jsonschema-rs gives the kind of error.
+_EXPECTED = {
+    "additionalProperties": "no further properties",
+    "const": "the value {}",
+    "enum": "one of {}",
+    "exclusiveMaximum": "a number < {}",
+    "exclusiveMinimum": "a number > {}",
+    "falseSchema": "no value at all",
+    "format": "a text of format {}",
+    "maxItems": "at most {} items",
+    "maxLength": "at most {} characters",
+    "maxProperties": "at most {} properties",
+    "maximum": "a number <= {}",
+    "minItems": "at least {} items",
+    "minLength": "at least {} characters",
+    "minProperties": "at least {} properties",
+    "minimum": "a number >= {}",
+    "multipleOf": "a multiple of {}",
+    "pattern": "a text that matches {}",
+    "required": "the property {}",
+    "type": "a value of type {}",
+    "uniqueItems": "items that differ",
+}
+#: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
+_SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
+_RAISED = ("Value error, ", "Assertion failed, ")  #: How Pydantic opens the words of a validator of the user's own.
+
+
+@dataclass(frozen=True)
+class Target:
+    """A compiled type or schema and its check."""
+
+    name: str  # how a person calls it: "Invoice"
+    compiled: Compiled
+    check: Check
+
+
+def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:
+    """Return the target of a type, an annotation, or a JSON Schema (dict, bool, or JSON text); SchemaError if refused."""
+    if is_schema(wanted):
+        return _from_schema(wanted, options)
+    try:
+        return _cached_type(wanted, tuple(sorted(options.items())))
+    except TypeError as error:  # unhashable: an annotation such as Annotated[int, []], or an option
+        if "unhashable" not in str(error):
+            raise
+        return _from_type(wanted, options)
+
+
+def is_schema(wanted: Any) -> bool:
+    """Answer whether something is a JSON Schema rather than a type."""
+    return isinstance(wanted, Mapping | bool | str | bytes)
+
+
+@functools.lru_cache(CACHED_TARGETS)
+def _cached_type(wanted: Any, options: tuple[tuple[str, Any], ...]) -> Target:
+    return _from_type(wanted, dict(options))
+
+
+def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
+    import pydantic
+
+    from guard.schemas import compile
+
+    compiled = compile(wanted, **options)
+    adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(wanted)
+
+    def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
+        try:
+            return adapter.validate_json(text), ()
+        except pydantic.ValidationError as error:
+            return None, _from_pydantic(error.errors(include_url=False, include_context=False), text)
+
+    return Target(getattr(wanted, "__name__", None) or str(wanted), compiled, check)
+
+
+def _from_schema(schema: Any, options: Mapping[str, Any]) -> Target:
+    import jsonschema_rs
+
+    from guard.schemas import compile
+
+    compiled = compile(schema, **options)
+    registry = None
+    if documents := options.get("documents"):
+        registry = jsonschema_rs.Registry(list(documents.items()))
+    validator = jsonschema_rs.validator_for(
+        compiled.schema, validate_formats=options.get("formats", True), registry=registry, offline=True
+    )
+
+    def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            return None, (Violation("", "json", f"JSON ({error})", clipped(text)),)
+        findings = tuple(_from_jsonschema(error) for error in validator.iter_errors(value))
+        return (None, findings) if findings else (value, ())
+
+    title = compiled.schema.get("title") if isinstance(compiled.schema, Mapping) else None
+    return Target(title if isinstance(title, str) else "schema", compiled, check)
+
+
+def _from_pydantic(errors: list[ErrorDetails], text: str) -> tuple[Violation, ...]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return tuple(
+        Violation(
+            at=pointer(_path(error["loc"], value, missing=error["type"] == "missing")),
+            rule=error["type"],
+            expected=_expected(error["type"], error["msg"], error["loc"]),
+            got="nothing" if error["type"] == "missing" else clipped(error["input"]),
+        )
+        for error in errors
+    )
+
+
+def _path(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[int | str]:
+    """Keep the steps of a Pydantic location that lead into the value; the others name branches of unions."""
+    path: list[int | str] = []
+    for index, step in enumerate(loc):
+        if (isinstance(value, dict) and step in value) or (
+            isinstance(value, list) and isinstance(step, int) and step < len(value)
+        ):
+            value = value[step]
+            path.append(step)
+        elif missing and index == len(loc) - 1:
+            path.append(step)
+    return path
+
+
+def _expected(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
+    if kind == "missing":
+        return f"the property {loc[-1]!r}"
+    if kind == "extra_forbidden":
+        return "no such property"
+    if kind == "json_invalid":
+        return f"JSON ({message.removeprefix('Invalid JSON: ')})"
+    for preamble in _RAISED:
+        if message.startswith(preamble):
+            return message[len(preamble) :]
+    should = _SHOULD.fullmatch(message)
+    if should is None:
+        return message
+    return should["rest"] if should["be"] else f"a {should['noun'].lower()} to {should['rest']}"
+
+
+def _from_jsonschema(error: Any) -> Violation:
+    kind, value = error.kind.name, getattr(error.kind, "value", None)
+    words = _EXPECTED.get(kind)
+    shown = " or ".join(value) if kind == "type" else clipped(value)
+    return Violation(
+        at=pointer(error.instance_path),
+        rule=pointer(error.schema_path),
+        expected=words.format(shown) if words else f"{kind}: {error.message}",
+        got=clipped(error.instance),
+    )
