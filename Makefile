@@ -1,0 +1,105 @@
+# Guard's chores. `make demo` and `make test` are all that a fresh machine needs: both make .venv, install, and build.
+# Wants Python >= 3.11 with venv and headers, a C++20 compiler, make, and a package registry.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+STAMPS := $(VENV)/.stamps
+BIN := $(VENV)/bin
+EXTRAS := local,test,dev
+# GUARD_WERROR=1 makes compiler warnings errors.
+CMAKE_FLAGS := $(if $(GUARD_WERROR),-C cmake.define.GUARD_WERROR=ON)
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
+# $(call extra,NAME): install what an extra of pyproject.toml lists, without Guard itself.
+extra = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"], sep="\n")' \
+  > $(STAMPS)/$(1).txt && $(INSTALL) -r $(STAMPS)/$(1).txt
+EDITABLE := $(INSTALL) --no-build-isolation $(CMAKE_FLAGS) -e
+NATIVE := CMakeLists.txt $(wildcard kernels/cpu/*.cpp kernels/cpu/*.hpp)
+FUZZ_SECONDS ?= 60
+
+.PHONY: help build demo test lint format fuzz bench sanitize wheel clean types
+
+help:  ## List the targets.
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
+
+build: $(STAMPS)/native  ## Make .venv, install Guard in it (editable), and build the native kernel.
+
+demo: build  ## Read the documents in examples/ with a small model that can only write valid values.
+	@$(BIN)/python -m examples.demo
+
+test: build  ## Run the tests.
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: build types  ## Check style, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: build  ## Mend what the linters can mend by themselves.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+fuzz: build  ## Look for faults for FUZZ_SECONDS seconds.
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+bench: build  ## Measure against peers.
+	$(call extra,bench)
+	$(BIN)/python -m benchmarks
+
+wheel: build  ## Build a wheel into dist/.
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation $(CMAKE_FLAGS) -w dist .
+
+clean:  ## Remove what the targets made, .venv too.
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The kernel tests against a kernel built with ASan and UBSan. The instrumented build lives in an environment of its own,
+# which sees the packages of .venv as plain paths: .venv's own editable install is not active in it.
+SANITIZED := build/sanitize
+sanitize: build  ## Run the kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+	test -x $(SANITIZED)/venv/bin/python || $(BIN)/python -m venv --without-pip $(SANITIZED)/venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$($(SANITIZED)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
+	$(SANITIZED)/venv/bin/python -m pip install -q --no-deps --no-build-isolation --ignore-installed \
+	  -C build-dir=$(SANITIZED)/cmake -C cmake.define.GUARD_SANITIZE=ON -e .
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels $(PYTEST_FLAGS)
+
+$(STAMPS)/venv:
+	@python=; \
+	for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if command -v $$candidate > /dev/null && \
+	     $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "Guard needs Python >= 3.11: install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2> /dev/null; then \
+	  echo "$$python has no venv: install it (Debian: apt-get install python3-venv)" >&2; exit 1; fi; \
+	if ! $$python -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'; then \
+	  echo "$$python has no headers, which the kernel is built with (Debian: apt-get install python3-dev)" >&2; exit 1; fi; \
+	if ! command -v $${CXX:-c++} > /dev/null; then \
+	  echo "No C++ compiler: install one that knows C++20 (Debian: apt-get install g++)" >&2; exit 1; fi; \
+	test -x $(BIN)/python || { echo "Making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/tools: | $(STAMPS)/venv
+	@echo "Installing the build tools"
+	@$(call extra,build)
+	@touch $@
+
+# Everything that Guard depends on, and a first build.
+$(STAMPS)/packages: pyproject.toml | $(STAMPS)/tools
+	@echo "Installing Guard and its dependencies (the first time takes minutes: torch is large)"
+	@$(EDITABLE) ".[$(EXTRAS)]"
+	@touch $@ $(STAMPS)/native
+
+# Python sources are read from the checkout; only a change of the kernel needs a build.
+$(STAMPS)/native: $(NATIVE) | $(STAMPS)/packages
+	@if [ -n "$$(find $(NATIVE) -newer $@)" ]; then echo "Building the kernel"; $(EDITABLE) . --no-deps; fi
+	@touch $@
+
+# mypy follows no import hook, so the checkout is linked into the shape in which it is installed.
+types:
+	@rm -rf build/types && mkdir -p build/types/guard
+	@ln -s $(CURDIR)/guard/* $(CURDIR)/schemas $(CURDIR)/kernels build/types/guard/

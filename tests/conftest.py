@@ -1,0 +1,24 @@
+"""What all tests share: where the data lies, and Hypothesis' profiles."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+# No deadline: what a test measures in time it measures itself, on machines that other jobs share.
+settings.register_profile("quick", deadline=None, print_blob=True)
+settings.register_profile(
+    "thorough", deadline=None, print_blob=True, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of test data, read in place; a test that needs it cannot say anything without it."""
+    if not DATA.is_dir():
+        pytest.skip(f"the folder of test data is absent: {DATA} (set GUARD_DATA to where it is)")
+    return DATA
