@@ -1,0 +1,338 @@
+"""Vocabularies: what bytes each token of a tokenizer stands for.
+
+A vocabulary is a list of byte strings indexed by token id, the ids that end a sequence, and the ids that are special.
+Special tokens spell no text (b""), nor do ids that no token has (holes). Added tokens that are not special are
+ordinary text. Two tokens may spell the same bytes, and a token may hold a part of a character.
+
+Four ways of writing tokens down are read, by looking at the tokenizer and never by importing its library:
+
+- byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): one printable character a byte, `Ġ` for the space;
+- SentencePiece (Llama 2, Mistral, Gemma): `▁` for the space, `<0xNN>` for a byte; fast, slow, and the processor itself;
+- tekken (mistral-common) and tiktoken: bytes.
+
+What a tokenizer encodes is then the concatenation of its tokens' bytes, except for what the tokenizer itself changes
+before it cuts a text up: its normalizer (Qwen: NFC), SentencePiece's leading space and its reading of a `▁` in the text as a space,
+and the white space that an added token with `lstrip` or `rstrip` swallows.
+
+The trie, and what a mask needs of a vocabulary, live in the native module.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guard.kernels._native import Vocabulary as NativeVocabulary
+
+SPACE = "▁"  #: SentencePiece's character for a space (U+2581).
+BYTE_PIECES = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  #: SentencePiece's names of the bytes.
+
+_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a model's name on a hub, as opposed to a path
+
+
+class Vocabulary:
+    """The bytes of each token, ready to make masks from; shared by any number of schemas and threads."""
+
+    def __init__(self, native: NativeVocabulary, special: Iterable[int] = ()) -> None:
+        """Wrap a native vocabulary; `from_tokenizer` and `from_bytes` are the ways to make one."""
+        self._native = native
+        self._special = tuple(special)
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Any, eos: int | Iterable[int] | None = None) -> Vocabulary:
+        """Read a tokenizer of transformers, tokenizers, sentencepiece, mistral-common or tiktoken.
+
+        `eos` names the tokens that end a sequence; None takes the tokenizer's, and those of the generation config when
+        the tokenizer was loaded from a folder or a cache on this machine that has one.
+        """
+        table = _read(tokenizer)
+        if eos is None:
+            ends = [*table.eos, *_generation_config_eos(tokenizer)]
+            if not ends:
+                raise ValueError(f"eos=None, but {_kind(tokenizer)} names no end-of-sequence token: pass eos=[ids]")
+        else:
+            ends = [eos] if isinstance(eos, int) else list(eos)
+        for token in table.special | set(ends):
+            if 0 <= token < len(table.tokens):
+                table.tokens[token] = b""
+        return cls.from_bytes(table.tokens, ends, table.special)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        tokens: Sequence[bytes],
+        eos: Iterable[int],
+        special: Iterable[int] = (),
+        alphabet: bytes | None = None,
+    ) -> Vocabulary:
+        """Take the tokens' bytes, by id.
+
+        `alphabet` is every byte that texts may hold; None means every byte that JSON text may need. A byte of it that no
+        token spells alone is a ValueError: masks could not be exact over bytes.
+        """
+        tokens = list(tokens)
+        eos = _check_ids("eos", eos, len(tokens))
+        special = _check_ids("special", special, len(tokens))
+        if not eos:
+            raise ValueError("eos=[] must name at least one end-of-sequence token")
+        return cls(NativeVocabulary(tokens, eos, special, alphabet), special)
+
+    @property
+    def size(self) -> int:
+        """Number of token ids, holes included."""
+        return self._native.size
+
+    @property
+    def eos(self) -> tuple[int, ...]:
+        """The tokens that end a sequence; the first is the tokenizer's own."""
+        return tuple(self._native.eos)
+
+    @property
+    def special(self) -> tuple[int, ...]:
+        """The tokens that are never text."""
+        return self._special
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self._native.nbytes
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token spells; b"" for special tokens and holes."""
+        return self._native.token_bytes(token)
+
+    def __repr__(self) -> str:
+        """Show size and end-of-sequence tokens."""
+        return f"Vocabulary(size={self.size}, eos={list(self.eos)})"
+
+
+@dataclass
+class _Table:
+    """What a tokenizer says of its tokens."""
+
+    tokens: list[bytes]  # by id
+    special: set[int]
+    eos: list[int]
+
+
+def _check_ids(name: str, ids: Iterable[int], size: int) -> list[int]:
+    checked = list(dict.fromkeys(int(token) for token in ids))
+    for token in checked:
+        if not 0 <= token < size:
+            raise ValueError(f"{name}={checked} must hold token ids from 0 to {size - 1}")
+    return checked
+
+
+def _kind(tokenizer: Any) -> str:
+    return f"{type(tokenizer).__module__}.{type(tokenizer).__qualname__}"
+
+
+def _read(tokenizer: Any) -> _Table:
+    """Find out how a tokenizer writes its tokens down, and read them."""
+    if hasattr(tokenizer, "id_to_byte_piece"):
+        return _read_tekken(tokenizer)
+    if hasattr(tokenizer, "decode_single_token_bytes"):
+        return _read_tiktoken(tokenizer)
+    if hasattr(tokenizer, "IdToPiece"):
+        return _read_sentencepiece(tokenizer)
+    if hasattr(tokenizer, "special_ids") and hasattr(tokenizer, "id_to_piece"):
+        return _read_mistral_sentencepiece(tokenizer)
+    if hasattr(tokenizer, "backend_tokenizer") or hasattr(tokenizer, "get_added_tokens_decoder"):
+        return _read_fast(tokenizer)
+    if hasattr(tokenizer, "sp_model"):
+        return _read_slow(tokenizer, _sentencepiece_spelling)
+    if hasattr(tokenizer, "byte_decoder"):
+        return _read_slow(tokenizer, _byte_level_spelling)
+    # Wrappers: mistral-common's instruct tokenizers, transformers' MistralCommonBackend, processors, remote code.
+    for name in ("instruct_tokenizer", "tokenizer"):
+        inner = getattr(tokenizer, name, None)
+        if inner is not None:
+            return _read(inner)
+    raise ValueError(
+        f"{_kind(tokenizer)} is not a tokenizer that Guard can read (byte-level BPE, SentencePiece, tekken, tiktoken);"
+        " Vocabulary.from_bytes takes the tokens' bytes themselves"
+    )
+
+
+def _read_fast(tokenizer: Any) -> _Table:
+    """Read a `tokenizers.Tokenizer`, or a transformers tokenizer that has one."""
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    vocabulary: Mapping[str, int] = backend.get_vocab(with_added_tokens=True)
+    names = _by_id(vocabulary)
+    steps = _steps(backend.decoder)
+    if not steps:
+        steps = _steps(backend.pre_tokenizer)
+    by_type = {step["type"]: step for step in steps}
+    added = backend.get_added_tokens_decoder()
+    special = {token for token, entry in added.items() if entry.special}
+    special.update(getattr(tokenizer, "all_special_ids", ()))
+    if "ByteLevel" in by_type:
+        tokens = _byte_level_spelling(names)
+        for token, entry in added.items():
+            tokens[token] = entry.content.encode()  # matched in the text as it stands
+    elif space := _space_of(steps):
+        tokens = _pieces(names, space, has_bytes="ByteFallback" in by_type)
+    else:
+        found = ", ".join(by_type) or "none"
+        raise ValueError(
+            f"{_kind(tokenizer)} joins its tokens in a way that Guard cannot read (decoder: {found});"
+            " byte-level BPE and SentencePiece are read, and Vocabulary.from_bytes takes the tokens' bytes themselves"
+        )
+    return _Table(tokens, special, _ids(getattr(tokenizer, "eos_token_id", None)))
+
+
+def _read_slow(tokenizer: Any, spelling: Any) -> _Table:
+    """Read a transformers tokenizer that is written in Python."""
+    names = _by_id(tokenizer.get_vocab())
+    tokens = spelling(names)
+    for token, entry in tokenizer.added_tokens_decoder.items():
+        tokens[token] = entry.content.encode()
+    special = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
+    special.update(tokenizer.all_special_ids)
+    return _Table(tokens, special, _ids(tokenizer.eos_token_id))
+
+
+def _read_sentencepiece(processor: Any) -> _Table:
+    """Read a `sentencepiece.SentencePieceProcessor`."""
+    ids = list(range(processor.GetPieceSize()))
+    tokens = _sentencepiece_spelling(processor.IdToPiece(ids))
+    for token, unused in zip(ids, processor.IsUnused(ids), strict=True):
+        if unused:
+            tokens[token] = b""
+    marks = zip(ids, processor.IsControl(ids), processor.IsUnknown(ids), strict=True)
+    special = {token for token, control, unknown in marks if control or unknown}
+    return _Table(tokens, special, _ids(processor.eos_id()))
+
+
+def _read_mistral_sentencepiece(tokenizer: Any) -> _Table:
+    """Read a `mistral_common` SentencePieceTokenizer."""
+    return _Table(
+        _sentencepiece_spelling(tokenizer.vocab()),
+        {*tokenizer.special_ids, tokenizer.unk_id},
+        _ids(tokenizer.eos_id),
+    )
+
+
+def _read_tekken(tokenizer: Any) -> _Table:
+    """Read a `mistral_common` Tekkenizer."""
+    spell = tokenizer.id_to_byte_piece  # b"" for special tokens
+    return _Table(
+        [spell(token) for token in range(tokenizer.n_words)], set(tokenizer.special_ids), _ids(tokenizer.eos_id)
+    )
+
+
+def _read_tiktoken(encoding: Any) -> _Table:
+    """Read a `tiktoken.Encoding`."""
+    special = {name: encoding.encode_single_token(name) for name in encoding.special_tokens_set}
+    tokens: list[bytes] = []
+    for token in range(encoding.n_vocab):
+        try:
+            tokens.append(encoding.decode_single_token_bytes(token))
+        except KeyError:  # a hole
+            tokens.append(b"")
+    return _Table(tokens, set(special.values()), _ids(special.get("<|endoftext|>")))
+
+
+def _ids(value: Any) -> list[int]:
+    """Read what may be no id, one, or several; sentencepiece says -1 for none."""
+    if value is None:
+        return []
+    return [int(token) for token in (value if isinstance(value, list | tuple) else [value]) if token >= 0]
+
+
+def _by_id(vocabulary: Mapping[str, int]) -> list[str]:
+    """Return the tokens' names by id; "" for ids that none has."""
+    names = [""] * (max(vocabulary.values(), default=-1) + 1)
+    for name, token in vocabulary.items():
+        names[token] = name
+    return names
+
+
+def _steps(component: Any) -> list[dict[str, Any]]:
+    """Return what a decoder or pre-tokenizer of `tokenizers` is made of, sequences unrolled."""
+    if component is None:
+        return []
+    state = json.loads(component.__getstate__())  # how it pickles: its part of tokenizer.json
+    return _unrolled(state)
+
+
+def _unrolled(state: dict[str, Any]) -> list[dict[str, Any]]:
+    if state["type"] != "Sequence":
+        return [state]
+    parts = state.get("decoders") or state.get("pretokenizers") or []
+    return [step for part in parts for step in _unrolled(part)]
+
+
+def _space_of(steps: list[dict[str, Any]]) -> str | None:
+    """Return the character that a decoder turns into a space, if it does so."""
+    for step in steps:
+        if step["type"] == "Metaspace":
+            return str(step["replacement"])
+        if step["type"] == "Replace" and step["content"] == " " and "String" in step["pattern"]:
+            return str(step["pattern"]["String"])
+    return None
+
+
+def _sentencepiece_spelling(names: Sequence[str]) -> list[bytes]:
+    return _pieces(names, SPACE, has_bytes=True)
+
+
+def _pieces(names: Sequence[str], space: str, has_bytes: bool) -> list[bytes]:
+    """Spell SentencePiece's pieces."""
+    tokens = [name.replace(space, " ").encode() for name in names]
+    if has_bytes:
+        tokens = [BYTE_PIECES.get(name, token) for name, token in zip(names, tokens, strict=True)]
+    return tokens
+
+
+def _byte_table() -> np.ndarray[Any, np.dtype[np.int16]]:
+    """GPT-2's characters for bytes, inverted: the byte of each code point below 324, -1 for none; the last entry is -1."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]  # bytes that stand for themselves
+    others = [byte for byte in range(256) if byte not in plain]  # the others follow from U+0100 on, in order
+    table = np.full(0x100 + len(others) + 1, -1, dtype=np.int16)
+    table[plain] = plain
+    table[0x100 : 0x100 + len(others)] = others
+    return table
+
+
+BYTE_OF = _byte_table()  #: The byte that a code point stands for in a byte-level token, or -1.
+
+
+def _byte_level_spelling(names: Sequence[str]) -> list[bytes]:
+    """Spell byte-level tokens; one with a character that stands for no byte is its own UTF-8, as its decoder has it."""
+    # All names at once: one character is one byte, so the ends of the names are the ends of the tokens.
+    codes = np.frombuffer("".join(names).encode("utf-32-le"), dtype=np.uint32)
+    values = BYTE_OF[np.minimum(codes, len(BYTE_OF) - 1)]
+    ends = np.cumsum(np.fromiter(map(len, names), dtype=np.int64, count=len(names)))
+    data = values.astype(np.uint8).tobytes()
+    bounds = [0, *ends.tolist()]
+    tokens = [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    for token in np.unique(np.searchsorted(ends, np.flatnonzero(values < 0), side="right")).tolist():
+        tokens[token] = names[token].encode()
+    return tokens
+
+
+def _generation_config_eos(tokenizer: Any) -> list[int]:
+    """Return the end-of-sequence tokens of the model's generation config, where it is on this machine."""
+    name = getattr(tokenizer, "name_or_path", None)
+    if not name:
+        return []
+    path = Path(name) / "generation_config.json"
+    if not path.is_file():
+        if not _REPOSITORY.fullmatch(str(name)):
+            return []
+        try:
+            from huggingface_hub import try_to_load_from_cache  # here: only a tokenizer from a hub has it
+        except ImportError:
+            return []
+        cached = try_to_load_from_cache(str(name), path.name)
+        if not isinstance(cached, str):
+            return []
+        path = Path(cached)
+    return _ids(json.loads(path.read_text(encoding="utf-8")).get("eos_token_id"))
