@@ -1,0 +1,226 @@
+"""The pipeline: what each attempt is told, what a call costs, and how it ends."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, model_validator
+from scripted import Scripted, reply
+
+import guard
+from guard.models.base import Request
+from guard.trace import TraceStore
+
+ASK = [{"role": "user", "content": "How many?"}]
+
+
+class Count(BaseModel):
+    """A number with a rule that no schema states."""
+
+    n: int = Field(ge=0)
+    double: int
+
+    @model_validator(mode="after")
+    def is_double(self) -> Count:
+        """Check the rule."""
+        if self.double != 2 * self.n:
+            raise ValueError(f"double must be {2 * self.n}")
+        return self
+
+
+def test_a_valid_answer_is_returned_as_a_value_of_the_type() -> None:
+    model = Scripted('{"n": 2, "double": 4}')
+    assert guard.Guard(model).generate(Count, ASK) == Count(n=2, double=4)
+    assert len(model.requests) == 1
+
+
+def test_a_plain_schema_gives_what_json_gives() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3}}, "required": ["n"]}
+    model = Scripted('{"n": 1}', '{"n": 5}')
+    assert guard.Guard(model, retries=1).generate(schema, ASK) == {"n": 5}
+    assert "- /n: expected a number >= 3, got 1 (rule /properties/n/minimum)" in model.requests[1].messages[-1]["content"]
+
+
+def test_the_next_attempt_sees_the_answer_and_the_findings() -> None:
+    model = Scripted('{"n": 2, "double": 5}', '{"n": 2, "double": 4}')
+    guard.Guard(model, retries=1).generate(Count, ASK)
+    assert model.requests[1].messages == (
+        {"role": "user", "content": "How many?"},
+        {"role": "assistant", "content": '{"n": 2, "double": 5}'},
+        {
+            "role": "user",
+            "content": "That answer is not valid:\n"
+            "- (root): expected double must be 4, got {'n': 2, 'double': 5} (rule value_error)\n"
+            "Answer again with every one of these corrected.",
+        },
+    )
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["n", "double", "x"]), inner, max_size=3),
+    max_leaves=8,
+)
+answers = values.map(lambda value: guard_json(value)) | st.text(max_size=20)
+messages = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": st.text(max_size=20)}),
+    min_size=1,
+    max_size=3,
+)
+
+
+def guard_json(value: Any) -> str:
+    """Serialise as a model would."""
+    import json
+
+    return json.dumps(value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(answers, min_size=1, max_size=4), asked=messages)
+def test_every_finding_reaches_every_later_attempt_and_the_callers_messages_stay_as_they_were(
+    texts: list[str], asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    before = copy.deepcopy(asked)
+
+    def meddle(text: str) -> Any:
+        def answer(request: Request) -> str:
+            for message in request.messages:
+                message["content"] = "changed by the model"  # type: ignore[index]
+            return text
+
+        return answer
+
+    seen: list[Sequence[Any]] = []
+
+    class Watched(Scripted):
+        def generate(self, request: Request) -> Any:
+            seen.append(copy.deepcopy(request.messages))
+            return super().generate(request)
+
+    ask = guard.Guard(Watched(*map(meddle, texts)), retries=len(texts) - 1, trace=tmp_path / "meddled.db")
+    try:
+        _, call = ask.traced(Count, asked)
+        attempts = call.attempts
+    except guard.ValidationFailed as error:
+        attempts = error.attempts
+        assert error.findings == attempts[-1].findings != ()
+    assert asked == before
+    assert [a.messages for a in attempts] == seen
+    assert list(seen[0]) == before
+    for attempt in attempts:
+        for later in seen[attempt.number :]:
+            told = "\n".join(message["content"] for message in later)
+            assert all(str(finding) in told for finding in attempt.findings)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(answers, min_size=1, max_size=4))
+def test_the_ledger_is_the_sum_of_the_attempts_for_the_caller_and_on_disk(texts: list[str], tmp_path: Path) -> None:
+    model = Scripted(*texts)
+    ask = guard.Guard(model, retries=len(texts) - 1, trace=tmp_path / "ledger.db")
+    try:
+        number = ask.traced(Count, ASK)[1].number
+    except guard.ValidationFailed as error:
+        number = error.call
+    assert number is not None
+    stored = ask.store.read(number)
+    assert stored is not None
+    asked = len(model.requests)
+    assert len(stored.attempts) == asked
+    assert stored.prompt_tokens == 100 * asked
+    assert stored.completion_tokens == sum(len(text) for text in texts[:asked])
+    assert stored.tokens == stored.prompt_tokens + stored.completion_tokens
+    assert stored.forced_tokens == sum(len(text) // 2 for text in texts[:asked])
+    assert stored.model_seconds == 0.25 * asked
+    assert stored.mask_seconds == 0.125 * asked
+
+
+def test_after_the_last_attempt_an_error_carries_findings_and_attempts() -> None:
+    model = Scripted('{"n": -1, "double": 0}', '{"n": 1}')
+    with pytest.raises(guard.ValidationFailed) as caught:
+        guard.Guard(model, retries=1).generate(Count, ASK)
+    error = caught.value
+    assert str(error) == (
+        "scripted gave no valid Count in 2 attempts: "
+        "/double: expected the property 'double', got nothing (rule missing)"
+    )
+    assert [a.text for a in error.attempts] == ['{"n": -1, "double": 0}', '{"n": 1}']
+    assert error.attempts[0].findings == (
+        guard.Violation(at="/n", rule="greater_than_equal", expected="greater than or equal to 0", got="-1"),
+    )
+    assert error.findings == (guard.Violation("/double", "missing", "the property 'double'", "nothing"),)
+    assert pickle.loads(pickle.dumps(error)).findings == error.findings  # noqa: S301 (made here)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (guard.Truncated("no room"), guard.Truncated),
+        (guard.Refused("no"), guard.Refused),
+        (guard.ModelError("down"), guard.ModelError),
+        (RuntimeError("boom"), guard.ModelError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_an_error_of_the_model_is_final_typed_and_recorded(
+    raised: BaseException, expected: type[BaseException], trace_file: Path
+) -> None:
+    model = Scripted('{"n": 1, "double": 1}', raised, '{"n": 1, "double": 2}')
+    with pytest.raises(expected) as caught:
+        guard.Guard(model, retries=2).generate(Count, ASK)
+    assert len(model.requests) == 2
+    (stored,) = TraceStore.at(trace_file).list()
+    assert stored.outcome == expected.__name__
+    assert [a.text for a in stored.attempts] == ['{"n": 1, "double": 1}', ""]
+    if isinstance(caught.value, guard.CallError):
+        assert caught.value.call == stored.number
+        assert len(caught.value.attempts) == 2
+        assert caught.value.findings == caught.value.attempts[0].findings
+
+
+def test_an_answer_cut_at_its_length_is_truncated_and_not_asked_again() -> None:
+    model = Scripted(reply('{"n": 1, "dou', finish="length"))
+    with pytest.raises(guard.Truncated, match="max_tokens=9"):
+        guard.Guard(model, retries=2, max_tokens=9).generate(Count, ASK)
+
+
+def test_each_attempt_is_another_draw_of_the_seed() -> None:
+    model = Scripted("", "", '{"n": 1, "double": 2}')
+    guard.Guard(model, retries=2, seed=7, temperature=0.5, max_tokens=64).generate(Count, ASK)
+    assert [(r.seed, r.temperature, r.max_tokens) for r in model.requests] == [(7, 0.5, 64), (8, 0.5, 64), (9, 0.5, 64)]
+
+
+@pytest.mark.parametrize("wrong", [{"retries": -1}, {"max_tokens": 0}, {"temperature": -0.1}, {"temperature": float("inf")}])
+def test_a_policy_that_makes_no_sense_shows_the_argument(wrong: dict[str, Any]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        guard.Guard(Scripted(), **wrong)
+
+
+def test_no_messages_is_a_callers_mistake_and_costs_nothing() -> None:
+    model = Scripted()
+    with pytest.raises(ValueError, match="messages="):
+        guard.Guard(model).generate(Count, [])
+    assert model.requests == []
+
+
+def test_settings_fill_in_what_a_call_does_not_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "guard.toml").write_text('model = "from-file"\nretries = 5\nseed = 11\n')
+    monkeypatch.setenv("GUARD_RETRIES", "1")
+    ask = guard.Guard(seed=3)
+    assert (ask.model, ask.policy.retries, ask.policy.seed) == ("from-file", 1, 3)
+
+
+def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARD_RETRIES", "many")
+    with pytest.raises(guard.GuardError, match=r"retries='many' \(GUARD_RETRIES or guard.toml\)"):
+        guard.Guard(Scripted())
