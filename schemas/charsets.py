@@ -1,0 +1,108 @@
+"""Character sets: sorted disjoint ranges of code points, and the Unicode properties that regexes name.
+
+A set is a tuple of (low, high) pairs, inclusive. Surrogates are in no set: JSON text that is read as Unicode has none.
+Property tables are asked of jsonschema_rs, block by block: the validator that judges a finished value and the mask that
+let it through then agree about every character, whatever version of Unicode each was built with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TypeAlias
+
+import jsonschema_rs
+
+Ranges: TypeAlias = tuple[tuple[int, int], ...]
+
+MAX_CODE_POINT = 0x10FFFF
+SURROGATES = (0xD800, 0xDFFF)
+ALL: Ranges = ((0, 0xD7FF), (0xE000, MAX_CODE_POINT))
+
+
+def union(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """Return the set of all code points in the ranges, which may come in any order and overlap."""
+    out: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if out and low <= out[-1][1] + 1:
+            if high > out[-1][1]:
+                out[-1] = (out[-1][0], high)
+        else:
+            out.append((low, high))
+    return _without_surrogates(out)
+
+
+def complement(ranges: Ranges) -> Ranges:
+    """Return every code point, surrogates aside, that is not in the set."""
+    out, start = [], 0
+    for low, high in ranges:
+        if low > start:
+            out.append((start, low - 1))
+        start = high + 1
+    if start <= MAX_CODE_POINT:
+        out.append((start, MAX_CODE_POINT))
+    return _without_surrogates(out)
+
+
+def _without_surrogates(ranges: list[tuple[int, int]]) -> Ranges:
+    first, last = SURROGATES
+    if all(high < first or low > last for low, high in ranges):
+        return tuple(ranges)
+    out = []
+    for low, high in ranges:
+        if low < first:
+            out.append((low, min(high, first - 1)))
+        if high > last:
+            out.append((max(low, last + 1), high))
+    return tuple(out)
+
+
+def single(code: int) -> Ranges:
+    """Return the set of one code point; a surrogate's is empty."""
+    return _without_surrogates([(code, code)])
+
+
+DIGITS: Ranges = ((48, 57),)
+WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
+SPACE: Ranges = (
+    (0x09, 0x0D),
+    (0x20, 0x20),
+    (0xA0, 0xA0),
+    (0x1680, 0x1680),
+    (0x2000, 0x200A),
+    (0x2028, 0x2029),
+    (0x202F, 0x202F),
+    (0x205F, 0x205F),
+    (0x3000, 0x3000),
+    (0xFEFF, 0xFEFF),
+)
+NOT_DIGITS, NOT_WORD, NOT_SPACE = complement(DIGITS), complement(WORD), complement(SPACE)
+#: What `.` matches: everything but the line terminators.
+DOT: Ranges = complement(((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029)))
+
+#: Code points asked about at once while a property's table is read.
+BLOCK = 1024
+
+
+@lru_cache(maxsize=256)
+def named(name: str) -> Ranges | None:
+    r"""Return the set that `\p{name}` means, or None where there is no such property."""
+    try:
+        inside = jsonschema_rs.Draft202012Validator({"pattern": f"^\\p{{{name}}}*$"})
+        outside = jsonschema_rs.Draft202012Validator({"pattern": f"^\\P{{{name}}}*$"})
+    except (ValueError, jsonschema_rs.ValidationError):
+        return None
+    found: list[tuple[int, int]] = []
+    todo = [(low, min(low + BLOCK - 1, high)) for start, high in ALL for low in range(start, high + 1, BLOCK)][::-1]
+    while todo:
+        low, high = todo.pop()
+        text = "".join(map(chr, range(low, high + 1)))
+        if inside.is_valid(text):
+            if found and found[-1][1] == low - 1:
+                found[-1] = (found[-1][0], high)
+            else:
+                found.append((low, high))
+        elif not outside.is_valid(text):
+            middle = (low + high) // 2
+            todo += [(middle + 1, high), (low, middle)]
+    return union(found)

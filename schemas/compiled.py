@@ -1,0 +1,179 @@
+"""Compiled schemas: the front end's and the engine's halves of one schema, put together.
+
+`compile` reads, checks and scans a schema; the engine then asks for the records of nodes as decoding reaches them. A
+compiled schema may serve any number of matchers in any threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import jsontext, types
+from guard.schemas.documents import Documents
+from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
+from guard.schemas.limits import Limits, limit_error
+from guard.schemas.lowering import Lowering
+from guard.schemas.ops import Record
+from guard.schemas.scan import ReportLine, Scan, report, scan
+
+if TYPE_CHECKING:
+    from guard.kernels._native import Matcher
+    from guard.kernels.vocabulary import Vocabulary
+
+KEY_ORDERS = {"schema": 0, "any": 1}
+WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
+SPELLINGS = {"canonical": 0, "any": 1}
+INEXACT = ("refuse", "residual")
+
+#: Microseconds of expansion that `compile` does ahead of the first mask.
+WARM_US = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a schema was compiled. What each option means: docs/engine.md."""
+
+    key_order: Literal["schema", "any"] = "schema"
+    whitespace: Literal["spaced", "compact", "flexible", "any"] = "spaced"
+    spelling: Literal["canonical", "any"] = "canonical"
+    formats: bool = True
+    draft: str | None = None
+    inexact: Literal["refuse", "residual"] = "refuse"
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        """Check each option against what it may be."""
+        for name, allowed in (
+            ("key_order", KEY_ORDERS),
+            ("whitespace", WHITESPACE),
+            ("spelling", SPELLINGS),
+            ("inexact", INEXACT),
+            ("draft", {None, *DIALECTS}),
+        ):
+            if getattr(self, name) not in allowed:
+                choices = ", ".join(map(repr, allowed))
+                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {choices}")
+
+
+class FrontEnd:
+    """What Python knows of a compiled schema: documents, the scan's verdict, and records on demand."""
+
+    def __init__(self, schema: Any, options: Options, documents: Mapping[str, Any]) -> None:
+        given = schema if types.is_schema(schema) else types.json_schema(schema)
+        dialect = DEFAULT_DIALECT if options.draft is None else DIALECTS[options.draft]
+        self.options = options
+        self.documents = Documents(given, documents, dialect, options.limits)
+        self.scan: Scan = scan(self.documents, assert_formats=options.formats)
+        if self.scan.troubles and options.inexact == "refuse":
+            raise SchemaError(self.scan.findings(self.documents))
+        self.lowering = Lowering(
+            self.documents,
+            assert_formats=options.formats,
+            annotate=self.scan.unevaluated,
+            dropped=frozenset((t.position, t.keyword) for t in self.scan.troubles),
+        )
+        self._lock = threading.Lock()
+
+    def lower(self, nodes: list[int]) -> list[Record]:
+        """Return the records of nodes; the engine calls this from any thread."""
+        with self._lock:
+            return self.lowering.lower(nodes)
+
+    def fail(self, limit: str, node: int, detail: str) -> SchemaError:
+        """Return the error of a limit that the engine met at a node."""
+        where = self.documents.pointer(self.lowering.position_of(node)) if node > 1 else ""
+        if hasattr(self.options.limits, limit):
+            return limit_error(self.options.limits, limit, where, None, detail)
+        return SchemaError(Finding(where, None, detail, "simplify the schema here"), limit=limit)
+
+
+class Compiled:
+    """A schema that was compiled: matchers for any vocabulary, and what became of each keyword."""
+
+    def __init__(self, front: FrontEnd) -> None:
+        from guard.kernels._native import Engine
+
+        options = front.options
+        self._front = front
+        self._engine = Engine(
+            front.lower,
+            front.fail,
+            front.lowering.root,
+            KEY_ORDERS[options.key_order],
+            WHITESPACE[options.whitespace],
+            SPELLINGS[options.spelling],
+            options.limits.numbers(),
+        )
+        self._engine.warm(WARM_US)
+
+    def matcher(self, vocabulary: Vocabulary) -> Matcher:
+        """Return a matcher at the start of a value. It belongs to one thread."""
+        return self._engine.matcher(vocabulary._native)
+
+    @property
+    def options(self) -> Options:
+        """Return how the schema was compiled."""
+        return self._front.options
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that the engine holds for this schema."""
+        return self._engine.nbytes
+
+    @property
+    def draft(self) -> str:
+        """Return the dialect in which the schema was read."""
+        return self._front.documents.root_home.dialect.name
+
+    @property
+    def schema(self) -> Any:
+        """Return a copy of the schema as JSON; a type's is what Pydantic says of it."""
+        limits = replace(self.options.limits, bytes=2**62)
+        return jsontext.private(self._front.documents.root_home.document.contents, limits, "")[0]
+
+    @cached_property
+    def report(self) -> list[ReportLine]:
+        """Return what becomes of each keyword of every schema that the root reaches."""
+        return report(self._front.documents, self._front.scan, assert_formats=self.options.formats)
+
+    @cached_property
+    def hash(self) -> str:
+        """Return a SHA-256 of all that decides what the masks allow: the documents as written, and the options."""
+        digest = hashlib.sha256(json.dumps(asdict(self.options), sort_keys=True).encode())
+        for uri, contents in sorted(self._front.documents.loaded()):
+            digest.update(json.dumps([uri, contents], default=str).encode())
+        return digest.hexdigest()
+
+    def stats(self) -> dict[str, int]:
+        """Return the engine's counters: automaton states, masks, lowered nodes."""
+        return self._engine.stats()
+
+
+def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
+    schema: Any,
+    *,
+    key_order: Literal["schema", "any"] = "schema",
+    whitespace: Literal["spaced", "compact", "flexible", "any"] = "spaced",
+    spelling: Literal["canonical", "any"] = "canonical",
+    formats: bool = True,
+    draft: str | None = None,
+    documents: Mapping[str, Any] | None = None,
+    inexact: Literal["refuse", "residual"] = "refuse",
+    limits: Limits | None = None,
+) -> Compiled:
+    """Compile a schema: a dict, a bool, JSON text, or any Python type that Pydantic reads.
+
+    `draft` names the dialect of schemas that have no `$schema` (2020-12 where it is None); `documents` are the schemas, by
+    URI, that references may lead to. Raises SchemaError where the schema is not valid, goes beyond `limits`, or says
+    something that can't be enforced exactly; with `inexact="residual"` the last is left to validation instead, and marked
+    so in `report`. docs/engine.md tells what the other options mean.
+    """
+    options = Options(key_order, whitespace, spelling, formats, draft, inexact, limits or Limits())
+    return Compiled(FrontEnd(schema, options, documents or {}))

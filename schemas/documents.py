@@ -1,0 +1,380 @@
+"""Documents: every schema that one compile can reach, by position, and the references between them.
+
+A **position** is a number: one schema (an object, or a boolean) at one place of one document. Positions 0 and 1 are `true`
+and `false`, wherever those stand. `Documents` owns a private copy of each document, a tree, so that `id` of an object
+inside it names its place; the caller's schemas are never kept and never changed.
+
+A **resource** is a schema with a URI of its own: a document's root, or an object inside it with `$id`. References are
+resolved as the `referencing` library does, whose semantics are those of the drafts; a test holds the two together. Documents come
+from the caller and, for the standard's metaschemas, from jsonschema-specifications. Nothing is ever fetched.
+
+A **scope** is what is left of a dynamic scope once a schema is fixed: for each dynamic anchor, the position that the outermost
+resource entered so far gives it, as sorted (anchor, position) pairs. There are finitely many, so that `$dynamicRef` and
+`$recursiveRef` become plain references between (position, scope) pairs.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urldefrag, urljoin
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import jsontext
+from guard.schemas.keywords import DIALECTS, Dialect, Holds, dialect_of, vocabularies, vocabulary_of
+from guard.schemas.limits import Limits, limit_error
+from guard.schemas.ops import FALSE, TRUE
+
+Scope: TypeAlias = tuple[tuple[str, int], ...]
+Step: TypeAlias = str | int
+
+#: The dynamic anchor that `$recursiveAnchor: true` amounts to; no `$dynamicAnchor` can be empty.
+RECURSIVE = ""
+
+
+@dataclass(eq=False, slots=True)
+class Document:
+    """One document: a private copy, and the resources inside it."""
+
+    uri: str
+    contents: Any
+    homes: dict[int, Resource] = field(default_factory=dict)  # id of an object -> its resource; roots of resources only
+    places: dict[int, int] = field(default_factory=dict)  # id of an object -> its position, once it has one
+
+
+@dataclass(eq=False, slots=True)
+class Resource:
+    """A schema with a URI of its own, inside which references are relative to it."""
+
+    uri: str
+    contents: Any
+    path: tuple[Step, ...]  # from the document's root
+    document: Document
+    dialect: Dialect
+    anchors: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)  # with their paths from the document's root
+    dynamic: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a reference leads: a position, or the one that a dynamic anchor has in the scope."""
+
+    position: int
+    anchor: str | None = None
+
+
+class Documents:
+    """All positions of one compile. Not thread-safe: the compiled schema guards it."""
+
+    def __init__(self, schema: Any, given: Mapping[str, Any], dialect: Dialect, limits: Limits) -> None:
+        self.limits = limits
+        self.default = dialect
+        self.given = {_without_empty_fragment(uri): uri for uri in given}
+        self._given = given
+        self.schemas: list[Any] = [True, False]  # by position
+        self.homes: list[Resource] = []  # by position
+        self.trail: list[tuple[int, tuple[Step, ...]]] = [(-1, ()), (-1, ())]  # by position: a parent (or -1: the document) and a path
+        self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
+        self.resources: dict[str, Resource] = {}
+        self.dynamic = False  # some reference goes by the dynamic scope
+        root = self._load("", schema)
+        self.homes += [root, root]
+        self.root_home = root
+        self.root = self.place(root, root.contents, -1, ())
+
+    # ---- positions ----
+
+    def place(self, home: Resource, schema: Any, parent: int, path: tuple[Step, ...]) -> int:
+        """Return the position of a schema, giving it one where it is new. `home` is the parent's resource."""
+        if type(schema) is not dict:
+            if type(schema) is bool:
+                return TRUE if schema else FALSE
+            raise SchemaError(
+                Finding(self._below(home, parent, path), None, f"expected a schema, an object or a boolean, got {jsontext.clip(schema)}")
+            )
+        if not schema:
+            return TRUE
+        document = home.document
+        key = id(schema)
+        position = document.places.get(key)
+        if position is None:
+            position = document.places[key] = len(self.schemas)
+            if position > self.limits.nodes:
+                raise limit_error(self.limits, "nodes", self._below(home, parent, path), None, f"{position:,} schemas")
+            self.schemas.append(schema)
+            self.homes.append(document.homes.get(key, home))
+            self.trail.append((parent, path))
+        return position
+
+    def pointer(self, position: int) -> str:
+        """Return a position's JSON Pointer; one in another document than the schema's has its URI and a # before it."""
+        path: list[Step] = []
+        at = position
+        while at >= 0:
+            at, steps = self.trail[at]
+            path[:0] = steps
+        document = self.homes[position].document
+        head = "" if document is self.root_home.document else document.uri + "#"
+        return head + jsontext.pointer(path)
+
+    def _below(self, home: Resource, parent: int, path: tuple[Step, ...]) -> str:
+        if parent >= 0:
+            return self.pointer(parent) + jsontext.pointer(path)
+        head = "" if home.uri == "" else home.document.uri + "#"
+        return head + jsontext.pointer(path)
+
+    def enter(self, scope: Scope, position: int) -> Scope:
+        """Return the scope inside a position that is reached in `scope`."""
+        dynamic = self.homes[position].dynamic
+        if not dynamic:
+            return scope
+        have = dict(scope)
+        home = self.homes[position]
+        new = {a: self.place(home, s, -1, path) for a, (s, path) in dynamic.items() if a not in have}
+        return tuple(sorted((have | new).items())) if new else scope
+
+    # ---- references ----
+
+    def resolve(self, position: int, keyword: str, reference: Any) -> Target:
+        """Return where a reference at a position leads, remembering it in `targets`."""
+        if not isinstance(reference, str):
+            raise self._unresolved(position, keyword, f"expected a URI reference, got {jsontext.clip(reference)}")
+        home = self.homes[position]
+        if keyword == "$recursiveRef":
+            target = Target(self.place(home, home.contents, -1, home.path))
+            if RECURSIVE in home.dynamic:
+                target = Target(target.position, RECURSIVE)
+        else:
+            resource, fragment = self._resource(position, keyword, reference)
+            target = self._within(position, keyword, resource, fragment)
+        self.dynamic |= target.anchor is not None
+        self.targets[position, keyword] = target
+        return target
+
+    def _resource(self, position: int, keyword: str, reference: str) -> tuple[Resource, str]:
+        home = self.homes[position]
+        if reference[:1] == "#":
+            return home, reference[1:]
+        try:
+            uri, fragment = urldefrag(urljoin(home.uri, reference))
+        except ValueError as error:
+            raise self._unresolved(position, keyword, f"{reference!r} is no URI reference ({error})") from error
+        found = self.resources.get(uri) or self._open(uri)
+        if found is None:
+            for other in list(self.given):  # one of them may hold a resource of this name
+                self._open(other)
+            found = self.resources.get(uri)
+        if found is None:
+            raise self._unresolved(
+                position,
+                keyword,
+                f"{uri!r} is not among the documents",
+                f"hand it in with documents={{{uri!r}: ...}}; nothing is fetched",
+            )
+        return found, fragment
+
+    def _within(self, position: int, keyword: str, resource: Resource, fragment: str) -> Target:
+        fragment = unquote(fragment)
+        document = resource.document
+        if not fragment:
+            return Target(self.place(resource, resource.contents, -1, resource.path))
+        if fragment[0] != "/":
+            found = resource.anchors.get(fragment)
+            if found is None:
+                raise self._unresolved(position, keyword, f"no anchor is named {fragment!r}")
+            dynamic = keyword == "$dynamicRef" and fragment in resource.dynamic
+            target = self.place(resource, found[0], -1, found[1])
+            return Target(target, fragment if dynamic else None)
+        schema, home = resource.contents, resource
+        path = list(resource.path)
+        for text in fragment[1:].split("/"):
+            step: Step = text.replace("~1", "/").replace("~0", "~") if "~" in text else text
+            if type(schema) is list and text.isdecimal() and text.isascii() and len(text) < 10:
+                step = int(text)
+            try:
+                if type(schema) is dict:
+                    home = document.homes.get(id(schema), home)
+                schema = schema[step]
+            except (KeyError, IndexError, TypeError):
+                raise self._unresolved(position, keyword, f"{fragment!r} leads to nothing: there is no {step!r}") from None
+            path.append(step)
+        if type(schema) is dict and id(schema) not in document.places and not _is_known(resource, path):
+            where = jsontext.pointer(path)
+            jsontext.check_metaschema(schema, home.dialect, document.uri, where)
+            self._adopt(document, home, schema, tuple(path))
+        return Target(self.place(home, schema, -1, tuple(path)))
+
+    def _unresolved(self, position: int, keyword: str, message: str, fix: str = "") -> SchemaError:
+        return SchemaError(Finding(f"{self.pointer(position)}/{keyword}", keyword, message, fix))
+
+    # ---- documents ----
+
+    def loaded(self) -> list[tuple[str, Any]]:
+        """Return every document that was read, with its URI."""
+        return [(uri, r.document.contents) for uri, r in self.resources.items() if r.document.uri == uri]
+
+    def _open(self, uri: str) -> Resource | None:
+        """Load a document that the caller handed in, or one of the standard's metaschemas."""
+        if uri in self.resources:
+            return self.resources[uri]
+        if uri in self.given:
+            return self._load(uri, self._given[self.given[uri]])
+        contents = _metaschema(uri)
+        return None if contents is None else self._load(uri, contents)
+
+    def _load(self, uri: str, schema: Any) -> Resource:
+        contents, blob = jsontext.private(schema, self.limits, uri)
+        document = Document(uri, contents)
+        dialect = self.default
+        if type(contents) is dict:
+            declared = contents.get("$schema")
+            if declared is not None:
+                dialect = self._declared(declared, uri)
+        root = Resource(uri, contents, (), document, dialect)
+        self.resources[uri] = root
+        self._identify(document, root, contents, blob)
+        jsontext.check_metaschema(contents, document.homes[id(contents)].dialect, uri)
+        return document.homes[id(contents)]
+
+    def _declared(self, uri: Any, base: str) -> Dialect:
+        """Return the dialect that a `$schema` names; one of the caller's documents may be the metaschema."""
+        found = dialect_of(uri) if isinstance(uri, str) else None
+        if found is not None:
+            return DIALECTS["openapi3.1"] if self.default.name == "openapi3.1" and found.name == "draft2020-12" else found
+        pointer = (base + "#" if base else "") + "/$schema"
+        name = _without_empty_fragment(uri) if isinstance(uri, str) else None
+        contents = self._given[self.given[name]] if name in self.given else None
+        if not isinstance(contents, Mapping) or contents.get("$schema") == uri:
+            known = ", ".join(DIALECTS)
+            raise SchemaError(
+                Finding(
+                    pointer,
+                    "$schema",
+                    f"{jsontext.clip(uri)} is no metaschema known here",
+                    f"leave it out and name the draft with draft= ({known}), or hand in the metaschema with documents=",
+                )
+            )
+        below = dialect_of(contents.get("$schema", "")) or self.default
+        chosen = contents.get("$vocabulary")
+        if not isinstance(chosen, Mapping) or below.ref_alone:
+            return below
+        kept = {vocabulary_of(v) for v in chosen}
+        for vocabulary, needed in chosen.items():
+            if needed and vocabulary_of(vocabulary) is None:
+                raise SchemaError(Finding(pointer, "$vocabulary", f"the vocabulary {vocabulary!r} that it requires is not known here"))
+        if below.name == "draft2019-09" and "applicator" in kept:
+            kept.add("unevaluated")  # which was not yet a vocabulary of its own
+        return below.without(vocabularies() - kept)
+
+    def _identify(self, document: Document, root: Resource, contents: Any, blob: bytes | None) -> None:
+        """Find the resources and anchors of a document. Most have none, which its bytes tell without a walk."""
+        document.homes[id(contents)] = root
+        if type(contents) is not dict:
+            return
+        word = root.dialect.identifier
+        inside = blob is None or word_count(blob, word) > (word in contents) or b"nchor" in blob or blob.count(b"$schema") > 1
+        if inside:
+            self._adopt(document, root, contents, ())
+        elif word in contents:
+            self._adopt_one(document, root, contents, ())
+
+    def _adopt(self, document: Document, home: Resource, schema: Any, path: tuple[Step, ...]) -> None:
+        """Walk the schemas below one, and note what has a URI or an anchor."""
+        todo: list[tuple[Resource, Any, tuple[Step, ...]]] = [(home, schema, path)]
+        while todo:
+            home, schema, path = todo.pop()
+            if type(schema) is not dict:
+                continue
+            home = self._adopt_one(document, home, schema, path)
+            if home.dialect.ref_alone and "$ref" in schema:
+                continue
+            todo += [(home, child, path + steps) for steps, child in subschemas(schema, home.dialect.keywords)]
+
+    def _adopt_one(self, document: Document, home: Resource, schema: dict[str, Any], path: tuple[Step, ...]) -> Resource:
+        declared = schema.get("$schema")
+        dialect = home.dialect
+        if declared is not None and path:
+            dialect = self._declared(declared, document.uri)
+        identifier = schema.get(dialect.identifier)
+        if isinstance(identifier, str) and not (dialect.ref_alone and "$ref" in schema):
+            try:
+                uri, fragment = urldefrag(urljoin(home.uri, identifier))
+            except ValueError as error:
+                raise SchemaError(
+                    Finding(jsontext.pointer([*path, dialect.identifier]), dialect.identifier, f"{identifier!r} is no URI ({error})")
+                ) from error
+            if identifier[:1] != "#":
+                home = Resource(uri, schema, path, document, dialect)
+                document.homes[id(schema)] = home
+                self.resources.setdefault(uri, home)
+                if not path:
+                    self.resources[document.uri] = home
+            if fragment and dialect.ref_alone:  # before 2019-09 anchors were written so
+                home.anchors[fragment] = schema, path
+        if "$anchor" in dialect.keywords and isinstance(anchor := schema.get("$anchor"), str):
+            home.anchors[anchor] = schema, path
+        if "$dynamicAnchor" in dialect.keywords and isinstance(anchor := schema.get("$dynamicAnchor"), str):
+            home.anchors[anchor] = home.dynamic[anchor] = schema, path
+        if "$recursiveAnchor" in dialect.keywords and schema is home.contents and schema.get("$recursiveAnchor") is True:
+            home.dynamic[RECURSIVE] = schema, path
+        return home
+
+
+def subschemas(schema: dict[str, Any], keywords: dict[str, Holds]) -> Iterator[tuple[tuple[Step, ...], Any]]:
+    """Yield the schemas right below one, with the steps that lead to them; malformed ones are left out."""
+    for keyword, value in schema.items():
+        holds = keywords.get(keyword)
+        if holds is None or type(value) not in (dict, list):
+            continue
+        if holds in _ONE and type(value) is dict:
+            yield (keyword,), value
+        elif holds in _MANY and type(value) is list:
+            for index, child in enumerate(value):
+                yield (keyword, index), child
+        elif holds in _NAMED and type(value) is dict:
+            for name, child in value.items():
+                yield (keyword, name), child
+
+
+_ONE = frozenset({Holds.CHILD, Holds.EITHER, Holds.CONTENT})
+_MANY = frozenset({Holds.LIST, Holds.EITHER})
+_NAMED = frozenset({Holds.MAP, Holds.DEFS, Holds.PATTERNS, Holds.DEPENDENCIES})
+
+
+def _is_known(resource: Resource, path: list[Step]) -> bool:
+    """Say whether a path goes through schemas only, so that the document's own walk has been there."""
+    keywords = resource.dialect.keywords
+    at = len(resource.path)
+    while at < len(path):
+        holds = keywords.get(str(path[at]))
+        if holds in _ONE and not (at + 1 < len(path) and isinstance(path[at + 1], int)):
+            at += 1
+        elif (holds in _MANY or holds in _NAMED) and at + 1 < len(path):
+            at += 2
+        else:
+            return False
+    return True
+
+
+def word_count(blob: bytes, word: str) -> int:
+    """Count a word among the strings of a marshalled document; other bytes may look like it and only cost a walk."""
+    return blob.count(len(word).to_bytes(4, "little") + word.encode()) if word else 0
+
+
+def _without_empty_fragment(uri: str) -> str:
+    return uri.removesuffix("#")
+
+
+def _metaschema(uri: str) -> Any:
+    """Return a metaschema of the standard, or None; the import takes milliseconds that few schemas need."""
+    from jsonschema_specifications import REGISTRY
+
+    for name in (uri, uri + "#"):
+        if name in REGISTRY:
+            return REGISTRY[name].contents
+    return None
+
+
+assert marshal.dumps("x", 2)[1:5] == (1).to_bytes(4, "little")

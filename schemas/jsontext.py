@@ -1,0 +1,220 @@
+"""JSON text and JSON values: read strictly, copied, measured, and shown in messages.
+
+A schema's JSON is plain: dict, list, str, int, float, bool, None, and Decimal where a float would lose digits. Text that is not
+JSON, or that readers disagree about (NaN, a key twice, bytes that are no UTF-8), is refused here.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import jsonschema_rs
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas.keywords import Dialect
+from guard.schemas.limits import SCHEMA_LEVELS, Limits, limit_error
+
+#: Characters of a value that a message shows.
+SHOWN = 60
+#: Python converts no longer integer from text, because that takes quadratic time.
+LONGEST_INTEGER = 4_000
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """Return the JSON Pointer of a path."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def clip(value: Any) -> str:
+    """Return a short form of a value for a message, without walking a large one."""
+    if isinstance(value, (dict, list)) and len(value) > 4:
+        return "an object" if isinstance(value, dict) else "an array"
+    if isinstance(value, str) and len(value) > SHOWN:
+        value = value[:SHOWN]
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def parse(text: str | bytes | bytearray, limits: Limits, uri: str = "") -> Any:
+    """Read a schema's JSON text, strictly. Raises SchemaError."""
+    head = uri + "#" if uri else ""
+    if len(text) > limits.bytes:
+        raise limit_error(limits, "bytes", head, None, f"{len(text):,} bytes of JSON text")
+    if not isinstance(text, str):
+        try:
+            text = bytes(text).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise SchemaError(Finding(head, None, f"not UTF-8: byte {error.start} is wrong", "save the schema as UTF-8")) from error
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_constant,
+            parse_float=_fraction,
+            parse_int=int if len(text) <= LONGEST_INTEGER else _integer,
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise SchemaError(Finding(head, None, f"not JSON: {error.msg} at {where}", "mend the text")) from error
+    except RecursionError as error:
+        raise too_deep(limits, head) from error
+    except _NotStrictError as error:
+        raise SchemaError(Finding(head, None, f"not JSON that readers agree on: {error}", "mend the text")) from error
+
+
+class _NotStrictError(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _NotStrictError(f"an object has the key {clip(twice)} twice")
+    return found
+
+
+def _constant(name: str) -> Any:
+    raise _NotStrictError(f"{name} is no JSON number")
+
+
+def _fraction(text: str) -> float | Decimal:
+    number = float(text)
+    if math.isfinite(number) and len(text) < LONGEST_INTEGER and Decimal(repr(number)) == Decimal(text):
+        return number
+    try:
+        return Decimal(text)
+    except ArithmeticError as error:
+        raise _NotStrictError(f"the exponent of {clip(text)} is out of every range") from error
+
+
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) <= LONGEST_INTEGER else Decimal(text)
+
+
+def too_deep(limits: Limits, where: str) -> SchemaError:
+    """Word the refusal of a schema that nests too deep."""
+    most = limits.depth * SCHEMA_LEVELS
+    return limit_error(limits, "depth", where, None, f"JSON that nests more than {most:,} levels ({SCHEMA_LEVELS} for each level of a value)")
+
+
+def measure(value: Any, limits: Limits, where: str) -> None:
+    """Check that a value is no deeper or larger than the limits allow, whatever of it is shared or cyclic."""
+    level: list[Any] = [value]
+    levels, count, most = 0, 0, limits.depth * SCHEMA_LEVELS
+    while level:
+        below: list[Any] = []
+        for container in level:
+            for item in container.values() if isinstance(container, dict) else container if isinstance(container, list) else ():
+                kind = type(item)
+                if kind is not str and kind is not bool and isinstance(item, (dict, list)):
+                    below.append(item)
+        count += len(below)
+        if levels >= most:
+            raise too_deep(limits, where)
+        if count > limits.bytes >> 1:  # each is at least two bytes of text
+            raise limit_error(limits, "bytes", where, None, f"more than {count:,} objects and arrays")
+        level = below
+        levels += 1
+
+
+def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, bytes | None]:
+    """Return a private copy of a JSON value, a tree of plain types, and its marshalled bytes where it has any."""
+    where = uri + "#" if uri else ""
+    if isinstance(schema, (str, bytes, bytearray)):
+        schema = parse(schema, limits, uri)
+    measure(schema, limits, where)
+    try:
+        blob = marshal.dumps(schema, 2)  # version 2 unfolds what is shared
+    except ValueError:
+        return _plain(schema, limits, where), None
+    if len(blob) > 2 * limits.bytes:  # marshal spends up to twice the text's bytes
+        raise limit_error(limits, "bytes", where, None, f"about {len(blob) // 2:,} bytes of JSON")
+    return marshal.loads(blob), blob  # noqa: S302 - our own bytes, of this very call
+
+
+def _plain(schema: Any, limits: Limits, where: str) -> Any:
+    """Copy what marshal doesn't take: subclasses of the plain types, mappings, Decimals."""
+    holder: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any]] = [(holder, 0, schema)]
+    size = 0
+    while todo:
+        into, key, value = todo.pop()
+        size += 1
+        if value is None or isinstance(value, (bool, Decimal)):
+            into[key] = value
+        elif isinstance(value, str):
+            into[key] = str.__str__(value)
+            size += len(value)
+        elif isinstance(value, int):
+            into[key] = int(value)
+        elif isinstance(value, float):
+            into[key] = float(value)
+        elif isinstance(value, Mapping):
+            into[key] = made = {}
+            for name in value:
+                if not isinstance(name, str):
+                    raise SchemaError(Finding(where, None, f"the key {clip(name)} is no string"))
+                made[str.__str__(name)] = None
+            todo += [(made, str.__str__(name), item) for name, item in value.items()]
+        elif isinstance(value, (list, tuple)):
+            into[key] = items = [None] * len(value)
+            todo += [(items, index, item) for index, item in enumerate(value)]
+        else:
+            raise SchemaError(Finding(where, None, f"a {type(value).__name__} is no JSON value", "hand in plain JSON, or a type"))
+        if size > limits.bytes:
+            raise limit_error(limits, "bytes", where, None, f"more than {size:,} bytes of JSON")
+    return holder[0]
+
+
+def check_metaschema(schema: Any, dialect: Dialect, uri: str, path: str = "") -> None:
+    """Check a schema against its dialect's metaschema; jsonschema words what is wrong. Raises SchemaError."""
+    if type(schema) is not dict:
+        if type(schema) is bool and not dialect.boolean_bounds:
+            return
+        raise SchemaError(Finding((uri + "#" if uri else "") + path, None, f"expected a schema, got {clip(schema)}"))
+    declared = dialect.metaschema + ("#" if "draft-0" in dialect.metaschema else "")
+    if schema.get("$schema") != declared:
+        schema = schema | {"$schema": declared}
+    try:
+        if jsonschema_rs.meta.is_valid(schema):
+            return
+    except (ValueError, jsonschema_rs.ReferencingError, jsonschema_rs.ValidationError) as error:
+        raise SchemaError(Finding((uri + "#" if uri else "") + path, None, f"not JSON: {_first_line(error)}")) from error
+    raise _invalid(schema, dialect, (uri + "#" if uri else "") + path)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaError:
+    import jsonschema
+
+    validator = jsonschema.validators.validator_for({"$schema": schema["$schema"]})
+    try:
+        errors = list(validator(validator.META_SCHEMA).iter_errors(schema))
+    except RecursionError:
+        errors = []
+    findings = []
+    for error in errors[:20]:
+        best = jsonschema.exceptions.best_match([error]) or error
+        path = list(best.absolute_path)
+        keyword = next((str(step) for step in reversed(path) if isinstance(step, str) and step in dialect.keywords), None)
+        findings.append(Finding(where + pointer(path), keyword, f"not a valid schema ({dialect.name}): {clip_line(best.message)}"))
+    return SchemaError(findings or [Finding(where, None, f"not a valid schema ({dialect.name})")])
+
+
+def clip_line(text: str) -> str:
+    """Shorten a message of another library to a line."""
+    text = text.partition("\n")[0]
+    return text if len(text) <= 200 else text[:120] + " ... " + text[-75:]

@@ -1,0 +1,51 @@
+"""Limits: how much a schema may cost before it is refused.
+
+Every limit that is met ends in a `SchemaError` whose `limit` names the field here; nothing is cut short in silence.
+The front end holds to `bytes`, `nodes`, `depth` and `digits`, the engine to the others and to `depth` again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from guard.kernels.errors import Finding, SchemaError
+
+#: Levels of a schema's JSON for each level of a value: {"properties": {"a": {"items": {"anyOf": [...]}}}}.
+SCHEMA_LEVELS = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budget of one compiled schema. The defaults hold every real schema known to us with room to spare."""
+
+    bytes: int = 16_000_000  # of the schema and of each document; the largest real schema known to us has 0.9 MB
+    nodes: int = 1_000_000  # schemas reached from the root; the largest real one has 20,000
+    depth: int = 100  # levels in a value; the schema's own JSON may nest SCHEMA_LEVELS times as deep
+    digits: int = 1_000  # of one number in the schema, written out: 1e400 has 401
+    alternatives: int = 20_000  # ways that one value can go, of which the text so far excludes none
+    states: int = 2_000_000  # automaton states of one compiled schema
+    seconds: float = 10.0  # of one call of the engine: only a search among combinations comes near it
+
+    def __post_init__(self) -> None:
+        """Check that each limit leaves room for something."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(f"{field.name}={value!r} must be a number above 0")
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"depth={self.depth!r} must be at most {MAX_DEPTH}: deeper schemas overflow the stack of validators")
+
+    def numbers(self) -> dict[str, float]:
+        """Return the limits by name, as the engine takes them."""
+        return {field.name: float(getattr(self, field.name)) for field in fields(self)}
+
+
+#: jsonschema_rs recurses over a schema: 5,000 levels of JSON are safe in a thread's 8 MB stack, 100,000 took 17 ms and held.
+MAX_DEPTH = 1_000
+
+
+def limit_error(limits: Limits, name: str, pointer: str, keyword: str | None, found: str) -> SchemaError:
+    """Say which limit was met, where, and how to raise it."""
+    allowed = getattr(limits, name)
+    message = f"{found}, above the limit {name}={allowed:,}"
+    return SchemaError(Finding(pointer, keyword, message, f"raise it with limits=guard.Limits({name}=...)"), limit=name)

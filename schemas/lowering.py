@@ -1,0 +1,520 @@
+"""Lowering: from a position and a scope to a record, the flat conjunction that the engine works on.
+
+A node is a number: a position of `Documents` where the scope is empty, which it is unless a schema uses dynamic references, and a
+number of its own otherwise. Nodes are lowered when the engine asks, never ahead. In a record the differences between drafts
+are gone: `dependencies` is split, items have positions, bounds are exact decimals and inclusive or not, names are
+texts that JSON can write. A scan (scan.py) has been over every position before, so that nothing here can be refused.
+
+With `inexact="residual"` some keywords were found to be beyond the engine. They are left out, and what stands above them is
+widened, so that the record admits every valid value: under `not` the whole keyword goes, `oneOf` becomes `anyOf`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from guard.schemas import formats, regex
+from guard.schemas.documents import Documents, Scope
+from guard.schemas.keywords import Dialect
+from guard.schemas.numbers import decimal
+from guard.schemas.scan import inexact_positions
+from guard.schemas.ops import (
+    ARRAY,
+    BOOLEAN,
+    FALSE,
+    INTEGER,
+    INTEGER_TEXT,
+    NULL,
+    NUMBER,
+    OBJECT,
+    STRING,
+    TRUE,
+    Entry,
+    Op,
+    Record,
+)
+
+_EVERYTHING = NULL | BOOLEAN | NUMBER | STRING | ARRAY | OBJECT
+_TYPE_BITS = {"null": NULL, "boolean": BOOLEAN, "number": NUMBER, "string": STRING, "array": ARRAY, "object": OBJECT}
+#: A count that no text reaches: the engine counts in 32 bits.
+_ENDLESS = 2**31 - 1
+
+(_TYPE, _CONST, _ENUM, _REF, _ALL, _ANY, _ONE, _NOT, _IF, _MIN, _MAX, _MULTIPLE, _LENGTH, _PATTERN, _FORMAT, _PROPERTIES) = (
+    int(op)
+    for op in (
+        Op.TYPE,
+        Op.CONST,
+        Op.ENUM,
+        Op.REF,
+        Op.ALL,
+        Op.ANY,
+        Op.ONE,
+        Op.NOT,
+        Op.IF,
+        Op.MIN,
+        Op.MAX,
+        Op.MULTIPLE,
+        Op.LENGTH,
+        Op.PATTERN,
+        Op.FORMAT,
+        Op.PROPERTIES,
+    )
+)
+
+
+class _Context:
+    """One node being lowered."""
+
+    __slots__ = ("dialect", "position", "record", "schema", "scope")
+
+    def __init__(self, schema: dict[str, Any], position: int, scope: Scope, dialect: Dialect) -> None:
+        self.schema = schema
+        self.position = position
+        self.scope = scope
+        self.dialect = dialect
+        self.record: Record = []
+
+
+class Lowering:
+    """Gives nodes their numbers and lowers them. Not thread-safe: the engine asks under the GIL."""
+
+    def __init__(self, documents: Documents, *, assert_formats: bool, annotate: bool, dropped: frozenset[tuple[int, str]] = frozenset()) -> None:
+        self.documents = documents
+        self.assert_formats = assert_formats
+        self.annotate = annotate  # some unevaluated* is reached: what evaluates without asserting must be lowered too
+        self.dropped = dropped  # (position, keyword) that are left to validation
+        self.inexact = inexact_positions(documents, dropped) if dropped else frozenset()
+        self._nodes: dict[tuple[int, Scope], int] = {}
+        self._scoped: dict[int, tuple[int, Scope]] = {}
+        self._next = len(documents.schemas)
+        self.root = self.node(documents.root, ())
+
+    # ---- nodes ----
+
+    def node(self, position: int, scope: Scope) -> int:
+        """Return the node of a position that is reached in a scope."""
+        if not self.documents.dynamic or position <= FALSE:
+            return position
+        scope = self.documents.enter(scope, position)
+        if not scope:
+            return position
+        key = position, scope
+        found = self._nodes.get(key)
+        if found is None:
+            found = self._nodes[key] = self._next
+            self._scoped[found] = key
+            self._next += 1
+        return found
+
+    def position_of(self, node: int) -> int:
+        """Return the position of a node, for messages."""
+        return self._scoped[node][0] if node in self._scoped else node
+
+    def lower(self, nodes: Iterable[int]) -> list[Record]:
+        """Return the record of each node."""
+        return [self._lower(node) for node in nodes]
+
+    def _lower(self, node: int) -> Record:
+        if node <= FALSE:
+            return [] if node == TRUE else [(_TYPE, 0)]
+        position, scope = self._scoped[node] if node in self._scoped else (node, ())
+        documents = self.documents
+        schema = documents.schemas[position]
+        dialect = documents.homes[position].dialect
+        context = _Context(schema, position, scope, dialect)
+        if dialect.ref_alone and "$ref" in schema:
+            _reference(self, context, "$ref", schema["$ref"])
+            return context.record
+        keywords = dialect.keywords
+        if "properties" in schema and "properties" in keywords:
+            self._one(context, "properties", schema["properties"])
+        if "required" in schema and "required" in keywords:
+            self._one(context, "required", schema["required"])
+        for keyword, value in schema.items():
+            how = _HOW.get(keyword)
+            if how is not None and keyword in keywords and not (self.dropped and (position, keyword) in self.dropped):
+                how(self, context, keyword, value)
+        return context.record
+
+    def _one(self, context: _Context, keyword: str, value: Any) -> None:
+        if not (self.dropped and (context.position, keyword) in self.dropped):
+            (_properties if keyword == "properties" else _required)(self, context, keyword, value)
+
+    def child(self, context: _Context, schema: Any) -> int:
+        """Return the node of a schema right below the one being lowered; the scan gave it its position."""
+        if type(schema) is not dict:
+            return TRUE if schema else FALSE
+        if not schema:
+            return TRUE
+        position = self.documents.homes[context.position].document.places[id(schema)]
+        return self.node(position, context.scope) if self.documents.dynamic else position
+
+    def loose(self, context: _Context, schema: Any) -> bool:
+        """Say whether something below a schema is left to validation, so that its record admits too much."""
+        if not self.inexact or type(schema) is not dict or not schema:
+            return False
+        return self.documents.homes[context.position].document.places[id(schema)] in self.inexact
+
+
+_How: TypeAlias = Callable[[Lowering, _Context, str, Any], None]
+
+
+def writable(text: str) -> bool:
+    """Say whether JSON text in UTF-8 can hold a string: lone surrogates it cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# ---- any type ----
+
+
+def _type(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    mask = 0
+    for name in (value,) if type(value) is str else value:
+        mask |= c.dialect.integer if name == "integer" else _TYPE_BITS[name]
+    if c.schema.get("nullable") is True and "nullable" in c.dialect.keywords:
+        mask |= NULL
+    if mask & NUMBER:
+        mask &= ~(INTEGER | INTEGER_TEXT)
+    if mask & _EVERYTHING != _EVERYTHING:
+        c.record.append((_TYPE, mask))
+
+
+def _const(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    found = literals([value], lowering.documents.limits.digits)
+    c.record.append((_CONST, found[0]) if found else (_TYPE, 0))
+
+
+def _enum(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    found = literals(value, lowering.documents.limits.digits)
+    c.record.append((_ENUM, found) if found else (_TYPE, 0))
+
+
+def literals(values: list[Any], digits: int) -> list[Any]:
+    """Return JSON values as the engine takes them, each once, without those that no JSON text can hold."""
+    if all(type(value) is str for value in values):
+        return [value for value in dict.fromkeys(values) if writable(value)]
+    found: dict[Any, Any] = {}
+    for value in values:
+        literal = _literal(value, digits)
+        if literal is not _UNWRITABLE:
+            found.setdefault(_identity(literal), literal)
+    return list(found.values())
+
+
+_UNWRITABLE = object()
+
+
+def _literal(value: Any, digits: int) -> Any:
+    """Return one value with its numbers as decimals; built without recursion, because values nest as deep as schemas."""
+    holder: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any]] = [(holder, 0, value)]
+    while todo:
+        into, key, item = todo.pop()
+        kind = type(item)
+        if kind is str:
+            if not writable(item):
+                return _UNWRITABLE
+            into[key] = item
+        elif item is None or kind is bool:
+            into[key] = item
+        elif kind is list:
+            into[key] = items = [None] * len(item)
+            todo += [(items, index, child) for index, child in enumerate(item)]
+        elif kind is dict:
+            if not all(map(writable, item)):
+                return _UNWRITABLE
+            into[key] = members = dict.fromkeys(item)
+            todo += [(members, name, child) for name, child in item.items()]
+        else:
+            into[key] = ("d", *decimal(item, digits))
+    return holder[0]
+
+
+def _identity(literal: Any) -> Any:
+    """Return a hashable that two literals share exactly when they are equal JSON values."""
+    if type(literal) not in (list, dict):
+        return type(literal), literal
+    order: list[Any] = []
+    todo = [literal]
+    while todo:
+        item = todo.pop()
+        if type(item) is list:
+            order.append(("array", len(item)))
+            todo += item
+        elif type(item) is dict:
+            names = sorted(item)
+            order.append(("object", tuple(names)))
+            todo += [item[name] for name in names]
+        else:
+            order.append((type(item), item))
+    return tuple(order)
+
+
+# ---- in-place applicators ----
+
+
+def _reference(lowering: Lowering, c: _Context, keyword: str, _: Any) -> None:
+    target = lowering.documents.targets[c.position, keyword]
+    position = target.position
+    if target.anchor is not None:
+        position = dict(c.scope).get(target.anchor, position)
+    node = lowering.node(position, c.scope)
+    if node != TRUE:
+        c.record.append((_REF, node))
+
+
+def _all_of(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    c.record.append((_ALL, [lowering.child(c, child) for child in value]))
+
+
+def _any_of(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    c.record.append((_ANY, [lowering.child(c, child) for child in value]))
+
+
+def _one_of(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    loose = any(lowering.loose(c, child) for child in value)
+    c.record.append((_ANY if loose else _ONE, [lowering.child(c, child) for child in value]))
+
+
+def _not(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    if not lowering.loose(c, value):
+        c.record.append((_NOT, lowering.child(c, value)))
+
+
+def _if(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    then, otherwise = c.schema.get("then", True), c.schema.get("else", True)
+    if "then" not in c.schema and "else" not in c.schema and not lowering.annotate:
+        return
+    nodes = lowering.child(c, then), lowering.child(c, otherwise)
+    if lowering.loose(c, value):
+        c.record.append((_ANY, list(nodes)))
+    else:
+        c.record.append((_IF, lowering.child(c, value), *nodes))
+
+
+# ---- numbers and strings ----
+
+
+def _bound(lowering: Lowering, c: _Context, keyword: str, value: Any) -> None:
+    lower = keyword in ("minimum", "exclusiveMinimum")
+    exclusive = keyword.startswith("exclusive")
+    if c.dialect.boolean_bounds:
+        if exclusive:
+            return
+        exclusive = c.schema.get("exclusiveMinimum" if lower else "exclusiveMaximum") is True
+    c.record.append((_MIN if lower else _MAX, *decimal(value, lowering.documents.limits.digits), exclusive))
+
+
+def _multiple_of(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    c.record.append((_MULTIPLE, *decimal(value, lowering.documents.limits.digits)))
+
+
+def _pattern(_: Lowering, c: _Context, __: str, value: Any) -> None:
+    c.record.append((_PATTERN, regex.parse(value).tree))
+
+
+def _format(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    if lowering.assert_formats:
+        tree = formats.tree(value)
+        if tree is not None:
+            c.record.append((_FORMAT, value, tree))
+
+
+# ---- counts ----
+
+
+def _range(least_word: str, most_word: str, op: Op, kind: int) -> _How:
+    """Return how a pair of counting keywords becomes one entry, at the place of the first of the two."""
+    code = int(op)
+
+    def how(lowering: Lowering, c: _Context, keyword: str, _: Any) -> None:
+        low, high = c.schema.get(least_word), c.schema.get(most_word)
+        if lowering.dropped:
+            low = None if (c.position, least_word) in lowering.dropped else low
+            high = None if (c.position, most_word) in lowering.dropped else high
+        if keyword == most_word and low is not None:
+            return
+        least, most = int(low or 0), -1 if high is None else int(high)
+        if least > _ENDLESS or 0 <= most < least:
+            c.record.append((_TYPE, _EVERYTHING & ~kind))
+        elif least or 0 <= most <= _ENDLESS:
+            c.record.append((code, least, most if most <= _ENDLESS else -1))
+
+    return how
+
+
+# ---- objects ----
+
+
+def _properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    child = lowering.child
+    pairs = [(name, child(c, schema)) for name, schema in value.items() if writable(name)]
+    if pairs:
+        c.record.append((_PROPERTIES, pairs))
+
+
+def _required(_: Lowering, c: _Context, __: str, value: Any) -> None:
+    if all(map(writable, value)):
+        if value:
+            c.record.append((int(Op.REQUIRED), list(dict.fromkeys(value))))
+    else:
+        c.record.append((_TYPE, _EVERYTHING & ~OBJECT))
+
+
+def _patterns(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    pairs = [(regex.parse(source).tree, lowering.child(c, schema)) for source, schema in value.items()]
+    if pairs:
+        c.record.append((int(Op.PATTERNS), pairs))
+
+
+def _additional(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    node = lowering.child(c, value)
+    if node == TRUE and not lowering.annotate:
+        return
+    if (c.position, "patternProperties") in lowering.dropped:
+        return
+    keywords = c.dialect.keywords
+    names = c.schema.get("properties", {}) if "properties" in keywords else {}
+    patterns = c.schema.get("patternProperties", {}) if "patternProperties" in keywords else {}
+    c.record.append((int(Op.ADDITIONAL), node, [n for n in names if writable(n)], [regex.parse(p).tree for p in patterns]))
+
+
+def _names(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    node = lowering.child(c, value)
+    if node != TRUE:
+        c.record.append((int(Op.NAMES), node))
+
+
+def _dependencies(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    required: list[tuple[str, list[str]]] = []
+    schemas: list[tuple[str, int]] = []
+    for name, what in value.items():
+        if not writable(name):
+            continue
+        if type(what) is list:
+            if all(map(writable, what)):
+                if what:
+                    required.append((name, list(dict.fromkeys(what))))
+            else:
+                schemas.append((name, FALSE))
+        else:
+            schemas.append((name, lowering.child(c, what)))
+    if required:
+        c.record.append((int(Op.DEPENDENT_REQUIRED), required))
+    if schemas:
+        c.record.append((int(Op.DEPENDENT_SCHEMAS), schemas))
+
+
+def _unevaluated_properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    c.record.append((int(Op.UNEVALUATED_PROPERTIES), lowering.child(c, value)))
+
+
+# ---- arrays ----
+
+
+def _prefix(lowering: Lowering, c: _Context, value: list[Any]) -> None:
+    for index, schema in enumerate(value):
+        node = lowering.child(c, schema)
+        if node != TRUE or lowering.annotate:
+            c.record.append((int(Op.ITEMS), index, index + 1, node))
+
+
+def _rest(lowering: Lowering, c: _Context, start: int, schema: Any) -> None:
+    node = lowering.child(c, schema)
+    if node != TRUE or lowering.annotate:
+        c.record.append((int(Op.ITEMS), start, -1, node))
+
+
+def _items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    if type(value) is list:
+        _prefix(lowering, c, value)
+    else:
+        prefix = c.schema.get("prefixItems") if "prefixItems" in c.dialect.keywords else None
+        _rest(lowering, c, len(prefix) if type(prefix) is list else 0, value)
+
+
+def _prefix_items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    _prefix(lowering, c, value)
+
+
+def _additional_items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    head = c.schema.get("items")
+    if type(head) is list:
+        _rest(lowering, c, len(head), value)
+
+
+def _contains(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    keywords = c.dialect.keywords
+    least = int(c.schema.get("minContains", 1)) if "minContains" in keywords else 1
+    most = int(c.schema.get("maxContains", -1)) if "maxContains" in keywords else -1
+    if lowering.loose(c, value) or (c.position, "maxContains") in lowering.dropped:
+        most = -1
+    if (c.position, "minContains") in lowering.dropped:
+        least = 0
+    if least > _ENDLESS or 0 <= most < least:
+        c.record.append((_TYPE, _EVERYTHING & ~ARRAY))
+    elif least or 0 <= most <= _ENDLESS or lowering.annotate:
+        c.record.append((int(Op.CONTAINS), lowering.child(c, value), least, most if most <= _ENDLESS else -1))
+
+
+def _unique(_: Lowering, c: _Context, __: str, value: Any) -> None:
+    if value is True:
+        c.record.append((int(Op.UNIQUE),))
+
+
+def _unevaluated_items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+    c.record.append((int(Op.UNEVALUATED_ITEMS), lowering.child(c, value)))
+
+
+_length = _range("minLength", "maxLength", Op.LENGTH, STRING)
+_count = _range("minItems", "maxItems", Op.COUNT, ARRAY)
+_size = _range("minProperties", "maxProperties", Op.SIZE, OBJECT)
+
+#: How each keyword is lowered; `properties` and `required` come before this table is gone through.
+_HOW: dict[str, _How] = {
+    "type": _type,
+    "const": _const,
+    "enum": _enum,
+    "$ref": _reference,
+    "$dynamicRef": _reference,
+    "$recursiveRef": _reference,
+    "allOf": _all_of,
+    "anyOf": _any_of,
+    "oneOf": _one_of,
+    "not": _not,
+    "if": _if,
+    "minimum": _bound,
+    "maximum": _bound,
+    "exclusiveMinimum": _bound,
+    "exclusiveMaximum": _bound,
+    "multipleOf": _multiple_of,
+    "minLength": _length,
+    "maxLength": _length,
+    "pattern": _pattern,
+    "format": _format,
+    "patternProperties": _patterns,
+    "additionalProperties": _additional,
+    "propertyNames": _names,
+    "minProperties": _size,
+    "maxProperties": _size,
+    "dependencies": _dependencies,
+    "dependentRequired": _dependencies,
+    "dependentSchemas": _dependencies,
+    "unevaluatedProperties": _unevaluated_properties,
+    "items": _items,
+    "prefixItems": _prefix_items,
+    "additionalItems": _additional_items,
+    "minItems": _count,
+    "maxItems": _count,
+    "contains": _contains,
+    "uniqueItems": _unique,
+    "unevaluatedItems": _unevaluated_items,
+}
+

@@ -1,0 +1,295 @@
+"""The scan: one linear pass over everything that a schema can reach, which alone decides what is enforced.
+
+It gives every reachable schema its position, resolves every reference, reads every regex, and judges each keyword by
+the table in keywords.py. What can't be enforced becomes a finding: a refusal, or with `inexact="residual"` a keyword that is left
+to validation. Nothing later refuses for what a schema says; the engine may still meet a limit. The scan keeps its own stack,
+and each schema is visited once, however many references lead to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import formats, jsontext, regex
+from guard.schemas.documents import Documents, Step, Target, subschemas
+from guard.schemas.keywords import NOT_SUPPORTED_YET, SUPPORTED, SUPPORTED_IN_REGEX, Holds
+from guard.schemas.limits import limit_error
+from guard.schemas.numbers import TooManyDigits, decimal
+from guard.schemas.ops import FALSE
+
+#: Refusals that one error lists; a schema with more has the same few reasons.
+MOST_FINDINGS = 100
+
+ENFORCED, RESIDUAL, ANNOTATION = "enforced", "residual", "annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLine:
+    """What becomes of one keyword of a schema."""
+
+    pointer: str  # JSON Pointer of the keyword
+    keyword: str
+    status: str  # "enforced", "residual" or "annotation"
+    note: str  # why, where that is not plain; "" otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A keyword that can't be enforced."""
+
+    position: int
+    keyword: str
+    message: str
+    fix: str
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a scan found."""
+
+    troubles: list[Trouble]
+    unevaluated: bool  # some unevaluated* is reached, so that annotations matter
+
+    def findings(self, documents: Documents) -> list[Finding]:
+        """Return the troubles as findings, with pointers."""
+        return [
+            Finding(f"{documents.pointer(t.position)}/{t.keyword}", t.keyword, t.message, t.fix)
+            for t in self.troubles[:MOST_FINDINGS]
+        ]
+
+
+_RESIDUAL_FIX = 'leave it out, or compile with inexact="residual" and validate the finished value'
+_FORMAT_FIX = "leave it out, or compile with formats=False"
+
+_NOTE, _PLAIN, _CHILD, _LIST, _MAP, _DEFS, _EITHER, _DEPENDENCIES = 0, 1, 2, 3, 4, 5, 6, 7
+_REFERENCE, _NUMBER, _VALUES, _PATTERN, _PATTERNS, _FORMAT = 8, 9, 10, 11, 12, 13
+
+
+def scan(documents: Documents, *, assert_formats: bool) -> Scan:
+    """Visit every schema that the root can reach."""
+    out = Scan([], False)
+    if documents.root <= FALSE:
+        return out
+    schemas, homes, place = documents.schemas, documents.homes, documents.place
+    supported, troubles = SUPPORTED, out.troubles
+    at = 2  # positions are given in the order of discovery, so that the list of schemas is the queue
+    while at < len(schemas):
+        schema, home, position = schemas[at], homes[at], at
+        at += 1
+        table = home.dialect.keywords
+        if home.dialect.ref_alone and "$ref" in schema:
+            documents.resolve(position, "$ref", schema["$ref"])
+            continue
+        for keyword, value in schema.items():
+            holds = table.get(keyword)
+            if not holds:
+                continue
+            if holds == _MAP or holds == _PATTERNS:
+                for name, child in value.items():
+                    if type(child) is not bool:
+                        place(home, child, position, (keyword, name))
+                if holds == _PATTERNS:
+                    _patterns(out, documents, position, keyword, value)
+            elif holds == _CHILD or (holds == _EITHER and type(value) is not list):
+                if type(value) is not bool:
+                    place(home, value, position, (keyword,))
+            elif holds == _LIST or holds == _EITHER:
+                for index, child in enumerate(value):
+                    if type(child) is not bool:
+                        place(home, child, position, (keyword, index))
+            elif holds == _REFERENCE:
+                target = documents.resolve(position, keyword, value)
+                if target.anchor is not None:
+                    _every_holder(documents, target)
+            elif holds >= _NUMBER and holds <= _FORMAT:
+                _LOOK[holds](out, documents, position, keyword, value, assert_formats)
+            elif holds == _DEPENDENCIES:
+                for name, child in value.items():
+                    if type(child) is dict:
+                        place(home, child, position, (keyword, name))
+            if keyword not in supported and holds != _DEFS:
+                if keyword in _UNEVALUATED and value is not True:
+                    out.unevaluated = True
+                if holds <= _PATTERNS and not _says_nothing(schema, keyword, value):
+                    troubles.append(Trouble(position, keyword, f"{keyword} {NOT_SUPPORTED_YET}", _RESIDUAL_FIX))
+            elif keyword in _UNEVALUATED and value is not True:
+                out.unevaluated = True
+    return out
+
+
+_UNEVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
+_HAS_NO_SENSE_ALONE = {"then": "if", "else": "if", "minContains": "contains", "maxContains": "contains"}
+
+
+def _says_nothing(schema: dict[str, Any], keyword: str, value: Any) -> bool:
+    """Say whether a keyword's value constrains nothing, so that it needs no support."""
+    if keyword in _HAS_NO_SENSE_ALONE:
+        return True  # the other keyword is refused, if it is there
+    if keyword == "if":
+        return "then" not in schema and "else" not in schema
+    if keyword == "contains":
+        return schema.get("minContains") == 0 and "maxContains" not in schema
+    return value in (False, 0, {}, []) and keyword not in ("not", "propertyNames", *_UNEVALUATED) or (value is True and keyword != "uniqueItems" and keyword != "not")
+
+
+def _every_holder(documents: Documents, target: Target) -> None:
+    """Give a position to every place that a dynamic reference may lead to: the anchor in each resource known so far."""
+    for resource in list(documents.resources.values()):
+        found = resource.dynamic.get(target.anchor or "")
+        if found is not None:
+            documents.place(resource, found[0], -1, found[1])
+
+
+# ---- single keywords ----
+
+
+def _number(out: Scan, documents: Documents, position: int, keyword: str, value: Any, _: bool) -> None:
+    kind = type(value)
+    if kind is int and -(10**15) < value < 10**15:
+        return
+    try:
+        decimal(value, documents.limits.digits)
+    except TooManyDigits as error:
+        where = f"{documents.pointer(position)}/{keyword}"
+        raise limit_error(documents.limits, "digits", where, keyword, str(error)) from error
+    except ValueError as error:
+        raise SchemaError(Finding(f"{documents.pointer(position)}/{keyword}", keyword, str(error))) from error
+
+
+def _values(out: Scan, documents: Documents, position: int, keyword: str, value: Any, flag: bool) -> None:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        kind = type(item)
+        if kind is list:
+            todo += [x for x in item if type(x) is not str]
+        elif kind is dict:
+            todo += [x for x in item.values() if type(x) is not str]
+        elif kind is int or kind is float or kind is Decimal:
+            _number(out, documents, position, keyword, item, flag)
+
+
+def _pattern(out: Scan, documents: Documents, position: int, keyword: str, value: Any, _: bool) -> None:
+    where = (keyword,) if keyword == "pattern" else (keyword, value)
+    found = read(documents, position, where, value)
+    for feature, at in found.problems:
+        if feature not in SUPPORTED_IN_REGEX:
+            never = "is beyond any regular language" if feature == regex.BACK_REFERENCE else NOT_SUPPORTED_YET
+            message = f"the {feature} at character {at} of {jsontext.clip(value)} {never}"
+            out.troubles.append(Trouble(position, keyword, message, f"write the pattern without it, {_RESIDUAL_FIX}"))
+
+
+def _patterns(out: Scan, documents: Documents, position: int, keyword: str, value: dict[str, Any]) -> None:
+    for source in value:
+        _pattern(out, documents, position, keyword, source, False)
+
+
+def read(documents: Documents, position: int, path: tuple[Step, ...], source: str) -> regex.Regex:
+    """Read a regex of a schema. Raises SchemaError where it is none."""
+    try:
+        return regex.parse(source)
+    except regex.RegexError as error:
+        where = documents.pointer(position) + jsontext.pointer(path)
+        limit = "depth" if isinstance(error, regex.RegexTooDeep) else None
+        message = f"{jsontext.clip(source)} is no regular expression of ECMA-262: {error}"
+        raise SchemaError(Finding(where, str(path[0]), message, "mend the pattern"), limit=limit) from error
+
+
+def _format(out: Scan, documents: Documents, position: int, keyword: str, value: Any, assert_formats: bool) -> None:
+    if assert_formats and formats.is_known(value) and formats.tree(value) is None:
+        message = f"the format {jsontext.clip(value)} {NOT_SUPPORTED_YET}"
+        out.troubles.append(Trouble(position, keyword, message, _FORMAT_FIX))
+
+
+_LOOK = {9: _number, 10: _values, 11: _pattern, 13: _format}
+assert (Holds.NUMBER, Holds.VALUES, Holds.PATTERN, Holds.PATTERNS, Holds.FORMAT) == (9, 10, 11, 12, 13)
+
+
+# ---- derived from a scan ----
+
+
+def edges(documents: Documents) -> Iterator[tuple[int, int]]:
+    """Yield (position, position below it) for every application and reference that the scan found."""
+    for position in range(2, len(documents.schemas)):
+        home = documents.homes[position]
+        for _, child in subschemas(documents.schemas[position], home.dialect.keywords):
+            below = home.document.places.get(id(child))
+            if below is not None:
+                yield position, below
+    for (position, _), target in documents.targets.items():
+        yield position, target.position
+        if target.anchor is not None:
+            for resource in documents.resources.values():
+                held = resource.dynamic.get(target.anchor)
+                if held is not None and id(held[0]) in resource.document.places:
+                    yield position, resource.document.places[id(held[0])]
+
+
+def inexact_positions(documents: Documents, dropped: frozenset[tuple[int, str]]) -> frozenset[int]:
+    """Return every position below which, through whatever applies or is referred to, a keyword is left to validation."""
+    above: dict[int, list[int]] = {}
+    for parent, child in edges(documents):
+        above.setdefault(child, []).append(parent)
+    found: set[int] = set()
+    todo = [position for position, _ in dropped]
+    while todo:
+        position = todo.pop()
+        if position not in found:
+            found.add(position)
+            todo += above.get(position, [])
+    return frozenset(found)
+
+
+#: Keywords that must be widened when a schema in them is only enforced in part; the others pass the width on unharmed.
+_NOT_MONOTONE = ("not", "oneOf", "if", "contains")
+
+
+def _loosened(documents: Documents, dropped: frozenset[tuple[int, str]]) -> dict[int, set[str]]:
+    """Return the keywords, by position, that are weakened because of what is dropped elsewhere."""
+    inexact = inexact_positions(documents, dropped)
+    out: dict[int, set[str]] = {}
+    for position in inexact:
+        home = documents.homes[position]
+        for steps, child in subschemas(documents.schemas[position], home.dialect.keywords):
+            if steps[0] in _NOT_MONOTONE and home.document.places.get(id(child)) in inexact:
+                out.setdefault(position, set()).add(str(steps[0]))
+    for position, keyword in dropped:
+        if keyword == "patternProperties":
+            out.setdefault(position, set()).add("additionalProperties")
+    return out
+
+
+def report(documents: Documents, found: Scan, *, assert_formats: bool) -> list[ReportLine]:
+    """Return a line for each keyword of each schema that was reached."""
+    troubles = {(t.position, t.keyword): t.message for t in found.troubles}
+    loosened = _loosened(documents, frozenset(troubles)) if troubles else {}
+    lines = []
+    for position in range(2, len(documents.schemas)):
+        schema, dialect = documents.schemas[position], documents.homes[position].dialect
+        alone = dialect.ref_alone and "$ref" in schema
+        at = documents.pointer(position)
+        for keyword, value in schema.items():
+            holds = dialect.keywords.get(keyword)
+            status, note = ENFORCED, ""
+            if alone and keyword != "$ref":
+                status, note = ANNOTATION, f"$ref hides its siblings in {dialect.name}"
+            elif holds is None:
+                status, note = ANNOTATION, f"{keyword} is no keyword of {dialect.name}"
+            elif (position, keyword) in troubles:
+                status, note = RESIDUAL, troubles[position, keyword]
+            elif keyword in loosened.get(position, ()):
+                status, note = RESIDUAL, "only in part: something that it depends on is left to validation"
+            elif holds in (Holds.NOTE, Holds.CONTENT, Holds.IDENTITY, Holds.DEFS):
+                status = ANNOTATION
+            elif holds == Holds.FORMAT and not assert_formats:
+                status, note = ANNOTATION, "formats=False"
+            elif holds == Holds.FORMAT and not formats.is_known(value):
+                status, note = ANNOTATION, f"the format {jsontext.clip(value)} is not known"
+            elif keyword in _HAS_NO_SENSE_ALONE and _HAS_NO_SENSE_ALONE[keyword] not in schema:
+                status, note = ANNOTATION, f"{keyword} means nothing without {_HAS_NO_SENSE_ALONE[keyword]}"
+            lines.append(ReportLine(at + jsontext.pointer([keyword]), keyword, status, note))
+    return lines

@@ -1,0 +1,76 @@
+"""Types: whatever a caller may name a schema by becomes JSON Schema.
+
+JSON Schema itself (a dict, a bool, JSON text) passes through; anything else is a Python type, and Pydantic says what its JSON
+looks like. Its schemas are draft 2020-12, with declared order of fields kept.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+import typing_extensions
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
+
+from guard.kernels.errors import Finding, SchemaError
+
+_TROUBLES = (PydanticUserError, PydanticUndefinedAnnotation, PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, NameError)
+
+
+def is_schema(schema: object) -> bool:
+    """Say whether an argument is JSON Schema already, rather than a type."""
+    return isinstance(schema, (bool, str, bytes, bytearray, Mapping))
+
+
+def json_schema(annotation: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a Python type: a model, dataclass, TypedDict, Enum, Literal or any annotation."""
+    try:
+        return adapter(annotation).json_schema()
+    except _TROUBLES as error:
+        name = getattr(annotation, "__qualname__", repr(annotation))
+        reason = str(error).partition("\n")[0]
+        raise SchemaError(Finding("", None, f"{name} has no JSON Schema: {reason}", "use a type that Pydantic can read from JSON")) from error
+
+
+def adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
+    """Return Pydantic's reader of a type's values."""
+    return pydantic.TypeAdapter(_readable(annotation, {}))
+
+
+def _readable(annotation: Any, done: dict[Any, Any]) -> Any:
+    """Return an annotation with `typing.TypedDict` classes, which Pydantic refuses before Python 3.12, replaced by their like."""
+    if sys.version_info >= (3, 12):
+        return annotation
+    if typing.is_typeddict(annotation) and type(annotation).__module__ == "typing":
+        return _typed_dict(annotation, done)
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if not arguments or origin is typing.Literal:
+        return annotation
+    found = tuple(_readable(argument, done) for argument in arguments)
+    if all(a is b for a, b in zip(arguments, found, strict=True)):
+        return annotation
+    if origin is typing.Annotated:
+        return typing.Annotated[(found[0], *annotation.__metadata__)]
+    if origin is types.UnionType:
+        return typing.Union[found]
+    return annotation.copy_with(found) if hasattr(annotation, "copy_with") else origin[found]
+
+
+def _typed_dict(annotation: Any, done: dict[Any, Any]) -> Any:
+    if annotation in done:
+        return done[annotation]
+    hints = typing_extensions.get_type_hints(annotation, include_extras=True)
+    fields = {}
+    for name, hint in hints.items():
+        bare = typing.get_args(hint)[0] if typing.get_origin(hint) in (typing.Required, typing.NotRequired) else hint
+        kind = typing_extensions.Required if name in annotation.__required_keys__ else typing_extensions.NotRequired
+        fields[name] = kind[_readable(bare, done)]
+    made = typing_extensions.TypedDict(annotation.__name__, fields)  # type: ignore[operator]
+    made.__doc__, made.__module__ = annotation.__doc__, annotation.__module__
+    done[annotation] = made
+    return made
