@@ -1,0 +1,59 @@
+"""One mask buffer per batch: filled on the host, applied to logits wherever they are.
+
+For a CUDA device the buffer is pinned and its copy does not block; the next fill can't overtake the copy, because
+whoever decodes has read the token that was chosen under it first. Also the check that a budget can hold an answer, which
+every way of decoding makes before the first token.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from guard.errors import Finding, SchemaError, Truncated
+from guard.kernels._native import fill_bitmasks
+from guard.kernels.bitmask import WORD, apply_bitmask_
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from guard.kernels._native import Matcher
+
+
+class MaskBuffer:
+    """The masks of the rows of one batch, and the seconds spent on them. Belongs to one thread."""
+
+    def __init__(self, rows: int, size: int, device: torch.device) -> None:
+        pinned = device.type == "cuda"
+        self._bits = torch.zeros((rows, -(-size // WORD)), dtype=torch.int32, pin_memory=pinned)
+        self.words: NDArray[np.int32] = self._bits.numpy()  # the same memory
+        self.seconds = 0.0
+
+    def fill(self, matchers: Sequence[Matcher], remaining: Sequence[int] | None = None) -> None:
+        """Fill row i from matcher i; with `remaining`, only with tokens after which the rest still fits."""
+        start = time.perf_counter()
+        fill_bitmasks(matchers, self.words, remaining=remaining)
+        self.seconds += time.perf_counter() - start
+
+    def apply_(self, logits: torch.Tensor) -> None:
+        """Write -inf over what the masks do not allow."""
+        start = time.perf_counter()
+        apply_bitmask_(logits, self._bits)
+        self.seconds += time.perf_counter() - start
+
+
+def check_budget(matcher: Matcher, max_tokens: int) -> None:
+    """Raise Truncated where the budget is below what an answer surely needs, SchemaError where there is no answer."""
+    needed = matcher.distance()
+    if needed < 0:
+        raise SchemaError(
+            Finding("", None, "no value satisfies the schema", "look for constraints that contradict each other")
+        )
+    if needed > max_tokens:
+        raise Truncated(
+            f"max_tokens={max_tokens} can't hold the shortest answer; it may need {needed}: raise max_tokens to that"
+        )

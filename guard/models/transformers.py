@@ -1,0 +1,212 @@
+"""Local models through transformers: a folder or a hub id, its own chat template, and Guard's decoding loop.
+
+A model is loaded once and answers from any thread: weights and vocabulary are only read, each request has a cache,
+a matcher and a random generator of its own, and the tokenizer, which is not made for threads, is taken under a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guard.errors import ModelError, Truncated
+from guard.models.base import Reply, Request
+
+try:
+    import torch
+    import transformers
+    from jinja2 import TemplateError
+except ImportError as error:
+    raise ModelError(f"local models need {error.name}: pip install 'guard-slm[local]'") from error
+
+from guard.decoding import Decoding
+from guard.forcing import Forcing
+from guard.kernels.vocabulary import Vocabulary
+
+#: Capabilities of a CPU that make bfloat16 faster than float32 (measured on SmolLM2: prefill twice, decoding 1.4 times).
+FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
+
+
+class TransformersModel:
+    """A causal language model of transformers that answers requests."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+        """Take a loaded model and its tokenizer; `from_pretrained` loads them by name."""
+        if model.config.is_encoder_decoder:
+            raise ModelError(f"{name} is an encoder-decoder model; Guard decodes causal language models")
+        self._name = name
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()  # of the tokenizer
+        self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        try:
+            self._vocabulary = Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer))
+        except ValueError as error:
+            raise ModelError(f"{name}: {error}") from error
+        self._forcing = Forcing(tokenizer, self._vocabulary)
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_id: str | Path, *, name: str | None = None, device: str | None = None, dtype: str | None = None
+    ) -> TransformersModel:
+        """Load a folder, or an id of the hub; a folder is read without the network.
+
+        `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
+        faster of bfloat16 and float32.
+        """
+        path = Path(path_or_id)
+        is_local = path.exists()
+        if not is_local and (path.is_absolute() or str(path_or_id).startswith((".", "~"))):
+            raise ModelError(f"no such folder: {path_or_id}")
+        source = str(path.expanduser() if is_local else path_or_id)
+        device = device or _device()
+        try:
+            with _quiet(is_local):
+                tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=is_local)
+                model = transformers.AutoModelForCausalLM.from_pretrained(
+                    source, local_files_only=is_local, dtype=getattr(torch, dtype) if dtype else _dtype(device)
+                )
+            return cls(name or f"transformers:{path_or_id}", model.to(device), tokenizer)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
+
+    @property
+    def name(self) -> str:
+        """How the model is named in replies and traces."""
+        return self._name
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of the model's tokens."""
+        return self._vocabulary
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._tokenizer
+
+    @property
+    def model(self) -> Any:
+        """The model itself."""
+        return self._model
+
+    def generate(self, request: Request) -> Reply:
+        """Answer a request; under masks where it carries a compiled schema."""
+        start = time.perf_counter()
+        prompt = self._encode(request.messages)
+        if self._context is not None and len(prompt) + request.max_tokens > self._context:
+            raise Truncated(
+                f"a prompt of {len(prompt)} tokens and max_tokens={request.max_tokens} exceed the {self._context} tokens of"
+                f" {self._name}'s context; shorten the input or lower max_tokens"
+            )
+        decoding = Decoding(
+            self._vocabulary,
+            request.compiled.matcher(self._vocabulary) if request.compiled is not None else None,
+            max_tokens=request.max_tokens,
+            forcing=self._forcing,
+            temperature=request.temperature,
+            seed=request.seed,
+        )
+        ids = torch.tensor([prompt], device=self._model.device)
+        try:
+            self._model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=self._generation_config(request.max_tokens),
+                custom_generate=decoding,
+            )
+        except RuntimeError as error:  # torch's: out of memory, a device that fails
+            raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
+        return Reply(
+            text=decoding.text.decode(errors="replace").removeprefix(" "),
+            finish="stop" if decoding.is_finished else "length",
+            model=self._name,
+            prompt_tokens=len(prompt),
+            completion_tokens=len(decoding.tokens),
+            forced_tokens=decoding.forced_tokens,
+            seconds=time.perf_counter() - start,
+            mask_seconds=decoding.mask_seconds,
+        )
+
+    def _generation_config(self, max_tokens: int) -> Any:
+        """Neutral values for what a model's own configuration would else bring in: penalties break keys and quotes."""
+        return transformers.GenerationConfig(
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            eos_token_id=list(self._vocabulary.eos),
+            pad_token_id=self._vocabulary.eos[0],
+        )
+
+    def _encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        with self._lock:
+            if self._tokenizer.chat_template is None:
+                text = "\n\n".join(message["content"] for message in messages) + "\n\n"
+                return list(self._tokenizer(text).input_ids)
+            try:
+                text = self._template(messages)
+            except TemplateError:  # some templates know no system message
+                try:
+                    text = self._template(_without_system(messages))
+                except TemplateError as error:
+                    raise ModelError(f"{self._name}'s chat template refuses the messages: {error}") from error
+            return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _template(self, messages: Sequence[Mapping[str, str]]) -> str:
+        # Templates of reasoning models: the value comes at once, so they must not open a place to think in.
+        text: str = self._tokenizer.apply_chat_template(
+            [dict(message) for message in messages], add_generation_prompt=True, tokenize=False, enable_thinking=False
+        )
+        return text
+
+
+def _without_system(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The messages with what the system says at the beginning of the first other message."""
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    others = [message for message in messages if message["role"] != "system"]
+    if not system or not others:
+        return list(messages)
+    return [{**others[0], "content": "\n\n".join([*system, others[0]["content"]])}, *others[1:]]
+
+
+def _eos(model: Any, tokenizer: Any) -> list[int]:
+    """The end-of-sequence tokens: the tokenizer's own first, then those of the model's generation configuration."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    return list(dict.fromkeys(token for token in ids if token is not None))
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(device: str) -> Any:
+    if device != "cpu":
+        return "auto"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 does not tell
+    return torch.bfloat16 if any(capabilities.get(name) for name in FAST_BFLOAT16) else torch.float32
+
+
+@contextlib.contextmanager
+def _quiet(is_local: bool) -> Iterator[None]:
+    """No progress bars for weights that are on this machine: they take a second."""
+    logging = transformers.utils.logging
+    if not is_local or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
