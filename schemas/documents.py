@@ -238,12 +238,12 @@ class Documents:
         jsontext.check_metaschema(contents, document.homes[id(contents)].dialect, uri)
         return document.homes[id(contents)]
 
-    def _declared(self, uri: Any, base: str) -> Dialect:
+    def _declared(self, uri: Any, base: str, path: tuple[Step, ...] = ()) -> Dialect:
         """Return the dialect that a `$schema` names; one of the caller's documents may be the metaschema."""
         found = dialect_of(uri) if isinstance(uri, str) else None
         if found is not None:
             return DIALECTS["openapi3.1"] if self.default.name == "openapi3.1" and found.name == "draft2020-12" else found
-        pointer = (base + "#" if base else "") + "/$schema"
+        pointer = (base + "#" if base else "") + jsontext.pointer([*path, "$schema"])
         name = _without_empty_fragment(uri) if isinstance(uri, str) else None
         contents = self._given[self.given[name]] if name in self.given else None
         if not isinstance(contents, Mapping) or contents.get("$schema") == uri:
@@ -293,11 +293,10 @@ class Documents:
             todo += [(home, child, path + steps) for steps, child in subschemas(schema, home.dialect.keywords)]
 
     def _adopt_one(self, document: Document, home: Resource, schema: dict[str, Any], path: tuple[Step, ...]) -> Resource:
-        declared = schema.get("$schema")
         dialect = home.dialect
-        if declared is not None and path:
-            dialect = self._declared(declared, document.uri)
         identifier = schema.get(dialect.identifier)
+        if path and isinstance(identifier, str) and "$schema" in schema:  # it counts only where a resource begins
+            dialect = self._declared(schema["$schema"], document.uri, path)
         if isinstance(identifier, str) and not (dialect.ref_alone and "$ref" in schema):
             try:
                 uri, fragment = urldefrag(urljoin(home.uri, identifier))

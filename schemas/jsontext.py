@@ -6,12 +6,13 @@ JSON, or that readers disagree about (NaN, a key twice, bytes that are no UTF-8)
 
 from __future__ import annotations
 
+import itertools
 import json
 import marshal
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
@@ -19,6 +20,11 @@ from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.keywords import Dialect
 from guard.schemas.limits import SCHEMA_LEVELS, Limits, limit_error
 
+if TYPE_CHECKING:
+    import jsonschema
+
+#: Errors of one schema that are worded; a schema with more has the same few reasons.
+MOST_ERRORS = 20
 #: Characters of a value that a message shows.
 SHOWN = 60
 #: Python converts no longer integer from text, because that takes quadratic time.
@@ -200,18 +206,31 @@ def _first_line(error: Exception) -> str:
 def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaError:
     import jsonschema
 
-    validator = jsonschema.validators.validator_for({"$schema": schema["$schema"]})
-    try:
-        errors = list(validator(validator.META_SCHEMA).iter_errors(schema))
-    except RecursionError:
-        errors = []
+    kind = jsonschema.validators.validator_for({"$schema": schema["$schema"]})
+    errors = list(itertools.islice(kind(kind.META_SCHEMA).iter_errors(schema), MOST_ERRORS))
+    faults = [(list(best.absolute_path), best.message) for best in map(_deepest, errors)]
+    if not faults:  # a regex that only the faster validator finds wrong
+        faults = [(list(e.instance_path), e.message) for e in _errors_of_rust(schema)]
     findings = []
-    for error in errors[:20]:
-        best = jsonschema.exceptions.best_match([error]) or error
-        path = list(best.absolute_path)
+    for path, message in faults:
         keyword = next((str(step) for step in reversed(path) if isinstance(step, str) and step in dialect.keywords), None)
-        findings.append(Finding(where + pointer(path), keyword, f"not a valid schema ({dialect.name}): {clip_line(best.message)}"))
-    return SchemaError(findings or [Finding(where, None, f"not a valid schema ({dialect.name})")])
+        text = f"not a valid schema ({dialect.name}): {clip_line(message)}"
+        findings.append(Finding(where + pointer(path), keyword, text, "mend the schema"))
+    return SchemaError(findings or Finding(where, None, f"not a valid schema ({dialect.name})", "mend the schema"))
+
+
+def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
+    import jsonschema
+
+    return jsonschema.exceptions.best_match([error]) or error
+
+
+def _errors_of_rust(schema: dict[str, Any]) -> list[jsonschema_rs.ValidationError]:
+    try:
+        jsonschema_rs.meta.validate(schema)
+    except jsonschema_rs.ValidationError as error:
+        return [error]
+    return []
 
 
 def clip_line(text: str) -> str:

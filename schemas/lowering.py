@@ -470,7 +470,8 @@ def _unique(_: Lowering, c: _Context, __: str, value: Any) -> None:
 
 
 def _unevaluated_items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    c.record.append((int(Op.UNEVALUATED_ITEMS), lowering.child(c, value)))
+    by_contains = "$recursiveRef" not in c.dialect.keywords  # since 2020-12 `contains` evaluates what it finds
+    c.record.append((int(Op.UNEVALUATED_ITEMS), lowering.child(c, value), by_contains))
 
 
 _length = _range("minLength", "maxLength", Op.LENGTH, STRING)

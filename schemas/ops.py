@@ -54,7 +54,7 @@ class Op(IntEnum):
     CONTAINS = 27  # (node, least, most or -1)
     UNIQUE = 28  # ()
     UNEVALUATED_PROPERTIES = 29  # (node)
-    UNEVALUATED_ITEMS = 30  # (node)
+    UNEVALUATED_ITEMS = 30  # (node, by_contains): whether items that `contains` found count as evaluated
 
 
 class Rx(IntEnum):
