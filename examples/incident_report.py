@@ -8,23 +8,21 @@ from pydantic import BaseModel, Field
 
 import guard
 
-Clock = Annotated[str, Field(pattern=r"^[0-2]\d:[0-5]\d$")]
+Minute = Annotated[str, Field(pattern=r"^20\d\d-[01]\d-[0-3]\d [0-2]\d:[0-5]\d$")]
 
 
 class Incident(BaseModel):
-    """What the reliability team counts."""
+    """What the reliability team counts. The fields stand in the order of the report."""
 
-    id: Annotated[str, Field(description="incident number", pattern=r"^INC-\d{4}$")]
-    service: Annotated[str, Field(description="service that failed", pattern=r"^[a-z][a-z-]{2,30}$")]
+    incident: Annotated[str, Field(pattern=r"^INC-\d{4}$")]
+    service: Annotated[str, Field(pattern=r"^[a-z][a-z-]{2,30}$")]
     severity: Literal["SEV1", "SEV2", "SEV3", "SEV4"]
-    date: Annotated[str, Field(pattern=r"^20\d\d-[01]\d-[0-3]\d$")]
-    started: Annotated[Clock, Field(description="time when it started")]
-    resolved: Annotated[Clock, Field(description="time when it was resolved")]
-    commander: Annotated[str, Field(description="incident commander", min_length=3, max_length=40)]
-    failed_orders: Annotated[int, Field(description="number of failed orders", ge=0, le=1_000_000)]
-    cause: Annotated[
-        Literal["configuration", "hardware", "software bug", "third party"], Field(description="root cause")
-    ]
+    started: Minute
+    resolved: Minute
+    incident_commander: Annotated[str, Field(min_length=3, max_length=40)]
+    status: Literal["open", "closed"]
+    failed_orders: Annotated[int, Field(ge=0, le=1_000_000)]
+    root_cause: Literal["Configuration error", "Hardware failure", "Software bug", "Third party"]
 
 
 @guard.structured(retries=2, seed=7)

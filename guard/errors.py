@@ -32,7 +32,7 @@ __all__ = [
 class CallError(GuardError):
     """A call that ended without a value.
 
-    `message` says what and how to fix it, in one line; `findings` are those of the last attempt; `attempts` are all
+    `message` says what and how to fix it, in one line; `findings` are the latest there were; `attempts` are all
     that were made; `call` is the number of the call's record in the trace, or None where nothing was recorded.
     A model raises it with a message alone; the pipeline adds the rest.
     """

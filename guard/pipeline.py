@@ -178,7 +178,7 @@ def _steps(plan: Plan, store: TraceStore) -> Steps:
 
     def failure(error: CallError) -> CallError:
         call = record(type(error).__name__, error.message)
-        findings = error.findings or (attempts[-1].findings if attempts else ())
+        findings = error.findings or next((a.findings for a in reversed(attempts) if a.findings), ())
         return type(error)(error.message, findings=findings, attempts=attempts, call=call.number)
 
     messages = plan.messages

@@ -48,6 +48,8 @@ _EXPECTED = {
     "type": "a value of type {}",
     "uniqueItems": "items that differ",
 }
+_NAMED = frozenset({"properties", "$defs"})  #: Keywords whose values are schemas by name.
+_LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
 #: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
 _SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
 _RAISED = ("Value error, ", "Assertion failed, ")  #: How Pydantic opens the words of a validator of the user's own.
@@ -79,6 +81,31 @@ def is_schema(wanted: Any) -> bool:
     return isinstance(wanted, Mapping | bool | str | bytes)
 
 
+def closed(schema: Any) -> Any:
+    """Return the schema that Pydantic made of a type with its objects closed to keys that the type does not declare.
+
+    Pydantic drops such keys or refuses them, so no value is lost; a model that may write them goes on inventing them.
+    Types that keep them (`extra="allow"`) say so in their schema and stay open.
+    """
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {
+        key: {name: closed(part) for name, part in value.items()} if key in _NAMED else closed(value)
+        for key, value in schema.items()
+        if key not in _LITERAL
+    }
+    copy.update((key, schema[key]) for key in _LITERAL if key in schema)
+    if schema.get("type") == "object" and "properties" in schema:
+        copy.setdefault("additionalProperties", False)
+    return copy
+
+
+def _name(wanted: Any) -> str:
+    return getattr(wanted, "__name__", None) or str(wanted)
+
+
 @functools.lru_cache(CACHED_TARGETS)
 def _cached_type(wanted: Any, options: tuple[tuple[str, Any], ...]) -> Target:
     return _from_type(wanted, dict(options))
@@ -89,8 +116,12 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
     from guard.schemas import compile
 
-    compiled = compile(wanted, **options)
-    adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(wanted)
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(wanted)
+        schema = adapter.json_schema()
+    except pydantic.errors.PydanticUserError as error:
+        raise TypeError(f"{_name(wanted)} has no JSON Schema: {error.message}") from error
+    compiled = compile(closed(schema), **options)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
         try:
@@ -98,7 +129,7 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
         except pydantic.ValidationError as error:
             return None, _from_pydantic(error.errors(include_url=False, include_context=False), text)
 
-    return Target(getattr(wanted, "__name__", None) or str(wanted), compiled, check)
+    return Target(_name(wanted), compiled, check)
 
 
 def _from_schema(schema: Any, options: Mapping[str, Any]) -> Target:
@@ -175,7 +206,7 @@ def _expected(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
 def _from_jsonschema(error: Any) -> Violation:
     kind, value = error.kind.name, getattr(error.kind, "value", None)
     words = _EXPECTED.get(kind)
-    shown = " or ".join(value) if kind == "type" else clipped(value)
+    shown = " or ".join(sorted(value)) if kind == "type" else clipped(value)
     return Violation(
         at=pointer(error.instance_path),
         rule=pointer(error.schema_path),

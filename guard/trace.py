@@ -201,9 +201,10 @@ def redacted(text: str, secrets: Sequence[str] = ()) -> str:
 
 
 def _secrets() -> list[str]:
-    """List the environment's secrets, the longest first: one may hold another."""
+    """List the environment's secrets, as they are and as JSON escapes them, the longest first: one may hold another."""
     values = {v for name, v in os.environ.items() if len(v) >= SECRET_LENGTH and _SECRET_NAME.search(name)}
-    return sorted(values, key=len, reverse=True)
+    escaped = {json.dumps(v, ensure_ascii=ascii)[1:-1] for v in values for ascii in (True, False)}
+    return sorted(values | escaped, key=len, reverse=True)
 
 
 def _json(value: Any, secrets: Sequence[str]) -> str:

@@ -1,0 +1,229 @@
+"""The command line: what it prints, and that every wrong input ends in one line and an exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import Scripted
+
+import guard
+from guard import cli
+from guard.trace import TraceStore
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "minimum": 0}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run the command line in a folder of the test's own: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    (tmp_path / "a.txt").write_text("There are three.")
+    (tmp_path / "b.txt").write_text("There are four.")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
+    """Let every model's name stand for one scripted model."""
+
+    def answers(*texts: object) -> Scripted:
+        model = Scripted(*texts)
+        monkeypatch.setattr("guard.models.load", lambda name, progress=None: model)
+        return model
+
+    return answers
+
+
+def test_run_prints_the_value(run: Run, answers: Callable[..., Scripted]) -> None:
+    model = answers('{"n": 3}')
+    assert run("run", "schema.json", "--input", "a.txt", "--instruction", "Count.") == (0, '{\n  "n": 3\n}\n', "")
+    (message,) = model.requests[0].messages
+    assert message["content"].startswith("There are three.\n\nCount.")
+
+
+def test_run_reads_several_files_and_prints_a_line_of_json_for_each(run: Run, answers: Callable[..., Scripted]) -> None:
+    answers('{"n": 3}', '{"n": 4}')
+    code, out, err = run("run", "schema.json", "--input", "a.txt", "b.txt", "--json")
+    assert (code, err) == (0, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(line["input"], line["value"], line["call"]) for line in lines] == [
+        ("a.txt", {"n": 3}, 1),
+        ("b.txt", {"n": 4}, 2),
+    ]
+
+
+def test_run_goes_on_after_a_file_without_an_answer_and_says_so(run: Run, answers: Callable[..., Scripted]) -> None:
+    answers('{"n": -3}', '{"n": 4}')
+    code, out, err = run("run", "schema.json", "-i", "a.txt", "-i", "b.txt", "--retries", "0", "--model", "m")
+    assert code == cli.EXIT_NO_ANSWER
+    assert out == '# b.txt\n{\n  "n": 4\n}\n'
+    assert err == "guard: a.txt: m gave no valid schema in 1 attempt: /n: expected a number >= 0, got -3 (rule /properties/n/minimum)\n"
+
+
+def test_run_reads_standard_input_and_types_from_files(
+    run: Run, answers: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "counts.py").write_text("import pydantic\nclass Count(pydantic.BaseModel):\n    n: int\n")
+    answers('{"n": 3}', '{"n": 4}')
+    for target in ("counts.py:Count", "counts:Count"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"three")))
+        code, out, err = run("run", target, "--input", "-", "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["value"] in ({"n": 3}, {"n": 4})
+
+
+def test_check_says_what_is_enforced_and_how_fast(run: Run) -> None:
+    code, out, err = run("check", "schema.json", "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert {line["keyword"]: line["status"] for line in report["report"]}["minimum"] == "enforced"
+    assert 0 < report["compile_seconds"] < 10
+    assert 0 < report["first_mask_seconds"] < 10
+    code, out, err = run("check", "schema.json")
+    assert (code, err) == (0, "")
+    assert "/properties/n/minimum" in out
+    assert "compiled in" in out
+
+
+def test_trace_lists_and_shows_calls(run: Run, answers: Callable[..., Scripted]) -> None:
+    assert run("trace", "list")[:2] == (0, f"no calls in {guard.trace.TraceStore.at(Path('trace.db')).path}\n")
+    answers('{"n": -3}', '{"n": 4}')
+    run("run", "schema.json", "--input", "a.txt")
+    code, out, err = run("trace", "list", "--json")
+    assert (code, err) == (0, "")
+    (line,) = map(json.loads, out.splitlines())
+    assert (line["call"], line["outcome"], line["answer"], line["prompt_tokens"]) == (1, "valid", '{"n": 4}', 200)
+    code, out, err = run("trace", "show", "1", "--json")
+    assert (code, err) == (0, "")
+    assert [a["answer"] for a in json.loads(out)["attempts"]] == ['{"n": -3}', '{"n": 4}']
+    code, out, err = run("trace", "show", "1")
+    assert (code, err) == (0, "")
+    assert "finding: /n: expected a number >= 0, got -3" in out
+    assert run("trace", "list", "--outcome", "nothing")[1].startswith("no calls in ")
+
+
+WRONG: list[tuple[list[str], int, str]] = [
+    (["run", "schema.json", "--input", "absent.txt"], 2, "no such file: absent.txt; check the name"),
+    (["run", "absent.json", "--input", "a.txt"], 2, "no such file: absent.json; check the name"),
+    (["run", "absent.py:Type", "--input", "a.txt"], 2, "no such file: absent.py; check the name"),
+    (["run", "schema.json", "--input", "."], 2, ". can't be read: Is a directory; name a readable file"),
+    (["run", "schema.json"], 2, "no input; name a file with --input FILE, or - for standard input"),
+    (["run", "schema.json", "--input", "empty.txt"], 2, "empty.txt is empty; there is nothing to read in it"),
+    (["run", "schema.json", "--input", "binary.bin"], 2, "binary.bin is not UTF-8 (byte 0); convert it to UTF-8"),
+    (["run", "a.txt", "--input", "a.txt"], 2, "a.txt is not JSON (Expecting value: line 1 column 1 (char 0));"),
+    (["run", "list.json", "--input", "a.txt"], 2, "list.json is JSON but no JSON Schema"),
+    (["run", "deep.json", "--input", "a.txt"], 2, "deep.json is not JSON (maximum recursion depth exceeded"),
+    (["run", "nowhere.types:Ticket", "--input", "a.txt"], 2, "no module nowhere.types; run from its folder"),
+    (["run", "json:Ticket", "--input", "a.txt"], 2, "json has no Ticket"),
+    (["run", "broken.py:Ticket", "--input", "a.txt"], 2, "broken.py can't be imported: ZeroDivisionError: division by zero"),
+    (["run", "json:JSONDecoder", "--input", "a.txt"], 2, "json:JSONDecoder is no type to answer with:"),
+    (["run", "schema.json", "--input", "a.txt", "--retries", "-1"], 2, "Invalid value for '--retries':"),
+    (["run"], 2, "Missing argument 'SCHEMA_OR_MODULE:TYPE'"),
+    (["frobnicate"], 2, "No such command 'frobnicate'"),
+    (["trace", "show", "1"], 2, "no call 1 in "),
+    (["run", "refused.json", "--input", "a.txt"], 3, "the schema is refused: /properties/n/pattern: "),
+    (["check", "refused.json"], 3, "the schema is refused: /properties/n/pattern: "),
+    (["check", "invalid.json"], 3, "the schema is refused: "),
+    (["run", "schema.json", "--input", "a.txt", "--model", "nonesuch"], 4, "unknown model 'nonesuch'; known are smollm2, "),
+    (["pull", "nonesuch"], 4, "unknown model 'nonesuch'; `guard pull` knows smollm2"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), WRONG, ids=[" ".join(arguments) for arguments, _, _ in WRONG])
+def test_wrong_input_ends_in_one_line_and_an_exit_code(
+    arguments: list[str], code: int, words: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "binary.bin").write_bytes(b"\xff\xfe")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "refused.json").write_text(json.dumps({"properties": {"n": {"pattern": r"(a)\1"}}}))
+    (tmp_path / "invalid.json").write_text(json.dumps({"type": "whole number"}))
+    got, out, err = run(*arguments)
+    assert got == code
+    assert err.startswith(f"guard: {words}")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_no_registry_ends_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GUARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    for arguments in (("pull", "smollm2"), ("run", "schema.json", "--input", "a.txt")):
+        code, out, err = run(*arguments)
+        assert (code, out) == (cli.EXIT_MODEL, "")
+        assert err.startswith("guard: ")
+        assert err.count("\n") == 1
+
+
+def test_an_unwritable_trace_and_a_wrong_setting_end_in_one_line(
+    run: Run, answers: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = answers('{"n": 3}')
+    monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "a.txt" / "trace.db"))
+    code, _, err = run("run", "schema.json", "--input", "a.txt")
+    assert (code, err.count("\n")) == (cli.EXIT_NO_ANSWER, 1)
+    assert "can't be written" in err
+    monkeypatch.setenv("GUARD_SEED", "lucky")
+    code, _, err = run("run", "schema.json", "--input", "a.txt")
+    assert (code, err.count("\n")) == (cli.EXIT_NO_ANSWER, 1)
+    assert "GUARD_SEED" in err
+    assert model.requests == []
+
+
+def test_an_interrupt_ends_in_one_line_and_is_recorded(
+    run: Run, answers: Callable[..., Scripted], trace_file: Path
+) -> None:
+    answers(KeyboardInterrupt())
+    assert run("run", "schema.json", "--input", "a.txt") == (cli.EXIT_INTERRUPTED, "", "guard: interrupted\n")
+    assert [call.outcome for call in TraceStore.at(trace_file).list()] == ["KeyboardInterrupt"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["check"], ["pull"], ["trace"], ["trace", "list"], ["trace", "show"]])
+def test_help_shows_an_example_or_the_commands_and_the_exit_codes(arguments: list[str], run: Run) -> None:
+    code, out, err = run(*arguments, "--help")
+    assert (code, err) == (0, "")
+    words = " ".join(out.split())
+    assert f"guard {' '.join(arguments)}".strip() in words
+    if arguments != ["trace"]:
+        assert "Exit codes: 0 success" in words
+
+
+def test_the_console_script_is_this_main() -> None:
+    done = subprocess.run([sys.executable, "-m", "guard", "pull", "nonesuch"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (cli.EXIT_MODEL, "")
+    assert done.stderr == "guard: unknown model 'nonesuch'; `guard pull` knows smollm2\n"
+
+
+def test_exit_codes_in_the_help_are_the_constants() -> None:
+    codes: dict[str, Any] = {name: value for name, value in vars(cli).items() if name.startswith("EXIT_")}
+    assert sorted(codes.values()) == [0, 1, 2, 3, 4, 130]
+    assert all(f"{code} " in cli.EPILOG for code in codes.values())

@@ -1,0 +1,236 @@
+"""`guard.structured`: what becomes the prompt, what becomes the type, and what is refused at once."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+from scripted import Scripted
+from typing_extensions import TypedDict
+
+import guard
+from guard import prompts
+from guard.decorator import Structured
+from guard.trace import TraceStore
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str = Field(description="first name")
+    age: int
+
+
+@dataclass
+class Point:
+    """A place."""
+
+    x: int
+    y: int
+
+
+class Options(TypedDict):
+    """What was chosen."""
+
+    size: Literal["small", "large"]
+
+
+class Colour(enum.Enum):
+    """A colour."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+def with_type(wanted: Any, answer: str) -> tuple[Structured[[str], Any], Scripted]:
+    """Decorate a function that returns a type; the model gives one answer."""
+
+    def read(text: str) -> Any:
+        """Read it."""
+
+    model = Scripted(answer)
+    read.__annotations__["return"] = wanted
+    return guard.structured(model=model)(read), model
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "value"),
+    [
+        (Person, '{"name": "Ada", "age": 36}', Person(name="Ada", age=36)),
+        (Point, '{"x": 1, "y": 2}', Point(1, 2)),
+        (Options, '{"size": "small"}', {"size": "small"}),
+        (Colour, '"blue"', Colour.BLUE),
+        (Literal["yes", "no"], '"no"', "no"),
+        (list[Person], '[{"name": "Ada", "age": 36}]', [Person(name="Ada", age=36)]),
+        (dict[str, int], '{"a": 1}', {"a": 1}),
+        (Person | Point, '{"x": 1, "y": 2}', Point(1, 2)),
+        (Person | None, "null", None),
+        (int, "7", 7),
+        (float, "0.5", 0.5),
+        (str, '"text"', "text"),
+        (bool, "true", True),
+    ],
+)
+def test_the_return_annotation_is_the_type_of_the_value(wanted: Any, answer: str, value: Any) -> None:
+    read, model = with_type(wanted, answer)
+    got = read("It says so.")
+    assert got == value
+    assert type(got) is type(value)
+    assert model.requests[0].compiled is read.target.compiled
+
+
+def test_the_docstring_is_the_instruction_and_the_arguments_are_the_input() -> None:
+    @guard.structured(model=Scripted('{"name": "Ada", "age": 36}'))
+    def read(text: str, hints: dict[str, int], year: int = 2026) -> Person:
+        """Find the person.
+
+        Count from the year.
+        """
+
+    assert read.messages("Ada was born in 1990.", hints={"births": 1}) == (
+        {
+            "role": "user",
+            "content": "text:\nAda was born in 1990.\n\n"
+            'hints:\n{\n  "births": 1\n}\n\n'
+            "year:\n2026\n\n"
+            "Find the person.\n\nCount from the year.\n" + prompts.outline(read.target.compiled.schema),
+        },
+    )
+    assert read("Ada was born in 1990.", {}) == Person(name="Ada", age=36)
+
+
+def test_traced_returns_the_record_that_the_trace_holds(trace_file: Path) -> None:
+    model = Scripted("nonsense", '{"name": "Ada", "age": 36}', name="tiny")
+
+    @guard.structured(model=model, retries=1, seed=3)
+    def read(text: str) -> Person:
+        """Find the person."""
+
+    value, call = read.traced("Ada, 36")
+    assert value == Person(name="Ada", age=36)
+    assert (call.model, call.served, call.target, call.template) == ("tiny", "scripted-1", "Person", prompts.TEMPLATE)
+    assert call.function == f"{__name__}.test_traced_returns_the_record_that_the_trace_holds.<locals>.read"
+    assert call.options == {"retries": 1, "seed": 3, "max_tokens": 512, "temperature": 0.0}
+    assert call.schema_hash == read.target.compiled.hash
+    assert [a.findings == () for a in call.attempts] == [False, True]
+    assert call.tokens == 2 * 100 + len("nonsense") + len('{"name": "Ada", "age": 36}')
+    assert call.number == 1
+    assert TraceStore.at(trace_file).read(1) == call
+
+
+def test_a_bare_decorator_takes_everything_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARD_MODEL", "from-environment")
+
+    @guard.structured
+    def read(text: str) -> Person:
+        """Find the person."""
+
+    assert read.guard.model == "from-environment"
+    assert (read.__name__, read.__doc__, read.__module__) == ("read", "Find the person.", __name__)
+
+
+def test_a_type_of_the_enclosing_function_is_found() -> None:
+    class Local(BaseModel):
+        n: int
+
+    @guard.structured(model=Scripted('{"n": 1}'))
+    def read(text: str) -> Local:
+        """Count."""
+
+    assert read("one") == Local(n=1)
+
+
+def test_keys_that_the_type_does_not_declare_are_closed_in_the_schema() -> None:
+    class Open(BaseModel, extra="allow"):
+        n: int
+
+    class Outer(BaseModel):
+        person: Person
+        points: list[Point]
+        anything: dict[str, int]
+        open: Open
+
+    read, _ = with_type(Outer, "")
+    schema: Any = read.target.compiled.schema
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["Person"]["additionalProperties"] is False
+    assert schema["$defs"]["Point"]["additionalProperties"] is False
+    assert schema["$defs"]["Open"]["additionalProperties"] is True
+    assert schema["properties"]["anything"]["additionalProperties"] == {"type": "integer"}
+
+
+def _no_annotation(text: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    """Read."""
+
+
+def _nothing(text: str) -> None:
+    """Read."""
+
+
+def _no_docstring(text: str) -> Person: ...  # type: ignore[empty-body]
+
+
+def _unknown(text: str) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
+    """Read."""
+
+
+async def _async(text: str) -> Person:
+    """Read."""
+    raise NotImplementedError
+
+
+def _generator(text: str) -> Any:
+    """Read."""
+    yield
+
+
+def _method(self: object, text: str) -> Person:
+    """Read."""
+    raise NotImplementedError
+
+
+def _no_schema(text: str) -> type[Any]:
+    """Read."""
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (_no_annotation, "_no_annotation has no return annotation; write `-> Type`"),
+        (_nothing, "_nothing is annotated to return nothing"),
+        (_no_docstring, "_no_docstring has no docstring"),
+        (_unknown, "name 'Nowhere' is not defined; define the type above it"),
+        (_async, "_async is async, which structured() does not support yet; write `def _async`"),
+        (_generator, "_generator is a generator"),
+        (_method, "_method is a method"),
+        (Person, "decorates functions, not"),
+        (_no_schema, "has no JSON Schema"),
+    ],
+)
+def test_what_cannot_be_decorated_says_so_when_it_is_decorated(function: Any, words: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        guard.structured(model=Scripted())(function)
+    assert words in str(caught.value)
+
+
+def test_a_schema_that_is_refused_is_refused_when_the_function_is_decorated() -> None:
+    class Hostile(BaseModel):
+        twins: str = Field(json_schema_extra={"pattern": r"(a)\1"})
+
+    with pytest.raises(guard.SchemaError) as caught:
+        with_type(Hostile, "")
+    assert caught.value.pointer == "/properties/twins/pattern"
+
+
+def test_an_argument_that_cannot_be_shown_is_named() -> None:
+    @guard.structured(model=Scripted())
+    def read(thing: object) -> Person:
+        """Read."""
+
+    with pytest.raises(ValueError, match="the argument thing=object can't be shown to a model"):
+        read(object())

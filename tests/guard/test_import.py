@@ -1,0 +1,51 @@
+"""What `import guard` costs and offers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import guard
+
+
+def _run(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_import_guard_loads_neither_torch_nor_transformers_nor_anything_else_that_is_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'numpy', 'pydantic', 'sqlalchemy', 'typer', 'rich', 'jsonschema_rs'}"
+    assert _run(f"import guard, sys; print(sorted({heavy} & set(sys.modules)))") == "[]\n"
+
+
+def test_what_needs_no_local_model_loads_neither_torch_nor_transformers() -> None:
+    program = (
+        "import sys\n"
+        "from guard import Guard, GuardError, SchemaError, Vocabulary, compile, structured, cli, trace\n"
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)))\n"
+    )
+    assert _run(program) == "[]\n"
+
+
+def test_import_guard_takes_less_than_150_ms() -> None:
+    program = "import time; t = time.perf_counter(); import guard; print(time.perf_counter() - t)"
+    assert min(float(_run(program)) for _ in range(3)) < 0.150
+
+
+def test_every_public_name_is_there_and_listed() -> None:
+    for name in guard.__all__:
+        assert getattr(guard, name).__name__ == name
+        assert name in dir(guard)
+
+
+def test_importing_modules_first_hides_no_public_name() -> None:
+    program = (
+        "import importlib, pkgutil, guard\n"
+        "for module in pkgutil.iter_modules(guard.__path__):\n"
+        "    if module.name != '__main__': importlib.import_module(f'guard.{module.name}')\n"
+        "print([name for name in guard.__all__ if getattr(guard, name).__name__ != name])\n"
+    )
+    assert _run(program) == "[]\n"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(guard, "nonesuch")
