@@ -10,15 +10,16 @@ Four ways of writing tokens down are read, by looking at the tokenizer and never
 - SentencePiece (Llama 2, Mistral, Gemma): `▁` for the space, `<0xNN>` for a byte; fast, slow, and the processor itself;
 - tekken (mistral-common) and tiktoken: bytes.
 
-What a tokenizer encodes is then the concatenation of its tokens' bytes, except for what the tokenizer itself changes
-before it cuts a text up: its normalizer (Qwen: NFC), SentencePiece's leading space and its reading of a `▁` in the text as a space,
-and the white space that an added token with `lstrip` or `rstrip` swallows.
+A text is then the concatenation of its tokens' bytes, except for what the tokenizer itself changes before it cuts the
+text up: its normalizer (Qwen: NFC), SentencePiece's leading space (some forms add none where the text has one) and its
+reading of a `▁` in the text as a space, and the white space that an added token with `lstrip` or `rstrip` swallows.
 
 The trie, and what a mask needs of a vocabulary, live in the native module.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,8 +74,8 @@ class Vocabulary:
     ) -> Vocabulary:
         """Take the tokens' bytes, by id.
 
-        `alphabet` is every byte that texts may hold; None means every byte that JSON text may need. A byte of it that no
-        token spells alone is a ValueError: masks could not be exact over bytes.
+        `alphabet` is every byte that texts may hold; None means every byte that JSON text may need. A byte of it that
+        no token spells alone is a ValueError: masks could not be exact over bytes.
         """
         tokens = list(tokens)
         eos = _check_ids("eos", eos, len(tokens))
@@ -292,7 +293,7 @@ def _pieces(names: Sequence[str], space: str, has_bytes: bool) -> list[bytes]:
 
 
 def _byte_table() -> np.ndarray[Any, np.dtype[np.int16]]:
-    """GPT-2's characters for bytes, inverted: the byte of each code point below 324, -1 for none; the last entry is -1."""
+    """Invert GPT-2's table: the byte that each low code point stands for, or -1; the last entry serves all others."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]  # bytes that stand for themselves
     others = [byte for byte in range(256) if byte not in plain]  # the others follow from U+0100 on, in order
     table = np.full(0x100 + len(others) + 1, -1, dtype=np.int16)
@@ -312,7 +313,7 @@ def _byte_level_spelling(names: Sequence[str]) -> list[bytes]:
     ends = np.cumsum(np.fromiter(map(len, names), dtype=np.int64, count=len(names)))
     data = values.astype(np.uint8).tobytes()
     bounds = [0, *ends.tolist()]
-    tokens = [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    tokens = [data[start:end] for start, end in itertools.pairwise(bounds)]
     for token in np.unique(np.searchsorted(ends, np.flatnonzero(values < 0), side="right")).tolist():
         tokens[token] = names[token].encode()
     return tokens
