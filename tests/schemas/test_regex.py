@@ -1,0 +1,148 @@
+"""Regexes of ECMA-262 are read into trees that match what they match, and hostile ones are refused in linear time."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import jsonschema_rs
+import pytest
+import records
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guard.schemas import charsets, regex
+from guard.schemas.ops import Rx
+
+ATOMS = st.sampled_from(["a", "b", "c", ".", r"\d", r"\w", r"\s", "[ab]", "[^a]", "[a-c]", r"[\d-]", "é", r"\.", "^", "$", "(?=a)", "(?!b)", r"\b"])
+
+
+@st.composite
+def sources(draw: st.DrawFn, depth: int = 3) -> str:
+    """Patterns in which ECMA-262, Rust and Python agree on ASCII text."""
+    parts = []
+    for _ in range(draw(st.integers(0, 3))):
+        nested = depth > 0 and draw(st.booleans())
+        atom = f"({draw(st.sampled_from(['', '?:']))}{draw(sources(depth - 1))})" if nested else draw(ATOMS)
+        plain = not (set(atom) & set("^$") or "(?" in atom or "\\b" in atom)
+        parts.append(atom + (draw(st.sampled_from(["", "", "*", "+", "?", "{2}", "{1,3}", "{0,}", "*?"])) if plain else ""))
+    return "".join(parts) + (draw(st.sampled_from(["", "|a", "|"])) if depth else "")
+
+
+@given(sources(), st.lists(st.text("abc .1-_\n", max_size=6), min_size=1, max_size=6))
+def test_a_tree_finds_what_the_pattern_finds(source: str, texts: list[str]) -> None:
+    """Judged by Python's `re`, whose $ is made ECMA's and whose classes are ASCII."""
+    judge = re.compile(source.replace("$", r"\Z").replace(".", r"[^\n\r\u2028\u2029]") if r"\." not in source else source.replace("$", r"\Z"), re.ASCII)
+    tree = regex.parse(source).tree
+    for text in texts:
+        assert records.searches(tree, text) == bool(judge.search(text)), (source, text)
+
+
+@given(st.text("ab01(){}[]|*+?^$\\.-:=!<>,duxpkcbBPWsé", max_size=14))
+def test_any_text_is_read_or_refused_with_a_position(source: str) -> None:
+    """Nothing but RegexError comes out, and whatever the validator's engine reads is read here."""
+    try:
+        regex.parse(source)
+    except regex.RegexError as error:
+        assert 0 <= error.position <= len(source)
+        assert error.reason
+
+
+@pytest.mark.parametrize(
+    ("source", "tree"),
+    [
+        ("", (Rx.CAT, [])),
+        ("a", (Rx.SET, ((97, 97),))),
+        ("^a$", (Rx.CAT, [(Rx.START,), (Rx.SET, ((97, 97),)), (Rx.END,)])),
+        ("a|", (Rx.ALT, [(Rx.SET, ((97, 97),)), (Rx.CAT, [])])),
+        ("a{2,}?", (Rx.REPEAT, (Rx.SET, ((97, 97),)), 2, -1)),
+        ("(?<name>a)", (Rx.SET, ((97, 97),))),
+        (r"\uD83D\uDE00", (Rx.SET, ((0x1F600, 0x1F600),))),
+        (r"\u{1F600}", (Rx.SET, ((0x1F600, 0x1F600),))),
+        (r"\uD83D", (Rx.SET, ())),
+        (r"[^\uD800-\uDFFF]", (Rx.SET, charsets.ALL)),
+        (r"\x41\cA\0", (Rx.CAT, [(Rx.SET, ((65, 65),)), (Rx.SET, ((1, 1),)), (Rx.SET, ((0, 0),))])),
+        (r"[\b\-\]]", (Rx.SET, ((8, 8), (45, 45), (93, 93)))),
+        ("[]", (Rx.SET, ())),
+        ("[^]", (Rx.SET, charsets.ALL)),
+        (r"\B", (Rx.WORD_BOUNDARY, True)),
+        ("(?<!a)", (Rx.LOOK, False, True, (Rx.SET, ((97, 97),)))),
+        ("(?=a)?", (Rx.ALT, [(Rx.CAT, []), (Rx.LOOK, True, False, (Rx.SET, ((97, 97),)))])),
+        ("x{", (Rx.CAT, [(Rx.SET, ((120, 120),)), (Rx.SET, ((123, 123),))])),  # Annex B from here
+        (r"\-\_", (Rx.CAT, [(Rx.SET, ((45, 45),)), (Rx.SET, ((95, 95),))])),
+        (r"\101\8", (Rx.CAT, [(Rx.SET, ((65, 65),)), (Rx.SET, ((56, 56),))])),
+        (r"[\w-a]", (Rx.SET, ((45, 45), (48, 57), (65, 90), (95, 95), (97, 122)))),
+        (r"\k", (Rx.SET, ((107, 107),))),
+        (r"\c", (Rx.CAT, [(Rx.SET, ((92, 92),)), (Rx.SET, ((99, 99),))])),
+        (r"\u{61}\-", (Rx.CAT, [(Rx.SET, ((97, 97),)), (Rx.SET, ((45, 45),))])),  # kinder than Annex B
+    ],
+)
+def test_trees_of_some_patterns(source: str, tree: object) -> None:
+    """Known trees, whole and literal."""
+    assert regex.parse(source).tree == tree
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("(", "a ( that nothing closes at character 0"),
+        ("a)", "a ) that closes no group at character 1"),
+        ("*", "nothing for * to repeat at character 0"),
+        ("a**", "nothing for * to repeat at character 2"),
+        ("[b-a]", "a range whose ends are out of order at character 1"),
+        ("[a", "a [ that nothing closes at character 0"),
+        ("a{2,1}", "a quantifier of at least 2 and at most 1 at character 1"),
+        ("\\", "a \\ at the end at character 0"),
+        ("(?i)a", "a group that starts with (? and is none of ECMA-262 at character 0"),
+        ("(?<a>b)(?<a>c)", "two groups are named 'a' at character 7"),
+        (r"(?<a>b)\k<c>", "no group is named 'c' at character 7"),
+    ],
+)
+def test_a_wrong_pattern_is_refused_in_words(source: str, message: str) -> None:
+    """The message says what is wrong and where."""
+    with pytest.raises(regex.RegexError) as error:
+        regex.parse(source)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("source", "problems"),
+    [
+        (r"(a)\1", ((regex.BACK_REFERENCE, 3),)),
+        (r"\1(a)", ((regex.BACK_REFERENCE, 0),)),
+        (r"(?<x>a)\k<x>", ((regex.BACK_REFERENCE, 7),)),
+        ("(?=a)b", ((regex.LOOK_AHEAD, 0),)),
+        (r"(?<!a)\b", ((regex.LOOK_BEHIND, 0), (regex.WORD_BOUNDARY, 6))),
+        ("((?!a).)*", ((regex.LOOK_AHEAD, 1), (regex.LOOK_REPEATED, 8))),
+        ("((?!a).){2}", ((regex.LOOK_AHEAD, 1),)),
+    ],
+)
+def test_what_needs_more_than_an_automaton_is_listed(source: str, problems: object) -> None:
+    """The scan decides what to do about each."""
+    assert regex.parse(source).problems == problems
+
+
+@pytest.mark.parametrize("name", ["L", "Lu", "Script=Greek", "sc=Cyrl", "Letter", "digit", "Alphabetic", "Emoji", "ASCII", "Any"])
+def test_a_property_holds_the_characters_that_the_validator_gives_it(name: str) -> None:
+    """Masks and the validation of finished values agree about every character asked."""
+    ranges = charsets.named(name)
+    assert ranges is not None
+    validator = jsonschema_rs.Draft202012Validator({"pattern": f"^\\p{{{name}}}$"})
+    for code in [*range(0, 0x3000, 7), *range(0x1F000, 0x20000, 31)]:
+        assert any(low <= code <= high for low, high in ranges) == validator.is_valid(chr(code)), hex(code)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["(" * 100_000, "[" * 100_000, "a{" * 50_000, "\\" * 100_001, "(a*)*" * 20_000, r"\u{" + "0" * 100_000 + "}", r"\k<" * 30_000]
+    + [r"\p{" * 30_000, "(?<" * 50_000, "a{" + "9" * 100_000 + "}", "|" * 100_000, "(?:" * 150 + "a" + ")*" * 150, "\\" + "1" * 100_000],
+    ids=lambda s: f"{s[:6]}x{len(s)}",
+)
+def test_a_hostile_pattern_is_read_or_refused_in_linear_time(source: str) -> None:
+    """A hundred thousand characters take well under two seconds, and no recursion."""
+    start = time.perf_counter()
+    try:
+        regex.parse(source)
+    except regex.RegexError as error:
+        assert error.reason
+    assert time.perf_counter() - start < 2.0
