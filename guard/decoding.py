@@ -44,7 +44,7 @@ class Decoding:
     ) -> None:
         """Decode up to `max_tokens`, the end-of-sequence token included; raises Truncated where they can't suffice.
 
-        Without `forcing`, forced text is written token by token as the mask leaves no choice. `temperature` 0 is greedy.
+        Without `forcing`, the model writes forced text too, where its masks leave a choice. `temperature` 0 is greedy.
         """
         self.tokens: list[int] = []  # what was written, the end-of-sequence token included
         self.forced_tokens = 0
@@ -80,8 +80,8 @@ class Decoding:
         model: Any,
         input_ids: torch.Tensor,
         logits_processor: Any = None,
-        stopping_criteria: Any = None,
-        generation_config: Any = None,
+        stopping_criteria: Any = None,  # noqa: ARG002 (generate passes it)
+        generation_config: Any = None,  # noqa: ARG002
         **model_kwargs: Any,
     ) -> torch.Tensor:
         """Run the loop; transformers' generate calls this with everything prepared. Returns prompt and completion.
@@ -217,16 +217,17 @@ class _Forward:
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Feed the tokens; returns the logits after the last, `[1, width]`."""
         if self._one_by_one and not self.is_first:
-            for token in tokens.split(1, dim=1):
-                logits = self._feed(token)
-            return logits
+            for index in range(tokens.shape[1] - 1):
+                self._feed(tokens[:, index : index + 1])
+            tokens = tokens[:, -1:]
         return self._feed(tokens)
 
     def _feed(self, tokens: torch.Tensor) -> torch.Tensor:
         outputs = self._model(input_ids=tokens, use_cache=True, return_dict=True, **self._kwargs)
         self._kwargs[self._cache] = outputs[self._cache]
         self.is_first = False
-        return outputs.logits[:, -1]  # type: ignore[no-any-return]
+        logits: torch.Tensor = outputs.logits[:, -1]
+        return logits
 
 
 def _allowed(words: np.ndarray[Any, np.dtype[np.int32]], most: int | None) -> list[int]:

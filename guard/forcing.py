@@ -2,12 +2,12 @@
 
 A schema often forces what comes next (`", "total": `). Appending it saves a forward pass a token, but only the tokens
 that the model was trained to see keep its answers good, and a tokenizer may cut the end of a text differently
-once more text follows: `"` and `,` become `",`. So a run of forced bytes is encoded with the text before it, and what lies
-behind the last certain boundary is left for the model to write under its mask, where it has the choice.
+once more text follows: `"` and `,` become `",`. So a run of forced bytes is encoded with the text before it, and what
+lies behind the last certain boundary is left for the model to write under its mask, where it has the choice.
 
-Tokenizers cut a text into pieces before they merge within a piece. A boundary is certain when the last piece begins there
-and still does so whatever is appended (PROBES stand for everything). A tokenizer without pieces is SentencePiece's
-kind, which never merges over the beginning of a word: there, a boundary is where a space begins.
+Tokenizers cut a text into pieces before they merge within a piece. A boundary is certain when the last piece begins
+there and still does so whatever is appended (PROBES stand for everything). A tokenizer without pieces is
+SentencePiece's kind, which never merges over the beginning of a word: there, a boundary is where a space begins.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Forcing:
         return tokens or ()
 
     def _behind(self, text: str, start: int, end: int) -> tuple[int, ...] | None:
-        """The text's tokens from byte `start` to the last that ends by byte `end`; None where none begins at `start`."""
+        """The text's tokens from byte `start` to the last that ends by `end`; None where none begins at `start`."""
         whole = text.encode()
         ids = self._encode(text)
         spelled = [self._vocabulary.token_bytes(token) for token in ids]

@@ -1,8 +1,8 @@
 """One mask buffer per batch: filled on the host, applied to logits wherever they are.
 
 For a CUDA device the buffer is pinned and its copy does not block; the next fill can't overtake the copy, because
-whoever decodes has read the token that was chosen under it first. Also the check that a budget can hold an answer, which
-every way of decoding makes before the first token.
+whoever decodes has read the token that was chosen under it first. Also the check that a budget can hold an answer,
+which every way of decoding makes before the first token.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
 Names are `smollm2` (the embedded default) and `transformers:PATH_OR_ID`; an object that is a Model already passes
-through. A name is loaded once a process. torch and transformers are imported when the first model is loaded, not before.
+through. A name is loaded once a process. torch and transformers are imported when the first model is loaded.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """GGUF to the folder that transformers loads: weights as bfloat16 safetensors, configuration, tokenizer, chat template.
 
 The `gguf` package reads and dequantises; this module only renames, undoes llama.cpp's reordering of the query and
-key rows, and writes. It knows the llama architecture with a byte-level BPE tokenizer of the kinds in PRE_TOKENIZERS, and
-refuses everything else by name. bfloat16 is what such models were trained in; its rounding (2^-9) is far below the
-quantisation's.
+key rows, and writes. It knows the llama architecture with a byte-level BPE tokenizer of the kinds in PRE_TOKENIZERS,
+and refuses everything else by name. bfloat16 is what such models were trained in; its rounding (2^-9) is far below
+the quantisation's.
 """
 
 from __future__ import annotations

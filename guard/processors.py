@@ -1,0 +1,135 @@
+"""Masks for anyone's `model.generate(..., logits_processor=[LogitsProcessor(...)])`: batches, padding, several schemas.
+
+Row i of the batch has a matcher of its own. It is told of the tokens behind the prompt, and of nothing else: what the
+prompt holds, left padding too, is only compared, so that a new call of `generate` starts anew. A loop may extend a row
+by several tokens (assisted decoding) or exchange rows (beams): the matcher goes back to where its row parted.
+
+A finished row is allowed the end-of-sequence tokens alone, and what is appended to it is not looked at. With
+`max_tokens`, every row ends inside it. Masks are filled and applied by guard/masks.py. A processor belongs to one
+thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from guard.masks import MaskBuffer, check_budget
+
+if TYPE_CHECKING:
+    from guard.kernels._native import Matcher
+    from guard.kernels.vocabulary import Vocabulary
+    from guard.schemas.compiled import Compiled
+
+
+class LogitsProcessor:
+    """Masks the logits so that every row of the batch becomes a valid value of its schema."""
+
+    def __init__(
+        self, compiled: Compiled | Sequence[Compiled], vocabulary: Vocabulary, *, max_tokens: int | None = None
+    ) -> None:
+        """Take one schema for all rows, or one for each prompt of the batch.
+
+        With several sequences a prompt (`num_return_sequences`, beams) every schema serves that many rows in turn.
+        `max_tokens` is generate's `max_new_tokens`: with it, values end inside the budget; without it, an output that
+        reaches the end of generate's budget is cut off.
+        """
+        self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
+        if not self._compiled:
+            raise ValueError("compiled=[] must hold at least one schema")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens={max_tokens} must be at least 1")
+        self._vocabulary = vocabulary
+        self._max_tokens = max_tokens
+        self._prompt: torch.Tensor | None = None  # [rows, length], on the CPU
+        self._seen = 0  # the length of the rows in the last call
+        self._rows: list[_Row] = []
+        self._mask: MaskBuffer | None = None
+        self._seconds = 0.0  # of the batches before this one
+
+    @property
+    def mask_seconds(self) -> float:
+        """Seconds spent on filling and applying masks."""
+        return self._seconds + (self._mask.seconds if self._mask is not None else 0.0)
+
+    def reset(self) -> None:
+        """Forget the batch; the next call starts a new one."""
+        self._prompt, self._rows = None, []
+        self._seconds, self._mask = self.mask_seconds, None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores with -inf over every token that can't come next; `scores` may be wider than the vocabulary.
+
+        Raises Truncated before the first token where `max_tokens` can't hold a row's shortest value.
+        """
+        ids = input_ids.cpu()
+        if not self._continues(ids):
+            self._start(ids, scores.device)
+        self._seen = ids.shape[1]
+        assert self._prompt is not None
+        assert self._mask is not None
+        for number, (row, written) in enumerate(zip(self._rows, ids[:, self._prompt.shape[1] :].tolist(), strict=True)):
+            row.follow(written, number)
+        remaining = None
+        if self._max_tokens is not None:
+            remaining = [max(1, self._max_tokens - row.length) for row in self._rows]
+        self._mask.fill([row.matcher for row in self._rows], remaining)
+        masked = scores.clone()  # generate may keep the raw scores
+        self._mask.apply_(masked)
+        return masked
+
+    def _continues(self, ids: torch.Tensor) -> bool:
+        prompt = self._prompt
+        if prompt is None or ids.shape[0] != prompt.shape[0] or ids.shape[1] <= prompt.shape[1]:
+            return False
+        if ids.shape[1] > self._seen + 1 and all(row.matcher.is_finished() for row in self._rows):
+            return False  # the next turn of a conversation: its prompt begins with what was written here
+        return torch.equal(ids[:, : prompt.shape[1]], prompt)
+
+    def _start(self, ids: torch.Tensor, device: torch.device) -> None:
+        rows = ids.shape[0]
+        if rows % len(self._compiled):
+            raise ValueError(f"{len(self._compiled)} schemas can't be shared out evenly among {rows} rows")
+        each = rows // len(self._compiled)
+        self.reset()
+        matchers = [compiled.matcher(self._vocabulary) for compiled in self._compiled for _ in range(each)]
+        if self._max_tokens is not None:
+            for matcher in matchers[::each]:
+                check_budget(matcher, self._max_tokens)
+        self._rows = [_Row(matcher) for matcher in matchers]
+        self._mask = MaskBuffer(rows, self._vocabulary.size, device)
+        self._prompt = ids.clone()
+
+
+class _Row:
+    """One sequence of the batch: a matcher and the tokens that it has accepted."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self.matcher = matcher
+        self._accepted: list[int] = []
+
+    @property
+    def length(self) -> int:
+        return len(self._accepted)
+
+    def follow(self, written: list[int], number: int) -> None:
+        """Bring the matcher to the end of what was written; past the end of a sequence nothing is looked at."""
+        shared = 0
+        for old, new in zip(self._accepted, written, strict=False):
+            if old != new:
+                break
+            shared += 1
+        if shared < len(self._accepted):
+            self.matcher.rollback(len(self._accepted) - shared)
+            del self._accepted[shared:]
+        for token in written[shared:]:
+            if self.matcher.is_finished():
+                return
+            if not self.matcher.accept(token):
+                raise ValueError(
+                    f"row {number} was continued with token {token}, which its schema does not allow after"
+                    f" {len(self._accepted)} tokens: another processor overrode the mask, or reset() is missing"
+                )
+            self._accepted.append(token)
