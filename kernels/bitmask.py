@@ -1,8 +1,8 @@
 """Bitmasks on logits: allocation, and the one call that applies a mask wherever the logits are.
 
 A bitmask is `int32[rows, ceil(size / 32)]`: bit `t % 32` of word `t // 32` is 1 when token `t` is allowed. Logits on a
-CPU go to the C++ kernel, on a CUDA device to the Triton kernel, on any other device to that one's plain torch twin. NumPy
-arrays never load torch.
+CPU go to the C++ kernel, on a CUDA device to the Triton kernel, on any other device to that one's plain torch twin.
+NumPy arrays never load torch.
 """
 
 from __future__ import annotations
