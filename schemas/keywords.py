@@ -45,6 +45,7 @@ SUPPORTED = frozenset(
         "minLength",
         "maxLength",
         "pattern",
+        "format",
         "minimum",
         "maximum",
         "exclusiveMinimum",

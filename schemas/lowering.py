@@ -321,8 +321,8 @@ def _pattern(_: Lowering, c: _Context, __: str, value: Any) -> None:
 
 
 def _format(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    if lowering.assert_formats:
-        tree = formats.tree(value)
+    if lowering.assert_formats and formats.is_known(value):
+        tree = formats.tree(value, c.dialect.name)
         if tree is not None:
             c.record.append((_FORMAT, value, tree))
 

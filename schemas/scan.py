@@ -200,7 +200,9 @@ def read(documents: Documents, position: int, path: tuple[Step, ...], source: st
 
 
 def _format(out: Scan, documents: Documents, position: int, keyword: str, value: Any, assert_formats: bool) -> None:
-    if assert_formats and formats.is_known(value) and formats.tree(value) is None:
+    if not assert_formats or not formats.is_known(value):
+        return
+    if keyword not in SUPPORTED or formats.tree(value, documents.homes[position].dialect.name) is None:
         message = f"the format {jsontext.clip(value)} {NOT_SUPPORTED_YET}"
         out.troubles.append(Trouble(position, keyword, message, _FORMAT_FIX))
 
