@@ -22,7 +22,7 @@ class Incident(BaseModel):
     incident_commander: Annotated[str, Field(min_length=3, max_length=40)]
     status: Literal["open", "closed"]
     failed_orders: Annotated[int, Field(ge=0, le=1_000_000)]
-    root_cause: Literal["Configuration error", "Hardware failure", "Software bug", "Third party"]
+    root_cause: Literal["configuration", "hardware", "software", "provider"]
 
 
 @guard.structured(retries=2, seed=7)

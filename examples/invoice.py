@@ -22,7 +22,7 @@ class Invoice(BaseModel):
     payment_due: Date
     customer: Name
     subtotal: Amount
-    vat: Amount
+    vat_amount: Amount
     currency: Literal["EUR", "GBP", "USD"]
     total_due: Amount
 

@@ -11,14 +11,20 @@ import guard
 Amount = Annotated[float, Field(ge=0, le=10_000)]
 
 
-class Report(BaseModel):
-    """What the patient's record takes over. The fields stand in the order of the report."""
+class Patient(BaseModel):
+    """Whose sample it is."""
 
-    patient: Annotated[str, Field(min_length=3, max_length=40)]
+    name: Annotated[str, Field(min_length=3, max_length=40)]
     patient_id: Annotated[str, Field(pattern=r"^SB-\d{6}$")]
     date_of_birth: Annotated[str, Field(pattern=r"^(19|20)\d\d-[01]\d-[0-3]\d$")]
     sex: Literal["female", "male"]
-    requested_by: Annotated[str, Field(min_length=3, max_length=40)]
+
+
+class Report(BaseModel):
+    """What the patient's record takes over. The fields stand in the order of the report."""
+
+    patient: Patient
+    requested_by: Annotated[str, Field(pattern=r"^Dr\. [A-Za-z .'-]{3,40}$")]
     specimen: Literal["serum", "plasma", "urine", "whole blood"]
     sodium: Amount
     potassium: Amount

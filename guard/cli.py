@@ -95,13 +95,14 @@ def run(
     from guard import models, prompts
     from guard.errors import GuardError, ModelError
     from guard.pipeline import Guard
+    from guard.targets import from_any
 
     paths = [*(inputs or []), *(files or [])]
     if not paths:
         raise Problem("no input; name a file with --input FILE, or - for standard input")
     texts = [(path, read_text(path)) for path in paths]
     guard = Guard(model, retries=retries, seed=seed, max_tokens=max_tokens)
-    wanted = _load_target(target, guard.options)
+    wanted = from_any(resolve(target), guard.options)
     guard.store.check_writable()
     with _progress(len(texts)) as (report, advance):
         try:
@@ -111,7 +112,7 @@ def run(
         failed = 0
         for path, text in texts:
             advance(str(path), 0)
-            messages = prompts.build(instruction, {"text": text}, wanted.compiled.schema)
+            messages = prompts.build(instruction, {"text": text}, wanted.schema)
             plan = guard.plan(wanted, messages, template=prompts.TEMPLATE, function="guard run")
             try:
                 _, call = guard.run(plan)
@@ -342,16 +343,6 @@ def _import(place: str) -> Any:
         raise Problem(f"{place} can't be imported: {type(error).__name__}: {_first_line(error)}; correct it") from None
     finally:
         sys.path.pop(0)
-
-
-def _load_target(target: str, options: Mapping[str, Any]) -> Any:
-    from guard.targets import from_any
-
-    wanted = resolve(target)
-    try:
-        return from_any(wanted, options)
-    except (TypeError, ValueError) as error:
-        raise Problem(f"{target} is no type to answer with: {_first_line(error)}") from None
 
 
 def _first_mask(compiled: Compiled) -> float:

@@ -52,7 +52,7 @@ class Structured(Generic[P, R]):
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         inputs = {name: _as_text(name, value) for name, value in bound.arguments.items()}
-        return prompts.build(self.instruction, inputs, self.target.compiled.schema)
+        return prompts.build(self.instruction, inputs, self.target.schema)
 
 
 @overload

@@ -18,26 +18,26 @@ Messages = tuple[dict[str, Any], ...]
 
 
 def build(instruction: str, inputs: Mapping[str, str], schema: Any) -> Messages:
-    """Return the messages that ask for a value of `schema` from named inputs: the document first, the question last."""
-    parts = [text.strip() for text in inputs.values()] if len(inputs) == 1 else [
-        f"{name}:\n{text.strip()}" for name, text in inputs.items()
+    """Return the messages that ask for a value of `schema` from named inputs.
+
+    The text first, the question last, and of the fields only what their names don't say: small models read better so
+    (docs/usage.md has the figures).
+    """
+    texts = [f"{name}:\n{text.strip()}" if len(inputs) > 1 else text.strip() for name, text in inputs.items()]
+    question = "\n".join([f"{instruction.strip()} Answer as JSON.", *descriptions(schema)])
+    return ({"role": "user", "content": "\n\n".join([*texts, question])},)
+
+
+def descriptions(schema: Any) -> list[str]:
+    """List the fields of an object's schema that have a description, with it."""
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    if not isinstance(properties, Mapping):
+        return []
+    return [
+        f"- {name}: {field['description']}"
+        for name, field in properties.items()
+        if isinstance(field, Mapping) and isinstance(field.get("description"), str)
     ]
-    question = [instruction.strip(), outline(schema)]
-    return ({"role": "user", "content": "\n\n".join([*parts, "\n".join(line for line in question if line)])},)
-
-
-def outline(schema: Any) -> str:
-    """Return the fields of an object's schema with their descriptions, in order; "" where there are none to name."""
-    if not isinstance(schema, Mapping):
-        return ""
-    properties = schema.get("properties")
-    if not isinstance(properties, Mapping) or not properties:
-        return ""
-    lines = ["Answer as JSON with these fields:"]
-    for name, field in properties.items():
-        description = field.get("description") if isinstance(field, Mapping) else None
-        lines.append(f"- {name}: {description}" if description else f"- {name}")
-    return "\n".join(lines)
 
 
 def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[Violation]) -> Messages:

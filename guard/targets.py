@@ -48,6 +48,16 @@ _EXPECTED = {
     "type": "a value of type {}",
     "uniqueItems": "items that differ",
 }
+#: The validator of jsonschema-rs for a dialect.
+_JUDGES = {
+    "draft4": "Draft4Validator",
+    "draft6": "Draft6Validator",
+    "draft7": "Draft7Validator",
+    "draft2019-09": "Draft201909Validator",
+    "draft2020-12": "Draft202012Validator",
+    "openapi3.0": "Draft4Validator",
+    "openapi3.1": "Draft202012Validator",
+}
 _NAMED = frozenset({"properties", "$defs"})  #: Keywords whose values are schemas by name.
 _LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
 #: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
@@ -60,6 +70,7 @@ class Target:
     """A compiled type or schema and its check."""
 
     name: str  # how a person calls it: "Invoice"
+    schema: Any  # as compiled
     compiled: Compiled
     check: Check
 
@@ -102,10 +113,6 @@ def closed(schema: Any) -> Any:
     return copy
 
 
-def _name(wanted: Any) -> str:
-    return getattr(wanted, "__name__", None) or str(wanted)
-
-
 @functools.lru_cache(CACHED_TARGETS)
 def _cached_type(wanted: Any, options: tuple[tuple[str, Any], ...]) -> Target:
     return _from_type(wanted, dict(options))
@@ -114,14 +121,11 @@ def _cached_type(wanted: Any, options: tuple[tuple[str, Any], ...]) -> Target:
 def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     import pydantic
 
-    from guard.schemas import compile
+    from guard.schemas import compile, types
 
-    try:
-        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(wanted)
-        schema = adapter.json_schema()
-    except pydantic.errors.PydanticUserError as error:
-        raise TypeError(f"{_name(wanted)} has no JSON Schema: {error.message}") from error
-    compiled = compile(closed(schema), **options)
+    schema = closed(types.json_schema(wanted))
+    compiled = compile(schema, **options)
+    adapter = types.adapter(wanted)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
         try:
@@ -129,21 +133,22 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
         except pydantic.ValidationError as error:
             return None, _from_pydantic(error.errors(include_url=False, include_context=False), text)
 
-    return Target(_name(wanted), compiled, check)
+    return Target(getattr(wanted, "__name__", None) or str(wanted), schema, compiled, check)
 
 
-def _from_schema(schema: Any, options: Mapping[str, Any]) -> Target:
+def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     import jsonschema_rs
 
     from guard.schemas import compile
 
-    compiled = compile(schema, **options)
+    compiled = compile(given, **options)
+    schema = compiled.schema
     registry = None
     if documents := options.get("documents"):
         registry = jsonschema_rs.Registry(list(documents.items()))
-    validator = jsonschema_rs.validator_for(
-        compiled.schema, validate_formats=options.get("formats", True), registry=registry, offline=True
-    )
+    judge = getattr(jsonschema_rs, _JUDGES[compiled.draft])
+    judged = _nullable_typed(schema) if compiled.draft == "openapi3.0" else schema
+    validator = judge(judged, validate_formats=options.get("formats", True), registry=registry, offline=True)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
         try:
@@ -153,8 +158,20 @@ def _from_schema(schema: Any, options: Mapping[str, Any]) -> Target:
         findings = tuple(_from_jsonschema(error) for error in validator.iter_errors(value))
         return (None, findings) if findings else (value, ())
 
-    title = compiled.schema.get("title") if isinstance(compiled.schema, Mapping) else None
-    return Target(title if isinstance(title, str) else "schema", compiled, check)
+    title = schema.get("title") if isinstance(schema, Mapping) else None
+    return Target(title if isinstance(title, str) else "schema", schema, compiled, check)
+
+
+def _nullable_typed(schema: Any) -> Any:
+    """Return a schema of OpenAPI 3.0 with `nullable` said as draft 4 says it: the type may be null."""
+    if isinstance(schema, list):
+        return [_nullable_typed(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {key: value if key in _LITERAL else _nullable_typed(value) for key, value in schema.items()}
+    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
+        copy["type"] = [schema["type"], "null"]
+    return copy
 
 
 def _from_pydantic(errors: list[ErrorDetails], text: str) -> tuple[Violation, ...]:

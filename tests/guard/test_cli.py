@@ -138,7 +138,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["run", "nowhere.types:Ticket", "--input", "a.txt"], 2, "no module nowhere.types; run from its folder"),
     (["run", "json:Ticket", "--input", "a.txt"], 2, "json has no Ticket"),
     (["run", "broken.py:Ticket", "--input", "a.txt"], 2, "broken.py can't be imported: ZeroDivisionError: division by zero"),
-    (["run", "json:JSONDecoder", "--input", "a.txt"], 2, "json:JSONDecoder is no type to answer with:"),
+    (["run", "json:JSONDecoder", "--input", "a.txt"], 3, "the schema is refused: (root): JSONDecoder has no JSON Schema: "),
     (["run", "schema.json", "--input", "a.txt", "--retries", "-1"], 2, "Invalid value for '--retries':"),
     (["run"], 2, "Missing argument 'SCHEMA_OR_MODULE:TYPE'"),
     (["frobnicate"], 2, "No such command 'frobnicate'"),

@@ -97,7 +97,7 @@ def test_the_docstring_is_the_instruction_and_the_arguments_are_the_input() -> N
             "content": "text:\nAda was born in 1990.\n\n"
             'hints:\n{\n  "births": 1\n}\n\n'
             "year:\n2026\n\n"
-            "Find the person.\n\nCount from the year.\n" + prompts.outline(read.target.compiled.schema),
+            "Find the person.\n\nCount from the year. Answer as JSON.\n- name: first name",
         },
     )
     assert read("Ada was born in 1990.", {}) == Person(name="Ada", age=36)
@@ -155,7 +155,7 @@ def test_keys_that_the_type_does_not_declare_are_closed_in_the_schema() -> None:
         open: Open
 
     read, _ = with_type(Outer, "")
-    schema: Any = read.target.compiled.schema
+    schema: Any = read.target.schema
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Person"]["additionalProperties"] is False
     assert schema["$defs"]["Point"]["additionalProperties"] is False
@@ -213,7 +213,7 @@ def _no_schema(text: str) -> type[Any]:
     ],
 )
 def test_what_cannot_be_decorated_says_so_when_it_is_decorated(function: Any, words: str) -> None:
-    with pytest.raises((TypeError, ValueError)) as caught:
+    with pytest.raises((TypeError, ValueError, guard.SchemaError)) as caught:
         guard.structured(model=Scripted())(function)
     assert words in str(caught.value)
 
