@@ -1,0 +1,44 @@
+"""The documentation's tables say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from guard.schemas import formats, keywords
+from guard.schemas.keywords import Holds
+from guard.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_table_of_keywords_is_that_of_the_code() -> None:
+    documented: dict[str, str] = {}
+    for line in (DOCS / "coverage.md").read_text().splitlines():
+        if row := re.fullmatch(r"\| (.*) \| (enforced|not supported yet|annotation|identity) \|", line):
+            documented |= dict.fromkeys(re.findall(r"`([^`]+)`", row[1]), row[2])
+    expected: dict[str, str] = {}
+    for dialect in keywords.DIALECTS.values():
+        for name, holds in dialect.keywords.items():
+            if holds is Holds.IDENTITY:
+                expected[name] = "identity"
+            elif holds in (Holds.NOTE, Holds.CONTENT):
+                expected[name] = "annotation"
+            elif holds is Holds.DEFS or name in keywords.SUPPORTED:
+                expected[name] = "enforced"
+            else:
+                expected[name] = "not supported yet"
+    assert documented == expected
+
+
+def test_the_list_of_formats_is_that_of_the_code() -> None:
+    text = (DOCS / "coverage.md").read_text()
+    asserted, _, rest = text[text.index("Formats that are asserted") :].partition("Not supported yet:")
+    supported = {name for name in formats.KNOWN if formats.tree(name, "draft2020-12") is not None}
+    assert set(re.findall(r"`([a-z0-9-]+)`", asserted)) == supported
+    assert set(re.findall(r"`([a-z0-9-]+)`", rest.partition("Any other")[0])) == formats.KNOWN - supported
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    rows = re.findall(r"^\| `GUARD_([A-Z_]+)` \| `([a-z_]+)` \|", (DOCS / "usage.md").read_text(), re.MULTILINE)
+    assert [name.lower() for name, _ in rows] == [key for _, key in rows] == list(Settings.model_fields)
