@@ -40,9 +40,10 @@ _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a model's name on a hub, as o
 class Vocabulary:
     """The bytes of each token, ready to make masks from; shared by any number of schemas and threads."""
 
-    def __init__(self, native: NativeVocabulary, special: Iterable[int] = ()) -> None:
+    def __init__(self, native: NativeVocabulary, eos: Sequence[int], special: Sequence[int]) -> None:
         """Wrap a native vocabulary; `from_tokenizer` and `from_bytes` are the ways to make one."""
         self._native = native
+        self._eos = tuple(eos)
         self._special = tuple(special)
 
     @classmethod
@@ -82,7 +83,7 @@ class Vocabulary:
         special = _check_ids("special", special, len(tokens))
         if not eos:
             raise ValueError("eos=[] must name at least one end-of-sequence token")
-        return cls(NativeVocabulary(tokens, eos, special, alphabet), special)
+        return cls(NativeVocabulary(tokens, eos, special, alphabet), eos, special)
 
     @property
     def size(self) -> int:
@@ -91,8 +92,8 @@ class Vocabulary:
 
     @property
     def eos(self) -> tuple[int, ...]:
-        """The tokens that end a sequence; the first is the tokenizer's own."""
-        return tuple(self._native.eos)
+        """The tokens that end a sequence, in the order given; the tokenizer's own come first."""
+        return self._eos
 
     @property
     def special(self) -> tuple[int, ...]:
