@@ -1,7 +1,7 @@
 """The front end: JSON Schema, Pydantic models and types become the nodes that the engine works on.
 
-`compile` is the way in. Below it, each module holds one idea: documents and references, keywords and dialects, the scan that
-decides what is enforced, the lowering of a schema to a record, regexes, exact decimals, formats.
+`compile` is the way in. Below it, each module holds one idea: documents and references, keywords and dialects, the
+scan that decides what is enforced, the lowering of a schema to a record, regexes, exact decimals, formats.
 """
 
 from guard.kernels.errors import Finding, GuardError, SchemaError

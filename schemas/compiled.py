@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,7 +46,7 @@ class Options:
     formats: bool = True
     draft: str | None = None
     inexact: Literal["refuse", "residual"] = "refuse"
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Check each option against what it may be."""
@@ -170,10 +170,10 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
 ) -> Compiled:
     """Compile a schema: a dict, a bool, JSON text, or any Python type that Pydantic reads.
 
-    `draft` names the dialect of schemas that have no `$schema` (2020-12 where it is None); `documents` are the schemas, by
-    URI, that references may lead to. Raises SchemaError where the schema is not valid, goes beyond `limits`, or says
-    something that can't be enforced exactly; with `inexact="residual"` the last is left to validation instead, and marked
-    so in `report`. docs/engine.md tells what the other options mean.
+    `draft` names the dialect of schemas that have no `$schema` (2020-12 where it is None); `documents` are the
+    schemas, by URI, that references may lead to. Raises SchemaError where the schema is not valid, goes beyond
+    `limits`, or says something that can't be enforced exactly; with `inexact="residual"` the last is left to
+    validation instead, and marked so in `report`. docs/engine.md tells what the other options mean.
     """
     options = Options(key_order, whitespace, spelling, formats, draft, inexact, limits or Limits())
     return Compiled(FrontEnd(schema, options, documents or {}))

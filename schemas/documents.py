@@ -1,16 +1,17 @@
 """Documents: every schema that one compile can reach, by position, and the references between them.
 
-A **position** is a number: one schema (an object, or a boolean) at one place of one document. Positions 0 and 1 are `true`
-and `false`, wherever those stand. `Documents` owns a private copy of each document, a tree, so that `id` of an object
-inside it names its place; the caller's schemas are never kept and never changed.
+A **position** is a number: one schema (an object, or a boolean) at one place of one document. Positions 0 and 1 are
+`true` and `false`, wherever those stand. `Documents` owns a private copy of each document, a tree, so that `id` of an
+object inside it names its place; the caller's schemas are never kept and never changed.
 
 A **resource** is a schema with a URI of its own: a document's root, or an object inside it with `$id`. References are
-resolved as the `referencing` library does, whose semantics are those of the drafts; a test holds the two together. Documents come
-from the caller and, for the standard's metaschemas, from jsonschema-specifications. Nothing is ever fetched.
+resolved as the `referencing` library does, whose semantics are those of the drafts; a test holds the two together.
+Documents come from the caller and, for the standard's metaschemas, from jsonschema-specifications. Nothing is ever
+fetched.
 
-A **scope** is what is left of a dynamic scope once a schema is fixed: for each dynamic anchor, the position that the outermost
-resource entered so far gives it, as sorted (anchor, position) pairs. There are finitely many, so that `$dynamicRef` and
-`$recursiveRef` become plain references between (position, scope) pairs.
+A **scope** is what is left of a dynamic scope once a schema is fixed: for each dynamic anchor, the position that the
+outermost resource entered so far gives it, as sorted (anchor, position) pairs. There are finitely many, so that
+`$dynamicRef` and `$recursiveRef` become plain references between (position, scope) pairs.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Resource:
     path: tuple[Step, ...]  # from the document's root
     document: Document
     dialect: Dialect
-    anchors: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)  # with their paths from the document's root
+    anchors: dict[str, tuple[Any, tuple[Step, ...]]] = field(
+        default_factory=dict
+    )  # with their paths from the document's root
     dynamic: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)
 
 
@@ -75,7 +78,10 @@ class Documents:
         self._given = given
         self.schemas: list[Any] = [True, False]  # by position
         self.homes: list[Resource] = []  # by position
-        self.trail: list[tuple[int, tuple[Step, ...]]] = [(-1, ()), (-1, ())]  # by position: a parent (or -1: the document) and a path
+        self.trail: list[tuple[int, tuple[Step, ...]]] = [
+            (-1, ()),
+            (-1, ()),
+        ]  # by position: a parent (or -1: the document) and a path
         self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
         self.resources: dict[str, Resource] = {}
         self.dynamic = False  # some reference goes by the dynamic scope
@@ -92,7 +98,11 @@ class Documents:
             if type(schema) is bool:
                 return TRUE if schema else FALSE
             raise SchemaError(
-                Finding(self._below(home, parent, path), None, f"expected a schema, an object or a boolean, got {jsontext.clip(schema)}")
+                Finding(
+                    self._below(home, parent, path),
+                    None,
+                    f"expected a schema, an object or a boolean, got {jsontext.clip(schema)}",
+                )
             )
         if not schema:
             return TRUE
@@ -198,7 +208,9 @@ class Documents:
                     home = document.homes.get(id(schema), home)
                 schema = schema[step]
             except (KeyError, IndexError, TypeError):
-                raise self._unresolved(position, keyword, f"{fragment!r} leads to nothing: there is no {step!r}") from None
+                raise self._unresolved(
+                    position, keyword, f"{fragment!r} leads to nothing: there is no {step!r}"
+                ) from None
             path.append(step)
         if type(schema) is dict and id(schema) not in document.places and not _is_known(resource, path):
             where = jsontext.pointer(path)
@@ -242,7 +254,9 @@ class Documents:
         """Return the dialect that a `$schema` names; one of the caller's documents may be the metaschema."""
         found = dialect_of(uri) if isinstance(uri, str) else None
         if found is not None:
-            return DIALECTS["openapi3.1"] if self.default.name == "openapi3.1" and found.name == "draft2020-12" else found
+            return (
+                DIALECTS["openapi3.1"] if self.default.name == "openapi3.1" and found.name == "draft2020-12" else found
+            )
         pointer = (base + "#" if base else "") + jsontext.pointer([*path, "$schema"])
         name = _without_empty_fragment(uri) if isinstance(uri, str) else None
         contents = self._given[self.given[name]] if name in self.given else None
@@ -263,7 +277,9 @@ class Documents:
         kept = {vocabulary_of(v) for v in chosen}
         for vocabulary, needed in chosen.items():
             if needed and vocabulary_of(vocabulary) is None:
-                raise SchemaError(Finding(pointer, "$vocabulary", f"the vocabulary {vocabulary!r} that it requires is not known here"))
+                raise SchemaError(
+                    Finding(pointer, "$vocabulary", f"the vocabulary {vocabulary!r} that it requires is not known here")
+                )
         if below.name == "draft2019-09" and "applicator" in kept:
             kept.add("unevaluated")  # which was not yet a vocabulary of its own
         return below.without(vocabularies() - kept)
@@ -274,7 +290,12 @@ class Documents:
         if type(contents) is not dict:
             return
         word = root.dialect.identifier
-        inside = blob is None or word_count(blob, word) > (word in contents) or b"nchor" in blob or blob.count(b"$schema") > 1
+        inside = (
+            blob is None
+            or word_count(blob, word) > (word in contents)
+            or b"nchor" in blob
+            or blob.count(b"$schema") > 1
+        )
         if inside:
             self._adopt(document, root, contents, ())
         elif word in contents:
@@ -292,7 +313,9 @@ class Documents:
                 continue
             todo += [(home, child, path + steps) for steps, child in subschemas(schema, home.dialect.keywords)]
 
-    def _adopt_one(self, document: Document, home: Resource, schema: dict[str, Any], path: tuple[Step, ...]) -> Resource:
+    def _adopt_one(
+        self, document: Document, home: Resource, schema: dict[str, Any], path: tuple[Step, ...]
+    ) -> Resource:
         dialect = home.dialect
         identifier = schema.get(dialect.identifier)
         if path and isinstance(identifier, str) and "$schema" in schema:  # it counts only where a resource begins
@@ -302,7 +325,11 @@ class Documents:
                 uri, fragment = urldefrag(urljoin(home.uri, identifier))
             except ValueError as error:
                 raise SchemaError(
-                    Finding(jsontext.pointer([*path, dialect.identifier]), dialect.identifier, f"{identifier!r} is no URI ({error})")
+                    Finding(
+                        jsontext.pointer([*path, dialect.identifier]),
+                        dialect.identifier,
+                        f"{identifier!r} is no URI ({error})",
+                    )
                 ) from error
             if identifier[:1] != "#":
                 home = Resource(uri, schema, path, document, dialect)
@@ -316,7 +343,11 @@ class Documents:
             home.anchors[anchor] = schema, path
         if "$dynamicAnchor" in dialect.keywords and isinstance(anchor := schema.get("$dynamicAnchor"), str):
             home.anchors[anchor] = home.dynamic[anchor] = schema, path
-        if "$recursiveAnchor" in dialect.keywords and schema is home.contents and schema.get("$recursiveAnchor") is True:
+        if (
+            "$recursiveAnchor" in dialect.keywords
+            and schema is home.contents
+            and schema.get("$recursiveAnchor") is True
+        ):
             home.dynamic[RECURSIVE] = schema, path
         return home
 

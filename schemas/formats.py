@@ -1,11 +1,12 @@
 """Formats: the names that are asserted, and the exact language of each as a regex tree.
 
-A tree matches the whole text. The languages are those of the RFCs that the drafts name, as the official suite reads them. A
-format that is known but has no tree is refused by the scan; a name that is not known is an annotation, as the drafts say.
+A tree matches the whole text. The languages are those of the RFCs that the drafts name, as the official suite reads
+them. A format that is known but has no tree is refused by the scan; a name that is not known is an annotation, as the
+drafts say.
 
-Two are narrower than their RFC, because what is left out is no practical regular language: since draft 7 `hostname` writes no `xn--` labels (whose
-Punycode would have to decode to a valid label), `email` none in its domain. Quoted local parts of `email` escape no space, which
-validators disagree about.
+Two are narrower than their RFC, because what is left out is no practical regular language: since draft 7 `hostname`
+writes no `xn--` labels (whose Punycode would have to decode to a valid label), `email` none in its domain. Quoted
+local parts of `email` escape no space, which validators disagree about.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from guard.schemas.ops import Rx, Tree
 
 #: Every format that the drafts define. Others are annotations.
 KNOWN = frozenset(
-    "date time date-time duration email idn-email hostname idn-hostname ipv4 ipv6 uri uri-reference iri iri-reference "
-    "uri-template uuid json-pointer relative-json-pointer regex".split()
+    {
+        *("date", "time", "date-time", "duration"),
+        *("email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6"),
+        *("uri", "uri-reference", "iri", "iri-reference", "uri-template"),
+        *("uuid", "json-pointer", "relative-json-pointer", "regex"),
+    }
 )
 
 
@@ -72,16 +77,37 @@ _TIME = f"{_HOUR}:{_MINUTE}:[0-5][0-9]{_FRACTION}(?:[Zz]|[+-]{_HOUR}:{_MINUTE})"
 
 
 def _leap_second() -> Tree:
-    """Return the times with second 60, which only 23:59 UTC has: hours and minutes agree with the offset, each on its own."""
-    hours, minutes = ["23:59:60" + _FRACTION + "[Zz]"], ["23:59:60" + _FRACTION + "[Zz]"]
-    for offset in range(60):
-        minutes.append(f"{_HOUR}:{(59 + offset) % 60:02}:60{_FRACTION}\\+{_HOUR}:{offset:02}")
-        minutes.append(f"{_HOUR}:{59 - offset:02}:60{_FRACTION}-{_HOUR}:{offset:02}")
-    for offset in range(24):
-        hours.append(f"{(23 + offset) % 24:02}:59:60{_FRACTION}\\+{offset:02}:00")
-        hours.append(f"{(24 + offset) % 24:02}:{_MINUTE}:60{_FRACTION}\\+{offset:02}:(?:0[1-9]|[1-5][0-9])")
-        hours.append(f"{23 - offset:02}:{_MINUTE}:60{_FRACTION}-{offset:02}:{_MINUTE}")
-    return _all(_read("|".join(hours)), _read("|".join(minutes)))
+    """Return the times with second 60, which only 23:59 UTC has.
+
+    The hour, and each digit of the minute, agrees with the offset in a language of its own; digits keep those small.
+    """
+    hour, second = _read(f"{_HOUR}:"), _read(":60" + _FRACTION)
+
+    def agree(sign: str, pairs: list[tuple[Tree, Tree]]) -> Tree:
+        middle = [second, regex.literal(sign)]
+        return _any(*(_cat(here, *middle, offset) for here, offset in pairs))
+
+    def minutes(pairs: list[tuple[str, str]]) -> list[tuple[Tree, Tree]]:
+        return [(_cat(hour, _read(here)), _cat(hour, _read(offset))) for here, offset in pairs]
+
+    def hours(pairs: list[tuple[int, str, int, str]]) -> list[tuple[Tree, Tree]]:
+        return [(_read(f"{h:02}:{m}"), _read(f"{oh:02}:{om}")) for h, m, oh, om in pairs]
+
+    east = [
+        hours(
+            [((23 + o) % 24, "59", o, "00") for o in range(24)]
+            + [(o, "(?:[0-4][0-9]|5[0-8])", o, _MINUTE) for o in range(24)]
+        ),
+        minutes([(f"[0-5]{u}", f"[0-5]{(u + 1) % 10}") for u in range(10)]),
+        minutes([(f"{t}[0-8]", f"{t}[1-9]") for t in range(6)] + [(f"{t}9", f"{(t + 1) % 6}0") for t in range(6)]),
+    ]
+    west = [
+        hours([(23 - o, _MINUTE, o, _MINUTE) for o in range(24)]),
+        minutes([(f"[0-5]{u}", f"[0-5]{9 - u}") for u in range(10)]),
+        minutes([(f"{t}[0-9]", f"{5 - t}[0-9]") for t in range(6)]),
+    ]
+    utc = _cat(regex.literal("23:59"), second, _read("[Zz]"))
+    return _any(utc, _all(*(agree("+", pairs) for pairs in east)), _all(*(agree("-", pairs) for pairs in west)))
 
 
 @cache
@@ -111,8 +137,7 @@ _LAST = f"(?:{_GROUP}:{_GROUP}|{_IPV4})"
 def _ipv6() -> str:
     """Return the nine forms of RFC 3986, by how many groups may stand before the `::`."""
     forms = [f"(?:{_GROUP}:){{6}}{_LAST}", f"::(?:{_GROUP}:){{5}}{_LAST}"]
-    for before in range(5):
-        forms.append(f"(?:(?:{_GROUP}:){{0,{before}}}{_GROUP})?::(?:{_GROUP}:){{{4 - before}}}{_LAST}")
+    forms += [f"(?:(?:{_GROUP}:){{0,{n}}}{_GROUP})?::(?:{_GROUP}:){{{4 - n}}}{_LAST}" for n in range(5)]
     forms.append(f"(?:(?:{_GROUP}:){{0,5}}{_GROUP})?::{_GROUP}")
     forms.append(f"(?:(?:{_GROUP}:){{0,6}}{_GROUP})?::")
     return "(?:" + "|".join(forms) + ")"
@@ -176,9 +201,7 @@ _IRI_PRIVATE = "\\uE000-\\uF8FF\\u{F0000}-\\u{FFFFD}\\u{100000}-\\u{10FFFD}"
 
 def _uri_template() -> str:
     hexadecimal = "%[0-9A-Fa-f]{2}"
-    literal = (
-        f"(?:[!#$&'()*+,\\-./0-9:;=?@A-Z\\[\\]_a-z~{_IRI_MORE}{_IRI_PRIVATE}]|{hexadecimal})"
-    )
+    literal = f"(?:[!#$&'()*+,\\-./0-9:;=?@A-Z\\[\\]_a-z~{_IRI_MORE}{_IRI_PRIVATE}]|{hexadecimal})"
     char = f"(?:[A-Za-z0-9_]|{hexadecimal})"
     variable = f"{char}(?:\\.?{char})*(?::[1-9][0-9]{{0,3}}|\\*)?"
     return f"(?:{literal}|\\{{[+#./;?&=,!@|]?{variable}(?:,{variable})*\\}})*"

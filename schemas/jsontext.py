@@ -1,7 +1,7 @@
 """JSON text and JSON values: read strictly, copied, measured, and shown in messages.
 
-A schema's JSON is plain: dict, list, str, int, float, bool, None, and Decimal where a float would lose digits. Text that is not
-JSON, or that readers disagree about (NaN, a key twice, bytes that are no UTF-8), is refused here.
+A schema's JSON is plain: dict, list, str, int, float, bool, None, and Decimal where a float would lose digits. Text
+that is not JSON, or that readers disagree about (NaN, a key twice, bytes that are no UTF-8), is refused here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def parse(text: str | bytes | bytearray, limits: Limits, uri: str = "") -> Any:
         try:
             text = bytes(text).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise SchemaError(Finding(head, None, f"not UTF-8: byte {error.start} is wrong", "save the schema as UTF-8")) from error
+            raise SchemaError(
+                Finding(head, None, f"not UTF-8: byte {error.start} is wrong", "save the schema as UTF-8")
+            ) from error
     try:
         return json.loads(
             text,
@@ -110,7 +112,13 @@ def _integer(text: str) -> int | Decimal:
 def too_deep(limits: Limits, where: str) -> SchemaError:
     """Word the refusal of a schema that nests too deep."""
     most = limits.depth * SCHEMA_LEVELS
-    return limit_error(limits, "depth", where, None, f"JSON that nests more than {most:,} levels ({SCHEMA_LEVELS} for each level of a value)")
+    return limit_error(
+        limits,
+        "depth",
+        where,
+        None,
+        f"JSON that nests more than {most:,} levels ({SCHEMA_LEVELS} for each level of a value)",
+    )
 
 
 def measure(value: Any, limits: Limits, where: str) -> None:
@@ -120,7 +128,9 @@ def measure(value: Any, limits: Limits, where: str) -> None:
     while level:
         below: list[Any] = []
         for container in level:
-            for item in container.values() if isinstance(container, dict) else container if isinstance(container, list) else ():
+            for item in (
+                container.values() if isinstance(container, dict) else container if isinstance(container, list) else ()
+            ):
                 kind = type(item)
                 if kind is not str and kind is not bool and isinstance(item, (dict, list)):
                     below.append(item)
@@ -166,7 +176,8 @@ def _plain(schema: Any, limits: Limits, where: str) -> Any:
         elif isinstance(value, float):
             into[key] = float(value)
         elif isinstance(value, Mapping):
-            into[key] = made = {}
+            made: dict[str, Any] = {}
+            into[key] = made
             for name in value:
                 if not isinstance(name, str):
                     raise SchemaError(Finding(where, None, f"the key {clip(name)} is no string"))
@@ -176,7 +187,9 @@ def _plain(schema: Any, limits: Limits, where: str) -> Any:
             into[key] = items = [None] * len(value)
             todo += [(items, index, item) for index, item in enumerate(value)]
         else:
-            raise SchemaError(Finding(where, None, f"a {type(value).__name__} is no JSON value", "hand in plain JSON, or a type"))
+            raise SchemaError(
+                Finding(where, None, f"a {type(value).__name__} is no JSON value", "hand in plain JSON, or a type")
+            )
         if size > limits.bytes:
             raise limit_error(limits, "bytes", where, None, f"more than {size:,} bytes of JSON")
     return holder[0]
@@ -195,7 +208,9 @@ def check_metaschema(schema: Any, dialect: Dialect, uri: str, path: str = "") ->
         if jsonschema_rs.meta.is_valid(schema):
             return
     except (ValueError, jsonschema_rs.ReferencingError, jsonschema_rs.ValidationError) as error:
-        raise SchemaError(Finding((uri + "#" if uri else "") + path, None, f"not JSON: {_first_line(error)}")) from error
+        raise SchemaError(
+            Finding((uri + "#" if uri else "") + path, None, f"not JSON: {_first_line(error)}")
+        ) from error
     raise _invalid(schema, dialect, (uri + "#" if uri else "") + path)
 
 
@@ -213,7 +228,9 @@ def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaErro
         faults = [(list(e.instance_path), e.message) for e in _errors_of_rust(schema)]
     findings = []
     for path, message in faults:
-        keyword = next((str(step) for step in reversed(path) if isinstance(step, str) and step in dialect.keywords), None)
+        keyword = next(
+            (str(step) for step in reversed(path) if isinstance(step, str) and step in dialect.keywords), None
+        )
         text = f"not a valid schema ({dialect.name}): {clip_line(message)}"
         findings.append(Finding(where + pointer(path), keyword, text, "mend the schema"))
     return SchemaError(findings or Finding(where, None, f"not a valid schema ({dialect.name})", "mend the schema"))

@@ -1,7 +1,7 @@
 """Keywords and dialects: the one table of what each keyword holds, and of what is supported.
 
-A keyword has a `Holds`: what its value is made of, which is all that scanning and indexing need to know. A dialect is the
-set of keywords of one draft (or of one metaschema's vocabularies) with the few switches that drafts differ in.
+A keyword has a `Holds`: what its value is made of, which is all that scanning and indexing need to know. A dialect is
+the set of keywords of one draft (or of one metaschema's vocabularies) with the few switches that drafts differ in.
 `SUPPORTED` says which assertions the engine enforces today: a keyword is turned on by one line there.
 """
 
@@ -152,9 +152,14 @@ _KEYWORDS: dict[str, tuple[Holds, str]] = {
 }
 
 _DRAFT_4 = frozenset(
-    "$schema id $ref definitions properties patternProperties additionalProperties dependencies items additionalItems allOf "
-    "anyOf oneOf not type enum multipleOf minimum maximum exclusiveMinimum exclusiveMaximum minLength maxLength pattern "
-    "minItems maxItems uniqueItems minProperties maxProperties required format title description default".split()
+    {
+        *("$schema", "id", "$ref", "definitions", "title", "description", "default", "format"),
+        *("type", "enum", "allOf", "anyOf", "oneOf", "not"),
+        *("properties", "patternProperties", "additionalProperties", "dependencies", "required", "minProperties"),
+        *("maxProperties", "items", "additionalItems", "minItems", "maxItems", "uniqueItems"),
+        *("minLength", "maxLength", "pattern"),
+        *("multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    }
 )
 _DRAFT_6 = _DRAFT_4 - {"id"} | {"$id", "const", "contains", "propertyNames", "examples"}
 _DRAFT_7 = _DRAFT_6 | {"if", "then", "else", "$comment", "readOnly", "writeOnly", "contentEncoding", "contentMediaType"}

@@ -12,6 +12,8 @@ from guard.kernels.errors import Finding, SchemaError
 
 #: Levels of a schema's JSON for each level of a value: {"properties": {"a": {"items": {"anyOf": [...]}}}}.
 SCHEMA_LEVELS = 4
+#: The largest `depth`: validators recurse over a schema, and SCHEMA_LEVELS times this is safe in a thread's stack.
+MAX_DEPTH = 1_000
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,11 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise ValueError(f"{field.name}={value!r} must be a number above 0")
         if self.depth > MAX_DEPTH:
-            raise ValueError(f"depth={self.depth!r} must be at most {MAX_DEPTH}: deeper schemas overflow the stack of validators")
+            raise ValueError(f"depth={self.depth!r} must be at most {MAX_DEPTH}: validators recurse over a schema")
 
     def numbers(self) -> dict[str, float]:
         """Return the limits by name, as the engine takes them."""
         return {field.name: float(getattr(self, field.name)) for field in fields(self)}
-
-
-#: jsonschema_rs recurses over a schema: 5,000 levels of JSON are safe in a thread's 8 MB stack, 100,000 took 17 ms and held.
-MAX_DEPTH = 1_000
 
 
 def limit_error(limits: Limits, name: str, pointer: str, keyword: str | None, found: str) -> SchemaError:

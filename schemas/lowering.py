@@ -1,12 +1,14 @@
 """Lowering: from a position and a scope to a record, the flat conjunction that the engine works on.
 
-A node is a number: a position of `Documents` where the scope is empty, which it is unless a schema uses dynamic references, and a
-number of its own otherwise. Nodes are lowered when the engine asks, never ahead. In a record the differences between drafts
-are gone: `dependencies` is split, items have positions, bounds are exact decimals and inclusive or not, names are
-texts that JSON can write. A scan (scan.py) has been over every position before, so that nothing here can be refused.
+A node is a number: a position of `Documents` where the scope is empty, which it is unless a schema uses dynamic
+references, and a number of its own otherwise. Nodes are lowered when the engine asks, never ahead. In a record the
+differences between drafts are gone: `dependencies` is split, items have positions, bounds are exact decimals and
+inclusive or not, names are texts that JSON can write. A scan (scan.py) has been over every position before, so that
+nothing here can be refused.
 
-With `inexact="residual"` some keywords were found to be beyond the engine. They are left out, and what stands above them is
-widened, so that the record admits every valid value: under `not` the whole keyword goes, `oneOf` becomes `anyOf`.
+With `inexact="residual"` some keywords were found to be beyond the engine. They are left out, and what stands above
+them is widened, so that the record admits every valid value: under `not` the whole keyword goes, `oneOf` becomes
+`anyOf`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from guard.schemas import formats, regex
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.keywords import Dialect
 from guard.schemas.numbers import decimal
-from guard.schemas.scan import inexact_positions
 from guard.schemas.ops import (
     ARRAY,
     BOOLEAN,
@@ -30,17 +31,34 @@ from guard.schemas.ops import (
     OBJECT,
     STRING,
     TRUE,
-    Entry,
     Op,
     Record,
 )
+from guard.schemas.scan import inexact_positions
 
 _EVERYTHING = NULL | BOOLEAN | NUMBER | STRING | ARRAY | OBJECT
 _TYPE_BITS = {"null": NULL, "boolean": BOOLEAN, "number": NUMBER, "string": STRING, "array": ARRAY, "object": OBJECT}
 #: A count that no text reaches: the engine counts in 32 bits.
 _ENDLESS = 2**31 - 1
 
-(_TYPE, _CONST, _ENUM, _REF, _ALL, _ANY, _ONE, _NOT, _IF, _MIN, _MAX, _MULTIPLE, _LENGTH, _PATTERN, _FORMAT, _PROPERTIES) = (
+(
+    _TYPE,
+    _CONST,
+    _ENUM,
+    _REF,
+    _ALL,
+    _ANY,
+    _ONE,
+    _NOT,
+    _IF,
+    _MIN,
+    _MAX,
+    _MULTIPLE,
+    _LENGTH,
+    _PATTERN,
+    _FORMAT,
+    _PROPERTIES,
+) = (
     int(op)
     for op in (
         Op.TYPE,
@@ -79,7 +97,14 @@ class _Context:
 class Lowering:
     """Gives nodes their numbers and lowers them. Not thread-safe: the engine asks under the GIL."""
 
-    def __init__(self, documents: Documents, *, assert_formats: bool, annotate: bool, dropped: frozenset[tuple[int, str]] = frozenset()) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        *,
+        assert_formats: bool,
+        annotate: bool,
+        dropped: frozenset[tuple[int, str]] = frozenset(),
+    ) -> None:
         self.documents = documents
         self.assert_formats = assert_formats
         self.annotate = annotate  # some unevaluated* is reached: what evaluates without asserting must be lowered too
@@ -118,7 +143,7 @@ class Lowering:
     def _lower(self, node: int) -> Record:
         if node <= FALSE:
             return [] if node == TRUE else [(_TYPE, 0)]
-        position, scope = self._scoped[node] if node in self._scoped else (node, ())
+        position, scope = self._scoped.get(node, (node, ()))
         documents = self.documents
         schema = documents.schemas[position]
         dialect = documents.homes[position].dialect
@@ -174,7 +199,7 @@ def writable(text: str) -> bool:
 # ---- any type ----
 
 
-def _type(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
+def _type(_lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     mask = 0
     for name in (value,) if type(value) is str else value:
         mask |= c.dialect.integer if name == "integer" else _TYPE_BITS[name]
@@ -212,7 +237,7 @@ _UNWRITABLE = object()
 
 
 def _literal(value: Any, digits: int) -> Any:
-    """Return one value with its numbers as decimals; built without recursion, because values nest as deep as schemas."""
+    """Return one value with its numbers as decimals; built without recursion, because values nest deep."""
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any]] = [(holder, 0, value)]
     while todo:
@@ -383,7 +408,9 @@ def _additional(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     keywords = c.dialect.keywords
     names = c.schema.get("properties", {}) if "properties" in keywords else {}
     patterns = c.schema.get("patternProperties", {}) if "patternProperties" in keywords else {}
-    c.record.append((int(Op.ADDITIONAL), node, [n for n in names if writable(n)], [regex.parse(p).tree for p in patterns]))
+    c.record.append(
+        (int(Op.ADDITIONAL), node, [n for n in names if writable(n)], [regex.parse(p).tree for p in patterns])
+    )
 
 
 def _names(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
@@ -518,4 +545,3 @@ _HOW: dict[str, _How] = {
     "uniqueItems": _unique,
     "unevaluatedItems": _unevaluated_items,
 }
-

@@ -18,7 +18,7 @@ Pair: TypeAlias = tuple[str, int]
 DIGITS_PER_BIT = 0.30102
 
 
-class TooManyDigits(ValueError):
+class TooManyDigitsError(ValueError):
     """A number with more digits than the limit allows; `digits` says how many, written out."""
 
     def __init__(self, digits: int) -> None:
@@ -27,11 +27,11 @@ class TooManyDigits(ValueError):
 
 
 def decimal(number: JsonNumber, most: int) -> Pair:
-    """Return the number as a pair. Raises TooManyDigits above `most` digits, counting those that zeros stand for."""
+    """Return the number as a pair. Raises TooManyDigitsError above `most` digits, counting zeros written out."""
     if isinstance(number, int):
         bits = int(number).bit_length()
         if bits * DIGITS_PER_BIT > most + 1:
-            raise TooManyDigits(int(bits * DIGITS_PER_BIT))
+            raise TooManyDigitsError(int(bits * DIGITS_PER_BIT))
         return _pair(str(int(number)), 0, most)
     if isinstance(number, float):
         if not math.isfinite(number):
@@ -55,5 +55,5 @@ def _pair(text: str, exponent: int, most: int) -> Pair:
     exponent += len(digits) - len(kept)
     written = max(len(kept), -exponent) if exponent < 0 else len(kept) + exponent
     if written > most:
-        raise TooManyDigits(written)
+        raise TooManyDigitsError(written)
     return sign + kept, exponent

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, TypeAlias
 
-#: One tuple of a record: the opcode, then its operands. Operands differ by opcode, so they are typed where they are read.
+#: One tuple of a record: the opcode, then its operands. Operands differ by opcode, and are typed where they are read.
 Entry: TypeAlias = tuple[Any, ...]
 #: A node's meaning: the conjunction of its entries.
 Record: TypeAlias = list[Entry]

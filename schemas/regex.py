@@ -1,9 +1,9 @@
 r"""Regular expressions of ECMA-262, as JSON Schema means them, read into syntax trees.
 
-The trees are tuples that start with an `Rx` (ops.py). A pattern is read in `u` mode; where that fails, by the rules of Annex B,
-as browsers read a RegExp without flags. Both work on code points, as every validator does, and one rule is kinder than
-the standard: `\p{Letter}` and `\u{61}` keep their meaning under Annex B, where `\-` or `\_` elsewhere in the pattern would
-silently turn them into the letters "p" and "u".
+The trees are tuples that start with an `Rx` (ops.py). A pattern is read in `u` mode; where that fails, by the rules
+of Annex B, as browsers read a RegExp without flags. Both work on code points, as every validator does, and one rule
+is kinder than the standard: `\p{Letter}` and `\u{61}` keep their meaning under Annex B, where `\-` or `\_` elsewhere
+in the pattern would silently turn them into the letters "p" and "u".
 
 The parser keeps its own stack and looks at each character a bounded number of times. It reads everything; what cannot
 be enforced is listed in `Regex.problems` for the scan to judge, so that one place decides what is refused.
@@ -61,7 +61,7 @@ class RegexError(ValueError):
         super().__init__(f"{reason} at character {position}")
 
 
-class RegexTooDeep(RegexError):
+class RegexTooDeepError(RegexError):
     """A pattern whose groups nest beyond MAX_NESTING."""
 
 
@@ -78,7 +78,7 @@ def parse(source: str) -> Regex:
     """Read a pattern. Raises RegexError; never RecursionError."""
     try:
         return _Parser(source, unicode=True).parse()
-    except RegexTooDeep:
+    except RegexTooDeepError:
         raise
     except RegexError as error:
         try:
@@ -135,7 +135,7 @@ class _Parser:
                 kind = self._open(start)
                 stack.append(group)
                 if len(stack) > MAX_NESTING:
-                    raise RegexTooDeep(source, start, f"more than {MAX_NESTING} groups inside each other")
+                    raise RegexTooDeepError(source, start, f"more than {MAX_NESTING} groups inside each other")
                 group = _Group(kind, start)
                 repeatable = False
             elif char == ")":
@@ -155,8 +155,8 @@ class _Parser:
             elif char == "$":
                 group.terms.append(_END)
                 repeatable = looks = False
-            elif char in "*+?" or (char == "{" and (bounds := self._bounds(start)) is not None):
-                least, most = _QUANTIFIERS[char] if char != "{" else bounds
+            elif (bounds := _QUANTIFIERS.get(char) or (self._bounds(start) if char == "{" else None)) is not None:
+                least, most = bounds
                 if not repeatable:
                     raise self.fail(f"nothing for {source[start : self.at]} to repeat", start)
                 if self.at < end and source[self.at] == "?":

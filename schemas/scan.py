@@ -1,9 +1,9 @@
 """The scan: one linear pass over everything that a schema can reach, which alone decides what is enforced.
 
 It gives every reachable schema its position, resolves every reference, reads every regex, and judges each keyword by
-the table in keywords.py. What can't be enforced becomes a finding: a refusal, or with `inexact="residual"` a keyword that is left
-to validation. Nothing later refuses for what a schema says; the engine may still meet a limit. The scan keeps its own stack,
-and each schema is visited once, however many references lead to it.
+the table in keywords.py. What can't be enforced becomes a finding: a refusal, or with `inexact="residual"` a keyword
+that is left to validation. Nothing later refuses for what a schema says; the engine may still meet a limit. The scan
+keeps its own stack, and each schema is visited once, however many references lead to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guard.schemas import formats, jsontext, regex
 from guard.schemas.documents import Documents, Step, Target, subschemas
 from guard.schemas.keywords import NOT_SUPPORTED_YET, SUPPORTED, SUPPORTED_IN_REGEX, Holds
 from guard.schemas.limits import limit_error
-from guard.schemas.numbers import TooManyDigits, decimal
+from guard.schemas.numbers import TooManyDigitsError, decimal
 from guard.schemas.ops import FALSE
 
 #: Refusals that one error lists; a schema with more has the same few reasons.
@@ -88,7 +88,7 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
             holds = table.get(keyword)
             if not holds:
                 continue
-            if holds == _MAP or holds == _PATTERNS:
+            if holds in (_MAP, _PATTERNS):
                 for name, child in value.items():
                     if type(child) is not bool:
                         place(home, child, position, (keyword, name))
@@ -97,7 +97,7 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
             elif holds == _CHILD or (holds == _EITHER and type(value) is not list):
                 if type(value) is not bool:
                     place(home, value, position, (keyword,))
-            elif holds == _LIST or holds == _EITHER:
+            elif holds in (_LIST, _EITHER):
                 for index, child in enumerate(value):
                     if type(child) is not bool:
                         place(home, child, position, (keyword, index))
@@ -133,7 +133,9 @@ def _says_nothing(schema: dict[str, Any], keyword: str, value: Any) -> bool:
         return "then" not in schema and "else" not in schema
     if keyword == "contains":
         return schema.get("minContains") == 0 and "maxContains" not in schema
-    return value in (False, 0, {}, []) and keyword not in ("not", "propertyNames", *_UNEVALUATED) or (value is True and keyword != "uniqueItems" and keyword != "not")
+    return (value in (False, 0, {}, []) and keyword not in ("not", "propertyNames", *_UNEVALUATED)) or (
+        value is True and keyword != "uniqueItems" and keyword != "not"
+    )
 
 
 def _every_holder(documents: Documents, target: Target) -> None:
@@ -147,13 +149,13 @@ def _every_holder(documents: Documents, target: Target) -> None:
 # ---- single keywords ----
 
 
-def _number(out: Scan, documents: Documents, position: int, keyword: str, value: Any, _: bool) -> None:
+def _number(_out: Scan, documents: Documents, position: int, keyword: str, value: Any, _: bool) -> None:
     kind = type(value)
     if kind is int and -(10**15) < value < 10**15:
         return
     try:
         decimal(value, documents.limits.digits)
-    except TooManyDigits as error:
+    except TooManyDigitsError as error:
         where = f"{documents.pointer(position)}/{keyword}"
         raise limit_error(documents.limits, "digits", where, keyword, str(error)) from error
     except ValueError as error:
@@ -194,7 +196,7 @@ def read(documents: Documents, position: int, path: tuple[Step, ...], source: st
         return regex.parse(source)
     except regex.RegexError as error:
         where = documents.pointer(position) + jsontext.pointer(path)
-        limit = "depth" if isinstance(error, regex.RegexTooDeep) else None
+        limit = "depth" if isinstance(error, regex.RegexTooDeepError) else None
         message = f"{jsontext.clip(source)} is no regular expression of ECMA-262: {error}"
         raise SchemaError(Finding(where, str(path[0]), message, "mend the pattern"), limit=limit) from error
 
@@ -232,7 +234,7 @@ def edges(documents: Documents) -> Iterator[tuple[int, int]]:
 
 
 def inexact_positions(documents: Documents, dropped: frozenset[tuple[int, str]]) -> frozenset[int]:
-    """Return every position below which, through whatever applies or is referred to, a keyword is left to validation."""
+    """Return every position below which, a keyword is left to validation."""
     above: dict[int, list[int]] = {}
     for parent, child in edges(documents):
         above.setdefault(child, []).append(parent)

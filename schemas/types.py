@@ -1,11 +1,13 @@
 """Types: whatever a caller may name a schema by becomes JSON Schema.
 
-JSON Schema itself (a dict, a bool, JSON text) passes through; anything else is a Python type, and Pydantic says what its JSON
-looks like. Its schemas are draft 2020-12, with declared order of fields kept.
+JSON Schema itself (a dict, a bool, JSON text) passes through; anything else is a Python type, and Pydantic says what
+its JSON looks like. Its schemas are draft 2020-12, with declared order of fields kept.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 import sys
 import types
 import typing
@@ -14,11 +16,22 @@ from typing import Any
 
 import pydantic
 import typing_extensions
-from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
+from pydantic.errors import (
+    PydanticInvalidForJsonSchema,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+)
 
 from guard.kernels.errors import Finding, SchemaError
 
-_TROUBLES = (PydanticUserError, PydanticUndefinedAnnotation, PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, NameError)
+_TROUBLES = (
+    PydanticUserError,
+    PydanticUndefinedAnnotation,
+    PydanticSchemaGenerationError,
+    PydanticInvalidForJsonSchema,
+    NameError,
+)
 
 
 def is_schema(schema: object) -> bool:
@@ -33,7 +46,8 @@ def json_schema(annotation: Any) -> dict[str, Any]:
     except _TROUBLES as error:
         name = getattr(annotation, "__qualname__", repr(annotation))
         reason = str(error).partition("\n")[0]
-        raise SchemaError(Finding("", None, f"{name} has no JSON Schema: {reason}", "use a type that Pydantic can read from JSON")) from error
+        fix = "use a type that Pydantic can read from JSON"
+        raise SchemaError(Finding("", None, f"{name} has no JSON Schema: {reason}", fix)) from error
 
 
 def adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
@@ -42,13 +56,13 @@ def adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
 
 
 def _readable(annotation: Any, done: dict[Any, Any]) -> Any:
-    """Return an annotation with `typing.TypedDict` classes, which Pydantic refuses before Python 3.12, replaced by their like."""
+    """Return an annotation with what Pydantic refuses before Python 3.12, `typing.TypedDict`, replaced by its like."""
     if sys.version_info >= (3, 12):
         return annotation
     if typing.is_typeddict(annotation) and type(annotation).__module__ == "typing":
         return _typed_dict(annotation, done)
     arguments = typing.get_args(annotation)
-    origin = typing.get_origin(annotation)
+    origin: Any = typing.get_origin(annotation)
     if not arguments or origin is typing.Literal:
         return annotation
     found = tuple(_readable(argument, done) for argument in arguments)
@@ -56,21 +70,20 @@ def _readable(annotation: Any, done: dict[Any, Any]) -> Any:
         return annotation
     if origin is typing.Annotated:
         return typing.Annotated[(found[0], *annotation.__metadata__)]
-    if origin is types.UnionType:
-        return typing.Union[found]
-    return annotation.copy_with(found) if hasattr(annotation, "copy_with") else origin[found]
+    if origin is types.UnionType or origin is typing.Union:
+        return functools.reduce(operator.or_, found)
+    return origin[found]
 
 
 def _typed_dict(annotation: Any, done: dict[Any, Any]) -> Any:
     if annotation in done:
         return done[annotation]
-    hints = typing_extensions.get_type_hints(annotation, include_extras=True)
-    fields = {}
-    for name, hint in hints.items():
-        bare = typing.get_args(hint)[0] if typing.get_origin(hint) in (typing.Required, typing.NotRequired) else hint
-        kind = typing_extensions.Required if name in annotation.__required_keys__ else typing_extensions.NotRequired
-        fields[name] = kind[_readable(bare, done)]
-    made = typing_extensions.TypedDict(annotation.__name__, fields)  # type: ignore[operator]
+    fields: dict[str, Any] = {}
+    for name, hint in typing_extensions.get_type_hints(annotation).items():
+        required = name in annotation.__required_keys__
+        kind: Any = typing_extensions.Required if required else typing_extensions.NotRequired
+        fields[name] = kind[_readable(hint, done)]
+    make: Any = typing_extensions.TypedDict
+    done[annotation] = made = make(annotation.__name__, fields)
     made.__doc__, made.__module__ = annotation.__doc__, annotation.__module__
-    done[annotation] = made
     return made

@@ -1,7 +1,8 @@
 """A slow judge of records: whether a Python value meets a node, read straight off the opcodes.
 
-It shares nothing with the engine, so that front end and engine are tested apart: records that this judge finds right on the
-official suite mean what the schemas mean. Values are what `json.loads` makes of JSON, with Decimal for fractions.
+It shares nothing with the engine, so that front end and engine are tested apart: records that this judge finds right
+on the official suite mean what the schemas mean. Values are what `json.loads` makes of JSON, with Decimal for
+fractions.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Judge:
         ok = {Op.ALL: right == len(found), Op.ANY: right > 0, Op.ONE: right == 1}[Op(op)]
         return ok, NOTHING.union(*(seen for _, seen in found))
 
-    def object(self, op: int, rest: list[Any], value: dict[str, Any], evaluated: set[Any]) -> tuple[bool, frozenset[Any]]:
+    def object(
+        self, op: int, rest: list[Any], value: dict[str, Any], evaluated: set[Any]
+    ) -> tuple[bool, frozenset[Any]]:
         if op == Op.REQUIRED:
             return all(name in value for name in rest[0]), NOTHING
         if op == Op.SIZE:
@@ -135,7 +138,9 @@ class Judge:
         elif op == Op.UNEVALUATED_ITEMS:
             node, by_contains = rest
             chosen = [
-                i for i in range(len(value)) if i not in evaluated and not (by_contains and ("contains", i) in evaluated)
+                i
+                for i in range(len(value))
+                if i not in evaluated and not (by_contains and ("contains", i) in evaluated)
             ]
         else:
             return True, NOTHING
@@ -269,7 +274,9 @@ def _ends(tree: Tree, text: str, at: int, memo: dict[Any, frozenset[int]]) -> fr
     if kind == Rx.END:
         return here if at == len(text) else NOTHING
     if kind == Rx.WORD_BOUNDARY:
-        sides = [0 <= i < len(text) and text[i].isascii() and (text[i].isalnum() or text[i] == "_") for i in (at - 1, at)]
+        sides = [
+            0 <= i < len(text) and text[i].isascii() and (text[i].isalnum() or text[i] == "_") for i in (at - 1, at)
+        ]
         return here if (sides[0] != sides[1]) != tree[1] else NOTHING
     if kind == Rx.AND:
         parts = [ends(part, text, at, memo) for part in tree[1]]

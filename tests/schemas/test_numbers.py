@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.schemas.numbers import TooManyDigits, decimal
+from guard.schemas.numbers import TooManyDigitsError, decimal
 
-NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.decimals(allow_nan=False, allow_infinity=False)
+NUMBERS = (
+    st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.decimals(allow_nan=False, allow_infinity=False)
+)
 
 
 @given(NUMBERS)
-def test_a_pair_is_the_number(number: int | float | Decimal) -> None:
+def test_a_pair_is_the_number(number: float | Decimal) -> None:
     """A float means the shortest decimal that reads as it, which `repr` writes."""
     digits, exponent = decimal(number, 10_000)
     written = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
@@ -22,7 +26,7 @@ def test_a_pair_is_the_number(number: int | float | Decimal) -> None:
 
 
 @given(NUMBERS, NUMBERS)
-def test_equal_numbers_are_equal_pairs(a: int | float | Decimal, b: int | float | Decimal) -> None:
+def test_equal_numbers_are_equal_pairs(a: float | Decimal, b: float | Decimal) -> None:
     """Pairs are canonical: no zeros at either end."""
     exact = [Decimal(repr(x)) if isinstance(x, float) else Decimal(x) for x in (a, b)]
     assert (decimal(a, 10_000) == decimal(b, 10_000)) == (exact[0] == exact[1])
@@ -42,15 +46,19 @@ def test_equal_numbers_are_equal_pairs(a: int | float | Decimal, b: int | float 
         (Decimal("0.1000000000000000055"), ("1000000000000000055", -19)),
     ],
 )
-def test_pairs_of_some_numbers(number: int | float | Decimal, pair: tuple[str, int]) -> None:
+def test_pairs_of_some_numbers(number: float | Decimal, pair: tuple[str, int]) -> None:
     """Known pairs, whole and literal."""
     assert decimal(number, 1000) == pair
 
 
-@pytest.mark.parametrize("number", [10**1000, -(10**5000), Decimal("1e999999999"), Decimal("1e-999999999"), 3**100_000], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "number",
+    [10**1000, -(10**5000), Decimal("1e999999999"), Decimal("1e-999999999"), 3**100_000],
+    ids=lambda n: type(n).__name__,
+)
 def test_a_number_of_too_many_digits_is_named_and_never_written_out(number: int | Decimal) -> None:
     """The limit counts the zeros that an exponent stands for."""
-    with pytest.raises(TooManyDigits):
+    with pytest.raises(TooManyDigitsError):
         decimal(number, 1000)
 
 

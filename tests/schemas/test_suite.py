@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import records
 
+from guard.kernels.errors import SchemaError
 from guard.schemas import keywords, regex, scan
 from guard.schemas.compiled import FrontEnd, Options
-from guard.kernels.errors import SchemaError
 
 DRAFTS = ["draft4", "draft6", "draft7", "draft2019-09", "draft2020-12"]
 #: The suite's remotes are served from here.
@@ -34,7 +34,11 @@ INVALID = {
 @pytest.fixture(autouse=True)
 def _every_keyword(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lowering knows every keyword, whatever the engine supports today."""
-    monkeypatch.setattr(scan, "SUPPORTED", frozenset(keywords.DIALECTS["openapi3.0"].keywords).union(*(d.keywords for d in keywords.DIALECTS.values())))
+    monkeypatch.setattr(
+        scan,
+        "SUPPORTED",
+        frozenset(keywords.DIALECTS["openapi3.0"].keywords).union(*(d.keywords for d in keywords.DIALECTS.values())),
+    )
     monkeypatch.setattr(scan, "SUPPORTED_IN_REGEX", {regex.LOOK_AHEAD, regex.LOOK_BEHIND, regex.WORD_BOUNDARY})
 
 
