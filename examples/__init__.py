@@ -1,4 +1,5 @@
 """Real inputs: a document each, the type that is read from it, and the values that a person would read.
 
-`make demo` reads them all; each module is also an example of its own: `guard run examples/invoice.py:Invoice --input examples/invoice.txt`.
+`make demo` reads them all. Each module is an example of its own, too:
+`guard run examples/invoice.py:Invoice --input examples/invoice.txt`.
 """

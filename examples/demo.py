@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
 from rich import box
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -24,13 +23,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-import guard
 from examples import incident_report, invoice, lab_report, support_email
 from guard import models
 from guard.models import Request
 
 HERE = Path(__file__).parent
-EXAMPLES = {module.__name__.rpartition(".")[2]: module for module in (invoice, support_email, incident_report, lab_report)}
+EXAMPLES = {
+    module.__name__.rpartition(".")[2]: module for module in (invoice, support_email, incident_report, lab_report)
+}
 EXPECTED = json.loads((HERE / "expected.json").read_text())
 
 
@@ -54,7 +54,9 @@ def main() -> int:
     console = Console()
     with _progress(console) as bar:
         task = bar.add_task(f"loading {name}")
-        model = models.load(name, lambda step, done, total: bar.update(task, description=f"{step} {_share(done, total)}"))
+        model = models.load(
+            name, lambda step, done, total: bar.update(task, description=f"{step} {_share(done, total)}")
+        )
         rows, panels = [], []
         for title, module in EXAMPLES.items():
             text = (HERE / f"{title}.txt").read_text()
@@ -79,7 +81,9 @@ def unconstrained(model: models.Model, module: Any, text: str) -> Score:
     wanted = module.read.target.schema
     (message,) = module.read.messages(text)
     content = f"{message['content'].removesuffix('.')} with {', '.join(wanted['properties'])}."
-    reply = model.generate(Request(({**message, "content": content},), None, max_tokens=module.read.guard.policy.max_tokens))
+    reply = model.generate(
+        Request(({**message, "content": content},), None, max_tokens=module.read.guard.policy.max_tokens)
+    )
     found = lenient(reply.text)
     title = module.__name__.rpartition(".")[2]
     return Score(*_right(found, EXPECTED[title]), valid=not module.read.target.check(json.dumps(found))[1])
@@ -170,8 +174,12 @@ def _summary(rows: list[Any]) -> Group:
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True, disable=not console.is_terminal,
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not console.is_terminal,
     )
 
 

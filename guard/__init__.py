@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary
     from guard.pipeline import Guard
     from guard.records import Attempt, Call
-    from guard.schemas import Compiled, Limits, compile
+    from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
 
 __all__ = [
     "Attempt",

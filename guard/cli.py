@@ -1,18 +1,20 @@
 """The command line: `guard run`, `guard check`, `guard pull`, `guard trace`.
 
 Results go to standard output, progress and errors to standard error. An error is one line that says what is wrong and
-how to mend it. Exit codes are `EXIT_*` below; `guard --help` lists them. What costs time to import is imported by the command that needs it.
+how to mend it. Exit codes are `EXIT_*` below; `guard --help` lists them. What costs time to import is imported by the
+command that needs it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import importlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +58,7 @@ app.add_typer(trace_app, name="trace")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 (a person's, not the program's)
     """What a person did that can't be carried out, in one line, with the exit code that it ends in."""
 
     def __init__(self, message: str, code: int = EXIT_INPUT) -> None:
@@ -77,14 +79,21 @@ def _examples(*lines: str) -> str:
 )
 def run(
     target: Annotated[
-        str, typer.Argument(metavar="SCHEMA_OR_MODULE:TYPE", help="A file with a JSON Schema, module:Type, or file.py:Type.")
+        str,
+        typer.Argument(
+            metavar="SCHEMA_OR_MODULE:TYPE", help="A file with a JSON Schema, module:Type, or file.py:Type."
+        ),
     ],
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="More inputs.", show_default=False)] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE…", help="More inputs.", show_default=False)
+    ] = None,
     inputs: Annotated[
         list[Path] | None,
         typer.Option("--input", "-i", metavar="FILE…", help="A text to read; - is standard input. May be repeated."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="smollm2, or transformers:PATH_OR_ID. Default: the settings'.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="smollm2, or transformers:PATH_OR_ID. Default: the settings'.")
+    ] = None,
     instruction: Annotated[str, typer.Option(help="What the model is told to do with the text.")] = INSTRUCTION,
     retries: Annotated[int | None, typer.Option(min=0, help="Re-asks after an answer that is not valid.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling.")] = None,
@@ -146,13 +155,13 @@ def check(
         compiled = from_any(wanted, options).compiled
     except SchemaError as error:
         if as_json:
-            findings = [{"pointer": f.pointer, "keyword": f.keyword, "message": f.message, "fix": f.fix} for f in error.findings]
+            findings = [dataclasses.asdict(finding) for finding in error.findings]
             typer.echo(json.dumps({"refused": findings}))
         raise
     compile_seconds = time.perf_counter() - started
     mask_seconds = _first_mask(compiled)
     if as_json:
-        lines = [{"pointer": l.pointer, "keyword": l.keyword, "status": l.status, "note": l.note} for l in compiled.report]
+        lines = [dataclasses.asdict(line) for line in compiled.report]
         times = {"compile_seconds": compile_seconds, "first_mask_seconds": mask_seconds}
         typer.echo(json.dumps({"hash": compiled.hash, "report": lines, **times}))
         return
@@ -189,7 +198,7 @@ def trace_list(
 ) -> None:
     """List the latest calls."""
     store = _store()
-    calls = store.list(limit=limit, outcome=outcome, function=function)
+    calls = store.latest(limit=limit, outcome=outcome, function=function)
     if as_json:
         for call in calls:
             typer.echo(json.dumps(_as_dict(call, attempts=False)))

@@ -56,19 +56,19 @@ class CallError(GuardError):
         return _rebuild, (type(self), self.message, self.findings, self.attempts, self.call)
 
 
-class ValidationFailed(CallError):
+class ValidationFailed(CallError):  # noqa: N818 (the names of errors say what happened)
     """The last attempt's reply still breaks the type."""
 
 
-class Truncated(CallError):
+class Truncated(CallError):  # noqa: N818
     """The token budget or the model's context can't hold an answer."""
 
 
-class Refused(CallError):
+class Refused(CallError):  # noqa: N818
     """The model declined to answer; asking again would not help."""
 
 
-class BudgetExceeded(CallError):
+class BudgetExceeded(CallError):  # noqa: N818
     """The call's budget of seconds, tokens or money was spent before there was an answer."""
 
 

@@ -21,12 +21,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GUARD_", extra="ignore", frozen=True)
 
-    model: str = Field("smollm2", min_length=1, description="the model asked")
-    retries: int = Field(2, ge=0, description="re-asks after the first attempt")
-    seed: int = Field(0, description="of sampling")
-    max_tokens: int = Field(512, ge=1, description="of each attempt's completion")
-    temperature: float = Field(0.0, ge=0, description="0 is greedy")
-    trace: Path | None = Field(None, description="file of the trace; None: the user's data folder")
+    model: str = Field(default="smollm2", min_length=1, description="the model asked")
+    retries: int = Field(default=2, ge=0, description="re-asks after the first attempt")
+    seed: int = Field(default=0, description="of sampling")
+    max_tokens: int = Field(default=512, ge=1, description="of each attempt's completion")
+    temperature: float = Field(default=0.0, ge=0, description="0 is greedy")
+    trace: Path | None = Field(default=None, description="file of the trace; None: the user's data folder")
 
     @classmethod
     def load(cls) -> Settings:
@@ -37,7 +37,8 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
             raise GuardError(
-                f"the setting {name}={first['input']!r} (GUARD_{name.upper()} or guard.toml) is not valid: {first['msg']}"
+                f"the setting {name}={first['input']!r} (GUARD_{name.upper()} or guard.toml) is not valid: "
+                f"{first['msg']}"
             ) from None
         except ValueError as error:  # guard.toml is not TOML
             raise GuardError(f"guard.toml can't be read: {error}; correct it or remove it") from None
@@ -52,8 +53,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Name the sources, the strongest first."""
         here, user = Path("guard.toml"), platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"

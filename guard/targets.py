@@ -76,7 +76,7 @@ class Target:
 
 
 def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:
-    """Return the target of a type, an annotation, or a JSON Schema (dict, bool, or JSON text); SchemaError if refused."""
+    """Return the target of a type or a JSON Schema (dict, bool, or JSON text); SchemaError where it is refused."""
     if is_schema(wanted):
         return _from_schema(wanted, options)
     try:
@@ -121,10 +121,11 @@ def _cached_type(wanted: Any, options: tuple[tuple[str, Any], ...]) -> Target:
 def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     import pydantic
 
-    from guard.schemas import compile, types
+    from guard import schemas
+    from guard.schemas import types
 
     schema = closed(types.json_schema(wanted))
-    compiled = compile(schema, **options)
+    compiled = schemas.compile(schema, **options)
     adapter = types.adapter(wanted)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
@@ -139,9 +140,9 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     import jsonschema_rs
 
-    from guard.schemas import compile
+    from guard import schemas
 
-    compiled = compile(given, **options)
+    compiled = schemas.compile(given, **options)
     schema = compiled.schema
     registry = None
     if documents := options.get("documents"):
@@ -194,13 +195,13 @@ def _path(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[int 
     """Keep the steps of a Pydantic location that lead into the value; the others name branches of unions."""
     path: list[int | str] = []
     for index, step in enumerate(loc):
-        if (isinstance(value, dict) and step in value) or (
-            isinstance(value, list) and isinstance(step, int) and step < len(value)
-        ):
+        if isinstance(value, dict) and step in value:
             value = value[step]
-            path.append(step)
-        elif missing and index == len(loc) - 1:
-            path.append(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        elif not (missing and index == len(loc) - 1):
+            continue
+        path.append(step)
     return path
 
 
@@ -223,7 +224,7 @@ def _expected(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
 def _from_jsonschema(error: Any) -> Violation:
     kind, value = error.kind.name, getattr(error.kind, "value", None)
     words = _EXPECTED.get(kind)
-    shown = " or ".join(sorted(value)) if kind == "type" else clipped(value)
+    shown = " or ".join(sorted(value or ())) if kind == "type" else clipped(value)
     return Violation(
         at=pointer(error.instance_path),
         rule=pointer(error.schema_path),

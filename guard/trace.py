@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
@@ -82,7 +82,7 @@ class TraceError(GuardError):
 class TraceStore:
     """A trace in one file; safe from any thread and any number of processes."""
 
-    _open: dict[tuple[int, Path], TraceStore] = {}  # by process, because connections don't survive a fork
+    _open: ClassVar[dict[tuple[int, Path], TraceStore]] = {}  # by process, because connections don't survive a fork
     _lock = threading.Lock()
 
     @classmethod
@@ -138,7 +138,7 @@ class TraceStore:
         }
         try:
             with self._engine.begin() as connection:
-                number = connection.execute(_CALLS.insert(), row).inserted_primary_key[0]
+                (number,) = connection.execute(_CALLS.insert(), row).inserted_primary_key or ()
                 if call.attempts:
                     connection.execute(_ATTEMPTS.insert(), [_attempt_row(number, a, secrets) for a in call.attempts])
         except sa.exc.DBAPIError as error:
@@ -150,7 +150,7 @@ class TraceStore:
         found = self._select(_CALLS.c.id == number, limit=1)
         return found[0] if found else None
 
-    def list(
+    def latest(
         self, *, limit: int = 20, function: str | None = None, outcome: str | None = None, before: int | None = None
     ) -> list[Call]:
         """Return the latest calls, the newest first."""
@@ -203,7 +203,7 @@ def redacted(text: str, secrets: Sequence[str] = ()) -> str:
 def _secrets() -> list[str]:
     """List the environment's secrets, as they are and as JSON escapes them, the longest first: one may hold another."""
     values = {v for name, v in os.environ.items() if len(v) >= SECRET_LENGTH and _SECRET_NAME.search(name)}
-    escaped = {json.dumps(v, ensure_ascii=ascii)[1:-1] for v in values for ascii in (True, False)}
+    escaped = {json.dumps(v, ensure_ascii=escape)[1:-1] for v in values for escape in (True, False)}
     return sorted(values | escaped, key=len, reverse=True)
 
 
@@ -275,7 +275,7 @@ def _call(row: Any, attempts: Sequence[Attempt]) -> Call:
     )
 
 
-def _on_connect(connection: Any, record: object) -> None:
+def _on_connect(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transactions of its own; `_on_begin` does
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()

@@ -50,7 +50,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
 
     def answers(*texts: object) -> Scripted:
         model = Scripted(*texts)
-        monkeypatch.setattr("guard.models.load", lambda name, progress=None: model)
+        monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: model)
         return model
 
     return answers
@@ -79,7 +79,10 @@ def test_run_goes_on_after_a_file_without_an_answer_and_says_so(run: Run, answer
     code, out, err = run("run", "schema.json", "-i", "a.txt", "-i", "b.txt", "--retries", "0", "--model", "m")
     assert code == cli.EXIT_NO_ANSWER
     assert out == '# b.txt\n{\n  "n": 4\n}\n'
-    assert err == "guard: a.txt: m gave no valid schema in 1 attempt: /n: expected a number >= 0, got -3 (rule /properties/n/minimum)\n"
+    assert (
+        err == "guard: a.txt: m gave no valid schema in 1 attempt: "
+        "/n: expected a number >= 0, got -3 (rule /properties/n/minimum)\n"
+    )
 
 
 def test_run_reads_standard_input_and_types_from_files(
@@ -137,8 +140,16 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["run", "deep.json", "--input", "a.txt"], 2, "deep.json is not JSON (maximum recursion depth exceeded"),
     (["run", "nowhere.types:Ticket", "--input", "a.txt"], 2, "no module nowhere.types; run from its folder"),
     (["run", "json:Ticket", "--input", "a.txt"], 2, "json has no Ticket"),
-    (["run", "broken.py:Ticket", "--input", "a.txt"], 2, "broken.py can't be imported: ZeroDivisionError: division by zero"),
-    (["run", "json:JSONDecoder", "--input", "a.txt"], 3, "the schema is refused: (root): JSONDecoder has no JSON Schema: "),
+    (
+        ["run", "broken.py:Ticket", "--input", "a.txt"],
+        2,
+        "broken.py can't be imported: ZeroDivisionError: division by zero",
+    ),
+    (
+        ["run", "json:JSONDecoder", "--input", "a.txt"],
+        3,
+        "the schema is refused: (root): JSONDecoder has no JSON Schema: ",
+    ),
     (["run", "schema.json", "--input", "a.txt", "--retries", "-1"], 2, "Invalid value for '--retries':"),
     (["run"], 2, "Missing argument 'SCHEMA_OR_MODULE:TYPE'"),
     (["frobnicate"], 2, "No such command 'frobnicate'"),
@@ -146,7 +157,11 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["run", "refused.json", "--input", "a.txt"], 3, "the schema is refused: /properties/n/pattern: "),
     (["check", "refused.json"], 3, "the schema is refused: /properties/n/pattern: "),
     (["check", "invalid.json"], 3, "the schema is refused: "),
-    (["run", "schema.json", "--input", "a.txt", "--model", "nonesuch"], 4, "unknown model 'nonesuch'; known are smollm2, "),
+    (
+        ["run", "schema.json", "--input", "a.txt", "--model", "nonesuch"],
+        4,
+        "unknown model 'nonesuch'; known are smollm2, ",
+    ),
     (["pull", "nonesuch"], 4, "unknown model 'nonesuch'; `guard pull` knows smollm2"),
 ]
 
@@ -204,10 +219,12 @@ def test_an_interrupt_ends_in_one_line_and_is_recorded(
 ) -> None:
     answers(KeyboardInterrupt())
     assert run("run", "schema.json", "--input", "a.txt") == (cli.EXIT_INTERRUPTED, "", "guard: interrupted\n")
-    assert [call.outcome for call in TraceStore.at(trace_file).list()] == ["KeyboardInterrupt"]
+    assert [call.outcome for call in TraceStore.at(trace_file).latest()] == ["KeyboardInterrupt"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["check"], ["pull"], ["trace"], ["trace", "list"], ["trace", "show"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["run"], ["check"], ["pull"], ["trace"], ["trace", "list"], ["trace", "show"]]
+)
 def test_help_shows_an_example_or_the_commands_and_the_exit_codes(arguments: list[str], run: Run) -> None:
     code, out, err = run(*arguments, "--help")
     assert (code, err) == (0, "")
@@ -218,7 +235,9 @@ def test_help_shows_an_example_or_the_commands_and_the_exit_codes(arguments: lis
 
 
 def test_the_console_script_is_this_main() -> None:
-    done = subprocess.run([sys.executable, "-m", "guard", "pull", "nonesuch"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "guard", "pull", "nonesuch"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (cli.EXIT_MODEL, "")
     assert done.stderr == "guard: unknown model 'nonesuch'; `guard pull` knows smollm2\n"
 

