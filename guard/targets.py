@@ -197,7 +197,7 @@ def _path(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[int 
     for index, step in enumerate(loc):
         if isinstance(value, dict) and step in value:
             value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):  # noqa: SIM114 (mypy knows the types so)
             value = value[step]
         elif not (missing and index == len(loc) - 1):
             continue
