@@ -1,0 +1,106 @@
+// Base: ids, hashing, interning, and the two ways in which an engine call can end early.
+//
+// Everything that is compared by meaning is interned: a value's id is its identity, ids index arenas, and nothing is
+// ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the kernel lock (engine.hpp) guards all arenas.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace guard {
+
+using Id = std::int32_t;
+constexpr std::int32_t kInf = std::numeric_limits<std::int32_t>::max();  // "no upper bound", in counts and lengths
+
+// A budget was exhausted. The binding turns it into a SchemaError(limit, pointer of node).
+struct Limit {
+  std::string name;    // the field of guard.Limits to raise
+  Id node = -1;        // the front end's node at which it happened, -1 when unknown
+  std::string detail;  // a clause for people
+};
+
+// Nodes that the front end has not lowered yet. The binding lowers them and calls again; no arena holds half a result.
+struct Missing {
+  std::vector<Id> nodes;
+};
+
+inline std::size_t mix(std::size_t seed, std::size_t value) {
+  value *= 0x9E3779B97F4A7C15ull;
+  seed ^= value ^ (value >> 32);
+  return (seed << 7 | seed >> 57) * 0xD6E8FEB86659FD93ull;
+}
+
+template <class T>
+std::size_t hash_of(const std::vector<T>& items) {
+  std::size_t h = items.size() + 0x51ED;
+  for (const T& item : items) h = mix(h, static_cast<std::size_t>(item));
+  return h;
+}
+
+// Gives equal values equal ids, counted from 0. T needs operator== and a member hash(). References stay valid for ever.
+template <class T>
+class Interner {
+ public:
+  Id intern(T value) {
+    if (table_.size() <= items_.size() * 2) grow();
+    const std::size_t h = value.hash();
+    std::size_t at = h & (table_.size() - 1);
+    for (; table_[at].id >= 0; at = (at + 1) & (table_.size() - 1))
+      if (table_[at].hash == h && items_[static_cast<std::size_t>(table_[at].id)] == value) return table_[at].id;
+    const Id id = static_cast<Id>(items_.size());
+    items_.push_back(std::move(value));
+    table_[at] = {h, id};
+    return id;
+  }
+  T& operator[](Id id) { return items_[static_cast<std::size_t>(id)]; }
+  const T& operator[](Id id) const { return items_[static_cast<std::size_t>(id)]; }
+  std::size_t size() const { return items_.size(); }
+
+ private:
+  struct Slot {
+    std::size_t hash = 0;
+    Id id = -1;
+  };
+  void grow() {
+    std::vector<Slot> old(std::move(table_));
+    table_.assign(old.empty() ? 64 : old.size() * 2, Slot{});
+    for (const Slot& slot : old) {
+      if (slot.id < 0) continue;
+      std::size_t at = slot.hash & (table_.size() - 1);
+      while (table_[at].id >= 0) at = (at + 1) & (table_.size() - 1);
+      table_[at] = slot;
+    }
+  }
+  std::deque<T> items_;
+  std::vector<Slot> table_;
+};
+
+// A sorted set of small integers as a value (labels, goals' literals).
+struct IdSet {
+  std::vector<Id> ids;
+  bool operator==(const IdSet&) const = default;
+  std::size_t hash() const { return hash_of(ids); }
+};
+
+struct PairHash {
+  std::size_t operator()(const std::pair<Id, Id>& p) const {
+    return mix(mix(7, static_cast<std::size_t>(p.first)), static_cast<std::size_t>(p.second));
+  }
+};
+template <class V>
+using PairMap = std::unordered_map<std::pair<Id, Id>, V, PairHash>;
+
+struct VectorHash {
+  template <class T>
+  std::size_t operator()(const std::vector<T>& v) const {
+    return hash_of(v);
+  }
+};
+
+}  // namespace guard

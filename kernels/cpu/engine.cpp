@@ -1,0 +1,1040 @@
+#include "engine.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace guard {
+
+namespace {
+constexpr std::int32_t kNewline = 100, kTabs = 200;  // gap counts of Whitespace::Flexible: a newline and so many spaces, tabs
+constexpr std::int32_t kMaxSpaces = 40, kMaxTabs = 10;
+constexpr std::string_view kLiterals[] = {"null", "true", "false"};
+
+bool is_space(std::uint8_t b) { return b == ' ' || b == '\n' || b == '\r' || b == '\t'; }
+bool bit(const std::uint64_t* words, std::int32_t i) { return words && (words[i >> 6] >> (i & 63) & 1); }
+std::size_t words_for(std::size_t bits) { return std::max<std::size_t>((bits + 63) / 64, 1); }
+
+// The part of the sorted texts [lo, hi) that have `byte` at `depth`.
+template <class At>
+void narrow(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::uint8_t byte, At at) {
+  const auto less = [&](std::int32_t i, int than) {
+    const std::string_view t = at(i);
+    return static_cast<std::int32_t>(t.size()) <= depth || static_cast<std::uint8_t>(t[static_cast<std::size_t>(depth)]) < than;
+  };
+  const auto bound = [&](int than) {
+    std::int32_t a = *lo, n = *hi - *lo;
+    while (n > 0) {
+      const std::int32_t half = n / 2;
+      if (less(a + half, than))
+        a += half + 1, n -= half + 1;
+      else
+        n = half;
+    }
+    return a;
+  };
+  const std::int32_t a = bound(byte);
+  *hi = bound(byte + 1);
+  *lo = a;
+}
+}  // namespace
+
+Kernel& Kernel::instance() {
+  static Kernel* kernel = new Kernel;  // never destroyed: matchers may outlive static destruction
+  return *kernel;
+}
+
+void* Arena::allocate(std::size_t bytes) {
+  bytes = (bytes + 15) & ~std::size_t{15};
+  if (bytes > kBlock / 4) {
+    large_.push_back(std::make_unique<std::byte[]>(bytes));
+    return large_.back().get();
+  }
+  if (used_ + bytes > kBlock) {
+    if (block_ == blocks_.size()) blocks_.push_back(std::make_unique<std::byte[]>(kBlock));
+    ++block_;
+    used_ = 0;
+  }
+  void* at = blocks_[block_ - 1].get() + used_;
+  used_ += bytes;
+  return at;
+}
+
+void Arena::clear() {
+  large_.clear();
+  if (blocks_.size() > 64) blocks_.resize(64);
+  used_ = kBlock;
+  block_ = 0;
+}
+
+Engine::Engine(Kernel& kernel, Options options, Id root)
+    : kernel_(kernel),
+      options_(options),
+      goals_(kernel.lexicon, options.spelling, options.limits, options.whitespace == Whitespace::Spaced ? 1 : 0),
+      root_(root),
+      texts_(kernel.lexicon.texts),
+      numbers_(kernel.lexicon.numbers) {
+  Id spec;
+  decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec);
+  sets_.intern({});
+}
+
+Frame::Cache& Engine::cache(const Frame& f) const {
+  if (!f.cache) f.cache = f.arena->make(Frame::Cache{});
+  return *f.cache;
+}
+
+Config Engine::start(Arena& arena) {
+  Config c;
+  if (!goals_.inhabited(goals_.goal_of(root_))) return c;
+  Frame f;
+  f.arena = &arena;
+  f.due = dues_.intern({Kind::Root, 0, 0});
+  if (options_.schema_order) f.order = orders_.intern({{root_}});
+  c.top = arena.make(f);
+  return c;
+}
+
+// ---- the order of keys ----------------------------------------------------------------------------------------------
+// It depends on the path alone: the schemas that apply in place, as they are written, whichever of them hold.
+
+const std::vector<Id>& Engine::in_place(Id order) {
+  const auto found = in_place_.find(order);
+  if (found != in_place_.end()) return found->second;
+  std::vector<Id> out, todo(orders_[order].ids.rbegin(), orders_[order].ids.rend());
+  goals_.need([&] {
+    std::vector<Id> goals;
+    for (Id n : todo) goals.push_back(goals_.goal_of(n));
+    return goals;
+  }());
+  while (!todo.empty()) {
+    const Id n = todo.back();
+    todo.pop_back();
+    if (n < 2 || std::find(out.begin(), out.end(), n) != out.end()) continue;
+    out.push_back(n);
+    std::vector<Id> inner;
+    for (const Atom& a : goals_.atoms(n)) {
+      const bool applies = a.op == Op::Ref || a.op == Op::All || a.op == Op::Any || a.op == Op::One || a.op == Op::If || a.op == Op::DependentSchemas;
+      if (applies) inner.insert(inner.end(), a.nodes.begin(), a.nodes.end());
+    }
+    todo.insert(todo.end(), inner.rbegin(), inner.rend());
+  }
+  return in_place_.emplace(order, std::move(out)).first->second;
+}
+
+const std::vector<Id>& Engine::order_names(Id order) {
+  const auto found = order_names_.find(order);
+  if (found != order_names_.end()) return found->second;
+  std::vector<Id> out;
+  std::unordered_map<Id, bool> seen;
+  for (const Op op : {Op::Properties, Op::Required})
+    for (Id n : in_place(order))
+      for (const Atom& a : goals_.atoms(n))
+        if (a.op == op)
+          for (Id name : a.names)
+            if (seen.emplace(name, true).second) out.push_back(name);
+  return order_names_.emplace(order, std::move(out)).first->second;
+}
+
+Id Engine::order_of_key(Id order, Id name) {
+  const auto found = order_keys_.find({order, name});
+  if (found != order_keys_.end()) return found->second;
+  std::vector<Id> out;
+  for (Id n : in_place(order)) {
+    std::vector<Id> hit, rest;
+    for (const Atom& a : goals_.atoms(n)) {
+      for (std::size_t i = 0; a.op == Op::Properties && i < a.names.size(); ++i)
+        if (a.names[i] == name) hit.push_back(a.nodes[i]);
+      for (std::size_t i = 0; a.op == Op::Patterns && i < a.langs.size(); ++i)
+        if (kernel_.lexicon.in_lang(a.langs[i], name)) hit.push_back(a.nodes[i]);
+      if (a.op == Op::Additional) rest = a.nodes;
+    }
+    if (hit.empty()) hit = rest;
+    out.insert(out.end(), hit.begin(), hit.end());
+  }
+  return order_keys_[{order, name}] = orders_.intern({std::move(out)});
+}
+
+Id Engine::order_of_item(Id order, std::int32_t at) {
+  at = std::min(at, 1 << 20);
+  const auto found = order_items_.find({order, at});
+  if (found != order_items_.end()) return found->second;
+  std::vector<Id> out;
+  for (Id n : in_place(order))
+    for (const Atom& a : goals_.atoms(n))
+      if ((a.op == Op::Items && a.lo <= at && at < a.hi) || a.op == Op::Contains) out.push_back(a.nodes[0]);
+  return order_items_[{order, at}] = orders_.intern({std::move(out)});
+}
+
+// ---- levels ---------------------------------------------------------------------------------------------------------
+
+const Engine::NamesIndex& Engine::index(Id table) {
+  if (indices_.size() <= static_cast<std::size_t>(table)) indices_.resize(static_cast<std::size_t>(table) + 1);
+  auto& slot = indices_[static_cast<std::size_t>(table)];
+  if (!slot) {
+    slot = std::make_unique<NamesIndex>();
+    const Names& names = names_[table];
+    for (std::size_t i = 0; i < names.names.size(); ++i) {
+      slot->texts.push_back(kernel_.lexicon.names[names.names[i]].text);
+      slot->at[names.names[i]] = static_cast<std::int32_t>(i);
+    }
+  }
+  return *slot;
+}
+
+Id Engine::object_level(const std::vector<Alternative>& alternatives, Id order) {
+  std::vector<Id> shapes;
+  for (const Alternative& a : alternatives) shapes.push_back(a.shape);
+  std::sort(shapes.begin(), shapes.end());
+  shapes.erase(std::unique(shapes.begin(), shapes.end()), shapes.end());
+  std::unordered_map<Id, std::int32_t> ranks;
+  for (const KeyClass& c : goals_.classes(shapes))
+    if (c.name >= 0) ranks.emplace(c.name, kInf);
+  if (order >= 0) {
+    const std::vector<Id>& names = order_names(order);
+    for (std::size_t i = 0; i < names.size(); ++i) ranks[names[i]] = static_cast<std::int32_t>(i);
+  }
+  Names table;
+  for (const auto& [name, _] : ranks) table.names.push_back(name);
+  const auto& texts = kernel_.lexicon.names;
+  std::sort(table.names.begin(), table.names.end(), [&](Id a, Id b) { return texts[a].text < texts[b].text; });
+  for (Id name : table.names) table.ranks.push_back(ranks[name]);
+  return levels_.intern({Kind::Object, names_.intern(std::move(table)), alternatives});
+}
+
+const Engine::ObjectInfo& Engine::info(Id id) {
+  const auto found = infos_.find(id);
+  if (found != infos_.end()) return found->second;
+  const Level level = levels_[id];
+  ObjectInfo out;
+  std::vector<Id> shapes;
+  for (const Alternative& a : level.alternatives) shapes.push_back(a.shape);
+  std::sort(shapes.begin(), shapes.end());
+  shapes.erase(std::unique(shapes.begin(), shapes.end()), shapes.end());
+  out.classes = &goals_.classes(shapes);
+  const NamesIndex& names = index(level.table);
+  out.class_of.assign(names.texts.size(), -1);
+  for (std::size_t c = 0; c < out.classes->size(); ++c) {
+    const KeyClass& cls = (*out.classes)[c];
+    if (cls.name < 0) {
+      out.text_classes.push_back(static_cast<std::int32_t>(c));
+    } else {
+      const auto at = names.at.find(cls.name);
+      if (at != names.at.end()) out.class_of[static_cast<std::size_t>(at->second)] = static_cast<std::int32_t>(c);
+    }
+  }
+  for (std::size_t i = 0; i < out.class_of.size(); ++i)
+    for (std::int32_t c : out.text_classes)
+      if (out.class_of[i] < 0 && kernel_.lexicon.in_lang((*out.classes)[static_cast<std::size_t>(c)].lang, names_[level.table].names[i])) out.class_of[i] = c;
+  std::vector<Id> wanted;
+  for (const Alternative& a : level.alternatives)
+    for (const KeyClass& cls : *out.classes) wanted.push_back(goals_.base_of(goals_.shape(a.shape), cls));
+  goals_.need(wanted);
+  out.plain = level.alternatives.size() == 1 && goals_.is_plain(level.alternatives[0].shape);
+  if (out.plain && goals_.shape(level.alternatives[0].shape).lo > 0) {
+    const Shape& s = goals_.shape(level.alternatives[0].shape);
+    out.plain = std::any_of(out.text_classes.begin(), out.text_classes.end(), [&](std::int32_t c) { return goals_.inhabited(goals_.base_of(s, (*out.classes)[static_cast<std::size_t>(c)])); });
+  }
+  return infos_.emplace(id, std::move(out)).first->second;
+}
+
+Keys Engine::keys_of(const Frame& f) {
+  Keys out;
+  out.count = f.count;
+  if (f.count == 0) return out;
+  const Frame* frame = &f;
+  const Engine* self = this;
+  index(levels_[f.level].table);
+  out.is_open = [self, frame](Id name) {
+    const Id table = self->levels_[frame->level].table;
+    const NamesIndex& names = *self->indices_[static_cast<std::size_t>(table)];
+    const auto at = names.at.find(name);
+    if (at == names.at.end()) return true;
+    const std::int32_t rank = self->names_[table].ranks[static_cast<std::size_t>(at->second)];
+    return !bit(frame->seen, at->second) && (!self->options_.schema_order || rank == kInf || rank > frame->rank);
+  };
+  out.is_seen = [self, frame](Id name) {
+    const NamesIndex& names = *self->indices_[static_cast<std::size_t>(self->levels_[frame->level].table)];
+    const auto at = names.at.find(name);
+    return at != names.at.end() && bit(frame->seen, at->second);
+  };
+  return out;
+}
+
+const std::vector<Engine::DueCase>& Engine::cases(Id due, Type type) {
+  const auto found = cases_.find({due, static_cast<Id>(type)});
+  if (found != cases_.end()) return found->second;
+  const Due d = dues_[due];
+  std::vector<DueCase> out;
+  if (d.kind == Kind::Root) {
+    const Id g = goals_.goal_of(root_);
+    if (goals_.inhabited(g, type)) out.push_back({g, -1, 0});
+  } else {
+    const Level level = levels_[d.level];
+    for (std::size_t a = 0; a < level.alternatives.size(); ++a) {
+      const Id shape = level.alternatives[a].shape;
+      const auto& ways = d.kind == Kind::Object ? goals_.cases(shape, (*info(d.level).classes)[static_cast<std::size_t>(d.cls)], type) : goals_.row_cases(shape, type);
+      for (const Case& way : ways) out.push_back({way.goal, way.after, static_cast<std::int32_t>(a)});
+    }
+  }
+  if (out.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value falls into too many cases"};
+  return cases_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
+}
+
+Id Engine::subset(const Frame& f, Type type) {
+  Id& slot = cache(f).subset[static_cast<std::size_t>(type)];
+  if (slot >= 0) return slot;
+  const std::vector<DueCase>& list = cases(f.due, type);
+  const bool all = f.kind == Kind::Root || (f.kind == Kind::Object && info(f.level).plain);
+  std::vector<Id> kept;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const bool ok = all || (f.kind == Kind::Object ? goals_.viable(list[i].after, keys_of(f)) : goals_.viable_row(list[i].after, f.count + 1));
+    if (ok) kept.push_back(static_cast<Id>(i));
+  }
+  const Id out = set_of(std::move(kept));
+  cache(f).subset[static_cast<std::size_t>(type)] = out;
+  return out;
+}
+
+// `required`: the least rank of the alternative's keys that must still come (kInf: none), in the schema's order.
+bool Engine::class_is_writable(const Frame& f, const Alternative& alternative, const KeyClass& cls, std::int32_t name, std::int32_t required) {
+  const Shape& shape = goals_.shape(alternative.shape);
+  const std::int32_t rank = name >= 0 ? names_[levels_[f.level].table].ranks[static_cast<std::size_t>(name)] : kInf;
+  const bool plain = goals_.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info(f.level).plain);
+  if (plain) return (!options_.schema_order || rank <= required) && goals_.inhabited(goals_.base_of(shape, cls));
+  if (f.count + 1 > shape.hi) return false;
+  Frame next = f;
+  next.cache = nullptr;
+  next.count = f.count + 1;
+  next.rank = options_.schema_order ? std::max(f.rank, rank) : f.rank;
+  std::vector<std::uint64_t> seen(words_for(names_[levels_[f.level].table].names.size()), 0);
+  if (f.seen) std::copy(f.seen, f.seen + seen.size(), seen.begin());
+  if (name >= 0) seen[static_cast<std::size_t>(name >> 6)] |= 1ull << (name & 63);
+  next.seen = seen.data();
+  const Keys keys = keys_of(next);
+  for (int t = 0; t < kTypes; ++t) {
+    const std::vector<Case> ways = goals_.cases(alternative.shape, cls, static_cast<Type>(t));
+    for (const Case& way : ways)
+      if (goals_.viable(way.after, keys)) return true;
+  }
+  return false;
+}
+
+const Writable& Engine::writable(const Frame& f) {
+  if (cache(f).writable) return *f.cache->writable;
+  const Level& level = levels_[f.level];
+  const ObjectInfo& info = this->info(f.level);
+  const Names& names = names_[level.table];
+  const std::size_t n = names.names.size(), words = words_for(n);
+  std::vector<std::int32_t> required(level.alternatives.size(), kInf);
+  if (options_.schema_order) {
+    const NamesIndex& at = index(level.table);
+    for (std::size_t a = 0; a < level.alternatives.size(); ++a)
+      for (const Rule& r : goals_.shape(level.alternatives[a].shape).some) {
+        if (goals_.key_set(r.keys).kind != KeySet::One) continue;
+        const auto i = at.at.find(goals_.key_set(r.keys).id);
+        if (i != at.at.end() && !bit(f.seen, i->second)) required[a] = std::min(required[a], names.ranks[static_cast<std::size_t>(i->second)]);
+      }
+  }
+  const auto may = [&](std::int32_t cls, std::int32_t name) {
+    for (std::size_t a = 0; a < level.alternatives.size(); ++a)
+      if (class_is_writable(f, level.alternatives[a], (*info.classes)[static_cast<std::size_t>(cls)], name, required[a])) return true;
+    return false;
+  };
+  auto* bits = static_cast<std::uint64_t*>(f.arena->allocate(words * 8));
+  std::fill(bits, bits + words, 0);
+  Writable out{bits, Texts::kDead, 0, false};
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int32_t at = static_cast<std::int32_t>(i), rank = names.ranks[i];
+    if (info.class_of[i] < 0 || bit(f.seen, at) || (options_.schema_order && rank != kInf && rank <= f.rank) || !may(info.class_of[i], at)) continue;
+    bits[i >> 6] |= 1ull << (i & 63);
+    out.any = true;
+  }
+  std::vector<Id> key{-1};
+  for (std::int32_t c : info.text_classes)
+    if (may(c, -1)) key.push_back(c), key.push_back((*info.classes)[static_cast<std::size_t>(c)].lang);
+  if (key.size() > 1) {
+    const auto found = opened_.find(key);
+    if (found != opened_.end()) {
+      out.text = found->second.state, out.spec = found->second.spec;
+    } else {
+      std::vector<Labelled> list;
+      for (std::size_t i = 1; i < key.size(); i += 2) list.push_back({key[i + 1], 0, kInf, key[i]});
+      out.text = texts_.start(list, options_.spelling, &out.spec);
+      opened_[key] = {out.text, out.spec};
+    }
+    out.any = out.any || out.text != Texts::kDead;
+  }
+  return *(cache(f).writable = f.arena->make(out));
+}
+
+bool Engine::may_have_more(const Frame& f) {
+  signed char& more = cache(f).more;
+  if (more >= 0) return more;
+  const Level level = levels_[f.level];
+  bool ok = false;
+  for (const Alternative& a : level.alternatives) {
+    if (f.count >= goals_.row(a.shape).hi) continue;
+    if (goals_.is_plain_row(a.shape)) {
+      ok = goals_.inhabited(goals_.base_of(goals_.row(a.shape), 0));
+    } else {
+      for (int t = 0; t < kTypes && !ok; ++t) {
+        const std::vector<Case> ways = goals_.row_cases(a.shape, static_cast<Type>(t));
+        for (const Case& way : ways)
+          if (goals_.viable_row(way.after, f.count + 1)) {
+            ok = true;
+            break;
+          }
+      }
+    }
+    if (ok) break;
+  }
+  cache(f).more = ok;
+  return ok;
+}
+
+// ---- values ---------------------------------------------------------------------------------------------------------
+
+// The frame once its due value has ended, with the cases that survive.
+const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id>& labels, Arena& arena) {
+  Frame next = f;
+  next.arena = &arena;
+  next.cache = nullptr;
+  next.due = -1;
+  if (f.kind == Kind::Root) {
+    next.phase = Phase::End;
+    return arena.make(next);
+  }
+  next.phase = Phase::After;
+  if (f.kind == Kind::Array) ++next.count;
+  std::vector<Id> key{f.due, static_cast<Id>(type)};
+  key.insert(key.end(), labels.begin(), labels.end());
+  const auto found = after_.find(key);
+  if (found != after_.end()) {
+    next.level = found->second;
+    return arena.make(next);
+  }
+  const std::vector<DueCase>& list = cases(f.due, type);
+  const Level level = levels_[f.level];
+  std::vector<std::pair<Id, std::vector<Id>>> merged;  // shape, parents
+  for (Id i : labels) {
+    const DueCase& c = list[static_cast<std::size_t>(i)];
+    const std::vector<Id>& parents = sets_[level.alternatives[static_cast<std::size_t>(c.alternative)].parents].ids;
+    auto at = std::find_if(merged.begin(), merged.end(), [&](const auto& m) { return m.first == c.after; });
+    if (at == merged.end()) at = merged.insert(merged.end(), {c.after, {}});
+    at->second.insert(at->second.end(), parents.begin(), parents.end());
+  }
+  std::vector<Alternative> alternatives;
+  for (auto& [shape, parents] : merged) {
+    std::sort(parents.begin(), parents.end());
+    parents.erase(std::unique(parents.begin(), parents.end()), parents.end());
+    alternatives.push_back({shape, set_of(std::move(parents))});
+  }
+  std::sort(alternatives.begin(), alternatives.end());
+  next.level = levels_.intern({level.kind, level.table, std::move(alternatives)});
+  after_[key] = next.level;
+  return arena.make(next);
+}
+
+bool Engine::ended(const Frame& f, Type type, const std::vector<Id>& labels, Config* to, Arena& arena) {
+  if (labels.empty()) return false;
+  *to = Config{};
+  to->top = after_value(f, type, labels, arena);
+  return true;
+}
+
+bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& arena) {
+  Type type;
+  int literal = -1;
+  switch (byte) {
+    case '"': type = Type::String; break;
+    case '{': type = Type::Object; break;
+    case '[': type = Type::Array; break;
+    case 'n': type = Type::Null, literal = 0; break;
+    case 't': type = Type::Boolean, literal = 1; break;
+    case 'f': type = Type::Boolean, literal = 2; break;
+    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': type = Type::Number; break;
+    default: return false;
+  }
+  const Id subset = this->subset(f, type);
+  const std::vector<Id> chosen = sets_[subset].ids;
+  if (chosen.empty()) return false;
+  const std::vector<DueCase>& list = cases(f.due, type);
+  *to = Config{};
+  to->top = &f;
+  if (literal >= 0) {
+    std::vector<Id> labels;
+    for (Id i : chosen)
+      if (goals_.literals3(list[static_cast<std::size_t>(i)].goal) >> literal & 1) labels.push_back(i);
+    if (labels.empty()) return false;
+    to->lex = Lex::Literal;
+    to->state = literal;
+    to->chars = 1;
+    to->labels = set_of(std::move(labels));
+    return true;
+  }
+  if (type == Type::String || type == Type::Number) {
+    const std::vector<Id> key{f.due, static_cast<Id>(type), subset};
+    auto found = opened_.find(key);
+    if (found == opened_.end()) {
+      Opened opened{0, 0};
+      if (type == Type::String) {
+        std::vector<Labelled> parts;
+        for (Id i : chosen)
+          for (const StringPiece& p : std::vector<StringPiece>(goals_.string_set(goals_.strings(list[static_cast<std::size_t>(i)].goal)).pieces))
+            parts.push_back({p.lang, p.lo, p.hi, i});
+        opened.state = texts_.start(parts, options_.spelling, &opened.spec);
+      } else {
+        // Labels are positions among the chosen cases, so that equal numbers are one automaton everywhere.
+        std::vector<NumberComponent> parts;
+        for (std::size_t i = 0; i < chosen.size(); ++i)
+          for (Id p : goals_.numbers(list[static_cast<std::size_t>(chosen[i])].goal)) parts.push_back({p, static_cast<Id>(i)});
+        opened.state = numbers_.start(parts, options_.spelling);
+        opened.spec = subset;
+      }
+      found = opened_.emplace(key, opened).first;
+    }
+    to->lex = type == Type::String ? Lex::Text : Lex::Number;
+    to->spec = found->second.spec;
+    to->state = found->second.state;
+    if (type == Type::Number) to->state = numbers_.step(to->state, byte);
+    return to->state != 0;
+  }
+  // A container: the distinct shapes of the chosen goals become the alternatives of a child.
+  Frame here = f;
+  here.arena = &arena;
+  here.type = type;
+  Frame child;
+  child.arena = &arena;
+  if (options_.schema_order)
+    child.order = f.kind == Kind::Root ? f.order : f.kind == Kind::Object ? order_of_key(f.order, f.key) : order_of_item(f.order, f.count);
+  const std::vector<Id> key{f.due, static_cast<Id>(type), subset, child.order};
+  const auto found = children_.find(key);
+  if (found != children_.end()) {
+    child.level = found->second;
+  } else {
+    std::vector<std::pair<Id, std::vector<Id>>> merged;
+    for (Id i : chosen) {
+      const Id g = list[static_cast<std::size_t>(i)].goal;
+      const Id shape = type == Type::Object ? goals_.object(g) : goals_.array(g);
+      auto at = std::find_if(merged.begin(), merged.end(), [&](const auto& m) { return m.first == shape; });
+      if (at == merged.end()) at = merged.insert(merged.end(), {shape, {}});
+      at->second.push_back(i);
+    }
+    std::vector<Alternative> alternatives;
+    for (auto& [shape, parents] : merged) alternatives.push_back({shape, set_of(std::move(parents))});
+    std::sort(alternatives.begin(), alternatives.end());
+    child.level = type == Type::Object ? object_level(alternatives, child.order) : levels_.intern({Kind::Array, -1, std::move(alternatives)});
+    children_[key] = child.level;
+  }
+  child.parent = arena.make(here);
+  child.kind = type == Type::Object ? Kind::Object : Kind::Array;
+  child.phase = Phase::First;
+  if (child.kind == Kind::Array) child.due = dues_.intern({Kind::Array, child.level, 0});
+  to->top = arena.make(child);
+  return true;
+}
+
+bool Engine::close(const Frame& f, Config* to, Arena& arena) {
+  const Level& level = levels_[f.level];
+  std::vector<Id> labels;
+  const Keys keys = f.kind == Kind::Object ? keys_of(f) : Keys{};
+  for (const Alternative& a : level.alternatives) {
+    if (f.kind == Kind::Object ? !goals_.done(a.shape, keys) : !goals_.done_row(a.shape, f.count)) continue;
+    const std::vector<Id>& parents = sets_[a.parents].ids;
+    labels.insert(labels.end(), parents.begin(), parents.end());
+  }
+  if (labels.empty()) return false;
+  std::sort(labels.begin(), labels.end());
+  labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
+  return ended(*f.parent, f.parent->type, labels, to, arena);
+}
+
+bool Engine::end_number(const Config& from, Config* to, Arena& arena) {
+  std::vector<Id> positions;
+  numbers_.accepted(from.state, &positions);
+  if (positions.empty()) return false;
+  std::vector<Id> labels;
+  for (Id p : positions) labels.push_back(sets_[from.spec].ids[static_cast<std::size_t>(p)]);
+  return ended(*from.top, Type::Number, labels, to, arena);
+}
+
+// ---- white space ----------------------------------------------------------------------------------------------------
+
+namespace {
+bool is_separated(const Frame& f) {  // behind a comma or a colon
+  return f.phase == Phase::Key || (f.phase == Phase::Value && f.kind != Kind::Root);
+}
+}  // namespace
+
+std::int32_t Engine::gap_after(const Frame& f, std::int32_t gap, std::uint8_t byte) const {
+  const bool leading = f.kind == Kind::Root && f.phase == Phase::Value;
+  if (f.phase == Phase::End) return -1;
+  switch (options_.whitespace) {
+    case Whitespace::Compact: return -1;
+    case Whitespace::Any: return gap < options_.longest_run ? gap + 1 : -1;
+    case Whitespace::Spaced: return gap == 0 && byte == ' ' && (leading || is_separated(f)) ? 1 : -1;
+    case Whitespace::Flexible:
+      if (gap == 0) return byte == ' ' && (leading || is_separated(f)) ? 1 : byte == '\n' && !leading ? kNewline : -1;
+      if (gap >= kNewline && gap < kNewline + kMaxSpaces && byte == ' ') return gap + 1;
+      if (gap == kNewline && byte == '\t') return kTabs + 1;
+      return gap > kTabs && gap < kTabs + kMaxTabs && byte == '\t' ? gap + 1 : -1;
+  }
+  return -1;
+}
+
+bool Engine::gap_is_done(const Frame& f, std::int32_t gap) const { return options_.whitespace != Whitespace::Spaced || gap == 1 || !is_separated(f); }
+
+// ---- keys -----------------------------------------------------------------------------------------------------------
+
+bool Engine::key_is_live(const Config& c) {
+  const Frame& f = *c.top;
+  const Writable& w = writable(f);
+  const bool whole = texts_.is_whole(c.decoder);
+  const Ranges chars = whole ? Ranges{} : texts_.possible(c.decoder);
+  const NamesIndex& names = index(levels_[f.level].table);
+  const auto next_char = [&](std::string_view text) -> std::int64_t {  // behind what was read, -1 at the end
+    if (static_cast<std::int32_t>(text.size()) <= c.depth) return -1;
+    return decode_utf8(text.substr(static_cast<std::size_t>(c.depth), 4))[0];
+  };
+  const auto goes_on = [&](std::string_view text) {
+    if (whole) return true;
+    const std::int64_t n = next_char(text);
+    return n >= 0 && !intersection(chars, {{static_cast<std::uint32_t>(n), static_cast<std::uint32_t>(n)}}).empty();
+  };
+  if (c.state != Texts::kDead) {
+    if ((c.lo == c.hi && c.xlo == c.xhi) || texts_.is_free(c.state)) return true;
+    // Keys of a class that are left when the names and the keys written so far are taken out.
+    Langs& langs = texts_.langs();
+    for (const Component& k : texts_.components(c.state)) {
+      if (k.lang == Langs::kAll) return true;
+      std::vector<std::pair<Id, Range>> ways;
+      if (whole) {
+        ways.push_back({k.lang, {1, 0}});
+      } else {
+        const LangRow row = langs.row(k.lang);
+        std::uint32_t from = 0;
+        for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
+          if (row.next[i] != Langs::kNone)
+            for (const Range& r : intersection({{from, row.upto[i]}}, chars)) ways.push_back({row.next[i], r});
+      }
+      for (const auto& [lang, range] : ways) {
+        std::int64_t taken = 0;
+        const auto take = [&](std::string_view text) {
+          std::u32string rest = decode_utf8(text.substr(static_cast<std::size_t>(c.depth)));
+          if (!whole) {
+            if (rest.empty() || rest[0] < range.lo || rest[0] > range.hi) return;
+            rest.erase(0, 1);
+          }
+          taken += langs.contains(lang, rest);
+        };
+        for (std::int32_t i = c.lo; i < c.hi; ++i) take(names.texts[static_cast<std::size_t>(i)]);
+        for (std::int32_t i = c.xlo; i < c.xhi; ++i) take(f.extras->texts[i]);
+        const std::int64_t each = langs.count(lang, taken + 1), ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
+        if (each * ways_in > taken) return true;
+      }
+    }
+  }
+  for (std::int32_t i = c.lo; i < c.hi; ++i)
+    if (bit(w.names, i) && goes_on(names.texts[static_cast<std::size_t>(i)])) return true;
+  return false;
+}
+
+bool Engine::step_key(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
+  if (byte == '"' && texts_.is_whole(from.decoder)) return end_key(from, to, arena);
+  const Id decoder = texts_.step(from.decoder, byte);
+  if (decoder == Texts::kDead) return false;
+  *to = from;
+  to->decoder = decoder;
+  if (from.state != Texts::kDead) to->state = texts_.step(from.state, byte);
+  if (texts_.is_whole(decoder)) {
+    char32_t c = byte;
+    if (!texts_.is_whole(from.decoder)) c = texts_.completes(from.decoder, byte);
+    ++to->chars;
+    const std::string spelled = c < 0x80 ? std::string(1, static_cast<char>(c)) : encode_utf8(std::u32string_view(&c, 1));
+    const NamesIndex& names = index(levels_[from.top->level].table);
+    for (char b : spelled) {
+      const std::uint8_t u = static_cast<std::uint8_t>(b);
+      if (to->lo < to->hi) narrow(&to->lo, &to->hi, to->depth, u, [&](std::int32_t i) { return names.texts[static_cast<std::size_t>(i)]; });
+      if (to->xlo < to->xhi) narrow(&to->xlo, &to->xhi, to->depth, u, [&](std::int32_t i) { return from.top->extras->texts[i]; });
+      ++to->depth;
+      if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, u});
+    }
+  }
+  return key_is_live(*to);
+}
+
+bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
+  const Frame& f = *from.top;
+  const Level& level = levels_[f.level];
+  const NamesIndex& names = index(level.table);
+  const auto is_exact = [&](std::string_view text) { return static_cast<std::int32_t>(text.size()) == from.depth; };
+  Frame next = f;
+  next.arena = &arena;
+  next.cache = nullptr;
+  if (from.lo < from.hi && is_exact(names.texts[static_cast<std::size_t>(from.lo)])) {
+    const std::int32_t name = from.lo;
+    if (!bit(writable(f).names, name)) return false;
+    const std::size_t words = words_for(names.texts.size());
+    auto* seen = static_cast<std::uint64_t*>(arena.allocate(words * 8));
+    if (f.seen)
+      std::copy(f.seen, f.seen + words, seen);
+    else
+      std::fill(seen, seen + words, 0);
+    seen[name >> 6] |= 1ull << (name & 63);
+    next.seen = seen;
+    next.cls = info(f.level).class_of[static_cast<std::size_t>(name)];
+    next.rank = std::max(f.rank, names_[level.table].ranks[static_cast<std::size_t>(name)]);
+    next.key = names_[level.table].names[static_cast<std::size_t>(name)];
+  } else {
+    if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo]))) return false;
+    std::vector<Id> labels;
+    texts_.accepted(from.state, from.spec, from.chars, &labels);
+    if (labels.empty()) return false;
+    next.cls = labels[0];
+    next.rank = kInf;
+    char* text = static_cast<char*>(arena.allocate(static_cast<std::size_t>(from.depth) + 1));
+    std::int32_t at = from.depth;
+    for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
+    const std::string_view key(text, static_cast<std::size_t>(from.depth));
+    const std::int32_t n = f.extras ? f.extras->size : 0;
+    auto* texts = static_cast<std::string_view*>(arena.allocate(sizeof(std::string_view) * static_cast<std::size_t>(n + 1)));
+    std::int32_t i = 0;
+    for (; i < n && f.extras->texts[i] < key; ++i) texts[i] = f.extras->texts[i];
+    texts[i] = key;
+    for (; i < n; ++i) texts[i + 1] = f.extras->texts[i];
+    next.extras = arena.make(Extras{n + 1, texts});
+    if (options_.schema_order) next.key = kernel_.lexicon.name(std::string(key));
+  }
+  next.phase = Phase::Colon;
+  ++next.count;
+  next.due = dues_.intern({Kind::Object, f.level, next.cls});
+  *to = Config{};
+  to->top = arena.make(next);
+  return true;
+}
+
+// ---- step -----------------------------------------------------------------------------------------------------------
+
+bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
+  switch (from.lex) {
+    case Lex::Text: {
+      if (byte == '"' && texts_.is_whole(from.state)) {
+        std::vector<Id> labels;
+        texts_.accepted(from.state, from.spec, from.chars, &labels);
+        return ended(*from.top, Type::String, labels, to, arena);
+      }
+      const Id next = texts_.step(from.state, byte);
+      if (next == Texts::kDead) return false;
+      *to = from;
+      to->state = next;
+      to->chars += texts_.is_whole(next);
+      return !texts_.spec(from.spec).bounded || texts_.is_live(next, from.spec, to->chars);
+    }
+    case Lex::Key: return step_key(from, byte, to, arena);
+    case Lex::Number: {
+      if ((byte >= '0' && byte <= '9') || byte == '.' || byte == 'e' || byte == 'E' || byte == '-' || byte == '+') {
+        const Id next = numbers_.step(from.state, byte);
+        if (next == Numbers::kDead) return false;
+        *to = from;
+        to->state = next;
+        return true;
+      }
+      Config after;
+      return end_number(from, &after, arena) && step(after, byte, to, arena);
+    }
+    case Lex::Literal: {
+      const std::string_view word = kLiterals[from.state];
+      if (byte != static_cast<std::uint8_t>(word[static_cast<std::size_t>(from.chars)])) return false;
+      if (from.chars + 1 == static_cast<std::int32_t>(word.size()))
+        return ended(*from.top, from.state == 0 ? Type::Null : Type::Boolean, std::vector<Id>(sets_[from.labels].ids), to, arena);
+      *to = from;
+      ++to->chars;
+      return true;
+    }
+    case Lex::None: break;
+  }
+  const Frame& f = *from.top;
+  if (is_space(byte)) {
+    const std::int32_t gap = gap_after(f, from.gap, byte);
+    if (gap < 0) return false;
+    *to = from;
+    to->gap = gap;
+    return true;
+  }
+  if (!gap_is_done(f, from.gap)) return false;
+  const auto move = [&](Phase phase) {
+    Frame next = f;
+    next.arena = &arena;
+    next.cache = nullptr;
+    next.phase = phase;
+    if (f.kind == Kind::Array) next.due = dues_.intern({Kind::Array, f.level, 0});
+    *to = Config{};
+    to->top = arena.make(next);
+    return true;
+  };
+  switch (f.phase) {
+    case Phase::Value: return begin_value(f, byte, to, arena);
+    case Phase::Colon: return byte == ':' && move(Phase::Value);
+    case Phase::First:
+      if (f.kind == Kind::Array) return byte == ']' ? close(f, to, arena) : begin_value(f, byte, to, arena);
+      if (byte == '}') return close(f, to, arena);
+      [[fallthrough]];
+    case Phase::Key: {
+      if (byte != '"') return false;
+      const Writable& w = writable(f);
+      if (!w.any) return false;
+      *to = Config{};
+      to->top = &f;
+      to->lex = Lex::Key;
+      to->state = w.text;
+      to->spec = w.spec;
+      to->decoder = decoder_;
+      to->hi = static_cast<std::int32_t>(index(levels_[f.level].table).texts.size());
+      to->xhi = f.extras ? f.extras->size : 0;
+      return true;
+    }
+    case Phase::After:
+      if (byte == (f.kind == Kind::Object ? '}' : ']')) return close(f, to, arena);
+      if (byte != ',') return false;
+      return f.kind == Kind::Object ? writable(f).any && move(Phase::Key) : may_have_more(f) && move(Phase::Value);
+    case Phase::End: return false;
+  }
+  return false;
+}
+
+bool Engine::can_stop(const Config& at) {
+  if (at.finished) return true;
+  if (!at.top) return false;
+  if (at.lex == Lex::None) return at.top->phase == Phase::End;
+  return at.lex == Lex::Number && at.top->kind == Kind::Root && numbers_.accepts_any(at.state);
+}
+
+// ---- distance -------------------------------------------------------------------------------------------------------
+// The bytes of a completion: the rest of the lexeme, then for each frame the least over its surviving cases.
+
+namespace {
+std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
+std::int64_t least(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+}  // namespace
+
+// For each case of the due value: bytes from behind the value to the end of everything.
+const std::int64_t* Engine::tails(const Frame& f, Type type) {
+  const std::int64_t*& slot = cache(f).tails[static_cast<std::size_t>(type)];
+  if (slot) return slot;
+  const std::vector<DueCase>& list = cases(f.due, type);
+  auto* out = static_cast<std::int64_t*>(f.arena->allocate(8 * list.size() + 8));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    if (f.kind == Kind::Root) {
+      out[i] = 1;
+      continue;
+    }
+    const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(list[i].after, keys_of(f)) : goals_.cost_array(list[i].after, f.count + 1);
+    out[i] = sum(rest, tail_of(f, levels_[f.level].alternatives[static_cast<std::size_t>(list[i].alternative)].parents));
+  }
+  return cache(f).tails[static_cast<std::size_t>(type)] = out;
+}
+
+std::int64_t Engine::tail_of(const Frame& f, Id parents) {
+  const std::int64_t* above = tails(*f.parent, f.parent->type);
+  std::int64_t out = -1;
+  for (Id p : std::vector<Id>(sets_[parents].ids)) out = least(out, above[p]);
+  return out;
+}
+
+std::int64_t Engine::value_distance(const Frame& f) {
+  std::int64_t out = -1;
+  for (int t = 0; t < kTypes; ++t) {
+    const Type type = static_cast<Type>(t);
+    const std::vector<Id> chosen = sets_[subset(f, type)].ids;
+    if (chosen.empty()) continue;
+    const std::int64_t* tail = tails(f, type);
+    for (Id i : chosen) out = least(out, sum(goals_.cost(cases(f.due, type)[static_cast<std::size_t>(i)].goal, type), tail[i]));
+  }
+  return out;
+}
+
+std::int64_t Engine::key_distance(const Config& at) {
+  const Frame& f = *at.top;
+  const Level& level = levels_[f.level];
+  const ObjectInfo& info = this->info(f.level);
+  const NamesIndex& names = index(level.table);
+  const std::int32_t gap = options_.whitespace == Whitespace::Spaced ? 1 : 0;
+  const std::size_t n = names.texts.size(), classes = info.classes->size();
+  if (!cache(f).after_key) {
+    auto* slots = static_cast<std::int64_t*>(f.arena->allocate(8 * (n + classes)));
+    std::fill(slots, slots + n + classes, -2);
+    cache(f).after_key = slots;
+  }
+  // Behind the closing quote of this name, or of some key of this class.
+  const auto behind = [&](std::int32_t cls, std::int32_t name) {
+    std::int64_t& slot = f.cache->after_key[name >= 0 ? static_cast<std::size_t>(name) : n + static_cast<std::size_t>(cls)];
+    if (slot != -2) return slot;
+    Frame next = f;  // in the same arena: its caches may stay
+    next.cache = nullptr;
+    next.phase = Phase::Value;
+    ++next.count;
+    next.cls = cls;
+    next.due = dues_.intern({Kind::Object, f.level, cls});
+    next.rank = name >= 0 ? std::max(f.rank, names_[level.table].ranks[static_cast<std::size_t>(name)]) : kInf;
+    const std::size_t words = words_for(n);
+    auto* seen = static_cast<std::uint64_t*>(f.arena->allocate(words * 8));
+    if (f.seen)
+      std::copy(f.seen, f.seen + words, seen);
+    else
+      std::fill(seen, seen + words, 0);
+    if (name >= 0) seen[name >> 6] |= 1ull << (name & 63);
+    next.seen = seen;
+    return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
+  };
+  const Writable& w = writable(f);
+  std::int64_t out = -1;
+  const bool whole = texts_.is_whole(at.decoder);
+  const Ranges chars = whole ? Ranges{} : texts_.possible(at.decoder);
+  for (std::int32_t i = at.lo; i < at.hi; ++i) {
+    if (!bit(w.names, i)) continue;
+    std::u32string rest = decode_utf8(names.texts[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(at.depth)));
+    std::int64_t bytes = 1;
+    if (!whole) {
+      if (rest.empty() || intersection(chars, {{rest[0], rest[0]}}).empty()) continue;
+      bytes += texts_.rest_of_char(at.decoder, {{rest[0], rest[0]}});
+      rest.erase(0, 1);
+    }
+    for (char32_t c : rest) bytes += spelled_bytes(c, c);
+    out = least(out, sum(behind(info.class_of[static_cast<std::size_t>(i)], i), bytes));
+  }
+  if (at.state == Texts::kDead) return out;
+  const auto is_taken = [&](const Config& c) {
+    return (c.lo < c.hi && static_cast<std::int32_t>(names.texts[static_cast<std::size_t>(c.lo)].size()) == c.depth) ||
+           (c.xlo < c.xhi && static_cast<std::int32_t>(f.extras->texts[c.xlo].size()) == c.depth);
+  };
+  if ((at.lo == at.hi && at.xlo == at.xhi)) {
+    texts_.cheapest(at.state, at.spec, at.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), bytes + 1)); });
+    return out;
+  }
+  // Among names: breadth first over single bytes until a key is free, or the names are left behind.
+  std::vector<Config> level_now{at};
+  Arena scratch;
+  for (std::int64_t steps = 0; steps < 64 && !level_now.empty(); ++steps) {
+    std::vector<Config> next;
+    bool done = false;
+    for (const Config& c : level_now) {
+      if (c.state == Texts::kDead) continue;
+      if (c.lo == c.hi && c.xlo == c.xhi) {
+        texts_.cheapest(c.state, c.spec, c.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), steps + bytes + 1)); });
+        done = true;
+        continue;
+      }
+      if (texts_.is_whole(c.decoder) && !is_taken(c)) {
+        std::vector<Id> labels;
+        texts_.accepted(c.state, c.spec, c.chars, &labels);
+        for (Id cls : labels) out = least(out, sum(behind(cls, -1), steps + 1)), done = true;
+      }
+      bool left = false;  // one byte that leaves the names is as good as another
+      for (int b = 0x20; b < 256; ++b) {
+        if (b == '"') continue;
+        Config to;
+        if (!step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
+        const bool out_of_names = to.lo == to.hi && to.xlo == to.xhi;
+        if (out_of_names && left && texts_.is_free(to.state)) continue;
+        left = left || (out_of_names && texts_.is_free(to.state));
+        next.push_back(to);
+        if (next.size() > 256) break;
+      }
+    }
+    if (done) break;
+    level_now = std::move(next);
+  }
+  return out;
+}
+
+std::int64_t Engine::distance(const Config& at) {
+  if (at.finished) return 0;
+  if (!at.top) return -1;
+  const Frame& f = *at.top;
+  std::int64_t out = -1;
+  switch (at.lex) {
+    case Lex::Text: {
+      const std::int64_t* tail = tails(f, Type::String);
+      texts_.cheapest(at.state, at.spec, at.chars, [&](Id label, std::int64_t bytes) { out = least(out, sum(tail[label], bytes + 1)); });
+      return out;
+    }
+    case Lex::Number: {
+      const std::int64_t* tail = tails(f, Type::Number);
+      numbers_.cheapest(at.state, [&](Id position, std::int64_t bytes) { out = least(out, sum(tail[sets_[at.spec].ids[static_cast<std::size_t>(position)]], bytes)); });
+      return out;
+    }
+    case Lex::Literal: {
+      const std::int64_t* tail = tails(f, at.state == 0 ? Type::Null : Type::Boolean);
+      for (Id label : sets_[at.labels].ids) out = least(out, tail[label]);
+      return sum(out, static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars);
+    }
+    case Lex::Key: return key_distance(at);
+    case Lex::None: break;
+  }
+  const std::int64_t gap = options_.whitespace == Whitespace::Spaced && is_separated(f) && at.gap == 0 ? 1 : 0;
+  std::int64_t& slot = cache(f).distance;
+  if (slot != -2) return sum(slot, gap);
+  switch (f.phase) {
+    case Phase::End: out = 1; break;
+    case Phase::Value: out = value_distance(f); break;
+    case Phase::Colon: {
+      Frame next = f;
+      next.cache = nullptr;
+      next.phase = Phase::Value;
+      out = sum(value_distance(*f.arena->make(next)), options_.whitespace == Whitespace::Spaced ? 2 : 1);
+      break;
+    }
+    case Phase::Key: {
+      Config key;
+      key.top = &f;
+      key.lex = Lex::Key;
+      key.state = writable(f).text;
+      key.spec = f.cache->writable->spec;
+      key.decoder = decoder_;
+      key.hi = static_cast<std::int32_t>(index(levels_[f.level].table).texts.size());
+      key.xhi = f.extras ? f.extras->size : 0;
+      out = sum(key_distance(key), 1);
+      break;
+    }
+    case Phase::First:
+    case Phase::After:
+      for (const Alternative& a : std::vector<Alternative>(levels_[f.level].alternatives)) {
+        const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(a.shape, keys_of(f)) : goals_.cost_array(a.shape, f.count);
+        out = least(out, sum(rest, tail_of(f, a.parents)));
+      }
+      break;
+  }
+  cache(f).distance = out;
+  return sum(out, gap);
+}
+
+// ---- what is forced -------------------------------------------------------------------------------------------------
+
+std::string Engine::forced(const Config& at, Arena& scratch, std::size_t cap) {
+  std::string out;
+  if (!at.top || at.finished) return out;
+  Config now = at;
+  while (out.size() < cap && !can_stop(now)) {
+    Config only, next;
+    int byte = -1, n = 0;
+    const bool text = now.lex == Lex::Text || now.lex == Lex::Key;
+    if (text && step(now, 'a', &next, scratch)) ++n, byte = 'a', only = next;
+    for (int b = 0; b < 256 && n < 2; ++b) {
+      if ((text && b == 'a') || !step(now, static_cast<std::uint8_t>(b), &next, scratch)) continue;
+      ++n;
+      byte = b;
+      only = next;
+    }
+    if (n != 1) break;
+    out.push_back(static_cast<char>(byte));
+    now = only;
+  }
+  return out;
+}
+
+std::size_t Engine::nbytes() const {
+  return sizeof *this + goals_.nbytes() + levels_.size() * 128 + infos_.size() * 256 + cases_.size() * 96 + after_.size() * 96 +
+         children_.size() * 96 + opened_.size() * 96 + sets_.size() * 64 + names_.size() * 256;
+}
+
+}  // namespace guard

@@ -1,0 +1,246 @@
+// Engine: one compiled schema as a lazy automaton over bytes with a stack.
+//
+// A frame is one open container (or the root): an interned level, which is the set of live alternatives inside of the
+// value, each with the set of the parent's cases that it serves, so that n parents never multiply m children; and what is
+// kept beside the level: which keys were written, how many members or items. A configuration is a stack of frames, linked
+// towards the root and immutable, and the lexeme that is being read. Configurations are values: rollback keeps old ones.
+//
+// A value that is due has cases (goal, alternative afterwards), by JSON type. A scalar's cases run as one product lexeme with
+// labels; a container's become the alternatives of a child frame. When the value ends, the cases that survive choose the
+// parent's next level. Transitions are memoised; every configuration that step() returns has a completion.
+//
+// All tables are guarded by the kernel lock (Kernel::lock); frames live in the arena of the matcher that made them.
+#pragma once
+#include <array>
+#include <memory>
+#include <mutex>
+
+#include "goals.hpp"
+#include "vocabulary.hpp"
+
+namespace guard {
+
+enum class Whitespace : std::uint8_t { Spaced, Compact, Flexible, Any };
+
+struct Options {
+  bool schema_order = true;
+  Whitespace whitespace = Whitespace::Spaced;
+  Spelling spelling = Spelling::Canonical;
+  Limits limits;
+  std::int32_t longest_run = 256;  // of white space, with Whitespace::Any
+};
+
+struct Kernel {  // what all engines of the process share
+  std::mutex lock;
+  Lexicon lexicon;
+  static Kernel& instance();
+};
+
+class Arena {  // bump allocation; everything goes at once
+ public:
+  Arena() = default;
+  Arena(Arena&&) = default;
+  Arena& operator=(Arena&&) = default;
+  template <class T>
+  T* make(T value) {
+    static_assert(std::is_trivially_destructible_v<T>);
+    return new (allocate(sizeof(T))) T(std::move(value));
+  }
+  void* allocate(std::size_t bytes);
+  void clear();
+  std::size_t nbytes() const { return blocks_.size() * kBlock; }
+
+ private:
+  static constexpr std::size_t kBlock = 1 << 14;
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  std::vector<std::unique_ptr<std::byte[]>> large_;
+  std::size_t used_ = kBlock, block_ = 0;
+};
+
+enum class Phase : std::uint8_t { Value, First, Key, Colon, After, End };
+enum class Kind : std::uint8_t { Root, Object, Array };
+
+struct KeyText {  // the text of a key under construction, last byte first
+  const KeyText* before;
+  std::uint8_t byte;
+};
+struct Extras {  // undeclared keys that were written, sorted; immutable
+  std::int32_t size;
+  const std::string_view* texts;
+};
+struct Writable {  // the keys that may come next
+  const std::uint64_t* names;  // a bit for each name of the table
+  Id text, spec;               // the automaton of the other classes; its labels are classes
+  bool any;
+};
+struct Frame {
+  const Frame* parent = nullptr;
+  Arena* arena = nullptr;
+  Kind kind = Kind::Root;
+  Phase phase = Phase::Value;
+  Type type = Type::Null;      // of the child above, when there is one
+  Id level = -1;
+  std::int32_t cls = -1;       // class of the key whose value is due
+  std::int32_t count = 0;      // keys or items written
+  std::int32_t rank = -1;      // of the last key, in the schema's order
+  Id key = -1;                 // the last key
+  Id order = -1;               // the schema nodes that say in which order keys come
+  Id due = -1;                 // of phase Value (an array's First, too)
+  const std::uint64_t* seen = nullptr;
+  const Extras* extras = nullptr;
+  struct Cache {
+    std::array<Id, kTypes> subset{-1, -1, -1, -1, -1, -1};          // the cases that are viable here
+    const Writable* writable = nullptr;
+    signed char more = -1;                                          // may a further item come?
+    std::array<const std::int64_t*, kTypes> tails{};                // bytes to the end behind each case
+    std::int64_t distance = -2;
+    std::int64_t* after_key = nullptr;                              // by name, then by class: bytes behind its key
+  };
+  mutable Cache* cache = nullptr;
+};
+
+enum class Lex : std::uint8_t { None, Text, Key, Number, Literal };
+
+struct Config {
+  const Frame* top = nullptr;
+  Lex lex = Lex::None;
+  bool finished = false;    // an end-of-sequence token came
+  std::int32_t gap = 0;     // white space so far, in the option's own count
+  Id state = 0, spec = 0;   // Text, Key: of Texts; Number: of Numbers; Literal: 0 null, 1 true, 2 false
+  std::int32_t chars = 0;   // characters read; Literal: bytes read
+  Id labels = -1;           // Literal: the surviving cases
+  Id decoder = 0;           // Key: a free text, for what a partial character is
+  std::int32_t lo = 0, hi = 0, depth = 0, xlo = 0, xhi = 0;  // Key: the names and the extras that begin so, and bytes read of them
+  const KeyText* key = nullptr;
+};
+
+class Engine {
+ public:
+  Engine(Kernel& kernel, Options options, Id root);
+  Goals& goals() { return goals_; }
+  Kernel& kernel() { return kernel_; }
+  const Options& options() const { return options_; }
+
+  Config start(Arena& arena);  // top is null when the schema has no instance
+  bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
+  bool can_stop(const Config& at);
+  std::int64_t distance(const Config& at);  // bytes that surely suffice, the end-of-sequence token counted as one
+  // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget.
+  void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch);
+  std::string forced(const Config& at, Arena& scratch, std::size_t cap);
+  std::size_t nbytes() const;
+  std::size_t states() const { return levels_.size() + goals_.size(); }
+
+ private:
+  struct Alternative {
+    Id shape;    // a Shape, or a Row
+    Id parents;  // an IdSet: cases of the parent
+    auto operator<=>(const Alternative&) const = default;
+  };
+  struct Level {
+    Kind kind;
+    Id table;  // Names, for objects
+    std::vector<Alternative> alternatives;  // sorted
+    bool operator==(const Level&) const = default;
+    std::size_t hash() const {
+      std::size_t h = mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(table));
+      for (const Alternative& a : alternatives) h = mix(mix(h, static_cast<std::size_t>(a.shape)), static_cast<std::size_t>(a.parents));
+      return h;
+    }
+  };
+  struct Names {  // of one object: sorted by UTF-8 bytes
+    std::vector<Id> names;
+    std::vector<std::int32_t> ranks;  // in the schema's order; kInf: none
+    bool operator==(const Names&) const = default;
+    std::size_t hash() const { return mix(hash_of(names), hash_of(ranks)); }
+  };
+  struct NamesIndex {
+    std::vector<std::string_view> texts;
+    std::unordered_map<Id, std::int32_t> at;
+  };
+  struct ObjectInfo {
+    const std::vector<KeyClass>* classes = nullptr;
+    std::vector<std::int32_t> class_of;      // by name of the table; -1: no class
+    std::vector<std::int32_t> text_classes;
+    bool plain = true;                       // one alternative, which no key changes
+  };
+  struct Due {
+    Kind kind;
+    Id level;
+    std::int32_t cls;
+    bool operator==(const Due&) const = default;
+    std::size_t hash() const { return mix(mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(level)), static_cast<std::size_t>(cls)); }
+  };
+  struct DueCase {
+    Id goal, after;
+    std::int32_t alternative;
+  };
+  struct Opened {  // a scalar lexeme at its start
+    Id state, spec;
+  };
+
+  Frame::Cache& cache(const Frame& f) const;
+  Id set_of(std::vector<Id> ids) { return sets_.intern({std::move(ids)}); }
+  Keys keys_of(const Frame& f);
+  const NamesIndex& index(Id table);
+  const ObjectInfo& info(Id level);
+  const std::vector<DueCase>& cases(Id due, Type type);
+  Id subset(const Frame& f, Type type);  // an IdSet of indices into cases
+  const Writable& writable(const Frame& f);
+  bool class_is_writable(const Frame& f, const Alternative& alternative, const KeyClass& cls, std::int32_t name, std::int32_t required);
+  bool may_have_more(const Frame& f);
+  Id object_level(const std::vector<Alternative>& alternatives, Id order);
+  const Frame* after_value(const Frame& f, Type type, const std::vector<Id>& labels, Arena& arena);
+  bool ended(const Frame& f, Type type, const std::vector<Id>& labels, Config* to, Arena& arena);
+  bool begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& arena);
+  bool close(const Frame& f, Config* to, Arena& arena);
+  bool step_key(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
+  bool end_key(const Config& from, Config* to, Arena& arena);
+  bool key_is_live(const Config& c);
+  bool end_number(const Config& from, Config* to, Arena& arena);
+  std::int32_t gap_after(const Frame& f, std::int32_t gap, std::uint8_t byte) const;
+  bool gap_is_done(const Frame& f, std::int32_t gap) const;
+
+  Id order_of_key(Id order, Id name);
+  Id order_of_item(Id order, std::int32_t at);
+  const std::vector<Id>& in_place(Id order);
+  const std::vector<Id>& order_names(Id order);
+
+  const std::int64_t* tails(const Frame& f, Type type);
+  std::int64_t tail_of(const Frame& f, Id parents);  // least of the parent's tails
+  std::int64_t value_distance(const Frame& f);
+  std::int64_t key_distance(const Config& at);  // of a key under construction
+
+  struct Sink;
+  void walk(const Trie& trie, std::int32_t node, const Config& from, Sink& sink);
+  void overlay(const Trie& trie, const Config& from, Sink& sink);
+  void fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink);
+
+  Kernel& kernel_;
+  Options options_;
+  Goals goals_;
+  Id root_;
+  Texts& texts_;
+  Numbers& numbers_;
+  Id decoder_ = 0;
+
+  Interner<IdSet> sets_;
+  Interner<Level> levels_;
+  Interner<Names> names_;
+  Interner<Due> dues_;
+  struct IdList {
+    std::vector<Id> ids;
+    bool operator==(const IdList&) const = default;
+    std::size_t hash() const { return hash_of(ids); }
+  };
+  Interner<IdList> orders_;
+  std::deque<std::unique_ptr<NamesIndex>> indices_;
+  std::unordered_map<Id, ObjectInfo> infos_;
+  PairMap<std::vector<DueCase>> cases_;
+  std::unordered_map<std::vector<Id>, Id, VectorHash> after_, children_;
+  std::unordered_map<std::vector<Id>, Opened, VectorHash> opened_;
+  PairMap<Id> order_keys_, order_items_;
+  std::unordered_map<Id, std::vector<Id>> in_place_, order_names_;
+};
+
+}  // namespace guard

@@ -1,0 +1,280 @@
+// Goals: what a value must meet, and what it looks like.
+//
+// A goal is a set of signed nodes, interned. For null, booleans, strings and numbers its formula is evaluated in a Boolean
+// algebra. For objects and arrays it becomes one shape: a conjunction of universals (every member whose key is in K meets G),
+// existentials (some member does), count bounds, and clauses: disjunctions of shapes that are never multiplied out. Unit
+// propagation settles clauses; a required key's goal refutes or entails disjuncts. When a member or an item has been
+// written the shape is replaced by its residual, which depends only on which watched goals the value meets.
+//
+// inhabited() is a least fixpoint by rounds: goals in progress count as empty, true is final at once, false only after a round
+// that found nothing new. cost() is the least number of bytes of a value, by rounds likewise.
+// The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the kernel lock.
+#pragma once
+#include <chrono>
+#include <functional>
+
+#include "nodes.hpp"
+
+namespace guard {
+
+struct Limits {
+  std::size_t alternatives = 10000;  // shapes in one clause, cases of one value
+  std::size_t states = 1000000;      // interned shapes and goals
+  std::int32_t depth = 2000;         // recursion of the algebra
+  double seconds = 10;               // of one call
+};
+
+// What all schemas share: languages, texts, numbers, names, values.
+struct Lexicon {
+  Langs langs;
+  Texts texts{langs};
+  Numbers numbers;
+  Interner<Name> names;
+  Interner<Value> values;
+  PairMap<bool> matches;  // (language, name)
+  Id name(std::string text) { return names.intern({std::move(text)}); }
+  bool in_lang(Id lang, Id name);
+};
+
+struct KeySet {
+  enum Kind : std::uint8_t { One, Lang, Rest } kind = One;  // Rest: in none of names and langs
+  Id id = -1;                                               // One: the name; Lang: the language
+  std::vector<Id> names, langs;                             // Rest: sorted
+  bool operator==(const KeySet&) const = default;
+  std::size_t hash() const { return mix(mix(mix(kind, static_cast<std::size_t>(id)), hash_of(names)), hash_of(langs)); }
+};
+
+struct Rule {
+  Id keys, goal;
+  auto operator<=>(const Rule&) const = default;
+};
+using Clause = std::vector<Id>;  // shapes, of which one must hold, in the order written
+
+struct Shape {  // of objects
+  std::vector<Rule> rules;  // sorted; one for each key set
+  std::vector<Rule> some;   // sorted; one for each name
+  std::int32_t lo = 0, hi = kInf;
+  std::vector<Clause> clauses;
+  bool operator==(const Shape&) const = default;
+  std::size_t hash() const;
+};
+
+struct Span {  // positions [from, to)
+  std::int32_t from, to;
+  Id goal;
+  auto operator<=>(const Span&) const = default;
+};
+struct Counted {  // lo to hi items meet the goal
+  Id goal;
+  std::int32_t lo, hi;
+  auto operator<=>(const Counted&) const = default;
+};
+struct Row {  // the shape of arrays; positions count from the item that is due, lo and hi from the first
+  std::vector<Span> rules, some;
+  std::vector<Counted> counts;
+  std::int32_t lo = 0, hi = kInf;
+  std::vector<Clause> clauses;
+  bool operator==(const Row&) const = default;
+  std::size_t hash() const;
+};
+
+struct StringPiece {
+  std::int32_t lo, hi;  // lengths, closed
+  Id lang;
+  auto operator<=>(const StringPiece&) const = default;
+};
+struct StringSet {  // a union of disjoint intervals of lengths, each with its language; sorted
+  std::vector<StringPiece> pieces;
+  bool operator==(const StringSet&) const = default;
+  std::size_t hash() const {
+    std::size_t h = pieces.size();
+    for (const auto& p : pieces) h = mix(mix(mix(h, static_cast<std::size_t>(p.lo)), static_cast<std::size_t>(p.hi)), static_cast<std::size_t>(p.lang));
+    return h;
+  }
+};
+
+// One class of keys: a name, or the texts of a language that are no name of the shape.
+struct KeyClass {
+  Id name = -1;
+  Id lang = Langs::kNone;
+  std::vector<Id> holds;  // the key sets that hold it, sorted
+};
+
+// Which keys may still be written, how many were: what viability needs to know of an object under construction.
+struct Keys {
+  std::int32_t count = 0;
+  std::function<bool(Id)> is_open;  // may this name still be written? null: every one (a fresh object)
+  std::function<bool(Id)> is_seen;  // null: none
+  bool fresh() const { return !is_open && count == 0; }
+  bool open(Id name) const { return !is_open || is_open(name); }
+  bool seen(Id name) const { return is_seen && is_seen(name); }
+};
+
+// A way to go on after one more member or item: what its value must meet, and the shape afterwards.
+struct Case {
+  Id goal, after;
+  auto operator<=>(const Case&) const = default;
+};
+
+class Goals {
+ public:
+  static constexpr Id kTrue = 0, kFalse = 1;       // goals
+  static constexpr Id kNever = 0, kAny = 1;        // shapes and rows
+  Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes);
+
+  void start_clock();  // of Limits.seconds
+
+  // Nodes. The binding defines every node that Missing names; 0 is `true`, 1 is `false`.
+  void define(Id node, std::vector<Atom> atoms);
+  bool is_defined(Id node) const { return node < static_cast<Id>(nodes_.size()) && nodes_[static_cast<std::size_t>(node)].defined; }
+  const std::vector<Atom>& atoms(Id node);  // throws Missing
+  Id goal_of(Id node) { return goal({node << 1}); }
+  Id goal(std::vector<Id> literals);
+  Id conj(Id a, Id b);
+  Id negate(Id goal);
+  const std::vector<Id>& literals(Id goal) const { return goals_[goal].ids; }
+
+  void need(const std::vector<Id>& goals);  // throws Missing when some of their nodes are not defined
+  bool inhabited(Id goal);
+  bool inhabited(Id goal, Type type);
+  std::int64_t cost(Id goal);             // bytes of a shortest value; -1 when there is none
+  std::int64_t cost(Id goal, Type type);
+
+  // Expansion by type.
+  std::uint8_t literals3(Id goal);        // bit 0 null, bit 1 true, bit 2 false
+  Id strings(Id goal);                    // a StringSet
+  const std::vector<Id>& numbers(Id goal);  // pieces, a union
+  Id object(Id goal);                     // a Shape
+  Id array(Id goal);                      // a Row
+  const StringSet& string_set(Id id) const { return string_sets_[id]; }
+  const Shape& shape(Id id) const { return shapes_[id]; }
+  const Row& row(Id id) const { return rows_[id]; }
+  Id keys_lang(Id goal);                  // the goal's strings as one language, lengths folded in
+
+  // Objects.
+  const std::vector<KeyClass>& classes(const std::vector<Id>& shapes);  // of the keys that these shapes speak of
+  bool viable(Id shape, const Keys& keys);
+  bool done(Id shape, const Keys& keys);
+  // The cases for a member of the class, for values of one type: goals disjoint and inhabited, afters settled; not yet viable.
+  const std::vector<Case>& cases(Id shape, const KeyClass& cls, Type type);
+  std::int64_t cost_object(Id shape, const Keys& keys);  // bytes to the end, the brace included, from behind a member; -1
+  bool is_plain(Id shape);  // only named existentials, no clauses, no maximum: writing a key never changes it
+
+  // Arrays. `at` is the number of items written.
+  bool viable_row(Id row, std::int32_t at);
+  bool done_row(Id row, std::int32_t at) const;
+  bool is_plain_row(Id row) const;          // all items alike: writing one never changes it
+  Id base_of(const Row& row, std::int32_t at);  // what every value at this position must meet
+  const std::vector<Case>& row_cases(Id row, Type type);
+  std::int64_t cost_array(Id row, std::int32_t at);
+
+  Id base_of(const Shape& shape, const KeyClass& cls);  // what the class's values must meet, disjuncts aside
+  const KeySet& key_set(Id id) const { return key_sets_[id]; }
+  bool holds(Id keys, Id name);
+  Lexicon& lexicon() { return lexicon_; }
+  Spelling spelling() const { return spelling_; }
+  std::int64_t key_bytes(Id name);  // with quotes, in the cheapest spelling
+  std::size_t nbytes() const;
+  std::size_t size() const { return shapes_.size() + rows_.size() + goals_.size(); }
+
+ private:
+  static constexpr Id kInternal = 1 << 28;  // internal nodes from here: constants and disjunctions of goals
+  struct Node {
+    bool defined = false;
+    std::vector<Atom> atoms;
+  };
+  struct Internal {
+    Id value = -1;           // a constant
+    std::vector<Id> any_of;  // or goals
+    bool operator==(const Internal&) const = default;
+    std::size_t hash() const { return mix(hash_of(any_of), static_cast<std::size_t>(value)); }
+  };
+  template <class T>
+  using Memo = std::unordered_map<Id, T>;
+
+  Id constant(Id value) { return kInternal + internals_.intern({value, {}}); }
+
+  std::uint8_t node_literals(Id node);
+  Id node_strings(Id node);
+  Id node_numbers(Id literal);
+  Id node_object(Id literal);
+  Id node_array(Id literal);
+  Id strings_and(Id a, Id b);
+  Id strings_not(Id a);
+  Id strings_or(Id a, Id b) { return strings_not(strings_and(strings_not(a), strings_not(b))); }
+  Id strings_of(std::vector<StringPiece> pieces);
+  Id numbers_and(Id a, Id b);
+  Id numbers_or(const std::vector<Id>& sets);
+  Id number_set(std::vector<Id> pieces);
+
+  Id key_name(Id name) { return key_sets_.intern({KeySet::One, name, {}, {}}); }
+  Id key_lang(Id lang) { return key_sets_.intern({KeySet::Lang, lang, {}, {}}); }
+  Id key_rest(std::vector<Id> names, std::vector<Id> langs);
+  Id rule_shape(Id keys, Id goal);
+  Id some_shape(Id keys, Id goal);
+  Id size_shape(std::int32_t lo, std::int32_t hi);
+  Id shapes_and(const std::vector<Id>& shapes);
+  Id shapes_or(std::vector<Id> shapes);
+  bool merge_into(Shape* into, const Shape& from);
+  Id settle(Shape shape);
+  Id tidy(Id shape);
+  bool weaker(Id a, const Shape& b) const;
+  bool clash(const Shape& a, const Shape& b);
+  bool forbids(const Shape& a, Id name);
+  bool empty_on_sight(Id goal);
+  Id goal_at(Id name, const Shape& a, const Shape* b);
+  void watch(Id shape, const KeyClass& cls, bool top, std::vector<Id>* goals);
+  Id after(Id shape, const KeyClass& cls, const std::vector<Id>& met, bool top);
+  const std::vector<KeyClass>& own_classes(Id shape);
+  const std::vector<Case>& keep_cases(std::vector<Id> key, std::vector<Case> cases);
+  bool plan(Id shape, const Keys& keys);
+  void split(Id base, std::vector<Id> watched, Type type, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out);
+  int constant_for(Id goal, Type type);
+
+  Id span_row(std::int32_t from, std::int32_t to, Id goal, bool every);
+  Id rows_and(const std::vector<Id>& rows);
+  Id rows_or(std::vector<Id> rows);
+  bool merge_rows(Row* into, const Row& from);
+  Id settle_row(Row row);
+  bool weaker_row(Id a, const Row& b) const;
+  void watch_row(Id row, bool top, std::vector<Id>* goals);
+  Id after_row(Id row, const std::vector<Id>& met, bool top);
+
+  bool try_goal(Id goal);
+  std::int64_t try_cost(Id goal);
+  std::int64_t cost_of_strings(Id set);
+
+  Lexicon& lexicon_;
+  Spelling spelling_;
+  Limits limits_;
+  std::int32_t gap_;  // bytes of white space that `:` and `,` demand
+  std::deque<Node> nodes_;
+  Interner<Internal> internals_;
+  Interner<IdSet> goals_;
+  Interner<KeySet> key_sets_;
+  Interner<Shape> shapes_;
+  Interner<Row> rows_;
+  Interner<StringSet> string_sets_;
+  Interner<IdSet> number_sets_;
+
+  Memo<Id> literals_memo_, strings_memo_, numbers_memo_, object_memo_, array_memo_;           // by node or literal
+  Memo<Id> goal_literals_, goal_strings_, goal_numbers_, goal_object_, goal_array_, keys_lang_;  // by goal
+  Memo<Id> tidied_, negated_, after_row_memo_;
+  PairMap<Id> conj_;
+  PairMap<bool> holds_;
+  std::unordered_map<std::vector<Id>, std::vector<KeyClass>, VectorHash> classes_;
+  std::unordered_map<std::vector<Id>, std::vector<Case>, VectorHash> cases_;
+  Memo<char> sure_, round_, fresh_, dull_;
+  PairMap<bool> row_viable_;
+  Memo<std::int64_t> cost_, cost_round_, name_bytes_;
+  std::deque<std::vector<Case>> scratch_;
+  bool found_ = false, in_round_ = false, in_cost_ = false, cheaper_ = false;
+  int depth_ = 0;
+  unsigned ticks_ = 0;
+  std::chrono::steady_clock::time_point deadline_;
+  void tick() {
+    if ((++ticks_ & 255) == 0 && std::chrono::steady_clock::now() > deadline_) throw Limit{"seconds", -1, "a search takes too long"};
+  }
+};
+
+}  // namespace guard

@@ -1,0 +1,174 @@
+// Masks: which tokens may come next. See vocabulary.hpp for how a mask factors by lexeme.
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine.hpp"
+
+namespace guard {
+
+struct Engine::Sink {
+  Vocabulary& vocabulary;
+  std::uint32_t* row;
+  std::int64_t budget;
+  Arena& arena;
+  Engine& engine;
+
+  void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
+  void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
+  bool affords(const Config& after) {
+    if (budget < 0) return true;
+    const std::int64_t d = engine.distance(after);
+    return d >= 0 && 1 + d <= budget;
+  }
+  void add(const Id* begin, const Id* end, const Config& after) {
+    if (begin == end || !affords(after)) return;
+    for (; begin != end; ++begin) set(*begin);
+  }
+  void add(const Bits& bits) {
+    for (std::size_t i = 0; i < bits.size(); ++i) row[i] |= bits[i];
+  }
+  void add(const Inside& group) {
+    for (Id t : group.tokens) set(t);
+    add(group.bits);
+  }
+};
+
+// Marks the tokens below `node` that go on from the configuration, byte by byte.
+void Engine::walk(const Trie& trie, std::int32_t node, const Config& from, Sink& sink) {
+  std::vector<Config> path(1, from);
+  const std::int32_t top = trie.depth(node), end = trie.skip(node);
+  for (std::int32_t i = node + 1; i < end;) {
+    const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
+    if (path.size() <= depth) path.resize(depth + 1);
+    const Config& before = path[depth - 1];
+    if (!step(before, trie.byte(i), &path[depth], sink.arena)) {
+      i = trie.skip(i);
+      continue;
+    }
+    sink.add(trie.begin(i), trie.end(i), path[depth]);
+    ++i;
+  }
+}
+
+// Tokens that spell a declared or a written key are no tokens of a free key: takes their bits, and walks them.
+void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
+  const NamesIndex& names = index(levels_[from.top->level].table);
+  std::vector<Config> path(1, from);
+  for (std::int32_t i = 1; i < trie.size();) {
+    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+    if (path.size() <= depth) path.resize(depth + 1);
+    const Config& c = path[depth - 1];
+    const std::uint8_t byte = trie.byte(i);
+    if (byte == '"' && texts_.is_whole(c.decoder)) {
+      const bool named = c.lo < c.hi && static_cast<std::int32_t>(names.texts[static_cast<std::size_t>(c.lo)].size()) == c.depth;
+      const bool extra = c.xlo < c.xhi && static_cast<std::int32_t>(from.top->extras->texts[c.xlo].size()) == c.depth;
+      if (named || extra) {
+        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) sink.clear(*t);
+        if (step(c, byte, &path[depth], sink.arena)) {
+          const Config after = path[depth];
+          sink.add(trie.begin(i), trie.end(i), after);
+          walk(trie, i, after, sink);
+        }
+      }
+      i = trie.skip(i);
+      continue;
+    }
+    if (!step_key(c, byte, &path[depth], sink.arena) || (path[depth].lo == path[depth].hi && path[depth].xlo == path[depth].xhi)) {
+      i = trie.skip(i);
+      continue;
+    }
+    ++i;
+  }
+}
+
+void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
+  const bool text = at.lex != Lex::Number;
+  const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;
+  if (!bounded && sink.budget < 0) {
+    sink.add(mask.all);
+  } else if (sink.budget < 0 && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
+    const Bound& b = texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
+    if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.trie().longest())
+      sink.add(mask.all);
+    else
+      sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars));
+  } else {
+    for (const Inside& group : mask.inside) {
+      Config after = at;
+      after.state = group.state;
+      after.chars = text ? at.chars + group.chars : 0;
+      if (bounded && !texts_.is_live(after.state, after.spec, after.chars)) continue;
+      if (sink.affords(after)) sink.add(group);
+    }
+  }
+  for (const Exit& exit : mask.exits) {
+    Config before = at, after;
+    before.state = exit.state;
+    before.chars = text ? at.chars + exit.chars : 0;
+    if (text) {
+      if (!step(before, '"', &after, sink.arena)) continue;
+    } else if (!end_number(before, &after, sink.arena)) {
+      continue;
+    }
+    sink.add(exit.rest.begin(0), exit.rest.end(0), after);
+    walk(exit.rest, 0, after, sink);
+  }
+  for (Id t : mask.odd) {
+    Config now = at, next;
+    bool ok = true;
+    for (char b : sink.vocabulary.bytes(t)) {
+      ok = step(now, static_cast<std::uint8_t>(b), &next, sink.arena);
+      if (!ok) break;
+      now = next;
+    }
+    if (ok && sink.affords(now)) sink.set(t);
+  }
+}
+
+void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
+  std::memset(row, 0, vocabulary.words() * 4);
+  Sink sink{vocabulary, row, budget, scratch, *this};
+  if (at.top && !at.finished) {
+    switch (at.lex) {
+      case Lex::Text:
+        fill_lexeme(at, vocabulary.text(texts_, at.state), sink);
+        break;
+      case Lex::Number: {
+        fill_lexeme(at, vocabulary.number(numbers_, at.state), sink);
+        Config after;
+        if (end_number(at, &after, scratch)) walk(vocabulary.trie(), 0, after, sink);
+        break;
+      }
+      case Lex::Key: {
+        const bool among = at.lo < at.hi || at.xlo < at.xhi;
+        // A free class outlives every finite set of names; what else is left of a class near names is tried byte by byte.
+        if (at.state == Texts::kDead || budget >= 0 || (among && !texts_.is_free(at.state))) {
+          walk(vocabulary.trie(), 0, at, sink);
+        } else {
+          Config free = at;  // as if no name had been declared or written
+          free.lo = free.hi = free.xlo = free.xhi = 0;
+          fill_lexeme(free, vocabulary.text(texts_, at.state), sink);
+          if (among) overlay(vocabulary.trie(), at, sink);
+          for (Id t : vocabulary.text(texts_, at.state).odd) {
+            Config now = at, next;
+            bool ok = true;
+            for (char b : vocabulary.bytes(t)) {
+              ok = step(now, static_cast<std::uint8_t>(b), &next, scratch);
+              if (!ok) break;
+              now = next;
+            }
+            ok ? sink.set(t) : sink.clear(t);
+          }
+        }
+        break;
+      }
+      default:
+        walk(vocabulary.trie(), 0, at, sink);
+    }
+  }
+  if ((at.finished || budget != 0) && can_stop(at))
+    for (Id t : vocabulary.ends()) sink.set(t);
+}
+
+}  // namespace guard

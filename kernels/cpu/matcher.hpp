@@ -1,0 +1,81 @@
+// Matcher: one generation under a compiled schema: what was accepted so far, and the way back.
+//
+// A configuration is immutable, so that rollback is a pointer and copy shares what was built. A matcher belongs to one
+// thread at a time; every call takes the kernel lock. A call that ends in Missing or Limit leaves the matcher unchanged.
+#pragma once
+#include "engine.hpp"
+
+namespace guard {
+
+class Matcher {
+ public:
+  Matcher(std::shared_ptr<Engine> engine, std::shared_ptr<Vocabulary> vocabulary)
+      : engine_(std::move(engine)), vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
+
+  void fill(std::uint32_t* row, std::int64_t budget) {
+    scratch_.clear();
+    engine_->fill(now(), *vocabulary_, budget, row, scratch_);
+  }
+  bool accept(Id token) {
+    const Config& at = now();
+    if (vocabulary_->is_end(token)) {
+      if (!engine_->can_stop(at)) return false;
+      Config end = at;
+      end.finished = true;
+      history_.push_back(end);
+      return true;
+    }
+    return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) && accept(vocabulary_->bytes(token));
+  }
+  bool accept(std::string_view bytes) {
+    Config at = now();
+    if (!at.top || at.finished) return false;
+    for (char b : bytes) {
+      Config next;
+      if (!engine_->step(at, static_cast<std::uint8_t>(b), &next, *arena_)) return false;
+      at = next;
+    }
+    history_.push_back(at);
+    return true;
+  }
+  bool can_stop() { return engine_->can_stop(now()); }
+  bool is_finished() { return now().finished; }
+  std::int64_t distance() {
+    scratch_.clear();
+    return engine_->distance(now());
+  }
+  std::string forced() {
+    scratch_.clear();
+    return engine_->forced(now(), scratch_, kForced);
+  }
+  std::size_t steps() const { return history_.empty() ? 0 : history_.size() - 1; }
+  void rollback(std::size_t steps) { history_.resize(history_.size() - steps); }  // requires steps <= this->steps()
+  void reset() {
+    if (!history_.empty()) history_.resize(1);
+  }
+  Matcher copy() const {
+    Matcher out(engine_, vocabulary_);
+    out.history_ = history_;
+    out.shared_ = shared_;
+    out.shared_.push_back(arena_);
+    return out;
+  }
+  Engine& engine() { return *engine_; }
+  Vocabulary& vocabulary() { return *vocabulary_; }
+  const std::shared_ptr<Engine>& engine_pointer() const { return engine_; }
+
+ private:
+  static constexpr std::size_t kForced = 4096;  // bytes of one answer
+  const Config& now() {
+    if (history_.empty()) history_.push_back(engine_->start(*arena_));
+    return history_.back();
+  }
+  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<Vocabulary> vocabulary_;
+  std::shared_ptr<Arena> arena_;
+  std::vector<std::shared_ptr<Arena>> shared_;  // of the matchers from which this one was copied
+  std::vector<Config> history_;                 // the start, then one for each step
+  Arena scratch_;
+};
+
+}  // namespace guard

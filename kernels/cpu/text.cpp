@@ -1,0 +1,237 @@
+#include "text.hpp"
+
+#include <algorithm>
+
+namespace guard {
+
+namespace {
+constexpr std::uint32_t kNoChar = kMaxChar + 1;
+
+int hex_value(std::uint8_t byte, Spelling spelling) {
+  if (byte >= '0' && byte <= '9') return byte - '0';
+  if (byte >= 'a' && byte <= 'f') return byte - 'a' + 10;
+  if (byte >= 'A' && byte <= 'F' && spelling == Spelling::Any) return byte - 'A' + 10;
+  return -1;
+}
+
+std::uint32_t short_escape(std::uint8_t byte, Spelling spelling) {
+  switch (byte) {
+    case '"': return '"';
+    case '\\': return '\\';
+    case 'b': return 8;
+    case 'f': return 12;
+    case 'n': return 10;
+    case 'r': return 13;
+    case 't': return 9;
+    case '/': return spelling == Spelling::Any ? '/' : kNoChar;
+    default: return kNoChar;
+  }
+}
+
+// Code points whose four hex digits begin with the `got` digits of `value`.
+Range hex_range(std::uint32_t value, int got) {
+  const int shift = 4 * (4 - got);
+  return {value << shift, ((value + 1) << shift) - 1};
+}
+
+const Ranges kLongEscapes{{0, 7}, {11, 11}, {14, 31}};  // in canonical spelling: control characters without a letter
+}  // namespace
+
+Ranges Texts::possible(const Pending& p, Spelling spelling) {
+  switch (p.kind) {
+    case 1:
+      return spelling == Spelling::Any ? writable_chars() : Ranges{{0, 31}, {'"', '"'}, {'\\', '\\'}};
+    case 2: {
+      const Range r = hex_range(p.value, p.got);
+      if (spelling == Spelling::Canonical) return intersection({r}, kLongEscapes);
+      Ranges out = intersection({r}, writable_chars());
+      const std::uint32_t lo = std::max(r.lo, 0xD800u), hi = std::min(r.hi, 0xDBFFu);
+      if (lo <= hi) out.push_back({0x10000 + (lo - 0xD800) * 1024, 0x10000 + (hi - 0xD800) * 1024 + 1023});
+      return out;
+    }
+    case 3: {
+      const Range r = p.got < 2 ? Range{0xDC00, 0xDFFF} : hex_range(p.value, p.got - 2);
+      const std::uint32_t lo = std::max(r.lo, 0xDC00u), hi = std::min(r.hi, 0xDFFFu), base = 0x10000 + (p.high - 0xD800) * 1024;
+      return lo <= hi ? Ranges{{base + lo - 0xDC00, base + hi - 0xDC00}} : Ranges{};
+    }
+    case 4: {
+      const int shift = 6 * p.got;
+      const std::uint32_t least = p.high == 2 ? 0x80 : p.high == 3 ? 0x800 : 0x10000;
+      const std::uint32_t lo = std::max(p.value << shift, least), hi = std::min(((p.value + 1) << shift) - 1, kMaxChar);
+      return lo <= hi ? intersection({{lo, hi}}, writable_chars()) : Ranges{};
+    }
+    default:
+      return {};
+  }
+}
+
+std::int64_t Texts::rest_of_char(const Pending& p, const Ranges& chars, Spelling spelling) {
+  const bool plane0 = !intersection(chars, {{0, 0xFFFF}}).empty();
+  switch (p.kind) {
+    case 1:
+      for (const std::uint32_t c : {8u, 9u, 10u, 12u, 13u, 34u, 92u})
+        if (!intersection(chars, {{c, c}}).empty()) return 1;
+      if (spelling == Spelling::Any && !intersection(chars, {{'/', '/'}}).empty()) return 1;
+      return plane0 ? 5 : 11;
+    case 2: return plane0 ? 4 - p.got : 10 - p.got;
+    case 3: return 6 - p.got;
+    default: return p.got;
+  }
+}
+
+// One byte of a character: the new partial character, or the character *c when complete (else kNoChar).
+bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c) {
+  *c = kNoChar;
+  *to = {};
+  switch (p.kind) {
+    case 0:
+      if (byte == '\\') return *to = {1, 0, 0, 0}, true;
+      if (byte < 0x20 || byte == '"') return false;
+      if (byte < 0x80) return *c = byte, true;
+      if (byte < 0xC2 || byte > 0xF4) return false;
+      if (byte < 0xE0) return *to = {4, 1, byte & 0x1Fu, 2}, true;
+      if (byte < 0xF0) return *to = {4, 2, byte & 0x0Fu, 3}, true;
+      return *to = {4, 3, byte & 0x07u, 4}, true;
+    case 1:
+      if (byte == 'u') return *to = {2, 0, 0, 0}, true;
+      *c = short_escape(byte, spelling);
+      return *c != kNoChar;
+    case 2: {
+      const int h = hex_value(byte, spelling);
+      if (h < 0) return false;
+      const std::uint32_t value = p.value << 4 | static_cast<std::uint32_t>(h);
+      if (p.got < 3) return *to = {2, static_cast<std::uint8_t>(p.got + 1), value, 0}, true;
+      if (value >= 0xD800 && value <= 0xDBFF && spelling == Spelling::Any) return *to = {3, 0, 0, value}, true;
+      if (value >= 0xD800 && value <= 0xDFFF) return false;
+      if (spelling == Spelling::Canonical && intersection({{value, value}}, kLongEscapes).empty()) return false;
+      return *c = value, true;
+    }
+    case 3: {
+      if (p.got < 2) {
+        if (byte != (p.got == 0 ? '\\' : 'u')) return false;
+        return *to = {3, static_cast<std::uint8_t>(p.got + 1), 0, p.high}, true;
+      }
+      const int h = hex_value(byte, spelling);
+      if (h < 0) return false;
+      const std::uint32_t value = p.value << 4 | static_cast<std::uint32_t>(h);
+      if (p.got < 5) return *to = {3, static_cast<std::uint8_t>(p.got + 1), value, p.high}, true;
+      if (value < 0xDC00 || value > 0xDFFF) return false;
+      return *c = 0x10000 + (p.high - 0xD800) * 1024 + (value - 0xDC00), true;
+    }
+    case 4: {
+      if (byte < 0x80 || byte > 0xBF) return false;
+      const std::uint32_t value = p.value << 6 | (byte & 0x3Fu);
+      if (p.got == 1) return *c = value, true;
+      return *to = {4, static_cast<std::uint8_t>(p.got - 1), value, p.high}, true;
+    }
+    default:
+      return false;
+  }
+}
+
+Id Texts::intern(State s) {
+  s.free = s.pending.kind == 0 && !s.components.empty();
+  for (const Component& c : s.components) s.free &= c.lang == Langs::kAll;
+  return states_.intern(std::move(s));
+}
+
+Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* spec) {
+  State s;
+  s.spelling = spelling;
+  Spec out;
+  for (const Labelled& c : components) {
+    const bool bounded = c.lo > 0 || c.hi != kInf;
+    if (!langs_.live(c.lang) || (bounded && !langs_.lengths(c.lang).meets(c.lo, c.hi))) continue;
+    s.components.push_back({c.lang, static_cast<Id>(out.bounds.size())});
+    out.bounds.push_back({c.lo, c.hi, c.label});
+    out.bounded |= bounded;
+  }
+  *spec = specs_.intern(std::move(out));
+  return s.components.empty() ? kDead : intern(std::move(s));
+}
+
+Id Texts::after_char(const State& from, std::uint32_t c) {
+  State to;
+  to.spelling = from.spelling;
+  for (const Component& k : from.components) {
+    const Id next = langs_.row(k.lang).at(c);
+    if (next != Langs::kNone) to.components.push_back({next, k.index});
+  }
+  return to.components.empty() ? kDead : intern(std::move(to));
+}
+
+Id Texts::fill(Id state, std::uint8_t byte) {
+  if (state == kDead) return kDead;
+  if (!states_[state].next) {
+    tables_.emplace_back().fill(-1);
+    states_[state].next = &tables_.back();
+  }
+  State& from = states_[state];
+  Pending pending;
+  std::uint32_t c;
+  Id next = kDead;
+  if (advance(from.pending, byte, from.spelling, &pending, &c)) {
+    if (c != kNoChar) {
+      next = after_char(from, c);
+    } else {
+      State to;
+      to.pending = pending;
+      to.spelling = from.spelling;
+      const Ranges chars = possible(pending, from.spelling);
+      for (const Component& k : from.components) {
+        const LangRow& row = langs_.row(k.lang);
+        std::uint32_t lo = 0;
+        bool live = false;
+        for (std::size_t i = 0; i < row.next.size() && !live; lo = row.upto[i++] + 1)
+          live = row.next[i] != Langs::kNone && !intersection({{lo, row.upto[i]}}, chars).empty();
+        if (live) to.components.push_back(k);
+      }
+      if (!to.components.empty()) next = intern(std::move(to));
+    }
+  }
+  (*states_[state].next)[byte] = next;
+  return next;
+}
+
+std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {
+  Pending pending;
+  std::uint32_t c;
+  return advance(states_[state].pending, byte, states_[state].spelling, &pending, &c) ? c : kNoChar;
+}
+
+bool Texts::is_live(Id state, Id spec, std::int64_t read) {
+  if (state == kDead) return false;
+  if (!specs_[spec].bounded) return true;
+  const State& s = states_[state];
+  const Ranges chars = s.pending.kind ? possible(s.pending, s.spelling) : Ranges{};
+  for (const Component& c : s.components) {
+    const Bound& b = specs_[spec].bounds[static_cast<std::size_t>(c.index)];
+    const std::int64_t lo = b.lo - read, hi = b.hi == kInf ? kInf : b.hi - read;
+    if (hi < 0) continue;
+    if (!s.pending.kind) {
+      if (c.lang == Langs::kAll || langs_.lengths(c.lang).meets(lo, hi)) return true;
+      continue;
+    }
+    const LangRow row = langs_.row(c.lang);
+    std::uint32_t from = 0;
+    for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
+      if (row.next[i] != Langs::kNone && !intersection({{from, row.upto[i]}}, chars).empty() &&
+          langs_.lengths(row.next[i]).meets(lo - 1, hi == kInf ? kInf : hi - 1))
+        return true;
+  }
+  return false;
+}
+
+void Texts::accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels) {
+  labels->clear();
+  const State& s = states_[state];
+  if (s.pending.kind) return;
+  for (const Component& c : s.components) {
+    const Bound& b = specs_[spec].bounds[static_cast<std::size_t>(c.index)];
+    if (b.lo <= read && (b.hi == kInf || read <= b.hi) && langs_.accepts(c.lang)) labels->push_back(b.label);
+  }
+  std::sort(labels->begin(), labels->end());
+  labels->erase(std::unique(labels->begin(), labels->end()), labels->end());
+}
+
+}  // namespace guard

@@ -1,0 +1,146 @@
+// Text: the inside of a JSON string as a byte automaton: languages over characters with JSON's decoder in front.
+//
+// A state is what has been read of a partial character (escape, UTF-8 lead, half a surrogate pair) and a list of
+// components: (language, index). All components read the same characters. What an index means stays outside of the state, in a
+// Spec: bounds on the number of characters, and a label, the case of the surrounding value for which the component speaks. So
+// a string of at most 10 characters and one of at most 1,000,000 are one automaton, and a free string is one state in every schema.
+// A byte's transition is a table look-up after its first use. Not thread-safe: guarded by the kernel lock.
+#pragma once
+#include <array>
+
+#include "lang.hpp"
+
+namespace guard {
+
+enum class Spelling : std::uint8_t { Canonical, Any };
+
+struct Component {
+  Id lang;
+  Id index;  // into the Spec
+  auto operator<=>(const Component&) const = default;
+};
+
+struct Bound {  // one component's part of a Spec
+  std::int32_t lo, hi;  // characters; kInf: no upper bound
+  Id label;
+  bool operator==(const Bound&) const = default;
+};
+struct Spec {
+  std::vector<Bound> bounds;
+  bool bounded = false;  // does any length matter?
+  bool operator==(const Spec&) const = default;
+  std::size_t hash() const {
+    std::size_t h = bounds.size();
+    for (const Bound& b : bounds) h = mix(mix(mix(h, static_cast<std::size_t>(b.lo)), static_cast<std::size_t>(b.hi)), static_cast<std::size_t>(b.label));
+    return h;
+  }
+};
+struct Labelled {  // what start() takes: a language of texts of lo to hi characters, for a label
+  Id lang;
+  std::int32_t lo, hi;
+  Id label;
+};
+
+// A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of `value`; 3 after a high
+// surrogate `high` and `got` characters of "\uXXXX" with digits in `value`; 4 inside UTF-8, `got` bytes missing of `high`.
+struct Pending {
+  std::uint8_t kind = 0, got = 0;
+  std::uint32_t value = 0, high = 0;
+  bool operator==(const Pending&) const = default;
+};
+
+class Texts {
+ public:
+  static constexpr Id kDead = 0;
+  explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}); }
+
+  // The state at the start of a string, and its spec; kDead when no component is live.
+  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec);
+  // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its length.
+  Id step(Id state, std::uint8_t byte) {
+    const State& s = states_[state];
+    if (s.next) {
+      const Id next = (*s.next)[byte];
+      if (next >= 0) return next;
+    }
+    return fill(state, byte);
+  }
+  bool is_whole(Id state) const { return states_[state].pending.kind == 0; }  // not inside of a character
+  bool is_free(Id state) const { return states_[state].free; }  // any further text ends well, for every component, lengths aside
+  const Spec& spec(Id id) const { return specs_[id]; }
+  // The character that the byte completes in this state; kMaxChar + 1: none.
+  std::uint32_t completes(Id state, std::uint8_t byte) const;
+  Ranges possible(Id state) const { return possible(states_[state].pending, states_[state].spelling); }
+  // Can some component still end well, `read` characters having been completed? Exact. O(components).
+  bool is_live(Id state, Id spec, std::int64_t read);
+  // The labels of the components that may end here, sorted; none inside of a character.
+  void accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels);
+  // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for each live component.
+  template <class F>
+  void cheapest(Id state, Id spec, std::int64_t read, F best);
+  std::int64_t rest_of_char(Id state, const Ranges& chars) const { return rest_of_char(states_[state].pending, chars, states_[state].spelling); }
+  const std::vector<Component>& components(Id state) const { return states_[state].components; }
+  std::size_t size() const { return states_.size(); }
+  Langs& langs() { return langs_; }
+
+ private:
+  using Table = std::array<Id, 256>;
+  struct State {
+    Pending pending;
+    Spelling spelling = Spelling::Canonical;
+    std::vector<Component> components;
+    bool free = false;
+    Table* next = nullptr;
+    bool operator==(const State& o) const {
+      return pending == o.pending && spelling == o.spelling && components == o.components;
+    }
+    std::size_t hash() const {
+      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling));
+      for (const Component& c : components) {
+        h = mix(mix(h, static_cast<std::size_t>(c.lang)), static_cast<std::size_t>(c.index));
+      }
+      return h;
+    }
+  };
+  Id fill(Id state, std::uint8_t byte);
+  Id intern(State state);
+  Id after_char(const State& state, std::uint32_t c);
+  static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c);
+  static Ranges possible(const Pending& pending, Spelling spelling);
+  // Bytes that finish the partial character as the cheapest of these; each further byte on that way lowers it by one.
+  static std::int64_t rest_of_char(const Pending& pending, const Ranges& chars, Spelling spelling);
+
+  Langs& langs_;
+  Interner<State> states_;
+  Interner<Spec> specs_;
+  std::deque<Table> tables_;
+};
+
+template <class F>
+void Texts::cheapest(Id state, Id spec, std::int64_t read, F best) {
+  const State& s = states_[state];
+  const Ranges chars = s.pending.kind ? possible(s.pending, s.spelling) : Ranges{};
+  for (const Component& c : s.components) {
+    const Bound& b = specs_[spec].bounds[static_cast<std::size_t>(c.index)];
+    const std::int64_t lo = b.lo - read, hi = b.hi == kInf ? kInf : b.hi - read;
+    std::int64_t least = -1;
+    if (!s.pending.kind) {
+      least = langs_.cheapest(c.lang, lo, hi);
+    } else {
+      const LangRow row = langs_.row(c.lang);
+      std::uint32_t from = 0;
+      for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
+        if (row.next[i] == Langs::kNone) continue;
+        const Ranges reachable = intersection({{from, row.upto[i]}}, chars);
+        if (reachable.empty()) continue;
+        std::int64_t bytes = langs_.cheapest(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1);
+        if (bytes < 0) continue;
+        bytes += rest_of_char(s.pending, reachable, s.spelling);
+        if (least < 0 || bytes < least) least = bytes;
+      }
+    }
+    if (least >= 0) best(b.label, least);
+  }
+}
+
+}  // namespace guard

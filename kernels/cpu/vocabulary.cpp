@@ -1,0 +1,191 @@
+#include "vocabulary.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace guard {
+
+namespace {
+using Key = std::pair<Id, std::int32_t>;  // (state, characters)
+bool may_follow(std::uint8_t byte) {
+  switch (byte) {
+    case ',': case '}': case ']': case ':': case ' ': case '\n': case '\r': case '\t': return true;
+    default: return false;
+  }
+}
+bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'; }
+}  // namespace
+
+Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, const std::vector<Id>& special)
+    : tokens_(std::move(tokens)), usable_(tokens_.size(), 1), ends_(std::move(ends)) {
+  for (Id t : special) usable_[static_cast<std::size_t>(t)] = 0;
+  for (Id t : ends_) usable_[static_cast<std::size_t>(t)] = 0;
+  std::sort(ends_.begin(), ends_.end());
+  std::vector<Spelled> spelled;
+  spelled.reserve(tokens_.size());
+  for (std::size_t t = 0; t < tokens_.size(); ++t)
+    if (usable_[t] && !tokens_[t].empty()) spelled.push_back({tokens_[t], static_cast<Id>(t)});
+  trie_ = Trie(std::move(spelled));
+}
+
+bool Vocabulary::is_end(Id token) const { return std::binary_search(ends_.begin(), ends_.end(), token); }
+
+std::vector<Id> Vocabulary::greedy(std::string_view data) const {
+  std::vector<Id> out;
+  for (std::size_t at = 0; at < data.size();) {
+    std::int32_t node = 0, best = -1;
+    std::size_t best_end = at;
+    for (std::size_t i = at; i < data.size(); ++i) {
+      std::int32_t child = node + 1;
+      const std::int32_t end = trie_.skip(node);
+      while (child < end && trie_.byte(child) != static_cast<std::uint8_t>(data[i])) child = trie_.skip(child);
+      if (child >= end) break;
+      node = child;
+      if (trie_.begin(node) != trie_.end(node)) best = *trie_.begin(node), best_end = i + 1;
+    }
+    if (best < 0) break;
+    out.push_back(best);
+    at = best_end;
+  }
+  return out;
+}
+
+LexemeMask Vocabulary::finish(std::vector<std::pair<Key, std::vector<Id>>> inside, std::vector<std::pair<Key, std::vector<Spelled>>> exits,
+                              std::vector<Id> odd) const {
+  LexemeMask out;
+  out.all.assign(words(), 0);
+  out.odd = std::move(odd);
+  std::sort(inside.begin(), inside.end(), [](const auto& a, const auto& b) { return std::pair(a.first.second, a.first.first) < std::pair(b.first.second, b.first.first); });
+  for (auto& [key, list] : inside) {
+    for (Id t : list) out.all[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
+    Inside group{key.first, key.second, {}, {}};
+    if (list.size() > words()) {
+      group.bits.assign(words(), 0);
+      for (Id t : list) group.bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
+    } else {
+      group.tokens = std::move(list);
+      group.tokens.shrink_to_fit();
+    }
+    out.inside.push_back(std::move(group));
+  }
+  for (auto& [key, list] : exits) out.exits.push_back({key.first, key.second, Trie(std::move(list))});
+  return out;
+}
+
+LexemeMask& Vocabulary::text(Texts& texts, Id state) {
+  auto& slot = texts_[state];
+  if (slot) return *slot;
+  std::map<Key, std::vector<Id>> inside;
+  std::map<Key, std::vector<Spelled>> exits;
+  std::vector<Id> odd;
+  std::vector<Key> path{{state, 0}};
+  const std::size_t reach = static_cast<std::size_t>(trie_.longest()) + 1;
+  path.resize(reach + 1);
+  Key last{-1, -1};
+  std::vector<Id>* group = nullptr;
+  for (std::int32_t i = 1; i < trie_.size();) {
+    const std::size_t depth = static_cast<std::size_t>(trie_.depth(i));
+    const auto [from, chars] = path[depth - 1];
+    const std::uint8_t byte = trie_.byte(i);
+    if (byte == '"' && texts.is_whole(from)) {
+      auto& list = exits[{from, chars}];
+      for (std::int32_t j = i; j < trie_.skip(i);) {
+        const std::size_t length = static_cast<std::size_t>(trie_.depth(j)) - depth;
+        if (length == 1 && !may_follow(trie_.byte(j))) {
+          j = trie_.skip(j);
+          continue;
+        }
+        for (const Id* t = trie_.begin(j); t != trie_.end(j); ++t) {
+          const std::string_view rest = std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth);
+          if (std::count(rest.begin(), rest.end(), '"') > 1)
+            odd.push_back(*t);
+          else
+            list.push_back({rest, *t});
+        }
+        ++j;
+      }
+      i = trie_.skip(i);
+      continue;
+    }
+    const Id next = texts.step(from, byte);
+    if (next == Texts::kDead) {
+      i = trie_.skip(i);
+      continue;
+    }
+    const Key key{next, chars + (texts.is_whole(next) ? 1 : 0)};
+    path[depth] = key;
+    if (trie_.begin(i) != trie_.end(i)) {
+      if (key != last) group = &inside[key], last = key;
+      group->insert(group->end(), trie_.begin(i), trie_.end(i));
+    }
+    ++i;
+  }
+  std::erase_if(exits, [](const auto& e) { return e.second.empty(); });
+  slot = std::make_unique<LexemeMask>(finish({inside.begin(), inside.end()}, {exits.begin(), exits.end()}, std::move(odd)));
+  return *slot;
+}
+
+LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
+  auto& slot = numbers_[state];
+  if (slot) return *slot;
+  std::map<Key, std::vector<Id>> inside;
+  std::map<Key, std::vector<Spelled>> exits;
+  std::vector<Id> odd;
+  std::vector<Id> path(static_cast<std::size_t>(trie_.longest()) + 2);
+  path[0] = state;
+  for (std::int32_t i = 1; i < trie_.size();) {
+    const std::size_t depth = static_cast<std::size_t>(trie_.depth(i));
+    const Id from = path[depth - 1];
+    const std::uint8_t byte = trie_.byte(i);
+    if (!is_number_byte(byte)) {
+      if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
+        auto& list = exits[{from, 0}];
+        for (const Id* t = trie_.begin(i); t != trie_.subtree_end(i); ++t)
+          list.push_back({std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
+      }
+      i = trie_.skip(i);
+      continue;
+    }
+    const Id next = numbers.step(from, byte);
+    if (next == Numbers::kDead) {
+      i = trie_.skip(i);
+      continue;
+    }
+    path[depth] = next;
+    if (trie_.begin(i) != trie_.end(i)) {
+      auto& list = inside[{next, 0}];
+      list.insert(list.end(), trie_.begin(i), trie_.end(i));
+    }
+    ++i;
+  }
+  slot = std::make_unique<LexemeMask>(finish({inside.begin(), inside.end()}, {exits.begin(), exits.end()}, std::move(odd)));
+  return *slot;
+}
+
+const Bits& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) const {
+  for (const auto& [n, bits] : mask.upto)
+    if (n == chars) return bits;
+  Bits bits(words(), 0);
+  for (const Inside& group : mask.inside) {
+    if (group.chars > chars) break;
+    for (std::size_t i = 0; i < group.bits.size(); ++i) bits[i] |= group.bits[i];
+    for (Id t : group.tokens) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
+  }
+  mask.upto.emplace_back(chars, std::move(bits));
+  return mask.upto.back().second;
+}
+
+std::size_t Vocabulary::nbytes() const {
+  std::size_t n = trie_.nbytes() + usable_.size();
+  for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
+  for (const auto* memo : {&texts_, &numbers_})
+    for (const auto& [_, mask] : *memo) {
+      if (!mask) continue;
+      n += mask->all.size() * 4 + mask->upto.size() * mask->all.size() * 4;
+      for (const Inside& g : mask->inside) n += sizeof g + g.tokens.capacity() * 4 + g.bits.size() * 4;
+      for (const Exit& e : mask->exits) n += sizeof e + e.rest.nbytes();
+    }
+  return n;
+}
+
+}  // namespace guard
