@@ -98,7 +98,7 @@ class Forcing:
             for length in range(1, len(content)):
                 if text.endswith(content[:length]):
                     end = min(end, len(text) - length)
-        starts = self._starts(text)
+        starts = self._starts(text, len(text))
         if starts is None:
             return _last_word(text[:end]) if self._words_are_closed else 0
         last = starts[-1] if starts else 0
@@ -106,17 +106,18 @@ class Forcing:
         for probe in PROBES:
             if not certain:
                 break
-            certain.intersection_update(self._starts(text + probe) or ())
+            certain.intersection_update(self._starts(text + probe, last) or ())
         return max(certain, default=0)
 
-    def _starts(self, text: str) -> list[int] | None:
-        """Where the tokenizer's pieces begin; None for a tokenizer without pieces."""
+    def _starts(self, text: str, same: int) -> list[int] | None:
+        """Where the tokenizer's pieces begin; None without pieces, or where the first `same` characters are rewritten."""
         backend = self._backend
         if backend is None or backend.pre_tokenizer is None:
             return None
-        if backend.normalizer is not None and backend.normalizer.normalize_str(text) != text:
+        normal = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
+        if not normal.startswith(text[:same]):
             return None
-        return [start for _, (start, _) in backend.pre_tokenizer.pre_tokenize_str(text)]
+        return [start for _, (start, _) in backend.pre_tokenizer.pre_tokenize_str(normal)]
 
     def _encode(self, text: str) -> list[int]:
         if self._backend is not None:
