@@ -9,8 +9,8 @@ VENV ?= .venv
 STAMPS := $(VENV)/.stamps
 BIN := $(VENV)/bin
 EXTRAS := local,test,dev
-# GUARD_WERROR=1 makes compiler warnings errors.
-CMAKE_FLAGS := $(if $(GUARD_WERROR),-C cmake.define.GUARD_WERROR=ON)
+# GUARD_WERROR=1 makes compiler warnings errors; said both ways, for the build folder remembers.
+CMAKE_FLAGS := -C cmake.define.GUARD_WERROR=$(if $(GUARD_WERROR),ON,OFF)
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 # $(call extra,NAME): install what an extra of pyproject.toml lists, without Guard itself.
 extra = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"], sep="\n")' \

@@ -12,7 +12,8 @@ Four ways of writing tokens down are read, by looking at the tokenizer and never
 
 A text is then the concatenation of its tokens' bytes, except for what the tokenizer itself changes before it cuts the
 text up: its normalizer (Qwen: NFC), SentencePiece's leading space (some forms add none where the text has one) and its
-reading of a `▁` in the text as a space, and the white space that an added token with `lstrip` or `rstrip` swallows.
+reading of a `▁` in the text as a space, the white space that an added token with `lstrip` or `rstrip` swallows, and
+bytes that it drops for want of a token (SmolLM2: 04 06 13 14 16 1D, which JSON never holds, and F1 F2, see UNASSIGNED).
 
 The trie, and what a mask needs of a vocabulary, live in the native module.
 """
@@ -33,6 +34,11 @@ from guard.kernels._native import Vocabulary as NativeVocabulary
 
 SPACE = "▁"  #: SentencePiece's character for a space (U+2581).
 BYTE_PIECES = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  #: SentencePiece's names of the bytes.
+
+#: Lead bytes of planes 4 to 11, where Unicode has assigned no character: a real tokenizer may do without them.
+UNASSIGNED = (0xF1, 0xF2)
+#: Every byte that JSON text may need: printable ASCII and UTF-8; control characters can all be escaped or left out.
+JSON_BYTES = bytes([*range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF5)])
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a model's name on a hub, as opposed to a path
 
@@ -63,7 +69,7 @@ class Vocabulary:
         for token in table.special | set(ends):
             if 0 <= token < len(table.tokens):
                 table.tokens[token] = b""
-        return cls.from_bytes(table.tokens, ends, table.special)
+        return cls.from_bytes(table.tokens, ends, table.special, _alphabet(table.tokens))
 
     @classmethod
     def from_bytes(
@@ -129,6 +135,12 @@ def _check_ids(name: str, ids: Iterable[int], size: int) -> list[int]:
         if not 0 <= token < size:
             raise ValueError(f"{name}={checked} must hold token ids from 0 to {size - 1}")
     return checked
+
+
+def _alphabet(tokens: Iterable[bytes]) -> bytes:
+    """Return the bytes that a tokenizer must be able to spell: all that JSON may need, save lead bytes of nothing."""
+    singles = {token[0] for token in tokens if len(token) == 1}
+    return bytes(byte for byte in JSON_BYTES if byte in singles or byte not in UNASSIGNED)
 
 
 def _kind(tokenizer: Any) -> str:
