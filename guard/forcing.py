@@ -110,7 +110,7 @@ class Forcing:
         return max(certain, default=0)
 
     def _starts(self, text: str, same: int) -> list[int] | None:
-        """Where the tokenizer's pieces begin; None without pieces, or where the first `same` characters are rewritten."""
+        """Where the tokenizer's pieces begin; None without pieces, or if the first `same` characters are rewritten."""
         backend = self._backend
         if backend is None or backend.pre_tokenizer is None:
             return None

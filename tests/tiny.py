@@ -1,4 +1,4 @@
-"""Models small enough for tests: a byte-level tokenizer of some 350 tokens, a random llama, and a model that is noise."""
+"""Models small enough for tests: a byte-level tokenizer of 350 tokens, a random llama, and a model that is noise."""
 
 from __future__ import annotations
 
