@@ -121,26 +121,53 @@ def too_deep(limits: Limits, where: str) -> SchemaError:
     )
 
 
-def measure(value: Any, limits: Limits, where: str) -> None:
-    """Check that a value is no deeper or larger than the limits allow, whatever of it is shared or cyclic."""
+_SCALARS = frozenset({str, bool, type(None)})
+
+
+def measure(value: Any, limits: Limits, where: str) -> bool:
+    """Check that a value is no deeper or larger than the limits allow, whatever of it is shared or cyclic.
+
+    Returns whether it is made of plain dicts, lists, strings, numbers, booleans and None, and of nothing else.
+    """
     level: list[Any] = [value]
+    plain = type(value) is dict or type(value) is bool
     levels, count, most = 0, 0, limits.depth * SCHEMA_LEVELS
     while level:
         below: list[Any] = []
         for container in level:
-            for item in (
-                container.values() if isinstance(container, dict) else container if isinstance(container, list) else ()
-            ):
+            items = container
+            if type(container) is dict:
+                items = container.values()
+                try:
+                    "".join(container)  # the fastest way to ask whether every key is a string
+                except TypeError:
+                    plain = False
+            elif isinstance(container, Mapping):
+                items = container.values()
+            elif not isinstance(container, (list, tuple)):
+                continue
+            for item in items:
                 kind = type(item)
-                if kind is not str and kind is not bool and isinstance(item, (dict, list)):
+                if kind is dict or kind is list:
                     below.append(item)
+                elif kind is int:
+                    if item.bit_length() > LONGEST_INTEGER * 3:  # validators take it for null
+                        raise limit_error(limits, "digits", where, None, "an integer of thousands of digits")
+                elif kind is float:
+                    if not -math.inf < item < math.inf:
+                        raise SchemaError(Finding(where, None, f"{item} is no JSON number", "mend the schema"))
+                elif kind not in _SCALARS:
+                    plain = False
+                    if isinstance(item, (Mapping, list, tuple)):
+                        below.append(item)
         count += len(below)
         if levels >= most:
             raise too_deep(limits, where)
-        if count > limits.bytes >> 1:  # each is at least two bytes of text
+        if count > limits.bytes >> 3:  # rarely are they this small, unless what is shared unfolds
             raise limit_error(limits, "bytes", where, None, f"more than {count:,} objects and arrays")
         level = below
         levels += 1
+    return plain
 
 
 def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, bytes | None]:
@@ -148,11 +175,9 @@ def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, bytes | None]:
     where = uri + "#" if uri else ""
     if isinstance(schema, (str, bytes, bytearray)):
         schema = parse(schema, limits, uri)
-    measure(schema, limits, where)
-    try:
-        blob = marshal.dumps(schema, 2)  # version 2 unfolds what is shared
-    except ValueError:
+    if not measure(schema, limits, where):
         return _plain(schema, limits, where), None
+    blob = marshal.dumps(schema, 2)  # version 2 unfolds what is shared
     if len(blob) > 2 * limits.bytes:  # marshal spends up to twice the text's bytes
         raise limit_error(limits, "bytes", where, None, f"about {len(blob) // 2:,} bytes of JSON")
     return marshal.loads(blob), blob  # noqa: S302 - our own bytes, of this very call
@@ -197,25 +222,21 @@ def _plain(schema: Any, limits: Limits, where: str) -> Any:
 
 def check_metaschema(schema: Any, dialect: Dialect, uri: str, path: str = "") -> None:
     """Check a schema against its dialect's metaschema; jsonschema words what is wrong. Raises SchemaError."""
+    where = (uri + "#" if uri else "") + path
     if type(schema) is not dict:
         if type(schema) is bool and not dialect.boolean_bounds:
             return
-        raise SchemaError(Finding((uri + "#" if uri else "") + path, None, f"expected a schema, got {clip(schema)}"))
+        raise SchemaError(Finding(where, None, f"expected a schema, got {clip(schema)}"))
     declared = dialect.metaschema + ("#" if "draft-0" in dialect.metaschema else "")
     if schema.get("$schema") != declared:
         schema = schema | {"$schema": declared}
     try:
-        if jsonschema_rs.meta.is_valid(schema):
-            return
-    except (ValueError, jsonschema_rs.ReferencingError, jsonschema_rs.ValidationError) as error:
-        raise SchemaError(
-            Finding((uri + "#" if uri else "") + path, None, f"not JSON: {_first_line(error)}")
-        ) from error
-    raise _invalid(schema, dialect, (uri + "#" if uri else "") + path)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+        valid = jsonschema_rs.meta.is_valid(schema)
+    except UnicodeEncodeError as error:
+        message = f"a lone surrogate, {clip(error.object[error.start])}, in what must be text"
+        raise SchemaError(Finding(where, None, message, "mend the schema")) from error
+    if not valid:
+        raise _invalid(schema, dialect, where)
 
 
 def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaError:

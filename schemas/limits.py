@@ -20,7 +20,7 @@ MAX_DEPTH = 1_000
 class Limits:
     """The budget of one compiled schema. The defaults hold every real schema known to us with room to spare."""
 
-    bytes: int = 16_000_000  # of the schema and of each document; the largest real schema known to us has 0.9 MB
+    bytes: int = 16_000_000  # of the schema and of each document, which may hold an eighth as many objects
     nodes: int = 1_000_000  # schemas reached from the root; the largest real one has 20,000
     depth: int = 100  # levels in a value; the schema's own JSON may nest SCHEMA_LEVELS times as deep
     digits: int = 1_000  # of one number in the schema, written out: 1e400 has 401
