@@ -1,0 +1,168 @@
+"""Random schemas: records accept what the validator accepts, and with `inexact="residual"` at least that."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import records
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from guard.schemas import keywords, scan
+from guard.schemas.compiled import FrontEnd, Options
+from guard.schemas.ops import Op
+
+EVERY = frozenset().union(*(dialect.keywords for dialect in keywords.DIALECTS.values()))
+NAMES = st.sampled_from(["a", "b", "ab", "c"])
+COUNTS = st.integers(0, 3)
+SCALARS = st.sampled_from([None, True, False, 0, 1, 2, -1, 1.5, "", "a", "b", "ab"])
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
+REFERENCES = st.sampled_from(["#", "#/$defs/x", "#/$defs/y"])
+PATTERNS = st.sampled_from(["^a", "b$", "^[ab]*$", "", "(?!b)a"])
+
+
+def complete(names: list[str]) -> list[str]:
+    """The keywords with those that they mean nothing without."""
+    more = {"if": ["then", "else"], "then": ["if"], "minContains": ["contains"], "maxContains": ["contains"]}
+    return list(dict.fromkeys(n for name in names for n in (name, *more.get(name, []))))
+
+
+def schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Schemas of one more level, over every keyword of 2020-12 that applies to small values."""
+    some = st.lists(inner, min_size=1, max_size=2)
+    by_name = st.dictionaries(NAMES, inner, max_size=2)
+    parts: dict[str, st.SearchStrategy[Any]] = {
+        "type": st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"]),
+        "enum": st.lists(VALUES, min_size=1, max_size=3),
+        "const": VALUES,
+        "minimum": st.sampled_from([0, 1, 1.5]),
+        "exclusiveMaximum": st.sampled_from([1, 2]),
+        "multipleOf": st.sampled_from([1, 0.5, 2]),
+        "minLength": COUNTS,
+        "maxLength": COUNTS,
+        "pattern": PATTERNS,
+        "properties": by_name,
+        "patternProperties": st.dictionaries(PATTERNS, inner, max_size=2),
+        "additionalProperties": inner,
+        "required": st.lists(NAMES, max_size=2, unique=True),
+        "propertyNames": inner,
+        "minProperties": COUNTS,
+        "maxProperties": COUNTS,
+        "dependentRequired": st.dictionaries(NAMES, st.lists(NAMES, max_size=2, unique=True), max_size=2),
+        "dependentSchemas": by_name,
+        "prefixItems": some,
+        "items": inner,
+        "contains": inner,
+        "minContains": COUNTS,
+        "maxContains": COUNTS,
+        "minItems": COUNTS,
+        "maxItems": COUNTS,
+        "uniqueItems": st.booleans(),
+        "allOf": some,
+        "anyOf": some,
+        "oneOf": some,
+        "not": inner,
+        "if": inner,
+        "then": inner,
+        "else": inner,
+        "unevaluatedProperties": inner,
+        "unevaluatedItems": inner,
+        "$ref": REFERENCES,
+    }
+    chosen = st.lists(st.sampled_from(sorted(parts)), min_size=1, max_size=4, unique=True)
+    return chosen.flatmap(lambda names: st.fixed_dictionaries({name: parts[name] for name in complete(names)}))
+
+
+SCHEMAS = st.recursive(st.booleans() | st.just({"type": "string"}) | st.just({"minimum": 1}), schemas, max_leaves=8)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """A schema with two definitions for its references, none of which refers to itself in place."""
+    root = draw(schemas(SCHEMAS))
+    root["$defs"] = {"x": draw(SCHEMAS), "y": draw(SCHEMAS)}
+    return root
+
+
+def judged(schema: dict[str, Any], value: Any) -> bool:
+    """The validator's verdict; schemas that refer to themselves in place are set aside."""
+    try:
+        return jsonschema_rs.Draft202012Validator(schema).is_valid(value)
+    except (ValueError, RecursionError, jsonschema_rs.ReferencingError):
+        assume(False)
+        raise
+
+
+def loops(front: FrontEnd) -> bool:
+    """Whether some schema leads back to itself without consuming a value, on which validators differ."""
+    edges: dict[int, set[int]] = {}
+    for node in range(2, len(front.documents.schemas)):
+        below = edges.setdefault(node, set())
+        for op, *rest in front.lower([node])[0]:
+            if op in (Op.REF, Op.NOT):
+                below.add(rest[0])
+            elif op in (Op.ALL, Op.ANY, Op.ONE):
+                below.update(rest[0])
+            elif op == Op.IF:
+                below.update(rest)
+            elif op == Op.DEPENDENT_SCHEMAS:
+                below.update(child for _, child in rest[0])
+    done: set[int] = set()
+
+    def cyclic(node: int, above: frozenset[int]) -> bool:
+        if node in above:
+            return True
+        if node in done:
+            return False
+        done.add(node)
+        return any(cyclic(below, above | {node}) for below in edges.get(node, ()))
+
+    return any(cyclic(node, frozenset()) for node in list(edges))
+
+
+@given(schema=documents(), values=st.lists(VALUES, min_size=1, max_size=8))
+def test_records_accept_what_the_validator_accepts(schema: dict[str, Any], values: list[Any]) -> None:
+    """Every keyword, any nesting, references and annotations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "SUPPORTED", EVERY)
+        front = FrontEnd(schema, Options(), {})
+    assume(not loops(front))
+    judge = records.Judge(front)
+    for value in values:
+        assert judge.accepts(exact(value)) == judged(schema, value), value
+
+
+@given(
+    schema=documents(),
+    values=st.lists(VALUES, min_size=1, max_size=8),
+    supported=st.sets(st.sampled_from(sorted(EVERY - {"$ref", "$dynamicRef", "$recursiveRef"}))),
+)
+def test_what_is_left_to_validation_only_widens(schema: dict[str, Any], values: list[Any], supported: set[str]) -> None:
+    """Whatever set of keywords is beyond the engine: every valid value stays accepted, and the report says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "SUPPORTED", frozenset(supported | {"$ref"}))
+        front = FrontEnd(schema, Options(inexact="residual"), {})
+        lines = scan.report(front.documents, front.scan, assert_formats=True)
+    assume(not loops(front))
+    judge = records.Judge(front)
+    for value in values:
+        if judged(schema, value):
+            assert judge.accepts(exact(value)), value
+        elif all(line.status != scan.RESIDUAL for line in lines):
+            assert not judge.accepts(exact(value)), value
+
+
+def exact(value: Any) -> Any:
+    """A value as the judge of records takes it: with Decimals for floats."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, list):
+        return [exact(item) for item in value]
+    if isinstance(value, dict):
+        return {name: exact(item) for name, item in value.items()}
+    return value
