@@ -47,7 +47,7 @@ def apply_bitmask_(logits: torch.Tensor, bitmask: torch.Tensor) -> None:
     if count == 0 or width == 0:
         return
     grid = (count, triton.cdiv(width, BLOCK))
-    with torch.cuda.device_of(rows):
+    with torch.cuda.device(rows.get_device()):  # -1, a CPU's under the interpreter, changes nothing
         _apply_bitmask[grid](rows, mask, width, mask.shape[1] * 32, *rows.stride(), *mask.stride(), BLOCK=BLOCK)
 
 

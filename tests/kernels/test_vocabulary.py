@@ -118,13 +118,13 @@ class Real:
         return text.encode().translate(None, delete=SMOLLM2_LACKS)
 
 
-def load(name, data):
+def load(name, request):
     """Load a real tokenizer from where it lies on this machine."""
     match name:
         case "smollm2":
             return transformers.AutoTokenizer.from_pretrained(pull("smollm2"))
         case "qwen3":
-            path = data / "qwen3-tokenizer" / "tokenizer.json"
+            path = request.getfixturevalue("data") / "qwen3-tokenizer" / "tokenizer.json"
             return transformers.PreTrainedTokenizerFast(tokenizer_file=str(path), eos_token="<|im_end|>")
         case "sentencepiece-32k":
             return SentencePieceTokenizer(SENTENCEPIECE_32K)
@@ -136,9 +136,9 @@ SIZES = {"smollm2": 49152, "qwen3": 151669, "sentencepiece-32k": 32000, "tekken-
 
 
 @pytest.fixture(scope="module", params=list(SIZES))
-def real(request, data):
-    """One of four real vocabularies."""
-    tokenizer = load(request.param, data)
+def real(request):
+    """One of four real vocabularies; only Qwen3's lies in the folder of test data."""
+    tokenizer = load(request.param, request)
     return Real(tokenizer, Vocabulary.from_tokenizer(tokenizer), SIZES[request.param])
 
 
