@@ -84,9 +84,13 @@ class LogitsProcessor:
         prompt = self._prompt
         if prompt is None or ids.shape[0] != prompt.shape[0] or ids.shape[1] <= prompt.shape[1]:
             return False
-        if ids.shape[1] > self._seen + 1 and all(row.matcher.is_finished() for row in self._rows):
-            return False  # the next turn of a conversation: its prompt begins with what was written here
-        return torch.equal(ids[:, : prompt.shape[1]], prompt)
+        if not torch.equal(ids[:, : prompt.shape[1]], prompt):
+            return False
+        if ids.shape[1] <= self._seen + 1:
+            return True
+        # Several tokens at once, and every row had ended before the last of them: the next turn of a conversation.
+        eos = torch.tensor(self._vocabulary.eos)
+        return not bool(torch.isin(ids[:, prompt.shape[1] : -1], eos).any(dim=1).all())
 
     def _start(self, ids: torch.Tensor, device: torch.device) -> None:
         rows = ids.shape[0]
