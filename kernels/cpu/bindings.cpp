@@ -367,6 +367,13 @@ NB_MODULE(_native, m) {
                 throw nb::value_error(("no token spells the byte " + hex(b) + ", which JSON text may need; declare alphabet= if this vocabulary is meant to be small").c_str());
             }
             new (self) Vocabulary(std::move(bytes), std::move(eos), special);
+            // A free string is in almost every schema: its mask is made here, once, and not in somebody's first token.
+            Lexicon& lexicon = Kernel::instance().lexicon;
+            const std::lock_guard lock(Kernel::instance().lock);
+            for (const Spelling spelling : {Spelling::Canonical, Spelling::Any}) {
+              Id spec;
+              self->text(lexicon.texts, lexicon.texts.start({{Langs::kAll, 0, kInf, 0}}, spelling, &spec));
+            }
           },
           "tokens"_a, "eos"_a, "special"_a, "alphabet"_a.none() = nb::none())
       .def_prop_ro("size", &Vocabulary::size)

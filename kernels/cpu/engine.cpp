@@ -167,7 +167,7 @@ Id Engine::order_of_item(Id order, std::int32_t at) {
 
 // ---- levels ---------------------------------------------------------------------------------------------------------
 
-const Engine::NamesIndex& Engine::index(Id table) {
+const NamesIndex& Engine::index(Id table) {
   if (indices_.size() <= static_cast<std::size_t>(table)) indices_.resize(static_cast<std::size_t>(table) + 1);
   auto& slot = indices_[static_cast<std::size_t>(table)];
   if (!slot) {
@@ -243,19 +243,15 @@ Keys Engine::keys_of(const Frame& f) {
   if (f.count == 0) return out;
   const Frame* frame = &f;
   const Engine* self = this;
-  index(levels_[f.level].table);
   out.is_open = [self, frame](Id name) {
-    const Id table = self->levels_[frame->level].table;
-    const NamesIndex& names = *self->indices_[static_cast<std::size_t>(table)];
-    const auto at = names.at.find(name);
-    if (at == names.at.end()) return true;
-    const std::int32_t rank = self->names_[table].ranks[static_cast<std::size_t>(at->second)];
+    const auto at = frame->names->at.find(name);
+    if (at == frame->names->at.end()) return true;
+    const std::int32_t rank = self->names_[self->levels_[frame->level].table].ranks[static_cast<std::size_t>(at->second)];
     return !bit(frame->seen, at->second) && (!self->options_.schema_order || rank == kInf || rank > frame->rank);
   };
-  out.is_seen = [self, frame](Id name) {
-    const NamesIndex& names = *self->indices_[static_cast<std::size_t>(self->levels_[frame->level].table)];
-    const auto at = names.at.find(name);
-    return at != names.at.end() && bit(frame->seen, at->second);
+  out.is_seen = [frame](Id name) {
+    const auto at = frame->names->at.find(name);
+    return at != frame->names->at.end() && bit(frame->seen, at->second);
   };
   return out;
 }
@@ -528,6 +524,7 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
   }
   child.parent = arena.make(here);
   child.kind = type == Type::Object ? Kind::Object : Kind::Array;
+  if (child.kind == Kind::Object) child.names = &index(levels_[child.level].table);
   child.phase = Phase::First;
   if (child.kind == Kind::Array) child.due = dues_.intern({Kind::Array, child.level, 0});
   to->top = arena.make(child);
@@ -586,56 +583,77 @@ bool Engine::gap_is_done(const Frame& f, std::int32_t gap) const { return option
 
 // ---- keys -----------------------------------------------------------------------------------------------------------
 
+bool Engine::narrow_key(Config* c, std::uint8_t byte) {
+  const Frame& f = *c->top;
+  if (c->lo < c->hi) narrow(&c->lo, &c->hi, c->depth, byte, [&](std::int32_t i) { return f.names->texts[static_cast<std::size_t>(i)]; });
+  if (c->xlo < c->xhi) narrow(&c->xlo, &c->xhi, c->depth, byte, [&](std::int32_t i) { return f.extras->texts[i]; });
+  ++c->depth;
+  return c->lo < c->hi || c->xlo < c->xhi;
+}
+
+namespace {
+// The character of a key at this byte; -1 behind its end.
+std::int64_t char_at(std::string_view text, std::int32_t depth) {
+  if (static_cast<std::int32_t>(text.size()) <= depth) return -1;
+  return decode_utf8(text.substr(static_cast<std::size_t>(depth), 4))[0];
+}
+bool in_ranges(const Ranges& ranges, std::int64_t c) {
+  return std::any_of(ranges.begin(), ranges.end(), [c](const Range& r) { return c >= r.lo && c <= r.hi; });
+}
+}  // namespace
+
+bool Engine::is_among(const Config& c) const {
+  if (!texts_.in_escape(c.decoder)) return c.lo < c.hi || c.xlo < c.xhi;
+  const Ranges chars = texts_.possible(c.decoder);
+  for (std::int32_t i = c.lo; i < c.hi; ++i)
+    if (in_ranges(chars, char_at(c.top->names->texts[static_cast<std::size_t>(i)], c.depth))) return true;
+  for (std::int32_t i = c.xlo; i < c.xhi; ++i)
+    if (in_ranges(chars, char_at(c.top->extras->texts[i], c.depth))) return true;
+  return false;
+}
+
 bool Engine::key_is_live(const Config& c) {
   const Frame& f = *c.top;
+  if (c.state != Texts::kDead && (texts_.is_free(c.state) || (c.lo == c.hi && c.xlo == c.xhi))) return true;
   const Writable& w = writable(f);
+  // UTF-8 narrows the names byte by byte; an escape only with its last byte.
+  const Ranges escaped = texts_.in_escape(c.decoder) ? texts_.possible(c.decoder) : Ranges{};
+  for (std::int32_t i = c.lo; i < c.hi; ++i)
+    if (bit(w.names, i) && (escaped.empty() || in_ranges(escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth)))) return true;
+  if (c.state == Texts::kDead) return false;
+  // Keys of a class that are left when the names and the keys written so far are taken out.
+  Langs& langs = texts_.langs();
   const bool whole = texts_.is_whole(c.decoder);
   const Ranges chars = whole ? Ranges{} : texts_.possible(c.decoder);
-  const NamesIndex& names = index(levels_[f.level].table);
-  const auto next_char = [&](std::string_view text) -> std::int64_t {  // behind what was read, -1 at the end
-    if (static_cast<std::int32_t>(text.size()) <= c.depth) return -1;
-    return decode_utf8(text.substr(static_cast<std::size_t>(c.depth), 4))[0];
-  };
-  const auto goes_on = [&](std::string_view text) {
-    if (whole) return true;
-    const std::int64_t n = next_char(text);
-    return n >= 0 && !intersection(chars, {{static_cast<std::uint32_t>(n), static_cast<std::uint32_t>(n)}}).empty();
-  };
-  if (c.state != Texts::kDead) {
-    if ((c.lo == c.hi && c.xlo == c.xhi) || texts_.is_free(c.state)) return true;
-    // Keys of a class that are left when the names and the keys written so far are taken out.
-    Langs& langs = texts_.langs();
-    for (const Component& k : texts_.components(c.state)) {
-      if (k.lang == Langs::kAll) return true;
-      std::vector<std::pair<Id, Range>> ways;
-      if (whole) {
-        ways.push_back({k.lang, {1, 0}});
-      } else {
-        const LangRow row = langs.row(k.lang);
-        std::uint32_t from = 0;
-        for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
-          if (row.next[i] != Langs::kNone)
-            for (const Range& r : intersection({{from, row.upto[i]}}, chars)) ways.push_back({row.next[i], r});
-      }
-      for (const auto& [lang, range] : ways) {
-        std::int64_t taken = 0;
-        const auto take = [&](std::string_view text) {
-          std::u32string rest = decode_utf8(text.substr(static_cast<std::size_t>(c.depth)));
-          if (!whole) {
-            if (rest.empty() || rest[0] < range.lo || rest[0] > range.hi) return;
-            rest.erase(0, 1);
-          }
-          taken += langs.contains(lang, rest);
-        };
-        for (std::int32_t i = c.lo; i < c.hi; ++i) take(names.texts[static_cast<std::size_t>(i)]);
-        for (std::int32_t i = c.xlo; i < c.xhi; ++i) take(f.extras->texts[i]);
-        const std::int64_t each = langs.count(lang, taken + 1), ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
-        if (each * ways_in > taken) return true;
-      }
+  const std::size_t from_byte = static_cast<std::size_t>(c.depth - texts_.partial_utf8(c.decoder));
+  for (const Component& k : texts_.components(c.state)) {
+    if (k.lang == Langs::kAll) return true;
+    std::vector<std::pair<Id, Range>> ways;
+    if (whole) {
+      ways.push_back({k.lang, {1, 0}});
+    } else {
+      const LangRow row = langs.row(k.lang);
+      std::uint32_t from = 0;
+      for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
+        if (row.next[i] != Langs::kNone)
+          for (const Range& r : intersection({{from, row.upto[i]}}, chars)) ways.push_back({row.next[i], r});
+    }
+    for (const auto& [lang, range] : ways) {
+      std::int64_t taken = 0;
+      const auto take = [&](std::string_view text) {
+        std::u32string rest = decode_utf8(text.substr(from_byte));
+        if (!whole) {
+          if (rest.empty() || rest[0] < range.lo || rest[0] > range.hi) return;
+          rest.erase(0, 1);
+        }
+        taken += langs.contains(lang, rest);
+      };
+      for (std::int32_t i = c.lo; i < c.hi; ++i) take(f.names->texts[static_cast<std::size_t>(i)]);
+      for (std::int32_t i = c.xlo; i < c.xhi; ++i) take(f.extras->texts[i]);
+      const std::int64_t each = langs.count(lang, taken + 1), ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
+      if (each * ways_in > taken) return true;
     }
   }
-  for (std::int32_t i = c.lo; i < c.hi; ++i)
-    if (bit(w.names, i) && goes_on(names.texts[static_cast<std::size_t>(i)])) return true;
   return false;
 }
 
@@ -645,20 +663,19 @@ bool Engine::step_key(const Config& from, std::uint8_t byte, Config* to, Arena& 
   if (decoder == Texts::kDead) return false;
   *to = from;
   to->decoder = decoder;
+  const auto spell = [&](std::uint8_t b) {
+    const bool left = narrow_key(to, b);
+    if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, b});
+    return left || to->state != Texts::kDead;
+  };
   if (from.state != Texts::kDead) to->state = texts_.step(from.state, byte);
-  if (texts_.is_whole(decoder)) {
-    char32_t c = byte;
-    if (!texts_.is_whole(from.decoder)) c = texts_.completes(from.decoder, byte);
-    ++to->chars;
-    const std::string spelled = c < 0x80 ? std::string(1, static_cast<char>(c)) : encode_utf8(std::u32string_view(&c, 1));
-    const NamesIndex& names = index(levels_[from.top->level].table);
-    for (char b : spelled) {
-      const std::uint8_t u = static_cast<std::uint8_t>(b);
-      if (to->lo < to->hi) narrow(&to->lo, &to->hi, to->depth, u, [&](std::int32_t i) { return names.texts[static_cast<std::size_t>(i)]; });
-      if (to->xlo < to->xhi) narrow(&to->xlo, &to->xhi, to->depth, u, [&](std::int32_t i) { return from.top->extras->texts[i]; });
-      ++to->depth;
-      if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, u});
-    }
+  to->chars += texts_.is_whole(decoder);
+  if (!texts_.in_escape(from.decoder)) {
+    if (!texts_.in_escape(decoder) && !spell(byte)) return false;
+  } else if (texts_.is_whole(decoder)) {
+    const char32_t c = texts_.completes(from.decoder, byte);
+    for (char b : encode_utf8(std::u32string_view(&c, 1)))
+      if (!spell(static_cast<std::uint8_t>(b))) return false;
   }
   return key_is_live(*to);
 }
@@ -666,7 +683,7 @@ bool Engine::step_key(const Config& from, std::uint8_t byte, Config* to, Arena& 
 bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   const Level& level = levels_[f.level];
-  const NamesIndex& names = index(level.table);
+  const NamesIndex& names = *f.names;
   const auto is_exact = [&](std::string_view text) { return static_cast<std::int32_t>(text.size()) == from.depth; };
   Frame next = f;
   next.arena = &arena;
@@ -789,7 +806,7 @@ bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& aren
       to->state = w.text;
       to->spec = w.spec;
       to->decoder = decoder_;
-      to->hi = static_cast<std::int32_t>(index(levels_[f.level].table).texts.size());
+      to->hi = static_cast<std::int32_t>(f.names->texts.size());
       to->xhi = f.extras ? f.extras->size : 0;
       return true;
     }
@@ -892,10 +909,10 @@ std::int64_t Engine::key_distance(const Config& at) {
   const Ranges chars = whole ? Ranges{} : texts_.possible(at.decoder);
   for (std::int32_t i = at.lo; i < at.hi; ++i) {
     if (!bit(w.names, i)) continue;
-    std::u32string rest = decode_utf8(names.texts[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(at.depth)));
+    std::u32string rest = decode_utf8(names.texts[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(at.depth - texts_.partial_utf8(at.decoder))));
     std::int64_t bytes = 1;
     if (!whole) {
-      if (rest.empty() || intersection(chars, {{rest[0], rest[0]}}).empty()) continue;
+      if (rest.empty() || !in_ranges(chars, rest[0])) continue;
       bytes += texts_.rest_of_char(at.decoder, {{rest[0], rest[0]}});
       rest.erase(0, 1);
     }
@@ -991,7 +1008,7 @@ std::int64_t Engine::distance(const Config& at) {
       key.state = writable(f).text;
       key.spec = f.cache->writable->spec;
       key.decoder = decoder_;
-      key.hi = static_cast<std::int32_t>(index(levels_[f.level].table).texts.size());
+      key.hi = static_cast<std::int32_t>(f.names->texts.size());
       key.xhi = f.extras ? f.extras->size : 0;
       out = sum(key_distance(key), 1);
       break;

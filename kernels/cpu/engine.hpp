@@ -73,8 +73,13 @@ struct Writable {  // the keys that may come next
   Id text, spec;               // the automaton of the other classes; its labels are classes
   bool any;
 };
+struct NamesIndex {  // the names that one object speaks of, sorted by UTF-8 bytes
+  std::vector<std::string_view> texts;
+  std::unordered_map<Id, std::int32_t> at;
+};
 struct Frame {
   const Frame* parent = nullptr;
+  const NamesIndex* names = nullptr;  // of an object
   Arena* arena = nullptr;
   Kind kind = Kind::Root;
   Phase phase = Phase::Value;
@@ -154,10 +159,6 @@ class Engine {
     bool operator==(const Names&) const = default;
     std::size_t hash() const { return mix(hash_of(names), hash_of(ranks)); }
   };
-  struct NamesIndex {
-    std::vector<std::string_view> texts;
-    std::unordered_map<Id, std::int32_t> at;
-  };
   struct ObjectInfo {
     const std::vector<KeyClass>* classes = nullptr;
     std::vector<std::int32_t> class_of;      // by name of the table; -1: no class
@@ -197,6 +198,8 @@ class Engine {
   bool step_key(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool end_key(const Config& from, Config* to, Arena& arena);
   bool key_is_live(const Config& c);
+  static bool narrow_key(Config* c, std::uint8_t byte);  // by one byte of UTF-8; are names or extras left?
+  bool is_among(const Config& c) const;                  // can a name or an extra still be spelled?
   bool end_number(const Config& from, Config* to, Arena& arena);
   std::int32_t gap_after(const Frame& f, std::int32_t gap, std::uint8_t byte) const;
   bool gap_is_done(const Frame& f, std::int32_t gap) const;

@@ -6,6 +6,7 @@ namespace guard {
 
 namespace {
 constexpr std::size_t kMaxStates = 20000;   // of one search for a live state; patterns that people write need < 500
+constexpr std::size_t kBroad = 500;         // of those, how many breadth first
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic
 
@@ -441,15 +442,17 @@ bool Langs::contains(Id r, std::u32string_view text) {
   return accepts(r);
 }
 
+// Breadth first for a while, since most texts are short; then depth first, since a long text has many prefixes.
 bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (start == kAll || is_words(start)) return true;
   if (live_[static_cast<std::size_t>(start)] >= 0) return live_[static_cast<std::size_t>(start)];
   std::unordered_map<Id, Id> from{{start, -1}};
-  std::vector<Id> todo{start};
+  std::deque<Id> todo{start};
   while (!todo.empty()) {
-    Id q = todo.back();
-    todo.pop_back();
+    const bool broad = from.size() < kBroad;
+    Id q = broad ? todo.front() : todo.back();
+    broad ? todo.pop_front() : todo.pop_back();
     if (live_[static_cast<std::size_t>(q)] == 1 || q == kAll || is_words(q) || accepts(q)) {
       for (; q >= 0; q = from[q]) live_[static_cast<std::size_t>(q)] = 1;
       return true;

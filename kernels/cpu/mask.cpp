@@ -53,7 +53,7 @@ void Engine::walk(const Trie& trie, std::int32_t node, const Config& from, Sink&
 
 // Tokens that spell a declared or a written key are no tokens of a free key: takes their bits, and walks them.
 void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
-  const NamesIndex& names = index(levels_[from.top->level].table);
+  const Frame& f = *from.top;
   std::vector<Config> path(1, from);
   for (std::int32_t i = 1; i < trie.size();) {
     const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
@@ -61,8 +61,8 @@ void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
     const Config& c = path[depth - 1];
     const std::uint8_t byte = trie.byte(i);
     if (byte == '"' && texts_.is_whole(c.decoder)) {
-      const bool named = c.lo < c.hi && static_cast<std::int32_t>(names.texts[static_cast<std::size_t>(c.lo)].size()) == c.depth;
-      const bool extra = c.xlo < c.xhi && static_cast<std::int32_t>(from.top->extras->texts[c.xlo].size()) == c.depth;
+      const bool named = c.lo < c.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(c.lo)].size()) == c.depth;
+      const bool extra = c.xlo < c.xhi && static_cast<std::int32_t>(f.extras->texts[c.xlo].size()) == c.depth;
       if (named || extra) {
         for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) sink.clear(*t);
         if (step(c, byte, &path[depth], sink.arena)) {
@@ -74,7 +74,14 @@ void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
       i = trie.skip(i);
       continue;
     }
-    if (!step_key(c, byte, &path[depth], sink.arena) || (path[depth].lo == path[depth].hi && path[depth].xlo == path[depth].xhi)) {
+    if (byte != '\\' && !texts_.in_escape(c.decoder)) {  // most bytes lead away from all names
+      Config next = c;
+      if (!narrow_key(&next, byte)) {
+        i = trie.skip(i);
+        continue;
+      }
+    }
+    if (!step_key(c, byte, &path[depth], sink.arena) || !is_among(path[depth])) {
       i = trie.skip(i);
       continue;
     }

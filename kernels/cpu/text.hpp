@@ -66,6 +66,12 @@ class Texts {
     return fill(state, byte);
   }
   bool is_whole(Id state) const { return states_[state].pending.kind == 0; }  // not inside of a character
+  // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an escape?
+  std::int32_t partial_utf8(Id state) const {
+    const Pending& p = states_[state].pending;
+    return p.kind == 4 ? static_cast<std::int32_t>(p.high) - p.got : 0;
+  }
+  bool in_escape(Id state) const { return states_[state].pending.kind != 0 && states_[state].pending.kind != 4; }
   bool is_free(Id state) const { return states_[state].free; }  // any further text ends well, for every component, lengths aside
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
