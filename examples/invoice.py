@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 import guard
 
 Name = Annotated[str, Field(min_length=2, max_length=60)]
-Date = Annotated[str, Field(pattern=r"^20\d\d-[01]\d-[0-3]\d$")]
-Amount = Annotated[float, Field(ge=0, le=1_000_000)]
+Date = datetime.date
+# Money is exact: a decimal with two places, written as a text.
+Amount = Annotated[Decimal, WithJsonSchema({"type": "string", "pattern": r"^(0|[1-9]\d{0,6})\.\d\d$"})]
 
 
 class Invoice(BaseModel):
