@@ -84,6 +84,9 @@ class Documents:
         ]  # by position: a parent (or -1: the document) and a path
         self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
         self.resources: dict[str, Resource] = {}
+        self._pointers: dict[
+            tuple[int, str], Target
+        ] = {}  # (id of a resource, JSON Pointer as written) -> where it leads
         self.dynamic = False  # some reference goes by the dynamic scope
         root = self._load("", schema)
         self.homes += [root, root]
@@ -186,7 +189,10 @@ class Documents:
         return found, fragment
 
     def _within(self, position: int, keyword: str, resource: Resource, fragment: str) -> Target:
-        fragment = unquote(fragment)
+        known = self._pointers.get((id(resource), fragment))
+        if known is not None:
+            return known
+        written, fragment = fragment, unquote(fragment)
         document = resource.document
         if not fragment:
             return Target(self.place(resource, resource.contents, -1, resource.path))
@@ -195,8 +201,7 @@ class Documents:
             if found is None:
                 raise self._unresolved(position, keyword, f"no anchor is named {fragment!r}")
             dynamic = keyword == "$dynamicRef" and fragment in resource.dynamic
-            target = self.place(resource, found[0], -1, found[1])
-            return Target(target, fragment if dynamic else None)
+            return Target(self.place(resource, found[0], -1, found[1]), fragment if dynamic else None)
         schema, home = resource.contents, resource
         path = list(resource.path)
         for text in fragment[1:].split("/"):
@@ -216,7 +221,9 @@ class Documents:
             where = jsontext.pointer(path)
             jsontext.check_metaschema(schema, home.dialect, document.uri, where)
             self._adopt(document, home, schema, tuple(path))
-        return Target(self.place(home, schema, -1, tuple(path)))
+        target = Target(self.place(home, schema, -1, tuple(path)))
+        self._pointers[id(resource), written] = target
+        return target
 
     def _unresolved(self, position: int, keyword: str, message: str, fix: str = "") -> SchemaError:
         return SchemaError(Finding(f"{self.pointer(position)}/{keyword}", keyword, message, fix))

@@ -79,10 +79,13 @@ def _typed_dict(annotation: Any, done: dict[Any, Any]) -> Any:
     if annotation in done:
         return done[annotation]
     fields: dict[str, Any] = {}
-    for name, hint in typing_extensions.get_type_hints(annotation).items():
-        required = name in annotation.__required_keys__
-        kind: Any = typing_extensions.Required if required else typing_extensions.NotRequired
-        fields[name] = kind[_readable(hint, done)]
+    for name, hint in typing_extensions.get_type_hints(annotation, include_extras=True).items():
+        said: Any = typing.get_origin(hint)  # `__required_keys__` misses what annotations in quotes say
+        if said is typing.Required or said is typing.NotRequired:
+            kind, bare = said, typing.get_args(hint)[0]
+        else:
+            kind, bare = (typing.Required if name in annotation.__required_keys__ else typing.NotRequired), hint
+        fields[name] = kind[_readable(bare, done)]
     make: Any = typing_extensions.TypedDict
     done[annotation] = made = make(annotation.__name__, fields)
     made.__doc__, made.__module__ = annotation.__doc__, annotation.__module__

@@ -1,0 +1,108 @@
+"""The scan alone decides, and says where, what and how to go on."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import scan
+from guard.schemas.compiled import FrontEnd, Options
+
+
+def report(schema: Any, **options: Any) -> list[tuple[str, str, str]]:
+    """(pointer, status, note) of each line of a report."""
+    front = FrontEnd(schema, Options(**options), {})
+    lines = scan.report(front.documents, front.scan, assert_formats=front.options.formats)
+    return [(line.pointer, line.status, line.note) for line in lines]
+
+
+def test_every_keyword_has_its_line() -> None:
+    """Enforced, or an annotation with the reason."""
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "t",
+        "properties": {"a": {"$ref": "#/definitions/d", "type": "null"}, "b": {"format": "colour", "then": {}}},
+        "definitions": {"d": {"type": "string", "format": "date", "x-order": 1}, "unused": {"minimum": 1}},
+    }
+    assert report(schema) == [
+        ("/$schema", "annotation", ""),
+        ("/title", "annotation", ""),
+        ("/properties", "enforced", ""),
+        ("/definitions", "annotation", ""),
+        ("/properties/a/$ref", "enforced", ""),
+        ("/properties/a/type", "annotation", "$ref hides its siblings in draft7"),
+        ("/properties/b/format", "annotation", 'the format "colour" is not known'),
+        ("/properties/b/then", "annotation", "then means nothing without if"),
+        ("/definitions/d/type", "enforced", ""),
+        ("/definitions/d/format", "enforced", ""),
+        ("/definitions/d/x-order", "annotation", "x-order is no keyword of draft7"),
+    ]
+
+
+def test_formats_off_makes_every_format_an_annotation() -> None:
+    """Known ones too."""
+    assert report({"format": "date"}, formats=False) == [("/format", "annotation", "formats=False")]
+
+
+BACK = {"pattern": r"(a)\1"}
+REFUSED = 'the back-reference at character 3 of "(a)\\\\1" is beyond any regular language'
+
+
+def test_all_refusals_are_in_one_error_with_pointers() -> None:
+    """A person mends them in one go."""
+    with pytest.raises(SchemaError) as error:
+        FrontEnd({"properties": {"a": BACK}, "items": {"patternProperties": {r"(b)\1": True}}}, Options(), {})
+    fix = (
+        'write the pattern without it, leave it out, or compile with inexact="residual" and validate the finished value'
+    )
+    assert error.value.findings == (
+        Finding("/properties/a/pattern", "pattern", REFUSED, fix),
+        Finding("/items/patternProperties", "patternProperties", REFUSED.replace("(a)", "(b)"), fix),
+    )
+    assert (error.value.pointer, error.value.keyword, error.value.limit) == ("/properties/a/pattern", "pattern", None)
+    assert str(error.value).splitlines()[0] == f"/properties/a/pattern: {REFUSED}; {fix}"
+    assert pickle.loads(pickle.dumps(error.value)).findings == error.value.findings  # noqa: S301 - our own bytes
+
+
+def test_residual_keywords_are_marked_and_what_stands_above_them_is_widened() -> None:
+    """`not` of something that is only half enforced is not enforced at all."""
+    schema = {"not": BACK, "anyOf": [BACK, {"type": "null"}], "oneOf": [BACK, {"type": "string"}]}
+    assert report(schema, inexact="residual") == [
+        ("/not", "residual", "only in part: something that it depends on is left to validation"),
+        ("/anyOf", "enforced", ""),
+        ("/oneOf", "residual", "only in part: something that it depends on is left to validation"),
+        ("/not/pattern", "residual", REFUSED),
+        ("/anyOf/0/pattern", "residual", REFUSED),
+        ("/anyOf/1/type", "enforced", ""),
+        ("/oneOf/0/pattern", "residual", REFUSED),
+        ("/oneOf/1/type", "enforced", ""),
+    ]
+
+
+def test_a_keyword_that_is_not_supported_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it says nothing: what can't be enforced is refused, never ignored."""
+    monkeypatch.setattr(scan, "SUPPORTED", scan.SUPPORTED - {"uniqueItems", "if", "minProperties"})
+    with pytest.raises(SchemaError, match="^/uniqueItems: uniqueItems is not supported yet; leave it out, or compile"):
+        FrontEnd({"uniqueItems": True}, Options(), {})
+    for harmless in ({"uniqueItems": False}, {"if": {"type": "null"}}, {"minProperties": 0}):
+        assert FrontEnd(harmless, Options(), {})
+
+
+def test_what_nothing_refers_to_is_not_judged() -> None:
+    """A definition that is never used needs no support."""
+    assert FrontEnd({"$defs": {"a": BACK}}, Options(), {})
+    with pytest.raises(SchemaError, match=r"/\$defs/a/pattern"):
+        FrontEnd({"$defs": {"a": BACK}, "$ref": "#/$defs/a"}, Options(), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("key_order", "sorted"), ("whitespace", ""), ("spelling", None), ("inexact", "ignore"), ("draft", "draft3")],
+)
+def test_an_option_that_is_not_one_is_a_value_error(name: str, value: Any) -> None:
+    """It shows the argument and what there is."""
+    with pytest.raises(ValueError, match=f"^{name}={value!r} must be one of "):
+        Options(**{name: value})

@@ -1,0 +1,102 @@
+"""Any Python type that Pydantic reads is a schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import typing
+from typing import Annotated, Any, Literal, NotRequired
+
+import pydantic
+import pytest
+import typing_extensions
+
+from guard.kernels.errors import SchemaError
+from guard.schemas import types
+from guard.schemas.compiled import FrontEnd, Options
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Line(pydantic.BaseModel):
+    text: str
+    price: Annotated[float, pydantic.Field(ge=0)]
+
+
+class Order(pydantic.BaseModel):
+    lines: list[Line]
+    colour: Colour | None = None
+    parent: "Order | None" = None  # noqa: UP037 - it names itself
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+class Plain(typing.TypedDict):
+    name: str
+    size: NotRequired[int]
+
+
+class Nested(typing.TypedDict, total=False):
+    parts: list[Plain]
+
+
+class Extended(typing_extensions.TypedDict):
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("annotation", "schema"),
+    [
+        (int, {"type": "integer"}),
+        (None, {"type": "null"}),
+        (Literal["a", 1], {"enum": ["a", 1]}),
+        (Colour, {"enum": ["red", "blue"], "title": "Colour", "type": "string"}),
+        (list[bool] | None, {"anyOf": [{"items": {"type": "boolean"}, "type": "array"}, {"type": "null"}]}),
+        (dict[str, int], {"additionalProperties": {"type": "integer"}, "type": "object"}),
+    ],
+)
+def test_simple_annotations(annotation: Any, schema: dict[str, Any]) -> None:
+    """Known schemas, whole and literal."""
+    assert types.json_schema(annotation) == schema
+
+
+@pytest.mark.parametrize(
+    "annotation", [Order, Point, Plain, Nested, Extended, list[Plain], Plain | None, dict[str, Nested]]
+)
+def test_models_dataclasses_and_typed_dicts_compile(annotation: Any) -> None:
+    """`typing.TypedDict` too, which Pydantic itself refuses before Python 3.12."""
+    front = FrontEnd(annotation, Options(), {})
+    assert front.lower([front.lowering.root])
+
+
+def test_a_typed_dict_keeps_its_fields_and_which_are_required() -> None:
+    """Rebuilt for Pydantic, it means the same."""
+    schema = types.json_schema(Nested)
+    assert schema["properties"]["parts"]["items"]["$ref"] == "#/$defs/Plain"
+    assert "required" not in schema
+    assert schema["$defs"]["Plain"]["required"] == ["name"]
+    assert list(schema["$defs"]["Plain"]["properties"]) == ["name", "size"]
+
+
+def test_a_type_without_json_is_refused_in_words() -> None:
+    """The error names the type and Pydantic's reason."""
+
+    class Socket:
+        pass
+
+    with pytest.raises(SchemaError, match="Socket has no JSON Schema: Unable to generate pydantic-core schema"):
+        FrontEnd(Socket, Options(), {})
+
+
+@pytest.mark.parametrize("schema", [True, {}, "true", b"{}"])
+def test_json_schema_itself_passes_through(schema: Any) -> None:
+    """A dict, a bool and JSON text are never taken for types."""
+    assert types.is_schema(schema)
+    assert not types.is_schema(Order)
