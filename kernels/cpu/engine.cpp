@@ -614,7 +614,7 @@ bool Engine::is_among(const Config& c) const {
 
 bool Engine::key_is_live(const Config& c) {
   const Frame& f = *c.top;
-  if (c.state != Texts::kDead && (texts_.is_free(c.state) || (c.lo == c.hi && c.xlo == c.xhi))) return true;
+  if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi))) return true;
   const Writable& w = writable(f);
   // UTF-8 narrows the names byte by byte; an escape only with its last byte.
   const Ranges escaped = texts_.in_escape(c.decoder) ? texts_.possible(c.decoder) : Ranges{};

@@ -339,7 +339,7 @@ Id Goals::strings(Id g) {
   std::vector<StringPiece> kept;
   Langs& langs = lexicon_.langs;
   for (const StringPiece& p : std::vector<StringPiece>(string_sets_[out].pieces))
-    if (langs.live(p.lang) && (p.lang == Langs::kAll || (p.lo == 0 && p.hi == kInf) || langs.lengths(p.lang).meets(p.lo, p.hi))) kept.push_back(p);
+    if (langs.live(p.lang) && (p.lang == Langs::kAll || (p.lo == 0 && p.hi == kInf) || langs.meets(p.lang, p.lo, p.hi))) kept.push_back(p);
   return goal_strings_[g] = strings_of(std::move(kept));
 }
 

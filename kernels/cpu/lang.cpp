@@ -447,6 +447,13 @@ bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (start == kAll || is_words(start)) return true;
   if (live_[static_cast<std::size_t>(start)] >= 0) return live_[static_cast<std::size_t>(start)];
+  // A conjunction with an empty part is empty: told without a search of the product.
+  const auto hopeless = [this](Id q) {
+    if (nodes_[q].kind != Kind::And) return false;
+    const std::vector<Id> kids = nodes_[q].kids;
+    return std::any_of(kids.begin(), kids.end(), [this](Id k) { return !live(k); });
+  };
+  const Deeper deeper(&depth_);
   std::unordered_map<Id, Id> from{{start, -1}};
   std::deque<Id> todo{start};
   while (!todo.empty()) {
@@ -457,6 +464,7 @@ bool Langs::live(Id start) {
       for (; q >= 0; q = from[q]) live_[static_cast<std::size_t>(q)] = 1;
       return true;
     }
+    if (hopeless(q)) continue;
     if (from.size() > kMaxStates) throw Limit{"states", -1, "a pattern needs more than " + std::to_string(kMaxStates) + " states"};
     const std::vector<Id> next = raw(q).next;  // surrogates share a piece with characters or lead where a neighbour leads
     for (Id n : next)
@@ -521,6 +529,72 @@ const Lengths& Langs::lengths(Id r) {
   out.simple = out.least != kInf && out.period > 0;
   for (std::size_t n = out.least == kInf ? 0 : static_cast<std::size_t>(out.least); n < out.has.size(); ++n) out.simple &= out.has[n] != 0;
   return lengths_.emplace(r, std::move(out)).first->second;
+}
+
+std::int64_t Langs::shortest(Id r) {
+  if (r == kAll) return 0;
+  if (!live(r)) return -1;
+  const auto found = shortest_.find(r);
+  if (found != shortest_.end()) return found->second;
+  std::unordered_map<Id, Id> from{{r, -1}};
+  std::vector<Id> now{r};
+  for (std::int64_t n = 0; !now.empty(); ++n) {
+    std::vector<Id> next;
+    for (Id q : now) {
+      const auto known = shortest_.find(q);
+      if (q == kAll || accepts(q) || (known != shortest_.end() && known->second == 0)) {
+        std::int64_t back = 0;
+        for (Id at = q; at >= 0; at = from[at]) shortest_.try_emplace(at, back++);
+        return n;
+      }
+      for (Id to : row(q).next)
+        if (to != kNone && from.try_emplace(to, q).second) next.push_back(to);
+    }
+    if (from.size() > kMaxStates) throw Limit{"states", -1, "the shortest text of a pattern is too far away"};
+    now = std::move(next);
+  }
+  return -1;
+}
+
+bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
+  if (r == kAll) return std::max<std::int64_t>(lo, 0) <= hi;
+  const std::int64_t least = shortest(r);
+  if (least < 0 || least > hi) return false;
+  return least >= lo || lengths(r).meets(lo, hi);
+}
+
+bool Langs::is_endless(Id r) {
+  if (r == kAll) return true;
+  if (is_words(r)) return false;
+  const auto found = endless_.find(r);
+  if (found != endless_.end()) return found->second;
+  // Every live state must lead to a cycle: none may lead only to states without one. Those without are peeled off.
+  std::unordered_map<Id, std::vector<Id>> before;
+  std::unordered_map<Id, std::size_t> ways;
+  std::vector<Id> todo{r}, ends;
+  ways[r] = 0;
+  bool endless = live(r);
+  while (!todo.empty() && endless) {
+    const Id q = todo.back();
+    todo.pop_back();
+    if (q == kAll) {
+      ways[q] = 1;
+      continue;
+    }
+    if (is_words(q) || ways.size() > 2000) endless = false;  // or too large to know
+    std::vector<Id> next = row(q).next;
+    std::sort(next.begin(), next.end());
+    next.erase(std::unique(next.begin(), next.end()), next.end());
+    std::erase(next, kNone);
+    ways[q] = next.size();
+    if (next.empty()) ends.push_back(q);
+    for (Id n : next) {
+      before[n].push_back(q);
+      if (ways.try_emplace(n, 0).second) todo.push_back(n);
+    }
+  }
+  endless = endless && ends.empty();  // a state without a way on is one that is finite; so is whatever leads only there
+  return endless_[r] = endless;
 }
 
 std::int64_t Langs::count(Id r, std::int64_t cap) {
@@ -588,7 +662,7 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
     const auto found = cheapest_.find({r, 0});
     if (found != cheapest_.end()) return found->second;
   }
-  if (!lengths(r).meets(lo, hi)) return -1;
+  if (!meets(r, lo, hi)) return -1;
   std::unordered_map<Id, std::int64_t> now{{r, 0}};
   std::int64_t best = -1;
   for (std::int64_t n = 0; n <= hi && !now.empty(); ++n) {

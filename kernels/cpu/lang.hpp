@@ -67,6 +67,9 @@ class Langs {
   bool live(Id r);                          // some text
   const LangRow& row(Id r);                 // derivatives; dead ones are kNone
   const Lengths& lengths(Id r);
+  bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
+  std::int64_t shortest(Id r);                         // characters of a shortest text; -1: there is none
+  bool is_endless(Id r);  // does every text of which some continuation is in r have infinitely many of them?
   std::int64_t count(Id r, std::int64_t cap);                         // how many texts, at most cap
   bool list(Id r, std::size_t cap, std::vector<std::u32string>* out);  // all texts; false when more than cap
   // Bytes of a cheapest text of lo to hi characters (UTF-8; a control character costs its escape); -1: there is none.
@@ -123,6 +126,8 @@ class Langs {
   std::vector<std::int32_t> raw_of_, row_of_;  // index into rows_ + 1; 0: not yet
   std::vector<signed char> live_, accepts_;    // -1: not yet
   std::unordered_map<Id, Lengths> lengths_;
+  std::unordered_map<Id, std::int64_t> shortest_;
+  std::unordered_map<Id, bool> endless_;
   std::unordered_map<std::pair<Id, Id>, std::int64_t, PairHash> cheapest_;
   int depth_ = 0;
 };

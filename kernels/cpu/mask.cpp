@@ -149,8 +149,8 @@ void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget,
       }
       case Lex::Key: {
         const bool among = at.lo < at.hi || at.xlo < at.xhi;
-        // A free class outlives every finite set of names; what else is left of a class near names is tried byte by byte.
-        if (at.state == Texts::kDead || budget >= 0 || (among && !texts_.is_free(at.state))) {
+        // An endless class outlives every finite set of names; what is left of another one near names is tried byte by byte.
+        if (at.state == Texts::kDead || budget >= 0 || (among && !texts_.is_endless(at.state))) {
           walk(vocabulary.trie(), 0, at, sink);
         } else {
           Config free = at;  // as if no name had been declared or written

@@ -281,6 +281,7 @@ bool Numbers::meets(const Core& core, const std::string& lo, const std::string& 
 }
 
 bool Numbers::viable(const Core& core) {
+  if (core.scientific) return viable_scientific(core);
   const Room room = this->room(core.piece, core.spelling);
   const bool canonical = core.spelling == Spelling::Canonical;
   const Piece& p = pieces_[core.piece];
@@ -321,8 +322,8 @@ bool Numbers::viable(const Core& core) {
     }
     case Dot:
     case Frac: {
-      std::int32_t more = canonical && core.total > 0 ? room.total - core.total : std::max(fine - core.count, 0);
-      more = std::min(more, std::max(fine - core.count, 1));
+      std::int32_t more = std::max(fine - core.count, 1);  // one digit beyond the bounds' decimals reaches between them
+      if (canonical && core.total > 0) more = std::min(more, room.total - core.total);
       if (canonical && core.total == 0 && core.count > room.zeros) return false;
       std::string lo = shifted(core.digits, more), hi = core.digits;
       hi = trimmed(core.digits + std::string(static_cast<std::size_t>(more), '9'));
@@ -338,6 +339,14 @@ bool Numbers::viable(const Core& core) {
 }
 
 bool Numbers::done(const Core& core) {
+  if (core.scientific) {
+    if (core.phase != Zero && core.phase != Int && core.phase != Frac && core.phase != EDigits) return false;
+    const Interval in = magnitudes(core);
+    if (!in.possible) return false;
+    if (core.total == 0) return !in.has_lo || (in.lo.digits.empty() && !in.lo_open);
+    const std::int64_t power = core.phase == EDigits ? core.total - 1 : 0;
+    return fits_at(core, in, core.point + (core.one ? -power : power), true);
+  }
   const Piece& p = pieces_[core.piece];
   const bool canonical = core.spelling == Spelling::Canonical;
   switch (core.phase) {
@@ -421,11 +430,146 @@ Id Numbers::loosened(Core core) {
   return cores_.intern(std::move(core));
 }
 
+// ---- numbers with exponents under bounds ------------------------------------------------------------------------------
+
+namespace {
+constexpr std::int32_t kLess = -1, kGreater = -2;  // else: so many digits agree with the bound's
+constexpr std::int32_t kMaxExponent = 999;
+
+std::int32_t point_of(const Decimal& d) { return static_cast<std::int32_t>(d.digits.size()) + d.exp; }  // 0.digits * 10^point
+std::int32_t compared(std::int32_t before, const std::string& bound, char digit) {
+  if (before < 0) return before;
+  const std::size_t at = static_cast<std::size_t>(before);
+  if (at >= bound.size()) return digit == '0' ? before : kGreater;
+  return digit < bound[at] ? kLess : digit > bound[at] ? kGreater : before + 1;
+}
+}  // namespace
+
+bool Numbers::is_scientific(Id id, Spelling spelling) const {
+  const Piece& p = pieces_[id];
+  return spelling == Spelling::Any && !p.is_free() && p.multiples.empty() && p.not_multiples.empty() && p.not_values.empty() && p.written == 0;
+}
+
+// Do digits so far, at this exponent, lie within the bounds: as they are (whole), or with some further digits?
+bool Numbers::fits_at(const Core& c, const Interval& in, std::int64_t exponent, bool whole) const {
+  if (in.has_lo && !in.lo.digits.empty()) {
+    const std::int64_t at = point_of(in.lo);
+    if (exponent < at) return false;
+    if (exponent == at) {
+      if (c.least == kLess) return false;
+      if (whole && c.least >= 0 && (c.least < static_cast<std::int32_t>(in.lo.digits.size()) || in.lo_open)) return false;
+    }
+  }
+  if (in.has_hi) {
+    if (in.hi.digits.empty()) return false;  // the digits are not zero
+    const std::int64_t at = point_of(in.hi);
+    if (exponent > at) return false;
+    if (exponent == at && (c.most == kGreater || (c.most == static_cast<std::int32_t>(in.hi.digits.size()) && in.hi_open))) return false;
+  }
+  return true;
+}
+
+bool Numbers::viable_scientific(const Core& c) const {
+  if (c.phase == Start) {
+    Core sign = c;
+    sign.phase = Minus;
+    if (viable_scientific(sign)) return true;
+    sign.negative = true;
+    return viable_scientific(sign);
+  }
+  const Interval in = magnitudes(c);
+  if (!in.possible) return false;
+  const bool zero = !in.has_lo || (in.lo.digits.empty() && !in.lo_open);
+  if (c.phase == Minus) return true;
+  if (c.total == 0) return zero || (c.phase < E && !(in.has_hi && in.hi.digits.empty()));  // only zeros so far
+  if (c.phase >= E) {
+    const std::int32_t n = c.phase == EDigits ? c.count : 0;
+    std::int32_t step = 1;
+    for (std::int32_t more = 0; n + more <= 3; ++more, step *= 10) {
+      if (n + more == 0) continue;
+      for (std::int32_t v = (n ? c.total - 1 : 0) * step, end = v + step; v < end; ++v) {
+        if (c.phase != E && !c.one && fits_at(c, in, static_cast<std::int64_t>(c.point) + v, true)) return true;
+        if (c.phase != E && c.one && fits_at(c, in, static_cast<std::int64_t>(c.point) - v, true)) return true;
+        if (c.phase == E && (fits_at(c, in, static_cast<std::int64_t>(c.point) + v, true) || fits_at(c, in, static_cast<std::int64_t>(c.point) - v, true))) return true;
+      }
+    }
+    return false;
+  }
+  // Some exponent, and before the point more digits: a decade is whole inside, or it is one that holds a bound.
+  const std::int64_t low = static_cast<std::int64_t>(c.point) - kMaxExponent;
+  const std::int64_t high = c.phase == Int ? std::numeric_limits<std::int32_t>::max() : static_cast<std::int64_t>(c.point) + kMaxExponent;
+  const bool has_lo = in.has_lo && !in.lo.digits.empty();
+  const std::int64_t first = std::max(low, has_lo ? static_cast<std::int64_t>(point_of(in.lo)) : low);
+  const std::int64_t last = std::min(high, in.has_hi ? static_cast<std::int64_t>(point_of(in.hi)) : high);
+  for (const std::int64_t e : {first, first + 1, last - 1, last})
+    if (first <= e && e <= last && fits_at(c, in, e, false)) return true;
+  return false;
+}
+
+Id Numbers::step_scientific(const Core& c, std::uint8_t byte) {
+  const bool digit = byte >= '0' && byte <= '9';
+  Core n = c;
+  const auto write = [&](bool before_point) {
+    const Interval in = magnitudes(n);
+    if (n.total == 0 && byte == '0') {
+      if (!before_point) --n.point;
+    } else {
+      n.total = 1;
+      n.least = in.has_lo ? compared(n.least, in.lo.digits, static_cast<char>(byte)) : 0;
+      n.most = in.has_hi ? compared(n.most, in.hi.digits, static_cast<char>(byte)) : 0;
+      if (before_point) ++n.point;
+    }
+    // Beyond what three digits of exponent can mend, further is no farther.
+    const std::int32_t lo = std::min(in.has_lo ? point_of(in.lo) : 0, in.has_hi ? point_of(in.hi) : 0) - kMaxExponent - 2;
+    const std::int32_t hi = std::max(in.has_lo ? point_of(in.lo) : 0, in.has_hi ? point_of(in.hi) : 0) + kMaxExponent + 2;
+    n.point = std::clamp(n.point, lo, hi);
+  };
+  bool ok = false;
+  switch (c.phase) {
+    case Start:
+      if (byte == '-') {
+        n.phase = Minus, n.negative = true, ok = true;
+        break;
+      }
+      [[fallthrough]];
+    case Minus:
+      if (!digit) break;
+      n.phase = byte == '0' ? Zero : Int, ok = true;
+      if (byte != '0') write(true);
+      break;
+    case Zero:
+    case Int:
+      if (byte == '.') n.phase = Dot, ok = true;
+      if ((byte | 0x20) == 'e') n.phase = E, ok = true;
+      if (digit && c.phase == Int) write(true), ok = true;
+      break;
+    case Dot:
+    case Frac:
+      if (digit) n.phase = Frac, write(false), ok = true;
+      if (c.phase == Frac && (byte | 0x20) == 'e') n.phase = E, ok = true;
+      break;
+    case E:
+      if (byte == '+' || byte == '-') {
+        n.phase = ESign, n.one = byte == '-', ok = true;
+        break;
+      }
+      [[fallthrough]];
+    case ESign:
+      if (digit) n.phase = EDigits, n.count = 1, n.total = c.total ? byte - '0' + 1 : 0, ok = true;  // total: the exponent + 1
+      break;
+    case EDigits:
+      if (digit && c.count < 3) n.count = c.count + 1, n.total = c.total ? (c.total - 1) * 10 + (byte - '0') + 1 : 0, ok = true;
+      break;
+  }
+  return ok && viable_scientific(n) ? cores_.intern(std::move(n)) : kDead;
+}
+
 Id Numbers::step_core(Id id, std::uint8_t byte) {
   const std::int64_t key = static_cast<std::int64_t>(id) << 8 | byte;
   const auto found = core_step_.find(key);
   if (found != core_step_.end()) return found->second;
   Core c = cores_[id];
+  if (c.scientific) return core_step_[key] = step_scientific(c, byte);
   const Piece& p = pieces_[c.piece];
   const bool canonical = c.spelling == Spelling::Canonical, free = p.is_free();
   const bool integer = p.multiples.size() == 1 && p.multiples[0] == Decimal{false, "1", 0};
@@ -529,6 +673,7 @@ Id Numbers::start(const std::vector<NumberComponent>& components, Spelling spell
     Core c;
     c.piece = k.piece;
     c.spelling = spelling;
+    c.scientific = is_scientific(k.piece, spelling);
     if (viable(c)) s.cores.push_back({cores_.intern(std::move(c)), k.label});
   }
   std::sort(s.cores.begin(), s.cores.end());
@@ -572,6 +717,7 @@ bool Numbers::inhabited(Id piece, Spelling spelling) {
   Core c;
   c.piece = piece;
   c.spelling = spelling;
+  c.scientific = is_scientific(piece, spelling);
   return viable(c);
 }
 

@@ -5,8 +5,9 @@
 // (as text); once every continuation of a given length is inside, only how many digits may follow is kept, so that
 // the automaton of a bounded integer stays small. A state is a list of (core, label), like a text's components.
 //
-// Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none at all under a constraint (a bound on
-// numbers with exponents is not regular). Canonical: no leading minus on zero, no trailing zero in a fraction, at most
+// Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none where a value must be an integer, a
+// multiple or an excluded one. Bounds alone stay regular with them: what matters of 0.d1d2d3... * 10^E is E, and how the digits
+// compare with those of either bound (`scientific` cores). Canonical: no leading minus on zero, no trailing zero in a fraction, at most
 // 17 significant digits (more only where the bounds themselves have more), an exponent only when the
 // constraint is empty and the magnitude is >= 1e17 or < 1e-7, written as ECMAScript writes it (e+17, e-8).
 // Costs: a step is O(digits), memoised for each core. Tested against fractions in tests/kernels.
@@ -74,7 +75,9 @@ class Numbers {
     bool negative = false;
     bool loose = false;           // inside of every bound: `more` and not the digits decide
     bool zero_last = false;       // canonical: the fraction ends in 0, so a further digit must come
-    bool one = false;             // canonical, free: one digit before the point, not zero
+    bool one = false;             // canonical, free: one digit before the point, not zero; scientific: a negative exponent
+    bool scientific = false;      // 0.d1d2... * 10^point: `least`, `most` say how the digits compare with the bounds'
+    std::int32_t point = 0;
     std::int32_t least = 0, most = 0;  // loose Int: how many more digits before the point
     std::int32_t total = 0;       // significant digits so far (canonical); in EDigits: the exponent
     std::int32_t count = 0;       // EDigits: digits; Frac exact: digits after the point; leading zeros when total = 0
@@ -82,8 +85,8 @@ class Numbers {
     bool operator==(const Core&) const = default;
     std::size_t hash() const {
       std::size_t h = std::hash<std::string>{}(digits);
-      for (std::int32_t x : {piece, static_cast<std::int32_t>(phase), least, most, total, count}) h = mix(h, static_cast<std::size_t>(x));
-      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | zero_last << 3 | one << 4);
+      for (std::int32_t x : {piece, static_cast<std::int32_t>(phase), least, most, total, count, point}) h = mix(h, static_cast<std::size_t>(x));
+      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | zero_last << 3 | one << 4 | scientific << 5);
     }
   };
   struct State {
@@ -106,6 +109,10 @@ class Numbers {
   Interval magnitudes(const Core& core) const;
   Id step_core(Id core, std::uint8_t byte);
   Id loosened(Core core);
+  bool is_scientific(Id piece, Spelling spelling) const;
+  Id step_scientific(const Core& core, std::uint8_t byte);
+  bool viable_scientific(const Core& core) const;
+  bool fits_at(const Core& core, const Interval& in, std::int64_t exponent, bool whole) const;
   bool viable(const Core& core);
   bool done(const Core& core);
   bool meets(const Core& core, const std::string& lo, const std::string& hi, bool no_hi, std::int32_t scale);

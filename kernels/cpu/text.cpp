@@ -141,7 +141,7 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
   Spec out;
   for (const Labelled& c : components) {
     const bool bounded = c.lo > 0 || c.hi != kInf;
-    if (!langs_.live(c.lang) || (bounded && !langs_.lengths(c.lang).meets(c.lo, c.hi))) continue;
+    if (!langs_.live(c.lang) || (bounded && !langs_.meets(c.lang, c.lo, c.hi))) continue;
     s.components.push_back({c.lang, static_cast<Id>(out.bounds.size())});
     out.bounds.push_back({c.lo, c.hi, c.label});
     out.bounded |= bounded;
@@ -199,6 +199,16 @@ std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {
   return advance(states_[state].pending, byte, states_[state].spelling, &pending, &c) ? c : kNoChar;
 }
 
+bool Texts::is_endless(Id state) {
+  signed char& known = states_[state].endless;
+  if (known < 0) {
+    bool endless = !states_[state].components.empty();
+    for (const Component& c : std::vector<Component>(states_[state].components)) endless = endless && langs_.is_endless(c.lang);
+    states_[state].endless = endless;
+  }
+  return states_[state].endless;
+}
+
 bool Texts::is_live(Id state, Id spec, std::int64_t read) {
   if (state == kDead) return false;
   if (!specs_[spec].bounded) return true;
@@ -209,14 +219,14 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
     const std::int64_t lo = b.lo - read, hi = b.hi == kInf ? kInf : b.hi - read;
     if (hi < 0) continue;
     if (!s.pending.kind) {
-      if (c.lang == Langs::kAll || langs_.lengths(c.lang).meets(lo, hi)) return true;
+      if (c.lang == Langs::kAll || langs_.meets(c.lang, lo, hi)) return true;
       continue;
     }
     const LangRow row = langs_.row(c.lang);
     std::uint32_t from = 0;
     for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
       if (row.next[i] != Langs::kNone && !intersection({{from, row.upto[i]}}, chars).empty() &&
-          langs_.lengths(row.next[i]).meets(lo - 1, hi == kInf ? kInf : hi - 1))
+          langs_.meets(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1))
         return true;
   }
   return false;

@@ -73,6 +73,7 @@ class Texts {
   }
   bool in_escape(Id state) const { return states_[state].pending.kind != 0 && states_[state].pending.kind != 4; }
   bool is_free(Id state) const { return states_[state].free; }  // any further text ends well, for every component, lengths aside
+  bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set of texts can exhaust it
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
   std::uint32_t completes(Id state, std::uint8_t byte) const;
@@ -96,6 +97,7 @@ class Texts {
     Spelling spelling = Spelling::Canonical;
     std::vector<Component> components;
     bool free = false;
+    signed char endless = -1;
     Table* next = nullptr;
     bool operator==(const State& o) const {
       return pending == o.pending && spelling == o.spelling && components == o.components;
