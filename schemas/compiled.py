@@ -20,7 +20,7 @@ from guard.schemas.documents import Documents
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import Limits, limit_error
 from guard.schemas.lowering import Lowering
-from guard.schemas.ops import Record
+from guard.schemas.ops import FALSE, Record
 from guard.schemas.scan import ReportLine, Scan, report, scan
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class FrontEnd:
 
     def fail(self, limit: str, node: int, detail: str) -> SchemaError:
         """Return the error of a limit that the engine met at a node."""
-        where = self.documents.pointer(self.lowering.position_of(node)) if node > 1 else ""
+        position = self.lowering.position_of(node)  # the engine has nodes of its own, of which nobody wrote one
+        where = self.documents.pointer(position) if FALSE < position < len(self.documents.schemas) else ""
         if hasattr(self.options.limits, limit):
             return limit_error(self.options.limits, limit, where, None, detail)
         return SchemaError(Finding(where, None, detail, "simplify the schema here"), limit=limit)

@@ -18,7 +18,7 @@ import jsonschema_rs
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.keywords import Dialect
-from guard.schemas.limits import SCHEMA_LEVELS, Limits, limit_error
+from guard.schemas.limits import Limits, limit_error
 
 if TYPE_CHECKING:
     import jsonschema
@@ -111,14 +111,7 @@ def _integer(text: str) -> int | Decimal:
 
 def too_deep(limits: Limits, where: str) -> SchemaError:
     """Word the refusal of a schema that nests too deep."""
-    most = limits.depth * SCHEMA_LEVELS
-    return limit_error(
-        limits,
-        "depth",
-        where,
-        None,
-        f"JSON that nests more than {most:,} levels ({SCHEMA_LEVELS} for each level of a value)",
-    )
+    return limit_error(limits, "depth", where, None, "JSON that nests deeper")
 
 
 _SCALARS = frozenset({str, bool, type(None)})
@@ -131,7 +124,7 @@ def measure(value: Any, limits: Limits, where: str) -> bool:
     """
     level: list[Any] = [value]
     plain = type(value) is dict or type(value) is bool
-    levels, count, most = 0, 0, limits.depth * SCHEMA_LEVELS
+    levels, count = 0, 0
     while level:
         below: list[Any] = []
         for container in level:
@@ -161,7 +154,7 @@ def measure(value: Any, limits: Limits, where: str) -> bool:
                     if isinstance(item, (Mapping, list, tuple)):
                         below.append(item)
         count += len(below)
-        if levels >= most:
+        if levels >= limits.depth:
             raise too_deep(limits, where)
         if count > limits.bytes >> 3:  # rarely are they this small, unless what is shared unfolds
             raise limit_error(limits, "bytes", where, None, f"more than {count:,} objects and arrays")
@@ -243,9 +236,12 @@ def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaErro
     import jsonschema
 
     kind = jsonschema.validators.validator_for({"$schema": schema["$schema"]})
-    errors = list(itertools.islice(kind(kind.META_SCHEMA).iter_errors(schema), MOST_ERRORS))
-    faults = [(list(best.absolute_path), best.message) for best in map(_deepest, errors)]
-    if not faults:  # a regex that only the faster validator finds wrong
+    try:
+        errors = list(itertools.islice(kind(kind.META_SCHEMA).iter_errors(schema), MOST_ERRORS))
+        faults = [(list(best.absolute_path), best.message) for best in map(_deepest, errors)]
+    except RecursionError:
+        faults = []
+    if not faults:  # too deep for it, or a regex that only the faster validator finds wrong
         faults = [(list(e.instance_path), e.message) for e in _errors_of_rust(schema)]
     findings = []
     for path, message in faults:

@@ -1,7 +1,7 @@
 """Limits: how much a schema may cost before it is refused.
 
 Every limit that is met ends in a `SchemaError` whose `limit` names the field here; nothing is cut short in silence.
-The front end holds to `bytes`, `nodes`, `depth` and `digits`, the engine to the others and to `depth` again.
+The front end holds to `bytes`, `nodes`, `depth` and `digits`, the engine to the others.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from dataclasses import dataclass, fields
 
 from guard.kernels.errors import Finding, SchemaError
 
-#: Levels of a schema's JSON for each level of a value: {"properties": {"a": {"items": {"anyOf": [...]}}}}.
-SCHEMA_LEVELS = 4
-#: The largest `depth`: validators recurse over a schema, and SCHEMA_LEVELS times this is safe in a thread's stack.
-MAX_DEPTH = 1_000
+#: The largest `depth`: Python's own readers and the validators recurse over JSON, which is safe this deep.
+MAX_DEPTH = 900
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Limits:
 
     bytes: int = 16_000_000  # of the schema and of each document, which may hold an eighth as many objects
     nodes: int = 1_000_000  # schemas reached from the root; the largest real one has 20,000
-    depth: int = 100  # levels in a value; the schema's own JSON may nest SCHEMA_LEVELS times as deep
+    depth: int = 400  # levels of the schema's JSON; the deepest real one known to us has 63
     digits: int = 1_000  # of one number in the schema, written out: 1e400 has 401
     alternatives: int = 20_000  # ways that one value can go, of which the text so far excludes none
     states: int = 2_000_000  # automaton states of one compiled schema
@@ -35,7 +33,9 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise ValueError(f"{field.name}={value!r} must be a number above 0")
         if self.depth > MAX_DEPTH:
-            raise ValueError(f"depth={self.depth!r} must be at most {MAX_DEPTH}: validators recurse over a schema")
+            raise ValueError(
+                f"depth={self.depth!r} must be at most {MAX_DEPTH}: readers and validators recurse over JSON"
+            )
 
     def numbers(self) -> dict[str, float]:
         """Return the limits by name, as the engine takes them."""

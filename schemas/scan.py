@@ -122,6 +122,7 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
 
 
 _UNEVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
+_COUNTS = frozenset({"minItems", "minLength", "minProperties"})
 _HAS_NO_SENSE_ALONE = {"then": "if", "else": "if", "minContains": "contains", "maxContains": "contains"}
 
 
@@ -129,13 +130,15 @@ def _says_nothing(schema: dict[str, Any], keyword: str, value: Any) -> bool:
     """Say whether a keyword's value constrains nothing, so that it needs no support."""
     if keyword in _HAS_NO_SENSE_ALONE:
         return True  # the other keyword is refused, if it is there
+    if keyword == "not":
+        return False
     if keyword == "if":
         return "then" not in schema and "else" not in schema
     if keyword == "contains":
         return schema.get("minContains") == 0 and "maxContains" not in schema
-    return (value in (False, 0, {}, []) and keyword not in ("not", "propertyNames", *_UNEVALUATED)) or (
-        value is True and keyword != "uniqueItems" and keyword != "not"
-    )
+    if keyword == "uniqueItems" or keyword in _COUNTS:
+        return value is False or value == 0
+    return value == {} or value == [] or value is True
 
 
 def _every_holder(documents: Documents, target: Target) -> None:

@@ -98,6 +98,16 @@ def test_a_schema_beyond_a_limit_is_refused_by_its_name(schema: Any, limit: str)
         assert f"limits=guard.Limits({limit}=...)" in str(error)
 
 
+def test_a_deep_schema_inside_the_limit_is_read_and_a_wrong_one_refused() -> None:
+    """At the largest depth that can be asked for, too, where libraries that recurse in Python give up."""
+    for depth, limits in ((390, Limits()), (800, Limits(depth=900))):
+        assert read(nested(depth), limits=limits)
+        schema = json.loads(json.dumps(nested(300)).replace("{}", '{"type": "nonsense"}'))
+        for _ in range(depth - 310):
+            schema = {"items": schema}
+        assert "not a valid schema" in str(refusal(schema, limits=limits))
+
+
 def test_schemas_beyond_the_number_of_nodes_are_refused() -> None:
     """The limit counts schemas that the root reaches, not those that nothing refers to."""
     many = {f"k{n}": {"type": "string"} for n in range(1000)}
