@@ -372,7 +372,8 @@ NB_MODULE(_native, m) {
             const std::lock_guard lock(Kernel::instance().lock);
             for (const Spelling spelling : {Spelling::Canonical, Spelling::Any}) {
               Id spec;
-              self->text(lexicon.texts, lexicon.texts.start({{Langs::kAll, 0, kInf, 0}}, spelling, &spec));
+              const Id free = lexicon.texts.start({{Langs::kAll, 0, kInf, 0}}, spelling, &spec);
+              for (const bool detailed : {false, true}) self->text(lexicon.texts, free, detailed);
             }
           },
           "tokens"_a, "eos"_a, "special"_a, "alphabet"_a.none() = nb::none())

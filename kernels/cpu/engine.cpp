@@ -659,20 +659,20 @@ bool Engine::key_is_live(const Config& c) {
 
 bool Engine::step_key(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   if (byte == '"' && texts_.is_whole(from.decoder)) return end_key(from, to, arena);
-  const Id decoder = texts_.step(from.decoder, byte);
-  if (decoder == Texts::kDead) return false;
   *to = from;
-  to->decoder = decoder;
   const auto spell = [&](std::uint8_t b) {
     const bool left = narrow_key(to, b);
     if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, b});
     return left || to->state != Texts::kDead;
   };
+  const bool escaped = texts_.in_escape(from.decoder);
   if (from.state != Texts::kDead) to->state = texts_.step(from.state, byte);
-  to->chars += texts_.is_whole(decoder);
-  if (!texts_.in_escape(from.decoder)) {
-    if (!texts_.in_escape(decoder) && !spell(byte)) return false;
-  } else if (texts_.is_whole(decoder)) {
+  if (!escaped && byte != '\\' && !spell(byte)) return false;  // most bytes lead away from all names
+  to->decoder = texts_.step(from.decoder, byte);
+  if (to->decoder == Texts::kDead) return false;
+  const bool whole = texts_.is_whole(to->decoder);
+  to->chars += whole;
+  if (escaped && whole) {
     const char32_t c = texts_.completes(from.decoder, byte);
     for (char b : encode_utf8(std::u32string_view(&c, 1)))
       if (!spell(static_cast<std::uint8_t>(b))) return false;

@@ -217,6 +217,7 @@ class Engine {
   struct Sink;
   void walk(const Trie& trie, std::int32_t node, const Config& from, Sink& sink);
   void overlay(const Trie& trie, const Config& from, Sink& sink);
+  void add_alone(const Config& at, Id token, Sink& sink);
   void fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink);
 
   Kernel& kernel_;

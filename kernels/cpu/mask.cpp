@@ -81,12 +81,23 @@ void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
         continue;
       }
     }
-    if (!step_key(c, byte, &path[depth], sink.arena) || !is_among(path[depth])) {
+    if (!step_key(c, byte, &path[depth], sink.arena)) {  // the class has no key left that begins so
+      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) sink.clear(*t);
       i = trie.skip(i);
       continue;
     }
-    ++i;
+    i = is_among(path[depth]) ? i + 1 : trie.skip(i);
   }
+}
+
+// One token, byte by byte.
+void Engine::add_alone(const Config& at, Id token, Sink& sink) {
+  Config now = at, next;
+  for (char b : sink.vocabulary.bytes(token)) {
+    if (!step(now, static_cast<std::uint8_t>(b), &next, sink.arena)) return sink.clear(token);
+    now = next;
+  }
+  sink.affords(now) ? sink.set(token) : sink.clear(token);
 }
 
 void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
@@ -121,16 +132,7 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
     sink.add(exit.rest.begin(0), exit.rest.end(0), after);
     walk(exit.rest, 0, after, sink);
   }
-  for (Id t : mask.odd) {
-    Config now = at, next;
-    bool ok = true;
-    for (char b : sink.vocabulary.bytes(t)) {
-      ok = step(now, static_cast<std::uint8_t>(b), &next, sink.arena);
-      if (!ok) break;
-      now = next;
-    }
-    if (ok && sink.affords(now)) sink.set(t);
-  }
+  for (Id t : mask.odd) add_alone(at, t, sink);
 }
 
 void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
@@ -139,7 +141,7 @@ void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget,
   if (at.top && !at.finished) {
     switch (at.lex) {
       case Lex::Text:
-        fill_lexeme(at, vocabulary.text(texts_, at.state), sink);
+        fill_lexeme(at, vocabulary.text(texts_, at.state, budget >= 0 || texts_.spec(at.spec).bounded), sink);
         break;
       case Lex::Number: {
         fill_lexeme(at, vocabulary.number(numbers_, at.state), sink);
@@ -148,25 +150,16 @@ void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget,
         break;
       }
       case Lex::Key: {
-        const bool among = at.lo < at.hi || at.xlo < at.xhi;
-        // An endless class outlives every finite set of names; what is left of another one near names is tried byte by byte.
-        if (at.state == Texts::kDead || budget >= 0 || (among && !texts_.is_endless(at.state))) {
+        if (at.state == Texts::kDead || budget >= 0) {
           walk(vocabulary.trie(), 0, at, sink);
-        } else {
-          Config free = at;  // as if no name had been declared or written
-          free.lo = free.hi = free.xlo = free.xhi = 0;
-          fill_lexeme(free, vocabulary.text(texts_, at.state), sink);
-          if (among) overlay(vocabulary.trie(), at, sink);
-          for (Id t : vocabulary.text(texts_, at.state).odd) {
-            Config now = at, next;
-            bool ok = true;
-            for (char b : vocabulary.bytes(t)) {
-              ok = step(now, static_cast<std::uint8_t>(b), &next, scratch);
-              if (!ok) break;
-              now = next;
-            }
-            ok ? sink.set(t) : sink.clear(t);
-          }
+          break;
+        }
+        Config free = at;  // as if no name had been declared or written
+        free.lo = free.hi = free.xlo = free.xhi = 0;
+        fill_lexeme(free, vocabulary.text(texts_, at.state, false), sink);
+        if (at.lo < at.hi || at.xlo < at.xhi) {
+          overlay(vocabulary.trie(), at, sink);
+          for (Id t : vocabulary.text(texts_, at.state, false).odd) add_alone(at, t, sink);
         }
         break;
       }

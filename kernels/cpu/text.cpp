@@ -130,9 +130,14 @@ bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pend
 }
 
 Id Texts::intern(State s) {
-  s.free = s.pending.kind == 0 && !s.components.empty();
-  for (const Component& c : s.components) s.free &= c.lang == Langs::kAll;
-  return states_.intern(std::move(s));
+  Quick q;
+  q.kind = s.pending.kind;
+  q.partial = s.pending.kind == 4 ? static_cast<std::uint8_t>(s.pending.high - s.pending.got) : 0;
+  q.free = s.pending.kind == 0 && !s.components.empty() &&
+           std::all_of(s.components.begin(), s.components.end(), [](const Component& c) { return c.lang == Langs::kAll; });
+  const Id id = states_.intern(std::move(s));
+  if (static_cast<std::size_t>(id) == quick_.size()) quick_.push_back(q);
+  return id;
 }
 
 Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* spec) {
@@ -162,9 +167,9 @@ Id Texts::after_char(const State& from, std::uint32_t c) {
 
 Id Texts::fill(Id state, std::uint8_t byte) {
   if (state == kDead) return kDead;
-  if (!states_[state].next) {
+  if (!quick_[static_cast<std::size_t>(state)].next) {
     tables_.emplace_back().fill(-1);
-    states_[state].next = &tables_.back();
+    quick_[static_cast<std::size_t>(state)].next = tables_.back().data();
   }
   State& from = states_[state];
   Pending pending;
@@ -189,7 +194,7 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       if (!to.components.empty()) next = intern(std::move(to));
     }
   }
-  (*states_[state].next)[byte] = next;
+  quick_[static_cast<std::size_t>(state)].next[byte] = next;
   return next;
 }
 

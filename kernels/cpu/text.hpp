@@ -58,21 +58,22 @@ class Texts {
   Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec);
   // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its length.
   Id step(Id state, std::uint8_t byte) {
-    const State& s = states_[state];
-    if (s.next) {
-      const Id next = (*s.next)[byte];
+    const Quick& q = quick_[static_cast<std::size_t>(state)];
+    if (q.next) {
+      const Id next = q.next[byte];
       if (next >= 0) return next;
     }
     return fill(state, byte);
   }
-  bool is_whole(Id state) const { return states_[state].pending.kind == 0; }  // not inside of a character
+  bool is_whole(Id state) const { return quick_[static_cast<std::size_t>(state)].kind == 0; }  // not inside of a character
   // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an escape?
-  std::int32_t partial_utf8(Id state) const {
-    const Pending& p = states_[state].pending;
-    return p.kind == 4 ? static_cast<std::int32_t>(p.high) - p.got : 0;
+  std::int32_t partial_utf8(Id state) const { return quick_[static_cast<std::size_t>(state)].partial; }
+  bool in_escape(Id state) const {
+    const Quick& q = quick_[static_cast<std::size_t>(state)];
+    return q.kind != 0 && q.kind != 4;
   }
-  bool in_escape(Id state) const { return states_[state].pending.kind != 0 && states_[state].pending.kind != 4; }
-  bool is_free(Id state) const { return states_[state].free; }  // any further text ends well, for every component, lengths aside
+  // Does any further text end well, for every component, lengths aside?
+  bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
   bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set of texts can exhaust it
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
@@ -96,9 +97,7 @@ class Texts {
     Pending pending;
     Spelling spelling = Spelling::Canonical;
     std::vector<Component> components;
-    bool free = false;
     signed char endless = -1;
-    Table* next = nullptr;
     bool operator==(const State& o) const {
       return pending == o.pending && spelling == o.spelling && components == o.components;
     }
@@ -119,7 +118,13 @@ class Texts {
   static std::int64_t rest_of_char(const Pending& pending, const Ranges& chars, Spelling spelling);
 
   Langs& langs_;
+  struct Quick {  // of a state: what walks over many bytes ask
+    Id* next = nullptr;
+    std::uint8_t kind = 0, partial = 0;
+    bool free = false;
+  };
   Interner<State> states_;
+  std::vector<Quick> quick_{Quick{}};
   Interner<Spec> specs_;
   std::deque<Table> tables_;
 };

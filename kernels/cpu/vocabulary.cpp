@@ -50,45 +50,49 @@ std::vector<Id> Vocabulary::greedy(std::string_view data) const {
   return out;
 }
 
-LexemeMask Vocabulary::finish(std::vector<std::pair<Key, std::vector<Id>>> inside, std::vector<std::pair<Key, std::vector<Spelled>>> exits,
-                              std::vector<Id> odd) const {
-  LexemeMask out;
-  out.all.assign(words(), 0);
-  out.odd = std::move(odd);
-  std::sort(inside.begin(), inside.end(), [](const auto& a, const auto& b) { return std::pair(a.first.second, a.first.first) < std::pair(b.first.second, b.first.first); });
-  for (auto& [key, list] : inside) {
-    for (Id t : list) out.all[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
-    Inside group{key.first, key.second, {}, {}};
-    if (list.size() > words()) {
-      group.bits.assign(words(), 0);
-      for (Id t : list) group.bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
-    } else {
-      group.tokens = std::move(list);
-      group.tokens.shrink_to_fit();
-    }
-    out.inside.push_back(std::move(group));
-  }
-  for (auto& [key, list] : exits) out.exits.push_back({key.first, key.second, Trie(std::move(list))});
-  return out;
-}
-
-LexemeMask& Vocabulary::text(Texts& texts, Id state) {
-  auto& slot = texts_[state];
-  if (slot) return *slot;
-  std::map<Key, std::vector<Id>> inside;
+// A mask under construction: tokens by the (state, characters) in which they end or leave.
+struct Vocabulary::Draft {
+  explicit Draft(std::size_t words) { mask.all.assign(words, 0); }
+  LexemeMask mask;
+  std::unordered_map<std::uint64_t, std::size_t> at;
   std::map<Key, std::vector<Spelled>> exits;
-  std::vector<Id> odd;
-  std::vector<Key> path{{state, 0}};
-  const std::size_t reach = static_cast<std::size_t>(trie_.longest()) + 1;
-  path.resize(reach + 1);
-  Key last{-1, -1};
-  std::vector<Id>* group = nullptr;
+
+  void stay(Key key, const Id* begin, const Id* end, bool detailed) {
+    for (const Id* t = begin; t != end; ++t) mask.all[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
+    if (!detailed || begin == end) return;
+    const auto [slot, fresh] = at.try_emplace(static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second), mask.inside.size());
+    if (fresh) mask.inside.push_back({key.first, key.second, {}, {}});
+    auto& tokens = mask.inside[slot->second].tokens;
+    tokens.insert(tokens.end(), begin, end);
+  }
+  LexemeMask done() {
+    std::sort(mask.inside.begin(), mask.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.chars, a.state) < std::pair(b.chars, b.state); });
+    for (Inside& group : mask.inside) {
+      if (group.tokens.size() <= mask.all.size()) {
+        group.tokens.shrink_to_fit();
+        continue;
+      }
+      group.bits.assign(mask.all.size(), 0);
+      for (Id t : group.tokens) group.bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
+      std::vector<Id>().swap(group.tokens);
+    }
+    for (auto& [key, list] : exits)
+      if (!list.empty()) mask.exits.push_back({key.first, key.second, Trie(std::move(list))});
+    return std::move(mask);
+  }
+};
+
+LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed) {
+  auto& slot = (detailed ? detailed_ : texts_)[state];
+  if (slot) return *slot;
+  Draft draft(words());
+  std::vector<Key> path(static_cast<std::size_t>(trie_.longest()) + 2, Key{state, 0});
   for (std::int32_t i = 1; i < trie_.size();) {
     const std::size_t depth = static_cast<std::size_t>(trie_.depth(i));
     const auto [from, chars] = path[depth - 1];
     const std::uint8_t byte = trie_.byte(i);
     if (byte == '"' && texts.is_whole(from)) {
-      auto& list = exits[{from, chars}];
+      auto& list = draft.exits[{from, chars}];
       for (std::int32_t j = i; j < trie_.skip(i);) {
         const std::size_t length = static_cast<std::size_t>(trie_.depth(j)) - depth;
         if (length == 1 && !may_follow(trie_.byte(j))) {
@@ -98,7 +102,7 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state) {
         for (const Id* t = trie_.begin(j); t != trie_.end(j); ++t) {
           const std::string_view rest = std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth);
           if (std::count(rest.begin(), rest.end(), '"') > 1)
-            odd.push_back(*t);
+            draft.mask.odd.push_back(*t);
           else
             list.push_back({rest, *t});
         }
@@ -112,25 +116,18 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state) {
       i = trie_.skip(i);
       continue;
     }
-    const Key key{next, chars + (texts.is_whole(next) ? 1 : 0)};
-    path[depth] = key;
-    if (trie_.begin(i) != trie_.end(i)) {
-      if (key != last) group = &inside[key], last = key;
-      group->insert(group->end(), trie_.begin(i), trie_.end(i));
-    }
+    path[depth] = {next, chars + (detailed && texts.is_whole(next) ? 1 : 0)};
+    draft.stay(path[depth], trie_.begin(i), trie_.end(i), detailed);
     ++i;
   }
-  std::erase_if(exits, [](const auto& e) { return e.second.empty(); });
-  slot = std::make_unique<LexemeMask>(finish({inside.begin(), inside.end()}, {exits.begin(), exits.end()}, std::move(odd)));
+  slot = std::make_unique<LexemeMask>(draft.done());
   return *slot;
 }
 
 LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
   auto& slot = numbers_[state];
   if (slot) return *slot;
-  std::map<Key, std::vector<Id>> inside;
-  std::map<Key, std::vector<Spelled>> exits;
-  std::vector<Id> odd;
+  Draft draft(words());
   std::vector<Id> path(static_cast<std::size_t>(trie_.longest()) + 2);
   path[0] = state;
   for (std::int32_t i = 1; i < trie_.size();) {
@@ -139,7 +136,7 @@ LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
     const std::uint8_t byte = trie_.byte(i);
     if (!is_number_byte(byte)) {
       if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
-        auto& list = exits[{from, 0}];
+        auto& list = draft.exits[{from, 0}];
         for (const Id* t = trie_.begin(i); t != trie_.subtree_end(i); ++t)
           list.push_back({std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
       }
@@ -152,13 +149,10 @@ LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
       continue;
     }
     path[depth] = next;
-    if (trie_.begin(i) != trie_.end(i)) {
-      auto& list = inside[{next, 0}];
-      list.insert(list.end(), trie_.begin(i), trie_.end(i));
-    }
+    draft.stay({next, 0}, trie_.begin(i), trie_.end(i), true);
     ++i;
   }
-  slot = std::make_unique<LexemeMask>(finish({inside.begin(), inside.end()}, {exits.begin(), exits.end()}, std::move(odd)));
+  slot = std::make_unique<LexemeMask>(draft.done());
   return *slot;
 }
 
@@ -178,7 +172,7 @@ const Bits& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) const {
 std::size_t Vocabulary::nbytes() const {
   std::size_t n = trie_.nbytes() + usable_.size();
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
-  for (const auto* memo : {&texts_, &numbers_})
+  for (const auto* memo : {&texts_, &detailed_, &numbers_})
     for (const auto& [_, mask] : *memo) {
       if (!mask) continue;
       n += mask->all.size() * 4 + mask->upto.size() * mask->all.size() * 4;

@@ -27,7 +27,7 @@ struct Exit {  // tokens that leave a lexeme from one state
 };
 struct LexemeMask {
   Bits all;  // every token inside
-  std::vector<Inside> inside;  // by (chars, state)
+  std::vector<Inside> inside;  // by (chars, state); only where it was asked for
   std::vector<Exit> exits;
   std::vector<Id> odd;         // tokens that leave it and spell a whole further string: each is tried alone
   std::deque<std::pair<std::int32_t, Bits>> upto;  // texts whose length alone matters: tokens of at most so many characters
@@ -48,20 +48,19 @@ class Vocabulary {
   std::string_view raw_bytes(Id token) const { return tokens_[static_cast<std::size_t>(token)]; }
   bool is_allowed_somewhere(Id token) const { return usable_[static_cast<std::size_t>(token)] && !tokens_[static_cast<std::size_t>(token)].empty(); }
   std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
-  LexemeMask& text(Texts& texts, Id state);
+  // `detailed` also tells the tokens apart by where they end and how many characters they have: for bounds and budgets.
+  LexemeMask& text(Texts& texts, Id state, bool detailed);
   LexemeMask& number(Numbers& numbers, Id state);
   const Bits& at_most(LexemeMask& mask, std::int32_t chars) const;
   std::size_t nbytes() const;
 
  private:
-  LexemeMask finish(std::vector<std::pair<std::pair<Id, std::int32_t>, std::vector<Id>>> inside,
-                    std::vector<std::pair<std::pair<Id, std::int32_t>, std::vector<Spelled>>> exits,
-                    std::vector<Id> odd) const;
+  struct Draft;
   std::vector<std::string> tokens_;
   std::vector<char> usable_;
   std::vector<Id> ends_;
   Trie trie_;
-  std::unordered_map<Id, std::unique_ptr<LexemeMask>> texts_, numbers_;
+  std::unordered_map<Id, std::unique_ptr<LexemeMask>> texts_, detailed_, numbers_;
 };
 
 }  // namespace guard
