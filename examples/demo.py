@@ -150,13 +150,13 @@ def _panel(row: Row, got: Any, expected: Any) -> Panel:
 
 
 def _summary(rows: list[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, width=WIDTH)
+    table = Table(box=box.SIMPLE_HEAD, width=WIDTH, padding=(0, 0, 0, 1))
     for column in ("document", "valid", "right", "valid*", "right*", "tokens", "tokens/s", "on masks"):
         table.add_column(column, justify="left" if column == "document" else "right", no_wrap=True)
     for row in rows:
         call = row.call
         table.add_row(
-            f"{row.title}.txt",
+            row.title,
             _yes(row.masked.is_valid),
             str(row.masked),
             _yes(row.free.is_valid),

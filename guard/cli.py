@@ -41,6 +41,7 @@ EPILOG = (
 )
 STDIN = Path("-")  #: The name under which standard input is read.
 INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
+PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
 CLIPPED = 100  #: Characters of a text that a table shows.
 
 app = typer.Typer(
@@ -197,6 +198,8 @@ def trace_list(
     as_json: AsJson = False,
 ) -> None:
     """List the latest calls."""
+    from rich.text import Text
+
     store = _store()
     calls = store.latest(limit=limit, outcome=outcome, function=function)
     if as_json:
@@ -206,20 +209,20 @@ def trace_list(
     if not calls:
         typer.echo(f"no calls in {store.path}")
         return
-    table = _table("no", "time", "function", "type", "model", "outcome", "attempts", "tokens", "seconds", "answer")
+    table = _table("no", "time (UTC)", "function", "outcome", "tries", "tokens", "seconds")
+    table.expand = True
+    table.add_column("answer", ratio=1, min_width=24, no_wrap=True, overflow="ellipsis")  # what width the others leave
     for call in calls:
         answer = call.text if call.outcome == "valid" else call.error
         table.add_row(
             str(call.number),
-            _time(call),
-            call.function or "-",
-            call.target,
-            call.served or call.model,
+            _time(call)[5:16],
+            call.function or call.target,
             call.outcome,
             str(len(call.attempts)),
             str(call.tokens),
             f"{call.seconds:.2f}",
-            _clip(answer),
+            Text(_clip(answer)),
         )
     _console().print(table)
 
@@ -449,7 +452,7 @@ def _progress(total: int) -> Iterator[tuple[Progress, Any]]:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console()
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 
 
 def _table(*columns: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, overload
 from guard import models, prompts, targets
 from guard.errors import CallError, GuardError, ModelError, Truncated, ValidationFailed
 from guard.models.base import Model, Reply, Request
-from guard.records import Attempt, Call
+from guard.records import VALID, Attempt, Call
 from guard.settings import Settings
 from guard.trace import TraceStore
 
@@ -210,7 +210,7 @@ def _steps(plan: Plan, store: TraceStore) -> Steps:
         value, findings = target.check(reply.text)
         attempts.append(Attempt(number, messages, reply, findings))
         if not findings:
-            return value, record("valid")
+            return value, record(VALID)
         if reply.finish == "length":
             raise failure(
                 Truncated(f"{plan.model} stopped at max_tokens={policy.max_tokens} before the value ended; raise it")

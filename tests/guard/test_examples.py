@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from examples import demo
 
-import guard
+from examples import demo
+from guard.records import VALID
 
 TITLES = sorted(demo.EXAMPLES)
 
@@ -53,7 +53,7 @@ def test_fields_are_compared_by_value_and_texts_but_for_case_and_spacing() -> No
 def test_smollm2_reads_the_document_into_a_valid_value_with_nearly_all_fields_right(title: str) -> None:
     module = demo.EXAMPLES[title]
     value, call = module.read.traced((demo.HERE / f"{title}.txt").read_text())
-    assert (call.outcome, call.served, len(call.attempts)) == (guard.records.VALID, "smollm2", 1)
+    assert (call.outcome, call.served, len(call.attempts)) == (VALID, "smollm2", 1)
     assert call.completion_tokens <= 512
     right, total = demo.count_right(json.loads(value.model_dump_json()), demo.EXPECTED[title])
     assert right >= 0.75 * total
