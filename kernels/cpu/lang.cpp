@@ -486,7 +486,7 @@ const LangRow& Langs::row(Id r) {
     else
       out.upto.push_back(from.upto[i]), out.next.push_back(next);
   }
-  if (out.next.size() == from.next.size()) {
+  if (out.next == from.next) {
     row_of_[at] = raw_of_[at];
   } else {
     rows_.push_back(std::move(out));
