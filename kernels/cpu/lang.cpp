@@ -7,6 +7,7 @@ namespace guard {
 namespace {
 constexpr std::size_t kMaxStates = 20000;   // of one search for a live state; patterns that people write need < 500
 constexpr std::size_t kBroad = 500;         // of those, how many breadth first
+constexpr int kEnds = 8;                    // that follow a text: one for each `$` that a match may pass
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic
 
@@ -226,7 +227,7 @@ Id Langs::words(std::vector<std::u32string> list) {
 }
 
 Id Langs::of_length(std::int32_t lo, std::int32_t hi) {
-  return cat(repeat(set(writable_chars()), lo, hi), set({{kEnd, kEnd}}));
+  return cat(repeat(set(writable_chars()), lo, hi), ends(1));
 }
 
 // ---- from syntax trees ----------------------------------------------------------------------------------------------
@@ -253,15 +254,15 @@ Id Langs::build(const Tree& tree, Id then) {
     }
     case Tree::Start:
       return cat(set({{kBegin, kBegin}}), then);
-    case Tree::Finish:
-      return both({cat(set({{kEnd, kEnd}}), kAll), then});
+    case Tree::Finish:  // under a quantifier nothing is known of what follows: only further ENDs can
+      return then == kEps ? set({{kEnd, kEnd}}) : both({cat(set({{kEnd, kEnd}}), kAll), then});
     case Tree::And: {
       std::vector<Id> kids;
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, then));
       return both(std::move(kids));
     }
     case Tree::Not:
-      return both({no(build(tree.kids[0], then)), cat(cat(repeat(set(writable_chars()), 0, kInf), set({{kEnd, kEnd}})), kAll)});
+      return both({no(build(tree.kids[0], then)), cat(repeat(set(writable_chars()), 0, kInf), ends(1))});
     case Tree::WordBoundary:
       break;
   }
@@ -283,7 +284,9 @@ Id Langs::search(const Tree& tree) {
   return r;
 }
 
-Id Langs::whole(const Tree& tree) { return build(tree, set({{kEnd, kEnd}})); }
+Id Langs::whole(const Tree& tree) { return build(tree, ends(1)); }
+
+Id Langs::ends(std::int32_t least) { return repeat(set({{kEnd, kEnd}}), least, kInf); }
 
 // ---- derivatives ----------------------------------------------------------------------------------------------------
 
@@ -318,7 +321,7 @@ Id Langs::derivative(Id r, std::uint32_t symbol) {
     }
     case Kind::Words: {
       const auto& list = tables_[node.a].words;
-      if (symbol == kEnd) return list[static_cast<std::size_t>(node.lo)].size() == static_cast<std::size_t>(node.b) ? kEps : kNone;
+      if (symbol == kEnd) return list[static_cast<std::size_t>(node.lo)].size() == static_cast<std::size_t>(node.b) ? ends(0) : kNone;
       std::int32_t lo = node.lo, hi = node.hi;
       const std::size_t at = static_cast<std::size_t>(node.b);
       while (lo < hi && (list[static_cast<std::size_t>(lo)].size() <= at || list[static_cast<std::size_t>(lo)][at] < symbol)) ++lo;
@@ -427,7 +430,9 @@ const LangRow& Langs::raw(Id r) {
 bool Langs::accepts(Id r) {
   const std::size_t at = static_cast<std::size_t>(r);
   if (accepts_[at] < 0) {
-    const bool yes = nodes_[derivative(r, kEnd)].nullable;
+    Id now = r, next = derivative(r, kEnd);
+    for (int i = 1; i < kEnds && next != now; ++i) now = next, next = derivative(now, kEnd);
+    const bool yes = nodes_[next].nullable;
     accepts_[at] = yes;
   }
   return accepts_[at];

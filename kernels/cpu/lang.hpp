@@ -1,6 +1,6 @@
 // Lang: regular languages over code points, by derivatives of hash-consed expressions.
 //
-// A language is a set of texts, each followed by the symbol END; so `$` is an ordinary symbol, a look-ahead is an
+// A language is a set of texts, each followed by symbols END; so `$` is an ordinary symbol, a look-ahead is an
 // intersection, and complement costs nothing (Brzozowski 1964; Owens, Reppy, Turon 2009). A state of the automaton is an
 // expression; its row (which characters lead where) is computed once, all characters together, and kept.
 // A finite set of words is one leaf over a sorted table: a derivative is a sub-range, so that an enum of 5,000
@@ -116,6 +116,7 @@ class Langs {
   const LangRow& raw(Id r);
   LangRow combine(const std::vector<const LangRow*>& rows, bool any);
   Id build(const Tree& tree, Id then);
+  Id ends(std::int32_t least);  // so many ENDs or more
   Id filtered(Id words, const std::vector<Id>& others);
   bool is_words(Id r) const { return nodes_[r].kind == Kind::Words; }
 
