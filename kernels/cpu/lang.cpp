@@ -237,7 +237,7 @@ Id Langs::build(const Tree& tree, Id then) {
   const Deeper deeper(&depth_);
   switch (tree.kind) {
     case Tree::Set:
-      return cat(set(intersection(tree.ranges, writable_chars())), then);
+      return begins(cat(set(intersection(tree.ranges, writable_chars())), then));
     case Tree::Cat:
       for (auto it = tree.kids.rbegin(); it != tree.kids.rend(); ++it) then = build(*it, then);
       return then;
@@ -255,7 +255,7 @@ Id Langs::build(const Tree& tree, Id then) {
     case Tree::Start:
       return cat(set({{kBegin, kBegin}}), then);
     case Tree::Finish:  // under a quantifier nothing is known of what follows: only further ENDs can
-      return then == kEps ? set({{kEnd, kEnd}}) : both({cat(set({{kEnd, kEnd}}), kAll), then});
+      return begins(then == kEps ? set({{kEnd, kEnd}}) : both({cat(set({{kEnd, kEnd}}), kAll), then}));
     case Tree::And: {
       std::vector<Id> kids;
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, then));
@@ -270,18 +270,58 @@ Id Langs::build(const Tree& tree, Id then) {
 }
 
 namespace {
-int starts(const Tree& tree) {
-  int n = tree.kind == Tree::Start;
-  for (const Tree& kid : tree.kids) n += starts(kid);
+int count_of(const Tree& tree, Tree::Kind kind) {
+  int n = tree.kind == kind;
+  for (const Tree& kid : tree.kids) n += count_of(kid, kind);
   return std::min(n, 8);
 }
 }  // namespace
 
+// Before the text stand symbols BEGIN: `^` consumes one, ALL before the pattern takes any, and where several assertions may
+// look at the same place, characters skip those that are left.
 Id Langs::search(const Tree& tree) {
-  // `^` consumes a BEGIN before the text; as many are put there as the pattern could consume, and ALL takes the others.
+  const int starts = count_of(tree, Tree::Start);
+  skip_begins_ = starts > 1 || (starts > 0 && count_of(tree, Tree::Look) > 0);
   Id r = cat(kAll, build(tree, kAll));
-  for (int i = std::max(1, starts(tree)); i > 0; --i) r = derivative(r, kBegin);
-  return r;
+  for (int i = std::max(1, starts) + skip_begins_; i > 0; --i) r = derivative(r, kBegin);
+  skip_begins_ = false;
+  std::unordered_map<Id, Id> memo;
+  return starts ? without_begin(r, &memo) : r;
+}
+
+Id Langs::begins(Id then) { return skip_begins_ ? cat(repeat(set({{kBegin, kBegin}}), 0, kInf), then) : then; }
+
+// The language behind the last BEGIN.
+Id Langs::without_begin(Id r, std::unordered_map<Id, Id>* memo) {
+  const auto found = memo->find(r);
+  if (found != memo->end()) return found->second;
+  const Deeper deeper(&depth_);
+  const Node node = nodes_[r];
+  Id out = r;
+  switch (node.kind) {
+    case Kind::Set: {
+      Ranges kept;
+      for (const Range& range : sets_[node.a].ranges) {
+        if (range.lo < kBegin) kept.push_back({range.lo, std::min(range.hi, kBegin - 1)});
+        if (range.hi > kBegin) kept.push_back({std::max(range.lo, kBegin + 1), range.hi});
+      }
+      // A set that is whole stays whole: it is how ALL is recognised.
+      if (!(sets_[node.a].ranges == Ranges{{0, kEnd}})) out = set(std::move(kept));
+      break;
+    }
+    case Kind::Cat: out = cat(without_begin(node.a, memo), without_begin(node.b, memo)); break;
+    case Kind::Not: out = no(without_begin(node.a, memo)); break;
+    case Kind::Repeat: out = repeat(without_begin(node.a, memo), node.lo, node.hi); break;
+    case Kind::Alt:
+    case Kind::And: {
+      std::vector<Id> kids;
+      for (Id k : node.kids) kids.push_back(without_begin(k, memo));
+      out = node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+      break;
+    }
+    default: break;
+  }
+  return (*memo)[r] = out;
 }
 
 Id Langs::whole(const Tree& tree) { return build(tree, ends(1)); }

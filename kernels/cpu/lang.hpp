@@ -117,6 +117,8 @@ class Langs {
   LangRow combine(const std::vector<const LangRow*>& rows, bool any);
   Id build(const Tree& tree, Id then);
   Id ends(std::int32_t least);  // so many ENDs or more
+  Id begins(Id then);
+  Id without_begin(Id r, std::unordered_map<Id, Id>* memo);
   Id filtered(Id words, const std::vector<Id>& others);
   bool is_words(Id r) const { return nodes_[r].kind == Kind::Words; }
 
@@ -131,6 +133,7 @@ class Langs {
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<std::pair<Id, Id>, std::int64_t, PairHash> cheapest_;
   int depth_ = 0;
+  bool skip_begins_ = false;
 };
 
 std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
