@@ -51,7 +51,7 @@ void Engine::walk(const Trie& trie, std::int32_t node, const Config& from, Sink&
   }
 }
 
-// Tokens that spell a declared or a written key are no tokens of a free key: takes their bits, and walks them.
+// The mask of a class of keys, mended where names and written keys are: there a token is tried byte by byte.
 void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
   const Frame& f = *from.top;
   std::vector<Config> path(1, from);
@@ -86,6 +86,7 @@ void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
       i = trie.skip(i);
       continue;
     }
+    for (const Id* t = trie.begin(i); t != trie.end(i); ++t) sink.set(*t);  // the class may not have them
     i = is_among(path[depth]) ? i + 1 : trie.skip(i);
   }
 }
