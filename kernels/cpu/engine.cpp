@@ -10,6 +10,7 @@ constexpr std::int32_t kNewline = 100, kTabs = 200;  // gap counts of Whitespace
 constexpr std::int32_t kMaxSpaces = 40, kMaxTabs = 10;
 constexpr std::string_view kLiterals[] = {"null", "true", "false"};
 
+Type type_of(const Frame& f) { return f.kind == Kind::Object ? Type::Object : Type::Array; }
 bool is_space(std::uint8_t b) { return b == ' ' || b == '\n' || b == '\r' || b == '\t'; }
 bool bit(const std::uint64_t* words, std::int32_t i) { return words && (words[i >> 6] >> (i & 63) & 1); }
 std::size_t words_for(std::size_t bits) { return std::max<std::size_t>((bits + 63) / 64, 1); }
@@ -496,9 +497,6 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
     return to->state != 0;
   }
   // A container: the distinct shapes of the chosen goals become the alternatives of a child.
-  Frame here = f;
-  here.arena = &arena;
-  here.type = type;
   Frame child;
   child.arena = &arena;
   if (options_.schema_order)
@@ -522,7 +520,7 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
     child.level = type == Type::Object ? object_level(alternatives, child.order) : levels_.intern({Kind::Array, -1, std::move(alternatives)});
     children_[key] = child.level;
   }
-  child.parent = arena.make(here);
+  child.parent = &f;
   child.kind = type == Type::Object ? Kind::Object : Kind::Array;
   if (child.kind == Kind::Object) child.names = &index(levels_[child.level].table);
   child.phase = Phase::First;
@@ -543,7 +541,7 @@ bool Engine::close(const Frame& f, Config* to, Arena& arena) {
   if (labels.empty()) return false;
   std::sort(labels.begin(), labels.end());
   labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
-  return ended(*f.parent, f.parent->type, labels, to, arena);
+  return ended(*f.parent, type_of(f), labels, to, arena);
 }
 
 bool Engine::end_number(const Config& from, Config* to, Arena& arena) {
@@ -852,7 +850,7 @@ const std::int64_t* Engine::tails(const Frame& f, Type type) {
 }
 
 std::int64_t Engine::tail_of(const Frame& f, Id parents) {
-  const std::int64_t* above = tails(*f.parent, f.parent->type);
+  const std::int64_t* above = tails(*f.parent, type_of(f));
   std::int64_t out = -1;
   for (Id p : std::vector<Id>(sets_[parents].ids)) out = least(out, above[p]);
   return out;

@@ -83,7 +83,6 @@ struct Frame {
   Arena* arena = nullptr;
   Kind kind = Kind::Root;
   Phase phase = Phase::Value;
-  Type type = Type::Null;      // of the child above, when there is one
   Id level = -1;
   std::int32_t cls = -1;       // class of the key whose value is due
   std::int32_t count = 0;      // keys or items written

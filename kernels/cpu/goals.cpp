@@ -8,6 +8,7 @@ namespace {
 constexpr Id kBusy = -2;            // a memo's mark for a computation in progress
 constexpr std::size_t kMaxClasses = 500;    // of keys in one shape
 constexpr std::size_t kMaxListed = 4096;    // keys of a finite class, listed as names
+constexpr int kMaxSight = 3;        // objects inside of objects that unit propagation expands to refute a disjunct
 constexpr int kMaxChoices = 256;    // combinations of disjuncts that cost_object compares before it takes what it has
 
 template <class T>
@@ -683,9 +684,12 @@ bool Goals::empty_on_sight(Id g) {
   if (g == kFalse) return true;
   const auto found = dull_.find(g);
   if (found != dull_.end()) return found->second;
+  if (literals3(g) || !string_sets_[strings(g)].pieces.empty() || !numbers(g).empty()) return dull_[g] = 0;
+  if (sight_ == kMaxSight) return false;  // discriminators stand near the top; deeper, viability decides
+  const Recursion farther(&sight_, kMaxSight);
   dull_[g] = 0;  // in progress: assume nothing
   try {
-    const bool empty = !literals3(g) && string_sets_[strings(g)].pieces.empty() && numbers(g).empty() && array(g) == kNever && object(g) == kNever;
+    const bool empty = array(g) == kNever && object(g) == kNever;
     dull_[g] = empty;
     return empty;
   } catch (...) {

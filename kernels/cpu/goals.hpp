@@ -269,7 +269,7 @@ class Goals {
   Memo<std::int64_t> cost_, cost_round_, name_bytes_;
   std::deque<std::vector<Case>> scratch_;
   bool found_ = false, in_round_ = false, in_cost_ = false, cheaper_ = false;
-  int depth_ = 0;
+  int depth_ = 0, sight_ = 0;
   unsigned ticks_ = 0;
   std::chrono::steady_clock::time_point deadline_;
   void tick() {

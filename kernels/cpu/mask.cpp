@@ -124,6 +124,7 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
   for (const Exit& exit : mask.exits) {
     Config before = at, after;
     before.state = exit.state;
+    before.decoder = decoder_;  // a lexeme ends behind whole characters
     before.chars = text ? at.chars + exit.chars : 0;
     if (text) {
       if (!step(before, '"', &after, sink.arena)) continue;

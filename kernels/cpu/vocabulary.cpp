@@ -57,16 +57,16 @@ struct Vocabulary::Draft {
   std::unordered_map<std::uint64_t, std::size_t> at;
   std::map<Key, std::vector<Spelled>> exits;
 
-  void stay(Key key, const Id* begin, const Id* end, bool detailed) {
+  void stay(Key key, const Id* begin, const Id* end, bool detailed, bool whole) {
     for (const Id* t = begin; t != end; ++t) mask.all[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
     if (!detailed || begin == end) return;
     const auto [slot, fresh] = at.try_emplace(static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second), mask.inside.size());
-    if (fresh) mask.inside.push_back({key.first, key.second, {}, {}});
+    if (fresh) mask.inside.push_back({key.first, key.second, key.second + !whole, {}, {}});
     auto& tokens = mask.inside[slot->second].tokens;
     tokens.insert(tokens.end(), begin, end);
   }
   LexemeMask done() {
-    std::sort(mask.inside.begin(), mask.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.chars, a.state) < std::pair(b.chars, b.state); });
+    std::sort(mask.inside.begin(), mask.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.needs, a.state) < std::pair(b.needs, b.state); });
     for (Inside& group : mask.inside) {
       if (group.tokens.size() <= mask.all.size()) {
         group.tokens.shrink_to_fit();
@@ -117,7 +117,7 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed) {
       continue;
     }
     path[depth] = {next, chars + (detailed && texts.is_whole(next) ? 1 : 0)};
-    draft.stay(path[depth], trie_.begin(i), trie_.end(i), detailed);
+    draft.stay(path[depth], trie_.begin(i), trie_.end(i), detailed, texts.is_whole(next));
     ++i;
   }
   slot = std::make_unique<LexemeMask>(draft.done());
@@ -149,7 +149,7 @@ LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
       continue;
     }
     path[depth] = next;
-    draft.stay({next, 0}, trie_.begin(i), trie_.end(i), true);
+    draft.stay({next, 0}, trie_.begin(i), trie_.end(i), true, true);
     ++i;
   }
   slot = std::make_unique<LexemeMask>(draft.done());
@@ -161,7 +161,7 @@ const Bits& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) const {
     if (n == chars) return bits;
   Bits bits(words(), 0);
   for (const Inside& group : mask.inside) {
-    if (group.chars > chars) break;
+    if (group.needs > chars) break;
     for (std::size_t i = 0; i < group.bits.size(); ++i) bits[i] |= group.bits[i];
     for (Id t : group.tokens) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
   }

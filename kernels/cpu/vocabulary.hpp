@@ -17,6 +17,7 @@ using Bits = std::vector<std::uint32_t>;  // bit t % 32 of word t / 32: token t
 struct Inside {  // tokens that stay inside of a lexeme and end in one state
   Id state;
   std::int32_t chars;  // characters that they complete (texts)
+  std::int32_t needs;  // and one more where they end inside of a character
   std::vector<Id> tokens;  // empty when `bits` holds them
   Bits bits;
 };
@@ -27,10 +28,10 @@ struct Exit {  // tokens that leave a lexeme from one state
 };
 struct LexemeMask {
   Bits all;  // every token inside
-  std::vector<Inside> inside;  // by (chars, state); only where it was asked for
+  std::vector<Inside> inside;  // by (needs, state); only where it was asked for
   std::vector<Exit> exits;
   std::vector<Id> odd;         // tokens that leave it and spell a whole further string: each is tried alone
-  std::deque<std::pair<std::int32_t, Bits>> upto;  // texts whose length alone matters: tokens of at most so many characters
+  std::deque<std::pair<std::int32_t, Bits>> upto;  // texts whose length alone matters: tokens that need at most so many characters
 };
 
 class Vocabulary {
