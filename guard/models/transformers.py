@@ -7,6 +7,7 @@ a matcher and a random generator of its own, and the tokenizer, which is not mad
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,10 @@ from typing import Any
 
 from guard.errors import ModelError, Truncated
 from guard.models.base import Reply, Request
+
+# torch's threads on a CPU wait for each other many times a token. While other work shares the machine, waiting busily
+# halves the speed or worse; asleep costs nothing that can be measured. Read when torch is loaded, so set before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     import torch
