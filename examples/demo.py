@@ -83,7 +83,7 @@ def main() -> int:
             rows.append(Row(title, call.target, Score(*count_right(got, EXPECTED[title]), True, call.text), free, call))
             console.print(_panel(rows[-1], got, EXPECTED[title]))
     console.print(_summary(rows))
-    where = EXAMPLES["invoice"].read.guard.store.path
+    where = str(EXAMPLES["invoice"].read.guard.store.path).replace(str(Path.home()), "~", 1)
     console.print(f"trace: {where} (guard trace list, guard trace show {rows[-1].call.number})", soft_wrap=True)
     return 0
 
@@ -179,7 +179,7 @@ def _summary(rows: list[Row]) -> Table:
         f"{sum(row.call.mask_seconds for row in rows) / seconds:.1%}",
         style="bold",
     )
-    table.caption = "right: fields as expected    *: the same model without masks, leniently parsed"
+    table.caption = f"right: fields as expected   *: no masks, at most {FREE_TOKENS} tokens, leniently parsed"
     return table
 
 

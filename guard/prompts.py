@@ -20,8 +20,8 @@ Messages = tuple[dict[str, Any], ...]
 def build(instruction: str, inputs: Mapping[str, str], schema: Any) -> Messages:
     """Return the messages that ask for a value of `schema` from named inputs.
 
-    The text first, the question last, and of the fields only what their names don't say: small models read better so
-    (docs/usage.md has the figures).
+    The text first, the question last, and of the fields only what their names don't say. docs/usage.md compares
+    this prompt with others on a small model; they are close.
     """
     texts = [f"{name}:\n{text.strip()}" if len(inputs) > 1 else text.strip() for name, text in inputs.items()]
     question = "\n".join([f"{instruction.strip()} Answer as JSON.", *descriptions(schema)])

@@ -195,9 +195,9 @@ def _path(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[int 
     """Keep the steps of a Pydantic location that lead into the value; the others name branches of unions."""
     path: list[int | str] = []
     for index, step in enumerate(loc):
-        if isinstance(value, dict) and step in value:
+        if isinstance(value, dict) and step in value:  # noqa: SIM114 (mypy knows the types so)
             value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):  # noqa: SIM114 (mypy knows the types so)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             value = value[step]
         elif not (missing and index == len(loc) - 1):
             continue
