@@ -241,6 +241,7 @@ const Engine::ObjectInfo& Engine::info(Id id) {
 Keys Engine::keys_of(const Frame& f) {
   Keys out;
   out.count = f.count;
+  out.free = f.extras ? f.extras->size : 0;
   if (f.count == 0) return out;
   const Frame* frame = &f;
   const Engine* self = this;
@@ -899,6 +900,13 @@ std::int64_t Engine::key_distance(const Config& at) {
       std::fill(seen, seen + words, 0);
     if (name >= 0) seen[name >> 6] |= 1ull << (name & 63);
     next.seen = seen;
+    if (name < 0) {  // some new key: only how many there are matters to what is left
+      const std::int32_t n = f.extras ? f.extras->size : 0;
+      auto* texts = static_cast<std::string_view*>(f.arena->allocate(sizeof(std::string_view) * static_cast<std::size_t>(n + 1)));
+      if (n) std::copy(f.extras->texts, f.extras->texts + n, texts);
+      texts[n] = {};
+      next.extras = f.arena->make(Extras{n + 1, texts});
+    }
     return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
   };
   const Writable& w = writable(f);
@@ -926,38 +934,34 @@ std::int64_t Engine::key_distance(const Config& at) {
     texts_.cheapest(at.state, at.spec, at.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), bytes + 1)); });
     return out;
   }
-  // Among names: breadth first over single bytes until a key is free, or the names are left behind.
-  std::vector<Config> level_now{at};
+  // Among names: breadth first over single bytes, until the names are left behind or nothing nearer can come.
+  // Escapes are tried only where nothing else leads on.
   Arena scratch;
-  for (std::int64_t steps = 0; steps < 64 && !level_now.empty(); ++steps) {
+  for (const bool escapes : {false, true}) {
+  std::vector<Config> now{at};
+  for (std::int64_t steps = 0; !now.empty() && now.size() < 4096 && (out < 0 || steps + 1 < out); ++steps) {
     std::vector<Config> next;
-    bool done = false;
-    for (const Config& c : level_now) {
-      if (c.state == Texts::kDead) continue;
-      if (c.lo == c.hi && c.xlo == c.xhi) {
-        texts_.cheapest(c.state, c.spec, c.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), steps + bytes + 1)); });
-        done = true;
-        continue;
-      }
+    for (const Config& c : now) {
       if (texts_.is_whole(c.decoder) && !is_taken(c)) {
         std::vector<Id> labels;
         texts_.accepted(c.state, c.spec, c.chars, &labels);
-        for (Id cls : labels) out = least(out, sum(behind(cls, -1), steps + 1)), done = true;
+        for (Id cls : labels) out = least(out, sum(behind(cls, -1), steps + 1));
       }
-      bool left = false;  // one byte that leaves the names is as good as another
+      std::vector<Id> left;  // states in which bytes leave the names: one byte for each is enough
       for (int b = 0x20; b < 256; ++b) {
-        if (b == '"') continue;
         Config to;
-        if (!step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
-        const bool out_of_names = to.lo == to.hi && to.xlo == to.xhi;
-        if (out_of_names && left && texts_.is_free(to.state)) continue;
-        left = left || (out_of_names && texts_.is_free(to.state));
-        next.push_back(to);
-        if (next.size() > 256) break;
+        if (b == '"' || b == 0x7F || (b == '\\' && !escapes) || !step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
+        if (to.lo < to.hi || to.xlo < to.xhi) {
+          next.push_back(to);
+        } else if (std::find(left.begin(), left.end(), to.state) == left.end()) {
+          left.push_back(to.state);
+          texts_.cheapest(to.state, to.spec, to.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), steps + bytes + 2)); });
+        }
       }
     }
-    if (done) break;
-    level_now = std::move(next);
+    now = std::move(next);
+  }
+  if (out >= 0) break;
   }
   return out;
 }

@@ -1784,17 +1784,13 @@ std::int64_t Goals::cost_object(Id id, const Keys& keys) {
       }
       return best;
     }
-    ++choices;
     const std::vector<KeyClass>& all = own_classes(at);
-    std::int64_t bytes = 0, members = 0;
-    const auto member = [&](const KeyClass& cls, Id g) -> std::int64_t {
-      const std::int64_t value = cost(g);
-      if (value < 0) return -1;
-      // A key of a class is free to be new: a byte or two more for each that came before.
-      const std::int64_t key = cls.name >= 0 ? key_bytes(cls.name) : lexicon_.langs.cheapest(cls.lang, 0, kInf) + 2 + 2 * (keys.count + members + 1);
-      return key + 1 + gap_ + value;
+    struct Member {
+      std::size_t cls;
+      Id goal;
     };
-    std::vector<std::size_t> used;
+    std::vector<Member> members;
+    std::vector<Rule> todo;
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (all[i].name < 0) continue;
       bool due = false;
@@ -1805,45 +1801,72 @@ std::int64_t Goals::cost_object(Id id, const Keys& keys) {
       }
       if (!due || keys.seen(all[i].name)) continue;
       if (!keys.open(all[i].name)) return -1;
-      const std::int64_t m = member(all[i], base_of(s, all[i]));
-      if (m < 0) return -1;
-      bytes += m;
-      ++members;
-      used.push_back(i);
+      members.push_back({i, base_of(s, all[i])});
     }
+    for (const Rule& r : s.some)
+      if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
     const auto usable = [&](std::size_t i) {
-      return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) && std::find(used.begin(), used.end(), i) == used.end());
+      return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) &&
+                                 std::none_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
     };
-    for (const Rule& r : s.some) {  // each by a member of its own: an upper bound where two could share one
-      if (key_sets_[r.keys].kind == KeySet::One) continue;
-      std::int64_t best = -1;
-      std::size_t which = 0;
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        if (!usable(i) || !has(all[i].holds, r.keys)) continue;
-        const std::int64_t m = member(all[i], conj(base_goal(*this, s, all[i]), r.goal));
-        if (m >= 0 && (best < 0 || m < best)) best = m, which = i;
+    // A key of a class is free to be new: two bytes more for each free key before it surely make it so.
+    const auto key_cost = [&](std::size_t i, std::int64_t free) {
+      return all[i].name >= 0 ? key_bytes(all[i].name) : lexicon_.langs.cheapest(all[i].lang, 0, kInf) + 2 + 2 * (free + 1);
+    };
+    const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
+      std::int64_t bytes = 0, free = keys.free, count = keys.count;
+      const std::size_t given = members.size();
+      while (true) {
+        for (std::size_t m = count == keys.count ? 0 : members.size() - 1; m < members.size(); ++m) {
+          const std::int64_t value = cost(members[m].goal);
+          if (value < 0) return members.resize(given), -1;
+          bytes += key_cost(members[m].cls, free) + 1 + gap_ + value;
+          free += all[members[m].cls].name < 0;
+          ++count;
+        }
+        if (count >= s.lo) break;
+        std::int64_t best = -1;
+        std::size_t which = 0;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+          if (!usable(i)) continue;
+          const std::int64_t value = cost(base_of(s, all[i])), m = value < 0 ? -1 : key_cost(i, free) + value;
+          if (m >= 0 && (best < 0 || m < best)) best = m, which = i;
+        }
+        if (best < 0) return members.resize(given), -1;
+        members.push_back({which, base_of(s, all[which])});
       }
-      if (best < 0) return -1;
-      bytes += best;
-      ++members;
-      used.push_back(which);
-    }
-    while (keys.count + members < s.lo) {
-      std::int64_t best = -1;
-      std::size_t which = 0;
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        if (!usable(i)) continue;
-        const std::int64_t m = member(all[i], base_goal(*this, s, all[i]));
-        if (m >= 0 && (best < 0 || m < best)) best = m, which = i;
+      members.resize(given);
+      if (count > s.hi) return -1;
+      const std::int64_t written = count - keys.count;
+      return bytes + (written - (keys.count == 0 && written > 0 ? 1 : 0)) * (1 + gap_) + 1;
+    };
+    std::int64_t best = -1;
+    const std::function<void(std::size_t)> assign = [&](std::size_t next) {
+      if (best >= 0 && choices > kMaxChoices) return;
+      if (next == todo.size()) {
+        ++choices;
+        best = cheaper(best, total());
+        return;
       }
-      if (best < 0) return -1;
-      bytes += best;
-      ++members;
-      used.push_back(which);
-    }
-    if (keys.count + members > s.hi) return -1;
-    const std::int64_t commas = members - (keys.count == 0 && members > 0 ? 1 : 0);
-    return bytes + commas * (1 + gap_) + 1;
+      const Rule& r = todo[next];
+      for (std::size_t j = 0; j < members.size(); ++j) {
+        if (!has(all[members[j].cls].holds, r.keys)) continue;
+        const Id before = members[j].goal;
+        members[j].goal = conj(before, r.goal);
+        if (members[j].goal != kFalse && cost(members[j].goal) >= 0) assign(next + 1);
+        members[j].goal = before;
+      }
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        if (!has(all[i].holds, r.keys) || !usable(i)) continue;
+        const Id g = conj(base_of(s, all[i]), r.goal);
+        if (g == kFalse || cost(g) < 0) continue;
+        members.push_back({i, g});
+        assign(next + 1);
+        members.pop_back();
+      }
+    };
+    assign(0);
+    return best;
   };
   return least(id);
 }

@@ -103,6 +103,7 @@ struct KeyClass {
 // Which keys may still be written, how many were: what viability needs to know of an object under construction.
 struct Keys {
   std::int32_t count = 0;
+  std::int32_t free = 0;            // of those, keys that are no names
   std::function<bool(Id)> is_open;  // may this name still be written? null: every one (a fresh object)
   std::function<bool(Id)> is_seen;  // null: none
   bool fresh() const { return !is_open && count == 0; }

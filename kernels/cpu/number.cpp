@@ -189,7 +189,9 @@ Numbers::Room Numbers::room(Id id, Spelling spelling) const {
   for (const auto* list : {&p.multiples, &p.not_multiples, &p.not_values})
     for (const Decimal& d : *list) see(d);
   if (spelling == Spelling::Any) return {kInf, kInf, kInf, fine};
-  const std::int32_t total = std::max(17, whole + fine + 2);
+  // Two decimals of at most 15 digits are two doubles, in the same order: a reader of doubles keeps the bounds.
+  const bool close = (p.has_lo || p.has_hi || !p.not_values.empty()) && p.multiples.empty();
+  const std::int32_t total = std::max(close ? 15 : 17, whole + fine + 2);
   std::int32_t step = 0;
   for (const Decimal& d : p.multiples) step = decimals(d);
   return {total, total - step, std::max(7, fine + 2), fine};
@@ -303,7 +305,7 @@ bool Numbers::viable(const Core& core) {
       if (core.phase == Zero) {
         if (p.written != 2 && meets(core, "", "", false, 0)) return true;
         if (p.written == 1) return false;
-        return meets(core, canonical || p.written != 2 ? "1" : "", std::string(static_cast<std::size_t>(fine), '9'), false, fine);
+        return meets(core, p.written != 2 ? "1" : "", std::string(static_cast<std::size_t>(fine), '9'), false, fine);
       }
       if (core.phase == Minus) {  // any digits
         std::int32_t scale = p.written == 1 ? 0 : fine;
@@ -327,10 +329,7 @@ bool Numbers::viable(const Core& core) {
       if (canonical && core.total == 0 && core.count > room.zeros) return false;
       std::string lo = shifted(core.digits, more), hi = core.digits;
       hi = trimmed(core.digits + std::string(static_cast<std::size_t>(more), '9'));
-      if (canonical && (core.phase == Dot || core.zero_last)) {
-        if (more == 0) return false;
-        lo = plus(std::move(lo), 1);
-      }
+      if (more == 0 && core.phase == Dot) return false;
       return meets(core, lo, hi, false, core.count + more);
     }
     default:
@@ -356,7 +355,6 @@ bool Numbers::done(const Core& core) {
       if (p.written == 2) return false;
       return core.loose ? core.least == 0 : meets(core, core.digits, core.digits, false, 0);
     case Frac:
-      if (canonical && core.zero_last) return false;
       return core.loose || meets(core, core.digits, core.digits, false, core.count);
     case EDigits:
       return !canonical || (core.one ? core.total >= 17 : core.total >= 8);
@@ -481,7 +479,9 @@ bool Numbers::viable_scientific(const Core& c) const {
   if (!in.possible) return false;
   const bool zero = !in.has_lo || (in.lo.digits.empty() && !in.lo_open);
   if (c.phase == Minus) return true;
-  if (c.total == 0) return zero || (c.phase < E && !(in.has_hi && in.hi.digits.empty()));  // only zeros so far
+  if (c.total == 0)  // only zeros so far: from there the exponent must still reach
+    return zero || (c.phase < E && !(in.has_hi && in.hi.digits.empty()) &&
+                    (!in.has_lo || in.lo.digits.empty() || c.point + kMaxExponent >= point_of(in.lo)));
   if (c.phase >= E) {
     const std::int32_t n = c.phase == EDigits ? c.count : 0;
     std::int32_t step = 1;
@@ -620,10 +620,9 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
     case Frac:
       if (digit) {
         n.phase = Frac;
-        n.zero_last = canonical && byte == '0';
         if (c.loose) {
           if (integer && byte != '0') break;
-          if (canonical && (++n.total > room.total || (n.total == room.total && byte == '0'))) break;
+          if (canonical && ++n.total > room.total) break;
         } else {
           n.count += 1;
           if (byte != '0' || !n.digits.empty()) {
@@ -634,7 +633,7 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
           }
         }
         ok = true;
-      } else if (free && c.phase == Frac && (canonical ? c.one && !c.zero_last && byte == 'e' : (byte | 0x20) == 'e')) {
+      } else if (free && c.phase == Frac && (canonical ? c.one && byte == 'e' : (byte | 0x20) == 'e')) {
         n.phase = E, ok = true;
       }
       break;
@@ -655,7 +654,7 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
       break;
   }
   if (ok && n.phase >= E) {  // what came before no longer matters
-    n.loose = n.zero_last = n.negative = false;
+    n.loose = n.negative = false;
     n.least = n.most = 0;
     n.digits.clear();
     if (n.phase != EDigits) n.total = n.count = 0;
@@ -753,31 +752,37 @@ bool Numbers::list(Id id, std::size_t cap, std::vector<Decimal>* out) {
   return out->size() <= cap;
 }
 
-// Bytes of a shortest way to the end, breadth first.
+// Bytes of a short way to the end, breadth first: over the digits that matter most, then over all. What was found is remembered
+// for every core on the way, so that each of them has a next byte that is one nearer.
 std::int64_t Numbers::finish(Id start) {
   const auto found = finish_.find(start);
   if (found != finish_.end()) return found->second;
-  std::unordered_map<Id, Id> from{{start, -1}};
-  std::vector<Id> level{start};
-  std::int64_t steps = 0;
-  while (!level.empty()) {
-    std::vector<Id> next;
-    for (Id q : level) {
-      if (done(cores_[q])) {
-        std::int64_t back = 0;
-        for (Id at = q; at >= 0; at = from[at]) finish_[at] = back++;
-        return steps;
+  std::string some = "019.-e+";
+  const Piece& p = pieces_[cores_[start].piece];
+  for (const Decimal* d : {&p.lo, &p.hi})
+    for (char c : d->digits)
+      if (some.find(c) == std::string::npos) some.push_back(c);
+  for (const auto& [alphabet, cap] : {std::pair<std::string_view, std::size_t>{some, kMaxFinish / 10}, {"0123456789.-e+", kMaxFinish}}) {
+    std::unordered_map<Id, Id> from{{start, -1}};
+    std::vector<Id> level{start};
+    while (!level.empty() && from.size() <= cap) {
+      std::vector<Id> next;
+      for (Id q : level) {
+        const auto known = finish_.find(q);
+        if (known != finish_.end() || done(cores_[q])) {
+          std::int64_t back = known != finish_.end() ? known->second : 0;
+          for (Id at = q; at >= 0; at = from[at]) finish_.try_emplace(at, back++);
+          return finish_[start];
+        }
+        for (const char b : alphabet) {
+          const Id n = step_core(q, static_cast<std::uint8_t>(b));
+          if (n != kDead && from.try_emplace(n, q).second) next.push_back(n);
+        }
       }
-      for (const char b : std::string_view("0123456789.-e+")) {
-        const Id n = step_core(q, static_cast<std::uint8_t>(b));
-        if (n != kDead && from.try_emplace(n, q).second) next.push_back(n);
-      }
+      level = std::move(next);
     }
-    if (from.size() > kMaxFinish) throw Limit{"states", -1, "the shortest number under a constraint is too far away"};
-    level = std::move(next);
-    ++steps;
   }
-  throw Limit{"states", -1, "a number that was begun cannot be finished"};
+  throw Limit{"states", -1, "the shortest number under a constraint is too far away"};
 }
 
 }  // namespace guard

@@ -7,8 +7,8 @@
 //
 // Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none where a value must be an integer, a
 // multiple or an excluded one. Bounds alone stay regular with them: what matters of 0.d1d2d3... * 10^E is E, and how the digits
-// compare with those of either bound (`scientific` cores). Canonical: no leading minus on zero, no trailing zero in a fraction, at most
-// 17 significant digits (more only where the bounds themselves have more), an exponent only when the
+// compare with those of either bound (`scientific` cores). Canonical: no leading minus on zero, no fraction on an integer, at most
+// 17 digits, 15 under bounds (more only where the bounds themselves have more), an exponent only when the
 // constraint is empty and the magnitude is >= 1e17 or < 1e-7, written as ECMAScript writes it (e+17, e-8).
 // Costs: a step is O(digits), memoised for each core. Tested against fractions in tests/kernels.
 #pragma once
@@ -74,7 +74,6 @@ class Numbers {
     Phase phase = Start;
     bool negative = false;
     bool loose = false;           // inside of every bound: `more` and not the digits decide
-    bool zero_last = false;       // canonical: the fraction ends in 0, so a further digit must come
     bool one = false;             // canonical, free: one digit before the point, not zero; scientific: a negative exponent
     bool scientific = false;      // 0.d1d2... * 10^point: `least`, `most` say how the digits compare with the bounds'
     std::int32_t point = 0;
@@ -86,7 +85,7 @@ class Numbers {
     std::size_t hash() const {
       std::size_t h = std::hash<std::string>{}(digits);
       for (std::int32_t x : {piece, static_cast<std::int32_t>(phase), least, most, total, count, point}) h = mix(h, static_cast<std::size_t>(x));
-      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | zero_last << 3 | one << 4 | scientific << 5);
+      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | one << 4 | scientific << 5);
     }
   };
   struct State {
