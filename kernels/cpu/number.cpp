@@ -304,7 +304,7 @@ bool Numbers::viable(const Core& core) {
       if (!magnitudes(core).possible) return false;
       if (core.phase == Zero) {
         if (p.written != 2 && meets(core, "", "", false, 0)) return true;
-        if (p.written == 1) return false;
+        if (p.written == 1 || (canonical && p.multiples.size() == 1 && decimals(p.multiples[0]) == 0)) return false;
         return meets(core, p.written != 2 ? "1" : "", std::string(static_cast<std::size_t>(fine), '9'), false, fine);
       }
       if (core.phase == Minus) {  // any digits
@@ -573,6 +573,7 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
   const Piece& p = pieces_[c.piece];
   const bool canonical = c.spelling == Spelling::Canonical, free = p.is_free();
   const bool integer = p.multiples.size() == 1 && p.multiples[0] == Decimal{false, "1", 0};
+  const bool integral = p.multiples.size() == 1 && decimals(p.multiples[0]) == 0;  // canonical: no fraction
   const Room room = this->room(c.piece, c.spelling);
   const bool digit = byte >= '0' && byte <= '9';
   bool ok = false;
@@ -591,7 +592,7 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
       if (byte != '0') n.digits = std::string(1, static_cast<char>(byte)), n.total = canonical, n.one = canonical && free;
       break;
     case Zero:
-      if (byte == '.') n.phase = Dot, ok = p.written != 1;
+      if (byte == '.') n.phase = Dot, ok = p.written != 1 && !(canonical && integral);
       if (free && !canonical && (byte | 0x20) == 'e') n.phase = E, ok = true;
       break;
     case Int:
@@ -608,7 +609,7 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
         }
         ok = true;
       } else if (byte == '.') {
-        if (p.written == 1 || (canonical && (integer || c.total >= room.total))) break;
+        if (p.written == 1 || (canonical && (integral || c.total >= room.total))) break;
         n.phase = Dot;
         ok = !c.loose || c.least == 0;
         n.least = n.most = 0;
