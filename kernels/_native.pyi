@@ -1,0 +1,127 @@
+"""The mask engine: vocabularies, engines, matchers. Use guard.Vocabulary and guard.compile.
+
+Stubs of the module that kernels/cpu/bindings.cpp and bind_apply.cpp make.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+@final
+class Vocabulary:
+    """The bytes of each token as a trie, with the masks that all schemas share. Any number of threads may use it."""
+
+    def __init__(
+        self, tokens: Sequence[bytes], eos: Sequence[int], special: Sequence[int], alphabet: bytes | None = None
+    ) -> None:
+        """Take the tokens' bytes by id, the tokens that end a sequence, and those that are never text.
+
+        ValueError where an id is not in the vocabulary, a token is longer than 60,000 bytes, or a byte of `alphabet`
+        (None: every byte that JSON text may need) has no token of its own.
+        """
+
+    @property
+    def size(self) -> int:
+        """Number of token ids."""
+
+    @property
+    def eos(self) -> list[int]:
+        """The tokens that end a sequence."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+
+    def token_bytes(self, arg: int, /) -> bytes:
+        """Return the bytes given for a token; IndexError where there is no such token."""
+
+    def greedy(self, data: bytes) -> list[int]:
+        """Cut bytes into tokens, always the longest that fits."""
+
+@final
+class Engine:
+    """One schema's automaton, built as matchers reach it. Any number of threads may use it."""
+
+    def __init__(
+        self,
+        lower: Callable[[list[int]], list[list[tuple[Any, ...]]]],
+        fail: Callable[[str, int, str], Exception],
+        root: int,
+        key_order: int,
+        whitespace: int,
+        spelling: int,
+        limits: Mapping[str, float],
+    ) -> None:
+        """Make an engine that asks `lower` for the records of nodes never lowered before.
+
+        schemas/ops.py has their shape. `fail(limit, node, detail)` returns the exception to raise where a limit is met.
+        `key_order`: 0 schema, 1 any; `whitespace`: 0 spaced, 1 compact, 2 flexible, 3 any; `spelling`: 0 canonical,
+        1 any. `limits` is a dict of the fields of guard.Limits.
+        """
+
+    def matcher(self, vocabulary: Vocabulary) -> Matcher:
+        """Return a matcher at the start of a value."""
+
+    def warm(self, microseconds: int) -> None:
+        """Expand the start of a value ahead of need."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held for this schema, in bytes."""
+
+    def stats(self) -> dict[str, int]:
+        """Return how many states this schema has, and how many languages, texts and numbers all schemas share."""
+
+@final
+class Matcher:
+    """One generation under a schema. It belongs to one thread at a time.
+
+    Any method may raise SchemaError where a limit is met; the matcher is then as it was.
+    """
+
+    def fill_bitmask(self, bitmask: Any, row: int = 0, remaining: int | None = None) -> None:
+        """Write which tokens may come next into a row of `bitmask`: int32[rows, words] or int32[words], NumPy or torch.
+
+        Bit t % 32 of word t // 32 is token t; all other bits of the row become 0. With `remaining`, only tokens after
+        which a valid end is within `remaining` tokens, this one included.
+        """
+
+    def accept(self, token: int) -> bool:
+        """Take a token; False, and unchanged, where it is not allowed. An end-of-sequence token finishes."""
+
+    def accept_bytes(self, data: bytes) -> bool:
+        """Take bytes as one step; False, and unchanged, where no valid value begins so."""
+
+    def can_stop(self) -> bool:
+        """Whether the value is complete: end-of-sequence is allowed here."""
+
+    def is_finished(self) -> bool:
+        """Whether an end-of-sequence token was accepted."""
+
+    def forced_bytes(self) -> bytes:
+        """Return what every completion begins with from here: at most 4,096 bytes of it."""
+
+    def distance(self) -> int:
+        """Return how many tokens surely suffice to finish, end-of-sequence included; -1 where nothing is valid."""
+
+    def rollback(self, steps: int = 1) -> None:
+        """Take back the last steps: tokens, or calls of accept_bytes. ValueError where there are not so many."""
+
+    def reset(self) -> None:
+        """Go back to the start of a value."""
+
+    def copy(self) -> Matcher:
+        """Return a matcher in the same state, with the same steps to roll back, that goes its own way from here."""
+
+def fill_bitmasks(
+    matchers: Sequence[Matcher],
+    bitmask: Any,
+    rows: Sequence[int] | None = None,
+    remaining: Sequence[int | None] | None = None,
+) -> None:
+    """Fill a row for each matcher, without the GIL: rows 0, 1, … where `rows` is None.
+
+    `remaining` is as in Matcher.fill_bitmask, an item for each matcher. Where one raises, rows of others may be filled.
+    """
+
+def apply_bitmask(logits: Any, bitmask: Any) -> None:
+    """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
