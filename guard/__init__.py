@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from guard.kernels.vocabulary import Vocabulary
     from guard.pipeline import Guard
+    from guard.processors import LogitsProcessor
     from guard.records import Attempt, Call
     from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
 
@@ -38,6 +39,7 @@ __all__ = [
     "Guard",
     "GuardError",
     "Limits",
+    "LogitsProcessor",
     "ModelError",
     "Refused",
     "SchemaError",
@@ -66,6 +68,7 @@ _HOMES = {
     ),
     "guard.kernels.vocabulary": ("Vocabulary",),
     "guard.pipeline": ("Guard",),
+    "guard.processors": ("LogitsProcessor",),
     "guard.records": ("Attempt", "Call"),
     "guard.schemas": ("Compiled", "Limits", "compile"),
 }
