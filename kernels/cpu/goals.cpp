@@ -20,12 +20,11 @@ template <class T>
 bool has(const std::vector<T>& sorted, const T& item) {
   return std::binary_search(sorted.begin(), sorted.end(), item);
 }
+[[noreturn, gnu::noinline]] void too_deep(int limit) { throw Limit{"depth", -1, "the schema's logic nests deeper than " + std::to_string(limit)}; }
 struct Recursion {
   Recursion(int* depth, int limit) : depth_(depth) {
-    if (++*depth_ > limit) {
-      --*depth_;
-      throw Limit{"depth", -1, "the schema's logic nests deeper than " + std::to_string(limit)};
-    }
+    if (*depth_ >= limit) too_deep(limit);
+    ++*depth_;
   }
   ~Recursion() { --*depth_; }
   Recursion(const Recursion&) = delete;
@@ -1031,13 +1030,26 @@ Id Goals::base_of(const Shape& s, const KeyClass& cls) {
   return out;
 }
 
+// Goals are watched literal by literal: so the goals that cases lead to are sets of signed nodes, of which there are finitely
+// many, and never a negated conjunction inside of another.
+void Goals::watch_goal(Id g, std::vector<Id>* goals) {
+  for (Id literal : std::vector<Id>(goals_[g].ids)) goals->push_back(goal({literal}));
+}
+
+bool Goals::is_met(Id g, const std::vector<Id>& met) {
+  if (g == kFalse) return false;
+  for (Id literal : std::vector<Id>(goals_[g].ids))
+    if (!has(met, goal({literal}))) return false;
+  return true;
+}
+
 void Goals::watch(Id id, const KeyClass& cls, bool top, std::vector<Id>* goals) {
   const Shape& s = shapes_[id];
   if (!top)
     for (const Rule& r : s.rules)
-      if (r.goal != kFalse && has(cls.holds, r.keys)) goals->push_back(r.goal);
+      if (r.goal != kFalse && has(cls.holds, r.keys)) watch_goal(r.goal, goals);
   for (const Rule& r : s.some)
-    if (r.goal != kTrue && has(cls.holds, r.keys) && !(top && key_sets_[r.keys].kind == KeySet::One)) goals->push_back(r.goal);
+    if (has(cls.holds, r.keys) && !(top && key_sets_[r.keys].kind == KeySet::One)) watch_goal(r.goal, goals);
   for (const Clause& c : s.clauses)
     for (Id d : c) watch(d, cls, false, goals);
 }
@@ -1045,7 +1057,7 @@ void Goals::watch(Id id, const KeyClass& cls, bool top, std::vector<Id>* goals) 
 // The residual once a member of the class was written whose value meets, of the watched goals, exactly `met`.
 Id Goals::after(Id id, const KeyClass& cls, const std::vector<Id>& met, bool top) {
   Shape s = shapes_[id];
-  const auto is_met = [&](Id g) { return g == kTrue || has(met, g); };
+  const auto is_met = [&](Id g) { return this->is_met(g, met); };
   const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
   const auto named = [&](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
   bool changed = false;
@@ -1510,18 +1522,17 @@ void Goals::watch_row(Id id, bool top, std::vector<Id>* goals) {
   const auto due = [](const Span& s) { return s.from <= 0 && s.to > 0; };
   if (!top)
     for (const Span& s : row.rules)
-      if (due(s) && s.goal != kFalse) goals->push_back(s.goal);
+      if (due(s) && s.goal != kFalse) watch_goal(s.goal, goals);
   for (const Span& s : row.some)
-    if (due(s) && s.goal != kTrue) goals->push_back(s.goal);
-  for (const Counted& c : row.counts)
-    if (c.goal != kTrue) goals->push_back(c.goal);
+    if (due(s)) watch_goal(s.goal, goals);
+  for (const Counted& c : row.counts) watch_goal(c.goal, goals);
   for (const Clause& c : row.clauses)
     for (Id d : c) watch_row(d, false, goals);
 }
 
 Id Goals::after_row(Id id, const std::vector<Id>& met, bool top) {
   Row row = rows_[id];
-  const auto is_met = [&](Id g) { return g == kTrue || has(met, g); };
+  const auto is_met = [&](Id g) { return this->is_met(g, met); };
   const auto due = [](const Span& s) { return s.from <= 0 && s.to > 0; };
   if (!top)
     for (const Span& s : row.rules)
@@ -1640,6 +1651,7 @@ bool Goals::viable_row(Id id, std::int32_t at) {
 }
 
 // ---- inhabited ------------------------------------------------------------------------------------------------------
+// Keys of the fixpoint: a goal (times 8), or a goal for arrays or objects alone (and the type + 1).
 
 bool Goals::inhabited(Id g, Type type) {
   if (g == kTrue) return true;
@@ -1649,33 +1661,43 @@ bool Goals::inhabited(Id g, Type type) {
     case Type::Boolean: return literals3(g) & 6;
     case Type::Number: return !numbers(g).empty();
     case Type::String: return !string_sets_[strings(g)].pieces.empty();
-    case Type::Array: return viable_row(array(g), 0);
-    case Type::Object: return viable(object(g), {});
+    default: return fixpoint(g * 8 + static_cast<Id>(type) + 1);
   }
-  return false;
-}
-
-bool Goals::try_goal(Id g) {
-  const Recursion deeper(&depth_, limits_.depth);
-  round_[g] = 0;
-  for (const Type t : {Type::Null, Type::Boolean, Type::String, Type::Number, Type::Array, Type::Object})
-    if (inhabited(g, t)) {
-      sure_[g] = 1;
-      found_ = true;
-      round_.erase(g);
-      return true;
-    }
-  return false;
 }
 
 bool Goals::inhabited(Id g) {
   if (g == kTrue) return true;
-  if (g == kFalse) return false;
-  const auto sure = sure_.find(g);
+  return g != kFalse && fixpoint(g * 8);
+}
+
+bool Goals::try_key(Id key) {
+  const Recursion deeper(&depth_, limits_.depth);
+  round_[key] = 0;
+  const Id g = key / 8;
+  bool ok = false;
+  switch (key % 8) {
+    case 0:
+      for (const Type t : {Type::Null, Type::Boolean, Type::String, Type::Number, Type::Array, Type::Object}) {
+        ok = inhabited(g, t);
+        if (ok) break;
+      }
+      break;
+    case static_cast<int>(Type::Array) + 1: ok = viable_row(array(g), 0); break;
+    default: ok = viable(object(g), {});
+  }
+  if (!ok) return false;
+  sure_[key] = 1;
+  found_ = true;
+  round_.erase(key);
+  return true;
+}
+
+bool Goals::fixpoint(Id key) {
+  const auto sure = sure_.find(key);
   if (sure != sure_.end()) return sure->second;
-  const auto now = round_.find(g);
+  const auto now = round_.find(key);
   if (now != round_.end()) return now->second;
-  if (in_round_) return try_goal(g);
+  if (in_round_) return try_key(key);
   struct Reset {
     Goals* goals;
     ~Reset() { goals->in_round_ = false, goals->round_.clear(), goals->scratch_.clear(); }
@@ -1685,10 +1707,10 @@ bool Goals::inhabited(Id g) {
     round_.clear();
     found_ = false;
     in_round_ = true;
-    ok = try_goal(g);
+    ok = try_key(key);
   } while (!ok && found_);
   if (!ok)
-    for (const auto& [goal, _] : round_) sure_[goal] = 0;
+    for (const auto& [k, _] : round_) sure_[k] = 0;
   return ok;
 }
 

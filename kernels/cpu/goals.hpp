@@ -224,6 +224,8 @@ class Goals {
   bool forbids(const Shape& a, Id name);
   bool empty_on_sight(Id goal);
   Id goal_at(Id name, const Shape& a, const Shape* b);
+  void watch_goal(Id goal, std::vector<Id>* goals);
+  bool is_met(Id goal, const std::vector<Id>& met);
   void watch(Id shape, const KeyClass& cls, bool top, std::vector<Id>* goals);
   Id after(Id shape, const KeyClass& cls, const std::vector<Id>& met, bool top);
   const std::vector<KeyClass>& own_classes(Id shape);
@@ -241,7 +243,8 @@ class Goals {
   void watch_row(Id row, bool top, std::vector<Id>* goals);
   Id after_row(Id row, const std::vector<Id>& met, bool top);
 
-  bool try_goal(Id goal);
+  bool try_key(Id key);
+  bool fixpoint(Id key);
   std::int64_t try_cost(Id goal);
   std::int64_t cost_of_strings(Id set);
 

@@ -479,6 +479,21 @@ bool Langs::accepts(Id r) {
 }
 
 bool Langs::contains(Id r, std::u32string_view text) {
+  // Along the expression's Boolean structure, so that asking a set of words makes no states of it.
+  const Node& node = nodes_[r];
+  switch (node.kind) {
+    case Kind::None: return false;
+    case Kind::Not: return !contains(node.a, text);
+    case Kind::Alt: return std::any_of(node.kids.begin(), node.kids.end(), [&](Id k) { return contains(k, text); });
+    case Kind::And: return std::all_of(node.kids.begin(), node.kids.end(), [&](Id k) { return contains(k, text); });
+    case Kind::Words: {
+      const auto& words = tables_[node.a].words;
+      const auto less = [&](const std::u32string& w, std::u32string_view t) { return std::u32string_view(w).substr(static_cast<std::size_t>(node.b)) < t; };
+      const auto at = std::lower_bound(words.begin() + node.lo, words.begin() + node.hi, text, less);
+      return at != words.begin() + node.hi && std::u32string_view(*at).substr(static_cast<std::size_t>(node.b)) == text;
+    }
+    default: break;
+  }
   for (char32_t c : text) {
     if (r == kNone || r == kAll) break;
     const std::size_t at = static_cast<std::size_t>(r);
