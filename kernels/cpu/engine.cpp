@@ -1,7 +1,7 @@
 #include "engine.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <cctype>
 
 namespace guard {
 
@@ -950,7 +950,9 @@ std::int64_t Engine::key_distance(const Config& at) {
       std::vector<Id> left;  // states in which bytes leave the names: one byte for each is enough
       for (int b = 0x20; b < 256; ++b) {
         Config to;
-        if (b == '"' || b == 0x7F || (b == '\\' && !escapes) || !step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
+        const bool inside = texts_.in_escape(c.decoder);  // of the hex digits some are enough to leave the names
+        if (inside && std::isxdigit(b) && std::string_view("0678cd").find(static_cast<char>(b)) == std::string_view::npos) continue;
+        if (b == '"' || b == 0x7F || (b == '\\' && !escapes && !inside) || !step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
         if (to.lo < to.hi || to.xlo < to.xhi) {
           next.push_back(to);
         } else if (std::find(left.begin(), left.end(), to.state) == left.end()) {

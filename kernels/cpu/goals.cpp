@@ -1183,6 +1183,7 @@ bool Goals::viable(Id id, const Keys& keys) {
   if (keys.fresh()) {
     const auto found = fresh_.find(id);
     if (found != fresh_.end()) return found->second;
+    if (in_round_ && round_shapes_.contains(id)) return false;
   }
   const Recursion deeper(&depth_, limits_.depth);
   const Shape s = shapes_[id];
@@ -1207,6 +1208,7 @@ bool Goals::viable(Id id, const Keys& keys) {
     }
   }
   if (keys.fresh() && (ok || !in_round_)) fresh_[id] = ok;
+  if (keys.fresh() && !ok && in_round_) round_shapes_.insert(id);
   return ok;
 }
 
@@ -1609,6 +1611,7 @@ bool Goals::viable_row(Id id, std::int32_t at) {
   if (is_plain_row(id)) return at < rows_[id].hi && (at >= rows_[id].lo || inhabited(base_of(rows_[id], 0)));
   const auto found = row_viable_.find({id, at});
   if (found != row_viable_.end()) return found->second;
+  if (in_round_ && round_rows_.contains({id, at})) return false;
   const Recursion deeper(&depth_, limits_.depth);
   const Row row = rows_[id];
   bool ok = false;
@@ -1647,6 +1650,7 @@ bool Goals::viable_row(Id id, std::int32_t at) {
     }
   }
   if (ok || !in_round_) row_viable_[{id, at}] = ok;
+  if (!ok && in_round_) round_rows_.insert({id, at});
   return ok;
 }
 
@@ -1700,11 +1704,11 @@ bool Goals::fixpoint(Id key) {
   if (in_round_) return try_key(key);
   struct Reset {
     Goals* goals;
-    ~Reset() { goals->in_round_ = false, goals->round_.clear(), goals->scratch_.clear(); }
+    ~Reset() { goals->in_round_ = false, goals->new_round(), goals->scratch_.clear(); }
   } reset{this};
   bool ok = false;
   do {
-    round_.clear();
+    new_round();
     found_ = false;
     in_round_ = true;
     ok = try_key(key);

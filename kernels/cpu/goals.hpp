@@ -12,6 +12,7 @@
 #pragma once
 #include <chrono>
 #include <functional>
+#include <unordered_set>
 
 #include "nodes.hpp"
 
@@ -245,6 +246,7 @@ class Goals {
 
   bool try_key(Id key);
   bool fixpoint(Id key);
+  void new_round() { round_.clear(), round_shapes_.clear(), round_rows_.clear(); }
   std::int64_t try_cost(Id goal);
   std::int64_t cost_of_strings(Id set);
 
@@ -269,6 +271,8 @@ class Goals {
   std::unordered_map<std::vector<Id>, std::vector<KeyClass>, VectorHash> classes_;
   std::unordered_map<std::vector<Id>, std::vector<Case>, VectorHash> cases_;
   Memo<char> sure_, round_, fresh_, dull_;
+  std::unordered_set<Id> round_shapes_;                        // found empty in this round, which may yet change
+  std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   PairMap<bool> row_viable_;
   Memo<std::int64_t> cost_, cost_round_, name_bytes_;
   std::deque<std::vector<Case>> scratch_;

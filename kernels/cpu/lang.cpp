@@ -277,16 +277,19 @@ int count_of(const Tree& tree, Tree::Kind kind) {
 }
 }  // namespace
 
-// Before the text stand symbols BEGIN: `^` consumes one, ALL before the pattern takes any, and where several assertions may
-// look at the same place, characters skip those that are left.
+// Before the text stand symbols BEGIN, one more than the pattern can consume: `^` consumes one, and what is in front of the pattern
+// takes all of them or none. Where several assertions may look at the same place, characters skip those that are left.
 Id Langs::search(const Tree& tree) {
   const int starts = count_of(tree, Tree::Start);
-  skip_begins_ = starts > 1 || (starts > 0 && count_of(tree, Tree::Look) > 0);
-  Id r = cat(kAll, build(tree, kAll));
+  skip_begins_ = starts > 1 || count_of(tree, Tree::Look) > 0;
+  const Id here = build(tree, kAll);
+  const Id chars = set(writable_chars());  // and no END: a negative look-ahead must see it
+  Id r = skip_begins_ ? alt({here, cat(begins(chars), cat(repeat(chars, 0, kInf), here))}) : cat(kAll, here);
   for (int i = std::max(1, starts) + skip_begins_; i > 0; --i) r = derivative(r, kBegin);
+  const bool clean = starts > 0 || skip_begins_;
   skip_begins_ = false;
   std::unordered_map<Id, Id> memo;
-  return starts ? without_begin(r, &memo) : r;
+  return clean ? without_begin(r, &memo) : r;
 }
 
 Id Langs::begins(Id then) { return skip_begins_ ? cat(repeat(set({{kBegin, kBegin}}), 0, kInf), then) : then; }
