@@ -1111,7 +1111,7 @@ int Goals::constant_for(Id g, Type type) {
 }
 
 // The inhabited sign vectors of the watched goals, for one type.
-void Goals::split(Id base, std::vector<Id> watched, Type type, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out) {
+void Goals::split(Id base, std::vector<Id> watched, Type type, bool disjoint, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out) {
   need({base});
   need(watched);
   sort_unique(&watched);
@@ -1127,12 +1127,13 @@ void Goals::split(Id base, std::vector<Id> watched, Type type, const std::functi
   };
   std::vector<Cell> cells;
   if (inhabited(base, type)) cells.push_back({base, always});
-  const bool scalar = type != Type::Object && type != Type::Array;
+  disjoint = disjoint || (type != Type::Object && type != Type::Array);
   for (Id w : open) {
     std::vector<Cell> next;
     for (Cell& cell : cells) {
       const Id yes = conj(cell.goal, w);
-      const Id no = scalar || open.size() > 1 ? conj(cell.goal, negate(w)) : cell.goal;
+      // One obligation on a member may stay owed though its value meets it; an item that is counted may not.
+      const Id no = disjoint || open.size() > 1 ? conj(cell.goal, negate(w)) : cell.goal;
       if (inhabited(yes, type)) {
         next.push_back({yes, cell.met});
         next.back().met.push_back(w);
@@ -1167,7 +1168,7 @@ const std::vector<Case>& Goals::cases(Id shape, const KeyClass& cls, Type type) 
   std::vector<Id> watched;
   watch(shape, cls, true, &watched);
   std::vector<Case> out;
-  split(base, std::move(watched), type, [&](const std::vector<Id>& met) { return after(shape, cls, met, true); }, &out);
+  split(base, std::move(watched), type, false, [&](const std::vector<Id>& met) { return after(shape, cls, met, true); }, &out);
   return keep_cases(std::move(key), std::move(out));
 }
 
@@ -1585,7 +1586,7 @@ const std::vector<Case>& Goals::row_cases(Id id, Type type) {
   std::vector<Id> watched;
   watch_row(id, true, &watched);
   std::vector<Case> out;
-  split(base_of(rows_[id], 0), std::move(watched), type, [&](const std::vector<Id>& met) { return after_row(id, met, true); }, &out);
+  split(base_of(rows_[id], 0), std::move(watched), type, true, [&](const std::vector<Id>& met) { return after_row(id, met, true); }, &out);
   return keep_cases(std::move(key), std::move(out));
 }
 

@@ -232,7 +232,7 @@ class Goals {
   const std::vector<KeyClass>& own_classes(Id shape);
   const std::vector<Case>& keep_cases(std::vector<Id> key, std::vector<Case> cases);
   bool plan(Id shape, const Keys& keys);
-  void split(Id base, std::vector<Id> watched, Type type, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out);
+  void split(Id base, std::vector<Id> watched, Type type, bool disjoint, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out);
   int constant_for(Id goal, Type type);
 
   Id span_row(std::int32_t from, std::int32_t to, Id goal, bool every);
