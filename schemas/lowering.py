@@ -107,7 +107,7 @@ class Lowering:
     ) -> None:
         self.documents = documents
         self.assert_formats = assert_formats
-        self.annotate = annotate  # some unevaluated* is reached: what evaluates without asserting must be lowered too
+        self.annotate = annotate  # some unevaluated* is enforced: what evaluates without asserting must be lowered too
         self.dropped = dropped  # (position, keyword) that are left to validation
         self.inexact = inexact_positions(documents, dropped) if dropped else frozenset()
         self._nodes: dict[tuple[int, Scope], int] = {}
@@ -440,7 +440,9 @@ def _dependencies(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
 
 
 def _unevaluated_properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    c.record.append((int(Op.UNEVALUATED_PROPERTIES), lowering.child(c, value)))
+    node = lowering.child(c, value)
+    if node != TRUE or lowering.annotate:  # one that admits everything matters to those around it alone
+        c.record.append((int(Op.UNEVALUATED_PROPERTIES), node))
 
 
 # ---- arrays ----
@@ -498,7 +500,9 @@ def _unique(_: Lowering, c: _Context, __: str, value: Any) -> None:
 
 def _unevaluated_items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     by_contains = "$recursiveRef" not in c.dialect.keywords  # since 2020-12 `contains` evaluates what it finds
-    c.record.append((int(Op.UNEVALUATED_ITEMS), lowering.child(c, value), by_contains))
+    node = lowering.child(c, value)
+    if node != TRUE or lowering.annotate:
+        c.record.append((int(Op.UNEVALUATED_ITEMS), node, by_contains))
 
 
 _length = _range("minLength", "maxLength", Op.LENGTH, STRING)

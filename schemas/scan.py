@@ -52,7 +52,7 @@ class Scan:
     """What a scan found."""
 
     troubles: list[Trouble]
-    unevaluated: bool  # some unevaluated* is reached, so that annotations matter
+    unevaluated: bool  # some unevaluated* is enforced, so that annotations matter
 
     def findings(self, documents: Documents) -> list[Finding]:
         """Return the troubles as findings, with pointers."""
@@ -112,8 +112,6 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
                     if type(child) is dict:
                         place(home, child, position, (keyword, name))
             if keyword not in supported and holds != _DEFS:
-                if keyword in _UNEVALUATED and value is not True:
-                    out.unevaluated = True
                 if holds <= _PATTERNS and not _says_nothing(schema, keyword, value):
                     troubles.append(Trouble(position, keyword, f"{keyword} {NOT_SUPPORTED_YET}", _RESIDUAL_FIX))
             elif keyword in _UNEVALUATED and value is not True:

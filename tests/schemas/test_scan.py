@@ -84,11 +84,15 @@ def test_residual_keywords_are_marked_and_what_stands_above_them_is_widened() ->
 
 def test_a_keyword_that_is_not_supported_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless it says nothing: what can't be enforced is refused, never ignored."""
-    monkeypatch.setattr(scan, "SUPPORTED", scan.SUPPORTED - {"uniqueItems", "if", "minProperties"})
+    missing = {"uniqueItems", "if", "minProperties", "unevaluatedItems", "unevaluatedProperties"}
+    monkeypatch.setattr(scan, "SUPPORTED", scan.SUPPORTED - missing)
     with pytest.raises(SchemaError, match=r"^/uniqueItems: uniqueItems is not supported yet; leave it out, or compile"):
         FrontEnd({"uniqueItems": True}, Options(), {})
     for harmless in ({"uniqueItems": False}, {"if": {"type": "null"}}, {"minProperties": 0}):
         assert FrontEnd(harmless, Options(), {})
+    for harmless in ({"unevaluatedItems": True}, {"unevaluatedProperties": {}}):
+        front = FrontEnd(harmless, Options(), {})
+        assert front.lower([front.lowering.root]) == [[]]
 
 
 def test_what_nothing_refers_to_is_not_judged() -> None:
