@@ -123,7 +123,7 @@ def check_forced_bytes(case: Case, steps: int = 20) -> Counter[str]:
 
 
 def check_generation(case: Case, vocabulary: guard.Vocabulary) -> Counter[str]:
-    """Let an adversary, whose logits are noise, write under a random budget: it ends in time, and what ends is valid."""
+    """Let an adversary, whose logits are noise, write under a random budget: it ends in time, with a valid value."""
     r, noise = Random(case.seed), np.random.default_rng(case.seed)
     count: Counter[str] = Counter(schemas=1)
     matcher = case.matcher(vocabulary)

@@ -219,15 +219,17 @@ _MAKERS: dict[str, _Maker] = {
     "unevaluatedProperties": lambda s, depth, _: s.r.choice([False, s.draw(depth)]),
     "unevaluatedItems": lambda s, depth, _: s.r.choice([False, s.draw(depth)]),
 }
-#: The keywords of a family, those twice that a schema most often has.
-_OBJECT = tuple(
-    "properties properties required additionalProperties patternProperties minProperties maxProperties propertyNames "
-    "dependentRequired dependentSchemas unevaluatedProperties properties required additionalProperties".split()
+#: The keywords of a family, those more often that a schema most often has.
+_OBJECT = (
+    *("properties", "properties", "properties", "required", "required", "additionalProperties", "additionalProperties"),
+    *("patternProperties", "minProperties", "maxProperties", "propertyNames", "dependentRequired", "dependentSchemas"),
+    "unevaluatedProperties",
 )
-_ARRAY = tuple(
-    "prefixItems items items minItems maxItems contains minContains maxContains uniqueItems unevaluatedItems".split()
+_ARRAY = (
+    *("prefixItems", "items", "items", "minItems", "maxItems", "contains", "minContains", "maxContains"),
+    *("uniqueItems", "unevaluatedItems"),
 )
-_LOGIC = tuple("allOf anyOf oneOf not if anyOf".split())
+_LOGIC = ("allOf", "anyOf", "anyOf", "oneOf", "not", "if")
 
 
 # ---- vocabularies ----------------------------------------------------------------------------------------------------
