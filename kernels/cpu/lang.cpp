@@ -74,6 +74,11 @@ Id LangRow::at(std::uint32_t c) const {
   return next[static_cast<std::size_t>(std::lower_bound(upto.begin(), upto.end(), c) - upto.begin())];
 }
 
+bool LangRow::is_writable(std::size_t piece) const {
+  const std::uint32_t from = piece ? upto[piece - 1] + 1 : 0;
+  return from < 0xD800 || upto[piece] > 0xDFFF;
+}
+
 Langs::Langs() {
   make({});                                                     // kNone
   make({.kind = Kind::Eps, .nullable = true, .kids = {}});      // kEps
@@ -529,9 +534,11 @@ bool Langs::live(Id start) {
     }
     if (hopeless(q)) continue;
     if (from.size() > kMaxStates) throw Limit{"states", -1, "a pattern needs more than " + std::to_string(kMaxStates) + " states"};
-    const std::vector<Id> next = raw(q).next;  // surrogates share a piece with characters or lead where a neighbour leads
-    for (Id n : next)
-      if (n != kNone && live_[static_cast<std::size_t>(n)] != 0 && from.try_emplace(n, q).second) todo.push_back(n);
+    const LangRow next = raw(q);
+    for (std::size_t i = 0; i < next.next.size(); ++i) {
+      const Id n = next.next[i];
+      if (n != kNone && next.is_writable(i) && live_[static_cast<std::size_t>(n)] != 0 && from.try_emplace(n, q).second) todo.push_back(n);
+    }
   }
   for (const auto& [q, _] : from) live_[static_cast<std::size_t>(q)] = 0;
   return false;
@@ -543,7 +550,7 @@ const LangRow& Langs::row(Id r) {
   const LangRow from = raw(r);
   LangRow out;
   for (std::size_t i = 0; i < from.next.size(); ++i) {
-    const Id next = live(from.next[i]) ? from.next[i] : kNone;
+    const Id next = from.is_writable(i) && live(from.next[i]) ? from.next[i] : kNone;
     if (!out.next.empty() && out.next.back() == next)
       out.upto.back() = from.upto[i];
     else

@@ -45,6 +45,7 @@ struct LangRow {
   std::vector<std::uint32_t> upto;  // piece i ends at upto[i], inclusive; the last is kMaxChar
   std::vector<Id> next;
   Id at(std::uint32_t c) const;
+  bool is_writable(std::size_t piece) const;  // not only surrogates, which a complement has and JSON text has not
 };
 
 class Langs {
