@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    from guard.errors import CallError, GuardError, ModelError, SchemaError
+    from guard.errors import GuardError, ModelError, SchemaError, SettingError
 
     # typer carries click inside or beside it, as its version has it; in both its usage errors are BadParameter's base.
     usage_error: Any = typer.BadParameter.__base__
@@ -280,7 +280,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _complain(f"the schema is refused: {_first_line(error)}{more}", EXIT_SCHEMA)
     except ModelError as error:
         return _complain(_first_line(error), EXIT_MODEL)
-    except (CallError, GuardError) as error:
+    except SettingError as error:
+        return _complain(_first_line(error), EXIT_INPUT)
+    except GuardError as error:
         return _complain(_first_line(error), EXIT_NO_ANSWER)
     except usage_error as error:
         words = error.format_message().rstrip(".")

@@ -23,10 +23,15 @@ __all__ = [
     "ModelError",
     "Refused",
     "SchemaError",
+    "SettingError",
     "Truncated",
     "ValidationFailed",
     "Violation",
 ]
+
+
+class SettingError(GuardError):
+    """A setting of the environment or of guard.toml is wrong."""
 
 
 class CallError(GuardError):

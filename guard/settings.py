@@ -12,7 +12,7 @@ import platformdirs
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from guard.errors import GuardError
+from guard.errors import SettingError
 from guard.violations import pointer
 
 
@@ -30,18 +30,18 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls) -> Settings:
-        """Read the settings as they stand now; GuardError names the one that is wrong."""
+        """Read the settings as they stand now; SettingError names the one that is wrong."""
         try:
             return cls()
         except ValidationError as error:
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
-            raise GuardError(
+            raise SettingError(
                 f"the setting {name}={first['input']!r} (GUARD_{name.upper()} or guard.toml) is not valid: "
                 f"{first['msg']}"
             ) from None
         except ValueError as error:  # guard.toml is not TOML
-            raise GuardError(f"guard.toml can't be read: {error}; correct it or remove it") from None
+            raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
 
     def trace_path(self) -> Path:
         """Return the file of the trace."""

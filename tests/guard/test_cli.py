@@ -209,7 +209,7 @@ def test_an_unwritable_trace_and_a_wrong_setting_end_in_one_line(
     assert "can't be written" in err
     monkeypatch.setenv("GUARD_SEED", "lucky")
     code, _, err = run("run", "schema.json", "--input", "a.txt")
-    assert (code, err.count("\n")) == (cli.EXIT_NO_ANSWER, 1)
+    assert (code, err.count("\n")) == (cli.EXIT_INPUT, 1)
     assert "GUARD_SEED" in err
     assert model.requests == []
 
