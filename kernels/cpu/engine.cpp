@@ -1,7 +1,6 @@
 #include "engine.hpp"
 
 #include <algorithm>
-#include <cctype>
 
 namespace guard {
 
@@ -934,36 +933,73 @@ std::int64_t Engine::key_distance(const Config& at) {
     texts_.cheapest(at.state, at.spec, at.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), bytes + 1)); });
     return out;
   }
-  // Among names: breadth first over single bytes, until the names are left behind or nothing nearer can come.
-  // Escapes are tried only where nothing else leads on.
+  // Among names: breadth first over single bytes, until the names are left behind or nothing nearer can come. Escapes are tried
+  // only where nothing else leads on.
   Arena scratch;
-  for (const bool escapes : {false, true}) {
-  std::vector<Config> now{at};
-  for (std::int64_t steps = 0; !now.empty() && now.size() < 4096 && (out < 0 || steps + 1 < out); ++steps) {
-    std::vector<Config> next;
-    for (const Config& c : now) {
-      if (texts_.is_whole(c.decoder) && !is_taken(c)) {
-        std::vector<Id> labels;
-        texts_.accepted(c.state, c.spec, c.chars, &labels);
-        for (Id cls : labels) out = least(out, sum(behind(cls, -1), steps + 1));
-      }
-      std::vector<Id> left;  // states in which bytes leave the names: one byte for each is enough
-      for (int b = 0x20; b < 256; ++b) {
-        Config to;
-        const bool inside = texts_.in_escape(c.decoder);  // of the hex digits some are enough to leave the names
-        if (inside && std::isxdigit(b) && std::string_view("0678cd").find(static_cast<char>(b)) == std::string_view::npos) continue;
-        if (b == '"' || b == 0x7F || (b == '\\' && !escapes && !inside) || !step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
-        if (to.lo < to.hi || to.xlo < to.xhi) {
-          next.push_back(to);
-        } else if (std::find(left.begin(), left.end(), to.state) == left.end()) {
-          left.push_back(to.state);
-          texts_.cheapest(to.state, to.spec, to.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), steps + bytes + 2)); });
+  const auto search = [&](const Config& start, std::int64_t base, bool escapes) {
+    std::vector<Config> now{start};
+    for (std::int64_t steps = base; !now.empty() && now.size() < 4096 && (out < 0 || steps + 1 < out); ++steps) {
+      std::vector<Config> next;
+      for (const Config& c : now) {
+        if (c.lo == c.hi && c.xlo == c.xhi) {
+          texts_.cheapest(c.state, c.spec, c.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), steps + bytes + 1)); });
+          continue;
+        }
+        if (texts_.is_whole(c.decoder) && !is_taken(c)) {
+          std::vector<Id> labels;
+          texts_.accepted(c.state, c.spec, c.chars, &labels);
+          for (Id cls : labels) out = least(out, sum(behind(cls, -1), steps + 1));
+        }
+        std::vector<Id> left;  // states in which bytes leave the names: one byte for each is enough
+        for (int b = 0x20; b < 256; ++b) {
+          Config to;
+          if (b == '"' || b == 0x7F || (b == '\\' && !escapes) || !step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
+          if (to.lo < to.hi || to.xlo < to.xhi) {
+            next.push_back(to);
+          } else if (std::find(left.begin(), left.end(), to.state) == left.end()) {
+            left.push_back(to.state);
+            next.push_back(to);
+          }
         }
       }
+      now = std::move(next);
     }
-    now = std::move(next);
+  };
+  if (!texts_.in_escape(at.decoder)) {
+    search(at, 0, false);
+    if (out < 0) search(at, 0, true);
+    return out;
   }
-  if (out >= 0) break;
+  // Inside of an escape: the characters that it can still be, one for each way on, and those of the names.
+  std::vector<std::uint32_t> targets;
+  for (std::int32_t i = at.lo; i < at.hi; ++i)
+    if (const std::int64_t c = char_at(names.texts[static_cast<std::size_t>(i)], at.depth); in_ranges(chars, c)) targets.push_back(static_cast<std::uint32_t>(c));
+  for (std::int32_t i = at.xlo; i < at.xhi; ++i)
+    if (const std::int64_t c = char_at(f.extras->texts[i], at.depth); in_ranges(chars, c)) targets.push_back(static_cast<std::uint32_t>(c));
+  const std::size_t spelled = targets.size();
+  for (const Component& k : texts_.components(at.state)) {
+    const LangRow row = texts_.langs().row(k.lang);
+    std::uint32_t from = 0;
+    for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
+      if (row.next[i] == Langs::kNone) continue;
+      bool found = false;
+      for (const Range& r : intersection({{from, row.upto[i]}}, chars))
+        for (std::uint32_t c = r.lo; c <= r.hi && !found; ++c)
+          if (std::find(targets.begin(), targets.begin() + static_cast<std::ptrdiff_t>(spelled), c) == targets.begin() + static_cast<std::ptrdiff_t>(spelled)) targets.push_back(c), found = true;
+    }
+  }
+  for (std::uint32_t c : targets) {
+    Config to = at;
+    to.state = texts_.after(at.state, c);
+    if (to.state == Texts::kDead) continue;
+    to.decoder = decoder_;
+    ++to.chars;
+    const char32_t one = c;
+    for (char byte : encode_utf8(std::u32string_view(&one, 1))) {
+      narrow_key(&to, static_cast<std::uint8_t>(byte));
+      to.key = scratch.make(KeyText{to.key, static_cast<std::uint8_t>(byte)});
+    }
+    search(to, texts_.rest_of_char(at.decoder, {{c, c}}), false);
   }
   return out;
 }

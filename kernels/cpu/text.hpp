@@ -86,6 +86,7 @@ class Texts {
   // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for each live component.
   template <class F>
   void cheapest(Id state, Id spec, std::int64_t read, F best);
+  Id after(Id state, std::uint32_t c) { return after_char(State(states_[state]), c); }  // a partial character completed as c
   std::int64_t rest_of_char(Id state, const Ranges& chars) const { return rest_of_char(states_[state].pending, chars, states_[state].spelling); }
   const std::vector<Component>& components(Id state) const { return states_[state].components; }
   std::size_t size() const { return states_.size(); }
