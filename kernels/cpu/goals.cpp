@@ -1748,47 +1748,50 @@ std::int64_t Goals::cost(Id g, Type type) {
       lexicon_.numbers.cheapest(lexicon_.numbers.start(list, spelling_), [&](Id, std::int64_t n) { best = cheaper(best, n); });
       return best;
     }
-    case Type::Array: return array(g) == kNever ? -1 : plus_cost(1, cost_array(array(g), 0));
-    case Type::Object: return object(g) == kNever ? -1 : plus_cost(1, cost_object(object(g), {}));
+    default: return least_cost(g * 8 + static_cast<Id>(type) + 1);
   }
-  return -1;
 }
 
-std::int64_t Goals::try_cost(Id g) {
+std::int64_t Goals::cost(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : least_cost(g * 8); }
+
+// One more look at a key of the fixpoint (see inhabited): what is in progress counts with what it cost at last.
+std::int64_t Goals::try_cost(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
-  const auto found = cost_round_.find(g);
-  const std::int64_t before = found == cost_round_.end() ? -1 : found->second;
-  cost_round_[g] = before;
+  const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
   std::int64_t best = before;
-  for (int t = 0; t < kTypes; ++t) best = cheaper(best, cost(g, static_cast<Type>(t)));
+  const Id g = key / 8;
+  switch (key % 8) {
+    case 0:
+      for (int t = 0; t < kTypes; ++t) best = cheaper(best, cost(g, static_cast<Type>(t)));
+      break;
+    case static_cast<int>(Type::Array) + 1: best = cheaper(best, array(g) == kNever ? -1 : plus_cost(1, cost_array(array(g), 0))); break;
+    default: best = cheaper(best, object(g) == kNever ? -1 : plus_cost(1, cost_object(object(g), {})));
+  }
   if (best != before) cheaper_ = true;
-  return cost_round_[g] = best;
+  return cost_round_[key] = best;
 }
 
-std::int64_t Goals::cost(Id g) {
-  if (g == kFalse) return -1;
-  if (g == kTrue) return 1;
-  const auto sure = cost_.find(g);
+std::int64_t Goals::least_cost(Id key) {
+  const auto sure = cost_.find(key);
   if (sure != cost_.end()) return sure->second;
   if (in_cost_) {
-    const auto now = cost_round_.find(g);
-    return now != cost_round_.end() ? now->second : try_cost(g);
+    const auto now = cost_round_.find(key);
+    return now != cost_round_.end() ? now->second : try_cost(key);
   }
   struct Reset {
     Goals* goals;
     ~Reset() { goals->in_cost_ = false, goals->cost_round_.clear(); }
   } reset{this};
   in_cost_ = true;
-  std::vector<Id> known;
+  std::vector<Id> known{key};
   do {  // until nothing gets cheaper: costs only fall
     cheaper_ = false;
-    if (known.empty()) try_cost(g);
     for (Id k : known) try_cost(k);
     known.clear();
     for (const auto& [k, _] : cost_round_) known.push_back(k);
   } while (cheaper_);
   for (const auto& [k, c] : cost_round_) cost_[k] = c;
-  return cost_[g];
+  return cost_[key];
 }
 
 std::int64_t Goals::cost_object(Id id, const Keys& keys) {

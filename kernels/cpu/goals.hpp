@@ -247,7 +247,8 @@ class Goals {
   bool try_key(Id key);
   bool fixpoint(Id key);
   void new_round() { round_.clear(), round_shapes_.clear(), round_rows_.clear(); }
-  std::int64_t try_cost(Id goal);
+  std::int64_t try_cost(Id key);
+  std::int64_t least_cost(Id key);
   std::int64_t cost_of_strings(Id set);
 
   Lexicon& lexicon_;
