@@ -336,34 +336,43 @@ def universe() -> tuple[bytes, ...]:
     return tuple(text.encode() for text in dict.fromkeys(out))
 
 
-def respell(r: Random, value: Any) -> str:
-    """Write a value in any of the ways that RFC 8259 has: white space, escapes, order of keys, `1.50`.
+def plain(value: Any) -> str:
+    """Write a value without white space, escapes that it does not need, or exponents; fractions are Decimals."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, list):
+        return "[" + ",".join(map(plain, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{plain(name)}:{plain(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
-    Of exponents it makes none; integers and Decimals are JSON's numbers.
+
+def respell(r: Random, value: Any, *, zeros: bool = True) -> str:
+    """Write a value in any of the ways that RFC 8259 has: white space, escapes, order of keys; without exponents.
+
+    `zeros` writes 1 and 1.5 as 1.0 and 1.50 too.
     """
 
     def gap() -> str:
         return r.choice(["", "", " ", "\n", "\t ", "\r\n"]) if r.random() < 0.5 else ""
 
-    def string(text: str) -> str:
-        return '"' + "".join(_character(r, c) for c in text) + '"'
-
-    def write(value: Any) -> str:
-        if isinstance(value, bool) or value is None:
-            return json.dumps(value)
-        if isinstance(value, str):
-            return string(value)
-        if isinstance(value, (int, Decimal)):
-            return _plain(r, value)
-        if isinstance(value, list):
-            return "[" + gap() + ("," + gap()).join(write(item) + gap() for item in value) + "]"
-        members = list(value.items())
-        r.shuffle(members)
-        return (
-            "{" + gap() + ("," + gap()).join(f"{string(k)}{gap()}:{gap()}{write(v)}{gap()}" for k, v in members) + "}"
-        )
-
-    return write(value)
+    if isinstance(value, str):
+        return '"' + "".join(_character(r, c) for c in value) + '"'
+    if isinstance(value, list):
+        items = [f"{gap()}{respell(r, item, zeros=zeros)}{gap()}" for item in value]
+        return "[" + (",".join(items) or gap()) + "]"
+    if isinstance(value, dict):
+        pairs = [(respell(r, name), respell(r, item, zeros=zeros)) for name, item in value.items()]
+        r.shuffle(pairs)
+        members = [f"{gap()}{name}{gap()}:{gap()}{item}{gap()}" for name, item in pairs]
+        return "{" + (",".join(members) or gap()) + "}"
+    text = plain(value)
+    if not zeros or value is None or isinstance(value, bool):
+        return text
+    more = "0" * r.randint(0, 2)
+    if "." in text:
+        return text + more
+    return f"{text}.0{more}" if r.random() < 0.2 else text
 
 
 def _character(r: Random, c: str) -> str:
@@ -374,14 +383,6 @@ def _character(r: Random, c: str) -> str:
     units = c.encode("utf-16-be")
     escaped = "".join(f"\\u{int.from_bytes(units[at : at + 2]):04x}" for at in range(0, len(units), 2))
     return r.choice([*ways, escaped, escaped.upper().replace("U", "u")])
-
-
-def _plain(r: Random, value: int | Decimal) -> str:
-    text = format(Decimal(value), "f")
-    zeros = "0" * r.randint(0, 2)
-    if "." in text:
-        return text + zeros
-    return f"{text}.0{zeros}" if r.random() < 0.2 else text
 
 
 # ---- Hypothesis ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""Faults that the properties found, each as its smallest example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from properties import allowed
+from strategies import EVERY_WAY, byte_vocabulary
+
+import guard
+
+
+def reader(schema: Any, **options: str) -> Any:
+    """A matcher over bytes, with every option open unless said otherwise."""
+    return guard.compile(schema, **{**EVERY_WAY, **options}).matcher(byte_vocabulary())
+
+
+def accepts(schema: Any, text: str) -> bool:
+    """Whether a text is accepted to its end."""
+    matcher = reader(schema)
+    return matcher.accept_bytes(text.encode()) and matcher.can_stop()
+
+
+def test_an_escape_begun_in_a_key_has_an_end_when_keys_were_written() -> None:
+    """distance() was -1 after `\\u`, and budgets allowed nothing there."""
+    for text in (b'{"a":1,"\\u', b'{"a":1,"b":2,"\\u'):
+        matcher = reader({})
+        assert matcher.accept_bytes(text)
+        assert matcher.distance() == 9
+        assert allowed(matcher, byte_vocabulary(), 9).size
+
+
+def test_a_negative_look_ahead_sees_an_anchor_inside_it() -> None:
+    """`(?!^a)a` found the a of "a"."""
+    assert not accepts({"pattern": "(?!^a)a"}, '"a"')
+    assert accepts({"pattern": "(?!^a)a"}, '"ba"')
+    assert not accepts({"pattern": "((?!^\\.)\\.|bb)"}, '"."')
+    assert not accepts({"pattern": "(?!^a)ab|c"}, '"ab"')
+
+
+def test_contains_judges_whole_items() -> None:
+    """Arrays and objects under contains were judged by their beginning only."""
+    assert not accepts({"contains": {"minItems": 1}, "minContains": 0, "maxContains": 0}, "[[1]]")
+    assert accepts({"contains": {"minItems": 1}, "minContains": 0, "maxContains": 0}, "[[],[]]")
+    assert not accepts({"contains": {"type": "array", "minItems": 1}, "maxContains": 1}, "[[1],[1]]")
+    assert not accepts({"contains": {"not": {"const": {}}}, "maxContains": 1}, '[{"a":1},{"a":1}]')
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"oneOf": [{"type": "object", "propertyNames": {"minLength": 2}}, {"type": "object"}]},
+        {"anyOf": [{"dependentSchemas": {"ab": {}}}, {"propertyNames": {"minLength": 2}}], "type": "object"},
+    ],
+)
+def test_names_of_every_length_in_alternatives_take_no_search(schema: Any) -> None:
+    """Each key once doubled the work of looking for the next; this ran without end."""
+    matcher = reader(schema, whitespace="compact")
+    for byte in b'{"ab":1,"abcdef":1,"x":1,"cdef":1}':
+        assert matcher.accept(byte)
+        assert matcher.distance() > 0
+        assert allowed(matcher, byte_vocabulary(), 60).size
+    assert matcher.can_stop()
