@@ -1,0 +1,1 @@
+"""Measuring Guard, and peers beside it where they are installed."""
