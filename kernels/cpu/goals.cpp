@@ -683,7 +683,10 @@ bool Goals::empty_on_sight(Id g) {
   if (g == kFalse) return true;
   const auto found = dull_.find(g);
   if (found != dull_.end()) return found->second;
-  if (literals3(g) || !string_sets_[strings(g)].pieces.empty() || !numbers(g).empty()) return dull_[g] = 0;
+  if (literals3(g) || !string_sets_[strings(g)].pieces.empty() || !numbers(g).empty()) {
+    dull_[g] = 0;
+    return false;
+  }
   if (sight_ == kMaxSight) return false;  // discriminators stand near the top; deeper, viability decides
   const Recursion farther(&sight_, kMaxSight);
   dull_[g] = 0;  // in progress: assume nothing
