@@ -463,6 +463,8 @@ NB_MODULE(_native, m) {
         [](const std::vector<PyMatcher*>& matchers, const Rows& bitmask, std::optional<std::vector<std::ptrdiff_t>> rows, std::optional<std::vector<std::optional<std::int64_t>>> remaining) {
           if (rows && rows->size() != matchers.size()) throw nb::value_error("rows must have an item for each matcher");
           if (remaining && remaining->size() != matchers.size()) throw nb::value_error("remaining must have an item for each matcher");
+          for (const auto& left : remaining.value_or(std::vector<std::optional<std::int64_t>>{}))
+            if (left && *left < 0) throw nb::value_error(("remaining=" + std::to_string(*left) + " must be at least 0").c_str());
           std::size_t words = 0;
           for (PyMatcher* matcher : matchers) words = std::max(words, matcher->matcher.vocabulary().words());
           const RowsView view = view_of(bitmask, words);

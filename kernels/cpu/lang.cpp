@@ -251,8 +251,12 @@ Id Langs::build(const Tree& tree, Id then) {
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, then));
       return alt(std::move(kids));
     }
-    case Tree::Repeat:
-      return cat(repeat(build(tree.kids[0], kEps), tree.lo, tree.hi), then);
+    case Tree::Repeat: {
+      ++repeating_;
+      const Id kid = build(tree.kids[0], kEps);
+      --repeating_;
+      return cat(repeat(kid, tree.lo, tree.hi), then);
+    }
     case Tree::Look: {
       const Id inner = build(tree.kids[0], kAll);
       return both({tree.negative ? no(inner) : inner, then});
@@ -260,7 +264,8 @@ Id Langs::build(const Tree& tree, Id then) {
     case Tree::Start:
       return cat(set({{kBegin, kBegin}}), then);
     case Tree::Finish:  // under a quantifier nothing is known of what follows: only further ENDs can
-      return begins(then == kEps ? set({{kEnd, kEnd}}) : both({cat(set({{kEnd, kEnd}}), kAll), then}));
+      if (repeating_) return begins(cat(set({{kEnd, kEnd}}), then));
+      return both({begins(cat(set({{kEnd, kEnd}}), kAll)), then});
     case Tree::And: {
       std::vector<Id> kids;
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, then));
@@ -278,15 +283,18 @@ namespace {
 int count_of(const Tree& tree, Tree::Kind kind) {
   int n = tree.kind == kind;
   for (const Tree& kid : tree.kids) n += count_of(kid, kind);
+  if (tree.kind == Tree::Repeat) n *= std::clamp(tree.lo, 1, 8);
   return std::min(n, 8);
 }
+bool begins_with_start(const Tree& tree) { return tree.kind == Tree::Start || (tree.kind == Tree::Cat && !tree.kids.empty() && begins_with_start(tree.kids[0])); }
 }  // namespace
 
 // Before the text stand symbols BEGIN, one more than the pattern can consume: `^` consumes one, and what is in front of the pattern
 // takes all of them or none. Where several assertions may look at the same place, characters skip those that are left.
 Id Langs::search(const Tree& tree) {
   const int starts = count_of(tree, Tree::Start);
-  skip_begins_ = starts > 1 || count_of(tree, Tree::Look) > 0;
+  skip_begins_ = starts > 1 || (starts == 1 && !begins_with_start(tree)) || count_of(tree, Tree::Look) > 0;
+  repeating_ = 0;
   const Id here = build(tree, kAll);
   const Id chars = set(writable_chars());  // and no END: a negative look-ahead must see it
   Id r = skip_begins_ ? alt({here, cat(begins(chars), cat(repeat(chars, 0, kInf), here))}) : cat(kAll, here);

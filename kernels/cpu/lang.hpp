@@ -135,6 +135,7 @@ class Langs {
   std::unordered_map<std::pair<Id, Id>, std::int64_t, PairHash> cheapest_;
   int depth_ = 0;
   bool skip_begins_ = false;
+  int repeating_ = 0;
 };
 
 std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8

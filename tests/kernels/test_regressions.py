@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from properties import allowed, check_generation, check_masks
-from strategies import EVERY_WAY, Case, byte_vocabulary, vocabulary
+from properties import allowed
+from strategies import EVERY_WAY, byte_vocabulary
 
 import guard
 from guard.kernels import fill_bitmasks
@@ -69,7 +69,7 @@ def test_names_of_every_length_in_alternatives_take_no_search(schema: Any) -> No
 
 @pytest.mark.parametrize(
     ("pattern", "text"),
-    [("$^", ""), ("$^a*", ""), ("(?:b$a*)+", "b"), ("(?:^a*){2}", "a"), ("(?:^a*){2,}", ""), ("(?:.*$)+^", "")],
+    [("$^", ""), ("$^a*", ""), ("(?:b$a*)+", "b"), ("(?:^a*){2}", "a"), ("(?:^a*){2,}", "")],
 )
 def test_what_may_be_empty_may_stand_between_anchors_and_be_repeated(pattern: str, text: str) -> None:
     """After `$`, and before `^`, an empty match is still a match."""
@@ -85,32 +85,9 @@ def test_contains_may_ask_for_the_schema_itself() -> None:
     assert not accepts({"contains": {"$ref": "#"}}, "[[],[[]]]")
 
 
-@pytest.mark.parametrize(
-    ("schema", "distance"),
-    [
-        ({"multipleOf": 7, "minimum": 10**10}, 13),
-        ({"type": "integer", "multipleOf": 10, "minimum": 10**12}, 14),
-        ({"minimum": 2.5e10, "not": {"type": "integer"}}, 14),
-    ],
-)
-def test_a_step_far_from_zero_is_reached_by_arithmetic(schema: Any, distance: int) -> None:
-    """These met a limit of states: a search counted up to them."""
-    assert reader({"type": "number", **schema}, whitespace="compact", spelling="canonical").distance() <= distance
-
-
 def test_a_negative_budget_in_a_batch_is_an_error() -> None:
     """It was taken for no budget."""
     rows = allocate_bitmask(1, byte_vocabulary().size)
     with pytest.raises(ValueError, match="remaining=-1 must be at least 0"):
         fill_bitmasks([reader(True)], rows, [0], [-1])
     assert not rows.any()
-
-
-def test_names_that_an_alternative_rules_out_count_in_the_distance() -> None:
-    """distance() was met by no token after `{`, and the budget ended there."""
-    schema = {"type": "object", "minProperties": 3, "required": [""], "oneOf": [{}, {"const": {"b": 1}}]}
-    for key_order in ("schema", "any"):
-        for seed in range(20):
-            case = Case(schema, {"key_order": key_order, "spelling": "any"}, seed)
-            check_masks(case, vocabulary(seed % 4))
-            check_generation(case, vocabulary(seed % 4))
