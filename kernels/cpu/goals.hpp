@@ -196,14 +196,17 @@ class Goals {
 
   Id constant(Id value) { return kInternal + internals_.intern({value, {}}); }
 
-  std::uint8_t node_literals(Id node);
-  Id node_strings(Id node);
-  Id node_numbers(Id literal);
+  struct LiteralAlgebra;
+  struct StringAlgebra;
+  struct NumberAlgebra;
+  struct ShapeAlgebra;
+  struct RowAlgebra;
+  template <class Algebra>
+  Id walk(const Algebra& algebra, Memo<Id>* memo, Id literal);
   Id node_object(Id literal);
   Id node_array(Id literal);
   Id strings_and(Id a, Id b);
   Id strings_not(Id a);
-  Id strings_or(Id a, Id b) { return strings_not(strings_and(strings_not(a), strings_not(b))); }
   Id strings_of(std::vector<StringPiece> pieces);
   Id numbers_and(Id a, Id b);
   Id numbers_or(const std::vector<Id>& sets);
@@ -264,7 +267,7 @@ class Goals {
   Interner<StringSet> string_sets_;
   Interner<IdSet> number_sets_;
 
-  Memo<Id> literals_memo_, strings_memo_, numbers_memo_, object_memo_, array_memo_;           // by node or literal
+  Memo<Id> literals_memo_, strings_memo_, numbers_memo_, object_memo_, array_memo_;           // by literal
   Memo<Id> goal_literals_, goal_strings_, goal_numbers_, goal_object_, goal_array_, keys_lang_;  // by goal
   Memo<Id> tidied_, negated_, after_row_memo_;
   PairMap<Id> conj_;

@@ -1,0 +1,142 @@
+// What goals.cpp, objects.cpp and arrays.cpp share: small helpers, and the walk over a node's formula.
+//
+// Each of the six JSON types is an algebra: null and booleans, strings, and numbers are Boolean algebras of sets; objects
+// and arrays have shapes. A formula is walked alike in all of them, signs pushed down to the leaves.
+#pragma once
+#include <algorithm>
+
+#include "goals.hpp"
+
+namespace guard {
+
+constexpr Id kBusy = -2;  // a memo's mark for a computation in progress
+
+template <class T>
+void sort_unique(std::vector<T>* v) {
+  std::sort(v->begin(), v->end());
+  v->erase(std::unique(v->begin(), v->end()), v->end());
+}
+template <class T>
+bool has(const std::vector<T>& sorted, const T& item) {
+  return std::binary_search(sorted.begin(), sorted.end(), item);
+}
+struct Recursion {
+  Recursion(int* depth, int limit) : depth_(depth) {
+    if (*depth_ >= limit) too_deep(limit);
+    ++*depth_;
+  }
+  ~Recursion() { --*depth_; }
+  Recursion(const Recursion&) = delete;
+  [[noreturn, gnu::noinline]] static void too_deep(int limit) {
+    throw Limit{"depth", -1, "the schema's logic nests deeper than " + std::to_string(limit)};
+  }
+  int* depth_;
+};
+// Marks a memo entry as in progress, and takes the mark back when an exception passes.
+template <class Map>
+struct Busy {
+  Busy(Map* memo, Id key) : memo_(memo), key_(key) {
+    if (memo->contains(key)) throw Limit{"cycle", key >> 1, "a $ref leads back to itself without consuming input"};
+    memo->emplace(key, kBusy);
+  }
+  ~Busy() {
+    if (!done_) memo_->erase(key_);
+  }
+  Id set(Id value) {
+    (*memo_)[key_] = value;
+    done_ = true;
+    return value;
+  }
+  Map* memo_;
+  Id key_;
+  bool done_ = false;
+};
+inline std::int64_t plus_cost(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
+inline std::int64_t cheaper(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+
+// An algebra gives top() and bottom(), all(list) and any(list), exactly_one(yes, no, sign) of children with and without sign,
+// values(list, sign) of constants, leaf(atom, node, sign) of its type's own keywords, and its type's bits in Op::Type.
+template <class Algebra>
+Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
+  const bool sign = !(literal & 1);
+  const Id node = literal >> 1, neutral = sign ? algebra.top() : algebra.bottom();
+  if (node == 0) return neutral;
+  const auto found = memo->find(literal);
+  if (found != memo->end() && found->second >= 0) return found->second;
+  const Recursion deeper(&depth_, limits_.depth);
+  Busy busy(memo, literal);
+  const auto all = [&](std::vector<Id> list) { return sign ? algebra.all(std::move(list)) : algebra.any(std::move(list)); };
+  const auto any = [&](std::vector<Id> list) { return sign ? algebra.any(std::move(list)) : algebra.all(std::move(list)); };
+  const auto child = [&](Id n, bool s) { return walk(algebra, memo, n << 1 | !s); };
+  if (node >= kInternal) {
+    const Internal internal = internals_[node - kInternal];
+    if (internal.value >= 0) return busy.set(algebra.values({internal.value}, sign));
+    std::vector<Id> parts;
+    for (Id g : internal.any_of) {
+      std::vector<Id> inner;
+      for (Id l : std::vector<Id>(goals_[g].ids)) inner.push_back(walk(algebra, memo, sign ? l : l ^ 1));
+      parts.push_back(all(std::move(inner)));
+    }
+    return busy.set(any(std::move(parts)));
+  }
+  std::vector<Id> parts;
+  for (const Atom& a : atoms(node)) {
+    switch (a.op) {
+      case Op::Const:
+      case Op::Enum: parts.push_back(algebra.values(a.values, sign)); break;
+      case Op::Ref: parts.push_back(child(a.nodes[0], sign)); break;
+      case Op::All:
+      case Op::Any: {
+        std::vector<Id> list;
+        for (Id n : a.nodes) list.push_back(child(n, sign));
+        parts.push_back(a.op == Op::All ? all(std::move(list)) : any(std::move(list)));
+        break;
+      }
+      case Op::One: {
+        std::vector<Id> yes, no;
+        for (Id n : a.nodes) yes.push_back(child(n, true)), no.push_back(child(n, false));
+        parts.push_back(algebra.exactly_one(yes, no, sign));
+        break;
+      }
+      case Op::Not: parts.push_back(child(a.nodes[0], !sign)); break;
+      case Op::If:
+        parts.push_back(algebra.any({algebra.all({child(a.nodes[0], true), child(a.nodes[1], sign)}),
+                                     algebra.all({child(a.nodes[0], false), child(a.nodes[2], sign)})}));
+        break;
+      default: parts.push_back(algebra.leaf(a, node, sign));
+    }
+  }
+  return busy.set(parts.empty() ? neutral : all(std::move(parts)));
+}
+
+// In a Boolean algebra: of the children read so far none holds, one does, or several do.
+template <class Algebra>
+Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) {
+  Id none = algebra.top(), one = algebra.bottom(), several = algebra.bottom();
+  for (std::size_t i = 0; i < yes.size(); ++i) {
+    if (!sign) several = algebra.any({several, algebra.all({one, yes[i]})});
+    one = algebra.any({algebra.all({one, no[i]}), algebra.all({none, yes[i]})});
+    none = algebra.all({none, no[i]});
+  }
+  return sign ? one : algebra.any({none, several});
+}
+
+// Among shapes: one holds and the others do not; or none does, or two of them.
+template <class Algebra>
+Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) {
+  std::vector<Id> ways;
+  if (!sign) ways.push_back(algebra.all(no));
+  for (std::size_t i = 0; i < yes.size(); ++i) {
+    if (sign) {
+      std::vector<Id> one = no;
+      one.erase(one.begin() + static_cast<std::ptrdiff_t>(i));
+      one.insert(one.begin(), yes[i]);
+      ways.push_back(algebra.all(std::move(one)));
+    } else {
+      for (std::size_t j = 0; j < i; ++j) ways.push_back(algebra.all({yes[j], yes[i]}));
+    }
+  }
+  return algebra.any(std::move(ways));
+}
+
+}  // namespace guard

@@ -1,0 +1,311 @@
+// Goals, of arrays: rows, cases and residuals, viability. See goals.hpp.
+#include "algebra.hpp"
+
+namespace guard {
+
+namespace {
+std::size_t hash_spans(std::size_t h, const std::vector<Span>& spans) {
+  for (const Span& s : spans) h = mix(mix(mix(h, static_cast<std::size_t>(s.from)), static_cast<std::size_t>(s.to)), static_cast<std::size_t>(s.goal));
+  return mix(h, spans.size());
+}
+}  // namespace
+
+std::size_t Row::hash() const {
+  std::size_t h = hash_spans(hash_spans(mix(static_cast<std::size_t>(lo), static_cast<std::size_t>(hi)), rules), some);
+  for (const Counted& c : counts) h = mix(mix(mix(h, static_cast<std::size_t>(c.goal)), static_cast<std::size_t>(c.lo)), static_cast<std::size_t>(c.hi));
+  for (const Clause& c : clauses) h = mix(h, hash_of(c));
+  return h;
+}
+
+Id Goals::span_row(std::int32_t from, std::int32_t to, Id goal, bool every) {
+  if (from >= to || (every ? goal == kTrue : false)) return every ? kAny : kNever;
+  if (!every && goal == kFalse) return kNever;
+  Row r;
+  (every ? r.rules : r.some).push_back({from, to, goal});
+  return rows_.intern(std::move(r));
+}
+
+bool Goals::merge_rows(Row* into, const Row& from) {
+  const auto unite = [](auto* a, const auto& b) {
+    a->insert(a->end(), b.begin(), b.end());
+    sort_unique(a);
+  };
+  unite(&into->rules, from.rules);
+  unite(&into->some, from.some);
+  unite(&into->counts, from.counts);
+  into->lo = std::max(into->lo, from.lo);
+  into->hi = std::min(into->hi, from.hi);
+  for (const Clause& c : from.clauses)
+    if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end()) into->clauses.push_back(c);
+  return into->lo <= into->hi;
+}
+
+Id Goals::rows_and(const std::vector<Id>& list) {
+  Row out;
+  for (Id r : list) {
+    if (r == kNever) return kNever;
+    if (r != kAny && !merge_rows(&out, rows_[r])) return kNever;
+  }
+  return settle_row(std::move(out));
+}
+
+Id Goals::rows_or(std::vector<Id> list) {
+  std::vector<Id> kept;
+  for (Id s : list) {
+    if (s == kAny) return kAny;
+    if (s == kNever) continue;
+    const Row& row = rows_[s];
+    const bool nested = row.clauses.size() == 1 && row.rules.empty() && row.some.empty() && row.counts.empty() && row.lo == 0 && row.hi == kInf;
+    for (Id d : nested ? Clause(row.clauses[0]) : Clause{s})
+      if (std::find(kept.begin(), kept.end(), d) == kept.end()) kept.push_back(d);
+  }
+  if (kept.empty()) return kNever;
+  if (kept.size() == 1) return kept[0];
+  if (kept.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a choice between too many shapes of arrays"};
+  return rows_.intern({.rules = {}, .some = {}, .counts = {}, .clauses = {std::move(kept)}});
+}
+
+bool Goals::weaker_row(Id id, const Row& b) const {
+  const Row& a = rows_[id];
+  const auto within = [](const auto& x, const auto& y) {
+    return std::all_of(x.begin(), x.end(), [&](const auto& item) { return has(y, item); });
+  };
+  return a.lo <= b.lo && a.hi >= b.hi && within(a.rules, b.rules) && within(a.some, b.some) && within(a.counts, b.counts) &&
+         std::all_of(a.clauses.begin(), a.clauses.end(), [&](const Clause& c) { return std::find(b.clauses.begin(), b.clauses.end(), c) != b.clauses.end(); });
+}
+
+Id Goals::settle_row(Row s) {
+  tick();
+  while (true) {
+    if (s.lo > s.hi) return kNever;
+    bool changed = false;
+    for (std::size_t i = 0; i < s.clauses.size() && !changed; ++i) {
+      Clause alive;
+      bool entailed = false;
+      for (Id d : s.clauses[i]) {
+        if (std::max(rows_[d].lo, s.lo) > std::min(rows_[d].hi, s.hi)) continue;
+        if (weaker_row(d, s)) {
+          entailed = true;
+          break;
+        }
+        alive.push_back(d);
+      }
+      if (!entailed && alive.empty()) return kNever;
+      if (!entailed && alive.size() > 1) {
+        s.clauses[i] = std::move(alive);
+        continue;
+      }
+      s.clauses.erase(s.clauses.begin() + static_cast<std::ptrdiff_t>(i));
+      if (!entailed && !merge_rows(&s, Row(rows_[alive[0]]))) return kNever;
+      changed = true;
+    }
+    if (!changed) break;
+  }
+  if (goals_.size() + rows_.size() > limits_.states) throw Limit{"states", -1, "too many goals and shapes"};
+  return rows_.intern(std::move(s));
+}
+
+// The algebra of rows: see algebra.hpp.
+struct Goals::RowAlgebra {
+  Goals* g;
+  Id top() const { return kAny; }
+  Id bottom() const { return kNever; }
+  Id all(const std::vector<Id>& list) const { return g->rows_and(list); }
+  Id any(std::vector<Id> list) const { return g->rows_or(std::move(list)); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign); }
+
+  Id sized(std::int32_t lo, std::int32_t hi) const { return lo > hi ? kNever : g->rows_.intern({.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}}); }
+  Id counted(Id goal, std::int32_t lo, std::int32_t hi) const {
+    if (lo > hi) return kNever;
+    return lo == 0 && hi == kInf ? kAny : g->rows_.intern({.rules = {}, .some = {}, .counts = {{goal, lo, hi}}, .clauses = {}});
+  }
+  Id outside(std::int32_t lo, std::int32_t hi, const std::function<Id(std::int32_t, std::int32_t)>& within) const {
+    return any({lo > 0 ? within(0, lo - 1) : kNever, hi < kInf ? within(hi + 1, kInf) : kNever});
+  }
+
+  Id values(const std::vector<Id>& list, bool sign) const {
+    std::vector<Id> out;
+    for (Id v : list) out.push_back(value(v, sign));
+    return sign ? any(std::move(out)) : all(out);
+  }
+  Id value(Id v, bool sign) const {
+    const Value val = g->lexicon_.values[v];
+    if (val.kind != Value::Array) return sign ? kNever : kAny;
+    const std::int32_t n = static_cast<std::int32_t>(val.items.size());
+    std::vector<Id> parts{sign ? sized(n, n) : any({n > 0 ? sized(0, n - 1) : kNever, sized(n + 1, kInf)})};
+    for (std::int32_t i = 0; i < n; ++i) parts.push_back(g->span_row(i, i + 1, g->goal({g->constant(val.items[static_cast<std::size_t>(i)]) << 1 | !sign}), sign));
+    return sign ? all(parts) : any(std::move(parts));
+  }
+
+  Id leaf(const Atom& a, Id node, bool sign) const {
+    switch (a.op) {
+      case Op::Type: return ((a.lo & types::kArray) != 0) == sign ? kAny : kNever;
+      case Op::Items: return g->span_row(a.lo, a.hi, g->goal({a.nodes[0] << 1 | !sign}), sign);
+      case Op::Count: {
+        const auto within = [this](std::int32_t lo, std::int32_t hi) { return sized(lo, hi); };
+        return sign ? within(a.lo, a.hi) : outside(a.lo, a.hi, within);
+      }
+      case Op::Contains: {
+        const auto within = [this, goal = g->goal_of(a.nodes[0])](std::int32_t lo, std::int32_t hi) { return counted(goal, lo, hi); };
+        return sign ? within(a.lo, a.hi) : outside(a.lo, a.hi, within);
+      }
+      case Op::Unique: throw Limit{"keywords", node, "uniqueItems reached the engine"};
+      default: return sign ? kAny : kNever;
+    }
+  }
+};
+
+Id Goals::node_array(Id literal) { return walk(RowAlgebra{this}, &array_memo_, literal); }
+
+Id Goals::array(Id g) {
+  const auto found = goal_array_.find(g);
+  if (found != goal_array_.end()) return found->second;
+  std::vector<Id> parts{kAny};
+  for (Id l : std::vector<Id>(goals_[g].ids)) parts.push_back(node_array(l));
+  const Id out = rows_and(parts);
+  return goal_array_[g] = out;
+}
+
+Id Goals::base_of(const Row& row, std::int32_t at) {
+  std::vector<Id> all;
+  for (const Span& s : row.rules)
+    if (s.from <= at && at < s.to) all.insert(all.end(), goals_[s.goal].ids.begin(), goals_[s.goal].ids.end());
+  return goal(std::move(all));
+}
+
+void Goals::watch_row(Id id, bool top, std::vector<Id>* goals) {
+  const Row& row = rows_[id];
+  const auto due = [](const Span& s) { return s.from <= 0 && s.to > 0; };
+  if (!top)
+    for (const Span& s : row.rules)
+      if (due(s) && s.goal != kFalse) watch_goal(s.goal, goals);
+  for (const Span& s : row.some)
+    if (due(s)) watch_goal(s.goal, goals);
+  for (const Counted& c : row.counts) watch_goal(c.goal, goals);
+  for (const Clause& c : row.clauses)
+    for (Id d : c) watch_row(d, false, goals);
+}
+
+Id Goals::after_row(Id id, const std::vector<Id>& met, bool top) {
+  Row row = rows_[id];
+  const auto is_met = [&](Id g) { return this->is_met(g, met); };
+  const auto due = [](const Span& s) { return s.from <= 0 && s.to > 0; };
+  if (!top)
+    for (const Span& s : row.rules)
+      if (due(s) && !is_met(s.goal)) return kNever;
+  const auto shift = [](std::vector<Span>* spans) {
+    for (Span& s : *spans) {
+      s.from = std::max(s.from - 1, 0);
+      if (s.to != kInf) --s.to;
+    }
+  };
+  std::erase_if(row.some, [&](const Span& s) { return due(s) && is_met(s.goal); });
+  shift(&row.rules);
+  shift(&row.some);
+  std::erase_if(row.rules, [](const Span& s) { return s.to <= 0; });
+  if (std::any_of(row.some.begin(), row.some.end(), [](const Span& s) { return s.to <= 0; })) return kNever;
+  for (Counted& c : row.counts) {
+    if (!is_met(c.goal)) continue;
+    c.lo = std::max(c.lo - 1, 0);
+    if (c.hi != kInf && --c.hi < 0) return kNever;
+  }
+  std::erase_if(row.counts, [](const Counted& c) { return c.lo == 0 && c.hi == kInf; });
+  sort_unique(&row.rules);
+  sort_unique(&row.some);
+  sort_unique(&row.counts);
+  std::vector<Clause> clauses;
+  for (const Clause& c : row.clauses) {
+    Clause alive;
+    bool holds_already = false;
+    for (Id d : c) {
+      const Id next = after_row(d, met, false);
+      if (next == kAny) holds_already = true;
+      if (next != kNever && std::find(alive.begin(), alive.end(), next) == alive.end()) alive.push_back(next);
+    }
+    if (holds_already) continue;
+    if (alive.empty()) return kNever;
+    clauses.push_back(std::move(alive));
+  }
+  row.clauses = std::move(clauses);
+  if (!top && row.clauses.size() == 1 && row.rules.empty() && row.some.empty() && row.counts.empty() && row.lo == 0 && row.hi == kInf)
+    return rows_or(row.clauses[0]);
+  return top ? settle_row(std::move(row)) : rows_.intern(std::move(row));
+}
+
+const std::vector<Case>& Goals::row_cases(Id id, Type type) {
+  std::vector<Id> key{id, static_cast<Id>(type), -7};
+  const auto found = cases_.find(key);
+  if (found != cases_.end()) return found->second;
+  std::vector<Id> watched;
+  watch_row(id, true, &watched);
+  std::vector<Case> out;
+  split(base_of(rows_[id], 0), std::move(watched), type, true, [&](const std::vector<Id>& met) { return after_row(id, met, true); }, &out);
+  return keep_cases(std::move(key), std::move(out));
+}
+
+bool Goals::done_row(Id id, std::int32_t at) const {
+  const Row& row = rows_[id];
+  if (at < row.lo || at > row.hi || !row.some.empty()) return false;
+  for (const Counted& c : row.counts)
+    if (c.lo > 0) return false;
+  for (const Clause& c : row.clauses)
+    if (std::none_of(c.begin(), c.end(), [&](Id d) { return done_row(d, at); })) return false;
+  return true;
+}
+
+bool Goals::is_plain_row(Id id) const {
+  const Row& row = rows_[id];
+  return row.some.empty() && row.counts.empty() && row.clauses.empty() &&
+         std::all_of(row.rules.begin(), row.rules.end(), [](const Span& s) { return s.from == 0 && s.to == kInf; });
+}
+
+bool Goals::viable_row(Id id, std::int32_t at) {
+  if (id == kNever) return false;
+  if (done_row(id, at)) return true;
+  if (is_plain_row(id)) return at < rows_[id].hi && (at >= rows_[id].lo || inhabited(base_of(rows_[id], 0)));
+  const auto found = row_viable_.find({id, at});
+  if (found != row_viable_.end()) return found->second;
+  if (in_round_ && round_rows_.contains({id, at})) return false;
+  const Recursion deeper(&depth_, limits_.depth);
+  const Row row = rows_[id];
+  bool ok = false;
+  if (at < row.hi) {
+    if (!row.clauses.empty()) {
+      std::size_t least = 0;
+      for (std::size_t i = 1; i < row.clauses.size(); ++i)
+        if (row.clauses[i].size() < row.clauses[least].size()) least = i;
+      Row rest = row;
+      rest.clauses.erase(rest.clauses.begin() + static_cast<std::ptrdiff_t>(least));
+      for (std::size_t i = 0; i < row.clauses[least].size() && !ok; ++i) {
+        Row with = rest;
+        if (merge_rows(&with, Row(rows_[row.clauses[least][i]]))) ok = viable_row(settle_row(std::move(with)), at);
+      }
+    } else if (row.some.empty() && row.counts.empty()) {
+      ok = true;
+      std::int32_t edge = 0;
+      for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
+      for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i) ok = inhabited(base_of(row, i));
+    } else {
+      for (int t = 0; t < kTypes && !ok; ++t) {
+        const std::vector<Case> ways = row_cases(id, static_cast<Type>(t));
+        for (const Case& way : ways) {
+          if (way.after == id) {  // brings no completion nearer, save that it counts
+            if (at < row.lo && at + 1 < row.lo) {
+              ok = row.lo <= row.hi && viable_row(id, row.lo - 1);
+            } else if (at < row.lo) {
+              ok = viable_row(id, row.lo);
+            }
+          } else {
+            ok = viable_row(way.after, at + 1);
+          }
+          if (ok) break;
+        }
+      }
+    }
+  }
+  if (ok || !in_round_) row_viable_[{id, at}] = ok;
+  if (!ok && in_round_) round_rows_.insert({id, at});
+  return ok;
+}
+
+}  // namespace guard

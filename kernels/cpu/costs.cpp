@@ -1,0 +1,240 @@
+// Goals: the least number of bytes of a value, and of the rest of one that was begun.
+#include "algebra.hpp"
+
+namespace guard {
+
+namespace {
+constexpr int kMaxChoices = 256;    // combinations of disjuncts that cost_object compares before it takes what it has
+}  // namespace
+
+std::int64_t Goals::key_bytes(Id name) {
+  const auto found = name_bytes_.find(name);
+  if (found != name_bytes_.end()) return found->second;
+  std::int64_t n = 2;
+  for (char32_t c : decode_utf8(lexicon_.names[name].text)) n += spelled_bytes(c, c);
+  return name_bytes_[name] = n;
+}
+
+std::int64_t Goals::cost_of_strings(Id set) {
+  std::int64_t best = -1;
+  for (const StringPiece& p : std::vector<StringPiece>(string_sets_[set].pieces)) best = cheaper(best, lexicon_.langs.cheapest(p.lang, p.lo, p.hi));
+  return plus_cost(best, 2);
+}
+
+std::int64_t Goals::cost(Id g, Type type) {
+  switch (type) {
+    case Type::Null: return literals3(g) & 1 ? 4 : -1;
+    case Type::Boolean: return literals3(g) & 2 ? 4 : literals3(g) & 4 ? 5 : -1;
+    case Type::String: return cost_of_strings(strings(g));
+    case Type::Number: {
+      std::vector<NumberComponent> list;
+      for (Id p : numbers(g)) list.push_back({p, 0});
+      if (list.empty()) return -1;
+      std::int64_t best = -1;
+      lexicon_.numbers.cheapest(lexicon_.numbers.start(list, spelling_), [&](Id, std::int64_t n) { best = cheaper(best, n); });
+      return best;
+    }
+    default: return least_cost(g * 8 + static_cast<Id>(type) + 1);
+  }
+}
+
+std::int64_t Goals::cost(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : least_cost(g * 8); }
+
+// One more look at a key of the fixpoint (see inhabited): what is in progress counts with what it cost at last.
+std::int64_t Goals::try_cost(Id key) {
+  const Recursion deeper(&depth_, limits_.depth);
+  const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
+  std::int64_t best = before;
+  const Id g = key / 8;
+  switch (key % 8) {
+    case 0:
+      for (int t = 0; t < kTypes; ++t) best = cheaper(best, cost(g, static_cast<Type>(t)));
+      break;
+    case static_cast<int>(Type::Array) + 1: best = cheaper(best, array(g) == kNever ? -1 : plus_cost(1, cost_array(array(g), 0))); break;
+    default: best = cheaper(best, object(g) == kNever ? -1 : plus_cost(1, cost_object(object(g), {})));
+  }
+  if (best != before) cheaper_ = true;
+  return cost_round_[key] = best;
+}
+
+std::int64_t Goals::least_cost(Id key) {
+  const auto sure = cost_.find(key);
+  if (sure != cost_.end()) return sure->second;
+  if (in_cost_) {
+    const auto now = cost_round_.find(key);
+    return now != cost_round_.end() ? now->second : try_cost(key);
+  }
+  struct Reset {
+    Goals* goals;
+    ~Reset() { goals->in_cost_ = false, goals->cost_round_.clear(); }
+  } reset{this};
+  in_cost_ = true;
+  std::vector<Id> known{key};
+  do {  // until nothing gets cheaper: costs only fall
+    cheaper_ = false;
+    for (Id k : known) try_cost(k);
+    known.clear();
+    for (const auto& [k, _] : cost_round_) known.push_back(k);
+  } while (cheaper_);
+  for (const auto& [k, c] : cost_round_) cost_[k] = c;
+  return cost_[key];
+}
+
+std::int64_t Goals::cost_object(Id id, const Keys& keys) {
+  if (id == kNever) return -1;
+  int choices = 0;
+  const std::function<std::int64_t(Id)> least = [&](Id at) -> std::int64_t {
+    if (at == kNever) return -1;
+    const Recursion deeper(&depth_, limits_.depth);
+    const Shape s = shapes_[at];
+    if (!s.clauses.empty()) {
+      std::int64_t best = -1;
+      Shape rest = s;
+      const Clause first = s.clauses[0];
+      rest.clauses.erase(rest.clauses.begin());
+      for (Id d : first) {
+        if (best >= 0 && choices > kMaxChoices) break;
+        Shape with = rest;
+        if (!merge_into(&with, Shape(shapes_[d]))) continue;
+        best = cheaper(best, least(tidy(settle(std::move(with)))));
+      }
+      return best;
+    }
+    const std::vector<KeyClass>& all = own_classes(at);
+    struct Member {
+      std::size_t cls;
+      Id goal;
+    };
+    std::vector<Member> members;
+    std::vector<Rule> todo;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i].name < 0) continue;
+      bool due = false;
+      for (Id k : all[i].holds) {
+        if (key_sets_[k].kind != KeySet::One) continue;
+        const auto f = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
+        due = due || (f != s.some.end() && f->keys == k);
+      }
+      if (!due || keys.seen(all[i].name)) continue;
+      if (!keys.open(all[i].name)) return -1;
+      members.push_back({i, base_of(s, all[i])});
+    }
+    for (const Rule& r : s.some)
+      if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
+    const auto usable = [&](std::size_t i) {
+      return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) &&
+                                 std::none_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
+    };
+    // A key of a class is free to be new: two bytes more for each free key before it surely make it so.
+    const auto key_cost = [&](std::size_t i, std::int64_t free) {
+      return all[i].name >= 0 ? key_bytes(all[i].name) : lexicon_.langs.cheapest(all[i].lang, 0, kInf) + 2 + 2 * (free + 1);
+    };
+    const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
+      std::int64_t bytes = 0, free = keys.free, count = keys.count;
+      const std::size_t given = members.size();
+      while (true) {
+        for (std::size_t m = count == keys.count ? 0 : members.size() - 1; m < members.size(); ++m) {
+          const std::int64_t value = cost(members[m].goal);
+          if (value < 0) return members.resize(given), -1;
+          bytes += key_cost(members[m].cls, free) + 1 + gap_ + value;
+          free += all[members[m].cls].name < 0;
+          ++count;
+        }
+        if (count >= s.lo) break;
+        std::int64_t best = -1;
+        std::size_t which = 0;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+          if (!usable(i)) continue;
+          const std::int64_t value = cost(base_of(s, all[i])), m = value < 0 ? -1 : key_cost(i, free) + value;
+          if (m >= 0 && (best < 0 || m < best)) best = m, which = i;
+        }
+        if (best < 0) return members.resize(given), -1;
+        members.push_back({which, base_of(s, all[which])});
+      }
+      members.resize(given);
+      if (count > s.hi) return -1;
+      const std::int64_t written = count - keys.count;
+      return bytes + (written - (keys.count == 0 && written > 0 ? 1 : 0)) * (1 + gap_) + 1;
+    };
+    std::int64_t best = -1;
+    const std::function<void(std::size_t)> assign = [&](std::size_t next) {
+      if (best >= 0 && choices > kMaxChoices) return;
+      if (next == todo.size()) {
+        ++choices;
+        best = cheaper(best, total());
+        return;
+      }
+      const Rule& r = todo[next];
+      for (std::size_t j = 0; j < members.size(); ++j) {
+        if (!has(all[members[j].cls].holds, r.keys)) continue;
+        const Id before = members[j].goal;
+        members[j].goal = conj(before, r.goal);
+        if (members[j].goal != kFalse && cost(members[j].goal) >= 0) assign(next + 1);
+        members[j].goal = before;
+      }
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        if (!has(all[i].holds, r.keys) || !usable(i)) continue;
+        const Id g = conj(base_of(s, all[i]), r.goal);
+        if (g == kFalse || cost(g) < 0) continue;
+        members.push_back({i, g});
+        assign(next + 1);
+        members.pop_back();
+      }
+    };
+    assign(0);
+    return best;
+  };
+  return least(id);
+}
+
+std::int64_t Goals::cost_array(Id id, std::int32_t at) {
+  if (id == kNever) return -1;
+  const Recursion deeper(&depth_, limits_.depth);
+  if (done_row(id, at)) return 1;
+  const Row row = rows_[id];
+  if (at >= row.hi) return -1;
+  const auto comma = [&](std::int32_t n) { return n > 0 ? 1 + gap_ : 0; };
+  if (!row.clauses.empty()) {
+    std::int64_t best = -1;
+    Row rest = row;
+    rest.clauses.erase(rest.clauses.begin());
+    for (Id d : row.clauses[0]) {
+      Row with = rest;
+      if (merge_rows(&with, Row(rows_[d]))) best = cheaper(best, cost_array(settle_row(std::move(with)), at));
+    }
+    return best;
+  }
+  if (row.some.empty() && row.counts.empty()) {
+    std::int32_t edge = 0;
+    for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
+    std::int64_t bytes = 1;
+    for (std::int32_t i = at; i < row.lo; ++i) {
+      const std::int64_t item = cost(base_of(row, i - at));
+      if (item < 0) return -1;
+      if (i - at >= edge) {  // all further items are alike
+        bytes += (row.lo - i) * (item + comma(1)) - (i == 0 ? comma(1) : 0);
+        break;
+      }
+      bytes += item + comma(i);
+    }
+    return bytes;
+  }
+  std::int64_t best = -1;
+  for (int t = 0; t < kTypes; ++t) {
+    const std::vector<Case> ways = row_cases(id, static_cast<Type>(t));
+    for (const Case& way : ways) {
+      const std::int64_t item = cost(way.goal, static_cast<Type>(t));
+      if (item < 0) continue;
+      std::int64_t rest = -1;
+      if (way.after == id) {
+        if (at < row.lo) rest = plus_cost(cost_array(id, row.lo), (row.lo - at - 1) * (item + comma(1)));
+      } else {
+        rest = cost_array(way.after, at + 1);
+      }
+      best = cheaper(best, plus_cost(plus_cost(item, comma(at)), rest));
+    }
+  }
+  return best;
+}
+
+}  // namespace guard

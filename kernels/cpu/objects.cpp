@@ -1,0 +1,757 @@
+// Goals, of objects: shapes, classes of keys, cases and residuals, viability. See goals.hpp.
+#include "algebra.hpp"
+
+namespace guard {
+
+namespace {
+constexpr std::size_t kMaxClasses = 500;    // of keys in one shape
+constexpr std::size_t kMaxListed = 4096;    // keys of a finite class, listed as names
+constexpr int kMaxSight = 3;        // objects inside of objects that unit propagation expands to refute a disjunct
+
+std::size_t hash_rules(std::size_t h, const std::vector<Rule>& rules) {
+  for (const Rule& r : rules) h = mix(mix(h, static_cast<std::size_t>(r.keys)), static_cast<std::size_t>(r.goal));
+  return mix(h, rules.size());
+}
+}  // namespace
+
+std::size_t Shape::hash() const {
+  std::size_t h = hash_rules(hash_rules(mix(static_cast<std::size_t>(lo), static_cast<std::size_t>(hi)), rules), some);
+  for (const Clause& c : clauses) h = mix(h, hash_of(c));
+  return h;
+}
+
+// ---- objects: shapes ------------------------------------------------------------------------------------------------
+
+bool Goals::holds(Id keys, Id name) {
+  const KeySet& k = key_sets_[keys];
+  if (k.kind == KeySet::One) return k.id == name;
+  if (k.kind == KeySet::Lang) return lexicon_.in_lang(k.id, name);
+  const auto found = holds_.find({keys, name});
+  if (found != holds_.end()) return found->second;
+  bool yes = !has(k.names, name);
+  for (Id lang : k.langs) yes = yes && !lexicon_.in_lang(lang, name);
+  return holds_[{keys, name}] = yes;
+}
+
+Id Goals::key_rest(std::vector<Id> names, std::vector<Id> langs) {
+  if (names.empty() && langs.empty()) return key_lang(Langs::kAll);
+  sort_unique(&names);
+  sort_unique(&langs);
+  return key_sets_.intern({KeySet::Rest, -1, std::move(names), std::move(langs)});
+}
+
+Id Goals::rule_shape(Id keys, Id goal) {
+  if (goal == kTrue) return kAny;
+  return shapes_.intern({.rules = {{keys, goal}}, .some = {}, .clauses = {}});
+}
+Id Goals::some_shape(Id keys, Id goal) {
+  if (goal == kFalse) return kNever;
+  return shapes_.intern({.rules = {}, .some = {{keys, goal}}, .clauses = {}});
+}
+Id Goals::size_shape(std::int32_t lo, std::int32_t hi) {
+  if (lo > hi) return kNever;
+  return shapes_.intern({.rules = {}, .some = {}, .lo = lo, .hi = hi, .clauses = {}});
+}
+
+bool Goals::merge_into(Shape* into, const Shape& from) {
+  const auto unite = [this](std::vector<Rule>* a, const std::vector<Rule>& b, bool names_only) {
+    if (b.empty()) return;
+    std::vector<Rule> out;
+    out.reserve(a->size() + b.size());
+    std::merge(a->begin(), a->end(), b.begin(), b.end(), std::back_inserter(out));
+    std::size_t n = 0;
+    for (const Rule& r : out) {
+      if (n > 0 && out[n - 1] == r) continue;
+      if (n > 0 && out[n - 1].keys == r.keys && (!names_only || key_sets_[r.keys].kind == KeySet::One))
+        out[n - 1].goal = conj(out[n - 1].goal, r.goal);
+      else
+        out[n++] = r;
+    }
+    out.resize(n);
+    *a = std::move(out);
+  };
+  unite(&into->rules, from.rules, false);
+  unite(&into->some, from.some, true);
+  into->lo = std::max(into->lo, from.lo);
+  into->hi = std::min(into->hi, from.hi);
+  for (const Clause& c : from.clauses)
+    if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end()) into->clauses.push_back(c);
+  return into->lo <= into->hi;
+}
+
+Id Goals::shapes_and(const std::vector<Id>& list) {
+  if (list.size() == 1) return list[0];
+  Shape out;
+  bool only = true;
+  Id single = kAny;
+  for (Id s : list) {
+    if (s == kNever) return kNever;
+    if (s == kAny) continue;
+    if (single == kAny || single == s)
+      single = s;
+    else
+      only = false;
+    if (!merge_into(&out, shapes_[s])) return kNever;
+  }
+  return only ? single : settle(std::move(out));
+}
+
+Id Goals::shapes_or(std::vector<Id> list) {
+  std::vector<Id> kept;
+  for (Id s : list) {
+    if (s == kAny) return kAny;
+    if (s == kNever) continue;
+    const Shape& shape = shapes_[s];
+    const bool nested = shape.clauses.size() == 1 && shape.rules.empty() && shape.some.empty() && shape.lo == 0 && shape.hi == kInf;
+    for (Id d : nested ? Clause(shape.clauses[0]) : Clause{s})
+      if (std::find(kept.begin(), kept.end(), d) == kept.end()) kept.push_back(d);
+  }
+  if (kept.empty()) return kNever;
+  if (kept.size() == 1) return kept[0];
+  if (kept.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a choice between too many shapes of objects"};
+  return shapes_.intern({.rules = {}, .some = {}, .clauses = {std::move(kept)}});
+}
+
+bool Goals::weaker(Id id, const Shape& b) const {
+  const Shape& a = shapes_[id];
+  if (a.lo > b.lo || a.hi < b.hi) return false;
+  const auto within = [this](const std::vector<Rule>& x, const std::vector<Rule>& y) {
+    return std::all_of(x.begin(), x.end(), [&](const Rule& r) {
+      for (auto at = std::lower_bound(y.begin(), y.end(), Rule{r.keys, -1}); at != y.end() && at->keys == r.keys; ++at) {
+        const auto &want = goals_[r.goal].ids, &got = goals_[at->goal].ids;
+        if (r.goal == at->goal || at->goal == kFalse || std::includes(got.begin(), got.end(), want.begin(), want.end())) return true;
+      }
+      return false;
+    });
+  };
+  return within(a.rules, b.rules) && within(a.some, b.some) && std::all_of(a.clauses.begin(), a.clauses.end(), [&](const Clause& c) {
+           return std::find(b.clauses.begin(), b.clauses.end(), c) != b.clauses.end();
+         });
+}
+
+bool Goals::forbids(const Shape& a, Id name) {
+  for (const Rule& r : a.rules)
+    if (r.goal == kFalse && holds(r.keys, name)) return true;
+  return false;
+}
+
+bool Goals::clash(const Shape& a, const Shape& b) {
+  if (std::max(a.lo, b.lo) > std::min(a.hi, b.hi)) return true;
+  for (const Shape* x : {&a, &b}) {
+    const Shape& y = x == &a ? b : a;
+    for (const Rule& r : x->some)
+      if (key_sets_[r.keys].kind == KeySet::One && forbids(y, key_sets_[r.keys].id)) return true;
+  }
+  return false;
+}
+
+// Unit propagation over the clauses of a shape.
+Id Goals::settle(Shape s) {
+  tick();
+  while (true) {
+    if (s.lo > s.hi) return kNever;
+    for (const Rule& r : s.some)
+      if (r.goal == kFalse || (key_sets_[r.keys].kind == KeySet::One && forbids(s, key_sets_[r.keys].id))) return kNever;
+    if (s.clauses.empty()) break;
+    bool changed = false;
+    for (std::size_t i = 0; i < s.clauses.size(); ++i) {
+      Clause alive;
+      bool entailed = false;
+      Shape flat = std::move(s);  // without copying: the clauses do not matter to clash and weaker
+      for (Id d : flat.clauses[i]) {
+        if (clash(flat, shapes_[d])) continue;
+        if (weaker(d, flat)) {
+          entailed = true;
+          break;
+        }
+        alive.push_back(d);
+      }
+      s = std::move(flat);
+      if (!entailed && alive.size() == s.clauses[i].size() && alive.size() > 1) continue;
+      if (!entailed && alive.empty()) return kNever;
+      if (!entailed && alive.size() > 1) {
+        s.clauses[i] = std::move(alive);
+        continue;
+      }
+      s.clauses.erase(s.clauses.begin() + static_cast<std::ptrdiff_t>(i));
+      if (!entailed && !merge_into(&s, Shape(shapes_[alive[0]]))) return kNever;
+      changed = true;
+      break;
+    }
+    if (!changed) break;
+  }
+  if (goals_.size() + shapes_.size() > limits_.states) throw Limit{"states", -1, "too many goals and shapes"};
+  return shapes_.intern(std::move(s));
+}
+
+bool Goals::empty_on_sight(Id g) {
+  if (g == kTrue) return false;
+  if (g == kFalse) return true;
+  const auto found = dull_.find(g);
+  if (found != dull_.end()) return found->second;
+  if (literals3(g) || !string_sets_[strings(g)].pieces.empty() || !numbers(g).empty()) {
+    dull_[g] = 0;
+    return false;
+  }
+  if (sight_ == kMaxSight) return false;  // discriminators stand near the top; deeper, viability decides
+  const Recursion farther(&sight_, kMaxSight);
+  dull_[g] = 0;  // in progress: assume nothing
+  try {
+    const bool empty = array(g) == kNever && object(g) == kNever;
+    dull_[g] = empty;
+    return empty;
+  } catch (...) {
+    dull_.erase(g);
+    throw;
+  }
+}
+
+Id Goals::goal_at(Id name, const Shape& a, const Shape* b) {
+  Id out = kTrue;
+  for (const Shape* s : {&a, b}) {
+    if (!s) continue;
+    for (const Rule& r : s->rules)
+      if (holds(r.keys, name)) out = conj(out, r.goal);
+    for (const Rule& r : s->some)
+      if (key_sets_[r.keys].kind == KeySet::One && key_sets_[r.keys].id == name) out = conj(out, r.goal);
+  }
+  return out;
+}
+
+// Unit propagation with the goals of the keys that must come: they refute disjuncts and entail others.
+Id Goals::tidy(Id id) {
+  if (shapes_[id].clauses.empty()) return id;
+  const auto found = tidied_.find(id);
+  if (found != tidied_.end()) return found->second;
+  const Recursion deeper(&depth_, limits_.depth);
+  const Shape s = shapes_[id];
+  std::vector<Id> needed;
+  for (const Rule& r : s.some)
+    if (key_sets_[r.keys].kind == KeySet::One) needed.push_back(key_sets_[r.keys].id);
+  Shape out = s;
+  out.clauses.clear();
+  bool changed = false;
+  for (const Clause& c : s.clauses) {
+    Clause alive;
+    bool entailed = false;
+    for (Id d : c) {
+      const Shape disjunct = shapes_[d];
+      std::vector<Id> names = needed;
+      for (const Rule& r : disjunct.some)
+        if (key_sets_[r.keys].kind == KeySet::One) names.push_back(key_sets_[r.keys].id);
+      sort_unique(&names);
+      bool dead = false;
+      for (Id n : names) {
+        bool speaks = disjunct.rules.size() < 8;
+        for (const Rule& r : disjunct.rules) speaks = speaks || holds(r.keys, n);
+        if ((speaks || !disjunct.some.empty()) && empty_on_sight(goal_at(n, s, &disjunct))) {
+          dead = true;
+          break;
+        }
+      }
+      if (dead) {
+        changed = true;
+        continue;
+      }
+      alive.push_back(d);
+      if (!disjunct.clauses.empty() || disjunct.lo > s.lo || disjunct.hi < s.hi) continue;
+      const auto entails = [&](const Rule& r, bool existential) {
+        const auto& list = existential ? s.some : s.rules;
+        if (std::find(list.begin(), list.end(), r) != list.end()) return true;
+        const KeySet& k = key_sets_[r.keys];
+        if (k.kind != KeySet::One || std::find(needed.begin(), needed.end(), k.id) == needed.end()) return false;
+        return r.goal == kTrue || empty_on_sight(conj(goal_at(k.id, s, nullptr), negate(r.goal)));
+      };
+      if (std::all_of(disjunct.rules.begin(), disjunct.rules.end(), [&](const Rule& r) { return entails(r, false); }) &&
+          std::all_of(disjunct.some.begin(), disjunct.some.end(), [&](const Rule& r) { return entails(r, true); })) {
+        entailed = true;
+        break;
+      }
+    }
+    if (entailed) {
+      changed = true;
+      continue;
+    }
+    if (alive.empty()) return tidied_[id] = kNever;
+    out.clauses.push_back(std::move(alive));
+  }
+  if (!changed) return tidied_[id] = id;
+  const Id next = settle(std::move(out));
+  return tidied_[id] = next == kNever ? kNever : tidy(next);
+}
+
+// The algebra of shapes: see algebra.hpp.
+struct Goals::ShapeAlgebra {
+  Goals* g;
+  Id top() const { return kAny; }
+  Id bottom() const { return kNever; }
+  Id all(const std::vector<Id>& list) const { return g->shapes_and(list); }
+  Id any(std::vector<Id> list) const { return g->shapes_or(std::move(list)); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign); }
+
+  Id join(std::vector<Id> list, bool sign) const { return sign ? all(list) : any(std::move(list)); }
+  Id each(Id keys, Id node, bool sign) const {  // every member with such a key meets the node; or some does not
+    const Id goal = g->goal({node << 1 | !sign});
+    return sign ? g->rule_shape(keys, goal) : g->some_shape(keys, goal);
+  }
+  Id present(Id name, bool sign) const { return sign ? g->some_shape(g->key_name(name), kTrue) : g->rule_shape(g->key_name(name), kFalse); }
+
+  Id values(const std::vector<Id>& list, bool sign) const {
+    std::vector<Id> out;
+    for (Id v : list) out.push_back(value(v, sign));
+    return join(std::move(out), !sign);
+  }
+  Id value(Id v, bool sign) const {
+    const Value val = g->lexicon_.values[v];
+    if (val.kind != Value::Object) return sign ? kNever : kAny;
+    std::vector<Id> names, parts;
+    for (const auto& [k, _] : val.members) names.push_back(k);
+    const Id others = g->key_rest(names, {});
+    parts.push_back(sign ? g->rule_shape(others, kFalse) : g->some_shape(others, kTrue));
+    for (const auto& [k, x] : val.members) {
+      const Id goal = g->goal({g->constant(x) << 1 | !sign});
+      parts.push_back(present(k, sign));
+      parts.push_back(sign ? g->rule_shape(g->key_name(k), goal) : g->some_shape(g->key_name(k), goal));
+    }
+    return join(std::move(parts), sign);
+  }
+
+  Id leaf(const Atom& a, Id, bool sign) const {
+    std::vector<Id> parts;
+    switch (a.op) {
+      case Op::Type: return ((a.lo & types::kObject) != 0) == sign ? kAny : kNever;
+      case Op::Properties: {
+        if (!sign) {
+          for (std::size_t i = 0; i < a.names.size(); ++i) parts.push_back(each(g->key_name(a.names[i]), a.nodes[i], false));
+          return any(std::move(parts));
+        }
+        Shape s;  // at once: there may be thousands
+        for (std::size_t i = 0; i < a.names.size(); ++i)
+          if (const Id goal = g->goal_of(a.nodes[i]); goal != kTrue) s.rules.push_back({g->key_name(a.names[i]), goal});
+        sort_unique(&s.rules);
+        return g->shapes_.intern(std::move(s));
+      }
+      case Op::Patterns:
+        for (std::size_t i = 0; i < a.langs.size(); ++i) parts.push_back(each(g->key_lang(a.langs[i]), a.nodes[i], sign));
+        return join(std::move(parts), sign);
+      case Op::Additional: return each(g->key_rest(a.names, a.langs), a.nodes[0], sign);
+      case Op::Required: {
+        if (!sign) {
+          for (Id n : a.names) parts.push_back(present(n, false));
+          return any(std::move(parts));
+        }
+        Shape s;
+        for (Id n : a.names) s.some.push_back({g->key_name(n), kTrue});
+        sort_unique(&s.some);
+        return g->shapes_.intern(std::move(s));
+      }
+      case Op::Size:
+        if (sign) return g->size_shape(a.lo, a.hi);
+        return any({a.lo > 0 ? g->size_shape(0, a.lo - 1) : kNever, a.hi < kInf ? g->size_shape(a.hi + 1, kInf) : kNever});
+      case Op::Names: {
+        const Id keys = g->key_lang(g->lexicon_.langs.no(g->keys_lang(g->goal_of(a.nodes[0]))));
+        return sign ? g->rule_shape(keys, kFalse) : g->some_shape(keys, kTrue);
+      }
+      case Op::DependentRequired:
+        for (std::size_t i = 0; i < a.names.size(); ++i) {
+          std::vector<Id> needs;
+          for (Id q : a.lists[i]) needs.push_back(present(q, sign));
+          parts.push_back(join({present(a.names[i], !sign), join(std::move(needs), sign)}, !sign));
+        }
+        return join(std::move(parts), sign);
+      case Op::DependentSchemas:
+        for (std::size_t i = 0; i < a.names.size(); ++i) {
+          const Id with = all({present(a.names[i], true), g->node_object(a.nodes[i] << 1 | !sign)});
+          parts.push_back(sign ? any({present(a.names[i], false), with}) : with);
+        }
+        return join(std::move(parts), sign);
+      default: return sign ? kAny : kNever;
+    }
+  }
+};
+
+Id Goals::node_object(Id literal) { return walk(ShapeAlgebra{this}, &object_memo_, literal); }
+
+Id Goals::object(Id g) {
+  const auto found = goal_object_.find(g);
+  if (found != goal_object_.end()) return found->second;
+  std::vector<Id> parts{kAny};
+  for (Id l : std::vector<Id>(goals_[g].ids)) parts.push_back(node_object(l));
+  const Id out = tidy(shapes_and(parts));
+  return goal_object_[g] = out;
+}
+
+// ---- objects: classes of keys, cases, residuals -----------------------------------------------------------------------
+
+const std::vector<KeyClass>& Goals::classes(const std::vector<Id>& list) {
+  const auto found = classes_.find(list);
+  if (found != classes_.end()) return found->second;
+  std::vector<Id> sets, seen, todo = list;
+  while (!todo.empty()) {
+    const Id s = todo.back();
+    todo.pop_back();
+    if (std::find(seen.begin(), seen.end(), s) != seen.end()) continue;
+    seen.push_back(s);
+    for (const Rule& r : shapes_[s].rules) sets.push_back(r.keys);
+    for (const Rule& r : shapes_[s].some) sets.push_back(r.keys);
+    for (const Clause& c : shapes_[s].clauses) todo.insert(todo.end(), c.begin(), c.end());
+  }
+  sort_unique(&sets);
+  std::vector<Id> names, langs, wide;
+  for (Id k : sets) {
+    const KeySet& set = key_sets_[k];
+    if (set.kind == KeySet::One) names.push_back(set.id);
+    if (set.kind != KeySet::One) wide.push_back(k);
+    if (set.kind == KeySet::Lang && set.id != Langs::kAll) langs.push_back(set.id);
+    names.insert(names.end(), set.names.begin(), set.names.end());
+    langs.insert(langs.end(), set.langs.begin(), set.langs.end());
+  }
+  sort_unique(&names);
+  sort_unique(&langs);
+  Langs& l = lexicon_.langs;
+  std::vector<std::pair<Id, std::vector<Id>>> parts{{Langs::kAll, {}}};  // language, which of langs hold it
+  for (Id lang : langs) {
+    std::vector<std::pair<Id, std::vector<Id>>> next;
+    for (auto& [r, in] : parts) {
+      const Id yes = l.both({r, lang}), no = l.both({r, l.no(lang)});
+      if (l.live(yes)) {
+        next.push_back({yes, in});
+        next.back().second.push_back(lang);
+      }
+      if (l.live(no)) next.push_back({no, std::move(in)});
+    }
+    parts = std::move(next);
+    if (parts.size() > kMaxClasses) throw Limit{"alternatives", -1, "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes"};
+  }
+  std::vector<KeyClass> out;
+  for (const auto& [r, in] : parts) {
+    std::vector<std::u32string> words;
+    if (r != Langs::kAll && l.list(r, kMaxListed, &words)) {
+      for (const auto& w : words) names.push_back(lexicon_.name(encode_utf8(w)));
+      continue;
+    }
+    KeyClass cls{-1, r, {}};
+    for (Id k : wide) {
+      const KeySet& set = key_sets_[k];
+      bool in_set = set.kind == KeySet::Lang ? set.id == Langs::kAll || has(in, set.id) : true;
+      if (set.kind == KeySet::Rest)
+        for (Id lang : set.langs) in_set = in_set && !has(in, lang);
+      if (in_set) cls.holds.push_back(k);
+    }
+    out.push_back(std::move(cls));
+  }
+  sort_unique(&names);
+  for (Id n : names) {
+    KeyClass cls{n, Langs::kNone, {}};
+    const KeySet own{KeySet::One, n, {}, {}};
+    const Id id = key_sets_.intern(own);
+    if (has(sets, id)) cls.holds.push_back(id);
+    for (Id k : wide)
+      if (holds(k, n)) cls.holds.push_back(k);
+    std::sort(cls.holds.begin(), cls.holds.end());
+    out.push_back(std::move(cls));
+  }
+  return classes_.emplace(list, std::move(out)).first->second;
+}
+
+const std::vector<KeyClass>& Goals::own_classes(Id shape) { return classes({shape}); }
+
+namespace {
+Id base_goal(Goals& goals, const Shape& s, const KeyClass& cls) {
+  Id out = Goals::kTrue;
+  for (Id k : cls.holds) {
+    const auto at = std::lower_bound(s.rules.begin(), s.rules.end(), Rule{k, -1});
+    if (at != s.rules.end() && at->keys == k) out = goals.conj(out, at->goal);
+  }
+  return out;
+}
+}  // namespace
+
+Id Goals::base_of(const Shape& s, const KeyClass& cls) {
+  Id out = base_goal(*this, s, cls);
+  if (cls.name < 0) return out;
+  for (Id k : cls.holds) {  // a named existential
+    if (key_sets_[k].kind != KeySet::One) continue;
+    const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
+    if (at != s.some.end() && at->keys == k) out = conj(out, at->goal);
+  }
+  return out;
+}
+
+// Goals are watched literal by literal: so the goals that cases lead to are sets of signed nodes, of which there are finitely
+// many, and never a negated conjunction inside of another.
+void Goals::watch_goal(Id g, std::vector<Id>* goals) {
+  for (Id literal : std::vector<Id>(goals_[g].ids)) goals->push_back(goal({literal}));
+}
+
+bool Goals::is_met(Id g, const std::vector<Id>& met) {
+  if (g == kFalse) return false;
+  for (Id literal : std::vector<Id>(goals_[g].ids))
+    if (!has(met, goal({literal}))) return false;
+  return true;
+}
+
+void Goals::watch(Id id, const KeyClass& cls, bool top, std::vector<Id>* goals) {
+  const Shape& s = shapes_[id];
+  if (!top)
+    for (const Rule& r : s.rules)
+      if (r.goal != kFalse && has(cls.holds, r.keys)) watch_goal(r.goal, goals);
+  for (const Rule& r : s.some)
+    if (has(cls.holds, r.keys) && !(top && key_sets_[r.keys].kind == KeySet::One)) watch_goal(r.goal, goals);
+  for (const Clause& c : s.clauses)
+    for (Id d : c) watch(d, cls, false, goals);
+}
+
+// The residual once a member of the class was written whose value meets, of the watched goals, exactly `met`.
+Id Goals::after(Id id, const KeyClass& cls, const std::vector<Id>& met, bool top) {
+  Shape s = shapes_[id];
+  const auto is_met = [&](Id g) { return this->is_met(g, met); };
+  const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
+  const auto named = [&](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
+  bool changed = false;
+  if (!top) {
+    for (const Rule& r : s.rules)
+      if (in_class(r) && !is_met(r.goal)) return kNever;
+    for (const Rule& r : s.some)
+      if (in_class(r) && named(r) && !is_met(r.goal)) return kNever;
+    changed |= std::erase_if(s.rules, [&](const Rule& r) { return in_class(r) && named(r); }) > 0;
+    changed |= std::erase_if(s.some, [&](const Rule& r) { return in_class(r) && is_met(r.goal); }) > 0;
+  } else {
+    changed |= std::erase_if(s.some, [&](const Rule& r) { return in_class(r) && !named(r) && is_met(r.goal); }) > 0;
+  }
+  std::vector<Clause> clauses;
+  for (const Clause& c : s.clauses) {
+    Clause alive;
+    bool holds_already = false;
+    for (Id d : c) {
+      const Id next = after(d, cls, met, false);
+      changed |= next != d;
+      if (next == kAny) holds_already = true;
+      if (next != kNever && std::find(alive.begin(), alive.end(), next) == alive.end()) alive.push_back(next);
+    }
+    if (holds_already) continue;
+    if (alive.empty()) return kNever;
+    clauses.push_back(std::move(alive));
+  }
+  if (!changed) return id;
+  s.clauses = std::move(clauses);
+  if (!top && s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf) return shapes_or(s.clauses[0]);
+  return top ? tidy(settle(std::move(s))) : shapes_.intern(std::move(s));
+}
+
+int Goals::constant_for(Id g, Type type) {
+  if (g == kTrue) return 1;
+  switch (type) {
+    case Type::Null: return literals3(g) & 1;
+    case Type::Boolean: return (literals3(g) & 6) == 6 ? 1 : (literals3(g) & 6) == 0 ? 0 : -1;
+    case Type::String: {
+      const auto& p = string_sets_[strings(g)].pieces;
+      return p.empty() ? 0 : p.size() == 1 && p[0] == StringPiece{0, kInf, Langs::kAll} ? 1 : -1;
+    }
+    case Type::Number: {
+      const auto& p = numbers(g);
+      return p.empty() ? 0 : p.size() == 1 && lexicon_.numbers.piece(p[0]).is_free() ? 1 : -1;
+    }
+    case Type::Object: return object(g) == kNever ? 0 : object(g) == kAny ? 1 : -1;
+    case Type::Array: return array(g) == kNever ? 0 : array(g) == kAny ? 1 : -1;
+  }
+  return -1;
+}
+
+// The inhabited sign vectors of the watched goals, for one type.
+void Goals::split(Id base, std::vector<Id> watched, Type type, bool disjoint, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out) {
+  need({base});
+  need(watched);
+  sort_unique(&watched);
+  std::vector<Id> always, open;
+  for (Id w : watched) {
+    const int c = constant_for(w, type);
+    if (c == 1) always.push_back(w);
+    if (c < 0) open.push_back(w);
+  }
+  struct Cell {
+    Id goal;
+    std::vector<Id> met;
+  };
+  std::vector<Cell> cells;
+  if (inhabited(base, type)) cells.push_back({base, always});
+  disjoint = disjoint || (type != Type::Object && type != Type::Array);
+  for (Id w : open) {
+    std::vector<Cell> next;
+    for (Cell& cell : cells) {
+      const Id yes = conj(cell.goal, w);
+      // One obligation on a member may stay owed though its value meets it; an item that is counted may not.
+      const Id no = disjoint || open.size() > 1 ? conj(cell.goal, negate(w)) : cell.goal;
+      if (inhabited(yes, type)) {
+        next.push_back({yes, cell.met});
+        next.back().met.push_back(w);
+      }
+      if (inhabited(no, type)) next.push_back({no, std::move(cell.met)});
+    }
+    cells = std::move(next);
+    if (cells.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a value falls into too many cases"};
+  }
+  for (Cell& cell : cells) {
+    std::sort(cell.met.begin(), cell.met.end());
+    const Id next = then(cell.met);
+    if (next != kNever) out->push_back({cell.goal, next});
+  }
+}
+
+// Inside a round an empty goal may still turn out to be inhabited: such cases are not remembered.
+const std::vector<Case>& Goals::keep_cases(std::vector<Id> key, std::vector<Case> cases) {
+  if (in_round_) return scratch_.emplace_back(std::move(cases));
+  return cases_.emplace(std::move(key), std::move(cases)).first->second;
+}
+
+const std::vector<Case>& Goals::cases(Id shape, const KeyClass& cls, Type type) {
+  std::vector<Id> key = cls.holds;
+  key.push_back(shape);
+  key.push_back(static_cast<Id>(type));
+  key.push_back(cls.name);
+  const auto found = cases_.find(key);
+  if (found != cases_.end()) return found->second;
+  const Shape s = shapes_[shape];
+  const Id base = base_of(s, cls);
+  std::vector<Id> watched;
+  watch(shape, cls, true, &watched);
+  std::vector<Case> out;
+  split(base, std::move(watched), type, false, [&](const std::vector<Id>& met) { return after(shape, cls, met, true); }, &out);
+  return keep_cases(std::move(key), std::move(out));
+}
+
+bool Goals::is_plain(Id shape) {
+  const Shape& s = shapes_[shape];
+  return s.clauses.empty() && s.hi == kInf &&
+         std::all_of(s.some.begin(), s.some.end(), [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; });
+}
+
+bool Goals::viable(Id id, const Keys& keys) {
+  if (id == kNever) return false;
+  if (id == kAny) return true;
+  if (keys.fresh()) {
+    const auto found = fresh_.find(id);
+    if (found != fresh_.end()) return found->second;
+    if (in_round_ && round_shapes_.contains(id)) return false;
+  }
+  const Recursion deeper(&depth_, limits_.depth);
+  const Shape s = shapes_[id];
+  bool ok = false;
+  if (s.clauses.empty()) {
+    ok = plan(id, keys);
+  } else {  // choose a disjunct of the smallest clause; first success ends it
+    std::size_t least = 0;
+    for (std::size_t i = 1; i < s.clauses.size(); ++i)
+      if (s.clauses[i].size() < s.clauses[least].size()) least = i;
+    Shape rest = s;
+    rest.clauses.erase(rest.clauses.begin() + static_cast<std::ptrdiff_t>(least));
+    for (Id d : s.clauses[least]) {
+      Shape with = rest;
+      if (!merge_into(&with, Shape(shapes_[d]))) continue;
+      // A name that was written already met its goals when it was written: what the rest still says of it is settled.
+      const Id next = tidy(settle(std::move(with)));
+      if (viable(next, keys)) {
+        ok = true;
+        break;
+      }
+    }
+  }
+  if (keys.fresh() && (ok || !in_round_)) fresh_[id] = ok;
+  if (keys.fresh() && !ok && in_round_) round_shapes_.insert(id);
+  return ok;
+}
+
+bool Goals::plan(Id id, const Keys& keys) {
+  const Shape s = shapes_[id];
+  if (keys.count > s.hi) return false;
+  const std::vector<KeyClass>& all = own_classes(id);
+  struct Member {
+    std::size_t cls;
+    Id goal;
+  };
+  std::vector<Member> members;
+  std::vector<Rule> todo;
+  std::vector<Id> wanted;
+  std::vector<std::pair<std::size_t, Id>> named;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const KeyClass& cls = all[i];
+    if (cls.name < 0) continue;
+    for (Id k : cls.holds) {
+      if (key_sets_[k].kind != KeySet::One) continue;
+      const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
+      if (at == s.some.end() || at->keys != k || keys.seen(cls.name)) continue;
+      if (!keys.open(cls.name)) return false;
+      const Id g = conj(base_goal(*this, s, cls), at->goal);
+      if (g == kFalse) return false;
+      named.push_back({i, g});
+      wanted.push_back(g);
+    }
+  }
+  need(wanted);
+  for (const auto& [i, g] : named) {
+    if (!inhabited(g)) return false;
+    members.push_back({i, g});
+  }
+  for (const Rule& r : s.some)
+    if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
+  const auto count = [&] { return static_cast<std::int64_t>(keys.count) + static_cast<std::int64_t>(members.size()); };
+  if (s.hi == kInf)  // room for everyone: an obligation with an endless class to live in is met by itself
+    std::erase_if(todo, [&](const Rule& r) {
+      return std::any_of(all.begin(), all.end(), [&](const KeyClass& cls) {
+        return cls.name < 0 && has(cls.holds, r.keys) && inhabited(conj(base_goal(*this, s, cls), r.goal));
+      });
+    });
+  if (todo.empty() && count() >= s.lo) return count() <= s.hi;
+  // How many members could still fill up to the minimum.
+  const auto fill = [&] {
+    std::int64_t n = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name))) continue;
+      if (std::any_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }) && all[i].name >= 0) continue;
+      if (!inhabited(base_goal(*this, s, all[i]))) continue;
+      if (all[i].name < 0) return static_cast<std::int64_t>(kInf);
+      ++n;
+    }
+    return n;
+  };
+  const std::function<bool(std::size_t)> search = [&](std::size_t next) {
+    if (count() > s.hi) return false;
+    if (next == todo.size()) return count() >= s.lo || count() + fill() >= s.lo;
+    const Rule& r = todo[next];
+    for (std::size_t j = 0; j < members.size(); ++j) {
+      if (!has(all[members[j].cls].holds, r.keys)) continue;
+      const Id before = members[j].goal, g = conj(before, r.goal);
+      if (!inhabited(g)) continue;
+      members[j].goal = g;
+      const bool ok = search(next + 1);
+      members[j].goal = before;
+      if (ok) return true;
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (!has(all[i].holds, r.keys)) continue;
+      if (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name) ||
+                               std::any_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; })))
+        continue;
+      const Id g = conj(base_goal(*this, s, all[i]), r.goal);
+      if (!inhabited(g)) continue;
+      members.push_back({i, g});
+      const bool ok = search(next + 1);
+      members.pop_back();
+      if (ok) return true;
+    }
+    return false;
+  };
+  return search(0);
+}
+
+bool Goals::done(Id id, const Keys& keys) {
+  const Shape& s = shapes_[id];
+  if (keys.count < s.lo || keys.count > s.hi) return false;
+  for (const Rule& r : s.some)
+    if (key_sets_[r.keys].kind != KeySet::One || !keys.seen(key_sets_[r.keys].id)) return false;
+  for (const Clause& c : s.clauses)
+    if (std::none_of(c.begin(), c.end(), [&](Id d) { return done(d, keys); })) return false;
+  return true;
+}
+
+}  // namespace guard
