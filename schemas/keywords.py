@@ -69,6 +69,8 @@ SUPPORTED = frozenset(
         "dependentRequired",
         "dependentSchemas",
         "multipleOf",
+        "unevaluatedProperties",
+        "unevaluatedItems",
         "allOf",
         "anyOf",
         "oneOf",

@@ -149,6 +149,7 @@ struct Goals::RowAlgebra {
         const auto within = [this, goal = g->goal_of(a.nodes[0])](std::int32_t lo, std::int32_t hi) { return counted(goal, lo, hi); };
         return sign ? within(a.lo, a.hi) : outside(a.lo, a.hi, within);
       }
+      case Op::UnevaluatedItems: return g->unevaluated_items(a, node, sign);
       case Op::Unique: throw Limit{"keywords", node, "uniqueItems reached the engine"};
       default: return sign ? kAny : kNever;
     }

@@ -145,7 +145,7 @@ Id value_of(Lexicon& lexicon, nb::handle h, int depth) {
 Atom atom_of(Lexicon& lexicon, nb::handle h) {
   const nb::tuple t = tuple_of(h);
   const int op = int_of(t[0]);
-  if (op < 2 || op > static_cast<int>(Op::Unique)) throw Limit{"keywords", -1, "a keyword reached the engine that it does not know"};
+  if (op < 2 || op > static_cast<int>(Op::UnevaluatedItems)) throw Limit{"keywords", -1, "a keyword reached the engine that it does not know"};
   Atom a{.op = static_cast<Op>(op), .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}};
   const auto node = [&](nb::handle n) {
     const std::int32_t id = int_of(n);
@@ -221,6 +221,11 @@ Atom atom_of(Lexicon& lexicon, nb::handle h) {
       a.hi = bound_of(t[3]);
       break;
     case Op::Unique: break;
+    case Op::UnevaluatedProperties: node(t[1]); break;
+    case Op::UnevaluatedItems:
+      node(t[1]);
+      a.lo = nb::cast<bool>(t[2]);
+      break;
   }
   return a;
 }

@@ -146,7 +146,7 @@ Id Engine::order_of_key(Id order, Id name) {
         if (a.names[i] == name) hit.push_back(a.nodes[i]);
       for (std::size_t i = 0; a.op == Op::Patterns && i < a.langs.size(); ++i)
         if (kernel_.lexicon.in_lang(a.langs[i], name)) hit.push_back(a.nodes[i]);
-      if (a.op == Op::Additional) rest = a.nodes;
+      if (a.op == Op::Additional || a.op == Op::UnevaluatedProperties) rest.insert(rest.end(), a.nodes.begin(), a.nodes.end());
     }
     if (hit.empty()) hit = rest;
     out.insert(out.end(), hit.begin(), hit.end());
@@ -161,7 +161,7 @@ Id Engine::order_of_item(Id order, std::int32_t at) {
   std::vector<Id> out;
   for (Id n : in_place(order))
     for (const Atom& a : goals_.atoms(n))
-      if ((a.op == Op::Items && a.lo <= at && at < a.hi) || a.op == Op::Contains) out.push_back(a.nodes[0]);
+      if ((a.op == Op::Items && a.lo <= at && at < a.hi) || a.op == Op::Contains || a.op == Op::UnevaluatedItems) out.push_back(a.nodes[0]);
   return order_items_[{order, at}] = orders_.intern({std::move(out)});
 }
 

@@ -84,6 +84,14 @@ Id Goals::negate(Id g) {
   return negated_[g] = goal({(kInternal + internals_.intern({-1, {g}})) << 1 | 1});
 }
 
+Id Goals::any_goal(std::vector<Id> list) {
+  sort_unique(&list);
+  std::erase(list, kFalse);
+  if (list.empty()) return kFalse;
+  if (list[0] == kTrue || list.size() == 1) return list[0];
+  return goal({(kInternal + internals_.intern({-1, std::move(list)})) << 1});
+}
+
 // ---- null and booleans ----------------------------------------------------------------------------------------------
 
 // A set of null (1), true (2), false (4).

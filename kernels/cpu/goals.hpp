@@ -134,6 +134,7 @@ class Goals {
   Id goal(std::vector<Id> literals);
   Id conj(Id a, Id b);
   Id negate(Id goal);
+  Id any_goal(std::vector<Id> goals);
   const std::vector<Id>& literals(Id goal) const { return goals_[goal].ids; }
 
   void need(const std::vector<Id>& goals);  // throws Missing when some of their nodes are not defined
@@ -203,6 +204,7 @@ class Goals {
   struct RowAlgebra;
   template <class Algebra>
   Id walk(const Algebra& algebra, Memo<Id>* memo, Id literal);
+  struct InPlace;
   Id node_object(Id literal);
   Id node_array(Id literal);
   Id strings_and(Id a, Id b);
@@ -215,6 +217,8 @@ class Goals {
   Id key_name(Id name) { return key_sets_.intern({KeySet::One, name, {}, {}}); }
   Id key_lang(Id lang) { return key_sets_.intern({KeySet::Lang, lang, {}, {}}); }
   Id key_rest(std::vector<Id> names, std::vector<Id> langs);
+  Id key_class(const KeyClass& cls, const std::vector<Id>& names);
+  std::vector<KeyClass> partition(std::vector<Id> key_sets);
   Id rule_shape(Id keys, Id goal);
   Id some_shape(Id keys, Id goal);
   Id size_shape(std::int32_t lo, std::int32_t hi);
@@ -237,6 +241,8 @@ class Goals {
   bool plan(Id shape, const Keys& keys);
   void split(Id base, std::vector<Id> watched, Type type, bool disjoint, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out);
   int constant_for(Id goal, Type type);
+  Id unevaluated_properties(const Atom& atom, Id node, bool sign);
+  Id unevaluated_items(const Atom& atom, Id node, bool sign);
 
   Id span_row(std::int32_t from, std::int32_t to, Id goal, bool every);
   Id rows_and(const std::vector<Id>& rows);

@@ -9,6 +9,7 @@ namespace guard {
 enum class Op : std::uint8_t {
   Type = 2, Const, Enum, Ref, All, Any, One, Not, If, Min, Max, Multiple, Length, Pattern, Format, Properties, Patterns,
   Additional, Required, Size, Names, DependentRequired, DependentSchemas, Items, Count, Contains, Unique,
+  UnevaluatedProperties, UnevaluatedItems,
 };
 
 namespace types {  // the bits of Op::Type
@@ -19,7 +20,8 @@ constexpr int kTypes = 6;
 
 struct Atom {
   Op op;
-  std::int32_t lo = 0, hi = 0;      // Length, Size, Count, Items, Contains: bounds (kInf: none); Type: lo is the mask
+  std::int32_t lo = 0, hi = 0;      // Length, Size, Count, Items, Contains: bounds (kInf: none); Type: lo is the mask;
+                                    // UnevaluatedItems: lo is 1 where `contains` evaluates
   bool open = false;                // Min, Max: exclusive
   Decimal number;                   // Min, Max, Multiple
   std::vector<Id> nodes;            // children, in order; If: three of them

@@ -316,7 +316,7 @@ struct Goals::ShapeAlgebra {
     return join(std::move(parts), sign);
   }
 
-  Id leaf(const Atom& a, Id, bool sign) const {
+  Id leaf(const Atom& a, Id node, bool sign) const {
     std::vector<Id> parts;
     switch (a.op) {
       case Op::Type: return ((a.lo & types::kObject) != 0) == sign ? kAny : kNever;
@@ -365,6 +365,7 @@ struct Goals::ShapeAlgebra {
           parts.push_back(sign ? any({present(a.names[i], false), with}) : with);
         }
         return join(std::move(parts), sign);
+      case Op::UnevaluatedProperties: return g->unevaluated_properties(a, node, sign);
       default: return sign ? kAny : kNever;
     }
   }
@@ -396,6 +397,11 @@ const std::vector<KeyClass>& Goals::classes(const std::vector<Id>& list) {
     for (const Rule& r : shapes_[s].some) sets.push_back(r.keys);
     for (const Clause& c : shapes_[s].clauses) todo.insert(todo.end(), c.begin(), c.end());
   }
+  return classes_.emplace(list, partition(std::move(sets))).first->second;
+}
+
+// The classes of keys that these key sets tell apart.
+std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
   sort_unique(&sets);
   std::vector<Id> names, langs, wide;
   for (Id k : sets) {
@@ -451,7 +457,15 @@ const std::vector<KeyClass>& Goals::classes(const std::vector<Id>& list) {
     std::sort(cls.holds.begin(), cls.holds.end());
     out.push_back(std::move(cls));
   }
-  return classes_.emplace(list, std::move(out)).first->second;
+  return out;
+}
+
+// The key set of a class that is no name, when these are the names of its partition.
+Id Goals::key_class(const KeyClass& cls, const std::vector<Id>& names) {
+  if (cls.lang == Langs::kAll) return key_rest(names, {});
+  std::vector<std::u32string> words;
+  for (Id n : names) words.push_back(decode_utf8(lexicon_.names[n].text));
+  return key_lang(lexicon_.langs.both({cls.lang, lexicon_.langs.no(lexicon_.langs.words(std::move(words)))}));
 }
 
 const std::vector<KeyClass>& Goals::own_classes(Id shape) { return classes({shape}); }
