@@ -709,12 +709,23 @@ bool Goals::plan(Id id, const Keys& keys) {
   for (const Rule& r : s.some)
     if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
   const auto count = [&] { return static_cast<std::int64_t>(keys.count) + static_cast<std::int64_t>(members.size()); };
-  if (s.hi == kInf)  // room for everyone: an obligation with an endless class to live in is met by itself
-    std::erase_if(todo, [&](const Rule& r) {
-      return std::any_of(all.begin(), all.end(), [&](const KeyClass& cls) {
-        return cls.name < 0 && has(cls.holds, r.keys) && inhabited(conj(base_goal(*this, s, cls), r.goal));
-      });
-    });
+  if (s.hi == kInf) {
+    // Room for everyone: an obligation with an endless class to live in is met by itself, and so is one that asks nothing of its
+    // value wherever it can live.
+    std::vector<Rule> hard;
+    for (const Rule& r : todo) {
+      bool possible = false, alone = false;
+      for (std::size_t i = 0; i < all.size() && !alone; ++i) {
+        if (!has(all[i].holds, r.keys) || (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name)))) continue;
+        const bool ok = inhabited(conj(base_goal(*this, s, all[i]), r.goal));
+        possible = possible || ok;
+        alone = ok && (all[i].name < 0 || r.goal == kTrue);
+      }
+      if (!possible) return false;
+      if (!alone) hard.push_back(r);
+    }
+    todo = std::move(hard);
+  }
   if (todo.empty() && count() >= s.lo) return count() <= s.hi;
   // How many members could still fill up to the minimum.
   const auto fill = [&] {
