@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal, localcontext
+from functools import cache, cached_property
 from typing import Any
 
 import jsonschema
 import jsonschema_rs
 import records
+import referencing.exceptions
 
 from guard.schemas.compiled import FrontEnd, Options
 
@@ -27,10 +29,53 @@ def is_integer(_: Any, value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-EXACT = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer),
-)
+_OLD_TYPES = {"draft4", "openapi3.0"}  #: Dialects where 1.0 is no integer: its text decides.
+_PYTHON = {
+    "draft4": jsonschema.Draft4Validator,
+    "draft6": jsonschema.Draft6Validator,
+    "draft7": jsonschema.Draft7Validator,
+    "draft2019-09": jsonschema.Draft201909Validator,
+    "draft2020-12": jsonschema.Draft202012Validator,
+}
+_RUST = {
+    "draft4": jsonschema_rs.Draft4Validator,
+    "draft6": jsonschema_rs.Draft6Validator,
+    "draft7": jsonschema_rs.Draft7Validator,
+    "draft2019-09": jsonschema_rs.Draft201909Validator,
+    "draft2020-12": jsonschema_rs.Draft202012Validator,
+}
+
+
+@cache
+def exact(draft: str) -> Any:
+    """Return jsonschema's validator of a draft, with integers by value where the draft has them so."""
+    kind = _PYTHON[draft]
+    if draft in _OLD_TYPES:
+        return kind
+    return jsonschema.validators.extend(kind, type_checker=kind.TYPE_CHECKER.redefine("integer", is_integer))
+
+
+def in_a_draft(schema: Any, draft: str) -> tuple[Any, str]:
+    """Return a schema of OpenAPI 3.0 as one of draft 4, any other as it is."""
+    return (_without_nullable(schema), "draft4") if draft == "openapi3.0" else (schema, draft)
+
+
+def _without_nullable(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_nullable(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {k: v if k in ("const", "enum") else _without_nullable(v) for k, v in schema.items()}
+    if out.pop("nullable", False) is True and "type" in out:
+        kinds = out["type"] if isinstance(out["type"], list) else [out["type"]]
+        out["type"] = list(dict.fromkeys([*kinds, "null"]))
+    return out
+
+
+def validator(schema: Any, draft: str) -> Any:
+    """Return the fastest referee of a schema, jsonschema_rs."""
+    schema, draft = in_a_draft(schema, draft)
+    return _RUST[draft](schema, validate_formats=True)
 
 
 class DuplicateKeyError(ValueError):
@@ -54,13 +99,21 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class Referees:
-    """The referees of one schema of draft 2020-12."""
+    """The referees of one schema."""
 
-    def __init__(self, schema: Any) -> None:
-        exact = json.loads(json.dumps(schema), parse_float=Decimal)
-        self._rust = jsonschema_rs.Draft202012Validator(schema)
-        self._python = EXACT(exact)
-        self._records = records.Judge(FrontEnd(schema, Options(), {}))
+    def __init__(self, schema: Any, draft: str = "draft2020-12") -> None:
+        self._schema, self._draft = schema, draft
+        self.quick_of = validator(schema, draft).is_valid  #: what the fastest says of a value of ints and floats
+
+    @cached_property
+    def _python(self) -> Any:
+        schema, draft = in_a_draft(json.loads(json.dumps(self._schema), parse_float=Decimal), self._draft)
+        kind = exact(draft)
+        return kind(schema, format_checker=kind.FORMAT_CHECKER)
+
+    @cached_property
+    def _records(self) -> records.Judge:
+        return records.Judge(FrontEnd(self._schema, Options(draft=self._draft), {}))
 
     def verdict(self, text: str | bytes) -> bool | None:
         """Say whether a text is valid; None where the referees differ."""
@@ -68,25 +121,32 @@ class Referees:
             value = parse(text)
         except DuplicateKeyError:
             return False
+        return self.verdict_of(value)
+
+    def verdict_of(self, value: Any) -> bool | None:
+        """Say whether a value, with Decimals for fractions, is valid; None where the referees differ."""
         with localcontext() as context:
             context.prec = DIGITS
-            said = {self.quick(value), self._python.is_valid(value), self._records.accepts(value)}
+            try:
+                said = {self.quick(value), self._python.is_valid(value), self._records.accepts(value)}
+            except referencing.exceptions.Unresolvable:
+                return None  # jsonschema loses its way back from a dynamic reference into another resource
         return said.pop() if len(said) == 1 else None
 
     def quick(self, value: Any) -> bool:
-        """Say what the fastest of them says of a value."""
-        return self._rust.is_valid(_as_floats(value))
+        """Say what the fastest of them says of a value with Decimals."""
+        return bool(self.quick_of(_as_floats(value, self._draft in _OLD_TYPES)))
 
 
-def _as_floats(value: Any) -> Any:
+def _as_floats(value: Any, by_text: bool) -> Any:
     """Replace Decimals by ints and floats wherever these are exactly the same number."""
     if isinstance(value, Decimal):
-        if value == value.to_integral_value() and value.adjusted() < DIGITS:
+        if not by_text and value == value.to_integral_value() and value.adjusted() < DIGITS:
             return int(value)
         near = float(value)
         return near if Decimal(repr(near)) == value else value
     if isinstance(value, list):
-        return [_as_floats(item) for item in value]
+        return [_as_floats(item, by_text) for item in value]
     if isinstance(value, dict):
-        return {name: _as_floats(item) for name, item in value.items()}
+        return {name: _as_floats(item, by_text) for name, item in value.items()}
     return value

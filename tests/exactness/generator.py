@@ -1,0 +1,423 @@
+"""Schemas in which every pair of keywords meets.
+
+A draw wants two keywords and takes some more, of one dialect; they are spread over one schema, as siblings and inside of
+each other. A keyword *matters* when the schema without it has other valid values in its world; a pair meets in a schema
+in which both matter. The campaign keeps a table of meetings and draws the rarest pair next.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+import jsonschema_rs
+from exactness.worlds import BY_TEXT, SHAPES, world_of
+from referees import validator
+
+from guard.schemas.keywords import DIALECTS, SUPPORTED
+
+#: Of the dialects, those that differ for a text; OpenAPI 3.1 is 2020-12.
+DRAFTS = ("draft2020-12", "draft2019-09", "draft7", "draft6", "draft4", "openapi3.0")
+#: What the judge knows, whether or not the engine has it today.
+KEYWORDS = SUPPORTED | {"uniqueItems", "unevaluatedProperties", "unevaluatedItems"}
+BY_DRAFT = {name: sorted(KEYWORDS & DIALECTS[name].keywords.keys()) for name in DRAFTS}
+#: Every two keywords that one dialect has.
+PAIRS = sorted({pair for names in BY_DRAFT.values() for pair in itertools.combinations(names, 2)})
+PAIR_NUMBER = {pair: number for number, pair in enumerate(PAIRS)}
+
+TRIES = 6  #: Draws until two keywords meet.
+SAMPLE = 400  #: Values of a world in which it is seen whether a keyword matters.
+_ROOT = "https://guard.test/root"
+
+
+def drafts_of(keywords: Iterable[str]) -> list[str]:
+    """Return the dialects that have all of these keywords."""
+    return [name for name in DRAFTS if set(keywords) <= set(BY_DRAFT[name])]
+
+
+def draw(r: Random, pair: tuple[str, str]) -> tuple[Any, str, str]:
+    """Draw a schema in which two keywords meet (if one is found in a few tries), its draft, and the name of a world."""
+    for _ in range(TRIES):
+        draft = r.choice(drafts_of(pair))
+        wanted = list(dict.fromkeys([*pair, *r.choices(BY_DRAFT[draft], k=r.choice([0, 1, 2, 3, 4, 5]))]))
+        suits = [name for name, words in _SUITS.items() if words & set(pair)]
+        name = r.choice(suits)
+        schema = Maker(r, draft, name).root(wanted)
+        if len(matters(schema, draft, name, pair)) == 2:
+            break
+    return schema, draft, name
+
+
+def matters(schema: Any, draft: str, world: str, keywords: Iterable[str] | None = None) -> list[str]:
+    """Return the keywords (all, or of those given) without which a schema has other valid values in its world."""
+    values = world_of(world, False).rust
+    sample = values[:: max(1, len(values) // SAMPLE)]
+
+    def valid(schema: Any) -> list[bool] | None:
+        try:
+            holds = validator(schema, draft).is_valid
+        except (ValueError, jsonschema_rs.ReferencingError):
+            return None  # a definition that others refer to went with it
+        return [holds(v) for v in sample]
+
+    whole = valid(schema)
+    names = sorted(keywords_in(schema)) if keywords is None else keywords
+    return [k for k in names if valid(without(schema, k)) != whole]
+
+
+#: Worlds that have what a keyword tells apart.
+_SUITS: dict[str, set[str]] = {
+    "texts": {"format", "pattern", "minLength", "maxLength", "propertyNames", "patternProperties"},
+    "numbers": {"multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
+    "counts": {"minProperties", "maxProperties", "minItems", "maxItems", "minContains", "maxContains", "dependencies"}
+    | {"prefixItems", "contains", "uniqueItems", "dependentRequired", "unevaluatedItems", "additionalItems"},
+    "deep": {"$ref", "$dynamicRef", "$recursiveRef", "uniqueItems", "properties", "items", "unevaluatedProperties"},
+    "flat": set(KEYWORDS),
+}
+
+_SCHEMAS_IN = {
+    *("properties", "patternProperties", "additionalProperties", "propertyNames", "items", "prefixItems"),
+    *("additionalItems", "contains", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"),
+    *("dependencies", "unevaluatedProperties", "unevaluatedItems", "$ref", "$dynamicRef", "$recursiveRef"),
+}
+_TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
+
+
+class Maker:
+    """Draws one schema."""
+
+    def __init__(self, r: Random, draft: str, world: str) -> None:
+        self.r = r
+        self.draft = draft
+        self.keywords = set(BY_DRAFT[draft])
+        self.old = draft in BY_TEXT  # no boolean schemas, no const
+        shape = SHAPES[world]
+        self.shape = shape
+        self.names = [*shape.keys, *shape.keys, "z"]
+        self.values = constants(world)
+        self.defs: dict[str, Any] = {}
+        self.at_root: dict[str, Any] = {}
+
+    def root(self, wanted: list[str]) -> Any:
+        """Draw a whole schema, with its definitions."""
+        schema = self.schema(wanted, 2)
+        if self.defs:
+            schema["definitions" if self.draft in ("draft4", "draft6", "draft7", "openapi3.0") else "$defs"] = self.defs
+        return {**self.at_root, **schema}
+
+    def schema(self, wanted: list[str], depth: int) -> dict[str, Any]:
+        """Spread keywords over a schema and those inside of it."""
+        r = self.r
+        wanted = r.sample(wanted, len(wanted))
+        holders = [k for k in wanted if k in _SCHEMAS_IN]
+        inside: dict[str, list[str]] = {k: [] for k in holders}
+        here = []
+        for k in wanted:
+            later = holders[holders.index(k) + 1 :] if k in holders else holders
+            if later and depth > 0 and r.random() < 0.45:
+                inside[r.choice(later)].append(k)
+            else:
+                here.append(k)
+        out: dict[str, Any] = {}
+        for k in here:
+            if k in out:
+                continue
+            if k == "$ref" and self.draft not in ("draft2020-12", "draft2019-09") and (len(here) > 1 or depth == 2):
+                made = {"allOf": [{"$ref": self.reference(inside[k], depth)}]}  # it hides its siblings
+                if "allOf" in out:
+                    out["allOf"] += made["allOf"]
+                    continue
+            else:
+                made = self.keyword(k, inside.get(k, []), depth)
+            out |= {name: value for name, value in made.items() if name not in out}
+        return out
+
+    def keyword(self, k: str, inside: list[str], depth: int) -> dict[str, Any]:
+        """Draw a keyword's value, with those beside it that it needs."""
+        if k in _PLAIN:
+            return _PLAIN[k](self)
+        return _HOLDERS[k](self, inside, depth - 1)
+
+    def child(self, inside: list[str], depth: int) -> Any:
+        """Draw a schema inside of another; where nothing is wanted, a small one."""
+        if not inside:
+            return self.leaf(max(depth, 0))
+        return self.schema(inside, depth)
+
+    def among(self, inside: list[str], depth: int, least: int = 1, most: int = 3) -> list[Any]:
+        """Draw several schemas; one of them holds what is wanted."""
+        out = [self.leaf(max(depth, 0)) for _ in range(self.r.randint(least, most) - 1)]
+        out.insert(self.r.randint(0, len(out)), self.child(inside, depth))
+        return out
+
+    def leaf(self, depth: int = 0) -> Any:
+        """Draw a small schema."""
+        r = self.r
+        if not self.old and r.random() < 0.08:
+            return r.random() < 0.5
+        words = [w for w in _LEAF if w in self.keywords] + (_LEAF_HOLDERS if depth > 0 else [])
+        out: dict[str, Any] = {}
+        for k in r.sample(words, r.choice([1, 1, 1, 2])):
+            out |= {n: v for n, v in self.keyword(k, [], min(depth, 1)).items() if n not in out}
+        return out
+
+    def name(self) -> str:
+        """Draw the name of a member."""
+        return self.r.choice(self.names)
+
+    def some_names(self, least: int, most: int) -> list[str]:
+        """Draw different names."""
+        return list(dict.fromkeys(self.name() for _ in range(self.r.randint(least, most))))
+
+    def by_name(self, inside: list[str], depth: int) -> dict[str, Any]:
+        """Draw schemas by name."""
+        children = self.among(inside, depth)
+        return dict(zip(self.r.sample(sorted(set(self.names)), len(children)), children, strict=True))
+
+    def reference(self, inside: list[str], depth: int) -> str:
+        """Put a schema among the definitions and return the reference to it; or refer to the root."""
+        if not inside and depth < 1 and self.r.random() < 0.3:
+            return "#"
+        name = f"d{len(self.defs)}"
+        self.defs[name] = True if self.draft not in BY_TEXT else {}  # its place is taken
+        self.defs[name] = self.child(inside, depth - 1)
+        where = "definitions" if self.draft in ("draft4", "draft6", "draft7", "openapi3.0") else "$defs"
+        return f"#/{where}/{name}"
+
+    def number(self) -> Any:
+        """Draw a bound."""
+        low, high, step = (float(x) for x in self.shape.numbers or ("0", "1", "1"))
+        bound = low + step * self.r.randint(0, int((high - low) / step))
+        bound += self.r.choice([0, 0, 0, 0, 0.1, -0.5])
+        return int(bound) if bound == int(bound) else bound
+
+
+def constants(world: str) -> list[Any]:
+    """Return what const and enum are drawn from: scalars, and small arrays and objects."""
+    if world not in _CONSTANTS:
+        values = world_of(world, False).rust
+        scalars = [v for v in values if not isinstance(v, (list, dict))]
+        small = [v for v in values if isinstance(v, (list, dict)) and len(v) <= 1]
+        pairs = [v for v in values if isinstance(v, (list, dict)) and len(v) == 2]
+        _CONSTANTS[world] = scalars * 2 + small + Random(world).sample(pairs, 12)
+    return _CONSTANTS[world]
+
+
+_CONSTANTS: dict[str, list[Any]] = {}
+
+_LEAF = [
+    *("type", "type", "const", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "multipleOf"),
+    *("required", "minItems", "maxItems", "minProperties", "maxProperties"),
+]
+_LEAF_HOLDERS = ["properties", "items", "not", "anyOf", "additionalProperties"]
+
+_PATTERNS = ("^a", "b", "a$", "^[ab]$", "^(?:ab?)*$", "[^a]", "^b*$", "^.$", "a|^$", "^(?!a)", "\\d", '[é"\\\\]')
+_KEY_PATTERNS = ("^a", "b", "^[bc]$", "[^a]", "^(?:a|c)$", "a$", "é|x", "^.$")
+
+
+def _type(m: Maker) -> dict[str, Any]:
+    r = m.r
+    kinds = r.sample(_TYPES, r.choice([1, 2, 3, 4]))
+    return {"type": kinds[0] if len(kinds) == 1 and r.random() < 0.8 else kinds}
+
+
+def _nullable(m: Maker) -> dict[str, Any]:
+    kinds = [k for k in _TYPES if k != "null"]
+    return {"type": m.r.choice([m.r.choice(kinds), m.r.sample(kinds, 2)]), "nullable": m.r.random() < 0.85}
+
+
+def _enum(m: Maker) -> dict[str, Any]:
+    values = [m.r.choice(m.values) for _ in range(m.r.choice([1, 2, 3, 8, 20]))]
+    return {"enum": list({json.dumps(v, sort_keys=True): v for v in values}.values())}
+
+
+def _exclusive(side: str) -> Callable[[Maker], dict[str, Any]]:
+    def make(m: Maker) -> dict[str, Any]:
+        word = "exclusive" + side.capitalize()
+        return {side: m.number(), word: m.r.random() < 0.9} if m.old else {word: m.number()}
+
+    return make
+
+
+def _count(word: str, least: int, most: int) -> Callable[[Maker], dict[str, Any]]:
+    return lambda m: {word: m.r.randint(least, most)}
+
+
+def _contains_count(word: str, *counts: int) -> Callable[[Maker], dict[str, Any]]:
+    return lambda m: {word: m.r.choice(counts), "contains": m.leaf()}
+
+
+_PLAIN: dict[str, Callable[[Maker], dict[str, Any]]] = {
+    "type": _type,
+    "nullable": _nullable,
+    "const": lambda m: {"const": m.r.choice(m.values)},
+    "enum": _enum,
+    "minimum": lambda m: {"minimum": m.number()},
+    "maximum": lambda m: {"maximum": m.number()},
+    "exclusiveMinimum": _exclusive("minimum"),
+    "exclusiveMaximum": _exclusive("maximum"),
+    "multipleOf": lambda m: {"multipleOf": m.r.choice([1, 2, 0.5, 3, 1.5, 0.1, 0.25])},
+    "minLength": _count("minLength", 1, 2),
+    "maxLength": _count("maxLength", 0, 2),
+    "pattern": lambda m: {"pattern": m.r.choice(_PATTERNS)},
+    "format": lambda m: {"format": m.r.choice(["date", "ipv4", "ipv6", "uuid", "json-pointer"])},
+    "required": lambda m: {"required": m.some_names(1, 2)},
+    "minProperties": _count("minProperties", 1, 3),
+    "maxProperties": _count("maxProperties", 0, 3),
+    "dependentRequired": lambda m: {"dependentRequired": {n: m.some_names(1, 2) for n in m.some_names(1, 2)}},
+    "minItems": _count("minItems", 1, 3),
+    "maxItems": _count("maxItems", 0, 3),
+    "minContains": _contains_count("minContains", 0, 2, 2, 3),
+    "maxContains": _contains_count("maxContains", 0, 1, 1, 2),
+    "uniqueItems": lambda m: {"uniqueItems": m.r.random() < 0.95},
+}
+
+
+def _additional_properties(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    closed = not inside and m.r.random() < 0.5
+    out: dict[str, Any] = {}
+    if m.r.random() < 0.7:
+        out["properties"] = {n: m.leaf(depth) for n in m.some_names(1, 2)}
+    return {**out, "additionalProperties": False if closed else m.child(inside, depth)}
+
+
+def _names(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    if inside:
+        return {"propertyNames": m.child(inside, depth)}
+    choices: list[Any] = [{"pattern": m.r.choice(_KEY_PATTERNS)}, {"maxLength": 1}, {"minLength": 2}]
+    choices += [{"enum": m.some_names(1, 3)}, {"not": {"const": m.name()}}]
+    return {"propertyNames": m.r.choice(choices)}
+
+
+def _dependencies(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    out: dict[str, Any] = {m.name(): m.child(inside, depth)}
+    if m.r.random() < 0.5 or not inside:
+        out[m.name()] = m.some_names(1, 2)
+    return {"dependencies": out}
+
+
+def _items(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    if "prefixItems" in m.keywords or m.r.random() < 0.6:
+        return {"items": m.child(inside, depth)}
+    return {"items": m.among(inside, depth)}
+
+
+def _if(word: str) -> Callable[[Maker, list[str], int], dict[str, Any]]:
+    def make(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+        parts = {"if": m.leaf(depth), "then": m.leaf(depth), "else": m.leaf(depth)}
+        if word != "if" and m.r.random() < 0.3:
+            del parts["then" if word == "else" else "else"]
+        parts[word] = m.child(inside, depth)
+        return parts
+
+    return make
+
+
+def _unevaluated(word: str, beside: str) -> Callable[[Maker, list[str], int], dict[str, Any]]:
+    def make(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+        child = False if not inside and m.r.random() < 0.6 and not m.old else m.child(inside, depth)
+        out: dict[str, Any] = {word: child}
+        annotating = {beside: {n: m.leaf() for n in m.some_names(1, 2)} if beside == "properties" else [m.leaf()]}
+        if beside == "items" and "prefixItems" in m.keywords:
+            annotating = {m.r.choice(["prefixItems"]): [m.leaf() for _ in range(m.r.randint(1, 2))]}
+            if m.r.random() < 0.3:
+                annotating = {"contains": m.leaf()}
+        how = m.r.random()
+        if how < 0.25:
+            return annotating | out
+        if how < 0.5:
+            return {"anyOf": [annotating, m.leaf()]} | out
+        if how < 0.65:
+            return {"if": annotating, "then": m.leaf(), "else": m.leaf()} | out
+        if how < 0.8:
+            return {"oneOf": [annotating, {**annotating, "minItems": 2, "minProperties": 2}]} | out
+        return {"allOf": [annotating, m.leaf()]} | out
+
+    return make
+
+
+def _dynamic(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    """Refer to `#n`: in the root's resource the definition there, in another one the root's again."""
+    if "n" in m.defs:
+        return {"$dynamicRef": "#n"}
+    m.at_root = {"$id": _ROOT}
+    m.defs["n"] = {"$dynamicAnchor": "n"}
+    m.defs["n"] = {"$dynamicAnchor": "n", **m.schema(inside or ["type"], depth - 1)}
+    if m.r.random() < 0.4:
+        return {"$dynamicRef": "#n"}
+    holder = m.r.choice(["items", "additionalProperties", "contains", "not"])
+    listed = {"$id": "list", holder: {"$dynamicRef": "#n"}, "$defs": {"n": {"$dynamicAnchor": "n", "type": "null"}}}
+    m.defs["list"] = listed
+    return {"$ref": "list"}
+
+
+def _recursive(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    """Refer to the root from below it."""
+    m.at_root = {"$id": _ROOT, **({"$recursiveAnchor": True} if m.r.random() < 0.5 else {})}
+    holder = m.r.choice(["items", "additionalProperties", "contains", "unevaluatedItems", "unevaluatedProperties"])
+    out: dict[str, Any] = {holder: {"$recursiveRef": "#"}}
+    if inside:
+        out |= {k: v for k, v in m.schema(inside, depth).items() if k not in out}
+    return out
+
+
+def _ref(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    target = m.reference(inside, depth)
+    return {"properties": {m.name(): {"$ref": "#"}}} if target == "#" else {"$ref": target}
+
+
+_HOLDERS: dict[str, Callable[[Maker, list[str], int], dict[str, Any]]] = {
+    "properties": lambda m, inside, depth: {"properties": m.by_name(inside, depth)},
+    "patternProperties": lambda m, inside, depth: {
+        "patternProperties": dict(
+            zip(m.r.sample(_KEY_PATTERNS, len(children)), children, strict=True)
+            if (children := m.among(inside, depth, 1, 2))
+            else ()
+        )
+    },
+    "additionalProperties": _additional_properties,
+    "propertyNames": _names,
+    "items": _items,
+    "prefixItems": lambda m, inside, depth: {"prefixItems": m.among(inside, depth)},
+    "additionalItems": lambda m, inside, depth: {
+        "items": m.among([], depth, 1, 2),
+        "additionalItems": False if not inside and m.r.random() < 0.4 else m.child(inside, depth),
+    },
+    "contains": lambda m, inside, depth: {"contains": m.child(inside, depth)},
+    "allOf": lambda m, inside, depth: {"allOf": m.among(inside, depth)},
+    "anyOf": lambda m, inside, depth: {"anyOf": m.among(inside, depth)},
+    "oneOf": lambda m, inside, depth: {"oneOf": m.among(inside, depth, 2)},
+    "not": lambda m, inside, depth: {"not": m.child(inside, depth)},
+    "if": _if("if"),
+    "then": _if("then"),
+    "else": _if("else"),
+    "dependentSchemas": lambda m, inside, depth: {"dependentSchemas": {m.name(): m.child(inside, depth)}},
+    "dependencies": _dependencies,
+    "unevaluatedProperties": _unevaluated("unevaluatedProperties", "properties"),
+    "unevaluatedItems": _unevaluated("unevaluatedItems", "items"),
+    "$ref": _ref,
+    "$dynamicRef": _dynamic,
+    "$recursiveRef": _recursive,
+}
+
+_ = KEYWORDS - _PLAIN.keys() - _HOLDERS.keys()
+assert not _, f"the generator does not know {sorted(_)}"
+
+
+def without(schema: Any, keyword: str) -> Any:
+    """Return a schema without any occurrence of a keyword. No name of a member here is a keyword."""
+    if isinstance(schema, dict):
+        return {k: v if k in ("const", "enum") else without(v, keyword) for k, v in schema.items() if k != keyword}
+    return [without(item, keyword) for item in schema] if isinstance(schema, list) else schema
+
+
+def keywords_in(schema: Any) -> set[str]:
+    """Return the keywords of a schema, wherever they stand."""
+    if isinstance(schema, dict):
+        below = [keywords_in(v) for k, v in schema.items() if k not in ("const", "enum")]
+        return set().union(schema.keys() & KEYWORDS, *below)
+    return set().union(*map(keywords_in, schema)) if isinstance(schema, list) else set()
+
