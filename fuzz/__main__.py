@@ -3,9 +3,11 @@
     python -m fuzz --seconds 60                    every property in turn, from a seed of the clock
     python -m fuzz --only masks --seed 123         one property, from one seed
     python -m fuzz --only masks --seed 123 --cases 1    exactly one case: what a failure prints
+    python -m fuzz --only exactness --seconds 1800      the judge of tests/exactness, with a table of what met
 
-Each case has a seed of its own, counted from --seed. Cases run in child processes, a batch in each, so that a crash, a
-hang or a runaway of memory is a failure with a seed too. A failing schema is cut down as far as it still fails.
+Each case has a seed of its own, counted from --seed; those of exactness are chosen such that the two keywords that met
+least meet next. Cases run in child processes, a batch in each, so that a crash, a hang or a runaway of memory is a
+failure with a seed too. A failing schema is cut down as far as it still fails.
 Exit code 0: nothing found; 1: a property does not hold, and its seed was printed.
 """
 
@@ -28,9 +30,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import properties
 import strategies
-from strategies import Case
+from exactness import judge
+from exactness.generator import PAIRS
 
 BATCH = 40  #: Cases in one child process.
+JUDGED = 300  #: The same of exactness, whose tables all schemas share and each child makes.
 CASE_SECONDS = 60.0  #: A case that takes longer hangs: most take milliseconds.
 MEMORY = 8 * 2**30  #: Address space of a child, in bytes.
 SHRINK_SECONDS = 60.0  #: Longest time spent on cutting a failing schema down.
@@ -40,11 +44,23 @@ SHRINK_SECONDS = 60.0  #: Longest time spent on cutting a failing schema down.
 class Property:
     """A check, and how its argument is drawn from a seed."""
 
-    draw: Callable[[Random], Any]
-    check: Callable[[Any], Counter[str]]
+    draw: Callable[[int], Any]
+    check: Callable[[Any], Counter[Any]]
 
 
-def _with_vocabulary(check: Callable[..., Counter[str]]) -> Callable[[Case], Counter[str]]:
+def _case(seed: int) -> strategies.Case:
+    return strategies.case(Random(seed))
+
+
+def _seeded_draw(draw: Callable[[Random], Any]) -> Callable[[int], tuple[Any, int]]:
+    def both(seed: int) -> tuple[Any, int]:
+        r = Random(seed)
+        return draw(r), r.randrange(2**32)
+
+    return both
+
+
+def _with_vocabulary(check: Callable[..., Counter[str]]) -> Callable[[strategies.Case], Counter[str]]:
     return lambda case: check(case, strategies.vocabulary(case.seed % strategies.VOCABULARIES))
 
 
@@ -53,22 +69,21 @@ def _seeded(check: Callable[..., Counter[str]]) -> Callable[[tuple[Any, int]], C
 
 
 PROPERTIES: dict[str, Property] = {
-    "masks": Property(strategies.case, _with_vocabulary(properties.check_masks)),
-    "forced": Property(strategies.case, properties.check_forced_bytes),
-    "generations": Property(strategies.case, _with_vocabulary(properties.check_generation)),
-    "universe": Property(strategies.case, properties.check_universe),
-    "soundness": Property(strategies.case, properties.check_soundness),
-    "spellings": Property(strategies.case, properties.check_spellings),
-    "regexes": Property(
-        lambda r: (properties.regex(r, r.randint(1, 4)), r.randrange(2**32)), _seeded(properties.check_regex)
-    ),
-    "numbers": Property(lambda r: (properties.number_schema(r), r.randrange(2**32)), _seeded(properties.check_number)),
+    "masks": Property(_case, _with_vocabulary(properties.check_masks)),
+    "forced": Property(_case, properties.check_forced_bytes),
+    "generations": Property(_case, _with_vocabulary(properties.check_generation)),
+    "universe": Property(_case, properties.check_universe),
+    "soundness": Property(_case, properties.check_soundness),
+    "spellings": Property(_case, properties.check_spellings),
+    "regexes": Property(_seeded_draw(lambda r: properties.regex(r, r.randint(1, 4))), _seeded(properties.check_regex)),
+    "numbers": Property(_seeded_draw(properties.number_schema), _seeded(properties.check_number)),
+    "exactness": Property(judge.case, judge.check),
 }
 
 
-def run_case(name: str, seed: int) -> Counter[str]:
+def run_case(name: str, seed: int) -> Counter[Any]:
     """Run one case of a property."""
-    drawn = PROPERTIES[name].draw(Random(seed))
+    drawn = PROPERTIES[name].draw(seed)
     return properties.within_limits(_refusals_counted, name, drawn)
 
 
@@ -81,35 +96,35 @@ def _refusals_counted(name: str, drawn: Any) -> Counter[str]:
         return Counter(refused=1)
 
 
-def run_batch(name: str, seed: int, cases: int, pipe: Any) -> None:
+def run_batch(name: str, seeds: list[int], pipe: Any) -> None:
     """Run cases in a child; tell the parent which one begins, and what was counted or found."""
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    for at in range(seed, seed + cases):
+    for at in seeds:
         pipe.send(("begins", at))
         try:
             pipe.send(("count", run_case(name, at)))
         except Exception as error:
             pipe.send(("fails", f"{type(error).__name__}: {error}"))
-            drawn = PROPERTIES[name].draw(Random(at))
-            if isinstance(drawn, Case):
-                pipe.send(("shrunk", _shrunk(name, drawn)))
+            drawn = PROPERTIES[name].draw(at)
+            if isinstance(drawn, (strategies.Case, judge.Case)):
+                pipe.send(("shrunk", _shrunk(name, drawn, type(error))))
             return
 
 
-def _shrunk(name: str, case: Case) -> str:
-    """Cut a failing case down; a candidate that fails in any way will do."""
+def _shrunk(name: str, case: Any, kind: type[Exception]) -> str:
+    """Cut a failing case down, to one that fails with an error of the same kind."""
     until = time.monotonic() + SHRINK_SECONDS
     last = [""]
 
-    def fails(candidate: Case) -> bool:
+    def fails(candidate: Any) -> bool:
         if time.monotonic() > until:
             return False
         try:
             PROPERTIES[name].check(candidate)
-        except strategies.guard.SchemaError:
-            return False
         except Exception as error:
+            if type(error) is not kind or isinstance(error, strategies.guard.SchemaError):
+                return False
             last[0] = f"{type(error).__name__}: {error}"
             return True
         return False
@@ -118,14 +133,14 @@ def _shrunk(name: str, case: Case) -> str:
     return last[0] or str(smallest)
 
 
-def batch(name: str, seed: int, cases: int) -> tuple[Counter[str], str | None]:
+def batch(name: str, seeds: list[int]) -> tuple[Counter[Any], str | None]:
     """Run a batch in a child process; return what was counted, and what failed, in words."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=run_batch, args=(name, seed, cases, sender))
+    child = multiprocessing.get_context("fork").Process(target=run_batch, args=(name, seeds, sender))
     child.start()
     sender.close()
-    count: Counter[str] = Counter()
-    at, failure = seed, None
+    count: Counter[Any] = Counter()
+    at, failure = seeds[0], None
     try:
         while receiver.poll(CASE_SECONDS + (SHRINK_SECONDS if failure else 0)):
             kind, value = receiver.recv()
@@ -160,7 +175,7 @@ def main() -> int:
     args = parser.parse_args()
     first = int(time.time()) * 1000 if args.seed is None else args.seed
     start, seed, failed = time.monotonic(), first, False
-    totals = {name: Counter[str]() for name in args.only}
+    totals = {name: Counter[Any]() for name in args.only}
     spent = dict.fromkeys(args.only, 0.0)
     # Warm what all children share: they are forks.
     for number in range(strategies.VOCABULARIES):
@@ -170,7 +185,10 @@ def main() -> int:
         size = BATCH if args.cases is None else min(BATCH, first + args.cases - seed)
         for name in args.only:
             began = time.monotonic()
-            count, failure = batch(name, seed, size)
+            seeds = list(range(seed, seed + size))
+            if name == "exactness" and args.cases is None:
+                seeds = rarest(totals[name], seeds[0])
+            count, failure = batch(name, seeds)
             totals[name] += count
             spent[name] += time.monotonic() - began
             if failure:
@@ -184,14 +202,30 @@ def main() -> int:
     return int(failed)
 
 
-def report(seed: int, totals: dict[str, Counter[str]], spent: dict[str, float]) -> None:
-    """Print a table: cases, cases per second, and what was judged."""
+def rarest(met: Counter[Any], seed: int) -> list[int]:
+    """Return seeds of exactness at or above a given one in which the pairs that met least are drawn."""
+    r = Random(seed)
+    order = sorted(range(len(PAIRS)), key=lambda number: (met[PAIRS[number]], r.random()))[:JUDGED]
+    above = seed * BATCH // len(PAIRS) + 1
+    return [above * len(PAIRS) + number for number in order]
+
+
+def report(seed: int, totals: dict[str, Counter[Any]], spent: dict[str, float]) -> None:
+    """Print a table: cases, cases per second, and what was judged; of exactness also what met."""
     print(f"from seed {seed}\n")
     print("| property | cases | cases/s | counted |\n|:--|--:|--:|:--|")
     for name, count in totals.items():
         cases = count["cases"]
-        counted = ", ".join(f"{what} {n:,}" for what, n in sorted(count.items()) if what not in ("cases", "schemas"))
+        what = {w: n for w, n in count.items() if isinstance(w, str) and w not in ("cases", "schemas")}
+        counted = ", ".join(f"{w} {n:,}" for w, n in sorted(what.items()))
         print(f"| {name} | {cases:,} | {cases / max(spent[name], 1e-9):,.0f} | {counted} |")
+    if "exactness" in totals:
+        count = totals["exactness"]
+        low = sorted((count[pair], pair) for pair in PAIRS)
+        speed = count["verdicts"] / max(spent["exactness"], 1e-9)
+        print(f"\n{speed:,.0f} verdicts/s; of {len(PAIRS):,} pairs of keywords")
+        print(f"the rarest met {low[0][0]:,} times, the median {low[len(low) // 2][0]:,}; the rarest ten:")
+        print(", ".join(f"{a} & {b} {n}" for n, (a, b) in low[:10]))
 
 
 if __name__ == "__main__":

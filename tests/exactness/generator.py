@@ -1,8 +1,8 @@
 """Schemas in which every pair of keywords meets.
 
-A draw wants two keywords and takes some more, of one dialect; they are spread over one schema, as siblings and inside of
-each other. A keyword *matters* when the schema without it has other valid values in its world; a pair meets in a schema
-in which both matter. The campaign keeps a table of meetings and draws the rarest pair next.
+A draw wants two keywords and takes some more, of one dialect; they are spread over one schema, as siblings and inside
+of each other. A keyword *matters* when the schema without it has other valid values in its world; a pair meets in a
+schema in which both matter. The campaign keeps a table of meetings and draws the rarest pairs next.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def draw(r: Random, pair: tuple[str, str]) -> tuple[Any, str, str]:
     """Draw a schema in which two keywords meet (if one is found in a few tries), its draft, and the name of a world."""
     for _ in range(TRIES):
         draft = r.choice(drafts_of(pair))
-        wanted = list(dict.fromkeys([*pair, *r.choices(BY_DRAFT[draft], k=r.choice([0, 1, 2, 3, 4, 5]))]))
+        wanted = list(dict.fromkeys([*pair, *r.choices(BY_DRAFT[draft], k=r.choice([0, 1, 2, 3, 4, 6, 9, 14]))]))
         suits = [name for name, words in _SUITS.items() if words & set(pair)]
         name = r.choice(suits)
         schema = Maker(r, draft, name).root(wanted)
@@ -103,7 +103,7 @@ class Maker:
 
     def root(self, wanted: list[str]) -> Any:
         """Draw a whole schema, with its definitions."""
-        schema = self.schema(wanted, 2)
+        schema = self.schema(wanted, self.r.choice([2, 2, 3]))
         if self.defs:
             schema["definitions" if self.draft in ("draft4", "draft6", "draft7", "openapi3.0") else "$defs"] = self.defs
         return {**self.at_root, **schema}
@@ -420,4 +420,3 @@ def keywords_in(schema: Any) -> set[str]:
         below = [keywords_in(v) for k, v in schema.items() if k not in ("const", "enum")]
         return set().union(schema.keys() & KEYWORDS, *below)
     return set().union(*map(keywords_in, schema)) if isinstance(schema, list) else set()
-

@@ -2,8 +2,8 @@
 
 A schema is drawn with a world (worlds.py). What of the world is valid, in which order, and how it may be written is
 known without the engine, so which prefixes live is known, too. On a *bounded* schema that is all there is: each state's
-mask must be exactly the tokens that lead to something alive. On an open schema the world's own texts must be allowed, and
-what else is allowed is proved by the engine's own completion, judged valid and written under the options.
+mask must be exactly the tokens that lead to something alive. On an open schema the world's own texts must be allowed,
+and what else is allowed is proved by the engine's own completion, judged valid and written under the options.
 
 Where engine and world disagree, three referees decide (referees.py); where these differ, the verdict is set aside.
 """
@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from exactness import generator
 from exactness.generator import PAIRS
-from exactness.order import Order
+from exactness.order import OLD, Order
 from exactness.reader import Reader, State, Words
-from exactness.worlds import BY_TEXT, SHAPES, World, world_of
+from exactness.worlds import BY_TEXT, SHAPES, world_of
 from referees import Referees, parse
 
 import guard
@@ -63,8 +63,11 @@ class Case:
         if not self.bound:
             return dict(self.schema)
         bound = SHAPES[self.world].bound()
-        quiet = {"not": {"not": bound}} if self.bound == "quiet" else bound
-        return {**self.schema, "allOf": [*self.schema.get("allOf", []), quiet]}
+        beside = [{"not": {"not": bound}} if self.bound == "quiet" else bound]
+        out = dict(self.schema)
+        if "$ref" in out and self.draft in OLD:
+            beside.append({"$ref": out.pop("$ref")})  # it would hide what stands beside it
+        return {**out, "allOf": [*out.get("allOf", []), *beside]}
 
     def compile(self) -> guard.Compiled:
         """Compile the schema."""
@@ -81,7 +84,7 @@ Place = tuple[State | None, State | None]
 Way = tuple[int, Place]  #: A token, and where it leads.
 
 
-class Fault(AssertionError):
+class WrongError(AssertionError):
     """A verdict that is wrong."""
 
 
@@ -109,13 +112,15 @@ def reader_of(name: str, by_text: bool, whitespace: str, spelling: str) -> Reade
 def words_of(name: str, number: int) -> Words:
     """Return a small vocabulary of a world: the bytes of its texts, and pieces of them; some twins, some never text."""
     r = Random(f"{name} {number}")
-    needed = set(b"[]{}:, \n\r\t\\\"/bfnrtu0123456789abcdefABCDEF-+.eEtruefalsnl")
+    needed = set(b'[]{}:, \n\r\t\\"/bfnrtu0123456789abcdefABCDEF-+.eEtruefalsnl')
     texts = [json.dumps(v, ensure_ascii=False).encode() for v in world_of(name, False).rust]
     for text in texts:
         needed |= set(text)
     alphabet = bytes(sorted(needed))
     tight = [json.dumps(v, ensure_ascii=False, separators=(",", ":")).encode() for v in world_of(name, False).rust]
-    loose = [json.dumps(v, ensure_ascii=False, indent=r.choice([1, 2, "\t"])).encode() for v in world_of(name, False).rust]
+    loose = [
+        json.dumps(v, ensure_ascii=False, indent=r.choice([1, 2, "\t"])).encode() for v in world_of(name, False).rust
+    ]
     escaped = [json.dumps(v).encode() for v in world_of(name, False).rust]
     pieces = set()
     while len(pieces) < 60:
@@ -124,7 +129,22 @@ def words_of(name: str, number: int) -> Words:
         piece = text[start : start + r.randint(2, 7)]
         if len(piece) > 1:
             pieces.add(piece)
-    extra = [b"  ", b" {", b"00", b".0", b"\\u", b"\\u00", b'":', b'", "', b"]]", b"}}", b"\n  ", b'"a":1', b" 1", b"-0"]
+    extra = [
+        b"  ",
+        b" {",
+        b"00",
+        b".0",
+        b"\\u",
+        b"\\u00",
+        b'":',
+        b'", "',
+        b"]]",
+        b"}}",
+        b"\n  ",
+        b'"a":1',
+        b" 1",
+        b"-0",
+    ]
     tokens = [bytes([byte]) for byte in alphabet] + sorted(pieces) + extra + r.sample(sorted(pieces), 3) + [b""]
     order = r.sample(range(len(tokens) + 3), len(tokens) + 3)
     spelled = [b""] * len(order)
@@ -208,7 +228,9 @@ class Walk:
 
     def accept(self, token: int) -> None:
         if not self.matcher.accept(token):
-            raise Fault(f"{self.case}: the mask allows {self.words.tokens[token]!r} after {self.text()!r}, accept does not")
+            raise WrongError(
+                f"{self.case}: the mask allows {self.words.tokens[token]!r} after {self.text()!r}, accept does not"
+            )
         self.path.append(token)
 
     def back(self, steps: int = 1) -> None:
@@ -228,14 +250,14 @@ class Walk:
                 if not self.case.bound and self._lacks_bytes():
                     self.back(len(self.path) - begin)
                     return None
-                raise Fault(f"{self.case}: no token lowers distance() {distance} after {self.text()!r}")
+                raise WrongError(f"{self.case}: no token lowers distance() {distance} after {self.text()!r}")
             self.accept(self.r.choice(allowed))
             before, distance = distance, self.matcher.distance()
             if distance >= before:
-                raise Fault(f"{self.case}: distance() goes from {before} to {distance} with {self.text()!r}")
+                raise WrongError(f"{self.case}: distance() goes from {before} to {distance} with {self.text()!r}")
         text = self.text()
         if distance != 1 or not self.matcher.can_stop():
-            raise Fault(f"{self.case}: a dead end: distance() is {distance} after {text!r}")
+            raise WrongError(f"{self.case}: a dead end: distance() is {distance} after {text!r}")
         self.back(len(self.path) - begin)
         return text
 
@@ -312,9 +334,13 @@ class Walk:
         truth, where = self.truth, f"{self.case}: after {self.text()!r}"
         number = truth.witness(going[token]) if token in going else int(truth.world.leaf_values[state.ends])
         value = truth.world.values[number]
-        what = f"rejects {self.words.tokens[token]!r}, with which {shown(value)} goes on" if token in going else "can't stop"
+        what = (
+            f"rejects {self.words.tokens[token]!r}, with which {shown(value)} goes on"
+            if token in going
+            else "can't stop"
+        )
         if truth.referees.verdict_of(value):
-            raise Fault(f"{where} {what}")
+            raise WrongError(f"{where} {what}")
         self.count["differ"] += 1
         truth.valid[number] = False
         truth.refresh()
@@ -338,9 +364,9 @@ class Walk:
             return False
         after = f"after {self.text()!r} allows {self.words.tokens[token]!r}"
         if complaint:
-            raise Fault(f"{self.case}: {after}: {complaint}")
+            raise WrongError(f"{self.case}: {after}: {complaint}")
         if self.case.bound:
-            raise Fault(f"{self.case}: {after}, completed to {text!r}, valid but outside of the world")
+            raise WrongError(f"{self.case}: {after}, completed to {text!r}, valid but outside of the world")
         return True
 
     def budget(self) -> None:
@@ -356,12 +382,14 @@ class Walk:
                 left = self.matcher.distance()
                 self.back()
             if left < 1 and token not in self.words.eos:
-                raise Fault(f"{self.case}: a dead end after {self.text()!r}: distance() is {left}")
+                raise WrongError(f"{self.case}: a dead end after {self.text()!r}: distance() is {left}")
             if 1 + left <= remaining:
                 within.append(token)
         mask = self.mask(remaining)
         if mask != within:
-            raise Fault(f"{self.case}: after {self.text()!r} remaining={remaining} allows {mask}, distances say {within}")
+            raise WrongError(
+                f"{self.case}: after {self.text()!r} remaining={remaining} allows {mask}, distances say {within}"
+            )
         self.count["budgets"] += 1
 
     def run(self) -> Counter[str]:
@@ -406,7 +434,7 @@ class Walk:
             if complaint == "differ":
                 self.count["differ"] += 1
             elif complaint:
-                raise Fault(f"{self.case}: {complaint}")
+                raise WrongError(f"{self.case}: {complaint}")
 
 
 def check(case: Case) -> Counter[Any]:

@@ -1,7 +1,7 @@
 """The schema's order of keys, read off the schema as docs/engine.md says it: a judge of `key_order="schema"`.
 
-All schemas that apply in place are walked as they are written, whichever of them hold; first come the names of all their
-`properties`, then those that only `required` names, then all other keys in any order. References are those that
+All schemas that apply in place are walked as they are written, whichever of them hold; first come the names of all
+their `properties`, then those that only `required` names, then all other keys in any order. References are those that
 generator.py writes: into the root's definitions, to the root, and dynamic ones that end at the root's definition.
 """
 

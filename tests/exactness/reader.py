@@ -15,8 +15,9 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-import guard
 from exactness.worlds import Node, World
+
+import guard
 
 SPACES = b" \n\r\t"
 LONGEST_RUN = 256  #: Bytes of white space in one gap, with whitespace="any".
@@ -93,7 +94,7 @@ class Reader:
             return self._gap(at, gap) if self._may_be(at.last, gap) else None
         if self.whitespace == "spaced" and at.last in (",", ":") and state.gap != " ":
             return None
-        if (char,) in at.next and char not in 'clnq':
+        if (char,) in at.next and char not in "clnq":
             below = at.next[(char,)]
             return self._make("string", below, b"", "", (below,)) if char == '"' else self._gap(below, "")
         if char in "-0123456789":
@@ -122,7 +123,9 @@ class Reader:
         text = state.text + bytes([byte])
         for symbol, below in state.at.next.items():
             if symbol[0] == "l" and symbol[1].startswith(text):
-                return self._gap(below, "") if symbol[1] == text else self._make("literal", state.at, text, "", (below,))
+                return (
+                    self._gap(below, "") if symbol[1] == text else self._make("literal", state.at, text, "", (below,))
+                )
         return None
 
     # ---- numbers ----

@@ -1,7 +1,7 @@
 """Worlds: finite sets of JSON values, each with a schema that holds for its values and for nothing else.
 
-A schema that is bounded by a world has only values of the world, so that which of them are valid can be found out one by
-one, and with them everything that may be written: disallowed is proved by enumeration, too. The bound is structural
+A schema that is bounded by a world has only values of the world, so that which of them are valid can be found out one
+by one, and with them everything that may be written: disallowed is proved by enumeration, too. The bound is structural
 (types, lengths, patterns, counts), so that it meets the schema's own keywords in the engine; under two negations it
 annotates nothing, and `unevaluated*` sees none of it.
 """
@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-Symbol = tuple[Any, ...]  # ("[",) ("{",) (":",) (",",) ... ; ("c", character); ("n", Decimal, has a point); ("l", b"true")
+Symbol = tuple[
+    Any, ...
+]  # ("[",) ("{",) (":",) (",",) ... ; ("c", character); ("n", Decimal, has a point); ("l", b"true")
 
 #: Dialects where an integer is one by its text: 1.0 is none.
 BY_TEXT = frozenset({"draft4", "openapi3.0"})
