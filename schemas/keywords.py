@@ -84,9 +84,6 @@ SUPPORTED = frozenset(
     }
 )
 
-#: What a regex may hold beyond classical syntax and anchors. Back-references are no regular language and never will be.
-SUPPORTED_IN_REGEX: frozenset[str] = frozenset({"look-ahead"})
-
 NOT_SUPPORTED_YET = "is not supported yet"
 
 _CORE = "core"

@@ -67,6 +67,6 @@ class Rx(IntEnum):
     LOOK = 4  # (ahead, negative, tree)
     START = 5  # ()
     END = 6  # ()
-    WORD_BOUNDARY = 7  # (negative)
-    AND = 8  # ([trees]): only in formats
-    NOT = 9  # (tree): complement over whole texts; only in formats
+    AND = 7  # ([trees]): only in formats
+    NOT = 8  # (tree): complement over whole texts; only in formats
+    MAYBE = 9  # (tree): texts of which it is not said; they meet neither the format nor its negation; only in formats

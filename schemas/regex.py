@@ -5,8 +5,10 @@ of Annex B, as browsers read a RegExp without flags. Both work on code points, a
 is kinder than the standard: `\p{Letter}` and `\u{61}` keep their meaning under Annex B, where `\-` or `\_` elsewhere
 in the pattern would silently turn them into the letters "p" and "u".
 
-The parser keeps its own stack and looks at each character a bounded number of times. It reads everything; what cannot
-be enforced is listed in `Regex.problems` for the scan to judge, so that one place decides what is refused.
+The parser keeps its own stack and looks at each character a bounded number of times. It reads everything; a
+back-reference, which no automaton can follow, is noted for the scan to judge, so that one place decides what is
+refused. Flags are gone from the trees: `(?i:a)` is the set of "a" and "A". So are word boundaries: `\b` is two
+look-arounds of one character.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ from guard.schemas.ops import Rx, Tree
 
 #: Parentheses inside parentheses. The engine recurses over a tree; real patterns stay below 20.
 MAX_NESTING = 200
-#: A look-around under a quantifier is unrolled up to this many copies.
-MAX_UNROLLED = 16
 
 _SET, _CAT, _ALT, _REPEAT, _LOOK = int(Rx.SET), int(Rx.CAT), int(Rx.ALT), int(Rx.REPEAT), int(Rx.LOOK)
 _START: Tree = (int(Rx.START),)
@@ -45,13 +45,6 @@ _LONGEST_PROPERTY = 100
 #: Counts are 32 bits in the engine. A longer text than this cannot be, so a larger maximum is none.
 _MOST = 2**31 - 1
 
-#: Features that a `Regex` may list as problems, in the words of its messages.
-BACK_REFERENCE = "back-reference"
-LOOK_AHEAD = "look-ahead"
-LOOK_BEHIND = "look-behind"
-LOOK_REPEATED = "look-around under a quantifier"
-WORD_BOUNDARY = "word boundary"
-
 
 class RegexError(ValueError):
     """A pattern that is no regular expression of ECMA-262; `position` counts characters from 0."""
@@ -67,10 +60,10 @@ class RegexTooDeepError(RegexError):
 
 @dataclass(frozen=True, eq=False)
 class Regex:
-    """A pattern that was read: its tree, and the features in it that need more than an automaton of its text."""
+    """A pattern that was read: its tree, and where it has a back-reference, which the tree does not enforce."""
 
     tree: Tree
-    problems: tuple[tuple[str, int], ...]  # (feature, position), the first of each feature
+    back_reference: int | None  # the position of the first
 
 
 @lru_cache(maxsize=4096)
@@ -90,14 +83,14 @@ def parse(source: str) -> Regex:
 class _Group:
     """An open group: its kind, the alternatives before the last `|`, and the terms since."""
 
-    __slots__ = ("alternatives", "kind", "looks", "position", "terms")
+    __slots__ = ("alternatives", "flags", "kind", "position", "terms")
 
-    def __init__(self, kind: str, position: int) -> None:
+    def __init__(self, kind: str, position: int, flags: frozenset[str]) -> None:
         self.kind = kind  # "(", "(?:", "(?=", "(?!", "(?<=", "(?<!" or "" for the whole pattern
         self.position = position
+        self.flags = flags  # those in force around it
         self.alternatives: list[Tree] = []
         self.terms: list[Tree] = []
-        self.looks = False  # it holds a look-around or word boundary
 
     def close(self) -> Tree:
         """Return the group's tree."""
@@ -114,7 +107,8 @@ class _Parser:
         self.source = source
         self.unicode = unicode
         self.at = 0
-        self.problems: dict[str, int] = {}
+        self.flags: frozenset[str] = frozenset()  # of "ims", in force where it reads
+        self.back_reference: int | None = None
         self.names: dict[str, int] = {}
         self._groups: int | None = None
         self._named: bool | None = None
@@ -124,69 +118,86 @@ class _Parser:
 
     def parse(self) -> Regex:
         source, end = self.source, len(self.source)
-        group, stack = _Group("", 0), [_Group("", 0)]
-        stack.clear()
-        repeatable, looks = False, False  # may a quantifier follow; does the last term look around
+        stack: list[_Group] = []
+        group = _Group("", 0, self.flags)
+        repeatable = False  # may a quantifier follow
         references: list[tuple[str, int]] = []
         while self.at < end:
             start, char = self.at, source[self.at]
             self.at += 1
             if char == "(":
+                flags = self.flags
                 kind = self._open(start)
                 stack.append(group)
                 if len(stack) > MAX_NESTING:
                     raise RegexTooDeepError(source, start, f"more than {MAX_NESTING} groups inside each other")
-                group = _Group(kind, start)
+                group = _Group(kind, start, flags)
                 repeatable = False
             elif char == ")":
                 if not stack:
                     raise self.fail("a ) that closes no group", start)
-                inner, group = group, stack.pop()
-                tree, looks, repeatable = self._close(inner)
+                self.flags = group.flags
+                tree, repeatable = self._close(group)
+                group = stack.pop()
                 group.terms.append(tree)
-                group.looks |= looks
             elif char == "|":
                 group.alternatives.append(_cat(group.terms))
                 group.terms = []
                 repeatable = False
-            elif char == "^":
-                group.terms.append(_START)
-                repeatable = looks = False
-            elif char == "$":
-                group.terms.append(_END)
-                repeatable = looks = False
+            elif char in "^$":
+                group.terms.append(self._anchor(char))
+                repeatable = False
             elif (bounds := _QUANTIFIERS.get(char) or (self._bounds(start) if char == "{" else None)) is not None:
                 least, most = bounds
                 if not repeatable:
                     raise self.fail(f"nothing for {source[start : self.at]} to repeat", start)
                 if self.at < end and source[self.at] == "?":
                     self.at += 1  # lazy: the same language
-                group.terms[-1] = self._repeat(group.terms[-1], least, most, looks, start)
+                group.terms[-1] = (_REPEAT, group.terms[-1], least, most)
+                repeatable = False
+            elif char == "\\" and self.at < end and source[self.at] in "bB":
+                group.terms.append(self._word_boundary(source[self.at]))
+                self.at += 1
                 repeatable = False
             elif char == "\\":
-                tree, looks = self._escape_term(start, references)
-                group.terms.append(tree)
-                group.looks |= looks
-                repeatable = tree[0] != Rx.WORD_BOUNDARY
+                group.terms.append(self._escape_term(start, references))
+                repeatable = True
             else:
                 group.terms.append((_SET, self._character(char, start)))
-                repeatable, looks = True, False
+                repeatable = True
         if stack:
             raise self.fail("a ( that nothing closes", group.position)
         for name, position in references:
             if name not in self.names:
                 raise self.fail(f"no group is named {name!r}", position)
-        return Regex(group.close(), tuple(self.problems.items()))
+        return Regex(group.close(), self.back_reference)
+
+    def _anchor(self, char: str) -> Tree:
+        edge = _START if char == "^" else _END
+        return (_ALT, [edge, (_LOOK, char == "$", False, (_SET, charsets.LINE_ENDS))]) if "m" in self.flags else edge
+
+    def _word_boundary(self, char: str) -> Tree:
+        word = charsets.folded(charsets.WORD) if "i" in self.flags and self.unicode else charsets.WORD
+        behind, ahead = ([(_LOOK, side, sign, (_SET, word)) for sign in (False, True)] for side in (False, True))
+        if char == "b":
+            ahead.reverse()
+        return (_ALT, [(_CAT, list(pair)) for pair in zip(behind, ahead, strict=True)])
+
+    def _set(self, ranges: Ranges) -> Ranges:
+        """Return the characters that a set stands for under the flags."""
+        if "i" not in self.flags:
+            return ranges
+        return charsets.folded(ranges) if self.unicode else charsets.folded_without_unicode(ranges)
 
     def _character(self, char: str, start: int) -> Ranges:
         """Return the set of one unescaped character or class."""
         if char == ".":
-            return charsets.DOT
+            return charsets.ALL if "s" in self.flags else charsets.DOT
         if char == "[":
             return self._class(start)
         if self.unicode and char in "{}]":
             raise self.fail(f"a {char} that must be written \\{char}", start)
-        return charsets.single(ord(char))
+        return self._set(charsets.single(ord(char)))
 
     def _open(self, start: int) -> str:
         source = self.source
@@ -203,6 +214,13 @@ class _Parser:
                 raise self.fail(f"two groups are named {name!r}", start)
             self.names[name] = start
             return "("
+        colon = source.find(":", start, start + 10)
+        on, _, off = source[start + 2 : colon].partition("-") if colon >= 0 else ("", "", "")
+        both = on + off
+        if both and set(both) <= set("ims") and len(set(both)) == len(both):
+            self.flags = (self.flags | set(on)) - set(off)
+            self.at = colon + 1
+            return "(?:"
         raise self.fail("a group that starts with (? and is none of ECMA-262", start)
 
     def _group_name(self) -> str:
@@ -213,17 +231,13 @@ class _Parser:
         self.at = close + 1
         return name
 
-    def _close(self, group: _Group) -> tuple[Tree, bool, bool]:
-        """Return a closed group's tree, whether it looks around, and whether a quantifier may follow."""
+    def _close(self, group: _Group) -> tuple[Tree, bool]:
+        """Return a closed group's tree, and whether a quantifier may follow."""
         tree, kind = group.close(), group.kind
         if kind in ("(", "(?:"):
-            return tree, group.looks, True
+            return tree, True
         ahead = "<" not in kind
-        self._problem(LOOK_AHEAD if ahead else LOOK_BEHIND, group.position)
-        return (_LOOK, ahead, kind.endswith("!"), tree), True, ahead and not self.unicode
-
-    def _problem(self, feature: str, position: int) -> None:
-        self.problems.setdefault(feature, position)
+        return (_LOOK, ahead, kind.endswith("!"), tree), ahead and not self.unicode
 
     def _bounds(self, start: int) -> tuple[int, int] | None:
         """Read `{2}`, `{2,}` or `{2,5}` from behind its brace; None where Annex B takes the brace as a character."""
@@ -243,36 +257,18 @@ class _Parser:
             raise self.fail(f"a quantifier of at least {low} and at most {high}", start)
         return least, most if most < _MOST else -1
 
-    def _repeat(self, tree: Tree, least: int, most: int, looks: bool, start: int) -> Tree:
-        if not looks:
-            return (_REPEAT, tree, least, most)
-        if tree[0] == _LOOK:  # it takes no text, so that once is as good as often
-            return tree if least else (_ALT, [EMPTY, tree])
-        if most < 0 or most > MAX_UNROLLED:
-            self._problem(LOOK_REPEATED, start)
-            return (_REPEAT, tree, least, most)
-        optional = EMPTY
-        for _ in range(most - least):
-            optional = (_ALT, [EMPTY, (_CAT, [tree, optional])])
-        return (_CAT, [*[tree] * least, optional])
-
     # ---- escapes ----
 
-    def _escape_term(self, start: int, references: list[tuple[str, int]]) -> tuple[Tree, bool]:
+    def _escape_term(self, start: int, references: list[tuple[str, int]]) -> Tree:
         """Read an escape outside a class, from behind its backslash."""
         char = self.source[self.at : self.at + 1]
-        if char in ("b", "B") and char:
-            self.at += 1
-            self._problem(WORD_BOUNDARY, start)
-            return (int(Rx.WORD_BOUNDARY), char == "B"), True
         if char == "k" and (self.unicode or self.named):
             self.at += 1
             if self.source[self.at : self.at + 1] != "<":
                 raise self.fail("a \\k without a group name", start)
             self.at += 1
             references.append((self._group_name(), start))
-            self._problem(BACK_REFERENCE, start)
-            return EMPTY, False
+            return self._reference(start)
         if char and char in "123456789":
             end = self.at
             while end < len(self.source) and self.source[end] in "0123456789":
@@ -282,10 +278,14 @@ class _Parser:
                 raise self.fail(f"no group has the number {self.source[self.at : end]}", start)
             if number <= self.groups:
                 self.at = end
-                self._problem(BACK_REFERENCE, start)
-                return EMPTY, False
+                return self._reference(start)
         found = self._escape(start, in_class=False)
-        return (_SET, charsets.single(found) if isinstance(found, int) else found), False
+        return (_SET, self._set(charsets.single(found) if isinstance(found, int) else found))
+
+    def _reference(self, start: int) -> Tree:
+        if self.back_reference is None:
+            self.back_reference = start
+        return EMPTY
 
     def _escape(self, start: int, *, in_class: bool) -> int | Ranges:
         """Read an escape that stands for one code point or for a set of them."""
@@ -414,7 +414,7 @@ class _Parser:
         if self.at >= end:
             raise self.fail("a [ that nothing closes", start)
         self.at += 1
-        found = charsets.union(ranges)
+        found = self._set(charsets.union(ranges))
         return charsets.complement(found) if negative else found
 
     def _class_atom(self) -> int | Ranges:

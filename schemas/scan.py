@@ -16,7 +16,7 @@ from typing import Any
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import formats, jsontext, regex
 from guard.schemas.documents import Documents, Step, Target, subschemas
-from guard.schemas.keywords import NOT_SUPPORTED_YET, SUPPORTED, SUPPORTED_IN_REGEX, Holds
+from guard.schemas.keywords import NOT_SUPPORTED_YET, SUPPORTED, Holds
 from guard.schemas.limits import limit_error
 from guard.schemas.numbers import TooManyDigitsError, decimal
 from guard.schemas.ops import FALSE
@@ -179,11 +179,10 @@ def _values(out: Scan, documents: Documents, position: int, keyword: str, value:
 def _pattern(out: Scan, documents: Documents, position: int, keyword: str, value: Any, _: bool) -> None:
     where = (keyword,) if keyword == "pattern" else (keyword, value)
     found = read(documents, position, where, value)
-    for feature, at in found.problems:
-        if feature not in SUPPORTED_IN_REGEX:
-            never = "is beyond any regular language" if feature == regex.BACK_REFERENCE else NOT_SUPPORTED_YET
-            message = f"the {feature} at character {at} of {jsontext.clip(value)} {never}"
-            out.troubles.append(Trouble(position, keyword, message, f"write the pattern without it, {_RESIDUAL_FIX}"))
+    if found.back_reference is not None:
+        at = f"character {found.back_reference} of {jsontext.clip(value)}"
+        message = f"the back-reference at {at} is beyond any regular language"
+        out.troubles.append(Trouble(position, keyword, message, f"write the pattern without it, {_RESIDUAL_FIX}"))
 
 
 def _patterns(out: Scan, documents: Documents, position: int, keyword: str, value: dict[str, Any]) -> None:

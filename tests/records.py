@@ -273,11 +273,6 @@ def _ends(tree: Tree, text: str, at: int, memo: dict[Any, frozenset[int]]) -> fr
         return here if at == 0 else NOTHING
     if kind == Rx.END:
         return here if at == len(text) else NOTHING
-    if kind == Rx.WORD_BOUNDARY:
-        sides = [
-            0 <= i < len(text) and text[i].isascii() and (text[i].isalnum() or text[i] == "_") for i in (at - 1, at)
-        ]
-        return here if (sides[0] != sides[1]) != tree[1] else NOTHING
     if kind == Rx.AND:
         parts = [ends(part, text, at, memo) for part in tree[1]]
         return parts[0].intersection(*parts[1:])

@@ -61,7 +61,7 @@ Tree tree_of(nb::handle h, int depth) {
       }
       out.ranges = normalised(std::move(out.ranges));
       return out;
-    case 1: case 2: case 8:
+    case 1: case 2: case 7:
       out.kind = kind == 1 ? Tree::Cat : kind == 2 ? Tree::Alt : Tree::And;
       for (nb::handle k : nb::iter(t[1])) kid(k);
       return out;
@@ -75,13 +75,12 @@ Tree tree_of(nb::handle h, int depth) {
       out.kind = Tree::Look;
       out.ahead = nb::cast<bool>(t[1]);
       out.negative = nb::cast<bool>(t[2]);
-      if (!out.ahead) bad("a look-behind reached the engine");
       kid(t[3]);
       return out;
     case 5: out.kind = Tree::Start; return out;
     case 6: out.kind = Tree::Finish; return out;
-    case 9:
-      out.kind = Tree::Not;
+    case 8: case 9:
+      out.kind = kind == 8 ? Tree::Not : Tree::Maybe;
       kid(t[1]);
       return out;
     default: bad("an unknown kind of regex tree");

@@ -7,9 +7,10 @@ namespace guard {
 namespace {
 constexpr std::size_t kMaxStates = 20000;   // of one search for a live state; patterns that people write need < 500
 constexpr std::size_t kBroad = 500;         // of those, how many breadth first
-constexpr int kEnds = 8;                    // that follow a text: one for each `$` that a match may pass
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic
+constexpr std::size_t kMaxWays = 2000;      // alternatives of a Loop
+constexpr std::size_t kMaxBody = 20000;     // nodes of a Loop's body, told apart by where it takes text
 
 struct Deeper {  // bounds recursion
   explicit Deeper(int* depth) : depth_(depth) {
@@ -79,19 +80,96 @@ bool LangRow::is_writable(std::size_t piece) const {
   return from < 0xD800 || upto[piece] > 0xDFFF;
 }
 
-Langs::Langs() {
-  make({});                                                     // kNone
-  make({.kind = Kind::Eps, .nullable = true, .kids = {}});      // kEps
-  make({.kind = Kind::Not, .nullable = true, .a = kNone, .kids = {}});  // kAll
+std::size_t Tree::hash() const {
+  std::size_t h = mix(mix(mix(kind, ahead * 2 + negative), static_cast<std::size_t>(lo)), static_cast<std::size_t>(hi));
+  for (const Range& r : ranges) h = mix(mix(h, r.lo), r.hi);
+  for (const Tree& kid : kids) h = mix(h, kid.hash());
+  return h;
 }
 
-Id Langs::make(Node node) {
-  const Id id = nodes_.intern(std::move(node));
+Langs::Langs() {
+  make({.kind = Kind::None, .kids = {}});             // kNone
+  make({.kind = Kind::Eps, .kids = {}});              // kEps
+  make({.kind = Kind::Not, .a = kNone, .kids = {}});  // kAll
+  make({.kind = Kind::Here, .kids = {}});             // kHere
+}
+
+namespace {
+std::int64_t capped(std::int64_t n) { return std::min<std::int64_t>(n, kInf - 1); }
+}  // namespace
+
+// Fills in what is derived; of a Behind and a Loop, the caller knows whether they are nullable.
+Id Langs::make(Node n) {
+  const Node &a = nodes_.size() ? nodes_[n.a] : n, &b = nodes_.size() ? nodes_[n.b] : n;
+  switch (n.kind) {
+    case Kind::None:
+      break;
+    case Kind::Eps:
+      n.nullable = n.possible = true;
+      n.least = 0, n.bytes = 0;
+      break;
+    case Kind::Here:
+      n.here = true;
+      break;
+    case Kind::Set:
+      n.least = 1;
+      for (const Range& r : sets_[n.a].ranges) {
+        const std::int64_t bytes = spelled_bytes(r.lo, r.hi);
+        if (bytes >= 0 && (n.bytes < 0 || bytes < n.bytes)) n.bytes = bytes;
+      }
+      break;
+    case Kind::Cat:
+      n.nullable = a.nullable && b.nullable;
+      n.possible = a.possible && b.possible;
+      n.moves = b.moves, n.here = b.here, n.loops = b.loops, n.unsure = b.unsure;
+      if (a.least >= 0 && b.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{a.least} + b.least)), n.bytes = capped(a.bytes + b.bytes);
+      break;
+    case Kind::Alt:
+    case Kind::And: {
+      const bool any = n.kind == Kind::Alt;
+      n.nullable = n.possible = !any;
+      bool known = any;
+      std::int64_t least = kInf, bytes = kInf;
+      for (Id id : n.kids) {
+        const Node& k = nodes_[id];
+        n.nullable = any ? n.nullable || k.nullable : n.nullable && k.nullable;
+        n.possible = any ? n.possible || k.possible : n.possible && k.possible;
+        n.moves |= k.moves, n.here |= k.here, n.loops |= k.loops, n.unsure |= k.unsure;
+        known = known && k.least >= 0;
+        least = std::min<std::int64_t>(least, k.least), bytes = std::min(bytes, k.bytes);
+      }
+      if (known) n.least = static_cast<std::int32_t>(least), n.bytes = bytes;
+      break;
+    }
+    case Kind::Not:
+      n.nullable = !a.possible, n.possible = !a.nullable;
+      n.moves = a.moves, n.loops = a.loops, n.unsure = a.unsure;
+      if (n.a == kNone) n.least = 0, n.bytes = 0;
+      break;
+    case Kind::Repeat:
+      n.nullable = n.possible = n.lo == 0;
+      if (n.lo == 0) n.least = 0, n.bytes = 0;
+      else if (a.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{n.lo} * a.least)), n.bytes = capped(n.lo * a.bytes);
+      break;
+    case Kind::Words:
+      n.nullable = n.possible = tables_[n.a].words[static_cast<std::size_t>(n.lo)].size() == static_cast<std::size_t>(n.b);
+      break;
+    case Kind::Behind:
+      n.moves = true, n.loops = a.loops, n.unsure = a.unsure;
+      break;
+    case Kind::Loop:
+      n.moves = !n.kids.empty() || b.moves, n.here = b.here, n.loops = true, n.unsure = b.unsure;
+      break;
+    case Kind::Maybe:
+      n.possible = a.possible, n.moves = a.moves, n.loops = a.loops, n.unsure = true;
+      break;
+  }
+  const Id id = nodes_.intern(std::move(n));
   if (static_cast<std::size_t>(id) >= raw_of_.size()) {
     raw_of_.push_back(0);
     row_of_.push_back(0);
+    moved_of_.push_back(0);
     live_.push_back(-1);
-    accepts_.push_back(-1);
   }
   return id;
 }
@@ -102,22 +180,40 @@ Id Langs::set(Ranges ranges) {
 }
 
 Id Langs::cat(Id a, Id b) {
-  if (a == kNone || b == kNone) return kNone;
-  if (a == kEps) return b;
-  if (b == kEps) return a;
-  if (a == kAll && b == kAll) return kAll;
-  if (nodes_[a].kind == Kind::Cat) {  // to the right, so that equal tails are shared
-    const Id first = nodes_[a].a, second = nodes_[a].b;
-    const Deeper deeper(&depth_);
-    return cat(first, cat(second, b));
+  std::vector<Id> heads;  // to the right, so that equal tails are shared
+  for (; nodes_[a].kind == Kind::Cat; a = nodes_[a].b) heads.push_back(nodes_[a].a);
+  for (;; a = heads.back(), heads.pop_back()) {
+    if (a == kNone || b == kNone) return kNone;
+    const Node &first = nodes_[a], &second = nodes_[b];
+    const bool star = a == kAll || (first.kind == Kind::Repeat && first.lo == 0 && first.hi == kInf);
+    if (b == kAll && first.nullable) b = kAll;
+    else if (b == kEps) b = a;
+    else if (a != kEps && !(star && second.kind == Kind::Cat && second.a == a)) b = make({.kind = Kind::Cat, .a = a, .b = b, .kids = {}});
+    if (heads.empty()) return b;
   }
-  return make({.kind = Kind::Cat, .nullable = nodes_[a].nullable && nodes_[b].nullable, .a = a, .b = b, .kids = {}});
+}
+
+// Alternatives apart, so that a state is a set of terms and the terms are few (Antimirov 1996).
+Id Langs::each_then(Id a, Id b) {
+  if (nodes_[a].kind != Kind::Alt) return cat(a, b);
+  std::vector<Id> kids = nodes_[a].kids;
+  for (Id& k : kids) k = cat(k, b);
+  return alt(std::move(kids));
 }
 
 Id Langs::no(Id a) {
-  if (nodes_[a].kind == Kind::Not) return nodes_[a].a;
-  return make({.kind = Kind::Not, .nullable = !nodes_[a].nullable, .a = a, .kids = {}});
+  const Node& n = nodes_[a];
+  if (n.kind == Kind::Not) return n.a;
+  if (n.loops && (n.kind == Kind::Alt || n.kind == Kind::And)) {
+    std::vector<Id> kids = n.kids;
+    const bool any = n.kind == Kind::Alt;
+    for (Id& k : kids) k = no(k);
+    return any ? both(std::move(kids)) : alt(std::move(kids));
+  }
+  return make({.kind = Kind::Not, .a = a, .kids = {}});
 }
+
+Id Langs::maybe(Id a) { return a == kNone || nodes_[a].kind == Kind::Maybe ? a : make({.kind = Kind::Maybe, .a = a, .kids = {}}); }
 
 Id Langs::alt(std::vector<Id> kids) {
   std::vector<Id> flat;
@@ -158,12 +254,9 @@ Id Langs::alt(std::vector<Id> kids) {
   if (sets > 1) rest.push_back(set(normalised(std::move(ranges))));
   if (tables > 1 || sets > 1) std::sort(rest.begin(), rest.end());
   if (rest.size() == 1) return rest[0];
-  bool nullable = false;
-  for (Id k : rest) {
-    nullable |= nodes_[k].nullable;
-    if (nodes_[k].kind == Kind::Not && std::binary_search(rest.begin(), rest.end(), nodes_[k].a)) return kAll;
-  }
-  return make({.kind = Kind::Alt, .nullable = nullable, .kids = std::move(rest)});
+  for (Id k : rest)
+    if (nodes_[k].kind == Kind::Not && !nodes_[k].unsure && std::binary_search(rest.begin(), rest.end(), nodes_[k].a)) return kAll;
+  return make({.kind = Kind::Alt, .kids = std::move(rest)});
 }
 
 Id Langs::both(std::vector<Id> kids) {
@@ -180,13 +273,24 @@ Id Langs::both(std::vector<Id> kids) {
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
   if (flat.size() == 1) return flat[0];
+  bool settled = true, spread = false;  // may the empty text be told from the others now; is there something to distribute
+  for (Id k : flat) {
+    const Node& n = nodes_[k];
+    settled = settled && !n.moves && !n.here;
+    spread |= n.loops && n.kind == Kind::Alt;
+  }
+  if (settled && std::binary_search(flat.begin(), flat.end(), kEps)) {
+    const auto each = [&](bool Node::*has) { return std::all_of(flat.begin(), flat.end(), [&](Id k) { return nodes_[k].*has; }); };
+    return each(&Node::nullable) ? kEps : each(&Node::possible) ? maybe(kEps) : kNone;
+  }
+  if (spread) return distributed(flat);
   Id least = -1;
   std::vector<Id> excluded;
   for (Id k : flat) {
     const Node& n = nodes_[k];
     if (n.kind == Kind::Words && (least < 0 || n.hi - n.lo < nodes_[least].hi - nodes_[least].lo)) least = k;
     if (n.kind == Kind::Not && is_words(n.a)) excluded.push_back(n.a);
-    if (n.kind == Kind::Not && std::binary_search(flat.begin(), flat.end(), n.a)) return kNone;
+    if (n.kind == Kind::Not && !n.unsure && std::binary_search(flat.begin(), flat.end(), n.a)) return kNone;
   }
   if (least >= 0 && static_cast<std::size_t>(nodes_[least].hi - nodes_[least].lo) <= kMaxFiltered) {
     std::erase(flat, least);
@@ -198,9 +302,23 @@ Id Langs::both(std::vector<Id> kids) {
     std::sort(flat.begin(), flat.end());
     if (flat.size() == 1) return flat[0];
   }
-  bool nullable = true;
-  for (Id k : flat) nullable &= nodes_[k].nullable;
-  return make({.kind = Kind::And, .nullable = nullable, .kids = std::move(flat)});
+  return make({.kind = Kind::And, .kids = std::move(flat)});
+}
+
+Id Langs::distributed(const std::vector<Id>& kids) {
+  std::vector<std::vector<Id>> ways{{}};
+  for (Id k : kids) {
+    const std::vector<Id> choices = nodes_[k].loops && nodes_[k].kind == Kind::Alt ? nodes_[k].kids : std::vector<Id>{k};
+    std::vector<std::vector<Id>> longer;
+    if (ways.size() * choices.size() > kMaxWays)
+      throw Limit{"states", -1, "look-arounds under quantifiers leave more than " + std::to_string(kMaxWays) + " ways to go on"};
+    for (const auto& way : ways)
+      for (Id choice : choices) longer.push_back(way), longer.back().push_back(choice);
+    ways = std::move(longer);
+  }
+  std::vector<Id> out;
+  for (auto& way : ways) out.push_back(both(std::move(way)));
+  return alt(std::move(out));
 }
 
 Id Langs::filtered(Id leaf, const std::vector<Id>& others) {
@@ -218,9 +336,15 @@ Id Langs::repeat(Id a, std::int32_t lo, std::int32_t hi) {
   if (a == kNone) return kNone;
   if (lo == 1 && hi == 1) return a;
   if (a == kAll) return kAll;
-  if (nodes_[a].kind == Kind::Set && lo == 0 && hi == kInf && sets_[nodes_[a].a].ranges == Ranges{{0, kEnd}}) return kAll;
+  if (nodes_[a].kind == Kind::Set && lo == 0 && hi == kInf && sets_[nodes_[a].a].ranges == writable_chars()) return kAll;
   if (nodes_[a].nullable) lo = 0;
-  return make({.kind = Kind::Repeat, .nullable = lo == 0, .a = a, .lo = lo, .hi = hi, .kids = {}});
+  if (hi == kInf && lo <= 1) {
+    const Node& n = nodes_[a];
+    if (n.kind == Kind::Repeat && n.lo <= 1 && n.hi == kInf) return repeat(n.a, std::min(lo, n.lo), kInf);
+    if (n.kind == Kind::Alt && n.kids[0] == kEps) return repeat(alt({n.kids.begin() + 1, n.kids.end()}), 0, kInf);
+    if (n.kind == Kind::Repeat && n.lo == 0) return repeat(n.a, 0, kInf);
+  }
+  return make({.kind = Kind::Repeat, .a = a, .lo = lo, .hi = hi, .kids = {}});
 }
 
 Id Langs::words(std::vector<std::u32string> list) {
@@ -232,165 +356,226 @@ Id Langs::words(std::vector<std::u32string> list) {
 }
 
 Id Langs::of_length(std::int32_t lo, std::int32_t hi) {
-  return cat(repeat(set(writable_chars()), lo, hi), ends(1));
+  return repeat(set(writable_chars()), lo, hi);
 }
 
 // ---- from syntax trees ----------------------------------------------------------------------------------------------
-// Built right to left: `then` is what must follow, so that a look-ahead is an intersection with it.
+// Built right to left: `then` is what must follow. What looks around is never the left part of a Cat.
 
-Id Langs::build(const Tree& tree, Id then) {
+namespace {
+bool looks(const Tree& tree) {
+  return tree.kind == Tree::Look || tree.kind == Tree::Start || tree.kind == Tree::Finish || std::any_of(tree.kids.begin(), tree.kids.end(), looks);
+}
+
+Tree cat_of(std::vector<Tree> kids) {
+  Tree out;
+  out.kids = std::move(kids);
+  return out;
+}
+Tree alt_of(std::vector<Tree> kids) {
+  Tree out = cat_of(std::move(kids));
+  out.kind = Tree::Alt;
+  return out;
+}
+Tree repeat_of(const Tree& kid, std::int32_t lo, std::int32_t hi) {
+  Tree out = cat_of({kid});
+  out.kind = Tree::Repeat;
+  out.lo = std::max(lo, 0), out.hi = hi;
+  return out;
+}
+
+bool may_take_nothing(const Tree& tree) {
+  switch (tree.kind) {
+    case Tree::Set: return false;
+    case Tree::Cat: return std::all_of(tree.kids.begin(), tree.kids.end(), may_take_nothing);
+    case Tree::Alt: return std::any_of(tree.kids.begin(), tree.kids.end(), may_take_nothing);
+    case Tree::Repeat: return tree.lo == 0 || may_take_nothing(tree.kids[0]);
+    default: return true;
+  }
+}
+
+// What a tree asserts where it takes no text. Requires may_take_nothing(tree).
+Tree taking_nothing(const Tree& tree) {
+  Tree out = tree;
+  out.kids.clear();
+  switch (tree.kind) {
+    case Tree::Cat:
+    case Tree::Alt:
+      for (const Tree& kid : tree.kids)
+        if (may_take_nothing(kid)) out.kids.push_back(taking_nothing(kid));
+      return out;
+    case Tree::Repeat: return tree.lo == 0 ? cat_of({}) : taking_nothing(tree.kids[0]);
+    default: return tree;
+  }
+}
+
+// What a tree matches that is some text.
+Tree taking_some(const Tree& tree) {
+  if (!may_take_nothing(tree)) return tree;
+  switch (tree.kind) {
+    case Tree::Cat: {
+      std::vector<Tree> ways, head;
+      for (auto kid = tree.kids.begin(); kid != tree.kids.end(); ++kid) {  // the first that takes some
+        std::vector<Tree> way = head;
+        way.push_back(taking_some(*kid));
+        way.insert(way.end(), kid + 1, tree.kids.end());
+        ways.push_back(cat_of(std::move(way)));
+        head.push_back(taking_nothing(*kid));
+      }
+      return alt_of(std::move(ways));
+    }
+    case Tree::Alt: {
+      std::vector<Tree> ways;
+      for (const Tree& kid : tree.kids) ways.push_back(taking_some(kid));
+      return alt_of(std::move(ways));
+    }
+    case Tree::Repeat: {
+      if (tree.hi == 0) return alt_of({});
+      const Tree& kid = tree.kids[0];
+      const std::int32_t fewer = tree.hi == kInf ? kInf : tree.hi - 1;
+      const Tree first = cat_of({taking_some(kid), repeat_of(kid, tree.lo - 1, fewer)});
+      if (tree.lo == 0 || !may_take_nothing(kid)) return first;
+      return alt_of({first, cat_of({taking_nothing(kid), taking_some(repeat_of(kid, 0, fewer))})});
+    }
+    default: return alt_of({});
+  }
+}
+
+std::size_t size_of(const Tree& tree) {
+  std::size_t n = 1;
+  for (const Tree& kid : tree.kids) n += size_of(kid);
+  return n;
+}
+
+Id found(const std::vector<Id>& places, Id start) {
+  for (std::size_t i = 0; i < places.size(); i += 2)
+    if (places[i] == start) return places[i + 1];
+  return start;  // nothing was read yet
+}
+}  // namespace
+
+Id Langs::build(const Tree& tree, Id then, const Places& places) {
+  if (then == kNone) return kNone;
   const Deeper deeper(&depth_);
   switch (tree.kind) {
     case Tree::Set:
-      return begins(cat(set(intersection(tree.ranges, writable_chars())), then));
+      return cat(set(intersection(tree.ranges, writable_chars())), then);
     case Tree::Cat:
-      for (auto it = tree.kids.rbegin(); it != tree.kids.rend(); ++it) then = build(*it, then);
+      for (auto it = tree.kids.rbegin(); it != tree.kids.rend(); ++it) then = build(*it, then, places);
       return then;
     case Tree::Alt: {
       std::vector<Id> kids;
-      for (const Tree& kid : tree.kids) kids.push_back(build(kid, then));
+      for (const Tree& kid : tree.kids) kids.push_back(build(kid, then, places));
       return alt(std::move(kids));
     }
     case Tree::Repeat: {
-      ++repeating_;
-      const Id kid = build(tree.kids[0], kEps);
-      --repeating_;
-      return cat(repeat(kid, tree.lo, tree.hi), then);
+      if (!looks(tree)) return cat(repeat(build(tree.kids[0], kEps, places), tree.lo, tree.hi), then);
+      const Tree& kid = tree.kids[0];
+      Body body{taking_some(kid), {}, may_take_nothing(kid)};
+      if (body.may_be_none) body.none = taking_nothing(kid);
+      if (size_of(body.some) > kMaxBody) throw Limit{"states", -1, "what a quantifier repeats looks around in too many ways"};
+      Places inside;
+      look_behinds(kid, places, &inside);
+      return loop(bodies_.intern(std::move(body)), tree.lo, tree.hi, then, std::move(inside));
     }
     case Tree::Look: {
-      const Id inner = build(tree.kids[0], kAll);
-      return both({tree.negative ? no(inner) : inner, then});
+      const Id seen = tree.ahead ? build(tree.kids[0], kAll, places) : behind(found(places, place_of(tree)));
+      return both({tree.negative ? no(seen) : seen, then});
     }
     case Tree::Start:
-      return cat(set({{kBegin, kBegin}}), then);
-    case Tree::Finish:  // under a quantifier nothing is known of what follows: only further ENDs can
-      if (repeating_) return begins(cat(set({{kEnd, kEnd}}), then));
-      return both({begins(cat(set({{kEnd, kEnd}}), kAll)), then});
-    case Tree::And: {
+      return both({behind(found(places, kHere)), then});
+    case Tree::Finish:
+      return both({kEps, then});
+    case Tree::And: {  // where parts look around, the whole must be split from what follows in one way only
+      const bool apart = std::none_of(tree.kids.begin(), tree.kids.end(), looks);
       std::vector<Id> kids;
-      for (const Tree& kid : tree.kids) kids.push_back(build(kid, then));
-      return both(std::move(kids));
+      for (const Tree& kid : tree.kids) kids.push_back(build(kid, apart ? kEps : then, places));
+      return apart ? cat(both(std::move(kids)), then) : both(std::move(kids));
     }
     case Tree::Not:
-      return both({no(build(tree.kids[0], then)), cat(repeat(set(writable_chars()), 0, kInf), ends(1))});
-    case Tree::WordBoundary:
-      break;
-  }
-  throw Limit{"keywords", -1, "a word boundary reached the engine"};
-}
-
-namespace {
-int count_of(const Tree& tree, Tree::Kind kind) {
-  int n = tree.kind == kind;
-  for (const Tree& kid : tree.kids) n += count_of(kid, kind);
-  if (tree.kind == Tree::Repeat) n *= std::clamp(tree.lo, 1, 8);
-  return std::min(n, 8);
-}
-bool begins_with_start(const Tree& tree) { return tree.kind == Tree::Start || (tree.kind == Tree::Cat && !tree.kids.empty() && begins_with_start(tree.kids[0])); }
-}  // namespace
-
-// Before the text stand symbols BEGIN, one more than the pattern can consume: `^` consumes one, and what is in front of the pattern
-// takes all of them or none. Where several assertions may look at the same place, characters skip those that are left.
-Id Langs::search(const Tree& tree) {
-  const int starts = count_of(tree, Tree::Start);
-  skip_begins_ = starts > 1 || (starts == 1 && !begins_with_start(tree)) || count_of(tree, Tree::Look) > 0;
-  repeating_ = 0;
-  const Id here = build(tree, kAll);
-  const Id chars = set(writable_chars());  // and no END: a negative look-ahead must see it
-  Id r = skip_begins_ ? alt({here, cat(begins(chars), cat(repeat(chars, 0, kInf), here))}) : cat(kAll, here);
-  for (int i = std::max(1, starts) + skip_begins_; i > 0; --i) r = derivative(r, kBegin);
-  const bool clean = starts > 0 || skip_begins_;
-  skip_begins_ = false;
-  std::unordered_map<Id, Id> memo;
-  return clean ? without_begin(r, &memo) : r;
-}
-
-Id Langs::begins(Id then) { return skip_begins_ ? cat(repeat(set({{kBegin, kBegin}}), 0, kInf), then) : then; }
-
-// The language behind the last BEGIN.
-Id Langs::without_begin(Id r, std::unordered_map<Id, Id>* memo) {
-  const auto found = memo->find(r);
-  if (found != memo->end()) return found->second;
-  const Deeper deeper(&depth_);
-  const Node node = nodes_[r];
-  Id out = r;
-  switch (node.kind) {
-    case Kind::Set: {
-      Ranges kept;
-      for (const Range& range : sets_[node.a].ranges) {
-        if (range.lo < kBegin) kept.push_back({range.lo, std::min(range.hi, kBegin - 1)});
-        if (range.hi > kBegin) kept.push_back({std::max(range.lo, kBegin + 1), range.hi});
-      }
-      // A set that is whole stays whole: it is how ALL is recognised.
-      if (!(sets_[node.a].ranges == Ranges{{0, kEnd}})) out = set(std::move(kept));
-      break;
-    }
-    case Kind::Cat: out = cat(without_begin(node.a, memo), without_begin(node.b, memo)); break;
-    case Kind::Not: out = no(without_begin(node.a, memo)); break;
-    case Kind::Repeat: out = repeat(without_begin(node.a, memo), node.lo, node.hi); break;
-    case Kind::Alt:
-    case Kind::And: {
-      std::vector<Id> kids;
-      for (Id k : node.kids) kids.push_back(without_begin(k, memo));
-      out = node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
-      break;
-    }
-    default: break;
-  }
-  return (*memo)[r] = out;
-}
-
-Id Langs::whole(const Tree& tree) { return build(tree, ends(1)); }
-
-Id Langs::ends(std::int32_t least) { return repeat(set({{kEnd, kEnd}}), least, kInf); }
-
-// ---- derivatives ----------------------------------------------------------------------------------------------------
-
-Id Langs::derivative(Id r, std::uint32_t symbol) {
-  const Deeper deeper(&depth_);
-  const Node node = nodes_[r];
-  switch (node.kind) {
-    case Kind::None:
-    case Kind::Eps:
-      return kNone;
-    case Kind::Set: {
-      for (const Range& range : sets_[node.a].ranges)
-        if (range.lo <= symbol && symbol <= range.hi) return kEps;
-      return kNone;
-    }
-    case Kind::Cat: {
-      const Id first = cat(derivative(node.a, symbol), node.b);
-      return nodes_[node.a].nullable ? alt({first, derivative(node.b, symbol)}) : first;
-    }
-    case Kind::Alt:
-    case Kind::And: {
-      std::vector<Id> kids;
-      for (Id k : node.kids) kids.push_back(derivative(k, symbol));
-      return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
-    }
-    case Kind::Not:
-      return no(derivative(node.a, symbol));
-    case Kind::Repeat: {
-      const Id d = derivative(node.a, symbol);
-      return d == kNone ? kNone
-                        : cat(d, repeat(node.a, std::max(node.lo - 1, 0), node.hi == kInf ? kInf : node.hi - 1));
-    }
-    case Kind::Words: {
-      const auto& list = tables_[node.a].words;
-      if (symbol == kEnd) return list[static_cast<std::size_t>(node.lo)].size() == static_cast<std::size_t>(node.b) ? ends(0) : kNone;
-      std::int32_t lo = node.lo, hi = node.hi;
-      const std::size_t at = static_cast<std::size_t>(node.b);
-      while (lo < hi && (list[static_cast<std::size_t>(lo)].size() <= at || list[static_cast<std::size_t>(lo)][at] < symbol)) ++lo;
-      std::int32_t end = lo;
-      while (end < hi && list[static_cast<std::size_t>(end)][at] == symbol) ++end;
-      if (lo == end) return kNone;
-      return make({.kind = Kind::Words, .a = node.a, .b = node.b + 1, .lo = lo, .hi = end, .kids = {}});
-    }
+      return cat(no(build(tree.kids[0], kEps, places)), then);
+    case Tree::Maybe:
+      return maybe(build(tree.kids[0], then, places));
   }
   return kNone;
 }
 
-LangRow Langs::combine(const std::vector<const LangRow*>& rows, bool any) {
+Id Langs::search(const Tree& tree) {
+  const Id here = build(tree, kAll, {});
+  if (here == kNone || moved(here).next != std::vector<Id>{kNone}) return cat(kAll, here);
+  return reached(here);  // it can begin at the start only
+}
+
+Id Langs::whole(const Tree& tree) { return build(tree, kEps, {}); }
+
+// ---- look-behinds and loops -----------------------------------------------------------------------------------------
+
+Id Langs::place_of(const Tree& look) { return cat(kAll, build(look.kids[0], kHere, {})); }
+
+Id Langs::behind(Id place) {
+  if (place == kNone) return kNone;
+  const Node& meaning = nodes_[now(place)];
+  return make({.kind = Kind::Behind, .a = place, .kids = {}, .nullable = meaning.nullable, .possible = meaning.possible});
+}
+
+Id Langs::now(Id place) {
+  const Node node = nodes_[place];
+  if (!node.here) return place;  // what a look-ahead inside of the look-behind still asks
+  const Deeper deeper(&depth_);
+  switch (node.kind) {
+    case Kind::Here: return kAll;
+    case Kind::Cat: return nodes_[node.a].nullable ? now(node.b) : kNone;
+    case Kind::Loop: return node.lo == 0 ? now(node.b) : bodies_[node.a].may_be_none ? now(round(node, true)) : kNone;
+    default: break;
+  }
+  std::vector<Id> kids;
+  for (Id k : node.kids) kids.push_back(now(k));
+  return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+}
+
+Id Langs::reached(Id r) {
+  const Node node = nodes_[r];
+  if (!node.moves) return r;
+  const Deeper deeper(&depth_);
+  if (node.kind == Kind::Behind) return reached(now(node.a));
+  if (node.kind == Kind::Not) return no(reached(node.a));
+  if (node.kind != Kind::Alt && node.kind != Kind::And) return r;
+  std::vector<Id> kids;
+  for (Id k : node.kids) kids.push_back(reached(k));
+  return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+}
+
+void Langs::look_behinds(const Tree& tree, const Places& places, Places* out) {
+  if (tree.kind == Tree::Start || (tree.kind == Tree::Look && !tree.ahead)) {
+    const Id start = tree.kind == Tree::Start ? kHere : place_of(tree);
+    if (std::size_t i = 0; [&] { while (i < out->size() && (*out)[i] != start) i += 2; return i == out->size(); }()) {
+      out->push_back(start);
+      out->push_back(found(places, start));
+    }
+    return;
+  }
+  for (const Tree& kid : tree.kids) look_behinds(kid, places, out);
+}
+
+// Rounds that take nothing only assert: one of them makes up for all that are still owed.
+Id Langs::loop(Id body, std::int32_t lo, std::int32_t hi, Id rest, Places places) {
+  if (hi == 0 || rest == kNone) return rest;
+  Node node{.kind = Kind::Loop, .a = body, .b = rest, .lo = lo, .hi = hi, .kids = std::move(places)};
+  const Id empty = lo == 0 ? rest : bodies_[body].may_be_none ? round(node, true) : kNone;
+  node.nullable = nodes_[empty].nullable, node.possible = nodes_[empty].possible;
+  return make(std::move(node));
+}
+
+Id Langs::round(const Node& node, bool none) {
+  const Id more = loop(node.a, none ? 0 : std::max(node.lo - 1, 0), node.hi == kInf ? kInf : node.hi - 1, node.b, node.kids);
+  const Body& body = bodies_[node.a];
+  return build(none ? body.none : body.some, more, node.kids);
+}
+
+// ---- derivatives ----------------------------------------------------------------------------------------------------
+
+template <class F>
+LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
   std::vector<Id> kids(rows.size());
@@ -400,7 +585,7 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, bool any) {
       upto = std::min(upto, rows[i]->upto[at[i]]);
       kids[i] = rows[i]->next[at[i]];
     }
-    const Id next = any ? alt(kids) : both(kids);
+    const Id next = join(kids);
     if (!out.next.empty() && out.next.back() == next)
       out.upto.back() = upto;
     else
@@ -409,6 +594,46 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, bool any) {
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (rows[i]->upto[at[i]] == upto) ++at[i];
   }
+}
+
+const LangRow& Langs::moved(Id r) {
+  const std::size_t at = static_cast<std::size_t>(r);
+  if (moved_of_[at]) return rows_[static_cast<std::size_t>(moved_of_[at] - 1)];
+  const Deeper deeper(&depth_);
+  const Node node = nodes_[r];
+  LangRow out{{kMaxChar}, {r}};
+  if (node.moves) {
+    std::vector<const LangRow*> rows;
+    switch (node.kind) {
+      case Kind::Cat:
+        out = combine({&moved(node.b)}, [&](const auto& kids) { return cat(node.a, kids[0]); });
+        break;
+      case Kind::Not:
+        out = combine({&moved(node.a)}, [&](const auto& kids) { return no(kids[0]); });
+        break;
+      case Kind::Maybe:
+        out = combine({&moved(node.a)}, [&](const auto& kids) { return maybe(kids[0]); });
+        break;
+      case Kind::Behind:
+        out = combine({&raw(node.a)}, [&](const auto& kids) { return behind(kids[0]); });
+        break;
+      case Kind::Loop:
+        rows.push_back(&moved(node.b));
+        for (std::size_t i = 1; i < node.kids.size(); i += 2) rows.push_back(&raw(node.kids[i]));
+        out = combine(rows, [&](const auto& kids) {
+          Places places = node.kids;
+          for (std::size_t i = 1; i < kids.size(); ++i) places[2 * i - 1] = kids[i];
+          return loop(node.a, node.lo, node.hi, kids[0], std::move(places));
+        });
+        break;
+      default:
+        for (Id k : node.kids) rows.push_back(&moved(k));
+        out = combine(rows, [&](const auto& kids) { return node.kind == Kind::Alt ? alt(kids) : both(kids); });
+    }
+  }
+  rows_.push_back(std::move(out));
+  moved_of_[at] = static_cast<std::int32_t>(rows_.size());
+  return rows_.back();
 }
 
 const LangRow& Langs::raw(Id r) {
@@ -426,40 +651,51 @@ const LangRow& Langs::raw(Id r) {
   switch (node.kind) {
     case Kind::None:
     case Kind::Eps:
+    case Kind::Here:
       add(kMaxChar, kNone);
       break;
     case Kind::Set: {
       const Ranges ranges = sets_[node.a].ranges;
       for (const Range& range : ranges) {
-        if (range.lo > kMaxChar) break;
         if (range.lo > 0 && (out.upto.empty() || out.upto.back() < range.lo - 1)) add(range.lo - 1, kNone);
-        add(std::min(range.hi, kMaxChar), kEps);
+        add(range.hi, kEps);
       }
       if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
       break;
     }
-    case Kind::Cat: {
-      const LangRow& first = raw(node.a);
-      for (std::size_t i = 0; i < first.next.size(); ++i) add(first.upto[i], cat(first.next[i], node.b));
-      if (nodes_[node.a].nullable) out = combine({&out, &raw(node.b)}, true);
+    case Kind::Cat:
+      if (nodes_[node.b].moves)
+        out = combine({&raw(node.a), &moved(node.b)}, [&](const auto& kids) { return each_then(kids[0], kids[1]); });
+      else
+        out = combine({&raw(node.a)}, [&](const auto& kids) { return each_then(kids[0], node.b); });
+      if (nodes_[node.a].nullable) out = combine({&out, &raw(node.b)}, [&](const auto& kids) { return alt(kids); });
       break;
-    }
     case Kind::Alt:
     case Kind::And: {
       std::vector<const LangRow*> rows;
       for (Id k : node.kids) rows.push_back(&raw(k));
-      out = combine(rows, node.kind == Kind::Alt);
+      out = combine(rows, [&](const auto& kids) { return node.kind == Kind::Alt ? alt(kids) : both(kids); });
       break;
     }
-    case Kind::Not: {
-      const LangRow& inner = raw(node.a);
-      for (std::size_t i = 0; i < inner.next.size(); ++i) add(inner.upto[i], no(inner.next[i]));
+    case Kind::Not:
+      out = combine({&raw(node.a)}, [&](const auto& kids) { return no(kids[0]); });
+      break;
+    case Kind::Maybe:
+      out = combine({&raw(node.a)}, [&](const auto& kids) { return maybe(kids[0]); });
+      break;
+    case Kind::Behind:
+      out = raw(now(node.a));
+      break;
+    case Kind::Loop: {
+      std::vector<Id> ways{round(node, false)};
+      if (node.lo == 0) ways.push_back(node.b);
+      else if (bodies_[node.a].may_be_none) ways.push_back(round(node, true));
+      out = raw(alt(std::move(ways)));
       break;
     }
     case Kind::Repeat: {
       const Id more = repeat(node.a, std::max(node.lo - 1, 0), node.hi == kInf ? kInf : node.hi - 1);
-      const LangRow& first = raw(node.a);
-      for (std::size_t i = 0; i < first.next.size(); ++i) add(first.upto[i], cat(first.next[i], more));
+      out = combine({&raw(node.a)}, [&](const auto& kids) { return each_then(kids[0], more); });
       break;
     }
     case Kind::Words: {
@@ -483,21 +719,10 @@ const LangRow& Langs::raw(Id r) {
   return rows_.back();
 }
 
-bool Langs::accepts(Id r) {
-  const std::size_t at = static_cast<std::size_t>(r);
-  if (accepts_[at] < 0) {
-    Id now = r, next = derivative(r, kEnd);
-    for (int i = 1; i < kEnds && next != now; ++i) now = next, next = derivative(now, kEnd);
-    const bool yes = nodes_[next].nullable;
-    accepts_[at] = yes;
-  }
-  return accepts_[at];
-}
-
 bool Langs::contains(Id r, std::u32string_view text) {
   // Along the expression's Boolean structure, so that asking a set of words makes no states of it.
   const Node& node = nodes_[r];
-  switch (node.kind) {
+  if (!node.unsure) switch (node.kind) {
     case Kind::None: return false;
     case Kind::Not: return !contains(node.a, text);
     case Kind::Alt: return std::any_of(node.kids.begin(), node.kids.end(), [&](Id k) { return contains(k, text); });
@@ -521,13 +746,13 @@ bool Langs::contains(Id r, std::u32string_view text) {
 // Breadth first for a while, since most texts are short; then depth first, since a long text has many prefixes.
 bool Langs::live(Id start) {
   if (start == kNone) return false;
-  if (start == kAll || is_words(start)) return true;
+  if (nodes_[start].least >= 0 || is_words(start)) return true;
   if (live_[static_cast<std::size_t>(start)] >= 0) return live_[static_cast<std::size_t>(start)];
-  // A conjunction with an empty part is empty: told without a search of the product.
+  // A conjunction with an empty part is empty: told without a search of the product. A Loop may lead back to itself.
   const auto hopeless = [this](Id q) {
     if (nodes_[q].kind != Kind::And) return false;
     const std::vector<Id> kids = nodes_[q].kids;
-    return std::any_of(kids.begin(), kids.end(), [this](Id k) { return !live(k); });
+    return std::any_of(kids.begin(), kids.end(), [this](Id k) { return !nodes_[k].loops && !live(k); });
   };
   const Deeper deeper(&depth_);
   std::unordered_map<Id, Id> from{{start, -1}};
@@ -536,7 +761,7 @@ bool Langs::live(Id start) {
     const bool broad = from.size() < kBroad;
     Id q = broad ? todo.front() : todo.back();
     broad ? todo.pop_front() : todo.pop_back();
-    if (live_[static_cast<std::size_t>(q)] == 1 || q == kAll || is_words(q) || accepts(q)) {
+    if (live_[static_cast<std::size_t>(q)] == 1 || nodes_[q].least >= 0 || is_words(q) || accepts(q)) {
       for (; q >= 0; q = from[q]) live_[static_cast<std::size_t>(q)] = 1;
       return true;
     }
@@ -610,20 +835,22 @@ const Lengths& Langs::lengths(Id r) {
 }
 
 std::int64_t Langs::shortest(Id r) {
-  if (r == kAll) return 0;
+  if (nodes_[r].least >= 0) return nodes_[r].least;
   if (!live(r)) return -1;
   const auto found = shortest_.find(r);
   if (found != shortest_.end()) return found->second;
   std::unordered_map<Id, Id> from{{r, -1}};
   std::vector<Id> now{r};
-  for (std::int64_t n = 0; !now.empty(); ++n) {
+  std::int64_t best = -1;
+  Id end = kNone;
+  for (std::int64_t n = 0; !now.empty() && (best < 0 || n < best); ++n) {
     std::vector<Id> next;
     for (Id q : now) {
       const auto known = shortest_.find(q);
-      if (q == kAll || accepts(q) || (known != shortest_.end() && known->second == 0)) {
-        std::int64_t back = 0;
-        for (Id at = q; at >= 0; at = from[at]) shortest_.try_emplace(at, back++);
-        return n;
+      const std::int64_t rest = accepts(q) ? 0 : known != shortest_.end() ? known->second : nodes_[q].least;
+      if (rest >= 0) {
+        if (best < 0 || n + rest < best) best = n + rest, end = q;
+        continue;
       }
       for (Id to : row(q).next)
         if (to != kNone && from.try_emplace(to, q).second) next.push_back(to);
@@ -631,7 +858,9 @@ std::int64_t Langs::shortest(Id r) {
     if (from.size() > kMaxStates) throw Limit{"states", -1, "the shortest text of a pattern is too far away"};
     now = std::move(next);
   }
-  return -1;
+  std::int64_t back = accepts(end) ? 0 : shortest(end);
+  for (Id at = end; at >= 0; at = from[at]) shortest_.try_emplace(at, back++);
+  return best;
 }
 
 bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
@@ -736,6 +965,7 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   if (hi < lo) return -1;
   if (r == kAll) return lo;
   const bool keep = lo == 0 && hi >= kInf;
+  if (keep && nodes_[r].bytes >= 0) return nodes_[r].bytes;
   if (keep) {
     const auto found = cheapest_.find({r, 0});
     if (found != cheapest_.end()) return found->second;

@@ -1,8 +1,11 @@
 // Lang: regular languages over code points, by derivatives of hash-consed expressions.
 //
-// A language is a set of texts, each followed by symbols END; so `$` is an ordinary symbol, a look-ahead is an
-// intersection, and complement costs nothing (Brzozowski 1964; Owens, Reppy, Turon 2009). A state of the automaton is an
-// expression; its row (which characters lead where) is computed once, all characters together, and kept.
+// A state of the automaton is an expression, the language of what may follow (Brzozowski 1964; Owens, Reppy, Turon 2009):
+// complement costs nothing. Its row (which characters lead where) is computed once, all characters together, and kept.
+// Patterns are built from right to left over what follows them, so that a look-ahead is an intersection and `$` one with
+// the empty text. A look-behind is an expression over the text before it that ends in HERE; while it is ahead, every character
+// that is read moves it (Moseley et al. 2023 call this location-based); where it is reached, it is decided. `^` is HERE alone.
+// Around a look, a quantifier is a Loop: it keeps its body and what follows, and unfolds once per character.
 // A finite set of words is one leaf over a sorted table: a derivative is a sub-range, so that an enum of 5,000
 // strings costs what one string costs.
 // Costs: a row is O(pieces x children); live() is a depth-first search, memoised for every state that it decides.
@@ -12,7 +15,7 @@
 
 namespace guard {
 
-constexpr std::uint32_t kMaxChar = 0x10FFFF, kBegin = 0x110000, kEnd = 0x110001;  // the two symbols beyond characters
+constexpr std::uint32_t kMaxChar = 0x10FFFF;
 
 struct Range {
   std::uint32_t lo, hi;  // closed
@@ -25,11 +28,13 @@ const Ranges& writable_chars();  // what JSON text can carry: every code point b
 
 // A regex syntax tree, as the front end hands it over.
 struct Tree {
-  enum Kind : std::uint8_t { Set, Cat, Alt, Repeat, Look, Start, Finish, WordBoundary, And, Not } kind = Cat;
+  enum Kind : std::uint8_t { Set, Cat, Alt, Repeat, Look, Start, Finish, And, Not, Maybe } kind = Cat;
   bool ahead = true, negative = false;
   std::int32_t lo = 0, hi = 0;
   Ranges ranges;
   std::vector<Tree> kids;
+  bool operator==(const Tree&) const = default;
+  std::size_t hash() const;
 };
 
 // The numbers n such that some text of n characters is in a language: a prefix, then a period for ever.
@@ -50,7 +55,7 @@ struct LangRow {
 
 class Langs {
  public:
-  static constexpr Id kNone = 0, kEps = 1, kAll = 2;
+  static constexpr Id kNone = 0, kEps = 1, kAll = 2, kHere = 3;
   Langs();
   Id set(Ranges ranges);
   Id cat(Id a, Id b);
@@ -63,7 +68,7 @@ class Langs {
   Id whole(const Tree& tree);                   // every text that the pattern matches from end to end
   Id of_length(std::int32_t lo, std::int32_t hi);
 
-  bool accepts(Id r);                       // the empty text
+  bool accepts(Id r) const { return nodes_[r].nullable; }  // the empty text
   bool contains(Id r, std::u32string_view text);
   bool live(Id r);                          // some text
   const LangRow& row(Id r);                 // derivatives; dead ones are kNone
@@ -78,13 +83,21 @@ class Langs {
   std::size_t size() const { return nodes_.size(); }
 
  private:
-  enum class Kind : std::uint8_t { None, Eps, Set, Cat, Alt, And, Not, Repeat, Words };
+  enum class Kind : std::uint8_t { None, Eps, Here, Set, Cat, Alt, And, Not, Repeat, Words, Behind, Loop, Maybe };
   struct Node {
     Kind kind = Kind::None;
-    bool nullable = false;
-    Id a = 0, b = 0;              // Cat: two languages; Not, Repeat: one; Set: ranges; Words: table, depth
-    std::int32_t lo = 0, hi = 0;  // Repeat: times; Words: rows of the table
-    std::vector<Id> kids;         // Alt, And: sorted
+    Id a = 0, b = 0;              // Cat: two languages; Not, Repeat, Behind, Maybe: one; Set: ranges; Words: table, depth; Loop: body, rest
+    std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words: rows of the table
+    std::vector<Id> kids;         // Alt, And: sorted; Loop: its body's look-behinds, each where it began and where it is
+    // Derived, and no part of what is compared:
+    bool nullable = false;  // has the empty text
+    bool possible = false;  // may have it: differs from nullable under Maybe only
+    bool moves = false;     // holds a look-behind, which a character before it moves
+    bool here = false;      // is the inside of a look-behind
+    bool loops = false;     // holds a Loop: kept as alternatives of conjunctions, so that there are finitely many
+    bool unsure = false;    // holds a Maybe
+    std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the parts tell it; -1: they don't
+    std::int64_t bytes = -1;
     bool operator==(const Node& o) const {
       return kind == o.kind && a == o.a && b == o.b && lo == o.lo && hi == o.hi && kids == o.kids;
     }
@@ -93,6 +106,12 @@ class Langs {
       for (std::int32_t x : {static_cast<std::int32_t>(kind), a, b, lo, hi}) h = mix(h, static_cast<std::size_t>(x));
       return h;
     }
+  };
+  struct Body {  // of a Loop: what one round matches that takes text, and what it asserts where it takes none
+    Tree some, none;
+    bool may_be_none = false;
+    bool operator==(const Body&) const = default;
+    std::size_t hash() const { return mix(some.hash(), none.hash()); }
   };
   struct RangesValue {
     Ranges ranges;
@@ -112,14 +131,23 @@ class Langs {
       return h;
     }
   };
+  using Places = std::vector<Id>;  // look-behinds: where each began and where it is now, in pairs
   Id make(Node node);
-  Id derivative(Id r, std::uint32_t symbol);
+  Id behind(Id place);
+  Id maybe(Id a);
+  Id loop(Id body, std::int32_t lo, std::int32_t hi, Id rest, Places places);
+  Id round(const Node& node, bool none);  // a Loop's next round, and what follows it
+  Id now(Id place);                       // a look-behind that is reached: what it asks of the text that follows
+  Id reached(Id r);                       // the same language here, with the look-behinds at its front decided
+  Id each_then(Id a, Id b);
+  Id distributed(const std::vector<Id>& kids);
+  Id build(const Tree& tree, Id then, const Places& places);
+  void look_behinds(const Tree& tree, const Places& places, Places* out);
+  Id place_of(const Tree& look);
   const LangRow& raw(Id r);
-  LangRow combine(const std::vector<const LangRow*>& rows, bool any);
-  Id build(const Tree& tree, Id then);
-  Id ends(std::int32_t least);  // so many ENDs or more
-  Id begins(Id then);
-  Id without_begin(Id r, std::unordered_map<Id, Id>* memo);
+  const LangRow& moved(Id r);  // the same expression, one character later
+  template <class F>
+  LangRow combine(const std::vector<const LangRow*>& rows, F join);
   Id filtered(Id words, const std::vector<Id>& others);
   bool is_words(Id r) const { return nodes_[r].kind == Kind::Words; }
 
@@ -127,15 +155,14 @@ class Langs {
   Interner<RangesValue> sets_;
   Interner<Table> tables_;
   std::deque<LangRow> rows_;
-  std::vector<std::int32_t> raw_of_, row_of_;  // index into rows_ + 1; 0: not yet
-  std::vector<signed char> live_, accepts_;    // -1: not yet
+  Interner<Body> bodies_;
+  std::vector<std::int32_t> raw_of_, row_of_, moved_of_;  // index into rows_ + 1; 0: not yet
+  std::vector<signed char> live_;                         // -1: not yet
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<std::pair<Id, Id>, std::int64_t, PairHash> cheapest_;
   int depth_ = 0;
-  bool skip_begins_ = false;
-  int repeating_ = 0;
 };
 
 std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8

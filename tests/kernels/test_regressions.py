@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -75,6 +76,19 @@ def test_what_may_be_empty_may_stand_between_anchors_and_be_repeated(pattern: st
     """After `$`, and before `^`, an empty match is still a match."""
     assert accepts({"pattern": pattern}, f'"{text}"')
     assert accepts({"pattern": pattern}, f'"{text}ca"') == bool(re.search(pattern, f"{text}ca"))
+
+
+def test_an_anchor_may_stand_behind_a_repeated_one() -> None:
+    """`(?:.*$)+^` rejected the empty text."""
+    assert accepts({"pattern": "(?:.*$)+^"}, '""')
+    assert not accepts({"pattern": "^a(?:.*$)+^"}, '"a"')
+
+
+def test_quantifiers_in_each_other_take_no_search() -> None:
+    """The states of this pattern doubled with each character; finding them took minutes."""
+    start = time.perf_counter()
+    assert accepts({"pattern": "^(?:(?:[ab])?(?:(?:(?:b)?)+?){2,})*[^a]$"}, f'"{"ab" * 200}"')
+    assert time.perf_counter() - start < 2
 
 
 def test_contains_may_ask_for_the_schema_itself() -> None:

@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from guard.schemas import charsets, regex
 from guard.schemas.ops import Rx
 
+WORD = (Rx.SET, charsets.WORD)
+K = ((75, 75), (107, 107), (0x212A, 0x212A))
+NOT_S = charsets.complement(((83, 83), (115, 115), (0x17F, 0x17F)))
+
 ATOMS = st.sampled_from(
     [
         "a",
@@ -99,9 +103,22 @@ def test_any_text_is_read_or_refused_with_a_position(source: str) -> None:
         (r"[\b\-\]]", (Rx.SET, ((8, 8), (45, 45), (93, 93)))),
         ("[]", (Rx.SET, ())),
         ("[^]", (Rx.SET, charsets.ALL)),
-        (r"\B", (Rx.WORD_BOUNDARY, True)),
+        (
+            r"\B",
+            (
+                Rx.ALT,
+                [
+                    (Rx.CAT, [(Rx.LOOK, False, False, WORD), (Rx.LOOK, True, False, WORD)]),
+                    (Rx.CAT, [(Rx.LOOK, False, True, WORD), (Rx.LOOK, True, True, WORD)]),
+                ],
+            ),
+        ),
+        ("(?i:k[^S]).", (Rx.CAT, [(Rx.CAT, [(Rx.SET, K), (Rx.SET, NOT_S)]), (Rx.SET, charsets.DOT)])),
+        ("(?s:.(?-s:.))", (Rx.CAT, [(Rx.SET, charsets.ALL), (Rx.SET, charsets.DOT)])),
+        ("(?m:^)", (Rx.ALT, [(Rx.START,), (Rx.LOOK, False, False, (Rx.SET, charsets.LINE_ENDS))])),
+        (r"(?i:k\-)", (Rx.CAT, [(Rx.SET, ((75, 75), (107, 107))), (Rx.SET, ((45, 45),))])),  # Annex B: no KELVIN SIGN
         ("(?<!a)", (Rx.LOOK, False, True, (Rx.SET, ((97, 97),)))),
-        ("(?=a)?", (Rx.ALT, [(Rx.CAT, []), (Rx.LOOK, True, False, (Rx.SET, ((97, 97),)))])),
+        ("(?=a)?", (Rx.REPEAT, (Rx.LOOK, True, False, (Rx.SET, ((97, 97),))), 0, 1)),
         ("x{", (Rx.CAT, [(Rx.SET, ((120, 120),)), (Rx.SET, ((123, 123),))])),  # Annex B from here
         (r"\-\_", (Rx.CAT, [(Rx.SET, ((45, 45),)), (Rx.SET, ((95, 95),))])),
         (r"\101\8", (Rx.CAT, [(Rx.SET, ((65, 65),)), (Rx.SET, ((56, 56),))])),
@@ -128,6 +145,9 @@ def test_trees_of_some_patterns(source: str, tree: object) -> None:
         ("a{2,1}", "a quantifier of at least 2 and at most 1 at character 1"),
         ("\\", "a \\ at the end at character 0"),
         ("(?i)a", "a group that starts with (? and is none of ECMA-262 at character 0"),
+        ("(?ii:a)", "a group that starts with (? and is none of ECMA-262 at character 0"),
+        ("(?i-i:a)", "a group that starts with (? and is none of ECMA-262 at character 0"),
+        ("(?-:a)", "a group that starts with (? and is none of ECMA-262 at character 0"),
         ("(?<a>b)(?<a>c)", "two groups are named 'a' at character 7"),
         (r"(?<a>b)\k<c>", "no group is named 'c' at character 7"),
     ],
@@ -140,20 +160,29 @@ def test_a_wrong_pattern_is_refused_in_words(source: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "problems"),
-    [
-        (r"(a)\1", ((regex.BACK_REFERENCE, 3),)),
-        (r"\1(a)", ((regex.BACK_REFERENCE, 0),)),
-        (r"(?<x>a)\k<x>", ((regex.BACK_REFERENCE, 7),)),
-        ("(?=a)b", ((regex.LOOK_AHEAD, 0),)),
-        (r"(?<!a)\b", ((regex.LOOK_BEHIND, 0), (regex.WORD_BOUNDARY, 6))),
-        ("((?!a).)*", ((regex.LOOK_AHEAD, 1), (regex.LOOK_REPEATED, 8))),
-        ("((?!a).){2}", ((regex.LOOK_AHEAD, 1),)),
-    ],
+    ("source", "position"),
+    [(r"(a)\1", 3), (r"\1(a)", 0), (r"(?<x>a)\k<x>", 7), (r"(a)(b)\2\1", 6), (r"(?<!a)\b((?!a).)*", None)],
 )
-def test_what_needs_more_than_an_automaton_is_listed(source: str, problems: object) -> None:
-    """The scan decides what to do about each."""
-    assert regex.parse(source).problems == problems
+def test_the_first_back_reference_is_noted(source: str, position: int | None) -> None:
+    """Nothing else is beyond an automaton."""
+    assert regex.parse(source).back_reference == position
+
+
+def test_letters_that_differ_in_case_only_are_those_of_the_standard() -> None:
+    """Known classes of simple case folding, and of capitals, which Annex B goes by."""
+    for letters, unicode, plain in [
+        ("k", "Kk\u212a", "Kk"),
+        ("\u017f", "Ss\u017f", "\u017f"),
+        ("\u00df", "\u00df\u1e9e", "\u00df"),
+        ("\u03c3", "\u03a3\u03c2\u03c3", "\u03a3\u03c2\u03c3"),
+        ("\u0130", "\u0130", "\u0130"),
+        ("\u01c6", "\u01c4\u01c5\u01c6", "\u01c4\u01c5\u01c6"),
+        ("\U00010428", "\U00010400\U00010428", "\U00010400\U00010428"),
+        ("-", "-", "-"),
+    ]:
+        one = charsets.single(ord(letters))
+        assert charsets.folded(one) == charsets.union((ord(c), ord(c)) for c in unicode), letters
+        assert charsets.folded_without_unicode(one) == charsets.union((ord(c), ord(c)) for c in plain), letters
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import records
 import suite
 
 from guard.kernels.errors import SchemaError
-from guard.schemas import keywords, regex, scan
+from guard.schemas import keywords, scan
 from guard.schemas.compiled import FrontEnd, Options
 
 #: Real schemas that are refused: four fail their metaschema, in one of them by a reference into what is no schema.
@@ -34,7 +34,6 @@ def _every_keyword(monkeypatch: pytest.MonkeyPatch) -> None:
         "SUPPORTED",
         frozenset(keywords.DIALECTS["openapi3.0"].keywords).union(*(d.keywords for d in keywords.DIALECTS.values())),
     )
-    monkeypatch.setattr(scan, "SUPPORTED_IN_REGEX", {regex.LOOK_AHEAD, regex.LOOK_BEHIND, regex.WORD_BOUNDARY})
 
 
 def failures(draft: str, folder: str, *, formats: bool) -> Iterator[str]:
