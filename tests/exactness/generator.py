@@ -74,6 +74,8 @@ _SUITS: dict[str, set[str]] = {
     "numbers": {"multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
     "counts": {"minProperties", "maxProperties", "minItems", "maxItems", "minContains", "maxContains", "dependencies"}
     | {"prefixItems", "contains", "uniqueItems", "dependentRequired", "unevaluatedItems", "additionalItems"},
+    "pairs": {"uniqueItems", "const", "enum", "unevaluatedProperties", "contains"},
+    "nested": {"anyOf", "oneOf", "allOf", "if", "then", "else", "not", "properties", "$ref", "additionalProperties"},
     "deep": {"$ref", "$dynamicRef", "$recursiveRef", "uniqueItems", "properties", "items", "unevaluatedProperties"},
     "flat": set(KEYWORDS),
 }
@@ -149,8 +151,31 @@ class Maker:
 
     def among(self, inside: list[str], depth: int, least: int = 1, most: int = 3) -> list[Any]:
         """Draw several schemas; one of them holds what is wanted."""
-        out = [self.leaf(max(depth, 0)) for _ in range(self.r.randint(least, most) - 1)]
-        out.insert(self.r.randint(0, len(out)), self.child(inside, depth))
+        first = self.child(inside, depth)
+        alike = self.r.random() < 0.5  # schemas that differ in little stay alternatives for long
+        out = [self.alike(first) if alike else self.leaf(max(depth, 0)) for _ in range(self.r.randint(least, most) - 1)]
+        out.insert(self.r.randint(0, len(out)), first)
+        return out
+
+    def alike(self, schema: Any) -> Any:
+        """Return a schema that differs from another in one place, or two."""
+        if not isinstance(schema, dict) or not schema:
+            return self.leaf()
+        out = dict(schema)
+        word = self.r.choice(sorted(out))
+        value = out[word]
+        if word in _OF_SCHEMAS and isinstance(value, dict):
+            name = self.r.choice(sorted(value)) if value else self.name()
+            out[word] = {**value, name: self.alike(value.get(name, {}))}
+        elif word in _OF_A_SCHEMA and isinstance(value, dict):
+            out[word] = self.alike(value)
+        elif word in _LEAF and self.r.random() < 0.7:
+            out |= self.keyword(word, [], 0)
+        elif word not in ("type", "required", "minimum", "maximum") and not word.startswith("$"):
+            del out[word]
+        if self.r.random() < 0.3:
+            more = self.leaf()
+            out |= {k: v for k, v in more.items() if k not in out} if isinstance(more, dict) else {}
         return out
 
     def leaf(self, depth: int = 0) -> Any:
@@ -202,7 +227,7 @@ def constants(world: str) -> list[Any]:
         scalars = [v for v in values if not isinstance(v, (list, dict))]
         small = [v for v in values if isinstance(v, (list, dict)) and len(v) <= 1]
         pairs = [v for v in values if isinstance(v, (list, dict)) and len(v) == 2]
-        _CONSTANTS[world] = scalars * 2 + small + Random(world).sample(pairs, 12)
+        _CONSTANTS[world] = scalars * 2 + small + Random(world).sample(pairs, min(12, len(pairs)))
     return _CONSTANTS[world]
 
 
@@ -212,9 +237,14 @@ _LEAF = [
     *("type", "type", "const", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "multipleOf"),
     *("required", "minItems", "maxItems", "minProperties", "maxProperties"),
 ]
+_OF_A_SCHEMA = {"items", "additionalProperties", "contains", "not", "if", "then", "else", "additionalItems"}
+_OF_SCHEMAS = {"properties", "patternProperties", "dependentSchemas"}
 _LEAF_HOLDERS = ["properties", "items", "not", "anyOf", "additionalProperties"]
 
 _PATTERNS = ("^a", "b", "a$", "^[ab]$", "^(?:ab?)*$", "[^a]", "^b*$", "^.$", "a|^$", "^(?!a)", "\\d", '[é"\\\\]')
+#: Formats that all referees assert, and how many of them a draft has: Guard asserts the others there, too.
+_FORMATS = ("ipv4", "ipv6", "date", "uuid")
+_FORMATS_OF = {"draft4": 2, "openapi3.0": 2, "draft6": 2, "draft7": 3}
 _KEY_PATTERNS = ("^a", "b", "^[bc]$", "[^a]", "^(?:a|c)$", "a$", "é|x", "^.$")
 
 
@@ -263,7 +293,7 @@ _PLAIN: dict[str, Callable[[Maker], dict[str, Any]]] = {
     "minLength": _count("minLength", 1, 2),
     "maxLength": _count("maxLength", 0, 2),
     "pattern": lambda m: {"pattern": m.r.choice(_PATTERNS)},
-    "format": lambda m: {"format": m.r.choice(["date", "ipv4", "ipv6", "uuid", "json-pointer"])},
+    "format": lambda m: {"format": m.r.choice(_FORMATS[: _FORMATS_OF.get(m.draft, 4)])},
     "required": lambda m: {"required": m.some_names(1, 2)},
     "minProperties": _count("minProperties", 1, 3),
     "maxProperties": _count("maxProperties", 0, 3),
@@ -322,19 +352,24 @@ def _unevaluated(word: str, beside: str) -> Callable[[Maker, list[str], int], di
         out: dict[str, Any] = {word: child}
         annotating = {beside: {n: m.leaf() for n in m.some_names(1, 2)} if beside == "properties" else [m.leaf()]}
         if beside == "items" and "prefixItems" in m.keywords:
-            annotating = {m.r.choice(["prefixItems"]): [m.leaf() for _ in range(m.r.randint(1, 2))]}
+            annotating = {"prefixItems": [m.leaf() for _ in range(m.r.randint(1, 2))]}
             if m.r.random() < 0.3:
                 annotating = {"contains": m.leaf()}
-        how = m.r.random()
-        if how < 0.25:
-            return annotating | out
-        if how < 0.5:
-            return {"anyOf": [annotating, m.leaf()]} | out
-        if how < 0.65:
-            return {"if": annotating, "then": m.leaf(), "else": m.leaf()} | out
-        if how < 0.8:
-            return {"oneOf": [annotating, {**annotating, "minItems": 2, "minProperties": 2}]} | out
-        return {"allOf": [annotating, m.leaf()]} | out
+        ways: list[dict[str, Any]] = [
+            annotating,
+            {"anyOf": [annotating, m.leaf()]},
+            {"oneOf": [annotating, {**annotating, "minItems": 2, "minProperties": 2}]},
+            {"allOf": [annotating, m.leaf()]},
+        ]
+        if "if" in m.keywords:
+            ways += [
+                {"if": annotating, "then": m.leaf(), "else": m.leaf()},
+                {"if": m.leaf(), "then": annotating},
+                {"if": m.leaf(), "then": m.leaf(), "else": annotating},
+                {"dependentSchemas": {m.name(): annotating}},
+                {"not": {"not": annotating}},
+            ]
+        return m.r.choice(ways) | out
 
     return make
 

@@ -40,7 +40,7 @@ OPEN = 0.25  #: Share of open schemas.
 STATES = 48  #: States of a bounded schema that are judged, token by token.
 OPEN_STATES = 10  #: The same of an open schema, where each proof is a completion.
 PROOFS = 12  #: Completions in one state of an open schema.
-LONGEST = 300  #: Bytes of a completion: none needs half as many.
+MOST_FORCED = 4096  #: Bytes that forced_bytes() returns at most.
 STALE = 12  #: Steps to nothing new after which a walk ends.
 VOCABULARIES = 3  #: Of each world.
 
@@ -370,27 +370,53 @@ class Walk:
         return True
 
     def budget(self) -> None:
-        """Compare the mask under a budget with the distances behind each token."""
+        """Compare the mask with accept(), and under a budget with the distances behind each token."""
         distance = self.matcher.distance()
         remaining = max(0, distance + self.r.choice([-1, 0, 0, 1, 2, 5]))
-        within = []
-        for token in self.mask():
-            if token in self.words.eos:
-                left = 0
-            else:
-                self.accept(token)
+        allowed, within = self.mask(), []
+        for token in range(self.words.native.size):
+            accepted = self.matcher.accept(token)
+            if accepted != (token in allowed):
+                what = f"{self.words.tokens[token]!r} after {self.text()!r}"
+                raise WrongError(f"{self.case}: the mask and accept() differ on {what}: accept() says {accepted}")
+            if accepted:
                 left = self.matcher.distance()
-                self.back()
-            if left < 1 and token not in self.words.eos:
-                raise WrongError(f"{self.case}: a dead end after {self.text()!r}: distance() is {left}")
-            if 1 + left <= remaining:
-                within.append(token)
+                self.matcher.rollback()
+                if left < 1 and token not in self.words.eos:
+                    raise WrongError(f"{self.case}: a dead end after {self.text()!r}: distance() is {left}")
+                if 1 + left <= remaining:
+                    within.append(token)
         mask = self.mask(remaining)
         if mask != within:
             raise WrongError(
                 f"{self.case}: after {self.text()!r} remaining={remaining} allows {mask}, distances say {within}"
             )
         self.count["budgets"] += 1
+
+    def forced(self, at: Place) -> None:
+        """Compare forced_bytes() with what is known to follow: what must be allowed, and what may be."""
+        must, may = at
+        forced = self.matcher.forced_bytes()
+        for place, byte in enumerate(forced):
+            after = self.text() + forced[:place]
+            if must is not None and (self._follow(self.truth.must, must, self.truth.must_live) - {byte}):
+                raise WrongError(f"{self.case}: {forced[place:]!r} is forced after {after!r}, but more may follow")
+            must = self.truth.must.step(must, byte) if must is not None else None
+            may = self.truth.may.step(may, byte) if may is not None else None
+        if may is not None and self.case.bound:
+            more = self._follow(self.truth.may, may, self.truth.live)
+            if len(more) == 1 and -1 not in more and len(forced) < MOST_FORCED:
+                raise WrongError(f"{self.case}: after {self.text()!r} only {forced!r} is forced, not {more}")
+        self.count["forced"] += len(forced)
+
+    def _follow(self, reader: Reader, state: State, live: list[bool]) -> set[int]:
+        """Return the bytes that lead to something alive, and -1 where a text may end."""
+        out = {-1} if self._ends(state, self.truth.leaves) else set()
+        for byte in range(9, 256):
+            below = reader.step(state, byte)
+            if below is not None and any(live[node.number] for node in below.nodes):
+                out.add(byte)
+        return out
 
     def run(self) -> Counter[str]:
         """Walk to new states until there are enough, or no more."""
@@ -418,6 +444,8 @@ class Walk:
             trail.append(self.judge(below))
             if self.r.random() < 0.08 and trail[-1]:
                 self.budget()
+            if self.r.random() < 0.08:
+                self.forced(below)
             if self.r.random() < 0.1:
                 self._complete()
         return self.count

@@ -1,8 +1,12 @@
 """The schema's order of keys, read off the schema as docs/engine.md says it: a judge of `key_order="schema"`.
 
 All schemas that apply in place are walked as they are written, whichever of them hold; first come the names of all
-their `properties`, then those that only `required` names, then all other keys in any order. References are those that
-generator.py writes: into the root's definitions, to the root, and dynamic ones that end at the root's definition.
+their `properties`, then those that only `required` names, then all other keys in any order. Of each schema that applies
+to a container, to a member apply those that `properties` and `patternProperties` give it, else `additionalProperties`
+and `unevaluatedProperties`; to an item those of its position, `contains` and `unevaluatedItems`.
+
+References are those that generator.py writes: into the root's definitions, to the root, and dynamic ones that end at
+the root's definition.
 """
 
 from __future__ import annotations
@@ -79,7 +83,7 @@ class Order:
         words = self._words(schema)
         found = [words["properties"][key]] if key in words.get("properties", ()) else []
         found += [s for p, s in words.get("patternProperties", {}).items() if re.search(p.replace("$", "\\Z"), key)]
-        yield from found or [words.get("additionalProperties")]
+        yield from found or [s for w, s in words.items() if w in ("additionalProperties", "unevaluatedProperties")]
 
     def _items(self, schema: dict[str, Any], at: int) -> Iterator[Any]:
         for word, value in self._words(schema).items():
@@ -93,5 +97,5 @@ class Order:
                 head = schema.get("items")
                 if isinstance(head, list) and at >= len(head):
                     yield value
-            elif word == "contains":
+            elif word in ("contains", "unevaluatedItems"):
                 yield value

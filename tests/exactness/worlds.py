@@ -232,6 +232,9 @@ _SMALL = Shape(literals=(None,), numbers=("0", "1", "1"), strings=("ab", 1))
 _MIXED = Shape(
     numbers=("0", "1", "1"), strings=("a",), items=_BIT, most_items=2, keys=("a", "b"), members=_BIT, most_members=1
 )
+_PAIR = Shape(numbers=("0", "1", "1"), keys=("a", "b"), members=_BIT, most_members=2)
+_INNER = Shape(numbers=("0", "1", "1"), items=_BIT, most_items=1, keys=("a",), members=_BIT, most_members=1)
+_NESTED = Shape(items=_INNER, most_items=1, keys=("a", "b"), members=_INNER, most_members=2)
 _FEW = Shape(literals=(None, True, False), numbers=("0", "2", "0.5"), strings=("a",))
 #: Strings that formats, lengths in code points and escapes tell apart.
 STRINGS = (
@@ -260,6 +263,22 @@ SHAPES: dict[str, Shape] = {
         keys=("a", "b"),
         members=_MIXED,
         most_members=2,
+    ),
+    "pairs": Shape(
+        numbers=("0", "1", "1"),
+        items=_PAIR,
+        most_items=2,
+        keys=("a", "b"),
+        members=_PAIR,
+        most_members=2,
+    ),
+    "nested": Shape(
+        numbers=("0", "1", "1"),
+        items=_NESTED,
+        most_items=1,
+        keys=("a", "b"),
+        members=_NESTED,
+        most_members=1,
     ),
     "texts": Shape(
         literals=(True, False),

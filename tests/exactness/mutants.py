@@ -1,0 +1,420 @@
+"""Planted faults of the engine that the judge must catch, so that it is known to be able to fail.
+
+    cd tests && ../.venv/bin/python -m exactness.mutants            every mutant, a table at the end
+    cd tests && ../.venv/bin/python -m exactness.mutants 3 17       those two
+
+A mutant is one edit of one file of kernels/cpu. The runner keeps a copy of the sources and a build of its own under
+build/mutants; each mutant costs one compiled file and a link. The judge then runs against it in a process of its own,
+seed by seed, until a verdict is wrong or MOST cases are through. Exit code 0: all were caught.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HOME = ROOT / "build" / "mutants"
+MOST = 5000  #: Cases after which a mutant counts as missed: about a minute and a half.
+SECONDS = 400  #: The same in time: a mutant may be slow, or never end.
+FIRST = 0  #: The first seed.
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: `old` stands once in the file and becomes `new`."""
+
+    file: str
+    breaks: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    # ---- goals: Boolean algebras ----
+    Mutant(
+        "goals.cpp",
+        "not minLength excludes one length too few",
+        "if (at < p.lo) out.push_back({static_cast<std::int32_t>(at), p.lo - 1, Langs::kAll});",
+        "if (at < p.lo) out.push_back({static_cast<std::int32_t>(at), p.lo, Langs::kAll});",
+    ),
+    Mutant(
+        "goals.cpp",
+        "the negation of a bound stays as open as the bound",
+        "p.has_lo = true, p.lo = a.number, p.lo_open = a.open == sign;",
+        "p.has_lo = true, p.lo = a.number, p.lo_open = a.open;",
+    ),
+    Mutant(
+        "goals.cpp",
+        "an open maximum is a closed one",
+        "p.has_hi = true, p.hi = a.number, p.hi_open = a.open == sign;",
+        "p.has_hi = true, p.hi = a.number;",
+    ),
+    Mutant(
+        "goals.cpp",
+        "not multipleOf is multipleOf",
+        "case Op::Multiple: (sign ? p.multiples : p.not_multiples).push_back(a.number);",
+        "case Op::Multiple: p.multiples.push_back(a.number);",
+    ),
+    Mutant(
+        "goals.cpp",
+        "draft 4: what is no integer by its text is written as one",
+        "p.written = sign ? 1 : 2;",
+        "p.written = 1;",
+    ),
+    Mutant(
+        "goals.cpp",
+        "a goal that only false meets counts as empty",
+        "case Type::Boolean: return literals3(g) & 6;",
+        "case Type::Boolean: return literals3(g) & 2;",
+    ),
+    Mutant(
+        "algebra.hpp",
+        "oneOf of scalars lets two hold",
+        "one = algebra.any({algebra.all({one, no[i]}), algebra.all({none, yes[i]})});",
+        "one = algebra.any({one, algebra.all({none, yes[i]})});",
+    ),
+    Mutant(
+        "algebra.hpp",
+        "oneOf of objects and arrays lets two hold",
+        "      one.erase(one.begin() + static_cast<std::ptrdiff_t>(i));\n",
+        "      one.clear();\n",
+    ),
+    Mutant(
+        "algebra.hpp",
+        "else applies whether or not if holds",
+        "algebra.all({child(a.nodes[0], false), child(a.nodes[2], sign)})",
+        "child(a.nodes[2], sign)",
+    ),
+    # ---- objects ----
+    Mutant(
+        "objects.cpp",
+        "additionalProperties ignores the patterns",
+        "for (Id lang : k.langs) yes = yes && !lexicon_.in_lang(lang, name);",
+        "",
+    ),
+    Mutant(
+        "objects.cpp",
+        "of two maxProperties the later one counts",
+        "  into->hi = std::min(into->hi, from.hi);\n",
+        "  into->hi = from.hi;\n",
+    ),
+    Mutant(
+        "objects.cpp",
+        "the residual forgets a clause that nothing can meet any more",
+        "    if (holds_already) continue;\n    if (alive.empty()) return kNever;\n",
+        "    if (holds_already || alive.empty()) continue;\n",
+    ),
+    Mutant(
+        "objects.cpp",
+        "const admits further members",
+        "parts.push_back(sign ? g->rule_shape(others, kFalse) : g->some_shape(others, kTrue));",
+        "parts.push_back(sign ? kAny : g->some_shape(others, kTrue));",
+    ),
+    Mutant(
+        "objects.cpp",
+        "an object may end before minProperties",
+        "if (keys.count < s.lo || keys.count > s.hi) return false;",
+        "if (keys.count > s.hi) return false;",
+    ),
+    Mutant(
+        "objects.cpp",
+        "a required member may lack room: a dead end",
+        "if (todo.empty() && count() >= s.lo) return count() <= s.hi;",
+        "if (todo.empty() && count() >= s.lo) return true;",
+    ),
+    Mutant(
+        "objects.cpp",
+        "a value that fails what is watched has no case",
+        "if (inhabited(no, type)) next.push_back({no, std::move(cell.met)});",
+        "",
+    ),
+    Mutant(
+        "objects.cpp",
+        "the goals of a required name are not watched inside of clauses",
+        "if (in_class(r) && named(r) && !is_met(r.goal)) return kNever;",
+        "",
+    ),
+    # ---- arrays ----
+    Mutant(
+        "arrays.cpp",
+        "minContains is never paid off",
+        "    c.lo = std::max(c.lo - 1, 0);\n",
+        "",
+    ),
+    Mutant(
+        "arrays.cpp",
+        "maxContains lets one more in",
+        "if (c.hi != kInf && --c.hi < 0) return kNever;",
+        "if (c.hi != kInf && --c.hi < -1) return kNever;",
+    ),
+    Mutant(
+        "arrays.cpp",
+        "the spans of prefixItems never end",
+        "      if (s.to != kInf) --s.to;\n",
+        "",
+    ),
+    Mutant(
+        "arrays.cpp",
+        "minItems under items that are never valid: a dead end",
+        "for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i) ok = inhabited(base_of(row, i));",
+        "",
+    ),
+    # ---- unevaluated ----
+    Mutant(
+        "unevaluated.cpp",
+        "then annotates although if fails",
+        "branch(a.nodes[1], a.nodes[0], true);",
+        "walk(a.nodes[1], under);",
+    ),
+    Mutant(
+        "unevaluated.cpp",
+        "branches of anyOf and oneOf annotate although they fail",
+        "for (Id n : a.nodes) branch(n, n, true);",
+        "for (Id n : a.nodes) walk(n, under);",
+    ),
+    # ---- engine ----
+    Mutant(
+        "engine.cpp",
+        "keys come in any order",
+        "(options_.schema_order && rank != kInf && rank <= f.rank) || !may",
+        "!may",
+    ),
+    Mutant(
+        "engine.cpp",
+        "a declared key may be written again",
+        "if (info.class_of[i] < 0 || bit(f.seen, at) || (options_",
+        "if (info.class_of[i] < 0 || (options_",
+    ),
+    Mutant(
+        "engine.cpp",
+        "an undeclared key may be written again",
+        "if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo]))) return false;",
+        "if (from.state == Texts::kDead) return false;",
+    ),
+    Mutant(
+        "engine.cpp",
+        "a comma where no key is left",
+        "writable(f).any && move(Phase::Key)",
+        "move(Phase::Key)",
+    ),
+    Mutant(
+        "engine.cpp",
+        "a comma where no item is left",
+        "may_have_more(f) && move(Phase::Value)",
+        "move(Phase::Value)",
+    ),
+    Mutant(
+        "engine.cpp",
+        "the space behind a comma may be left out",
+        "if (!gap_is_done(f, from.gap)) return false;",
+        "",
+    ),
+    Mutant(
+        "engine.cpp",
+        "tabs behind spaces",
+        "if (gap == kNewline && byte == '\\t') return kTabs + 1;",
+        "if (gap >= kNewline && gap < kTabs && byte == '\\t') return kTabs + 1;",
+    ),
+    Mutant(
+        "engine.cpp",
+        "when a value ends, an alternative forgets a parent",
+        "    at->second.insert(at->second.end(), parents.begin(), parents.end());\n",
+        "    if (at->second.empty()) at->second.insert(at->second.end(), parents.begin(), parents.begin() + 1);\n",
+    ),
+    Mutant(
+        "engine.cpp",
+        "behind an undeclared key come declared ones",
+        "    next.rank = kInf;\n    char* text",
+        "    char* text",
+    ),
+    # ---- lexemes ----
+    Mutant(
+        "text.cpp",
+        "a string may end before minLength",
+        "if (b.lo <= read && (b.hi == kInf || read <= b.hi) && langs_.accepts(c.lang)) labels->push_back(b.label);",
+        "if ((b.hi == kInf || read <= b.hi) && langs_.accepts(c.lang)) labels->push_back(b.label);",
+    ),
+    Mutant(
+        "text.cpp",
+        "a character that has begun does not count towards maxLength",
+        "langs_.meets(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1))",
+        "langs_.meets(row.next[i], lo - 1, hi))",
+    ),
+    Mutant(
+        "text.cpp",
+        "hexadecimal digits in capitals are no escape",
+        "if (byte >= 'A' && byte <= 'F' && spelling == Spelling::Any) return byte - 'A' + 10;",
+        "",
+    ),
+    Mutant(
+        "lang.cpp",
+        "a sequence may be empty when its first part may",
+        ".nullable = nodes_[a].nullable && nodes_[b].nullable, .a = a, .b = b",
+        ".nullable = nodes_[a].nullable, .a = a, .b = b",
+    ),
+    # ---- masks ----
+    Mutant(
+        "mask.cpp",
+        "what follows a lexeme inside of a token is not walked",
+        "    walk(exit.rest, 0, after, sink);\n",
+        "",
+    ),
+    Mutant(
+        "mask.cpp",
+        "a budget is one token short",
+        "return d >= 0 && 1 + d <= budget;",
+        "return d >= 0 && 1 + d < budget;",
+    ),
+    Mutant(
+        "mask.cpp",
+        "a token that completes a written key stays allowed",
+        "if (named || extra) {\n        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) sink",
+        "if (named || extra) {\n        for (const Id* t = trie.begin(i); t != trie.begin(i); ++t) sink",
+    ),
+    Mutant(
+        "mask.cpp",
+        "a nearly full string takes tokens of one character too many",
+        "sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars));",
+        "sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars + 1));",
+    ),
+    Mutant(
+        "vocabulary.cpp",
+        "tokens that fill a string to the brim are left out",
+        "if (group.needs > chars) break;",
+        "if (group.needs >= chars) break;",
+    ),
+    Mutant(
+        "vocabulary.cpp",
+        "tokens that go on behind a quote with a colon are left out",
+        "case ',': case '}': case ']': case ':': case ' ':",
+        "case ',': case '}': case ']': case ' ':",
+    ),
+)
+
+
+# ---- a scratch build -------------------------------------------------------------------------------------------------
+
+
+def sources() -> Path:
+    """Bring the copy of the sources up to date, touching only what differs, and return its folder."""
+    copy = HOME / "source"
+    wanted = [ROOT / "CMakeLists.txt", *(ROOT / "kernels" / "cpu").iterdir()]
+    for file in wanted:
+        _write(copy / file.relative_to(ROOT), file.read_text())
+    for stale in set((copy / "kernels" / "cpu").iterdir()) - {copy / file.relative_to(ROOT) for file in wanted}:
+        stale.unlink()
+    return copy
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def build() -> None:
+    """Build the copy, without optimising much, and put the module into a package of links."""
+    folder = HOME / "build"
+    if not (folder / "build.ninja").exists():
+        flags = ["-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -DNDEBUG"]
+        flags.append(f"-DPython_EXECUTABLE={sys.executable}")
+        _tool("cmake", "-S", str(HOME / "source"), "-B", str(folder), "-G", "Ninja", *flags)
+    _tool("ninja", "-C", str(folder))
+    package = HOME / "package" / "guard"
+    shutil.rmtree(package, ignore_errors=True)
+    (package / "kernels").mkdir(parents=True)
+    for file in (ROOT / "guard").iterdir():
+        if file.name not in ("schemas", "kernels"):
+            (package / file.name).symlink_to(file)
+    (package / "schemas").symlink_to(ROOT / "schemas")
+    for file in (ROOT / "kernels").iterdir():
+        if not file.name.startswith("_native") or file.suffix == ".pyi":
+            (package / "kernels" / file.name).symlink_to(file)
+    for module in folder.glob("_native*.so"):
+        shutil.copy(module, package / "kernels" / module.name)
+
+
+def _tool(*command: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {(done.stdout + done.stderr)[-3000:]}")
+
+
+def judged() -> tuple[str, int, float]:
+    """Run the judge against the build: what caught it (empty: nothing did), after how many cases and seconds."""
+    # -S: an editable install would find its own kernel first.
+    path = [HOME / "package", ROOT / "tests", *(p for p in sys.path if p and Path(p).is_dir())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    command = [sys.executable, "-S", "-m", "exactness.mutants", "--judge"]
+    began = time.monotonic()
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
+    try:
+        lines = child.communicate(timeout=SECONDS)[0].splitlines()
+    except subprocess.TimeoutExpired:
+        child.kill()
+        lines = [*child.communicate()[0].splitlines(), json.dumps(["does not end"])]
+    spent = time.monotonic() - began
+    at = max((int(line) for line in lines if line.isdigit()), default=0)
+    if lines and not lines[-1].isdigit():
+        return json.loads(lines[-1])[0], at, spent
+    return f"dies with exit code {child.returncode}", at, spent
+
+
+def hunt() -> None:
+    """Judge cases, printing each one's number, until one is wrong; then print what was. Runs in the child."""
+    from exactness.judge import WrongError, case, check
+
+    import guard
+
+    for number in range(MOST):
+        print(number + 1, flush=True)
+        try:
+            check(case(FIRST + number))
+        except guard.SchemaError:
+            continue  # a limit is met, or something is not supported yet: that catches nobody
+        except WrongError as error:
+            print(json.dumps([str(error).partition("): ")[2][:160]]))
+            return
+    print(json.dumps([""]))
+
+
+def main(numbers: list[int]) -> int:
+    """Plant mutants one by one, and print a table."""
+    copy = sources()
+    build()
+    control = judged()
+    print(f"without a mutant: {control[0] or 'nothing'} found in {control[1]} cases, {control[2]:.0f} s", flush=True)
+    print("\n| # | mutant | cases | seconds | caught by |\n|--:|:--|--:|--:|:--|", flush=True)
+    missed = 0
+    for number, mutant in enumerate(MUTANTS, 1):
+        if numbers and number not in numbers:
+            continue
+        path = copy / "kernels" / "cpu" / mutant.file
+        text = path.read_text()
+        path.write_text(text.replace(mutant.old, mutant.new))
+        try:
+            build()
+            caught, cases, seconds = judged()
+        finally:
+            path.write_text(text)
+        missed += not caught
+        what = (caught or "**not caught**").replace("|", "\\|")
+        print(f"| {number} | {mutant.file}: {mutant.breaks} | {cases} | {seconds:.1f} | {what} |", flush=True)
+    return int(missed > 0 or bool(control[0]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--judge"]:
+        hunt()
+    else:
+        sys.exit(main([int(number) for number in sys.argv[1:]]))
