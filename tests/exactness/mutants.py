@@ -256,8 +256,8 @@ MUTANTS = (
     Mutant(
         "lang.cpp",
         "a sequence may be empty when its first part may",
-        ".nullable = nodes_[a].nullable && nodes_[b].nullable, .a = a, .b = b",
-        ".nullable = nodes_[a].nullable, .a = a, .b = b",
+        "n.nullable = a.nullable && b.nullable;",
+        "n.nullable = a.nullable;",
     ),
     # ---- masks ----
     Mutant(
