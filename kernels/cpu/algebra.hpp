@@ -99,9 +99,8 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
         break;
       }
       case Op::Not: parts.push_back(child(a.nodes[0], !sign)); break;
-      case Op::If:
-        parts.push_back(algebra.any({algebra.all({child(a.nodes[0], true), child(a.nodes[1], sign)}),
-                                     algebra.all({child(a.nodes[0], false), child(a.nodes[2], sign)})}));
+      case Op::If:  // (not I or T) and (I or E); negated, (I and not T) or (not I and not E)
+        parts.push_back(all({any({child(a.nodes[0], !sign), child(a.nodes[1], sign)}), any({child(a.nodes[0], sign), child(a.nodes[2], sign)})}));
         break;
       default: parts.push_back(algebra.leaf(a, node, sign));
     }

@@ -70,7 +70,10 @@ bool Goals::weaker_row(Id id, const Row& b) const {
   const auto within = [](const auto& x, const auto& y) {
     return std::all_of(x.begin(), x.end(), [&](const auto& item) { return has(y, item); });
   };
-  return a.lo <= b.lo && a.hi >= b.hi && within(a.rules, b.rules) && within(a.some, b.some) && within(a.counts, b.counts) &&
+  return a.lo <= b.lo && a.hi >= b.hi && within(a.rules, b.rules) && within(a.some, b.some) &&
+         std::all_of(a.counts.begin(), a.counts.end(), [&](const Counted& x) {
+           return std::any_of(b.counts.begin(), b.counts.end(), [&](const Counted& y) { return x.goal == y.goal && x.lo <= y.lo && x.hi >= y.hi; });
+         }) &&
          std::all_of(a.clauses.begin(), a.clauses.end(), [&](const Clause& c) { return std::find(b.clauses.begin(), b.clauses.end(), c) != b.clauses.end(); });
 }
 
@@ -174,76 +177,6 @@ Id Goals::base_of(const Row& row, std::int32_t at) {
   return goal(std::move(all));
 }
 
-void Goals::watch_row(Id id, bool top, std::vector<Id>* goals) {
-  const Row& row = rows_[id];
-  const auto due = [](const Span& s) { return s.from <= 0 && s.to > 0; };
-  if (!top)
-    for (const Span& s : row.rules)
-      if (due(s) && s.goal != kFalse) watch_goal(s.goal, goals);
-  for (const Span& s : row.some)
-    if (due(s)) watch_goal(s.goal, goals);
-  for (const Counted& c : row.counts) watch_goal(c.goal, goals);
-  for (const Clause& c : row.clauses)
-    for (Id d : c) watch_row(d, false, goals);
-}
-
-Id Goals::after_row(Id id, const std::vector<Id>& met, bool top) {
-  Row row = rows_[id];
-  const auto is_met = [&](Id g) { return this->is_met(g, met); };
-  const auto due = [](const Span& s) { return s.from <= 0 && s.to > 0; };
-  if (!top)
-    for (const Span& s : row.rules)
-      if (due(s) && !is_met(s.goal)) return kNever;
-  const auto shift = [](std::vector<Span>* spans) {
-    for (Span& s : *spans) {
-      s.from = std::max(s.from - 1, 0);
-      if (s.to != kInf) --s.to;
-    }
-  };
-  std::erase_if(row.some, [&](const Span& s) { return due(s) && is_met(s.goal); });
-  shift(&row.rules);
-  shift(&row.some);
-  std::erase_if(row.rules, [](const Span& s) { return s.to <= 0; });
-  if (std::any_of(row.some.begin(), row.some.end(), [](const Span& s) { return s.to <= 0; })) return kNever;
-  for (Counted& c : row.counts) {
-    if (!is_met(c.goal)) continue;
-    c.lo = std::max(c.lo - 1, 0);
-    if (c.hi != kInf && --c.hi < 0) return kNever;
-  }
-  std::erase_if(row.counts, [](const Counted& c) { return c.lo == 0 && c.hi == kInf; });
-  sort_unique(&row.rules);
-  sort_unique(&row.some);
-  sort_unique(&row.counts);
-  std::vector<Clause> clauses;
-  for (const Clause& c : row.clauses) {
-    Clause alive;
-    bool holds_already = false;
-    for (Id d : c) {
-      const Id next = after_row(d, met, false);
-      if (next == kAny) holds_already = true;
-      if (next != kNever && std::find(alive.begin(), alive.end(), next) == alive.end()) alive.push_back(next);
-    }
-    if (holds_already) continue;
-    if (alive.empty()) return kNever;
-    clauses.push_back(std::move(alive));
-  }
-  row.clauses = std::move(clauses);
-  if (!top && row.clauses.size() == 1 && row.rules.empty() && row.some.empty() && row.counts.empty() && row.lo == 0 && row.hi == kInf)
-    return rows_or(row.clauses[0]);
-  return top ? settle_row(std::move(row)) : rows_.intern(std::move(row));
-}
-
-const std::vector<Case>& Goals::row_cases(Id id, Type type) {
-  std::vector<Id> key{id, static_cast<Id>(type), -7};
-  const auto found = cases_.find(key);
-  if (found != cases_.end()) return found->second;
-  std::vector<Id> watched;
-  watch_row(id, true, &watched);
-  std::vector<Case> out;
-  split(base_of(rows_[id], 0), std::move(watched), type, true, [&](const std::vector<Id>& met) { return after_row(id, met, true); }, &out);
-  return keep_cases(std::move(key), std::move(out));
-}
-
 bool Goals::done_row(Id id, std::int32_t at) const {
   const Row& row = rows_[id];
   if (at < row.lo || at > row.hi || !row.some.empty()) return false;
@@ -287,21 +220,12 @@ bool Goals::viable_row(Id id, std::int32_t at) {
       for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
       for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i) ok = inhabited(base_of(row, i));
     } else {
-      for (int t = 0; t < kTypes && !ok; ++t) {
-        const std::vector<Case> ways = row_cases(id, static_cast<Type>(t));
-        for (const Case& way : ways) {
-          if (way.after == id) {  // brings no completion nearer, save that it counts
-            if (at < row.lo && at + 1 < row.lo) {
-              ok = row.lo <= row.hi && viable_row(id, row.lo - 1);
-            } else if (at < row.lo) {
-              ok = viable_row(id, row.lo);
-            }
-          } else {
-            ok = viable_row(way.after, at + 1);
-          }
-          if (ok) break;
-        }
-      }
+      const Id base = base_of(row, 0);
+      ok = inhabited(base) && possible(open_item(id, true), base, [&](Id after) {
+             if (after != id) return viable_row(after, at + 1);
+             if (at >= row.lo) return false;  // brings no completion nearer, save that it counts
+             return at + 1 < row.lo ? row.lo <= row.hi && viable_row(id, row.lo - 1) : viable_row(id, row.lo);
+           });
     }
   }
   if (ok || !in_round_) row_viable_[{id, at}] = ok;

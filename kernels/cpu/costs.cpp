@@ -220,20 +220,18 @@ std::int64_t Goals::cost_array(Id id, std::int32_t at) {
     return bytes;
   }
   std::int64_t best = -1;
-  for (int t = 0; t < kTypes; ++t) {
-    const std::vector<Case> ways = row_cases(id, static_cast<Type>(t));
-    for (const Case& way : ways) {
-      const std::int64_t item = cost(way.goal, static_cast<Type>(t));
-      if (item < 0) continue;
-      std::int64_t rest = -1;
-      if (way.after == id) {
-        if (at < row.lo) rest = plus_cost(cost_array(id, row.lo), (row.lo - at - 1) * (item + comma(1)));
-      } else {
-        rest = cost_array(way.after, at + 1);
-      }
-      best = cheaper(best, plus_cost(plus_cost(item, comma(at)), rest));
-    }
-  }
+  int choices = 0;
+  ways(open_item(id, true), base_of(row, 0), [&](Id goal, Id after) {
+    const std::int64_t item = cost(goal);
+    if (item < 0) return false;
+    std::int64_t rest = -1;
+    if (after != id)
+      rest = cost_array(after, at + 1);
+    else if (at < row.lo)
+      rest = plus_cost(cost_array(id, row.lo), (row.lo - at - 1) * (item + comma(1)));
+    best = cheaper(best, plus_cost(plus_cost(item, comma(at)), rest));
+    return ++choices >= kMaxChoices && best >= 0;
+  });
   return best;
 }
 

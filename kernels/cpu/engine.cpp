@@ -89,7 +89,7 @@ Config Engine::start(Arena& arena) {
   Frame f;
   f.arena = &arena;
   f.due = dues_.intern({Kind::Root, 0, 0});
-  if (options_.schema_order) f.order = orders_.intern({{root_}});
+  if (options_.schema_order) f.order = lists_.intern({{root_}});
   c.top = arena.make(f);
   return c;
 }
@@ -100,7 +100,7 @@ Config Engine::start(Arena& arena) {
 const std::vector<Id>& Engine::in_place(Id order) {
   const auto found = in_place_.find(order);
   if (found != in_place_.end()) return found->second;
-  std::vector<Id> out, todo(orders_[order].ids.rbegin(), orders_[order].ids.rend());
+  std::vector<Id> out, todo(lists_[order].ids.rbegin(), lists_[order].ids.rend());
   goals_.need([&] {
     std::vector<Id> goals;
     for (Id n : todo) goals.push_back(goals_.goal_of(n));
@@ -151,7 +151,7 @@ Id Engine::order_of_key(Id order, Id name) {
     if (hit.empty()) hit = rest;
     out.insert(out.end(), hit.begin(), hit.end());
   }
-  return order_keys_[{order, name}] = orders_.intern({std::move(out)});
+  return order_keys_[{order, name}] = lists_.intern({std::move(out)});
 }
 
 Id Engine::order_of_item(Id order, std::int32_t at) {
@@ -162,7 +162,7 @@ Id Engine::order_of_item(Id order, std::int32_t at) {
   for (Id n : in_place(order))
     for (const Atom& a : goals_.atoms(n))
       if ((a.op == Op::Items && a.lo <= at && at < a.hi) || a.op == Op::Contains || a.op == Op::UnevaluatedItems) out.push_back(a.nodes[0]);
-  return order_items_[{order, at}] = orders_.intern({std::move(out)});
+  return order_items_[{order, at}] = lists_.intern({std::move(out)});
 }
 
 // ---- levels ---------------------------------------------------------------------------------------------------------
@@ -257,48 +257,79 @@ Keys Engine::keys_of(const Frame& f) {
   return out;
 }
 
-const std::vector<Engine::DueCase>& Engine::cases(Id due, Type type) {
-  const auto found = cases_.find({due, static_cast<Id>(type)});
-  if (found != cases_.end()) return found->second;
+const Engine::Parts& Engine::parts(Id due, Type type) {
+  const auto found = parts_.find({due, static_cast<Id>(type)});
+  if (found != parts_.end()) return found->second;
   const Due d = dues_[due];
-  std::vector<DueCase> out;
+  Parts out;
   if (d.kind == Kind::Root) {
-    const Id g = goals_.goal_of(root_);
-    if (goals_.inhabited(g, type)) out.push_back({g, -1, 0});
-  } else {
-    const Level level = levels_[d.level];
-    for (std::size_t a = 0; a < level.alternatives.size(); ++a) {
-      const Id shape = level.alternatives[a].shape;
-      const auto& ways = d.kind == Kind::Object ? goals_.cases(shape, (*info(d.level).classes)[static_cast<std::size_t>(d.cls)], type) : goals_.row_cases(shape, type);
-      for (const Case& way : ways) out.push_back({way.goal, way.after, static_cast<std::int32_t>(a)});
-    }
+    const Id root = goals_.goal_of(root_);
+    out.list.push_back({goals_.inhabited(root, type) ? root : Goals::kFalse, goals_.open_both({}, false), true});
+    out.plain = true;
+    return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
   }
-  if (out.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value falls into too many cases"};
-  return cases_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
+  const Level level = levels_[d.level];
+  out.plain = d.kind == Kind::Object && info(d.level).plain;
+  for (const Alternative& a : level.alternatives) {
+    Part part;
+    part.vital = a.vital;
+    if (d.kind == Kind::Object) {
+      const KeyClass& cls = (*info(d.level).classes)[static_cast<std::size_t>(d.cls)];
+      part.base = a.vital ? goals_.base_of(goals_.shape(a.shape), cls) : Goals::kTrue;
+      part.open = goals_.open_member(a.shape, cls, a.vital);
+    } else {
+      part.base = a.vital ? goals_.base_of(goals_.row(a.shape), 0) : Goals::kTrue;
+      part.open = goals_.open_item(a.shape, a.vital);
+    }
+    goals_.need({part.base});
+    if (!goals_.inhabited(part.base, type)) part.base = Goals::kFalse;
+    part.open = goals_.settled(part.open, type);
+    if (goals_.is_never(part.open)) part.base = Goals::kFalse;
+    if (part.base != Goals::kFalse) goals_.undecided(part.open, &out.tracked);
+    out.list.push_back(part);
+  }
+  if (out.tracked.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
+  return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
 }
 
-Id Engine::subset(const Frame& f, Type type) {
-  Id& slot = cache(f).subset[static_cast<std::size_t>(type)];
+bool Engine::is_viable(const Frame& f, Id residual) {
+  return f.kind == Kind::Object ? goals_.viable(residual, keys_of(f)) : goals_.viable_row(residual, f.count + 1);
+}
+
+Id Engine::vital(const Frame& f, Type type) {
+  Id& slot = cache(f).vital[static_cast<std::size_t>(type)];
   if (slot >= 0) return slot;
-  const std::vector<DueCase>& list = cases(f.due, type);
-  const bool all = f.kind == Kind::Root || (f.kind == Kind::Object && info(f.level).plain);
-  std::vector<Id> kept;
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    const bool ok = all || (f.kind == Kind::Object ? goals_.viable(list[i].after, keys_of(f)) : goals_.viable_row(list[i].after, f.count + 1));
-    if (ok) kept.push_back(static_cast<Id>(i));
+  const Parts& parts = this->parts(f.due, type);
+  std::vector<Id> out;
+  for (const Part& part : parts.list) {
+    Id goal = part.vital ? part.base : Goals::kFalse;
+    if (goal != Goals::kFalse && !parts.plain) {
+      const Id decides = goals_.vital(part.open, part.base, [&](Id residual) { return is_viable(f, residual); });
+      goal = goals_.conj(goal, decides);
+      if (decides != Goals::kTrue && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
+    }
+    out.push_back(goal);
   }
-  const Id out = set_of(std::move(kept));
-  cache(f).subset[static_cast<std::size_t>(type)] = out;
-  return out;
+  const Id id = lists_.intern({std::move(out)});
+  cache(f).vital[static_cast<std::size_t>(type)] = id;
+  return id;
+}
+
+bool Engine::is_alive(const Frame& f, const std::vector<Id>& labels) const {
+  const std::size_t width = f.kind == Kind::Root ? 1 : levels_[f.level].alternatives.size();
+  return !labels.empty() && static_cast<std::size_t>(labels[0]) < width;
 }
 
 // `required`: the least rank of the alternative's keys that must still come (kInf: none), in the schema's order.
-bool Engine::class_is_writable(const Frame& f, const Alternative& alternative, const KeyClass& cls, std::int32_t name, std::int32_t required) {
+bool Engine::class_is_writable(const Frame& f, const Alternative& alternative, std::int32_t cls, std::int32_t name, std::int32_t required) {
+  const ObjectInfo& info = this->info(f.level);
+  const KeyClass& keys = (*info.classes)[static_cast<std::size_t>(cls)];
   const Shape& shape = goals_.shape(alternative.shape);
   const std::int32_t rank = name >= 0 ? names_[levels_[f.level].table].ranks[static_cast<std::size_t>(name)] : kInf;
-  const bool plain = goals_.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info(f.level).plain);
-  if (plain) return (!options_.schema_order || rank <= required) && goals_.inhabited(goals_.base_of(shape, cls));
-  if (f.count + 1 > shape.hi) return false;
+  const Id base = goals_.base_of(shape, keys);
+  const bool plain = goals_.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info.plain);
+  if (plain) return (!options_.schema_order || rank <= required) && goals_.inhabited(base);
+  if (f.count + 1 > shape.hi || !goals_.inhabited(base)) return false;
   Frame next = f;
   next.cache = nullptr;
   next.count = f.count + 1;
@@ -307,13 +338,7 @@ bool Engine::class_is_writable(const Frame& f, const Alternative& alternative, c
   if (f.seen) std::copy(f.seen, f.seen + seen.size(), seen.begin());
   if (name >= 0) seen[static_cast<std::size_t>(name >> 6)] |= 1ull << (name & 63);
   next.seen = seen.data();
-  const Keys keys = keys_of(next);
-  for (int t = 0; t < kTypes; ++t) {
-    const std::vector<Case> ways = goals_.cases(alternative.shape, cls, static_cast<Type>(t));
-    for (const Case& way : ways)
-      if (goals_.viable(way.after, keys)) return true;
-  }
-  return false;
+  return goals_.possible(goals_.open_member(alternative.shape, keys, true), base, [&](Id residual) { return is_viable(next, residual); });
 }
 
 const Writable& Engine::writable(const Frame& f) {
@@ -334,7 +359,7 @@ const Writable& Engine::writable(const Frame& f) {
   }
   const auto may = [&](std::int32_t cls, std::int32_t name) {
     for (std::size_t a = 0; a < level.alternatives.size(); ++a)
-      if (class_is_writable(f, level.alternatives[a], (*info.classes)[static_cast<std::size_t>(cls)], name, required[a])) return true;
+      if (level.alternatives[a].vital && class_is_writable(f, level.alternatives[a], cls, name, required[a])) return true;
     return false;
   };
   auto* bits = static_cast<std::uint64_t*>(f.arena->allocate(words * 8));
@@ -370,19 +395,10 @@ bool Engine::may_have_more(const Frame& f) {
   const Level level = levels_[f.level];
   bool ok = false;
   for (const Alternative& a : level.alternatives) {
-    if (f.count >= goals_.row(a.shape).hi) continue;
-    if (goals_.is_plain_row(a.shape)) {
-      ok = goals_.inhabited(goals_.base_of(goals_.row(a.shape), 0));
-    } else {
-      for (int t = 0; t < kTypes && !ok; ++t) {
-        const std::vector<Case> ways = goals_.row_cases(a.shape, static_cast<Type>(t));
-        for (const Case& way : ways)
-          if (goals_.viable_row(way.after, f.count + 1)) {
-            ok = true;
-            break;
-          }
-      }
-    }
+    if (!a.vital || f.count >= goals_.row(a.shape).hi) continue;
+    const Id base = goals_.base_of(goals_.row(a.shape), 0);
+    ok = goals_.inhabited(base) && (goals_.is_plain_row(a.shape) ||
+                                    goals_.possible(goals_.open_item(a.shape, true), base, [&](Id residual) { return is_viable(f, residual); }));
     if (ok) break;
   }
   cache(f).more = ok;
@@ -391,7 +407,7 @@ bool Engine::may_have_more(const Frame& f) {
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
-// The frame once its due value has ended, with the cases that survive.
+// The frame once its due value has ended, with the labels that survive.
 const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id>& labels, Arena& arena) {
   Frame next = f;
   next.arena = &arena;
@@ -410,21 +426,22 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
     next.level = found->second;
     return arena.make(next);
   }
-  const std::vector<DueCase>& list = cases(f.due, type);
+  const Parts& parts = this->parts(f.due, type);
   const Level level = levels_[f.level];
-  std::vector<std::pair<Id, std::vector<Id>>> merged;  // shape, parents
-  for (Id i : labels) {
-    const DueCase& c = list[static_cast<std::size_t>(i)];
-    const std::vector<Id>& parents = sets_[level.alternatives[static_cast<std::size_t>(c.alternative)].parents].ids;
-    auto at = std::find_if(merged.begin(), merged.end(), [&](const auto& m) { return m.first == c.after; });
-    if (at == merged.end()) at = merged.insert(merged.end(), {c.after, {}});
-    at->second.insert(at->second.end(), parents.begin(), parents.end());
-  }
+  const auto survives = [&](std::size_t label) { return std::binary_search(labels.begin(), labels.end(), static_cast<Id>(label)); };
   std::vector<Alternative> alternatives;
-  for (auto& [shape, parents] : merged) {
-    std::sort(parents.begin(), parents.end());
-    parents.erase(std::unique(parents.begin(), parents.end()), parents.end());
-    alternatives.push_back({shape, set_of(std::move(parents))});
+  for (std::size_t i = 0; i < parts.list.size(); ++i) {
+    const Part& part = parts.list[i];
+    if (part.base == Goals::kFalse || (part.vital && !survives(i))) continue;
+    Id open = part.open;
+    std::vector<Id> literals;
+    goals_.undecided(open, &literals);
+    for (Id l : literals) {
+      const auto at = std::find(parts.tracked.begin(), parts.tracked.end(), l);
+      open = goals_.decide(open, l, survives(parts.list.size() + static_cast<std::size_t>(at - parts.tracked.begin())));
+    }
+    const Id shape = goals_.fold(open, false);
+    if (shape != Goals::kNever) add_alternative(&alternatives, {shape, level.alternatives[i].parents, part.vital});
   }
   std::sort(alternatives.begin(), alternatives.end());
   next.level = levels_.intern({level.kind, level.table, std::move(alternatives)});
@@ -432,8 +449,23 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
   return arena.make(next);
 }
 
+// Alternatives that are no longer told apart become one.
+void Engine::add_alternative(std::vector<Alternative>* list, const Alternative& a) {
+  for (Alternative& known : *list) {
+    if (known.shape != a.shape) continue;
+    std::vector<Id> parents = sets_[known.parents].ids;
+    parents.insert(parents.end(), sets_[a.parents].ids.begin(), sets_[a.parents].ids.end());
+    std::sort(parents.begin(), parents.end());
+    parents.erase(std::unique(parents.begin(), parents.end()), parents.end());
+    known.parents = set_of(std::move(parents));
+    known.vital = known.vital || a.vital;
+    return;
+  }
+  list->push_back(a);
+}
+
 bool Engine::ended(const Frame& f, Type type, const std::vector<Id>& labels, Config* to, Arena& arena) {
-  if (labels.empty()) return false;
+  if (!is_alive(f, labels)) return false;
   *to = Config{};
   to->top = after_value(f, type, labels, arena);
   return true;
@@ -452,17 +484,23 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
     case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': type = Type::Number; break;
     default: return false;
   }
-  const Id subset = this->subset(f, type);
-  const std::vector<Id> chosen = sets_[subset].ids;
-  if (chosen.empty()) return false;
-  const std::vector<DueCase>& list = cases(f.due, type);
+  const Id vital = this->vital(f, type);
+  const std::vector<Id> goals = lists_[vital].ids;
+  if (std::all_of(goals.begin(), goals.end(), [](Id g) { return g == Goals::kFalse; })) return false;
+  const Parts& parts = this->parts(f.due, type);
+  // The goal of each label: of the vital alternatives, then of the tracked literals.
+  std::vector<std::pair<Id, Id>> all;
+  for (std::size_t i = 0; i < goals.size(); ++i)
+    if (goals[i] != Goals::kFalse) all.push_back({static_cast<Id>(i), goals[i]});
+  const std::size_t alive = all.size();
+  for (std::size_t i = 0; i < parts.tracked.size(); ++i) all.push_back({static_cast<Id>(goals.size() + i), goals_.goal({parts.tracked[i]})});
   *to = Config{};
   to->top = &f;
   if (literal >= 0) {
     std::vector<Id> labels;
-    for (Id i : chosen)
-      if (goals_.literals3(list[static_cast<std::size_t>(i)].goal) >> literal & 1) labels.push_back(i);
-    if (labels.empty()) return false;
+    for (const auto& [label, goal] : all)
+      if (goals_.literals3(goal) >> literal & 1) labels.push_back(label);
+    if (!is_alive(f, labels)) return false;
     to->lex = Lex::Literal;
     to->state = literal;
     to->chars = 1;
@@ -470,52 +508,53 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
     return true;
   }
   if (type == Type::String || type == Type::Number) {
-    const std::vector<Id> key{f.due, static_cast<Id>(type), subset};
+    const std::vector<Id> key{f.due, static_cast<Id>(type), vital};
     auto found = opened_.find(key);
     if (found == opened_.end()) {
       Opened opened{0, 0};
       if (type == Type::String) {
-        std::vector<Labelled> parts;
-        for (Id i : chosen)
-          for (const StringPiece& p : std::vector<StringPiece>(goals_.string_set(goals_.strings(list[static_cast<std::size_t>(i)].goal)).pieces))
-            parts.push_back({p.lang, p.lo, p.hi, i});
-        opened.state = texts_.start(parts, options_.spelling, &opened.spec);
+        std::vector<Labelled> list;
+        for (std::size_t i = 0; i < all.size(); ++i)
+          for (const StringPiece& p : std::vector<StringPiece>(goals_.string_set(goals_.strings(all[i].second)).pieces))
+            list.push_back({p.lang, p.lo, p.hi, all[i].first, i >= alive});
+        opened.state = texts_.start(list, options_.spelling, &opened.spec);
       } else {
-        // Labels are positions among the chosen cases, so that equal numbers are one automaton everywhere.
-        std::vector<NumberComponent> parts;
-        for (std::size_t i = 0; i < chosen.size(); ++i)
-          for (Id p : goals_.numbers(list[static_cast<std::size_t>(chosen[i])].goal)) parts.push_back({p, static_cast<Id>(i)});
-        opened.state = numbers_.start(parts, options_.spelling);
-        opened.spec = subset;
+        // Labels are positions, so that equal numbers are one automaton everywhere.
+        std::vector<NumberComponent> list;
+        std::vector<Id> labels;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+          if (i < alive) labels.push_back(all[i].first);
+          for (Id p : std::vector<Id>(goals_.numbers(all[i].second))) list.push_back({p, i < alive ? static_cast<Id>(i) : Numbers::kTracked + static_cast<Id>(i - alive)});
+        }
+        opened.state = numbers_.start(list, options_.spelling);
+        opened.spec = set_of(std::move(labels));
       }
       found = opened_.emplace(key, opened).first;
     }
     to->lex = type == Type::String ? Lex::Text : Lex::Number;
     to->spec = found->second.spec;
     to->state = found->second.state;
-    if (type == Type::Number) to->state = numbers_.step(to->state, byte);
+    if (type == Type::Number) {
+      to->state = numbers_.step(to->state, byte);
+      if (!parts.tracked.empty()) to->key = arena.make(KeyText{nullptr, byte});
+    }
     return to->state != 0;
   }
-  // A container: the distinct shapes of the chosen goals become the alternatives of a child.
+  // A container: the distinct shapes become the alternatives of a child.
   Frame child;
   child.arena = &arena;
   if (options_.schema_order)
     child.order = f.kind == Kind::Root ? f.order : f.kind == Kind::Object ? order_of_key(f.order, f.key) : order_of_item(f.order, f.count);
-  const std::vector<Id> key{f.due, static_cast<Id>(type), subset, child.order};
+  const std::vector<Id> key{f.due, static_cast<Id>(type), vital, child.order};
   const auto found = children_.find(key);
   if (found != children_.end()) {
     child.level = found->second;
   } else {
-    std::vector<std::pair<Id, std::vector<Id>>> merged;
-    for (Id i : chosen) {
-      const Id g = list[static_cast<std::size_t>(i)].goal;
-      const Id shape = type == Type::Object ? goals_.object(g) : goals_.array(g);
-      auto at = std::find_if(merged.begin(), merged.end(), [&](const auto& m) { return m.first == shape; });
-      if (at == merged.end()) at = merged.insert(merged.end(), {shape, {}});
-      at->second.push_back(i);
-    }
     std::vector<Alternative> alternatives;
-    for (auto& [shape, parents] : merged) alternatives.push_back({shape, set_of(std::move(parents))});
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const Id shape = type == Type::Object ? goals_.object(all[i].second) : goals_.array(all[i].second);
+      if (shape != Goals::kNever) add_alternative(&alternatives, {shape, set_of({all[i].first}), i < alive});
+    }
     std::sort(alternatives.begin(), alternatives.end());
     child.level = type == Type::Object ? object_level(alternatives, child.order) : levels_.intern({Kind::Array, -1, std::move(alternatives)});
     children_[key] = child.level;
@@ -532,25 +571,28 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
 bool Engine::close(const Frame& f, Config* to, Arena& arena) {
   const Level& level = levels_[f.level];
   std::vector<Id> labels;
+  bool alive = false;
   const Keys keys = f.kind == Kind::Object ? keys_of(f) : Keys{};
   for (const Alternative& a : level.alternatives) {
     if (f.kind == Kind::Object ? !goals_.done(a.shape, keys) : !goals_.done_row(a.shape, f.count)) continue;
     const std::vector<Id>& parents = sets_[a.parents].ids;
     labels.insert(labels.end(), parents.begin(), parents.end());
+    alive = alive || a.vital;
   }
-  if (labels.empty()) return false;
+  if (!alive) return false;
   std::sort(labels.begin(), labels.end());
   labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
   return ended(*f.parent, type_of(f), labels, to, arena);
 }
 
 bool Engine::end_number(const Config& from, Config* to, Arena& arena) {
-  std::vector<Id> positions;
+  std::vector<Id> positions, labels;
   numbers_.accepted(from.state, &positions);
-  if (positions.empty()) return false;
-  std::vector<Id> labels;
-  for (Id p : positions) labels.push_back(sets_[from.spec].ids[static_cast<std::size_t>(p)]);
-  return ended(*from.top, Type::Number, labels, to, arena);
+  if (positions.empty() || positions[0] >= Numbers::kTracked) return false;
+  const Frame& f = *from.top;
+  const Id width = f.kind == Kind::Root ? 1 : static_cast<Id>(levels_[f.level].alternatives.size());
+  for (Id p : positions) labels.push_back(p < Numbers::kTracked ? sets_[from.spec].ids[static_cast<std::size_t>(p)] : width + p - Numbers::kTracked);
+  return ended(f, Type::Number, labels, to, arena);
 }
 
 // ---- white space ----------------------------------------------------------------------------------------------------
@@ -752,6 +794,7 @@ bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& aren
         if (next == Numbers::kDead) return false;
         *to = from;
         to->state = next;
+        if (from.key) to->key = arena.make(KeyText{from.key, byte});
         return true;
       }
       Config after;
@@ -825,46 +868,117 @@ bool Engine::can_stop(const Config& at) {
 }
 
 // ---- distance -------------------------------------------------------------------------------------------------------
-// The bytes of a completion: the rest of the lexeme, then for each frame the least over its surviving cases.
+// The bytes of a completion: the rest of the lexeme, then for each frame the rest of what is aimed at there.
 
 namespace {
 std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
 std::int64_t least(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
 }  // namespace
 
-// For each case of the due value: bytes from behind the value to the end of everything.
-const std::int64_t* Engine::tails(const Frame& f, Type type) {
-  const std::int64_t*& slot = cache(f).tails[static_cast<std::size_t>(type)];
-  if (slot) return slot;
-  const std::vector<DueCase>& list = cases(f.due, type);
-  auto* out = static_cast<std::int64_t*>(f.arena->allocate(8 * list.size() + 8));
+const Targets* Engine::keep(const Frame& f, const std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>>& list) {
+  auto* targets = static_cast<Target*>(f.arena->allocate(sizeof(Target) * list.size() + 1));
   for (std::size_t i = 0; i < list.size(); ++i) {
-    if (f.kind == Kind::Root) {
-      out[i] = 1;
-      continue;
-    }
-    const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(list[i].after, keys_of(f)) : goals_.cost_array(list[i].after, f.count + 1);
-    out[i] = sum(rest, tail_of(f, levels_[f.level].alternatives[static_cast<std::size_t>(list[i].alternative)].parents));
+    auto* ids = static_cast<Id*>(f.arena->allocate(sizeof(Id) * list[i].first.size() + 1));
+    std::copy(list[i].first.begin(), list[i].first.end(), ids);
+    targets[i] = {ids, static_cast<std::int32_t>(list[i].first.size()), list[i].second.first, list[i].second.second};
   }
-  return cache(f).tails[static_cast<std::size_t>(type)] = out;
+  return f.arena->make(Targets{static_cast<std::int32_t>(list.size()), targets});
 }
 
-std::int64_t Engine::tail_of(const Frame& f, Id parents) {
-  const std::int64_t* above = tails(*f.parent, type_of(f));
-  std::int64_t out = -1;
-  for (Id p : std::vector<Id>(sets_[parents].ids)) out = least(out, above[p]);
-  return out;
+// What could be aimed at in an open container: alternatives of its level that are all to be met at its end, and bytes from there.
+const Targets& Engine::targets(const Frame& f) {
+  if (cache(f).targets) return *f.cache->targets;
+  std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>> out;
+  const Level& level = levels_[f.level];
+  const Targets& options = this->options(*f.parent, type_of(f));
+  for (std::int32_t i = 0; i < options.size; ++i) {
+    const Target& option = options.list[i];
+    std::vector<Id> ids;
+    bool possible = true;
+    for (std::int32_t j = 0; j < option.size && possible; ++j) {
+      std::size_t a = 0;
+      while (a < level.alternatives.size() && !std::binary_search(sets_[level.alternatives[a].parents].ids.begin(), sets_[level.alternatives[a].parents].ids.end(), option.ids[j])) ++a;
+      possible = a < level.alternatives.size();
+      ids.push_back(static_cast<Id>(a));
+    }
+    if (!possible) continue;
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    const auto known = std::find_if(out.begin(), out.end(), [&](const auto& t) { return t.first == ids; });
+    if (known == out.end())
+      out.push_back({std::move(ids), {-1, option.tail}});
+    else
+      known->second.second = std::min(known->second.second, option.tail);
+  }
+  return *(cache(f).targets = keep(f, out));
+}
+
+// Ways to write the due value: labels that it is to have, and bytes from behind it to the end of everything when it has them.
+const Targets& Engine::options(const Frame& f, Type type) {
+  if (cache(f).options[static_cast<std::size_t>(type)]) return *f.cache->options[static_cast<std::size_t>(type)];
+  const Parts& parts = this->parts(f.due, type);
+  std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>> out;
+  if (f.kind == Kind::Root) {
+    if (parts.list[0].base != Goals::kFalse) out.push_back({{0}, {parts.list[0].base, 1}});
+    return *(cache(f).options[static_cast<std::size_t>(type)] = keep(f, out));
+  }
+  const bool array = f.kind == Kind::Array;
+  const auto rest = [&](Id residual) {
+    if (residual == Goals::kNever) return std::int64_t{-1};
+    return array ? goals_.cost_array(residual, f.count + 1) : goals_.cost_object(residual, keys_of(f));
+  };
+  const Targets& targets = this->targets(f);
+  for (std::int32_t i = 0; i < targets.size; ++i) {
+    const Target& target = targets.list[i];
+    std::vector<Id> opens, labels;
+    Id base = Goals::kTrue;
+    for (std::int32_t j = 0; j < target.size; ++j) {
+      const Part& part = parts.list[static_cast<std::size_t>(target.ids[j])];
+      base = goals_.conj(base, part.base);
+      opens.push_back(part.open);
+      if (part.vital) labels.push_back(target.ids[j]);
+    }
+    if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
+    goals_.choices(goals_.open_both(opens, array), base, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
+      Id goal = base;
+      std::vector<Id> ids = labels;
+      for (Id l : literals) {
+        goal = goals_.conj(goal, goals_.goal({l}));
+        ids.push_back(static_cast<Id>(parts.list.size()) + static_cast<Id>(std::find(parts.tracked.begin(), parts.tracked.end(), l) - parts.tracked.begin()));
+      }
+      if (goals_.inhabited(goal, type)) out.push_back({std::move(ids), {goal, bytes + target.tail}});
+    });
+  }
+  return *(cache(f).options[static_cast<std::size_t>(type)] = keep(f, out));
 }
 
 std::int64_t Engine::value_distance(const Frame& f) {
   std::int64_t out = -1;
   for (int t = 0; t < kTypes; ++t) {
-    const Type type = static_cast<Type>(t);
-    const std::vector<Id> chosen = sets_[subset(f, type)].ids;
-    if (chosen.empty()) continue;
-    const std::int64_t* tail = tails(f, type);
-    for (Id i : chosen) out = least(out, sum(goals_.cost(cases(f.due, type)[static_cast<std::size_t>(i)].goal, type), tail[i]));
+    const Targets& options = this->options(f, static_cast<Type>(t));
+    for (std::int32_t i = 0; i < options.size; ++i) out = least(out, sum(goals_.cost(options.list[i].goal, static_cast<Type>(t)), options.list[i].tail));
   }
+  return out;
+}
+
+// Of the option: the rest of the number that was begun. Where literals are to be met, it is read again as one of them all.
+std::int64_t Engine::number_distance(const Config& at, const Target& option) {
+  std::int64_t out = -1;
+  if (option.size == 1) {
+    const std::vector<Id>& labels = sets_[at.spec].ids;
+    const Id position = static_cast<Id>(std::lower_bound(labels.begin(), labels.end(), option.ids[0]) - labels.begin());
+    numbers_.cheapest(at.state, [&](Id label, std::int64_t bytes) {
+      if (label == position) out = least(out, bytes);
+    });
+    return out;
+  }
+  std::string text;
+  for (const KeyText* k = at.key; k; k = k->before) text.push_back(static_cast<char>(k->byte));
+  std::vector<NumberComponent> list;
+  for (Id p : std::vector<Id>(goals_.numbers(option.goal))) list.push_back({p, 0});
+  Id state = numbers_.start(list, options_.spelling);
+  for (auto byte = text.rbegin(); byte != text.rend() && state != Numbers::kDead; ++byte) state = numbers_.step(state, static_cast<std::uint8_t>(*byte));
+  if (state != Numbers::kDead) numbers_.cheapest(state, [&](Id, std::int64_t bytes) { out = least(out, bytes); });
   return out;
 }
 
@@ -1010,20 +1124,25 @@ std::int64_t Engine::distance(const Config& at) {
   const Frame& f = *at.top;
   std::int64_t out = -1;
   switch (at.lex) {
-    case Lex::Text: {
-      const std::int64_t* tail = tails(f, Type::String);
-      texts_.cheapest(at.state, at.spec, at.chars, [&](Id label, std::int64_t bytes) { out = least(out, sum(tail[label], bytes + 1)); });
-      return out;
-    }
-    case Lex::Number: {
-      const std::int64_t* tail = tails(f, Type::Number);
-      numbers_.cheapest(at.state, [&](Id position, std::int64_t bytes) { out = least(out, sum(tail[sets_[at.spec].ids[static_cast<std::size_t>(position)]], bytes)); });
-      return out;
-    }
+    case Lex::Text:
+    case Lex::Number:
     case Lex::Literal: {
-      const std::int64_t* tail = tails(f, at.state == 0 ? Type::Null : Type::Boolean);
-      for (Id label : sets_[at.labels].ids) out = least(out, tail[label]);
-      return sum(out, static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars);
+      const Targets& options = this->options(f, at.lex == Lex::Text ? Type::String : at.lex == Lex::Number ? Type::Number : at.state == 0 ? Type::Null : Type::Boolean);
+      for (std::int32_t i = 0; i < options.size; ++i) {
+        const Target& option = options.list[i];
+        std::int64_t bytes;
+        if (at.lex == Lex::Text) {
+          bytes = sum(texts_.cheapest(at.state, at.spec, at.chars, std::vector<Id>(option.ids, option.ids + option.size)), 1);
+        } else if (at.lex == Lex::Number) {
+          bytes = number_distance(at, option);
+        } else {
+          const std::vector<Id>& labels = sets_[at.labels].ids;
+          const bool all = std::all_of(option.ids, option.ids + option.size, [&](Id l) { return std::binary_search(labels.begin(), labels.end(), l); });
+          bytes = all ? static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars : -1;
+        }
+        out = least(out, sum(bytes, option.tail));
+      }
+      return out;
     }
     case Lex::Key: return key_distance(at);
     case Lex::None: break;
@@ -1055,9 +1174,13 @@ std::int64_t Engine::distance(const Config& at) {
     }
     case Phase::First:
     case Phase::After:
-      for (const Alternative& a : std::vector<Alternative>(levels_[f.level].alternatives)) {
-        const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(a.shape, keys_of(f)) : goals_.cost_array(a.shape, f.count);
-        out = least(out, sum(rest, tail_of(f, a.parents)));
+      for (std::int32_t i = 0; i < targets(f).size; ++i) {
+        const Target& target = targets(f).list[i];
+        std::vector<Id> shapes;
+        for (std::int32_t j = 0; j < target.size; ++j) shapes.push_back(levels_[f.level].alternatives[static_cast<std::size_t>(target.ids[j])].shape);
+        const Id shape = goals_.conjunction(shapes, f.kind == Kind::Array);
+        const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(shape, keys_of(f)) : goals_.cost_array(shape, f.count);
+        out = least(out, sum(rest, target.tail));
       }
       break;
   }
@@ -1090,7 +1213,7 @@ std::string Engine::forced(const Config& at, Arena& scratch, std::size_t cap) {
 }
 
 std::size_t Engine::nbytes() const {
-  return sizeof *this + goals_.nbytes() + levels_.size() * 128 + infos_.size() * 256 + cases_.size() * 96 + after_.size() * 96 +
+  return sizeof *this + goals_.nbytes() + levels_.size() * 128 + infos_.size() * 256 + parts_.size() * 160 + after_.size() * 96 +
          children_.size() * 96 + opened_.size() * 96 + sets_.size() * 64 + names_.size() * 256;
 }
 

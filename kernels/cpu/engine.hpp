@@ -5,9 +5,10 @@
 // kept beside the level: which keys were written, how many members or items. A configuration is a stack of frames, linked
 // towards the root and immutable, and the lexeme that is being read. Configurations are values: rollback keeps old ones.
 //
-// A value that is due has cases (goal, alternative afterwards), by JSON type. A scalar's cases run as one product lexeme with
-// labels; a container's become the alternatives of a child frame. When the value ends, the cases that survive choose the
-// parent's next level. Transitions are memoised; every configuration that step() returns has a completion.
+// A value that is due is read in several cases at once, by JSON type: one for each vital alternative, the goal under which
+// it has a completion; and one for each tracked literal, which only tells whether the value meets it. A scalar's cases run as one
+// product lexeme with labels; a container's become the alternatives of a child frame. When the value ends, the labels that
+// survive give each alternative its one residual. Transitions are memoised; every configuration that step() returns has a completion.
 //
 // All tables are guarded by the kernel lock (Kernel::lock); frames live in the arena of the matcher that made them.
 #pragma once
@@ -77,6 +78,16 @@ struct NamesIndex {  // the names that one object speaks of, sorted by UTF-8 byt
   std::vector<std::string_view> texts;
   std::unordered_map<Id, std::int32_t> at;
 };
+struct Target {  // some ids that must all be met, and bytes from there to the end
+  const Id* ids;
+  std::int32_t size;
+  Id goal;  // of an option: what the value meets
+  std::int64_t tail;
+};
+struct Targets {
+  std::int32_t size;
+  const Target* list;
+};
 struct Frame {
   const Frame* parent = nullptr;
   const NamesIndex* names = nullptr;  // of an object
@@ -93,10 +104,11 @@ struct Frame {
   const std::uint64_t* seen = nullptr;
   const Extras* extras = nullptr;
   struct Cache {
-    std::array<Id, kTypes> subset{-1, -1, -1, -1, -1, -1};          // the cases that are viable here
+    std::array<Id, kTypes> vital{-1, -1, -1, -1, -1, -1};           // see Engine::vital
     const Writable* writable = nullptr;
     signed char more = -1;                                          // may a further item come?
-    std::array<const std::int64_t*, kTypes> tails{};                // bytes to the end behind each case
+    const Targets* targets = nullptr;                               // see Engine::targets
+    std::array<const Targets*, kTypes> options{};                   // see Engine::options
     std::int64_t distance = -2;
     std::int64_t* after_key = nullptr;                              // by name, then by class: bytes behind its key
   };
@@ -112,10 +124,10 @@ struct Config {
   std::int32_t gap = 0;     // white space so far, in the option's own count
   Id state = 0, spec = 0;   // Text, Key: of Texts; Number: of Numbers; Literal: 0 null, 1 true, 2 false
   std::int32_t chars = 0;   // characters read; Literal: bytes read
-  Id labels = -1;           // Literal: the surviving cases
+  Id labels = -1;           // Literal: the surviving labels
   Id decoder = 0;           // Key: a free text, for what a partial character is
   std::int32_t lo = 0, hi = 0, depth = 0, xlo = 0, xhi = 0;  // Key: the names and the extras that begin so, and bytes read of them
-  const KeyText* key = nullptr;
+  const KeyText* key = nullptr;  // of a Number, too, where literals are tracked
 };
 
 class Engine {
@@ -138,13 +150,14 @@ class Engine {
  private:
   struct Alternative {
     Id shape;    // a Shape, or a Row
-    Id parents;  // an IdSet: cases of the parent
+    Id parents;  // an IdSet: labels of the parent's due value
+    bool vital;  // else it only tells whether the value meets the shape
     auto operator<=>(const Alternative&) const = default;
   };
   struct Level {
     Kind kind;
     Id table;  // Names, for objects
-    std::vector<Alternative> alternatives;  // sorted
+    std::vector<Alternative> alternatives;
     bool operator==(const Level&) const = default;
     std::size_t hash() const {
       std::size_t h = mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(table));
@@ -171,9 +184,14 @@ class Engine {
     bool operator==(const Due&) const = default;
     std::size_t hash() const { return mix(mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(level)), static_cast<std::size_t>(cls)); }
   };
-  struct DueCase {
-    Id goal, after;
-    std::int32_t alternative;
+  struct Part {  // of one alternative, while a value is being written
+    Id base = Goals::kFalse, open = -1;
+    bool vital = true;
+  };
+  struct Parts {  // label i < list.size() is of list[i]; label list.size() + j is of tracked[j]
+    std::vector<Part> list;
+    std::vector<Id> tracked;  // literals
+    bool plain = false;       // whatever is written, a completion remains
   };
   struct Opened {  // a scalar lexeme at its start
     Id state, spec;
@@ -184,12 +202,15 @@ class Engine {
   Keys keys_of(const Frame& f);
   const NamesIndex& index(Id table);
   const ObjectInfo& info(Id level);
-  const std::vector<DueCase>& cases(Id due, Type type);
-  Id subset(const Frame& f, Type type);  // an IdSet of indices into cases
+  const Parts& parts(Id due, Type type);
+  Id vital(const Frame& f, Type type);  // an IdList: for each alternative the goal under which it has a completion, kFalse: none
+  bool is_viable(const Frame& f, Id residual);  // once the due value has ended
+  bool is_alive(const Frame& f, const std::vector<Id>& labels) const;  // sorted
   const Writable& writable(const Frame& f);
-  bool class_is_writable(const Frame& f, const Alternative& alternative, const KeyClass& cls, std::int32_t name, std::int32_t required);
+  bool class_is_writable(const Frame& f, const Alternative& alternative, std::int32_t cls, std::int32_t name, std::int32_t required);
   bool may_have_more(const Frame& f);
   Id object_level(const std::vector<Alternative>& alternatives, Id order);
+  void add_alternative(std::vector<Alternative>* list, const Alternative& alternative);
   const Frame* after_value(const Frame& f, Type type, const std::vector<Id>& labels, Arena& arena);
   bool ended(const Frame& f, Type type, const std::vector<Id>& labels, Config* to, Arena& arena);
   bool begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& arena);
@@ -208,9 +229,11 @@ class Engine {
   const std::vector<Id>& in_place(Id order);
   const std::vector<Id>& order_names(Id order);
 
-  const std::int64_t* tails(const Frame& f, Type type);
-  std::int64_t tail_of(const Frame& f, Id parents);  // least of the parent's tails
+  const Targets& targets(const Frame& f);             // ids are alternatives of an open container's level
+  const Targets& options(const Frame& f, Type type);  // ids are labels of the due value
+  const Targets* keep(const Frame& f, const std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>>& list);
   std::int64_t value_distance(const Frame& f);
+  std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t key_distance(const Config& at);  // of a key under construction
 
   struct Sink;
@@ -236,10 +259,10 @@ class Engine {
     bool operator==(const IdList&) const = default;
     std::size_t hash() const { return hash_of(ids); }
   };
-  Interner<IdList> orders_;
+  Interner<IdList> lists_;
   std::deque<std::unique_ptr<NamesIndex>> indices_;
   std::unordered_map<Id, ObjectInfo> infos_;
-  PairMap<std::vector<DueCase>> cases_;
+  PairMap<Parts> parts_;
   std::unordered_map<std::vector<Id>, Id, VectorHash> after_, children_;
   std::unordered_map<std::vector<Id>, Opened, VectorHash> opened_;
   PairMap<Id> order_keys_, order_items_;

@@ -378,7 +378,7 @@ bool Goals::fixpoint(Id key) {
   if (in_round_) return try_key(key);
   struct Reset {
     Goals* goals;
-    ~Reset() { goals->in_round_ = false, goals->new_round(), goals->scratch_.clear(); }
+    ~Reset() { goals->in_round_ = false, goals->new_round(); }
   } reset{this};
   bool ok = false;
   do {
@@ -393,7 +393,7 @@ bool Goals::fixpoint(Id key) {
 }
 
 std::size_t Goals::nbytes() const {
-  return goals_.size() * 80 + shapes_.size() * 240 + rows_.size() * 240 + cases_.size() * 160 + nodes_.size() * 200;
+  return goals_.size() * 80 + shapes_.size() * 240 + rows_.size() * 240 + opens_.size() * 200 + nodes_.size() * 200;
 }
 
 }  // namespace guard

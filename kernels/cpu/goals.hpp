@@ -79,11 +79,6 @@ struct Row {  // the shape of arrays; positions count from the item that is due,
   std::size_t hash() const;
 };
 
-struct StringPiece {
-  std::int32_t lo, hi;  // lengths, closed
-  Id lang;
-  auto operator<=>(const StringPiece&) const = default;
-};
 struct StringSet {  // a union of disjoint intervals of lengths, each with its language; sorted
   std::vector<StringPiece> pieces;
   bool operator==(const StringSet&) const = default;
@@ -112,10 +107,18 @@ struct Keys {
   bool seen(Id name) const { return is_seen && is_seen(name); }
 };
 
-// A way to go on after one more member or item: what its value must meet, and the shape afterwards.
-struct Case {
-  Id goal, after;
-  auto operator<=>(const Case&) const = default;
+// What is asked once a member or an item is being written whose value is not known yet: see open.cpp. Interned.
+struct Open {
+  bool array = false;
+  Id here = 0;                  // a goal: literals that the value must meet
+  Id rest = 1;                  // the shape or row of what comes after it
+  std::vector<Clause> clauses;  // of Opens
+  bool operator==(const Open&) const = default;
+  std::size_t hash() const {
+    std::size_t h = mix(mix(array, static_cast<std::size_t>(here)), static_cast<std::size_t>(rest));
+    for (const Clause& c : clauses) h = mix(h, hash_of(c));
+    return h;
+  }
 };
 
 class Goals {
@@ -158,8 +161,6 @@ class Goals {
   const std::vector<KeyClass>& classes(const std::vector<Id>& shapes);  // of the keys that these shapes speak of
   bool viable(Id shape, const Keys& keys);
   bool done(Id shape, const Keys& keys);
-  // The cases for a member of the class, for values of one type: goals disjoint and inhabited, afters settled; not yet viable.
-  const std::vector<Case>& cases(Id shape, const KeyClass& cls, Type type);
   std::int64_t cost_object(Id shape, const Keys& keys);  // bytes to the end, the brace included, from behind a member; -1
   bool is_plain(Id shape);  // only named existentials, no clauses, no maximum: writing a key never changes it
 
@@ -168,8 +169,27 @@ class Goals {
   bool done_row(Id row, std::int32_t at) const;
   bool is_plain_row(Id row) const;          // all items alike: writing one never changes it
   Id base_of(const Row& row, std::int32_t at);  // what every value at this position must meet
-  const std::vector<Case>& row_cases(Id row, Type type);
   std::int64_t cost_array(Id row, std::int32_t at);
+
+  // Values that are being written. `top`: the value is known to meet base_of; else that is among what it decides.
+  Id open_member(Id shape, const KeyClass& cls, bool top);
+  Id open_item(Id row, bool top);
+  Id open_both(const std::vector<Id>& opens, bool array);
+  Id settled(Id open, Type type);  // literals decided that values of this type always or never meet
+  void undecided(Id open, std::vector<Id>* literals) const;
+  Id decide(Id open, Id literal, bool met);
+  Id fold(Id open, bool met);  // the residual, when all literals left are met, or none is
+  bool is_never(Id open) const;
+  // The goal that the value must meet for a viable residual. `viable` must hold of every residual that is weaker than one of which it holds.
+  Id vital(Id open, Id base, const std::function<bool(Id)>& viable);
+  // Can a value of the goal, which is inhabited, lead to a viable residual?
+  bool possible(Id open, Id goal, const std::function<bool(Id)>& viable);
+  // Tries ways to decide everything, those with more literals met first, until a leaf (goal, residual) says true. Goals are inhabited.
+  bool ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf);
+
+  // Tells of choices of literals to meet, each with what the rest costs then: none at all, and further ones that make it cheaper.
+  void choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest, const std::function<void(const std::vector<Id>&, std::int64_t)>& choice);
+  Id conjunction(const std::vector<Id>& shapes, bool array) { return array ? rows_and(shapes) : tidy(shapes_and(shapes)); }
 
   Id base_of(const Shape& shape, const KeyClass& cls);  // what the class's values must meet, disjuncts aside
   const KeySet& key_set(Id id) const { return key_sets_[id]; }
@@ -232,14 +252,8 @@ class Goals {
   bool forbids(const Shape& a, Id name);
   bool empty_on_sight(Id goal);
   Id goal_at(Id name, const Shape& a, const Shape* b);
-  void watch_goal(Id goal, std::vector<Id>* goals);
-  bool is_met(Id goal, const std::vector<Id>& met);
-  void watch(Id shape, const KeyClass& cls, bool top, std::vector<Id>* goals);
-  Id after(Id shape, const KeyClass& cls, const std::vector<Id>& met, bool top);
   const std::vector<KeyClass>& own_classes(Id shape);
-  const std::vector<Case>& keep_cases(std::vector<Id> key, std::vector<Case> cases);
   bool plan(Id shape, const Keys& keys);
-  void split(Id base, std::vector<Id> watched, Type type, bool disjoint, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out);
   int constant_for(Id goal, Type type);
   Id unevaluated_properties(const Atom& atom, Id node, bool sign);
   Id unevaluated_items(const Atom& atom, Id node, bool sign);
@@ -250,8 +264,12 @@ class Goals {
   bool merge_rows(Row* into, const Row& from);
   Id settle_row(Row row);
   bool weaker_row(Id a, const Row& b) const;
-  void watch_row(Id row, bool top, std::vector<Id>* goals);
-  Id after_row(Id row, const std::vector<Id>& met, bool top);
+
+  Id settled_by(Id open, Id known);
+  Id make_open(Open open);
+  Id never_open(bool array);
+  Clause here_or(Id goal, Id rest, bool array);
+  Id fold(Id open, bool met, bool top);
 
   bool try_key(Id key);
   bool fixpoint(Id key);
@@ -275,17 +293,18 @@ class Goals {
 
   Memo<Id> literals_memo_, strings_memo_, numbers_memo_, object_memo_, array_memo_;           // by literal
   Memo<Id> goal_literals_, goal_strings_, goal_numbers_, goal_object_, goal_array_, keys_lang_;  // by goal
-  Memo<Id> tidied_, negated_, after_row_memo_;
+  Interner<Open> opens_;
+  std::unordered_map<std::vector<Id>, Id, VectorHash> open_members_, decided_, folded_;
+  PairMap<Id> open_items_;
+  Memo<Id> tidied_, negated_;
   PairMap<Id> conj_;
   PairMap<bool> holds_;
   std::unordered_map<std::vector<Id>, std::vector<KeyClass>, VectorHash> classes_;
-  std::unordered_map<std::vector<Id>, std::vector<Case>, VectorHash> cases_;
   Memo<char> sure_, round_, fresh_, dull_;
   std::unordered_set<Id> round_shapes_;                        // found empty in this round, which may yet change
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   PairMap<bool> row_viable_;
   Memo<std::int64_t> cost_, cost_round_, name_bytes_;
-  std::deque<std::vector<Case>> scratch_;
   bool found_ = false, in_round_ = false, in_cost_ = false, cheaper_ = false;
   int depth_ = 0, sight_ = 0;
   unsigned ticks_ = 0;

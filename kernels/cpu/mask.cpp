@@ -146,6 +146,10 @@ void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget,
         fill_lexeme(at, vocabulary.text(texts_, at.state, budget >= 0 || texts_.spec(at.spec).bounded), sink);
         break;
       case Lex::Number: {
+        if (budget >= 0 && at.key) {  // distance() reads the number again
+          walk(vocabulary.trie(), 0, at, sink);
+          break;
+        }
         fill_lexeme(at, vocabulary.number(numbers_, at.state), sink);
         Config after;
         if (end_number(at, &after, scratch)) walk(vocabulary.trie(), 0, after, sink);

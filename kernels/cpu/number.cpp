@@ -677,7 +677,12 @@ Id Numbers::start(const std::vector<NumberComponent>& components, Spelling spell
     if (viable(c)) s.cores.push_back({cores_.intern(std::move(c)), k.label});
   }
   std::sort(s.cores.begin(), s.cores.end());
+  return keep(std::move(s));
+}
+
+Id Numbers::keep(State s) {
   s.cores.erase(std::unique(s.cores.begin(), s.cores.end()), s.cores.end());
+  if (std::all_of(s.cores.begin(), s.cores.end(), [](const auto& c) { return c.second >= kTracked; })) return kDead;
   return states_.intern(std::move(s));
 }
 
@@ -692,8 +697,7 @@ Id Numbers::step(Id state, std::uint8_t byte) {
     if (next != kDead) s.cores.push_back({next, label});
   }
   std::sort(s.cores.begin(), s.cores.end());
-  s.cores.erase(std::unique(s.cores.begin(), s.cores.end()), s.cores.end());
-  const Id next = states_.intern(std::move(s));
+  const Id next = keep(std::move(s));
   state_step_[key] = next;
   return next;
 }
@@ -709,7 +713,7 @@ void Numbers::accepted(Id state, std::vector<Id>* labels) {
 
 bool Numbers::accepts_any(Id state) {
   for (const auto& [core, label] : states_[state].cores)
-    if (done(cores_[core])) return true;
+    if (label < kTracked && done(cores_[core])) return true;
   return false;
 }
 

@@ -57,6 +57,7 @@ class Numbers {
   // The state after no byte; step() takes the first byte, too.
   Id start(const std::vector<NumberComponent>& components, Spelling spelling);
   Id step(Id state, std::uint8_t byte);  // kDead when no number goes on so
+  static constexpr Id kTracked = 1 << 20;  // labels from here tell what a number meets, but keep no state alive
   void accepted(Id state, std::vector<Id>* labels);
   bool accepts_any(Id state);
   template <class F>
@@ -106,6 +107,7 @@ class Numbers {
   };
   Room room(Id piece, Spelling spelling) const;
   Interval magnitudes(const Core& core) const;
+  Id keep(State sorted);
   Id step_core(Id core, std::uint8_t byte);
   Id loosened(Core core);
   bool is_scientific(Id piece, Spelling spelling) const;

@@ -492,67 +492,6 @@ Id Goals::base_of(const Shape& s, const KeyClass& cls) {
   return out;
 }
 
-// Goals are watched literal by literal: so the goals that cases lead to are sets of signed nodes, of which there are finitely
-// many, and never a negated conjunction inside of another.
-void Goals::watch_goal(Id g, std::vector<Id>* goals) {
-  for (Id literal : std::vector<Id>(goals_[g].ids)) goals->push_back(goal({literal}));
-}
-
-bool Goals::is_met(Id g, const std::vector<Id>& met) {
-  if (g == kFalse) return false;
-  for (Id literal : std::vector<Id>(goals_[g].ids))
-    if (!has(met, goal({literal}))) return false;
-  return true;
-}
-
-void Goals::watch(Id id, const KeyClass& cls, bool top, std::vector<Id>* goals) {
-  const Shape& s = shapes_[id];
-  if (!top)
-    for (const Rule& r : s.rules)
-      if (r.goal != kFalse && has(cls.holds, r.keys)) watch_goal(r.goal, goals);
-  for (const Rule& r : s.some)
-    if (has(cls.holds, r.keys) && !(top && key_sets_[r.keys].kind == KeySet::One)) watch_goal(r.goal, goals);
-  for (const Clause& c : s.clauses)
-    for (Id d : c) watch(d, cls, false, goals);
-}
-
-// The residual once a member of the class was written whose value meets, of the watched goals, exactly `met`.
-Id Goals::after(Id id, const KeyClass& cls, const std::vector<Id>& met, bool top) {
-  Shape s = shapes_[id];
-  const auto is_met = [&](Id g) { return this->is_met(g, met); };
-  const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
-  const auto named = [&](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
-  bool changed = false;
-  if (!top) {
-    for (const Rule& r : s.rules)
-      if (in_class(r) && !is_met(r.goal)) return kNever;
-    for (const Rule& r : s.some)
-      if (in_class(r) && named(r) && !is_met(r.goal)) return kNever;
-    changed |= std::erase_if(s.rules, [&](const Rule& r) { return in_class(r) && named(r); }) > 0;
-    changed |= std::erase_if(s.some, [&](const Rule& r) { return in_class(r) && is_met(r.goal); }) > 0;
-  } else {
-    changed |= std::erase_if(s.some, [&](const Rule& r) { return in_class(r) && !named(r) && is_met(r.goal); }) > 0;
-  }
-  std::vector<Clause> clauses;
-  for (const Clause& c : s.clauses) {
-    Clause alive;
-    bool holds_already = false;
-    for (Id d : c) {
-      const Id next = after(d, cls, met, false);
-      changed |= next != d;
-      if (next == kAny) holds_already = true;
-      if (next != kNever && std::find(alive.begin(), alive.end(), next) == alive.end()) alive.push_back(next);
-    }
-    if (holds_already) continue;
-    if (alive.empty()) return kNever;
-    clauses.push_back(std::move(alive));
-  }
-  if (!changed) return id;
-  s.clauses = std::move(clauses);
-  if (!top && s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf) return shapes_or(s.clauses[0]);
-  return top ? tidy(settle(std::move(s))) : shapes_.intern(std::move(s));
-}
-
 int Goals::constant_for(Id g, Type type) {
   if (g == kTrue) return 1;
   switch (type) {
@@ -570,68 +509,6 @@ int Goals::constant_for(Id g, Type type) {
     case Type::Array: return array(g) == kNever ? 0 : array(g) == kAny ? 1 : -1;
   }
   return -1;
-}
-
-// The inhabited sign vectors of the watched goals, for one type.
-void Goals::split(Id base, std::vector<Id> watched, Type type, bool disjoint, const std::function<Id(const std::vector<Id>&)>& then, std::vector<Case>* out) {
-  need({base});
-  need(watched);
-  sort_unique(&watched);
-  std::vector<Id> always, open;
-  for (Id w : watched) {
-    const int c = constant_for(w, type);
-    if (c == 1) always.push_back(w);
-    if (c < 0) open.push_back(w);
-  }
-  struct Cell {
-    Id goal;
-    std::vector<Id> met;
-  };
-  std::vector<Cell> cells;
-  if (inhabited(base, type)) cells.push_back({base, always});
-  disjoint = disjoint || (type != Type::Object && type != Type::Array);
-  for (Id w : open) {
-    std::vector<Cell> next;
-    for (Cell& cell : cells) {
-      const Id yes = conj(cell.goal, w);
-      // One obligation on a member may stay owed though its value meets it; an item that is counted may not.
-      const Id no = disjoint || open.size() > 1 ? conj(cell.goal, negate(w)) : cell.goal;
-      if (inhabited(yes, type)) {
-        next.push_back({yes, cell.met});
-        next.back().met.push_back(w);
-      }
-      if (inhabited(no, type)) next.push_back({no, std::move(cell.met)});
-    }
-    cells = std::move(next);
-    if (cells.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a value falls into too many cases"};
-  }
-  for (Cell& cell : cells) {
-    std::sort(cell.met.begin(), cell.met.end());
-    const Id next = then(cell.met);
-    if (next != kNever) out->push_back({cell.goal, next});
-  }
-}
-
-// Inside a round an empty goal may still turn out to be inhabited: such cases are not remembered.
-const std::vector<Case>& Goals::keep_cases(std::vector<Id> key, std::vector<Case> cases) {
-  if (in_round_) return scratch_.emplace_back(std::move(cases));
-  return cases_.emplace(std::move(key), std::move(cases)).first->second;
-}
-
-const std::vector<Case>& Goals::cases(Id shape, const KeyClass& cls, Type type) {
-  std::vector<Id> key = cls.holds;
-  key.push_back(shape);
-  key.push_back(static_cast<Id>(type));
-  key.push_back(cls.name);
-  const auto found = cases_.find(key);
-  if (found != cases_.end()) return found->second;
-  const Shape s = shapes_[shape];
-  const Id base = base_of(s, cls);
-  std::vector<Id> watched;
-  watch(shape, cls, true, &watched);
-  std::vector<Case> out;
-  split(base, std::move(watched), type, false, [&](const std::vector<Id>& met) { return after(shape, cls, met, true); }, &out);
-  return keep_cases(std::move(key), std::move(out));
 }
 
 bool Goals::is_plain(Id shape) {

@@ -147,12 +147,12 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
   for (const Labelled& c : components) {
     const bool bounded = c.lo > 0 || c.hi != kInf;
     if (!langs_.live(c.lang) || (bounded && !langs_.meets(c.lang, c.lo, c.hi))) continue;
-    s.components.push_back({c.lang, static_cast<Id>(out.bounds.size())});
+    s.components.push_back({c.lang, static_cast<Id>(out.bounds.size()) | (c.tracked ? kTracked : 0)});
     out.bounds.push_back({c.lo, c.hi, c.label});
     out.bounded |= bounded;
   }
   *spec = specs_.intern(std::move(out));
-  return s.components.empty() ? kDead : intern(std::move(s));
+  return is_alive(s.components) ? intern(std::move(s)) : kDead;
 }
 
 Id Texts::after_char(const State& from, std::uint32_t c) {
@@ -162,7 +162,7 @@ Id Texts::after_char(const State& from, std::uint32_t c) {
     const Id next = langs_.row(k.lang).at(c);
     if (next != Langs::kNone) to.components.push_back({next, k.index});
   }
-  return to.components.empty() ? kDead : intern(std::move(to));
+  return is_alive(to.components) ? intern(std::move(to)) : kDead;
 }
 
 Id Texts::fill(Id state, std::uint8_t byte) {
@@ -191,7 +191,7 @@ Id Texts::fill(Id state, std::uint8_t byte) {
           live = row.next[i] != Langs::kNone && !intersection({{lo, row.upto[i]}}, chars).empty();
         if (live) to.components.push_back(k);
       }
-      if (!to.components.empty()) next = intern(std::move(to));
+      if (is_alive(to.components)) next = intern(std::move(to));
     }
   }
   quick_[static_cast<std::size_t>(state)].next[byte] = next;
@@ -220,7 +220,8 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
   const State& s = states_[state];
   const Ranges chars = s.pending.kind ? possible(s.pending, s.spelling) : Ranges{};
   for (const Component& c : s.components) {
-    const Bound& b = specs_[spec].bounds[static_cast<std::size_t>(c.index)];
+    if (c.index >= kTracked) break;
+    const Bound& b = specs_[spec].at(c.index);
     const std::int64_t lo = b.lo - read, hi = b.hi == kInf ? kInf : b.hi - read;
     if (hi < 0) continue;
     if (!s.pending.kind) {
@@ -237,12 +238,50 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
   return false;
 }
 
+std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::int64_t hi) {
+  if (!s.pending.kind) return langs_.cheapest(lang, lo, hi);
+  const Ranges chars = possible(s.pending, s.spelling);
+  const LangRow row = langs_.row(lang);
+  std::int64_t least = -1;
+  std::uint32_t from = 0;
+  for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
+    if (row.next[i] == Langs::kNone) continue;
+    const Ranges reachable = intersection({{from, row.upto[i]}}, chars);
+    if (reachable.empty()) continue;
+    std::int64_t bytes = langs_.cheapest(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1);
+    if (bytes < 0) continue;
+    bytes += rest_of_char(s.pending, reachable, s.spelling);
+    if (least < 0 || bytes < least) least = bytes;
+  }
+  return least;
+}
+
+std::int64_t Texts::cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels) {
+  std::vector<StringPiece> now{{0, kInf, Langs::kAll}};
+  const State& s = states_[state];
+  for (Id label : labels) {
+    std::vector<StringPiece> next;
+    for (const StringPiece& p : now)
+      for (const Component& c : s.components) {
+        const Bound& b = specs_[spec].at(c.index);
+        if (b.label == label && std::max(p.lo, b.lo) <= std::min(p.hi, b.hi)) next.push_back({std::max(p.lo, b.lo), std::min(p.hi, b.hi), langs_.both({p.lang, c.lang})});
+      }
+    now = std::move(next);
+  }
+  std::int64_t least = -1;
+  for (const StringPiece& p : now) {
+    const std::int64_t bytes = cheapest_of(s, p.lang, p.lo - read, p.hi == kInf ? kInf : p.hi - read);
+    if (bytes >= 0 && (least < 0 || bytes < least)) least = bytes;
+  }
+  return least;
+}
+
 void Texts::accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels) {
   labels->clear();
   const State& s = states_[state];
   if (s.pending.kind) return;
   for (const Component& c : s.components) {
-    const Bound& b = specs_[spec].bounds[static_cast<std::size_t>(c.index)];
+    const Bound& b = specs_[spec].at(c.index);
     if (b.lo <= read && (b.hi == kInf || read <= b.hi) && langs_.accepts(c.lang)) labels->push_back(b.label);
   }
   std::sort(labels->begin(), labels->end());

@@ -14,9 +14,11 @@ namespace guard {
 
 enum class Spelling : std::uint8_t { Canonical, Any };
 
+constexpr Id kTracked = 1 << 20;
+
 struct Component {
   Id lang;
-  Id index;  // into the Spec
+  Id index;  // into the Spec; with kTracked for one that keeps no state alive
   auto operator<=>(const Component&) const = default;
 };
 
@@ -28,6 +30,7 @@ struct Bound {  // one component's part of a Spec
 struct Spec {
   std::vector<Bound> bounds;
   bool bounded = false;  // does any length matter?
+  const Bound& at(Id index) const { return bounds[static_cast<std::size_t>(index & (kTracked - 1))]; }
   bool operator==(const Spec&) const = default;
   std::size_t hash() const {
     std::size_t h = bounds.size();
@@ -35,10 +38,16 @@ struct Spec {
     return h;
   }
 };
+struct StringPiece {
+  std::int32_t lo, hi;  // lengths, closed
+  Id lang;
+  auto operator<=>(const StringPiece&) const = default;
+};
 struct Labelled {  // what start() takes: a language of texts of lo to hi characters, for a label
   Id lang;
   std::int32_t lo, hi;
   Id label;
+  bool tracked = false;  // tells what the text meets, but keeps no state alive
 };
 
 // A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of `value`; 3 after a high
@@ -86,6 +95,8 @@ class Texts {
   // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for each live component.
   template <class F>
   void cheapest(Id state, Id spec, std::int64_t read, F best);
+  // The same for texts that end well for every one of these labels; -1: there is none.
+  std::int64_t cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels);
   Id after(Id state, std::uint32_t c) { return after_char(State(states_[state]), c); }  // a partial character completed as c
   std::int64_t rest_of_char(Id state, const Ranges& chars) const { return rest_of_char(states_[state].pending, chars, states_[state].spelling); }
   const std::vector<Component>& components(Id state) const { return states_[state].components; }
@@ -111,6 +122,8 @@ class Texts {
     }
   };
   Id fill(Id state, std::uint8_t byte);
+  std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
+  static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }
   Id intern(State state);
   Id after_char(const State& state, std::uint32_t c);
   static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c);
@@ -132,27 +145,9 @@ class Texts {
 
 template <class F>
 void Texts::cheapest(Id state, Id spec, std::int64_t read, F best) {
-  const State& s = states_[state];
-  const Ranges chars = s.pending.kind ? possible(s.pending, s.spelling) : Ranges{};
-  for (const Component& c : s.components) {
-    const Bound& b = specs_[spec].bounds[static_cast<std::size_t>(c.index)];
-    const std::int64_t lo = b.lo - read, hi = b.hi == kInf ? kInf : b.hi - read;
-    std::int64_t least = -1;
-    if (!s.pending.kind) {
-      least = langs_.cheapest(c.lang, lo, hi);
-    } else {
-      const LangRow row = langs_.row(c.lang);
-      std::uint32_t from = 0;
-      for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
-        if (row.next[i] == Langs::kNone) continue;
-        const Ranges reachable = intersection({{from, row.upto[i]}}, chars);
-        if (reachable.empty()) continue;
-        std::int64_t bytes = langs_.cheapest(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1);
-        if (bytes < 0) continue;
-        bytes += rest_of_char(s.pending, reachable, s.spelling);
-        if (least < 0 || bytes < least) least = bytes;
-      }
-    }
+  for (const Component& c : states_[state].components) {
+    const Bound& b = specs_[spec].at(c.index);
+    const std::int64_t least = cheapest_of(states_[state], c.lang, b.lo - read, b.hi == kInf ? kInf : b.hi - read);
     if (least >= 0) best(b.label, least);
   }
 }

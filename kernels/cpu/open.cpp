@@ -1,0 +1,374 @@
+// Goals: a shape or a row while one of its values is being written.
+//
+// What the value must still decide stands in an Open: literals that it must meet, by disjunct; the rest is what is asked of the
+// members or items after it. Once the value has ended it is known which literals it met, and fold() gives the residual. Until
+// then vital() is the goal under which some completion remains, as a formula over the literals: a decision diagram over
+// Opens (Bryant 1986), so that clauses which do not touch each other are not multiplied out. More literals met never ask more of the
+// rest, which bounds both ends: with none met already viable, or with all met still not.
+#include "algebra.hpp"
+
+namespace guard {
+
+namespace {
+constexpr int kMaxChoices = 256;           // that choices() tells of
+constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
+}  // namespace
+
+namespace {
+// Drops disjuncts that ask no less than another one: of "it counts" and "assume that it does not" one goes when that is decided.
+template <class AsksLess>
+void absorb(Clause* clause, const AsksLess& asks_less) {
+  for (std::size_t i = 0; i < clause->size() && clause->size() <= kMaxAbsorbed; ++i)
+    for (std::size_t j = 0; j < clause->size();) {
+      if (i == j || !asks_less((*clause)[i], (*clause)[j])) {
+        ++j;
+        continue;
+      }
+      clause->erase(clause->begin() + static_cast<std::ptrdiff_t>(j));
+      i -= j < i;
+    }
+}
+}  // namespace
+
+bool Goals::is_never(Id open) const { return opens_[open].rest == kNever; }
+
+Id Goals::never_open(bool array) { return opens_.intern({array, kTrue, kNever, {}}); }
+
+Id Goals::make_open(Open open) {
+  const auto both = [&](Id a, Id b) { return a == kAny ? b : b == kAny ? a : open.array ? rows_and({a, b}) : shapes_and({a, b}); };
+  std::vector<Clause> todo = std::move(open.clauses);
+  open.clauses.clear();
+  std::reverse(todo.begin(), todo.end());
+  while (!todo.empty()) {
+    if (open.here == kFalse || open.rest == kNever) return never_open(open.array);
+    Clause alive;
+    bool holds = false;
+    for (Id d : todo.back()) {
+      const Open& x = opens_[d];
+      holds = holds || (x.here == kTrue && x.rest == kAny && x.clauses.empty());
+      if (!is_never(d) && std::find(alive.begin(), alive.end(), d) == alive.end()) alive.push_back(d);
+    }
+    todo.pop_back();
+    if (holds) continue;
+    if (open.array)
+      absorb(&alive, [this](Id a, Id b) {
+        const Open &x = opens_[a], &y = opens_[b];
+        const auto &less = goals_[x.here].ids, &more = goals_[y.here].ids;
+        return x.clauses.empty() && std::includes(more.begin(), more.end(), less.begin(), less.end()) && weaker_row(x.rest, rows_[y.rest]);
+      });
+    if (alive.empty()) return never_open(open.array);
+    if (alive.size() > 1) {
+      if (std::find(open.clauses.begin(), open.clauses.end(), alive) == open.clauses.end()) open.clauses.push_back(std::move(alive));
+      continue;
+    }
+    const Open only = opens_[alive[0]];
+    open.here = conj(open.here, only.here);
+    open.rest = both(open.rest, only.rest);
+    todo.insert(todo.end(), only.clauses.rbegin(), only.clauses.rend());
+  }
+  if (open.here == kFalse || open.rest == kNever) return never_open(open.array);
+  if (opens_.size() > limits_.states) throw Limit{"states", -1, "too many residuals of values"};
+  return opens_.intern(std::move(open));
+}
+
+// Either the value meets the goal, or the rest is asked for.
+Clause Goals::here_or(Id goal, Id rest, bool array) {
+  Clause out{make_open({array, goal, kAny, {}})};
+  if (rest != kNever) out.push_back(make_open({array, kTrue, rest, {}}));
+  return out;
+}
+
+Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
+  std::vector<Id> key = cls.holds;
+  key.push_back(id);
+  key.push_back(cls.name);
+  key.push_back(top);
+  const auto found = open_members_.find(key);
+  if (found != open_members_.end()) return found->second;
+  const Shape s = shapes_[id];
+  Open out{false, kTrue, kAny, {}};
+  const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
+  const auto named = [&](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
+  Shape rest = s;
+  rest.clauses.clear();
+  if (!top) {
+    for (const Rule& r : s.rules)
+      if (in_class(r)) out.here = conj(out.here, r.goal);
+    for (const Rule& r : s.some)
+      if (in_class(r) && named(r)) out.here = conj(out.here, r.goal);
+    std::erase_if(rest.rules, [&](const Rule& r) { return in_class(r) && named(r); });
+    std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && named(r); });
+  }
+  for (const Rule& r : s.some)
+    if (in_class(r) && !named(r) && r.goal != kTrue) out.clauses.push_back(here_or(r.goal, some_shape(r.keys, r.goal), false));
+  std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && !named(r); });
+  for (const Clause& c : s.clauses) {
+    Clause choices;
+    bool touched = false;  // else the clause stays in the rest
+    for (Id d : c) {
+      choices.push_back(open_member(d, cls, false));
+      const Open& x = opens_[choices.back()];
+      touched = touched || x.here != kTrue || x.rest != d || !x.clauses.empty();
+    }
+    touched ? out.clauses.push_back(std::move(choices)) : rest.clauses.push_back(c);
+  }
+  out.rest = out.clauses.empty() && out.here == kTrue && rest == s ? id : shapes_.intern(std::move(rest));
+  return open_members_[std::move(key)] = make_open(std::move(out));
+}
+
+Id Goals::open_item(Id id, bool top) {
+  const auto found = open_items_.find({id, top});
+  if (found != open_items_.end()) return found->second;
+  const Row s = rows_[id];
+  Open out{true, kTrue, kAny, {}};
+  Row rest = s;
+  rest.rules.clear(), rest.some.clear(), rest.counts.clear(), rest.clauses.clear();
+  const auto later = [](Span s) {
+    s.from = std::max(s.from - 1, 0);
+    if (s.to != kInf) --s.to;
+    return s;
+  };
+  for (const Span& r : s.rules) {
+    if (!top && r.from == 0) out.here = conj(out.here, r.goal);
+    if (const Span next = later(r); next.to > 0) rest.rules.push_back(next);
+  }
+  for (const Span& r : s.some) {
+    const Span next = later(r);
+    if (r.from > 0)
+      rest.some.push_back(next);
+    else if (r.goal != kTrue)
+      out.clauses.push_back(here_or(r.goal, span_row(next.from, next.to, r.goal, false), true));
+  }
+  for (const Counted& c : s.counts) {
+    const auto counted = [&](std::int32_t lo, std::int32_t hi) {
+      if (hi < 0) return kNever;
+      return lo <= 0 && hi == kInf ? kAny : rows_.intern({.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
+    };
+    // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be assumed without a look.
+    Clause choices{make_open({true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1, c.hi == kInf ? kInf : c.hi - 1), {}})};
+    const Id uncounted = counted(c.lo, c.hi);
+    if (c.hi == kInf)
+      choices.push_back(make_open({true, kTrue, uncounted, {}}));
+    else
+      for (Id literal : std::vector<Id>(goals_[c.goal].ids)) choices.push_back(make_open({true, goal({literal ^ 1}), uncounted, {}}));
+    out.clauses.push_back(std::move(choices));
+  }
+  for (const Clause& c : s.clauses) {
+    Clause choices;
+    for (Id d : c) choices.push_back(open_item(d, false));
+    out.clauses.push_back(std::move(choices));
+  }
+  sort_unique(&rest.rules);
+  sort_unique(&rest.some);
+  out.rest = rows_.intern(std::move(rest));
+  return open_items_[{id, top}] = make_open(std::move(out));
+}
+
+Id Goals::open_both(const std::vector<Id>& list, bool array) {
+  Open out{array, kTrue, kAny, {}};
+  for (Id o : list) out.clauses.push_back({o});
+  return make_open(std::move(out));
+}
+
+void Goals::undecided(Id open, std::vector<Id>* literals) const {
+  const Open& x = opens_[open];
+  for (Id l : goals_[x.here].ids)
+    if (std::find(literals->begin(), literals->end(), l) == literals->end()) literals->push_back(l);
+  for (const Clause& c : x.clauses)
+    for (Id d : c) undecided(d, literals);
+}
+
+Id Goals::decide(Id open, Id literal, bool met) {
+  std::vector<Id> key{open, literal << 1 | met};
+  const auto found = decided_.find(key);
+  if (found != decided_.end()) return found->second;
+  Open x = opens_[open];
+  std::vector<Id> here = goals_[x.here].ids;
+  if (has(here, met ? literal ^ 1 : literal)) return decided_[std::move(key)] = never_open(x.array);
+  std::erase(here, met ? literal : literal ^ 1);
+  x.here = goal(std::move(here));
+  for (Clause& c : x.clauses)
+    for (Id& d : c) d = decide(d, literal, met);
+  return decided_[std::move(key)] = make_open(std::move(x));
+}
+
+Id Goals::fold(Id open, bool met) { return fold(open, met, true); }
+
+Id Goals::fold(Id open, bool met, bool top) {
+  const std::vector<Id> key{open, met, top};
+  const auto found = folded_.find(key);
+  if (found != folded_.end()) return found->second;
+  const Open x = opens_[open];
+  if (x.rest == kNever || (x.here != kTrue && !met)) return folded_[key] = kNever;
+  if (x.clauses.empty()) return folded_[key] = top && !x.array ? tidy(x.rest) : x.rest;
+  std::vector<Clause> clauses;
+  for (const Clause& c : x.clauses) {
+    Clause alive;
+    bool holds = false;
+    for (Id d : c) {
+      const Id s = fold(d, met, false);
+      holds = holds || s == kAny;
+      if (s != kNever && std::find(alive.begin(), alive.end(), s) == alive.end()) alive.push_back(s);
+    }
+    if (holds) continue;
+    if (x.array) absorb(&alive, [this](Id a, Id b) { return weaker_row(a, rows_[b]); });
+    if (alive.empty()) return folded_[key] = kNever;
+    clauses.push_back(std::move(alive));
+  }
+  const auto finish = [&](auto shape, auto settled, auto interned, auto either) {
+    if (!top && clauses.size() == 1 && x.rest == kAny) return either(clauses[0]);
+    shape.clauses.insert(shape.clauses.end(), clauses.begin(), clauses.end());
+    return top ? settled(std::move(shape)) : interned(std::move(shape));
+  };
+  const Id out = x.array ? finish(
+                               Row(rows_[x.rest]), [this](Row r) { return settle_row(std::move(r)); }, [this](Row r) { return rows_.intern(std::move(r)); },
+                               [this](const Clause& c) { return rows_or(c); })
+                         : finish(
+                               Shape(shapes_[x.rest]), [this](Shape s) { return tidy(settle(std::move(s))); },
+                               [this](Shape s) { return shapes_.intern(std::move(s)); }, [this](const Clause& c) { return shapes_or(c); });
+  return folded_[key] = out;
+}
+
+Id Goals::vital(Id open, Id base, const std::function<bool(Id)>& viable) {
+  PairMap<Id> memo;
+  const std::function<Id(Id, Id)> search = [&](Id o, Id known) {
+    if (is_never(o)) return kFalse;
+    const auto found = memo.find({o, known});
+    if (found != memo.end()) return found->second;
+    tick();
+    if (memo.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
+    const Recursion deeper(&depth_, limits_.depth);
+    Id& out = memo[{o, known}];
+    Open x = opens_[o];
+    if (x.here != kTrue) {
+      const Id here = std::exchange(x.here, kTrue), more = conj(known, here);
+      return out = empty_on_sight(more) ? kFalse : conj(here, search(settled_by(make_open(std::move(x)), more), more));
+    }
+    const Id least = fold(o, false);
+    if (least != kNever && viable(least)) return out = kTrue;
+    if (x.clauses.empty()) return out = kFalse;
+    const Id most = fold(o, true);
+    if (most == kNever || !viable(most)) return out = kFalse;
+    if (x.clauses.size() == 1) {
+      std::vector<Id> choices;
+      for (Id d : x.clauses[0]) choices.push_back(search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
+      return out = any_goal(std::move(choices));
+    }
+    std::vector<Id> literals;
+    undecided(o, &literals);
+    const Id l = literals[0];
+    const Id yes = search(decide(o, l, true), known), no = search(decide(o, l, false), known);
+    const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
+    return out = any_goal({conj(goal({l}), yes), both_signs ? conj(goal({l ^ 1}), no) : no});
+  };
+  return search(settled_by(open, base), base);
+}
+
+bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
+  if (is_never(open)) return false;
+  tick();
+  const Recursion deeper(&depth_, limits_.depth);
+  Open x = opens_[open];
+  if (x.here != kTrue) {
+    goal = conj(goal, std::exchange(x.here, kTrue));
+    return inhabited(goal) && possible(settled_by(make_open(std::move(x)), goal), goal, viable);
+  }
+  const Id least = fold(open, false);
+  if (least != kNever && viable(least)) return true;
+  if (x.clauses.empty()) return false;
+  const Id most = fold(open, true);
+  if (most == kNever || !viable(most)) return false;
+  if (x.clauses.size() == 1)
+    return std::any_of(x.clauses[0].begin(), x.clauses[0].end(), [&](Id d) {
+      return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal, viable);
+    });
+  std::vector<Id> literals;
+  undecided(open, &literals);
+  const Id l = literals[0], with = conj(goal, this->goal({l}));
+  if (inhabited(with) && possible(decide(open, l, true), with, viable)) return true;
+  const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
+  const Id without = both_signs ? conj(goal, this->goal({l ^ 1})) : goal;
+  return inhabited(without) && possible(decide(open, l, false), without, viable);
+}
+
+bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf) {
+  if (is_never(open)) return false;
+  tick();
+  const Recursion deeper(&depth_, limits_.depth);
+  std::vector<Id> literals;
+  undecided(open, &literals);
+  if (literals.empty()) return leaf(goal, fold(open, false));
+  const Id l = literals[0], yes = decide(open, l, true), no = decide(open, l, false);
+  if (yes != no) {
+    const Id with = conj(goal, this->goal({l}));
+    if (!is_never(yes) && inhabited(with) && ways(yes, with, leaf)) return true;
+  }
+  const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
+  const Id without = both_signs ? conj(goal, this->goal({l ^ 1})) : goal;
+  return !is_never(no) && inhabited(without) && ways(no, without, leaf);
+}
+
+void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest, const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
+  int left = kMaxChoices;
+  std::vector<Id> literals;
+  const std::function<void(Id, Id)> search = [&](Id o, Id known) {
+    if (is_never(o) || left <= 0) return;
+    tick();
+    const Recursion deeper(&depth_, limits_.depth);
+    Open x = opens_[o];
+    const std::size_t given = literals.size();
+    if (x.here != kTrue) {
+      const Id here = std::exchange(x.here, kTrue);
+      for (Id l : goals_[here].ids) literals.push_back(l);
+      known = conj(known, here);
+      search(settled_by(make_open(std::move(x)), known), known);
+      return literals.resize(given);
+    }
+    const std::int64_t most = rest(fold(o, false));
+    if (most >= 0) choice(literals, most), --left;
+    if (x.clauses.empty()) return;
+    const std::int64_t least = rest(fold(o, true));
+    if (least < 0 || (most >= 0 && least >= most)) return;
+    if (x.clauses.size() == 1) {
+      for (Id d : x.clauses[0]) search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known);
+      return;
+    }
+    std::vector<Id> all;
+    undecided(o, &all);
+    literals.push_back(all[0]);
+    search(decide(o, all[0], true), known);
+    literals.pop_back();
+    if (std::find(all.begin(), all.end(), all[0] ^ 1) != all.end()) literals.push_back(all[0] ^ 1);
+    search(decide(o, all[0], false), known);
+    literals.resize(given);
+  };
+  search(open, base);
+}
+
+// Decides what follows from the goal on sight.
+Id Goals::settled_by(Id open, Id known) {
+  std::vector<Id> literals, goals{known};
+  undecided(open, &literals);
+  for (Id l : literals) goals.push_back(goal({l}));
+  need(goals);
+  for (Id l : literals) {
+    if (empty_on_sight(conj(known, goal({l}))))
+      open = decide(open, l, false);
+    else if (empty_on_sight(conj(known, goal({l ^ 1}))))
+      open = decide(open, l, true);
+  }
+  return open;
+}
+
+Id Goals::settled(Id open, Type type) {
+  std::vector<Id> literals;
+  undecided(open, &literals);
+  std::vector<Id> goals;
+  for (Id l : literals) goals.push_back(goal({l}));
+  need(goals);
+  for (Id l : literals)
+    if (const int known = constant_for(goal({l}), type); known >= 0) open = decide(open, l, known);
+  return open;
+}
+
+}  // namespace guard
