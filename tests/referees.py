@@ -8,6 +8,7 @@ share nothing with Guard; the third shares its front end.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from functools import cache, cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import jsonschema
 import jsonschema_rs
 import records
+import referencing
 import referencing.exceptions
 
 from guard.schemas.compiled import FrontEnd, Options
@@ -72,10 +74,20 @@ def _without_nullable(schema: Any) -> Any:
     return out
 
 
-def validator(schema: Any, draft: str) -> Any:
-    """Return the fastest referee of a schema, jsonschema_rs."""
+def validator(schema: Any, draft: str, documents: Mapping[str, Any] | None = None) -> Any:
+    """Return the fastest referee of a schema, jsonschema_rs. Documents, by URI, name their own dialects."""
     schema, draft = in_a_draft(schema, draft)
-    return _RUST[draft](schema, validate_formats=True)
+    if not documents:
+        return _RUST[draft](schema, validate_formats=True)
+    registry = jsonschema_rs.Registry([(uri, _named(d)) for uri, d in documents.items()])
+    return _RUST[draft](schema, validate_formats=True, registry=registry)
+
+
+def _named(document: Any) -> Any:
+    """Return a document with its dialect named; those that name none are of OpenAPI 3.0."""
+    if "$schema" in document:
+        return document
+    return {"$schema": _PYTHON["draft4"].META_SCHEMA["$schema"], **_without_nullable(document)}
 
 
 class DuplicateKeyError(ValueError):
@@ -101,19 +113,30 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class Referees:
     """The referees of one schema."""
 
-    def __init__(self, schema: Any, draft: str = "draft2020-12") -> None:
-        self._schema, self._draft = schema, draft
-        self.quick_of = validator(schema, draft).is_valid  #: what the fastest says of a value of ints and floats
+    def __init__(
+        self, schema: Any, draft: str = "draft2020-12", documents: Mapping[str, Any] | None = None, default: str = ""
+    ) -> None:
+        """Take a schema of a draft, documents, and the draft of what names none (the schema's unless given)."""
+        self._schema, self._draft, self._documents = schema, draft, documents or {}
+        self._default = default or draft
+        self._by_text = bool({draft, self._default} & _OLD_TYPES)
+        #: What the fastest says of a value of ints and floats.
+        self.quick_of = validator(schema, draft, documents).is_valid
 
     @cached_property
     def _python(self) -> Any:
         schema, draft = in_a_draft(json.loads(json.dumps(self._schema), parse_float=Decimal), self._draft)
         kind = exact(draft)
-        return kind(schema, format_checker=kind.FORMAT_CHECKER)
+        resources = [
+            (uri, referencing.Resource.from_contents(json.loads(json.dumps(_named(d)), parse_float=Decimal)))
+            for uri, d in self._documents.items()
+        ]
+        registry = referencing.Registry().with_resources(resources)
+        return kind(schema, format_checker=kind.FORMAT_CHECKER, registry=registry)
 
     @cached_property
     def _records(self) -> records.Judge:
-        return records.Judge(FrontEnd(self._schema, Options(draft=self._draft), {}))
+        return records.Judge(FrontEnd(self._schema, Options(draft=self._default), self._documents))
 
     def verdict(self, text: str | bytes) -> bool | None:
         """Say whether a text is valid; None where the referees differ."""
@@ -128,14 +151,24 @@ class Referees:
         with localcontext() as context:
             context.prec = DIGITS
             try:
-                said = {self.quick(value), self._python.is_valid(value), self._records.accepts(value)}
+                plain = value if self._by_text else _as_ints(value)
+                said = {self.quick(value), self._python.is_valid(plain), self._records.accepts(value)}
             except referencing.exceptions.Unresolvable:
                 return None  # jsonschema loses its way back from a dynamic reference into another resource
         return said.pop() if len(said) == 1 else None
 
     def quick(self, value: Any) -> bool:
         """Say what the fastest of them says of a value with Decimals."""
-        return bool(self.quick_of(_as_floats(value, self._draft in _OLD_TYPES)))
+        return bool(self.quick_of(_as_floats(value, self._by_text)))
+
+
+def _as_ints(value: Any) -> Any:
+    """Replace Decimals by ints where they are integers."""
+    if isinstance(value, Decimal) and value == value.to_integral_value() and value.adjusted() < DIGITS:
+        return int(value)
+    if isinstance(value, list):
+        return [_as_ints(item) for item in value]
+    return {name: _as_ints(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _as_floats(value: Any, by_text: bool) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -24,10 +25,13 @@ DRAFTS = ("draft2020-12", "draft2019-09", "draft7", "draft6", "draft4", "openapi
 #: What the judge knows, whether or not the engine has it today.
 KEYWORDS = SUPPORTED | {"uniqueItems", "unevaluatedProperties", "unevaluatedItems"}
 BY_DRAFT = {name: sorted(KEYWORDS & DIALECTS[name].keywords.keys()) for name in DRAFTS}
-#: Every two keywords that one dialect has.
-PAIRS = sorted({pair for names in BY_DRAFT.values() for pair in itertools.combinations(names, 2)})
-PAIR_NUMBER = {pair: number for number, pair in enumerate(PAIRS)}
+#: Every two keywords; those that no dialect has together meet across two documents.
+PAIRS = list(itertools.combinations(sorted(KEYWORDS), 2))
 
+OTHER = "https://guard.test/other"  #: Where a second document lies.
+SCHEMA_URIS = {
+    name: DIALECTS[name].metaschema + ("#" if "draft-0" in DIALECTS[name].metaschema else "") for name in DRAFTS
+}
 TRIES = 6  #: Draws until two keywords meet.
 SAMPLE = 400  #: Values of a world in which it is seen whether a keyword matters.
 _ROOT = "https://guard.test/root"
@@ -38,34 +42,76 @@ def drafts_of(keywords: Iterable[str]) -> list[str]:
     return [name for name in DRAFTS if set(keywords) <= set(BY_DRAFT[name])]
 
 
-def draw(r: Random, pair: tuple[str, str]) -> tuple[Any, str, str]:
-    """Draw a schema in which two keywords meet (if one is found in a few tries), its draft, and the name of a world."""
+@dataclass(frozen=True)
+class Drawn:
+    """A schema, its draft, the name of a world, documents, and the draft of what names none."""
+
+    schema: Any
+    draft: str
+    world: str
+    documents: dict[str, Any] = field(default_factory=dict)
+    default: str = ""
+
+    @property
+    def drafts(self) -> set[str]:
+        """Return the drafts of all documents."""
+        return {self.draft, self.default or self.draft}
+
+
+def draw(r: Random, pair: tuple[str, str]) -> Drawn:
+    """Draw a schema in which two keywords meet, if one is found in a few tries."""
+    suits = [name for name, words in _SUITS.items() if words & set(pair)]
     for _ in range(TRIES):
-        draft = r.choice(drafts_of(pair))
-        wanted = list(dict.fromkeys([*pair, *r.choices(BY_DRAFT[draft], k=r.choice([0, 1, 2, 3, 4, 6, 9, 14]))]))
-        suits = [name for name, words in _SUITS.items() if words & set(pair)]
-        name = r.choice(suits)
-        schema = Maker(r, draft, name).root(wanted)
-        if len(matters(schema, draft, name, pair)) == 2:
+        world = r.choice(suits)
+        found = Drawn(*_across(r, pair, world)) if not drafts_of(pair) else _drawn(r, pair, world)
+        if len(matters(found, pair)) == 2:
             break
-    return schema, draft, name
+    return found
 
 
-def matters(schema: Any, draft: str, world: str, keywords: Iterable[str] | None = None) -> list[str]:
+def _drawn(r: Random, pair: tuple[str, str], world: str) -> Drawn:
+    draft = r.choice(drafts_of(pair))
+    extra = r.choices(BY_DRAFT[draft], k=r.choice([0, 1, 2, 3, 4, 6, 9, 14]))
+    return Drawn(Maker(r, draft, world).root(list(dict.fromkeys([*pair, *extra]))), draft, world)
+
+
+def _across(r: Random, pair: tuple[str, str], world: str) -> tuple[Any, str, str, dict[str, Any], str]:
+    """Draw two documents of different dialects, one keyword in each; the first refers to the second."""
+    # OpenAPI 3.0 has no $schema: it is the dialect of what names none, and of no root that names one.
+    first, second = sorted(pair, key=lambda k: (k == "nullable", k == "additionalItems", r.random()))
+    draft = r.choice(drafts_of([first]))
+    other = r.choice(drafts_of([second]))
+    schema = Maker(r, draft, world).root([first, *r.choices(BY_DRAFT[draft], k=2)])
+    document = Maker(r, other, world).root([second, *r.choices(BY_DRAFT[other], k=2)])
+    if other != "openapi3.0":
+        document = {"$schema": SCHEMA_URIS[other], **document}
+    reference: Any = {"$ref": OTHER}
+    place = r.random()
+    if place < 0.3:
+        reference = {"items": reference, "additionalProperties": reference}
+    elif place < 0.5:
+        reference = {"not": reference}
+    schema = {"$schema": SCHEMA_URIS[draft], **schema, "allOf": [*schema.get("allOf", []), reference]}
+    document.pop("$id", None)  # what refers to it by its place finds it there
+    return schema, draft, world, {OTHER: document}, other
+
+
+def matters(drawn: Drawn, keywords: Iterable[str] | None = None) -> list[str]:
     """Return the keywords (all, or of those given) without which a schema has other valid values in its world."""
-    values = world_of(world, False).rust
+    values = world_of(drawn.world, False).rust
     sample = values[:: max(1, len(values) // SAMPLE)]
 
-    def valid(schema: Any) -> list[bool] | None:
+    def valid(parts: Any) -> list[bool] | None:
         try:
-            holds = validator(schema, draft).is_valid
+            holds = validator(parts[0], drawn.draft, parts[1]).is_valid
         except (ValueError, jsonschema_rs.ReferencingError):
             return None  # a definition that others refer to went with it
         return [holds(v) for v in sample]
 
-    whole = valid(schema)
-    names = sorted(keywords_in(schema)) if keywords is None else keywords
-    return [k for k in names if valid(without(schema, k)) != whole]
+    parts = [drawn.schema, drawn.documents]
+    whole = valid(parts)
+    names = sorted(keywords_in(parts)) if keywords is None else keywords
+    return [k for k in names if valid(without(parts, k)) != whole]
 
 
 #: Worlds that have what a keyword tells apart.

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from exactness import generator
-from exactness.generator import PAIRS
+from exactness.generator import PAIRS, Drawn
 from exactness.order import OLD, Order
 from exactness.reader import Reader, State, Words
 from exactness.worlds import BY_TEXT, SHAPES, world_of
@@ -50,8 +50,7 @@ class Case:
     """One schema, bounded by a world or open, under one choice of options."""
 
     schema: Any  # without the bound
-    draft: str
-    world: str
+    drawn: Drawn  # its draft, world and documents
     bound: str  # "" for an open schema, "plain", or "quiet": under two negations
     options: dict[str, str]
     seed: int = 0  # of the walk
@@ -62,21 +61,24 @@ class Case:
         """Return the schema with its bound."""
         if not self.bound:
             return dict(self.schema)
-        bound = SHAPES[self.world].bound()
+        bound = SHAPES[self.drawn.world].bound()
         beside = [{"not": {"not": bound}} if self.bound == "quiet" else bound]
         out = dict(self.schema)
-        if "$ref" in out and self.draft in OLD:
+        if "$ref" in out and self.drawn.draft in OLD:
             beside.append({"$ref": out.pop("$ref")})  # it would hide what stands beside it
         return {**out, "allOf": [*out.get("allOf", []), *beside]}
 
     def compile(self) -> guard.Compiled:
         """Compile the schema."""
-        return guard.compile(self.whole, draft=self.draft, **self.options)  # type: ignore[arg-type]
+        default = self.drawn.default or self.drawn.draft
+        return guard.compile(self.whole, draft=default, documents=self.drawn.documents, **self.options)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         """Say what reproduces it."""
         kind = f"{self.bound}ly bounded" if self.bound else "open"
-        return f"{json.dumps(self.schema, ensure_ascii=False)} ({self.draft}, {kind} in {self.world!r}, {self.options})"
+        more = f", {self.drawn.documents} of {self.drawn.default}" if self.drawn.documents else ""
+        where = f"{self.drawn.draft}, {kind} in {self.drawn.world!r}, {self.options}{more}"
+        return f"{json.dumps(self.schema, ensure_ascii=False)} ({where})"
 
 
 #: Where a walk stands, in what must be allowed and in what may be; None outside of the world.
@@ -91,12 +93,13 @@ class WrongError(AssertionError):
 def case(seed: int) -> Case:
     """Draw a case; which pair of keywords is to meet in it follows from the seed."""
     r = Random(seed)
-    schema, draft, world = generator.draw(r, PAIRS[seed % len(PAIRS)])
-    annotated = "unevaluated" in json.dumps(schema)
+    drawn = generator.draw(r, PAIRS[seed % len(PAIRS)])
+    annotated = "unevaluated" in json.dumps(drawn.schema)
     bound = "" if r.random() < OPEN else "quiet" if annotated or r.random() < 0.5 else "plain"
     options = {option: r.choice(values) for option, values in OPTIONS.items()}
-    meets = tuple(generator.matters(schema, draft, world))
-    return Case(schema, draft, world, bound, options, r.randrange(2**32), meets)
+    if drawn.documents:
+        options["key_order"] = "any"  # order.py knows one document
+    return Case(drawn.schema, drawn, bound, options, r.randrange(2**32), tuple(generator.matters(drawn)))
 
 
 # ---- what all schemas share ------------------------------------------------------------------------------------------
@@ -161,15 +164,15 @@ class Truth:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        by_text = case.draft in BY_TEXT
-        self.world = world_of(case.world, by_text)
+        drawn, by_text = case.drawn, bool(case.drawn.drafts & BY_TEXT)
+        self.world = world_of(drawn.world, by_text)
         space, spelling = case.options["whitespace"], case.options["spelling"]
-        self.must = reader_of(case.world, by_text, space, spelling)
-        self.may = self.must if spelling == "any" else reader_of(case.world, by_text, space, "zeros")
-        self.referees = Referees(case.whole, case.draft)
+        self.must = reader_of(drawn.world, by_text, space, spelling)
+        self.may = self.must if spelling == "any" else reader_of(drawn.world, by_text, space, "zeros")
+        self.referees = Referees(case.whole, drawn.draft, drawn.documents, drawn.default)
         quick = self.referees.quick_of
         self.valid = np.fromiter((quick(v) for v in self.world.rust), dtype=bool, count=len(self.world.rust))
-        self.order = Order(case.whole, case.draft) if case.options["key_order"] == "schema" else None
+        self.order = Order(case.whole, drawn.draft) if case.options["key_order"] == "schema" else None
         self.written = self._written()
         self.refresh()
 
@@ -208,7 +211,7 @@ class Walk:
         self.r = Random(case.seed)
         self.count: Counter[str] = Counter(schemas=1)
         self.truth = Truth(case)
-        self.words = words_of(case.world, case.seed % VOCABULARIES)
+        self.words = words_of(case.drawn.world, case.seed % VOCABULARIES)
         self.matcher = case.compile().matcher(self.words.native)
         self.row = allocate_bitmask(1, self.words.native.size)
         self.path: list[int] = []
