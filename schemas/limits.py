@@ -21,6 +21,7 @@ class Limits:
     bytes: int = 16_000_000  # of the schema and of each document, which may hold an eighth as many objects
     nodes: int = 1_000_000  # schemas reached from the root; the largest real one has 20,000
     depth: int = 400  # levels of the schema's JSON; the deepest real one known to us has 63
+    nesting: int = 100  # open containers while decoding: deeper, only a shortest way out is allowed
     digits: int = 1_000  # of one number in the schema, written out: 1e400 has 401
     alternatives: int = 20_000  # ways that one value can go, of which the text so far excludes none
     states: int = 2_000_000  # automaton states of one compiled schema

@@ -409,6 +409,7 @@ NB_MODULE(_native, m) {
             };
             limit("alternatives", &o.limits.alternatives);
             limit("states", &o.limits.states);
+            limit("nesting", &o.limits.nesting);
             limit("seconds", &o.limits.seconds);
             new (self) Front{nullptr, std::move(lower), std::move(fail)};
             const std::lock_guard lock(Kernel::instance().lock);

@@ -560,6 +560,7 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
     children_[key] = child.level;
   }
   child.parent = &f;
+  child.depth = f.depth + 1;
   child.kind = type == Type::Object ? Kind::Object : Kind::Array;
   if (child.kind == Kind::Object) child.names = &index(levels_[child.level].table);
   child.phase = Phase::First;
@@ -773,6 +774,10 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
 // ---- step -----------------------------------------------------------------------------------------------------------
 
 bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
+  return advance(from, byte, to, arena) && (!is_too_deep(*to) || distance(*to) < distance(from));
+}
+
+bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   switch (from.lex) {
     case Lex::Text: {
       if (byte == '"' && texts_.is_whole(from.state)) {
@@ -798,7 +803,7 @@ bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& aren
         return true;
       }
       Config after;
-      return end_number(from, &after, arena) && step(after, byte, to, arena);
+      return end_number(from, &after, arena) && advance(after, byte, to, arena);
     }
     case Lex::Literal: {
       const std::string_view word = kLiterals[from.state];

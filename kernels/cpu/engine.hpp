@@ -94,6 +94,7 @@ struct Frame {
   Arena* arena = nullptr;
   Kind kind = Kind::Root;
   Phase phase = Phase::Value;
+  std::int32_t depth = 0;      // open containers
   Id level = -1;
   std::int32_t cls = -1;       // class of the key whose value is due
   std::int32_t count = 0;      // keys or items written
@@ -138,6 +139,7 @@ class Engine {
   const Options& options() const { return options_; }
 
   Config start(Arena& arena);  // top is null when the schema has no instance
+  // One byte further. Where values nest deeper than Limits.nesting only what brings the end nearer is let through.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool can_stop(const Config& at);
   std::int64_t distance(const Config& at);  // bytes that surely suffice, the end-of-sequence token counted as one
@@ -148,6 +150,8 @@ class Engine {
   std::size_t states() const { return levels_.size() + goals_.size(); }
 
  private:
+  bool advance(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
+  bool is_too_deep(const Config& at) const { return at.top->depth > options_.limits.nesting; }
   struct Alternative {
     Id shape;    // a Shape, or a Row
     Id parents;  // an IdSet: labels of the parent's due value

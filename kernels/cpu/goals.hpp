@@ -22,6 +22,7 @@ struct Limits {
   std::size_t alternatives = 10000;  // shapes in one clause, cases of one value
   std::size_t states = 1000000;      // interned shapes and goals
   std::int32_t depth = 2000;         // recursion of the algebra
+  std::int32_t nesting = 100;        // open containers, beyond which only a shortest way out is left
   double seconds = 10;               // of one call
 };
 

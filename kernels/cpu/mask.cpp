@@ -140,7 +140,9 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
 void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
   std::memset(row, 0, vocabulary.words() * 4);
   Sink sink{vocabulary, row, budget, scratch, *this};
-  if (at.top && !at.finished) {
+  if (at.top && !at.finished && is_too_deep(at)) {
+    walk(vocabulary.trie(), 0, at, sink);
+  } else if (at.top && !at.finished) {
     switch (at.lex) {
       case Lex::Text:
         fill_lexeme(at, vocabulary.text(texts_, at.state, budget >= 0 || texts_.spec(at.spec).bounded), sink);
