@@ -8,12 +8,11 @@ command that needs it.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
+import functools
 import importlib
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,9 +22,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from guard.inspection import Inspection
     from guard.models import Progress
     from guard.records import Call
-    from guard.schemas import Compiled
     from guard.trace import TraceStore
 
 EXIT_OK = 0
@@ -43,6 +42,7 @@ STDIN = Path("-")  #: The name under which standard input is read.
 INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
 PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
 CLIPPED = 100  #: Characters of a text that a table shows.
+SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
 app = typer.Typer(
     name="guard",
@@ -136,44 +136,70 @@ def run(
         raise typer.Exit(EXIT_NO_ANSWER)
 
 
-@app.command(epilog=_examples("guard check schema.json", "guard check shop.types:Ticket --json"))
+@app.command(
+    epilog=_examples(
+        "guard check schema.json",
+        "guard check shop.types:Ticket --json",
+        "guard check schemas/*.json --seconds 60",
+        "cat schema.json | guard check - --draft draft7 --document https://example.com/b=b.json",
+    )
+)
 def check(
-    target: Annotated[str, typer.Argument(metavar="SCHEMA_OR_MODULE:TYPE", help="As for guard run.")],
+    targets: Annotated[
+        list[str], typer.Argument(metavar="SCHEMA_OR_MODULE:TYPE…", help="As for guard run; - is standard input.")
+    ],
     inexact: Annotated[
         bool, typer.Option(help="Let keywords that can't be enforced exactly through, marked residual.")
     ] = False,
+    draft: Annotated[
+        str | None,
+        typer.Option(help="How a schema without $schema is read: draft4 … openapi3.1. Default: draft2020-12."),
+    ] = None,
+    documents: Annotated[
+        list[str] | None,
+        typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
+    ] = None,
+    key_order: Annotated[str, typer.Option(help="schema or any, as for guard.compile.")] = "schema",
+    formats: Annotated[bool, typer.Option(help="Whether formats constrain.")] = True,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="For each schema: how long its automaton is expanded and walked at most.")
+    ] = 10.0,
+    every: Annotated[bool, typer.Option("--all", help="Show the keywords that are enforced, however many.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what of a schema the masks enforce, what they leave to validation, and how fast."""
-    from guard.errors import SchemaError
-    from guard.targets import from_any
+    """Say what of a schema the masks enforce, what a person should change, whether a limit can be met, and how fast.
 
-    wanted = resolve(target)
-    options = {"inexact": "residual" if inexact else "refuse"}
-    from_any({}, {})  # what is imported on first use is not the schema's time
-    started = time.perf_counter()
-    try:
-        compiled = from_any(wanted, options).compiled
-    except SchemaError as error:
-        if as_json:
-            findings = [dataclasses.asdict(finding) for finding in error.findings]
-            typer.echo(json.dumps({"refused": findings}))
-        raise
-    compile_seconds = time.perf_counter() - started
-    mask_seconds = _first_mask(compiled)
-    if as_json:
-        lines = [dataclasses.asdict(line) for line in compiled.report]
-        times = {"compile_seconds": compile_seconds, "first_mask_seconds": mask_seconds}
-        typer.echo(json.dumps({"hash": compiled.hash, "report": lines, **times}))
-        return
-    table = _table("pointer", "keyword", "status", "note")
-    for line in compiled.report:
-        table.add_row(line.pointer or "(root)", line.keyword or "", line.status, line.note or "")
-    console = _console()
-    console.print(table)
-    console.print(
-        f"compiled in {compile_seconds * 1e3:.2f} ms; first mask {mask_seconds * 1e3:.2f} ms later (over single bytes)"
-    )
+    Each keyword is *enforced* by the masks, *residual* (left to validation, with --inexact), *refused*, or an
+    *annotation* that constrains nothing. With --json: one line for each schema; docs/usage.md lists the fields.
+    """
+    from guard.inspection import inspect
+
+    options: dict[str, Any] = {
+        "inexact": "residual" if inexact else "refuse",
+        "draft": draft,
+        "key_order": key_order,
+        "formats": formats,
+        "documents": dict(_document(given) for given in documents or []),
+    }
+    wanted = [(target, resolve(target)) for target in targets]
+    refused = 0
+    with _progress(0) as (report, _):
+        for target, schema in wanted:
+            try:
+                found = inspect(schema, options, seconds, functools.partial(_report_below, report, target))
+            except ValueError as error:  # an option
+                raise Problem(_first_line(error)) from None
+            refused += bool(found.troubles)
+            if as_json:
+                typer.echo(json.dumps({"schema": target, **found.as_dict()}, ensure_ascii=False))
+            else:
+                _print_inspection(target, found, every=every)
+            if found.troubles:
+                more = f" (and {len(found.troubles) - 1} more)" if len(found.troubles) > 1 else ""
+                name = f"{target}: " if len(wanted) > 1 else ""
+                _complain(f"{name}the schema is refused: {found.troubles[0]}{more}")
+    if refused:
+        raise typer.Exit(EXIT_SCHEMA)
 
 
 @app.command(epilog=_examples("guard pull smollm2"))
@@ -359,17 +385,65 @@ def _import(place: str) -> Any:
         sys.path.pop(0)
 
 
-def _first_mask(compiled: Compiled) -> float:
-    """Return the seconds from a compiled schema to its first mask, over a vocabulary of single bytes."""
-    import numpy as np
+def _document(given: str) -> tuple[str, str]:
+    """Read what --document names."""
+    uri, equals, path = given.rpartition("=")
+    if not equals or not uri:
+        raise Problem(f"--document {given} must be URI=FILE")
+    return uri, read_text(Path(path))
 
-    from guard.kernels.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
-    bitmask = np.zeros((1, 9), np.int32)
-    started = time.perf_counter()
-    compiled.matcher(vocabulary).fill_bitmask(bitmask)
-    return time.perf_counter() - started
+def _report_below(report: Progress, target: str, step: str, done: int, known: int) -> None:
+    report(f"{target}: {step}", done, known)
+
+
+def _print_inspection(target: str, found: Inspection, *, every: bool) -> None:
+    """Print what people need: the verdict, what to change, how fast; then keywords."""
+    from rich.text import Text
+
+    console = _console()
+    say = functools.partial(console.print, highlight=False, soft_wrap=True)
+    draft = f" ({found.draft})" if found.draft else ""
+    say(Text(f"{target}{draft}: {found.verdict}", style="bold"))
+    if found.lines:
+        say("  keywords: " + ", ".join(f"{count:,} {status}" for status, count in found.counts().items()))
+    if found.first_mask_seconds is not None and found.compile_seconds is not None:
+        say(
+            f"  compiled in {found.compile_seconds * 1e3:.2f} ms; "
+            f"first mask {found.first_mask_seconds * 1e3:.2f} ms later (over single bytes)"
+        )
+    if found.exploration and found.automaton:
+        e, automaton = found.exploration, found.automaton
+        how = "expanded in full" if e.complete else "NOT expanded in full"
+        say(
+            f"  automaton: {automaton['states']:,} states, {automaton['bytes']:,} bytes; {how} in {e.seconds:.2f} s: "
+            f"{e.goals:,} goals, {e.objects:,} shapes of objects and {e.arrays:,} of arrays, {e.languages:,} languages "
+            f"of {e.states:,} states"
+        )
+        if not e.complete and not e.limits:
+            say(f"  {e.waiting:,} expansions are left: raise --seconds to see whether one of them meets a limit")
+    if found.walk:
+        after = f" after {found.walk.slowest_after!r}" if found.walk.slowest_after else ""
+        say(
+            f"  {found.walk.texts:,} random texts under the masks: slowest of {found.walk.masks:,} masks "
+            f"{found.walk.slowest_mask_seconds * 1e3:.2f} ms{after}"
+        )
+    if found.satisfiable is False:
+        say("  no value at all meets the schema: every mask is empty")
+    changes = [*found.troubles, *found.advice]
+    if changes:
+        say("  to change:")
+        for number, finding in enumerate(changes, 1):
+            say(Text(f"  {number:3}. {finding}"))
+    lines = found.lines
+    if not every and len(lines) > SHOWN_LINES:
+        lines = tuple(line for line in lines if line.note)
+        say(f"  {len(found.lines) - len(lines):,} keywords about which nothing is to be said are left out; see --all")
+    if lines:
+        table = _table("pointer", "keyword", "status", "note")
+        for line in lines:
+            table.add_row(Text(line.pointer or "(root)"), Text(line.keyword), line.status, Text(line.note))
+        console.print(table)
 
 
 def _store() -> TraceStore:

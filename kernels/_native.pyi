@@ -72,6 +72,28 @@ class Engine:
         """Return how many states this schema has, and how many languages, texts and numbers all schemas share."""
 
 @final
+class Explorer:
+    """Every expansion that decoding may ask of an engine, made ahead of need: goals, shapes, languages."""
+
+    def __init__(self, engine: Engine, most: int) -> None:
+        """Start with nothing to do. Strings or keys of which a node needs more than `most` states are not followed."""
+
+    def add(self, node: int) -> None:
+        """Ask for a node's expansion, and for all that follows from it."""
+
+    def run(self, seconds: float) -> bool:
+        """Go on for about so long; True when nothing is left. What met a limit, a SchemaError, is not tried again."""
+
+    def stats(self) -> dict[str, int]:
+        """Return how many goals, objects, arrays and languages were expanded, the languages' states, and what waits."""
+
+    def large(self) -> list[int]:
+        """Return the nodes whose strings or keys need more than `most` states."""
+
+    def empty(self) -> list[int]:
+        """Return the nodes that a member, an item or the root must meet, and that no value does."""
+
+@final
 class Matcher:
     """One generation under a schema. It belongs to one thread at a time.
 

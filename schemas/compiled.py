@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, types
 from guard.schemas.documents import Documents
+from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
-from guard.schemas.limits import Limits, limit_error
+from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
 from guard.schemas.ops import FALSE, Record
 from guard.schemas.scan import ReportLine, Scan, report, scan
@@ -55,7 +56,7 @@ class Options:
             ("whitespace", WHITESPACE),
             ("spelling", SPELLINGS),
             ("inexact", INEXACT),
-            ("draft", {None, *DIALECTS}),
+            ("draft", (None, *DIALECTS)),
         ):
             if getattr(self, name) not in allowed:
                 choices = ", ".join(map(repr, allowed))
@@ -86,13 +87,19 @@ class FrontEnd:
         with self._lock:
             return self.lowering.lower(nodes)
 
+    def where(self, node: int) -> str:
+        """Return a node's JSON Pointer; the root's for a node of the engine's own, which nobody wrote."""
+        position = self.lowering.position_of(node)
+        return self.documents.pointer(position) if FALSE < position < len(self.documents.schemas) else ""
+
     def fail(self, limit: str, node: int, detail: str) -> SchemaError:
         """Return the error of a limit that the engine met at a node."""
-        position = self.lowering.position_of(node)  # the engine has nodes of its own, of which nobody wrote one
-        where = self.documents.pointer(position) if FALSE < position < len(self.documents.schemas) else ""
-        if hasattr(self.options.limits, limit):
+        where = self.where(node)
+        if limit in ENGINE_LIMITS:
             return limit_error(self.options.limits, limit, where, None, detail)
-        return SchemaError(Finding(where, None, detail, "simplify the schema here"), limit=limit)
+        return SchemaError(
+            Finding(where, None, detail, "simplify the schema here; no limit can be raised"), limit=limit
+        )
 
 
 class Compiled:
@@ -151,6 +158,15 @@ class Compiled:
         for uri, contents in sorted(self._front.documents.loaded()):
             digest.update(json.dumps([uri, contents], default=str).encode())
         return digest.hexdigest()
+
+    def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
+        """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
+        from guard.kernels._native import Explorer
+
+        size = len(json.dumps(self.schema, default=str))
+        native = Explorer(self._engine, MOST_STATES + size)
+        native.add(self._front.lowering.root)
+        return explore(native, self._front.where, size, seconds, report)
 
     def stats(self) -> dict[str, int]:
         """Return the engine's counters: automaton states, masks, lowered nodes."""

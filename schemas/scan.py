@@ -24,7 +24,7 @@ from guard.schemas.ops import FALSE
 #: Refusals that one error lists; a schema with more has the same few reasons.
 MOST_FINDINGS = 100
 
-ENFORCED, RESIDUAL, ANNOTATION = "enforced", "residual", "annotation"
+ENFORCED, RESIDUAL, REFUSED, ANNOTATION = "enforced", "residual", "refused", "annotation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ReportLine:
 
     pointer: str  # JSON Pointer of the keyword
     keyword: str
-    status: str  # "enforced", "residual" or "annotation"
+    status: str  # "enforced", "residual", "refused" or "annotation"
     note: str  # why, where that is not plain; "" otherwise
 
 
@@ -63,9 +63,10 @@ class Scan:
 
 
 _RESIDUAL_FIX = 'leave it out, or compile with inexact="residual" and validate the finished value'
+_FORMAT_FIX = "leave it out, or compile with formats=False"
 
 _NOTE, _PLAIN, _CHILD, _LIST, _MAP, _DEFS, _EITHER, _DEPENDENCIES = 0, 1, 2, 3, 4, 5, 6, 7
-_REFERENCE, _PATTERNS = 8, 12
+_REFERENCE, _NUMBER, _VALUES, _PATTERN, _PATTERNS, _FORMAT = 8, 9, 10, 11, 12, 13
 
 
 def scan(documents: Documents, *, assert_formats: bool) -> Scan:
@@ -104,7 +105,7 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
                 target = documents.resolve(position, keyword, value)
                 if target.anchor is not None:
                     _every_holder(documents, target)
-            elif holds in _LOOK:
+            elif holds >= _NUMBER and holds <= _FORMAT:
                 _LOOK[holds](out, documents, position, keyword, value, assert_formats)
             elif holds == _DEPENDENCIES:
                 for name, child in value.items():
@@ -115,27 +116,97 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
                     troubles.append(Trouble(position, keyword, f"{keyword} {NOT_SUPPORTED_YET}", _RESIDUAL_FIX))
             elif keyword in _UNEVALUATED and value is not True:
                 out.unevaluated = True
+    if documents.targets:
+        check_loops(documents)
     return out
+
+
+#: Keywords that apply to the very value that the schema applies to; a loop among them and references never ends.
+_IN_PLACE = frozenset(
+    {
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "not",
+        "if",
+        "then",
+        "else",
+        "dependentSchemas",
+        "dependencies",
+        "$ref",
+        "$recursiveRef",
+    }
+)
+
+
+def check_loops(documents: Documents) -> None:
+    """Refuse a schema that refers to itself before anything of the value is read. Linear in what references lead to."""
+    done: set[int] = set()
+    for reference, target in documents.targets.items():
+        if target.anchor is not None or target.position <= FALSE or target.position in done:
+            continue
+        way = {target.position: reference}  # each position on the way, in order, with what led there
+        stack = [_in_place(documents, target.position)]
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+                done.add(way.popitem()[0])
+            elif step[1] in way:
+                loop = [*list(way.values())[list(way).index(step[1]) + 1 :], step[0]]
+                raise _endless(documents, next(edge for edge in loop if edge in documents.targets))
+            elif step[1] > FALSE and step[1] not in done:
+                way[step[1]] = step[0]
+                stack.append(_in_place(documents, step[1]))
+
+
+def _in_place(documents: Documents, position: int) -> Iterator[tuple[tuple[int, str], int]]:
+    """Yield (position, keyword) with each position that applies to the same value. The engine follows dynamic ones."""
+    schema, home = documents.schemas[position], documents.homes[position]
+    for keyword in schema.keys() & _IN_PLACE & home.dialect.keywords.keys():
+        if HAS_NO_SENSE_ALONE.get(keyword, keyword) not in schema or (keyword == "if" and not _has_branch(schema)):
+            continue
+        value = schema[keyword]
+        if (position, keyword) in documents.targets:
+            target = documents.targets[position, keyword]
+            if target.anchor is None:
+                yield (position, keyword), target.position
+        elif not (home.dialect.ref_alone and "$ref" in schema):
+            below = value if isinstance(value, list) else value.values() if keyword.startswith("dep") else [value]
+            for child in below:
+                if type(child) is dict and child:
+                    yield (position, keyword), home.document.places[id(child)]
+
+
+def _endless(documents: Documents, at: tuple[int, str]) -> SchemaError:
+    where = f"{documents.pointer(at[0])}/{at[1]}"
+    message = "it leads back to itself before anything of the value is read, which never ends"
+    return SchemaError(Finding(where, at[1], message, "leave it out: it asks for nothing new"))
 
 
 _UNEVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
 _COUNTS = frozenset({"minItems", "minLength", "minProperties"})
-_HAS_NO_SENSE_ALONE = {"then": "if", "else": "if", "minContains": "contains", "maxContains": "contains"}
+#: Keywords that constrain nothing unless another one stands beside them.
+HAS_NO_SENSE_ALONE = {"then": "if", "else": "if", "minContains": "contains", "maxContains": "contains"}
 
 
 def _says_nothing(schema: dict[str, Any], keyword: str, value: Any) -> bool:
     """Say whether a keyword's value constrains nothing, so that it needs no support."""
-    if keyword in _HAS_NO_SENSE_ALONE:
+    if keyword in HAS_NO_SENSE_ALONE:
         return True  # the other keyword is refused, if it is there
     if keyword == "not":
         return False
     if keyword == "if":
-        return "then" not in schema and "else" not in schema
+        return not _has_branch(schema)
     if keyword == "contains":
         return schema.get("minContains") == 0 and "maxContains" not in schema
     if keyword == "uniqueItems" or keyword in _COUNTS:
         return value is False or value == 0
     return value == {} or value == [] or value is True
+
+
+def _has_branch(schema: dict[str, Any]) -> bool:
+    return "then" in schema or "else" in schema
 
 
 def _every_holder(documents: Documents, target: Target) -> None:
@@ -200,7 +271,16 @@ def read(documents: Documents, position: int, path: tuple[Step, ...], source: st
         raise SchemaError(Finding(where, str(path[0]), message, "mend the pattern"), limit=limit) from error
 
 
-_LOOK = {Holds.NUMBER: _number, Holds.VALUES: _values, Holds.PATTERN: _pattern}
+def _format(out: Scan, documents: Documents, position: int, keyword: str, value: Any, assert_formats: bool) -> None:
+    if not assert_formats or not formats.is_known(value):
+        return
+    if keyword not in SUPPORTED or formats.tree(value, documents.homes[position].dialect.name) is None:
+        message = f"the format {jsontext.clip(value)} {NOT_SUPPORTED_YET}"
+        out.troubles.append(Trouble(position, keyword, message, _FORMAT_FIX))
+
+
+_LOOK = {9: _number, 10: _values, 11: _pattern, 13: _format}
+assert (Holds.NUMBER, Holds.VALUES, Holds.PATTERN, Holds.PATTERNS, Holds.FORMAT) == (9, 10, 11, 12, 13)
 
 
 # ---- derived from a scan ----
@@ -257,10 +337,10 @@ def _loosened(documents: Documents, dropped: frozenset[tuple[int, str]]) -> dict
     return out
 
 
-def report(documents: Documents, found: Scan, *, assert_formats: bool) -> list[ReportLine]:
-    """Return a line for each keyword of each schema that was reached."""
+def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: bool = False) -> list[ReportLine]:
+    """Return a line for each keyword of each schema that was reached; with `refuse`, troubles refuse the schema."""
     troubles = {(t.position, t.keyword): t.message for t in found.troubles}
-    loosened = _loosened(documents, frozenset(troubles)) if troubles else {}
+    loosened = _loosened(documents, frozenset(troubles)) if troubles and not refuse else {}
     lines = []
     for position in range(2, len(documents.schemas)):
         schema, dialect = documents.schemas[position], documents.homes[position].dialect
@@ -274,7 +354,7 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool) -> list[R
             elif holds is None:
                 status, note = ANNOTATION, f"{keyword} is no keyword of {dialect.name}"
             elif (position, keyword) in troubles:
-                status, note = RESIDUAL, troubles[position, keyword]
+                status, note = REFUSED if refuse else RESIDUAL, troubles[position, keyword]
             elif keyword in loosened.get(position, ()):
                 status, note = RESIDUAL, "only in part: something that it depends on is left to validation"
             elif holds in (Holds.NOTE, Holds.CONTENT, Holds.IDENTITY, Holds.DEFS):
@@ -283,7 +363,7 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool) -> list[R
                 status, note = ANNOTATION, "formats=False"
             elif holds == Holds.FORMAT and not formats.is_known(value):
                 status, note = ANNOTATION, f"the format {jsontext.clip(value)} is not known"
-            elif keyword in _HAS_NO_SENSE_ALONE and _HAS_NO_SENSE_ALONE[keyword] not in schema:
-                status, note = ANNOTATION, f"{keyword} means nothing without {_HAS_NO_SENSE_ALONE[keyword]}"
+            elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
+                status, note = ANNOTATION, f"{keyword} means nothing without {HAS_NO_SENSE_ALONE[keyword]}"
             lines.append(ReportLine(at + jsontext.pointer([keyword]), keyword, status, note))
     return lines

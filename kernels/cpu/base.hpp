@@ -3,10 +3,14 @@
 // Everything that is compared by meaning is interned: a value's id is its identity, ids index arenas, and nothing is
 // ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the kernel lock (engine.hpp) guards all arenas.
 #pragma once
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <limits>
+#include <random>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,6 +38,31 @@ inline std::size_t mix(std::size_t seed, std::size_t value) {
   value *= 0x9E3779B97F4A7C15ull;
   seed ^= value ^ (value >> 32);
   return (seed << 7 | seed >> 57) * 0xD6E8FEB86659FD93ull;
+}
+
+// SipHash-1-3 (Aumasson, Bernstein 2012) under a key of the process's own: texts of strangers don't collide on purpose, which
+// they do under std::hash, whatever its seed. O(bytes).
+inline std::size_t hash_of(std::string_view text) {
+  static const std::array<std::uint64_t, 2> key = [] {
+    std::random_device device;
+    const auto word = [&] { return std::uint64_t{device()} << 32 | device(); };
+    return std::array{word(), word()};
+  }();
+  std::uint64_t a = key[0] ^ 0x736F6D6570736575, b = key[1] ^ 0x646F72616E646F6D, c = key[0] ^ 0x6C7967656E657261, d = key[1] ^ 0x7465646279746573;
+  const auto round = [&] {
+    a += b, b = std::rotl(b, 13) ^ a, a = std::rotl(a, 32);
+    c += d, d = std::rotl(d, 16) ^ c;
+    a += d, d = std::rotl(d, 21) ^ a;
+    c += b, b = std::rotl(b, 17) ^ c, c = std::rotl(c, 32);
+  };
+  const auto take = [&](std::uint64_t word) { d ^= word, round(), a ^= word; };
+  std::size_t at = 0;
+  for (std::uint64_t word; at + 8 <= text.size(); at += 8) std::memcpy(&word, text.data() + at, 8), take(word);
+  std::uint64_t last = std::uint64_t{text.size()} << 56;
+  for (int shift = 0; at < text.size(); ++at, shift += 8) last |= std::uint64_t{static_cast<std::uint8_t>(text[at])} << shift;
+  take(last);
+  c ^= 0xFF, round(), round(), round();
+  return a ^ b ^ c ^ d;
 }
 
 template <class T>

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "bind_apply.hpp"
+#include "explorer.hpp"
 #include "matcher.hpp"
 
 namespace nb = nanobind;
@@ -79,8 +80,8 @@ Tree tree_of(nb::handle h, int depth) {
       return out;
     case 5: out.kind = Tree::Start; return out;
     case 6: out.kind = Tree::Finish; return out;
-    case 8: case 9: case 10:
-      out.kind = kind == 8 ? Tree::Not : kind == 9 ? Tree::Maybe : Tree::Punycode;
+    case 8: case 9:
+      out.kind = kind == 8 ? Tree::Not : Tree::Maybe;
       kid(t[1]);
       return out;
     default: bad("an unknown kind of regex tree");
@@ -320,12 +321,29 @@ struct PyMatcher {
     if (row < 0 || static_cast<std::size_t>(row) >= view.rows) throw nb::index_error(("row=" + std::to_string(row) + " is not a row of the bitmask").c_str());
     return view.data + row * view.stride;
   }
+  // run(), where a limit that names no node is met at the value that is due.
+  template <class F>
+  auto placed(F f) {
+    return run(front, [&] {
+      try {
+        return f();
+      } catch (Limit& limit) {
+        if (limit.node < 0) limit.node = matcher.node();
+        throw;
+      }
+    });
+  }
   void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
     if (remaining && *remaining < 0) throw nb::value_error(("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
     std::uint32_t* words = row_of(view, row);
-    run(front, [&] { matcher.fill(words, remaining.value_or(-1)); });
+    placed([&] { matcher.fill(words, remaining.value_or(-1)); });
     std::memset(words + matcher.vocabulary().words(), 0, (view.words - matcher.vocabulary().words()) * 4);
   }
+};
+
+struct PyExplorer {
+  Front front;
+  Explorer explorer;
 };
 
 nb::object expanded(const Front& front, std::shared_ptr<Vocabulary> vocabulary) {
@@ -441,21 +459,53 @@ NB_MODULE(_native, m) {
         return out;
       });
 
+  nb::class_<PyExplorer>(m, "Explorer")
+      .def(
+          "__init__",
+          [](PyExplorer* self, const Front& f, std::int64_t most) { new (self) PyExplorer{f, Explorer(f.engine->goals(), static_cast<std::size_t>(std::max<std::int64_t>(most, 0)))}; },
+          "engine"_a, "most"_a)
+      .def("add",
+           [](PyExplorer& self, Id node) {
+             if (node < 0 || node >= kOwnNodes) throw nb::value_error("a node must be an index");
+             run(self.front, [&] { self.explorer.add(node); });
+           },
+           "node"_a)
+      .def("run",
+           [](PyExplorer& self, double seconds) {
+             const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(std::clamp(seconds, 0.0, 1e6) * 1e6));
+             return run(self.front, [&] { return self.explorer.run(until); });
+           },
+           "seconds"_a)
+      .def("stats", [](const PyExplorer& self) {
+        const std::lock_guard lock(self.front.engine->kernel().lock);
+        const Explorer& e = self.explorer;
+        nb::dict out;
+        out["goals"] = e.expanded(0);
+        out["objects"] = e.expanded(1);
+        out["arrays"] = e.expanded(2);
+        out["languages"] = e.expanded(3);
+        out["states"] = e.states();
+        out["waiting"] = e.waiting();
+        return out;
+      })
+      .def("large", [](const PyExplorer& self) { return self.explorer.large(); })
+      .def("empty", [](const PyExplorer& self) { return self.explorer.empty(); });
+
   nb::class_<PyMatcher>(m, "Matcher")
       .def("fill_bitmask", [](PyMatcher& self, const Rows& bitmask, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
         self.fill(view_of(bitmask, self.matcher.vocabulary().words()), row, remaining);
       }, "bitmask"_a, "row"_a = 0, "remaining"_a.none() = nb::none())
-      .def("accept", [](PyMatcher& self, Id token) { return run(self.front, [&] { return self.matcher.accept(token); }); }, "token"_a)
+      .def("accept", [](PyMatcher& self, Id token) { return self.placed([&] { return self.matcher.accept(token); }); }, "token"_a)
       .def("accept_bytes", [](PyMatcher& self, const nb::bytes& data) {
-        return run(self.front, [&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });
+        return self.placed([&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });
       }, "data"_a)
-      .def("can_stop", [](PyMatcher& self) { return run(self.front, [&] { return self.matcher.can_stop(); }); })
+      .def("can_stop", [](PyMatcher& self) { return self.placed([&] { return self.matcher.can_stop(); }); })
       .def("is_finished", [](PyMatcher& self) { return run(self.front, [&] { return self.matcher.is_finished(); }); })
       .def("forced_bytes", [](PyMatcher& self) {
-        const std::string out = run(self.front, [&] { return self.matcher.forced(); });
+        const std::string out = self.placed([&] { return self.matcher.forced(); });
         return nb::bytes(out.data(), out.size());
       })
-      .def("distance", [](PyMatcher& self) { return run(self.front, [&] { return self.matcher.distance(); }); })
+      .def("distance", [](PyMatcher& self) { return self.placed([&] { return self.matcher.distance(); }); })
       .def("rollback", [](PyMatcher& self, std::int64_t steps) {
         if (steps < 0 || static_cast<std::size_t>(steps) > self.matcher.steps())
           throw nb::value_error(("steps=" + std::to_string(steps) + " must be at least 0 and at most " + std::to_string(self.matcher.steps()) + ", the steps accepted").c_str());

@@ -1217,6 +1217,18 @@ std::string Engine::forced(const Config& at, Arena& scratch, std::size_t cap) {
   return out;
 }
 
+Id Engine::node_at(const Config& at) const {
+  bool due = at.top && (at.lex == Lex::Text || at.lex == Lex::Number || at.lex == Lex::Literal || at.top->phase == Phase::Value);
+  for (const Frame* f = at.top; f; f = f->parent, due = true) {
+    if (!due || f->kind == Kind::Root) continue;  // between members the object itself is under way: its parent knows its goal
+    for (int t = 0; t < kTypes; ++t)
+      if (const auto found = parts_.find({f->due, static_cast<Id>(t)}); found != parts_.end())
+        for (const Part& part : found->second.list)
+          if (const Id node = node_of(goals_.literals(part.base)); node >= 0) return node;
+  }
+  return root_;
+}
+
 std::size_t Engine::nbytes() const {
   return sizeof *this + goals_.nbytes() + levels_.size() * 128 + infos_.size() * 256 + parts_.size() * 160 + after_.size() * 96 +
          children_.size() * 96 + opened_.size() * 96 + sets_.size() * 64 + names_.size() * 256;

@@ -146,6 +146,7 @@ class Engine {
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget.
   void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
+  Id node_at(const Config& at) const;  // a schema node that the innermost value under way must meet; -1 when unknown
   std::size_t nbytes() const;
   std::size_t states() const { return levels_.size() + goals_.size(); }
 

@@ -60,6 +60,7 @@ class Matcher {
     out.shared_.push_back(arena_);
     return out;
   }
+  Id node() const { return history_.empty() ? -1 : engine_->node_at(history_.back()); }
   Engine& engine() { return *engine_; }
   Vocabulary& vocabulary() { return *vocabulary_; }
   const std::shared_ptr<Engine>& engine_pointer() const { return engine_; }

@@ -18,6 +18,14 @@ constexpr std::int32_t kNull = 1, kBoolean = 2, kNumber = 4, kString = 8, kArray
 enum class Type : std::uint8_t { Null, Boolean, Number, String, Array, Object };
 constexpr int kTypes = 6;
 
+constexpr Id kOwnNodes = 1 << 28;  // nodes from here on are the engine's own: constants and disjunctions of goals
+// A node that the front end knows, among the literals of a goal.
+inline Id node_of(const std::vector<Id>& literals, Id otherwise = -1) {
+  for (Id literal : literals)
+    if (literal >> 1 > 1 && literal >> 1 < kOwnNodes) return literal >> 1;
+  return otherwise;
+}
+
 struct Atom {
   Op op;
   std::int32_t lo = 0, hi = 0;      // Length, Size, Count, Items, Contains: bounds (kInf: none); Type: lo is the mask;
@@ -48,7 +56,7 @@ struct Value {  // a JSON value of const or enum
 struct Name {
   std::string text;  // UTF-8, decoded
   bool operator==(const Name&) const = default;
-  std::size_t hash() const { return std::hash<std::string>{}(text); }
+  std::size_t hash() const { return hash_of(text); }  // strangers choose them
 };
 
 }  // namespace guard

@@ -97,17 +97,82 @@ def test_run_reads_standard_input_and_types_from_files(
         assert json.loads(out)["value"] in ({"n": 3}, {"n": 4})
 
 
-def test_check_says_what_is_enforced_and_how_fast(run: Run) -> None:
+def test_check_says_what_is_enforced_how_fast_and_that_no_limit_is_met(run: Run) -> None:
     code, out, err = run("check", "schema.json", "--json")
     assert (code, err) == (0, "")
-    report = json.loads(out)
-    assert {line["keyword"]: line["status"] for line in report["report"]}["minimum"] == "enforced"
-    assert 0 < report["compile_seconds"] < 10
-    assert 0 < report["first_mask_seconds"] < 10
+    found = json.loads(out)
+    assert {line["keyword"]: line["status"] for line in found["report"]}["minimum"] == "enforced"
+    assert (found["schema"], found["verdict"], found["draft"]) == ("schema.json", "enforced", "draft2020-12")
+    assert (found["satisfiable"], found["exploration"]["complete"], found["troubles"]) == (True, True, [])
+    assert found["counts"] == {"enforced": 6}
+    assert 0 < found["compile_seconds"] < 10
+    assert 0 < found["first_mask_seconds"] < 10
+    assert found["automaton"]["bytes"] > 0
+    assert found["walk"]["texts"] == 200
     code, out, err = run("check", "schema.json")
     assert (code, err) == (0, "")
+    assert out.startswith("schema.json (draft2020-12): enforced\n  keywords: 6 enforced\n  compiled in ")
     assert "/properties/n/minimum" in out
-    assert "compiled in" in out
+    assert "expanded in full" in out
+
+
+def test_check_reads_several_schemas_and_standard_input_and_ends_in_the_worst_exit_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "back.json").write_text(json.dumps({"pattern": r"(a)\1", "minLength": 1}))
+    (tmp_path / "b.json").write_text('{"type": "string"}')
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"$ref": "urn:b"}')))
+    code, out, err = run("check", "schema.json", "back.json", "-", "--json", "--document", "urn:b=b.json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(f["schema"], f["verdict"]) for f in found] == [
+        ("schema.json", "enforced"),
+        ("back.json", "refused"),
+        ("-", "enforced"),
+    ]
+    assert [line["status"] for line in found[1]["report"]] == ["refused", "enforced"]
+    assert code == cli.EXIT_SCHEMA
+    assert err.startswith("guard: back.json: the schema is refused: /pattern: the back-reference at character 3")
+    assert err.count("\n") == 1
+    code, out, err = run("check", "back.json", "--inexact")
+    assert (code, err) == (0, "")
+    assert out.startswith("back.json (draft2020-12): residual\n")
+
+
+def test_check_says_what_a_person_should_change(run: Run, tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLenght": 1},
+            "n": {"type": "integer", "minimum": 2, "maximum": 1},
+        },
+        "require": ["name"],
+    }
+    (tmp_path / "typo.json").write_text(json.dumps(schema))
+    code, out, err = run("check", "typo.json")
+    assert (code, err) == (0, "")
+    nothing = "is no keyword of draft2020-12 and constrains nothing"
+    assert [line.partition(". ")[2] for line in out.splitlines() if ". /" in line] == [
+        f"/require: require {nothing}; write required if that is meant",
+        f"/properties/name/minLenght: minLenght {nothing}; write minLength if that is meant",
+        "/properties/n: no value meets what is asked here, so that it is never written; correct it",
+    ]
+    found = json.loads(run("check", "typo.json", "--json")[1])
+    assert found["unknown_keywords"] == ["/require", "/properties/name/minLenght"]
+    (tmp_path / "never.json").write_text(json.dumps({"type": "string", "maxLength": 1, "minLength": 2}))
+    assert "no value at all meets the schema" in run("check", "never.json")[1]
+    (tmp_path / "invalid.json").write_text(json.dumps({"type": "whole number"}))
+    code, out, err = run("check", "invalid.json")
+    assert (code, err.count("\n")) == (cli.EXIT_SCHEMA, 1)
+    assert out.startswith("invalid.json: refused\n  to change:\n    1. /type: not a valid schema (draft2020-12): ")
+
+
+def test_check_shows_only_what_is_to_be_said_of_a_large_schema(run: Run, tmp_path: Path) -> None:
+    schema = {"properties": {f"p{n}": {"type": "string", "titel": "t"} for n in range(80)}}
+    (tmp_path / "large.json").write_text(json.dumps(schema))
+    out = run("check", "large.json", "--seconds", "1")[1]
+    assert "81 keywords about which nothing is to be said are left out; see --all" in out
+    assert "/properties/p3/type" not in out
+    assert "/properties/p3/type" in run("check", "large.json", "--all")[1]
 
 
 def test_trace_lists_and_shows_calls(run: Run, answers: Callable[..., Scripted]) -> None:
@@ -155,8 +220,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["frobnicate"], 2, "No such command 'frobnicate'"),
     (["trace", "show", "1"], 2, "no call 1 in "),
     (["run", "refused.json", "--input", "a.txt"], 3, "the schema is refused: /properties/n/pattern: "),
-    (["check", "refused.json"], 3, "the schema is refused: /properties/n/pattern: "),
-    (["check", "invalid.json"], 3, "the schema is refused: "),
+    (["check", "schema.json", "--draft", "draft9"], 2, "draft='draft9' must be one of "),
+    (["check", "schema.json", "--document", "b.json"], 2, "--document b.json must be URI=FILE"),
     (
         ["run", "schema.json", "--input", "a.txt", "--model", "nonesuch"],
         4,
@@ -176,7 +241,6 @@ def test_wrong_input_ends_in_one_line_and_an_exit_code(
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "refused.json").write_text(json.dumps({"properties": {"n": {"pattern": r"(a)\1"}}}))
-    (tmp_path / "invalid.json").write_text(json.dumps({"type": "whole number"}))
     got, out, err = run(*arguments)
     assert got == code
     assert err.startswith(f"guard: {words}")
