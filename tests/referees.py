@@ -127,11 +127,13 @@ class Referees:
     def _python(self) -> Any:
         schema, draft = in_a_draft(json.loads(json.dumps(self._schema), parse_float=Decimal), self._draft)
         kind = exact(draft)
-        resources = [
-            (uri, referencing.Resource.from_contents(json.loads(json.dumps(_named(d)), parse_float=Decimal)))
-            for uri, d in self._documents.items()
-        ]
-        registry = referencing.Registry().with_resources(resources)
+        registry: Any = referencing.Registry()
+        for uri, document in self._documents.items():
+            contents = json.loads(json.dumps(_named(document)), parse_float=Decimal)
+            # Old drafts' `dependencies` on names stop the search for names of resources; those documents have none.
+            old = "draft-0" in contents["$schema"]
+            make = referencing.Specification.OPAQUE.create_resource if old else referencing.Resource.from_contents
+            registry = registry.with_resource(uri, make(contents))
         return kind(schema, format_checker=kind.FORMAT_CHECKER, registry=registry)
 
     @cached_property

@@ -397,19 +397,20 @@ class Walk:
         self.count["budgets"] += 1
 
     def forced(self, at: Place) -> None:
-        """Compare forced_bytes() with what is known to follow: what must be allowed, and what may be."""
-        must, may = at
+        """Check that all that must be allowed begins with forced_bytes(), and that they end where there is a choice."""
+        must = at[0]
         forced = self.matcher.forced_bytes()
         for place, byte in enumerate(forced):
             after = self.text() + forced[:place]
             if must is not None and (self._follow(self.truth.must, must, self.truth.must_live) - {byte}):
                 raise WrongError(f"{self.case}: {forced[place:]!r} is forced after {after!r}, but more may follow")
             must = self.truth.must.step(must, byte) if must is not None else None
-            may = self.truth.may.step(may, byte) if may is not None else None
-        if may is not None and self.case.bound:
-            more = self._follow(self.truth.may, may, self.truth.live)
-            if len(more) == 1 and -1 not in more and len(forced) < MOST_FORCED:
-                raise WrongError(f"{self.case}: after {self.text()!r} only {forced!r} is forced, not {more}")
+        if self.case.bound:
+            assert not forced or self.matcher.accept_bytes(forced)
+            after = {self.words.tokens[t][:1] if t not in self.words.eos else b"end" for t in self.mask()}
+            self.matcher.rollback(int(bool(forced)))
+            if len(after) == 1 and after != {b"end"} and len(forced) < MOST_FORCED:
+                raise WrongError(f"{self.case}: after {self.text()!r} only {forced!r} is forced, not {after}")
         self.count["forced"] += len(forced)
 
     def _follow(self, reader: Reader, state: State, live: list[bool]) -> set[int]:

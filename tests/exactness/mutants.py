@@ -89,7 +89,7 @@ MUTANTS = (
     Mutant(
         "algebra.hpp",
         "else applies whether or not if holds",
-        "algebra.all({child(a.nodes[0], false), child(a.nodes[2], sign)})",
+        "any({child(a.nodes[0], sign), child(a.nodes[2], sign)})",
         "child(a.nodes[2], sign)",
     ),
     # ---- objects ----
@@ -104,12 +104,6 @@ MUTANTS = (
         "of two maxProperties the later one counts",
         "  into->hi = std::min(into->hi, from.hi);\n",
         "  into->hi = from.hi;\n",
-    ),
-    Mutant(
-        "objects.cpp",
-        "the residual forgets a clause that nothing can meet any more",
-        "    if (holds_already) continue;\n    if (alive.empty()) return kNever;\n",
-        "    if (holds_already || alive.empty()) continue;\n",
     ),
     Mutant(
         "objects.cpp",
@@ -129,42 +123,55 @@ MUTANTS = (
         "if (todo.empty() && count() >= s.lo) return count() <= s.hi;",
         "if (todo.empty() && count() >= s.lo) return true;",
     ),
-    Mutant(
-        "objects.cpp",
-        "a value that fails what is watched has no case",
-        "if (inhabited(no, type)) next.push_back({no, std::move(cell.met)});",
-        "",
-    ),
-    Mutant(
-        "objects.cpp",
-        "the goals of a required name are not watched inside of clauses",
-        "if (in_class(r) && named(r) && !is_met(r.goal)) return kNever;",
-        "",
-    ),
     # ---- arrays ----
-    Mutant(
-        "arrays.cpp",
-        "minContains is never paid off",
-        "    c.lo = std::max(c.lo - 1, 0);\n",
-        "",
-    ),
-    Mutant(
-        "arrays.cpp",
-        "maxContains lets one more in",
-        "if (c.hi != kInf && --c.hi < 0) return kNever;",
-        "if (c.hi != kInf && --c.hi < -1) return kNever;",
-    ),
-    Mutant(
-        "arrays.cpp",
-        "the spans of prefixItems never end",
-        "      if (s.to != kInf) --s.to;\n",
-        "",
-    ),
     Mutant(
         "arrays.cpp",
         "minItems under items that are never valid: a dead end",
         "for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i) ok = inhabited(base_of(row, i));",
         "",
+    ),
+    # ---- residuals ----
+    Mutant(
+        "open.cpp",
+        "the residual forgets a clause that nothing can meet any more",
+        "    if (alive.empty()) return folded_[key] = kNever;\n",
+        "    if (alive.empty()) continue;\n",
+    ),
+    Mutant(
+        "open.cpp",
+        "a clause decides nothing about the member that is being written",
+        "touched ? out.clauses.push_back(std::move(choices)) : rest.clauses.push_back(c);",
+        "rest.clauses.push_back(c);",
+    ),
+    Mutant(
+        "open.cpp",
+        "inside of clauses what a required name must meet is not asked",
+        "      if (in_class(r) && named(r)) out.here = conj(out.here, r.goal);\n    std::erase_if(rest.rules",
+        "      if (in_class(r) && named(r)) continue;\n    std::erase_if(rest.rules",
+    ),
+    Mutant(
+        "open.cpp",
+        "minContains counts what may be no hit",
+        "make_open({true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1,",
+        "make_open({true, kTrue, counted(c.lo - 1,",
+    ),
+    Mutant(
+        "open.cpp",
+        "maxContains lets one more in",
+        "      if (hi < 0) return kNever;\n",
+        "      if (hi < -1) return kNever;\n",
+    ),
+    Mutant(
+        "open.cpp",
+        "the spans of prefixItems never end",
+        "    if (s.to != kInf) --s.to;\n",
+        "",
+    ),
+    Mutant(
+        "open.cpp",
+        "a value may fail what its completion needs: a dead end",
+        "    if (most == kNever || !viable(most)) return out = kFalse;\n",
+        "    if (most == kNever || !viable(most)) return out = kTrue;\n",
     ),
     # ---- unevaluated ----
     Mutant(
@@ -224,9 +231,21 @@ MUTANTS = (
     ),
     Mutant(
         "engine.cpp",
-        "when a value ends, an alternative forgets a parent",
-        "    at->second.insert(at->second.end(), parents.begin(), parents.end());\n",
-        "    if (at->second.empty()) at->second.insert(at->second.end(), parents.begin(), parents.begin() + 1);\n",
+        "when a value ends, an alternative that it does not meet goes on",
+        "if (part.base == Goals::kFalse || (part.vital && !survives(i))) continue;",
+        "if (part.base == Goals::kFalse) continue;",
+    ),
+    Mutant(
+        "engine.cpp",
+        "a container closes for the one alternative that came last",
+        "    labels.insert(labels.end(), parents.begin(), parents.end());\n    alive",
+        "    labels.assign(parents.begin(), parents.end());\n    alive",
+    ),
+    Mutant(
+        "engine.cpp",
+        "what only tells of a value keeps it alive",
+        "    alive = alive || a.vital;\n",
+        "    alive = true;\n",
     ),
     Mutant(
         "engine.cpp",
