@@ -120,20 +120,27 @@ Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<
   return sign ? one : algebra.any({none, several});
 }
 
-// Among shapes: one holds and the others do not; or none does, or two of them.
+inline std::vector<std::vector<std::size_t>> all_pairs(std::size_t n) {
+  std::vector<std::vector<std::size_t>> out(n);
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < n; ++j)
+      if (i != j) out[i].push_back(j);
+  return out;
+}
+
+// Among shapes: one holds and the others do not; or none does, or two of them. `rivals` lists for each child the others that can
+// hold beside it: the negations of all others would say nothing.
 template <class Algebra>
-Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) {
+Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign, const std::vector<std::vector<std::size_t>>& rivals) {
   std::vector<Id> ways;
   if (!sign) ways.push_back(algebra.all(no));
   for (std::size_t i = 0; i < yes.size(); ++i) {
-    if (sign) {
-      std::vector<Id> one = no;
-      one.erase(one.begin() + static_cast<std::ptrdiff_t>(i));
-      one.insert(one.begin(), yes[i]);
-      ways.push_back(algebra.all(std::move(one)));
-    } else {
-      for (std::size_t j = 0; j < i; ++j) ways.push_back(algebra.all({yes[j], yes[i]}));
+    std::vector<Id> one{yes[i]};
+    for (std::size_t j : rivals[i]) {
+      if (sign) one.push_back(no[j]);
+      if (!sign && j < i) ways.push_back(algebra.all({yes[j], yes[i]}));
     }
+    if (sign) ways.push_back(algebra.all(std::move(one)));
   }
   return algebra.any(std::move(ways));
 }

@@ -256,6 +256,9 @@ class Goals {
   const std::vector<KeyClass>& own_classes(Id shape);
   bool plan(Id shape, const Keys& keys);
   int constant_for(Id goal, Type type);
+  bool is_scalar(Id goal);
+  bool few_values(Id goal, std::vector<std::int64_t>* values);
+  std::vector<std::vector<std::size_t>> rivals(const std::vector<Id>& shapes);
   Id unevaluated_properties(const Atom& atom, Id node, bool sign);
   Id unevaluated_items(const Atom& atom, Id node, bool sign);
 
@@ -267,6 +270,8 @@ class Goals {
   bool weaker_row(Id a, const Row& b) const;
 
   Id settled_by(Id open, Id known);
+  bool speaks_of(Id shape, const KeyClass& cls) const;
+  static bool is_choice(const Shape& s) { return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf; }
   Id make_open(Open open);
   Id never_open(bool array);
   Clause here_or(Id goal, Id rest, bool array);

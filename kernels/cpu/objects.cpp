@@ -6,6 +6,7 @@ namespace guard {
 namespace {
 constexpr std::size_t kMaxClasses = 500;    // of keys in one shape
 constexpr std::size_t kMaxListed = 4096;    // keys of a finite class, listed as names
+constexpr std::size_t kMaxFew = 64, kMaxTags = 3;  // values of a tag, and tags, by which alternatives are told apart
 constexpr int kMaxSight = 3;        // objects inside of objects that unit propagation expands to refute a disjunct
 
 std::size_t hash_rules(std::size_t h, const std::vector<Rule>& rules) {
@@ -101,9 +102,7 @@ Id Goals::shapes_or(std::vector<Id> list) {
   for (Id s : list) {
     if (s == kAny) return kAny;
     if (s == kNever) continue;
-    const Shape& shape = shapes_[s];
-    const bool nested = shape.clauses.size() == 1 && shape.rules.empty() && shape.some.empty() && shape.lo == 0 && shape.hi == kInf;
-    for (Id d : nested ? Clause(shape.clauses[0]) : Clause{s})
+    for (Id d : is_choice(shapes_[s]) ? Clause(shapes_[s].clauses[0]) : Clause{s})
       if (std::find(kept.begin(), kept.end(), d) == kept.end()) kept.push_back(d);
   }
   if (kept.empty()) return kNever;
@@ -287,7 +286,7 @@ struct Goals::ShapeAlgebra {
   Id bottom() const { return kNever; }
   Id all(const std::vector<Id>& list) const { return g->shapes_and(list); }
   Id any(std::vector<Id> list) const { return g->shapes_or(std::move(list)); }
-  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign, g->rivals(yes)); }
 
   Id join(std::vector<Id> list, bool sign) const { return sign ? all(list) : any(std::move(list)); }
   Id each(Id keys, Id node, bool sign) const {  // every member with such a key meets the node; or some does not
@@ -370,6 +369,86 @@ struct Goals::ShapeAlgebra {
     }
   }
 };
+
+// Can a value of the goal be no array and no object? As far as its own keywords say.
+bool Goals::is_scalar(Id g) {
+  const std::function<bool(Id)> scalar = [&](Id node) {
+    if (node < 2) return node == 1;
+    if (node >= kInternal) return false;
+    for (const Atom& a : atoms(node)) {
+      if (a.op == Op::Type && !(a.lo & (types::kArray | types::kObject))) return true;
+      const auto plain = [this](Id v) { return lexicon_.values[v].kind != Value::Array && lexicon_.values[v].kind != Value::Object; };
+      if ((a.op == Op::Const || a.op == Op::Enum) && std::all_of(a.values.begin(), a.values.end(), plain)) return true;
+      if ((a.op == Op::Ref || a.op == Op::All) && std::any_of(a.nodes.begin(), a.nodes.end(), scalar)) return true;
+    }
+    return false;
+  };
+  const std::vector<Id> literals = goals_[g].ids;
+  return std::any_of(literals.begin(), literals.end(), [&](Id l) { return !(l & 1) && scalar(l >> 1); });
+}
+
+// All values of the goal when it has few, all of them scalars: one id for each.
+bool Goals::few_values(Id g, std::vector<std::int64_t>* values) {
+  if (!is_scalar(g)) return false;
+  const std::uint8_t literals = literals3(g);
+  for (int i = 0; i < 3; ++i)
+    if (literals >> i & 1) values->push_back(-1 - i);
+  std::vector<std::u32string> words;
+  for (const StringPiece& p : std::vector<StringPiece>(string_sets_[strings(g)].pieces))
+    if (!lexicon_.langs.list(p.lang, kMaxFew, &words)) return false;
+  for (const auto& w : words) values->push_back(std::int64_t{2} * lexicon_.name(encode_utf8(w)));
+  for (Id id : std::vector<Id>(numbers(g))) {
+    const Piece& p = lexicon_.numbers.piece(id);
+    if (!p.has_lo || !p.has_hi || !(p.lo == p.hi)) return false;
+    Piece point;
+    point.has_lo = point.has_hi = true;
+    point.lo = point.hi = p.lo;
+    values->push_back(std::int64_t{2} * lexicon_.numbers.piece(std::move(point)) + 1);
+  }
+  return true;
+}
+
+// For each shape the others that an object could meet beside it, as far as required names with few values tell.
+std::vector<std::vector<std::size_t>> Goals::rivals(const std::vector<Id>& shapes) {
+  std::vector<std::vector<std::size_t>> out = all_pairs(shapes.size());
+  std::unordered_map<Id, std::size_t> required;
+  for (Id s : shapes)
+    for (const Rule& r : shapes_[s].some)
+      if (key_sets_[r.keys].kind == KeySet::One) ++required[key_sets_[r.keys].id];
+  std::vector<std::pair<std::size_t, Id>> names;
+  for (const auto& [name, times] : required)
+    if (times > 1) names.push_back({times, name});
+  std::sort(names.rbegin(), names.rend());
+  if (names.size() > kMaxTags) names.resize(kMaxTags);
+  for (const auto& [_, name] : names) {
+    const Id own = key_name(name);
+    std::vector<Id> goals(shapes.size(), kTrue);
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      const Shape& s = shapes_[shapes[i]];
+      if (std::any_of(s.some.begin(), s.some.end(), [&](const Rule& r) { return r.keys == own; })) goals[i] = goal_at(name, s, nullptr);
+    }
+    need(goals);
+    std::unordered_map<std::int64_t, std::vector<std::size_t>> by_value;
+    std::vector<std::size_t> others;  // which may have any value
+    std::vector<std::vector<std::int64_t>> values(shapes.size());
+    std::vector<bool> few(shapes.size());
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      few[i] = few_values(goals[i], &values[i]);
+      if (!few[i]) others.push_back(i);
+      for (std::int64_t v : few[i] ? values[i] : std::vector<std::int64_t>{}) by_value[v].push_back(i);
+    }
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      if (!few[i]) continue;
+      std::vector<std::size_t> meets = others;
+      for (std::int64_t v : values[i]) meets.insert(meets.end(), by_value[v].begin(), by_value[v].end());
+      sort_unique(&meets);
+      std::erase_if(out[i], [&](std::size_t j) { return !has(meets, j); });
+    }
+    for (std::size_t i = 0; i < shapes.size(); ++i)
+      if (!few[i]) std::erase_if(out[i], [&](std::size_t j) { return !has(out[j], i); });
+  }
+  return out;
+}
 
 Id Goals::node_object(Id literal) { return walk(ShapeAlgebra{this}, &object_memo_, literal); }
 

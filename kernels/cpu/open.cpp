@@ -78,6 +78,13 @@ Clause Goals::here_or(Id goal, Id rest, bool array) {
   return out;
 }
 
+bool Goals::speaks_of(Id id, const KeyClass& cls) const {
+  const Shape& s = shapes_[id];
+  const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
+  return std::any_of(s.rules.begin(), s.rules.end(), in_class) || std::any_of(s.some.begin(), s.some.end(), in_class) ||
+         std::any_of(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) { return std::any_of(c.begin(), c.end(), [&](Id d) { return speaks_of(d, cls); }); });
+}
+
 Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
   std::vector<Id> key = cls.holds;
   key.push_back(id);
@@ -103,14 +110,14 @@ Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
     if (in_class(r) && !named(r) && r.goal != kTrue) out.clauses.push_back(here_or(r.goal, some_shape(r.keys, r.goal), false));
   std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && !named(r); });
   for (const Clause& c : s.clauses) {
-    Clause choices;
-    bool touched = false;  // else the clause stays in the rest
-    for (Id d : c) {
-      choices.push_back(open_member(d, cls, false));
-      const Open& x = opens_[choices.back()];
-      touched = touched || x.here != kTrue || x.rest != d || !x.clauses.empty();
+    Clause choices, others;  // those that do not speak of the class stay together, unopened
+    for (Id d : c) speaks_of(d, cls) ? choices.push_back(open_member(d, cls, false)) : others.push_back(d);
+    if (choices.empty()) {
+      rest.clauses.push_back(c);
+      continue;
     }
-    touched ? out.clauses.push_back(std::move(choices)) : rest.clauses.push_back(c);
+    if (!others.empty()) choices.push_back(make_open({false, kTrue, shapes_or(std::move(others)), {}}));
+    out.clauses.push_back(std::move(choices));
   }
   out.rest = out.clauses.empty() && out.here == kTrue && rest == s ? id : shapes_.intern(std::move(rest));
   return open_members_[std::move(key)] = make_open(std::move(out));
@@ -194,6 +201,7 @@ Id Goals::decide(Id open, Id literal, bool met) {
 
 Id Goals::fold(Id open, bool met) { return fold(open, met, true); }
 
+// Not `top`: as it is, without unit propagation, which viable() does not need.
 Id Goals::fold(Id open, bool met, bool top) {
   const std::vector<Id> key{open, met, top};
   const auto found = folded_.find(key);
@@ -208,7 +216,9 @@ Id Goals::fold(Id open, bool met, bool top) {
     for (Id d : c) {
       const Id s = fold(d, met, false);
       holds = holds || s == kAny;
-      if (s != kNever && std::find(alive.begin(), alive.end(), s) == alive.end()) alive.push_back(s);
+      const bool choice = !x.array && is_choice(shapes_[s]);
+      for (Id each : choice ? shapes_[s].clauses[0] : Clause{s})
+        if (each != kNever && std::find(alive.begin(), alive.end(), each) == alive.end()) alive.push_back(each);
     }
     if (holds) continue;
     if (x.array) absorb(&alive, [this](Id a, Id b) { return weaker_row(a, rows_[b]); });
@@ -244,10 +254,10 @@ Id Goals::vital(Id open, Id base, const std::function<bool(Id)>& viable) {
       const Id here = std::exchange(x.here, kTrue), more = conj(known, here);
       return out = empty_on_sight(more) ? kFalse : conj(here, search(settled_by(make_open(std::move(x)), more), more));
     }
-    const Id least = fold(o, false);
+    const Id least = fold(o, false, x.array);
     if (least != kNever && viable(least)) return out = kTrue;
     if (x.clauses.empty()) return out = kFalse;
-    const Id most = fold(o, true);
+    const Id most = fold(o, true, x.array);
     if (most == kNever || !viable(most)) return out = kFalse;
     if (x.clauses.size() == 1) {
       std::vector<Id> choices;
@@ -273,10 +283,10 @@ bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
     goal = conj(goal, std::exchange(x.here, kTrue));
     return inhabited(goal) && possible(settled_by(make_open(std::move(x)), goal), goal, viable);
   }
-  const Id least = fold(open, false);
+  const Id least = fold(open, false, x.array);
   if (least != kNever && viable(least)) return true;
   if (x.clauses.empty()) return false;
-  const Id most = fold(open, true);
+  const Id most = fold(open, true, x.array);
   if (most == kNever || !viable(most)) return false;
   if (x.clauses.size() == 1)
     return std::any_of(x.clauses[0].begin(), x.clauses[0].end(), [&](Id d) {
