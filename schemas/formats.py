@@ -1,51 +1,41 @@
 """Formats: the names that are asserted, and the exact language of each as a regex tree.
 
 A tree matches the whole text. The languages are those of the RFCs that the drafts name, as the official suite reads
-them. A format that is known but has no tree is refused by the scan; a name that is not known is an annotation, as the
-drafts say.
+them. A name that is not known is an annotation, as the drafts say.
 
-Two are narrower than their RFC, because what is left out is no practical regular language: since draft 7 `hostname`
-writes no `xn--` labels (whose Punycode would have to decode to a valid label), `email` none in its domain. Quoted
-local parts of `email` escape no space, which validators disagree about.
+Where a format is no regular language, or validators disagree, its tree has two parts: what is valid beyond doubt, and
+a `MAYBE` of the rest that could be. A text of the rest is written neither where the format is asked for nor where it is
+denied. Such are most `xn--` labels since draft 7, whose Punycode would have to decode to a valid label; `idn-hostname`
+(idna.py); `regex`, which nests; and in addresses quoted local parts that escape a space, and long ones beyond ASCII.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from guard.schemas import regex
+from guard.schemas import idna, regex
 from guard.schemas.ops import Rx, Tree
-
-#: Every format that the drafts define. Others are annotations.
-KNOWN = frozenset(
-    {
-        *("date", "time", "date-time", "duration"),
-        *("email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6"),
-        *("uri", "uri-reference", "iri", "iri-reference", "uri-template"),
-        *("uuid", "json-pointer", "relative-json-pointer", "regex"),
-    }
-)
 
 
 def is_known(name: Any) -> bool:
     """Say whether a format is one that is asserted."""
-    return isinstance(name, str) and name in KNOWN
+    return isinstance(name, str) and name in _TREES
 
 
 @cache
-def tree(name: str, draft: str) -> Tree | None:
-    """Return the language of a format in a dialect, or None where it has no tree."""
+def tree(name: str, draft: str) -> Tree:
+    """Return the language of a format in a dialect. Requires that the format is known."""
     if name == "hostname" and draft in ("draft4", "draft6", "openapi3.0"):
         return _names(_OLD_LABEL)
     return _tree(name)
 
 
 @cache
-def _tree(name: str) -> Tree | None:
-    make = _TREES.get(name)
-    return make() if make is not None else None
+def _tree(name: str) -> Tree:
+    return _TREES[name]()
 
 
 def _all(*trees: Tree) -> Tree:
@@ -145,26 +135,43 @@ def _ipv6() -> str:
 
 _IPV6 = _ipv6()
 
-_LD = "[A-Za-z0-9]"
-
-
-_LDH = "[A-Za-z0-9-]"
-#: At most 63 characters, no hyphen at either end, and none in the third and fourth place together.
-_LABEL = f"(?:{_LD}|{_LD}{_LDH}{{0,2}}{_LD}|{_LD}{_LDH}(?:{_LD}{_LDH}|-{_LD}){_LDH}{{0,58}}{_LD})"
-#: The same before draft 7, when names were those of RFC 1123 alone and `xn--` meant nothing.
-_OLD_LABEL = f"{_LD}(?:{_LDH}{{0,61}}{_LD})?"
+#: Before draft 7, when names were those of RFC 1123 alone and `xn--` meant nothing.
+_OLD_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_LABEL = idna.ascii_label(63)
 
 
 def _names(label: str) -> Tree:
     return _all(_read(f"{label}(?:\\.{label})*"), _read("[A-Za-z0-9.-]{1,253}"))
 
 
-def _email() -> Tree:
-    atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-    quoted = '"(?:[ !#-\\[\\]-~]|\\\\[!-~])*"'
-    local = _all(_read(f"{atom}(?:\\.{atom})*|{quoted}"), _read("[ -~]{1,64}"))
-    literal = _read(f"\\[(?:{_IPV4}|IPv6:{_IPV6})\\]")
-    return _cat(local, _read("@"), _any(_names(_LABEL), literal))
+@cache
+def _hostname() -> Tree:
+    return _any(_names(_LABEL), idna.names(u_labels=False), idna.OPEN_ASCII)
+
+
+_ATOM = "A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_LITERAL = f"\\[(?:{_IPV4}|IPv6:{_IPV6})\\]"
+
+
+#: Quoted local parts that escape a space: validators disagree about them.
+_SPACED = _read('"(?:[ !#-\\[\\]-~]|\\\\[ -~])*"@[^]*')
+
+
+def _address(more: str, lengths: str, *domains: Tree) -> Tree:
+    """Return the addresses of RFC 5321 with these characters more in local parts, which have these lengths."""
+    quoted = f'"(?:[ !#-\\[\\]-~{more}]|\\\\[!-~])*"'
+    local = _all(_read(f"[{more}{_ATOM}]+(?:\\.[{more}{_ATOM}]+)*|{quoted}"), _read(lengths))
+    domain = _any(_names(_LABEL), idna.OPEN_ASCII, _read(_LITERAL), *domains)
+    return _any(_cat(local, _read("@"), domain), (int(Rx.MAYBE), _SPACED))
+
+
+def _idn_email() -> Tree:
+    """Return the addresses of RFC 6531. Local parts have 64 octets of UTF-8, here less in characters."""
+    certain = _address(
+        "\\x80-\\u{10FFFF}", "[ -~]{1,64}|[\\0-\\u07ff]{1,32}|[\\0-\\uffff]{1,21}|[^]{1,16}", idna.names(), idna.OPEN
+    )
+    beyond = "[^]*[\\x80-\\u{10FFFF}][^]*"
+    return _any(certain, (int(Rx.MAYBE), _read(f"{beyond}@[^]*|[^]*@{beyond}")))
 
 
 class _Uri:
@@ -212,13 +219,67 @@ def _uri_template() -> str:
 _UUID = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
 _POINTER = "(?:/(?:[^~/]|~[01])*)*"
 
+# ---- regexes: ECMA-262 in u mode ----
+
+#: Groups inside of groups that are written.
+_GROUPS = 3
+
+
+def _in_order(most: int) -> str:
+    """Return the quantifiers `{n,m}` with n at most m, of up to so many digits, in few alternatives."""
+    ways = []
+    for digits in range(1, most + 1):
+        ways.append(f"\\{{[0-9]{{1,{digits - 1}}},[1-9][0-9]{{{digits - 1}}}\\}}" if digits > 1 else "\\{0,0\\}")
+        for at in range(digits):  # the first `at` digits agree, and the next is less
+            for heads in itertools.product("0123456789", repeat=at):
+                head, rest = "".join(heads), digits - at - 1
+                if not head.startswith("0"):
+                    ways += [
+                        f"\\{{{head}{low}[0-9]{{{rest}}},{head}[{low + 1}-9][0-9]{{{rest}}}\\}}" for low in range(9)
+                    ]
+    ways += [f"\\{{{n},{n}\\}}" for n in range(100)]
+    return "|".join(ways)
+
+
+def _ranges() -> str:
+    """Return the ranges of a class whose ends are plain ASCII, in order."""
+    plain = [chr(code) for code in range(33, 127) if chr(code) not in "\\]-^["]
+    escaped = {char: f"\\{char}" if not char.isalnum() and char in "$\\.*+?(){}|/" else char for char in plain}
+    return "|".join(f"{escaped[low]}-[{''.join(escaped[c] for c in plain[at:])}]" for at, low in enumerate(plain))
+
+
+def _regex() -> Tree:
+    """Return the patterns that are valid beyond doubt; of most others it is not said, since they nest.
+
+    Their groups nest three deep. They have at most one group with a name, no back-reference, no modifiers, properties
+    by general category only, and in classes only ranges of ASCII.
+    """
+    code = "x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|u\\{0*(?:10|[0-9A-Fa-f])?[0-9A-Fa-f]{1,4}\\}"
+    category = "L[ulmto]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfosn]?"
+    escape = f"\\\\(?:[dDwWsSfnrtv0^$\\\\.*+?()\\[\\]{{}}|/]|c[A-Za-z]|[pP]\\{{(?:{category})\\}}|{code})"
+    quantifier = f"(?:[*+?]|\\{{[0-9]+,?\\}}|{_in_order(2)})\\??"
+    members = f"(?:{_ranges()}|[^\\\\\\[\\]\\-^]|{escape}|\\\\[\\-b])"
+    atom = f"(?:[^^$\\\\.*+?()\\[\\]{{}}|]|\\.|{escape}|\\[\\^?{members}*\\])"
+    term, repeated = _read(f"{atom}(?:{quantifier})?|[|^$]|\\\\[bB]"), _read(f"(?:{quantifier})?")
+    body = (int(Rx.REPEAT), term, 0, -1)
+    for _ in range(_GROUPS):
+        capturing = _read("\\((?:\\?:|\\?<[A-Za-z_$][A-Za-z0-9_$]*>)?")
+        looking = _cat(_read("\\(\\?<?[=!]"), body, _read("\\)"))
+        body = (int(Rx.REPEAT), _any(term, _cat(capturing, body, _read("\\)"), repeated), looking), 0, -1)
+    plain = "(?:[^(\\\\]|\\\\(?:[^0]|0(?![0-9]))|\\((?!\\?<[^=!]))*"
+    return _any(_all(body, _read(f"{plain}(?:\\(\\?<[^=!]{plain})?")), (int(Rx.MAYBE), _read("(?:[^*+?){}\\]][^]*)?")))
+
+
 _TREES: dict[str, Callable[[], Tree]] = {
     "date": lambda: _read(_DATE),
     "time": _time,
     "date-time": _date_time,
     "duration": lambda: _read(_duration()),
-    "email": _email,
-    "hostname": lambda: _names(_LABEL),
+    "email": lambda: _address("", "[ -~]{1,64}"),
+    "regex": _regex,
+    "hostname": _hostname,
+    "idn-hostname": lambda: _any(_hostname(), idna.names(), idna.OPEN),
+    "idn-email": _idn_email,
     "ipv4": lambda: _read(_IPV4),
     "ipv6": lambda: _read(_IPV6),
     "uri": lambda: _read(_Uri().absolute),
@@ -230,3 +291,6 @@ _TREES: dict[str, Callable[[], Tree]] = {
     "json-pointer": lambda: _read(_POINTER),
     "relative-json-pointer": lambda: _read(f"(?:0|[1-9][0-9]*)(?:#|{_POINTER})"),
 }
+
+#: Every format that the drafts define. Others are annotations.
+KNOWN = frozenset(_TREES)

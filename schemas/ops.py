@@ -70,3 +70,4 @@ class Rx(IntEnum):
     AND = 7  # ([trees]): only in formats
     NOT = 8  # (tree): complement over whole texts; only in formats
     MAYBE = 9  # (tree): texts of which it is not said; they meet neither the format nor its negation; only in formats
+    PUNYCODE = 10  # (tree): the Punycode of its texts, which must be few, without `xn--`; only in formats

@@ -63,10 +63,9 @@ class Scan:
 
 
 _RESIDUAL_FIX = 'leave it out, or compile with inexact="residual" and validate the finished value'
-_FORMAT_FIX = "leave it out, or compile with formats=False"
 
 _NOTE, _PLAIN, _CHILD, _LIST, _MAP, _DEFS, _EITHER, _DEPENDENCIES = 0, 1, 2, 3, 4, 5, 6, 7
-_REFERENCE, _NUMBER, _VALUES, _PATTERN, _PATTERNS, _FORMAT = 8, 9, 10, 11, 12, 13
+_REFERENCE, _PATTERNS = 8, 12
 
 
 def scan(documents: Documents, *, assert_formats: bool) -> Scan:
@@ -105,7 +104,7 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
                 target = documents.resolve(position, keyword, value)
                 if target.anchor is not None:
                     _every_holder(documents, target)
-            elif holds >= _NUMBER and holds <= _FORMAT:
+            elif holds in _LOOK:
                 _LOOK[holds](out, documents, position, keyword, value, assert_formats)
             elif holds == _DEPENDENCIES:
                 for name, child in value.items():
@@ -271,16 +270,7 @@ def read(documents: Documents, position: int, path: tuple[Step, ...], source: st
         raise SchemaError(Finding(where, str(path[0]), message, "mend the pattern"), limit=limit) from error
 
 
-def _format(out: Scan, documents: Documents, position: int, keyword: str, value: Any, assert_formats: bool) -> None:
-    if not assert_formats or not formats.is_known(value):
-        return
-    if keyword not in SUPPORTED or formats.tree(value, documents.homes[position].dialect.name) is None:
-        message = f"the format {jsontext.clip(value)} {NOT_SUPPORTED_YET}"
-        out.troubles.append(Trouble(position, keyword, message, _FORMAT_FIX))
-
-
-_LOOK = {9: _number, 10: _values, 11: _pattern, 13: _format}
-assert (Holds.NUMBER, Holds.VALUES, Holds.PATTERN, Holds.PATTERNS, Holds.FORMAT) == (9, 10, 11, 12, 13)
+_LOOK = {Holds.NUMBER: _number, Holds.VALUES: _values, Holds.PATTERN: _pattern}
 
 
 # ---- derived from a scan ----

@@ -276,8 +276,20 @@ def _ends(tree: Tree, text: str, at: int, memo: dict[Any, frozenset[int]]) -> fr
     if kind == Rx.AND:
         parts = [ends(part, text, at, memo) for part in tree[1]]
         return parts[0].intersection(*parts[1:])
+    if kind == Rx.MAYBE:
+        return NOTHING
+    if kind == Rx.PUNYCODE:
+        return frozenset(end for end in range(at + 1, len(text) + 1) if _is_coded(tree[1], text[at:end]))
     assert kind == Rx.NOT
     return frozenset(range(at, len(text) + 1)) - ends(tree[1], text, at, memo)
+
+
+def _is_coded(tree: Tree, code: str) -> bool:
+    try:
+        text = code.encode("ascii").decode("punycode")
+    except ValueError:
+        return False
+    return text.encode("punycode").decode() == code and len(text) in ends(tree, text, 0, {})
 
 
 def _repeat(tree: Tree, text: str, at: int, memo: dict[Any, frozenset[int]]) -> frozenset[int]:

@@ -80,8 +80,8 @@ Tree tree_of(nb::handle h, int depth) {
       return out;
     case 5: out.kind = Tree::Start; return out;
     case 6: out.kind = Tree::Finish; return out;
-    case 8: case 9:
-      out.kind = kind == 8 ? Tree::Not : Tree::Maybe;
+    case 8: case 9: case 10:
+      out.kind = kind == 8 ? Tree::Not : kind == 9 ? Tree::Maybe : Tree::Punycode;
       kid(t[1]);
       return out;
     default: bad("an unknown kind of regex tree");

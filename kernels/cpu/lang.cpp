@@ -9,6 +9,7 @@ constexpr std::size_t kMaxStates = 20000;   // of one search for a live state; p
 constexpr std::size_t kBroad = 500;         // of those, how many breadth first
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic
+constexpr std::size_t kMaxCoded = 400000;   // words whose Punycode is written out, once a text gets there
 constexpr std::size_t kMaxWays = 2000;      // alternatives of a Loop
 constexpr std::size_t kMaxBody = 20000;     // nodes of a Loop's body, told apart by where it takes text
 
@@ -105,14 +106,14 @@ Id Langs::make(Node n) {
     case Kind::None:
       break;
     case Kind::Eps:
-      n.nullable = n.possible = true;
+      n.nullable = n.possible = n.alive = true;
       n.least = 0, n.bytes = 0;
       break;
     case Kind::Here:
       n.here = true;
       break;
     case Kind::Set:
-      n.least = 1;
+      n.least = 1, n.alive = true;
       for (const Range& r : sets_[n.a].ranges) {
         const std::int64_t bytes = spelled_bytes(r.lo, r.hi);
         if (bytes >= 0 && (n.bytes < 0 || bytes < n.bytes)) n.bytes = bytes;
@@ -122,6 +123,7 @@ Id Langs::make(Node n) {
       n.nullable = a.nullable && b.nullable;
       n.possible = a.possible && b.possible;
       n.moves = b.moves, n.here = b.here, n.loops = b.loops, n.unsure = b.unsure;
+      n.alive = a.alive && b.alive;
       if (a.least >= 0 && b.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{a.least} + b.least)), n.bytes = capped(a.bytes + b.bytes);
       break;
     case Kind::Alt:
@@ -135,6 +137,7 @@ Id Langs::make(Node n) {
         n.nullable = any ? n.nullable || k.nullable : n.nullable && k.nullable;
         n.possible = any ? n.possible || k.possible : n.possible && k.possible;
         n.moves |= k.moves, n.here |= k.here, n.loops |= k.loops, n.unsure |= k.unsure;
+        n.alive |= any && k.alive;
         known = known && k.least >= 0;
         least = std::min<std::int64_t>(least, k.least), bytes = std::min(bytes, k.bytes);
       }
@@ -144,14 +147,16 @@ Id Langs::make(Node n) {
     case Kind::Not:
       n.nullable = !a.possible, n.possible = !a.nullable;
       n.moves = a.moves, n.loops = a.loops, n.unsure = a.unsure;
-      if (n.a == kNone) n.least = 0, n.bytes = 0;
+      if (n.a == kNone) n.least = 0, n.bytes = 0, n.alive = true;
       break;
     case Kind::Repeat:
       n.nullable = n.possible = n.lo == 0;
+      n.alive = n.lo == 0 || a.alive;
       if (n.lo == 0) n.least = 0, n.bytes = 0;
       else if (a.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{n.lo} * a.least)), n.bytes = capped(n.lo * a.bytes);
       break;
     case Kind::Words:
+      n.alive = true;
       n.nullable = n.possible = tables_[n.a].words[static_cast<std::size_t>(n.lo)].size() == static_cast<std::size_t>(n.b);
       break;
     case Kind::Behind:
@@ -159,6 +164,9 @@ Id Langs::make(Node n) {
       break;
     case Kind::Loop:
       n.moves = !n.kids.empty() || b.moves, n.here = b.here, n.loops = true, n.unsure = b.unsure;
+      break;
+    case Kind::Coded:
+      n.alive = a.alive;
       break;
     case Kind::Maybe:
       n.possible = a.possible, n.moves = a.moves, n.loops = a.loops, n.unsure = true;
@@ -494,6 +502,8 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
     }
     case Tree::Not:
       return cat(no(build(tree.kids[0], kEps, places)), then);
+    case Tree::Punycode:
+      return cat(make({.kind = Kind::Coded, .a = build(tree.kids[0], kEps, {}), .kids = {}}), then);
     case Tree::Maybe:
       return maybe(build(tree.kids[0], then, places));
   }
@@ -579,13 +589,16 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
   std::vector<Id> kids(rows.size());
+  std::unordered_map<std::vector<Id>, Id, VectorHash> known;  // many pieces go the same ways
   while (true) {
     std::uint32_t upto = kMaxChar;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       upto = std::min(upto, rows[i]->upto[at[i]]);
       kids[i] = rows[i]->next[at[i]];
     }
-    const Id next = join(kids);
+    const auto [way, fresh] = known.try_emplace(kids, kNone);
+    if (fresh) way->second = join(kids);
+    const Id next = way->second;
     if (!out.next.empty() && out.next.back() == next)
       out.upto.back() = upto;
     else
@@ -683,6 +696,13 @@ const LangRow& Langs::raw(Id r) {
     case Kind::Maybe:
       out = combine({&raw(node.a)}, [&](const auto& kids) { return maybe(kids[0]); });
       break;
+    case Kind::Coded: {
+      std::vector<std::u32string> all;
+      if (!list(node.a, kMaxCoded, &all)) throw Limit{"states", -1, "Punycode of more than " + std::to_string(kMaxCoded) + " texts"};
+      for (std::u32string& word : all) word = punycode(word);
+      out = raw(words(std::move(all)));
+      break;
+    }
     case Kind::Behind:
       out = raw(now(node.a));
       break;
@@ -746,7 +766,7 @@ bool Langs::contains(Id r, std::u32string_view text) {
 // Breadth first for a while, since most texts are short; then depth first, since a long text has many prefixes.
 bool Langs::live(Id start) {
   if (start == kNone) return false;
-  if (nodes_[start].least >= 0 || is_words(start)) return true;
+  if (nodes_[start].alive) return true;
   if (live_[static_cast<std::size_t>(start)] >= 0) return live_[static_cast<std::size_t>(start)];
   // A conjunction with an empty part is empty: told without a search of the product. A Loop may lead back to itself.
   const auto hopeless = [this](Id q) {
@@ -761,7 +781,7 @@ bool Langs::live(Id start) {
     const bool broad = from.size() < kBroad;
     Id q = broad ? todo.front() : todo.back();
     broad ? todo.pop_front() : todo.pop_back();
-    if (live_[static_cast<std::size_t>(q)] == 1 || nodes_[q].least >= 0 || is_words(q) || accepts(q)) {
+    if (live_[static_cast<std::size_t>(q)] == 1 || nodes_[q].alive || accepts(q)) {
       for (; q >= 0; q = from[q]) live_[static_cast<std::size_t>(q)] = 1;
       return true;
     }
@@ -996,6 +1016,44 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   }
   if (keep) cheapest_[{r, 0}] = best;
   return best;
+}
+
+// ---- Punycode -------------------------------------------------------------------------------------------------------
+
+std::u32string punycode(std::u32string_view text) {
+  constexpr std::uint32_t kBase = 36, kLeast = 1, kMost = 26, kSkew = 38, kDamp = 700;
+  std::u32string out;
+  for (char32_t c : text)
+    if (c < 0x80) out.push_back(c);
+  std::uint32_t done = static_cast<std::uint32_t>(out.size()), n = 0x80, delta = 0, bias = 72;
+  const std::uint32_t basic = done;
+  if (basic > 0) out.push_back('-');
+  while (done < text.size()) {
+    char32_t next = kMaxChar + 1;
+    for (char32_t c : text)
+      if (c >= n) next = std::min(next, c);
+    delta += (next - n) * (done + 1);
+    n = next;
+    for (char32_t c : text) {
+      if (c < n) ++delta;
+      if (c != n) continue;
+      std::uint32_t rest = delta;
+      for (std::uint32_t k = kBase;; k += kBase) {
+        const std::uint32_t t = std::clamp(k > bias ? k - bias : 0, kLeast, kMost);
+        const std::uint32_t digit = rest < t ? rest : t + (rest - t) % (kBase - t);
+        out.push_back(digit < 26 ? 'a' + digit : '0' + digit - 26);
+        if (rest < t) break;
+        rest = (rest - t) / (kBase - t);
+      }
+      delta = (done == basic ? delta / kDamp : delta / 2);
+      delta += delta / ++done;
+      for (bias = 0; delta > (kBase - kLeast) * kMost / 2; bias += kBase) delta /= kBase - kLeast;
+      bias += (kBase - kLeast + 1) * delta / (delta + kSkew);
+      delta = 0;
+    }
+    ++delta, ++n;
+  }
+  return out;
 }
 
 // ---- UTF-8 ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ const Ranges& writable_chars();  // what JSON text can carry: every code point b
 
 // A regex syntax tree, as the front end hands it over.
 struct Tree {
-  enum Kind : std::uint8_t { Set, Cat, Alt, Repeat, Look, Start, Finish, And, Not, Maybe } kind = Cat;
+  enum Kind : std::uint8_t { Set, Cat, Alt, Repeat, Look, Start, Finish, And, Not, Maybe, Punycode } kind = Cat;
   bool ahead = true, negative = false;
   std::int32_t lo = 0, hi = 0;
   Ranges ranges;
@@ -83,10 +83,10 @@ class Langs {
   std::size_t size() const { return nodes_.size(); }
 
  private:
-  enum class Kind : std::uint8_t { None, Eps, Here, Set, Cat, Alt, And, Not, Repeat, Words, Behind, Loop, Maybe };
+  enum class Kind : std::uint8_t { None, Eps, Here, Set, Cat, Alt, And, Not, Repeat, Words, Behind, Loop, Maybe, Coded };
   struct Node {
     Kind kind = Kind::None;
-    Id a = 0, b = 0;              // Cat: two languages; Not, Repeat, Behind, Maybe: one; Set: ranges; Words: table, depth; Loop: body, rest
+    Id a = 0, b = 0;              // Cat: two languages; Not, Repeat, Behind, Maybe, Coded: one; Set: ranges; Words: table, depth; Loop: body, rest
     std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words: rows of the table
     std::vector<Id> kids;         // Alt, And: sorted; Loop: its body's look-behinds, each where it began and where it is
     // Derived, and no part of what is compared:
@@ -96,6 +96,7 @@ class Langs {
     bool here = false;      // is the inside of a look-behind
     bool loops = false;     // holds a Loop: kept as alternatives of conjunctions, so that there are finitely many
     bool unsure = false;    // holds a Maybe
+    bool alive = false;     // has a text, as the parts tell; false: they don't
     std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the parts tell it; -1: they don't
     std::int64_t bytes = -1;
     bool operator==(const Node& o) const {
@@ -165,6 +166,7 @@ class Langs {
   int depth_ = 0;
 };
 
+std::u32string punycode(std::u32string_view text);       // RFC 3492, without `xn--`
 std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
 std::string encode_utf8(std::u32string_view text);
 std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi);  // of the cheapest character in [lo, hi] inside quotes; -1: none
