@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of the front end, by atheris (libFuzzer)."""
