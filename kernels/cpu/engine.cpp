@@ -296,6 +296,14 @@ bool Engine::is_viable(const Frame& f, Id residual) {
   return f.kind == Kind::Object ? goals_.viable(residual, keys_of(f)) : goals_.viable_row(residual, f.count + 1);
 }
 
+// A number that decides between literals is spelled so that each of them or its negation can read it: not every set of numbers has
+// exponents (docs/coverage.md).
+Id Engine::legible(Id goal, const Parts& parts, Type type) {
+  if (type != Type::Number || goal == Goals::kFalse) return goal;
+  for (Id l : parts.tracked) goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
+  return goal;
+}
+
 Id Engine::vital(const Frame& f, Type type) {
   Id& slot = cache(f).vital[static_cast<std::size_t>(type)];
   if (slot >= 0) return slot;
@@ -305,8 +313,9 @@ Id Engine::vital(const Frame& f, Type type) {
     Id goal = part.vital ? part.base : Goals::kFalse;
     if (goal != Goals::kFalse && !parts.plain) {
       const Id decides = goals_.vital(part.open, part.base, [&](Id residual) { return is_viable(f, residual); });
-      goal = goals_.conj(goal, decides);
-      if (decides != Goals::kTrue && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
+      const Id bare = goal;
+      goal = legible(goals_.conj(goal, decides), parts, type);
+      if (goal != bare && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
     }
     out.push_back(goal);
   }
@@ -943,6 +952,7 @@ const Targets& Engine::options(const Frame& f, Type type) {
       opens.push_back(part.open);
       if (part.vital) labels.push_back(target.ids[j]);
     }
+    base = legible(base, parts, type);
     if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
     goals_.choices(goals_.open_both(opens, array), base, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
       Id goal = base;

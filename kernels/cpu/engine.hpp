@@ -208,6 +208,7 @@ class Engine {
   const NamesIndex& index(Id table);
   const ObjectInfo& info(Id level);
   const Parts& parts(Id due, Type type);
+  Id legible(Id goal, const Parts& parts, Type type);
   Id vital(const Frame& f, Type type);  // an IdList: for each alternative the goal under which it has a completion, kFalse: none
   bool is_viable(const Frame& f, Id residual);  // once the due value has ended
   bool is_alive(const Frame& f, const std::vector<Id>& labels) const;  // sorted

@@ -254,6 +254,7 @@ class Goals {
   bool empty_on_sight(Id goal);
   Id goal_at(Id name, const Shape& a, const Shape* b);
   const std::vector<KeyClass>& own_classes(Id shape);
+  Id easiest(Shape shape);
   bool plan(Id shape, const Keys& keys);
   int constant_for(Id goal, Type type);
   bool is_scalar(Id goal);

@@ -7,6 +7,7 @@ namespace {
 constexpr std::size_t kMaxClasses = 500;    // of keys in one shape
 constexpr std::size_t kMaxListed = 4096;    // keys of a finite class, listed as names
 constexpr std::size_t kMaxFew = 64, kMaxTags = 3;  // values of a tag, and tags, by which alternatives are told apart
+constexpr std::size_t kMaxEasy = 10000;  // clauses for which the disjunct that asks least is tried first
 constexpr int kMaxSight = 3;        // objects inside of objects that unit propagation expands to refute a disjunct
 
 std::size_t hash_rules(std::size_t h, const std::vector<Rule>& rules) {
@@ -609,6 +610,8 @@ bool Goals::viable(Id id, const Keys& keys) {
   bool ok = false;
   if (s.clauses.empty()) {
     ok = plan(id, keys);
+  } else if (const Id easy = easiest(s); easy != kNever && plan(easy, keys)) {
+    ok = true;
   } else {  // choose a disjunct of the smallest clause; first success ends it
     std::size_t least = 0;
     for (std::size_t i = 1; i < s.clauses.size(); ++i)
@@ -629,6 +632,25 @@ bool Goals::viable(Id id, const Keys& keys) {
   if (keys.fresh() && (ok || !in_round_)) fresh_[id] = ok;
   if (keys.fresh() && !ok && in_round_) round_shapes_.insert(id);
   return ok;
+}
+
+// Of each clause the disjunct that asks least, without a second thought: mostly that is enough. kNever: some clause has none.
+Id Goals::easiest(Shape s) {
+  const auto asks = [this](const Shape& d) {
+    const auto hard = [this](const Rule& r) { return r.goal != kTrue || key_sets_[r.keys].kind != KeySet::One; };
+    return d.clauses.size() * 4 + (d.lo > 0 || d.hi < kInf) * 4 + static_cast<std::size_t>(std::count_if(d.some.begin(), d.some.end(), hard)) * 4 + d.rules.size() * 2 + d.some.size();
+  };
+  for (std::size_t steps = 0; !s.clauses.empty(); ++steps) {
+    tick();
+    if (steps == kMaxEasy) return kNever;
+    const Clause clause = std::move(s.clauses.back());
+    s.clauses.pop_back();
+    Id best = kNever;
+    for (Id d : clause)
+      if (d != kNever && !clash(s, shapes_[d]) && (best == kNever || asks(shapes_[d]) < asks(shapes_[best]))) best = d;
+    if (best == kNever || !merge_into(&s, Shape(shapes_[best]))) return kNever;
+  }
+  return settle(std::move(s));
 }
 
 bool Goals::plan(Id id, const Keys& keys) {
