@@ -83,6 +83,7 @@ class Documents:
             (-1, ()),
         ]  # by position: a parent (or -1: the document) and a path
         self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
+        self.idle: set[tuple[int, str]] = set()  # of those, the ones that ask for nothing new
         self.resources: dict[str, Resource] = {}
         self._pointers: dict[
             tuple[int, str], Target

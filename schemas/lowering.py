@@ -286,6 +286,8 @@ def _identity(literal: Any) -> Any:
 
 
 def _reference(lowering: Lowering, c: _Context, keyword: str, _: Any) -> None:
+    if (c.position, keyword) in lowering.documents.idle:
+        return
     target = lowering.documents.targets[c.position, keyword]
     position = target.position
     if target.anchor is not None:

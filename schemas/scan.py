@@ -139,7 +139,12 @@ _IN_PLACE = frozenset(
 
 
 def check_loops(documents: Documents) -> None:
-    """Refuse a schema that refers to itself before anything of the value is read. Linear in what references lead to."""
+    """Refuse a schema that refers to itself before anything of the value is read. Linear in what references lead to.
+
+    Where one reference leads straight back to a schema of whose conjunction it is a part, it asks for nothing new:
+    it is idle, and left out. Validators take it so.
+    """
+    targets = {target.position for target in documents.targets.values()}
     done: set[int] = set()
     for reference, target in documents.targets.items():
         if target.anchor is not None or target.position <= FALSE or target.position in done:
@@ -152,8 +157,12 @@ def check_loops(documents: Documents) -> None:
                 stack.pop()
                 done.add(way.popitem()[0])
             elif step[1] in way:
-                loop = [*list(way.values())[list(way).index(step[1]) + 1 :], step[0]]
-                raise _endless(documents, next(edge for edge in loop if edge in documents.targets))
+                at = list(way).index(step[1])
+                loop = [*list(way.values())[at + 1 :], step[0]]
+                between = list(way)[at + 1 :]
+                if any(keyword not in ("$ref", "allOf") for _, keyword in loop) or not targets.isdisjoint(between):
+                    raise _endless(documents, next(edge for edge in loop if edge in documents.targets))
+                documents.idle.add(step[0])
             elif step[1] > FALSE and step[1] not in done:
                 way[step[1]] = step[0]
                 stack.append(_in_place(documents, step[1]))
@@ -343,6 +352,8 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: b
                 status, note = ANNOTATION, f"$ref hides its siblings in {dialect.name}"
             elif holds is None:
                 status, note = ANNOTATION, f"{keyword} is no keyword of {dialect.name}"
+            elif (position, keyword) in documents.idle:
+                status, note = ANNOTATION, "it leads back to itself and asks for nothing new"
             elif (position, keyword) in troubles:
                 status, note = REFUSED if refuse else RESIDUAL, troubles[position, keyword]
             elif keyword in loosened.get(position, ()):

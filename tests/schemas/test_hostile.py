@@ -148,7 +148,7 @@ def test_schemas_beyond_the_number_of_nodes_are_refused() -> None:
         ({"$schema": "http://example.com/mine"}, "is no metaschema known here"),
         ({"$schema": "file:///dev/zero"}, "is no metaschema known here"),
         ({"$schema": 5}, "5 is no metaschema known here"),
-        ({"$ref": "#"}, "/$ref: it leads back to itself before anything of the value is read"),
+        ({"oneOf": [{"$ref": "#"}]}, "/oneOf/0/$ref: it leads back to itself before anything of the value is read"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}}, "/$defs/a/not/$ref: it leads back"),
         ({"items": {"$id": "urn:a", "anyOf": [{"$ref": "urn:a"}, True]}}, "/items/anyOf/0/$ref: it leads back"),
         ({"type": "strin"}, "/type: not a valid schema (draft2020-12)"),
