@@ -28,6 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import numerals
 import properties
 import strategies
 from exactness import judge
@@ -76,7 +77,7 @@ PROPERTIES: dict[str, Property] = {
     "soundness": Property(_case, properties.check_soundness),
     "spellings": Property(_case, properties.check_spellings),
     "regexes": Property(_seeded_draw(lambda r: properties.regex(r, r.randint(1, 4))), _seeded(properties.check_regex)),
-    "numbers": Property(_seeded_draw(properties.number_schema), _seeded(properties.check_number)),
+    "numbers": Property(_seeded_draw(numerals.number_schema), _seeded(numerals.check_number)),
     "exactness": Property(judge.case, judge.check),
 }
 

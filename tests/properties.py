@@ -11,8 +11,6 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from decimal import Decimal
-from fractions import Fraction
 from functools import cache
 from random import Random
 from typing import Any
@@ -27,7 +25,7 @@ from guard.kernels.bitmask import allocate_bitmask
 from guard.schemas import regex as ecma
 
 END = 256  #: The end-of-sequence token of byte_vocabulary().
-LONGEST = 400  #: Bytes after which a walk by distance that has not ended is a fault; minLength is at most 5 here.
+LONGEST = 1000  #: Bytes after which a walk by distance that has not ended is a fault; only numbers come near it.
 
 
 def allowed(matcher: Any, vocabulary: guard.Vocabulary, remaining: int | None = None) -> np.ndarray[Any, Any]:
@@ -398,93 +396,3 @@ def regex(r: Random, depth: int = 3) -> str:
         return some() + r.choice(["\\b", "\\B"]) + some()
     around = r.choice(["=", "!", "<=", "<!"])
     return (some() if "<" in around else "") + f"(?{around}{some()})" + some()
-
-
-# ---- numbers ---------------------------------------------------------------------------------------------------------
-
-
-def number_schema(r: Random) -> dict[str, Any]:
-    """Draw bounds, a step, and sometimes what must not be."""
-
-    def bound() -> Any:
-        edges = [0, 1, 0.1, 1e-3, 1e5, 1e-7, 2.5e10, 99, 100, 0.5]
-        return r.choice(
-            [r.randint(-20, 20), r.randint(-2000, 2000), round(r.uniform(-10, 10), r.randint(0, 3)), *edges]
-        )
-
-    schema: dict[str, Any] = {"type": "integer" if r.random() < 0.25 else "number"}
-    if r.random() < 0.6:
-        schema[r.choice(["minimum", "exclusiveMinimum"])] = bound()
-    if r.random() < 0.6:
-        schema[r.choice(["maximum", "exclusiveMaximum"])] = bound()
-    if r.random() < 0.2:
-        schema["multipleOf"] = r.choice([2, 3, 0.1, 0.25, 7, 0.01, 1.5])
-    if r.random() < 0.1:
-        schema["not"] = r.choice([{"multipleOf": 2}, {"const": 5}, {"enum": [1, 2, 3]}, {"type": "integer"}])
-    return schema
-
-
-def number_text(r: Random) -> str:
-    """Draw the text of a number."""
-    text = r.choice(["", "-"]) + r.choice([str(r.randint(0, 30)), str(r.randint(0, 3000)), "0", "1", "9", "10", "100"])
-    if r.random() < 0.5:
-        text += "." + "".join(r.choices("0123456789", k=r.randint(1, 4)))
-    if r.random() < 0.4:
-        text += r.choice("eE") + r.choice(["", "+", "-"]) + str(r.randint(0, 12))
-    return text
-
-
-def number_holds(schema: dict[str, Any], value: Fraction) -> bool:
-    """Judge a number by fractions."""
-
-    def exact(number: Any) -> Fraction:
-        return Fraction(str(number))
-
-    holds: dict[str, Callable[[Any], bool]] = {
-        "type": lambda kind: kind == "number" or value.denominator == 1,
-        "minimum": lambda bound: value >= exact(bound),
-        "exclusiveMinimum": lambda bound: value > exact(bound),
-        "maximum": lambda bound: value <= exact(bound),
-        "exclusiveMaximum": lambda bound: value < exact(bound),
-        "multipleOf": lambda step: (value / exact(step)).denominator == 1,
-        "const": lambda one: value == exact(one),
-        "enum": lambda several: value in map(exact, several),
-        "not": lambda inner: not number_holds(inner, value),
-    }
-    return all(holds[keyword](argument) for keyword, argument in schema.items())
-
-
-def check_number(schema: dict[str, Any], r: Random, texts: int = 60) -> Counter[str]:
-    """Compare bounds with fractions over random spellings, and complete random prefixes of numbers."""
-    count: Counter[str] = Counter(schemas=1)
-    for spelling in ("any", "canonical"):
-        case = Case(schema, {"spelling": spelling, "whitespace": "compact"}, r.randrange(2**32))
-        matcher = case.matcher(byte_vocabulary())
-        for text in (number_text(r) for _ in range(texts)):
-            matcher.reset()
-            accepted = matcher.accept_bytes(text.encode()) and matcher.can_stop()
-            valid = number_holds(schema, Fraction(Decimal(text)))
-            count["verdicts"] += 1
-            assert valid or not accepted, f"{case}: accepts {text}"
-            if _is_written(schema, text, spelling):
-                assert accepted or not valid, f"{case}: rejects {text}"
-        matcher.reset()
-        if matcher.distance() < 0:
-            continue
-        for _ in range(6):
-            matcher.reset()
-            text = number_text(r)[: r.randint(0, 4)]
-            if text and not matcher.accept_bytes(text.encode()):
-                continue
-            text += completion(matcher, r, case).decode()
-            assert number_holds(schema, Fraction(Decimal(text))), f"{case}: completes to {text}"
-            count["completions"] += 1
-    return count
-
-
-def _is_written(schema: dict[str, Any], text: str, spelling: str) -> bool:
-    """Say whether a spelling allows a valid number to be written so (docs/coverage.md has the restrictions)."""
-    has_exponent = "e" in text.lower()
-    if spelling == "any":
-        return not has_exponent or not (schema.keys() & {"multipleOf", "not"} or schema["type"] == "integer")
-    return not has_exponent and not ("." in text and text.endswith("0")) and not (text[0] == "-" and not float(text))

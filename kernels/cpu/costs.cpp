@@ -125,33 +125,39 @@ std::int64_t Goals::cost_object(Id id, const Keys& keys) {
       return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) &&
                                  std::none_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
     };
-    // A key of a class is free to be new: two bytes more for each free key before it surely make it so.
-    const auto key_cost = [&](std::size_t i, std::int64_t free) {
-      return all[i].name >= 0 ? key_bytes(all[i].name) : lexicon_.langs.cheapest(all[i].lang, 0, kInf) + 2 + 2 * (free + 1);
-    };
     const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
-      std::int64_t bytes = 0, free = keys.free, count = keys.count;
-      const std::size_t given = members.size();
-      while (true) {
-        for (std::size_t m = count == keys.count ? 0 : members.size() - 1; m < members.size(); ++m) {
-          const std::int64_t value = cost(members[m].goal);
-          if (value < 0) return members.resize(given), -1;
-          bytes += key_cost(members[m].cls, free) + 1 + gap_ + value;
-          free += all[members[m].cls].name < 0;
-          ++count;
+      std::vector<std::size_t> next(all.size(), 0);  // words of each class that are used up
+      const auto key = [&](std::size_t i) -> std::int64_t {  // bytes of the cheapest new key
+        if (all[i].name >= 0) return key_bytes(all[i].name);
+        while (true) {
+          const Word* word = lexicon_.words.at(all[i].lang, next[i]);
+          if (!word) return -1;
+          if (!keys.taken(word->text) && std::none_of(all.begin(), all.end(), [&](const KeyClass& c) { return c.name >= 0 && lexicon_.names[c.name].text == word->text; }))
+            return word->bytes + 2;
+          ++next[i];
         }
-        if (count >= s.lo) break;
+      };
+      std::int64_t bytes = 0, count = keys.count;
+      const auto add = [&](std::size_t i, std::int64_t value) {
+        const std::int64_t name = value < 0 ? -1 : key(i);
+        if (name < 0) return false;
+        bytes += name + 1 + gap_ + value;
+        ++next[i];
+        ++count;
+        return true;
+      };
+      for (const Member& m : members)
+        if (!add(m.cls, cost(m.goal))) return -1;
+      while (count < s.lo) {
         std::int64_t best = -1;
         std::size_t which = 0;
         for (std::size_t i = 0; i < all.size(); ++i) {
-          if (!usable(i)) continue;
-          const std::int64_t value = cost(base_of(s, all[i])), m = value < 0 ? -1 : key_cost(i, free) + value;
-          if (m >= 0 && (best < 0 || m < best)) best = m, which = i;
+          if (!usable(i) || (all[i].name >= 0 && next[i])) continue;
+          const std::int64_t value = cost(base_of(s, all[i])), name = value < 0 ? -1 : key(i);
+          if (name >= 0 && (best < 0 || name + value < best)) best = name + value, which = i;
         }
-        if (best < 0) return members.resize(given), -1;
-        members.push_back({which, base_of(s, all[which])});
+        if (best < 0 || !add(which, cost(base_of(s, all[which])))) return -1;
       }
-      members.resize(given);
       if (count > s.hi) return -1;
       const std::int64_t written = count - keys.count;
       return bytes + (written - (keys.count == 0 && written > 0 ? 1 : 0)) * (1 + gap_) + 1;

@@ -12,6 +12,18 @@ constexpr std::string_view kLiterals[] = {"null", "true", "false"};
 Type type_of(const Frame& f) { return f.kind == Kind::Object ? Type::Object : Type::Array; }
 bool is_space(std::uint8_t b) { return b == ' ' || b == '\n' || b == '\r' || b == '\t'; }
 bool bit(const std::uint64_t* words, std::int32_t i) { return words && (words[i >> 6] >> (i & 63) & 1); }
+bool is_extra(const Frame& f, std::string_view key) {  // was this undeclared key written?
+  return f.extras && std::binary_search(f.extras->texts, f.extras->texts + f.extras->size, key);
+}
+const Extras* with_extra(const Frame& f, std::string_view key, Arena& arena) {
+  const std::int32_t n = f.extras ? f.extras->size : 0;
+  auto* texts = static_cast<std::string_view*>(arena.allocate(sizeof(std::string_view) * static_cast<std::size_t>(n + 1)));
+  std::int32_t i = 0;
+  for (; i < n && f.extras->texts[i] < key; ++i) texts[i] = f.extras->texts[i];
+  texts[i] = key;
+  for (; i < n; ++i) texts[i + 1] = f.extras->texts[i];
+  return arena.make(Extras{n + 1, texts});
+}
 std::size_t words_for(std::size_t bits) { return std::max<std::size_t>((bits + 63) / 64, 1); }
 
 // The part of the sorted texts [lo, hi) that have `byte` at `depth`.
@@ -240,7 +252,6 @@ const Engine::ObjectInfo& Engine::info(Id id) {
 Keys Engine::keys_of(const Frame& f) {
   Keys out;
   out.count = f.count;
-  out.free = f.extras ? f.extras->size : 0;
   if (f.count == 0) return out;
   const Frame* frame = &f;
   const Engine* self = this;
@@ -253,6 +264,13 @@ Keys Engine::keys_of(const Frame& f) {
   out.is_seen = [frame](Id name) {
     const auto at = frame->names->at.find(name);
     return at != frame->names->at.end() && bit(frame->seen, at->second);
+  };
+  out.is_taken = [self, frame](std::string_view key) {
+    const auto& names = frame->names->texts;
+    const auto at = std::lower_bound(names.begin(), names.end(), key);
+    if (at == names.end() || *at != key) return is_extra(*frame, key);
+    const std::int32_t i = static_cast<std::int32_t>(at - names.begin()), rank = self->names_[self->levels_[frame->level].table].ranks[static_cast<std::size_t>(i)];
+    return bit(frame->seen, i) || (self->options_.schema_order && rank != kInf && rank <= frame->rank);
   };
   return out;
 }
@@ -688,7 +706,9 @@ bool Engine::key_is_live(const Config& c) {
         if (row.next[i] != Langs::kNone)
           for (const Range& r : intersection({{from, row.upto[i]}}, chars)) ways.push_back({row.next[i], r});
     }
-    for (const auto& [lang, range] : ways) {
+    for (const auto& way : ways) {
+      const Id lang = way.first;
+      const Range range = way.second;
       std::int64_t taken = 0;
       const auto take = [&](std::string_view text) {
         std::u32string rest = decode_utf8(text.substr(from_byte));
@@ -763,13 +783,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     std::int32_t at = from.depth;
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
-    const std::int32_t n = f.extras ? f.extras->size : 0;
-    auto* texts = static_cast<std::string_view*>(arena.allocate(sizeof(std::string_view) * static_cast<std::size_t>(n + 1)));
-    std::int32_t i = 0;
-    for (; i < n && f.extras->texts[i] < key; ++i) texts[i] = f.extras->texts[i];
-    texts[i] = key;
-    for (; i < n; ++i) texts[i + 1] = f.extras->texts[i];
-    next.extras = arena.make(Extras{n + 1, texts});
+    next.extras = with_extra(f, key, arena);
     if (options_.schema_order) next.key = kernel_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;
@@ -1028,12 +1042,16 @@ std::int64_t Engine::key_distance(const Config& at) {
       std::fill(seen, seen + words, 0);
     if (name >= 0) seen[name >> 6] |= 1ull << (name & 63);
     next.seen = seen;
-    if (name < 0) {  // some new key: only how many there are matters to what is left
-      const std::int32_t n = f.extras ? f.extras->size : 0;
-      auto* texts = static_cast<std::string_view*>(f.arena->allocate(sizeof(std::string_view) * static_cast<std::size_t>(n + 1)));
-      if (n) std::copy(f.extras->texts, f.extras->texts + n, texts);
-      texts[n] = {};
-      next.extras = f.arena->make(Extras{n + 1, texts});
+    if (name < 0) {  // the cheapest new key of the class: behind any other no more is left
+      const Id lang = (*info.classes)[static_cast<std::size_t>(cls)].lang;
+      std::string_view key;
+      for (std::size_t i = 0;; ++i) {
+        const Word* word = kernel_.lexicon.words.at(lang, i);
+        if (!word) return slot = -1;
+        key = word->text;
+        if (!is_extra(f, key) && !std::binary_search(names.texts.begin(), names.texts.end(), key)) break;
+      }
+      next.extras = with_extra(f, key, *f.arena);
     }
     return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
   };

@@ -15,6 +15,7 @@
 #include <unordered_set>
 
 #include "nodes.hpp"
+#include "words.hpp"
 
 namespace guard {
 
@@ -30,6 +31,7 @@ struct Limits {
 struct Lexicon {
   Langs langs;
   Texts texts{langs};
+  Words words{langs};
   Numbers numbers;
   Interner<Name> names;
   Interner<Value> values;
@@ -100,12 +102,13 @@ struct KeyClass {
 // Which keys may still be written, how many were: what viability needs to know of an object under construction.
 struct Keys {
   std::int32_t count = 0;
-  std::int32_t free = 0;            // of those, keys that are no names
   std::function<bool(Id)> is_open;  // may this name still be written? null: every one (a fresh object)
   std::function<bool(Id)> is_seen;  // null: none
+  std::function<bool(std::string_view)> is_taken;  // was this key written, or can it no longer come? null: none
   bool fresh() const { return !is_open && count == 0; }
   bool open(Id name) const { return !is_open || is_open(name); }
   bool seen(Id name) const { return is_seen && is_seen(name); }
+  bool taken(std::string_view key) const { return is_taken && is_taken(key); }
 };
 
 // What is asked once a member or an item is being written whose value is not known yet: see open.cpp. Interned.

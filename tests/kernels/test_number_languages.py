@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from properties import check_number, number_holds, number_schema, within_limits
+from numerals import check_number, number_holds, number_schema
+from properties import within_limits
 from strategies import RANDOMS, byte_vocabulary
 
 import guard
@@ -62,3 +63,46 @@ def test_free_numbers_may_be_written_in_every_way(text: str) -> None:
     matcher = guard.compile({"type": "number"}, spelling="any").matcher(byte_vocabulary())
     assert matcher.accept_bytes(text.encode())
     assert matcher.can_stop()
+
+
+@pytest.mark.parametrize(
+    ("schema", "written", "unwritten"),
+    [
+        (
+            {},
+            ["0.1", "-7", "12345678901234567", "1e+17", "1.5e-8"],
+            ["-0", "1e5", "1e-7", "1E+17", "123456789012345678"],
+        ),
+        ({"type": "integer"}, ["7", "-7"], ["7.0", "-0", "7e0"]),
+        ({"minimum": 0, "maximum": 1}, ["0.8444218515250481", "0.5", "1.0"], ["1.1", "5e-1"]),
+        ({"exclusiveMinimum": 0, "maximum": 1}, ["0.8444218515250481", "0.0000001"], ["0", "0.0"]),
+        # No reader of doubles takes what is written for a value that is not allowed.
+        ({"exclusiveMinimum": 0.1}, ["0.10000000000000002", "1"], ["0.1", "0.10000000000000001"]),
+        ({"exclusiveMinimum": 2**53, "type": "integer"}, [str(2**53 + 2)], [str(2**53 + 1)]),
+        ({"not": {"const": 0.3}}, ["0.30000000000000004"], ["0.3", "0.30", "0.30000000000000002"]),
+        ({"not": {"type": "integer"}}, ["0.5", "12345678901234.5"], ["9007199254740993.5", "5"]),
+        # More digits where the bounds have more.
+        ({"minimum": 10**20, "maximum": 10**20 + 9}, [str(10**20 + 5)], [str(10**20 + 10)]),
+        ({"const": 0.123456789012345678901}, ["0.12345678901234568"], ["0.123456789012345678901"]),
+    ],
+)
+def test_canonical_spelling_of_numbers(schema: dict[str, Any], written: list[str], unwritten: list[str]) -> None:
+    """As json.dumps writes them, save that integers have no fraction."""
+    matcher = guard.compile({"type": "number", **schema}).matcher(byte_vocabulary())
+    for text in written + unwritten:
+        matcher.reset()
+        assert (matcher.accept_bytes(text.encode()) and matcher.can_stop()) == (text in written), text
+
+
+@pytest.mark.parametrize("spelling", ["any", "canonical"])
+def test_lattices_of_any_size(spelling: str) -> None:
+    """Least common multiples of more than a word's digits are exact."""
+    steps = [3**60, 7**40, 10**25]
+    product = 3**60 * 7**40 * 10**25
+    schema = {"type": "integer", "exclusiveMinimum": 0, "allOf": [{"multipleOf": step} for step in steps]}
+    matcher = guard.compile(schema, spelling=spelling).matcher(byte_vocabulary())
+    assert matcher.distance() == len(str(product)) + 1
+    assert matcher.accept_bytes(str(product).encode())
+    assert matcher.can_stop()
+    matcher.reset()
+    assert not (matcher.accept_bytes(str(product // 10).encode()) and matcher.can_stop())

@@ -144,3 +144,63 @@ def test_alternatives_beyond_a_tag_are_told_apart_at_once() -> None:
     assert accepts({"type": "object", "oneOf": tagged}, '{"x":150,"kind":"k150"}')
     assert not accepts({"type": "object", "oneOf": tagged}, '{"x":149,"kind":"k150"}')
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("schema", "shortest"),
+    [
+        ({"multipleOf": 7, "minimum": 1e10}, "10000000003"),
+        ({"type": "integer", "multipleOf": 10, "minimum": 1e12}, "1000000000000"),
+        ({"minimum": 2.5e10, "not": {"type": "integer"}}, "25000000000.1"),
+        ({"type": "integer", "exclusiveMinimum": 10**399, "maximum": 10**399 + 1}, "1" + 398 * "0" + "1"),
+        ({"exclusiveMinimum": 0, "maximum": 1e-12, "multipleOf": 1e-12}, "0.000000000001"),
+    ],
+)
+@pytest.mark.parametrize("spelling", ["any", "canonical"])
+def test_numbers_far_from_zero_have_an_end_in_sight(schema: Any, shortest: str, spelling: str) -> None:
+    """A search byte by byte met its limit; it is arithmetic now."""
+    matcher = reader({"type": "number", **schema}, spelling=spelling)
+    assert matcher.distance() == len(shortest) + 1
+    for at, byte in enumerate(shortest.encode(), 1):
+        assert matcher.accept(byte)
+        assert matcher.distance() == len(shortest) - at + 1
+
+
+def test_excluded_values_between_excluded_multiples_leave_what_follows() -> None:
+    """Only so many candidates were tried, and 3001 was not among them."""
+    odd = {"multipleOf": 2}, {"enum": [*range(1, 3001, 2)]}
+    matcher = reader({"type": "integer", "minimum": 0, "not": {"anyOf": [*odd]}})
+    assert matcher.distance() == 5
+    assert accepts({"type": "integer", "minimum": 0, "not": {"anyOf": [*odd]}}, "3001")
+
+
+@pytest.mark.parametrize(
+    ("schema", "shortest"),
+    [
+        (
+            {"minProperties": 3, "required": [""], "oneOf": [{}, {"const": {"b": 1}}]},
+            b'{"":0," ":0,"!":0}',
+        ),
+        ({"minProperties": 3, "propertyNames": {"pattern": "^(a*|bcd)$"}}, b'{"":0,"a":0,"aa":0}'),
+        ({"minProperties": 2, "propertyNames": {"minLength": 300}}, b'{"%b":0,"%b!":0}' % (300 * b" ", 299 * b" ")),
+    ],
+)
+def test_each_new_key_costs_what_the_cheapest_unwritten_one_does(schema: Any, shortest: bytes) -> None:
+    """A guess of what new keys cost changed with the classes of keys: after some bytes nothing lowered distance()."""
+    matcher = reader({"type": "object", **schema}, key_order="schema", whitespace="compact")
+    for at, byte in enumerate(shortest):
+        assert matcher.distance() == len(shortest) - at + 1
+        assert matcher.accept(byte)
+    assert matcher.distance() == 1
+
+
+@pytest.mark.parametrize("spelling", ["any", "canonical"])
+def test_a_number_meets_what_is_counted_by_its_value_in_any_spelling(spelling: str) -> None:
+    """An integer with an exponent was no integer to `contains`."""
+    schema = {"items": {"type": "number"}, "contains": {"type": "integer"}, "maxContains": 1, "type": "array"}
+    for text in ("[1e5,2]", "[2,5.0]", "[5.0,2]", "[1e+17,2]", "[2e0,0.5]"):
+        matcher = reader(schema, spelling=spelling, whitespace="compact")
+        assert not (matcher.accept_bytes(text.encode()) and matcher.can_stop()), text
+    matcher = reader(schema, spelling=spelling, whitespace="compact")
+    assert matcher.accept_bytes(b"[1.5,2,0.5]")
+    assert matcher.can_stop()

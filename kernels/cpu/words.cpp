@@ -1,0 +1,58 @@
+#include "words.hpp"
+
+#include <algorithm>
+
+namespace guard {
+
+namespace {
+// Characters that cost alike to write (spelled_bytes).
+constexpr Range kAlike[] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x7F}, {8, 10}, {12, 13}, {0x22, 0x22}, {0x5C, 0x5C},
+                            {0x80, 0x7FF}, {0x800, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, kMaxChar}, {0, 7}, {11, 11}, {14, 31}};
+}  // namespace
+
+std::vector<Words::Branch> Words::branches(Id lang, std::int32_t before, std::int64_t bytes) {
+  std::vector<Branch> out;
+  if (langs_.accepts(lang)) out.push_back({bytes, bytes, before, Langs::kNone, 0, 0});
+  const LangRow row = langs_.row(lang);
+  std::uint32_t from = 0;
+  for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
+    const std::int64_t rest = row.next[i] == Langs::kNone ? -1 : langs_.cheapest(row.next[i], 0, kInf);
+    for (const Range& alike : kAlike) {
+      const std::uint32_t lo = std::max(from, alike.lo), hi = std::min(row.upto[i], alike.hi);
+      if (rest >= 0 && lo <= hi) out.push_back({bytes, bytes + spelled_bytes(lo, lo) + rest, before, row.next[i], lo, hi});
+    }
+  }
+  return out;
+}
+
+const Word* Words::at(Id lang, std::size_t i) {
+  auto& slot = searches_[lang];
+  const auto add = [](Search* s, const std::vector<Branch>& branches) {
+    for (Branch b : branches) b.age = s->age++, s->open.push(b);
+  };
+  if (!slot) {
+    const std::vector<Branch> first = branches(lang, -1, 0);
+    slot = std::make_unique<Search>();
+    add(slot.get(), first);
+  }
+  Search& s = *slot;
+  while (s.words.size() <= i && !s.open.empty()) {
+    Branch b = s.open.top();
+    if (b.next == Langs::kNone) {
+      std::u32string text;
+      for (std::int32_t at = b.before; at >= 0; at = s.letters[static_cast<std::size_t>(at)].before) text.push_back(s.letters[static_cast<std::size_t>(at)].c);
+      std::reverse(text.begin(), text.end());
+      s.words.push_back({encode_utf8(text), b.bytes});
+      s.open.pop();
+      continue;
+    }
+    const std::vector<Branch> further = branches(b.next, static_cast<std::int32_t>(s.letters.size()), b.bytes + spelled_bytes(b.c, b.c));
+    s.letters.push_back({b.before, b.c});
+    s.open.pop();
+    add(&s, further);
+    if (b.c++ < b.end) s.open.push(b);
+  }
+  return i < s.words.size() ? &s.words[i] : nullptr;
+}
+
+}  // namespace guard
