@@ -13,6 +13,7 @@ look-arounds of one character.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,6 +41,7 @@ _CONTROL_ESCAPES = {"f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 _SYNTAX = frozenset("^$\\.*+?()[]{}|/")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_PLAIN = re.compile(r"[^\\^$.*+?()\[\]{}|]+")  # characters that stand for themselves
 _QUANTIFIERS = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}
 _LONGEST_PROPERTY = 100
 #: Counts are 32 bits in the engine. A longer text than this cannot be, so a larger maximum is none.
@@ -162,6 +164,10 @@ class _Parser:
             elif char == "\\":
                 group.terms.append(self._escape_term(start, references))
                 repeatable = True
+            elif run := _PLAIN.match(source, start):
+                self.at = run.end()
+                group.terms += map(_literal, run[0]) if "i" not in self.flags else map(self._folded, run[0])
+                repeatable = True
             else:
                 group.terms.append((_SET, self._character(char, start)))
                 repeatable = True
@@ -190,14 +196,17 @@ class _Parser:
         return charsets.folded(ranges) if self.unicode else charsets.folded_without_unicode(ranges)
 
     def _character(self, char: str, start: int) -> Ranges:
-        """Return the set of one unescaped character or class."""
+        """Return the set of a `.`, a class, or a brace or bracket that stands for itself."""
         if char == ".":
             return charsets.ALL if "s" in self.flags else charsets.DOT
         if char == "[":
             return self._class(start)
         if self.unicode and char in "{}]":
             raise self.fail(f"a {char} that must be written \\{char}", start)
-        return self._set(charsets.single(ord(char)))
+        return charsets.single(ord(char))
+
+    def _folded(self, char: str) -> Tree:
+        return (_SET, self._set(charsets.single(ord(char))))
 
     def _open(self, start: int) -> str:
         source = self.source
@@ -465,6 +474,11 @@ def _count(digits: str) -> int:
     return int(digits or "0") if len(digits) < 10 else _MOST
 
 
+@lru_cache(maxsize=4096)
+def _literal(char: str) -> Tree:
+    return (_SET, charsets.single(ord(char)))
+
+
 def literal(text: str) -> Tree:
     """Return the tree of one text."""
-    return _cat([(_SET, charsets.single(ord(char))) for char in text])
+    return _cat(list(map(_literal, text)))

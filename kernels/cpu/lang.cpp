@@ -9,6 +9,7 @@ constexpr std::size_t kMaxStates = 20000;   // of one search for a live state; p
 constexpr std::size_t kBroad = 500;         // of those, how many breadth first
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic
+constexpr int kMaxTails = 16;               // of an alternative that are looked for among the others
 constexpr std::size_t kMaxCoded = 400000;   // words whose Punycode is written out, once a text gets there
 constexpr std::size_t kMaxWays = 2000;      // alternatives of a Loop
 constexpr std::size_t kMaxBody = 20000;     // nodes of a Loop's body, told apart by where it takes text
@@ -261,10 +262,28 @@ Id Langs::alt(std::vector<Id> kids) {
   if (tables > 1) rest.push_back(words(std::move(merged)));
   if (sets > 1) rest.push_back(set(normalised(std::move(ranges))));
   if (tables > 1 || sets > 1) std::sort(rest.begin(), rest.end());
+  drop_covered(&rest);
   if (rest.size() == 1) return rest[0];
   for (Id k : rest)
     if (nodes_[k].kind == Kind::Not && !nodes_[k].unsure && std::binary_search(rest.begin(), rest.end(), nodes_[k].a)) return kAll;
   return make({.kind = Kind::Alt, .kids = std::move(rest)});
+}
+
+// What a*b* has, b* needs not say again, nor does the empty text where another has it.
+void Langs::drop_covered(std::vector<Id>* kids) {
+  std::vector<Id> covered;
+  for (Id k : *kids) {
+    const Node* n = &nodes_[k];
+    if (k != kEps && n->nullable && (*kids)[0] == kEps) covered.push_back(kEps);
+    for (int steps = 0; steps < kMaxTails && n->kind == Kind::Cat && nodes_[n->a].nullable; ++steps) {
+      covered.push_back(n->b);
+      n = &nodes_[n->b];
+    }
+  }
+  for (Id k : covered) {
+    const auto at = std::lower_bound(kids->begin(), kids->end(), k);
+    if (at != kids->end() && *at == k) kids->erase(at);
+  }
 }
 
 Id Langs::both(std::vector<Id> kids) {
@@ -652,6 +671,10 @@ const LangRow& Langs::moved(Id r) {
 const LangRow& Langs::raw(Id r) {
   const std::size_t at = static_cast<std::size_t>(r);
   if (raw_of_[at]) return rows_[static_cast<std::size_t>(raw_of_[at] - 1)];
+  std::vector<Id> tails;  // of parts that may all be empty: from the last on, so that nothing recurses over them
+  for (Id q = r; nodes_[q].kind == Kind::Cat && nodes_[nodes_[q].a].nullable && !raw_of_[static_cast<std::size_t>(nodes_[q].b)];)
+    tails.push_back(q = nodes_[q].b);
+  for (; !tails.empty(); tails.pop_back()) raw(tails.back());
   const Deeper deeper(&depth_);
   const Node node = nodes_[r];
   LangRow out;

@@ -141,6 +141,7 @@ class Langs {
   Id now(Id place);                       // a look-behind that is reached: what it asks of the text that follows
   Id reached(Id r);                       // the same language here, with the look-behinds at its front decided
   Id each_then(Id a, Id b);
+  void drop_covered(std::vector<Id>* kids);
   Id distributed(const std::vector<Id>& kids);
   Id build(const Tree& tree, Id then, const Places& places);
   void look_behinds(const Tree& tree, const Places& places, Places* out);

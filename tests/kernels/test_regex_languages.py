@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given, settings
-from properties import check_regex, regex
+from properties import allowed, check_regex, regex
 from strategies import RANDOMS, byte_vocabulary
 
 import guard
@@ -94,3 +98,74 @@ def test_a_pattern_with_a_length_is_their_intersection(pattern: str, low: int, h
             for written in (text, text.replace("a", "\\u0061"), text.replace("b", "\\u0062")):
                 matcher.reset()
                 assert (matcher.accept_bytes(f'"{written}"'.encode()) and matcher.can_stop()) == valid, written
+
+
+#: Patterns that blow other engines up: with a text each that they find, and one that they don't.
+BOMBS = {
+    "a long count": ("^a{1,100000}$", "a" * 99, "b"),
+    "a long count that must be": ("^a{99999}$", None, "a" * 99),
+    "counts inside counts": ("^(x{1,1000}){1,1000}$", "x" * 50, "y"),
+    "counts of counts": ("^(x{1000}){1000}$", None, "x" * 50),
+    "a far look back": (".*a.{100}$", "a" + "ab" * 50, "b" * 101),
+    "nested stars": ("^(a+)+$", "a" * 50, "a" * 50 + "b"),
+    "stars in each other": ("^(((a*b*)*c*)*d*)*$", "abcd" * 12, "e"),
+    "optional ones": ("^(a?){1000}a{10}$", "a" * 40, "a" * 9),
+    "anything often": ("[^]*" * 5000, "", None),
+    "two letters in turn": ("^" + "a*b*" * 5000 + "$", "ab" * 20, "c"),
+    "a class of thousands": ("^[" + "".join(chr(0x4E00 + 2 * n) for n in range(5000)) + "]+$", "\u4e00", "\u4e01"),
+    "a hundred thousand letters": ("^" + "abcdefghij" * 10_000 + "$", None, "abc"),
+    "ten thousand words": ("^(" + "|".join(f"w{n:05}" for n in range(10_000)) + ")$", "w09999", "w10000"),
+    "no such word, letter by letter": ("^(?:(?!foo|bar|baz).)*$", "foba", "xxbaz"),
+    "looks ahead": ("^" + "".join(f"(?=.*{c})" for c in "abcdefgh") + ".*$", "hgfedcba", "abcdefg"),
+    "words": (r"^(\b\w+\b ?){1,1000}$", "ab cd ef", "ab  cd"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_regex_bomb_is_answered_soon(name: str) -> None:
+    """From the pattern to the first mask, and to the verdict on two texts, in seconds of this process."""
+    pattern, found, missed = BOMBS[name]
+    start = time.process_time()
+    matcher = guard.compile({"type": "string", "pattern": pattern}).matcher(byte_vocabulary())
+    assert allowed(matcher, byte_vocabulary()).size
+    assert matcher.distance() > 0
+    assert time.process_time() - start < 0.5
+    for text, verdict in ((found, True), (missed, False)):
+        if text is not None:
+            matcher.reset()
+            assert (matcher.accept_bytes(f'"{text}"'.encode()) and matcher.can_stop()) == verdict
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limit"),
+    [
+        ("(" * 10_000 + "a" + ")" * 10_000, "depth"),
+        (r"\b" + "abcdefghij" * 10_000 + r"\b", "depth"),
+        ("(" * 100 + "a" + "(?=b))*" * 100, "states"),
+        ("(?<=a.{50})b", "states"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_regex_bomb_beyond_a_limit_is_refused_soon(pattern: str, limit: str) -> None:
+    """At once, or where it is met."""
+    start = time.process_time()
+    with pytest.raises(guard.SchemaError) as error:
+        guard.compile({"type": "string", "pattern": pattern}).matcher(byte_vocabulary()).distance()
+    assert error.value.limit == limit
+    assert time.process_time() - start < 3
+
+
+def test_regex_bombs_take_little_memory() -> None:
+    """All of them together, in a process of their own."""
+    program = f"""
+import resource, sys
+sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+import test_regex_languages as here
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for name in here.BOMBS:
+    here.test_a_regex_bomb_is_answered_soon(name)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert int(done.stdout) < 200
