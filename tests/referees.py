@@ -155,8 +155,8 @@ class Referees:
             try:
                 plain = value if self._by_text else _as_ints(value)
                 said = {self.quick(value), self._python.is_valid(plain), self._records.accepts(value)}
-            except referencing.exceptions.Unresolvable:
-                return None  # jsonschema loses its way back from a dynamic reference into another resource
+            except (referencing.exceptions.Unresolvable, TypeError):
+                return None  # jsonschema loses its way from dynamic references, and counts the items of `items: true`
         return said.pop() if len(said) == 1 else None
 
     def quick(self, value: Any) -> bool:

@@ -83,8 +83,8 @@ MUTANTS = (
     Mutant(
         "algebra.hpp",
         "oneOf of objects and arrays lets two hold",
-        "      one.erase(one.begin() + static_cast<std::ptrdiff_t>(i));\n",
-        "      one.clear();\n",
+        "      if (sign) one.push_back(no[j]);\n",
+        "",
     ),
     Mutant(
         "algebra.hpp",
@@ -140,8 +140,8 @@ MUTANTS = (
     Mutant(
         "open.cpp",
         "a clause decides nothing about the member that is being written",
-        "touched ? out.clauses.push_back(std::move(choices)) : rest.clauses.push_back(c);",
-        "rest.clauses.push_back(c);",
+        "    if (choices.empty()) {\n      rest.clauses.push_back(c);",
+        "    {\n      rest.clauses.push_back(c);",
     ),
     Mutant(
         "open.cpp",
