@@ -17,7 +17,11 @@ extra = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.to
   > $(STAMPS)/$(1).txt && $(INSTALL) -r $(STAMPS)/$(1).txt
 EDITABLE := $(INSTALL) --no-build-isolation $(CMAKE_FLAGS) -e
 NATIVE := CMakeLists.txt $(wildcard kernels/cpu/*.cpp kernels/cpu/*.hpp)
-FUZZ_SECONDS ?= 60
+# How long each fuzzer runs. Always `make fuzz SECONDS=600`, never from the environment: bash counts in a variable of this name.
+SECONDS := 60
+FUZZ_KERNEL := build/fuzz/fuzz_kernel
+FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
+CLANGXX ?= clang++
 
 .PHONY: help build demo test lint format fuzz bench sanitize wheel clean types
 
@@ -41,8 +45,10 @@ format: build  ## Mend what the linters can mend by themselves.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-fuzz: build  ## Look for faults for FUZZ_SECONDS seconds.
-	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+# One line for each fuzzer. The inputs that the kernel's keeps, and those that fail, stay in build/fuzz.
+fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
+	$(BIN)/python -m fuzz --seconds $(SECONDS)
+	$(FUZZ_KERNEL) -max_total_time=$(SECONDS) $(FUZZ_FLAGS) build/fuzz/found
 
 bench: build  ## Measure against peers.
 	$(call extra,bench)
@@ -66,6 +72,15 @@ sanitize: build  ## Run the kernel tests under AddressSanitizer and UndefinedBeh
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels $(PYTEST_FLAGS)
+
+# The engine and its judge under libFuzzer, ASan and UBSan, with a compiler of their own.
+$(FUZZ_KERNEL): $(NATIVE) $(wildcard fuzz/kernel/*.cpp fuzz/kernel/*.hpp) | $(STAMPS)/tools
+	@if ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' | \
+	  $(CLANGXX) -x c++ -fsanitize=fuzzer,address -o /dev/null - 2> /dev/null; then \
+	  echo "No clang with libFuzzer, which the kernel's fuzzer is built with (Debian: apt-get install clang)" >&2; exit 1; fi
+	$(BIN)/cmake -S . -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CXX_COMPILER=$(CLANGXX) -DGUARD_FUZZ=ON -DGUARD_SANITIZE=ON
+	$(BIN)/cmake --build build/fuzz
+	@mkdir -p build/fuzz/found && touch $@
 
 $(STAMPS)/venv:
 	@python=; \
