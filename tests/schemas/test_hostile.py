@@ -8,6 +8,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
+import hostile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,6 +235,14 @@ def test_a_schema_is_neither_kept_nor_changed() -> None:
     assert json.dumps(schema) == before
     schema["properties"] = {"a": {"type": "number"}}
     assert front.lower([front.lowering.root + 1]) == [[(2, 8)]]
+
+
+@pytest.mark.parametrize("name", hostile.CASES)
+def test_a_hostile_schema_ends_as_it_must_within_time_and_memory(name: str) -> None:
+    """Compiled and walked in a process of its own: a value or a SchemaError, never a crash, a hang or a socket."""
+    found = hostile.outcome(name)
+    assert (found.stage, found.limit) == hostile.EXPECTED[name], found
+    assert found.megabytes < 700
 
 
 WORDS = st.sampled_from(sorted(set().union(*(d.keywords for d in keywords.DIALECTS.values()))))
