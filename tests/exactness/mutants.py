@@ -278,6 +278,25 @@ MUTANTS = (
         "n.nullable = a.nullable && b.nullable;",
         "n.nullable = a.nullable;",
     ),
+    # ---- numbers ----
+    Mutant(
+        "number.cpp",
+        "an open bound is a closed one",
+        "s.lo_open = negative ? p.hi_open : p.lo_open, s.hi_open",
+        "s.lo_open = false, s.hi_open",
+    ),
+    Mutant(
+        "number.cpp",
+        "canonical spelling writes -0",
+        "if (canonical && negative && !s.has_lo) s.has_lo",
+        "if (false) s.has_lo",
+    ),
+    Mutant(
+        "number.cpp",
+        "a multiple of what is excluded is written",
+        "[&q](const Natural& m) { return natural::mod(q, m).empty(); })) return true;",
+        "[](const Natural&) { return false; })) return true;",
+    ),
     # ---- masks ----
     Mutant(
         "mask.cpp",
