@@ -80,117 +80,145 @@ std::int64_t Goals::least_cost(Id key) {
   return cost_[key];
 }
 
+// Of the ways through the clauses the cheapest: branch and bound, the child with the least bound first. Clauses only ask for more, so that a
+// shape without those that are left bounds it from below.
 std::int64_t Goals::cost_object(Id id, const Keys& keys) {
   if (id == kNever) return -1;
-  int choices = 0;
-  const std::function<std::int64_t(Id)> least = [&](Id at) -> std::int64_t {
-    if (at == kNever) return -1;
-    const Recursion deeper(&depth_, limits_.depth);
-    const Shape s = shapes_[at];
-    if (!s.clauses.empty()) {
-      std::int64_t best = -1;
-      Shape rest = s;
-      const Clause first = s.clauses[0];
-      rest.clauses.erase(rest.clauses.begin());
-      for (Id d : first) {
-        if (best >= 0 && choices > kMaxChoices) break;
-        Shape with = rest;
-        if (!merge_into(&with, Shape(shapes_[d]))) continue;
-        best = cheaper(best, least(tidy(settle(std::move(with)))));
-      }
-      return best;
-    }
-    const std::vector<KeyClass>& all = own_classes(at);
-    struct Member {
-      std::size_t cls;
-      Id goal;
-    };
-    std::vector<Member> members;
-    std::vector<Rule> todo;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      if (all[i].name < 0) continue;
-      bool due = false;
-      for (Id k : all[i].holds) {
-        if (key_sets_[k].kind != KeySet::One) continue;
-        const auto f = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
-        due = due || (f != s.some.end() && f->keys == k);
-      }
-      if (!due || keys.seen(all[i].name)) continue;
-      if (!keys.open(all[i].name)) return -1;
-      members.push_back({i, base_of(s, all[i])});
-    }
-    for (const Rule& r : s.some)
-      if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
-    const auto usable = [&](std::size_t i) {
-      return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) &&
-                                 std::none_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
-    };
-    const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
-      std::vector<std::size_t> next(all.size(), 0);  // words of each class that are used up
-      const auto key = [&](std::size_t i) -> std::int64_t {  // bytes of the cheapest new key
-        if (all[i].name >= 0) return key_bytes(all[i].name);
-        while (true) {
-          const Word* word = lexicon_.words.at(all[i].lang, next[i]);
-          if (!word) return -1;
-          if (!keys.taken(word->text) && std::none_of(all.begin(), all.end(), [&](const KeyClass& c) { return c.name >= 0 && lexicon_.names[c.name].text == word->text; }))
-            return word->bytes + 2;
-          ++next[i];
-        }
-      };
-      std::int64_t bytes = 0, count = keys.count;
-      const auto add = [&](std::size_t i, std::int64_t value) {
-        const std::int64_t name = value < 0 ? -1 : key(i);
-        if (name < 0) return false;
-        bytes += name + 1 + gap_ + value;
-        ++next[i];
-        ++count;
-        return true;
-      };
-      for (const Member& m : members)
-        if (!add(m.cls, cost(m.goal))) return -1;
-      while (count < s.lo) {
-        std::int64_t best = -1;
-        std::size_t which = 0;
-        for (std::size_t i = 0; i < all.size(); ++i) {
-          if (!usable(i) || (all[i].name >= 0 && next[i])) continue;
-          const std::int64_t value = cost(base_of(s, all[i])), name = value < 0 ? -1 : key(i);
-          if (name >= 0 && (best < 0 || name + value < best)) best = name + value, which = i;
-        }
-        if (best < 0 || !add(which, cost(base_of(s, all[which])))) return -1;
-      }
-      if (count > s.hi) return -1;
-      const std::int64_t written = count - keys.count;
-      return bytes + (written - (keys.count == 0 && written > 0 ? 1 : 0)) * (1 + gap_) + 1;
-    };
-    std::int64_t best = -1;
-    const std::function<void(std::size_t)> assign = [&](std::size_t next) {
-      if (best >= 0 && choices > kMaxChoices) return;
-      if (next == todo.size()) {
-        ++choices;
-        best = cheaper(best, total());
-        return;
-      }
-      const Rule& r = todo[next];
-      for (std::size_t j = 0; j < members.size(); ++j) {
-        if (!has(all[members[j].cls].holds, r.keys)) continue;
-        const Id before = members[j].goal;
-        members[j].goal = conj(before, r.goal);
-        if (members[j].goal != kFalse && cost(members[j].goal) >= 0) assign(next + 1);
-        members[j].goal = before;
-      }
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        if (!has(all[i].holds, r.keys) || !usable(i)) continue;
-        const Id g = conj(base_of(s, all[i]), r.goal);
-        if (g == kFalse || cost(g) < 0) continue;
-        members.push_back({i, g});
-        assign(next + 1);
-        members.pop_back();
-      }
-    };
-    assign(0);
-    return best;
+  if (shapes_[id].clauses.empty()) return cost_members(id, keys);
+  struct Node {
+    std::int64_t bound;
+    Id shape;
   };
-  return least(id);
+  int left = kMaxChoices;
+  std::int64_t best = -1;
+  const auto bound = [&](Id at) {
+    Shape bare = shapes_[at];
+    bare.clauses.clear();
+    return cost_members(shapes_.intern(std::move(bare)), keys);
+  };
+  const std::function<void(Node)> search = [&](Node node) {
+    tick();
+    const Recursion deeper(&depth_, limits_.depth);
+    if (best >= 0 && (node.bound >= best || --left < 0)) return;
+    Shape s = shapes_[node.shape];
+    if (s.clauses.empty()) {
+      best = node.bound;
+      return;
+    }
+    const auto shortest = std::min_element(s.clauses.begin(), s.clauses.end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });
+    const Clause choices = *shortest;
+    s.clauses.erase(shortest);
+    std::vector<Node> later;
+    for (Id d : choices) {
+      Shape with = s;
+      if (d == kNever || clash(s, shapes_[d]) || !merge_into(&with, Shape(shapes_[d]))) continue;
+      const Id next = settle(std::move(with));
+      const std::int64_t least = next == kNever ? -1 : bound(next);
+      if (least > node.bound) later.push_back({least, next});
+      if (least == node.bound) search({least, next});
+      if (best >= 0 && best <= node.bound) return;
+    }
+    std::stable_sort(later.begin(), later.end(), [](const Node& a, const Node& b) { return a.bound < b.bound; });
+    for (const Node& child : later) search(child);
+  };
+  if (const std::int64_t least = bound(id); least >= 0) search({least, id});
+  return best;
+}
+
+// Of a shape without clauses.
+std::int64_t Goals::cost_members(Id id, const Keys& keys) {
+  if (id == kNever) return -1;
+  const Shape s = shapes_[id];
+  int choices = 0;
+  const std::vector<KeyClass>& all = own_classes(id);
+  struct Member {
+    std::size_t cls;
+    Id goal;
+  };
+  std::vector<Member> members;
+  std::vector<Rule> todo;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].name < 0) continue;
+    bool due = false;
+    for (Id k : all[i].holds) {
+      if (key_sets_[k].kind != KeySet::One) continue;
+      const auto f = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
+      due = due || (f != s.some.end() && f->keys == k);
+    }
+    if (!due || keys.seen(all[i].name)) continue;
+    if (!keys.open(all[i].name)) return -1;
+    members.push_back({i, base_of(s, all[i])});
+  }
+  for (const Rule& r : s.some)
+    if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
+  const auto usable = [&](std::size_t i) {
+    return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) &&
+                               std::none_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
+  };
+  const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
+    std::vector<std::size_t> next(all.size(), 0);  // words of each class that are used up
+    const auto key = [&](std::size_t i) -> std::int64_t {  // bytes of the cheapest new key
+      if (all[i].name >= 0) return key_bytes(all[i].name);
+      while (true) {
+        const Word* word = lexicon_.words.at(all[i].lang, next[i]);
+        if (!word) return -1;
+        if (!keys.taken(word->text) && std::none_of(all.begin(), all.end(), [&](const KeyClass& c) { return c.name >= 0 && lexicon_.names[c.name].text == word->text; }))
+          return word->bytes + 2;
+        ++next[i];
+      }
+    };
+    std::int64_t bytes = 0, count = keys.count;
+    const auto add = [&](std::size_t i, std::int64_t value) {
+      const std::int64_t name = value < 0 ? -1 : key(i);
+      if (name < 0) return false;
+      bytes += name + 1 + gap_ + value;
+      ++next[i];
+      ++count;
+      return true;
+    };
+    for (const Member& m : members)
+      if (!add(m.cls, cost(m.goal))) return -1;
+    while (count < s.lo) {
+      std::int64_t best = -1;
+      std::size_t which = 0;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        if (!usable(i) || (all[i].name >= 0 && next[i])) continue;
+        const std::int64_t value = cost(base_of(s, all[i])), name = value < 0 ? -1 : key(i);
+        if (name >= 0 && (best < 0 || name + value < best)) best = name + value, which = i;
+      }
+      if (best < 0 || !add(which, cost(base_of(s, all[which])))) return -1;
+    }
+    if (count > s.hi) return -1;
+    const std::int64_t written = count - keys.count;
+    return bytes + (written - (keys.count == 0 && written > 0 ? 1 : 0)) * (1 + gap_) + 1;
+  };
+  std::int64_t best = -1;
+  const std::function<void(std::size_t)> assign = [&](std::size_t next) {
+    if (best >= 0 && choices > kMaxChoices) return;
+    if (next == todo.size()) {
+      ++choices;
+      best = cheaper(best, total());
+      return;
+    }
+    const Rule& r = todo[next];
+    for (std::size_t j = 0; j < members.size(); ++j) {
+      if (!has(all[members[j].cls].holds, r.keys)) continue;
+      const Id before = members[j].goal;
+      members[j].goal = conj(before, r.goal);
+      if (members[j].goal != kFalse && cost(members[j].goal) >= 0) assign(next + 1);
+      members[j].goal = before;
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (!has(all[i].holds, r.keys) || !usable(i)) continue;
+      const Id g = conj(base_of(s, all[i]), r.goal);
+      if (g == kFalse || cost(g) < 0) continue;
+      members.push_back({i, g});
+      assign(next + 1);
+      members.pop_back();
+    }
+  };
+  assign(0);
+  return best;
 }
 
 std::int64_t Goals::cost_array(Id id, std::int32_t at) {

@@ -951,9 +951,14 @@ const Targets& Engine::options(const Frame& f, Type type) {
     return *(cache(f).options[static_cast<std::size_t>(type)] = keep(f, out));
   }
   const bool array = f.kind == Kind::Array;
+  // The residuals are mostly the same ones for all types.
   const auto rest = [&](Id residual) {
     if (residual == Goals::kNever) return std::int64_t{-1};
-    return array ? goals_.cost_array(residual, f.count + 1) : goals_.cost_object(residual, keys_of(f));
+    for (const RestCost* known = cache(f).rests; known; known = known->before)
+      if (known->residual == residual) return known->bytes;
+    const std::int64_t bytes = array ? goals_.cost_array(residual, f.count + 1) : goals_.cost_object(residual, keys_of(f));
+    cache(f).rests = f.arena->make(RestCost{cache(f).rests, residual, bytes});
+    return bytes;
   };
   const Targets& targets = this->targets(f);
   for (std::int32_t i = 0; i < targets.size; ++i) {

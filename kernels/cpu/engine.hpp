@@ -88,6 +88,11 @@ struct Targets {
   std::int32_t size;
   const Target* list;
 };
+struct RestCost {  // bytes to the end of the container, once the due value has led to the residual
+  const RestCost* before;
+  Id residual;
+  std::int64_t bytes;
+};
 struct Frame {
   const Frame* parent = nullptr;
   const NamesIndex* names = nullptr;  // of an object
@@ -110,6 +115,7 @@ struct Frame {
     signed char more = -1;                                          // may a further item come?
     const Targets* targets = nullptr;                               // see Engine::targets
     std::array<const Targets*, kTypes> options{};                   // see Engine::options
+    const RestCost* rests = nullptr;
     std::int64_t distance = -2;
     std::int64_t* after_key = nullptr;                              // by name, then by class: bytes behind its key
   };

@@ -258,6 +258,7 @@ class Goals {
   Id goal_at(Id name, const Shape& a, const Shape* b);
   const std::vector<KeyClass>& own_classes(Id shape);
   Id easiest(Shape shape);
+  std::int64_t cost_members(Id shape, const Keys& keys);
   bool plan(Id shape, const Keys& keys);
   int constant_for(Id goal, Type type);
   bool is_scalar(Id goal);
