@@ -150,6 +150,9 @@ class Lowering:
         context = _Context(schema, position, scope, dialect)
         if dialect.ref_alone and "$ref" in schema:
             _reference(self, context, "$ref", schema["$ref"])
+            hidden = schema.get("properties")  # they ask for nothing, and still say in which order keys come
+            if isinstance(hidden, dict) and (names := [name for name in hidden if writable(name)]):
+                context.record.append((_PROPERTIES, [(name, TRUE) for name in names]))
             return context.record
         keywords = dialect.keywords
         if "properties" in schema and "properties" in keywords:

@@ -198,3 +198,18 @@ def exact(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: exact(item) for name, item in value.items()}
     return value
+
+
+def test_properties_that_a_reference_hides_ask_for_nothing_and_keep_their_order() -> None:
+    """In draft 7: people write them to be read in order."""
+    schema = {
+        "$ref": "#/definitions/d",
+        "properties": {"b": {"type": "null"}, "a": False},
+        "definitions": {"d": {"type": "object", "properties": {"a": {"type": "integer"}, "c": True}}},
+    }
+    front = FrontEnd(schema, Options(draft="draft7"), {})
+    (record,) = front.lower([front.lowering.root])
+    assert [entry for entry in record if entry[0] == Op.PROPERTIES] == [(Op.PROPERTIES, [("b", 0), ("a", 0)])]
+    judge = records.Judge(front)
+    assert judge.accepts({"b": 1, "a": 2})
+    assert not judge.accepts({"a": "x"})
