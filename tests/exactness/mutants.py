@@ -231,9 +231,9 @@ MUTANTS = (
     ),
     Mutant(
         "engine.cpp",
-        "when a value ends, an alternative that it does not meet goes on",
-        "if (part.base == Goals::kFalse || (part.vital && !survives(i))) continue;",
-        "if (part.base == Goals::kFalse) continue;",
+        "when a value ends, all that was to be told of it counts as met",
+        "open = goals_.decide(open, l, survives(",
+        "open = goals_.decide(open, l, true || survives(",
     ),
     Mutant(
         "engine.cpp",
