@@ -5,6 +5,7 @@
 #pragma once
 #include <array>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -28,6 +29,31 @@ struct Limit {
   Id node = -1;        // the front end's node at which it happened, -1 when unknown
   std::string detail;  // a clause for people
 };
+
+// The time that the call which holds the kernel lock may take (Limits.seconds). Whatever may run long ticks.
+class Clock {
+ public:
+  class Running {  // until its end
+   public:
+    Running(Clock& clock, double seconds) : clock_(clock) {
+      clock_.deadline_ = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
+    }
+    ~Running() { clock_.deadline_ = kNever; }
+    Running(const Running&) = delete;
+
+   private:
+    Clock& clock_;
+  };
+  void tick() {
+    if ((++ticks_ & 255) == 0 && std::chrono::steady_clock::now() > deadline_) throw Limit{"seconds", -1, "a search takes too long"};
+  }
+
+ private:
+  static constexpr std::chrono::steady_clock::time_point kNever = std::chrono::steady_clock::time_point::max();
+  std::chrono::steady_clock::time_point deadline_ = kNever;
+  unsigned ticks_ = 0;
+};
+inline Clock kernel_clock;  // guarded by the kernel lock, as all that ticks is
 
 // Nodes that the front end has not lowered yet. The binding lowers them and calls again; no arena holds half a result.
 struct Missing {

@@ -280,7 +280,7 @@ auto run(const Front& front, F f) {
     try {
       try {
         const std::lock_guard lock(front.engine->kernel().lock);
-        front.engine->goals().start_clock();
+        const auto clock = front.engine->goals().start_clock();
         return f();
       } catch (Missing& m) {
         missing = std::move(m.nodes);
@@ -533,7 +533,7 @@ NB_MODULE(_native, m) {
             for (std::size_t i = 0; i < matchers.size(); ++i) {
               std::uint32_t* row = matchers[i]->row_of(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i));
               try {
-                matchers[i]->matcher.engine().goals().start_clock();
+                const auto clock = matchers[i]->matcher.engine().goals().start_clock();
                 matchers[i]->matcher.fill(row, remaining ? (*remaining)[i].value_or(-1) : -1);
                 const std::size_t used = matchers[i]->matcher.vocabulary().words();
                 std::memset(row + used, 0, (view.words - used) * 4);

@@ -13,7 +13,7 @@ void Explorer::push(Item item) {
 bool Explorer::run(std::chrono::steady_clock::time_point until) {
   while (!queue_.empty()) {
     const Item item = queue_.front();
-    goals_.start_clock();
+    const auto clock = goals_.start_clock();
     try {
       expand(item);
     } catch (Limit& limit) {

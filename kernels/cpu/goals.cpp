@@ -27,10 +27,6 @@ Goals::Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t ga
   nodes_[1].atoms.push_back(never);
 }
 
-void Goals::start_clock() {
-  deadline_ = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(limits_.seconds * 1e6));
-}
-
 void Goals::define(Id node, std::vector<Atom> atoms) {
   if (node >= static_cast<Id>(nodes_.size())) nodes_.resize(static_cast<std::size_t>(node) + 1);
   nodes_[static_cast<std::size_t>(node)] = {true, std::move(atoms)};

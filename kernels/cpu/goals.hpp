@@ -10,7 +10,6 @@
 // that found nothing new. cost() is the least number of bytes of a value, by rounds likewise.
 // The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the kernel lock.
 #pragma once
-#include <chrono>
 #include <functional>
 #include <unordered_set>
 
@@ -131,7 +130,7 @@ class Goals {
   static constexpr Id kNever = 0, kAny = 1;        // shapes and rows
   Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes);
 
-  void start_clock();  // of Limits.seconds
+  [[nodiscard]] Clock::Running start_clock() const { return {kernel_clock, limits_.seconds}; }
 
   // Nodes. The binding defines every node that Missing names; 0 is `true`, 1 is `false`.
   void define(Id node, std::vector<Atom> atoms);
@@ -311,18 +310,14 @@ class Goals {
   PairMap<Id> conj_;
   PairMap<bool> holds_;
   std::unordered_map<std::vector<Id>, std::vector<KeyClass>, VectorHash> classes_;
-  Memo<char> sure_, round_, fresh_, dull_;
+  Memo<char> sure_, round_, fresh_, dull_, plain_;
   std::unordered_set<Id> round_shapes_;                        // found empty in this round, which may yet change
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   PairMap<bool> row_viable_;
   Memo<std::int64_t> cost_, cost_round_, name_bytes_;
   bool found_ = false, in_round_ = false, in_cost_ = false, cheaper_ = false;
   int depth_ = 0, sight_ = 0;
-  unsigned ticks_ = 0;
-  std::chrono::steady_clock::time_point deadline_;
-  void tick() {
-    if ((++ticks_ & 255) == 0 && std::chrono::steady_clock::now() > deadline_) throw Limit{"seconds", -1, "a search takes too long"};
-  }
+  static void tick() { kernel_clock.tick(); }
 };
 
 }  // namespace guard

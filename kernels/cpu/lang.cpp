@@ -102,6 +102,7 @@ std::int64_t capped(std::int64_t n) { return std::min<std::int64_t>(n, kInf - 1)
 
 // Fills in what is derived; of a Behind and a Loop, the caller knows whether they are nullable.
 Id Langs::make(Node n) {
+  kernel_clock.tick();
   const Node &a = nodes_.size() ? nodes_[n.a] : n, &b = nodes_.size() ? nodes_[n.b] : n;
   switch (n.kind) {
     case Kind::None:

@@ -250,6 +250,7 @@ std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, con
 // ---- what a core may still become -----------------------------------------------------------------------------------
 
 std::int64_t Numbers::rest(const Core& c) {
+  kernel_clock.tick();
   Core next = c;
   if (c.phase == Start) {
     next.phase = Minus;

@@ -592,9 +592,13 @@ int Goals::constant_for(Id g, Type type) {
 }
 
 bool Goals::is_plain(Id shape) {
-  const Shape& s = shapes_[shape];
-  return s.clauses.empty() && s.hi == kInf &&
-         std::all_of(s.some.begin(), s.some.end(), [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; });
+  const auto [at, fresh] = plain_.try_emplace(shape, 0);
+  if (fresh) {
+    const Shape& s = shapes_[shape];
+    at->second = s.clauses.empty() && s.hi == kInf &&
+                 std::all_of(s.some.begin(), s.some.end(), [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; });
+  }
+  return at->second;
 }
 
 bool Goals::viable(Id id, const Keys& keys) {

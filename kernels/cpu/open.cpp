@@ -331,7 +331,7 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
       const Id here = std::exchange(x.here, kTrue);
       for (Id l : goals_[here].ids) literals.push_back(l);
       known = conj(known, here);
-      search(settled_by(make_open(std::move(x)), known), known);
+      if (inhabited(known)) search(settled_by(make_open(std::move(x)), known), known);
       return literals.resize(given);
     }
     const std::int64_t most = rest(fold(o, false));
@@ -345,12 +345,14 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
     }
     std::vector<Id> all;
     undecided(o, &all);
-    literals.push_back(all[0]);
-    search(decide(o, all[0], true), known);
-    literals.pop_back();
-    if (std::find(all.begin(), all.end(), all[0] ^ 1) != all.end()) literals.push_back(all[0] ^ 1);
-    search(decide(o, all[0], false), known);
-    literals.resize(given);
+    const auto take = [&](Id literal, bool asked) {
+      const Id more = asked ? conj(known, goal({literal})) : known, next = decide(o, all[0], literal == all[0]);
+      if (asked) literals.push_back(literal);
+      if (inhabited(more)) search(asked ? settled_by(next, more) : next, more);
+      literals.resize(given);
+    };
+    take(all[0], true);
+    take(all[0] ^ 1, std::find(all.begin(), all.end(), all[0] ^ 1) != all.end());
   };
   search(open, base);
 }
