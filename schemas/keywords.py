@@ -61,6 +61,7 @@ SUPPORTED = frozenset(
         "contains",
         "minContains",
         "maxContains",
+        "uniqueItems",
         "patternProperties",
         "propertyNames",
         "minProperties",

@@ -70,7 +70,8 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   const auto child = [&](Id n, bool s) { return walk(algebra, memo, n << 1 | !s); };
   if (node >= kInternal) {
     const Internal internal = internals_[node - kInternal];
-    if (internal.value >= 0) return busy.set(algebra.values({internal.value}, sign));
+    if (internal.types) return busy.set(algebra.leaf({.op = Op::Type, .lo = internal.types, .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}}, node, sign));
+    if (!internal.values.empty()) return busy.set(algebra.values(internal.values, sign));
     std::vector<Id> parts;
     for (Id g : internal.any_of) {
       std::vector<Id> inner;

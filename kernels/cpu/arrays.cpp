@@ -8,10 +8,14 @@ std::size_t hash_spans(std::size_t h, const std::vector<Span>& spans) {
   for (const Span& s : spans) h = mix(mix(mix(h, static_cast<std::size_t>(s.from)), static_cast<std::size_t>(s.to)), static_cast<std::size_t>(s.goal));
   return mix(h, spans.size());
 }
+bool is_one_clause(const Row& row) {
+  return row.clauses.size() == 1 && row.rules.empty() && row.some.empty() && row.counts.empty() && row.lo == 0 && row.hi == kInf && row.unique < 0 && row.repeat < 0;
+}
 }  // namespace
 
 std::size_t Row::hash() const {
   std::size_t h = hash_spans(hash_spans(mix(static_cast<std::size_t>(lo), static_cast<std::size_t>(hi)), rules), some);
+  h = mix(h, static_cast<std::size_t>(unique + 1) << 32 | static_cast<std::size_t>(repeat + 1));
   for (const Counted& c : counts) h = mix(mix(mix(h, static_cast<std::size_t>(c.goal)), static_cast<std::size_t>(c.lo)), static_cast<std::size_t>(c.hi));
   for (const Clause& c : clauses) h = mix(h, hash_of(c));
   return h;
@@ -35,6 +39,8 @@ bool Goals::merge_rows(Row* into, const Row& from) {
   unite(&into->counts, from.counts);
   into->lo = std::max(into->lo, from.lo);
   into->hi = std::min(into->hi, from.hi);
+  into->unique = std::max(into->unique, from.unique);  // of one array: both know the same values, or one is -1
+  into->repeat = std::max(into->repeat, from.repeat);
   for (const Clause& c : from.clauses)
     if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end()) into->clauses.push_back(c);
   return into->lo <= into->hi;
@@ -55,8 +61,7 @@ Id Goals::rows_or(std::vector<Id> list) {
     if (s == kAny) return kAny;
     if (s == kNever) continue;
     const Row& row = rows_[s];
-    const bool nested = row.clauses.size() == 1 && row.rules.empty() && row.some.empty() && row.counts.empty() && row.lo == 0 && row.hi == kInf;
-    for (Id d : nested ? Clause(row.clauses[0]) : Clause{s})
+    for (Id d : is_one_clause(row) ? Clause(row.clauses[0]) : Clause{s})
       if (std::find(kept.begin(), kept.end(), d) == kept.end()) kept.push_back(d);
   }
   if (kept.empty()) return kNever;
@@ -70,7 +75,7 @@ bool Goals::weaker_row(Id id, const Row& b) const {
   const auto within = [](const auto& x, const auto& y) {
     return std::all_of(x.begin(), x.end(), [&](const auto& item) { return has(y, item); });
   };
-  return a.lo <= b.lo && a.hi >= b.hi && within(a.rules, b.rules) && within(a.some, b.some) &&
+  return a.lo <= b.lo && a.hi >= b.hi && (a.unique < 0 || b.unique >= 0) && (a.repeat < 0 || b.repeat >= 0) && within(a.rules, b.rules) && within(a.some, b.some) &&
          std::all_of(a.counts.begin(), a.counts.end(), [&](const Counted& x) {
            return std::any_of(b.counts.begin(), b.counts.end(), [&](const Counted& y) { return x.goal == y.goal && x.lo <= y.lo && x.hi >= y.hi; });
          }) &&
@@ -80,13 +85,14 @@ bool Goals::weaker_row(Id id, const Row& b) const {
 Id Goals::settle_row(Row s) {
   tick();
   while (true) {
-    if (s.lo > s.hi) return kNever;
+    if (s.lo > s.hi || (s.unique >= 0 && s.repeat >= 0)) return kNever;
     bool changed = false;
     for (std::size_t i = 0; i < s.clauses.size() && !changed; ++i) {
       Clause alive;
       bool entailed = false;
       for (Id d : s.clauses[i]) {
         if (std::max(rows_[d].lo, s.lo) > std::min(rows_[d].hi, s.hi)) continue;
+        if ((s.unique >= 0 && rows_[d].repeat >= 0) || (s.repeat >= 0 && rows_[d].unique >= 0)) continue;
         if (weaker_row(d, s)) {
           entailed = true;
           break;
@@ -153,7 +159,14 @@ struct Goals::RowAlgebra {
         return sign ? within(a.lo, a.hi) : outside(a.lo, a.hi, within);
       }
       case Op::UnevaluatedItems: return g->unevaluated_items(a, node, sign);
-      case Op::Unique: throw Limit{"keywords", node, "uniqueItems reached the engine"};
+      case Op::Unique: {
+        Row r;
+        if (sign)
+          r.unique = kFalse;
+        else
+          r.repeat = kFalse, r.lo = 2;
+        return g->rows_.intern(std::move(r));
+      }
       default: return sign ? kAny : kNever;
     }
   }
@@ -179,7 +192,7 @@ Id Goals::base_of(const Row& row, std::int32_t at) {
 
 bool Goals::done_row(Id id, std::int32_t at) const {
   const Row& row = rows_[id];
-  if (at < row.lo || at > row.hi || !row.some.empty()) return false;
+  if (at < row.lo || at > row.hi || !row.some.empty() || row.repeat >= 0) return false;
   for (const Counted& c : row.counts)
     if (c.lo > 0) return false;
   for (const Clause& c : row.clauses)
@@ -189,7 +202,7 @@ bool Goals::done_row(Id id, std::int32_t at) const {
 
 bool Goals::is_plain_row(Id id) const {
   const Row& row = rows_[id];
-  return row.some.empty() && row.counts.empty() && row.clauses.empty() &&
+  return row.some.empty() && row.counts.empty() && row.clauses.empty() && row.unique < 0 && row.repeat < 0 &&
          std::all_of(row.rules.begin(), row.rules.end(), [](const Span& s) { return s.from == 0 && s.to == kInf; });
 }
 
@@ -203,7 +216,9 @@ bool Goals::viable_row(Id id, std::int32_t at) {
   const Recursion deeper(&depth_, limits_.depth);
   const Row row = rows_[id];
   bool ok = false;
-  if (at < row.hi) {
+  if (compares(id)) {
+    ok = plan_row(id, at, {}, 0, nullptr);
+  } else if (at < row.hi) {
     if (!row.clauses.empty()) {
       std::size_t least = 0;
       for (std::size_t i = 1; i < row.clauses.size(); ++i)
@@ -228,7 +243,7 @@ bool Goals::viable_row(Id id, std::int32_t at) {
            });
     }
   }
-  if (ok || !in_round_) row_viable_[{id, at}] = ok;
+  if (ok || !is_tentative()) row_viable_[{id, at}] = ok;
   if (!ok && in_round_) round_rows_.insert({id, at});
   return ok;
 }

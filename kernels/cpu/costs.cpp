@@ -221,9 +221,14 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
   return best;
 }
 
-std::int64_t Goals::cost_array(Id id, std::int32_t at) {
+std::int64_t Goals::cost_array(Id id, std::int32_t at) { return cost_row(id, at, {}, false); }
+
+// Where items must differ each is reckoned at what surely suffices whatever the others are; so writing one never makes the
+// rest dearer. `picks` are as in plan_row. Where a repeat is owed, one item of known value is `paired`: a later one will equal it.
+std::int64_t Goals::cost_row(Id id, std::int32_t at, const std::vector<Id>& picks, bool paired) {
   if (id == kNever) return -1;
   const Recursion deeper(&depth_, limits_.depth);
+  tick();
   if (done_row(id, at)) return 1;
   const Row row = rows_[id];
   if (at >= row.hi) return -1;
@@ -234,16 +239,17 @@ std::int64_t Goals::cost_array(Id id, std::int32_t at) {
     rest.clauses.erase(rest.clauses.begin());
     for (Id d : row.clauses[0]) {
       Row with = rest;
-      if (merge_rows(&with, Row(rows_[d]))) best = cheaper(best, cost_array(settle_row(std::move(with)), at));
+      if (merge_rows(&with, Row(rows_[d]))) best = cheaper(best, cost_row(settle_row(std::move(with)), at, picks, paired));
     }
     return best;
   }
-  if (row.some.empty() && row.counts.empty()) {
-    std::int32_t edge = 0;
-    for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
+  std::int32_t edge = 0;
+  for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
+  if (row.some.empty() && row.counts.empty() && row.repeat < 0) {
+    if (row.unique >= 0 && !plan_row(id, at, picks, 0, nullptr)) return -1;
     std::int64_t bytes = 1;
     for (std::int32_t i = at; i < row.lo; ++i) {
-      const std::int64_t item = cost(base_of(row, i - at));
+      const std::int64_t item = row.unique < 0 ? cost(base_of(row, i - at)) : bytes_among(base_of(row, i - at), row.lo);
       if (item < 0) return -1;
       if (i - at >= edge) {  // all further items are alike
         bytes += (row.lo - i) * (item + comma(1)) - (i == 0 ? comma(1) : 0);
@@ -253,19 +259,49 @@ std::int64_t Goals::cost_array(Id id, std::int32_t at) {
     }
     return bytes;
   }
-  std::int64_t best = -1;
+  std::int64_t most = edge + static_cast<std::int64_t>(row.some.size());  // items that are owed
+  for (const Span& s : row.some) most = std::max<std::int64_t>(most, s.from);
+  for (const Counted& c : row.counts) most += c.lo;
+  const std::int32_t among = static_cast<std::int32_t>(std::max<std::int64_t>(row.lo, at + 1 + most));
+  struct Way {
+    Id next;
+    bool paired;
+    std::vector<Id> picks;
+    std::int64_t item;
+  };
+  std::vector<Way> ways;  // the cheapest item for each
+  const auto add = [&](Way way) {
+    for (Way& w : ways)
+      if (w.next == way.next && w.paired == way.paired && w.picks == way.picks) return void(w.item = std::min(w.item, way.item));
+    ways.push_back(std::move(way));
+  };
+  const Id base = base_of(row, 0), open = open_item(compared_to(id, kFalse), true);
   int choices = 0;
-  ways(open_item(id, true), base_of(row, 0), [&](Id goal, Id after) {
-    const std::int64_t item = cost(goal);
+  this->ways(open, base, [&](Id goal, Id after) {
+    const std::int64_t item = row.unique < 0 ? cost(goal) : bytes_among(goal, among);
     if (item < 0) return false;
-    std::int64_t rest = -1;
-    if (after != id)
-      rest = cost_array(after, at + 1);
-    else if (at < row.lo)
-      rest = plus_cost(cost_array(id, row.lo), (row.lo - at - 1) * (item + comma(1)));
-    best = cheaper(best, plus_cost(plus_cost(item, comma(at)), rest));
-    return ++choices >= kMaxChoices && best >= 0;
+    std::vector<Id> more = picks;
+    if (row.unique >= 0 && !has_values(goal, static_cast<std::size_t>(among))) {
+      more.insert(std::upper_bound(more.begin(), more.end(), goal), goal);
+      if (!match(more, among, row.unique, nullptr)) return false;
+    }
+    add({compared_to(after, row.unique), paired, std::move(more), item});
+    return ++choices >= kMaxChoices;
   });
+  if (row.repeat >= 0 && !paired) {  // a value that a later item is to equal
+    const Id goal = conj(base, vital(open, base, [&](Id after) { return viable_after(after, at + 1, base); }));
+    for (Id v : single_values(goal)) add({residual(open, v), true, {}, value_bytes(v)});
+  }
+  std::int64_t best = -1;
+  for (const Way& w : ways) {
+    std::int64_t rest = -1;
+    if (w.next == id && w.picks.size() == picks.size()) {
+      if (at < row.lo && row.repeat < 0) rest = plus_cost(cost_row(id, row.lo, w.picks, paired), (row.lo - at - 1) * (w.item + comma(1)));
+    } else if (w.next != id || at < row.lo) {
+      rest = cost_row(w.next, at + 1, w.picks, w.paired);
+    }
+    best = cheaper(best, plus_cost(plus_cost(w.item, comma(at)), rest));
+  }
   return best;
 }
 

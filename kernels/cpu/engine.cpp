@@ -213,6 +213,11 @@ Id Engine::object_level(const std::vector<Alternative>& alternatives, Id order) 
   return levels_.intern({Kind::Object, names_.intern(std::move(table)), alternatives});
 }
 
+Id Engine::array_level(std::vector<Alternative> alternatives) {
+  const bool records = std::any_of(alternatives.begin(), alternatives.end(), [this](const Alternative& a) { return goals_.compares(a.shape); });
+  return levels_.intern({Kind::Array, -1, std::move(alternatives), records});
+}
+
 const Engine::ObjectInfo& Engine::info(Id id) {
   const auto found = infos_.find(id);
   if (found != infos_.end()) return found->second;
@@ -296,7 +301,7 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
       part.base = a.vital ? goals_.base_of(goals_.shape(a.shape), cls) : Goals::kTrue;
       part.open = goals_.open_member(a.shape, cls, a.vital);
     } else {
-      part.base = a.vital ? goals_.base_of(goals_.row(a.shape), 0) : Goals::kTrue;
+      part.base = a.vital ? goals_.item_goal(a.shape) : Goals::kTrue;
       part.open = goals_.open_item(a.shape, a.vital);
     }
     goals_.need({part.base});
@@ -304,8 +309,16 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
     part.open = goals_.settled(part.open, type);
     if (goals_.is_never(part.open)) part.base = Goals::kFalse;
     if (part.base != Goals::kFalse) goals_.undecided(part.open, &out.tracked);
+    if (part.base != Goals::kFalse && a.vital && level.records && goals_.repeats(a.shape)) {
+      const Id base = goals_.conj(part.base, goals_.of_type(type));
+      const Id goal = goals_.conj(base, goals_.vital(part.open, base, [&](Id residual) { return goals_.viable_after(residual, d.cls + 1, base); }));
+      const std::vector<Id> single = goals_.single_values(goal);
+      out.singles.insert(out.singles.end(), single.begin(), single.end());
+    }
     out.list.push_back(part);
   }
+  for (Id v : out.singles)
+    if (const Id l = goals_.literals(goals_.among({v}))[0]; std::find(out.tracked.begin(), out.tracked.end(), l) == out.tracked.end()) out.tracked.push_back(l);
   if (out.tracked.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
   return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
 }
@@ -322,6 +335,11 @@ Id Engine::legible(Id goal, const Parts& parts, Type type) {
   return goal;
 }
 
+Id Engine::viable_after(const Frame& f, Id residual, Id base) {
+  if (f.kind == Kind::Array) return goals_.viable_after(residual, f.count + 1, base);
+  return is_viable(f, residual) ? Goals::kTrue : Goals::kFalse;
+}
+
 Id Engine::vital(const Frame& f, Type type) {
   Id& slot = cache(f).vital[static_cast<std::size_t>(type)];
   if (slot >= 0) return slot;
@@ -330,7 +348,8 @@ Id Engine::vital(const Frame& f, Type type) {
   for (const Part& part : parts.list) {
     Id goal = part.vital ? part.base : Goals::kFalse;
     if (goal != Goals::kFalse && !parts.plain) {
-      const Id decides = goals_.vital(part.open, part.base, [&](Id residual) { return is_viable(f, residual); });
+      const Id base = f.records ? goals_.conj(part.base, goals_.of_type(type)) : part.base;
+      const Id decides = goals_.vital(part.open, part.base, [&](Id residual) { return viable_after(f, residual, base); });
       const Id bare = goal;
       goal = legible(goals_.conj(goal, decides), parts, type);
       if (goal != bare && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
@@ -421,6 +440,15 @@ bool Engine::may_have_more(const Frame& f) {
   if (more >= 0) return more;
   const Level level = levels_[f.level];
   bool ok = false;
+  if (level.records) {
+    Frame next = f;
+    next.cache = nullptr;
+    next.due = due_item(f.level, f.count);
+    for (int t = 0; t < kTypes && !ok; ++t)
+      for (Id goal : lists_[vital(*f.arena->make(next), static_cast<Type>(t))].ids) ok = ok || goal != Goals::kFalse;
+    cache(f).more = ok;
+    return ok;
+  }
   for (const Alternative& a : level.alternatives) {
     if (!a.vital || f.count >= goals_.row(a.shape).hi) continue;
     const Id base = goals_.base_of(goals_.row(a.shape), 0);
@@ -434,8 +462,17 @@ bool Engine::may_have_more(const Frame& f) {
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
+Id Engine::value_of(const KeyText* text, const KeyText* mark, int last) {
+  std::string bytes;
+  if (last >= 0) bytes.push_back(static_cast<char>(last));
+  for (; text != mark; text = text->before) bytes.push_back(static_cast<char>(text->byte));
+  bytes.pop_back();  // the bracket or comma
+  std::reverse(bytes.begin(), bytes.end());
+  return kernel_.lexicon.parse(bytes);
+}
+
 // The frame once its due value has ended, with the labels that survive.
-const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id>& labels, Arena& arena) {
+const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id>& labels, Id value, Arena& arena) {
   Frame next = f;
   next.arena = &arena;
   next.cache = nullptr;
@@ -446,13 +483,15 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
   }
   next.phase = Phase::After;
   if (f.kind == Kind::Array) ++next.count;
-  std::vector<Id> key{f.due, static_cast<Id>(type)};
+  const auto at_level = [&](Id level) {
+    next.level = level;
+    next.records = f.parent->records || levels_[level].records;
+    return arena.make(next);
+  };
+  std::vector<Id> key{f.due, static_cast<Id>(type), value};
   key.insert(key.end(), labels.begin(), labels.end());
   const auto found = after_.find(key);
-  if (found != after_.end()) {
-    next.level = found->second;
-    return arena.make(next);
-  }
+  if (found != after_.end()) return at_level(found->second);
   const Parts& parts = this->parts(f.due, type);
   const Level level = levels_[f.level];
   const auto survives = [&](std::size_t label) { return std::binary_search(labels.begin(), labels.end(), static_cast<Id>(label)); };
@@ -467,13 +506,14 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
       const auto at = std::find(parts.tracked.begin(), parts.tracked.end(), l);
       open = goals_.decide(open, l, survives(parts.list.size() + static_cast<std::size_t>(at - parts.tracked.begin())));
     }
-    const Id shape = goals_.fold(open, false);
+    Id shape = goals_.fold(open, false);
+    if (value >= 0) shape = goals_.with_value(shape, value);
     if (shape != Goals::kNever) add_alternative(&alternatives, {shape, level.alternatives[i].parents, part.vital});
   }
   std::sort(alternatives.begin(), alternatives.end());
-  next.level = levels_.intern({level.kind, level.table, std::move(alternatives)});
-  after_[key] = next.level;
-  return arena.make(next);
+  const Id id = f.kind == Kind::Array ? array_level(std::move(alternatives)) : levels_.intern({level.kind, level.table, std::move(alternatives)});
+  after_[key] = id;
+  return at_level(id);
 }
 
 // Alternatives that are no longer told apart become one.
@@ -491,14 +531,17 @@ void Engine::add_alternative(std::vector<Alternative>* list, const Alternative& 
   list->push_back(a);
 }
 
-bool Engine::ended(const Frame& f, Type type, const std::vector<Id>& labels, Config* to, Arena& arena) {
+bool Engine::ended(const Frame& f, Type type, const std::vector<Id>& labels, const KeyText* text, int last, Config* to, Arena& arena) {
   if (!is_alive(f, labels)) return false;
+  const bool compared = f.kind == Kind::Array && levels_[f.level].records;
   *to = Config{};
-  to->top = after_value(f, type, labels, arena);
+  to->text = text;
+  to->top = after_value(f, type, labels, compared ? value_of(text, f.mark, last) : -1, arena);
   return true;
 }
 
-bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& arena) {
+bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
+  const Frame& f = *from.top;
   Type type;
   int literal = -1;
   switch (byte) {
@@ -583,7 +626,7 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
       if (shape != Goals::kNever) add_alternative(&alternatives, {shape, set_of({all[i].first}), i < alive});
     }
     std::sort(alternatives.begin(), alternatives.end());
-    child.level = type == Type::Object ? object_level(alternatives, child.order) : levels_.intern({Kind::Array, -1, std::move(alternatives)});
+    child.level = type == Type::Object ? object_level(alternatives, child.order) : array_level(std::move(alternatives));
     children_[key] = child.level;
   }
   child.parent = &f;
@@ -591,12 +634,15 @@ bool Engine::begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& a
   child.kind = type == Type::Object ? Kind::Object : Kind::Array;
   if (child.kind == Kind::Object) child.names = &index(levels_[child.level].table);
   child.phase = Phase::First;
-  if (child.kind == Kind::Array) child.due = dues_.intern({Kind::Array, child.level, 0});
+  if (child.kind == Kind::Array) child.due = due_item(child.level, 0);
+  child.records = f.records || levels_[child.level].records;
+  child.mark = from.text;
   to->top = arena.make(child);
   return true;
 }
 
-bool Engine::close(const Frame& f, Config* to, Arena& arena) {
+bool Engine::close(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
+  const Frame& f = *from.top;
   const Level& level = levels_[f.level];
   std::vector<Id> labels;
   bool alive = false;
@@ -610,7 +656,7 @@ bool Engine::close(const Frame& f, Config* to, Arena& arena) {
   if (!alive) return false;
   std::sort(labels.begin(), labels.end());
   labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
-  return ended(*f.parent, type_of(f), labels, to, arena);
+  return ended(*f.parent, type_of(f), labels, from.text, byte, to, arena);
 }
 
 bool Engine::end_number(const Config& from, Config* to, Arena& arena) {
@@ -620,7 +666,7 @@ bool Engine::end_number(const Config& from, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   const Id width = f.kind == Kind::Root ? 1 : static_cast<Id>(levels_[f.level].alternatives.size());
   for (Id p : positions) labels.push_back(p < Numbers::kTracked ? sets_[from.spec].ids[static_cast<std::size_t>(p)] : width + p - Numbers::kTracked);
-  return ended(f, Type::Number, labels, to, arena);
+  return ended(f, Type::Number, labels, from.text, -1, to, arena);
 }
 
 // ---- white space ----------------------------------------------------------------------------------------------------
@@ -797,7 +843,9 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
 // ---- step -----------------------------------------------------------------------------------------------------------
 
 bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
-  return advance(from, byte, to, arena) && (!is_too_deep(*to) || distance(*to) < distance(from));
+  if (!advance(from, byte, to, arena)) return false;
+  to->text = to->top->records ? arena.make(KeyText{from.text, byte}) : nullptr;
+  return !is_too_deep(*to) || distance(*to) < distance(from);
 }
 
 bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
@@ -806,7 +854,7 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
       if (byte == '"' && texts_.is_whole(from.state)) {
         std::vector<Id> labels;
         texts_.accepted(from.state, from.spec, from.chars, &labels);
-        return ended(*from.top, Type::String, labels, to, arena);
+        return ended(*from.top, Type::String, labels, from.text, byte, to, arena);
       }
       const Id next = texts_.step(from.state, byte);
       if (next == Texts::kDead) return false;
@@ -832,7 +880,7 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
       const std::string_view word = kLiterals[from.state];
       if (byte != static_cast<std::uint8_t>(word[static_cast<std::size_t>(from.chars)])) return false;
       if (from.chars + 1 == static_cast<std::int32_t>(word.size()))
-        return ended(*from.top, from.state == 0 ? Type::Null : Type::Boolean, std::vector<Id>(sets_[from.labels].ids), to, arena);
+        return ended(*from.top, from.state == 0 ? Type::Null : Type::Boolean, std::vector<Id>(sets_[from.labels].ids), from.text, byte, to, arena);
       *to = from;
       ++to->chars;
       return true;
@@ -853,17 +901,17 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
     next.arena = &arena;
     next.cache = nullptr;
     next.phase = phase;
-    if (f.kind == Kind::Array) next.due = dues_.intern({Kind::Array, f.level, 0});
+    if (f.kind == Kind::Array) next.due = due_item(f.level, f.count), next.mark = from.text;
     *to = Config{};
     to->top = arena.make(next);
     return true;
   };
   switch (f.phase) {
-    case Phase::Value: return begin_value(f, byte, to, arena);
+    case Phase::Value: return begin_value(from, byte, to, arena);
     case Phase::Colon: return byte == ':' && move(Phase::Value);
     case Phase::First:
-      if (f.kind == Kind::Array) return byte == ']' ? close(f, to, arena) : begin_value(f, byte, to, arena);
-      if (byte == '}') return close(f, to, arena);
+      if (f.kind == Kind::Array) return byte == ']' ? close(from, byte, to, arena) : begin_value(from, byte, to, arena);
+      if (byte == '}') return close(from, byte, to, arena);
       [[fallthrough]];
     case Phase::Key: {
       if (byte != '"') return false;
@@ -880,7 +928,7 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
       return true;
     }
     case Phase::After:
-      if (byte == (f.kind == Kind::Object ? '}' : ']')) return close(f, to, arena);
+      if (byte == (f.kind == Kind::Object ? '}' : ']')) return close(from, byte, to, arena);
       if (byte != ',') return false;
       return f.kind == Kind::Object ? writable(f).any && move(Phase::Key) : may_have_more(f) && move(Phase::Value);
     case Phase::End: return false;
@@ -968,11 +1016,20 @@ const Targets& Engine::options(const Frame& f, Type type) {
     for (std::int32_t j = 0; j < target.size; ++j) {
       const Part& part = parts.list[static_cast<std::size_t>(target.ids[j])];
       base = goals_.conj(base, part.base);
+      if (f.records && array && part.vital) base = goals_.conj(base, lists_[vital(f, type)].ids[static_cast<std::size_t>(target.ids[j])]);
       opens.push_back(part.open);
       if (part.vital) labels.push_back(target.ids[j]);
     }
     base = legible(base, parts, type);
     if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
+    for (Id v : parts.singles) {
+      const Id goal = goals_.conj(base, goals_.among({v}));
+      if (!goals_.inhabited(goal, type)) continue;
+      std::vector<Id> ids = labels;
+      ids.push_back(static_cast<Id>(parts.list.size()) + static_cast<Id>(std::find(parts.tracked.begin(), parts.tracked.end(), goals_.literals(goals_.among({v}))[0]) - parts.tracked.begin()));
+      const std::int64_t bytes = rest(goals_.residual(goals_.open_both(opens, array), v));
+      if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
+    }
     goals_.choices(goals_.open_both(opens, array), base, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
       Id goal = base;
       std::vector<Id> ids = labels;
@@ -1159,6 +1216,13 @@ std::int64_t Engine::key_distance(const Config& at) {
 std::int64_t Engine::distance(const Config& at) {
   if (at.finished) return 0;
   if (!at.top) return -1;
+  const std::int64_t out = bytes_left(at);
+  if (out < 0 && at.top->records)
+    throw Limit{"distance", -1, "a value of any length must come twice in an array that may not go on: what it will take can't be known"};
+  return out;
+}
+
+std::int64_t Engine::bytes_left(const Config& at) {
   const Frame& f = *at.top;
   std::int64_t out = -1;
   switch (at.lex) {

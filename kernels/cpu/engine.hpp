@@ -61,7 +61,7 @@ class Arena {  // bump allocation; everything goes at once
 enum class Phase : std::uint8_t { Value, First, Key, Colon, After, End };
 enum class Kind : std::uint8_t { Root, Object, Array };
 
-struct KeyText {  // the text of a key under construction, last byte first
+struct KeyText {  // the text of a key under construction, or of a container whose items are compared; last byte first
   const KeyText* before;
   std::uint8_t byte;
 };
@@ -107,6 +107,8 @@ struct Frame {
   Id key = -1;                 // the last key
   Id order = -1;               // the schema nodes that say in which order keys come
   Id due = -1;                 // of phase Value (an array's First, too)
+  bool records = false;        // are items of this array, or of one around it, compared with each other?
+  const KeyText* mark = nullptr;  // of such an array: the text in front of the bracket or comma before the item at hand
   const std::uint64_t* seen = nullptr;
   const Extras* extras = nullptr;
   struct Cache {
@@ -135,6 +137,7 @@ struct Config {
   Id decoder = 0;           // Key: a free text, for what a partial character is
   std::int32_t lo = 0, hi = 0, depth = 0, xlo = 0, xhi = 0;  // Key: the names and the extras that begin so, and bytes read of them
   const KeyText* key = nullptr;  // of a Number, too, where literals are tracked
+  const KeyText* text = nullptr;  // from where a frame records
 };
 
 class Engine {
@@ -157,7 +160,8 @@ class Engine {
   std::size_t states() const { return levels_.size() + goals_.size(); }
 
  private:
-  bool advance(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
+  bool advance(const Config& from, std::uint8_t byte, Config* to, Arena& arena);  // does not keep the text
+  std::int64_t bytes_left(const Config& at);
   bool is_too_deep(const Config& at) const { return at.top->depth > options_.limits.nesting; }
   struct Alternative {
     Id shape;    // a Shape, or a Row
@@ -169,6 +173,7 @@ class Engine {
     Kind kind;
     Id table;  // Names, for objects
     std::vector<Alternative> alternatives;
+    bool records = false;  // are the items of this array compared with each other?
     bool operator==(const Level&) const = default;
     std::size_t hash() const {
       std::size_t h = mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(table));
@@ -191,7 +196,7 @@ class Engine {
   struct Due {
     Kind kind;
     Id level;
-    std::int32_t cls;
+    std::int32_t cls;  // of a key; of an array that records: how many items were written
     bool operator==(const Due&) const = default;
     std::size_t hash() const { return mix(mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(level)), static_cast<std::size_t>(cls)); }
   };
@@ -202,6 +207,7 @@ class Engine {
   struct Parts {  // label i < list.size() is of list[i]; label list.size() + j is of tracked[j]
     std::vector<Part> list;
     std::vector<Id> tracked;  // literals
+    std::vector<Id> singles;  // values that are tracked for what a repeat of them will cost
     bool plain = false;       // whatever is written, a completion remains
   };
   struct Opened {  // a scalar lexeme at its start
@@ -217,16 +223,21 @@ class Engine {
   Id legible(Id goal, const Parts& parts, Type type);
   Id vital(const Frame& f, Type type);  // an IdList: for each alternative the goal under which it has a completion, kFalse: none
   bool is_viable(const Frame& f, Id residual);  // once the due value has ended
+  Id viable_after(const Frame& f, Id residual, Id base);  // the goal under which the due value, which meets the base, leaves it viable
   bool is_alive(const Frame& f, const std::vector<Id>& labels) const;  // sorted
   const Writable& writable(const Frame& f);
   bool class_is_writable(const Frame& f, const Alternative& alternative, std::int32_t cls, std::int32_t name, std::int32_t required);
   bool may_have_more(const Frame& f);
   Id object_level(const std::vector<Alternative>& alternatives, Id order);
   void add_alternative(std::vector<Alternative>* list, const Alternative& alternative);
-  const Frame* after_value(const Frame& f, Type type, const std::vector<Id>& labels, Arena& arena);
-  bool ended(const Frame& f, Type type, const std::vector<Id>& labels, Config* to, Arena& arena);
-  bool begin_value(const Frame& f, std::uint8_t byte, Config* to, Arena& arena);
-  bool close(const Frame& f, Config* to, Arena& arena);
+  Id array_level(std::vector<Alternative> alternatives);
+  Id due_item(Id level, std::int32_t at) { return dues_.intern({Kind::Array, level, levels_[level].records ? at : 0}); }
+  const Frame* after_value(const Frame& f, Type type, const std::vector<Id>& labels, Id value, Arena& arena);
+  Id value_of(const KeyText* text, const KeyText* mark, int last);  // the item behind the mark
+  // `last` is the value's last byte where the text lacks it; -1: it does not.
+  bool ended(const Frame& f, Type type, const std::vector<Id>& labels, const KeyText* text, int last, Config* to, Arena& arena);
+  bool begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
+  bool close(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool step_key(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool end_key(const Config& from, Config* to, Arena& arena);
   bool key_is_live(const Config& c);

@@ -77,7 +77,7 @@ Id Goals::negate(Id g) {
   if (ids.size() == 1) return goal({ids[0] ^ 1});
   const auto found = negated_.find(g);
   if (found != negated_.end()) return found->second;
-  return negated_[g] = goal({(kInternal + internals_.intern({-1, {g}})) << 1 | 1});
+  return negated_[g] = goal({(kInternal + internals_.intern({0, {}, {g}})) << 1 | 1});
 }
 
 Id Goals::any_goal(std::vector<Id> list) {
@@ -85,7 +85,7 @@ Id Goals::any_goal(std::vector<Id> list) {
   std::erase(list, kFalse);
   if (list.empty()) return kFalse;
   if (list[0] == kTrue || list.size() == 1) return list[0];
-  return goal({(kInternal + internals_.intern({-1, std::move(list)})) << 1});
+  return goal({(kInternal + internals_.intern({0, {}, std::move(list)})) << 1});
 }
 
 // ---- null and booleans ----------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ bool Goals::fixpoint(Id key) {
     in_round_ = true;
     ok = try_key(key);
   } while (!ok && found_);
-  if (!ok)
+  if (!ok && leans_ == kInf)
     for (const auto& [k, _] : round_) sure_[k] = 0;
   return ok;
 }

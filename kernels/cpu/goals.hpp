@@ -37,6 +37,7 @@ struct Lexicon {
   PairMap<bool> matches;  // (language, name)
   Id name(std::string text) { return names.intern({std::move(text)}); }
   bool in_lang(Id lang, Id name);
+  Id parse(std::string_view text);  // the value of a JSON text, which must be valid: no key twice
 };
 
 struct KeySet {
@@ -76,6 +77,8 @@ struct Row {  // the shape of arrays; positions count from the item that is due,
   std::vector<Span> rules, some;
   std::vector<Counted> counts;
   std::int32_t lo = 0, hi = kInf;
+  Id unique = -1;  // items differ from each other and from what meets this goal: the values written. -1: they may be equal
+  Id repeat = -1;  // owed: an item that meets this goal (the values written), or two that are equal. -1: nothing is
   std::vector<Clause> clauses;
   bool operator==(const Row&) const = default;
   std::size_t hash() const;
@@ -173,6 +176,23 @@ class Goals {
   bool is_plain_row(Id row) const;          // all items alike: writing one never changes it
   Id base_of(const Row& row, std::int32_t at);  // what every value at this position must meet
   std::int64_t cost_array(Id row, std::int32_t at);
+  Id item_goal(Id row);  // what the value at hand must meet; under `unique` it is none of those written
+
+  // Where items are compared (uniqueItems or its negation, be it in a clause) a row knows the values written.
+  bool compares(Id row);
+  bool repeats(Id row);  // is a repeat owed, be it in a clause?
+  Id with_value(Id row, Id value);
+  Id residual(Id open, Id value);  // once this value has been written
+  // The goal under which an item leaves the row viable, of all that meet `base`; `at` counts the item.
+  Id viable_after(Id row, std::int32_t at, Id base);
+
+  // Values of a goal: n of them, or all when there are fewer. Short ones first, where that is easy.
+  const std::vector<Id>& values(Id goal, std::size_t n);
+  std::vector<Id> single_values(Id goal);  // all, when they are few; else one
+  std::int64_t value_bytes(Id value);
+  std::int64_t bytes_among(Id goal, std::int32_t n);  // that surely suffice for a value unlike n - 1 others; or for its dearest; -1
+  Id among(std::vector<Id> values) { return values.empty() ? kFalse : goal({constants(std::move(values)) << 1}); }
+  Id of_type(Type type) { return goal({(kInternal + internals_.intern({1 << static_cast<int>(type), {}, {}})) << 1}); }
 
   // Values that are being written. `top`: the value is known to meet base_of; else that is among what it decides.
   Id open_member(Id shape, const KeyClass& cls, bool top);
@@ -183,8 +203,9 @@ class Goals {
   Id decide(Id open, Id literal, bool met);
   Id fold(Id open, bool met);  // the residual, when all literals left are met, or none is
   bool is_never(Id open) const;
-  // The goal that the value must meet for a viable residual. `viable` must hold of every residual that is weaker than one of which it holds.
-  Id vital(Id open, Id base, const std::function<bool(Id)>& viable);
+  // The goal that the value must meet for a viable residual. `viable` tells under which goal a residual is, kTrue or kFalse where
+  // the value itself does not matter; of a weaker residual it must not ask more.
+  Id vital(Id open, Id base, const std::function<Id(Id)>& viable);
   // Can a value of the goal, which is inhabited, lead to a viable residual?
   bool possible(Id open, Id goal, const std::function<bool(Id)>& viable);
   // Tries ways to decide everything, those with more literals met first, until a leaf (goal, residual) says true. Goals are inhabited.
@@ -204,21 +225,23 @@ class Goals {
   std::size_t size() const { return shapes_.size() + rows_.size() + goals_.size(); }
 
  private:
-  static constexpr Id kInternal = 1 << 28;  // internal nodes from here: constants and disjunctions of goals
+  static constexpr Id kInternal = 1 << 28;  // internal nodes from here: types, constants, and disjunctions of goals
   struct Node {
     bool defined = false;
     std::vector<Atom> atoms;
   };
   struct Internal {
-    Id value = -1;           // a constant
+    std::int32_t types = 0;  // the bits of Op::Type,
+    std::vector<Id> values;  // or constants, sorted,
     std::vector<Id> any_of;  // or goals
     bool operator==(const Internal&) const = default;
-    std::size_t hash() const { return mix(hash_of(any_of), static_cast<std::size_t>(value)); }
+    std::size_t hash() const { return mix(mix(hash_of(any_of), hash_of(values)), static_cast<std::size_t>(types)); }
   };
   template <class T>
   using Memo = std::unordered_map<Id, T>;
 
-  Id constant(Id value) { return kInternal + internals_.intern({value, {}}); }
+  Id constant(Id value) { return constants({value}); }
+  Id constants(std::vector<Id> values) { return kInternal + internals_.intern({0, std::move(values), {}}); }
 
   struct LiteralAlgebra;
   struct StringAlgebra;
@@ -273,6 +296,19 @@ class Goals {
   Id settle_row(Row row);
   bool weaker_row(Id a, const Row& b) const;
 
+  struct Witness;  // of a row in which items are compared: a way to its end
+  const std::vector<Id>& values_in(Id among) const;
+  Id with_pick(Id row, Id goal);
+  Id compared_to(Id row, Id unique);
+  bool plan_row(Id row, std::int32_t at, const std::vector<Id>& picks, std::int32_t room, Witness* found);
+  bool match(const std::vector<Id>& picks, std::int32_t room, Id unique, Witness* found);
+  bool has_values(Id goal, std::size_t n);
+  std::int64_t cost_row(Id row, std::int32_t at, const std::vector<Id>& picks, bool paired);
+  struct Listing;
+  void list(Id goal, Listing* out);
+  void list_arrays(Id row, Listing* out);
+  void list_objects(Id shape, Listing* out);
+
   Id settled_by(Id open, Id known);
   bool speaks_of(Id shape, const KeyClass& cls) const;
   static bool is_choice(const Shape& s) { return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf; }
@@ -315,6 +351,16 @@ class Goals {
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   PairMap<bool> row_viable_;
   Memo<std::int64_t> cost_, cost_round_, name_bytes_;
+  Memo<char> compares_;
+  struct Listed {
+    std::vector<Id> values;
+    std::size_t asked = 0;  // more values than listed only where so many were asked for
+    int level = 0;          // of the listing that is under way
+  };
+  Memo<Listed> listed_;
+  int listing_ = 0, leans_ = kInf;  // listings under way, inside of each other; the outermost of which what is known so far was used
+  bool is_tentative() const { return in_round_ || leans_ != kInf; }  // what is false now may be true in the next round
+  PairMap<std::int64_t> bytes_among_;
   bool found_ = false, in_round_ = false, in_cost_ = false, cheaper_ = false;
   int depth_ = 0, sight_ = 0;
   static void tick() { kernel_clock.tick(); }

@@ -995,6 +995,76 @@ bool Langs::list(Id r, std::size_t cap, std::vector<std::u32string>* out) {
   return true;
 }
 
+void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vector<std::u32string>* out) {
+  static const Ranges kByCost[] = {{{'a', 'z'}}, {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x60}, {0x7B, 0x7F}},
+                                   {{0x22, 0x22}, {0x5C, 0x5C}, {0x80, 0xD7FF}, {0xE000, kMaxChar}}, {{0, 0x1F}}};
+  struct Part {  // the beginning of a text, last character first
+    Id lang;
+    std::ptrdiff_t before;
+    char32_t last;
+  };
+  const auto leads_on = [&](Id lang, std::int64_t chars) {
+    if (!live(lang)) return false;
+    return (chars >= lo && hi == kInf) || meets(lang, std::max<std::int64_t>(lo - chars, 0), hi == kInf ? kInf : hi - chars);
+  };
+  // The shortest text that begins so: where there are beginnings enough, each becomes one.
+  const auto finish = [&](std::u32string text, Id lang) {
+    std::int64_t left = std::max<std::int64_t>(lo - static_cast<std::int64_t>(text.size()), 0);
+    while (!meets(lang, left, left)) ++left;
+    for (; left > 0; --left) {
+      const LangRow pieces = row(lang);
+      bool found = false;
+      for (std::size_t chosen = 0; chosen < std::size(kByCost) && !found; ++chosen) {
+        std::uint32_t first = 0;
+        for (std::size_t k = 0; k < pieces.next.size() && !found; first = pieces.upto[k++] + 1) {
+          const Ranges ranges = pieces.next[k] == kNone ? Ranges{} : intersection({{first, pieces.upto[k]}}, kByCost[chosen]);
+          if (ranges.empty() || !meets(pieces.next[k], left - 1, left - 1)) continue;
+          text.push_back(ranges[0].lo);
+          lang = pieces.next[k];
+          found = true;
+        }
+      }
+    }
+    out->push_back(std::move(text));
+  };
+  std::vector<Part> parts;
+  if (n > 0 && leads_on(r, 0)) parts.push_back({r, -1, 0});
+  std::size_t from = 0;
+  for (std::int32_t chars = 0; from < parts.size() && chars <= hi; ++chars) {
+    const std::size_t to = parts.size(), enough = to - from >= n ? n : 0;
+    for (std::size_t i = from; i < (enough ? from + enough : to); ++i) {
+      if (!enough && (chars < lo || !accepts(parts[i].lang))) continue;
+      std::u32string text;
+      for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(i); parts[static_cast<std::size_t>(at)].before >= 0; at = parts[static_cast<std::size_t>(at)].before)
+        text.push_back(parts[static_cast<std::size_t>(at)].last);
+      std::reverse(text.begin(), text.end());
+      if (enough)
+        finish(std::move(text), parts[i].lang);
+      else
+        out->push_back(std::move(text)), --n;
+    }
+    if (enough || n == 0) return;
+    const auto expand = [&](std::size_t i) {
+      const LangRow pieces = row(parts[i].lang);
+      for (const Ranges& chosen : kByCost) {
+        std::uint32_t first = 0;
+        for (std::size_t k = 0; k < pieces.next.size(); first = pieces.upto[k++] + 1) {
+          if (pieces.next[k] == kNone) continue;
+          const Ranges ranges = intersection({{first, pieces.upto[k]}}, chosen);
+          if (ranges.empty() || !leads_on(pieces.next[k], std::int64_t{chars} + 1)) continue;
+          for (const Range& range : ranges)
+            for (std::uint32_t c = range.lo; c <= range.hi; ++c) {
+              if (parts.size() - to >= n) return;  // each leads to a text
+              parts.push_back({pieces.next[k], static_cast<std::ptrdiff_t>(i), c});
+            }
+        }
+      }
+    };
+    for (std::size_t i = from; i < to && parts.size() - to < n; ++i) expand(i);
+    from = to;
+  }
+}
+
 std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi) {
   const auto meets = [&](std::uint32_t a, std::uint32_t b) { return std::max(lo, a) <= std::min(hi, b); };
   if (meets(0x23, 0x5B) || meets(0x5D, 0x7F) || meets(0x20, 0x21)) return 1;

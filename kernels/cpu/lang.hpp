@@ -78,6 +78,8 @@ class Langs {
   bool is_endless(Id r);  // does every text of which some continuation is in r have infinitely many of them?
   std::int64_t count(Id r, std::int64_t cap);                         // how many texts, at most cap
   bool list(Id r, std::size_t cap, std::vector<std::u32string>* out);  // all texts; false when more than cap
+  // n texts of lo to hi characters, short ones of cheap characters first; all of them when there are fewer.
+  void some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vector<std::u32string>* out);
   // Bytes of a cheapest text of lo to hi characters (UTF-8; a control character costs its escape); -1: there is none.
   std::int64_t cheapest(Id r, std::int64_t lo, std::int64_t hi);
   std::size_t size() const { return nodes_.size(); }

@@ -122,6 +122,10 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
     }
   }
   for (const Exit& exit : mask.exits) {
+    if (at.top->records && !(text && exit.chars == 0 && exit.state == at.state)) {  // the value matters, not only the state
+      for (const Id* t = exit.rest.begin(0); t != exit.rest.subtree_end(0); ++t) add_alone(at, *t, sink);
+      continue;
+    }
     Config before = at, after;
     before.state = exit.state;
     before.decoder = decoder_;  // a lexeme ends behind whole characters

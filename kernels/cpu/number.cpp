@@ -95,6 +95,35 @@ bool Numbers::list(Id id, std::size_t cap, std::vector<Decimal>* out) {
   return out->size() <= cap;
 }
 
+void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>* out) {
+  const Piece p = pieces_[id];
+  std::int32_t whole = 0, fine = 0;
+  for (const auto* list : {&p.multiples, &p.not_multiples, &p.not_values})
+    for (const Decimal& d : *list) fine = std::max(fine, decimals(d));
+  for (const Decimal* d : {&p.lo, &p.hi}) whole = std::max(whole, whole_digits(*d)), fine = std::max(fine, decimals(*d));
+  const std::size_t given = out->size();
+  const std::int32_t finest = spelling == Spelling::Canonical ? std::max(fine + 2, 15 - whole) : fine + 6;
+  for (std::int32_t places = p.multiples.empty() ? 0 : finest; places <= finest && out->size() - given < n; ++places) {
+    out->resize(given);  // numbers of so many decimals at most, which include those of fewer
+    for (const bool negative : {false, true}) {
+      Piece window, part;
+      window.has_lo = window.has_hi = true;
+      (negative ? window.lo : window.hi) = {negative, "1", whole + 20};
+      if (p.multiples.empty() && !(p.has_lo && p.has_hi && p.lo == p.hi)) window.multiples.push_back({false, "1", -places});
+      if (!merge(p, window, &part)) continue;
+      std::vector<Decimal> found;
+      list(piece(std::move(part)), n + p.not_values.size(), &found);
+      for (Decimal& v : found) {
+        Piece point, with;
+        point.has_lo = point.has_hi = true;
+        point.lo = point.hi = v;
+        const bool known = std::find(out->begin() + static_cast<std::ptrdiff_t>(given), out->end(), v) != out->end();
+        if (out->size() - given < n && !known && merge(p, point, &with) && inhabited(piece(std::move(with)), spelling)) out->push_back(std::move(v));
+      }
+    }
+  }
+}
+
 // ---- one sign of a piece --------------------------------------------------------------------------------------------
 
 Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {

@@ -50,6 +50,9 @@ class Numbers {
   // Every value of the piece, when they are few: false when there may be more than cap.
   bool list(Id piece, std::size_t cap, std::vector<Decimal>* out);
 
+  // n values of the piece, of few digits; all of them when there are fewer.
+  void some(Id piece, Spelling spelling, std::size_t n, std::vector<Decimal>* out);
+
   // Labels from here on tell what a number meets, by its value and in whatever spelling, but keep no state alive.
   static constexpr Id kTracked = 1 << 20;
   // The state after no byte; step() takes the first byte, too.

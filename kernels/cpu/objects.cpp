@@ -633,7 +633,7 @@ bool Goals::viable(Id id, const Keys& keys) {
       }
     }
   }
-  if (keys.fresh() && (ok || !in_round_)) fresh_[id] = ok;
+  if (keys.fresh() && (ok || !is_tentative())) fresh_[id] = ok;
   if (keys.fresh() && !ok && in_round_) round_shapes_.insert(id);
   return ok;
 }

@@ -160,6 +160,13 @@ Id Goals::open_item(Id id, bool top) {
       for (Id literal : std::vector<Id>(goals_[c.goal].ids)) choices.push_back(make_open({true, goal({literal ^ 1}), uncounted, {}}));
     out.clauses.push_back(std::move(choices));
   }
+  if (!top && s.unique >= 0) out.here = conj(out.here, negate(s.unique));
+  if (s.repeat >= 0) {
+    rest.repeat = -1;
+    Row owed;
+    owed.repeat = s.repeat;
+    out.clauses.push_back(here_or(s.repeat, rows_.intern(std::move(owed)), true));
+  }
   for (const Clause& c : s.clauses) {
     Clause choices;
     for (Id d : c) choices.push_back(open_item(d, false));
@@ -239,7 +246,7 @@ Id Goals::fold(Id open, bool met, bool top) {
   return folded_[key] = out;
 }
 
-Id Goals::vital(Id open, Id base, const std::function<bool(Id)>& viable) {
+Id Goals::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
   PairMap<Id> memo;
   const std::function<Id(Id, Id)> search = [&](Id o, Id known) {
     if (is_never(o)) return kFalse;
@@ -254,13 +261,12 @@ Id Goals::vital(Id open, Id base, const std::function<bool(Id)>& viable) {
       const Id here = std::exchange(x.here, kTrue), more = conj(known, here);
       return out = empty_on_sight(more) ? kFalse : conj(here, search(settled_by(make_open(std::move(x)), more), more));
     }
-    const Id least = fold(o, false, x.array);
-    if (least != kNever && viable(least)) return out = kTrue;
-    if (x.clauses.empty()) return out = kFalse;
+    const Id least = fold(o, false, x.array), enough = least == kNever ? kFalse : viable(least);
+    if (enough == kTrue || x.clauses.empty()) return out = enough;
     const Id most = fold(o, true, x.array);
-    if (most == kNever || !viable(most)) return out = kFalse;
+    if (most == kNever || viable(most) == kFalse) return out = kFalse;
+    std::vector<Id> choices{enough};
     if (x.clauses.size() == 1) {
-      std::vector<Id> choices;
       for (Id d : x.clauses[0]) choices.push_back(search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
       return out = any_goal(std::move(choices));
     }
@@ -269,7 +275,9 @@ Id Goals::vital(Id open, Id base, const std::function<bool(Id)>& viable) {
     const Id l = literals[0];
     const Id yes = search(decide(o, l, true), known), no = search(decide(o, l, false), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
-    return out = any_goal({conj(goal({l}), yes), both_signs ? conj(goal({l ^ 1}), no) : no});
+    choices.push_back(conj(goal({l}), yes));
+    choices.push_back(both_signs ? conj(goal({l ^ 1}), no) : no);
+    return out = any_goal(std::move(choices));
   };
   return search(settled_by(open, base), base);
 }
@@ -355,6 +363,14 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
     take(all[0] ^ 1, std::find(all.begin(), all.end(), all[0] ^ 1) != all.end());
   };
   search(open, base);
+}
+
+Id Goals::residual(Id open, Id value) {
+  std::vector<Id> literals;
+  undecided(open, &literals);
+  for (Id l : literals) open = decide(open, l, inhabited(conj(goal({l}), among({value}))));
+  const Id out = fold(open, false);
+  return opens_[open].array ? with_value(out, value) : out;
 }
 
 // Decides what follows from the goal on sight.

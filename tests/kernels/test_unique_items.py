@@ -1,0 +1,163 @@
+"""uniqueItems and its negation: what equals what, which items leave a way to the end, and long arrays."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from strategies import EVERY_BYTE, EVERY_WAY, byte_vocabulary
+
+import guard
+
+REPEATED = {"type": "array", "not": {"uniqueItems": True}}
+
+
+def matcher(schema: Any, **options: Any) -> Any:
+    """Compile a schema in compact spelling."""
+    return guard.compile(schema, **{"whitespace": "compact", **options}).matcher(byte_vocabulary())
+
+
+def alive(schema: Any, text: str) -> bool:
+    """Say whether a text is the beginning of a valid one."""
+    return bool(matcher(schema).accept_bytes(text.encode()))
+
+
+def accepts(schema: Any, text: str, **options: Any) -> bool:
+    """Say whether a text is valid."""
+    reader = matcher(schema, **options)
+    return bool(reader.accept_bytes(text.encode()) and reader.can_stop())
+
+
+@pytest.mark.parametrize(
+    ("text", "differ"),
+    [
+        ("[1,1.0]", False),
+        ("[0,-0]", False),
+        ("[0.5,0.50]", False),
+        ("[1,true]", True),
+        ("[0,false]", True),
+        ('["a","\\u0061"]', False),
+        ('["\\ud83d\\ude00","😀"]', False),
+        ('["\\\\n","\\n"]', True),
+        ('[{"a":1,"b":2},{"b":2.0,"a":1}]', False),
+        ('[{"a":1},{"a":2}]', True),
+        ("[[1,2],[2,1]]", True),
+        ("[[1,[2]],[1.0,[2]]]", False),
+        ("[null,null]", False),
+        ("[[],{}]", True),
+        ('[{"\\u0061":[1]}, {"a":[1]}]', False),
+        ('["1",1]', True),
+    ],
+)
+def test_values_are_compared_and_not_texts(text: str, differ: bool) -> None:
+    """Numbers by value, members in any order, strings decoded."""
+    assert accepts({"uniqueItems": True}, text, **EVERY_WAY) is differ
+    assert accepts(REPEATED, text, **EVERY_WAY) is not differ
+
+
+@pytest.mark.parametrize("unique", [True, False])
+@pytest.mark.parametrize("least", [0, 3])
+def test_small_sets_are_exact_at_every_prefix(unique: bool, least: int) -> None:
+    """Three positions with sets of their own: alive is what begins a valid array."""
+    pools = [pool for size in (1, 2, 3) for pool in itertools.combinations((0, 1, 2), size)]
+    for chosen in itertools.product(pools, repeat=3):
+        schema: dict[str, Any] = {"type": "array", "prefixItems": [{"enum": list(pool)} for pool in chosen]}
+        schema |= {"items": False, "minItems": least}
+        schema |= {"uniqueItems": True} if unique else {"not": {"uniqueItems": True}}
+        every = [items for size in range(4) for items in itertools.product(*chosen[:size])]
+        valid = {items for items in every if len(items) >= least and (len(set(items)) == len(items)) is unique}
+        reader = matcher(schema)
+        for items in every:
+            reader.reset()
+            begins = any(v[: len(items)] == items for v in valid)
+            text = json.dumps(items, separators=(",", ":"))[:-1].encode()
+            assert reader.accept_bytes(text) is begins, (schema, items)
+            if begins:
+                assert (reader.accept_bytes(b"]") and reader.can_stop()) is (items in valid), (schema, items)
+
+
+def test_an_item_that_a_later_one_needs_is_not_written() -> None:
+    """Of an integer, then 1, then 1 or 2, the first is neither."""
+    schema = {"prefixItems": [{"type": "integer"}, {"enum": [1]}, {"enum": [1, 2]}], "minItems": 3, "uniqueItems": True}
+    assert not alive(schema, "[1,")
+    assert not alive(schema, "[2,")
+    assert alive(schema, "[12,1,2")
+    assert not alive(schema, "[12,1,1")
+
+
+def test_an_array_of_a_finite_set_ends_with_it() -> None:
+    """After all of an enum there is no comma."""
+    schema = {"items": {"enum": ["a", "b", {"x": [1]}]}, "uniqueItems": True}
+    assert accepts(schema, '["b",{"x":[1]},"a"]')
+    assert not alive(schema, '["b",{"x":[1]},"a",')
+
+
+def test_more_items_than_values_are_unsatisfiable() -> None:
+    """Booleans, arrays of booleans, objects of booleans."""
+    flag = {"type": "boolean"}
+    pair = {"type": "array", "items": flag, "minItems": 2, "maxItems": 2}
+    point = {"type": "object", "properties": {"a": flag, "b": flag}, "required": ["a"], "additionalProperties": False}
+    for item, values in ((flag, 2), (pair, 4), (point, 6)):
+        schema = {"type": "array", "items": item, "uniqueItems": True}
+        assert matcher({**schema, "minItems": values}).distance() > 0
+        assert matcher({**schema, "minItems": values + 1}).distance() == -1
+
+
+def test_a_choice_between_comparing_and_not() -> None:
+    """In anyOf and oneOf beside other rules."""
+    schema = {"type": "array", "anyOf": [{"uniqueItems": True}, {"items": {"type": "integer"}}]}
+    assert accepts(schema, "[1,1]")
+    assert accepts(schema, '["a",1]')
+    assert not accepts(schema, '["a",1,1]')
+    assert not alive(schema, '[1,1,"')
+    exclusive = {"type": "array", "oneOf": [{"uniqueItems": True}, {"minItems": 3}]}
+    assert accepts(exclusive, "[1,2]")
+    assert not accepts(exclusive, "[1,1]")
+    assert not accepts(exclusive, "[1,2,3]")
+    assert accepts(exclusive, "[1,2,3,1]")
+
+
+def test_contains_beside_items_that_differ() -> None:
+    """Two items from a set of one can't be had."""
+    assert matcher({"type": "array", "uniqueItems": True, "contains": {"const": 1}, "minContains": 2}).distance() == -1
+    schema = {"type": "array", "uniqueItems": True, "contains": {"enum": [1, 2]}, "minContains": 2, "maxItems": 3}
+    assert alive(schema, "[3,2,1")
+    assert not alive(schema, "[3,2,4")
+
+
+def test_a_repeat_that_must_still_come() -> None:
+    """The last item equals an earlier one; the first is one that the second can be."""
+    assert not alive({**REPEATED, "prefixItems": [{"type": "integer"}, {"enum": [1]}], "maxItems": 2}, "[2")
+    assert accepts({**REPEATED, "maxItems": 3}, '["a",2,"a"]')
+    assert not alive({**REPEATED, "maxItems": 3}, '["a",2,3')
+    assert not alive(REPEATED, "[1]")
+
+
+def test_a_token_that_crosses_items_is_judged_by_the_values_that_it_writes() -> None:
+    """What may follow it depends on what the first of them was."""
+    tokens = [*EVERY_BYTE, b'a","a', b'b","a', b"1,1", b"2,1", b""]
+    vocabulary = guard.Vocabulary.from_bytes(tokens, eos=[260])
+    schema = {"type": "array", "items": {"type": ["string", "integer"]}, "uniqueItems": True}
+    reader = guard.compile(schema, whitespace="compact").matcher(vocabulary)
+    for start, token, end, valid in [
+        (b'["', 256, b'"]', False),
+        (b'["', 257, b'"]', True),
+        (b"[", 258, b"]", False),
+        (b"[", 259, b"]", True),
+    ]:
+        reader.reset()
+        assert reader.accept_bytes(start)
+        assert reader.accept(token)
+        assert reader.accept_bytes(end) is valid
+
+
+@pytest.mark.parametrize("kind", ["string", "integer"])
+def test_long_arrays(kind: str) -> None:
+    """Five hundred items that differ, then a repeat of one of them."""
+    values = [f"v{n}" if kind == "string" else n * 7 for n in range(500)]
+    reader = matcher({"type": "array", "items": {"type": kind}, "uniqueItems": True})
+    assert reader.accept_bytes(json.dumps(values, separators=(",", ":"))[:-1].encode())
+    assert not reader.accept_bytes(b"," + json.dumps(values[250]).encode() + b"]")
+    assert reader.accept_bytes(b"," + json.dumps("x" if kind == "string" else 5).encode() + b"]")
