@@ -173,6 +173,19 @@ MUTANTS = (
         "    if (most == kNever || viable(most) == kFalse) return out = kFalse;\n",
         "    if (most == kNever || viable(most) == kFalse) return out = kTrue;\n",
     ),
+    # ---- uniqueItems ----
+    Mutant(
+        "unique.cpp",
+        "distinct representatives never make room",
+        "if (at != taken.end() && !place(at->second)) continue;",
+        "if (at != taken.end()) continue;",
+    ),
+    Mutant(
+        "unique.cpp",
+        "an item may repeat one that was written",
+        "  for (Id* known : {&row.unique, &row.repeat}) {",
+        "  for (Id* known : {&row.repeat}) {",
+    ),
     # ---- unevaluated ----
     Mutant(
         "unevaluated.cpp",
@@ -240,12 +253,6 @@ MUTANTS = (
         "a container closes for the one alternative that came last",
         "    labels.insert(labels.end(), parents.begin(), parents.end());\n    alive",
         "    labels.assign(parents.begin(), parents.end());\n    alive",
-    ),
-    Mutant(
-        "engine.cpp",
-        "what only tells of a value keeps it alive",
-        "    alive = alive || a.vital;\n",
-        "    alive = true;\n",
     ),
     Mutant(
         "engine.cpp",
