@@ -279,7 +279,8 @@ class Goals {
   bool empty_on_sight(Id goal);
   Id goal_at(Id name, const Shape& a, const Shape* b);
   const std::vector<KeyClass>& own_classes(Id shape);
-  Id easiest(Shape shape);
+  bool is_closed(const Shape& shape, const Keys& keys) const;
+  Id easiest(Shape shape, const Keys& keys);
   std::int64_t cost_members(Id shape, const Keys& keys);
   bool plan(Id shape, const Keys& keys);
   int constant_for(Id goal, Type type);

@@ -614,15 +614,17 @@ bool Goals::viable(Id id, const Keys& keys) {
   bool ok = false;
   if (s.clauses.empty()) {
     ok = plan(id, keys);
-  } else if (const Id easy = easiest(s); easy != kNever && plan(easy, keys)) {
+  } else if (is_closed(s, keys)) {
+    ok = false;
+  } else if (const Id easy = easiest(s, keys); easy != kNever && plan(easy, keys)) {
     ok = true;
   } else {  // choose a disjunct of the smallest clause; first success ends it
-    std::size_t least = 0;
-    for (std::size_t i = 1; i < s.clauses.size(); ++i)
-      if (s.clauses[i].size() < s.clauses[least].size()) least = i;
     Shape rest = s;
-    rest.clauses.erase(rest.clauses.begin() + static_cast<std::ptrdiff_t>(least));
-    for (Id d : s.clauses[least]) {
+    for (Clause& c : rest.clauses) std::erase_if(c, [&](Id d) { return d == kNever || is_closed(shapes_[d], keys); });
+    const auto least = std::min_element(rest.clauses.begin(), rest.clauses.end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });
+    const Clause choices = *least;
+    rest.clauses.erase(least);
+    for (Id d : choices) {
       Shape with = rest;
       if (!merge_into(&with, Shape(shapes_[d]))) continue;
       // A name that was written already met its goals when it was written: what the rest still says of it is settled.
@@ -638,8 +640,16 @@ bool Goals::viable(Id id, const Keys& keys) {
   return ok;
 }
 
+// Does it ask for a name that can no longer be written?
+bool Goals::is_closed(const Shape& s, const Keys& keys) const {
+  return keys.is_open && std::any_of(s.some.begin(), s.some.end(), [&](const Rule& r) {
+    const KeySet& k = key_sets_[r.keys];
+    return k.kind == KeySet::One && !keys.seen(k.id) && !keys.open(k.id);
+  });
+}
+
 // Of each clause the disjunct that asks least, without a second thought: mostly that is enough. kNever: some clause has none.
-Id Goals::easiest(Shape s) {
+Id Goals::easiest(Shape s, const Keys& keys) {
   const auto asks = [this](const Shape& d) {
     const auto hard = [this](const Rule& r) { return r.goal != kTrue || key_sets_[r.keys].kind != KeySet::One; };
     return d.clauses.size() * 4 + (d.lo > 0 || d.hi < kInf) * 4 + static_cast<std::size_t>(std::count_if(d.some.begin(), d.some.end(), hard)) * 4 + d.rules.size() * 2 + d.some.size();
@@ -651,7 +661,7 @@ Id Goals::easiest(Shape s) {
     s.clauses.pop_back();
     Id best = kNever;
     for (Id d : clause)
-      if (d != kNever && !clash(s, shapes_[d]) && (best == kNever || asks(shapes_[d]) < asks(shapes_[best]))) best = d;
+      if (d != kNever && !clash(s, shapes_[d]) && !is_closed(shapes_[d], keys) && (best == kNever || asks(shapes_[d]) < asks(shapes_[best]))) best = d;
     if (best == kNever || !merge_into(&s, Shape(shapes_[best]))) return kNever;
   }
   return settle(std::move(s));
