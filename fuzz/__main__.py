@@ -204,11 +204,11 @@ def main() -> int:
 
 
 def rarest(met: Counter[Any], seed: int) -> list[int]:
-    """Return seeds of exactness at or above a given one in which the pairs that met least are drawn."""
+    """Return seeds of exactness in which the pairs that met least are drawn, the rarest most often."""
     r = Random(seed)
-    order = sorted(range(len(PAIRS)), key=lambda number: (met[PAIRS[number]], r.random()))[:JUDGED]
-    above = seed * BATCH // len(PAIRS) + 1
-    return [above * len(PAIRS) + number for number in order]
+    order = sorted(range(len(PAIRS)), key=lambda number: (met[PAIRS[number]], r.random()))
+    chosen = [order[int(len(order) * r.random() ** 4)] for _ in range(JUDGED)]
+    return [(seed * JUDGED + at) * len(PAIRS) + number for at, number in enumerate(chosen)]
 
 
 def report(seed: int, totals: dict[str, Counter[Any]], spent: dict[str, float]) -> None:

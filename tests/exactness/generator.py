@@ -325,6 +325,19 @@ def _contains_count(word: str, *counts: int) -> Callable[[Maker], dict[str, Any]
     return lambda m: {word: m.r.choice(counts), "contains": m.leaf()}
 
 
+def _unique(m: Maker) -> dict[str, Any]:
+    """Draw uniqueItems, sometimes with so few values at each place that they have to be shared out."""
+    out: dict[str, Any] = {"uniqueItems": m.r.random() < 0.95}
+    if m.r.random() < 0.4:
+        others = [v for v in m.values if isinstance(v, str)]
+        pool = [0, 1, m.r.choice(others)] if others else [0, 1]
+        places = m.r.randint(2, 3)
+        word = "prefixItems" if "prefixItems" in m.keywords else "items"
+        out[word] = [{"enum": m.r.sample(pool, m.r.choice([1, 2, 2, len(pool)]))} for _ in range(places)]
+        out["minItems"] = m.r.randint(1, places)
+    return out
+
+
 _PLAIN: dict[str, Callable[[Maker], dict[str, Any]]] = {
     "type": _type,
     "nullable": _nullable,
@@ -347,7 +360,7 @@ _PLAIN: dict[str, Callable[[Maker], dict[str, Any]]] = {
     "maxItems": _count("maxItems", 0, 3),
     "minContains": _contains_count("minContains", 0, 2, 2, 3),
     "maxContains": _contains_count("maxContains", 0, 1, 1, 2),
-    "uniqueItems": lambda m: {"uniqueItems": m.r.random() < 0.95},
+    "uniqueItems": lambda m: _unique(m),
 }
 
 
