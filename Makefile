@@ -49,6 +49,8 @@ format: build  ## Mend what the linters can mend by themselves.
 fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 	$(BIN)/python -m fuzz --seconds $(SECONDS)
 	$(FUZZ_KERNEL) -max_total_time=$(SECONDS) $(FUZZ_FLAGS) build/fuzz/found
+	$(call extra,fuzz)
+	$(BIN)/python -m fuzz.front --seconds $(SECONDS)
 
 bench: build  ## Measure against peers.
 	$(call extra,bench)

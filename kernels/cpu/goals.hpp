@@ -313,6 +313,7 @@ class Goals {
   Id settled_by(Id open, Id known);
   bool speaks_of(Id shape, const KeyClass& cls) const;
   static bool is_choice(const Shape& s) { return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf; }
+  bool is_ambiguous(Id residual, bool array) const;
   Id make_open(Open open);
   Id never_open(bool array);
   Clause here_or(Id goal, Id rest, bool array);

@@ -5,7 +5,7 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kMaxStates = 20000;   // of one search for a live state; patterns that people write need < 500
+constexpr std::size_t kMaxStates = 50000;   // of one search for a live state; patterns that people write need < 500
 constexpr std::size_t kBroad = 500;         // of those, how many breadth first
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic

@@ -246,6 +246,9 @@ Id Goals::fold(Id open, bool met, bool top) {
   return folded_[key] = out;
 }
 
+// With all literals met and their negations too, a row may both have counted an item and not: no residual to look farther into.
+bool Goals::is_ambiguous(Id residual, bool array) const { return array && !rows_[residual].clauses.empty(); }
+
 Id Goals::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
   PairMap<Id> memo;
   const std::function<Id(Id, Id)> search = [&](Id o, Id known) {
@@ -264,7 +267,7 @@ Id Goals::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
     const Id least = fold(o, false, x.array), enough = least == kNever ? kFalse : viable(least);
     if (enough == kTrue || x.clauses.empty()) return out = enough;
     const Id most = fold(o, true, x.array);
-    if (most == kNever || viable(most) == kFalse) return out = kFalse;
+    if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse)) return out = kFalse;
     std::vector<Id> choices{enough};
     if (x.clauses.size() == 1) {
       for (Id d : x.clauses[0]) choices.push_back(search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
@@ -272,6 +275,7 @@ Id Goals::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
     }
     std::vector<Id> literals;
     undecided(o, &literals);
+    if (literals.empty()) return out = enough;
     const Id l = literals[0];
     const Id yes = search(decide(o, l, true), known), no = search(decide(o, l, false), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
@@ -295,13 +299,14 @@ bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
   if (least != kNever && viable(least)) return true;
   if (x.clauses.empty()) return false;
   const Id most = fold(open, true, x.array);
-  if (most == kNever || !viable(most)) return false;
+  if (most == kNever || (!is_ambiguous(most, x.array) && !viable(most))) return false;
   if (x.clauses.size() == 1)
     return std::any_of(x.clauses[0].begin(), x.clauses[0].end(), [&](Id d) {
       return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal, viable);
     });
   std::vector<Id> literals;
   undecided(open, &literals);
+  if (literals.empty()) return false;
   const Id l = literals[0], with = conj(goal, this->goal({l}));
   if (inhabited(with) && possible(decide(open, l, true), with, viable)) return true;
   const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
@@ -353,6 +358,7 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
     }
     std::vector<Id> all;
     undecided(o, &all);
+    if (all.empty()) return;
     const auto take = [&](Id literal, bool asked) {
       const Id more = asked ? conj(known, goal({literal})) : known, next = decide(o, all[0], literal == all[0]);
       if (asked) literals.push_back(literal);

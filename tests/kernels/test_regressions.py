@@ -231,3 +231,13 @@ def test_a_search_inside_of_a_language_holds_to_the_limit_of_seconds(schema: Any
         allowed(matcher, byte_vocabulary())
     assert raised.value.limit in ("seconds", "states", "depth")
     assert time.perf_counter() - start < 5
+
+
+def test_counts_of_items_that_are_the_schema_itself_come_to_an_end() -> None:
+    """Both ways of a literal at once left a row that was looked into for ever."""
+    assert reader({"type": "array", "minContains": 2, "maxContains": 2, "contains": {"$ref": "#"}}).distance() == -1
+    few = {"minContains": 0, "maxContains": 1, "contains": {"type": ["object", "number", "boolean"]}}
+    schema = {"type": "array", "oneOf": [{**few, "uniqueItems": True}, few]}
+    assert accepts(schema, '["a","a"]')
+    assert not accepts(schema, '["a","b"]')
+    assert not accepts(schema, "[1,1]")
