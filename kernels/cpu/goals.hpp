@@ -99,6 +99,7 @@ struct KeyClass {
   Id name = -1;
   Id lang = Langs::kNone;
   std::vector<Id> holds;  // the key sets that hold it, sorted
+  Id id = -1;             // of the name and of what holds it
 };
 
 // Which keys may still be written, how many were: what viability needs to know of an object under construction.
@@ -342,8 +343,9 @@ class Goals {
   Memo<Id> literals_memo_, strings_memo_, numbers_memo_, object_memo_, array_memo_;           // by literal
   Memo<Id> goal_literals_, goal_strings_, goal_numbers_, goal_object_, goal_array_, keys_lang_;  // by goal
   Interner<Open> opens_;
-  std::unordered_map<std::vector<Id>, Id, VectorHash> open_members_, decided_, folded_;
-  PairMap<Id> open_items_;
+  std::unordered_map<std::vector<Id>, Id, VectorHash> decided_, folded_;
+  PairMap<Id> open_members_, open_items_;
+  Interner<IdSet> class_ids_;
   Memo<Id> tidied_, negated_;
   PairMap<Id> conj_;
   PairMap<bool> holds_;

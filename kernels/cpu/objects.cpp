@@ -516,7 +516,7 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
       for (const auto& w : words) names.push_back(lexicon_.name(encode_utf8(w)));
       continue;
     }
-    KeyClass cls{-1, r, {}};
+    KeyClass cls{-1, r, {}, -1};
     for (Id k : wide) {
       const KeySet& set = key_sets_[k];
       bool in_set = set.kind == KeySet::Lang ? set.id == Langs::kAll || has(in, set.id) : true;
@@ -528,7 +528,7 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
   }
   sort_unique(&names);
   for (Id n : names) {
-    KeyClass cls{n, Langs::kNone, {}};
+    KeyClass cls{n, Langs::kNone, {}, -1};
     const KeySet own{KeySet::One, n, {}, {}};
     const Id id = key_sets_.intern(own);
     if (has(sets, id)) cls.holds.push_back(id);
@@ -536,6 +536,11 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
       if (holds(k, n)) cls.holds.push_back(k);
     std::sort(cls.holds.begin(), cls.holds.end());
     out.push_back(std::move(cls));
+  }
+  for (KeyClass& cls : out) {
+    std::vector<Id> parts = cls.holds;
+    parts.push_back(cls.name);
+    cls.id = class_ids_.intern({std::move(parts)});
   }
   return out;
 }
@@ -660,8 +665,12 @@ Id Goals::easiest(Shape s, const Keys& keys) {
     const Clause clause = std::move(s.clauses.back());
     s.clauses.pop_back();
     Id best = kNever;
-    for (Id d : clause)
-      if (d != kNever && !clash(s, shapes_[d]) && !is_closed(shapes_[d], keys) && (best == kNever || asks(shapes_[d]) < asks(shapes_[best]))) best = d;
+    std::size_t least = 0;
+    for (Id d : clause) {
+      if (d == kNever) continue;
+      const std::size_t asked = asks(shapes_[d]);
+      if ((best == kNever || asked < least) && !clash(s, shapes_[d]) && !is_closed(shapes_[d], keys)) best = d, least = asked;
+    }
     if (best == kNever || !merge_into(&s, Shape(shapes_[best]))) return kNever;
   }
   return settle(std::move(s));

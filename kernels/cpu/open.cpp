@@ -86,23 +86,23 @@ bool Goals::speaks_of(Id id, const KeyClass& cls) const {
 }
 
 Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
-  std::vector<Id> key = cls.holds;
-  key.push_back(id);
-  key.push_back(cls.name);
-  key.push_back(top);
+  const std::pair<Id, Id> key{id, cls.id << 1 | top};
   const auto found = open_members_.find(key);
   if (found != open_members_.end()) return found->second;
-  const Shape s = shapes_[id];
+  const Shape& s = shapes_[id];
   Open out{false, kTrue, kAny, {}};
   const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
   const auto named = [&](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
-  Shape rest = s;
-  rest.clauses.clear();
   if (!top) {
     for (const Rule& r : s.rules)
       if (in_class(r)) out.here = conj(out.here, r.goal);
     for (const Rule& r : s.some)
       if (in_class(r) && named(r)) out.here = conj(out.here, r.goal);
+    if (out.here == kFalse) return open_members_[key] = never_open(false);
+  }
+  Shape rest = s;
+  rest.clauses.clear();
+  if (!top) {
     std::erase_if(rest.rules, [&](const Rule& r) { return in_class(r) && named(r); });
     std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && named(r); });
   }
@@ -120,7 +120,7 @@ Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
     out.clauses.push_back(std::move(choices));
   }
   out.rest = out.clauses.empty() && out.here == kTrue && rest == s ? id : shapes_.intern(std::move(rest));
-  return open_members_[std::move(key)] = make_open(std::move(out));
+  return open_members_[key] = make_open(std::move(out));
 }
 
 Id Goals::open_item(Id id, bool top) {
