@@ -170,8 +170,8 @@ MUTANTS = (
     Mutant(
         "open.cpp",
         "a value may fail what its completion needs: a dead end",
-        "    if (most == kNever || viable(most) == kFalse) return out = kFalse;\n",
-        "    if (most == kNever || viable(most) == kFalse) return out = kTrue;\n",
+        "    if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse)) return out = kFalse;\n",
+        "    if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse)) return out = kTrue;\n",
     ),
     # ---- uniqueItems ----
     Mutant(
