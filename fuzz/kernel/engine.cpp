@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 
 #include "engine.hpp"
 #include "judge.hpp"
@@ -437,7 +438,11 @@ class Run {
                  static_cast<int>(options_.whitespace), options_.spelling == guard::Spelling::Any, shown(nodes_).c_str());
     std::abort();
   }
-  void clock() { engine_.goals().start_clock(); }
+  void clock() {
+    running_.reset();  // its end would stop the next one
+    running_.reset(new guard::Clock::Running(engine_.goals().start_clock()));
+  }
+  std::unique_ptr<guard::Clock::Running> running_;
   std::vector<std::uint32_t> filled(const guard::Config& at, std::int64_t budget) {
     clock();
     std::vector<std::uint32_t> row(vocabulary_.words(), 0);

@@ -150,7 +150,7 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
     for (const Decimal& d : *list) see(d);
   if (canonical) {
     s.digits = std::max(p.not_multiples.empty() ? 17 : 15, whole + s.fine + 2);
-    s.zeros = std::max(7, s.fine + 2);
+    s.zeros = std::max(p.is_free() ? 6 : 7, s.fine + 2);  // below 1e-7 free numbers have exponents
   }
   // The magnitudes between the bounds.
   s.has_lo = negative ? p.has_hi : p.has_lo, s.has_hi = negative ? p.has_lo : p.has_hi;

@@ -245,3 +245,10 @@ def test_counts_of_items_that_are_the_schema_itself_come_to_an_end() -> None:
     assert accepts(schema, '["a","a"]')
     assert not accepts(schema, '["a","b"]')
     assert not accepts(schema, "[1,1]")
+
+
+def test_a_free_number_below_1e_7_has_one_canonical_spelling() -> None:
+    """`0.00000005` was allowed beside `5e-8`."""
+    for text, canonical in [("0.0000005", True), ("0.00000005", False), ("5e-8", True), ("5e-7", False)]:
+        matcher = reader({"type": "number"}, spelling="canonical")
+        assert (matcher.accept_bytes(text.encode()) and matcher.can_stop()) == canonical
