@@ -49,21 +49,6 @@ def nested(depth: int, keyword: str = "items") -> dict[str, Any]:
     return schema
 
 
-def doubled(times: int) -> dict[str, Any]:
-    """A small object that unfolds to 2**times schemas, as YAML's aliases make them."""
-    schema: dict[str, Any] = {"type": "string"}
-    for _ in range(times):
-        schema = {"properties": {"a": schema, "b": schema}}
-    return schema
-
-
-def cyclic() -> dict[str, Any]:
-    """An object inside itself."""
-    schema: dict[str, Any] = {"properties": {}}
-    schema["properties"]["a"] = schema
-    return schema
-
-
 @pytest.mark.parametrize(
     ("schema", "limit"),
     [
@@ -74,8 +59,8 @@ def cyclic() -> dict[str, Any]:
         ("[" * 100_000, "depth"),
         ('{"items":' * 100_000 + "true" + "}" * 100_000, "depth"),
         ('{"a":' * 500 + "1" + "}" * 500, "depth"),
-        (cyclic(), "depth"),
-        (doubled(60), "bytes"),
+        (hostile.cyclic(), "depth"),
+        (hostile.doubled(60), "bytes"),
         (" " * 17_000_000 + "{}", "bytes"),
         (b'{"const":"' + b"x" * 100_000_000 + b'"}', "bytes"),
         ({"const": "x" * 100_000_000}, "bytes"),
