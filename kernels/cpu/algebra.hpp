@@ -51,6 +51,13 @@ struct Busy {
   Id key_;
   bool done_ = false;
 };
+// Takes the clause with the fewest disjuncts out: a search branches there.
+inline Clause take_smallest(std::vector<Clause>* clauses) {
+  const auto least = std::min_element(clauses->begin(), clauses->end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });
+  Clause out = std::move(*least);
+  clauses->erase(least);
+  return out;
+}
 inline std::int64_t plus_cost(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
 inline std::int64_t cheaper(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
 

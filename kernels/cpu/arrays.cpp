@@ -220,14 +220,11 @@ bool Goals::viable_row(Id id, std::int32_t at) {
     ok = plan_row(id, at, {}, 0, nullptr);
   } else if (at < row.hi) {
     if (!row.clauses.empty()) {
-      std::size_t least = 0;
-      for (std::size_t i = 1; i < row.clauses.size(); ++i)
-        if (row.clauses[i].size() < row.clauses[least].size()) least = i;
       Row rest = row;
-      rest.clauses.erase(rest.clauses.begin() + static_cast<std::ptrdiff_t>(least));
-      for (std::size_t i = 0; i < row.clauses[least].size() && !ok; ++i) {
+      const Clause choices = take_smallest(&rest.clauses);
+      for (std::size_t i = 0; i < choices.size() && !ok; ++i) {
         Row with = rest;
-        if (merge_rows(&with, Row(rows_[row.clauses[least][i]]))) ok = viable_row(settle_row(std::move(with)), at);
+        if (merge_rows(&with, Row(rows_[choices[i]]))) ok = viable_row(settle_row(std::move(with)), at);
       }
     } else if (row.some.empty() && row.counts.empty()) {
       ok = true;

@@ -105,9 +105,7 @@ std::int64_t Goals::cost_object(Id id, const Keys& keys) {
       best = node.bound;
       return;
     }
-    const auto shortest = std::min_element(s.clauses.begin(), s.clauses.end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });
-    const Clause choices = *shortest;
-    s.clauses.erase(shortest);
+    const Clause choices = take_smallest(&s.clauses);
     std::vector<Node> later;
     for (Id d : choices) {
       Shape with = s;

@@ -626,9 +626,7 @@ bool Goals::viable(Id id, const Keys& keys) {
   } else {  // choose a disjunct of the smallest clause; first success ends it
     Shape rest = s;
     for (Clause& c : rest.clauses) std::erase_if(c, [&](Id d) { return d == kNever || is_closed(shapes_[d], keys); });
-    const auto least = std::min_element(rest.clauses.begin(), rest.clauses.end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });
-    const Clause choices = *least;
-    rest.clauses.erase(least);
+    const Clause choices = take_smallest(&rest.clauses);
     for (Id d : choices) {
       Shape with = rest;
       if (!merge_into(&with, Shape(shapes_[d]))) continue;

@@ -126,12 +126,8 @@ bool Goals::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks, std::
   const Recursion deeper(&depth_, limits_.depth);
   const Row row = rows_[id];
   if (!row.clauses.empty()) {
-    std::size_t least = 0;
-    for (std::size_t i = 1; i < row.clauses.size(); ++i)
-      if (row.clauses[i].size() < row.clauses[least].size()) least = i;
     Row rest = row;
-    rest.clauses.erase(rest.clauses.begin() + static_cast<std::ptrdiff_t>(least));
-    for (Id d : row.clauses[least]) {
+    for (Id d : take_smallest(&rest.clauses)) {
       Row with = rest;
       if (merge_rows(&with, Row(rows_[d])) && plan_row(settle_row(std::move(with)), at, picks, room, found)) return true;
     }
