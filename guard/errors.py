@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from guard.records import Attempt
 
 __all__ = [
+    "BadReply",
     "BudgetExceeded",
     "CallError",
+    "ContentFiltered",
     "Finding",
     "GuardError",
     "ModelError",
+    "RateLimited",
     "Refused",
     "SchemaError",
     "SettingError",
+    "TimedOut",
     "Truncated",
+    "Unavailable",
     "ValidationFailed",
     "Violation",
 ]
@@ -61,24 +66,44 @@ class CallError(GuardError):
         return _rebuild, (type(self), self.message, self.findings, self.attempts, self.call)
 
 
-class ValidationFailed(CallError):  # noqa: N818 (the names of errors say what happened)
+class ValidationFailed(CallError):
     """The last attempt's reply still breaks the type."""
 
 
-class Truncated(CallError):  # noqa: N818
+class Truncated(CallError):
     """The token budget or the model's context can't hold an answer."""
 
 
-class Refused(CallError):  # noqa: N818
+class Refused(CallError):
     """The model declined to answer; asking again would not help."""
 
 
-class BudgetExceeded(CallError):  # noqa: N818
+class BudgetExceeded(CallError):
     """The call's budget of seconds, tokens or money was spent before there was an answer."""
+
+
+class ContentFiltered(Refused):
+    """The provider cut the answer off, or withheld it, because of what it says."""
 
 
 class ModelError(CallError):
     """The model is unknown, can't be loaded, or failed."""
+
+
+class RateLimited(ModelError):
+    """The provider asks to be called less often (HTTP 429), also after the transport's retries."""
+
+
+class Unavailable(ModelError):
+    """The provider can't be reached, broke the connection off, or failed (HTTP 5xx), also after the retries."""
+
+
+class TimedOut(ModelError):
+    """The provider gave no answer within its time-out, also after the retries."""
+
+
+class BadReply(ModelError):
+    """The provider sent something that is no answer by its own protocol, or more than may be read."""
 
 
 def _rebuild(

@@ -7,7 +7,6 @@ blocking one. Words live in guard/prompts.py, checks in guard/targets.py, the re
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, TypeVar, overload
 from guard import models, prompts, targets
 from guard.errors import CallError, GuardError, ModelError, Truncated, ValidationFailed
 from guard.models.base import Model, Reply, Request
+from guard.policy import Policy
 from guard.records import VALID, Attempt, Call
 from guard.settings import Settings
 from guard.trace import TraceStore
@@ -26,24 +26,6 @@ T = TypeVar("T")
 
 #: What the steps of a call yield, are sent, and return.
 Steps = Generator[Request, Reply, tuple[Any, Call]]
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How far a call may go."""
-
-    retries: int = 2  # re-asks after the first attempt
-    max_tokens: int = 512  # of each attempt's completion
-    temperature: float = 0.0  # 0 is greedy
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ValueError(f"retries={self.retries} must be at least 0")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
-        if not 0.0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature={self.temperature} must be at least 0 and finite")
 
 
 @dataclass(frozen=True)
@@ -167,7 +149,7 @@ def _steps(plan: Plan, store: TraceStore) -> Steps:
                 schema_hash=target.compiled.hash,
                 template=plan.template,
                 model=plan.model,
-                options=MappingProxyType(dataclasses.asdict(policy)),
+                options=MappingProxyType(policy.as_dict()),
                 started=started,
                 seconds=time.perf_counter() - clock,
                 outcome=outcome,

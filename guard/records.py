@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard.models.base import Reply
 from guard.violations import Violation
+
+if TYPE_CHECKING:
+    from guard.repair import Edit
 
 VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
 
@@ -24,10 +27,19 @@ class Attempt:
     reply: Reply | None = None  # None: the model raised
     findings: tuple[Violation, ...] = ()  # empty: the reply is valid
     error: str = ""  # what the model raised, in words
+    tier: int = 0  # of the policy, from 0
+    model: str = ""  # as asked for
+    reason: str = ""  # why it is not the answer: one of guard/policy.py's failures; "" for the answer
+    repairs: tuple[Edit, ...] = ()  # what was mended in the text before it was checked
+    repaired: str | None = None  # the text after that; None where nothing was mended
+    started: float = 0.0  # seconds since the epoch
+    seconds: float = 0.0  # from the request to the reply or the error
 
     @property
     def text(self) -> str:
-        """What the model wrote; "" where it raised."""
+        """What was checked: what the model wrote, mended where it was; "" where it raised."""
+        if self.repaired is not None:
+            return self.repaired
         return self.reply.text if self.reply else ""
 
 
@@ -39,8 +51,8 @@ class Call:
     target: str  # the name of the type or schema asked for
     schema_hash: str
     template: str  # name and version of the prompt template; "" where the caller wrote the messages
-    model: str  # as asked for; `served` says who answered
-    options: Mapping[str, Any]  # retries, seed, max_tokens, temperature
+    model: str  # as asked for, the first tier's; `served` says who answered
+    options: Mapping[str, Any]  # the policy, as JSON
     started: float  # seconds since the epoch
     seconds: float = 0.0
     outcome: str = VALID
@@ -52,6 +64,23 @@ class Call:
     def served(self) -> str:
         """The model that answered last, by its own name."""
         return next((a.reply.model for a in reversed(self.attempts) if a.reply), "")
+
+    @property
+    def tier(self) -> int:
+        """The tier that was asked last, from 0: of a valid call, the one that answered."""
+        return self.attempts[-1].tier if self.attempts else 0
+
+    @property
+    def escalations(self) -> tuple[str, ...]:
+        """Why each tier that was left was left, in order."""
+        pairs = zip(self.attempts, self.attempts[1:], strict=False)
+        return tuple(before.reason for before, after in pairs if after.tier > before.tier)
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars over all attempts; None where the price of one is not known."""
+        costs = [a.reply.cost for a in self.attempts if a.reply]
+        return None if None in costs else sum(c for c in costs if c is not None)
 
     @property
     def text(self) -> str:

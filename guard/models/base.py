@@ -1,14 +1,15 @@
 """What every model answers to: a request goes in, a reply comes out.
 
-A request carries chat messages and, when the answer is to be a typed value, the compiled schema whose masks
-decoding runs under. Where a model's weights live, and how it decodes, is the other modules' business.
+A request carries chat messages and, when the answer is to be a typed value, the compiled schema. Where a model's
+weights live, how it decodes and how a provider is spoken to is the other modules' business; how a model that answers
+in one way (blocking, async, piece by piece) is asked in another is guard/models/asking.py's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
 class Request:
     """One question to a model."""
 
-    messages: tuple[Mapping[str, str], ...]  # {"role": …, "content": …}, never changed
+    messages: tuple[Mapping[str, Any], ...]  # {"role": …, "content": …}, never changed
     compiled: Compiled | None  # None: plain text, no masks
-    max_tokens: int = 512  # of the completion, the end-of-sequence token included
+    max_tokens: int = 512  # of the completion, the end-of-sequence token included, thinking not
     temperature: float = 0.0  # 0 is greedy
     seed: int = 0  # of the sampling; greedy decoding does not read it
+    seconds: float | None = None  # until the answer must be there, transport retries included; None: no limit
+    total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
+    thinking: int = 0  # tokens that the model may think before the value; 0: it must not
+    name: str = "value"  # of what is asked for; providers want one for a schema
 
     def __post_init__(self) -> None:
         if not self.messages:
@@ -31,6 +36,19 @@ class Request:
             raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
         if not 0.0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature={self.temperature} must be at least 0 and finite")
+        if self.thinking < 0:
+            raise ValueError(f"thinking={self.thinking} must be at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a completion, as the masks met it; only models that decode here can tell."""
+
+    text: str  # a character that several tokens spell is the last one's; the others are ""
+    logprob: float  # natural logarithm of its probability among the allowed tokens; 0 where it was forced
+    removed: float  # the share of the model's probability that the mask took away here, 0 to 1
+    margin: float | None  # by how much its logprob exceeds the best other allowed one's; None: there was no other
+    forced: bool = False  # appended without asking the model
 
 
 @dataclass(frozen=True)
@@ -38,18 +56,30 @@ class Reply:
     """What a model wrote, and what it cost."""
 
     text: str
-    finish: str  # "stop": the model ended by itself; "length": max_tokens ran out (only without a schema)
-    model: str  # the name of the model that answered
+    finish: str  # "stop": it ended by itself; "length": max_tokens ran out; "refusal": it declined; "filter": cut off
+    model: str  # the name of the model that answered, by its own account
     prompt_tokens: int
-    completion_tokens: int  # forced ones and the end-of-sequence token included
-    forced_tokens: int  # those that the schema alone determined, appended without asking the model
-    seconds: float  # from the request to the text
-    mask_seconds: float  # of those, spent in the mask engine
+    completion_tokens: int  # forced ones, thinking, and the end-of-sequence token included
+    forced_tokens: int = 0  # those that the schema alone determined, appended without asking the model
+    seconds: float = 0.0  # from the request to the text
+    mask_seconds: float = 0.0  # of those, spent in the mask engine
+    thinking_tokens: int = 0  # of the completion, before the value
+    thinking: str = ""  # what it thought; never part of the text
+    tokens: tuple[Token, ...] = ()  # of the text; empty where the model can't tell
+    retries: int = 0  # of the transport, before this reply came
+    mode: str = "prompt"  # what held it to the schema: "masks", "native", "tool", or "prompt" (nothing but words)
+    cost: float | None = None  # US dollars; None where no price is known, 0 for a model that runs here
 
 
 @runtime_checkable
 class Model(Protocol):
-    """Anything that answers requests; from any thread."""
+    """Anything that answers requests; from any thread.
+
+    What a model can do beyond this it has as methods and attributes, each optional:
+    `agenerate(request)`, the same as a coroutine; `stream(request)` or `astream(request)`, an (async) iterator of the
+    text in pieces and then the Reply; `is_masked`, True where every answer is valid by construction. Closing an
+    iterator stops the model.
+    """
 
     @property
     def name(self) -> str:

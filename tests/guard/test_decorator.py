@@ -114,7 +114,14 @@ def test_traced_returns_the_record_that_the_trace_holds(trace_file: Path) -> Non
     assert value == Person(name="Ada", age=36)
     assert (call.model, call.served, call.target, call.template) == ("tiny", "scripted-1", "Person", prompts.TEMPLATE)
     assert call.function == f"{__name__}.test_traced_returns_the_record_that_the_trace_holds.<locals>.read"
-    assert call.options == {"retries": 1, "seed": 3, "max_tokens": 512, "temperature": 0.0}
+    assert call.options == {
+        "retries": 1,
+        "seed": 3,
+        "max_tokens": 512,
+        "temperature": 0.0,
+        "thinking": 0,
+        "repair": True,
+    }
     assert call.schema_hash == read.target.compiled.hash
     assert [a.findings == () for a in call.attempts] == [False, True]
     assert call.tokens == 2 * 100 + len("nonsense") + len('{"name": "Ada", "age": 36}')
