@@ -226,9 +226,7 @@ case("minItems 1e9", "done")(lambda: {"type": "array", "minItems": 10**9})
 case("minLength 1e9", "done")(lambda: {"type": "string", "minLength": 10**9})
 case("minProperties 1e6", "done")(lambda: {"type": "object", "minProperties": 10**6})
 case("maxLength 1e18", "done")(lambda: {"type": "string", "maxLength": 10**18})
-case("minContains 1e9", "compile", "depth")(
-    lambda: {"type": "array", "contains": {"type": "null"}, "minContains": 10**9}
-)
+case("minContains 1e9", "done")(lambda: {"type": "array", "contains": {"type": "null"}, "minContains": 10**9})
 case("multipleOf 1e-15", "done")(lambda: {"type": "number", "multipleOf": 1e-15})
 for name, pattern in {
     "a{1,100000}": "a{1,100000}",

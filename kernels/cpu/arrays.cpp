@@ -206,6 +206,39 @@ bool Goals::is_plain_row(Id id) const {
          std::all_of(row.rules.begin(), row.rules.end(), [](const Span& s) { return s.from == 0 && s.to == kInf; });
 }
 
+// The obligations of a row that asks the same of every item, as counts; nothing where it is another one.
+std::optional<std::vector<Counted>> Goals::steady_counts(const Row& row) {
+  const auto everywhere = [](const Span& s) { return s.from == 0 && s.to == kInf; };
+  const bool steady = std::all_of(row.rules.begin(), row.rules.end(), everywhere) && std::all_of(row.some.begin(), row.some.end(), everywhere);
+  if (!steady || !row.clauses.empty() || row.unique >= 0 || row.repeat >= 0) return std::nullopt;
+  std::vector<Counted> out = row.counts;
+  for (const Span& s : row.some) out.push_back({s.goal, 1, kInf});
+  return out;
+}
+
+// Counts by arithmetic, whatever their size: one count alone, or minima for which there is room item by item. Nothing where items
+// must serve several counts at once, which is searched.
+std::optional<bool> Goals::viable_counts(const Row& row, std::int32_t at) {
+  const auto counts = steady_counts(row);
+  if (!counts) return std::nullopt;
+  const Id base = base_of(row, 0);
+  const std::int64_t room = row.hi == kInf ? kInf : row.hi - at, due = std::max(row.lo - at, 0);
+  if (counts->size() == 1) {
+    const Counted& c = (*counts)[0];
+    const bool hit = inhabited(conj(base, c.goal)), miss = inhabited(conj(base, negate(c.goal)));
+    if (hit && miss) return std::max<std::int64_t>(c.lo, due) <= room;
+    if (hit) return std::max<std::int64_t>(c.lo, due) <= std::min<std::int64_t>(c.hi, room);
+    return c.lo == 0 && due <= (miss ? room : 0);
+  }
+  std::int64_t total = 0;
+  for (const Counted& c : *counts) {
+    if (c.hi != kInf) return std::nullopt;
+    if (!inhabited(conj(base, c.goal))) return false;
+    total += c.lo;
+  }
+  return total <= room ? std::optional(true) : std::nullopt;
+}
+
 bool Goals::viable_row(Id id, std::int32_t at) {
   if (id == kNever) return false;
   if (done_row(id, at)) return true;
@@ -231,6 +264,8 @@ bool Goals::viable_row(Id id, std::int32_t at) {
       std::int32_t edge = 0;
       for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
       for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i) ok = inhabited(base_of(row, i));
+    } else if (const auto counted = viable_counts(row, at)) {
+      ok = *counted;
     } else {
       const Id base = base_of(row, 0);
       ok = inhabited(base) && possible(open_item(id, true), base, [&](Id after) {

@@ -221,6 +221,38 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
 
 std::int64_t Goals::cost_array(Id id, std::int32_t at) { return cost_row(id, at, {}, false); }
 
+// Counts by arithmetic (see viable_counts): exact for one count; where several minima are large, each is met by items of its own, which
+// never costs less. Nothing where that is to be searched.
+std::optional<std::int64_t> Goals::cost_counts(const Row& row, std::int32_t at) {
+  const auto counts = steady_counts(row);
+  if (!counts) return std::nullopt;
+  const Id base = base_of(row, 0);
+  const std::int64_t room = row.hi == kInf ? kInf : row.hi - at, due = std::max(row.lo - at, 0);
+  std::int64_t items = 0, bytes = 0;
+  const auto add = [&](std::int64_t n, std::int64_t each) {
+    if (n > 0) items += n, bytes = plus_cost(bytes, each < 0 ? -1 : n * each);
+  };
+  if (counts->size() == 1) {
+    const Counted& c = (*counts)[0];
+    const std::int64_t hit = cost(conj(base, c.goal)), miss = cost(conj(base, negate(c.goal)));
+    add(c.lo, hit);
+    const std::int64_t hits = hit < 0 || (miss >= 0 && miss < hit) ? 0 : std::clamp<std::int64_t>(due - c.lo, 0, c.hi - c.lo);
+    add(hits, hit);
+    add(due - c.lo - hits, miss);
+  } else {
+    std::int64_t total = 0;
+    for (const Counted& c : *counts) {
+      if (c.hi != kInf) return std::nullopt;
+      total += c.lo;
+    }
+    if (total <= kMaxChoices || total > room) return std::nullopt;
+    for (const Counted& c : *counts) add(c.lo, cost(conj(base, c.goal)));
+    add(due - items, cost(base));
+  }
+  if (bytes < 0 || items > room) return -1;
+  return bytes + 1 + (items - (at == 0 && items > 0 ? 1 : 0)) * (1 + gap_);
+}
+
 // Where items must differ each is reckoned at what surely suffices whatever the others are; so writing one never makes the
 // rest dearer. `picks` are as in plan_row. Where a repeat is owed, one item of known value is `paired`: a later one will equal it.
 std::int64_t Goals::cost_row(Id id, std::int32_t at, const std::vector<Id>& picks, bool paired) {
@@ -257,6 +289,7 @@ std::int64_t Goals::cost_row(Id id, std::int32_t at, const std::vector<Id>& pick
     }
     return bytes;
   }
+  if (const auto counted = cost_counts(row, at)) return *counted;
   std::int64_t most = edge + static_cast<std::int64_t>(row.some.size());  // items that are owed
   for (const Span& s : row.some) most = std::max<std::int64_t>(most, s.from);
   for (const Counted& c : row.counts) most += c.lo;

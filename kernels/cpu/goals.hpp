@@ -11,6 +11,7 @@
 // The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the kernel lock.
 #pragma once
 #include <functional>
+#include <optional>
 #include <unordered_set>
 
 #include "nodes.hpp"
@@ -297,6 +298,9 @@ class Goals {
   bool merge_rows(Row* into, const Row& from);
   Id settle_row(Row row);
   bool weaker_row(Id a, const Row& b) const;
+  static std::optional<std::vector<Counted>> steady_counts(const Row& row);
+  std::optional<bool> viable_counts(const Row& row, std::int32_t at);
+  std::optional<std::int64_t> cost_counts(const Row& row, std::int32_t at);
 
   struct Witness;  // of a row in which items are compared: a way to its end
   const std::vector<Id>& values_in(Id among) const;

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from itertools import product
 from typing import Any
 
 import pytest
@@ -245,6 +247,35 @@ def test_counts_of_items_that_are_the_schema_itself_come_to_an_end() -> None:
     assert accepts(schema, '["a","a"]')
     assert not accepts(schema, '["a","b"]')
     assert not accepts(schema, "[1,1]")
+
+
+def test_counts_of_items_are_reckoned_whatever_their_size() -> None:
+    """Each item that `minContains` asks for was a step deeper, and 2,500 met the limit of depth."""
+    null = {"contains": {"type": "null"}}
+    for schema, distance in [
+        ({"minContains": 2500} | null, 6 * 2500 + 1),
+        ({"minContains": 10**9, "maxContains": 10**9} | null, 6 * 10**9 + 1),
+        ({"prefixItems": [{"const": 1}], "minContains": 10**9, "minItems": 10**9 + 9} | null, 6 * 10**9 + 3 * 9 + 1),
+        ({"minContains": 10**9, "maxItems": 10**9 - 1} | null, -1),
+        ({"allOf": [{"minContains": 5000} | null, {"minContains": 5000, "contains": {"const": 1}}]}, 9 * 5000 + 1),
+    ]:
+        assert reader({"type": "array"} | schema, whitespace="spaced").distance() == distance, schema
+
+
+@pytest.mark.parametrize("items", [{"enum": [None, 1]}, {"const": None}, {"const": 1}, False])
+def test_a_count_of_items_is_met_or_not_and_at_what_cost(items: Any) -> None:
+    """Against every number of items that count and that don't."""
+    for at_least, at_most, shortest, longest in product(range(4), repeat=4):
+        bounds = {"minContains": at_least, "maxContains": at_most, "minItems": shortest, "maxItems": longest}
+        schema = {"type": "array", "items": items, "contains": {"type": "null"}, **bounds}
+        texts = [
+            json.dumps([None] * hits + [1] * others)
+            for hits in range(4 if items in ({"const": None}, {"enum": [None, 1]}) else 1)
+            for others in range(4 if items in ({"const": 1}, {"enum": [None, 1]}) else 1)
+            if at_least <= hits <= at_most and shortest <= hits + others <= longest
+        ]
+        expected = 1 + min(map(len, texts)) if texts else -1
+        assert reader(schema, whitespace="spaced").distance() == expected, schema
 
 
 def test_a_free_number_below_1e_7_has_one_canonical_spelling() -> None:
