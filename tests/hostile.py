@@ -222,9 +222,15 @@ case("anyOf of 2,000 objects", "done")(
 )
 case("allOf of 10,000", "done")(lambda: {"allOf": [{"type": "object", "maxProperties": n + 9} for n in range(10_000)]})
 case("not of 1,000", "done")(lambda: {"allOf": [{"not": {"const": n}} for n in range(1_000)]})
+case("not of 10,000", "done")(lambda: {"allOf": [{"not": {"const": n}} for n in range(10_000)]})
+case("not of 10,000 strings", "done")(lambda: {"allOf": [{"not": {"const": f"v{n}"}} for n in range(10_000)]})
 case("minItems 1e9", "done")(lambda: {"type": "array", "minItems": 10**9})
 case("minLength 1e9", "done")(lambda: {"type": "string", "minLength": 10**9})
 case("minProperties 1e6", "done")(lambda: {"type": "object", "minProperties": 10**6})
+case("minProperties 1e9", "distance", "states")(lambda: {"type": "object", "minProperties": 10**9})
+case("minProperties 1e9 of long names", "distance", "states")(
+    lambda: {"type": "object", "minProperties": 10**9, "propertyNames": {"pattern": "^a*$"}}
+)
 case("maxLength 1e18", "done")(lambda: {"type": "string", "maxLength": 10**18})
 case("minContains 1e9", "done")(lambda: {"type": "array", "contains": {"type": "null"}, "minContains": 10**9})
 case("multipleOf 1e-15", "done")(lambda: {"type": "number", "multipleOf": 1e-15})

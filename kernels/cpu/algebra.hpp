@@ -58,6 +58,28 @@ inline Clause take_smallest(std::vector<Clause>* clauses) {
   clauses->erase(least);
   return out;
 }
+// Joins sets to one, the two smallest first and of equals the oldest: a chain through ten thousand sets would keep as many growing prefixes.
+template <class Size, class Join>
+Id joined(const std::vector<Id>& sets, Id none, Size size, Join join) {
+  std::vector<std::array<std::size_t, 3>> todo;  // a heap of (size, age, set)
+  std::size_t age = 0;
+  const auto add = [&](Id set) {
+    todo.push_back({size(set), age++, static_cast<std::size_t>(set)});
+    std::push_heap(todo.begin(), todo.end(), std::greater{});
+  };
+  const auto take = [&] {
+    std::pop_heap(todo.begin(), todo.end(), std::greater{});
+    const Id set = static_cast<Id>(todo.back()[2]);
+    todo.pop_back();
+    return set;
+  };
+  for (Id set : sets) add(set);
+  while (todo.size() > 1) {
+    const Id a = take(), b = take();
+    add(join(a, b));
+  }
+  return todo.empty() ? none : take();
+}
 inline std::int64_t plus_cost(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
 inline std::int64_t cheaper(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
 

@@ -155,6 +155,7 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
   };
   const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
     std::vector<std::size_t> next(all.size(), 0);  // words of each class that are used up
+    std::size_t listed = 0;                        // and what they take
     const auto key = [&](std::size_t i) -> std::int64_t {  // bytes of the cheapest new key
       if (all[i].name >= 0) return key_bytes(all[i].name);
       while (true) {
@@ -171,6 +172,9 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
       if (name < 0) return false;
       bytes += name + 1 + gap_ + value;
       ++next[i];
+      tick();
+      if ((listed += 1 + static_cast<std::size_t>(name) / 16) > limits_.states)
+        throw Limit{"states", -1, "minProperties asks for " + std::to_string(s.lo) + " members, whose shortest keys are too many"};
       ++count;
       return true;
     };

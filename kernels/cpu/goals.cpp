@@ -173,14 +173,11 @@ struct Goals::StringAlgebra {
   Id top() const { return g->strings_of({{0, kInf, Langs::kAll}}); }
   Id bottom() const { return g->strings_of({}); }
   Id all(const std::vector<Id>& list) const {
-    Id out = top();
-    for (Id x : list) out = g->strings_and(out, x);
-    return out;
+    return joined(list, top(), [this](Id x) { return g->string_sets_[x].pieces.size(); }, [this](Id a, Id b) { return g->strings_and(a, b); });
   }
-  Id any(const std::vector<Id>& list) const {
-    Id out = top();
-    for (Id x : list) out = g->strings_and(out, g->strings_not(x));
-    return g->strings_not(out);
+  Id any(std::vector<Id> list) const {
+    for (Id& x : list) x = g->strings_not(x);
+    return g->strings_not(all(list));
   }
   Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_of(*this, yes, no, sign); }
   Id values(const std::vector<Id>& list, bool sign) const {
@@ -204,8 +201,10 @@ struct Goals::StringAlgebra {
 Id Goals::strings(Id g) {
   const auto found = goal_strings_.find(g);
   if (found != goal_strings_.end()) return found->second;
-  Id out = strings_of({{0, kInf, Langs::kAll}});
-  for (Id l : std::vector<Id>(goals_[g].ids)) out = strings_and(out, walk(StringAlgebra{this}, &strings_memo_, l));
+  const StringAlgebra algebra{this};
+  std::vector<Id> parts;
+  for (Id l : std::vector<Id>(goals_[g].ids)) parts.push_back(walk(algebra, &strings_memo_, l));
+  const Id out = algebra.all(parts);
   std::vector<StringPiece> kept;
   Langs& langs = lexicon_.langs;
   for (const StringPiece& p : std::vector<StringPiece>(string_sets_[out].pieces))
@@ -266,9 +265,7 @@ struct Goals::NumberAlgebra {
   Id top() const { return just({}); }
   Id bottom() const { return g->number_set({}); }
   Id all(const std::vector<Id>& list) const {
-    Id out = top();
-    for (Id s : list) out = g->numbers_and(out, s);
-    return out;
+    return joined(list, top(), [this](Id x) { return g->number_sets_[x].ids.size(); }, [this](Id a, Id b) { return g->numbers_and(a, b); });
   }
   Id any(const std::vector<Id>& list) const { return g->numbers_or(list); }
   Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_of(*this, yes, no, sign); }
@@ -315,8 +312,10 @@ struct Goals::NumberAlgebra {
 const std::vector<Id>& Goals::numbers(Id g) {
   const auto found = goal_numbers_.find(g);
   if (found != goal_numbers_.end()) return number_sets_[found->second].ids;
-  Id out = number_set({lexicon_.numbers.piece(Piece{})});
-  for (Id l : std::vector<Id>(goals_[g].ids)) out = numbers_and(out, walk(NumberAlgebra{this}, &numbers_memo_, l));
+  const NumberAlgebra algebra{this};
+  std::vector<Id> parts;
+  for (Id l : std::vector<Id>(goals_[g].ids)) parts.push_back(walk(algebra, &numbers_memo_, l));
+  const Id out = algebra.all(parts);
   std::vector<Id> kept;
   for (Id p : std::vector<Id>(number_sets_[out].ids))
     if (lexicon_.numbers.inhabited(p, spelling_)) kept.push_back(p);

@@ -19,7 +19,7 @@ from guard.schemas.compiled import FrontEnd, Options
 from guard.schemas.limits import Limits
 from guard.schemas.scan import report
 
-#: Seconds that the slowest of these may take on a busy machine.
+#: Seconds of processor time that the slowest of these may take.
 SOON = 3.0
 
 
@@ -33,10 +33,10 @@ def read(schema: Any, documents: dict[str, Any] | None = None, **options: Any) -
 
 def refusal(schema: Any, documents: dict[str, Any] | None = None, **options: Any) -> SchemaError:
     """The error of a schema that must be refused soon."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SchemaError) as error:
         read(schema, documents, **options)
-    assert time.perf_counter() - start < SOON
+    assert time.process_time() - start < SOON
     assert str(error.value)
     return error.value
 
@@ -184,9 +184,9 @@ def test_a_wrong_schema_is_refused_in_words(schema: Any, message: str) -> None:
 )
 def test_a_strange_schema_that_is_right_is_read_soon(schema: Any) -> None:
     """Whatever it costs is linear."""
-    start = time.perf_counter()
+    start = time.process_time()
     read(schema)
-    assert time.perf_counter() - start < SOON
+    assert time.process_time() - start < SOON
 
 
 def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +227,7 @@ def test_a_hostile_schema_ends_as_it_must_within_time_and_memory(name: str) -> N
     """Compiled and walked in a process of its own: a value or a SchemaError, never a crash, a hang or a socket."""
     found = hostile.outcome(name)
     assert (found.stage, found.limit) == hostile.EXPECTED[name], found
-    assert found.megabytes < 700
+    assert found.megabytes < 500
 
 
 WORDS = st.sampled_from(sorted(set().union(*(d.keywords for d in keywords.DIALECTS.values()))))
