@@ -320,8 +320,6 @@ def _not(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
 
 def _if(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     then, otherwise = c.schema.get("then", True), c.schema.get("else", True)
-    if "then" not in c.schema and "else" not in c.schema and not lowering.annotate:
-        return
     nodes = lowering.child(c, then), lowering.child(c, otherwise)
     if lowering.loose(c, value):
         c.record.append((_ANY, list(nodes)))
@@ -494,7 +492,7 @@ def _contains(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
         least = 0
     if least > _ENDLESS or 0 <= most < least:
         c.record.append((_TYPE, _EVERYTHING & ~ARRAY))
-    elif least or 0 <= most <= _ENDLESS or lowering.annotate:
+    else:  # with a minimum of 0, too: it says in which order the keys of items come
         c.record.append((int(Op.CONTAINS), lowering.child(c, value), least, most if most <= _ENDLESS else -1))
 
 

@@ -130,6 +130,7 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
       }
       case Op::Not: parts.push_back(child(a.nodes[0], !sign)); break;
       case Op::If:  // (not I or T) and (I or E); negated, (I and not T) or (not I and not E)
+        if (a.nodes[1] == 0 && a.nodes[2] == 0) break;  // it only annotates, and says in which order keys come
         parts.push_back(all({any({child(a.nodes[0], !sign), child(a.nodes[1], sign)}), any({child(a.nodes[0], sign), child(a.nodes[2], sign)})}));
         break;
       default: parts.push_back(algebra.leaf(a, node, sign));

@@ -249,6 +249,20 @@ def test_counts_of_items_that_are_the_schema_itself_come_to_an_end() -> None:
     assert not accepts(schema, "[1,1]")
 
 
+@pytest.mark.parametrize(
+    ("schema", "first", "second"),
+    [
+        ({"contains": {"properties": {"b": {}, "a": {}}}, "minContains": 0}, '[{"b":1,"a":1}]', '[{"a":1,"b":1}]'),
+        ({"if": {"properties": {"b": {}, "a": {}}}}, '{"b":1,"a":1}', '{"a":1,"b":1}'),
+    ],
+)
+def test_what_asserts_nothing_says_in_which_order_keys_come(schema: Any, first: str, second: str) -> None:
+    """`contains` with a minimum of 0 and `if` alone apply in place, and were left out."""
+    for text, right in ((first, True), (second, False)):
+        matcher = reader(schema, key_order="schema")
+        assert (matcher.accept_bytes(text.encode()) and matcher.can_stop()) == right, text
+
+
 def test_counts_of_items_are_reckoned_whatever_their_size() -> None:
     """Each item that `minContains` asks for was a step deeper, and 2,500 met the limit of depth."""
     null = {"contains": {"type": "null"}}
