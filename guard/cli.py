@@ -233,7 +233,7 @@ def trace_list(
             typer.echo(json.dumps(_as_dict(call, attempts=False)))
         return
     if not calls:
-        typer.echo(f"no calls in {store.path}")
+        typer.echo(f"no calls in {store.place}")
         return
     table = _table("no", "time (UTC)", "function", "outcome", "tries", "tokens", "seconds")
     table.expand = True
@@ -264,7 +264,7 @@ def trace_show(
     store = _store()
     call = store.read(number)
     if call is None:
-        raise Problem(f"no call {number} in {store.path}; `guard trace list` shows those that are there")
+        raise Problem(f"no call {number} in {store.place}; `guard trace list` shows those that are there")
     if as_json:
         typer.echo(json.dumps(_as_dict(call, attempts=True)))
         return

@@ -26,7 +26,11 @@ class Settings(BaseSettings):
     seed: int = Field(default=0, description="of sampling")
     max_tokens: int = Field(default=512, ge=1, description="of each attempt's completion")
     temperature: float = Field(default=0.0, ge=0, description="0 is greedy")
-    trace: Path | None = Field(default=None, description="file of the trace; None: the user's data folder")
+    trace: str | None = Field(
+        default=None, description="file of the trace, or postgresql:// URL; None: a file in the user's data folder"
+    )
+    trace_days: float | None = Field(default=None, gt=0, description="calls older than this go; None: none does")
+    trace_calls: int | None = Field(default=None, ge=1, description="so many of the newest calls stay; None: all do")
 
     @classmethod
     def load(cls) -> Settings:
@@ -43,9 +47,9 @@ class Settings(BaseSettings):
         except ValueError as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
 
-    def trace_path(self) -> Path:
-        """Return the file of the trace."""
-        return self.trace or platformdirs.user_data_path("guard", appauthor=False) / "trace.db"
+    def trace_path(self) -> str:
+        """Return the file or the URL of the trace."""
+        return self.trace or str(platformdirs.user_data_path("guard", appauthor=False) / "trace.db")
 
     @classmethod
     def settings_customise_sources(

@@ -159,6 +159,13 @@ class Compiled:
             digest.update(json.dumps([uri, contents], default=str).encode())
         return digest.hexdigest()
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what `compile` makes this of again, by name; options only where they are not the defaults."""
+        defaults = asdict(Options())
+        options = {name: value for name, value in asdict(self.options).items() if value != defaults[name]}
+        documents = {uri: contents for uri, contents in self._front.documents.loaded() if uri}
+        return {"schema": self.schema, **options, **({"documents": documents} if documents else {})}
+
     def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
         from guard.kernels._native import Explorer

@@ -1,18 +1,43 @@
-"""Every test's own trace and settings."""
+"""Every test's own trace and settings, and the databases that a trace may lie in."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test a trace of its own, and settings that no file or variable of the machine's changes."""
-    for name in ("MODEL", "RETRIES", "SEED", "MAX_TOKENS", "TEMPERATURE"):
+    for name in ("MODEL", "RETRIES", "SEED", "MAX_TOKENS", "TEMPERATURE", "TRACE_DAYS", "TRACE_CALLS"):
         monkeypatch.delenv(f"GUARD_{name}", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     path = tmp_path / "trace.db"
     monkeypatch.setenv("GUARD_TRACE", str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """Start a PostgreSQL server for the session. Where there is none to start, CI fails and a laptop skips."""
+    folder = postgres.binaries()
+    if folder is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(postgres.INSTALL)
+        pytest.skip(postgres.INSTALL)
+    with postgres.running(folder) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, trace_file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give the test an empty trace in each kind of database; the settings name it."""
+    if request.param == "sqlite":
+        return str(trace_file)
+    url: str = request.getfixturevalue("postgres_server").place()
+    monkeypatch.setenv("GUARD_TRACE", url)
+    return url

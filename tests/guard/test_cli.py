@@ -176,7 +176,7 @@ def test_check_shows_only_what_is_to_be_said_of_a_large_schema(run: Run, tmp_pat
 
 
 def test_trace_lists_and_shows_calls(run: Run, answers: Callable[..., Scripted]) -> None:
-    assert run("trace", "list")[:2] == (0, f"no calls in {guard.trace.TraceStore.at(Path('trace.db')).path}\n")
+    assert run("trace", "list")[:2] == (0, f"no calls in {guard.trace.TraceStore.at(Path('trace.db')).place}\n")
     answers('{"n": -3}', '{"n": 4}')
     run("run", "schema.json", "--input", "a.txt")
     code, out, err = run("trace", "list", "--json")

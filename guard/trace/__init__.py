@@ -1,0 +1,17 @@
+"""The trace: every call and every attempt, in a database that outlives a kill -9.
+
+tables.py     what a record is in SQL, and how a trace that an older Guard wrote becomes today's
+redaction.py  what is cut out of every text before it is written
+rows.py       records (guard/records.py) as rows, and back
+writer.py     group commit: many callers, one transaction
+store.py      the trace itself, in SQLite or PostgreSQL
+retention.py  how long records are kept
+stats.py, export.py, page.py, replay.py   what is made of it: figures, training data, a page, the call again
+"""
+
+from guard.trace.errors import TraceError
+from guard.trace.redaction import REDACTED, redact_with, redacted, stop_redacting_with
+from guard.trace.store import TraceStore
+from guard.trace.tables import VERSION
+
+__all__ = ["REDACTED", "VERSION", "TraceError", "TraceStore", "redact_with", "redacted", "stop_redacting_with"]

@@ -1,0 +1,150 @@
+"""Tables of the trace, their version, and how those of an older version become today's.
+
+`guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
+hash, `replies` what the record-and-replay of guard/replay.py keeps. docs/usage.md lists the columns. A text column
+holds what rows.py's `storable` makes of a text; lists and objects are JSON.
+
+A migration is literal SQL, never made from the tables below: those change, what a version was does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+VERSION = 2  #: Of the tables below.
+
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
+
+TABLES = sa.MetaData()
+SCHEMA = sa.Table("guard_schema", TABLES, sa.Column("version", sa.Integer, nullable=False))
+CALLS = sa.Table(
+    "calls",
+    TABLES,
+    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("started", sa.Float, nullable=False, index=True),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("function", sa.Text, nullable=False, index=True),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("schema_hash", sa.Text, nullable=False, index=True),  # retention asks whether a schema is named still
+    sa.Column("template", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False, index=True),
+    sa.Column("error", sa.Text, nullable=False),
+    sqlite_autoincrement=True,  # a deleted record's number is never given out again
+)
+ATTEMPTS = sa.Table(
+    "attempts",
+    TABLES,
+    sa.Column("call", _NUMBER, sa.ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("messages", sa.Text, nullable=False),
+    sa.Column("findings", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("text", sa.Text),  # this and the following are null where the model raised
+    sa.Column("finish", sa.Text),
+    sa.Column("served", sa.Text),
+    sa.Column("prompt_tokens", sa.Integer),
+    sa.Column("completion_tokens", sa.Integer),
+    sa.Column("forced_tokens", sa.Integer),
+    sa.Column("seconds", sa.Float),
+    sa.Column("mask_seconds", sa.Float),
+    sa.Column("thinking_tokens", sa.Integer),
+    sa.Column("thinking", sa.Text),
+    sa.Column("tokens", sa.Text),  # null where the model can't tell of them
+    sa.Column("retries", sa.Integer),
+    sa.Column("mode", sa.Text),
+    sa.Column("cost", sa.Float),  # null where no price is known
+    # of the attempt again
+    sa.Column("tier", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("model", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("repairs", sa.Text),  # null where nothing was mended
+    sa.Column("repaired", sa.Text),  # the same
+    sa.Column("started", sa.Float, nullable=False, server_default="0"),
+    sa.Column("elapsed", sa.Float, nullable=False, server_default="0"),
+)
+SCHEMAS = sa.Table(
+    "schemas",
+    TABLES,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+)
+REPLIES = sa.Table(
+    "replies",
+    TABLES,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("started", sa.Float, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+#: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike.
+_MIGRATIONS: dict[int, Sequence[str]] = {
+    1: (
+        "ALTER TABLE attempts ADD COLUMN thinking_tokens INTEGER",
+        "ALTER TABLE attempts ADD COLUMN thinking TEXT",
+        "ALTER TABLE attempts ADD COLUMN tokens TEXT",
+        "ALTER TABLE attempts ADD COLUMN retries INTEGER",
+        "ALTER TABLE attempts ADD COLUMN mode TEXT",
+        "ALTER TABLE attempts ADD COLUMN cost FLOAT",
+        "ALTER TABLE attempts ADD COLUMN tier INTEGER DEFAULT '0' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN model TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN reason TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN repairs TEXT",
+        "ALTER TABLE attempts ADD COLUMN repaired TEXT",
+        "ALTER TABLE attempts ADD COLUMN started FLOAT DEFAULT '0' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN elapsed FLOAT DEFAULT '0' NOT NULL",
+        "CREATE INDEX ix_calls_schema_hash ON calls (schema_hash)",
+        "CREATE TABLE schemas (hash TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL)",
+        "CREATE TABLE replies (key TEXT NOT NULL PRIMARY KEY, started FLOAT NOT NULL, body TEXT NOT NULL)",
+        "CREATE INDEX ix_replies_started ON replies (started)",
+        # Version 1 knew one tier and no transport of its own; what masks took no time for was asked without masks.
+        """UPDATE attempts SET model = (SELECT model FROM calls WHERE calls.id = attempts.call),
+           reason = CASE WHEN error <> '' THEN 'error' WHEN findings = '[]' THEN ''
+                         WHEN finish = 'length' THEN 'length' ELSE 'invalid' END""",
+        """UPDATE attempts SET thinking_tokens = 0, thinking = '', retries = 0, elapsed = seconds,
+           mode = CASE WHEN mask_seconds > 0 THEN 'masks' ELSE 'prompt' END WHERE text IS NOT NULL""",
+    ),
+}
+#: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.
+_ADVISORY_LOCK = 0x6775617264
+
+
+def prepare(connection: sa.Connection) -> int:
+    """Make or migrate the tables inside a transaction; returns the version that they have then.
+
+    Tables that a newer Guard made are left as they are: their version is returned, for the caller to refuse.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    version = version_of(connection)
+    if version is None:
+        TABLES.create_all(connection)
+        connection.execute(SCHEMA.insert().values(version=VERSION))
+        return VERSION
+    while version in _MIGRATIONS:
+        for statement in _MIGRATIONS[version]:
+            connection.exec_driver_sql(statement)
+        version += 1
+        connection.execute(SCHEMA.update().values(version=version))
+    return version
+
+
+def version_of(connection: sa.Connection) -> int | None:
+    """Return the version of the tables, or None where there are none."""
+    if not sa.inspect(connection).has_table(SCHEMA.name):
+        return None
+    return connection.scalar(sa.select(SCHEMA.c.version))
+
+
+def insertion(table: sa.Table, dialect: sa.Dialect, tail: str = "") -> str:
+    """Return the SQL that inserts a row given as a dictionary of all columns but a number that is counted up.
+
+    Written once as text: SQLAlchemy would look its own up again for every row.
+    """
+    names = [c.name for c in table.columns if c is not CALLS.c.id]
+    mark = "%({})s" if dialect.paramstyle == "pyformat" else ":{}"
+    values = ", ".join(mark.format(name) for name in names)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) {tail}"  # noqa: S608 (our own names)

@@ -1,0 +1,133 @@
+"""Group commit: whoever comes first writes for all who wait, in one transaction.
+
+A caller adds its job to the pending ones and takes the lock. Who has it commits every pending job at once; the others
+find theirs done when they get it. There is no thread that could die with records in its hands: a job is committed by
+a caller that waits, before any caller returns. At most PENDING jobs wait; further callers wait to join them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+PENDING = 1024  #: Jobs that may wait for a commit at once.
+
+Work = Callable[[Any], None]  #: Executes statements on a cursor of the driver's; may be run more than once.
+
+
+class _Job:
+    __slots__ = ("done", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.done = False
+
+
+class Writer:
+    """Commits jobs over one connection; safe from any thread of one process."""
+
+    def __init__(self, engine: sa.Engine, begin: str, pending: int = PENDING) -> None:
+        self._engine = engine
+        self._begin = begin  # what opens a transaction; "": the driver does
+        self._held: Any = None  # a pooled connection, or None before the first job and after a fault
+        self._space = threading.BoundedSemaphore(pending)
+        self._pending: deque[_Job] = deque()
+        self._lock = threading.Lock()
+
+    def commit(self, work: Work) -> None:
+        """Return when the work is committed; raises what the database raised, and then nothing of it is."""
+        job = _Job(work)
+        with self._space:
+            self._pending.append(job)
+            try:
+                with self._lock:
+                    if not job.done:
+                        self._commit_for_all(job)
+            finally:
+                if not job.done:  # failed, or interrupted while it waited
+                    with contextlib.suppress(ValueError):
+                        self._pending.remove(job)
+
+    def execute_alone(self, statement: str) -> None:
+        """Execute a statement of SQLite's outside any transaction, while nobody writes."""
+        with self._lock:
+            if self._held is None:
+                self._held = self._engine.raw_connection()
+            self._held.driver_connection.execute(statement).close()
+
+    def close(self) -> None:
+        """Give the connection up; the next job opens another."""
+        with self._lock:
+            self._drop()
+
+    def _commit_for_all(self, job: _Job) -> None:
+        jobs = list(self._pending)
+        try:
+            self._transact(jobs)
+        except Exception:
+            if len(jobs) == 1:
+                raise
+            jobs = [job]  # one job that can't be written must not fail the others: each tries its own
+            self._transact(jobs)
+        for done in jobs:
+            done.done = True
+            with contextlib.suppress(ValueError):  # its caller was interrupted and has taken it back
+                self._pending.remove(done)
+
+    def _transact(self, jobs: list[_Job]) -> None:
+        """Commit some jobs; where the connection turns out to be lost before the commit, over another one."""
+        kept = self._held is not None
+        try:
+            self._transact_once(jobs)
+        except _LostError as lost:
+            if not kept:
+                raise lost.error from None
+            try:
+                self._transact_once(jobs)
+            except _LostError as again:
+                raise again.error from None
+
+    def _transact_once(self, jobs: list[_Job]) -> None:
+        if self._held is None:
+            self._held = self._engine.raw_connection()
+        connection = self._held.driver_connection
+        committing = False
+        try:
+            cursor = connection.cursor()
+            if self._begin:
+                cursor.execute(self._begin)
+            for job in jobs:
+                job.work(cursor)
+            committing = True
+            connection.commit()
+            cursor.close()
+        except BaseException as error:
+            lost = isinstance(error, self._engine.dialect.loaded_dbapi.Error) and self._engine.dialect.is_disconnect(
+                error, connection, None
+            )
+            try:
+                connection.rollback()
+            except Exception:
+                lost = True
+            if lost:
+                self._drop()
+                if not committing and isinstance(error, Exception):
+                    raise _LostError(error) from error
+            raise
+
+    def _drop(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.invalidate()
+
+
+class _LostError(Exception):
+    """The connection broke before anything was committed over it."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
