@@ -12,38 +12,51 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guard.decorator import structured
     from guard.errors import (
+        BadReply,
         BudgetExceeded,
         CallError,
+        ContentFiltered,
         Finding,
         GuardError,
         ModelError,
+        RateLimited,
         Refused,
         SchemaError,
+        TimedOut,
         Truncated,
+        Unavailable,
         ValidationFailed,
         Violation,
     )
     from guard.kernels.vocabulary import Vocabulary
     from guard.pipeline import Guard
+    from guard.policy import Budget, Confidence
     from guard.processors import LogitsProcessor
     from guard.records import Attempt, Call
     from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
 
 __all__ = [
     "Attempt",
+    "BadReply",
+    "Budget",
     "BudgetExceeded",
     "Call",
     "CallError",
     "Compiled",
+    "Confidence",
+    "ContentFiltered",
     "Finding",
     "Guard",
     "GuardError",
     "Limits",
     "LogitsProcessor",
     "ModelError",
+    "RateLimited",
     "Refused",
     "SchemaError",
+    "TimedOut",
     "Truncated",
+    "Unavailable",
     "ValidationFailed",
     "Violation",
     "Vocabulary",
@@ -55,25 +68,33 @@ __all__ = [
 _HOMES = {
     "guard.decorator": ("structured",),
     "guard.errors": (
+        "BadReply",
         "BudgetExceeded",
         "CallError",
+        "ContentFiltered",
         "Finding",
         "GuardError",
         "ModelError",
+        "RateLimited",
         "Refused",
         "SchemaError",
+        "TimedOut",
         "Truncated",
+        "Unavailable",
         "ValidationFailed",
         "Violation",
     ),
     "guard.kernels.vocabulary": ("Vocabulary",),
     "guard.pipeline": ("Guard",),
+    "guard.policy": ("Budget", "Confidence"),
     "guard.processors": ("LogitsProcessor",),
     "guard.records": ("Attempt", "Call"),
     "guard.schemas": ("Compiled", "Limits", "compile"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = frozenset({"kernels", "schemas", "models", "errors", "trace"})  #: Reached as attributes without an import.
+_MODULES = frozenset(
+    {"kernels", "schemas", "models", "errors", "tools", "trace"}
+)  #: Reached as attributes without an import.
 
 
 def __getattr__(name: str) -> Any:

@@ -3,38 +3,82 @@
 The docstring is the instruction, the arguments are the input, the return annotation is the type. The type is compiled
 when the function is decorated, so that a schema that can't be enforced is an error at import; the model is loaded at
 the first call.
+
+What the function is decides how it is called: a plain one returns the value, an `async def` is awaited, and one that is
+annotated with an (async) iterator of a type gives partial values of the type while they arrive, the last one whole.
 """
 
 from __future__ import annotations
 
+import collections.abc
+import copy
 import functools
 import inspect
-import os
 import sys
 import typing
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from guard import prompts, targets
-from guard.models.base import Model
-from guard.pipeline import Guard
+from guard.pipeline import AsyncStream, Guard, Stream
 from guard.records import Call
+from guard.steps import Plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Return annotations that ask for partial values: the first argument is the type.
+_STREAMED = {collections.abc.Iterator, collections.abc.Generator}
+_ASYNC_STREAMED = {collections.abc.AsyncIterator, collections.abc.AsyncGenerator}
+_BOUND = ("self", "cls")  #: First parameters that are no input: the function is a method.
 
-class Structured(Generic[P, R]):
-    """A decorated function: call it for the value, `traced` for the value and the record, `messages` for the prompt."""
 
-    def __init__(self, function: Callable[P, R], guard: Guard, wanted: Any) -> None:
-        functools.update_wrapper(self, function)
+class Decorated(Generic[P, R]):
+    """What all decorated functions share: `messages` for the prompt, `using` for one call's changes."""
+
+    def __init__(self, function: Callable[P, Any], guard: Guard, wanted: Any) -> None:
+        functools.update_wrapper(typing.cast("Any", self), function)
         self.guard = guard
         self.target = targets.from_any(wanted, guard.options)
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
+        self._is_method = next(iter(self._signature.parameters), "") in _BOUND
         self._name = f"{function.__module__}.{function.__qualname__}"
+        self._bound: tuple[Any, ...] = ()  # the object whose method this is
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Self:
+        if instance is None or not self._is_method:
+            return self
+        bound = copy.copy(self)
+        bound._bound = (instance,)
+        return bound
+
+    def using(self, **changes: Any) -> Self:
+        """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
+
+        The names are those of `structured`.
+        """
+        changed = copy.copy(self)
+        changed.guard = self.guard.using(**changes)
+        if changed.guard.options != self.guard.options:
+            raise TypeError("using(options=…) would compile the type anew; decorate another function")
+        return changed
+
+    def messages(self, *args: P.args, **kwargs: P.kwargs) -> prompts.Messages:
+        """Return what the model would be asked first."""
+        bound = self._signature.bind(*self._bound, *args, **kwargs)
+        bound.apply_defaults()
+        given = list(bound.arguments.items())[self._is_method :]
+        return prompts.build(self.instruction, {name: _as_text(name, v) for name, v in given}, self.target.schema)
+
+    def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
+        """Return the plan of a call, which `guard.Guard` carries out."""
+        messages = self.messages(*args, **kwargs)
+        return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self._name)
+
+
+class Structured(Decorated[P, R]):
+    """A decorated function: call it for the value, `traced` for the value and the record."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value; raises a GuardError that says why there is none."""
@@ -42,85 +86,113 @@ class Structured(Generic[P, R]):
 
     def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
         """Return the value and the record of the call: attempts, tokens, times, the model that served."""
-        plan = self.guard.plan(
-            self.target, self.messages(*args, **kwargs), template=prompts.TEMPLATE, function=self._name
-        )
-        return self.guard.run(plan)
+        return self.guard.run(self.plan(*args, **kwargs))
 
-    def messages(self, *args: P.args, **kwargs: P.kwargs) -> prompts.Messages:
-        """Return what the model would be asked first."""
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        inputs = {name: _as_text(name, value) for name, value in bound.arguments.items()}
-        return prompts.build(self.instruction, inputs, self.target.schema)
+    def stream(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
+        """Return an iterator of partial values; the last one is the value."""
+        return self.guard.run_stream(self.plan(*args, **kwargs))
 
 
+class AsyncStructured(Decorated[P, R]):
+    """A decorated `async def`."""
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the value; raises a GuardError that says why there is none."""
+        return (await self.traced(*args, **kwargs))[0]
+
+    async def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
+        """Return the value and the record of the call."""
+        return await self.guard.arun(self.plan(*args, **kwargs))
+
+    def stream(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
+        """Return an async iterator of partial values; the last one is the value."""
+        return self.guard.arun_stream(self.plan(*args, **kwargs))
+
+
+class Streamed(Decorated[P, R]):
+    """A decorated function that gives partial values."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
+        """Return an iterator of partial values; the last one is the value, and its `call` the record then."""
+        return self.guard.run_stream(self.plan(*args, **kwargs))
+
+
+class AsyncStreamed(Decorated[P, R]):
+    """A decorated function that gives partial values, async."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
+        """Return an async iterator of partial values; the last one is the value."""
+        return self.guard.arun_stream(self.plan(*args, **kwargs))
+
+
+class Decorator(typing.Protocol):
+    """What `structured(...)` returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Iterator[R]], /) -> Streamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[R]], /) -> AsyncStreamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # first wins
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncStructured[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Structured[P, R]: ...
+
+
+@overload
+def structured(function: Callable[P, Iterator[R]], /) -> Streamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+@overload
+def structured(function: Callable[P, AsyncIterator[R]], /) -> AsyncStreamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+@overload
+def structured(  # type: ignore[overload-overlap] # first wins
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncStructured[P, R]: ...
 @overload
 def structured(function: Callable[P, R], /) -> Structured[P, R]: ...
 @overload
-def structured(
-    *,
-    model: str | Model | None = None,
-    retries: int | None = None,
-    seed: int | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    trace: str | os.PathLike[str] | None = None,
-    options: Mapping[str, Any] = MappingProxyType({}),
-) -> Callable[[Callable[P, R]], Structured[P, R]]: ...
-def structured(
-    function: Callable[P, R] | None = None,
-    /,
-    *,
-    model: str | Model | None = None,
-    retries: int | None = None,
-    seed: int | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    trace: str | os.PathLike[str] | None = None,
-    options: Mapping[str, Any] = MappingProxyType({}),
-) -> Structured[P, R] | Callable[[Callable[P, R]], Structured[P, R]]:
+def structured(**settings: Any) -> Decorator: ...
+def structured(function: Callable[P, Any] | None = None, /, **settings: Any) -> Any:
     """Make a function return what a model answers, as a valid value of the function's return type.
 
     ```python
-    @guard.structured(model="smollm2", retries=2, seed=7)
+    @guard.structured(model="smollm2", escalate_to="openai:gpt-5-mini", retries=2, seed=7)
     def read_invoice(text: str) -> Invoice:
         \"\"\"Read the invoice: vendor, date, line items and total.\"\"\"
     ```
 
-    What is not given comes from the settings. `options` are those of `guard.compile`.
+    The settings are those of `guard.Guard`; what is not given comes from the environment and guard.toml.
     """
     caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations
 
-    def decorate(function: Callable[P, R]) -> Structured[P, R]:
+    def decorate(function: Callable[P, Any]) -> Decorated[P, Any]:
         check_function(function)
-        guard = Guard(
-            model,
-            retries=retries,
-            seed=seed,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            trace=trace,
-            options=options,
-        )
-        return Structured(function, guard, return_type(function, caller))
+        annotated = return_type(function, caller)
+        kind, wanted = _kind(function, annotated)
+        return kind(function, Guard(**settings), wanted)
 
     return decorate if function is None else decorate(function)
+
+
+def _kind(function: Callable[..., Any], annotated: Any) -> tuple[type[Decorated[Any, Any]], Any]:
+    """Return how a function is called, and the type that the model answers with."""
+    origin, arguments = typing.get_origin(annotated), typing.get_args(annotated)
+    if origin in _STREAMED and arguments:
+        return Streamed, arguments[0]
+    if origin in _ASYNC_STREAMED and arguments:
+        return AsyncStreamed, arguments[0]
+    name = function.__qualname__
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is a generator; annotate it with `-> Iterator[Type]` or `-> AsyncIterator[Type]`")
+    return (AsyncStructured if inspect.iscoroutinefunction(function) else Structured), annotated
 
 
 def check_function(function: Any) -> None:
     """Raise TypeError or ValueError where something can't be decorated, saying what to write instead."""
     if not inspect.isfunction(function):
         raise TypeError(f"structured() decorates functions, not {function!r}")
-    name = function.__qualname__
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{name} is async, which structured() does not support yet; write `def {function.__name__}`")
-    if inspect.isgeneratorfunction(function):
-        raise TypeError(f"{name} is a generator, which structured() does not support yet; leave out its `yield`")
-    if next(iter(inspect.signature(function).parameters), "") in ("self", "cls"):
-        raise TypeError(f"{name} is a method, which structured() does not support yet; write a plain function")
     if not (function.__doc__ or "").strip():
-        raise ValueError(f"{name} has no docstring; its docstring is the instruction to the model")
+        raise ValueError(f"{function.__qualname__} has no docstring; its docstring is the instruction to the model")
 
 
 def return_type(function: Callable[..., Any], local: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ re-exported here, so that `guard.errors` is the one place to catch from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from guard.kernels.errors import Finding, GuardError, SchemaError
 from guard.violations import Violation
@@ -60,6 +60,13 @@ class CallError(GuardError):
         self.findings = tuple(findings)
         self.attempts = tuple(attempts)
         self.call = call
+
+    def recorded(self, findings: Sequence[Violation], attempts: Sequence[Attempt], call: int | None) -> Self:
+        """Return the same error with what the pipeline knows."""
+        error = type(self)(self.message, findings=findings, attempts=attempts, call=call)
+        known = vars(error).keys()
+        vars(error).update({name: value for name, value in vars(self).items() if name not in known})
+        return error
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with everything carried: worker processes hand errors back."""

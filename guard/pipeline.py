@@ -1,78 +1,106 @@
-"""The pipeline under every call: plan, attempt, validate, re-ask with findings, record.
+"""`guard.Guard`: one call in, a valid value of a type or a typed error out; blocking or async, whole or in pieces.
 
-`_steps` is the whole of it, written once as a generator that does no I/O with models: it yields the request to be
-answered and is sent the reply, or has the model's error thrown in. A driver answers the requests; `_run` is the
-blocking one. Words live in guard/prompts.py, checks in guard/targets.py, the record's values in guard/records.py.
+What a call does is written once, in guard/steps.py; this module carries its steps out. `_drive` is the blocking driver
+and `_adrive` the async one; each hands out what is known of the value while it arrives, which those who want only the
+end ignore.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import dataclasses
 import os
-import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
-from guard import models, prompts, targets
-from guard.errors import CallError, GuardError, ModelError, Truncated, ValidationFailed
-from guard.models.base import Model, Reply, Request
-from guard.policy import Policy
-from guard.records import VALID, Attempt, Call
+from guard import models, prompts, replay, targets, validators
+from guard.models import asking
+from guard.models.base import Model, Reply
+from guard.policy import Budget, Confidence, Policy
+from guard.records import Call
 from guard.settings import Settings
+from guard.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, steps
 from guard.trace import TraceStore
 
 T = TypeVar("T")
 
-#: What the steps of a call yield, are sent, and return.
-Steps = Generator[Request, Reply, tuple[Any, Call]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is decided before a model is asked."""
-
-    target: targets.Target
-    messages: prompts.Messages  # the plan's own copy
-    policy: Policy
-    model: str  # as asked for
-    template: str = ""
-    function: str = ""
+#: What a policy's fields are called where a call or a decorator gives them.
+POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
 
 
 class Guard:
-    """Asks one model for typed values: `Guard(model="smollm2").generate(Invoice, messages=[...])`.
+    """Asks models for typed values: `Guard(model="smollm2").generate(Invoice, messages=[...])`.
 
-    What is not given comes from the settings (environment, guard.toml). `options` are those of `guard.compile`, such as
-    `inexact="residual"`; `trace` is the file of the trace. Safe to share between threads where its model is.
+    `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
+    temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
+    `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
+    "record", "replay" or "cache" (guard/replay.py); `validators` check every value. Safe to share between threads
+    where its models are.
     """
 
     def __init__(
         self,
         model: str | Model | None = None,
         *,
+        escalate_to: str | Model | Sequence[str | Model] = (),
         retries: int | None = None,
         seed: int | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        budget: Budget | None = None,
+        tier_budget: Budget | None = None,
+        confidence: Confidence | None = None,
+        on: Mapping[str, str] = MappingProxyType({}),
+        thinking: int = 0,
+        repair: bool = True,
+        validators: Iterable[validators.Validator] = (),
+        mode: str = "live",
         trace: str | os.PathLike[str] | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         settings = Settings.load()
         self.model: str | Model = settings.model if model is None else model
+        further = [escalate_to] if isinstance(escalate_to, str | Model) else list(escalate_to)
+        self.tiers: tuple[str | Model, ...] = (self.model, *further)
         self.policy = Policy(
             retries=settings.retries if retries is None else retries,
             max_tokens=settings.max_tokens if max_tokens is None else max_tokens,
             temperature=settings.temperature if temperature is None else temperature,
             seed=settings.seed if seed is None else seed,
+            budget=budget or Budget(),
+            tier_budget=tier_budget or Budget(),
+            confidence=confidence or Confidence(),
+            on=dict(on),
+            thinking=thinking,
+            repair=repair,
         )
+        self.validators = _checked(validators)
+        self.mode = replay.check_mode(mode)
         self.options = dict(options)
         self._trace = trace
         self._default_trace = settings.trace_path()
 
+    def using(self, **changes: Any) -> Guard:
+        """Return a Guard like this one but for what is given; the names are the constructor's."""
+        unknown = changes.keys() - _NAMES
+        if unknown:
+            raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
+        given: dict[str, Any] = {
+            "model": self.model,
+            "escalate_to": self.tiers[1:],
+            **{name: getattr(self.policy, name) for name in POLICY_FIELDS},
+            "validators": self.validators,
+            "mode": self.mode,
+            "trace": self._trace,
+            "options": self.options,
+        }
+        return Guard(**{**given, **changes})
+
     @property
     def model_name(self) -> str:
-        """The model as asked for."""
+        """The first tier's model as asked for."""
         return self.model if isinstance(self.model, str) else self.model.name
 
     @property
@@ -92,9 +120,32 @@ class Guard:
         """
         return self.traced(wanted, messages)[0]
 
+    @overload
+    async def agenerate(self, wanted: type[T], messages: Sequence[Mapping[str, Any]]) -> T: ...
+    @overload
+    async def agenerate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any: ...
+    async def agenerate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any:
+        """Do what `generate` does, async."""
+        return (await self.atraced(wanted, messages))[0]
+
     def traced(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
-        return self.run(self.plan(targets.from_any(wanted, self.options), messages))
+        return self.run(self._planned(wanted, messages))
+
+    async def atraced(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[Any, Call]:
+        """Do what `traced` does, async."""
+        return await self.arun(self._planned(wanted, messages))
+
+    def stream(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Stream[Any]:
+        """Return an iterator of partial values while they arrive; the last one is the value, checked."""
+        return self.run_stream(self._planned(wanted, messages))
+
+    def astream(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> AsyncStream[Any]:
+        """Do what `stream` does, async."""
+        return self.arun_stream(self._planned(wanted, messages))
+
+    def _planned(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Plan:
+        return self.plan(targets.from_any(wanted, self.options), messages)
 
     def plan(
         self,
@@ -103,102 +154,201 @@ class Guard:
         *,
         template: str = "",
         function: str = "",
-        policy: Policy | None = None,
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
         copied = prompts.copied(messages)
         if not copied:
             raise ValueError("messages=[] must hold at least one message")
-        return Plan(target, copied, policy or self.policy, self.model_name, template, function)
+        return Plan(target, copied, self.policy, self.tiers, template, function, self.validators, self.mode)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, blocking; returns the value and the record of the call."""
-        store = self.store
-        store.check_writable()  # before the call costs anything
-        model = models.load(self.model)
-        return _run(_steps(plan, store), model)
-
-
-def _run(steps: Steps, model: Model) -> tuple[Any, Call]:
-    """Answer the requests of a call's steps with a model, blocking."""
-    try:
-        request = next(steps)
+        driven = _drive(steps(plan), self._ready(), None)
         while True:
             try:
-                reply = model.generate(request)
+                next(driven)
+            except StopIteration as end:
+                value, call = end.value
+                return value, call
+
+    async def arun(self, plan: Plan) -> tuple[Any, Call]:
+        """Carry out a plan, async; returns the value and the record of the call."""
+        store = await asyncio.to_thread(self._ready)
+        async with contextlib.aclosing(_adrive(steps(plan), store, None)) as driven:
+            async for event in driven:
+                if isinstance(event, _End):
+                    return event.value, event.call
+        raise AssertionError("the steps of a call end in a value or an error")
+
+    def run_stream(self, plan: Plan) -> Stream[Any]:
+        """Carry out a plan, blocking, with what is known of the value while it arrives."""
+        return Stream(_drive(steps(plan), self._ready(), plan.target.partial))
+
+    def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
+        """Carry out a plan, async, with what is known of the value while it arrives."""
+        return AsyncStream(_adrive(steps(plan), self._ready(), plan.target.partial))
+
+    def _ready(self) -> TraceStore:
+        store = self.store
+        store.check_writable()  # before the call costs anything
+        return store
+
+
+_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options")
+_checked = validators.check_validators
+
+#: Makes a partial value of the beginning of a text; None where nobody wants partial values.
+Partial = Callable[[str], Any] | None
+
+
+class Stream(Generic[T]):
+    """The partial values of one call, then its value. Closing it stops the model; the call is recorded all the same."""
+
+    def __init__(self, driven: Generator[T, None, tuple[T, Call]]) -> None:
+        self._driven = driven
+        self._is_over = False
+        self.call: Call | None = None  #: The record, once the value is there.
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._is_over:
+            raise StopIteration
+        try:
+            return next(self._driven)
+        except StopIteration as end:
+            self._is_over = True
+            value: T
+            value, self.call = end.value
+            return value
+
+    def close(self) -> None:
+        """Stop the model, and record what there was."""
+        self._is_over = True
+        self._driven.close()
+
+    def __enter__(self) -> Stream[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncStream(Generic[T]):
+    """The partial values of one call, then its value, async. Closing it stops the model; the call is recorded."""
+
+    def __init__(self, driven: AsyncGenerator[Any, None]) -> None:
+        self._driven = driven
+        self.call: Call | None = None  #: The record, once the value is there.
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        event = await anext(self._driven)
+        if isinstance(event, _End):
+            self.call = event.call
+            value: T = event.value
+            return value
+        partial: T = event
+        return partial
+
+    async def aclose(self) -> None:
+        """Stop the model, and record what there was."""
+        await self._driven.aclose()
+
+    async def __aenter__(self) -> AsyncStream[T]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+@dataclasses.dataclass(frozen=True)
+class _End:
+    value: Any
+    call: Call
+
+
+def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, None, tuple[Any, Call]]:
+    """Carry out the steps of a call, blocking; yields partial values where they are wanted."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                if partial is not None and isinstance(step, Ask):
+                    done = yield from _pieces(step, partial)
+                else:
+                    done = _do(step, store)
             except BaseException as error:  # the steps record what happened, then raise
-                request = steps.throw(error)
+                step = steps.throw(error)
             else:
-                request = steps.send(reply)
+                step = steps.send(done)
     except StopIteration as end:
         value, call = end.value
         return value, call
 
 
-def _steps(plan: Plan, store: TraceStore) -> Steps:
-    """Ask until the answer is valid or the attempts are spent; the record is committed before this ends or raises."""
-    policy, target = plan.policy, plan.target
-    started, clock = time.time(), time.perf_counter()
-    attempts: list[Attempt] = []
+def _pieces(step: Ask, partial: Callable[[str], Any]) -> Generator[Any, None, Reply]:
+    text = ""
+    with contextlib.closing(_generator(asking.pieces(step.model, step.request))) as parts:
+        for part in parts:
+            if isinstance(part, Reply):
+                return part
+            if part:
+                text += part
+                yield partial(text)
+    raise AssertionError(f"the stream of {step.model.name} ended without its reply")
 
-    def record(outcome: str, error: str = "") -> Call:
-        return store.write(
-            Call(
-                function=plan.function,
-                target=target.name,
-                schema_hash=target.compiled.hash,
-                template=plan.template,
-                model=plan.model,
-                options=MappingProxyType(policy.as_dict()),
-                started=started,
-                seconds=time.perf_counter() - clock,
-                outcome=outcome,
-                error=error,
-                attempts=tuple(attempts),
-            )
-        )
 
-    def failure(error: CallError) -> CallError:
-        call = record(type(error).__name__, error.message)
-        findings = error.findings or next((a.findings for a in reversed(attempts) if a.findings), ())
-        return type(error)(error.message, findings=findings, attempts=attempts, call=call.number)
+def _generator(parts: Iterator[Any]) -> Generator[Any, None, None]:
+    yield from parts
 
-    messages = plan.messages
-    for number in range(1, policy.retries + 2):
-        request = Request(
-            messages=prompts.copied(messages),
-            compiled=target.compiled,
-            max_tokens=policy.max_tokens,
-            temperature=policy.temperature,
-            seed=policy.seed + number - 1,  # another draw for another attempt
-        )
-        try:
-            reply = yield request
-        except CallError as error:
-            attempts.append(Attempt(number, messages, error=error.message))
-            raise failure(error) from error
-        except GuardError as error:  # a limit of the schema, met while decoding
-            attempts.append(Attempt(number, messages, error=str(error)))
-            record(type(error).__name__, str(error))
-            raise
-        except Exception as error:
-            words = f"{plan.model} failed: {type(error).__name__}: {error}"
-            attempts.append(Attempt(number, messages, error=words))
-            raise failure(ModelError(words)) from error
-        except BaseException as error:  # the caller was interrupted: the record says so, the interrupt goes on
-            attempts.append(Attempt(number, messages, error=type(error).__name__))
-            record(type(error).__name__)
-            raise
-        value, findings = target.check(reply.text)
-        attempts.append(Attempt(number, messages, reply, findings))
-        if not findings:
-            return value, record(VALID)
-        if reply.finish == "length":
-            raise failure(
-                Truncated(f"{plan.model} stopped at max_tokens={policy.max_tokens} before the value ended; raise it")
-            )
-        messages = prompts.re_ask(messages, reply.text, findings)
-    last = attempts[-1].findings
-    more = f", and {len(last) - 1} more" if len(last) > 1 else ""
-    count = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
-    raise failure(ValidationFailed(f"{plan.model} gave no valid {target.name} in {count}: {last[0]}{more}"))
+
+def _do(step: Step, store: TraceStore) -> Any:
+    if isinstance(step, Ask):
+        return asking.generate(step.model, step.request)
+    if isinstance(step, Load):
+        return models.load(step.model)
+    if isinstance(step, Record):
+        return store.write(step.call)
+    if isinstance(step, Recall):
+        return store.recorded(step.key)
+    assert isinstance(step, Keep)
+    return store.record(step.key, dict(step.body))
+
+
+async def _adrive(steps: Steps, store: TraceStore, partial: Partial) -> AsyncGenerator[Any, None]:
+    """Carry out the steps of a call, async; yields partial values where they are wanted, and an _End."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                if not isinstance(step, Ask):
+                    done = await _ado(step, store)
+                elif partial is None:
+                    done = await asking.agenerate(step.model, step.request)
+                else:
+                    text, done = "", None
+                    async with contextlib.aclosing(asking.apieces(step.model, step.request)) as parts:
+                        async for part in parts:
+                            if isinstance(part, Reply):
+                                done = part
+                            elif part:
+                                text += part
+                                yield partial(text)
+                    assert done is not None, f"the stream of {step.model.name} ended without its reply"
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as end:
+        yield _End(*end.value)
+
+
+async def _ado(step: Step, store: TraceStore) -> Any:
+    if isinstance(step, Load) and not isinstance(step.model, str):
+        return models.load(step.model)
+    # A record that was begun is finished, also when the caller is cancelled meanwhile.
+    return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))

@@ -51,6 +51,14 @@ def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[
     )
 
 
+def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many tokens a prompt has at most, as a rule: a token for every three bytes, and some a message.
+
+    A provider says how many there were only when it has been paid for them.
+    """
+    return sum(len(str(message.get("content", "")).encode(errors="replace")) // 3 + 8 for message in messages)
+
+
 def copied(messages: Sequence[Mapping[str, Any]]) -> Messages:
     """Return a deep copy, so that neither side can change the other's messages."""
     return tuple(copy.deepcopy(dict(message)) for message in messages)

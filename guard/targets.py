@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guard import streaming
 from guard.violations import Violation, clipped, pointer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 #: A reply's text in, the value (None where there are findings) and the findings out.
 Check = Callable[[str], tuple[Any, tuple[Violation, ...]]]
 
+NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
 CACHED_TARGETS = 256  #: Types kept compiled for `Guard.generate`; a decorated function holds its own.
 
 #: What a keyword of JSON Schema expects, by the name jsonschema-rs gives the kind of error.
@@ -73,6 +75,7 @@ class Target:
     schema: Any  # as compiled
     compiled: Compiled
     check: Check
+    partial: Callable[[str], Any]  # the beginning of a text in, what is known of the value out: guard/streaming.py
 
 
 def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:
@@ -129,12 +132,16 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     adapter = types.adapter(wanted)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
+        value, findings = _read(text)
+        if findings:
+            return None, findings
         try:
             return adapter.validate_json(text), ()
         except pydantic.ValidationError as error:
-            return None, _from_pydantic(error.errors(include_url=False, include_context=False), text)
+            return None, _from_pydantic(error.errors(include_url=False, include_context=False), value)
 
-    return Target(getattr(wanted, "__name__", None) or str(wanted), schema, compiled, check)
+    name = getattr(wanted, "__name__", None) or str(wanted)
+    return Target(name, schema, compiled, check, functools.partial(streaming.partial, wanted))
 
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
@@ -152,15 +159,38 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     validator = judge(judged, validate_formats=options.get("formats", True), registry=registry, offline=True)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            return None, (Violation("", "json", f"JSON ({error})", clipped(text)),)
+        value, findings = _read(text)
+        if findings:
+            return None, findings
         findings = tuple(_from_jsonschema(error) for error in validator.iter_errors(value))
         return (None, findings) if findings else (value, ())
 
     title = schema.get("title") if isinstance(schema, Mapping) else None
-    return Target(title if isinstance(title, str) else "schema", schema, compiled, check)
+    name = title if isinstance(title, str) else "schema"
+    return Target(name, schema, compiled, check, functools.partial(streaming.partial, None))
+
+
+def _read(text: str) -> tuple[Any, tuple[Violation, ...]]:
+    """Read a text as RFC 8259 has it, with no key twice in an object; returns the value, or what is wrong."""
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant), ()
+    except ValueError as error:
+        return None, (Violation("", NOT_JSON, f"JSON ({error})", clipped(text)),)
+    except RecursionError:
+        return None, (Violation("", "nesting", "JSON that is nested less deeply", clipped(text)),)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {clipped(twice)} is there twice in one object")
+    return members
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON's")
 
 
 def _nullable_typed(schema: Any) -> Any:
@@ -175,11 +205,7 @@ def _nullable_typed(schema: Any) -> Any:
     return copy
 
 
-def _from_pydantic(errors: list[ErrorDetails], text: str) -> tuple[Violation, ...]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
+def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:
     return tuple(
         Violation(
             at=pointer(_path(error["loc"], value, missing=error["type"] == "missing")),
@@ -210,8 +236,6 @@ def _expected(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
         return f"the property {loc[-1]!r}"
     if kind == "extra_forbidden":
         return "no such property"
-    if kind == "json_invalid":
-        return f"JSON ({message.removeprefix('Invalid JSON: ')})"
     for preamble in _RAISED:
         if message.startswith(preamble):
             return message[len(preamble) :]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -121,6 +123,8 @@ def test_traced_returns_the_record_that_the_trace_holds(trace_file: Path) -> Non
         "temperature": 0.0,
         "thinking": 0,
         "repair": True,
+        "tiers": ["tiny"],
+        "mode": "live",
     }
     assert call.schema_hash == read.target.compiled.hash
     assert [a.findings == () for a in call.attempts] == [False, True]
@@ -185,19 +189,9 @@ def _unknown(text: str) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
     """Read."""
 
 
-async def _async(text: str) -> Person:
-    """Read."""
-    raise NotImplementedError
-
-
 def _generator(text: str) -> Any:
     """Read."""
     yield
-
-
-def _method(self: object, text: str) -> Person:
-    """Read."""
-    raise NotImplementedError
 
 
 def _no_schema(text: str) -> type[Any]:
@@ -212,9 +206,7 @@ def _no_schema(text: str) -> type[Any]:
         (_nothing, "_nothing is annotated to return nothing"),
         (_no_docstring, "_no_docstring has no docstring"),
         (_unknown, "name 'Nowhere' is not defined; define the type above it"),
-        (_async, "_async is async, which structured() does not support yet; write `def _async`"),
-        (_generator, "_generator is a generator"),
-        (_method, "_method is a method"),
+        (_generator, "_generator is a generator; annotate it with `-> Iterator[Type]`"),
         (Person, "decorates functions, not"),
         (_no_schema, "has no JSON Schema"),
     ],
@@ -241,3 +233,83 @@ def test_an_argument_that_cannot_be_shown_is_named() -> None:
 
     with pytest.raises(ValueError, match="the argument thing=object can't be shown to a model"):
         read(object())
+
+
+ADA = '{"name": "Ada", "age": 36}'
+
+
+def test_an_async_function_is_awaited() -> None:
+    @guard.structured(model=Scripted(ADA, ADA))
+    async def read(text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    async def run() -> tuple[Person, tuple[Person, guard.Call]]:
+        return await read("Ada, 36"), await read.traced("Ada, 36")
+
+    value, (again, call) = asyncio.run(run())
+    assert value == again == Person(name="Ada", age=36)
+    assert call.outcome == "valid"
+
+
+def test_a_function_that_returns_an_iterator_gives_partial_values() -> None:
+    @guard.structured(model=Scripted(ADA))
+    def read(text: str) -> Iterator[Person]:
+        """Find the person."""
+        raise NotImplementedError
+
+    stream = read("Ada, 36")
+    assert list(stream)[-1] == Person(name="Ada", age=36)
+    assert stream.call is not None
+    assert stream.call.outcome == "valid"
+
+
+def test_an_async_generator_gives_partial_values_async() -> None:
+    @guard.structured(model=Scripted(ADA))
+    async def read(text: str) -> AsyncIterator[Person]:
+        """Find the person."""
+        raise NotImplementedError
+        yield
+
+    async def run() -> list[Person]:
+        return [part async for part in read("Ada, 36")]
+
+    assert asyncio.run(run())[-1] == Person(name="Ada", age=36)
+
+
+def test_methods_take_their_object_for_themselves() -> None:
+    model = Scripted(ADA, ADA, ADA, ADA)
+
+    class Desk:
+        @guard.structured(model=model)
+        def read(self, text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+        @staticmethod
+        @guard.structured(model=model)
+        def plain(text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+    desk = Desk()
+    assert desk.read("Ada, 36") == Desk.read(desk, "Ada, 36") == Desk.plain("Ada, 36") == Person(name="Ada", age=36)
+    assert desk.read.traced("Ada, 36")[1].function.endswith("Desk.read")
+    assert {r.messages[0]["content"] for r in model.requests} == {
+        "Ada, 36\n\nFind the person. Answer as JSON.\n- name: first name"
+    }
+
+
+def test_one_call_may_be_made_with_other_settings() -> None:
+    first, second = Scripted(ADA), Scripted(ADA, name="other")
+
+    @guard.structured(model=first, seed=3)
+    def read(text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    changed = read.using(model=second, seed=9, max_tokens=99)
+    assert changed("Ada, 36") == read("Ada, 36") == Person(name="Ada", age=36)
+    assert [(r.seed, r.max_tokens) for r in (second.requests[0], first.requests[0])] == [(9, 99), (3, 512)]
+    with pytest.raises(TypeError, match="would compile the type anew"):
+        read.using(options={"key_order": "any"})

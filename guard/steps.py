@@ -1,0 +1,374 @@
+"""The steps of one call: plan → attempt → validate → repair → re-ask → escalate → record.
+
+Written once, as a generator that does no I/O: it yields what is to be done (load a model, ask it, look up or keep a
+reply, record the call) and is sent the result, or has the error thrown in. The drivers in guard/pipeline.py do these
+things, blocking or async, whole or piece by piece. How far a call goes is guard/policy.py's; words are
+guard/prompts.py's; checks are guard/targets.py's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from guard import confidence, prompts, replay, targets, telemetry, validators
+from guard.errors import (
+    BudgetExceeded,
+    CallError,
+    ContentFiltered,
+    GuardError,
+    ModelError,
+    Refused,
+    Truncated,
+    ValidationFailed,
+)
+from guard.models.base import Model, Reply, Request
+from guard.policy import Budget, Policy
+from guard.records import VALID, Attempt, Call
+from guard.repair import Edit, repair
+from guard.violations import Violation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before a model is asked."""
+
+    target: targets.Target
+    messages: prompts.Messages  # the plan's own copy
+    policy: Policy
+    tiers: tuple[str | Model, ...]  # asked in order, as named; at least one
+    template: str = ""
+    function: str = ""
+    validators: tuple[validators.Validator, ...] = ()
+    mode: str = "live"  # one of replay.MODES
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The tiers' models by name, as asked for."""
+        return tuple(tier if isinstance(tier, str) else tier.name for tier in self.tiers)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load a model; is sent the Model."""
+
+    model: str | Model
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask a model; is sent its Reply."""
+
+    model: Model
+    request: Request
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Look a reply up; is sent what was kept, or None."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Keep a reply."""
+
+    key: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Commit the record of the call; is sent the Call with its number."""
+
+    call: Call
+
+
+Step = Load | Ask | Recall | Keep | Record
+#: What the steps of a call yield, are sent, and return.
+Steps = Generator[Step, Any, tuple[Any, Call]]
+
+
+def steps(plan: Plan) -> Steps:
+    """Ask until an answer is valid or the policy ends it; the record is committed before this returns or raises."""
+    run = _Run(plan)
+    try:
+        value = yield from run.tiers()
+    except CallError as error:
+        call = yield Record(run.call(type(error).__name__, error.message))
+        raised = error.recorded(run.findings(error), run.attempts, call.number)
+        run.spans.end(call, raised)
+        raise raised from error.__cause__
+    except BaseException as error:  # a limit of the schema; or the caller was interrupted, which goes on
+        call = yield Record(run.call(type(error).__name__, str(error) if isinstance(error, GuardError) else ""))
+        run.spans.end(call, error)
+        raise
+    call = yield Record(run.call(VALID))
+    run.spans.end(call, None)
+    return value, call
+
+
+@dataclass(frozen=True)
+class _Failure:
+    kind: str  # one of policy.FAILURES
+    error: GuardError  # what the call ends in, where nothing else is done
+    is_final: bool = False  # the whole call's budget is spent
+
+
+@dataclass(frozen=True)
+class _Answer:
+    value: Any
+
+
+class _Run:
+    """One call under way: what was spent, and what the next attempt is told."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.attempts: list[Attempt] = []
+        self.spans = telemetry.Spans(plan.function, plan.target.name, plan.target.compiled.hash)
+        self._messages = plan.messages
+        self._started, self._clock = time.time(), time.perf_counter()
+        self._tier_clock = self._clock
+
+    def tiers(self) -> Generator[Step, Any, Any]:
+        """Ask the tiers in order; returns the value."""
+        last = len(self.plan.tiers) - 1
+        for tier in range(last + 1):
+            outcome = yield from self._tier(tier)
+            if isinstance(outcome, _Answer):
+                return outcome.value
+            if outcome.is_final or tier == last or self.plan.policy.action(outcome.kind) == "fail":
+                raise outcome.error
+        raise AssertionError("a plan has at least one tier")
+
+    def _tier(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
+        """Ask one tier as often as the policy says."""
+        policy = self.plan.policy
+        self._tier_clock = time.perf_counter()
+        for number in itertools.count():
+            outcome = yield from self._attempt(tier)
+            if isinstance(outcome, _Answer) or outcome.is_final:
+                return outcome
+            if number == policy.retries or policy.action(outcome.kind) != "ask":
+                return outcome
+        raise AssertionError("retries are finite")
+
+    def call(self, outcome: str, error: str = "") -> Call:
+        """Return the record of the call as it stands."""
+        plan = self.plan
+        return Call(
+            function=plan.function,
+            target=plan.target.name,
+            schema_hash=plan.target.compiled.hash,
+            template=plan.template,
+            model=plan.models[0],
+            options=MappingProxyType({**plan.policy.as_dict(), "tiers": list(plan.models), "mode": plan.mode}),
+            started=self._started,
+            seconds=time.perf_counter() - self._clock,
+            outcome=outcome,
+            error=error,
+            attempts=tuple(self.attempts),
+        )
+
+    def findings(self, error: CallError) -> Sequence[Violation]:
+        """Return the error's findings, or the latest there were."""
+        return error.findings or next((a.findings for a in reversed(self.attempts) if a.findings), ())
+
+    def _attempt(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
+        plan, policy, name = self.plan, self.plan.policy, self.plan.models[tier]
+        messages = self._messages
+        started, clock = time.time(), time.perf_counter()
+        span: telemetry.Span | None = None
+
+        def keep(reason: str, reply: Reply | None = None, findings: Any = (), error: str = "", **more: Any) -> None:
+            self.attempts.append(
+                Attempt(
+                    len(self.attempts) + 1, messages, reply, tuple(findings), error, tier=tier, model=name,
+                    reason=reason, started=started, seconds=time.perf_counter() - clock, **more,
+                )
+            )  # fmt: skip
+            if span is not None:
+                span.end(self.attempts[-1])
+
+        try:
+            model = yield Load(plan.tiers[tier])
+            request = self._request(tier, model)
+            span = self.spans.attempt(name, request)
+            reply = yield from self._reply(name, model, request)
+        except _Spent as spent:
+            return _Failure("budget", BudgetExceeded(str(spent)), is_final=spent.is_final)
+        except BudgetExceeded as error:
+            keep("budget", error=error.message)
+            return _Failure("budget", error, is_final=not self._is_tiers_own(tier))
+        except Truncated as error:
+            keep("length", error=error.message)
+            return _Failure("length", error)
+        except Refused as error:
+            keep("refusal", error=error.message)
+            return _Failure("refusal", error)
+        except CallError as error:
+            keep("error", error=error.message)
+            return _Failure("error", error)
+        except GuardError as error:  # a limit of the schema, met while decoding
+            keep("schema", error=str(error))
+            return _Failure("schema", error)
+        except Exception as error:
+            words = f"{name} failed: {type(error).__name__}: {error}"
+            keep("error", error=words)
+            failed = ModelError(words)
+            failed.__cause__ = error
+            return _Failure("error", failed)
+        except BaseException as error:
+            keep("interrupted", error=type(error).__name__)
+            raise
+        if reply.finish == "refusal":
+            keep("refusal", reply)
+            said = f": {reply.text[:200]}" if reply.text.strip() else ""
+            return _Failure("refusal", Refused(f"{name} declined to answer{said}"))
+        if reply.finish == "filter":
+            keep("refusal", reply)
+            return _Failure("refusal", ContentFiltered(f"the provider of {name} withheld the answer"))
+        value, findings, edits, repaired = self._checked(reply)
+        more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
+        if reply.finish == "length" and (findings or reply.mode != "masks"):
+            keep("length", reply, findings)
+            words = f"{name} stopped at max_tokens={request.max_tokens} before the value ended; raise it"
+            return _Failure("length", Truncated(words))
+        if findings:
+            keep("invalid", reply, findings, **more)
+            self._messages = prompts.re_ask(messages, reply.text, findings)
+            return _Failure("invalid", self._invalid(name, findings))
+        if tier < len(plan.tiers) - 1 and policy.confidence.asks:
+            doubt = confidence.shortfall(confidence.measured(reply.tokens), policy.confidence)
+            if doubt:
+                keep("confidence", reply, error=doubt, **more)
+                return _Failure("confidence", ValidationFailed(f"{name} was not sure of its answer: {doubt}"))
+        keep("", reply, **more)
+        return _Answer(value)
+
+    def _checked(self, reply: Reply) -> tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None]:
+        """Check a reply, mended where it is not JSON: value, findings, edits, and the text after them."""
+        target = self.plan.target
+        edits: tuple[Edit, ...] = ()
+        repaired: str | None = None
+        value, findings = target.check(reply.text)
+        if findings and reply.mode != "masks" and self.plan.policy.repair and findings[0].rule == targets.NOT_JSON:
+            mended = repair(reply.text)
+            if mended.edits:
+                edits, repaired = tuple(mended.edits), mended.text
+                value, findings = target.check(repaired)
+        if not findings and self.plan.validators:
+            findings = validators.check(value, self.plan.validators)
+        return value, findings, edits, repaired
+
+    def _invalid(self, name: str, findings: Sequence[Violation]) -> ValidationFailed:
+        more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+        number = len(self.attempts)
+        count = "1 attempt" if number == 1 else f"{number} attempts"
+        return ValidationFailed(
+            f"{name} gave no valid {self.plan.target.name} in {count}: {findings[0]}{more}", findings=findings
+        )
+
+    def _reply(self, name: str, model: Model, request: Request) -> Generator[Step, Any, Reply]:
+        """Have the model answer, or look up what it answered before."""
+        mode = self.plan.mode
+        if mode == "live":
+            reply: Reply = yield Ask(model, request)
+            return reply
+        key = replay.key(name, model, request, self.plan.template)
+        if mode != "record":
+            body = yield Recall(key)
+            if body is not None:
+                return replay.revived(body)
+            if mode == "replay":
+                raise ModelError(f"no reply of {name} to this request was recorded (key {key[:12]}…); record it first")
+        try:
+            reply = yield Ask(model, request)
+        except CallError as error:
+            if mode == "record":
+                yield Keep(key, replay.body_of_error(error))
+            raise
+        yield Keep(key, replay.body(reply))
+        return reply
+
+    def _request(self, tier: int, model: Model) -> Request:
+        """Return the next request, inside what is left of the budgets; _Spent where nothing is."""
+        plan, policy = self.plan, self.plan.policy
+        whole = self._left(policy.budget, self.attempts, self._clock, is_final=True)
+        left = whole
+        if tier < len(plan.tiers) - 1:
+            own = [a for a in self.attempts if a.tier == tier]
+            left = _least(whole, self._left(policy.tier_budget, own, self._tier_clock, is_final=False))
+        most = policy.max_tokens
+        is_masked = bool(getattr(model, "is_masked", False))  # such a model counts its prompt, and costs nothing
+        if not is_masked:
+            prompt = prompts.most_tokens(self._messages)
+            if left.tokens is not None:
+                most = min(most, int(left.tokens) - prompt)
+            if left.usd is not None:
+                most = min(most, _affordable(model, prompt, most, left.usd))
+            if most < 1:
+                is_final = whole.tokens == left.tokens and whole.usd == left.usd
+                raise _Spent(f"what is left of the budget can't pay a prompt of about {prompt} tokens", is_final)
+        return Request(
+            messages=prompts.copied(self._messages),
+            compiled=plan.target.compiled,
+            max_tokens=most,
+            temperature=policy.temperature,
+            seed=policy.seed + len(self.attempts),  # another draw for another attempt
+            seconds=left.seconds,
+            total_tokens=None if left.tokens is None else int(left.tokens),
+            thinking=policy.thinking,
+            name=plan.target.name,
+        )
+
+    def _left(self, budget: Budget, attempts: Sequence[Attempt], since: float, *, is_final: bool) -> Budget:
+        """Return what is left of a budget after some attempts; _Spent where nothing is."""
+        replies = [a.reply for a in attempts if a.reply]
+        spent = {
+            "seconds": time.perf_counter() - since,
+            "tokens": sum(r.prompt_tokens + r.completion_tokens for r in replies),
+            "usd": sum(r.cost or 0.0 for r in replies),
+        }
+        left = {}
+        for name, most in vars(budget).items():
+            if most is not None and spent[name] >= most:
+                raise _Spent(f"the budget of {most} {name} is spent after {len(attempts)} attempts", is_final)
+            left[name] = None if most is None else most - spent[name]
+        return Budget(**left)
+
+    def _is_tiers_own(self, tier: int) -> bool:
+        """Whether a budget that ended an attempt was the tier's own, and the call's is not spent."""
+        try:
+            self._left(self.plan.policy.budget, self.attempts, self._clock, is_final=True)
+        except _Spent:
+            return False
+        return tier < len(self.plan.tiers) - 1
+
+
+class _Spent(Exception):  # noqa: N818 (never leaves this module)
+    def __init__(self, words: str, is_final: bool) -> None:
+        super().__init__(words)
+        self.is_final = is_final
+
+
+def _least(one: Budget, other: Budget) -> Budget:
+    pairs = {name: [v for v in (getattr(one, name), getattr(other, name)) if v is not None] for name in vars(one)}
+    return Budget(**{name: min(values) if values else None for name, values in pairs.items()})
+
+
+def _affordable(model: Model, prompt: int, most: int, usd: float) -> int:
+    """Return how many tokens of completion an amount of money surely pays, at most `most`."""
+    price = getattr(model, "price", None)
+    costs = [price(prompt, tokens) if price is not None else None for tokens in (0, most)]
+    if costs[0] is None or costs[1] is None:
+        raise _Spent(f"no price of {model.name} is known, so it can't be asked under a budget of money", False)
+    if costs[1] <= usd:
+        return most
+    return int(most * (usd - costs[0]) / (costs[1] - costs[0])) if costs[1] > costs[0] else 0
