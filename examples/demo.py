@@ -75,8 +75,7 @@ def main() -> int:
         for title, module in EXAMPLES.items():
             text = (HERE / f"{title}.txt").read_text()
             bar.update(task, description=f"reading {title}.txt")
-            module.read.guard.model = model
-            value, call = module.read.traced(text)
+            value, call = module.read.using(model=model).traced(text)
             bar.update(task, description=f"reading {title}.txt without masks")
             free = read_unconstrained(model, module, text, EXPECTED[title])
             got = json.loads(value.model_dump_json())

@@ -116,7 +116,7 @@ def run(
     guard.store.check_writable()
     with _progress(len(texts)) as (report, advance):
         try:
-            models.load(guard.model, report)
+            models.load(guard.tiers[0], report)
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
         failed = 0

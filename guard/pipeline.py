@@ -61,9 +61,8 @@ class Guard:
         options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         settings = Settings.load()
-        self.model: str | Model = settings.model if model is None else model
         further = [escalate_to] if isinstance(escalate_to, str | Model) else list(escalate_to)
-        self.tiers: tuple[str | Model, ...] = (self.model, *further)
+        self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
         self.policy = Policy(
             retries=settings.retries if retries is None else retries,
             max_tokens=settings.max_tokens if max_tokens is None else max_tokens,
@@ -88,7 +87,7 @@ class Guard:
         if unknown:
             raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
         given: dict[str, Any] = {
-            "model": self.model,
+            "model": self.tiers[0],
             "escalate_to": self.tiers[1:],
             **{name: getattr(self.policy, name) for name in POLICY_FIELDS},
             "validators": self.validators,
@@ -101,7 +100,8 @@ class Guard:
     @property
     def model_name(self) -> str:
         """The first tier's model as asked for."""
-        return self.model if isinstance(self.model, str) else self.model.name
+        first = self.tiers[0]
+        return first if isinstance(first, str) else first.name
 
     @property
     def store(self) -> TraceStore:

@@ -140,7 +140,7 @@ def test_a_bare_decorator_takes_everything_from_the_settings(monkeypatch: pytest
     def read(text: str) -> Person:
         """Find the person."""
 
-    assert read.guard.model == "from-environment"
+    assert read.guard.tiers[0] == "from-environment"
     assert (read.__name__, read.__doc__, read.__module__) == ("read", "Find the person.", __name__)
 
 
