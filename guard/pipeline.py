@@ -312,7 +312,7 @@ def _do(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Load):
         return models.load(step.model)
     if isinstance(step, Record):
-        return store.write(step.call)
+        return store.write(step.call, step.compiled)
     if isinstance(step, Recall):
         return store.recorded(step.key)
     assert isinstance(step, Keep)

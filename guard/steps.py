@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard import confidence, prompts, replay, targets, telemetry, validators
 from guard.errors import (
@@ -31,6 +31,9 @@ from guard.policy import Budget, Policy
 from guard.records import VALID, Attempt, Call
 from guard.repair import Edit, repair
 from guard.violations import Violation
+
+if TYPE_CHECKING:
+    from guard.schemas import Compiled
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Record:
     """Commit the record of the call; is sent the Call with its number."""
 
     call: Call
+    compiled: Compiled
 
 
 Step = Load | Ask | Recall | Keep | Record
@@ -100,15 +104,17 @@ def steps(plan: Plan) -> Steps:
     try:
         value = yield from run.tiers()
     except CallError as error:
-        call = yield Record(run.call(type(error).__name__, error.message))
+        call = yield Record(run.call(type(error).__name__, error.message), plan.target.compiled)
         raised = error.recorded(run.findings(error), run.attempts, call.number)
         run.spans.end(call, raised)
         raise raised from error.__cause__
     except BaseException as error:  # a limit of the schema; or the caller was interrupted, which goes on
-        call = yield Record(run.call(type(error).__name__, str(error) if isinstance(error, GuardError) else ""))
+        call = yield Record(
+            run.call(type(error).__name__, str(error) if isinstance(error, GuardError) else ""), plan.target.compiled
+        )
         run.spans.end(call, error)
         raise
-    call = yield Record(run.call(VALID))
+    call = yield Record(run.call(VALID), plan.target.compiled)
     run.spans.end(call, None)
     return value, call
 

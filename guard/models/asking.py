@@ -42,9 +42,9 @@ def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     if hasattr(model, "stream"):
         yield from model.stream(request)
     elif hasattr(model, "astream"):
-        from guard.models import portal
+        from guard.models.portal import PORTAL
 
-        yield from portal.iterate(model.astream(request))
+        yield from PORTAL.iterate(model.astream(request))
     else:
         reply = model.generate(request)
         yield reply.text
