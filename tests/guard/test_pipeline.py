@@ -216,7 +216,7 @@ def test_settings_fill_in_what_a_call_does_not_say(monkeypatch: pytest.MonkeyPat
     (tmp_path / "guard.toml").write_text('model = "from-file"\nretries = 5\nseed = 11\n')
     monkeypatch.setenv("GUARD_RETRIES", "1")
     ask = guard.Guard(seed=3)
-    assert (ask.model, ask.policy.retries, ask.policy.seed) == ("from-file", 1, 3)
+    assert (ask.model_name, ask.policy.retries, ask.policy.seed) == ("from-file", 1, 3)
 
 
 def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
