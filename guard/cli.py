@@ -76,6 +76,7 @@ def _examples(*lines: str) -> str:
         "guard run invoice.schema.json --input a.txt b.txt",
         "guard run examples/invoice.py:Invoice --input examples/invoice.txt --json",
         "cat mail.txt | guard run shop.types:Ticket --input - --instruction 'Read the e-mail.'",
+        "guard run schema.json a.txt --model smollm2 --escalate-to openai:gpt-5-mini --usd 0.01",
     )
 )
 def run(
@@ -93,25 +94,44 @@ def run(
         typer.Option("--input", "-i", metavar="FILE…", help="A text to read; - is standard input. May be repeated."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="smollm2, or transformers:PATH_OR_ID. Default: the settings'.")
+        str | None,
+        typer.Option(help="smollm2, transformers:PATH_OR_ID, openai:NAME, anthropic:NAME, … Default: the settings'."),
+    ] = None,
+    escalate_to: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Asked where the first fails. May be repeated.")
     ] = None,
     instruction: Annotated[str, typer.Option(help="What the model is told to do with the text.")] = INSTRUCTION,
     retries: Annotated[int | None, typer.Option(min=0, help="Re-asks after an answer that is not valid.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Of each answer; it always ends inside.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.001, help="For each file, everything included.")] = None,
+    usd: Annotated[float | None, typer.Option(min=0.000001, help="For each file, in US dollars.")] = None,
+    mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,
 ) -> None:
     """Read files with a model: one valid value of the type for each."""
     from guard import models, prompts
     from guard.errors import GuardError, ModelError
     from guard.pipeline import Guard
+    from guard.policy import Budget
     from guard.targets import from_any
 
     paths = [*(inputs or []), *(files or [])]
     if not paths:
         raise Problem("no input; name a file with --input FILE, or - for standard input")
     texts = [(path, read_text(path)) for path in paths]
-    guard = Guard(model, retries=retries, seed=seed, max_tokens=max_tokens)
+    try:
+        guard = Guard(
+            model,
+            escalate_to=escalate_to or (),
+            retries=retries,
+            seed=seed,
+            max_tokens=max_tokens,
+            budget=Budget(seconds=seconds, usd=usd),
+            mode=mode,
+        )
+    except ValueError as error:  # an option
+        raise Problem(_first_line(error)) from None
     wanted = from_any(resolve(target), guard.options)
     guard.store.check_writable()
     with _progress(len(texts)) as (report, advance):

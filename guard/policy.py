@@ -8,6 +8,7 @@ Where the action can't be carried out (attempts spent, no further tier) the next
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,8 +102,9 @@ class Policy:
         """Return what is done about a failure."""
         return self.on.get(failure, FAILURES[failure])
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the policy as JSON, what is not set left out."""
+    @functools.cached_property
+    def as_json(self) -> Mapping[str, Any]:
+        """The policy as JSON, what is not set left out."""
 
         def shown(value: Any) -> Any:
             if dataclasses.is_dataclass(value):
@@ -112,8 +114,8 @@ class Policy:
             return value
 
         whole: dict[str, Any] = shown(self)
-        return {key: value for key, value in whole.items() if not isinstance(value, dict) or _pruned(value)}
+        return MappingProxyType({k: v for k, v in whole.items() if not isinstance(v, dict) or _is_set(v)})
 
 
-def _pruned(value: dict[str, Any]) -> bool:
+def _is_set(value: dict[str, Any]) -> bool:
     return any(part is not None for part in value.values())

@@ -174,7 +174,7 @@ class _Run:
             schema_hash=plan.target.compiled.hash,
             template=plan.template,
             model=plan.models[0],
-            options=MappingProxyType({**plan.policy.as_dict(), "tiers": list(plan.models), "mode": plan.mode}),
+            options=MappingProxyType({**plan.policy.as_json, "tiers": list(plan.models), "mode": plan.mode}),
             started=self._started,
             seconds=time.perf_counter() - self._clock,
             outcome=outcome,
