@@ -68,6 +68,8 @@ _CLOSING = {'"': '"', "'": "'", **dict.fromkeys("“”„‟", _DOUBLE), **dict
 _SPECIAL = {quote: re.compile(rf'["{closing}\\\x00-\x1f]') for quote, closing in _CLOSING.items()}
 _CONTROL = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _OF_WHITE_SPACE = ("byte order mark", "white space")
+#: Where a string may end.
+_CLOSED = re.compile(rf"[{_DOUBLE}{_SINGLE}]\s*+[,:\]}}]")
 _BRACKETS = {"{": "}", "[": "]"}
 
 
@@ -399,7 +401,7 @@ class _Reader:
         if number["point"] and not whole:
             self.edit(number.start("point"), "number", "", "0")
         elif number["point"] and not number["fraction"]:
-            self.edit(number.start("point"), "number", ".")
+            self.edit(number.end("point"), "number", "", "0")
         return end
 
     def string(self, at: int, *, first: bool) -> int:
@@ -417,7 +419,7 @@ class _Reader:
                 at = self.escape(at)
                 continue
             if char in closing:
-                if first or self.closes(at, closing):
+                if first or self.closes(at):
                     if inner % 2:  # its pair is elsewhere, so this may not be the end
                         raise _BrokenError
                     if char != '"':
@@ -449,7 +451,7 @@ class _Reader:
         self.edit(at, "escape", "", "\\")
         return at + 1
 
-    def closes(self, at: int, closing: str) -> bool:
+    def closes(self, at: int) -> bool:
         """Answer whether a quote closes its string: what follows can only follow a value."""
         text = self.text
         behind = self.after_odd_blank(at + 1)
@@ -457,11 +459,10 @@ class _Reader:
         if not char or char in ",]}" or text.startswith("```", behind):
             return True
         if behind > at + 1 and self.is_comment(behind):
-            end = self.line_end(behind)
-            if any(text.find(quote, behind, end) >= 0 for quote in closing):  # a comment, or more of the string
+            if _CLOSED.search(text, behind, self.comment_end(behind)):  # a comment, or more of the string
                 raise _BrokenError
             return True
-        return char in _CLOSING and text.find("\n", at, behind) >= 0
+        return text.find("\n", at, behind) >= 0  # a comma is missing
 
     def check_inner(self, start: int, at: int, closing: str) -> None:
         """Raise where a quote that closes nothing may yet be one that opens or closes a string."""
