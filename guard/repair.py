@@ -214,8 +214,21 @@ def _after(text: str, found: _Found) -> Iterator[Edit]:
         yield Edit(closing.start(), "fence", closing[0], "")
         end = closing.end()
     if rest := text[end:].lstrip():
-        stray = not found.fence and rest[0] in "}]"
-        yield Edit(end, "stray bracket" if stray else "prose", text[end:], "")
+        kind = "stray bracket" if not found.fence and rest[0] in "}]" else "prose"
+        if kind == "prose" and not found.fence:
+            _check_balanced(rest)
+        if kind != "prose" and any(edit.kind.startswith("missing") for edit in found.edits):
+            raise _BrokenError  # one bracket too many where others are missing: it stands in the wrong place
+        yield Edit(end, kind, text[end:], "")
+
+
+def _check_balanced(prose: str) -> None:
+    """Raise where prose closes a bracket that it has not opened: a value was closed before its end."""
+    depth = 0
+    for bracket in re.findall(r"[\[{}\]]", prose):
+        depth += 1 if bracket in _BRACKETS else -1
+        if depth < 0:
+            raise _BrokenError
 
 
 def _after_blank(text: str, at: int) -> int:
@@ -401,6 +414,8 @@ class _Reader:
         if number["point"] and not whole:
             self.edit(number.start("point"), "number", "", "0")
         elif number["point"] and not number["fraction"]:
+            if end == len(self.text):  # the fraction may have been cut off
+                raise _BrokenError
             self.edit(number.end("point"), "number", "", "0")
         return end
 
