@@ -7,6 +7,7 @@ so that two records with one version were asked alike. Caller's messages are cop
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,18 @@ def descriptions(schema: Any) -> list[str]:
         for name, field in properties.items()
         if isinstance(field, Mapping) and isinstance(field.get("description"), str)
     ]
+
+
+def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
+    """Return the messages with a schema in words, for a model that nothing else holds to it."""
+    words = (
+        "Answer with one JSON value and nothing else: no prose, no code fences. It must be valid under this JSON"
+        f" Schema:\n{json.dumps(schema, ensure_ascii=False)}"
+    )
+    first, *rest = copied(messages)
+    if first.get("role") == "system" and isinstance(first.get("content"), str):
+        return ({**first, "content": f"{first['content']}\n\n{words}"}, *rest)
+    return ({"role": "system", "content": words}, first, *rest)
 
 
 def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[Violation]) -> Messages:

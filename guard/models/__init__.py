@@ -1,7 +1,8 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
-Names are `smollm2` (the embedded default) and `transformers:PATH_OR_ID`; an object that is a Model already passes
-through. A name is loaded once a process. torch and transformers are imported when the first model is loaded.
+Names are `smollm2` (the embedded default), `transformers:PATH_OR_ID`, `openai:NAME` (any server that speaks OpenAI's
+protocol); an object that is a Model already passes through. A name is loaded once a process, and
+what a model stands on is imported then: torch and transformers, or a provider's SDK.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from guard.models.cache import Progress
 __all__ = ["Model", "Progress", "Reply", "Request", "load", "pull"]
 
 #: The names that `load` knows, as a message shows them.
-KNOWN = ("smollm2", "transformers:PATH_OR_ID")
+KNOWN = ("smollm2", "transformers:PATH_OR_ID", "openai:NAME")
 #: The names that `pull` knows.
 PULLED = ("smollm2",)
 
@@ -58,4 +59,8 @@ def _load(name: str, progress: Progress | None) -> Model:
         from guard.models.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(rest, name=name)
+    if kind == "openai" and rest:
+        from guard.models.openai import OpenAIModel
+
+        return OpenAIModel(rest)
     raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")

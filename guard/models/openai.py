@@ -1,0 +1,236 @@
+"""Any server that speaks OpenAI's chat completions: `openai:NAME` honours OPENAI_BASE_URL and OPENAI_API_KEY.
+
+The SDK sends and knows credentials; bodies are read here, strictly and within bounds. See remote.py for modes and
+retries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import httpx2
+
+from guard import dialects
+from guard.errors import ModelError
+from guard.models.base import Reply, Request
+from guard.models.remote import Asked, Reading, Remote, shape
+from guard.models.transport import HEADERS, Exchange, body, broken_off, hooks, lines, mapped, of_stream, parsed, said_by
+
+try:
+    import openai
+except ImportError as error:
+    raise ModelError(f"remote models need {error.name}: pip install guard-slm") from error
+
+#: What a provider says of how an answer ended.
+_FINISH = {
+    **dict.fromkeys(("stop", "tool_calls", "function_call", "tool_use", "end_turn", "stop_sequence", "eos"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
+    **dict.fromkeys(("content_filter", "safety"), "filter"),
+    "refusal": "refusal",
+}
+#: Parameters that a server may not know, each given up by itself.
+_OPTIONAL = ("stream_options", "seed", "temperature", "parallel_tool_calls", "reasoning_effort")
+_REASONS = re.compile(r"(o\d|gpt-5)")  #: OpenAI's models that think unless told otherwise.
+_EFFORTS = ("none", "minimal", "low")  #: The least that they can be told, which differs between them.
+_UNKNOWN = re.compile(r"support|recogni|unknown|extra|unexpected|permitted|allowed|invalid|unavailable", re.IGNORECASE)
+_FORMAT = re.compile(r"response_format|json_object|json mode|json_mode", re.IGNORECASE)
+_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class OpenAIModel(Remote):
+    """A model of OpenAI's, or of any server that speaks the same protocol.
+
+    `mode` is native, tool or prompt, None the strongest that carries a schema; `retries` are the transport's; `timeout`
+    is the longest silence, in seconds, a request's own deadline apart; `extra` goes into every request's body:
+    {"reasoning_effort": "low"}. `provider` names whose prices apply where the address does not tell. A `client` of the
+    SDK is used on Guard's event loop from then on, and belongs to the process that made it.
+    """
+
+    dialect = dialects.OPENAI
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: openai.AsyncOpenAI | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        mode: str | None = None,
+        retries: int = 2,
+        timeout: float = 600.0,
+        provider: str | None = None,
+        extra: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.model = name
+        self._extra, self._provider = dict(extra), provider
+        title = f"openai:{name}"
+        has_own_server = bool(base_url or os.environ.get("OPENAI_BASE_URL"))
+
+        def make() -> openai.AsyncOpenAI:
+            key = api_key or os.environ.get("OPENAI_API_KEY") or ("unused" if has_own_server else None)
+            try:
+                return openai.AsyncOpenAI(
+                    api_key=key,
+                    base_url=base_url,
+                    max_retries=0,
+                    http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks(title)),
+                )
+            except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
+                words = "set OPENAI_API_KEY, or give api_key" if key is None else said_by(str(error), (key,))
+                raise ModelError(f"{title} can't be asked: {words}") from None
+
+        given = client and client.with_options(max_retries=0)
+        super().__init__(title, client=given, make=make, mode=mode, retries=retries, timeout=timeout)
+
+    @property
+    def _is_openai(self) -> bool:
+        return str(self._client.base_url.host).endswith("openai.com")
+
+    def _body(self, request: Request, mode: str, sent: dialects.Sent | None, max_tokens: int) -> dict[str, Any]:
+        conceded = self._conceded
+        is_new = self._is_openai != ("max_tokens" in conceded)  # given up: what it would else be called
+        fields: dict[str, Any] = {
+            "max_completion_tokens" if is_new else "max_tokens": max_tokens,
+            "temperature": request.temperature,
+            "seed": request.seed % 2**31,
+        }
+        if request.thinking == 0 and self._is_openai and _REASONS.match(self.model):
+            effort = next((effort for effort in _EFFORTS if f"reasoning_effort={effort}" not in conceded), None)
+            fields |= {"reasoning_effort": effort} if effort else {}
+        name = _NAME.sub("_", request.name)[:64] or "value"
+        if sent is not None and mode == "native":
+            schema = {"name": name, "strict": True, "schema": sent.schema}
+            fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif sent is not None:
+            function = {"name": name, "description": "Takes the answer.", "parameters": sent.schema}
+            fields["tools"] = [{"type": "function", "function": function}]
+            fields["tool_choice"] = {"type": "function", "function": {"name": name}}
+            fields["parallel_tool_calls"] = False
+        elif request.compiled is not None and "response_format" not in conceded:
+            schema = request.compiled.schema
+            if isinstance(schema, Mapping) and schema.get("type") == "object":
+                fields["response_format"] = {"type": "json_object"}
+        return {key: value for key, value in (fields | self._extra).items() if key not in conceded}
+
+    async def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
+        client, name, start = self._client, self.name, time.perf_counter()
+        secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != "unused" else ()
+        fields = dict(asked.body)
+        if is_streaming and "stream_options" not in self._conceded:
+            fields["stream_options"] = {"include_usage": True}
+        reading = Reading(self, asked)
+        create: Any = client.chat.completions.with_streaming_response.create
+        with mapped(openai, name, secrets):
+            async with create(
+                model=self.model,
+                messages=[dict(message) for message in asked.messages],
+                stream=is_streaming,
+                extra_body=fields,
+                extra_headers=HEADERS,
+                timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
+            ) as response:
+                if is_streaming and "text/event-stream" in response.headers.get("content-type", "").lower():
+                    async for line in lines(response.iter_bytes(), name):
+                        if line.strip() == "[DONE]":
+                            reading.finish = reading.finish or "stop"
+                            break
+                        if piece := _read(reading, parsed(line, name), "delta", name, secrets):
+                            yield piece
+                else:
+                    whole = parsed(await body(response.iter_bytes(), name), name)
+                    piece = _read(reading, whole, "message", name, secrets)
+                    shape(reading.finish is not None, name, "no finish_reason")
+                    if is_streaming and piece:
+                        yield piece
+            if reading.finish is None:
+                raise broken_off(name)
+            if (piece := reading.end()) and is_streaming:
+                yield piece
+            yield reading.reply(exchange, time.perf_counter() - start, str(client.base_url), self._provider)
+
+    def _concede(self, asked: Asked, words: str) -> bool:
+        conceded, lowered = self._conceded, words.lower()
+        before = len(conceded)
+        if "max_tokens" not in conceded and _UNKNOWN.search(words):
+            ours = "max_completion_tokens" if "max_completion_tokens" in asked.body else "max_tokens"
+            if ("max_completion_tokens" in lowered) or (ours == "max_tokens" and "'max_tokens'" in lowered):
+                conceded.add("max_tokens")
+                return True
+        for field in _OPTIONAL:
+            if field in lowered and _UNKNOWN.search(words):
+                effort = asked.body.get("reasoning_effort") if field == "reasoning_effort" else None
+                conceded.add(f"{field}={effort}" if effort else field)
+                if len(conceded) > before:
+                    return True
+        if asked.mode == "prompt" and "response_format" in asked.body and _FORMAT.search(words):
+            conceded.add("response_format")
+        return len(conceded) > before
+
+
+def _read(reading: Reading, message: Mapping[str, Any], key: str, name: str, secrets: tuple[str, ...]) -> str:
+    """Take a whole answer, whose choice has a `message`, or one of a stream, with a `delta`; returns the text in it."""
+    if message.get("error"):
+        raise of_stream(message["error"], name, secrets)
+    if isinstance(model := message.get("model"), str) and model:
+        reading.model = model
+    usage = message.get("usage")
+    if isinstance(usage, Mapping):
+        reading.used(
+            prompt=usage.get("prompt_tokens"),
+            completion=usage.get("completion_tokens"),
+            thinking=_inside(usage, "completion_tokens_details", "reasoning_tokens"),
+            cached=_inside(usage, "prompt_tokens_details", "cached_tokens"),
+        )
+    choices = message.get("choices")
+    if key == "delta" and not choices:
+        return ""
+    shape(isinstance(choices, list) and len(choices) > 0 and isinstance(choices[0], Mapping), name, "no choices")
+    choice: Mapping[str, Any] = choices[0]  # type: ignore[index]
+    if (finish := choice.get("finish_reason")) is not None:
+        shape(isinstance(finish, str) and finish.lower() in _FINISH, name, f"finish_reason {str(finish)[:60]!r}")
+        reading.finish = _FINISH[finish.lower()]
+    part: Any = choice.get(key)
+    if part is None and key == "delta":
+        return ""
+    shape(isinstance(part, Mapping), name, f"no {key}")
+    for field in ("reasoning_content", "reasoning"):
+        if isinstance(thought := part.get(field), str) and thought:
+            reading.thought += thought
+            break
+    if isinstance(refusal := part.get("refusal"), str):
+        reading.refusal += refusal
+    out = reading.text(_text(part.get("content"), name))
+    calls = part.get("tool_calls") or ()
+    shape(isinstance(calls, list | tuple), name, "tool_calls")
+    for index, call in enumerate(calls):
+        function: Any = call.get("function") if isinstance(call, Mapping) else None
+        shape(isinstance(function, Mapping), name, "tool_calls")
+        arguments = function.get("arguments") or ""
+        if isinstance(arguments, Mapping):  # some servers send the object itself
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        shape(isinstance(arguments, str), name, "a tool's arguments")
+        out += reading.call(call.get("index", index), arguments)
+    return out
+
+
+def _text(content: Any, name: str) -> str:
+    """Return a message's text: it is one, or a list of parts of which some are."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    shape(isinstance(content, list) and all(isinstance(part, Mapping) for part in content), name, "content")
+    texts = [part.get("text", "") for part in content if part.get("type") == "text"]
+    shape(all(isinstance(text, str) for text in texts), name, "content")
+    return "".join(texts)
+
+
+def _inside(usage: Mapping[str, Any], group: str, key: str) -> Any:
+    details = usage.get(group)
+    return details.get(key) if isinstance(details, Mapping) else None

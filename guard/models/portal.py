@@ -1,0 +1,177 @@
+"""One event loop in a thread of its own, on which every remote model's requests run, whoever asks.
+
+Connections belong to the loop that opened them. With one loop for all callers (blocking code, any number of
+`asyncio.run`s, threads) a model has one pool of connections, and an interrupt or a closed iterator ends the request
+where it runs. The thread starts at first use, and anew in a forked child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import contextvars
+import os
+import queue
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_END: Any = object()  # after the last piece
+
+
+class _Job(Generic[T]):
+    """A coroutine on the portal's loop; `outcome` is set when it has ended, not when it was told to end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
+        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+        loop.call_soon_threadsafe(self._start, coroutine, context=contextvars.copy_context())
+
+    def cancel(self) -> None:
+        """Tell it to end."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(coroutine)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.cancel()
+            self.outcome.set_running_or_notify_cancel()  # wakes who waits
+        elif error := task.exception():
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+
+
+class Portal:
+    """Carries coroutines and asynchronous generators from any thread or loop to one loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop; its thread is started where it does not run yet."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="guard-portal", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine and wait for it; where the caller is interrupted it is cancelled, and has ended."""
+        job = self._submit(coroutine, blocking=True)
+        try:
+            return job.outcome.result()
+        finally:
+            self._finish(job)
+
+    async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Do the same for a caller on another loop."""
+        job = self._submit(coroutine)
+        ended = asyncio.wrap_future(job.outcome)
+        try:
+            return await asyncio.shield(ended)
+        finally:
+            await self._afinish(job, ended)
+
+    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Iterate from blocking code; closing the iterator closes the source."""
+        pieces: queue.SimpleQueue[T] = queue.SimpleQueue()
+        job = self._submit(_pump(source, pieces.put), blocking=True)
+        job.outcome.add_done_callback(lambda _: pieces.put(_END))
+        try:
+            while (piece := pieces.get()) is not _END:
+                yield piece
+            job.outcome.result()
+        finally:
+            self._finish(job)
+
+    async def aiterate(self, source: AsyncGenerator[T, None]) -> AsyncIterator[T]:
+        """Do the same for a caller on another loop."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[T] = asyncio.Queue()
+
+        def put(piece: T) -> None:
+            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        job = self._submit(_pump(source, put))
+        job.outcome.add_done_callback(lambda _: put(_END))
+        ended = asyncio.wrap_future(job.outcome)
+        try:
+            while (piece := await pieces.get()) is not _END:
+                yield piece
+            await asyncio.shield(ended)
+        finally:
+            await self._afinish(job, ended)
+
+    def call_later(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine whose outcome nobody waits for, where the loop runs at all."""
+        if (loop := self._loop) is not None and not loop.is_closed():
+            asyncio.run_coroutine_threadsafe(function(), loop)
+
+    def _submit(self, coroutine: Coroutine[Any, Any, T], *, blocking: bool = False) -> _Job[T]:
+        loop = self.loop
+        if blocking and threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("on Guard's own event loop nothing can be waited for; use the async methods there")
+        return _Job(loop, coroutine)
+
+    def _finish(self, job: _Job[Any]) -> None:
+        if not job.outcome.done():
+            job.cancel()
+            concurrent.futures.wait([job.outcome])
+
+    async def _afinish(self, job: _Job[Any], ended: asyncio.Future[Any]) -> None:
+        if not ended.done():
+            job.cancel()
+            await asyncio.wait([ended])
+        if not ended.cancelled():
+            ended.exception()  # seen: it is not logged as lost
+
+    def _stop(self) -> None:
+        """End the thread, so that connections are closed in order before the interpreter goes."""
+        if self._loop is None:
+            return
+        loop, self._loop = self._loop, None
+
+        async def ending() -> None:
+            tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1) if tasks else None
+            loop.stop()
+
+        asyncio.run_coroutine_threadsafe(ending(), loop)
+        self._thread.join(timeout=2)
+        if not self._thread.is_alive():
+            loop.close()
+
+    def _forget(self) -> None:
+        """Start anew: in a forked child neither the thread nor what held the lock is there."""
+        self._lock, self._loop = threading.Lock(), None
+
+
+async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None]) -> None:
+    """Take every piece in one task: time-outs inside the source belong to the task that entered them."""
+    async with contextlib.aclosing(source):
+        async for piece in source:
+            put(piece)
+
+
+PORTAL = Portal()
+atexit.register(PORTAL._stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PORTAL._forget)

@@ -1,0 +1,286 @@
+"""What a model behind a provider's API is, whatever the provider: modes, concessions, and the four ways to be asked.
+
+A schema is sent in one of three modes, the strongest that can carry it: `native`, the provider's own structured output,
+in its dialect; `tool`, as the parameters of one tool that must be called; `prompt`, in words. What a provider refuses
+with HTTP 400, a schema's mode or a parameter it does not know, is given up once and remembered; the schema itself never
+is: the pipeline validates every answer against it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from guard import dialects, prices, prompts
+from guard.errors import BadReply, BudgetExceeded, ModelError
+from guard.models.base import Reply, Request
+from guard.models.portal import PORTAL
+from guard.models.thinking import Thinking
+from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
+
+MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
+CACHED = 256  #: Schemas of which a model remembers how they are sent.
+
+_log = logging.getLogger("guard.models")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it is sent."""
+
+    request: Request
+    mode: str
+    sent: dialects.Sent | None  # None: no schema, or in words
+    messages: prompts.Messages
+    max_tokens: int  # of thinking and answer
+    body: Mapping[str, Any]  # what the provider's API has beside model and messages
+
+    @property
+    def prompt_size(self) -> int:
+        """About how many tokens are sent."""
+        return _size(self.messages) + (estimated_tokens(str(self.sent.schema)) if self.sent else 0)
+
+
+class Remote:
+    """A model behind a provider's API. A subclass says how its API is asked and read."""
+
+    #: What the strict dialect of the provider's structured output is.
+    dialect: dialects.Dialect
+
+    def __init__(
+        self, name: str, *, client: Any, make: Callable[[], Any], mode: str | None, retries: int, timeout: float
+    ) -> None:
+        if mode not in (None, *MODES):
+            raise ModelError(f"mode={mode!r} must be one of {', '.join(MODES)}, or None")
+        if retries < 0 or not timeout > 0:
+            raise ModelError(f"retries={retries} must be at least 0 and timeout={timeout} above 0")
+        self._name, self._mode, self._retries, self._timeout = name, mode, retries, timeout
+        self._given, self._make = client, make
+        self._clients: tuple[int, Any] = (os.getpid(), client or self._made())
+        self._weaker: dict[str, str] = {}  # hash of a schema → the mode to begin with, after a refusal
+        self._conceded: set[str] = set()  # parameters that the provider refuses
+        self._sent = functools.lru_cache(CACHED)(self._send_as)
+
+    @property
+    def name(self) -> str:
+        """How the model is named in replies and traces."""
+        return self._name
+
+    def generate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return PORTAL.run(self._whole(request))
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return await PORTAL.arun(self._whole(request))
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """Answer a request: the text in pieces, then the reply."""
+        return PORTAL.iterate(self._answer(request, is_streaming=True))
+
+    def astream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """Answer a request: the text in pieces, then the reply."""
+        return PORTAL.aiterate(self._answer(request, is_streaming=True))
+
+    # -- What a provider's module says ---------------------------------------------------------------------------------
+
+    def _body(self, request: Request, mode: str, sent: dialects.Sent | None, max_tokens: int) -> dict[str, Any]:
+        """Return the parameters of a request."""
+        raise NotImplementedError
+
+    def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
+        """Send a request once, and hand on pieces and the reply; raises ExchangeError."""
+        raise NotImplementedError
+
+    def _concede(self, asked: Asked, words: str) -> bool:
+        """Give up a parameter that a provider refused with these words; returns whether there was one."""
+        raise NotImplementedError
+
+    # -- What they have in common --------------------------------------------------------------------------------------
+
+    @property
+    def _client(self) -> Any:
+        """The SDK's client; another one in a forked child, where the connections are the parent's."""
+        if self._clients[0] != os.getpid() and self._given is None:
+            self._clients = (os.getpid(), self._made())
+        return self._clients[1]
+
+    def _made(self) -> Any:
+        client = self._make()
+        weakref.finalize(self, PORTAL.call_later, client.close).atexit = False
+        return client
+
+    async def _whole(self, request: Request) -> Reply:
+        async with contextlib.aclosing(self._answer(request, is_streaming=False)) as items:
+            async for item in items:
+                if isinstance(item, Reply):
+                    return item
+        raise AssertionError("an answer ends with a reply")
+
+    async def _answer(self, request: Request, *, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
+        """Ask, concede what is refused, ask again; all within the deadline."""
+        exchange = Exchange(self._name, request.seconds, self._retries)
+        async with exchange.deadline():
+            while True:
+                asked = self._asked(request)
+                receive = functools.partial(self._receive, asked, exchange, is_streaming)
+                try:
+                    async with contextlib.aclosing(exchange.send(receive)) as items:
+                        async for item in items:
+                            yield item
+                    return
+                except ExchangeError as failure:
+                    if not (failure.is_refused_request and self._gives_in(asked, failure.words)):
+                        raise failure.error from None
+
+    def _asked(self, request: Request) -> Asked:
+        mode, sent = "prompt", None
+        messages = prompts.copied(request.messages)
+        if request.compiled is not None:
+            mode, sent = self._carried(request.compiled)
+            if mode == "prompt":
+                messages = prompts.with_schema(messages, request.compiled.schema)
+        max_tokens = request.max_tokens + request.thinking
+        if request.total_tokens is not None:
+            left = request.total_tokens - _size(messages) - (estimated_tokens(str(sent.schema)) if sent else 0)
+            if left < 1:
+                raise BudgetExceeded(
+                    f"{self._name} would be sent about {request.total_tokens - left} tokens"
+                    f" of the {request.total_tokens} that are left"
+                )
+            max_tokens = min(max_tokens, left)
+        return Asked(request, mode, sent, messages, max_tokens, self._body(request, mode, sent, max_tokens))
+
+    def _carried(self, compiled: Any) -> tuple[str, dialects.Sent | None]:
+        """Return the strongest mode that carries a schema, and the schema as it is sent in it."""
+        first = self._mode or self._weaker.get(compiled.hash, MODES[0])
+        for mode in MODES[MODES.index(first) :]:
+            sent = self._sent(compiled, mode)
+            if not isinstance(sent, str):
+                return mode, sent
+            if self._mode is not None:
+                raise ModelError(f"mode={mode!r} can't carry the schema to {self._name}: {sent}; leave the mode out")
+        raise AssertionError("words carry every schema")
+
+    def _send_as(self, compiled: Any, mode: str) -> dialects.Sent | str | None:
+        """Return a schema as a mode sends it, or the reason why it can't."""
+        try:
+            if mode == "native":
+                return dialects.strict(compiled.schema, self.dialect, formats=compiled.options.formats)
+            return dialects.loose(compiled.schema) if mode == "tool" else None
+        except dialects.DialectError as reason:
+            return str(reason)
+
+    def _gives_in(self, asked: Asked, words: str) -> bool:
+        """Give up what a provider refuses: a parameter it names, else the mode; returns whether anything was left."""
+        if self._concede(asked, words):
+            return True
+        compiled = asked.request.compiled
+        if compiled is None or self._mode is not None or asked.mode == MODES[-1]:
+            return False
+        self._weaker[compiled.hash] = MODES[MODES.index(asked.mode) + 1]
+        _log.info("%s refuses a schema in mode %s: %s", self._name, asked.mode, words)
+        return True
+
+
+class Reading:
+    """An answer as it comes in: what is handed on at once, and the reply at the end."""
+
+    def __init__(self, model: Remote, asked: Asked) -> None:
+        self.model = ""  # as the provider names it
+        self.finish: str | None = None
+        self.refusal = ""
+        self.thought = ""
+        self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
+        self._asked, self._name = asked, model.name
+        self._thinking = Thinking(is_value=asked.request.compiled is not None)
+        self._parts: list[str] = []  # of the answer
+        self._beside: list[str] = []  # text beside a tool's call
+        self._calls: dict[object, None] = {}
+        # What comes back in another form than the caller's is handed on when it is whole.
+        self._is_held = asked.sent is not None and not asked.sent.is_identity
+
+    def text(self, piece: str) -> str:
+        """Take a piece of text; returns what to hand on."""
+        answer = self._thinking.feed(piece)
+        if self._asked.mode == "tool":
+            self._beside.append(answer)
+            return ""
+        return self._add(answer)
+
+    def call(self, index: object, piece: str) -> str:
+        """Take a piece of what a tool is called with; returns what to hand on."""
+        if self._asked.mode != "tool":
+            return ""
+        if index not in self._calls and self._calls:
+            piece = "\n" + piece  # two calls are two values, which is not what was asked: the check will say so
+        self._calls[index] = None
+        return self._add(piece)
+
+    def end(self) -> str:
+        """Return what is left to hand on."""
+        rest = self._thinking.end()
+        if self._asked.mode == "tool":
+            if self._calls:
+                return self._whole()
+            rest = "".join(self._beside) + rest
+        rest = self._add(rest)
+        return self._whole() if self._is_held else rest
+
+    def reply(self, exchange: Exchange, seconds: float, url: str, provider: str | None) -> Reply:
+        """Return the reply; call `end` first."""
+        assert self.finish is not None, "an answer without an end is no answer"
+        asked, text = self._asked, "".join(self._parts)
+        thought = "\n".join(part for part in (self.thought, self._thinking.thought) if part)
+        finish = "refusal" if self.refusal and self.finish != "filter" else self.finish
+        text = self.refusal if finish == "refusal" and not text else text
+        prompt = self.usage.get("prompt", asked.prompt_size)
+        completion = self.usage.get("completion", estimated_tokens(text + thought))
+        model = self.model or self._name.partition(":")[2]
+        return Reply(
+            text=text,
+            finish=finish,
+            model=model,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            seconds=seconds,
+            thinking_tokens=min(completion, self.usage.get("thinking", estimated_tokens(thought))),
+            thinking=thought,
+            retries=exchange.retries,
+            mode=asked.mode,
+            cost=prices.cost(
+                model, prompt, completion, cached_tokens=self.usage.get("cached", 0), provider=provider, url=url
+            ),
+        )
+
+    def used(self, **figures: Any) -> None:
+        """Take what the provider says was used."""
+        for key, value in figures.items():
+            if (number := count(value, -1)) >= 0:
+                self.usage[key] = number
+
+    def _add(self, piece: str) -> str:
+        self._parts.append(piece)
+        return "" if self._is_held else piece
+
+    def _whole(self) -> str:
+        if not self._is_held or self._asked.sent is None:
+            return ""
+        self._parts = [self._asked.sent.text("".join(self._parts))]
+        return self._parts[0]
+
+
+def shape(is_right: bool, name: str, what: str) -> None:
+    """Raise BadReply where a message has not the shape of the protocol."""
+    if not is_right:
+        raise BadReply(f"{name} did not answer by the protocol: {what}")
+
+
+def _size(messages: prompts.Messages) -> int:
+    return sum(estimated_tokens(str(message.get("content", ""))) for message in messages)

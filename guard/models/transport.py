@@ -1,0 +1,308 @@
+"""What providers have in common: retries, one deadline over all, bounded bodies, strict JSON, typed errors.
+
+The SDKs speak HTTP and know credentials; their own retries are off. Retries here are the transport's, for what may go
+away by itself: refused and broken connections, time-outs, 429 and 5xx. They are counted, never outlast the request's
+deadline, and end once a piece of the answer was handed on. Asking again because of what was answered is the pipeline's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import httpx2
+import stamina
+
+from guard.errors import (
+    BadReply,
+    CallError,
+    ContentFiltered,
+    ModelError,
+    RateLimited,
+    TimedOut,
+    Truncated,
+    Unavailable,
+)
+
+T = TypeVar("T")
+
+# Retries are logged for whoever listens; where nobody does, they are not printed.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+MOST_BYTES = 10_000_000  #: Of one answer's body; what sends more is no model.
+MOST_WAIT = 60.0  #: Seconds that a provider may have a request without a deadline wait before a retry.
+SHOWN = 300  #: Characters of a provider's own words that a message shows.
+BYTES_A_TOKEN = 4  #: An estimate, used only where a provider does not tell, or before it is asked.
+
+#: The body comes as it is: what is not packed can't grow while it is unpacked.
+HEADERS = {"Accept-Encoding": "identity"}
+
+#: Keys and tokens by their form, masked ones too: providers repeat them in their messages.
+_SECRET = re.compile(r"\b(?:sk|pk|rk|hf|gh[a-z])[-_][\w*.-]{4,}|(?i:\bbearer\s+)\S+|(?<=://)[^/\s@]+@")
+_TOO_LONG = re.compile(r"context.?(length|window)|maximum context|prompt is too long|too many tokens", re.IGNORECASE)
+_FILTERED = re.compile(r"content.?filter|content.?policy|content management policy", re.IGNORECASE)
+
+
+class ExchangeError(Exception):
+    """A request that failed: its error, whether and when trying again may help, and what the provider said."""
+
+    def __init__(
+        self, error: CallError, *, again: bool = False, after: float | None = None, status: int = 0, words: str = ""
+    ) -> None:
+        super().__init__(error.message)
+        self.error, self.again, self.after, self.status, self.words = error, again, after, status, words
+
+    @property
+    def is_refused_request(self) -> bool:
+        """Whether the provider refused what was asked, not who asked or how often: another request may pass."""
+        return self.status in (400, 422) and type(self.error) is ModelError
+
+
+class Exchange:
+    """The time and the retries of one request."""
+
+    def __init__(self, name: str, seconds: float | None, retries: int) -> None:
+        self.name, self.seconds = name, seconds
+        self.started = time.perf_counter()
+        self.retries = 0  # made so far
+        self._attempts = retries + 1
+        self._failure: CallError | None = None  # why the exchange waits, while it does
+        self._handed_on = False  # a piece of the answer is out: it can't be asked for again
+
+    @contextlib.asynccontextmanager
+    async def deadline(self) -> AsyncIterator[None]:
+        """Hold everything inside to the deadline."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                yield
+        except TimeoutError:
+            raise self._failure or TimedOut(f"{self.name} gave no whole answer within {self.seconds:g} s") from None
+
+    async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+        """Hand on what one request brings, tried again where that may help; raises ExchangeError."""
+        retries = stamina.retry_context(
+            self._wait, attempts=self._attempts, timeout=None, wait_initial=0.2, wait_max=10.0, wait_jitter=0.3
+        )
+        async for attempt in retries:
+            with attempt:
+                self.retries += self._failure is not None
+                self._failure = None
+                async with contextlib.aclosing(receive()) as items:
+                    async for item in items:
+                        self._handed_on = True
+                        yield item
+                return
+
+    def _wait(self, error: BaseException) -> bool | float:
+        """Say whether to try again, and in how many seconds where the provider said so."""
+        if not isinstance(error, ExchangeError) or not error.again or self._handed_on:
+            return False
+        left = MOST_WAIT if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
+        if error.after is not None and error.after >= left:
+            return False
+        self._failure = error.error
+        return True if error.after is None else error.after
+
+
+async def lines(chunks: AsyncIterator[bytes], name: str) -> AsyncGenerator[str, None]:
+    """Split server-sent events into the data of each, as it comes; a last one that is cut off is dropped."""
+    held: list[bytes] = []  # of a line that has not ended
+    data: list[bytes] = []  # of an event that has not ended
+    async for chunk in bounded(chunks, name):
+        held.append(chunk)
+        if b"\n" not in chunk:
+            continue
+        *whole, rest = b"".join(held).split(b"\n")
+        held = [rest]
+        for line in whole:
+            line = line.rstrip(b"\r")
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+            elif not line and data:
+                yield decoded(b"\n".join(data), name)
+                data = []
+
+
+async def bounded(chunks: AsyncIterator[bytes], name: str) -> AsyncGenerator[bytes, None]:
+    """Hand on a body's bytes while they are not too many."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > MOST_BYTES:
+            raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
+        yield chunk
+
+
+async def body(chunks: AsyncIterator[bytes], name: str) -> str:
+    """Return a whole body as text."""
+    return decoded(b"".join([chunk async for chunk in bounded(chunks, name)]), name)
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Return bytes as text."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise BadReply(f"{name} sent bytes that are not UTF-8, at {error.start:,}") from None
+
+
+def parsed(text: str, name: str) -> dict[str, Any]:
+    """Return a message of the protocol: one JSON object, in which no key stands twice."""
+    if not text.strip():
+        raise BadReply(f"{name} sent an empty body")
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
+        raise BadReply(f"{name} sent what is not JSON: {str(error)[:SHOWN]}") from None
+    if not isinstance(value, dict):
+        raise BadReply(f"{name} sent a JSON {type(value).__name__} where its protocol has an object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:60]!r} stands twice in an object")
+    return value
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+@contextlib.contextmanager
+def mapped(sdk: Any, name: str, secrets: tuple[str, ...] = ()) -> Iterator[None]:
+    """Turn what an SDK and its HTTP client raise into ExchangeErrors."""
+    try:
+        yield
+    except sdk.APIStatusError as error:
+        raise _of_status(error, name, secrets) from None
+    except sdk.APITimeoutError:
+        raise ExchangeError(TimedOut(f"{name} did not answer in time"), again=True) from None
+    except sdk.APIConnectionError as error:
+        raise _of_transport(error.__cause__ or error, name, secrets) from None
+    except (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        raise _of_transport(error, name, secrets) from None
+    except CallError as error:  # ours, about the body
+        raise ExchangeError(error) from None
+
+
+def of_stream(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:
+    """Return the failure that a provider reports inside a stream that began well."""
+    words = error.get("message", error) if isinstance(error, Mapping) else error
+    kinds = " ".join(str(error.get(key)) for key in ("code", "type", "status")) if isinstance(error, Mapping) else ""
+    said = said_by(words, secrets)
+    if re.search(r"rate.?limit|429", kinds):
+        return ExchangeError(RateLimited(f"{name} asks to be called less often: {said}"), again=True)
+    if _FILTERED.search(f"{kinds} {said}"):
+        return ExchangeError(ContentFiltered(f"{name} withheld the answer: {said}"))
+    return ExchangeError(Unavailable(f"{name} failed while it answered: {said}"), again=True)
+
+
+def broken_off(name: str) -> ExchangeError:
+    """Return the failure of a stream that ended before the answer did."""
+    return ExchangeError(Unavailable(f"{name} broke off before the answer ended"), again=True)
+
+
+def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
+    """Return a provider's own words as a message may show them: short, on one line, without secrets."""
+    text = " ".join((words if isinstance(words, str) else json.dumps(words, default=repr)).split())
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]") if secret else text
+    text = _SECRET.sub("[redacted]", text)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _of_status(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:
+    status: int = error.status_code
+    details = error.body if isinstance(error.body, Mapping) else {}
+    inner = details.get("error")
+    details = inner if isinstance(inner, Mapping) else details
+    words = said_by(details.get("message") or error.body or "", secrets)
+    where = f"HTTP {status}" + (f": {words}" if words else "")
+    code = f"{details.get('code')} {details.get('type')}"
+    hint = f"{code} {details.get('param')} {words}"
+    after = _retry_after(error.response.headers)
+    if status == 429:
+        if "insufficient_quota" in code:
+            return ExchangeError(RateLimited(f"{name}: the account's quota is spent ({where})"), status=status)
+        later = "" if after is None else f"; it may be asked again in {after:g} s"
+        message = f"{name} asks to be called less often ({where}){later}"
+        return ExchangeError(RateLimited(message), again=True, after=after, status=status)
+    if status in (408, 409) or status >= 500:
+        return ExchangeError(Unavailable(f"{name} failed ({where})"), again=True, after=after, status=status)
+    if status in (400, 413, 422) and _TOO_LONG.search(hint):
+        return ExchangeError(Truncated(f"the input is too long for {name} ({where}); shorten it"), status=status)
+    if status in (400, 403, 422) and _FILTERED.search(hint):
+        return ExchangeError(ContentFiltered(f"{name} withheld the answer ({where})"), status=status)
+    advice = {401: "; is the key right?", 403: "; may this key use it?", 404: "; is there such a model here?"}
+    return ExchangeError(ModelError(f"{name} refused ({where}){advice.get(status, '')}"), status=status, words=hint)
+
+
+def _of_transport(error: BaseException, name: str, secrets: tuple[str, ...]) -> ExchangeError:
+    if isinstance(error, httpx2.TimeoutException):
+        return ExchangeError(TimedOut(f"{name} did not answer in time"), again=True)
+    said = said_by(str(error) or type(error).__name__, secrets)
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL | httpx2.LocalProtocolError):
+        return ExchangeError(ModelError(f"{name} has an address that can't be asked: {said}"))
+    if isinstance(error, httpx2.DecodingError | httpx2.TooManyRedirects):
+        return ExchangeError(BadReply(f"{name} did not answer by the protocol: {said}"))
+    verb = "can't be reached" if isinstance(error, httpx2.ConnectError) else "broke off"
+    return ExchangeError(Unavailable(f"{name} {verb}: {said}"), again=True)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a provider asks to wait; None where it asks nothing that can be read."""
+    text = headers.get("retry-after-ms", "")
+    if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", text, re.ASCII):
+        return float(text) / 1000
+    text = headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text, re.ASCII):
+        return float(text)
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    return None
+
+
+class BoundedStream(httpx2.AsyncByteStream):
+    """A body that ends with an error where it grows too long: SDKs read the bodies of errors whole."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self._stream, self._name = stream, name
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Hand on the bytes."""
+        async with contextlib.aclosing(bounded(self._stream, self._name)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def aclose(self) -> None:
+        """Close the body."""
+        await self._stream.aclose()
+
+
+def hooks(name: str) -> dict[str, list[Any]]:
+    """Return the event hooks of an HTTP client that bound every body."""
+
+    async def bound(response: httpx2.Response) -> None:
+        response.stream = BoundedStream(response.stream, name)
+
+    return {"response": [bound]}
+
+
+def estimated_tokens(text: str) -> int:
+    """Return about how many tokens a text is."""
+    return -(-len(text.encode(errors="replace")) // BYTES_A_TOKEN)
+
+
+def count(value: Any, otherwise: int) -> int:
+    """Return a count that a provider reports, or what to take where it reports none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise

@@ -1,0 +1,520 @@
+"""Models behind providers' APIs, against providers on this machine that fail in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import servers
+import stamina
+from servers import FAULTS, Answer, Server
+
+import guard
+from guard import models
+from guard.errors import (
+    BadReply,
+    BudgetExceeded,
+    CallError,
+    ContentFiltered,
+    ModelError,
+    RateLimited,
+    TimedOut,
+    Truncated,
+    Unavailable,
+)
+from guard.models.base import Model, Reply, Request
+from guard.models.openai import OpenAIModel
+from guard.models.remote import MODES
+
+CLOSED = {
+    "type": "object",
+    "properties": {"reason": {"type": "string"}, "total": {"type": "integer"}},
+    "required": ["reason", "total"],
+    "additionalProperties": False,
+}
+OPTIONAL = {**CLOSED, "required": ["reason"]}
+OPEN = {"type": "object", "properties": {"total": {"type": "integer"}}}
+TEXT = '{"reason": "two and two", "total": 4}'
+GOOD = Answer(TEXT)
+SECONDS = 1.0  #: The deadline of each cell; nothing may take longer, by more than a machine's hiccup.
+
+
+def request(schema: Any = CLOSED, **changes: Any) -> Request:
+    compiled = None if schema is None else guard.compile(schema, inexact="residual")
+    messages = ({"role": "system", "content": "Be exact."}, {"role": "user", "content": "What is 2 + 2?"})
+    return Request(**{"messages": messages, "compiled": compiled, "seconds": 10.0, **changes})
+
+
+def model(server: Server | str, **options: Any) -> OpenAIModel:
+    url = server if isinstance(server, str) else server.url
+    return OpenAIModel("m", base_url=url, api_key="sk-local-0123456789", **options)
+
+
+def blocking(asked: Any, request: Request) -> Reply:
+    return asked.generate(request)
+
+
+def coroutine(asked: Any, request: Request) -> Reply:
+    return asyncio.run(asked.agenerate(request))
+
+
+def streaming(asked: Any, request: Request) -> Reply:
+    *pieces, reply = asked.stream(request)
+    assert all(isinstance(piece, str) and piece for piece in pieces)
+    assert "".join(pieces) == ("" if reply.finish == "refusal" else reply.text)
+    return reply
+
+
+def async_streaming(asked: Any, request: Request) -> Reply:
+    async def whole() -> Reply:
+        *pieces, reply = [item async for item in asked.astream(request)]
+        assert "".join(pieces) == ("" if reply.finish == "refusal" else reply.text)
+        return reply
+
+    return asyncio.run(whole())
+
+
+WAYS = [blocking, coroutine, streaming, async_streaming]
+every_way = pytest.mark.parametrize("ask", WAYS, ids=lambda way: way.__name__)
+Way = Callable[[Any, Request], Reply]
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers() -> Iterator[None]:
+    """Models close their connections when they go; a connection that is lost would be a warning, which is an error."""
+    yield
+    gc.collect()
+
+
+# ---- Every fault, every way ------------------------------------------------------------------------------------------
+
+#: What each fault leads to: a reply's end, or the type of an error. Where a stream shows it otherwise, both.
+CELLS: dict[str, tuple[Any, Any]] = {
+    "reset mid-body": (Unavailable, Unavailable),
+    "time-out": (TimedOut, TimedOut),
+    "429": (RateLimited, RateLimited),
+    "500": (Unavailable, Unavailable),
+    "503": (Unavailable, Unavailable),
+    "truncated JSON": (BadReply, Unavailable),
+    "length stop": ("length", "length"),
+    "refusal": ("refusal", "refusal"),
+    "content filter": ("filter", "filter"),
+    "wrong type": ("stop", "stop"),
+    "extra key": ("stop", "stop"),
+    "prose around": ("stop", "stop"),
+    "invalid UTF-8": (BadReply, BadReply),
+    "empty body": (BadReply, Unavailable),
+    "empty answer": ("stop", "stop"),
+    "huge body": (BadReply, BadReply),
+    "slow drip": (TimedOut, TimedOut),
+    "duplicate keys": (BadReply, BadReply),
+}
+
+
+def test_every_fault_has_its_cell() -> None:
+    assert CELLS.keys() == FAULTS.keys()
+
+
+@every_way
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_ends_in_a_typed_error_or_a_true_reply_in_time(fault: str, ask: Way) -> None:
+    expected = CELLS[fault]["streaming" in ask.__name__]
+    faulty = FAULTS[fault](GOOD)
+    with Server(faulty) as server:
+        asked = model(server, retries=1)
+        start = time.monotonic()
+        if isinstance(expected, str):
+            reply = ask(asked, request(seconds=SECONDS))
+            assert reply.finish == expected
+            assert reply.text == (faulty.refusal or faulty.text)
+            assert (reply.model, reply.mode) == ("served-1", "native")
+            assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
+        else:
+            with pytest.raises(CallError) as caught:
+                ask(asked, request(seconds=SECONDS))
+            assert type(caught.value) is expected
+            assert "sk-local" not in str(caught.value)
+        assert time.monotonic() - start < SECONDS + 0.9
+
+
+@every_way
+def test_nobody_listening_is_unavailable(ask: Way) -> None:
+    with pytest.raises(Unavailable, match="can't be reached"):
+        ask(model(servers.refused_url(), retries=1), request(seconds=SECONDS))
+
+
+@every_way
+@pytest.mark.parametrize("fault", ["reset mid-body", "429", "500", "503"])
+def test_what_may_go_away_is_tried_again_and_counted(fault: str, ask: Way) -> None:
+    with Server(FAULTS[fault](GOOD), GOOD) as server:
+        # Optional properties: the stream is held back, so that nothing was handed on before the reset.
+        reply = ask(model(server), request(OPTIONAL))
+        assert (reply.text, reply.retries, len(server.requests)) == (TEXT, 1, 2)
+
+
+@pytest.mark.parametrize("fault", ["truncated JSON", "invalid UTF-8", "empty body", "duplicate keys"])
+def test_what_stays_wrong_is_not_tried_again(fault: str) -> None:
+    with Server(FAULTS[fault](GOOD), GOOD) as server:
+        with pytest.raises(BadReply):
+            model(server).generate(request())
+        assert len(server.requests) == 1
+
+
+def test_a_stream_is_not_begun_again_once_a_piece_of_it_is_out() -> None:
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        stream = model(server).stream(request())
+        assert next(stream)
+        with pytest.raises(Unavailable):
+            list(stream)
+        assert len(server.requests) == 1
+
+
+# ---- Retries and deadlines -------------------------------------------------------------------------------------------
+
+
+def test_retry_after_is_honoured() -> None:
+    with Server(servers.error(429, "slow down", {"Retry-After": "0.7"}), GOOD) as server:
+        start = time.monotonic()
+        assert model(server).generate(request()).retries == 1
+        assert 0.7 <= time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(("seconds", "after"), [(1.0, "30"), (None, "86400"), (2.0, "Fri, 31 Dec 2100 23:59:59 GMT")])
+def test_a_wait_that_is_longer_than_what_is_left_ends_at_once(seconds: float | None, after: str) -> None:
+    with Server(servers.error(429, "slow down", {"Retry-After": after}), GOOD) as server:
+        start = time.monotonic()
+        with pytest.raises(RateLimited, match=r"asked again in \d+ s" if after.isdigit() else "again in"):
+            model(server).generate(request(seconds=seconds))
+        assert time.monotonic() - start < 0.9
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("after", ["-1", "nan", "inf", "1e9", "soon", "9" * 400, "٣", ""])
+def test_a_wait_that_is_none_is_not_taken_for_one(after: str) -> None:
+    with Server(servers.error(503, "busy", {"Retry-After": after} if after.isascii() else {}), GOOD) as server:
+        assert model(server).generate(request()).retries == 1
+
+
+def test_a_spent_quota_is_not_waited_for() -> None:
+    with Server(servers.error(429, "no money", code="insufficient_quota"), GOOD) as server:
+        with pytest.raises(RateLimited, match="quota is spent"):
+            model(server).generate(request())
+        assert len(server.requests) == 1
+
+
+def test_the_deadline_is_one_over_all_retries() -> None:
+    slow = Answer(TEXT, change=lambda body: [0.4, *servers.halved(servers.RESET)(body)])
+    with Server(slow) as server:
+        start = time.monotonic()
+        with pytest.raises((TimedOut, Unavailable)):
+            model(server, retries=100).generate(request(seconds=1.0))
+        assert time.monotonic() - start < 1.5
+        assert len(server.requests) < 4
+
+
+def test_retries_can_be_switched_off_for_a_whole_program() -> None:
+    stamina.set_active(False)
+    try:
+        with Server(FAULTS["503"](GOOD), GOOD) as server, pytest.raises(Unavailable):
+            model(server).generate(request())
+    finally:
+        stamina.set_active(True)
+
+
+def test_silence_is_a_time_out_without_a_deadline_too() -> None:
+    with Server(FAULTS["time-out"](GOOD)) as server, pytest.raises(TimedOut):
+        model(server, timeout=0.2, retries=0).generate(request(seconds=None))
+
+
+def test_closing_a_stream_stops_the_model() -> None:
+    drip = Answer(TEXT, change=lambda body: [p for byte in body for p in (bytes([byte]), 0.005)])
+    with Server(drip) as server:
+        stream = model(server).stream(request())
+        assert next(stream)
+        stream.close()
+        assert server.left.wait(3)
+
+
+def test_cancelling_a_coroutine_stops_the_model() -> None:
+    async def cancelled(server: Server) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(model(server).agenerate(request()), 0.3)
+
+    with Server(FAULTS["time-out"](GOOD)) as server:
+        asyncio.run(cancelled(server))
+        assert server.left.wait(3)
+
+
+def test_many_threads_and_loops_share_a_model() -> None:
+    with Server(GOOD) as server:
+        asked, found = model(server), []
+
+        async def several() -> list[Reply]:
+            return await asyncio.gather(*(asked.agenerate(request()) for _ in range(4)))
+
+        threads = [threading.Thread(target=lambda: found.extend(asyncio.run(several()))) for _ in range(3)]
+        threads += [threading.Thread(target=lambda: found.append(asked.generate(request()))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [reply.text for reply in found] == [TEXT] * 15
+
+
+# ---- What is asked ---------------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_the_strongest_mode_that_carries_the_schema_is_taken(ask: Way) -> None:
+    recursive = {"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}}}}
+    with Server(Answer('{"total": 4}')) as server:
+        for schema, mode in ((OPEN, "tool"), (CLOSED, "native"), (None, "prompt")):
+            assert ask(model(server), request(schema)).mode == mode
+        native = server.requests[1].body["response_format"]["json_schema"]
+        assert native == {"name": "value", "strict": True, "schema": CLOSED}
+        tool = server.requests[0].body
+        assert tool["tools"][0]["function"]["parameters"] == OPEN
+        assert tool["tool_choice"]["function"]["name"] == tool["tools"][0]["function"]["name"] == "value"
+        assert not {"tools", "response_format"} & server.requests[2].body.keys()
+    with Server(Answer(json.dumps({"value": {"n": {}}}))) as server:
+        reply = ask(model(server), request(recursive))
+        assert (json.loads(reply.text), reply.mode) == ({"n": {}}, "tool")
+
+
+@every_way
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_can_be_chosen(mode: str, ask: Way) -> None:
+    with Server(GOOD) as server:
+        reply = ask(model(server, mode=mode), request())
+        assert (reply.text, reply.mode) == (TEXT, mode)
+        body = server.requests[0].body
+        system = body["messages"][0]["content"]
+        assert system.startswith("Be exact.")
+        assert (json.dumps(CLOSED) in system) == (mode == "prompt")
+        assert body["messages"][1:] == [{"role": "user", "content": "What is 2 + 2?"}]
+
+
+def test_a_chosen_mode_is_not_given_up() -> None:
+    with Server(servers.error(400, "Invalid schema for response_format"), GOOD) as server:
+        with pytest.raises(ModelError, match="Invalid schema"):
+            model(server, mode="native").generate(request())
+        with pytest.raises(ModelError, match=r"mode='native' can't carry the schema .* open to properties"):
+            model(server, mode="native").generate(request(OPEN))
+        with pytest.raises(ModelError, match="must be one of"):
+            model(server, mode="grammar")
+
+
+@every_way
+def test_a_refused_schema_goes_the_next_weaker_way_and_is_remembered(ask: Way) -> None:
+    refused = servers.error(400, "Invalid schema for response_format 'value': too complex", param="response_format")
+    with Server(refused, GOOD) as server:
+        asked = model(server)
+        compiled = request()
+        assert ask(asked, compiled).mode == "tool"
+        assert ask(asked, compiled).mode == "tool"
+        assert ask(asked, request({**CLOSED, "title": "Other"})).mode == "native"
+        assert ["response_format" in r.body for r in server.requests] == [True, False, False, True]
+        assert "retries" not in server.requests[0].body
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("Unsupported value: 'temperature' does not support 0 with this model.", "temperature"),
+        ("seed: Extra inputs are not permitted", "seed"),
+        ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "max_tokens"),
+        ("Unknown parameter: parallel_tool_calls", "parallel_tool_calls"),
+    ],
+)
+def test_a_refused_parameter_is_given_up_and_remembered(words: str, field: str) -> None:
+    with Server(servers.error(400, words), GOOD) as server:
+        asked = model(server)
+        asked.generate(request(OPEN))
+        asked.generate(request(OPEN))
+        assert [field in r.body for r in server.requests] == [True, False, False]
+        if field == "max_tokens":
+            assert server.requests[1].body["max_completion_tokens"] == 512
+
+
+def test_refused_stream_options_are_given_up() -> None:
+    with Server(servers.error(400, "stream_options is not supported"), GOOD) as server:
+        reply = streaming(model(server), request())
+        assert ["stream_options" in r.body for r in server.requests] == [True, False]
+        assert reply.completion_tokens == -(-len(TEXT) // 4)  # an estimate: this server does not tell
+
+
+def test_budgets_go_with_the_request() -> None:
+    with Server(GOOD) as server:
+        asked = model(server)
+        asked.generate(request(max_tokens=50, thinking=200, temperature=0.5, seed=2**40 + 3))
+        body = server.requests[-1].body
+        assert (body["max_tokens"], body["temperature"], body["seed"]) == (250, 0.5, 3)
+        asked.generate(request(total_tokens=100))
+        assert 0 < server.requests[-1].body["max_tokens"] < 100
+        with pytest.raises(BudgetExceeded, match="of the 5 that are left"):
+            asked.generate(request(total_tokens=5))
+        assert len(server.requests) == 2
+
+
+def test_messages_and_extras_are_sent_as_they_are() -> None:
+    with Server(GOOD) as server:
+        asked = request()
+        before = json.dumps(asked.messages)
+        model(server, extra={"top_k": 3, "seed": 5}, mode="prompt").generate(asked)
+        assert json.dumps(asked.messages) == before
+        assert (server.requests[0].body["top_k"], server.requests[0].body["seed"]) == (3, 5)
+        assert server.requests[0].headers["authorization"] == "Bearer sk-local-0123456789"
+
+
+def test_a_name_is_loaded_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(GOOD) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)  # servers of one's own want none
+        loaded = models.load("openai:from-the-environment")
+        assert isinstance(loaded, Model)
+        assert loaded.name == "openai:from-the-environment"
+        assert loaded.generate(request()).text == TEXT
+        assert server.requests[0].body["model"] == "from-the-environment"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    with pytest.raises(ModelError, match="set OPENAI_API_KEY"):
+        OpenAIModel("m")
+
+
+# ---- What is answered ------------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_nulls_for_absent_properties_do_not_reach_the_caller(ask: Way) -> None:
+    with Server(Answer('{"reason": "a \\u00e9 b", "total": null}')) as server:
+        reply = ask(model(server), request(OPTIONAL))
+        assert reply.text == '{"reason": "a é b"}'
+        sent = server.requests[0].body["response_format"]["json_schema"]["schema"]
+        assert sent["required"] == ["reason", "total"]
+    with Server(Answer('{"value": 1.50}')) as server:
+        assert ask(model(server), request({"type": "number"})).text == "1.50"
+
+
+THOUGHTS = [
+    (Answer(TEXT, thinking="Let me {see}."), "Let me {see}."),
+    (Answer(f"<think>\nLet me {{see}}.\n</think>\n\n{TEXT}"), "Let me {see}."),
+    (Answer(f"\n<think></think>{TEXT}"), ""),
+    (Answer(f"Let me {{see}}.</think>{TEXT}"), "Let me {see}."),
+]
+
+
+@every_way
+@pytest.mark.parametrize(("answer", "thought"), THOUGHTS)
+def test_thoughts_never_reach_the_value(answer: Answer, thought: str, ask: Way) -> None:
+    pieces = (1, 2, 3, 7, 100) if "streaming" in ask.__name__ else (1,)
+    with Server(*(replace(answer, piece=piece) for piece in pieces)) as server:
+        for _ in pieces:
+            reply = ask(model(server), request(thinking=100))
+            assert (reply.text, reply.thinking) == (TEXT, thought)
+            assert reply.thinking_tokens == min(7, -(-len(thought) // 4))
+
+
+@every_way
+def test_thoughts_that_never_end_are_no_answer(ask: Way) -> None:
+    with Server(Answer("<think>Let me see", finish="length")) as server:
+        reply = ask(model(server), request())
+        assert (reply.text, reply.finish, reply.thinking) == ("", "length", "Let me see")
+
+
+@every_way
+@pytest.mark.parametrize(
+    "text", ['"</think>"', '{"a": "<think>"}', '"<think>x</think>"', "true", "12", "tru", "", " 1 "]
+)
+def test_values_that_look_like_thoughts_are_values(text: str, ask: Way) -> None:
+    with Server(Answer(text, piece=1)) as server:
+        assert ask(model(server, mode="prompt"), request({})).text == text
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "error"),
+    [
+        (401, "Incorrect API key provided: sk-local-0123456789", ModelError),
+        (403, "no", ModelError),
+        (404, "The model `m` does not exist", ModelError),
+        (400, "This model's maximum context length is 8192 tokens", Truncated),
+        (400, "The response was filtered due to the prompt triggering content management policy", ContentFiltered),
+        (400, "the user field is wrong", ModelError),
+    ],
+)
+def test_terminal_errors_say_why_and_tell_no_secret(status: int, words: str, error: type[CallError]) -> None:
+    with Server(servers.error(status, words)) as server:
+        with pytest.raises(CallError) as caught:
+            model(server).generate(request(None))
+        assert type(caught.value) is error
+        assert "sk-local" not in str(caught.value)
+        assert words.split("sk-")[0] in str(caught.value)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        "null",
+        '{"choices": []}',
+        '{"choices": [{"message": {"content": "x"}}]}',
+        '{"choices": [{"finish_reason": "stop"}]}',
+        '{"choices": [{"message": {"content": 3}, "finish_reason": "stop"}]}',
+        '{"choices": [{"message": {"content": "x"}, "finish_reason": "because"}]}',
+        '{"choices": [{"message": {"tool_calls": 3}, "finish_reason": "stop"}]}',
+        '{"choices": [{"message": {"content": NaN}, "finish_reason": "stop"}]}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_answer_by_the_protocol_is_a_bad_reply(body: str) -> None:
+    with Server(Answer(raw=body.encode())) as server, pytest.raises(BadReply):
+        model(server).generate(request())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"message": "overloaded", "type": "server_error"}, Unavailable),
+        ({"message": "slow down", "code": "rate_limit_exceeded"}, RateLimited),
+        ({"message": "no", "code": "content_filter"}, ContentFiltered),
+        ("it broke, sk-local-0123456789", Unavailable),
+    ],
+)
+def test_an_error_inside_an_answer_is_one(error: Any, expected: type[CallError]) -> None:
+    raw = json.dumps({"error": error})
+    with Server(Answer(raw=raw.encode())) as server, pytest.raises(expected) as caught:
+        model(server, retries=0).generate(request())
+    assert "sk-local" not in str(caught.value)
+    with Server(Answer(raw=f"data: {raw}\n\n".encode())) as server, pytest.raises(expected):
+        list(model(server, retries=0).stream(request()))
+
+
+def test_a_stream_that_stops_short_is_never_a_success() -> None:
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "12"}, "finish_reason": None}]})
+    with Server(Answer(raw=f"data: {chunk}\n\n".encode())) as server, pytest.raises(Unavailable, match="broke off"):
+        list(model(server, retries=0).stream(request({"type": "integer"})))
+
+
+def test_two_calls_of_the_one_tool_are_no_value() -> None:
+    call = {"function": {"name": "value", "arguments": '{"total": 4}'}}
+    choice = {"message": {"tool_calls": [call, call]}, "finish_reason": "tool_calls"}
+    with Server(Answer(raw=json.dumps({"choices": [choice]}).encode())) as server:
+        assert model(server).generate(request(OPEN)).text == '{"total": 4}\n{"total": 4}'
+
+
+def test_a_model_that_answers_beside_the_tool_has_answered() -> None:
+    choice = {"message": {"content": '{"total": 4}'}, "finish_reason": "stop"}
+    with Server(Answer(raw=json.dumps({"choices": [choice]}).encode())) as server:
+        assert model(server).generate(request(OPEN)).text == '{"total": 4}'
+
+
+def test_prices_are_known_by_provider_and_model() -> None:
+    with Server(Answer(TEXT, model="gpt-5-mini-2025-08-07", usage=(1000, 10))) as server:
+        assert model(server).generate(request()).cost is None  # this address is no provider's
+        assert model(server, provider="openai").generate(request()).cost == pytest.approx(0.00027)

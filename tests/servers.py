@@ -1,0 +1,323 @@
+"""Providers on this machine: servers that speak OpenAI's and Anthropic's protocols and answer from a script.
+
+An answer is a text, which becomes a whole answer of the protocol that was asked (streamed where asked so, as a tool's
+call where one is forced), or an `Answer`, or a function of the request. `FAULTS` are the ways in which providers fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+RESET = object()  #: Among the chunks of an answer: the connection is reset there.
+HANG = object()  #: Nothing more comes, and the connection stays open.
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def is_anthropic(self) -> bool:
+        """Whether it was asked by Anthropic's protocol."""
+        return self.path.endswith("/messages")
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether events are asked for."""
+        return bool(self.body.get("stream"))
+
+    @property
+    def is_tool(self) -> bool:
+        """Whether the answer is to be a tool's call."""
+        return bool(self.body.get("tools"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server does with one request: bytes, and in between seconds to wait, RESET or HANG."""
+
+    text: str = ""
+    finish: str = "stop"
+    refusal: str | None = None
+    thinking: str | None = None
+    usage: tuple[int, int] | None = (11, 7)  # prompt and completion
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    raw: bytes | None = None  # the whole body, in place of what follows from the text
+    change: Callable[[bytes], list[Any]] | None = None  # the body → chunks
+    piece: int = 3  # characters of each event
+    model: str = "served-1"
+
+    def chunks(self, request: Request) -> list[Any]:
+        """Return what to send after the head."""
+        if self.raw is not None:
+            body = self.raw
+        elif request.is_streaming:
+            body = b"".join(self.events(request))
+        else:
+            whole = self.anthropic(request) if request.is_anthropic else self.openai(request)
+            body = json.dumps(whole).encode()
+        return self.change(body) if self.change else [body]
+
+    def openai(self, request: Request) -> dict[str, Any]:
+        """Return a whole answer in OpenAI's protocol."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.thinking is not None:
+            message["reasoning_content"] = self.thinking
+        if self.refusal is not None:
+            message |= {"content": None, "refusal": self.refusal}
+        elif request.is_tool:
+            call = {"name": request.body["tools"][0]["function"]["name"], "arguments": self.text}
+            message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": call}]}
+        whole = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": self.model,
+            "choices": [{"index": 0, "message": message, "finish_reason": self.finish}],
+        }
+        return whole | ({"usage": self._usage("prompt_tokens", "completion_tokens")} if self.usage else {})
+
+    def anthropic(self, request: Request) -> dict[str, Any]:
+        """Return a whole answer in Anthropic's protocol."""
+        content: list[dict[str, Any]] = []
+        if self.thinking is not None:
+            content.append({"type": "thinking", "thinking": self.thinking, "signature": "s"})
+        if request.is_tool:
+            tool = request.body["tools"][0]["name"]
+            content.append({"type": "tool_use", "id": "toolu_1", "name": tool, "input": json.loads(self.text)})
+        else:
+            content.append({"type": "text", "text": self.text})
+        return {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": content,
+            "stop_reason": self._stop_reason(request),
+            "stop_sequence": None,
+            "usage": self._usage("input_tokens", "output_tokens"),
+        }
+
+    def events(self, request: Request) -> Iterator[bytes]:
+        """Yield the events of a streamed answer."""
+        yield from self._anthropic_events(request) if request.is_anthropic else self._openai_events(request)
+
+    def _openai_events(self, request: Request) -> Iterator[bytes]:
+        def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
+            choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+            return _event({"id": "chatcmpl-1", "model": self.model, "choices": choices})
+
+        yield event({"role": "assistant"})
+        for piece in _pieces(self.thinking or "", self.piece):
+            yield event({"reasoning_content": piece})
+        if self.refusal is not None:
+            for piece in _pieces(self.refusal, self.piece):
+                yield event({"refusal": piece})
+        else:
+            for piece in _pieces(self.text, self.piece):
+                call = {"index": 0, "function": {"arguments": piece}}
+                yield event({"tool_calls": [call]} if request.is_tool else {"content": piece})
+        yield event({}, self.finish)
+        if self.usage and (request.body.get("stream_options") or {}).get("include_usage"):
+            yield _event(
+                {"model": self.model, "choices": [], "usage": self._usage("prompt_tokens", "completion_tokens")}
+            )
+        yield b"data: [DONE]\n\n"
+
+    def _anthropic_events(self, request: Request) -> Iterator[bytes]:
+        def event(kind: str, **fields: Any) -> bytes:
+            return f"event: {kind}\n".encode() + _event({"type": kind, **fields})
+
+        usage = self._usage("input_tokens", "output_tokens")
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": self.model, "content": []}
+        yield event("message_start", message=message | {"usage": usage | {"output_tokens": 1}})
+        index = 0
+        if self.thinking is not None:
+            yield event("content_block_start", index=0, content_block={"type": "thinking", "thinking": ""})
+            for piece in _pieces(self.thinking, self.piece):
+                yield event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": piece})
+            yield event("content_block_stop", index=0)
+            index = 1
+        block = {"type": "tool_use", "id": "t", "name": "value", "input": {}} if request.is_tool else {"type": "text"}
+        yield event("content_block_start", index=index, content_block=block)
+        yield event("ping")
+        for piece in _pieces(self.text, self.piece):
+            delta = (
+                {"type": "input_json_delta", "partial_json": piece}
+                if request.is_tool
+                else {"type": "text_delta", "text": piece}
+            )
+            yield event("content_block_delta", index=index, delta=delta)
+        yield event("content_block_stop", index=index)
+        stop = {"stop_reason": self._stop_reason(request), "stop_sequence": None}
+        yield event("message_delta", delta=stop, usage={"output_tokens": usage["output_tokens"]})
+        yield event("message_stop")
+
+    def _stop_reason(self, request: Request) -> str:
+        if self.refusal is not None:
+            return "refusal"
+        stop = "tool_use" if request.is_tool else "end_turn"
+        return {"stop": stop, "length": "max_tokens"}.get(self.finish, self.finish)
+
+    def _usage(self, prompt: str, completion: str) -> dict[str, int]:
+        asked, answered = self.usage or (0, 0)
+        return {prompt: asked, completion: answered}
+
+
+def error(status: int, message: str, headers: dict[str, str] | None = None, **details: Any) -> Answer:
+    """Return an answer that is an error of the protocol."""
+    raw = json.dumps({"error": {"message": message, "type": "error", **details}}).encode()
+    return Answer(status=status, headers=headers or {}, raw=raw)
+
+
+def halved(*end: Any) -> Callable[[bytes], list[Any]]:
+    """Return a change that sends half of a body, and then something else or nothing."""
+    return lambda body: [body[: len(body) // 2], *end]
+
+
+#: Ways to fail, by name: what becomes of a good answer. A connection refused is `refused_url`'s.
+FAULTS: dict[str, Callable[[Answer], Answer]] = {
+    "reset mid-body": lambda good: replace(good, change=halved(RESET)),
+    "time-out": lambda _: Answer(raw=b"", change=lambda _: [HANG]),
+    "429": lambda _: error(429, "slow down", {"Retry-After": "0.05"}),
+    "500": lambda _: error(500, "it broke"),
+    "503": lambda _: error(503, "overloaded"),
+    "truncated JSON": lambda good: replace(good, change=halved()),
+    "length stop": lambda good: replace(good, text=good.text[: len(good.text) // 2], finish="length"),
+    "refusal": lambda good: replace(good, refusal="I can't help with that."),
+    "content filter": lambda good: replace(good, text=good.text[:5], finish="content_filter"),
+    "wrong type": lambda good: replace(good, text='["not", "what", "was", "asked"]'),
+    "extra key": lambda good: replace(good, text=json.dumps({**json.loads(good.text), "extra key": 1})),
+    "prose around": lambda good: replace(good, text=f"Sure! Here it is:\n```json\n{good.text}\n```\nAnything else?"),
+    "invalid UTF-8": lambda good: replace(good, change=lambda body: [_spoiled(body)]),
+    "empty body": lambda _: Answer(raw=b""),
+    "empty answer": lambda good: replace(good, text=""),
+    "huge body": lambda good: replace(good, change=lambda body: [body[:-2], *[b" " * 1_000_000] * 14, body[-2:]]),
+    "slow drip": lambda good: replace(good, change=lambda body: [p for b in body for p in (bytes([b]), 0.2)]),
+    "duplicate keys": lambda good: replace(
+        good, change=lambda b: [b.replace(b'"model":', b'"model": "other", "model":')]
+    ),
+}
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """A provider that gives its answers in turn, the last one again and again; `requests` are those that came."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = list(answers)
+        self.requests: list[Request] = []
+        self.left = threading.Event()  # a client went away before its answer was whole
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """The address to give to a client."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def answer(self, request: Request) -> Answer:
+        """Return what a request is answered with."""
+        with self._lock:
+            answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
+            self.requests.append(request)
+        if callable(answer):
+            answer = answer(request)
+        return Answer(answer) if isinstance(answer, str) else answer
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: clients that go away are what is tested."""
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: Server
+
+    def handle(self) -> None:
+        _, path, _ = self.rfile.readline().decode().split()
+        headers = {}
+        while line := self.rfile.readline().strip():
+            key, _, value = line.decode().partition(":")
+            headers[key.lower()] = value.strip()
+        body = json.loads(self.rfile.read(int(headers["content-length"])))
+        request = Request(path, headers, body)
+        answer = self.server.answer(request)
+        kind = "text/event-stream" if request.is_streaming and answer.status == 200 else "application/json"
+        chunks = answer.chunks(request)
+        head = {"Content-Type": kind, "Connection": "close", **answer.headers}
+        if not any(chunk in (RESET, HANG) for chunk in chunks if not isinstance(chunk, bytes)):
+            head["Content-Length"] = str(sum(len(chunk) for chunk in chunks if isinstance(chunk, bytes)))
+        lines = "".join(f"{key}: {value}\r\n" for key, value in head.items())
+        try:
+            self.wfile.write(f"HTTP/1.1 {answer.status} -\r\n{lines}\r\n".encode())
+            for chunk in chunks:
+                if chunk is RESET:
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    os.close(self.connection.detach())  # at once: closing in order would send what is left
+                    return
+                if chunk is HANG:
+                    self._wait(60)
+                    return
+                if isinstance(chunk, bytes):
+                    self.wfile.write(chunk)
+                elif self._wait(chunk):
+                    return
+        except OSError:
+            self.server.left.set()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait; returns True, and says so, where the client leaves meanwhile."""
+        self.connection.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            if not self.connection.recv(1):
+                self.server.left.set()
+                return True
+        self.connection.settimeout(None)
+        return self.server.closing.is_set()
+
+
+def refused_url() -> str:
+    """Return an address at which nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+
+
+def _event(data: Any) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def _pieces(text: str, size: int) -> list[str]:
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def _spoiled(body: bytes) -> bytes:
+    """Return a body with a byte that is no UTF-8 in the middle of a text."""
+    at = body.index(b"served")
+    return body[:at] + b"\xff" + body[at + 1 :]
