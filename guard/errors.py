@@ -100,6 +100,8 @@ class ModelError(CallError):
 class RateLimited(ModelError):
     """The provider asks to be called less often (HTTP 429), also after the transport's retries."""
 
+    retry_after: float | None = None  # seconds until it may be asked again, where it says so
+
 
 class Unavailable(ModelError):
     """The provider can't be reached, broke the connection off, or failed (HTTP 5xx), also after the retries."""

@@ -67,8 +67,6 @@ class OpenAIModel(Remote):
         provider: str | None = None,
         extra: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self.model = name
-        self._extra, self._provider = dict(extra), provider
         title = f"openai:{name}"
         has_own_server = bool(base_url or os.environ.get("OPENAI_BASE_URL"))
 
@@ -86,7 +84,17 @@ class OpenAIModel(Remote):
                 raise ModelError(f"{title} can't be asked: {words}") from None
 
         given = client and client.with_options(max_retries=0)
-        super().__init__(title, client=given, make=make, mode=mode, retries=retries, timeout=timeout)
+        super().__init__(
+            name,
+            title=title,
+            client=given,
+            make=make,
+            mode=mode,
+            retries=retries,
+            timeout=timeout,
+            provider=provider,
+            extra=extra,
+        )
 
     @property
     def _is_openai(self) -> bool:
@@ -152,7 +160,7 @@ class OpenAIModel(Remote):
                 raise broken_off(name)
             if (piece := reading.end()) and is_streaming:
                 yield piece
-            yield reading.reply(exchange, time.perf_counter() - start, str(client.base_url), self._provider)
+            yield reading.reply(exchange, time.perf_counter() - start)
 
     def _concede(self, asked: Asked, words: str) -> bool:
         conceded, lowered = self._conceded, words.lower()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import weakref
@@ -44,7 +45,8 @@ class Asked:
     @property
     def prompt_size(self) -> int:
         """About how many tokens are sent."""
-        return _size(self.messages) + (estimated_tokens(str(self.sent.schema)) if self.sent else 0)
+        texts = [str(message.get("content", "")) for message in self.messages]
+        return sum(map(estimated_tokens, texts)) + (estimated_tokens(json.dumps(self.sent.schema)) if self.sent else 0)
 
 
 class Remote:
@@ -54,13 +56,25 @@ class Remote:
     dialect: dialects.Dialect
 
     def __init__(
-        self, name: str, *, client: Any, make: Callable[[], Any], mode: str | None, retries: int, timeout: float
+        self,
+        model: str,
+        *,
+        title: str,
+        client: Any,
+        make: Callable[[], Any],
+        mode: str | None,
+        retries: int,
+        timeout: float,
+        provider: str | None,
+        extra: Mapping[str, Any],
     ) -> None:
         if mode not in (None, *MODES):
             raise ModelError(f"mode={mode!r} must be one of {', '.join(MODES)}, or None")
         if retries < 0 or not timeout > 0:
             raise ModelError(f"retries={retries} must be at least 0 and timeout={timeout} above 0")
-        self._name, self._mode, self._retries, self._timeout = name, mode, retries, timeout
+        self.model = model  # as the provider names it
+        self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
+        self._provider, self._extra = provider, dict(extra)
         self._given, self._make = client, make
         self._clients: tuple[int, Any] = (os.getpid(), client or self._made())
         self._weaker: dict[str, str] = {}  # hash of a schema → the mode to begin with, after a refusal
@@ -71,6 +85,15 @@ class Remote:
     def name(self) -> str:
         """How the model is named in replies and traces."""
         return self._name
+
+    @property
+    def identity(self) -> str:
+        """What answers may depend on beyond the name: who is asked, and how."""
+        return f"{self._client.base_url} {self._mode or 'any mode'} {json.dumps(self._extra, sort_keys=True)}"
+
+    def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Return what an answer would cost, in US dollars; None where no price is known."""
+        return self._cost(self.model, prompt_tokens, completion_tokens)
 
     def generate(self, request: Request) -> Reply:
         """Answer a request."""
@@ -116,6 +139,16 @@ class Remote:
         weakref.finalize(self, PORTAL.call_later, client.close).atexit = False
         return client
 
+    def _cost(self, model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
+        return prices.cost(
+            model,
+            prompt_tokens,
+            completion_tokens,
+            cached_tokens=cached_tokens,
+            provider=self._provider,
+            url=str(self._client.base_url),
+        )
+
     async def _whole(self, request: Request) -> Reply:
         async with contextlib.aclosing(self._answer(request, is_streaming=False)) as items:
             async for item in items:
@@ -148,7 +181,8 @@ class Remote:
                 messages = prompts.with_schema(messages, request.compiled.schema)
         max_tokens = request.max_tokens + request.thinking
         if request.total_tokens is not None:
-            left = request.total_tokens - _size(messages) - (estimated_tokens(str(sent.schema)) if sent else 0)
+            schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
+            left = request.total_tokens - prompts.most_tokens(messages) - schema
             if left < 1:
                 raise BudgetExceeded(
                     f"{self._name} would be sent about {request.total_tokens - left} tokens"
@@ -198,7 +232,7 @@ class Reading:
         self.refusal = ""
         self.thought = ""
         self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
-        self._asked, self._name = asked, model.name
+        self._asked, self._model = asked, model
         self._thinking = Thinking(is_value=asked.request.compiled is not None)
         self._parts: list[str] = []  # of the answer
         self._beside: list[str] = []  # text beside a tool's call
@@ -233,7 +267,7 @@ class Reading:
         rest = self._add(rest)
         return self._whole() if self._is_held else rest
 
-    def reply(self, exchange: Exchange, seconds: float, url: str, provider: str | None) -> Reply:
+    def reply(self, exchange: Exchange, seconds: float) -> Reply:
         """Return the reply; call `end` first."""
         assert self.finish is not None, "an answer without an end is no answer"
         asked, text = self._asked, "".join(self._parts)
@@ -242,7 +276,7 @@ class Reading:
         text = self.refusal if finish == "refusal" and not text else text
         prompt = self.usage.get("prompt", asked.prompt_size)
         completion = self.usage.get("completion", estimated_tokens(text + thought))
-        model = self.model or self._name.partition(":")[2]
+        model = self.model or self._model.model
         return Reply(
             text=text,
             finish=finish,
@@ -254,9 +288,7 @@ class Reading:
             thinking=thought,
             retries=exchange.retries,
             mode=asked.mode,
-            cost=prices.cost(
-                model, prompt, completion, cached_tokens=self.usage.get("cached", 0), provider=provider, url=url
-            ),
+            cost=self._model._cost(model, prompt, completion, self.usage.get("cached", 0)),
         )
 
     def used(self, **figures: Any) -> None:
@@ -280,7 +312,3 @@ def shape(is_right: bool, name: str, what: str) -> None:
     """Raise BadReply where a message has not the shape of the protocol."""
     if not is_right:
         raise BadReply(f"{name} did not answer by the protocol: {what}")
-
-
-def _size(messages: prompts.Messages) -> int:
-    return sum(estimated_tokens(str(message.get("content", ""))) for message in messages)

@@ -236,7 +236,9 @@ def _of_status(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError
             return ExchangeError(RateLimited(f"{name}: the account's quota is spent ({where})"), status=status)
         later = "" if after is None else f"; it may be asked again in {after:g} s"
         message = f"{name} asks to be called less often ({where}){later}"
-        return ExchangeError(RateLimited(message), again=True, after=after, status=status)
+        limited = RateLimited(message)
+        limited.retry_after = after
+        return ExchangeError(limited, again=True, after=after, status=status)
     if status in (408, 409) or status >= 500:
         return ExchangeError(Unavailable(f"{name} failed ({where})"), again=True, after=after, status=status)
     if status in (400, 413, 422) and _TOO_LONG.search(hint):

@@ -86,7 +86,7 @@ every_way = pytest.mark.parametrize("ask", WAYS, ids=lambda way: way.__name__)
 Way = Callable[[Any, Request], Reply]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _no_leftovers() -> Iterator[None]:
     """Models close their connections when they go; a connection that is lost would be a warning, which is an error."""
     yield
