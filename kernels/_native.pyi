@@ -44,7 +44,7 @@ class Engine:
     def __init__(
         self,
         lower: Callable[[list[int]], list[list[tuple[Any, ...]]]],
-        fail: Callable[[str, int, str], Exception],
+        fail: Callable[[str, int, str, int], Exception],
         root: int,
         key_order: int,
         whitespace: int,

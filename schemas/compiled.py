@@ -21,7 +21,7 @@ from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
-from guard.schemas.ops import FALSE, Record
+from guard.schemas.ops import FALSE, KEYWORDS, Record
 from guard.schemas.scan import ReportLine, Scan, report, scan
 
 if TYPE_CHECKING:
@@ -92,13 +92,18 @@ class FrontEnd:
         position = self.lowering.position_of(node)
         return self.documents.pointer(position) if FALSE < position < len(self.documents.schemas) else ""
 
-    def fail(self, limit: str, node: int, detail: str) -> SchemaError:
-        """Return the error of a limit that the engine met at a node."""
-        where = self.where(node)
+    def fail(self, limit: str, node: int, detail: str, op: int) -> SchemaError:
+        """Return the error of a limit that the engine met at a node, in an opcode's keyword where that is known."""
+        position = self.lowering.position_of(node)
+        keyword = None
+        if FALSE < position < len(self.documents.schemas):
+            schema = self.documents.schemas[position]
+            keyword = next((word for word in KEYWORDS.get(op, ()) if word in schema), None)
+        where = self.where(node) + (f"/{keyword}" if keyword else "")
         if limit in ENGINE_LIMITS:
-            return limit_error(self.options.limits, limit, where, None, detail)
+            return limit_error(self.options.limits, limit, where, keyword, detail)
         return SchemaError(
-            Finding(where, None, detail, "simplify the schema here; no limit can be raised"), limit=limit
+            Finding(where, keyword, detail, "simplify the schema here; no limit can be raised"), limit=limit
         )
 
 

@@ -26,7 +26,7 @@ class Limits:
     nesting: int = 100  # open containers while decoding: deeper, only a shortest way out is allowed
     digits: int = 1_000  # of one number in the schema, written out: 1e400 has 401
     alternatives: int = 20_000  # ways that one value can go, of which the text so far excludes none
-    states: int = 2_000_000  # automaton states of one compiled schema
+    states: int = 2_000_000  # automaton states of one compiled schema; a search in one language may take a 40th of them
     seconds: float = 10.0  # of one call of the engine: only a search among combinations comes near it
 
     def __post_init__(self) -> None:

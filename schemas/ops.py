@@ -57,6 +57,40 @@ class Op(IntEnum):
     UNEVALUATED_ITEMS = 30  # (node, by_contains): whether items that `contains` found count as evaluated
 
 
+#: The keywords that an opcode may stand for; of `PATTERN` in an error, all that hold a language.
+KEYWORDS: dict[int, tuple[str, ...]] = {
+    Op.TYPE: ("type",),
+    Op.CONST: ("const",),
+    Op.ENUM: ("enum",),
+    Op.REF: ("$ref", "$dynamicRef", "$recursiveRef"),
+    Op.ALL: ("allOf",),
+    Op.ANY: ("anyOf", "oneOf", "type"),
+    Op.ONE: ("oneOf",),
+    Op.NOT: ("not",),
+    Op.IF: ("if",),
+    Op.MIN: ("minimum", "exclusiveMinimum"),
+    Op.MAX: ("maximum", "exclusiveMaximum"),
+    Op.MULTIPLE: ("multipleOf",),
+    Op.LENGTH: ("minLength", "maxLength"),
+    Op.PATTERN: ("pattern", "format", "patternProperties", "propertyNames"),
+    Op.FORMAT: ("format",),
+    Op.PROPERTIES: ("properties",),
+    Op.PATTERNS: ("patternProperties",),
+    Op.ADDITIONAL: ("additionalProperties",),
+    Op.REQUIRED: ("required",),
+    Op.SIZE: ("minProperties", "maxProperties"),
+    Op.NAMES: ("propertyNames",),
+    Op.DEPENDENT_REQUIRED: ("dependentRequired", "dependencies"),
+    Op.DEPENDENT_SCHEMAS: ("dependentSchemas", "dependencies"),
+    Op.ITEMS: ("items", "prefixItems", "additionalItems"),
+    Op.COUNT: ("minItems", "maxItems"),
+    Op.CONTAINS: ("contains",),
+    Op.UNIQUE: ("uniqueItems",),
+    Op.UNEVALUATED_PROPERTIES: ("unevaluatedProperties",),
+    Op.UNEVALUATED_ITEMS: ("unevaluatedItems",),
+}
+
+
 class Rx(IntEnum):
     """What a node of a regex tree matches."""
 

@@ -110,7 +110,7 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
     return busy.set(any(std::move(parts)));
   }
   std::vector<Id> parts;
-  for (const Atom& a : atoms(node)) {
+  for (const Atom& a : atoms(node)) try {
     switch (a.op) {
       case Op::Const:
       case Op::Enum: parts.push_back(algebra.values(a.values, sign)); break;
@@ -135,6 +135,9 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
         break;
       default: parts.push_back(algebra.leaf(a, node, sign));
     }
+  } catch (Limit& limit) {
+    if (limit.node < 0) limit.node = node, limit.op = a.op;
+    throw;
   }
   return busy.set(parts.empty() ? neutral : all(std::move(parts)));
 }

@@ -23,34 +23,46 @@ namespace guard {
 using Id = std::int32_t;
 constexpr std::int32_t kInf = std::numeric_limits<std::int32_t>::max();  // "no upper bound", in counts and lengths
 
+enum class Op : std::uint8_t {
+  Type = 2, Const, Enum, Ref, All, Any, One, Not, If, Min, Max, Multiple, Length, Pattern, Format, Properties, Patterns,
+  Additional, Required, Size, Names, DependentRequired, DependentSchemas, Items, Count, Contains, Unique,
+  UnevaluatedProperties, UnevaluatedItems,
+};
+
 // A budget was exhausted. The binding turns it into a SchemaError(limit, pointer of node).
 struct Limit {
   std::string name;    // the field of guard.Limits to raise
   Id node = -1;        // the front end's node at which it happened, -1 when unknown
   std::string detail;  // a clause for people
+  Op op = Op{};        // the keyword in which it happened, where that is known; Pattern: one that holds a language
 };
 
-// The time that the call which holds the kernel lock may take (Limits.seconds). Whatever may run long ticks.
+// What the call which holds the kernel lock may take: time (Limits.seconds), and states (Limits.states), of which one search in a language
+// may take a part. Whatever may run long ticks.
 class Clock {
  public:
   class Running {  // until its end
    public:
-    Running(Clock& clock, double seconds) : clock_(clock) {
+    Running(Clock& clock, double seconds, std::size_t states) : clock_(clock) {
+      clock_.states_ = states;
       clock_.deadline_ = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
     }
-    ~Running() { clock_.deadline_ = kNever; }
+    ~Running() { clock_.deadline_ = kNever, clock_.states_ = kStates; }
     Running(const Running&) = delete;
 
    private:
     Clock& clock_;
   };
-  void tick() {
-    if ((++ticks_ & 255) == 0 && std::chrono::steady_clock::now() > deadline_) throw Limit{"seconds", -1, "a search takes too long"};
+  std::size_t states() const { return states_; }
+  void tick(Op op = Op{}) {
+    if ((++ticks_ & 255) == 0 && std::chrono::steady_clock::now() > deadline_) throw Limit{"seconds", -1, "a search takes too long", op};
   }
 
  private:
   static constexpr std::chrono::steady_clock::time_point kNever = std::chrono::steady_clock::time_point::max();
+  static constexpr std::size_t kStates = 2000000;
   std::chrono::steady_clock::time_point deadline_ = kNever;
+  std::size_t states_ = kStates;
   unsigned ticks_ = 0;
 };
 inline Clock kernel_clock;  // guarded by the kernel lock, as all that ticks is

@@ -238,7 +238,7 @@ struct Front {
 };
 
 [[noreturn]] void raise(const Front& front, const Limit& limit) {
-  const nb::object error = front.fail(limit.name, limit.node, limit.detail);
+  const nb::object error = front.fail(limit.name, limit.node, limit.detail, static_cast<int>(limit.op));
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
   throw nb::python_error();
 }
@@ -253,16 +253,17 @@ void define(const Front& front, std::vector<Id> nodes) {
     if (records.size() != nodes.size()) bad("lower must return a record for each node");
     std::vector<Id> more;
     const std::lock_guard lock(kernel.lock);
+    const auto clock = front.engine->goals().start_clock();
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       std::vector<Atom> atoms;
-      try {
-        for (nb::handle entry : nb::iter(records[i])) atoms.push_back(atom_of(kernel.lexicon, entry));
+      for (nb::handle entry : nb::iter(records[i])) try {
+        atoms.push_back(atom_of(kernel.lexicon, entry));
       } catch (Limit& limit) {
-        if (limit.node < 0) limit.node = nodes[i];
+        limit.node = nodes[i], limit.op = static_cast<Op>(int_of(tuple_of(entry)[0]));
         throw;
       }
       for (const Atom& a : atoms)
-        if (a.op == Op::Ref || a.op == Op::All || a.op == Op::Any || a.op == Op::One || a.op == Op::Not || a.op == Op::If || a.op == Op::DependentSchemas)
+        if (applies_in_place(a.op))
           more.insert(more.end(), a.nodes.begin(), a.nodes.end());
       front.engine->goals().define(nodes[i], std::move(atoms));
     }
@@ -328,7 +329,7 @@ struct PyMatcher {
       try {
         return f();
       } catch (Limit& limit) {
-        if (limit.node < 0) limit.node = matcher.node();
+        front.engine->goals().blame(&limit, limit.node < 0 ? matcher.node() : -1);
         throw;
       }
     });

@@ -46,12 +46,17 @@ std::int64_t Goals::try_cost(Id key) {
   const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
   std::int64_t best = before;
   const Id g = key / 8;
-  switch (key % 8) {
-    case 0:
-      for (int t = 0; t < kTypes; ++t) best = cheaper(best, cost(g, static_cast<Type>(t)));
-      break;
-    case static_cast<int>(Type::Array) + 1: best = cheaper(best, array(g) == kNever ? -1 : plus_cost(1, cost_array(array(g), 0))); break;
-    default: best = cheaper(best, object(g) == kNever ? -1 : plus_cost(1, cost_object(object(g), {})));
+  try {
+    switch (key % 8) {
+      case 0:
+        for (int t = 0; t < kTypes; ++t) best = cheaper(best, cost(g, static_cast<Type>(t)));
+        break;
+      case static_cast<int>(Type::Array) + 1: best = cheaper(best, array(g) == kNever ? -1 : plus_cost(1, cost_array(array(g), 0))); break;
+      default: best = cheaper(best, object(g) == kNever ? -1 : plus_cost(1, cost_object(object(g), {})));
+    }
+  } catch (Limit& limit) {
+    blame(&limit, node_of(goals_[g].ids));
+    throw;
   }
   if (best != before) cheaper_ = true;
   return cost_round_[key] = best;
@@ -174,7 +179,7 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
       ++next[i];
       tick();
       if ((listed += 1 + static_cast<std::size_t>(name) / 16) > limits_.states)
-        throw Limit{"states", -1, "minProperties asks for " + std::to_string(s.lo) + " members, whose shortest keys are too many"};
+        throw Limit{"states", -1, "minProperties asks for " + std::to_string(s.lo) + " members, whose shortest keys are too many", Op::Size};
       ++count;
       return true;
     };

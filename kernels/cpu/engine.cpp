@@ -125,8 +125,7 @@ const std::vector<Id>& Engine::in_place(Id order) {
     out.push_back(n);
     std::vector<Id> inner;
     for (const Atom& a : goals_.atoms(n)) {
-      const bool applies = a.op == Op::Ref || a.op == Op::All || a.op == Op::Any || a.op == Op::One || a.op == Op::If || a.op == Op::DependentSchemas;
-      if (applies) inner.insert(inner.end(), a.nodes.begin(), a.nodes.end());
+      if (applies_in_place(a.op) && a.op != Op::Not) inner.insert(inner.end(), a.nodes.begin(), a.nodes.end());
     }
     todo.insert(todo.end(), inner.rbegin(), inner.rend());
   }
@@ -345,7 +344,7 @@ Id Engine::vital(const Frame& f, Type type) {
   if (slot >= 0) return slot;
   const Parts& parts = this->parts(f.due, type);
   std::vector<Id> out;
-  for (const Part& part : parts.list) {
+  for (const Part& part : parts.list) try {
     Id goal = part.vital ? part.base : Goals::kFalse;
     if (goal != Goals::kFalse && !parts.plain) {
       const Id base = f.records ? goals_.conj(part.base, goals_.of_type(type)) : part.base;
@@ -355,6 +354,9 @@ Id Engine::vital(const Frame& f, Type type) {
       if (goal != bare && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
     }
     out.push_back(goal);
+  } catch (Limit& limit) {
+    goals_.blame(&limit, node_of(goals_.literals(part.base)));
+    throw;
   }
   const Id id = lists_.intern({std::move(out)});
   cache(f).vital[static_cast<std::size_t>(type)] = id;

@@ -18,7 +18,7 @@ bool Explorer::run(std::chrono::steady_clock::time_point until) {
       expand(item);
     } catch (Limit& limit) {
       queue_.pop_front();
-      if (limit.node < 0) limit.node = item.kind == Kind::Goal ? node_of(goals_.literals(item.id), item.node) : item.node;
+      goals_.blame(&limit, item.kind == Kind::Goal ? node_of(goals_.literals(item.id), item.node) : item.node);
       throw;
     }
     queue_.pop_front();

@@ -47,6 +47,23 @@ void Goals::need(const std::vector<Id>& goals) {
   throw missing;
 }
 
+void Goals::blame(Limit* limit, Id node) {
+  if (limit->node >= 0 || node < 0) return;
+  limit->node = node;
+  if (limit->op != Op::Pattern) return;
+  std::vector<Id> todo{node}, seen;
+  while (!todo.empty()) {
+    const Id n = todo.back();
+    todo.pop_back();
+    if (!is_defined(n) || std::find(seen.begin(), seen.end(), n) != seen.end()) continue;
+    seen.push_back(n);
+    for (const Atom& a : nodes_[static_cast<std::size_t>(n)].atoms) {
+      if (!a.langs.empty() || a.op == Op::Names) return void(limit->node = n);
+      if (applies_in_place(a.op)) todo.insert(todo.end(), a.nodes.rbegin(), a.nodes.rend());
+    }
+  }
+}
+
 // ---- goals ----------------------------------------------------------------------------------------------------------
 
 Id Goals::goal(std::vector<Id> literals) {
@@ -348,15 +365,20 @@ bool Goals::try_key(Id key) {
   round_[key] = 0;
   const Id g = key / 8;
   bool ok = false;
-  switch (key % 8) {
-    case 0:
-      for (const Type t : {Type::Null, Type::Boolean, Type::String, Type::Number, Type::Array, Type::Object}) {
-        ok = inhabited(g, t);
-        if (ok) break;
-      }
-      break;
-    case static_cast<int>(Type::Array) + 1: ok = viable_row(array(g), 0); break;
-    default: ok = viable(object(g), {});
+  try {
+    switch (key % 8) {
+      case 0:
+        for (const Type t : {Type::Null, Type::Boolean, Type::String, Type::Number, Type::Array, Type::Object}) {
+          ok = inhabited(g, t);
+          if (ok) break;
+        }
+        break;
+      case static_cast<int>(Type::Array) + 1: ok = viable_row(array(g), 0); break;
+      default: ok = viable(object(g), {});
+    }
+  } catch (Limit& limit) {
+    blame(&limit, node_of(goals_[g].ids));
+    throw;
   }
   if (!ok) return false;
   sure_[key] = 1;

@@ -135,7 +135,7 @@ class Goals {
   static constexpr Id kNever = 0, kAny = 1;        // shapes and rows
   Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes);
 
-  [[nodiscard]] Clock::Running start_clock() const { return {kernel_clock, limits_.seconds}; }
+  [[nodiscard]] Clock::Running start_clock() const { return {kernel_clock, limits_.seconds, limits_.states}; }
 
   // Nodes. The binding defines every node that Missing names; 0 is `true`, 1 is `false`.
   void define(Id node, std::vector<Atom> atoms);
@@ -148,6 +148,8 @@ class Goals {
   Id any_goal(std::vector<Id> goals);
   const std::vector<Id>& literals(Id goal) const { return goals_[goal].ids; }
 
+  // Places a limit that names no node at this one; one of languages at a schema beside it that holds some.
+  void blame(Limit* limit, Id node);
   void need(const std::vector<Id>& goals);  // throws Missing when some of their nodes are not defined
   bool inhabited(Id goal);
   bool inhabited(Id goal, Type type);

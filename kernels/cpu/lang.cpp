@@ -5,20 +5,24 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kMaxStates = 50000;   // of one search for a live state; patterns that people write need < 500
+constexpr std::size_t kLargest = 50000;     // states of a set that is counted; patterns that people write need < 500
 constexpr std::size_t kBroad = 500;         // of those, how many breadth first
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic
 constexpr int kMaxTails = 16;               // of an alternative that are looked for among the others
-constexpr std::size_t kMaxCoded = 400000;   // words whose Punycode is written out, once a text gets there
-constexpr std::size_t kMaxWays = 2000;      // alternatives of a Loop
-constexpr std::size_t kMaxBody = 20000;     // nodes of a Loop's body, told apart by where it takes text
+
+// One language may take a part of the states that the schema may have.
+void bounded(std::size_t n, std::size_t part, const char* what) {
+  const std::size_t most = kernel_clock.states() / part;
+  if (n <= most) return;
+  throw Limit{"states", -1, "more than " + std::to_string(most) + " " + what + (part > 1 ? " (1/" + std::to_string(part) + " of limits.states)" : ""), Op::Pattern};
+}
 
 struct Deeper {  // bounds recursion
   explicit Deeper(int* depth) : depth_(depth) {
     if (++*depth_ > kMaxDepth) {
       --*depth_;
-      throw Limit{"depth", -1, "a pattern nests deeper than " + std::to_string(kMaxDepth)};
+      throw Limit{"depth", -1, "a pattern nests deeper than " + std::to_string(kMaxDepth), Op::Pattern};
     }
   }
   ~Deeper() { --*depth_; }
@@ -102,7 +106,7 @@ std::int64_t capped(std::int64_t n) { return std::min<std::int64_t>(n, kInf - 1)
 
 // Fills in what is derived; of a Behind and a Loop, the caller knows whether they are nullable.
 Id Langs::make(Node n) {
-  kernel_clock.tick();
+  kernel_clock.tick(Op::Pattern);
   const Node &a = nodes_.size() ? nodes_[n.a] : n, &b = nodes_.size() ? nodes_[n.b] : n;
   switch (n.kind) {
     case Kind::None:
@@ -338,8 +342,7 @@ Id Langs::distributed(const std::vector<Id>& kids) {
   for (Id k : kids) {
     const std::vector<Id> choices = nodes_[k].loops && nodes_[k].kind == Kind::Alt ? nodes_[k].kids : std::vector<Id>{k};
     std::vector<std::vector<Id>> longer;
-    if (ways.size() * choices.size() > kMaxWays)
-      throw Limit{"states", -1, "look-arounds under quantifiers leave more than " + std::to_string(kMaxWays) + " ways to go on"};
+    bounded(ways.size() * choices.size(), 1000, "ways to go on that look-arounds under quantifiers leave");
     for (const auto& way : ways)
       for (Id choice : choices) longer.push_back(way), longer.back().push_back(choice);
     ways = std::move(longer);
@@ -501,7 +504,7 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
       const Tree& kid = tree.kids[0];
       Body body{taking_some(kid), {}, may_take_nothing(kid)};
       if (body.may_be_none) body.none = taking_nothing(kid);
-      if (size_of(body.some) > kMaxBody) throw Limit{"states", -1, "what a quantifier repeats looks around in too many ways"};
+      bounded(size_of(body.some), 100, "parts of what a quantifier repeats, told apart by where it looks around");
       Places inside;
       look_behinds(kid, places, &inside);
       return loop(bodies_.intern(std::move(body)), tree.lo, tree.hi, then, std::move(inside));
@@ -530,7 +533,17 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
   return kNone;
 }
 
+// A look-behind at the start of a pattern that may begin anywhere is the text before it.
 Id Langs::search(const Tree& tree) {
+  if (const Tree* first = tree.kind == Tree::Cat && !tree.kids.empty() ? &tree.kids[0] : &tree; first->kind == Tree::Look && !first->ahead && !first->negative) {
+    Tree whole = first->kids[0];
+    if (first != &tree) {
+      std::vector<Tree> kids{std::move(whole)};
+      kids.insert(kids.end(), tree.kids.begin() + 1, tree.kids.end());
+      whole = cat_of(std::move(kids));
+    }
+    return search(whole);
+  }
   const Id here = build(tree, kAll, {});
   if (here == kNone || moved(here).next != std::vector<Id>{kNone}) return cat(kAll, here);
   return reached(here);  // it can begin at the start only
@@ -722,7 +735,8 @@ const LangRow& Langs::raw(Id r) {
       break;
     case Kind::Coded: {
       std::vector<std::u32string> all;
-      if (!list(node.a, kMaxCoded, &all)) throw Limit{"states", -1, "Punycode of more than " + std::to_string(kMaxCoded) + " texts"};
+      const std::size_t most = kernel_clock.states() / 5;
+      if (!list(node.a, most, &all)) bounded(most + 1, 5, "texts whose Punycode is written out");
       for (std::u32string& word : all) word = punycode(word);
       out = raw(words(std::move(all)));
       break;
@@ -810,7 +824,7 @@ bool Langs::live(Id start) {
       return true;
     }
     if (hopeless(q)) continue;
-    if (from.size() > kMaxStates) throw Limit{"states", -1, "a pattern needs more than " + std::to_string(kMaxStates) + " states"};
+    bounded(from.size(), 40, "states of a pattern in one search");
     const LangRow next = raw(q);
     for (std::size_t i = 0; i < next.next.size(); ++i) {
       const Id n = next.next[i];
@@ -868,8 +882,7 @@ const Lengths& Langs::lengths(Id r) {
     out.has.push_back(accept);
     std::sort(next.begin(), next.end());
     next.erase(std::unique(next.begin(), next.end()), next.end());
-    if ((work += next.size() + 1) > 50 * kMaxStates)
-      throw Limit{"states", -1, "the lengths that a pattern allows need more than " + std::to_string(50 * kMaxStates) + " steps"};
+    bounded(work += next.size() + 1, 1, "steps to the lengths that a pattern allows");
     now = std::move(next);
   }
   if (now.empty()) out.prefix = static_cast<std::int32_t>(out.has.size());
@@ -899,7 +912,7 @@ std::int64_t Langs::shortest(Id r) {
       for (Id to : row(q).next)
         if (to != kNone && from.try_emplace(to, q).second) next.push_back(to);
     }
-    if (from.size() > kMaxStates) throw Limit{"states", -1, "the shortest text of a pattern is too far away"};
+    bounded(from.size(), 40, "states of a pattern on the way to its shortest text");
     now = std::move(next);
   }
   std::int64_t back = accepts(end) ? 0 : shortest(end);
@@ -970,7 +983,7 @@ std::int64_t Langs::count(Id r, std::int64_t cap) {
       }
     }
     now = std::move(next);
-    if (now.size() > kMaxStates) return cap;
+    if (now.size() > kLargest) return cap;
   }
   return total;
 }

@@ -6,12 +6,6 @@
 
 namespace guard {
 
-enum class Op : std::uint8_t {
-  Type = 2, Const, Enum, Ref, All, Any, One, Not, If, Min, Max, Multiple, Length, Pattern, Format, Properties, Patterns,
-  Additional, Required, Size, Names, DependentRequired, DependentSchemas, Items, Count, Contains, Unique,
-  UnevaluatedProperties, UnevaluatedItems,
-};
-
 namespace types {  // the bits of Op::Type
 constexpr std::int32_t kNull = 1, kBoolean = 2, kNumber = 4, kString = 8, kArray = 16, kObject = 32, kInteger = 64, kIntegerText = 128;
 }
@@ -24,6 +18,10 @@ inline Id node_of(const std::vector<Id>& literals, Id otherwise = -1) {
   for (Id literal : literals)
     if (literal >> 1 > 1 && literal >> 1 < kOwnNodes) return literal >> 1;
   return otherwise;
+}
+
+inline bool applies_in_place(Op op) {
+  return op == Op::Ref || op == Op::All || op == Op::Any || op == Op::One || op == Op::Not || op == Op::If || op == Op::DependentSchemas;
 }
 
 struct Atom {

@@ -469,7 +469,7 @@ Numbers::Phase Numbers::follow(Phase phase, std::uint8_t byte) {
 
 bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
   const Piece& p = pieces_[c.piece];
-  const bool canonical = c.spelling == Spelling::Canonical, free = p.is_free() && !c.plain;
+  const bool canonical = c.spelling == Spelling::Canonical, free = p.is_free();
   switch (n->phase) {
     case Minus: n->negative = true; return true;
     case Int:
@@ -521,23 +521,18 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
   return core_step_[key] = ok ? settled(std::move(next)) : kDead;
 }
 
-Id Numbers::begin(Id piece, Spelling spelling, bool plain) {
+Id Numbers::begin(Id piece, Spelling spelling) {
   Core c;
   c.piece = piece;
   c.spelling = spelling;
-  c.plain = plain;
-  c.scientific = spelling == Spelling::Any && !plain && is_scientific(pieces_[piece]);
+  c.scientific = spelling == Spelling::Any && is_scientific(pieces_[piece]);
   return settled(std::move(c));
 }
 
 Id Numbers::start(const std::vector<NumberComponent>& components, Spelling spelling) {
-  const bool plain = std::any_of(components.begin(), components.end(), [this](const NumberComponent& k) {
-    return k.label >= kTracked && !pieces_[k.piece].is_free() && !is_scientific(pieces_[k.piece]);
-  });
   std::vector<std::pair<Id, Id>> cores;
   for (const NumberComponent& k : components) {
-    const bool tracked = k.label >= kTracked;
-    const Id core = begin(k.piece, tracked ? Spelling::Any : spelling, plain && !tracked);
+    const Id core = begin(k.piece, k.label >= kTracked ? Spelling::Any : spelling);
     if (core != kDead) cores.push_back({core, k.label});
   }
   return keep(std::move(cores));

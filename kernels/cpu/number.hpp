@@ -53,7 +53,8 @@ class Numbers {
   // n values of the piece, of few digits; all of them when there are fewer.
   void some(Id piece, Spelling spelling, std::size_t n, std::vector<Decimal>* out);
 
-  // Labels from here on tell what a number meets, by its value and in whatever spelling, but keep no state alive.
+  // Labels from here on tell what a number meets, by its value and in whatever spelling, but keep no state alive. An exponent that one
+  // of them can't follow is not met: the others must not let it through (Engine::legible).
   static constexpr Id kTracked = 1 << 20;
   // The state after no byte; step() takes the first byte, too.
   Id start(const std::vector<NumberComponent>& components, Spelling spelling);
@@ -75,7 +76,6 @@ class Numbers {
     bool negative = false;
     bool loose = false;           // every bound and excluded value is left behind: digits are a remainder under the lattices
     bool one = false;             // canonical, free: one digit before the point; in exponents: its sign (scientific: negative)
-    bool plain = false;           // no exponent, which something tracked could not follow
     bool scientific = false;      // 0.d1d2... * 10^point: `least`, `most` say how the digits compare with the bounds'
     std::int32_t point = 0;
     std::int32_t least = 0, most = 0;  // loose Int: how many more digits before the point
@@ -86,7 +86,7 @@ class Numbers {
     std::size_t hash() const {
       std::size_t h = std::hash<std::string>{}(digits);
       for (std::int32_t x : {piece, static_cast<std::int32_t>(phase), least, most, total, count, point}) h = mix(h, static_cast<std::size_t>(x));
-      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | plain << 3 | one << 4 | scientific << 5);
+      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | one << 3 | scientific << 4);
     }
   };
   struct State {
@@ -124,7 +124,7 @@ class Numbers {
   const Grid& grid(Side& side, std::int32_t scale) const;
   bool meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_hi, std::int32_t scale) const;
   std::int32_t fraction(Side& s, const Core& core, const Natural& lo, const Natural& hi, std::int32_t count, std::int32_t from, std::int32_t to) const;
-  Id begin(Id piece, Spelling spelling, bool plain = false);
+  Id begin(Id piece, Spelling spelling);
   Id keep(std::vector<std::pair<Id, Id>> cores);
   Id step_core(Id core, std::uint8_t byte);
   static Phase follow(Phase phase, std::uint8_t byte);

@@ -38,20 +38,20 @@ def test_a_limit_is_met_where_it_lies_and_named() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}, "deep": {"properties": {"x": many}}}}
     found = guard.compile(schema, limits=guard.Limits(alternatives=5)).explore()
     assert not found.complete
-    assert [f.pointer for f in found.limits] == ["/properties/deep/properties/x"]
+    assert [(f.pointer, f.keyword) for f in found.limits] == [("/properties/deep/properties/x/enum", "enum")]
     assert "above the limit alternatives=5" in found.limits[0].message
     assert found.limits[0].fix == "raise it with limits=guard.Limits(alternatives=...)"
 
 
 def test_a_limit_in_decoding_names_the_place_and_leaves_the_matcher_as_it_was() -> None:
-    """The value that is due, however deep."""
+    """The innermost schema, and its keyword."""
     many = {"enum": [[n, n] for n in range(40)]}
     schema = {"type": "object", "properties": {"a": {"items": {"properties": {"x": many}}}}}
     matcher = guard.compile(schema, limits=guard.Limits(alternatives=5)).matcher(byte_vocabulary())
     assert matcher.accept_bytes(b'{"a": ')
     with pytest.raises(guard.SchemaError) as error:
         matcher.accept_bytes(b'[{"x": [1, ')
-    assert (error.value.limit, error.value.pointer) == ("alternatives", "/properties/a")
+    assert (error.value.limit, error.value.pointer) == ("alternatives", "/properties/a/items/properties/x/enum")
     assert matcher.accept_bytes(b"1}")
     assert matcher.can_stop()
 

@@ -117,6 +117,7 @@ BOMBS = {
     "ten thousand words": ("^(" + "|".join(f"w{n:05}" for n in range(10_000)) + ")$", "w09999", "w10000"),
     "no such word, letter by letter": ("^(?:(?!foo|bar|baz).)*$", "foba", "xxbaz"),
     "looks ahead": ("^" + "".join(f"(?=.*{c})" for c in "abcdefgh") + ".*$", "hgfedcba", "abcdefg"),
+    "a look behind at the start": ("(?<=a.{50})b", "a" + "c" * 50 + "b", "a" + "c" * 49 + "b"),
     "words": (r"^(\b\w+\b ?){1,1000}$", "ab cd ef", "ab  cd"),
 }
 
@@ -143,7 +144,7 @@ def test_a_regex_bomb_is_answered_soon(name: str) -> None:
         ("(" * 10_000 + "a" + ")" * 10_000, "depth"),
         (r"\b" + "abcdefghij" * 10_000 + r"\b", "depth"),
         ("(" * 100 + "a" + "(?=b))*" * 100, "states"),
-        ("(?<=a.{50})b", "states"),
+        (".(?<=a.{50})b", "states"),
     ],
     ids=lambda value: value[:20],
 )
@@ -154,6 +155,23 @@ def test_a_regex_bomb_beyond_a_limit_is_refused_soon(pattern: str, limit: str) -
         guard.compile({"type": "string", "pattern": pattern}).matcher(byte_vocabulary()).distance()
     assert error.value.limit == limit
     assert time.process_time() - start < 3
+
+
+def test_the_limit_of_states_governs_what_one_pattern_takes() -> None:
+    """A constant of the engine's stopped the search, and raising the limit did not help, though the message said so."""
+    x = {"allOf": [{"type": "string"}, {"pattern": ".(?<=a.{9})b"}]}
+    schema = {"type": "object", "properties": {"x": x}, "required": ["x"]}
+
+    def distance(states: int) -> int:
+        limits = guard.Limits(states=states)
+        return guard.compile(schema, limits=limits).matcher(byte_vocabulary()).distance()
+
+    with pytest.raises(guard.SchemaError) as error:
+        distance(8_000)
+    assert (error.value.limit, error.value.keyword) == ("states", "pattern")
+    assert error.value.pointer == "/properties/x/allOf/1/pattern"
+    assert "more than 200 states of a pattern" in str(error.value)
+    assert distance(80_000) == len(' {"x": "a.........b"}')
 
 
 def test_regex_bombs_take_little_memory() -> None:
@@ -167,5 +185,5 @@ for name in here.BOMBS:
     here.test_a_regex_bomb_is_answered_soon(name)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) // 1024)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own program
     assert int(done.stdout) < 200

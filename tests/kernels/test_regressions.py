@@ -208,6 +208,20 @@ def test_a_number_meets_what_is_counted_by_its_value_in_any_spelling(spelling: s
     assert matcher.can_stop()
 
 
+def test_an_exponent_is_written_where_bounds_alone_decide_what_is_counted() -> None:
+    """All exponents were banned beside a counted lattice; 4e0 is below its bound, whatever it divides."""
+    schema = {"items": {"type": "number"}, "contains": {"type": "integer", "minimum": 5}, "maxContains": 1}
+    for text, verdict in (
+        ("[4e0,5]", True),
+        ("[5,4e0]", True),
+        ("[5,6e0]", False),
+        ("[5,6]", False),
+        ("[5e0,4]", False),
+    ):
+        matcher = reader({"type": "array"} | schema, spelling="any", whitespace="compact")
+        assert (matcher.accept_bytes(text.encode()) and matcher.can_stop()) == verdict, text
+
+
 def test_alternatives_that_exclude_each_other_do_not_use_up_the_ways_to_an_end() -> None:
     """Of more than 256 combinations, most of them empty, distance() looked at all but the only one left."""
     objects = [{"a": 0}, {"a": 1}, {"b": []}, {"b": {}}, {"b": 1}, {"b": [1]}, {"a": [], "b": 1}, {"a": []}]
