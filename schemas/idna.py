@@ -16,8 +16,10 @@ format nor its negation is ever written:
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
 
 from guard.schemas import charsets, regex
 from guard.schemas.charsets import Ranges
@@ -61,30 +63,58 @@ def _is_valid(code: int) -> bool:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", char).casefold()) == char
 
 
+def _looked_at() -> Iterator[int]:
+    """Yield the characters from U+0080 to U+FFEF that are in no block above."""
+    start = 0x80
+    for low, high in (*sorted((*_WHOLE, *_NEVER)), (0xFFF0, 0xFFFF)):
+        yield from range(start, low)
+        start = high + 1
+
+
 @cache
 def valid() -> tuple[int, ...]:
     """Return the characters below U+10000 that need no look at their neighbours, those of whole blocks aside."""
-    skipped = [code for low, high in (*_WHOLE, *_NEVER) for code in range(low, high + 1)]
-    return tuple(code for code in sorted({*range(0x80, 0xFFF0)}.difference(skipped)) if _is_valid(code))
-
-
-def _those(holds: Callable[[str], bool], *more: tuple[int, int]) -> Ranges:
-    return charsets.union([*((code, code) for code in valid() if holds(chr(code))), *more])
+    return tuple(code for code in _looked_at() if _is_valid(code))
 
 
 @cache
 def _composing() -> frozenset[str]:
     """Return the characters that another before them may swallow in normal form C."""
-    parts = (unicodedata.decomposition(chr(code)) for code in range(0xC0, 0xFFF0))
+    parts = (unicodedata.decomposition(chr(code)) for code in _looked_at())
     return frozenset(chr(int(part.split()[1], 16)) for part in parts if " " in part and "<" not in part)
 
 
-def _of(*classes: str) -> Callable[[str], bool]:
-    return lambda char: unicodedata.bidirectional(char) in classes
+@cache
+def _by(trait: Callable[[str], Any]) -> dict[Any, Ranges]:
+    """Divide the valid characters by a trait: one look at each for all sets of them."""
+    found: dict[Any, list[tuple[int, int]]] = {}
+    for code in valid():
+        found.setdefault(trait(chr(code)), []).append((code, code))
+    return {value: charsets.union(codes) for value, codes in found.items()}
 
 
-def _named(*heads: str) -> Callable[[str], bool]:
-    return lambda char: unicodedata.name(char, "").startswith(heads)
+def _those(trait: Callable[[str], Any], holds: Callable[[Any], bool], *more: tuple[int, int]) -> Ranges:
+    return charsets.union([*chain.from_iterable(codes for value, codes in _by(trait).items() if holds(value)), *more])
+
+
+def _named(low: int, high: int, *heads: str) -> Ranges:
+    codes = (code for code in valid() if low <= code <= high)
+    return charsets.union((code, code) for code in codes if unicodedata.name(chr(code), "").startswith(heads))
+
+
+class _Mark(NamedTuple):
+    """What matters of a character as a mark."""
+
+    composes: bool
+    combines: bool
+    leads: bool  # where it must not: at the start of a label
+    virama: bool  # that validators know
+
+
+def _mark(char: str) -> _Mark:
+    combining = unicodedata.combining(char)
+    virama = combining == 9 and char not in _NEW_VIRAMAS
+    return _Mark(char in _composing(), combining > 0, unicodedata.category(char)[0] == "M", virama)
 
 
 def _set(ranges: Iterable[tuple[int, int]]) -> Tree:
@@ -118,13 +148,13 @@ def _read(source: str) -> Tree:
 def _label() -> Tree:
     """Return the labels that hold something beyond ASCII; their directions are another matter."""
     ascii_part = "a-z0-9\\-"
-    plain = _those(lambda char: char not in _composing(), *_WHOLE, (0x61, 0x7A), (0x30, 0x39), (0x2D, 0x2D))
-    mark = _those(lambda char: char not in _composing() and unicodedata.combining(char) > 0)
-    leading = _those(lambda char: unicodedata.category(char)[0] == "M")
-    virama = _set(_those(lambda char: unicodedata.combining(char) == 9 and char not in _NEW_VIRAMAS))
-    greek = _set(_those(lambda char: "\u0370" <= char <= "\u03ff" and _named("GREEK SMALL LETTER")(char)))
-    hebrew = _set(_those(_named("HEBREW LETTER")))
-    kana_or_han = _set(_those(_named("HIRAGANA LETTER", "KATAKANA LETTER"), (0x4E00, 0x9FFF)))
+    plain = _those(_mark, lambda m: not m.composes, *_WHOLE, (0x61, 0x7A), (0x30, 0x39), (0x2D, 0x2D))
+    mark = _those(_mark, lambda m: m.combines and not m.composes)
+    leading = _those(_mark, lambda m: m.leads)
+    virama = _set(_those(_mark, lambda m: m.virama))
+    greek = _set(_named(0x370, 0x3FF, "GREEK SMALL LETTER"))
+    hebrew = _set(_named(0x590, 0x5FF, "HEBREW LETTER"))
+    kana_or_han = _set([*_named(0x3040, 0x31FF, "HIRAGANA LETTER", "KATAKANA LETTER"), (0x4E00, 0x9FFF)])
     part = _any(
         _set(plain),
         _read(f"l(?:{_MIDDLE_DOT}l)+|{_KATAKANA_DOT}|[{_DUAL}](?:\u200c[{_DUAL}])*\u200c[{_DUAL}{_RIGHT}]"),
@@ -157,7 +187,7 @@ def _directed() -> tuple[Tree, Tree]:
         inside = [(c, c) for c in context if unicodedata.bidirectional(chr(c)) in classes]
         whole = _WHOLE if "L" in classes else ()
         ascii_part = [*([digits] if "EN" in classes else []), *([small] if "L" in classes else [])]
-        return _those(_of(*classes), *inside, *whole, *ascii_part, *more)
+        return _those(unicodedata.bidirectional, classes.__contains__, *inside, *whole, *ascii_part, *more)
 
     neutral = ("ES", "CS", "ET", "ON", "BN", "NSM")
     marks = _many(_set(of("NSM")))
