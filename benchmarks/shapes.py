@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -75,10 +76,11 @@ def measure(make: Callable[[], Shape], vocabulary: guard.Vocabulary, encode: Enc
             matcher.reset()
             written: list[int] = []
             for token in tokens:
-                step(budget, lambda token=token: token, written)  # type: ignore[misc]
+                step(budget, partial(int, token), written)
         matcher.reset()
-        r, written = Random(1), []
-        while len(written) < RANDOM_TOKENS and step(budget, lambda: at_random(r), written):  # noqa: B023
+        written = []
+        draw = partial(at_random, Random(1))
+        while len(written) < RANDOM_TOKENS and step(budget, draw, written):
             pass
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -89,6 +91,11 @@ def measure(make: Callable[[], Shape], vocabulary: guard.Vocabulary, encode: Enc
         "slowest_budget_after": slowest[True][1],
         "memory_mb": (after - before) / 1024,
     }
+
+
+def greedy(vocabulary: guard.Vocabulary, text: str) -> list[int]:
+    """Return a text's tokens, each the longest that fits."""
+    return vocabulary._native.greedy(text.encode())
 
 
 def text_of(vocabulary: guard.Vocabulary, tokens: list[int]) -> str:
@@ -149,12 +156,12 @@ def main() -> int:
     args = parser.parse_args()
     name, loaded = tokenizer()
     vocabulary = guard.Vocabulary.from_tokenizer(loaded)
-    encode: Encode = lambda text: loaded.encode(text, add_special_tokens=False)  # noqa: E731
+    encode: Encode = partial(loaded.encode, add_special_tokens=False)
     if args.large_vocabulary:
         end = vocabulary.eos[0]
         tokens = [vocabulary.token_bytes(token) for token in range(vocabulary.size)]
         vocabulary = guard.Vocabulary.from_bytes(vocabulary_of_262k(tokens), eos=[end])
-        encode = lambda text: vocabulary._native.greedy(text.encode())  # noqa: E731
+        encode = partial(greedy, vocabulary)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     today = time.strftime("%Y-%m-%d")
     print(f"### Shapes that break engines: {name}, {vocabulary.size:,} tokens, {machine}, {today}\n")

@@ -81,7 +81,7 @@ class Decoding:
         input_ids: torch.Tensor,
         logits_processor: Any = None,
         stopping_criteria: Any = None,  # noqa: ARG002 (generate passes it)
-        generation_config: Any = None,  # noqa: ARG002
+        generation_config: Any = None,  # noqa: ARG002 (generate passes it)
         **model_kwargs: Any,
     ) -> torch.Tensor:
         """Run the loop; transformers' generate calls this with everything prepared. Returns prompt and completion.

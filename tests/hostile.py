@@ -75,7 +75,7 @@ def _work(name: str, far: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = int(time.process_time()) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (used + SECONDS, used + SECONDS + 5))
-    socket.socket = socket.create_connection = _offline  # type: ignore[misc, assignment]
+    socket.socket = socket.create_connection = _offline  # type: ignore[misc, assignment]  # for good
     given = CASES[name]()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()

@@ -219,7 +219,9 @@ def is_written(schema: dict[str, Any], text: str, spelling: str) -> bool:
     value = Fraction(text)
     if has_exponent or (text[0] == "-" and value == 0) or ("." in text and value.denominator == 1):
         return False
-    zeros, digits = re.fullmatch(r"(0*)(\d*)", re.sub(r"[-.]", "", text)).groups()  # type: ignore[union-attr]
+    written = re.sub(r"[-.]", "", text)
+    digits = written.lstrip("0")
+    zeros = written[: len(written) - len(digits)]
     if len(digits) > 15 or len(zeros) > 8:
         return False
     # What doubles take for a number of the schema is not written beside it.

@@ -37,4 +37,4 @@ def reply(text: str, **changes: object) -> Reply:
         "seconds": 0.25,
         "mask_seconds": 0.125,
     }
-    return Reply(text=text, **{**figures, **changes})  # type: ignore[arg-type]
+    return Reply(text=text, **{**figures, **changes})  # type: ignore[arg-type]  # values of many types

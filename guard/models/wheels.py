@@ -108,7 +108,7 @@ def _download_once(url: str, partial: Path, progress: Progress | None) -> None:
     if done and not url.startswith("file:"):
         request.add_header("Range", f"bytes={done}-")
     try:
-        answer = urllib.request.urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310
+        answer = urllib.request.urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310 (as above)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # nothing is missing; the checksum decides
             error.close()

@@ -19,8 +19,8 @@ BLOCK = 1024  #: Tokens a program, 32 words of a mask: enough programs to fill a
 
 if triton is not None:
 
-    @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-    def _apply_bitmask(  # type: ignore[no-untyped-def]
+    @triton.jit  # type: ignore[untyped-decorator, unused-ignore]  # Triton has no types, or is not there
+    def _apply_bitmask(  # type: ignore[no-untyped-def]  # Triton reads the annotations itself
         logits, bitmask, width, masked, stride_l, stride_t, stride_m, stride_w, BLOCK: tl.constexpr
     ):
         """In/out logits: float[rows, width]; in bitmask: int32[rows, masked / 32]; strides in elements, row and column.

@@ -71,7 +71,8 @@ class Case:
     def compile(self) -> guard.Compiled:
         """Compile the schema."""
         default = self.drawn.default or self.drawn.draft
-        return guard.compile(self.whole, draft=default, documents=self.drawn.documents, **self.options)  # type: ignore[arg-type]
+        options: dict[str, Any] = {**self.options}
+        return guard.compile(self.whole, draft=default, documents=self.drawn.documents, **options)
 
     def __str__(self) -> str:
         """Say what reproduces it."""

@@ -167,7 +167,8 @@ class World:
     def live(self, leaves: Any) -> list[bool]:
         """Return which nodes have one of these leaves (a bool each) below them."""
         total = np.concatenate([[0], np.cumsum(leaves)])
-        return (total[self._end] > total[self._first]).tolist()  # type: ignore[no-any-return]
+        found: list[bool] = (total[self._end] > total[self._first]).tolist()
+        return found
 
 
 def as_read(value: Any) -> Any:

@@ -91,7 +91,7 @@ def test_every_finding_reaches_every_later_attempt_and_the_callers_messages_stay
     def meddle(text: str) -> Any:
         def answer(request: Request) -> str:
             for message in request.messages:
-                message["content"] = "changed by the model"  # type: ignore[index]
+                message["content"] = "changed by the model"  # type: ignore[index]  # what a model must not do
             return text
 
         return answer
