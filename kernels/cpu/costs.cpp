@@ -85,11 +85,16 @@ std::int64_t Goals::least_cost(Id key) {
   return cost_[key];
 }
 
-// Of the ways through the clauses the cheapest: branch and bound, the child with the least bound first. Clauses only ask for more, so that a
-// shape without those that are left bounds it from below.
 std::int64_t Goals::cost_object(Id id, const Keys& keys) {
   if (id == kNever) return -1;
   if (shapes_[id].clauses.empty()) return cost_members(id, keys);
+  if (keys.fresh()) return cost_choices(id, keys);
+  return remembered(&found_cost_, id, keys, [&](const Keys& asked) { return cost_choices(id, asked); });
+}
+
+// Of the ways through the clauses the cheapest: branch and bound, the child with the least bound first. Clauses only ask for more, so that a
+// shape without those that are left bounds it from below.
+std::int64_t Goals::cost_choices(Id id, const Keys& keys) {
   struct Node {
     std::int64_t bound;
     Id shape;
@@ -112,7 +117,20 @@ std::int64_t Goals::cost_object(Id id, const Keys& keys) {
     }
     const Clause choices = take_smallest(&s.clauses);
     std::vector<Node> later;
+    // What names that a disjunct asks for add to the bound at the least: a look at them alone, where nothing else could be met by them.
+    const auto named = [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
+    const bool adds_up = s.lo == 0 && std::all_of(s.some.begin(), s.some.end(), named);
+    const auto least_with = [&](const Shape& d) {
+      std::int64_t out = node.bound;
+      for (const Rule& r : d.some) {
+        if (!named(r) || keys.seen(key_sets_[r.keys].id)) continue;
+        const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{r.keys, -1});
+        if (at == s.some.end() || at->keys != r.keys) out += key_bytes(key_sets_[r.keys].id) + 2 + gap_;
+      }
+      return out;
+    };
     for (Id d : choices) {
+      if (best >= 0 && adds_up && least_with(shapes_[d]) >= best) continue;
       Shape with = s;
       if (d == kNever || clash(s, shapes_[d]) || !merge_into(&with, Shape(shapes_[d]))) continue;
       const Id next = settle(std::move(with));
@@ -124,7 +142,10 @@ std::int64_t Goals::cost_object(Id id, const Keys& keys) {
     std::stable_sort(later.begin(), later.end(), [](const Node& a, const Node& b) { return a.bound < b.bound; });
     for (const Node& child : later) search(child);
   };
-  if (const std::int64_t least = bound(id); least >= 0) search({least, id});
+  const std::int64_t least = bound(id);
+  if (least < 0) return -1;
+  if (const Id easy = easiest(shapes_[id], keys); easy != kNever) best = cost_members(easy, keys);  // mostly nothing is cheaper
+  search({least, id});
   return best;
 }
 

@@ -1,6 +1,7 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace guard {
 
@@ -93,6 +94,13 @@ Engine::Engine(Kernel& kernel, Options options, Id root)
 Frame::Cache& Engine::cache(const Frame& f) const {
   if (!f.cache) f.cache = f.arena->make(Frame::Cache{});
   return *f.cache;
+}
+
+const Frame* Engine::make(Made::Key key, const Frame& frame, Arena& arena) {
+  if (!made_ || frame.records) return arena.make(frame);
+  const auto [at, fresh] = made_->frames.try_emplace(key, nullptr);
+  if (fresh) at->second = arena.make(frame);
+  return at->second;
 }
 
 Config Engine::start(Arena& arena) {
@@ -241,6 +249,17 @@ const Engine::ObjectInfo& Engine::info(Id id) {
   for (std::size_t i = 0; i < out.class_of.size(); ++i)
     for (std::int32_t c : out.text_classes)
       if (out.class_of[i] < 0 && kernel_.lexicon.in_lang((*out.classes)[static_cast<std::size_t>(c)].lang, names_[level.table].names[i])) out.class_of[i] = c;
+  out.is_asked.assign(names.texts.size(), 0);
+  const auto ask = [&](const Shape& s) {
+    for (const Rule& r : s.some)
+      if (const KeySet& k = goals_.key_set(r.keys); k.kind == KeySet::One)
+        if (const auto at = names.at.find(k.id); at != names.at.end()) out.is_asked[static_cast<std::size_t>(at->second)] = 1;
+  };
+  for (Id s : shapes) {
+    ask(goals_.shape(s));
+    for (const Clause& c : goals_.shape(s).clauses)
+      for (Id d : c) ask(goals_.shape(d));
+  }
   std::vector<Id> wanted;
   for (const Alternative& a : level.alternatives)
     for (const KeyClass& cls : *out.classes) wanted.push_back(goals_.base_of(goals_.shape(a.shape), cls));
@@ -270,6 +289,7 @@ Keys Engine::keys_of(const Frame& f) {
     return at != frame->names->at.end() && bit(frame->seen, at->second);
   };
   out.is_taken = [self, frame](std::string_view key) {
+    if (self->asked_) self->asked_->insert(std::string(key));
     const auto& names = frame->names->texts;
     const auto at = std::lower_bound(names.begin(), names.end(), key);
     if (at == names.end() || *at != key) return is_extra(*frame, key);
@@ -389,13 +409,44 @@ bool Engine::class_is_writable(const Frame& f, const Alternative& alternative, s
   return goals_.possible(goals_.open_member(alternative.shape, keys, true), base, [&](Id residual) { return is_viable(next, residual); });
 }
 
-const Writable& Engine::writable(const Frame& f) {
+bool Engine::may_write(const Frame& f, std::int32_t cls, std::int32_t name) {
+  const Level& level = levels_[f.level];
+  const std::int32_t* required = cache(f).writable->required;
+  for (std::size_t a = 0; a < level.alternatives.size(); ++a)
+    if (level.alternatives[a].vital && class_is_writable(f, level.alternatives[a], cls, name, required[a])) return true;
+  return false;
+}
+
+bool Engine::name_is_writable(const Frame& f, std::int32_t name) {
+  Writable& w = writable(f);
+  const std::uint64_t mask = 1ull << (name & 63);
+  std::uint64_t &known = w.known[name >> 6], &yes = w.names[name >> 6];
+  if (known & mask) return yes & mask;
+  const std::int32_t cls = info(f.level).class_of[static_cast<std::size_t>(name)], rank = names_[levels_[f.level].table].ranks[static_cast<std::size_t>(name)];
+  const bool out_of_turn = options_.schema_order && rank != kInf && rank <= f.rank;
+  if (cls >= 0 && !bit(f.seen, name) && !out_of_turn && may_write(f, cls, name)) yes |= mask;
+  known |= mask;
+  return yes & mask;
+}
+
+bool Engine::any_is_writable(const Frame& f) {
+  Writable& w = writable(f);
+  if (w.any >= 0) return w.any;
+  bool any = w.text != Texts::kDead;
+  const std::int32_t n = static_cast<std::int32_t>(names_[levels_[f.level].table].names.size());
+  for (std::int32_t i = 0; i < n && !any; ++i) any = name_is_writable(f, i);
+  w.any = any;
+  return any;
+}
+
+Writable& Engine::writable(const Frame& f) {
   if (cache(f).writable) return *f.cache->writable;
   const Level& level = levels_[f.level];
   const ObjectInfo& info = this->info(f.level);
   const Names& names = names_[level.table];
-  const std::size_t n = names.names.size(), words = words_for(n);
-  std::vector<std::int32_t> required(level.alternatives.size(), kInf);
+  const std::size_t words = words_for(names.names.size());
+  auto* required = static_cast<std::int32_t*>(f.arena->allocate(level.alternatives.size() * sizeof(std::int32_t) + 1));
+  std::fill(required, required + level.alternatives.size(), kInf);
   if (options_.schema_order) {
     const NamesIndex& at = index(level.table);
     for (std::size_t a = 0; a < level.alternatives.size(); ++a)
@@ -405,36 +456,31 @@ const Writable& Engine::writable(const Frame& f) {
         if (i != at.at.end() && !bit(f.seen, i->second)) required[a] = std::min(required[a], names.ranks[static_cast<std::size_t>(i->second)]);
       }
   }
-  const auto may = [&](std::int32_t cls, std::int32_t name) {
-    for (std::size_t a = 0; a < level.alternatives.size(); ++a)
-      if (level.alternatives[a].vital && class_is_writable(f, level.alternatives[a], cls, name, required[a])) return true;
-    return false;
-  };
-  auto* bits = static_cast<std::uint64_t*>(f.arena->allocate(words * 8));
-  std::fill(bits, bits + words, 0);
-  Writable out{bits, Texts::kDead, 0, false};
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::int32_t at = static_cast<std::int32_t>(i), rank = names.ranks[i];
-    if (info.class_of[i] < 0 || bit(f.seen, at) || (options_.schema_order && rank != kInf && rank <= f.rank) || !may(info.class_of[i], at)) continue;
-    bits[i >> 6] |= 1ull << (i & 63);
-    out.any = true;
-  }
+  auto* bits = static_cast<std::uint64_t*>(f.arena->allocate(2 * words * 8));
+  std::fill(bits, bits + 2 * words, 0);
+  Writable* out = f.arena->make(Writable{bits, bits + words, required, Texts::kDead, 0, -1});
+  struct Undo {  // a call that ends early leaves nothing half done
+    Frame::Cache& cache;
+    bool done = false;
+    ~Undo() { if (!done) cache.writable = nullptr; }
+  } undo{cache(f)};
+  f.cache->writable = out;
   std::vector<Id> key{-1};
   for (std::int32_t c : info.text_classes)
-    if (may(c, -1)) key.push_back(c), key.push_back((*info.classes)[static_cast<std::size_t>(c)].lang);
+    if (may_write(f, c, -1)) key.push_back(c), key.push_back((*info.classes)[static_cast<std::size_t>(c)].lang);
   if (key.size() > 1) {
     const auto found = opened_.find(key);
     if (found != opened_.end()) {
-      out.text = found->second.state, out.spec = found->second.spec;
+      out->text = found->second.state, out->spec = found->second.spec;
     } else {
       std::vector<Labelled> list;
       for (std::size_t i = 1; i < key.size(); i += 2) list.push_back({key[i + 1], 0, kInf, key[i]});
-      out.text = texts_.start(list, options_.spelling, &out.spec);
-      opened_[key] = {out.text, out.spec};
+      out->text = texts_.start(list, options_.spelling, &out->spec);
+      opened_[key] = {out->text, out->spec};
     }
-    out.any = out.any || out.text != Texts::kDead;
   }
-  return *(cache(f).writable = f.arena->make(out));
+  undo.done = true;
+  return *out;
 }
 
 bool Engine::may_have_more(const Frame& f) {
@@ -481,14 +527,14 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
   next.due = -1;
   if (f.kind == Kind::Root) {
     next.phase = Phase::End;
-    return arena.make(next);
+    return make({&f, next.phase, -1, -1}, next, arena);
   }
   next.phase = Phase::After;
   if (f.kind == Kind::Array) ++next.count;
   const auto at_level = [&](Id level) {
     next.level = level;
     next.records = f.parent->records || levels_[level].records;
-    return arena.make(next);
+    return make({&f, next.phase, level, -1}, next, arena);
   };
   std::vector<Id> key{f.due, static_cast<Id>(type), value};
   key.insert(key.end(), labels.begin(), labels.end());
@@ -639,7 +685,7 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
   if (child.kind == Kind::Array) child.due = due_item(child.level, 0);
   child.records = f.records || levels_[child.level].records;
   child.mark = from.text;
-  to->top = arena.make(child);
+  to->top = make({&f, child.phase, child.level, child.order}, child, arena);
   return true;
 }
 
@@ -731,11 +777,10 @@ bool Engine::is_among(const Config& c) const {
 bool Engine::key_is_live(const Config& c) {
   const Frame& f = *c.top;
   if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi))) return true;
-  const Writable& w = writable(f);
   // UTF-8 narrows the names byte by byte; an escape only with its last byte.
   const Ranges escaped = texts_.in_escape(c.decoder) ? texts_.possible(c.decoder) : Ranges{};
   for (std::int32_t i = c.lo; i < c.hi; ++i)
-    if (bit(w.names, i) && (escaped.empty() || in_ranges(escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth)))) return true;
+    if ((escaped.empty() || in_ranges(escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth))) && name_is_writable(f, i)) return true;
   if (c.state == Texts::kDead) return false;
   // Keys of a class that are left when the names and the keys written so far are taken out.
   Langs& langs = texts_.langs();
@@ -806,9 +851,10 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
   Frame next = f;
   next.arena = &arena;
   next.cache = nullptr;
+  std::int32_t known = -1;
   if (from.lo < from.hi && is_exact(names.texts[static_cast<std::size_t>(from.lo)])) {
     const std::int32_t name = from.lo;
-    if (!bit(writable(f).names, name)) return false;
+    if (!name_is_writable(f, name)) return false;
     const std::size_t words = words_for(names.texts.size());
     auto* seen = static_cast<std::uint64_t*>(arena.allocate(words * 8));
     if (f.seen)
@@ -820,6 +866,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     next.cls = info(f.level).class_of[static_cast<std::size_t>(name)];
     next.rank = std::max(f.rank, names_[level.table].ranks[static_cast<std::size_t>(name)]);
     next.key = names_[level.table].names[static_cast<std::size_t>(name)];
+    known = name;
   } else {
     if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo]))) return false;
     std::vector<Id> labels;
@@ -838,7 +885,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
   ++next.count;
   next.due = dues_.intern({Kind::Object, f.level, next.cls});
   *to = Config{};
-  to->top = arena.make(next);
+  to->top = known >= 0 ? make({&f, next.phase, known, -1}, next, arena) : arena.make(next);
   return true;
 }
 
@@ -905,7 +952,7 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
     next.phase = phase;
     if (f.kind == Kind::Array) next.due = due_item(f.level, f.count), next.mark = from.text;
     *to = Config{};
-    to->top = arena.make(next);
+    to->top = make({&f, phase, -1, -1}, next, arena);
     return true;
   };
   switch (f.phase) {
@@ -917,8 +964,8 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
       [[fallthrough]];
     case Phase::Key: {
       if (byte != '"') return false;
+      if (!any_is_writable(f)) return false;
       const Writable& w = writable(f);
-      if (!w.any) return false;
       *to = Config{};
       to->top = &f;
       to->lex = Lex::Key;
@@ -932,7 +979,7 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
     case Phase::After:
       if (byte == (f.kind == Kind::Object ? '}' : ']')) return close(from, byte, to, arena);
       if (byte != ',') return false;
-      return f.kind == Kind::Object ? writable(f).any && move(Phase::Key) : may_have_more(f) && move(Phase::Value);
+      return f.kind == Kind::Object ? any_is_writable(f) && move(Phase::Key) : may_have_more(f) && move(Phase::Value);
     case Phase::End: return false;
   }
   return false;
@@ -1113,106 +1160,124 @@ std::int64_t Engine::key_distance(const Config& at) {
         const Word* word = kernel_.lexicon.words.at(lang, i);
         if (!word) return slot = -1;
         key = word->text;
+        if (asked_) asked_->insert(word->text);
         if (!is_extra(f, key) && !std::binary_search(names.texts.begin(), names.texts.end(), key)) break;
       }
       next.extras = with_extra(f, key, *f.arena);
     }
     return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
   };
-  const Writable& w = writable(f);
-  std::int64_t out = -1;
+  // Ways to end the key. What follows a key is dear to reckon, so that the likely ones come first and the bounds of the others end the
+  // search: all that follows takes a value and a bracket, and with its key no less than any way to go on from here.
+  struct Way {
+    std::int64_t bound, bytes;  // bytes: to the closing quote, which counts
+    bool asked;                 // by name, somewhere
+    std::int32_t cls, name;
+  };
+  std::vector<Way> ways;
+  const std::int64_t all = least_rest(f), separator = f.count > 0 ? 1 + gap : 0, closes = 2 + gap + f.depth;
+  const auto add = [&](std::int64_t bytes, std::int64_t whole_key, std::int32_t cls, std::int32_t name) {
+    const bool asked = name >= 0 && info.is_asked[static_cast<std::size_t>(name)];
+    ways.push_back({bytes + std::max(closes, name >= 0 ? all - separator - whole_key : 0), bytes, asked, cls, name});
+  };
   const bool whole = texts_.is_whole(at.decoder);
   const Ranges chars = whole ? Ranges{} : texts_.possible(at.decoder);
+  const std::size_t from = static_cast<std::size_t>(at.depth - texts_.partial_utf8(at.decoder));
+  std::int64_t prefix = 1;  // bytes of a name up to there
+  if (at.lo < at.hi)
+    for (char32_t c : decode_utf8(names.texts[static_cast<std::size_t>(at.lo)].substr(0, from))) prefix += spelled_bytes(c, c);
   for (std::int32_t i = at.lo; i < at.hi; ++i) {
-    if (!bit(w.names, i)) continue;
-    std::u32string rest = decode_utf8(names.texts[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(at.depth - texts_.partial_utf8(at.decoder))));
-    std::int64_t bytes = 1;
+    const std::int64_t key = goals_.key_bytes(names_[level.table].names[static_cast<std::size_t>(i)]);
+    std::int64_t bytes = key - prefix;
     if (!whole) {
-      if (rest.empty() || !in_ranges(chars, rest[0])) continue;
-      bytes += texts_.rest_of_char(at.decoder, {{rest[0], rest[0]}});
-      rest.erase(0, 1);
+      const std::int64_t next = char_at(names.texts[static_cast<std::size_t>(i)], static_cast<std::int32_t>(from));
+      if (!in_ranges(chars, next)) continue;
+      const std::uint32_t c = static_cast<std::uint32_t>(next);
+      bytes += texts_.rest_of_char(at.decoder, {{c, c}}) - spelled_bytes(c, c);
     }
-    for (char32_t c : rest) bytes += spelled_bytes(c, c);
-    out = least(out, sum(behind(info.class_of[static_cast<std::size_t>(i)], i), bytes));
+    add(bytes, key, info.class_of[static_cast<std::size_t>(i)], i);
   }
-  if (at.state == Texts::kDead) return out;
-  const auto is_taken = [&](const Config& c) {
-    return (c.lo < c.hi && static_cast<std::int32_t>(names.texts[static_cast<std::size_t>(c.lo)].size()) == c.depth) ||
-           (c.xlo < c.xhi && static_cast<std::int32_t>(f.extras->texts[c.xlo].size()) == c.depth);
-  };
-  if ((at.lo == at.hi && at.xlo == at.xhi)) {
-    texts_.cheapest(at.state, at.spec, at.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), bytes + 1)); });
-    return out;
-  }
-  // Among names: breadth first over single bytes, until the names are left behind or nothing nearer can come. Escapes are tried
-  // only where nothing else leads on.
-  Arena scratch;
-  const auto search = [&](const Config& start, std::int64_t base, bool escapes) {
-    std::vector<Config> now{start};
-    for (std::int64_t steps = base; !now.empty() && now.size() < 4096 && (out < 0 || steps + 1 < out); ++steps) {
-      std::vector<Config> next;
-      for (const Config& c : now) {
-        if (c.lo == c.hi && c.xlo == c.xhi) {
-          texts_.cheapest(c.state, c.spec, c.chars, [&](Id cls, std::int64_t bytes) { out = least(out, sum(behind(cls, -1), steps + bytes + 1)); });
-          continue;
-        }
-        if (texts_.is_whole(c.decoder) && !is_taken(c)) {
-          std::vector<Id> labels;
-          texts_.accepted(c.state, c.spec, c.chars, &labels);
-          for (Id cls : labels) out = least(out, sum(behind(cls, -1), steps + 1));
-        }
-        std::vector<Id> left;  // states in which bytes leave the names: one byte for each is enough
-        for (int b = 0x20; b < 256; ++b) {
-          Config to;
-          if (b == '"' || b == 0x7F || (b == '\\' && !escapes) || !step_key(c, static_cast<std::uint8_t>(b), &to, scratch) || to.state == Texts::kDead) continue;
-          if (to.lo < to.hi || to.xlo < to.xhi) {
-            next.push_back(to);
-          } else if (std::find(left.begin(), left.end(), to.state) == left.end()) {
-            left.push_back(to.state);
-            next.push_back(to);
+  if (at.state != Texts::kDead && at.lo == at.hi && at.xlo == at.xhi) {
+    texts_.cheapest(at.state, at.spec, at.chars, [&](Id cls, std::int64_t bytes) { add(bytes + 1, 0, cls, -1); });
+  } else if (at.state != Texts::kDead) {
+    const auto is_among = [&](std::int32_t lo, std::int32_t hi, std::string_view rest, const auto& text_at) {
+      while (lo < hi) {
+        const std::int32_t half = lo + (hi - lo) / 2;
+        text_at(half).substr(from) < rest ? lo = half + 1 : hi = half;
+      }
+      return lo;
+    };
+    const auto name_at = [&](std::int32_t i) { return names.texts[static_cast<std::size_t>(i)]; };
+    const auto extra_at = [&](std::int32_t i) { return f.extras->texts[i]; };
+    const auto is_taken = [&](std::string_view rest) {
+      const std::int32_t i = is_among(at.lo, at.hi, rest, name_at), j = is_among(at.xlo, at.xhi, rest, extra_at);
+      return (i < at.hi && name_at(i).substr(from) == rest) || (j < at.xhi && extra_at(j).substr(from) == rest);
+    };
+    // The cheapest key of the class that goes on with this text and is not among names and keys written.
+    const auto go_on = [&](std::int32_t cls, Id lang, const std::string& text, std::int64_t bytes) {
+      for (std::size_t i = 0;; ++i) {
+        const Word* word = kernel_.lexicon.words.at(lang, i);
+        if (!word) return;
+        if (!is_taken(text + word->text)) return add(bytes + word->bytes + 1, 0, cls, -1);
+      }
+    };
+    std::vector<std::uint32_t> spelled;  // characters that names and keys written have here
+    for (std::int32_t i = at.lo; i < at.hi && !whole; ++i)
+      if (const std::int64_t c = char_at(name_at(i), static_cast<std::int32_t>(from)); in_ranges(chars, c)) spelled.push_back(static_cast<std::uint32_t>(c));
+    for (std::int32_t i = at.xlo; i < at.xhi && !whole; ++i)
+      if (const std::int64_t c = char_at(extra_at(i), static_cast<std::int32_t>(from)); in_ranges(chars, c)) spelled.push_back(static_cast<std::uint32_t>(c));
+    std::sort(spelled.begin(), spelled.end());
+    spelled.erase(std::unique(spelled.begin(), spelled.end()), spelled.end());
+    for (const Component& k : std::vector<Component>(texts_.components(at.state))) {
+      const std::int32_t cls = texts_.spec(at.spec).at(k.index).label;
+      if (whole) {
+        go_on(cls, k.lang, "", 0);
+        continue;
+      }
+      const LangRow row = texts_.langs().row(k.lang);
+      std::uint32_t lo = 0;
+      for (std::size_t i = 0; i < row.next.size(); lo = row.upto[i++] + 1) {
+        if (row.next[i] == Langs::kNone) continue;
+        for (const Range& r : intersection({{lo, row.upto[i]}}, chars)) {
+          std::uint32_t other = r.lo;  // that none of them has
+          for (auto c = std::lower_bound(spelled.begin(), spelled.end(), r.lo); c != spelled.end() && *c <= r.hi; ++c) {
+            const char32_t one = *c;
+            go_on(cls, row.next[i], encode_utf8(std::u32string_view(&one, 1)), texts_.rest_of_char(at.decoder, {{*c, *c}}));
+            other += *c == other;
           }
+          if (other > r.hi) continue;
+          const std::int64_t rest = texts_.langs().cheapest(row.next[i], 0, kInf);
+          if (rest >= 0) add(texts_.rest_of_char(at.decoder, {{other, r.hi}}) + rest + 1, 0, cls, -1);
         }
       }
-      now = std::move(next);
-    }
-  };
-  if (!texts_.in_escape(at.decoder)) {
-    search(at, 0, false);
-    if (out < 0) search(at, 0, true);
-    return out;
-  }
-  // Inside of an escape: the characters that it can still be, one for each way on, and those of the names.
-  std::vector<std::uint32_t> targets;
-  for (std::int32_t i = at.lo; i < at.hi; ++i)
-    if (const std::int64_t c = char_at(names.texts[static_cast<std::size_t>(i)], at.depth); in_ranges(chars, c)) targets.push_back(static_cast<std::uint32_t>(c));
-  for (std::int32_t i = at.xlo; i < at.xhi; ++i)
-    if (const std::int64_t c = char_at(f.extras->texts[i], at.depth); in_ranges(chars, c)) targets.push_back(static_cast<std::uint32_t>(c));
-  const std::size_t spelled = targets.size();
-  for (const Component& k : texts_.components(at.state)) {
-    const LangRow row = texts_.langs().row(k.lang);
-    std::uint32_t from = 0;
-    for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
-      if (row.next[i] == Langs::kNone) continue;
-      bool found = false;
-      for (const Range& r : intersection({{from, row.upto[i]}}, chars))
-        for (std::uint32_t c = r.lo; c <= r.hi && !found; ++c)
-          if (std::find(targets.begin(), targets.begin() + static_cast<std::ptrdiff_t>(spelled), c) == targets.begin() + static_cast<std::ptrdiff_t>(spelled)) targets.push_back(c), found = true;
     }
   }
-  for (std::uint32_t c : targets) {
-    Config to = at;
-    to.state = texts_.after(at.state, c);
-    if (to.state == Texts::kDead) continue;
-    to.decoder = decoder_;
-    ++to.chars;
-    const char32_t one = c;
-    for (char byte : encode_utf8(std::u32string_view(&one, 1))) {
-      narrow_key(&to, static_cast<std::uint8_t>(byte));
-      to.key = scratch.make(KeyText{to.key, static_cast<std::uint8_t>(byte)});
-    }
-    search(to, texts_.rest_of_char(at.decoder, {{c, c}}), false);
+  std::sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) {
+    return std::tuple(a.bound, !a.asked, a.bytes, a.name, a.cls) < std::tuple(b.bound, !b.asked, b.bytes, b.name, b.cls);
+  });
+  std::int64_t out = -1;
+  for (const Way& way : ways) {
+    if (out >= 0 && way.bound >= out) break;
+    if (way.name >= 0 && !name_is_writable(f, way.name)) continue;
+    out = least(out, sum(behind(way.cls, way.name), way.bytes));
   }
   return out;
+}
+
+// A bound from below: bytes to the end of everything from between the members, or from the first one.
+std::int64_t Engine::least_rest(const Frame& f) {
+  std::int64_t& slot = cache(f).rest;
+  if (slot != -2) return slot;
+  std::int64_t out = -1;
+  for (std::int32_t i = 0; i < targets(f).size; ++i) {
+    const Target& target = targets(f).list[i];
+    std::vector<Id> shapes;
+    for (std::int32_t j = 0; j < target.size; ++j) shapes.push_back(levels_[f.level].alternatives[static_cast<std::size_t>(target.ids[j])].shape);
+    const Id shape = goals_.conjunction(shapes, f.kind == Kind::Array);
+    const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(shape, keys_of(f)) : goals_.cost_array(shape, f.count);
+    out = least(out, sum(rest, target.tail));
+  }
+  return slot = out;
 }
 
 std::int64_t Engine::distance(const Config& at) {
@@ -1278,14 +1343,7 @@ std::int64_t Engine::bytes_left(const Config& at) {
     }
     case Phase::First:
     case Phase::After:
-      for (std::int32_t i = 0; i < targets(f).size; ++i) {
-        const Target& target = targets(f).list[i];
-        std::vector<Id> shapes;
-        for (std::int32_t j = 0; j < target.size; ++j) shapes.push_back(levels_[f.level].alternatives[static_cast<std::size_t>(target.ids[j])].shape);
-        const Id shape = goals_.conjunction(shapes, f.kind == Kind::Array);
-        const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(shape, keys_of(f)) : goals_.cost_array(shape, f.count);
-        out = least(out, sum(rest, target.tail));
-      }
+      out = least_rest(f);
       break;
   }
   cache(f).distance = out;

@@ -70,9 +70,10 @@ struct Extras {  // undeclared keys that were written, sorted; immutable
   const std::string_view* texts;
 };
 struct Writable {  // the keys that may come next
-  const std::uint64_t* names;  // a bit for each name of the table
-  Id text, spec;               // the automaton of the other classes; its labels are classes
-  bool any;
+  std::uint64_t *known, *names;  // a bit for each name of the table: was it looked into, and may it come?
+  const std::int32_t* required;  // of each alternative the least rank of the keys that must still come; kInf: none
+  Id text, spec;                 // the automaton of the other classes; its labels are classes
+  signed char any;               // may some key come? -1: not known
 };
 struct NamesIndex {  // the names that one object speaks of, sorted by UTF-8 bytes
   std::vector<std::string_view> texts;
@@ -113,12 +114,12 @@ struct Frame {
   const Extras* extras = nullptr;
   struct Cache {
     std::array<Id, kTypes> vital{-1, -1, -1, -1, -1, -1};           // see Engine::vital
-    const Writable* writable = nullptr;
+    Writable* writable = nullptr;
     signed char more = -1;                                          // may a further item come?
     const Targets* targets = nullptr;                               // see Engine::targets
     std::array<const Targets*, kTypes> options{};                   // see Engine::options
     const RestCost* rests = nullptr;
-    std::int64_t distance = -2;
+    std::int64_t distance = -2, rest = -2;                          // see Engine::least_rest
     std::int64_t* after_key = nullptr;                              // by name, then by class: bytes behind its key
   };
   mutable Cache* cache = nullptr;
@@ -191,6 +192,7 @@ class Engine {
     const std::vector<KeyClass>* classes = nullptr;
     std::vector<std::int32_t> class_of;      // by name of the table; -1: no class
     std::vector<std::int32_t> text_classes;
+    std::vector<char> is_asked;              // by name of the table: somewhere it must come
     bool plain = true;                       // one alternative, which no key changes
   };
   struct Due {
@@ -225,7 +227,10 @@ class Engine {
   bool is_viable(const Frame& f, Id residual);  // once the due value has ended
   Id viable_after(const Frame& f, Id residual, Id base);  // the goal under which the due value, which meets the base, leaves it viable
   bool is_alive(const Frame& f, const std::vector<Id>& labels) const;  // sorted
-  const Writable& writable(const Frame& f);
+  Writable& writable(const Frame& f);
+  bool name_is_writable(const Frame& f, std::int32_t name);  // looked into when it is asked for: objects have thousands
+  bool any_is_writable(const Frame& f);
+  bool may_write(const Frame& f, std::int32_t cls, std::int32_t name);
   bool class_is_writable(const Frame& f, const Alternative& alternative, std::int32_t cls, std::int32_t name, std::int32_t required);
   bool may_have_more(const Frame& f);
   Id object_level(const std::vector<Alternative>& alternatives, Id order);
@@ -257,9 +262,27 @@ class Engine {
   const Targets* keep(const Frame& f, const std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>>& list);
   std::int64_t value_distance(const Frame& f);
   std::int64_t number_distance(const Config& at, const Target& option);
+  std::int64_t least_rest(const Frame& f);
   std::int64_t key_distance(const Config& at);  // of a key under construction
 
+  // The frames that one mask makes: many tokens lead to the same ones, and what is cached there is dear. Not where values are recorded.
+  struct Made {
+    struct Key {
+      const Frame* from;
+      Phase phase;
+      Id what, order;
+      bool operator==(const Key&) const = default;
+    };
+    struct Hash {
+      std::size_t operator()(const Key& k) const {
+        return mix(mix(mix(std::hash<const Frame*>{}(k.from), static_cast<std::size_t>(k.phase)), static_cast<std::size_t>(k.what)), static_cast<std::size_t>(k.order));
+      }
+    };
+    std::unordered_map<Key, const Frame*, Hash> frames;
+  };
+  const Frame* make(Made::Key key, const Frame& frame, Arena& arena);
   struct Sink;
+  void exit_key(const Config& at, const LexemeMask& mask, Sink& sink);
   void walk(const Trie& trie, std::int32_t node, const Config& from, Sink& sink);
   void overlay(const Trie& trie, const Config& from, Sink& sink);
   void add_alone(const Config& at, Id token, Sink& sink);
@@ -272,6 +295,8 @@ class Engine {
   Texts& texts_;
   Numbers& numbers_;
   Id decoder_ = 0;
+  Made* made_ = nullptr;                            // while a mask is being made
+  std::unordered_set<std::string>* asked_ = nullptr;  // keys of which it was asked whether they were written
 
   Interner<IdSet> sets_;
   Interner<Level> levels_;

@@ -10,6 +10,7 @@
 // that found nothing new. cost() is the least number of bytes of a value, by rounds likewise.
 // The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the kernel lock.
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <unordered_set>
@@ -104,15 +105,39 @@ struct KeyClass {
 };
 
 // Which keys may still be written, how many were: what viability needs to know of an object under construction.
+struct Answers {  // given so far
+  std::unordered_map<Id, std::uint8_t> names;
+  std::unordered_map<std::string, bool> taken;
+};
 struct Keys {
   std::int32_t count = 0;
   std::function<bool(Id)> is_open;  // may this name still be written? null: every one (a fresh object)
   std::function<bool(Id)> is_seen;  // null: none
   std::function<bool(std::string_view)> is_taken;  // was this key written, or can it no longer come? null: none
+  Answers* answers = nullptr;  // kept here, if anywhere
   bool fresh() const { return !is_open && count == 0; }
-  bool open(Id name) const { return !is_open || is_open(name); }
-  bool seen(Id name) const { return is_seen && is_seen(name); }
-  bool taken(std::string_view key) const { return is_taken && is_taken(key); }
+  bool open(Id name) const { return !is_open || answer(name, is_open, 1); }
+  bool seen(Id name) const { return is_seen && answer(name, is_seen, 4); }
+  bool taken(std::string_view key) const {
+    if (!is_taken || !answers) return is_taken && is_taken(key);
+    const auto [at, fresh] = answers->taken.try_emplace(std::string(key), false);
+    if (fresh) at->second = is_taken(key);
+    return at->second;
+  }
+
+ private:
+  bool answer(Id name, const std::function<bool(Id)>& ask, std::uint8_t asked) const {
+    if (!answers) return ask(name);
+    std::uint8_t& known = answers->names[name];
+    if (!(known & asked)) known |= static_cast<std::uint8_t>(asked | (ask(name) ? asked << 1 : 0));
+    return known & asked << 1;
+  }
+};
+// What was found once, and of all that the keys were asked on the way the answers: where they are the same, so is what is found.
+struct Found {
+  std::vector<std::pair<Id, std::uint8_t>> names;
+  std::vector<std::pair<std::string, bool>> taken;
+  std::int64_t value;
 };
 
 // What is asked once a member or an item is being written whose value is not known yet: see open.cpp. Interned.
@@ -283,9 +308,13 @@ class Goals {
   bool empty_on_sight(Id goal);
   Id goal_at(Id name, const Shape& a, const Shape* b);
   const std::vector<KeyClass>& own_classes(Id shape);
+  template <class F>
+  std::int64_t remembered(PairMap<std::vector<Found>>* memo, Id shape, const Keys& keys, F find);
+  bool counts(Id shape);  // do the numbers of members matter?
   bool is_closed(const Shape& shape, const Keys& keys) const;
   Id easiest(Shape shape, const Keys& keys);
   std::int64_t cost_members(Id shape, const Keys& keys);
+  std::int64_t cost_choices(Id shape, const Keys& keys);
   bool plan(Id shape, const Keys& keys);
   int constant_for(Id goal, Type type);
   bool is_scalar(Id goal);
@@ -360,6 +389,8 @@ class Goals {
   std::unordered_set<Id> round_shapes_;                        // found empty in this round, which may yet change
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   PairMap<bool> row_viable_;
+  PairMap<std::vector<Found>> found_viable_, found_cost_;
+  Memo<char> counts_;
   Memo<std::int64_t> cost_, cost_round_, name_bytes_;
   Memo<char> compares_;
   struct Listed {
@@ -375,5 +406,28 @@ class Goals {
   int depth_ = 0, sight_ = 0;
   static void tick() { kernel_clock.tick(); }
 };
+
+template <class F>
+std::int64_t Goals::remembered(PairMap<std::vector<Found>>* memo, Id shape, const Keys& keys, F find) {
+  constexpr std::size_t kKept = 8;
+  const std::pair<Id, Id> key{shape, counts(shape) ? keys.count : std::min(keys.count, 1)};
+  Answers answers;
+  Keys asked = keys;
+  asked.answers = &answers;
+  if (const auto known = memo->find(key); known != memo->end())
+    for (const Found& f : known->second) {
+      const auto name = [&](const auto& n) { return (!(n.second & 1) || asked.open(n.first) == !!(n.second & 2)) && (!(n.second & 4) || asked.seen(n.first) == !!(n.second & 8)); };
+      if (std::all_of(f.names.begin(), f.names.end(), name) && std::all_of(f.taken.begin(), f.taken.end(), [&](const auto& t) { return asked.taken(t.first) == t.second; })) return f.value;
+    }
+  answers = {};
+  Found out{{}, {}, find(asked)};
+  if (is_tentative() || in_cost_) return out.value;
+  out.names.assign(answers.names.begin(), answers.names.end());
+  out.taken.assign(answers.taken.begin(), answers.taken.end());
+  std::vector<Found>& list = (*memo)[key];
+  if (list.size() == kKept) list.erase(list.begin());
+  list.push_back(std::move(out));
+  return list.back().value;
+}
 
 }  // namespace guard

@@ -9,6 +9,7 @@ constexpr std::size_t kLargest = 50000;     // states of a set that is counted; 
 constexpr std::size_t kBroad = 500;         // of those, how many breadth first
 constexpr int kMaxDepth = 3000;             // recursion over an expression; about 1 MB of stack
 constexpr std::size_t kMaxFiltered = 20000; // words that an intersection lists rather than keeps symbolic
+constexpr std::size_t kMaxFront = 64;       // states at once, for which costs of many characters are kept
 constexpr int kMaxTails = 16;               // of an alternative that are looked for among the others
 
 // One language may take a part of the states that the schema may have.
@@ -72,13 +73,13 @@ bool Lengths::meets(std::int64_t lo, std::int64_t hi) const {
   return false;
 }
 
-Id LangRow::at(std::uint32_t c) const {
+std::size_t LangRow::piece(std::uint32_t c) const {
   if (upto.size() <= 8) {
     std::size_t i = 0;
     while (upto[i] < c) ++i;
-    return next[i];
+    return i;
   }
-  return next[static_cast<std::size_t>(std::lower_bound(upto.begin(), upto.end(), c) - upto.begin())];
+  return static_cast<std::size_t>(std::lower_bound(upto.begin(), upto.end(), c) - upto.begin());
 }
 
 bool LangRow::is_writable(std::size_t piece) const {
@@ -896,6 +897,11 @@ std::int64_t Langs::shortest(Id r) {
   if (!live(r)) return -1;
   const auto found = shortest_.find(r);
   if (found != shortest_.end()) return found->second;
+  if (is_words(r)) {
+    std::size_t least = std::numeric_limits<std::int32_t>::max();
+    each_word(r, [&](std::u32string_view word) { least = std::min(least, word.size()); });
+    return shortest_[r] = static_cast<std::int64_t>(least);
+  }
   std::unordered_map<Id, Id> from{{r, -1}};
   std::vector<Id> now{r};
   std::int64_t best = -1;
@@ -925,6 +931,12 @@ bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   const std::int64_t least = shortest(r);
   if (least < 0 || least > hi) return false;
   return least >= lo || lengths(r).meets(lo, hi);
+}
+
+bool Langs::goes_on(Id r) const {
+  const Node& n = nodes_[r];
+  if (r == kAll || (n.kind == Kind::Cat && n.a == kAll)) return true;
+  return n.kind == Kind::Alt && std::any_of(n.kids.begin(), n.kids.end(), [this](Id k) { return goes_on(k); });
 }
 
 bool Langs::is_endless(Id r) {
@@ -1094,10 +1106,25 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   const bool keep = lo == 0 && hi >= kInf;
   if (keep && nodes_[r].bytes >= 0) return nodes_[r].bytes;
   if (keep) {
-    const auto found = cheapest_.find({r, 0});
+    const auto found = cheapest_.find(r);
     if (found != cheapest_.end()) return found->second;
   }
+  if (is_words(r)) {
+    std::int64_t best = -1;
+    each_word(r, [&](std::u32string_view word) {
+      const std::int64_t n = static_cast<std::int64_t>(word.size());
+      std::int64_t bytes = 0;
+      if (n < lo || n > hi || (best >= 0 && n >= best)) return;
+      for (char32_t c : word)
+        if (const std::int64_t spelled = spelled_bytes(c, c); spelled >= 0) bytes += spelled; else return;
+      if (best < 0 || bytes < best) best = bytes;
+    });
+    if (keep) cheapest_[r] = best;
+    return best;
+  }
   if (!meets(r, lo, hi)) return -1;
+  if (lo > 0)
+    if (const std::int64_t found = cheapest_long(r, lo, hi); found >= 0) return found;
   std::unordered_map<Id, std::int64_t> now{{r, 0}};
   std::int64_t best = -1;
   for (std::int64_t n = 0; n <= hi && !now.empty(); ++n) {
@@ -1121,7 +1148,64 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
     }
     now = std::move(next);
   }
-  if (keep) cheapest_[{r, 0}] = best;
+  if (keep) cheapest_[r] = best;
+  return best;
+}
+
+bool Langs::reckon(Costs* c) {
+  std::unordered_map<Id, std::int64_t> next;
+  for (const auto& [q, cost] : c->front) {
+    const LangRow& out = row(q);
+    std::uint32_t from = 0;
+    for (std::size_t i = 0; i < out.next.size(); from = out.upto[i++] + 1) {
+      const std::int64_t step = out.next[i] == kNone ? -1 : spelled_bytes(from, out.upto[i]);
+      if (step < 0) continue;
+      const auto [at, fresh] = next.try_emplace(out.next[i], cost + step);
+      if (!fresh) at->second = std::min(at->second, cost + step);
+    }
+  }
+  c->front.assign(next.begin(), next.end());
+  std::sort(c->front.begin(), c->front.end());
+  return next.size() <= kMaxFront;
+}
+
+// Among many characters, by what is known of each number of them. -1: too many states for that.
+std::int64_t Langs::cheapest_long(Id r, std::int64_t lo, std::int64_t hi) {
+  Costs& c = costs_[r];
+  const auto note = [&] {
+    std::int64_t least = std::numeric_limits<std::int64_t>::max(), best = -1;
+    for (const auto& [q, cost] : c.front) {
+      least = std::min(least, cost);
+      if (accepts(q) && (best < 0 || cost < best)) best = cost;
+    }
+    c.least.push_back(least);
+    c.best.push_back(best);
+  };
+  if (c.least.empty()) c.front = c.mark = {{r, 0}}, note();
+  const auto is_like_mark = [&] {  // but for one number
+    return c.front.size() == c.mark.size() && std::equal(c.front.begin(), c.front.end(), c.mark.begin(), [&](const auto& a, const auto& b) {
+             return a.first == b.first && a.second - b.second == c.front[0].second - c.mark[0].second;
+           });
+  };
+  std::int64_t best = -1;
+  for (std::int64_t n = lo; n <= hi; ++n) {
+    while (!c.period && static_cast<std::int64_t>(c.least.size()) <= n) {
+      if (c.wide || (c.wide = !reckon(&c))) return -1;
+      if (c.front.empty()) return best;
+      note();
+      if (const std::size_t at = c.least.size() - 1; is_like_mark()) {
+        c.period = static_cast<std::int32_t>(at - c.marked);
+        c.gain = c.front[0].second - c.mark[0].second;
+      } else if (std::has_single_bit(at)) {  // Brent 1980
+        c.mark = c.front;
+        c.marked = at;
+      }
+    }
+    const std::int64_t over = n - static_cast<std::int64_t>(c.least.size()) + 1, rounds = over > 0 ? (over + c.period - 1) / c.period : 0;
+    const std::size_t at = static_cast<std::size_t>(n - rounds * c.period);
+    if (best >= 0 && c.least[at] + rounds * c.gain >= best) break;
+    if (c.best[at] >= 0 && (best < 0 || c.best[at] + rounds * c.gain < best)) best = c.best[at] + rounds * c.gain;
+  }
   return best;
 }
 

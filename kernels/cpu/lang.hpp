@@ -46,10 +46,22 @@ struct Lengths {
   bool meets(std::int64_t lo, std::int64_t hi) const;  // some n in [lo, hi]?
 };
 
+// Bytes of a cheapest text of exactly n characters, for each n. Where the cheapest ways to all states differ from what they were
+// `period` characters before by the same `gain`, it goes on so for ever.
+struct Costs {
+  std::vector<std::int64_t> least, best;  // by n: to any state; to a state that accepts, -1: there is none
+  std::vector<std::pair<Id, std::int64_t>> front, mark;  // the ways to states after the last n; and after the `marked`-th
+  std::size_t marked = 0;
+  std::int32_t period = 0;  // 0: not known
+  std::int64_t gain = 0;
+  bool wide = false;  // too many states at once
+};
+
 struct LangRow {
   std::vector<std::uint32_t> upto;  // piece i ends at upto[i], inclusive; the last is kMaxChar
   std::vector<Id> next;
-  Id at(std::uint32_t c) const;
+  std::size_t piece(std::uint32_t c) const;
+  Id at(std::uint32_t c) const { return next[piece(c)]; }
   bool is_writable(std::size_t piece) const;  // not only surrogates, which a complement has and JSON text has not
 };
 
@@ -74,6 +86,7 @@ class Langs {
   const LangRow& row(Id r);                 // derivatives; dead ones are kNone
   const Lengths& lengths(Id r);
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
+  bool goes_on(Id r) const;  // can every text go on to one of the language? As `.*` in front tells; false: not known
   std::int64_t shortest(Id r);                         // characters of a shortest text; -1: there is none
   bool is_endless(Id r);  // does every text of which some continuation is in r have infinitely many of them?
   std::int64_t count(Id r, std::int64_t cap);                         // how many texts, at most cap
@@ -148,12 +161,21 @@ class Langs {
   Id build(const Tree& tree, Id then, const Places& places);
   void look_behinds(const Tree& tree, const Places& places, Places* out);
   Id place_of(const Tree& look);
+  std::int64_t cheapest_long(Id r, std::int64_t lo, std::int64_t hi);
+  bool reckon(Costs* costs);  // for one character more
   const LangRow& raw(Id r);
   const LangRow& moved(Id r);  // the same expression, one character later
   template <class F>
   LangRow combine(const std::vector<const LangRow*>& rows, F join);
   Id filtered(Id words, const std::vector<Id>& others);
   bool is_words(Id r) const { return nodes_[r].kind == Kind::Words; }
+  template <class F>
+  void each_word(Id r, F use) const {  // of Words
+    const Node& node = nodes_[r];
+    const auto& words = tables_[node.a].words;
+    for (std::int32_t i = node.lo; i < node.hi; ++i)
+      use(std::u32string_view(words[static_cast<std::size_t>(i)]).substr(static_cast<std::size_t>(node.b)));
+  }
 
   Interner<Node> nodes_;
   Interner<RangesValue> sets_;
@@ -165,7 +187,8 @@ class Langs {
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
   std::unordered_map<Id, bool> endless_;
-  std::unordered_map<std::pair<Id, Id>, std::int64_t, PairHash> cheapest_;
+  std::unordered_map<Id, std::int64_t> cheapest_;
+  std::unordered_map<Id, Costs> costs_;
   int depth_ = 0;
 };
 

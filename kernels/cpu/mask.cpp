@@ -86,7 +86,10 @@ void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
       i = trie.skip(i);
       continue;
     }
-    for (const Id* t = trie.begin(i); t != trie.end(i); ++t) sink.set(*t);  // the class may not have them
+    if (trie.begin(i) != trie.end(i)) {  // the class may not have them
+      const bool affords = sink.affords(path[depth]);
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) affords ? sink.set(*t) : sink.clear(*t);
+    }
     i = is_among(path[depth]) ? i + 1 : trie.skip(i);
   }
 }
@@ -113,15 +116,24 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
     else
       sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars));
   } else {
+    std::unordered_map<Id, bool> affords;  // by state: without bounds the number of characters does not matter
     for (const Inside& group : mask.inside) {
       Config after = at;
       after.state = group.state;
       after.chars = text ? at.chars + group.chars : 0;
       if (bounded && !texts_.is_live(after.state, after.spec, after.chars)) continue;
-      if (sink.affords(after)) sink.add(group);
+      if (bounded) {
+        if (sink.affords(after)) sink.add(group);
+        continue;
+      }
+      const auto [known, fresh] = affords.try_emplace(group.state, false);
+      if (fresh) known->second = sink.affords(after);
+      if (known->second) sink.add(group);
     }
   }
+  if (at.lex == Lex::Key && sink.budget >= 0) exit_key(at, mask, sink);
   for (const Exit& exit : mask.exits) {
+    if (at.lex == Lex::Key && sink.budget >= 0) break;
     if (at.top->records && !(text && exit.chars == 0 && exit.state == at.state)) {  // the value matters, not only the state
       for (const Id* t = exit.rest.begin(0); t != exit.rest.subtree_end(0); ++t) add_alone(at, *t, sink);
       continue;
@@ -141,9 +153,62 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
   for (Id t : mask.odd) add_alone(at, t, sink);
 }
 
+// Which key was written matters to a budget only where it is one that would have been written later. So all keys of a class go on
+// alike, but for those that were asked for on the way.
+void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
+  struct Asking {
+    Engine& engine;
+    std::unordered_set<std::string> keys;
+    explicit Asking(Engine& e) : engine(e) { engine.asked_ = &keys; }
+    ~Asking() { engine.asked_ = nullptr; }
+  };
+  std::unordered_set<std::string> asked;
+  if (!at.top->records) {
+    Asking asking(*this);
+    std::unordered_map<Id, Config> behind;
+    for (const Exit& exit : mask.exits) {
+      std::vector<Id> labels;
+      texts_.accepted(exit.state, at.spec, at.chars + exit.chars, &labels);
+      if (labels.empty()) continue;
+      const auto [after, fresh] = behind.try_emplace(labels[0]);
+      if (fresh) {
+        Frame next = *at.top;
+        next.arena = &sink.arena;
+        next.cache = nullptr;
+        next.cls = labels[0];
+        next.rank = kInf;
+        next.phase = Phase::Colon;
+        ++next.count;
+        next.due = dues_.intern({Kind::Object, next.level, next.cls});
+        next.key = kernel_.lexicon.name("");  // the order of keys inside of the value does not matter to a budget
+        after->second.top = sink.arena.make(next);
+      }
+      sink.add(exit.rest.begin(0), exit.rest.end(0), after->second);
+      walk(exit.rest, 0, after->second, sink);
+    }
+    asked = std::move(asking.keys);
+  }
+  std::string begun;
+  for (const KeyText* k = at.key; k; k = k->before) begun.push_back(static_cast<char>(k->byte));
+  std::reverse(begun.begin(), begun.end());
+  for (const Exit& exit : mask.exits) {
+    for (const Id* t = exit.rest.begin(0); t != exit.rest.subtree_end(0); ++t) {
+      const std::string_view bytes = sink.vocabulary.bytes(*t), key = bytes.substr(0, bytes.find('"'));
+      const bool plain = texts_.is_whole(at.decoder) && bytes.find('\\') == bytes.npos && bytes.find('"', key.size() + 1) == bytes.npos;
+      if (at.top->records || !plain || asked.contains(begun + std::string(key))) add_alone(at, *t, sink);
+    }
+  }
+}
+
 void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
   std::memset(row, 0, vocabulary.words() * 4);
   Sink sink{vocabulary, row, budget, scratch, *this};
+  struct Making {
+    Engine& engine;
+    Made made;
+    explicit Making(Engine& e) : engine(e) { engine.made_ = &made; }
+    ~Making() { engine.made_ = nullptr; }
+  } making(*this);
   if (at.top && !at.finished && is_too_deep(at)) {
     walk(vocabulary.trie(), 0, at, sink);
   } else if (at.top && !at.finished) {
@@ -162,16 +227,17 @@ void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget,
         break;
       }
       case Lex::Key: {
-        if (at.state == Texts::kDead || budget >= 0) {
+        if (at.state == Texts::kDead) {
           walk(vocabulary.trie(), 0, at, sink);
           break;
         }
         Config free = at;  // as if no name had been declared or written
         free.lo = free.hi = free.xlo = free.xhi = 0;
-        fill_lexeme(free, vocabulary.text(texts_, at.state, false), sink);
+        LexemeMask& mask = vocabulary.text(texts_, at.state, budget >= 0);
+        fill_lexeme(free, mask, sink);
         if (at.lo < at.hi || at.xlo < at.xhi) {
           overlay(vocabulary.trie(), at, sink);
-          for (Id t : vocabulary.text(texts_, at.state, false).odd) add_alone(at, t, sink);
+          for (Id t : mask.odd) add_alone(at, t, sink);
         }
         break;
       }

@@ -100,11 +100,12 @@ Id Goals::shapes_and(const std::vector<Id>& list) {
 
 Id Goals::shapes_or(std::vector<Id> list) {
   std::vector<Id> kept;
+  std::unordered_set<Id> known;
   for (Id s : list) {
     if (s == kAny) return kAny;
     if (s == kNever) continue;
     for (Id d : is_choice(shapes_[s]) ? Clause(shapes_[s].clauses[0]) : Clause{s})
-      if (std::find(kept.begin(), kept.end(), d) == kept.end()) kept.push_back(d);
+      if (known.insert(d).second) kept.push_back(d);
   }
   if (kept.empty()) return kNever;
   if (kept.size() == 1) return kept[0];
@@ -613,6 +614,8 @@ bool Goals::viable(Id id, const Keys& keys) {
     const auto found = fresh_.find(id);
     if (found != fresh_.end()) return found->second;
     if (in_round_ && round_shapes_.contains(id)) return false;
+  } else if (!keys.answers && !shapes_[id].clauses.empty()) {
+    return remembered(&found_viable_, id, keys, [&](const Keys& asked) { return viable(id, asked); });
   }
   const Recursion deeper(&depth_, limits_.depth);
   const Shape s = shapes_[id];
@@ -641,6 +644,17 @@ bool Goals::viable(Id id, const Keys& keys) {
   if (keys.fresh() && (ok || !is_tentative())) fresh_[id] = ok;
   if (keys.fresh() && !ok && in_round_) round_shapes_.insert(id);
   return ok;
+}
+
+bool Goals::counts(Id id) {
+  const auto found = counts_.find(id);
+  if (found != counts_.end()) return found->second;
+  const Shape s = shapes_[id];
+  bool out = s.lo > 0 || s.hi < kInf;
+  for (const Clause& c : s.clauses)
+    for (Id d : c) out = out || counts(d);
+  counts_[id] = out;
+  return out;
 }
 
 // Does it ask for a name that can no longer be written?

@@ -155,11 +155,14 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
   return is_alive(s.components) ? intern(std::move(s)) : kDead;
 }
 
-Id Texts::after_char(const State& from, std::uint32_t c) {
+Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
   State to;
   to.spelling = from.spelling;
   for (const Component& k : from.components) {
-    const Id next = langs_.row(k.lang).at(c);
+    const LangRow& row = langs_.row(k.lang);
+    const std::size_t piece = row.piece(c);
+    const Id next = row.next[piece];
+    if (alike) *alike = {piece > 0 ? std::max(alike->lo, row.upto[piece - 1] + 1) : alike->lo, std::min(alike->hi, row.upto[piece])};
     if (next != Langs::kNone) to.components.push_back({next, k.index});
   }
   return is_alive(to.components) ? intern(std::move(to)) : kDead;
@@ -177,7 +180,16 @@ Id Texts::fill(Id state, std::uint8_t byte) {
   Id next = kDead;
   if (advance(from.pending, byte, from.spelling, &pending, &c)) {
     if (c != kNoChar) {
-      next = after_char(from, c);
+      Range alike{0, kMaxChar};
+      next = after_char(from, c, &alike);
+      Id* table = quick_[static_cast<std::size_t>(state)].next;
+      const Pending at = states_[state].pending;
+      if (at.kind == 0)
+        for (std::uint32_t b = std::max(alike.lo, 0x20u); b <= std::min(alike.hi, 0x7Fu); ++b)
+          if (b != '"' && b != '\\') table[b] = next;
+      if (at.kind == 4)
+        for (std::uint32_t b = 0; b < 64; ++b)
+          if (const std::uint32_t other = at.value << 6 | b; other >= alike.lo && other <= alike.hi) table[0x80 | b] = next;
     } else {
       State to;
       to.pending = pending;
@@ -188,7 +200,7 @@ Id Texts::fill(Id state, std::uint8_t byte) {
         std::uint32_t lo = 0;
         bool live = false;
         for (std::size_t i = 0; i < row.next.size() && !live; lo = row.upto[i++] + 1)
-          live = row.next[i] != Langs::kNone && !intersection({{lo, row.upto[i]}}, chars).empty();
+          live = row.next[i] != Langs::kNone && std::any_of(chars.begin(), chars.end(), [&](const Range& r) { return r.lo <= row.upto[i] && lo <= r.hi; });
         if (live) to.components.push_back(k);
       }
       if (is_alive(to.components)) next = intern(std::move(to));
@@ -274,6 +286,21 @@ std::int64_t Texts::cheapest(Id state, Id spec, std::int64_t read, const std::ve
     if (bytes >= 0 && (least < 0 || bytes < least)) least = bytes;
   }
   return least;
+}
+
+bool Texts::goes_on(Id state) const {
+  const State& s = states_[state];
+  return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.goes_on(c.lang); });
+}
+
+Id Texts::free(Id state) {
+  Id spec;
+  return start({{Langs::kAll, 0, kInf, 0}}, states_[state].spelling, &spec);
+}
+
+bool Texts::may_end(Id state) const {
+  const State& s = states_[state];
+  return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.accepts(c.lang); });
 }
 
 void Texts::accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels) {

@@ -90,6 +90,9 @@ class Texts {
   Ranges possible(Id state) const { return possible(states_[state].pending, states_[state].spelling); }
   // Can some component still end well, `read` characters having been completed? Exact. O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
+  bool goes_on(Id state) const;  // is it whole, and can every further text go on to an end? Lengths aside; false: not known
+  Id free(Id state);             // the state of a string of which nothing is asked, in the same spelling
+  bool may_end(Id state) const;  // here, lengths aside
   // The labels of the components that may end here, sorted; none inside of a character.
   void accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels);
   // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for each live component.
@@ -125,7 +128,7 @@ class Texts {
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
   static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }
   Id intern(State state);
-  Id after_char(const State& state, std::uint32_t c);
+  Id after_char(const State& state, std::uint32_t c, Range* alike = nullptr);  // alike: characters around c that lead there too
   static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c);
   static Ranges possible(const Pending& pending, Spelling spelling);
   // Bytes that finish the partial character as the cheapest of these; each further byte on that way lowers it by one.

@@ -82,24 +82,46 @@ struct Vocabulary::Draft {
   }
 };
 
+// The tokens in which a string may end.
+const Trie& Vocabulary::closing() {
+  if (closing_) return *closing_;
+  std::vector<Spelled> list;
+  for (std::size_t t = 0; t < tokens_.size(); ++t) {
+    const std::string_view text = tokens_[t];
+    const std::size_t quote = text.find('"');
+    if (!usable_[t] || quote == text.npos) continue;
+    if (quote + 1 == text.size() || may_follow(static_cast<std::uint8_t>(text[quote + 1])) || text.find('\\') != text.npos) list.push_back({text, static_cast<Id>(t)});
+  }
+  closing_ = std::make_unique<Trie>(std::move(list));
+  return *closing_;
+}
+
 LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed) {
   auto& slot = (detailed ? detailed_ : texts_)[state];
   if (slot) return *slot;
   Draft draft(words());
-  std::vector<Key> path(static_cast<std::size_t>(trie_.longest()) + 2, Key{state, 0});
-  for (std::int32_t i = 1; i < trie_.size();) {
-    const std::size_t depth = static_cast<std::size_t>(trie_.depth(i));
+  // Where every text can go on to an end, the tokens inside are those of any string.
+  const bool any = !detailed && texts.goes_on(state) && !texts.is_free(state);
+  if (any) draft.mask.all = text(texts, texts.free(state), false).all;
+  const Trie& trie = any ? closing() : trie_;
+  std::vector<Key> path(static_cast<std::size_t>(trie.longest()) + 2, Key{state, 0});
+  for (std::int32_t i = 1; i < trie.size();) {
+    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
     const auto [from, chars] = path[depth - 1];
-    const std::uint8_t byte = trie_.byte(i);
+    const std::uint8_t byte = trie.byte(i);
     if (byte == '"' && texts.is_whole(from)) {
+      if (!texts.may_end(from)) {
+        i = trie.skip(i);
+        continue;
+      }
       auto& list = draft.exits[{from, chars}];
-      for (std::int32_t j = i; j < trie_.skip(i);) {
-        const std::size_t length = static_cast<std::size_t>(trie_.depth(j)) - depth;
-        if (length == 1 && !may_follow(trie_.byte(j))) {
-          j = trie_.skip(j);
+      for (std::int32_t j = i; j < trie.skip(i);) {
+        const std::size_t length = static_cast<std::size_t>(trie.depth(j)) - depth;
+        if (length == 1 && !may_follow(trie.byte(j))) {
+          j = trie.skip(j);
           continue;
         }
-        for (const Id* t = trie_.begin(j); t != trie_.end(j); ++t) {
+        for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
           const std::string_view rest = std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth);
           if (std::count(rest.begin(), rest.end(), '"') > 1)
             draft.mask.odd.push_back(*t);
@@ -108,16 +130,16 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed) {
         }
         ++j;
       }
-      i = trie_.skip(i);
+      i = trie.skip(i);
       continue;
     }
     const Id next = texts.step(from, byte);
     if (next == Texts::kDead) {
-      i = trie_.skip(i);
+      i = trie.skip(i);
       continue;
     }
     path[depth] = {next, chars + (detailed && texts.is_whole(next) ? 1 : 0)};
-    draft.stay(path[depth], trie_.begin(i), trie_.end(i), detailed, texts.is_whole(next));
+    draft.stay(path[depth], trie.begin(i), trie.end(i), detailed, texts.is_whole(next));
     ++i;
   }
   slot = std::make_unique<LexemeMask>(draft.done());

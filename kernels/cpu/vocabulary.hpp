@@ -57,10 +57,12 @@ class Vocabulary {
 
  private:
   struct Draft;
+  const Trie& closing();
   std::vector<std::string> tokens_;
   std::vector<char> usable_;
   std::vector<Id> ends_;
   Trie trie_;
+  std::unique_ptr<Trie> closing_;
   std::unordered_map<Id, std::unique_ptr<LexemeMask>> texts_, detailed_, numbers_;
 };
 

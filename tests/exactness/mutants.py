@@ -203,14 +203,14 @@ MUTANTS = (
     Mutant(
         "engine.cpp",
         "keys come in any order",
-        "(options_.schema_order && rank != kInf && rank <= f.rank) || !may",
-        "!may",
+        "!out_of_turn && may_write(f, cls, name)",
+        "may_write(f, cls, name)",
     ),
     Mutant(
         "engine.cpp",
         "a declared key may be written again",
-        "if (info.class_of[i] < 0 || bit(f.seen, at) || (options_",
-        "if (info.class_of[i] < 0 || (options_",
+        "if (cls >= 0 && !bit(f.seen, name) && !out",
+        "if (cls >= 0 && !out",
     ),
     Mutant(
         "engine.cpp",
@@ -221,7 +221,7 @@ MUTANTS = (
     Mutant(
         "engine.cpp",
         "a comma where no key is left",
-        "writable(f).any && move(Phase::Key)",
+        "any_is_writable(f) && move(Phase::Key)",
         "move(Phase::Key)",
     ),
     Mutant(

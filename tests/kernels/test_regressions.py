@@ -6,6 +6,7 @@ import json
 import re
 import time
 from itertools import product
+from random import Random
 from typing import Any
 
 import pytest
@@ -311,3 +312,72 @@ def test_a_free_number_below_1e_7_has_one_canonical_spelling() -> None:
     for text, canonical in [("0.0000005", True), ("0.00000005", False), ("5e-8", True), ("5e-7", False)]:
         matcher = reader({"type": "number"}, spelling="canonical")
         assert (matcher.accept_bytes(text.encode()) and matcher.can_stop()) == canonical
+
+
+LONGER = '" ": "": " a" a": ": 1 ab xa {" {"a 1, "} é 文a aaaa aa" \\u0061":'.split(" ")
+TOKENS = [
+    *(bytes([byte]) for byte in range(256)),
+    *map(str.encode, LONGER),
+    b'": "',
+    b'": 1, "',
+    b'ab": {',
+    b', "',
+    b"  ",
+]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object"},
+        {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 3},
+        {"type": "object", "properties": {"a": {}, "ab": {"type": "integer"}}, "required": ["ab"], "minProperties": 2},
+        {"type": "object", "patternProperties": {"a": {"type": "integer"}, "b|^$": {"minimum": 3}}, "minProperties": 2},
+        {"anyOf": [{"type": "object", "properties": {k: {"type": "integer"}}, "required": [k]} for k in ("a", "ab")]},
+        {"type": "string", "pattern": "^[a文]*$", "minLength": 9},
+        {"type": "string", "pattern": "a..$"},
+        {"enum": ["aaa", "ab", "文文"]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("options", [{}, EVERY_WAY], ids=["default", "every way"])
+def test_a_mask_and_a_budget_tell_every_token_as_accept_and_distance_do(schema: Any, options: dict[str, str]) -> None:
+    """Tokens share frames and costs; a budget once left out the bare quote behind a key."""
+    vocabulary = guard.Vocabulary.from_bytes([*TOKENS, b""], eos=[len(TOKENS)])
+    compiled = guard.compile(schema, **options)
+    r = Random(5)
+    for _ in range(6):
+        matcher = compiled.matcher(vocabulary)
+        for _ in range(14):
+            after = {}
+            for token in range(len(TOKENS)):
+                if matcher.accept(token):
+                    after[token] = matcher.distance()
+                    matcher.rollback()
+            going = [token for token in allowed(matcher, vocabulary).tolist() if token < len(TOKENS)]
+            assert going == list(after)
+            distance = matcher.distance()
+            for remaining in (distance - 1, distance, distance + 3):
+                within = [token for token, left in after.items() if 1 + left <= remaining]
+                mask = allowed(matcher, vocabulary, remaining).tolist()
+                assert [token for token in mask if token < len(TOKENS)] == within
+            if not going:
+                break
+            likely = [token for token in going if len(TOKENS[token]) > 1]
+            assert matcher.accept(r.choice(likely if likely and r.random() < 0.7 else going))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "least", "distance"),
+    [
+        ("^[a文]*$", 10_000, 10_003),
+        ("^(文文|aaa)*$", 9_998, 10_002),  # two of three bytes among threes of one
+        ("^(文a)*$", 10_000, 20_003),
+        ("^x?文*$", 3_000, 9_001),
+        ("^(文{5}|a{7})*b$", 20, 25),
+    ],
+)
+def test_a_long_text_costs_what_its_cheapest_characters_cost(pattern: str, least: int, distance: int) -> None:
+    """Reckoned anew for every token, the mask of a long minLength beside a pattern took minutes under a budget."""
+    matcher = reader({"type": "string", "pattern": pattern, "minLength": least})
+    assert matcher.distance() == distance
