@@ -105,8 +105,7 @@ class Sent:
         if self.is_identity:
             return text
         try:
-            value = json.loads(text, object_pairs_hook=_unique, parse_int=_Number, parse_float=_Number)
-            return _written(self.undo(value))
+            return written(self.undo(exact(text)))
         except (ValueError, RecursionError):
             return text
 
@@ -488,13 +487,19 @@ class _Number(str):
     __slots__ = ()
 
 
-def _written(value: Any) -> str:
+def exact(text: str) -> Any:
+    """Return a JSON value with its numbers as they are written; ValueError where a key stands twice."""
+    return json.loads(text, object_pairs_hook=_unique, parse_int=_Number, parse_float=_Number)
+
+
+def written(value: Any) -> str:
+    """Return such a value as JSON again."""
     if isinstance(value, _Number):
         return str(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {_written(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {written(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_written, value)) + "]"
+        return "[" + ", ".join(map(written, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 

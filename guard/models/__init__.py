@@ -1,7 +1,7 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
 Names are `smollm2` (the embedded default), `transformers:PATH_OR_ID`, `openai:NAME` (any server that speaks OpenAI's
-protocol); an object that is a Model already passes through. A name is loaded once a process, and
+protocol) and `anthropic:NAME`; an object that is a Model already passes through. A name is loaded once a process, and
 what a model stands on is imported then: torch and transformers, or a provider's SDK.
 """
 
@@ -17,7 +17,7 @@ from guard.models.cache import Progress
 __all__ = ["Model", "Progress", "Reply", "Request", "load", "pull"]
 
 #: The names that `load` knows, as a message shows them.
-KNOWN = ("smollm2", "transformers:PATH_OR_ID", "openai:NAME")
+KNOWN = ("smollm2", "transformers:PATH_OR_ID", "openai:NAME", "anthropic:NAME")
 #: The names that `pull` knows.
 PULLED = ("smollm2",)
 
@@ -63,4 +63,8 @@ def _load(name: str, progress: Progress | None) -> Model:
         from guard.models.openai import OpenAIModel
 
         return OpenAIModel(rest)
+    if kind == "anthropic" and rest:
+        from guard.models.anthropic import AnthropicModel
+
+        return AnthropicModel(rest)
     raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")

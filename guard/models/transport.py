@@ -191,6 +191,8 @@ def mapped(sdk: Any, name: str, secrets: tuple[str, ...] = ()) -> Iterator[None]
         raise _of_transport(error.__cause__ or error, name, secrets) from None
     except (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError) as error:
         raise _of_transport(error, name, secrets) from None
+    except sdk.APIError.__base__ as error:  # what an SDK says without asking: no credentials
+        raise ExchangeError(ModelError(f"{name} can't be asked: {said_by(str(error), secrets)}")) from None
     except CallError as error:  # ours, about the body
         raise ExchangeError(error) from None
 

@@ -29,6 +29,7 @@ from guard.errors import (
     Truncated,
     Unavailable,
 )
+from guard.models.anthropic import AnthropicModel
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
 from guard.models.remote import MODES
@@ -518,3 +519,80 @@ def test_prices_are_known_by_provider_and_model() -> None:
     with Server(Answer(TEXT, model="gpt-5-mini-2025-08-07", usage=(1000, 10))) as server:
         assert model(server).generate(request()).cost is None  # this address is no provider's
         assert model(server, provider="openai").generate(request()).cost == pytest.approx(0.00027)
+
+
+# ---- Anthropic -------------------------------------------------------------------------------------------------------
+
+
+def claude(server: Server, **options: Any) -> AnthropicModel:
+    # Its SDK adds the version of the API to the address itself.
+    url = server.url.removesuffix("/v1")
+    return AnthropicModel("c", base_url=url, api_key="sk-ant-local-0123456789", **options)
+
+
+#: Where Anthropic's protocol shows a fault otherwise. It has no content filter but refusals.
+CLAUDES = {**CELLS, "content filter": (BadReply, BadReply)}
+
+
+@every_way
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("time-out", "slow drip", "huge body")])
+def test_faults_of_anthropic_s_end_alike(fault: str, ask: Way) -> None:
+    expected = CLAUDES[fault]["streaming" in ask.__name__]
+    faulty = FAULTS[fault](GOOD)
+    with Server(faulty) as server:
+        asked = claude(server, retries=0)
+        if isinstance(expected, str):
+            reply = asked.generate(request()) if expected == "refusal" else ask(asked, request())
+            assert (reply.finish, reply.text, reply.mode) == (expected, faulty.text, "native")
+            assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
+        else:
+            with pytest.raises(CallError) as caught:
+                ask(asked, request())
+            assert type(caught.value) is expected
+            assert "sk-ant" not in str(caught.value)
+
+
+@every_way
+@pytest.mark.parametrize("mode", MODES)
+def test_anthropic_s_modes(mode: str, ask: Way) -> None:
+    text = '{"reason": "two", "total": 4.50}'
+    schema = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"type": "number"}}}
+    with Server(Answer(text, thinking="Let me see.")) as server:
+        reply = ask(claude(server, mode=mode), request(schema, max_tokens=50))
+        expected = text.replace("4.50", "4.5") if mode == "tool" and "streaming" not in ask.__name__ else text
+        assert (reply.text, reply.mode, reply.thinking) == (expected, mode, "Let me see.")
+        body = server.requests[0].body
+        assert body["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
+        assert body["system"].startswith("Be exact.")
+        assert body["max_tokens"] == 50
+        if mode == "native":
+            assert body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
+        if mode == "tool":
+            assert body["tools"][0]["input_schema"] == schema
+            assert body["tool_choice"]["name"] == body["tools"][0]["name"]
+
+
+def test_anthropic_s_thinking_has_a_budget_of_its_own() -> None:
+    with Server(GOOD) as server:
+        asked = claude(server, mode="tool")
+        asked.generate(request(max_tokens=50, thinking=2000))
+        asked.generate(request(max_tokens=50, thinking=10))
+        thinks, not_ = (r.body for r in server.requests)
+        assert thinks["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+        assert (thinks["max_tokens"], thinks["tool_choice"]["type"]) == (2050, "auto")
+        assert "temperature" not in thinks
+        assert not_["thinking"] == {"type": "disabled"}
+
+
+def test_anthropic_s_optional_properties_stay_optional_and_recursion_is_a_tool_s() -> None:
+    recursive = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"$ref": "#"}}, "required": ["reason"]}
+    with Server(Answer('{"reason": "r"}')) as server:
+        assert claude(server).generate(request(OPTIONAL)).mode == "native"
+        assert server.requests[0].body["output_config"]["format"]["schema"] == OPTIONAL
+        assert claude(server).generate(request(recursive)).mode == "tool"
+
+
+def test_an_overloaded_stream_is_unavailable() -> None:
+    raw = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
+    with Server(Answer(raw=raw)) as server, pytest.raises(Unavailable, match="Overloaded"):
+        list(claude(server, retries=0).stream(request()))

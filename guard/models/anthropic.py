@@ -1,0 +1,233 @@
+"""Anthropic's models: `anthropic:NAME` honours ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL.
+
+Native structured output, a forced tool, or words, as remote.py says. Thinking has a budget of its own, which the API
+wants to be at least 1,024 tokens; what is less is none. A model that thinks can't be forced to call a tool: it may.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from guard import dialects
+from guard.errors import ModelError
+from guard.models.base import Reply, Request
+from guard.models.remote import Asked, Reading, Remote, shape
+from guard.models.transport import (
+    HEADERS,
+    Exchange,
+    body,
+    broken_off,
+    count,
+    hooks,
+    lines,
+    mapped,
+    of_stream,
+    parsed,
+    said_by,
+)
+
+try:
+    import anthropic
+    import httpx2
+except ImportError as error:
+    raise ModelError(f"Anthropic's models need {error.name}: pip install 'guard-slm[anthropic]'") from error
+
+LEAST_THINKING = 1024  #: Tokens that the API wants a budget of thinking to have.
+
+_FINISH = {
+    **dict.fromkeys(("end_turn", "stop_sequence", "tool_use"), "stop"),
+    **dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "length"),
+    "refusal": "refusal",
+}
+_OPTIONAL = ("temperature", "thinking")
+_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class AnthropicModel(Remote):
+    """A model of Anthropic's; the options are OpenAIModel's."""
+
+    dialect = dialects.ANTHROPIC
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: anthropic.AsyncAnthropic | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        mode: str | None = None,
+        retries: int = 2,
+        timeout: float = 600.0,
+        provider: str | None = "anthropic",
+        extra: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        title = f"anthropic:{name}"
+
+        def make() -> anthropic.AsyncAnthropic:
+            try:
+                return anthropic.AsyncAnthropic(
+                    api_key=api_key,
+                    base_url=base_url,
+                    max_retries=0,
+                    http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=hooks(title)),
+                )
+            except (anthropic.AnthropicError, httpx2.InvalidURL, ValueError) as error:
+                raise ModelError(f"{title} can't be asked: {said_by(str(error), (api_key or '',))}") from None
+
+        super().__init__(
+            name,
+            title=title,
+            client=client and client.with_options(max_retries=0),
+            make=make,
+            mode=mode,
+            retries=retries,
+            timeout=timeout,
+            provider=provider,
+            extra=extra,
+        )
+
+    def _body(self, request: Request, mode: str, sent: dialects.Sent | None, max_tokens: int) -> dict[str, Any]:  # noqa: ARG002
+        thinks = request.thinking >= LEAST_THINKING
+        fields: dict[str, Any] = {"thinking": {"type": "disabled"}, "temperature": min(request.temperature, 1.0)}
+        if thinks:  # at the temperature that the API has for it
+            fields = {"thinking": {"type": "enabled", "budget_tokens": request.thinking}}
+        name = _NAME.sub("_", request.name)[:64] or "value"
+        if sent is not None and mode == "native":
+            fields["output_config"] = {"format": {"type": "json_schema", "schema": sent.schema}}
+        elif sent is not None:
+            fields["tools"] = [{"name": name, "description": "Takes the answer.", "input_schema": sent.schema}]
+            fields["tool_choice"] = {"type": "auto"} if thinks else {"type": "tool", "name": name}
+            fields["tool_choice"]["disable_parallel_tool_use"] = True
+        return {key: value for key, value in (fields | self._extra).items() if key not in self._conceded}
+
+    async def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
+        client, name, start = self._client, self.name, time.perf_counter()
+        secrets = tuple(secret for secret in (client.api_key, client.auth_token) if isinstance(secret, str) and secret)
+        system = "\n\n".join(_words(message) for message in asked.messages if message.get("role") == "system")
+        others = [dict(message) for message in asked.messages if message.get("role") != "system"]
+        fields = dict(asked.body)
+        if system and others:
+            fields["system"] = system
+        reading = Reading(self, asked)
+        create: Any = client.messages.with_streaming_response.create
+        with mapped(anthropic, name, secrets):
+            async with create(
+                model=self.model,
+                max_tokens=asked.max_tokens,
+                messages=others or [{"role": "user", "content": system}],
+                stream=is_streaming,
+                extra_body=fields,
+                extra_headers=HEADERS,
+                timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
+            ) as response:
+                if is_streaming and "text/event-stream" in response.headers.get("content-type", "").lower():
+                    async for line in lines(response.iter_bytes(), name):
+                        event = parsed(line, name)
+                        if event.get("type") == "message_stop":
+                            break
+                        if piece := _event(reading, event, name, secrets):
+                            yield piece
+                else:
+                    text = await body(response.iter_bytes(), name)
+                    piece = _message(reading, parsed(text, name), text, name, secrets)
+                    if is_streaming and piece:
+                        yield piece
+            if reading.finish is None:
+                raise broken_off(name)
+            if (piece := reading.end()) and is_streaming:
+                yield piece
+            yield reading.reply(exchange, time.perf_counter() - start)
+
+    def _concede(self, asked: Asked, words: str) -> bool:
+        for field in _OPTIONAL:
+            if field in asked.body and field in words.lower():
+                self._conceded.add(field)
+                return True
+        return False
+
+
+def _message(reading: Reading, message: Mapping[str, Any], text: str, name: str, secrets: tuple[str, ...]) -> str:
+    """Take a whole answer; returns the text in it."""
+    if message.get("type") == "error" or message.get("error"):
+        raise of_stream(message.get("error"), name, secrets)
+    _head(reading, message)
+    _finish(reading, message.get("stop_reason"), name)
+    shape(reading.finish is not None, name, "no stop_reason")
+    content: Any = message.get("content")
+    shape(isinstance(content, list) and all(isinstance(block, Mapping) for block in content), name, "content")
+    exact = dialects.exact(text)["content"]  # numbers as they are written
+    out = ""
+    for index, block in enumerate(content):
+        kind = block.get("type")
+        if kind == "text":
+            shape(isinstance(block.get("text"), str), name, "text")
+            out += reading.text(block["text"])
+        elif kind == "thinking" and isinstance(block.get("thinking"), str):
+            reading.thought += block["thinking"]
+        elif kind == "tool_use":
+            out += reading.call(index, dialects.written(exact[index].get("input")))
+    return out
+
+
+def _event(reading: Reading, event: Mapping[str, Any], name: str, secrets: tuple[str, ...]) -> str:
+    """Take one event of a streamed answer; returns the text in it."""
+    kind, index = event.get("type"), event.get("index")
+    if kind == "error":
+        raise of_stream(event.get("error"), name, secrets)
+    if kind == "message_start":
+        message: Any = event.get("message")
+        shape(isinstance(message, Mapping), name, "message_start")
+        _head(reading, message)
+    elif kind == "content_block_start":
+        block: Any = event.get("content_block")
+        shape(isinstance(block, Mapping), name, "content_block_start")
+        if block.get("type") == "tool_use":
+            return reading.call(index, "")
+        if block.get("type") == "text" and isinstance(block.get("text"), str):
+            return reading.text(block["text"])
+    elif kind == "content_block_delta":
+        delta: Any = event.get("delta")
+        shape(isinstance(delta, Mapping), name, "content_block_delta")
+        if isinstance(text := delta.get("text"), str):
+            return reading.text(text)
+        if isinstance(arguments := delta.get("partial_json"), str):
+            return reading.call(index, arguments)
+        if isinstance(thought := delta.get("thinking"), str):
+            reading.thought += thought
+    elif kind == "message_delta":
+        stop: Any = event.get("delta")
+        shape(isinstance(stop, Mapping), name, "message_delta")
+        _finish(reading, stop.get("stop_reason"), name)
+        _head(reading, event)
+    return ""
+
+
+def _head(reading: Reading, message: Mapping[str, Any]) -> None:
+    if isinstance(model := message.get("model"), str) and model:
+        reading.model = model
+    usage = message.get("usage")
+    if not isinstance(usage, Mapping):
+        return
+    reading.used(completion=usage.get("output_tokens"))
+    if "input_tokens" in usage:
+        cached = count(usage.get("cache_read_input_tokens"), 0)
+        made = count(usage.get("cache_creation_input_tokens"), 0)
+        reading.used(prompt=count(usage["input_tokens"], 0) + cached + made, cached=cached)
+
+
+def _finish(reading: Reading, stop: Any, name: str) -> None:
+    if stop is not None:
+        shape(isinstance(stop, str) and stop in _FINISH, name, f"stop_reason {str(stop)[:60]!r}")
+        reading.finish = _FINISH[stop]
+
+
+def _words(message: Mapping[str, Any]) -> str:
+    """Return what a system message says: a text, or parts of which some are."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "\n\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return str(content or "")
