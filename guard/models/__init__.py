@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
 from guard.models.cache import Progress
 
-__all__ = ["Model", "Progress", "Reply", "Request", "load", "pull"]
+__all__ = ["Model", "Progress", "Reply", "Request", "from_outlines", "load", "pull"]
 
 #: The names that `load` knows, as a message shows them.
 KNOWN = ("smollm2", "transformers:PATH_OR_ID", "openai:NAME", "anthropic:NAME")
@@ -38,6 +39,13 @@ def load(model: str | Model, progress: Progress | None = None) -> Model:
         if model not in _loaded:
             _loaded[model] = _load(model, progress)
         return _loaded[model]
+
+
+def from_outlines(model: Any, name: str | None = None) -> Model:
+    """Return a model of the outlines library as one of Guard's; see guard/models/outlines.py."""
+    from guard.models import outlines
+
+    return outlines.from_outlines(model, name)
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:

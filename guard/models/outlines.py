@@ -1,0 +1,149 @@
+"""Models of the outlines library as Guard's: `guard.models.from_outlines(outlines.from_transformers(…))`.
+
+The schema goes to outlines as its output type, which its masks or its provider hold; one that outlines refuses goes in
+words. outlines returns a text and nothing else, so tokens are counted by the model's own tokenizer where it has one and
+estimated elsewhere, no price is known, and a model that blocks can't be stopped at a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from guard import prompts
+from guard.errors import GuardError, ModelError, TimedOut
+from guard.models.base import Reply, Request
+from guard.models.portal import PORTAL
+from guard.models.thinking import Thinking
+from guard.models.transport import estimated_tokens, said_by
+
+try:
+    import outlines
+    from outlines.inputs import Chat
+    from outlines.types import JsonSchema
+except ImportError as error:
+    raise ModelError(f"models of outlines need {error.name}: pip install 'guard-slm[outlines]'") from error
+
+CACHED = 64  #: Schemas of which a model keeps the generator.
+
+#: What a kind of model calls the budget of tokens; of others nobody knows, and none is sent.
+_BUDGET = {
+    **dict.fromkeys(("Transformers", "TransformersMultiModal", "TGI", "AsyncTGI"), "max_new_tokens"),
+    **dict.fromkeys(("LlamaCpp", "MLXLM", "Mistral", "AsyncMistral", "Anthropic", "VLLM", "AsyncVLLM"), "max_tokens"),
+    **dict.fromkeys(("SGLang", "AsyncSGLang", "OpenAI", "AsyncOpenAI"), "max_tokens"),
+}
+
+#: The options of one request to outlines.
+Options = Callable[[Request], Mapping[str, Any]]
+
+
+def from_outlines(model: Any, name: str | None = None, options: Options | None = None) -> OutlinesModel:
+    """Return a model of outlines as Guard's; `options` says what a request sends beside the messages."""
+    is_async = inspect.iscoroutinefunction(getattr(model, "generate", None))
+    return (AsyncOutlinesModel if is_async else OutlinesModel)(model, name, options)
+
+
+class OutlinesModel:
+    """A model of outlines that blocks."""
+
+    def __init__(self, model: Any, name: str | None = None, options: Options | None = None) -> None:
+        if not callable(getattr(model, "generate", None)) or not hasattr(model, "type_adapter"):
+            raise ModelError(f"{type(model).__name__} is no model of outlines")
+        self._model = model
+        own = getattr(model, "model_name", None)
+        self._name = name or f"outlines:{own or type(model).__name__}"
+        self._options = options or self._usual_options
+        self._generator = functools.lru_cache(CACHED)(self._make_generator)
+
+    @property
+    def name(self) -> str:
+        """How the model is named in replies and traces."""
+        return self._name
+
+    def generate(self, request: Request) -> Reply:
+        """Answer a request."""
+        start = time.perf_counter()
+        generator, mode, messages = self._asked(request)
+        try:
+            text = generator(Chat(messages), **self._options(request))
+        except GuardError:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
+        return self._reply(text, request, mode, messages, time.perf_counter() - start)
+
+    def _asked(self, request: Request) -> tuple[Any, str, list[dict[str, Any]]]:
+        messages = prompts.copied(request.messages)
+        if request.compiled is None:
+            return self._generator(None), "prompt", list(messages)
+        try:
+            return self._generator(request.compiled), "native", list(messages)
+        except Exception:  # whatever its engine says of a schema that it can't hold; it goes in words
+            return self._generator(None), "prompt", list(prompts.with_schema(messages, request.compiled.schema))
+
+    def _make_generator(self, compiled: Any) -> Any:
+        output_type = None if compiled is None else JsonSchema(json.dumps(compiled.schema))
+        return outlines.Generator(self._model, output_type)
+
+    def _usual_options(self, request: Request) -> dict[str, Any]:
+        budget = _BUDGET.get(type(self._model).__name__)
+        return {budget: request.max_tokens + request.thinking} if budget else {}
+
+    def _reply(self, text: Any, request: Request, mode: str, messages: list[dict[str, Any]], seconds: float) -> Reply:
+        if not isinstance(text, str):
+            raise ModelError(f"{self._name} answered with a {type(text).__name__}, not a text")
+        thinking = Thinking(is_value=request.compiled is not None)
+        answer = thinking.feed(text) + thinking.end()
+        budget = request.max_tokens + request.thinking
+        tokens, is_counted = self._counted(text)
+        return Reply(
+            text=answer,
+            finish="length" if is_counted and tokens >= budget else "stop",
+            model=self._name,
+            prompt_tokens=sum(self._counted(str(message.get("content", "")))[0] for message in messages),
+            completion_tokens=tokens,
+            seconds=seconds,
+            thinking_tokens=self._counted(thinking.thought)[0],
+            thinking=thinking.thought,
+            mode=mode,
+        )
+
+    def _counted(self, text: str) -> tuple[int, bool]:
+        """Return how many tokens a text is, and whether they were counted."""
+        tokenizer: Any = getattr(self._model, "tokenizer", None)
+        if not text or not hasattr(tokenizer, "encode"):
+            return estimated_tokens(text), False
+        ids, _ = tokenizer.encode(text)
+        return len(ids[0]) if len(ids) and hasattr(ids[0], "__len__") else len(ids), True
+
+    def _failed(self, error: Exception) -> ModelError:
+        return ModelError(f"{self._name} failed: {type(error).__name__}: {said_by(str(error))}")
+
+
+class AsyncOutlinesModel(OutlinesModel):
+    """A model of outlines that does not block."""
+
+    def generate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return PORTAL.run(self._answer(request))
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return await PORTAL.arun(self._answer(request))
+
+    async def _answer(self, request: Request) -> Reply:
+        start = time.perf_counter()
+        generator, mode, messages = self._asked(request)
+        try:
+            async with asyncio.timeout(request.seconds):
+                text = await generator(Chat(messages), **self._options(request))
+        except TimeoutError:
+            raise TimedOut(f"{self._name} gave no answer within {request.seconds:g} s") from None
+        except Exception as error:
+            raise self._failed(error) from error
+        return self._reply(text, request, mode, messages, time.perf_counter() - start)
