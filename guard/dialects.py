@@ -12,6 +12,7 @@ Where it requires an object at the root, anything else is wrapped in {"value": â
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -196,11 +197,11 @@ class _Transform:
         for key in ("anyOf", "oneOf"):
             if isinstance(schema.get(key), list):
                 covered_key = frozenset(("anyOf",) if key == "anyOf" else ())
-                yield covered_key, lambda key=key: self.union(schema[key], f"{at}/{key}")  # type: ignore[misc]
+                yield covered_key, functools.partial(self.union, schema[key], f"{at}/{key}")
         for index, part in enumerate(schema.get("allOf") or ()):
             yield (
                 frozenset(("allOf",) if len(schema["allOf"]) == 1 else ()),
-                lambda index=index, part=part: self.place(part, f"{at}/allOf/{index}"),  # type: ignore[misc]
+                functools.partial(self.place, part, f"{at}/allOf/{index}"),
             )
 
     def keeps(self, key: str, value: Any) -> bool:

@@ -90,7 +90,7 @@ class AnthropicModel(Remote):
             extra=extra,
         )
 
-    def _body(self, request: Request, mode: str, sent: dialects.Sent | None, max_tokens: int) -> dict[str, Any]:  # noqa: ARG002
+    def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
         thinks = request.thinking >= LEAST_THINKING
         fields: dict[str, Any] = {"thinking": {"type": "disabled"}, "temperature": min(request.temperature, 1.0)}
         if thinks:  # at the temperature that the API has for it

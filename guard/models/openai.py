@@ -100,11 +100,15 @@ class OpenAIModel(Remote):
     def _is_openai(self) -> bool:
         return str(self._client.base_url.host).endswith("openai.com")
 
-    def _body(self, request: Request, mode: str, sent: dialects.Sent | None, max_tokens: int) -> dict[str, Any]:
+    @property
+    def _budget(self) -> str:
+        """What the server calls the budget of tokens: OpenAI's new name, or the old one that others know."""
+        is_new = self._is_openai != ("max_tokens" in self._conceded)  # given up: the other one
+        return "max_completion_tokens" if is_new else "max_tokens"
+
+    def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
         conceded = self._conceded
-        is_new = self._is_openai != ("max_tokens" in conceded)  # given up: what it would else be called
         fields: dict[str, Any] = {
-            "max_completion_tokens" if is_new else "max_tokens": max_tokens,
             "temperature": request.temperature,
             "seed": request.seed % 2**31,
         }
@@ -129,7 +133,7 @@ class OpenAIModel(Remote):
     async def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
         client, name, start = self._client, self.name, time.perf_counter()
         secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != "unused" else ()
-        fields = dict(asked.body)
+        fields = {self._budget: asked.max_tokens, **asked.body}
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
         reading = Reading(self, asked)
@@ -165,11 +169,12 @@ class OpenAIModel(Remote):
     def _concede(self, asked: Asked, words: str) -> bool:
         conceded, lowered = self._conceded, words.lower()
         before = len(conceded)
-        if "max_tokens" not in conceded and _UNKNOWN.search(words):
-            ours = "max_completion_tokens" if "max_completion_tokens" in asked.body else "max_tokens"
-            if ("max_completion_tokens" in lowered) or (ours == "max_tokens" and "'max_tokens'" in lowered):
-                conceded.add("max_tokens")
-                return True
+        names_budget = "max_completion_tokens" in lowered or (
+            self._budget == "max_tokens" and "'max_tokens'" in lowered
+        )
+        if names_budget and "max_tokens" not in conceded and _UNKNOWN.search(words):
+            conceded.add("max_tokens")
+            return True
         for field in _OPTIONAL:
             if field in lowered and _UNKNOWN.search(words):
                 effort = asked.body.get("reasoning_effort") if field == "reasoning_effort" else None
@@ -195,11 +200,11 @@ def _read(reading: Reading, message: Mapping[str, Any], key: str, name: str, sec
             thinking=_inside(usage, "completion_tokens_details", "reasoning_tokens"),
             cached=_inside(usage, "prompt_tokens_details", "cached_tokens"),
         )
-    choices = message.get("choices")
+    choices: Any = message.get("choices")
     if key == "delta" and not choices:
         return ""
     shape(isinstance(choices, list) and len(choices) > 0 and isinstance(choices[0], Mapping), name, "no choices")
-    choice: Mapping[str, Any] = choices[0]  # type: ignore[index]
+    choice: Mapping[str, Any] = choices[0]
     if (finish := choice.get("finish_reason")) is not None:
         shape(isinstance(finish, str) and finish.lower() in _FINISH, name, f"finish_reason {str(finish)[:60]!r}")
         reading.finish = _FINISH[finish.lower()]

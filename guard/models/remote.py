@@ -113,7 +113,7 @@ class Remote:
 
     # -- What a provider's module says ---------------------------------------------------------------------------------
 
-    def _body(self, request: Request, mode: str, sent: dialects.Sent | None, max_tokens: int) -> dict[str, Any]:
+    def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
         """Return the parameters of a request."""
         raise NotImplementedError
 
@@ -189,7 +189,7 @@ class Remote:
                     f" of the {request.total_tokens} that are left"
                 )
             max_tokens = min(max_tokens, left)
-        return Asked(request, mode, sent, messages, max_tokens, self._body(request, mode, sent, max_tokens))
+        return Asked(request, mode, sent, messages, max_tokens, self._body(request, mode, sent))
 
     def _carried(self, compiled: Any) -> tuple[str, dialects.Sent | None]:
         """Return the strongest mode that carries a schema, and the schema as it is sent in it."""

@@ -74,7 +74,7 @@ def test_a_closed_stream_is_counted() -> None:
     model = ScriptedModel(TEXT, pieces=3)
     stream = model.stream(REQUEST)
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert model.closed == 1
 
 
