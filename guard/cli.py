@@ -136,7 +136,8 @@ def run(
     guard.store.check_writable()
     with _progress(len(texts)) as (report, advance):
         try:
-            models.load(guard.tiers[0], report)
+            if mode != "replay":  # which needs no weights
+                models.load(guard.tiers[0], report)
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
         failed = 0

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
 from guard import models, prompts, replay, targets, validators
-from guard.models import asking
+from guard.models import absent, asking
 from guard.models.base import Model, Reply
 from guard.policy import Budget, Confidence, Policy
 from guard.records import Call
@@ -310,7 +310,7 @@ def _do(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Ask):
         return asking.generate(step.model, step.request)
     if isinstance(step, Load):
-        return models.load(step.model)
+        return absent.stand_in(step.model) if step.is_replay else models.load(step.model)
     if isinstance(step, Record):
         return store.write(step.call, step.compiled)
     if isinstance(step, Recall):

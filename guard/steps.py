@@ -57,9 +57,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Load:
-    """Load a model; is sent the Model."""
+    """Load a model, or for a replay only what its name tells; is sent the Model."""
 
     model: str | Model
+    is_replay: bool
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class _Run:
                 span.end(self.attempts[-1])
 
         try:
-            model = yield Load(plan.tiers[tier])
+            model = yield Load(plan.tiers[tier], plan.mode == "replay")
             request = self._request(tier, model)
             span = self.spans.attempt(name, request)
             reply = yield from self._reply(name, model, request)

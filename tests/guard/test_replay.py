@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, reply
+from servers import Server
 
 import guard
 from guard import replay
@@ -103,3 +104,19 @@ def test_the_same_request_has_the_same_key_in_every_process(trace_file: Path) ->
     assert replay.key("m", model, again, "t/1") == replay.key("m", model, REQUEST, "t/1")
     assert len(replay.key("m", model, REQUEST, "")) == 64
     assert TraceStore.at(trace_file).recorded("0" * 64) is None
+
+
+def test_a_replay_needs_neither_weights_nor_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server('{"n": 3}') as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789abcdef0123")
+        monkeypatch.setattr("guard.models._loaded", {})
+        recorded = guard.Guard("openai:m", mode="record").generate(SCHEMA, ASK)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.setattr("guard.models._loaded", {})
+    assert guard.Guard("openai:m", mode="replay").generate(SCHEMA, ASK) == recorded == {"n": 3}
+    with pytest.raises(guard.ModelError, match="was recorded"):
+        guard.Guard("transformers:/nowhere", mode="replay").generate(SCHEMA, ASK)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # another server may answer otherwise
+    with pytest.raises(guard.ModelError, match="was recorded"):
+        guard.Guard("openai:m", mode="replay").generate(SCHEMA, ASK)
