@@ -1,47 +1,48 @@
 """The command line: `guard run`, `guard check`, `guard pull`, `guard trace`.
 
 Results go to standard output, progress and errors to standard error. An error is one line that says what is wrong and
-how to mend it. Exit codes are `EXIT_*` below; `guard --help` lists them. What costs time to import is imported by the
-command that needs it.
+how to mend it. Exit codes are `EXIT_*` in guard/terminal.py; `guard --help` lists them. What costs time to import is
+imported by the command that needs it. The commands on the trace are guard/cli_trace.py's.
 """
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import functools
 import importlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from guard import cli_trace
+from guard.terminal import (
+    EPILOG,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_MODEL,
+    EXIT_NO_ANSWER,
+    EXIT_OK,
+    EXIT_SCHEMA,
+    AsJson,
+    Problem,
+    complain,
+    console,
+    examples,
+    first_line,
+    progress,
+    table,
+)
 
+if TYPE_CHECKING:
     from guard.inspection import Inspection
     from guard.models import Progress
     from guard.records import Call
-    from guard.trace import TraceStore
 
-EXIT_OK = 0
-EXIT_NO_ANSWER = 1  #: A model was asked and no valid answer came, or the trace can't be used.
-EXIT_INPUT = 2  #: The command line or a file is wrong.
-EXIT_SCHEMA = 3  #: The schema is not valid, not supported, or beyond a limit.
-EXIT_MODEL = 4  #: The model is unknown, or can't be fetched or loaded.
-EXIT_INTERRUPTED = 130  #: Ctrl-C.
-
-EPILOG = (
-    "Exit codes: 0 success; 1 no valid answer, or the trace can't be used; 2 wrong usage or input; 3 the schema is "
-    "refused; 4 the model can't be had; 130 interrupted."
-)
 STDIN = Path("-")  #: The name under which standard input is read.
 INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
-PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
-CLIPPED = 100  #: Characters of a text that a table shows.
 SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
 app = typer.Typer(
@@ -53,26 +54,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-trace_app = typer.Typer(help="Look into the record of every call.", no_args_is_help=True, rich_markup_mode="markdown")
-app.add_typer(trace_app, name="trace")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
-
-
-class Problem(Exception):  # noqa: N818 (a person's, not the program's)
-    """What a person did that can't be carried out, in one line, with the exit code that it ends in."""
-
-    def __init__(self, message: str, code: int = EXIT_INPUT) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def _examples(*lines: str) -> str:
-    return "\n\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"`{line}`" for line in lines), EPILOG])
+app.add_typer(cli_trace.app, name="trace")
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "guard run invoice.schema.json --input a.txt b.txt",
         "guard run examples/invoice.py:Invoice --input examples/invoice.txt --json",
         "cat mail.txt | guard run shop.types:Ticket --input - --instruction 'Read the e-mail.'",
@@ -134,7 +120,7 @@ def run(
         raise Problem(_first_line(error)) from None
     wanted = from_any(resolve(target), guard.options)
     guard.store.check_writable()
-    with _progress(len(texts)) as (report, advance):
+    with progress(len(texts)) as (report, advance):
         try:
             if mode != "replay":  # which needs no weights
                 models.load(guard.tiers[0], report)
@@ -149,7 +135,7 @@ def run(
                 _, call = guard.run(plan)
             except GuardError as error:
                 failed += 1
-                _complain(f"{path}: {_first_line(error)}")
+                complain(f"{path}: {first_line(error)}")
             else:
                 _print_value(path, call, as_json, alone=len(texts) == 1)
             advance(str(path), 1)
@@ -158,7 +144,7 @@ def run(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "guard check schema.json",
         "guard check shop.types:Ticket --json",
         "guard check schemas/*.json --seconds 60",
@@ -204,12 +190,12 @@ def check(
     }
     wanted = [(target, resolve(target)) for target in targets]
     refused = 0
-    with _progress(0) as (report, _):
+    with progress(0) as (report, _):
         for target, schema in wanted:
             try:
                 found = inspect(schema, options, seconds, functools.partial(_report_below, report, target))
             except ValueError as error:  # an option
-                raise Problem(_first_line(error)) from None
+                raise Problem(first_line(error)) from None
             refused += bool(found.troubles)
             if as_json:
                 typer.echo(json.dumps({"schema": target, **found.as_dict()}, ensure_ascii=False))
@@ -218,92 +204,23 @@ def check(
             if found.troubles:
                 more = f" (and {len(found.troubles) - 1} more)" if len(found.troubles) > 1 else ""
                 name = f"{target}: " if len(wanted) > 1 else ""
-                _complain(f"{name}the schema is refused: {found.troubles[0]}{more}")
+                complain(f"{name}the schema is refused: {found.troubles[0]}{more}")
     if refused:
         raise typer.Exit(EXIT_SCHEMA)
 
 
-@app.command(epilog=_examples("guard pull smollm2"))
+@app.command(epilog=examples("guard pull smollm2"))
 def pull(model: Annotated[str, typer.Argument(help="The model to fetch: smollm2.")] = "smollm2") -> None:
     """Fetch a model into the user's cache, ahead of need."""
     from guard import models
     from guard.errors import ModelError
 
-    with _progress(0) as (report, _):
+    with progress(0) as (report, _):
         try:
             folder = models.pull(model, report)
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
     typer.echo(folder)
-
-
-@trace_app.command("list", epilog=_examples("guard trace list", "guard trace list --outcome ValidationFailed --json"))
-def trace_list(
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
-    outcome: Annotated[str | None, typer.Option(help="Only calls that ended so: valid, or an error's name.")] = None,
-    function: Annotated[str | None, typer.Option(help="Only calls of this function.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the latest calls."""
-    from rich.text import Text
-
-    store = _store()
-    calls = store.latest(limit=limit, outcome=outcome, function=function)
-    if as_json:
-        for call in calls:
-            typer.echo(json.dumps(_as_dict(call, attempts=False)))
-        return
-    if not calls:
-        typer.echo(f"no calls in {store.place}")
-        return
-    table = _table("no", "time (UTC)", "function", "outcome", "tries", "tokens", "seconds")
-    table.expand = True
-    table.add_column("answer", ratio=1, min_width=24, no_wrap=True, overflow="ellipsis")  # what width the others leave
-    for call in calls:
-        answer = call.text if call.outcome == "valid" else call.error
-        table.add_row(
-            str(call.number),
-            _time(call)[5:16],
-            call.function or call.target,
-            call.outcome,
-            str(len(call.attempts)),
-            str(call.tokens),
-            f"{call.seconds:.2f}",
-            Text(_clip(answer)),
-        )
-    _console().print(table)
-
-
-@trace_app.command("show", epilog=_examples("guard trace show 12", "guard trace show 12 --json"))
-def trace_show(
-    number: Annotated[int, typer.Argument(help="The call's number in `guard trace list`.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show one call: every attempt, what was asked, what came, what was found."""
-    from rich.text import Text
-
-    store = _store()
-    call = store.read(number)
-    if call is None:
-        raise Problem(f"no call {number} in {store.place}; `guard trace list` shows those that are there")
-    if as_json:
-        typer.echo(json.dumps(_as_dict(call, attempts=True)))
-        return
-    console = _console()
-    facts = _as_dict(call, attempts=False)
-    table = _table("", "")
-    for name, value in facts.items():
-        table.add_row(name, Text(value if isinstance(value, str) else json.dumps(value)))
-    console.print(table)
-    for attempt in call.attempts:
-        console.rule(f"attempt {attempt.number}")
-        for message in attempt.messages:
-            console.print(Text(f"{message.get('role')}:", style="bold"))
-            console.print(Text(str(message.get("content"))))
-        console.print(Text("answer:", style="bold"))
-        console.print(Text(attempt.text or attempt.error))
-        for finding in attempt.findings:
-            console.print(Text(f"finding: {finding}", style="yellow"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -321,22 +238,22 @@ def _main(arguments: Sequence[str] | None) -> int:
         if code == EXIT_INTERRUPTED:  # some versions of typer answer Ctrl-C so, others raise Abort
             raise KeyboardInterrupt
     except Problem as problem:
-        return _complain(str(problem), problem.code)
+        return complain(str(problem), problem.code)
     except SchemaError as error:
         more = f" (and {len(error.findings) - 1} more)" if len(error.findings) > 1 else ""
-        return _complain(f"the schema is refused: {_first_line(error)}{more}", EXIT_SCHEMA)
+        return complain(f"the schema is refused: {first_line(error)}{more}", EXIT_SCHEMA)
     except ModelError as error:
-        return _complain(_first_line(error), EXIT_MODEL)
+        return complain(first_line(error), EXIT_MODEL)
     except SettingError as error:
-        return _complain(_first_line(error), EXIT_INPUT)
+        return complain(first_line(error), EXIT_INPUT)
     except GuardError as error:
-        return _complain(_first_line(error), EXIT_NO_ANSWER)
+        return complain(first_line(error), EXIT_NO_ANSWER)
     except usage_error as error:
         words = error.format_message().rstrip(".")
         # No words: `guard` alone, which has printed its help.
-        return _complain(f"{words}; see `{_command(error)} --help`", EXIT_INPUT) if words else EXIT_INPUT
+        return complain(f"{words}; see `{_command(error)} --help`", EXIT_INPUT) if words else EXIT_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", EXIT_INTERRUPTED)
+        return complain("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:  # `guard trace list | head`
         sys.stdout = None
         return EXIT_OK
@@ -401,7 +318,7 @@ def _import(place: str) -> Any:
         what = f"no module {name}" if missing else f"{place} can't be imported: no module {error.name}"
         raise Problem(f"{what}; run from its folder, install it, or name a file.py:Type") from None
     except Exception as error:
-        raise Problem(f"{place} can't be imported: {type(error).__name__}: {_first_line(error)}; correct it") from None
+        raise Problem(f"{place} can't be imported: {type(error).__name__}: {first_line(error)}; correct it") from None
     finally:
         sys.path.pop(0)
 
@@ -422,8 +339,8 @@ def _print_inspection(target: str, found: Inspection, *, every: bool) -> None:
     """Print what people need: the verdict, what to change, how fast; then keywords."""
     from rich.text import Text
 
-    console = _console()
-    say = functools.partial(console.print, highlight=False, soft_wrap=True)
+    out = console()
+    say = functools.partial(out.print, highlight=False, soft_wrap=True)
     draft = f" ({found.draft})" if found.draft else ""
     say(Text(f"{target}{draft}: {found.verdict}", style="bold"))
     if found.lines:
@@ -461,52 +378,14 @@ def _print_inspection(target: str, found: Inspection, *, every: bool) -> None:
         lines = tuple(line for line in lines if line.note)
         say(f"  {len(found.lines) - len(lines):,} keywords about which nothing is to be said are left out; see --all")
     if lines:
-        table = _table("pointer", "keyword", "status", "note")
+        rows = table("pointer", "keyword", "status", "note")
         for line in lines:
-            table.add_row(Text(line.pointer or "(root)"), Text(line.keyword), line.status, Text(line.note))
-        console.print(table)
+            rows.add_row(Text(line.pointer or "(root)"), Text(line.keyword), line.status, Text(line.note))
+        out.print(rows)
 
 
-def _store() -> TraceStore:
-    from guard.settings import Settings
-    from guard.trace import TraceStore
-
-    return TraceStore.at(Settings.load().trace_path())
-
-
-def _as_dict(call: Call, *, attempts: bool) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "call": call.number,
-        "started": _time(call),
-        "function": call.function,
-        "type": call.target,
-        "schema_hash": call.schema_hash,
-        "template": call.template,
-        "model": call.model,
-        "served": call.served,
-        "options": dict(call.options),
-        "outcome": call.outcome,
-        "error": call.error,
-        "seconds": round(call.seconds, 6),
-        "model_seconds": round(call.model_seconds, 6),
-        "mask_seconds": round(call.mask_seconds, 6),
-        "prompt_tokens": call.prompt_tokens,
-        "completion_tokens": call.completion_tokens,
-        "forced_tokens": call.forced_tokens,
-        "answer": call.text,
-    }
-    if attempts:
-        facts["attempts"] = [
-            {
-                "number": a.number,
-                "messages": list(a.messages),
-                "answer": a.text,
-                "error": a.error,
-                "findings": [vars(finding) for finding in a.findings],
-            }
-            for a in call.attempts
-        ]
-    return facts
+def _command(error: Any) -> str:
+    return error.ctx.command_path if getattr(error, "ctx", None) else "guard"
 
 
 def _print_value(path: Path, call: Call, as_json: bool, *, alone: bool) -> None:
@@ -518,67 +397,3 @@ def _print_value(path: Path, call: Call, as_json: bool, *, alone: bool) -> None:
     if not alone:
         typer.echo(f"# {path}")
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[tuple[Progress, Any]]:
-    """Show a bar on standard error: `report` for what a model's loading says, `advance` for inputs done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        inputs = bar.add_task("reading", total=total, visible=False)
-        steps: dict[str, Any] = {}
-
-        def report(step: str, done: int, size: int) -> None:
-            if step not in steps:
-                steps[step] = bar.add_task(step, total=None)
-            bar.update(steps[step], completed=done, total=size or None)
-
-        def advance(name: str, count: int) -> None:
-            for step in steps.values():
-                bar.update(step, visible=False)
-            bar.update(inputs, description=name, advance=count, visible=True)
-
-        yield report, advance
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
-
-
-def _table(*columns: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
-    typer.echo(f"guard: {message}", err=True)
-    return code
-
-
-def _command(error: Any) -> str:
-    return error.ctx.command_path if getattr(error, "ctx", None) else "guard"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _clip(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= CLIPPED else line[: CLIPPED - 1] + "…"
-
-
-def _time(call: Call) -> str:
-    return datetime.datetime.fromtimestamp(call.started, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -170,7 +170,8 @@ def attempt_of(row: Any) -> Attempt:
 
 def body_text(body: Mapping[str, Any], redaction: Redaction) -> str | None:
     """Return the text of a recorded reply, or None where redaction would change it: it would replay as another."""
-    return _json(body) if redaction.value(body) == body else None
+    text = _json(body)
+    return text if _json(redaction.value(body)) == text else None
 
 
 def loaded(text: str) -> Any:

@@ -196,6 +196,12 @@ class TraceStore:
             yield from page
             last = page[-1].number or 0
 
+    def count(self, *, function: str | None = None, since: float | None = None) -> int:
+        """Return how many calls there are."""
+        query = sa.select(sa.func.count()).select_from(CALLS).where(*_conditions(function, None, since))
+        with self._reading() as connection:
+            return 0 if connection is None else connection.scalar(query) or 0
+
     def ledger(self, *, function: str | None = None, since: float | None = None) -> Iterator[Any]:
         """Yield a row of figures for each attempt, by call and number: what statistics need, without the texts."""
         query = (

@@ -1,0 +1,112 @@
+"""How the command line speaks: exit codes, errors in one line, tables, progress; what all commands share.
+
+Results go to standard output, progress and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from guard.models import Progress
+
+EXIT_OK = 0
+EXIT_NO_ANSWER = 1  #: A model was asked and no valid answer came, a replay differs, or the trace can't be used.
+EXIT_INPUT = 2  #: The command line or a file is wrong.
+EXIT_SCHEMA = 3  #: The schema is not valid, not supported, or beyond a limit.
+EXIT_MODEL = 4  #: The model is unknown, or can't be fetched or loaded.
+EXIT_INTERRUPTED = 130  #: Ctrl-C.
+
+EPILOG = (
+    "Exit codes: 0 success; 1 no valid answer, a replay that differs, or the trace can't be used; 2 wrong usage or "
+    "input; 3 the schema is refused; 4 the model can't be had; 130 interrupted."
+)
+PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
+CLIPPED = 100  #: Characters of a text that a table shows.
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
+
+
+class Problem(Exception):  # noqa: N818 (a person's, not the program's)
+    """What a person did that can't be carried out, in one line, with the exit code that it ends in."""
+
+    def __init__(self, message: str, code: int = EXIT_INPUT) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def examples(*lines: str) -> str:
+    """Word the end of a command's help."""
+    return "\n\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"`{line}`" for line in lines), EPILOG])
+
+
+@contextlib.contextmanager
+def progress(total: int, doing: str = "reading") -> Iterator[tuple[Progress, Any]]:
+    """Show a bar on standard error: `report` for what a model's loading says, `advance` for inputs done."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:  # rich would end what it never began with an empty line
+        yield (lambda _step, _done, _size: None), (lambda _name, _count: None)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        inputs = bar.add_task(doing, total=total, visible=False)
+        steps: dict[str, Any] = {}
+
+        def report(step: str, done: int, size: int) -> None:
+            if step not in steps:
+                steps[step] = bar.add_task(step, total=None)
+            bar.update(steps[step], completed=done, total=size or None)
+
+        def advance(name: str, count: int) -> None:
+            for step in steps.values():
+                bar.update(step, visible=False)
+            bar.update(inputs, description=name, advance=count, visible=True)
+
+        yield report, advance
+
+
+def console() -> Console:
+    """Return standard output, wide where nobody looks at it."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+
+
+def table(*columns: str) -> Any:
+    """Return an empty table; without a heading where no column has a name."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
+    """Print an error; returns the exit code."""
+    typer.echo(f"guard: {message}", err=True)
+    return code
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error as one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def clip(text: str) -> str:
+    """Return a text as one short line."""
+    line = " ".join(text.split())
+    return line if len(line) <= CLIPPED else line[: CLIPPED - 1] + "…"
