@@ -8,6 +8,7 @@ from pathlib import Path
 from guard.schemas import formats, keywords
 from guard.schemas.keywords import Holds
 from guard.settings import Settings
+from guard.trace import tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -40,3 +41,18 @@ def test_the_list_of_formats_is_that_of_the_code() -> None:
 def test_the_table_of_settings_is_that_of_the_code() -> None:
     rows = re.findall(r"^\| `GUARD_([A-Z_]+)` \| `([a-z_]+)` \|", (DOCS / "usage.md").read_text(), re.MULTILINE)
     assert [name.lower() for name, _ in rows] == [key for _, key in rows] == list(Settings.model_fields)
+
+
+def test_the_table_of_columns_is_that_of_the_trace() -> None:
+    documented: dict[str, list[str]] = {}
+    table = ""
+    text = (DOCS / "usage.md").read_text()
+    for row in re.findall(
+        r"^\| (`[a-z_]+`)? ?\| (`[a-z_`, ]+) \|", text[text.index("| table | column |") :], re.MULTILINE
+    ):
+        table = row[0].strip("`") or table
+        documented.setdefault(table, []).extend(re.findall("[a-z_]+", row[1]))
+    assert {name: sorted(columns) for name, columns in documented.items()} == {
+        name: sorted(made.columns.keys()) for name, made in tables.TABLES.tables.items()
+    }
+    assert f"**Tables**, version {tables.VERSION};" in text
