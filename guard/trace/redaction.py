@@ -92,10 +92,17 @@ class Redaction:
         """Return a value of JSON with every text inside as it may be written, keys included."""
         if isinstance(part, str):
             return self.text(part)
+        # Loops, for a comprehension takes a frame of its own, and a value may be as deep as Python lets functions call.
         if isinstance(part, Mapping):
-            return {self.text(str(key)): self.value(item) for key, item in part.items()}
+            named: dict[str, Any] = {}
+            for key, item in part.items():
+                named[self.text(str(key))] = self.value(item)
+            return named
         if isinstance(part, list | tuple):
-            return [self.value(item) for item in part]
+            listed: list[Any] = []
+            for item in part:
+                listed.append(self.value(item))  # noqa: PERF401
+            return listed
         return part if part is None or isinstance(part, int | float) else self.text(repr(part))
 
 

@@ -113,5 +113,5 @@ def _target(store: TraceStore, call: Call) -> targets.Target:
     except (SchemaError, TypeError, ValueError):
         target = None
     if target is None or target.compiled.hash != call.schema_hash:
-        raise TraceError(f"the schema of call {call.number} was changed by redaction; the call can't be replayed")
+        raise TraceError(f"what was kept of call {call.number}'s schema is not the whole of it; it can't be replayed")
     return target

@@ -118,9 +118,13 @@ class TraceStore:
         """
         self.check_writable()
         redaction = Redaction.current()
-        row = rows.call_row(call, redaction)
-        attempts = [rows.attempt_row(attempt, redaction) for attempt in call.attempts]
-        schema = None if compiled is None else {"hash": call.schema_hash, "text": self._schema(compiled, redaction)}
+        try:
+            row = rows.call_row(call, redaction)
+            attempts = [rows.attempt_row(attempt, redaction) for attempt in call.attempts]
+        except RecursionError:
+            raise TraceError("a message is nested too deeply to be recorded; nothing was written") from None
+        text = None if compiled is None else self._schema(compiled, redaction)
+        schema = None if text is None else {"hash": row["schema_hash"], "text": text}
         number = 0
 
         def insert(cursor: Any) -> None:
@@ -248,13 +252,19 @@ class TraceStore:
         except (*CALL_ERRORS, self._engine.dialect.loaded_dbapi.Error) as error:
             raise self._error("can't be written", error) from error
 
-    def _schema(self, compiled: Compiled, redaction: Redaction) -> str:
+    def _schema(self, compiled: Compiled, redaction: Redaction) -> str | None:
+        """Return the text that is kept of a schema, or None where it is nested too deeply for this thread's stack."""
         key = compiled.hash, redaction
-        if key not in self._schemas:
+        text = self._schemas.get(key)
+        if text is None:
+            try:
+                text = rows.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
+            except RecursionError:
+                return None
             if len(self._schemas) >= KEPT_SCHEMAS:
                 self._schemas.clear()
-            self._schemas[key] = rows.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
-        return self._schemas[key]
+            self._schemas[key] = text
+        return text
 
     def _select(self, conditions: list[sa.ColumnElement[bool]], order: Any, limit: int) -> list[Call]:
         query = sa.select(CALLS).where(*conditions).order_by(order).limit(limit)
@@ -303,6 +313,14 @@ class TraceStore:
     def _error(self, what: str, error: Exception) -> TraceError:
         cause = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
         return TraceError(f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE")
+
+
+def _renew_lock() -> None:
+    TraceStore._opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
 
 
 def _conditions(

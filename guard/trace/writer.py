@@ -21,11 +21,12 @@ Work = Callable[[Any], None]  #: Executes statements on a cursor of the driver's
 
 
 class _Job:
-    __slots__ = ("done", "work")
+    __slots__ = ("done", "error", "work")
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.done = False
+        self.error: Exception | None = None
 
 
 class Writer:
@@ -47,11 +48,13 @@ class Writer:
             try:
                 with self._lock:
                     if not job.done:
-                        self._commit_for_all(job)
+                        self._commit_pending()
             finally:
-                if not job.done:  # failed, or interrupted while it waited
+                if not job.done:  # interrupted while it waited, or in the middle
                     with contextlib.suppress(ValueError):
                         self._pending.remove(job)
+        if job.error is not None:
+            raise job.error
 
     def execute_alone(self, statement: str) -> None:
         """Execute a statement of SQLite's outside any transaction, while nobody writes."""
@@ -65,59 +68,72 @@ class Writer:
         with self._lock:
             self._drop()
 
-    def _commit_for_all(self, job: _Job) -> None:
+    def _commit_pending(self) -> None:
+        """Commit the pending jobs together; one that fails fails alone, the others are committed without it."""
         jobs = list(self._pending)
-        try:
-            self._transact(jobs)
-        except Exception:
-            if len(jobs) == 1:
-                raise
-            jobs = [job]  # one job that can't be written must not fail the others: each tries its own
-            self._transact(jobs)
-        for done in jobs:
-            done.done = True
+        while jobs:
+            try:
+                self._transact(jobs)
+            except _Failed as failed:
+                failed.job.error = failed.error
+                self._finish([failed.job])
+                jobs.remove(failed.job)
+            except Exception as error:  # of the database, at the beginning or the commit: it concerns them all
+                for job in jobs:
+                    job.error = error
+                break
+            else:
+                break
+        self._finish(jobs)
+
+    def _finish(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            job.done = True
             with contextlib.suppress(ValueError):  # its caller was interrupted and has taken it back
-                self._pending.remove(done)
+                self._pending.remove(job)
 
     def _transact(self, jobs: list[_Job]) -> None:
         """Commit some jobs; where the connection turns out to be lost before the commit, over another one."""
-        kept = self._held is not None
+        is_kept = self._held is not None
         try:
             self._transact_once(jobs)
-        except _LostError as lost:
-            if not kept:
+        except _Lost as lost:
+            if not is_kept:
                 raise lost.error from None
             try:
                 self._transact_once(jobs)
-            except _LostError as again:
+            except _Lost as again:
                 raise again.error from None
 
     def _transact_once(self, jobs: list[_Job]) -> None:
         if self._held is None:
             self._held = self._engine.raw_connection()
         connection = self._held.driver_connection
-        committing = False
+        job: _Job | None = None  # the one at work
+        is_committing = False
         try:
             cursor = connection.cursor()
             if self._begin:
                 cursor.execute(self._begin)
             for job in jobs:
                 job.work(cursor)
-            committing = True
+            job, is_committing = None, True
             connection.commit()
             cursor.close()
         except BaseException as error:
-            lost = isinstance(error, self._engine.dialect.loaded_dbapi.Error) and self._engine.dialect.is_disconnect(
-                error, connection, None
-            )
+            dialect = self._engine.dialect
+            is_lost = isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, connection, None)
             try:
                 connection.rollback()
             except Exception:
-                lost = True
-            if lost:
+                is_lost = True
+            if is_lost:
                 self._drop()
-                if not committing and isinstance(error, Exception):
-                    raise _LostError(error) from error
+            if isinstance(error, Exception):
+                if is_lost and not is_committing:
+                    raise _Lost(error) from error
+                if job is not None:
+                    raise _Failed(job, error) from error
             raise
 
     def _drop(self) -> None:
@@ -126,8 +142,15 @@ class Writer:
             held.invalidate()
 
 
-class _LostError(Exception):
+class _Lost(Exception):  # noqa: N818 (never leaves this module)
     """The connection broke before anything was committed over it."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+
+
+class _Failed(Exception):  # noqa: N818 (the same)
+    """The work of one job failed; nothing was committed."""
+
+    def __init__(self, job: _Job, error: Exception) -> None:
+        self.job, self.error = job, error

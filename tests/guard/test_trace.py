@@ -364,6 +364,48 @@ def test_a_record_that_cannot_be_written_fails_its_own_caller_alone(engine: sa.E
     writer.close()
 
 
+def test_a_database_that_fails_fails_all_who_wait_at_once(engine: sa.Engine) -> None:
+    writer = Writer(engine, "BEGIN IMMEDIATE")
+    gate = Gate(writer)
+    gate.behind(*map(_inserting, range(5)))
+    writer._begin = "nonsense"
+    gate.finish()
+    assert [str(error) for error in gate.failures] == ['near "nonsense": syntax error'] * 5
+    assert not writer._pending
+    writer._begin = "BEGIN IMMEDIATE"
+    writer.commit(_inserting(7))
+    assert _done(engine) == [7]
+    writer.close()
+
+
+def test_an_interrupted_caller_leaves_its_work_to_those_who_wait(engine: sa.Engine) -> None:
+    entered, resume = threading.Event(), threading.Event()
+
+    def interrupted(_cursor: Any) -> None:
+        if not entered.is_set():
+            entered.set()
+            assert resume.wait(10)
+            raise KeyboardInterrupt
+
+    def first() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            writer.commit(interrupted)
+
+    writer = Writer(engine, "BEGIN IMMEDIATE")
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    assert entered.wait(10)
+    threads += [threading.Thread(target=writer.commit, args=(_inserting(n),)) for n in range(3)]
+    for thread in threads[1:]:
+        thread.start()
+    resume.set()
+    for thread in threads:
+        thread.join(10)
+    assert _done(engine) == [0, 1, 2]
+    assert not writer._pending
+    writer.close()
+
+
 def test_no_more_callers_wait_for_a_commit_than_the_bound(engine: sa.Engine) -> None:
     writer = Writer(engine, "BEGIN IMMEDIATE", pending=3)
     gate = Gate(writer)
@@ -564,6 +606,29 @@ def test_what_was_asked_for_is_kept_once_and_compiles_to_the_same(place: str) ->
     limits = guard.Limits(**kept.pop("limits"))
     assert guard.compile(**kept, limits=limits).hash == compiled.hash
     assert store.schema("nothing") is None
+
+
+def test_a_schema_of_any_depth_that_compiles_does_not_fail_the_record(place: str) -> None:
+    store = TraceStore.at(place)
+    for depth, is_kept in ((190, True), (400, None)):  # of the second it depends on the stack below whether it is
+        schema: dict[str, Any] = {"type": "integer"}
+        for _ in range(depth):
+            schema = {"items": schema}
+        compiled = guard.compile(schema, limits=guard.Limits(depth=900))
+        number = store.write(dataclasses.replace(CALL, schema_hash=compiled.hash), compiled).number
+        assert number is not None
+        assert store.read(number) is not None
+        if is_kept:
+            assert store.schema(compiled.hash) == compiled.arguments()
+
+
+def test_a_message_that_is_nested_too_deeply_is_refused_in_words(place: str) -> None:
+    content: Any = "x"
+    for _ in range(10_000):
+        content = [content]
+    attempt = Attempt(1, ({"role": "user", "content": content},))
+    with pytest.raises(TraceError, match="a message is nested too deeply to be recorded; nothing was written"):
+        TraceStore.at(place).write(dataclasses.replace(CALL, attempts=(attempt,)))
 
 
 # ---- retention ----

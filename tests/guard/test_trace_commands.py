@@ -173,7 +173,7 @@ def test_what_redaction_changed_is_said_or_refused(
     assert run("replay", "3") == (
         cli.EXIT_NO_ANSWER,
         "",
-        "guard: the schema of call 3 was changed by redaction; the call can't be replayed\n",
+        "guard: what was kept of call 3's schema is not the whole of it; it can't be replayed\n",
     )
 
 
