@@ -117,7 +117,7 @@ def run(
             mode=mode,
         )
     except ValueError as error:  # an option
-        raise Problem(_first_line(error)) from None
+        raise Problem(first_line(error)) from None
     wanted = from_any(resolve(target), guard.options)
     guard.store.check_writable()
     with progress(len(texts)) as (report, advance):

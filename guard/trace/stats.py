@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from guard import prices
 from guard.records import VALID
 from guard.trace.rows import restored
 
@@ -144,11 +145,4 @@ def price(model: str, prompt_tokens: int, completion_tokens: int) -> float | Non
     kind, colon, name = model.partition(":")
     if kind in _LOCAL:
         return 0.0
-    import genai_prices
-
-    usage = genai_prices.Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
-    try:
-        found = genai_prices.calc_price(usage, name if colon else model, provider_id=kind if colon else None)
-    except (LookupError, ValueError):
-        return None
-    return float(found.total_price)
+    return prices.cost(name if colon else model, prompt_tokens, completion_tokens, provider=kind if colon else None)
