@@ -298,6 +298,10 @@ def hooks(name: str) -> dict[str, list[Any]]:
 
     async def bound(response: httpx2.Response) -> None:
         response.stream = BoundedStream(response.stream, name)
+        if (
+            response.is_error
+        ):  # read whole by the SDK: not unpacked, for what is packed was not asked for and may be huge
+            response.headers.pop("content-encoding", None)
 
     return {"response": [bound]}
 

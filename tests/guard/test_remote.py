@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import gzip
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +38,7 @@ from guard.errors import (
 from guard.models.anthropic import AnthropicModel
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
+from guard.models.portal import PORTAL
 from guard.models.remote import MODES
 
 CLOSED = {
@@ -519,6 +526,130 @@ def test_prices_are_known_by_provider_and_model() -> None:
     with Server(Answer(TEXT, model="gpt-5-mini-2025-08-07", usage=(1000, 10))) as server:
         assert model(server).generate(request()).cost is None  # this address is no provider's
         assert model(server, provider="openai").generate(request()).cost == pytest.approx(0.00027)
+
+
+# ---- Hostile servers, interrupts, forks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [1, 2, 5, 64])
+@pytest.mark.parametrize("asked", [model, lambda server: claude(server)])
+def test_events_mean_the_same_however_their_bytes_come(piece: int, asked: Callable[[Server], Any]) -> None:
+    def cut(body: bytes) -> list[Any]:
+        body = b": a comment\n\n" + body.replace(b"data: ", b"data:").replace(b"\n", b"\r\n")
+        return [part for at in range(0, len(body), piece) for part in (body[at : at + piece], 0.0001)]
+
+    text = '{"reason": "é 😀 \\u00e9", "total": 4}'
+    with Server(Answer(text, change=cut)) as server:
+        assert streaming(asked(server), request()).text == text
+
+
+@functools.cache
+def packed() -> bytes:
+    return gzip.compress(b" " * 200_000_000)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_small_body_that_unpacks_to_a_huge_one_costs_little(status: int) -> None:
+    with Server(Answer(status=status, raw=packed(), headers={"Content-Encoding": "gzip"})) as server:
+        start = time.monotonic()
+        with pytest.raises(ModelError):
+            model(server, retries=0).generate(request())
+        assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xff\xfe", b"[" * 100_000, b'{"error": [1]}', b'{"error": {"message": 3}}', b"null"]
+)
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 599])
+def test_an_error_s_body_may_be_anything(status: int, raw: bytes) -> None:
+    expected = {429: RateLimited, 500: Unavailable, 599: Unavailable}.get(status, ModelError)
+    with Server(Answer(status=status, raw=raw)) as server, pytest.raises(CallError) as caught:
+        model(server, retries=0).generate(request(None))
+    assert type(caught.value) is expected
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("url", ["http://", "nonsense", "ftp://x/", "http://user:secret-password@127.0.0.1:9/v1"])
+def test_an_address_that_can_t_be_asked_is_said_without_its_password(url: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        model(url, retries=0).generate(request())
+    assert "secret-password" not in str(caught.value)
+
+
+PROGRAM = """
+import os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+from servers import FAULTS, Answer, Server
+from guard.models.base import Request
+from guard.models.openai import OpenAIModel
+
+request = Request(({"role": "user", "content": "?"},), None, seconds=20)
+with Server(Answer("first"), Answer("child"), Answer("parent")) as server:
+    model = OpenAIModel("m", base_url=server.url)
+    print(model.generate(request).text, flush=True)
+    if (child := os.fork()) == 0:
+        print(model.generate(request).text, flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    print(model.generate(request).text, flush=True)
+for ask in (lambda m: m.generate(request), lambda m: list(m.stream(request))):
+    with Server(FAULTS["time-out"](Answer("never"))) as server:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            ask(OpenAIModel("m", base_url=server.url))
+        except KeyboardInterrupt:
+            print("interrupted", server.left.wait(5), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forks_and_interrupts() -> None:
+    """A child asks over connections of its own; an interrupt ends the request, not only the wait for it."""
+    tests = str(Path(servers.__file__).parent)
+    command = [sys.executable, "-c", PROGRAM, tests]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 (our own program)
+    said = ["first", "child", "parent", "interrupted True", "interrupted True"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+def test_a_request_on_guard_s_own_loop_can_t_block_it() -> None:
+    async def nested() -> None:
+        with pytest.raises(RuntimeError, match="use the async methods"):
+            model(servers.refused_url()).generate(request())
+
+    PORTAL.run(nested())
+
+
+class AtOpenAI(OpenAIModel):
+    """A model at OpenAI's own address, as far as what is asked goes."""
+
+    _is_openai = True
+
+
+def test_openai_s_own_models_are_told_how_much_to_think() -> None:
+    refused = [
+        servers.error(400, f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model.")
+        for effort in ("none", "minimal")
+    ]
+    with Server(*refused, GOOD) as server:
+        asked = AtOpenAI("gpt-5-mini", base_url=server.url, api_key="k")
+        assert asked.generate(request(max_tokens=70)).text == TEXT
+        asked.generate(request())
+        asked.generate(request(thinking=100, max_tokens=70))
+        bodies = [r.body for r in server.requests]
+        assert [body.get("reasoning_effort") for body in bodies] == ["none", "minimal", "low", "low", None]
+        assert (bodies[0]["max_completion_tokens"], bodies[4]["max_completion_tokens"]) == (70, 170)
+        assert not any("max_tokens" in body for body in bodies)
+
+
+def test_a_model_s_identity_and_price_are_those_of_its_address() -> None:
+    one, other = (OpenAIModel("gpt-5-mini", base_url=url, api_key="k") for url in ("http://a/v1", "http://b/v1"))
+    assert one.identity != other.identity
+    assert one.identity != OpenAIModel("gpt-5-mini", base_url="http://a/v1", api_key="k", mode="tool").identity
+    assert one.price(1000, 10) is None
+    known = OpenAIModel("gpt-5-mini", base_url="https://api.openai.com/v1", api_key="k")
+    assert known.price(1000, 10) == pytest.approx(0.00027)
+    assert AnthropicModel("claude-sonnet-4-5", api_key="k").price(1000, 10) == pytest.approx(0.00315)
 
 
 # ---- Anthropic -------------------------------------------------------------------------------------------------------
