@@ -221,9 +221,11 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, *answers: Any) -> None:
+    def __init__(self, *answers: Any, keeps_alive: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = list(answers)
+        self.keeps_alive = keeps_alive  # one connection may bring several requests
+        self.connections = 0
         self.requests: list[Request] = []
         self.left = threading.Event()  # a client went away before its answer was whole
         self.closing = threading.Event()
@@ -260,7 +262,12 @@ class _Handler(socketserver.StreamRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        _, path, _ = self.rfile.readline().decode().split()
+        self.server.connections += 1
+        while (line := self.rfile.readline()) and self._answered(line.decode().split()[1]) and self.server.keeps_alive:
+            pass
+
+    def _answered(self, path: str) -> bool:
+        """Answer one request; returns whether the connection may bring another."""
         headers = {}
         while line := self.rfile.readline().strip():
             key, _, value = line.decode().partition(":")
@@ -270,7 +277,11 @@ class _Handler(socketserver.StreamRequestHandler):
         answer = self.server.answer(request)
         kind = "text/event-stream" if request.is_streaming and answer.status == 200 else "application/json"
         chunks = answer.chunks(request)
-        head = {"Content-Type": kind, "Connection": "close", **answer.headers}
+        head = {
+            "Content-Type": kind,
+            "Connection": "keep-alive" if self.server.keeps_alive else "close",
+            **answer.headers,
+        }
         if not any(chunk in (RESET, HANG) for chunk in chunks if not isinstance(chunk, bytes)):
             head["Content-Length"] = str(sum(len(chunk) for chunk in chunks if isinstance(chunk, bytes)))
         lines = "".join(f"{key}: {value}\r\n" for key, value in head.items())
@@ -280,16 +291,18 @@ class _Handler(socketserver.StreamRequestHandler):
                 if chunk is RESET:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     os.close(self.connection.detach())  # at once: closing in order would send what is left
-                    return
+                    return False
                 if chunk is HANG:
                     self._wait(60)
-                    return
+                    return False
                 if isinstance(chunk, bytes):
                     self.wfile.write(chunk)
                 elif self._wait(chunk):
-                    return
+                    return False
         except OSError:
             self.server.left.set()
+            return False
+        return True
 
     def _wait(self, seconds: float) -> bool:
         """Wait; returns True, and says so, where the client leaves meanwhile."""

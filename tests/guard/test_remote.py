@@ -584,7 +584,7 @@ from guard.models.base import Request
 from guard.models.openai import OpenAIModel
 
 request = Request(({"role": "user", "content": "?"},), None, seconds=20)
-with Server(Answer("first"), Answer("child"), Answer("parent")) as server:
+with Server(Answer("first"), Answer("child"), Answer("parent"), keeps_alive=True) as server:
     model = OpenAIModel("m", base_url=server.url)
     print(model.generate(request).text, flush=True)
     if (child := os.fork()) == 0:
@@ -592,6 +592,7 @@ with Server(Answer("first"), Answer("child"), Answer("parent")) as server:
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     print(model.generate(request).text, flush=True)
+    assert server.connections == 2  # one of the parent's and one of the child's
 for ask in (lambda m: m.generate(request), lambda m: list(m.stream(request))):
     with Server(FAULTS["time-out"](Answer("never"))) as server:
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
