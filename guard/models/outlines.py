@@ -143,7 +143,7 @@ class AsyncOutlinesModel(OutlinesModel):
             async with asyncio.timeout(request.seconds):
                 text = await generator(Chat(messages), **self._options(request))
         except TimeoutError:
-            raise TimedOut(f"{self._name} gave no answer within {request.seconds:g} s") from None
+            raise TimedOut(f"{self._name} gave no answer within {request.seconds:.3g} s") from None
         except Exception as error:
             raise self._failed(error) from error
         return self._reply(text, request, mode, messages, time.perf_counter() - start)

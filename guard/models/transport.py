@@ -83,7 +83,7 @@ class Exchange:
             async with asyncio.timeout(self.seconds):
                 yield
         except TimeoutError:
-            raise self._failure or TimedOut(f"{self.name} gave no whole answer within {self.seconds:g} s") from None
+            raise self._failure or TimedOut(f"{self.name} gave no whole answer within {self.seconds:.3g} s") from None
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         """Hand on what one request brings, tried again where that may help; raises ExchangeError."""
