@@ -249,7 +249,20 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
   return best;
 }
 
-std::int64_t Goals::cost_array(Id id, std::int32_t at) { return cost_row(id, at, {}, false); }
+// Where items must differ the cost must fall with every token of some way on. So each owed item is reckoned at what suffices whatever the
+// others are: the dearest of as many of its goal's values as the array can have items along a plan (`among`; along a plan it never
+// rises: an item discharges what is owed, brings a position nearer, or fills up to the minimum). Of a plan, whether it can be
+// followed is all that the values written decide, and only the values of goals that have fewer than that: see reserved().
+//
+// Why it falls: take the cheapest plan, goals g1, g2, …, and distinct representatives of those that have few values, none of
+// them written. If g1 has few, write its representative: it is one of reserved(), for each of which the rest is reckoned
+// with it written. Else fewer than `among` values are written or represent others, so that one of those by which g1 is reckoned is
+// free. It is one of reserved() too, or none of them, and then no plan minds it. The rest of the plan can be followed, at no more.
+struct Goals::Plan {
+  std::vector<Id> picks = {};          // as in plan_row
+  bool paired = false;                 // where a repeat is owed: one item of known value, which a later one will equal
+  std::vector<Id>* reserved = nullptr;  // collects
+};
 
 // Counts by arithmetic (see viable_counts): exact for one count; where several minima are large, each is met by items of its own, which
 // never costs less. Nothing where that is to be searched.
@@ -283,9 +296,27 @@ std::optional<std::int64_t> Goals::cost_counts(const Row& row, std::int32_t at) 
   return bytes + 1 + (items - (at == 0 && items > 0 ? 1 : 0)) * (1 + gap_);
 }
 
-// Where items must differ each is reckoned at what surely suffices whatever the others are; so writing one never makes the
-// rest dearer. `picks` are as in plan_row. Where a repeat is owed, one item of known value is `paired`: a later one will equal it.
-std::int64_t Goals::cost_row(Id id, std::int32_t at, const std::vector<Id>& picks, bool paired) {
+std::int64_t Goals::cost_array(Id id, std::int32_t at) { return cost_row(id, at, {}); }
+
+bool Goals::may_get_dearer(Id id) {
+  const Row& row = rows_[id];
+  const std::function<bool(const Row&)> differs = [&](const Row& r) {
+    return r.unique >= 0 || std::any_of(r.clauses.begin(), r.clauses.end(), [&](const Clause& c) {
+             return std::any_of(c.begin(), c.end(), [&](Id d) { return differs(rows_[d]); });
+           });
+  };
+  return !(row.some.empty() && row.counts.empty() && row.clauses.empty()) && differs(row);
+}
+
+std::vector<Id> Goals::reserved(Id id, std::int32_t at) {
+  std::vector<Id> out;
+  if (!may_get_dearer(id)) return out;  // one plan alone, which every good item leaves possible
+  cost_row(id, at, {.reserved = &out});
+  sort_unique(&out);
+  return out;
+}
+
+std::int64_t Goals::cost_row(Id id, std::int32_t at, const Plan& plan) {
   if (id == kNever) return -1;
   const Recursion deeper(&depth_, limits_.depth);
   tick();
@@ -296,21 +327,37 @@ std::int64_t Goals::cost_row(Id id, std::int32_t at, const std::vector<Id>& pick
   if (!row.clauses.empty()) {
     std::int64_t best = -1;
     Row rest = row;
-    rest.clauses.erase(rest.clauses.begin());
-    for (Id d : row.clauses[0]) {
+    for (Id d : take_smallest(&rest.clauses)) {
       Row with = rest;
-      if (merge_rows(&with, Row(rows_[d]))) best = cheaper(best, cost_row(settle_row(std::move(with)), at, picks, paired));
+      if (merge_rows(&with, Row(rows_[d]))) best = cheaper(best, cost_row(settle_row(std::move(with)), at, plan));
     }
     return best;
   }
   std::int32_t edge = 0;
   for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
-  if (row.some.empty() && row.counts.empty() && row.repeat < 0) {
-    if (row.unique >= 0 && !plan_row(id, at, picks, 0, nullptr)) return -1;
+  const bool fills = row.some.empty() && row.counts.empty() && row.repeat < 0;  // only the minimum is owed
+  std::int64_t owed = edge;
+  for (const Span& s : row.some) owed = std::max<std::int64_t>(owed, s.from);
+  owed += static_cast<std::int64_t>(row.some.size());
+  for (const Counted& c : row.counts) owed += c.lo;
+  const std::int32_t among = fills ? row.lo : static_cast<std::int32_t>(std::min<std::int64_t>(std::max(row.lo, at + 1) + owed, kInf));
+  const auto is_roomy = [&](Id goal) {
+    if (row.unique < 0 || has_values(goal, static_cast<std::size_t>(among))) return true;
+    if (plan.reserved) {
+      const std::vector<Id>& few = values(goal, static_cast<std::size_t>(among));
+      plan.reserved->insert(plan.reserved->end(), few.begin(), few.end());
+    }
+    return false;
+  };
+  const auto reckoned = [&](Id goal) { return row.unique < 0 ? cost(goal) : bytes_among(goal, among); };
+  if (fills) {
+    if (row.unique >= 0 && !plan_row(id, at, plan.picks, among, nullptr)) return -1;
     std::int64_t bytes = 1;
     for (std::int32_t i = at; i < row.lo; ++i) {
-      const std::int64_t item = row.unique < 0 ? cost(base_of(row, i - at)) : bytes_among(base_of(row, i - at), row.lo);
-      if (item < 0) return -1;
+      const Id base = base_of(row, i - at);
+      if (plan.reserved) is_roomy(base);
+      const std::int64_t item = reckoned(base);
+      if (item < 0 && !plan.reserved) return -1;
       if (i - at >= edge) {  // all further items are alike
         bytes += (row.lo - i) * (item + comma(1)) - (i == 0 ? comma(1) : 0);
         break;
@@ -320,46 +367,41 @@ std::int64_t Goals::cost_row(Id id, std::int32_t at, const std::vector<Id>& pick
     return bytes;
   }
   if (const auto counted = cost_counts(row, at)) return *counted;
-  std::int64_t most = edge + static_cast<std::int64_t>(row.some.size());  // items that are owed
-  for (const Span& s : row.some) most = std::max<std::int64_t>(most, s.from);
-  for (const Counted& c : row.counts) most += c.lo;
-  const std::int32_t among = static_cast<std::int32_t>(std::max<std::int64_t>(row.lo, at + 1 + most));
   struct Way {
     Id next;
-    bool paired;
-    std::vector<Id> picks;
+    Plan plan;
     std::int64_t item;
   };
   std::vector<Way> ways;  // the cheapest item for each
   const auto add = [&](Way way) {
     for (Way& w : ways)
-      if (w.next == way.next && w.paired == way.paired && w.picks == way.picks) return void(w.item = std::min(w.item, way.item));
+      if (w.next == way.next && w.plan.paired == way.plan.paired && w.plan.picks == way.plan.picks) return void(w.item = std::min(w.item, way.item));
     ways.push_back(std::move(way));
   };
   const Id base = base_of(row, 0), open = open_item(compared_to(id, kFalse), true);
   int choices = 0;
   this->ways(open, base, [&](Id goal, Id after) {
-    const std::int64_t item = row.unique < 0 ? cost(goal) : bytes_among(goal, among);
-    if (item < 0) return false;
-    std::vector<Id> more = picks;
-    if (row.unique >= 0 && !has_values(goal, static_cast<std::size_t>(among))) {
-      more.insert(std::upper_bound(more.begin(), more.end(), goal), goal);
-      if (!match(more, among, row.unique, nullptr)) return false;
+    const std::int64_t item = reckoned(goal);
+    if (item < 0 && !plan.reserved) return false;
+    Plan next = plan;
+    if (!is_roomy(goal)) {
+      next.picks.insert(std::upper_bound(next.picks.begin(), next.picks.end(), goal), goal);
+      if (!match(next.picks, among, row.unique, nullptr)) return false;
     }
-    add({compared_to(after, row.unique), paired, std::move(more), item});
+    add({compared_to(after, row.unique), std::move(next), item});
     return ++choices >= kMaxChoices;
-  });
-  if (row.repeat >= 0 && !paired) {  // a value that a later item is to equal
+  }, row.unique >= 0);
+  if (row.repeat >= 0 && !plan.paired) {  // a value that a later item is to equal
     const Id goal = conj(base, vital(open, base, [&](Id after) { return viable_after(after, at + 1, base); }));
-    for (Id v : single_values(goal)) add({residual(open, v), true, {}, value_bytes(v)});
+    for (Id v : single_values(goal)) add({residual(open, v), {{}, true, plan.reserved}, value_bytes(v)});
   }
   std::int64_t best = -1;
   for (const Way& w : ways) {
     std::int64_t rest = -1;
-    if (w.next == id && w.picks.size() == picks.size()) {
-      if (at < row.lo && row.repeat < 0) rest = plus_cost(cost_row(id, row.lo, w.picks, paired), (row.lo - at - 1) * (w.item + comma(1)));
+    if (w.next == id && w.plan.picks.size() == plan.picks.size()) {
+      if (at < row.lo && row.repeat < 0) rest = plus_cost(cost_row(id, row.lo, w.plan), (row.lo - at - 1) * (w.item + comma(1)));
     } else if (w.next != id || at < row.lo) {
-      rest = cost_row(w.next, at + 1, w.picks, w.paired);
+      rest = cost_row(w.next, at + 1, w.plan);
     }
     best = cheaper(best, plus_cost(plus_cost(w.item, comma(at)), rest));
   }

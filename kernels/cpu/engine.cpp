@@ -8,6 +8,7 @@ namespace guard {
 namespace {
 constexpr std::int32_t kNewline = 100, kTabs = 200;  // gap counts of Whitespace::Flexible: a newline and so many spaces, tabs
 constexpr std::int32_t kMaxSpaces = 40, kMaxTabs = 10;
+constexpr int kMaxWays = 256;  // to decide literals, whose costs are compared
 constexpr std::string_view kLiterals[] = {"null", "true", "false"};
 
 Type type_of(const Frame& f) { return f.kind == Kind::Object ? Type::Object : Type::Array; }
@@ -328,16 +329,33 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
     part.open = goals_.settled(part.open, type);
     if (goals_.is_never(part.open)) part.base = Goals::kFalse;
     if (part.base != Goals::kFalse) goals_.undecided(part.open, &out.tracked);
-    if (part.base != Goals::kFalse && a.vital && level.records && goals_.repeats(a.shape)) {
+    if (part.base != Goals::kFalse && a.vital && level.records) {
       const Id base = goals_.conj(part.base, goals_.of_type(type));
-      const Id goal = goals_.conj(base, goals_.vital(part.open, base, [&](Id residual) { return goals_.viable_after(residual, d.cls + 1, base); }));
-      const std::vector<Id> single = goals_.single_values(goal);
-      out.singles.insert(out.singles.end(), single.begin(), single.end());
+      part.decides = goals_.may_get_dearer(a.shape);
+      std::vector<Id> singles = goals_.reserved(a.shape, d.cls);
+      std::erase_if(singles, [&](Id v) { return !goals_.inhabited(goals_.conj(base, goals_.among({v}))); });
+      if (!singles.empty()) part.apart = goals_.literals(goals_.negate(goals_.among(singles)))[0];
+      if (goals_.repeats(a.shape)) {
+        const Id goal = goals_.conj(base, goals_.vital(part.open, base, [&](Id residual) { return goals_.viable_after(residual, d.cls + 1, base); }));
+        const std::vector<Id> single = goals_.single_values(goal);
+        singles.insert(singles.end(), single.begin(), single.end());
+      }
+      out.singles.insert(out.singles.end(), singles.begin(), singles.end());
     }
     out.list.push_back(part);
   }
-  for (Id v : out.singles)
-    if (const Id l = goals_.literals(goals_.among({v}))[0]; std::find(out.tracked.begin(), out.tracked.end(), l) == out.tracked.end()) out.tracked.push_back(l);
+  const auto track = [&](Id literal) {
+    if (std::find(out.tracked.begin(), out.tracked.end(), literal) == out.tracked.end()) out.tracked.push_back(literal);
+  };
+  std::sort(out.singles.begin(), out.singles.end());
+  out.singles.erase(std::unique(out.singles.begin(), out.singles.end()), out.singles.end());
+  for (Id v : out.singles) track(goals_.literals(goals_.among({v}))[0]);
+  for (const Part& part : out.list) {
+    if (part.apart >= 0) track(part.apart);
+    std::vector<Id> literals;
+    if (part.decides) goals_.undecided(part.open, &literals);
+    for (Id l : literals) track(l ^ 1);
+  }
   if (out.tracked.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
   return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
 }
@@ -1071,20 +1089,43 @@ const Targets& Engine::options(const Frame& f, Type type) {
     }
     base = legible(base, parts, type);
     if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
+    const auto label = [&](Id literal) {
+      return static_cast<Id>(parts.list.size()) + static_cast<Id>(std::find(parts.tracked.begin(), parts.tracked.end(), literal) - parts.tracked.begin());
+    };
     for (Id v : parts.singles) {
       const Id goal = goals_.conj(base, goals_.among({v}));
       if (!goals_.inhabited(goal, type)) continue;
       std::vector<Id> ids = labels;
-      ids.push_back(static_cast<Id>(parts.list.size()) + static_cast<Id>(std::find(parts.tracked.begin(), parts.tracked.end(), goals_.literals(goals_.among({v}))[0]) - parts.tracked.begin()));
+      ids.push_back(label(goals_.literals(goals_.among({v}))[0]));
       const std::int64_t bytes = rest(goals_.residual(goals_.open_both(opens, array), v));
       if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
     }
-    goals_.choices(goals_.open_both(opens, array), base, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
+    for (std::int32_t j = 0; j < target.size; ++j) {
+      const Id apart = parts.list[static_cast<std::size_t>(target.ids[j])].apart;
+      if (apart < 0) continue;
+      base = goals_.conj(base, goals_.goal({apart}));
+      labels.push_back(label(apart));
+    }
+    if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
+    const Id open = goals_.open_both(opens, array);
+    if (std::any_of(target.ids, target.ids + target.size, [&](Id j) { return parts.list[static_cast<std::size_t>(j)].decides; })) {
+      int left = kMaxWays;
+      goals_.ways(open, base, [&](Id goal, Id residual) {
+        std::vector<Id> ids = labels;
+        for (Id l : goals_.literals(goal))
+          if (std::find(parts.tracked.begin(), parts.tracked.end(), l) != parts.tracked.end()) ids.push_back(label(l));
+        const std::int64_t bytes = goals_.inhabited(goal, type) ? rest(residual) : -1;
+        if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
+        return --left == 0;
+      }, true);
+      continue;
+    }
+    goals_.choices(open, base, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
       Id goal = base;
       std::vector<Id> ids = labels;
       for (Id l : literals) {
         goal = goals_.conj(goal, goals_.goal({l}));
-        ids.push_back(static_cast<Id>(parts.list.size()) + static_cast<Id>(std::find(parts.tracked.begin(), parts.tracked.end(), l) - parts.tracked.begin()));
+        ids.push_back(label(l));
       }
       if (goals_.inhabited(goal, type)) out.push_back({std::move(ids), {goal, bytes + target.tail}});
     });
@@ -1096,7 +1137,10 @@ std::int64_t Engine::value_distance(const Frame& f) {
   std::int64_t out = -1;
   for (int t = 0; t < kTypes; ++t) {
     const Targets& options = this->options(f, static_cast<Type>(t));
-    for (std::int32_t i = 0; i < options.size; ++i) out = least(out, sum(goals_.cost(options.list[i].goal, static_cast<Type>(t)), options.list[i].tail));
+    for (std::int32_t i = 0; i < options.size; ++i) {
+      const Target& option = options.list[i];
+      out = least(out, sum(static_cast<Type>(t) == Type::Number ? number_bytes(f, option.goal, "") : goals_.cost(option.goal, static_cast<Type>(t)), option.tail));
+    }
   }
   return out;
 }
@@ -1114,11 +1158,26 @@ std::int64_t Engine::number_distance(const Config& at, const Target& option) {
   }
   std::string text;
   for (const KeyText* k = at.key; k; k = k->before) text.push_back(static_cast<char>(k->byte));
+  std::reverse(text.begin(), text.end());
+  return number_bytes(*at.top, option.goal, text);
+}
+
+// From behind this beginning to the end of a number that meets the goal. What is tracked beside it says how it may be spelled.
+std::int64_t Engine::number_bytes(const Frame& f, Id goal, std::string_view text) {
+  const Parts& parts = this->parts(f.due, Type::Number);
+  if (text.empty() && parts.tracked.empty()) return goals_.cost(goal, Type::Number);
   std::vector<NumberComponent> list;
-  for (Id p : std::vector<Id>(goals_.numbers(option.goal))) list.push_back({p, 0});
+  for (Id p : goals_.numbers(goal)) list.push_back({p, 0});
+  for (std::size_t i = 0; i < parts.tracked.size(); ++i)
+    for (Id p : goals_.numbers(goals_.goal({parts.tracked[i]}))) list.push_back({p, Numbers::kTracked + static_cast<Id>(i)});
   Id state = numbers_.start(list, options_.spelling);
-  for (auto byte = text.rbegin(); byte != text.rend() && state != Numbers::kDead; ++byte) state = numbers_.step(state, static_cast<std::uint8_t>(*byte));
-  if (state != Numbers::kDead) numbers_.cheapest(state, [&](Id, std::int64_t bytes) { out = least(out, bytes); });
+  for (char byte : text)
+    if (state != Numbers::kDead) state = numbers_.step(state, static_cast<std::uint8_t>(byte));
+  std::int64_t out = -1;
+  if (state == Numbers::kDead) return out;
+  numbers_.cheapest(state, [&](Id label, std::int64_t bytes) {
+    if (label == 0) out = least(out, bytes);
+  });
   return out;
 }
 

@@ -205,11 +205,13 @@ class Engine {
   struct Part {  // of one alternative, while a value is being written
     Id base = Goals::kFalse, open = -1;
     bool vital = true;
+    bool decides = false;  // does the cost of the rest hang on each literal? Then the negations are tracked, too,
+    Id apart = -1;         // and one more: the value is none of the singles that the part reserves
   };
   struct Parts {  // label i < list.size() is of list[i]; label list.size() + j is of tracked[j]
     std::vector<Part> list;
     std::vector<Id> tracked;  // literals
-    std::vector<Id> singles;  // values that are tracked for what a repeat of them will cost
+    std::vector<Id> singles;  // values that are tracked for what the rest will cost behind them
     bool plain = false;       // whatever is written, a completion remains
   };
   struct Opened {  // a scalar lexeme at its start
@@ -263,6 +265,7 @@ class Engine {
   std::int64_t value_distance(const Frame& f);
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t least_rest(const Frame& f);
+  std::int64_t number_bytes(const Frame& f, Id goal, std::string_view text);
   std::int64_t key_distance(const Config& at);  // of a key under construction
 
   // The frames that one mask makes: many tokens lead to the same ones, and what is cached there is dear. Not where values are recorded.

@@ -205,6 +205,8 @@ class Goals {
   bool is_plain_row(Id row) const;          // all items alike: writing one never changes it
   Id base_of(const Row& row, std::int32_t at);  // what every value at this position must meet
   std::int64_t cost_array(Id row, std::int32_t at);
+  bool may_get_dearer(Id row);                        // by what an item meets: a row whose items differ, and more is owed than a minimum
+  std::vector<Id> reserved(Id row, std::int32_t at);  // values of which writing one may make the rest of a row whose items are compared dearer
   Id item_goal(Id row);  // what the value at hand must meet; under `unique` it is none of those written
 
   // Where items are compared (uniqueItems or its negation, be it in a clause) a row knows the values written.
@@ -219,7 +221,7 @@ class Goals {
   const std::vector<Id>& values(Id goal, std::size_t n);
   std::vector<Id> single_values(Id goal);  // all, when they are few; else one
   std::int64_t value_bytes(Id value);
-  std::int64_t bytes_among(Id goal, std::int32_t n);  // that surely suffice for a value unlike n - 1 others; or for its dearest; -1
+  std::int64_t bytes_among(Id goal, std::int32_t n);  // that surely suffice for a value unlike n - 1 others; or for its dearest; -1. Rises with n
   Id among(std::vector<Id> values) { return values.empty() ? kFalse : goal({constants(std::move(values)) << 1}); }
   Id of_type(Type type) { return goal({(kInternal + internals_.intern({1 << static_cast<int>(type), {}, {}})) << 1}); }
 
@@ -237,8 +239,9 @@ class Goals {
   Id vital(Id open, Id base, const std::function<Id(Id)>& viable);
   // Can a value of the goal, which is inhabited, lead to a viable residual?
   bool possible(Id open, Id goal, const std::function<bool(Id)>& viable);
-  // Tries ways to decide everything, those with more literals met first, until a leaf (goal, residual) says true. Goals are inhabited.
-  bool ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf);
+  // Tries ways to decide everything, those with more literals met first, until a leaf (goal, residual) says true. Goals are inhabited;
+  // with `apart` they have no value in common.
+  bool ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart = false);
 
   // Tells of choices of literals to meet, each with what the rest costs then: none at all, and further ones that make it cheaper.
   void choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest, const std::function<void(const std::vector<Id>&, std::int64_t)>& choice);
@@ -340,7 +343,8 @@ class Goals {
   bool plan_row(Id row, std::int32_t at, const std::vector<Id>& picks, std::int32_t room, Witness* found);
   bool match(const std::vector<Id>& picks, std::int32_t room, Id unique, Witness* found);
   bool has_values(Id goal, std::size_t n);
-  std::int64_t cost_row(Id row, std::int32_t at, const std::vector<Id>& picks, bool paired);
+  struct Plan;  // of the items that a reckoning has passed
+  std::int64_t cost_row(Id row, std::int32_t at, const Plan& plan);
   struct Listing;
   void list(Id goal, Listing* out);
   void list_arrays(Id row, Listing* out);

@@ -314,7 +314,7 @@ bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
   return inhabited(without) && possible(decide(open, l, false), without, viable);
 }
 
-bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf) {
+bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart) {
   if (is_never(open)) return false;
   tick();
   const Recursion deeper(&depth_, limits_.depth);
@@ -324,11 +324,11 @@ bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf) {
   const Id l = literals[0], yes = decide(open, l, true), no = decide(open, l, false);
   if (yes != no) {
     const Id with = conj(goal, this->goal({l}));
-    if (!is_never(yes) && inhabited(with) && ways(yes, with, leaf)) return true;
+    if (!is_never(yes) && inhabited(with) && ways(yes, with, leaf, apart)) return true;
   }
-  const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
+  const bool both_signs = apart || std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
   const Id without = both_signs ? conj(goal, this->goal({l ^ 1})) : goal;
-  return !is_never(no) && inhabited(without) && ways(no, without, leaf);
+  return !is_never(no) && inhabited(without) && ways(no, without, leaf, apart);
 }
 
 void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest, const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {

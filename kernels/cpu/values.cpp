@@ -138,12 +138,13 @@ std::int64_t Goals::value_bytes(Id id) {
 }
 
 std::int64_t Goals::bytes_among(Id g, std::int32_t n) {
-  const auto found = bytes_among_.find({g, n});
+  const std::int32_t size = static_cast<std::int32_t>(std::bit_ceil(static_cast<std::uint32_t>(n)));  // few sizes, each at least the one before
+  const auto found = bytes_among_.find({g, size});
   if (found != bytes_among_.end()) return found->second;
-  std::int64_t most = -1;
-  const std::vector<Id> list = values(g, static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < list.size() && i < static_cast<std::size_t>(n); ++i) most = std::max(most, value_bytes(list[i]));
-  if (!is_tentative()) bytes_among_[{g, n}] = most;
+  std::int64_t most = size > 1 ? bytes_among(g, size / 2) : -1;
+  const std::vector<Id> list = values(g, static_cast<std::size_t>(size));
+  for (std::size_t i = 0; i < list.size() && i < static_cast<std::size_t>(size); ++i) most = std::max(most, value_bytes(list[i]));
+  if (!is_tentative()) bytes_among_[{g, size}] = most;
   return most;
 }
 
