@@ -322,6 +322,12 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
       part.open = goals_.open_member(a.shape, cls, a.vital);
     } else {
       part.base = a.vital ? goals_.item_goal(a.shape) : Goals::kTrue;
+      const Row& row = goals_.row(a.shape);
+      if (level.alternatives.size() == 1 && (type == Type::Array || type == Type::Object) && row.unique > Goals::kFalse) {
+        const Id bare = goals_.conj(goals_.base_of(row, 0), goals_.of_type(type));
+        goals_.need({bare});
+        if (goals_.has_values(bare, std::bit_ceil(goals_.values_in(row.unique).size() + 1))) part.base = bare, part.barred = row.unique;
+      }
       part.open = goals_.open_item(a.shape, a.vital);
     }
     goals_.need({part.base});
@@ -366,8 +372,23 @@ bool Engine::is_viable(const Frame& f, Id residual) {
 
 // A number that decides between literals is spelled so that each of them or its negation can read it: not every set of numbers has
 // exponents (docs/coverage.md).
-Id Engine::legible(Id goal, const Parts& parts, Type type) {
+Id Engine::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   if (type != Type::Number || goal == Goals::kFalse) return goal;
+  if (is_plain(f)) {
+    std::vector<Id> numbers{kernel_.lexicon.parse("0")};  // any number will do to keep exponents out, save of the numbers themselves
+    for (std::int32_t i = 0; options_.spelling == Spelling::Any && f.barred && i < f.barred->size; ++i) {
+      const Value& v = kernel_.lexicon.values[f.barred->values[i]];
+      Id at = -1;
+      if (f.kind == Kind::Array && f.count < static_cast<std::int32_t>(v.items.size())) at = v.items[static_cast<std::size_t>(f.count)];
+      for (const auto& [name, member] : v.members)
+        if (f.kind == Kind::Object && name == f.key) at = member;
+      if (at >= 0 && kernel_.lexicon.values[at].kind == Value::Number) numbers.push_back(at);
+    }
+    std::sort(numbers.begin(), numbers.end());
+    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+    const Id some = goals_.among(std::move(numbers));
+    goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
+  }
   for (Id l : parts.tracked) goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
   return goal;
 }
@@ -388,10 +409,10 @@ Id Engine::vital(const Frame& f, Type type) {
       const Id base = f.records ? goals_.conj(part.base, goals_.of_type(type)) : part.base;
       const Id decides = goals_.vital(part.open, part.base, [&](Id residual) { return viable_after(f, residual, base); });
       const Id bare = goal;
-      goal = legible(goals_.conj(goal, decides), parts, type);
+      goal = legible(f, goals_.conj(goal, decides), parts, type);
       if (goal != bare && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
     }
-    out.push_back(goal);
+    out.push_back(parts.plain ? legible(f, goal, parts, type) : goal);
   } catch (Limit& limit) {
     goals_.blame(&limit, node_of(goals_.literals(part.base)));
     throw;
@@ -537,6 +558,124 @@ Id Engine::value_of(const KeyText* text, const KeyText* mark, int last) {
   return kernel_.lexicon.parse(bytes);
 }
 
+// ---- items that are compared ----------------------------------------------------------------------------------------
+// An item that is an array or an object must not become one of the values written. Told to its level each of these is a clause, so that a
+// hundred of them are slow. But mostly the level need not know: as long as more ways to go on remain than there are such values,
+// whatever comes next, none of them forbids anything. So the frame keeps them, less those that differ in what has been written;
+// and only where the next member or item could be the last in which they can differ the few that are left are told to the level.
+// distance() has it all told from the beginning of the item: it reads the text again.
+
+// May the values be kept back until behind the next member or item?
+bool Engine::may_wait(const Frame& f) {
+  const std::vector<Alternative>& alternatives = levels_[f.level].alternatives;
+  if (alternatives.size() != 1) return false;
+  const Id shape = alternatives[0].shape;
+  const std::size_t values = static_cast<std::size_t>(f.barred->size);
+  if (f.kind == Kind::Array) {
+    const Row row = goals_.row(shape);
+    if (goals_.compares(shape) || !row.some.empty() || !row.counts.empty() || !row.clauses.empty()) return false;
+    std::int32_t edge = 0;
+    for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
+    bool endless = row.hi == kInf;
+    for (std::int32_t i = 0; i <= edge && endless; ++i) endless = goals_.inhabited(goals_.base_of(row, i));
+    for (std::int32_t i = 1; !endless && i <= edge + 1 && f.count + i < row.lo; ++i)
+      if (goals_.has_values(goals_.base_of(row, i), values + 1)) return true;
+    return endless;
+  }
+  const Shape s = goals_.shape(shape);
+  if (!s.clauses.empty() || std::any_of(s.some.begin(), s.some.end(), [&](const Rule& r) { return goals_.key_set(r.keys).kind != KeySet::One; })) return false;
+  const std::vector<KeyClass> classes = goals_.classes({shape});
+  for (const KeyClass& cls : classes)
+    if (cls.name < 0 && goals_.inhabited(goals_.base_of(s, cls))) return s.hi == kInf && texts_.langs().is_endless(cls.lang);
+  // Closed: of the required members that are not written yet one with so many values must surely be left then.
+  const Names& names = names_[levels_[f.level].table];
+  std::vector<std::int32_t> roomy;
+  std::int32_t first = kInf;
+  for (const KeyClass& cls : classes) {
+    const auto is_it = [&](const Rule& r) { return goals_.key_set(r.keys).id == cls.name; };
+    if (cls.name < 0 || std::none_of(s.some.begin(), s.some.end(), is_it)) continue;
+    const std::int32_t at = f.names->at.at(cls.name), rank = options_.schema_order ? names.ranks[static_cast<std::size_t>(at)] : kInf;
+    if (bit(f.seen, at)) continue;
+    first = std::min(first, rank);
+    if (goals_.has_values(goals_.base_of(s, cls), values + 1)) roomy.push_back(rank);
+  }
+  return roomy.size() > 1 || (roomy.size() == 1 && roomy[0] > first);
+}
+
+const Barred* Engine::barred_in(Id among, Type type, Arena& arena) {
+  const std::vector<Id>& all = goals_.values_in(among);
+  auto* ids = static_cast<Id*>(arena.allocate(sizeof(Id) * all.size()));
+  std::int32_t n = 0;
+  for (Id v : all)
+    if (kernel_.lexicon.values[v].kind == (type == Type::Array ? Value::Array : Value::Object)) ids[n++] = v;
+  return n > 0 ? arena.make(Barred{n, ids}) : nullptr;
+}
+
+// The level of the frame, whose members or items so far are those of all these values, when they are told to it.
+Id Engine::with_barred(const Frame& f, Id id, const Barred& barred) {
+  const Level level = levels_[id];
+  const Id differs = goals_.negate(goals_.among({barred.values, barred.values + barred.size}));
+  const bool array = f.kind == Kind::Array;
+  Id rest = array ? goals_.array(differs) : goals_.object(differs);
+  const Value value = kernel_.lexicon.values[barred.values[0]];
+  for (std::int32_t i = 0; array && i < f.count; ++i) rest = goals_.residual(goals_.open_item(rest, false), value.items[static_cast<std::size_t>(i)]);
+  for (const auto& [name, member] : value.members) {
+    const auto at = f.names->at.find(name);
+    if (at == f.names->at.end() || !bit(f.seen, at->second)) continue;
+    const std::vector<KeyClass> classes = goals_.classes({rest});
+    const auto cls = std::find_if(classes.begin(), classes.end(), [name = name](const KeyClass& c) { return c.name == name; });
+    if (cls != classes.end()) rest = goals_.residual(goals_.open_member(rest, *cls, false), member);
+  }
+  const Alternative& a = level.alternatives[0];
+  return levels_.intern({level.kind, level.table, {{goals_.conjunction({a.shape, rest}, array), a.parents, a.vital}}, level.records});
+}
+
+void Engine::narrow_barred(const Frame& f, Id value, Frame* next, Arena& arena) {
+  auto* ids = static_cast<Id*>(arena.allocate(sizeof(Id) * static_cast<std::size_t>(f.barred->size)));
+  std::int32_t n = 0;
+  const Id key = f.kind == Kind::Object ? f.key : -1;
+  for (std::int32_t i = 0; i < f.barred->size; ++i) {
+    const Value& v = kernel_.lexicon.values[f.barred->values[i]];
+    bool same;
+    if (f.kind == Kind::Array) {
+      same = static_cast<std::int32_t>(v.items.size()) > f.count && v.items[static_cast<std::size_t>(f.count)] == value;
+    } else {
+      same = std::binary_search(v.members.begin(), v.members.end(), std::pair{key, value});
+    }
+    if (same) ids[n++] = f.barred->values[i];
+  }
+  next->barred = n > 0 ? arena.make(Barred{n, ids}) : nullptr;
+  if (n == 0) return;
+  if (!next->waits || may_wait(*next)) return;
+  next->level = with_barred(*next, next->level, *next->barred);
+  next->waits = false;
+}
+
+// Is a number written without exponent? Where it may still be compared it is, be it told to its level or not.
+bool Engine::is_plain(const Frame& f) const { return f.barred || (f.parent && is_plain(*f.parent)); }
+
+// The configuration as if no container had waited.
+Config Engine::told(const Config& at, Arena& arena) {
+  const Frame* first = nullptr;
+  for (const Frame* f = at.top; f; f = f->parent)
+    if (f->waits) first = f;
+  if (!first) return at;
+  std::string text;
+  for (const KeyText* k = at.text; k != first->begun; k = k->before) text.push_back(static_cast<char>(k->byte));
+  struct Telling {
+    bool* tells;
+    bool before;
+    ~Telling() { *tells = before; }
+  } telling{&tells_, std::exchange(tells_, true)};
+  Config now, next;
+  now.top = first->parent;
+  now.text = first->begun;
+  now.gap = 1;  // behind a comma, in spaced text
+  for (auto byte = text.rbegin(); byte != text.rend(); ++byte, now = next)
+    if (!step(now, static_cast<std::uint8_t>(*byte), &next, arena)) return {};
+  return now;
+}
+
 // The frame once its due value has ended, with the labels that survive.
 const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id>& labels, Id value, Arena& arena) {
   Frame next = f;
@@ -602,7 +741,13 @@ bool Engine::ended(const Frame& f, Type type, const std::vector<Id>& labels, con
   const bool compared = f.kind == Kind::Array && levels_[f.level].records;
   *to = Config{};
   to->text = text;
-  to->top = after_value(f, type, labels, compared ? value_of(text, f.mark, last) : -1, arena);
+  const Id value = compared || f.barred ? value_of(text, f.mark, last) : -1;
+  to->top = after_value(f, type, labels, compared ? value : -1, arena);
+  if (f.barred) {
+    Frame next = *to->top;
+    narrow_barred(f, value, &next, arena);
+    to->top = arena.make(next);
+  }
   return true;
 }
 
@@ -679,30 +824,38 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
   // A container: the distinct shapes become the alternatives of a child.
   Frame child;
   child.arena = &arena;
-  if (options_.schema_order)
-    child.order = f.kind == Kind::Root ? f.order : f.kind == Kind::Object ? order_of_key(f.order, f.key) : order_of_item(f.order, f.count);
-  const std::vector<Id> key{f.due, static_cast<Id>(type), vital, child.order};
-  const auto found = children_.find(key);
-  if (found != children_.end()) {
-    child.level = found->second;
-  } else {
-    std::vector<Alternative> alternatives;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const Id shape = type == Type::Object ? goals_.object(all[i].second) : goals_.array(all[i].second);
-      if (shape != Goals::kNever) add_alternative(&alternatives, {shape, set_of({all[i].first}), i < alive});
-    }
-    std::sort(alternatives.begin(), alternatives.end());
-    child.level = type == Type::Object ? object_level(alternatives, child.order) : array_level(std::move(alternatives));
-    children_[key] = child.level;
-  }
   child.parent = &f;
   child.depth = f.depth + 1;
   child.kind = type == Type::Object ? Kind::Object : Kind::Array;
-  if (child.kind == Kind::Object) child.names = &index(levels_[child.level].table);
   child.phase = Phase::First;
-  if (child.kind == Kind::Array) child.due = due_item(child.level, 0);
-  child.records = f.records || levels_[child.level].records;
-  child.mark = from.text;
+  child.mark = child.begun = from.text;
+  if (options_.schema_order)
+    child.order = f.kind == Kind::Root ? f.order : f.kind == Kind::Object ? order_of_key(f.order, f.key) : order_of_item(f.order, f.count);
+  const auto open = [&](bool tells) {
+    const std::vector<Id> key{f.due, static_cast<Id>(type), vital, child.order, tells};
+    const auto found = children_.find(key);
+    if (found != children_.end()) {
+      child.level = found->second;
+    } else {
+      std::vector<Alternative> alternatives;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        const Id goal = tells && i < alive ? goals_.conj(all[i].second, goals_.negate(parts.list[static_cast<std::size_t>(all[i].first)].barred)) : all[i].second;
+        const Id shape = type == Type::Object ? goals_.object(goal) : goals_.array(goal);
+        if (shape != Goals::kNever) add_alternative(&alternatives, {shape, set_of({all[i].first}), i < alive});
+      }
+      std::sort(alternatives.begin(), alternatives.end());
+      child.level = type == Type::Object ? object_level(alternatives, child.order) : array_level(std::move(alternatives));
+      children_[key] = child.level;
+    }
+    if (child.kind == Kind::Object) child.names = &index(levels_[child.level].table);
+    if (child.kind == Kind::Array) child.due = due_item(child.level, 0);
+    child.records = f.records || levels_[child.level].records;
+  };
+  const Id barred = parts.list.size() == 1 ? parts.list[0].barred : Goals::kFalse;
+  open(tells_ && barred != Goals::kFalse);
+  if (barred != Goals::kFalse) child.barred = barred_in(barred, type, arena);
+  child.waits = !tells_ && child.barred && may_wait(child);
+  if (!tells_ && child.barred && !child.waits) open(true);
   to->top = make({&f, child.phase, child.level, child.order}, child, arena);
   return true;
 }
@@ -713,6 +866,10 @@ bool Engine::close(const Config& from, std::uint8_t byte, Config* to, Arena& are
   std::vector<Id> labels;
   bool alive = false;
   const Keys keys = f.kind == Kind::Object ? keys_of(f) : Keys{};
+  for (std::int32_t i = 0; f.barred && i < f.barred->size; ++i) {
+    const Value& v = kernel_.lexicon.values[f.barred->values[i]];
+    if (static_cast<std::int32_t>(v.kind == Value::Array ? v.items.size() : v.members.size()) == f.count) return false;
+  }
   for (const Alternative& a : level.alternatives) {
     if (f.kind == Kind::Object ? !goals_.done(a.shape, keys) : !goals_.done_row(a.shape, f.count)) continue;
     const std::vector<Id>& parents = sets_[a.parents].ids;
@@ -897,7 +1054,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
     next.extras = with_extra(f, key, arena);
-    if (options_.schema_order) next.key = kernel_.lexicon.name(std::string(key));
+    if (options_.schema_order || f.barred) next.key = kernel_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;
   ++next.count;
@@ -968,7 +1125,8 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
     next.arena = &arena;
     next.cache = nullptr;
     next.phase = phase;
-    if (f.kind == Kind::Array) next.due = due_item(f.level, f.count), next.mark = from.text;
+    if (f.kind == Kind::Array) next.due = due_item(f.level, f.count);
+    next.mark = from.text;
     *to = Config{};
     to->top = make({&f, phase, -1, -1}, next, arena);
     return true;
@@ -1082,12 +1240,12 @@ const Targets& Engine::options(const Frame& f, Type type) {
     Id base = Goals::kTrue;
     for (std::int32_t j = 0; j < target.size; ++j) {
       const Part& part = parts.list[static_cast<std::size_t>(target.ids[j])];
-      base = goals_.conj(base, part.base);
+      base = goals_.conj(base, goals_.conj(part.base, goals_.negate(part.barred)));
       if (f.records && array && part.vital) base = goals_.conj(base, lists_[vital(f, type)].ids[static_cast<std::size_t>(target.ids[j])]);
       opens.push_back(part.open);
       if (part.vital) labels.push_back(target.ids[j]);
     }
-    base = legible(base, parts, type);
+    base = legible(f, base, parts, type);
     if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
     const auto label = [&](Id literal) {
       return static_cast<Id>(parts.list.size()) + static_cast<Id>(std::find(parts.tracked.begin(), parts.tracked.end(), literal) - parts.tracked.begin());
@@ -1137,10 +1295,7 @@ std::int64_t Engine::value_distance(const Frame& f) {
   std::int64_t out = -1;
   for (int t = 0; t < kTypes; ++t) {
     const Targets& options = this->options(f, static_cast<Type>(t));
-    for (std::int32_t i = 0; i < options.size; ++i) {
-      const Target& option = options.list[i];
-      out = least(out, sum(static_cast<Type>(t) == Type::Number ? number_bytes(f, option.goal, "") : goals_.cost(option.goal, static_cast<Type>(t)), option.tail));
-    }
+    for (std::int32_t i = 0; i < options.size; ++i) out = least(out, sum(goals_.cost(options.list[i].goal, static_cast<Type>(t)), options.list[i].tail));
   }
   return out;
 }
@@ -1158,26 +1313,11 @@ std::int64_t Engine::number_distance(const Config& at, const Target& option) {
   }
   std::string text;
   for (const KeyText* k = at.key; k; k = k->before) text.push_back(static_cast<char>(k->byte));
-  std::reverse(text.begin(), text.end());
-  return number_bytes(*at.top, option.goal, text);
-}
-
-// From behind this beginning to the end of a number that meets the goal. What is tracked beside it says how it may be spelled.
-std::int64_t Engine::number_bytes(const Frame& f, Id goal, std::string_view text) {
-  const Parts& parts = this->parts(f.due, Type::Number);
-  if (text.empty() && parts.tracked.empty()) return goals_.cost(goal, Type::Number);
   std::vector<NumberComponent> list;
-  for (Id p : goals_.numbers(goal)) list.push_back({p, 0});
-  for (std::size_t i = 0; i < parts.tracked.size(); ++i)
-    for (Id p : goals_.numbers(goals_.goal({parts.tracked[i]}))) list.push_back({p, Numbers::kTracked + static_cast<Id>(i)});
+  for (Id p : std::vector<Id>(goals_.numbers(option.goal))) list.push_back({p, 0});
   Id state = numbers_.start(list, options_.spelling);
-  for (char byte : text)
-    if (state != Numbers::kDead) state = numbers_.step(state, static_cast<std::uint8_t>(byte));
-  std::int64_t out = -1;
-  if (state == Numbers::kDead) return out;
-  numbers_.cheapest(state, [&](Id label, std::int64_t bytes) {
-    if (label == 0) out = least(out, bytes);
-  });
+  for (auto byte = text.rbegin(); byte != text.rend() && state != Numbers::kDead; ++byte) state = numbers_.step(state, static_cast<std::uint8_t>(*byte));
+  if (state != Numbers::kDead) numbers_.cheapest(state, [&](Id, std::int64_t bytes) { out = least(out, bytes); });
   return out;
 }
 
@@ -1342,7 +1482,8 @@ std::int64_t Engine::least_rest(const Frame& f) {
 std::int64_t Engine::distance(const Config& at) {
   if (at.finished) return 0;
   if (!at.top) return -1;
-  const std::int64_t out = bytes_left(at);
+  Arena scratch;
+  const std::int64_t out = bytes_left(told(at, scratch));
   if (out < 0 && at.top->records)
     throw Limit{"distance", -1, "a value of any length must come twice in an array that may not go on: what it will take can't be known"};
   return out;

@@ -69,6 +69,10 @@ struct Extras {  // undeclared keys that were written, sorted; immutable
   std::int32_t size;
   const std::string_view* texts;
 };
+struct Barred {  // values, all of which agree with what was written so far; immutable
+  std::int32_t size;
+  const Id* values;
+};
 struct Writable {  // the keys that may come next
   std::uint64_t *known, *names;  // a bit for each name of the table: was it looked into, and may it come?
   const std::int32_t* required;  // of each alternative the least rank of the keys that must still come; kInf: none
@@ -109,7 +113,10 @@ struct Frame {
   Id order = -1;               // the schema nodes that say in which order keys come
   Id due = -1;                 // of phase Value (an array's First, too)
   bool records = false;        // are items of this array, or of one around it, compared with each other?
-  const KeyText* mark = nullptr;  // of such an array: the text in front of the bracket or comma before the item at hand
+  const KeyText* mark = nullptr;  // where something records: the text in front of the bracket, comma or colon before the value at hand
+  const Barred* barred = nullptr;  // values that this container must not become
+  bool waits = false;              // its level does not know of them yet
+  const KeyText* begun = nullptr;  // the text in front of it
   const std::uint64_t* seen = nullptr;
   const Extras* extras = nullptr;
   struct Cache {
@@ -205,6 +212,7 @@ class Engine {
   struct Part {  // of one alternative, while a value is being written
     Id base = Goals::kFalse, open = -1;
     bool vital = true;
+    Id barred = Goals::kFalse;  // what the base should exclude, too, and does not: the item is compared while it is written
     bool decides = false;  // does the cost of the rest hang on each literal? Then the negations are tracked, too,
     Id apart = -1;         // and one more: the value is none of the singles that the part reserves
   };
@@ -224,7 +232,7 @@ class Engine {
   const NamesIndex& index(Id table);
   const ObjectInfo& info(Id level);
   const Parts& parts(Id due, Type type);
-  Id legible(Id goal, const Parts& parts, Type type);
+  Id legible(const Frame& f, Id goal, const Parts& parts, Type type);
   Id vital(const Frame& f, Type type);  // an IdList: for each alternative the goal under which it has a completion, kFalse: none
   bool is_viable(const Frame& f, Id residual);  // once the due value has ended
   Id viable_after(const Frame& f, Id residual, Id base);  // the goal under which the due value, which meets the base, leaves it viable
@@ -240,6 +248,13 @@ class Engine {
   Id array_level(std::vector<Alternative> alternatives);
   Id due_item(Id level, std::int32_t at) { return dues_.intern({Kind::Array, level, levels_[level].records ? at : 0}); }
   const Frame* after_value(const Frame& f, Type type, const std::vector<Id>& labels, Id value, Arena& arena);
+  // Items that are compared: see may_wait().
+  bool may_wait(const Frame& f);
+  bool is_plain(const Frame& f) const;
+  const Barred* barred_in(Id among, Type type, Arena& arena);
+  Id with_barred(const Frame& f, Id level, const Barred& barred);
+  void narrow_barred(const Frame& f, Id value, Frame* next, Arena& arena);
+  Config told(const Config& at, Arena& arena);
   Id value_of(const KeyText* text, const KeyText* mark, int last);  // the item behind the mark
   // `last` is the value's last byte where the text lacks it; -1: it does not.
   bool ended(const Frame& f, Type type, const std::vector<Id>& labels, const KeyText* text, int last, Config* to, Arena& arena);
@@ -265,7 +280,6 @@ class Engine {
   std::int64_t value_distance(const Frame& f);
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t least_rest(const Frame& f);
-  std::int64_t number_bytes(const Frame& f, Id goal, std::string_view text);
   std::int64_t key_distance(const Config& at);  // of a key under construction
 
   // The frames that one mask makes: many tokens lead to the same ones, and what is cached there is dear. Not where values are recorded.
@@ -300,6 +314,7 @@ class Engine {
   Id decoder_ = 0;
   Made* made_ = nullptr;                            // while a mask is being made
   std::unordered_set<std::string>* asked_ = nullptr;  // keys of which it was asked whether they were written
+  bool tells_ = false;  // no container that begins now waits
 
   Interner<IdSet> sets_;
   Interner<Level> levels_;

@@ -219,6 +219,8 @@ class Goals {
 
   // Values of a goal: n of them, or all when there are fewer. Short ones first, where that is easy.
   const std::vector<Id>& values(Id goal, std::size_t n);
+  bool has_values(Id goal, std::size_t n);
+  const std::vector<Id>& values_in(Id among) const;
   std::vector<Id> single_values(Id goal);  // all, when they are few; else one
   std::int64_t value_bytes(Id value);
   std::int64_t bytes_among(Id goal, std::int32_t n);  // that surely suffice for a value unlike n - 1 others; or for its dearest; -1. Rises with n
@@ -337,12 +339,10 @@ class Goals {
   std::optional<std::int64_t> cost_counts(const Row& row, std::int32_t at);
 
   struct Witness;  // of a row in which items are compared: a way to its end
-  const std::vector<Id>& values_in(Id among) const;
   Id with_pick(Id row, Id goal);
   Id compared_to(Id row, Id unique);
   bool plan_row(Id row, std::int32_t at, const std::vector<Id>& picks, std::int32_t room, Witness* found);
   bool match(const std::vector<Id>& picks, std::int32_t room, Id unique, Witness* found);
-  bool has_values(Id goal, std::size_t n);
   struct Plan;  // of the items that a reckoning has passed
   std::int64_t cost_row(Id row, std::int32_t at, const Plan& plan);
   struct Listing;

@@ -200,7 +200,8 @@ void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
   }
 }
 
-void Engine::fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
+void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
+  const Config at = budget < 0 || from.finished ? from : told(from, scratch);
   std::memset(row, 0, vocabulary.words() * 4);
   Sink sink{vocabulary, row, budget, scratch, *this};
   struct Making {

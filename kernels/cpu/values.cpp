@@ -144,6 +144,7 @@ std::int64_t Goals::bytes_among(Id g, std::int32_t n) {
   std::int64_t most = size > 1 ? bytes_among(g, size / 2) : -1;
   const std::vector<Id> list = values(g, static_cast<std::size_t>(size));
   for (std::size_t i = 0; i < list.size() && i < static_cast<std::size_t>(size); ++i) most = std::max(most, value_bytes(list[i]));
+  if (const Id row = array(g); row != kNever && compares(row)) most = std::max(most, cost(g));  // which is a bound itself
   if (!is_tentative()) bytes_among_[{g, size}] = most;
   return most;
 }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+from random import Random
 from typing import Any
 
 import pytest
+from properties import END, allowed
 from strategies import EVERY_BYTE, EVERY_WAY, byte_vocabulary
 
 import guard
@@ -161,3 +164,99 @@ def test_long_arrays(kind: str) -> None:
     assert reader.accept_bytes(json.dumps(values, separators=(",", ":"))[:-1].encode())
     assert not reader.accept_bytes(b"," + json.dumps(values[250]).encode() + b"]")
     assert reader.accept_bytes(b"," + json.dumps("x" if kind == "string" else 5).encode() + b"]")
+
+
+NEVER_DEARER = [
+    {"minContains": 1, "minItems": 3, "contains": {"type": "string", "minLength": 1, "maxLength": 2}},
+    {"prefixItems": [{"type": "number"}], "minContains": 1, "contains": {"type": "number", "exclusiveMinimum": 0.5}},
+    {"prefixItems": [{"enum": [1]}, {"enum": [1, "b"]}], "minContains": 3, "contains": {"type": "integer"}},
+    {"contains": {"enum": [True, 2]}, "minItems": 4},
+    {"prefixItems": [True, {"exclusiveMinimum": 0.5}], "contains": {"enum": [1, 12, {"a": 1}]}, "minItems": 4},
+    {"contains": {"type": "array", "items": {"type": "boolean"}, "maxItems": 0}, "minItems": 4},
+    {
+        "prefixItems": [{"type": "string", "maxLength": 1}, True],
+        "items": {"type": "array", "uniqueItems": True, "items": {"enum": [0, 1]}},
+        "contains": {"type": "string", "maxLength": 2},
+        "minItems": 3,
+    },
+    {
+        "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 3, "uniqueItems": True},
+        "minItems": 3,
+    },
+]
+
+
+@pytest.mark.parametrize("schema", NEVER_DEARER)
+@pytest.mark.parametrize("spelling", ["canonical", "any"])
+def test_distance_falls_wherever_one_is(schema: dict[str, Any], spelling: str) -> None:
+    """Random texts: at each place some byte lowers distance(), so that a budget of exactly that much suffices."""
+    reader = matcher({"type": "array", "uniqueItems": True, **schema}, spelling=spelling)
+    r = Random(0)
+    for _ in range(6):
+        reader.reset()
+        for _ in range(40):
+            left = reader.distance()
+            falls = [t for t in allowed(reader, byte_vocabulary(), left).tolist() if t != END]
+            assert falls or reader.can_stop(), left
+            every = [t for t in allowed(reader, byte_vocabulary()).tolist() if t != END]
+            if not every:
+                break
+            assert reader.accept(r.choice(falls if falls and r.random() < 0.5 else every))
+
+
+NAMED = {
+    "type": "object",
+    "properties": {"id": {"type": "integer"}, "name": {"type": "string"}},
+    "required": ["id", "name"],
+}
+CLOSED = {**NAMED, "additionalProperties": False}
+PAIR = {"type": "array", "prefixItems": [{"type": "integer"}, {"enum": ["a", "b"]}], "items": False, "minItems": 2}
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "dead"),
+    [
+        (CLOSED, '[{"id":1,"name":"a"},{"id":1,"name":"a', '"'),
+        (NAMED, '[{"id":1,"name":"a"},{"id":1,"name":"a"', "}"),
+        (NAMED, '[{"id":1,"name":"a","x":1},{"id":1,"name":"a","x":1', "}"),
+        (PAIR, '[[1,"a"],[1,"b"],[1', ","),
+        (PAIR, '[[1,"a"],[1,"', "a"),
+        ({"type": "array", "items": {"const": 1}}, "[[1],[],[1,1],[1,1", "]"),
+        (
+            {"type": "object", "properties": {"a": CLOSED}, "required": ["a"], "additionalProperties": False},
+            '[{"a":{"id":1,"name":"a"}},{"a":{"id":1,"name":"a',
+            '"',
+        ),
+    ],
+)
+def test_an_item_is_excluded_where_it_would_become_another(item: Any, text: str, dead: str) -> None:
+    """An array or object is compared while it is written, in both key orders, with and without a budget."""
+    for order in ("schema", "any"):
+        reader = matcher({"type": "array", "items": item, "uniqueItems": True}, key_order=order)
+        assert reader.accept_bytes(text.encode())
+        free = allowed(reader, byte_vocabulary()).tolist()
+        assert free == allowed(reader, byte_vocabulary(), 10**6).tolist()
+        assert free
+        assert ord(dead) not in free
+
+
+def test_members_in_another_order_are_the_same_object() -> None:
+    """The last byte of a copy is not allowed, one that differs is."""
+    reader = matcher({"type": "array", "items": CLOSED, "uniqueItems": True}, key_order="any", spelling="any")
+    assert reader.accept_bytes(b'[{"id":1,"name":"a"},{"name":"\\u0061","id":1')
+    assert not reader.accept_bytes(b"}")
+    assert reader.accept_bytes(b"2}]")
+
+
+@pytest.mark.parametrize("item", [NAMED, CLOSED])
+def test_hundreds_of_objects(item: Any) -> None:
+    """Each object is written in time and memory that hardly grow with the number of those before it."""
+    compiled = guard.compile({"type": "array", "items": item, "uniqueItems": True}, whitespace="compact")
+    reader = compiled.matcher(byte_vocabulary())
+    values = [{"id": n, "name": f"n{n % 7}"} for n in range(300)]
+    before = compiled.nbytes
+    started = time.perf_counter()
+    assert reader.accept_bytes(json.dumps(values, separators=(",", ":"))[:-1].encode())
+    assert time.perf_counter() - started < 5
+    assert compiled.nbytes - before < 16 << 20
+    assert not reader.accept_bytes(b"," + json.dumps(values[7], separators=(",", ":")).encode())
