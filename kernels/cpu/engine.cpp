@@ -1483,7 +1483,8 @@ std::int64_t Engine::distance(const Config& at) {
   if (at.finished) return 0;
   if (!at.top) return -1;
   Arena scratch;
-  const std::int64_t out = bytes_left(told(at, scratch));
+  const Config now = told(at, scratch);
+  const std::int64_t out = now.top ? bytes_left(now) : -1;
   if (out < 0 && at.top->records)
     throw Limit{"distance", -1, "a value of any length must come twice in an array that may not go on: what it will take can't be known"};
   return out;
