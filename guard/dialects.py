@@ -99,12 +99,16 @@ class Sent:
     schema: dict[str, Any]
     undo: Callable[[Any], Any]  # a value as the provider wrote it → the caller's; lists and dicts are new
     is_identity: bool  # undo changes nothing
+    is_wrapper: bool = False  # undo takes the wrapper off, and nothing else: text can be unwrapped as it comes
     dropped: tuple[str, ...] = ()  # "pointer: keyword" of what was left out
 
     def text(self, text: str) -> str:
         """Return a provider's text as the caller's schema has it; what can't be read stays as it is."""
         if self.is_identity:
             return text
+        if self.is_wrapper:
+            unwrapping = Unwrapping()
+            return unwrapping.feed(text) + unwrapping.end()
         try:
             return written(self.undo(exact(text)))
         except (ValueError, RecursionError):
@@ -129,14 +133,57 @@ def strict(schema: Any, dialect: Dialect, *, formats: bool = True) -> Sent:
             value = _unwrapped(value)
         return nulls.undo(value) if nulls is not None and has_nulls else value
 
-    return Sent(body, undo, not is_wrapped and not has_nulls, tuple(dict.fromkeys(transform.dropped)))
+    return Sent(
+        body,
+        undo,
+        is_identity=not is_wrapped and not has_nulls,
+        is_wrapper=is_wrapped and not has_nulls,
+        dropped=tuple(dict.fromkeys(transform.dropped)),
+    )
 
 
 def loose(schema: Any) -> Sent:
     """Return a schema as the parameters of a tool: the caller's own, in an object where it is none."""
     if isinstance(schema, Mapping) and schema.get("type") == "object" and "$ref" not in schema:
         return Sent(dict(schema), lambda value: value, is_identity=True)
-    return Sent(_wrapped(_rebased(schema)), _unwrapped, is_identity=False)
+    return Sent(_wrapped(_rebased(schema)), _unwrapped, is_identity=False, is_wrapper=True)
+
+
+class Unwrapping:
+    """Takes the wrapper off a text as it comes; one that has none is handed on as it is."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._state = "before"  # then "begun", where white space is dropped, "inside", or "bare" without a wrapper
+
+    def feed(self, piece: str) -> str:
+        """Take the next piece; returns what surely belongs to the value."""
+        self._held += piece
+        if self._state == "before":
+            if opening := _OPENING.match(self._held):
+                self._state, self._held = "begun", self._held[opening.end() :]
+            elif not _PART_OF_OPENING.fullmatch(self._held):
+                self._state = "bare"
+        if self._state == "begun" and (rest := self._held.lstrip(_SPACE)):
+            self._state, self._held = "inside", rest
+        if self._state == "bare":
+            sure = len(self._held)
+        elif self._state == "inside":  # the last bracket may be the wrapper's
+            sure = len(self._held.rstrip(_SPACE).removesuffix("}").rstrip(_SPACE))
+        else:
+            sure = 0
+        out, self._held = self._held[:sure], self._held[sure:]
+        return out
+
+    def end(self) -> str:
+        """Return what was held back and is no wrapper, now that nothing follows."""
+        return "" if self._state == "inside" and self._held.strip(_SPACE) == "}" else self._held
+
+
+_SPACE = " \t\n\r"
+_OPENING = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"value"[ \t\n\r]*:')
+#: What the wrapper's opening can begin with.
+_PART_OF_OPENING = re.compile(r'[ \t\n\r]*(\{[ \t\n\r]*("(v(a(l(ue?)?)?)?)?|"value"[ \t\n\r]*)?)?')
 
 
 # ---- There -------------------------------------------------------------------------------------------------------

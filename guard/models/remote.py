@@ -237,8 +237,10 @@ class Reading:
         self._parts: list[str] = []  # of the answer
         self._beside: list[str] = []  # text beside a tool's call
         self._calls: dict[object, None] = {}
-        # What comes back in another form than the caller's is handed on when it is whole.
-        self._is_held = asked.sent is not None and not asked.sent.is_identity
+        # What comes back in another form than the caller's is handed on when it is whole, unless it is only wrapped.
+        sent = asked.sent
+        self._unwrapping = dialects.Unwrapping() if sent is not None and sent.is_wrapper else None
+        self._is_held = sent is not None and not sent.is_identity and not sent.is_wrapper
 
     def text(self, piece: str) -> str:
         """Take a piece of text; returns what to hand on."""
@@ -261,10 +263,11 @@ class Reading:
         """Return what is left to hand on."""
         rest = self._thinking.end()
         if self._asked.mode == "tool":
-            if self._calls:
-                return self._whole()
-            rest = "".join(self._beside) + rest
+            rest = "" if self._calls else "".join(self._beside) + rest
         rest = self._add(rest)
+        if self._unwrapping is not None:
+            self._parts.append(self._unwrapping.end())
+            return rest + self._parts[-1]
         return self._whole() if self._is_held else rest
 
     def reply(self, exchange: Exchange, seconds: float) -> Reply:
@@ -298,6 +301,7 @@ class Reading:
                 self.usage[key] = number
 
     def _add(self, piece: str) -> str:
+        piece = self._unwrapping.feed(piece) if self._unwrapping else piece
         self._parts.append(piece)
         return "" if self._is_held else piece
 

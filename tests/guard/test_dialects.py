@@ -324,6 +324,33 @@ def test_undo_keeps_numbers_order_and_what_it_can_t_read() -> None:
         assert sent.text(broken) == broken
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"value": [1, {"a": {}}]}', '[1, {"a": {}}]'),
+        (' {\n "value" :\t{"a": {"value": "}"}} \n}\n', '{"a": {"value": "}"}}'),
+        ('{"value": 12', "12"),
+        ('{"value": {"a": {}}', '{"a": {}'),
+        ("[1, 2] ", "[1, 2] "),
+        ('{"values": 1}', '{"values": 1}'),
+        ('{"val', '{"val'),
+        ('{"value"', '{"value"'),
+        ('{"value": 1, "more": 2}', '1, "more": 2'),
+        ("", ""),
+        ("{}", "{}"),
+        ('{"value": 1} }', "1}"),
+    ],
+)
+def test_a_wrapper_comes_off_however_the_text_is_split(text: str, value: str) -> None:
+    sent = loose({"type": ["array", "object", "integer"]})
+    assert sent.text(text) == value
+    for first in range(len(text) + 1):
+        for second in range(first, len(text) + 1):
+            unwrapping = dialects.Unwrapping()
+            pieces = [unwrapping.feed(part) for part in (text[:first], text[first:second], text[second:])]
+            assert "".join([*pieces, unwrapping.end()]) == value, (first, second)
+
+
 def test_a_recursive_type_is_wrapped_and_its_references_follow() -> None:
     tree = {"$ref": "#/$defs/n", "$defs": {"n": closed({"kids": {"type": "array", "items": {"$ref": "#/$defs/n"}}})}}
     sent = strict(tree, OPENAI)

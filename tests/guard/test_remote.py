@@ -409,6 +409,14 @@ def test_nulls_for_absent_properties_do_not_reach_the_caller(ask: Way) -> None:
         assert ask(model(server), request({"type": "number"})).text == "1.50"
 
 
+def test_a_wrapped_value_streams_as_it_comes() -> None:
+    rows = {"type": "array", "items": {"type": "integer"}}
+    with Server(Answer('{"value": [10, 20, 30]}')) as server:
+        *pieces, reply = model(server).stream(request(rows))
+        assert ("".join(pieces), reply.text) == ("[10, 20, 30]",) * 2
+        assert len(pieces) > 3
+
+
 THOUGHTS = [
     (Answer(TEXT, thinking="Let me {see}."), "Let me {see}."),
     (Answer(f"<think>\nLet me {{see}}.\n</think>\n\n{TEXT}"), "Let me {see}."),
