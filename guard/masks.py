@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from guard.errors import Finding, SchemaError, Truncated
 from guard.kernels._native import fill_bitmasks
-from guard.kernels.bitmask import WORD, apply_bitmask_
+from guard.kernels.bitmask import WORD, allocate_bitmask, apply_bitmask_
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from guard.kernels._native import Matcher
@@ -27,10 +26,15 @@ if TYPE_CHECKING:
 class MaskBuffer:
     """The masks of the rows of one batch, and the seconds spent on them. Belongs to one thread."""
 
-    def __init__(self, rows: int, size: int, device: torch.device) -> None:
-        pinned = device.type == "cuda"
-        self._bits = torch.zeros((rows, -(-size // WORD)), dtype=torch.int32, pin_memory=pinned)
-        self.words: NDArray[np.int32] = self._bits.numpy()  # the same memory
+    def __init__(self, rows: int, size: int, device: torch.device | None = None) -> None:
+        """Make one for logits on that device; None: in NumPy arrays, without torch."""
+        self.words: NDArray[np.int32] = allocate_bitmask(rows, size)
+        self._bits: Any = self.words
+        if device is not None and device.type == "cuda":
+            import torch
+
+            self._bits = torch.zeros((rows, -(-size // WORD)), dtype=torch.int32, pin_memory=True)
+            self.words = self._bits.numpy()  # the same memory
         self.seconds = 0.0
 
     def fill(self, matchers: Sequence[Matcher], remaining: Sequence[int] | None = None) -> None:
@@ -39,8 +43,8 @@ class MaskBuffer:
         fill_bitmasks(matchers, self.words, remaining=remaining)
         self.seconds += time.perf_counter() - start
 
-    def apply_(self, logits: torch.Tensor) -> None:
-        """Write -inf over what the masks do not allow."""
+    def apply_(self, logits: Any) -> None:
+        """Write -inf over what the masks do not allow, in place: a torch tensor, or a NumPy array of any strides."""
         start = time.perf_counter()
         apply_bitmask_(logits, self._bits)
         self.seconds += time.perf_counter() - start

@@ -69,7 +69,7 @@ class Vocabulary:
         for token in table.special | set(ends):
             if 0 <= token < len(table.tokens):
                 table.tokens[token] = b""
-        return cls.from_bytes(table.tokens, ends, table.special, _alphabet(table.tokens))
+        return cls.from_bytes(table.tokens, ends, table.special, alphabet_of(table.tokens))
 
     @classmethod
     def from_bytes(
@@ -137,7 +137,7 @@ def _check_ids(name: str, ids: Iterable[int], size: int) -> list[int]:
     return checked
 
 
-def _alphabet(tokens: Iterable[bytes]) -> bytes:
+def alphabet_of(tokens: Iterable[bytes]) -> bytes:
     """Return the bytes that a tokenizer must be able to spell: all that JSON may need, save lead bytes of nothing."""
     singles = {token[0] for token in tokens if len(token) == 1}
     return bytes(byte for byte in JSON_BYTES if byte in singles or byte not in UNASSIGNED)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gguf
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -17,6 +20,12 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+#: A reasoning model's: the place to think in is opened by the model, and closed where it must not think.
+REASONING = TEMPLATE.replace(
+    "assistant\n", "assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+)
+#: Another's: the place is always open.
+OPEN = TEMPLATE.replace("assistant\n", "assistant\n<think>\n")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CONTEXT = 512  #: Positions of the tiny llama.
 
@@ -47,6 +56,19 @@ def tokenizer() -> PreTrainedTokenizerFast:
         pad_token=SPECIAL[2],
         chat_template=TEMPLATE,
     )
+
+
+def reasoning_tokenizer(template: str = REASONING, *, tags: tuple[str, ...] = ("<think>", "</think>")) -> Any:
+    """Give the tokenizer of a reasoning model, whose tags are tokens that spell themselves, or are text."""
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(tokenizer().backend_tokenizer.to_str()),
+        bos_token=SPECIAL[1],
+        eos_token=SPECIAL[2],
+        pad_token=SPECIAL[2],
+        chat_template=template,
+    )
+    made.add_tokens(list(tags))
+    return made
 
 
 @functools.cache
@@ -98,3 +120,53 @@ class Noise:
 class _Outputs(SimpleNamespace):
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
+
+
+def rounded(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """The model with weights that bfloat16 can hold, so that a conversion loses nothing."""
+    return model.to(torch.bfloat16).to(torch.float32)
+
+
+def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", pre: str = "smollm") -> None:
+    """Write a llama and the tiny tokenizer as llama.cpp's converter does."""
+    config, backend = model.config, tokenizer().backend_tokenizer
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+    described = json.loads(backend.to_str())
+    names = sorted(backend.get_vocab(), key=backend.get_vocab().__getitem__)
+    names += [f"[PAD{number}]" for number in range(len(names), config.vocab_size)]
+    types = [3 if name in SPECIAL else 5 if name.startswith("[PAD") else 1 for name in names]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(names)
+    writer.add_token_types(types)
+    writer.add_token_merges([" ".join(merge) for merge in described["model"]["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(2)
+    writer.add_chat_template(TEMPLATE)
+    from guard.models.gguf import BLOCK_TENSORS, OTHER_TENSORS
+
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    for theirs, ours in OTHER_TENSORS.items():
+        writer.add_tensor(theirs, weights[ours])
+    for layer in range(config.num_hidden_layers):
+        for theirs, ours in BLOCK_TENSORS.items():
+            values = weights[f"model.layers.{layer}.{ours}.weight"]
+            heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(theirs)
+            if heads is not None:
+                rows, columns = values.shape
+                values = values.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+            writer.add_tensor(f"blk.{layer}.{theirs}.weight", np.ascontiguousarray(values))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -1,8 +1,8 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
-Names are `smollm2` (the embedded default), `transformers:PATH_OR_ID`, `openai:NAME` (any server that speaks OpenAI's
-protocol) and `anthropic:NAME`; an object that is a Model already passes through. A name is loaded once a process, and
-what a model stands on is imported then: torch and transformers, or a provider's SDK.
+Names are `smollm2` (the embedded default), `transformers:PATH_OR_ID`, `llamacpp:FILE`, `openai:NAME` (any server that
+speaks OpenAI's protocol) and `anthropic:NAME`; an object that is a Model already passes through. A name is loaded once
+a process, and what a model stands on is imported then: torch and transformers, llama.cpp, or a provider's SDK.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guard.models.cache import Progress
 __all__ = ["Model", "Progress", "Reply", "Request", "from_outlines", "load", "pull"]
 
 #: The names that `load` knows, as a message shows them.
-KNOWN = ("smollm2", "transformers:PATH_OR_ID", "openai:NAME", "anthropic:NAME")
+KNOWN = ("smollm2", "transformers:PATH_OR_ID", "llamacpp:FILE", "openai:NAME", "anthropic:NAME")
 #: The names that `pull` knows.
 PULLED = ("smollm2",)
 
@@ -67,6 +67,10 @@ def _load(name: str, progress: Progress | None) -> Model:
         from guard.models.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(rest, name=name)
+    if kind == "llamacpp" and colon and rest:
+        from guard.models.llamacpp import LlamaCppModel
+
+        return LlamaCppModel.from_file(rest, name=name)
     if kind == "openai" and rest:
         from guard.models.openai import OpenAIModel
 

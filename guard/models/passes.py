@@ -1,0 +1,322 @@
+"""Forward passes of one model that concurrent requests share, in such a way that no result depends on who else runs.
+
+Each thread decodes its own request and asks here for its next pass. While one pass runs, others queue up; whoever
+comes next takes the whole queue along, so batches form under load and nobody waits without. There is no thread of
+Guard's: the first to ask runs the pass for all, and who stops asking has left.
+
+A shared pass lays the new tokens of all sequences side by side in one row, without padding to a common length. What
+works on single tokens (nearly all of a model) does not see the difference; attention is computed sequence by sequence
+on the cache that each would have alone, with transformers' own function. What is left is how the machine's matrix
+product rounds: often differently for one row than for more. So a model is tried out once (`_trial`): if one or two rows
+at least give the same bits whatever stands beside them, passes are filled up to that and shared. If not, sharing would
+show in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
+
+Only models whose attention goes through transformers' interface, over the whole sequence, are shared: a sliding window,
+a recurrent state, or positions that depend on the longest sequence are passes of their own, one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from guard.decoding import Forward, cache_name, parameters
+from guard.errors import ModelError
+
+try:
+    from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+    from transformers.cache_utils import DynamicLayer
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import sdpa_mask
+
+    CAN_SHARE = True
+except ImportError:  # a transformers without these: every pass is one request's
+    CAN_SHARE = False
+
+#: Seconds for which a pass waits for requests that are between two passes.
+PATIENCE = 0.005
+#: The most sequences in one pass.
+MOST = 64
+#: The name of the attention function that knows shared passes; for all others it is transformers' "sdpa".
+ATTENTION = "guard"
+#: To how many rows a pass may be filled up so that its result is the same in any company.
+ROWS = (1, 2)
+#: How far a shared pass may be from a pass alone, relative to the logits' size, to be the same but for rounding.
+ROUNDING = 0.05
+
+
+class Passes:
+    """The passes of one model; from any thread."""
+
+    def __init__(self, model: Any, prepare: Callable[[list[int], int], Forward], *, share: bool | None = None) -> None:
+        """Take the model, and what makes a Forward for a prompt and so many tokens.
+
+        `share` None: where results do not depend on it, and on a GPU; True: even where they do; False: never.
+        """
+        self._model = model
+        self._prepare = prepare
+        self._share = share
+        self._trial = threading.Lock()
+        self._rows: int | None = None  # to which a pass is filled up; 0: results depend on the company; None: untried
+        self._is_shared = False  # known once it was tried
+        self._changed = threading.Condition()
+        self._queue: list[_Asked] = []
+        self._here = 0  # requests that are decoding and not waiting for their caller
+        self._is_led = False  # whether a thread runs a pass
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether concurrent requests share passes; tried out at the first one."""
+        self._try_out()
+        return self._is_shared
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether no result depends on what else runs: true as well where passes are not shared."""
+        self._try_out()
+        return not self._is_shared or bool(self._rows)
+
+    @contextlib.contextmanager
+    def here(self) -> Iterator[None]:
+        """Say that a request is decoding: passes wait a moment for it."""
+        self._come(1)
+        try:
+            yield
+        finally:
+            self._come(-1)
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Say that a request that is here waits for its caller."""
+        self._come(-1)
+        try:
+            yield
+        finally:
+            self._come(1)
+
+    def __call__(self, forward: Forward, tokens: list[int]) -> torch.Tensor:
+        """Feed a sequence; returns the logits after its last token, `[1, width]`."""
+        asked = _Asked(forward, tokens)
+        with self._changed:
+            self._queue.append(asked)
+            self._changed.notify_all()
+            try:
+                while not asked.is_done:
+                    if self._is_led:
+                        self._changed.wait()
+                    else:
+                        self._lead()
+            finally:
+                if asked in self._queue:  # interrupted
+                    self._queue.remove(asked)
+        if asked.error is not None:
+            raise asked.error
+        assert asked.logits is not None
+        return asked.logits
+
+    def _come(self, change: int) -> None:
+        with self._changed:
+            self._here += change
+            self._changed.notify_all()
+
+    def _lead(self) -> None:
+        """Run a pass for all that queue; called with the lock, which is not held meanwhile."""
+        self._is_led = True
+        batch: list[_Asked] = []
+        try:
+            self._wait_for_others()
+            batch, self._queue = self._queue[:MOST], self._queue[MOST:]
+            self._changed.release()
+            try:
+                self._run(batch)
+            finally:
+                self._changed.acquire()
+        finally:
+            self._is_led = False
+            for asked in batch:
+                asked.is_done = True
+            self._changed.notify_all()
+
+    def _wait_for_others(self) -> None:
+        end = time.monotonic() + PATIENCE
+        while len(self._queue) < min(self._here, MOST) and (left := end - time.monotonic()) > 0:
+            if self._rows is not None and not self._is_shared:
+                return
+            self._changed.wait(left)
+
+    def _run(self, batch: list[_Asked]) -> None:
+        try:
+            self._try_out()
+            shared = batch if self._is_shared and (len(batch) > 1 or (self._rows or 1) > 1) else []
+            if shared:
+                logits = _shared(self._model, [a.forward for a in shared], [a.tokens for a in shared], self._rows or 1)
+                for asked, row in zip(shared, logits, strict=True):
+                    asked.logits = row[None]
+                return
+            for asked in batch:
+                asked.logits = asked.forward(asked.tokens)
+        except BaseException as error:  # whatever it is, nobody may wait for ever
+            for asked in batch:
+                if asked.logits is None:
+                    asked.error = error if isinstance(error, Exception) else ModelError(f"a pass broke off: {error!r}")
+            if not isinstance(error, Exception):
+                raise
+
+    def _try_out(self) -> None:
+        """Find out once whether passes can be shared, and to how many rows they must be filled up."""
+        with self._trial:
+            if self._rows is not None:
+                return
+            rows, is_sound = 0, False
+            if self._share is not False and _is_shareable(self._model):
+                self._model.set_attn_implementation(ATTENTION)
+                with contextlib.suppress(RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError):
+                    rows, is_sound = _trial(self._model, self._prepare)
+            may_differ = self._share or self._model.device.type != "cpu"
+            self._is_shared = is_sound and bool(rows or may_differ)
+            self._rows = rows
+            if not self._is_shared and self._model.config._attn_implementation == ATTENTION:
+                self._model.set_attn_implementation("sdpa")
+
+
+class _Asked:
+    """A pass that somebody waits for."""
+
+    def __init__(self, forward: Forward, tokens: list[int]) -> None:
+        self.forward = forward
+        self.tokens = tokens
+        self.logits: torch.Tensor | None = None
+        self.error: Exception | None = None
+        self.is_done = False
+
+
+def _is_shareable(model: Any) -> bool:
+    """Whether the model is of a kind that can be shared, by what it says of itself."""
+    if not CAN_SHARE or getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
+        return False
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = {str(rope.get("rope_type")), *(str(r.get("rope_type")) for r in rope.values() if isinstance(r, dict))}
+    return getattr(config, "_attn_implementation", None) in ("sdpa", ATTENTION) and not kinds & {"dynamic", "longrope"}
+
+
+def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[int, bool]:
+    """To how many rows passes must be filled up (0: no number will do), and whether they are right but for that."""
+    chunks = ([[3, 1, 4, 1, 5], [2], [7]], [[2, 7, 1], [8], [2, 8]], [[1, 6], [1, 8], [0]])
+
+    def run(rows: int, together: bool) -> list[torch.Tensor]:
+        forwards = [prepare(prompt[0], 8) for prompt in chunks]
+        found = []
+        for step in range(3):
+            tokens = [chunk[step] for chunk in chunks]
+            if together:
+                found += list(_shared(model, forwards, tokens, rows))
+            elif rows > 1:
+                found += [_shared(model, [f], [t], rows)[0] for f, t in zip(forwards, tokens, strict=True)]
+            else:
+                found += [forward(t)[0] for forward, t in zip(forwards, tokens, strict=True)]
+        return found
+
+    alone = run(1, together=False)
+    is_sound = False
+    for rows in ROWS:
+        together = run(rows, together=True)
+        pairs = list(zip(alone, together, strict=True))
+        is_sound = all(float((a - b).float().norm()) <= ROUNDING * float(a.float().norm()) for a, b in pairs)
+        if not is_sound:
+            return 0, False
+        if all(torch.equal(a, b) for a, b in zip(alone if rows == 1 else run(rows, False), together, strict=True)):
+            return rows, True
+    return 0, is_sound
+
+
+@torch.no_grad()
+def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: int) -> torch.Tensor:
+    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`; a row of logits for each."""
+    name = cache_name(model)
+    caches = [forward.kwargs[name] for forward in forwards]
+    if not all(type(cache) is DynamicCache and all(type(l) is DynamicLayer for l in cache.layers) for cache in caches):
+        raise ValueError("a cache of this kind can't be shared")
+    pieces = list(tokens)
+    if fill := -sum(map(len, tokens)) % rows:
+        pieces.append([0] * fill)
+        caches.append(DynamicCache())
+    lengths = [len(piece) for piece in pieces]
+    pasts = [cache.get_seq_length() for cache in caches]
+    device = model.device
+    lasts, end = [], 0
+    for piece in tokens:
+        end += len(piece)
+        lasts.append(end - 1)
+    kept = torch.tensor(lasts + lasts[-1:] * (-len(lasts) % rows), device=device)
+    positions = [past + at for past, length in zip(pasts, lengths, strict=True) for at in range(length)]
+    kwargs = {key: value for key, value in forwards[0].kwargs.items() if key not in (name, "logits_to_keep")}
+    keeps = _keeps(model)
+    if keeps:
+        kwargs["logits_to_keep"] = kept
+    logits = model(
+        input_ids=torch.tensor([[token for piece in pieces for token in piece]], device=device),
+        position_ids=torch.tensor([positions], device=device),
+        attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made already, it says: see _Shared
+        use_cache=True,
+        return_dict=True,
+        **{name: _Shared(caches, lengths, pasts, device)},
+        **kwargs,
+    ).logits[0]
+    for forward in forwards:
+        forward.is_first = False
+    found: torch.Tensor = logits[: len(tokens)] if keeps else logits[kept[: len(tokens)]]
+    return found
+
+
+def _keeps(model: Any) -> bool:
+    """Whether the model can be told of which tokens logits are wanted."""
+    return "logits_to_keep" in parameters(model)
+
+
+if CAN_SHARE:
+
+    class _Parts(list[torch.Tensor]):
+        """The keys or values of every sequence, in place of one tensor."""
+
+        shared: _Shared
+
+    class _Shared(DynamicCache):
+        """The caches of the sequences of one pass: what a model writes is shared out among them."""
+
+        def __init__(self, caches: list[Any], lengths: list[int], pasts: list[int], device: torch.device) -> None:
+            super().__init__()
+            self.caches = caches
+            self.lengths = lengths
+            self.masks = [_mask(length, past, device) for length, past in zip(lengths, pasts, strict=True)]
+
+        def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            """Append to each cache what is its own; returns the parts."""
+            news = zip(self.caches, keys.split(self.lengths, dim=2), values.split(self.lengths, dim=2), strict=True)
+            pairs = [cache.update(key, value, layer, *args, **kwargs) for cache, key, value in news]
+            all_keys, all_values = _Parts(key for key, _ in pairs), _Parts(value for _, value in pairs)
+            all_keys.shared = self
+            return all_keys, all_values
+
+    def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
+        """What transformers makes for a sequence alone: none where its attention function needs none."""
+        if length == 1 or past == 0:
+            return None
+        return torch.ones((length, past + length), dtype=torch.bool, device=device).tril(past)[None, None]
+
+    def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
+        """Attention sequence by sequence in a shared pass, transformers' own in any other."""
+        if not isinstance(key, _Parts):
+            return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        shared = key.shared
+        parts = zip(query.split(shared.lengths, dim=2), key, value, shared.masks, strict=True)
+        outputs = [sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0] for q, k, v, mask in parts]
+        return torch.cat(outputs, dim=1), None
+
+    AttentionInterface.register(ATTENTION, _attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -1,0 +1,202 @@
+"""Shared forward passes: what a request gets does not depend on who else asks, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    Qwen3Config,
+)
+
+import guard
+from guard.errors import ModelError
+from guard.models.base import Reply, Request
+from guard.models.passes import ATTENTION
+from guard.models.transformers import TransformersModel
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "numbers": {"type": "array", "items": {"type": "integer"}, "maxItems": 4},
+        "ok": {"type": "boolean"},
+    },
+    "required": ["name", "numbers", "ok"],
+    "additionalProperties": False,
+}
+REQUESTS = [
+    Request(({"role": "user", "content": f"n {'and more ' * number}{number}"},), guard.compile(SCHEMA), 80)
+    for number in range(6)
+]
+SIZES: dict[str, Any] = {
+    "vocab_size": 384,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "head_dim": 8,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
+
+
+def _model(config: PreTrainedConfig | None = None, *, share: bool | None, dtype: Any = torch.float32) -> Any:
+    llama = tiny.llama()
+    if config is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            llama = AutoModelForCausalLM.from_config(config)
+        with torch.no_grad():
+            llama.get_output_embeddings().weight.mul_(20.0)
+    return TransformersModel("tiny", llama.to(dtype), tiny.tokenizer(), share=share)
+
+
+def _together(model: TransformersModel, requests: list[Request]) -> list[Reply]:
+    """Ask all at the same moment."""
+    barrier = threading.Barrier(len(requests))
+
+    def ask(request: Request) -> Reply:
+        barrier.wait(30)
+        return model.generate(request)
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(ask, requests))
+
+
+def _timeless(replies: list[Reply]) -> list[Reply]:
+    return [dataclasses.replace(reply, seconds=0, mask_seconds=0) for reply in replies]
+
+
+class _Sizes:
+    """How many sequences were in each pass of a model."""
+
+    def __init__(self, model: TransformersModel) -> None:
+        self.seen: list[int] = []
+        self._model = model
+
+    def __enter__(self) -> _Sizes:
+        self._hook = self._model.model.register_forward_hook(self._watch, with_kwargs=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+    def _watch(self, _module: Any, _arguments: Any, kwargs: dict[str, Any], _outputs: Any) -> None:
+        cache = kwargs.get("cache", kwargs.get("past_key_values"))
+        self.seen.append(len(getattr(cache, "caches", [cache])))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_reply_is_the_same_to_the_bit_in_any_company(dtype: Any) -> None:
+    """By default, on a CPU, every token and every probability; whether passes are shared depends on the machine."""
+    model = _model(share=None, dtype=dtype)
+    sampled = [dataclasses.replace(r, temperature=1.0, seed=seed) for seed, r in enumerate(REQUESTS)]
+    requests = [*REQUESTS[:3], *sampled[3:]]
+    alone = [model.generate(request) for request in requests]
+    assert model.passes.is_independent
+    for _ in range(2):
+        assert _timeless(_together(model, requests)) == _timeless(alone)
+
+
+def test_requests_at_the_same_time_share_passes() -> None:
+    """All of them most of the time; the text is each one's own."""
+    model = _model(share=True)
+    alone = [model.generate(request).text for request in REQUESTS]
+    assert model.passes.is_shared
+    with _Sizes(model) as sizes:
+        replies = _together(model, REQUESTS)
+    assert [reply.text for reply in replies] == alone
+    assert max(sizes.seen) >= len(REQUESTS)
+    asked = sum(reply.completion_tokens - reply.forced_tokens for reply in replies)
+    assert len(sizes.seen) < asked / 2
+
+
+def test_passes_are_not_shared_where_that_was_refused() -> None:
+    """The model's attention is left as it was."""
+    model = _model(share=False)
+    with _Sizes(model) as sizes:
+        _together(model, REQUESTS[:3])
+    assert set(sizes.seen) == {1}
+    assert not model.passes.is_shared
+    assert model.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("config", "is_shared"),
+    [
+        (Qwen3Config(**SIZES), True),
+        (LlamaConfig(**{**SIZES, "num_key_value_heads": 4}), True),
+        (MistralConfig(**SIZES, sliding_window=None), True),
+        (MistralConfig(**SIZES, sliding_window=8), False),
+        (Gemma2Config(**SIZES, sliding_window=8), False),
+        (LlamaConfig(**SIZES, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}), False),
+        (GPT2Config(vocab_size=384, n_positions=512, n_embd=32, n_layer=2, n_head=4, eos_token_id=2), None),
+    ],
+    ids=["qwen3", "llama", "mistral", "mistral-sliding", "gemma2", "llama-dynamic", "gpt2"],
+)
+def test_only_what_can_be_shared_is(config: PreTrainedConfig, is_shared: bool | None) -> None:
+    """Whatever the architecture, requests at the same time get what each gets alone."""
+    model = _model(config, share=True)
+    alone = [model.generate(request).text for request in REQUESTS[:4]]
+    assert [reply.text for reply in _together(model, REQUESTS[:4])] == alone
+    if is_shared is not None:
+        assert model.passes.is_shared == is_shared
+    assert (model.model.config._attn_implementation == ATTENTION) == model.passes.is_shared
+
+
+def test_a_pass_that_fails_is_everyone_s_error_and_the_model_goes_on() -> None:
+    """Nobody waits for ever."""
+    model = _model(share=True)
+    expected = [model.generate(request).text for request in REQUESTS[:4]]
+    calls = iter(range(1000))
+
+    def fail(*_: Any) -> None:
+        if next(calls) == 5:
+            raise RuntimeError("out of memory\nand more")
+
+    hook = model.model.register_forward_pre_hook(fail)
+    barrier = threading.Barrier(4)
+
+    def ask(request: Request) -> str:
+        barrier.wait(30)
+        try:
+            return model.generate(request).text
+        except ModelError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, REQUESTS[:4]))
+    hook.remove()
+    assert "tiny failed: out of memory" in found
+    assert all(text in ("tiny failed: out of memory", right) for text, right in zip(found, expected, strict=True))
+    assert [reply.text for reply in _together(model, REQUESTS[:4])] == expected
+
+
+def test_a_stream_whose_caller_is_busy_holds_nobody_up() -> None:
+    """Others are asked while it waits, from the same thread too; then it goes on as if nothing had been."""
+    model = _model(share=True)
+    expected = [model.generate(request).text for request in REQUESTS[:2]]
+    stream: Iterator[Any] = model.stream(REQUESTS[0])
+    pieces = [next(stream), next(stream)]
+    with _Sizes(model) as sizes:
+        assert model.generate(REQUESTS[1]).text == expected[1]
+    assert set(sizes.seen) <= {1, 2}  # the second is what fills a pass up
+    *rest, reply = stream
+    assert "".join([*pieces, *rest]) == reply.text == expected[0]
+    assert model.passes._here == 0
