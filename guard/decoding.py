@@ -6,7 +6,6 @@ value ends inside its budget. One sequence, no padding: batches are LogitsProces
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
     from guard.thinking import Thinking
+
 
 class Decoding(Completion):
     """One completion of a torch model. Make a new one for each call of `generate`."""
@@ -143,7 +143,9 @@ class Forward:
             for key, value in model_kwargs.items()
             if key not in ("attention_mask", "position_ids", "cache_position", "use_cache")
         }
-        self.cache_name = cache_name(model)
+        known = inspect.signature(model.forward).parameters
+        self.cache_name = "cache" if "cache" in known else "past_key_values"  # transformers renamed it in version 5
+        self.keeps_logits = "logits_to_keep" in known  # whether it can be told of which tokens they are wanted
         self._one_by_one = bool(getattr(model, "_is_stateful", False))  # recurrent: may take one new token at a time
 
     @torch.no_grad()
@@ -162,18 +164,3 @@ class Forward:
         self.is_first = False
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits
-
-
-def cache_name(model: Any) -> str:
-    """What the model calls its cache: transformers renamed the argument in version 5."""
-    return "cache" if "cache" in parameters(model) else "past_key_values"
-
-
-def parameters(model: Any) -> frozenset[str]:
-    """The names of the arguments of a model's forward pass."""
-    return _parameters(type(model))
-
-
-@functools.cache
-def _parameters(kind: type) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)  # type: ignore[attr-defined]

@@ -35,9 +35,7 @@ class Reasoning:
         self.end = ids[0] if len(ids) == 1 else None  # the closing tag, where it is a token
 
     @classmethod
-    def of(
-        cls, template: str, vocabulary: Vocabulary, encode: Callable[[str], Sequence[int]]
-    ) -> Reasoning | None:
+    def of(cls, template: str, vocabulary: Vocabulary, encode: Callable[[str], Sequence[int]]) -> Reasoning | None:
         """How the model of that chat template and tokenizer thinks; None where it has no tags for that."""
         for tags in TAGS:
             if tags[1] in template or len(encode(tags[1])) == 1:

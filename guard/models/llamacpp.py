@@ -55,7 +55,9 @@ class LlamaCppModel(LocalModel):
         self._template = llama.metadata.get("tokenizer.chat_template")
         self._formatter = None
         if self._template is not None:
-            eos, bos = (llama._model.token_get_text(t) if t >= 0 else "" for t in (llama.token_eos(), llama.token_bos()))
+            eos, bos = (
+                llama._model.token_get_text(t) if t >= 0 else "" for t in (llama.token_eos(), llama.token_bos())
+            )
             self._formatter = Jinja2ChatFormatter(self._template, eos_token=eos, bos_token=bos)
         self._vocabulary = _vocabulary(llama, name)
         self._forcing = Forcing(_Tokenizer(self._encode), self._vocabulary)
@@ -74,7 +76,7 @@ class LlamaCppModel(LocalModel):
                 str(file), **{"n_ctx": context, "n_gpu_layers": -1, "verbose": False, **options, "logits_all": False}
             )
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
-            raise ModelError(f"can't load {path}: {error or type(error).__name__}") from error
+            raise ModelError(f"can't load {path}: {str(error) or type(error).__name__}") from error
         return cls(name or f"llamacpp:{path}", llama)
 
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:

@@ -12,7 +12,7 @@ from guard.completion import Completion
 from guard.errors import BudgetExceeded, Truncated
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
-from guard.thinking import Reasoning, Thinking
+from guard.thinking import Reasoning
 
 
 class Session(Protocol):
@@ -71,9 +71,7 @@ class LocalModel(ABC):
         """The tokens of a prompt's text."""
 
     @abstractmethod
-    def _open(
-        self, prompt: list[int], request: Request, **limits: Any
-    ) -> contextlib.AbstractContextManager[Session]:
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> contextlib.AbstractContextManager[Session]:
         """Begin to decode; the limits are Completion's."""
 
     def _steps(self, request: Request, *, is_told: bool) -> Iterator[str | Reply]:
@@ -115,18 +113,16 @@ class LocalModel(ABC):
         """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
         matcher = request.compiled.matcher(self._vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
-        thinking: Thinking | None = None
+        limits: dict[str, Any] = {"matcher": matcher, "max_tokens": request.max_tokens}
+        text = self._render(request.messages, thinks=False)
         if self._reasoning is not None and request.thinking:
-            shown = self._render(request.messages, thinks=False)
             prompt = self._tokenize(self._reasoning.opened(self._render(request.messages, thinks=True)))
             room = self._room(request, len(prompt), request.thinking, least)
             budget = request.thinking if room is None else min(request.thinking, room - least)
-            thinking = self._reasoning.thinking(budget, shown)
-        if thinking is None:
-            text = self._render(request.messages, thinks=False)
-            prompt = self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
-            room = self._room(request, len(prompt), 0, least)
-        return prompt, {"matcher": matcher, "max_tokens": request.max_tokens, "room": room, "thinking": thinking}
+            if (thinking := self._reasoning.thinking(budget, text)) is not None:
+                return prompt, {**limits, "room": room, "thinking": thinking}
+        prompt = self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
+        return prompt, {**limits, "room": self._room(request, len(prompt), 0, least)}
 
     def _room(self, request: Request, prompt: int, thinking: int, least: int) -> int | None:
         """Tokens left for thinking and value together; None: no limit. Raises where they can't suffice."""

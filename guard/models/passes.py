@@ -7,9 +7,10 @@ Guard's: the first to ask runs the pass for all, and who stops asking has left.
 A shared pass lays the new tokens of all sequences side by side in one row, without padding to a common length. What
 works on single tokens (nearly all of a model) does not see the difference; attention is computed sequence by sequence
 on the cache that each would have alone, with transformers' own function. What is left is how the machine's matrix
-product rounds: often differently for one row than for more. So a model is tried out once (`_trial`): if one or two rows
-at least give the same bits whatever stands beside them, passes are filled up to that and shared. If not, sharing would
-show in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
+product rounds: differently for one row than for more. So passes are filled up to two rows, which costs next to nothing,
+and a model is tried out once (`_trial`): if its logits are then the same bits whatever stands beside them, passes are
+shared. If not, sharing would show in the last digit of a logit, and is done where it was asked for, and on GPUs, where
+it pays most.
 
 Only models whose attention goes through transformers' interface, over the whole sequence, are shared: a sliding window,
 a recurrent state, or positions that depend on the longest sequence are passes of their own, one after the other.
@@ -18,25 +19,20 @@ a recurrent state, or positions that depend on the longest sequence are passes o
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
-from guard.decoding import Forward, cache_name, parameters
+from guard.decoding import Forward
 from guard.errors import ModelError
-
-try:
-    from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
-    from transformers.cache_utils import DynamicLayer
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-    from transformers.masking_utils import sdpa_mask
-
-    CAN_SHARE = True
-except ImportError:  # a transformers without these: every pass is one request's
-    CAN_SHARE = False
 
 #: Seconds for which a pass waits for requests that are between two passes.
 PATIENCE = 0.005
@@ -44,8 +40,9 @@ PATIENCE = 0.005
 MOST = 64
 #: The name of the attention function that knows shared passes; for all others it is transformers' "sdpa".
 ATTENTION = "guard"
-#: To how many rows a pass may be filled up so that its result is the same in any company.
-ROWS = (1, 2)
+#: To a multiple of how many rows a pass is filled up, so that its result is the same in any company: libraries multiply
+#: a single row by other kernels than several, and that shows once in many thousand numbers.
+ROWS = 2
 #: How far a shared pass may be from a pass alone, relative to the logits' size, to be the same but for rounding.
 ROUNDING = 0.05
 
@@ -197,7 +194,7 @@ class _Asked:
 
 def _is_shareable(model: Any) -> bool:
     """Whether the model is of a kind that can be shared, by what it says of itself."""
-    if not CAN_SHARE or getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
+    if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
         return False
     config = model.config.get_text_config()
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
@@ -206,66 +203,54 @@ def _is_shareable(model: Any) -> bool:
 
 
 def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[int, bool]:
-    """To how many rows passes must be filled up (0: no number will do), and whether they are right but for that."""
-    chunks = ([[3, 1, 4, 1, 5], [2], [7]], [[2, 7, 1], [8], [2, 8]], [[1, 6], [1, 8], [0]])
+    """To how many rows passes must be filled up (0: that does not help), and whether they are sound."""
+    first, second = [*range(3, 27)], [*range(40, 49)]
+    steps = [[first, second], [[2], [7]], [[2, 7, 1], [8]], [[1], [8, 2]], [[6], [1]]]
 
-    def run(rows: int, together: bool) -> list[torch.Tensor]:
-        forwards = [prepare(prompt[0], 8) for prompt in chunks]
-        found = []
-        for step in range(3):
-            tokens = [chunk[step] for chunk in chunks]
-            if together:
-                found += list(_shared(model, forwards, tokens, rows))
-            elif rows > 1:
-                found += [_shared(model, [f], [t], rows)[0] for f, t in zip(forwards, tokens, strict=True)]
-            else:
-                found += [forward(t)[0] for forward, t in zip(forwards, tokens, strict=True)]
+    def run(rows: int, groups: list[list[int]], steps: list[list[list[int]]]) -> list[torch.Tensor]:
+        forwards = [prepare(chunk[:1], 8) for chunk in steps[0]]
+        found = [torch.empty(0)] * (len(steps) * len(forwards))
+        for number, step in enumerate(steps):
+            for group in groups:
+                chosen, tokens = [forwards[g] for g in group], [step[g] for g in group]
+                logits = _shared(model, chosen, tokens, rows) if rows else chosen[0](tokens[0])
+                for g, row in zip(group, logits, strict=True):
+                    found[number * len(forwards) + g] = row
         return found
 
-    alone = run(1, together=False)
-    is_sound = False
-    for rows in ROWS:
-        together = run(rows, together=True)
-        pairs = list(zip(alone, together, strict=True))
-        is_sound = all(float((a - b).float().norm()) <= ROUNDING * float(a.float().norm()) for a, b in pairs)
-        if not is_sound:
-            return 0, False
-        if all(torch.equal(a, b) for a, b in zip(alone if rows == 1 else run(rows, False), together, strict=True)):
-            return rows, True
-    return 0, is_sound
+    together, alone = run(ROWS, [[0, 1]], steps), run(ROWS, [[0], [1]], steps)
+    own = run(0, [[0], [1]], steps[:2])
+    is_sound = all(
+        float((a - b).float().norm()) <= ROUNDING * float(a.float().norm()) for a, b in zip(own, together, strict=False)
+    )
+    return (ROWS if all(map(torch.equal, together, alone)) else 0), is_sound
 
 
 @torch.no_grad()
 def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: int) -> torch.Tensor:
-    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`; a row of logits for each."""
-    name = cache_name(model)
+    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`; each one's last logits."""
+    name, keeps = forwards[0].cache_name, forwards[0].keeps_logits
     caches = [forward.kwargs[name] for forward in forwards]
-    if not all(type(cache) is DynamicCache and all(type(l) is DynamicLayer for l in cache.layers) for cache in caches):
+    layers = [layer for cache in caches for layer in cache.layers]
+    if not all(type(cache) is DynamicCache for cache in caches) or not all(type(at) is DynamicLayer for at in layers):
         raise ValueError("a cache of this kind can't be shared")
-    pieces = list(tokens)
-    if fill := -sum(map(len, tokens)) % rows:
-        pieces.append([0] * fill)
-        caches.append(DynamicCache())
-    lengths = [len(piece) for piece in pieces]
+    lengths = [len(piece) for piece in tokens]
     pasts = [cache.get_seq_length() for cache in caches]
+    fill = -sum(lengths) % rows
     device = model.device
-    lasts, end = [], 0
-    for piece in tokens:
-        end += len(piece)
-        lasts.append(end - 1)
+    lasts = [end - 1 for end in itertools.accumulate(lengths)]
     kept = torch.tensor(lasts + lasts[-1:] * (-len(lasts) % rows), device=device)
     positions = [past + at for past, length in zip(pasts, lengths, strict=True) for at in range(length)]
     kwargs = {key: value for key, value in forwards[0].kwargs.items() if key not in (name, "logits_to_keep")}
-    keeps = _keeps(model)
     if keeps:
         kwargs["logits_to_keep"] = kept
     logits = model(
-        input_ids=torch.tensor([[token for piece in pieces for token in piece]], device=device),
-        position_ids=torch.tensor([positions], device=device),
+        input_ids=torch.tensor([[*itertools.chain(*tokens), *[0] * fill]], device=device),
+        position_ids=torch.tensor([positions + [0] * fill], device=device),
         attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made already, it says: see _Shared
         use_cache=True,
         return_dict=True,
-        **{name: _Shared(caches, lengths, pasts, device)},
+        **{name: _Shared(caches, lengths, pasts, fill, device)},
         **kwargs,
     ).logits[0]
     for forward in forwards:
@@ -274,49 +259,54 @@ def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: 
     return found
 
 
-def _keeps(model: Any) -> bool:
-    """Whether the model can be told of which tokens logits are wanted."""
-    return "logits_to_keep" in parameters(model)
+class _Parts(list[torch.Tensor]):
+    """The keys or values of every sequence, in place of one tensor."""
+
+    shared: _Shared
 
 
-if CAN_SHARE:
+class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
+    """The caches of the sequences of one pass: what a model writes is shared out among them.
 
-    class _Parts(list[torch.Tensor]):
-        """The keys or values of every sequence, in place of one tensor."""
+    Tokens that only fill the pass up, at its end, are kept nowhere and attend to nothing.
+    """
 
-        shared: _Shared
+    def __init__(
+        self, caches: list[Any], lengths: list[int], pasts: list[int], fill: int, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.caches = caches
+        self.lengths = [*lengths, fill]
+        self.masks = [_mask(length, past, device) for length, past in zip(lengths, pasts, strict=True)]
 
-    class _Shared(DynamicCache):
-        """The caches of the sequences of one pass: what a model writes is shared out among them."""
+    def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Append to each cache what is its own; returns the parts."""
+        news = zip(self.caches, keys.split(self.lengths, dim=2), values.split(self.lengths, dim=2), strict=False)
+        pairs = [cache.update(key, value, layer, *args, **kwargs) for cache, key, value in news]
+        all_keys, all_values = _Parts(key for key, _ in pairs), _Parts(value for _, value in pairs)
+        all_keys.shared = self
+        return all_keys, all_values
 
-        def __init__(self, caches: list[Any], lengths: list[int], pasts: list[int], device: torch.device) -> None:
-            super().__init__()
-            self.caches = caches
-            self.lengths = lengths
-            self.masks = [_mask(length, past, device) for length, past in zip(lengths, pasts, strict=True)]
 
-        def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-            """Append to each cache what is its own; returns the parts."""
-            news = zip(self.caches, keys.split(self.lengths, dim=2), values.split(self.lengths, dim=2), strict=True)
-            pairs = [cache.update(key, value, layer, *args, **kwargs) for cache, key, value in news]
-            all_keys, all_values = _Parts(key for key, _ in pairs), _Parts(value for _, value in pairs)
-            all_keys.shared = self
-            return all_keys, all_values
+def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
+    """What transformers makes for a sequence alone: none where its attention function needs none."""
+    if length == 1 or past == 0:
+        return None
+    return torch.ones((length, past + length), dtype=torch.bool, device=device).tril(past)[None, None]
 
-    def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
-        """What transformers makes for a sequence alone: none where its attention function needs none."""
-        if length == 1 or past == 0:
-            return None
-        return torch.ones((length, past + length), dtype=torch.bool, device=device).tril(past)[None, None]
 
-    def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
-        """Attention sequence by sequence in a shared pass, transformers' own in any other."""
-        if not isinstance(key, _Parts):
-            return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-        shared = key.shared
-        parts = zip(query.split(shared.lengths, dim=2), key, value, shared.masks, strict=True)
-        outputs = [sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0] for q, k, v, mask in parts]
-        return torch.cat(outputs, dim=1), None
+def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
+    """Attention sequence by sequence in a shared pass, transformers' own in any other."""
+    if not isinstance(key, _Parts):
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    shared = key.shared
+    *queries, filling = query.split(shared.lengths, dim=2)
+    parts = zip(queries, key, value, shared.masks, strict=True)
+    outputs = [sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0] for q, k, v, mask in parts]
+    if filling.shape[2]:
+        outputs.append(torch.zeros_like(outputs[0][:, :1]).expand(-1, filling.shape[2], -1, -1))
+    return torch.cat(outputs, dim=1), None
 
-    AttentionInterface.register(ATTENTION, _attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ class _Watched:
     def _count(self, *_: Any) -> None:
         self.passes += 1
 
-    def __enter__(self) -> _Watched:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -207,7 +207,9 @@ def test_the_budget_of_all_tokens_bounds_the_answer(model: TransformersModel) ->
         assert reply.prompt_tokens + reply.completion_tokens <= prompt + room
         assert set(json.loads(reply.text)) == set(PERSON["required"])
     with _Watched(model) as watched:
-        with pytest.raises(BudgetExceeded, match=rf"total_tokens={prompt + least - 1} can't hold the prompt's {prompt}"):
+        with pytest.raises(
+            BudgetExceeded, match=rf"total_tokens={prompt + least - 1} can't hold the prompt's {prompt}"
+        ):
             model.generate(_request(total_tokens=prompt + least - 1))
         assert watched.passes == 0
     plain = model.generate(_request(compiled=None, total_tokens=prompt + 3))
@@ -234,7 +236,7 @@ def test_thinking_ends_with_its_budget_and_the_value_is_whole(budget: int, tags:
     model = _reasoner(tags=tags)
     reply = model.generate(_request(thinking=budget, max_tokens=60))
     assert reply.thinking_tokens <= budget
-    assert 0 < len(model._tokenize(reply.thinking))
+    assert model._tokenize(reply.thinking)
     assert reply.completion_tokens <= budget + 60
     assert "think>" not in reply.thinking + reply.text
     assert set(json.loads(reply.text)) == set(PERSON["required"])
