@@ -349,6 +349,18 @@ class Walk:
         truth.valid[number] = False
         truth.refresh()
 
+    def _is_passed_over(self, state: State, byte: int, forced: str) -> None:
+        """Deal with a live byte, or the end as -1, beside what is forced: a fault, or a value that is set aside."""
+        truth = self.truth
+        below = truth.must.step(state, byte) if byte >= 0 else None
+        number = truth.witness(below) if below is not None else int(truth.world.leaf_values[state.ends])
+        value = truth.world.values[number]
+        if truth.referees.verdict_of(value):
+            raise WrongError(f"{self.case}: {forced}, but more may follow: {shown(value)}")
+        self.count["differ"] += 1
+        truth.valid[number] = False
+        truth.refresh()
+
     def _is_excused(self, token: int) -> bool:
         """Prove a token that is allowed by a completion; True, or False where the verdict was set aside."""
         eos = token in self.words.eos
@@ -403,8 +415,8 @@ class Walk:
         forced = self.matcher.forced_bytes()
         for place, byte in enumerate(forced):
             after = self.text() + forced[:place]
-            if must is not None and (self._follow(self.truth.must, must, self.truth.must_live) - {byte}):
-                raise WrongError(f"{self.case}: {forced[place:]!r} is forced after {after!r}, but more may follow")
+            while must is not None and (more := self._follow(self.truth.must, must, self.truth.must_live) - {byte}):
+                self._is_passed_over(must, min(more), f"{forced[place:]!r} is forced after {after!r}")
             must = self.truth.must.step(must, byte) if must is not None else None
         if self.case.bound:
             assert not forced or self.matcher.accept_bytes(forced)
