@@ -494,6 +494,18 @@ def test_no_part_of_a_secret_is_written(place: str, monkeypatch: pytest.MonkeyPa
     assert attempt.repairs == (Edit(0, "prose", REDACTED, REDACTED),)
 
 
+def test_tokens_that_spell_a_secret_which_the_text_lacks_are_not_written(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_PASSWORD", SECRET)
+    tokens = tuple(Token(character, -0.5, 0.25, None) for character in SECRET)
+    call = dataclasses.replace(CALL, attempts=(Attempt(1, (), reply("cut", tokens=tokens)),))
+    stored = TraceStore.at(place).read(TraceStore.at(place).write(call).number or 0)
+    assert stored is not None
+    assert stored.attempts[0].reply is not None
+    assert {token.text for token in stored.attempts[0].reply.tokens} == {""}
+
+
 @pytest.mark.parametrize(
     "text", ["", "task-oriented-programming-language", "a: b@c", "https://host/p?a=b@c", "Bearer of news"]
 )
