@@ -191,6 +191,10 @@ def _stats_row(line: Line) -> tuple[Any, ...]:
     )
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _share(part: int, whole: int) -> str:
     return f"{part:,} ({part / whole:.1%})" if whole else "0"
 
@@ -231,7 +235,7 @@ def replay(
             typer.echo("something was cut out of the recorded question: it is not the one that was asked", err=True)
         if done.is_identical:
             size = len(done.now.encode(errors="surrogatepass"))
-            typer.echo(f"identical: {done.model} answered call {number} with the same {size:,} bytes")
+            typer.echo(f"identical: {done.model} answered call {number} with the same {_counted(size, 'byte')}")
         else:
             typer.echo(f"different: {done.model} answered call {number} otherwise (recorded as call {done.call})")
             typer.echo(f"was: {done.was}\nnow: {done.now}")
@@ -278,7 +282,7 @@ def export(
             for row in exported.FORMATS[form](call):
                 file.write(json.dumps(row, ensure_ascii=not _is_unicode(row)) + "\n")
                 count += 1
-    typer.echo(f"{count:,} rows", err=True)
+    typer.echo(_counted(count, "row"), err=True)
 
 
 @app.command("prune", epilog=examples("guard trace prune --days 30", "guard trace prune --calls 100000"))
@@ -303,7 +307,7 @@ def prune(
     if as_json:
         _echo({"deleted": gone})
     else:
-        typer.echo(f"{gone:,} calls deleted from {store.place}")
+        typer.echo(f"{_counted(gone, 'call')} deleted from {store.place}")
 
 
 def _store() -> TraceStore:

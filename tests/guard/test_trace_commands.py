@@ -107,10 +107,10 @@ def test_training_data_is_written_as_lines_of_json(run: Run, place: str, tmp_pat
     rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     assert [row["messages"][-1]["content"] for row in rows] == ["3", '"\ud800"']
     code, out, err = run("export", "--format", "dpo")
-    assert (code, err) == (0, "1 rows\n")
+    assert (code, err) == (0, "1 row\n")
     said = [[{"role": "assistant", "content": text}] for text in "31"]
     assert json.loads(out) == {"prompt": [ASKED], "chosen": said[0], "rejected": said[1]}
-    assert run("export", "--format", "kto", "--since", "1d")[2] == "1 rows\n"
+    assert run("export", "--format", "kto", "--since", "1d")[2] == "1 row\n"
     assert run("export", "--format", "kto", "--function", "nothing")[2] == "0 rows\n"
 
 
@@ -125,7 +125,7 @@ def test_since_reads_dates_times_and_ages(run: Run, place: str) -> None:
         ("2026-01-31T13:30+01:00", 1),
         ("5200w", 1),
     ):
-        assert run("export", "--format", "sft", "--since", when)[2] == f"{rows} rows\n", when
+        assert run("export", "--format", "sft", "--since", when)[2] == f"{rows} row{'s' * (rows != 1)}\n", when
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 def test_a_replay_asks_the_first_question_again_and_compares_to_the_byte(run: Run, place: str, model: Scripted) -> None:
     TraceStore.at(place).write(CALL, SCHEMA)
-    assert run("replay", "1") == (0, "identical: small answered call 1 with the same 1 bytes\n", "")
+    assert run("replay", "1") == (0, "identical: small answered call 1 with the same 1 byte\n", "")
     (request,) = model.requests
     assert request.messages == (ASKED,)
     assert request.compiled is not None
@@ -181,7 +181,7 @@ def test_what_is_too_old_is_deleted(run: Run, place: str, monkeypatch: pytest.Mo
     store = TraceStore.at(place)
     for days_ago in (40, 20, 0):
         store.write(dataclasses.replace(CALL, started=time.time() - days_ago * 86_400))
-    assert run("prune", "--days", "30") == (0, f"1 calls deleted from {store.place}\n", "")
+    assert run("prune", "--days", "30") == (0, f"1 call deleted from {store.place}\n", "")
     assert run("prune", "--calls", "1", "--json") == (0, '{"deleted": 1}\n', "")
     assert [call.number for call in store.each()] == [3]
 
