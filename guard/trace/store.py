@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 30_000  #: Longest wait for another process's write; one write takes well under a millisecond.
 PAGE = 200  #: Calls that `each` reads at a time.
 KEPT_SCHEMAS = 256  #: Schemas whose text a store remembers, so as not to write it out for every call.
-CALL_ERRORS = (OSError, sa.exc.DBAPIError)  #: What reading and writing may raise.
+CALL_ERRORS = (OSError, sa.exc.SQLAlchemyError)  #: What reading and writing may raise.
 
 
 class TraceStore:
@@ -93,13 +93,23 @@ class TraceStore:
         self._writer = Writer(self._engine, "BEGIN IMMEDIATE" if sqlite else "")
         self._schemas: dict[tuple[str, Redaction], str] = {}
         self._ready = False
+        self._preparing = threading.Lock()
         self._pid = os.getpid()
         weakref.finalize(self, _close, self._engine, self._writer, self._pid).atexit = False
 
     def check_writable(self) -> None:
         """Create the database's tables, and a file where it is missing; TraceError says why that can't be."""
-        if self._ready and (self._path is None or os.path.exists(self._path)):  # noqa: PTH110 (the same)
+        if self._is_ready():
             return
+        with self._preparing:  # once for all threads of the process
+            if not self._is_ready():
+                self._prepare()
+
+    def _is_ready(self) -> bool:
+        return self._ready and (self._path is None or os.path.exists(self._path))  # noqa: PTH110 (pathlib is slower)
+
+    def _prepare(self) -> None:
+        self._ready = False
         try:
             if self._path is not None:
                 Path(self._path).parent.mkdir(parents=True, exist_ok=True)

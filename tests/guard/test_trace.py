@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -210,10 +211,14 @@ def test_every_call_that_returned_survives_a_kill(place: str, tmp_path: Path, wr
     program = tmp_path / "program.py"
     program.write_text(
         "import os, threading\n"
-        "from scripted import Scripted\n"
         "import guard\n"
+        "from guard.models.base import Reply\n"
+        "class Seven:\n"
+        "    name = 'seven'\n"
+        "    def generate(self, request):\n"
+        "        return Reply('7', 'stop', 'seven', 10, 1)\n"
         "def ask():\n"
-        "    mine = guard.Guard(Scripted(*['7'] * 100_000))\n"
+        "    mine = guard.Guard(Seven())\n"
         "    while True:\n"
         "        call = mine.traced(int, [{'role': 'user', 'content': 'How many?'}])[1]\n"
         "        os.write(1, f'{call.number}\\n'.encode())\n"
@@ -278,6 +283,43 @@ def test_a_lost_connection_to_the_server_loses_nothing(postgres_server: Any) -> 
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
     assert list(store.each()) == [CALL] * 3
+
+
+def test_any_number_of_threads_may_be_the_first_to_write(place: str) -> None:
+    begin = threading.Barrier(200)
+    store = TraceStore(place)
+    failures: list[BaseException] = []
+
+    def first() -> None:
+        try:
+            begin.wait(60)
+            store.write(CALL)
+        except BaseException as error:
+            failures.append(error)
+
+    with count_connections(store) as opened:
+        threads = [threading.Thread(target=first) for _ in range(200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert store.count() == 200
+    assert len(opened) <= 2  # one prepared the tables, one writes
+    store.close()
+
+
+@contextlib.contextmanager
+def count_connections(store: TraceStore) -> Iterator[list[object]]:
+    """Collect the connections that a store opens."""
+    opened: list[object] = []
+
+    def note(connection: object, _record: object) -> None:
+        opened.append(connection)
+
+    sa.event.listen(store._engine, "connect", note)
+    yield opened
+    sa.event.remove(store._engine, "connect", note)
 
 
 # ---- group commit ----
