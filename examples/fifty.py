@@ -63,7 +63,7 @@ def made(number: int) -> Document:
     return Document(text, Mail(sender=sender, order=order, product=product, problem=problem, wish=wish))  # type: ignore[arg-type] # the keys of PROBLEMS and WISHES
 
 
-@guard.structured(retries=0, max_tokens=96, confidence=guard.Confidence(margin=0.2))
+@guard.structured(retries=0, max_tokens=96, confidence=guard.Confidence(margin=1.0))
 def read(document: str) -> Mail:
     """Read the e-mail."""
     raise NotImplementedError

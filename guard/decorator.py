@@ -43,7 +43,7 @@ class Decorated(Generic[P, R]):
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND
-        self._name = f"{function.__module__}.{function.__qualname__}"
+        self._name = f"{_module(function)}.{function.__qualname__}"
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
 
     def __get__(self, instance: Any, owner: type | None = None) -> Self:
@@ -193,6 +193,12 @@ def check_function(function: Any) -> None:
         raise TypeError(f"structured() decorates functions, not {function!r}")
     if not (function.__doc__ or "").strip():
         raise ValueError(f"{function.__qualname__} has no docstring; its docstring is the instruction to the model")
+
+
+def _module(function: Callable[..., Any]) -> str:
+    """Return the module's name, also of one that is run by `python -m`: the trace knows a function by it."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name if function.__module__ == "__main__" and spec is not None else function.__module__
 
 
 def return_type(function: Callable[..., Any], local: Mapping[str, Any]) -> Any:
