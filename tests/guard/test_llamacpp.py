@@ -13,7 +13,9 @@ import jsonschema
 import pytest
 import tiny
 
-pytest.importorskip("llama_cpp")
+pytest.importorskip(
+    "llama_cpp", reason="llama-cpp-python is not installed: it is built from source; pip install guard-slm[llamacpp]"
+)
 
 import guard
 from guard import models

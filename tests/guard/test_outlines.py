@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import Any
 
+import openai
+import outlines
 import pytest
 import tiny
 import torch
@@ -15,9 +17,6 @@ import guard
 from guard import models
 from guard.errors import ModelError, TimedOut
 from guard.models.base import Model, Request
-
-openai = pytest.importorskip("openai")
-outlines = pytest.importorskip("outlines")
 
 SCHEMA = {
     "type": "object",
