@@ -19,7 +19,7 @@ import typing
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from guard import prompts, targets
+from guard import prompts
 from guard.pipeline import AsyncStream, Guard, Stream
 from guard.records import Call
 from guard.steps import Plan
@@ -39,7 +39,7 @@ class Decorated(Generic[P, R]):
     def __init__(self, function: Callable[P, Any], guard: Guard, wanted: Any) -> None:
         functools.update_wrapper(typing.cast("Any", self), function)
         self.guard = guard
-        self.target = targets.from_any(wanted, guard.options)
+        self.target = guard.target(wanted)
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
 from guard import models, prompts, replay, targets, validators
+from guard.errors import SchemaError
 from guard.models import absent, asking
 from guard.models.base import Model, Reply
 from guard.policy import Budget, Confidence, Policy
@@ -145,7 +146,17 @@ class Guard:
         return self.arun_stream(self._planned(wanted, messages))
 
     def _planned(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Plan:
-        return self.plan(targets.from_any(wanted, self.options), messages)
+        return self.plan(self.target(wanted), messages)
+
+    def target(self, wanted: Any) -> targets.Target:
+        """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
+        try:
+            return targets.from_any(wanted, self.options)
+        except SchemaError as error:
+            if len(self.tiers) == 1 or "inexact" in self.options:
+                raise
+            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"})
+            return dataclasses.replace(unmasked, refused=error)
 
     def plan(
         self,

@@ -205,6 +205,8 @@ class _Run:
 
         try:
             model = yield Load(plan.tiers[tier], plan.mode == "replay")
+            if plan.target.refused is not None and getattr(model, "is_masked", False):
+                raise plan.target.refused
             request = self._request(tier, model)
             span = self.spans.attempt(name, request)
             reply = yield from self._reply(name, model, request)

@@ -19,6 +19,7 @@ from guard.violations import Violation, clipped, pointer
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from guard.errors import SchemaError
     from guard.schemas import Compiled
 
 #: A reply's text in, the value (None where there are findings) and the findings out.
@@ -76,6 +77,7 @@ class Target:
     compiled: Compiled
     check: Check
     partial: Callable[[str], Any]  # the beginning of a text in, what is known of the value out: guard/streaming.py
+    refused: SchemaError | None = None  # why masks can't enforce it all: only models without masks may be asked
 
 
 def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:

@@ -297,3 +297,29 @@ def test_a_guard_with_changes_leaves_the_first_one_as_it_was() -> None:
     assert (first.model_name, second.model_name) == ("one", "other")
     assert second.policy.budget == Budget(tokens=500)
     assert isinstance(one, Model)
+
+
+BACK_REFERENCE = {"type": "string", "pattern": r"^(a|b)\1$"}  #: No masks can enforce it.
+
+
+class Masked(Scripted):
+    """A model that decodes under masks."""
+
+    is_masked = True
+
+
+def test_a_schema_that_masks_refuse_goes_to_the_tier_without_masks() -> None:
+    small, large = Masked(name="small"), Scripted('"ab"', '"aa"', name="large")
+    value, call = guard.Guard(small, escalate_to=large).traced(BACK_REFERENCE, ASK)
+    assert value == "aa"
+    assert small.requests == []
+    assert [(a.tier, a.reason) for a in call.attempts] == [(0, "schema"), (1, "invalid"), (1, "")]
+    assert "pattern" in call.attempts[0].error
+    assert call.escalations == ("schema",)
+
+
+def test_a_schema_that_masks_refuse_is_refused_where_nobody_else_could_answer() -> None:
+    for asked in (guard.Guard(Masked(name="m")), guard.Guard(Masked(name="m"), escalate_to=Masked(name="n"))):
+        with pytest.raises(guard.SchemaError) as caught:
+            asked.generate(BACK_REFERENCE, ASK)
+        assert caught.value.findings[0].keyword == "pattern"
