@@ -376,14 +376,9 @@ Id Engine::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   if (type != Type::Number || goal == Goals::kFalse) return goal;
   if (is_plain(f)) {
     std::vector<Id> numbers{kernel_.lexicon.parse("0")};  // any number will do to keep exponents out, save of the numbers themselves
-    for (std::int32_t i = 0; options_.spelling == Spelling::Any && f.barred && i < f.barred->size; ++i) {
-      const Value& v = kernel_.lexicon.values[f.barred->values[i]];
-      Id at = -1;
-      if (f.kind == Kind::Array && f.count < static_cast<std::int32_t>(v.items.size())) at = v.items[static_cast<std::size_t>(f.count)];
-      for (const auto& [name, member] : v.members)
-        if (f.kind == Kind::Object && name == f.key) at = member;
-      if (at >= 0 && kernel_.lexicon.values[at].kind == Value::Number) numbers.push_back(at);
-    }
+    if (options_.spelling == Spelling::Any)
+      for (Id v : barred_at(f))
+        if (kernel_.lexicon.values[v].kind == Value::Number) numbers.push_back(v);
     std::sort(numbers.begin(), numbers.end());
     numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
     const Id some = goals_.among(std::move(numbers));
@@ -651,6 +646,20 @@ void Engine::narrow_barred(const Frame& f, Id value, Frame* next, Arena& arena) 
   next->waits = false;
 }
 
+// What the values that this container, or one around it, must not become have where its due value is: told or not, the same.
+std::vector<Id> Engine::barred_at(const Frame& f) const {
+  std::vector<Id> out, whole;
+  if (f.parent) whole = barred_at(*f.parent);
+  if (f.barred) whole.insert(whole.end(), f.barred->values, f.barred->values + f.barred->size);
+  for (Id w : whole) {
+    const Value& v = kernel_.lexicon.values[w];
+    if (f.kind == Kind::Array && f.count < static_cast<std::int32_t>(v.items.size())) out.push_back(v.items[static_cast<std::size_t>(f.count)]);
+    for (const auto& [name, member] : v.members)
+      if (f.kind == Kind::Object && name == f.key) out.push_back(member);
+  }
+  return out;
+}
+
 // Is a number written without exponent? Where it may still be compared it is, be it told to its level or not.
 bool Engine::is_plain(const Frame& f) const { return f.barred || (f.parent && is_plain(*f.parent)); }
 
@@ -805,7 +814,12 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
         std::vector<Id> labels;
         for (std::size_t i = 0; i < all.size(); ++i) {
           if (i < alive) labels.push_back(all[i].first);
-          for (Id p : std::vector<Id>(goals_.numbers(all[i].second))) list.push_back({p, i < alive ? static_cast<Id>(i) : Numbers::kTracked + static_cast<Id>(i - alive)});
+          const auto add = [&](Id goal, Id label) {
+            for (Id p : std::vector<Id>(goals_.numbers(goal))) list.push_back({p, label});
+          };
+          if (i < alive) add(all[i].second, static_cast<Id>(i));
+          // A literal as part of each goal: alone it may have no exponents where, between the goal's bounds, it has.
+          for (std::size_t j = 0; i >= alive && j < alive; ++j) add(goals_.conj(all[j].second, all[i].second), Numbers::kTracked + static_cast<Id>(i - alive));
         }
         opened.state = numbers_.start(list, options_.spelling);
         opened.spec = set_of(std::move(labels));
@@ -1054,7 +1068,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
     next.extras = with_extra(f, key, arena);
-    if (options_.schema_order || f.barred) next.key = kernel_.lexicon.name(std::string(key));
+    if (options_.schema_order || f.records) next.key = kernel_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;
   ++next.count;
@@ -1352,6 +1366,7 @@ std::int64_t Engine::key_distance(const Config& at) {
       std::fill(seen, seen + words, 0);
     if (name >= 0) seen[name >> 6] |= 1ull << (name & 63);
     next.seen = seen;
+    if (name >= 0) next.key = names_[level.table].names[static_cast<std::size_t>(name)];
     if (name < 0) {  // the cheapest new key of the class: behind any other no more is left
       const Id lang = (*info.classes)[static_cast<std::size_t>(cls)].lang;
       std::string_view key;
@@ -1363,6 +1378,7 @@ std::int64_t Engine::key_distance(const Config& at) {
         if (!is_extra(f, key) && !std::binary_search(names.texts.begin(), names.texts.end(), key)) break;
       }
       next.extras = with_extra(f, key, *f.arena);
+      if (f.records) next.key = kernel_.lexicon.name(std::string(key));
     }
     return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
   };

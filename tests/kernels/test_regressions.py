@@ -223,6 +223,16 @@ def test_an_exponent_is_written_where_bounds_alone_decide_what_is_counted() -> N
         assert (matcher.accept_bytes(text.encode()) and matcher.can_stop()) == verdict, text
 
 
+def test_an_excluded_number_out_of_bounds_keeps_no_exponent_from_what_is_counted() -> None:
+    """That 9e4 is not 5 was not read, as 5 alone excluded has no exponents: no item ever met `contains`."""
+    schema = {"type": "array", "contains": {"not": {"const": 5}}, "items": {"type": "number", "minimum": 1000}}
+    matcher = reader(schema | {"minItems": 2}, spelling="any", whitespace="compact")
+    assert matcher.accept_bytes(b"[9e4,5E5")
+    assert matcher.distance() == 2
+    assert matcher.accept_bytes(b"]")
+    assert matcher.can_stop()
+
+
 def test_alternatives_that_exclude_each_other_do_not_use_up_the_ways_to_an_end() -> None:
     """Of more than 256 combinations, most of them empty, distance() looked at all but the only one left."""
     objects = [{"a": 0}, {"a": 1}, {"b": []}, {"b": {}}, {"b": 1}, {"b": [1]}, {"a": [], "b": 1}, {"a": []}]

@@ -240,6 +240,16 @@ def test_an_item_is_excluded_where_it_would_become_another(item: Any, text: str,
         assert ord(dead) not in free
 
 
+@pytest.mark.parametrize("text", ["[[[110]],[[11", '[[{"a":110}],[{"a":11', "[[110],[11"])
+def test_a_budget_allows_the_exponents_that_are_accepted(text: str) -> None:
+    """At any depth inside of an item: of 11e1, which spells 110, masks under a budget said otherwise than accept()."""
+    reader = matcher({"type": "array", "uniqueItems": True}, spelling="any")
+    assert reader.accept_bytes(text.encode())
+    free = allowed(reader, byte_vocabulary()).tolist()
+    assert free == allowed(reader, byte_vocabulary(), 10**6).tolist()
+    assert all(reader.accept(token) and reader.rollback(1) is None for token in free)
+
+
 def test_members_in_another_order_are_the_same_object() -> None:
     """The last byte of a copy is not allowed, one that differs is."""
     reader = matcher({"type": "array", "items": CLOSED, "uniqueItems": True}, key_order="any", spelling="any")
