@@ -374,14 +374,8 @@ bool Engine::is_viable(const Frame& f, Id residual) {
 // exponents (docs/coverage.md).
 Id Engine::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   if (type != Type::Number || goal == Goals::kFalse) return goal;
-  if (is_plain(f)) {
-    std::vector<Id> numbers{kernel_.lexicon.parse("0")};  // any number will do to keep exponents out, save of the numbers themselves
-    if (options_.spelling == Spelling::Any)
-      for (Id v : barred_at(f))
-        if (kernel_.lexicon.values[v].kind == Value::Number) numbers.push_back(v);
-    std::sort(numbers.begin(), numbers.end());
-    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
-    const Id some = goals_.among(std::move(numbers));
+  if (options_.spelling == Spelling::Canonical && is_plain(f)) {
+    const Id some = goals_.among({kernel_.lexicon.parse("0")});  // any number will do to keep exponents out
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
   for (Id l : parts.tracked) goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
@@ -646,21 +640,7 @@ void Engine::narrow_barred(const Frame& f, Id value, Frame* next, Arena& arena) 
   next->waits = false;
 }
 
-// What the values that this container, or one around it, must not become have where its due value is: told or not, the same.
-std::vector<Id> Engine::barred_at(const Frame& f) const {
-  std::vector<Id> out, whole;
-  if (f.parent) whole = barred_at(*f.parent);
-  if (f.barred) whole.insert(whole.end(), f.barred->values, f.barred->values + f.barred->size);
-  for (Id w : whole) {
-    const Value& v = kernel_.lexicon.values[w];
-    if (f.kind == Kind::Array && f.count < static_cast<std::int32_t>(v.items.size())) out.push_back(v.items[static_cast<std::size_t>(f.count)]);
-    for (const auto& [name, member] : v.members)
-      if (f.kind == Kind::Object && name == f.key) out.push_back(member);
-  }
-  return out;
-}
-
-// Is a number written without exponent? Where it may still be compared it is, be it told to its level or not.
+// Has a number no exponent in canonical spelling, as beside an excluded one? Where it may still be compared, be it told to its level or not.
 bool Engine::is_plain(const Frame& f) const { return f.barred || (f.parent && is_plain(*f.parent)); }
 
 // The configuration as if no container had waited.
@@ -1068,7 +1048,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
     next.extras = with_extra(f, key, arena);
-    if (options_.schema_order || f.records) next.key = kernel_.lexicon.name(std::string(key));
+    if (options_.schema_order || f.barred) next.key = kernel_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;
   ++next.count;
@@ -1366,7 +1346,6 @@ std::int64_t Engine::key_distance(const Config& at) {
       std::fill(seen, seen + words, 0);
     if (name >= 0) seen[name >> 6] |= 1ull << (name & 63);
     next.seen = seen;
-    if (name >= 0) next.key = names_[level.table].names[static_cast<std::size_t>(name)];
     if (name < 0) {  // the cheapest new key of the class: behind any other no more is left
       const Id lang = (*info.classes)[static_cast<std::size_t>(cls)].lang;
       std::string_view key;
@@ -1378,7 +1357,6 @@ std::int64_t Engine::key_distance(const Config& at) {
         if (!is_extra(f, key) && !std::binary_search(names.texts.begin(), names.texts.end(), key)) break;
       }
       next.extras = with_extra(f, key, *f.arena);
-      if (f.records) next.key = kernel_.lexicon.name(std::string(key));
     }
     return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
   };

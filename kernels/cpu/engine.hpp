@@ -251,7 +251,6 @@ class Engine {
   // Items that are compared: see may_wait().
   bool may_wait(const Frame& f);
   bool is_plain(const Frame& f) const;
-  std::vector<Id> barred_at(const Frame& f) const;
   const Barred* barred_in(Id among, Type type, Arena& arena);
   Id with_barred(const Frame& f, Id level, const Barred& barred);
   void narrow_barred(const Frame& f, Id value, Frame* next, Arena& arena);

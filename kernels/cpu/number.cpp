@@ -1,6 +1,7 @@
 #include "number.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace guard {
 
@@ -33,10 +34,6 @@ bool Numbers::merge(const Piece& a, const Piece& b, Piece* out) {
     p.has_lo = true, p.lo = b.lo, p.lo_open = b.lo_open;
   if (b.has_hi && (!p.has_hi || compare(b.hi, p.hi) < 0 || (compare(b.hi, p.hi) == 0 && b.hi_open)))
     p.has_hi = true, p.hi = b.hi, p.hi_open = b.hi_open;
-  if (p.has_lo && p.has_hi) {
-    const int c = compare(p.lo, p.hi);
-    if (c > 0 || (c == 0 && (p.lo_open || p.hi_open))) return false;
-  }
   if (a.written && b.written && a.written != b.written) return false;
   p.written = a.written | b.written;
   for (const Decimal& m : b.multiples) {
@@ -54,8 +51,16 @@ bool Numbers::merge(const Piece& a, const Piece& b, Piece* out) {
   };
   unite(&p.not_multiples, b.not_multiples);
   unite(&p.not_values, b.not_values);
+  for (const Decimal& v : p.not_values) {
+    p.lo_open = p.lo_open || (p.has_lo && v == p.lo);
+    p.hi_open = p.hi_open || (p.has_hi && v == p.hi);
+  }
+  if (p.has_lo && p.has_hi) {
+    const int c = compare(p.lo, p.hi);
+    if (c > 0 || (c == 0 && (p.lo_open || p.hi_open))) return false;
+  }
   std::erase_if(p.not_values, [&p](const Decimal& v) {  // excluded already
-    return (p.has_lo && compare(v, p.lo) < 0) || (p.has_hi && compare(v, p.hi) > 0) || (!p.multiples.empty() && !is_multiple(v, p.multiples[0]));
+    return (p.has_lo && compare(v, p.lo) <= 0) || (p.has_hi && compare(v, p.hi) >= 0) || (!p.multiples.empty() && !is_multiple(v, p.multiples[0]));
   });
   for (const Decimal& m : p.not_multiples)
     if (!p.multiples.empty() && is_multiple(p.multiples[0], m)) return false;
@@ -181,7 +186,10 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
     if (canonical) neighbours(v, &hole.lo, &hole.hi);
     s.holes.push_back(std::move(hole));
   }
-  std::sort(s.holes.begin(), s.holes.end(), [](const Hole& x, const Hole& y) { return compare(x.lo, y.lo) < 0; });
+  const bool by_digits = !canonical && is_scientific(p);
+  std::sort(s.holes.begin(), s.holes.end(), [by_digits](const Hole& x, const Hole& y) {
+    return by_digits ? std::tie(x.lo.digits, x.lo.exp) < std::tie(y.lo.digits, y.lo.exp) : compare(x.lo, y.lo) < 0;
+  });
   // How far to look. One decimal beyond all numbers reaches between any two of them.
   s.fine = std::max({s.fine, s.has_lo ? decimals(s.lo) : 0, s.has_hi ? decimals(s.hi) : 0});
   if (s.has_lo) s.reach = whole_digits(s.lo);

@@ -6,8 +6,8 @@
 // automaton of ordinary constraints is small. What a core may still become is asked once, as rest(): the fewest bytes
 // that complete it, by arithmetic; a core without any is never entered. A state is a list of (core, label), like a text's components.
 //
-// Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none where a value must be an integer, a
-// multiple or an excluded one. Bounds alone stay regular with them (scientific.cpp). Canonical: no leading minus on zero, no
+// Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none where a value must be an integer or a
+// multiple, or none. Bounds and excluded values stay regular with them (scientific.cpp). Canonical: no leading minus on zero, no
 // fraction where only integers are valid, an exponent only when the constraint is empty and the magnitude is >= 1e17 or < 1e-7,
 // written as ECMAScript writes it (e+17, e-8). At most 17 digits, 15 where a multiple is excluded, more where the constraint's
 // own numbers need more; and no value that a reader of doubles takes for an excluded one or for the bound that excludes it.
@@ -76,7 +76,7 @@ class Numbers {
     bool negative = false;
     bool loose = false;           // every bound and excluded value is left behind: digits are a remainder under the lattices
     bool one = false;             // canonical, free: one digit before the point; in exponents: its sign (scientific: negative)
-    bool scientific = false;      // 0.d1d2... * 10^point: `least`, `most` say how the digits compare with the bounds'
+    bool scientific = false;      // 0.d1d2... * 10^point: `least`, `most` say how the digits compare with the bounds', `digits` are kept while not loose
     std::int32_t point = 0;
     std::int32_t least = 0, most = 0;  // loose Int: how many more digits before the point
     std::int32_t total = 0;       // canonical: significant digits so far, and the exponent in EDigits; scientific: not zero
@@ -112,7 +112,7 @@ class Numbers {
   struct Side {  // a piece as the magnitudes of one sign see it, in one spelling
     bool possible = true, has_lo = false, has_hi = false, lo_open = false, hi_open = false, whole = false;  // whole: integers only
     Decimal lo, hi;
-    std::vector<Hole> holes;              // sorted
+    std::vector<Hole> holes;              // sorted; scientific: by their digits
     const Piece* piece = nullptr;
     std::int32_t digits = kInf, zeros = kInf;  // canonical: significant digits, zeros behind "0."
     std::int32_t fine = 0, coarse = 0;    // decimals of any number here; those of the lattices
@@ -137,7 +137,7 @@ class Numbers {
   std::int64_t rest_of_int(Side& s, const Core& core);
   std::int64_t rest_of_zero(Side& s, const Core& core);
 
-  static bool is_scientific(const Piece& p);  // bounds alone
+  static bool is_scientific(const Piece& p);  // bounds and excluded values alone
   struct Exponents {  // [lo, hi], and how many further digits it takes there
     std::int32_t lo, hi, digits;
   };

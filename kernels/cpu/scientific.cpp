@@ -1,8 +1,10 @@
-// Numbers with exponents under bounds: any spelling of 0.d1d2d3... * 10^E, in a finite automaton.
+// Numbers with exponents under bounds and beside excluded values: any spelling of 0.d1d2d3... * 10^E, in a finite automaton.
 //
 // What matters of the digits is how they compare with either bound's, and of the point where it stands; exponents have at
 // most three digits. A value lies inside when its exponent lies between the bounds', or is a bound's and the digits compare well.
+// Of an excluded value the digits are kept while they agree with it: it is one point, which any other digit leaves behind.
 #include <algorithm>
+#include <cstdlib>
 
 #include "number.hpp"
 
@@ -32,6 +34,10 @@ std::int64_t exponent_bytes(std::int32_t point, std::int32_t lo, std::int32_t hi
   if (lo <= point && point <= hi) return 0;
   return point < lo ? more(1, exponent_digits(lo - point, hi - point)) : more(2, exponent_digits(point - hi, point - lo));
 }
+Natural without_zeros(Natural digits) {
+  while (!digits.empty() && digits.back() == '0') digits.pop_back();
+  return digits;
+}
 Natural first_digits(const Natural& digits, std::int32_t n) {
   Natural out = digits.substr(0, static_cast<std::size_t>(n));
   out.resize(static_cast<std::size_t>(n), '0');
@@ -40,7 +46,7 @@ Natural first_digits(const Natural& digits, std::int32_t n) {
 }  // namespace
 
 bool Numbers::is_scientific(const Piece& p) {
-  return !p.is_free() && p.multiples.empty() && p.not_multiples.empty() && p.not_values.empty() && p.written == 0;
+  return !p.is_free() && p.multiples.empty() && p.not_multiples.empty() && p.written == 0;
 }
 
 // How many further digits, at least `from`, put the number between the bounds that have its exponent; -1: none do.
@@ -82,6 +88,47 @@ std::vector<Numbers::Exponents> Numbers::exponents(const Side& s, const Core& c,
 std::int64_t Numbers::rest_scientific(const Core& c) {
   const Side& s = side(c.piece, c.spelling, c.negative);
   if (!s.possible) return -1;
+  if (!s.holes.empty() && !c.loose) {
+    // The digits may still be an excluded value's: the fewest bytes between the bounds, of ways that lead away from it.
+    const auto bounded = [this](Core core) {
+      core.loose = true;
+      return rest_scientific(core);
+    };
+    const auto is_hole = [&s](const Core& core) {
+      const std::int32_t exponent = core.phase == EDigits ? core.total - 1 : 0;
+      const Natural digits = core.total == 0 ? Natural{} : without_zeros(core.digits);
+      auto hole = std::partition_point(s.holes.begin(), s.holes.end(), [&digits](const Hole& h) { return h.lo.digits < digits; });
+      for (; hole != s.holes.end() && hole->lo.digits == digits; ++hole)
+        if (core.total == 0 || point_of(hole->lo) == core.point + (core.one ? -exponent : exponent)) return true;
+      return false;
+    };
+    const std::int64_t least = bounded(c);
+    if (least < 0) return -1;
+    std::size_t longest = s.lo.digits.size() + s.hi.digits.size();
+    for (const Hole& h : s.holes) longest = std::max(longest, h.lo.digits.size());
+    std::vector<std::vector<std::pair<std::int64_t, Core>>> ways(2 * longest + 12);  // by bytes more than the least
+    Interner<Core> seen;
+    ways[0].push_back({0, c});
+    for (std::size_t over = 0; over < ways.size(); ++over)
+      while (!ways[over].empty()) {
+        const auto [bytes, core] = std::move(ways[over].back());
+        ways[over].pop_back();
+        const bool ends = bytes == least + static_cast<std::int64_t>(over) && !is_hole(core);
+        if (core.loose || ends) return least + static_cast<std::int64_t>(over);
+        const std::size_t known = seen.size();
+        if (seen.intern(core); seen.size() == known) continue;
+        kernel_clock.tick();
+        for (const char byte : std::string_view("0123456789.e+-")) {
+          Core next = core;
+          next.phase = follow(core.phase, static_cast<std::uint8_t>(byte));
+          if (next.phase == Nothing || !write_scientific(core, static_cast<std::uint8_t>(byte), &next)) continue;
+          const std::int64_t rest = bounded(next);
+          const std::size_t at = rest < 0 ? ways.size() : std::max(over, static_cast<std::size_t>(std::max<std::int64_t>(bytes + 1 + rest - least, 0)));
+          if (at < ways.size()) ways[at].push_back({bytes + 1, std::move(next)});
+        }
+      }
+    return -1;
+  }
   const bool first = c.phase == Minus;
   std::int64_t best = -1;
   if (first) {
@@ -126,6 +173,18 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
 
 bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
   const Side& s = side(c.piece, c.spelling, c.negative);
+  const auto at = [&s](std::string_view digits) {  // they are sorted by their digits
+    return std::partition_point(s.holes.begin(), s.holes.end(), [digits](const Hole& h) { return h.lo.digits < digits; });
+  };
+  const auto is_begun = [&](std::string_view digits) { return at(digits) != s.holes.end() && at(digits)->lo.digits.starts_with(digits); };
+  const auto is_whole = [&](std::string_view digits) { return at(digits) != s.holes.end() && at(digits)->lo.digits == digits; };
+  const auto follow_holes = [&](char digit) {  // the digits are kept while they may be an excluded value's; of zeros behind one, the first
+    Natural& d = n->digits;
+    d.push_back(digit);
+    while (d.back() == '0' && !is_begun(d) && !is_begun(std::string_view(d).substr(0, d.size() - 1))) d.pop_back();
+    n->loose = !is_begun(d) && !is_whole(without_zeros(d));
+    if (n->loose) d.clear();
+  };
   switch (n->phase) {
     case Minus: n->negative = true; return true;
     case Int:
@@ -138,12 +197,24 @@ bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
         if (s.has_lo) n->least = compared(c.least, s.lo.digits, static_cast<char>(byte));
         if (s.has_hi) n->most = compared(c.most, s.hi.digits, static_cast<char>(byte));
         n->point += whole;
+        if (!s.holes.empty() && !c.loose) follow_holes(static_cast<char>(byte));
       }
       // Beyond what three digits of exponent can mend, further is no farther.
-      const std::int32_t lo = s.has_lo ? point_of(s.lo) : 0, hi = s.has_hi ? point_of(s.hi) : 0;
-      n->point = std::clamp(n->point, std::min(lo, hi) - kMaxExponent - 2, std::max(lo, hi) + kMaxExponent + 2);
+      if (std::abs(n->point) <= kMaxExponent + 2) return true;
+      std::int32_t lo = 0, hi = 0;
+      const auto see = [&](const Decimal& d) { lo = std::min(lo, point_of(d)), hi = std::max(hi, point_of(d)); };
+      if (s.has_lo) see(s.lo);
+      if (s.has_hi) see(s.hi);
+      for (const Hole& h : s.holes) see(h.lo);
+      n->point = std::clamp(n->point, lo - kMaxExponent - 2, hi + kMaxExponent + 2);
       return true;
     }
+    case E:
+      if (s.holes.empty() || c.loose) return true;
+      n->digits = without_zeros(c.digits);
+      n->loose = !is_whole(n->digits);  // zero's are ""
+      if (n->loose) n->digits.clear();
+      return true;
     case ESign: n->one = byte == '-'; return true;
     case EDigits:  // total: the exponent and one
       n->count = c.count + 1;

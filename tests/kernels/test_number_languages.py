@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from numerals import check_number, number_holds, number_schema
-from properties import within_limits
+from properties import allowed, within_limits
 from strategies import RANDOMS, byte_vocabulary
 
 import guard
@@ -92,6 +93,49 @@ def test_canonical_spelling_of_numbers(schema: dict[str, Any], written: list[str
     for text in written + unwritten:
         matcher.reset()
         assert (matcher.accept_bytes(text.encode()) and matcher.can_stop()) == (text in written), text
+
+
+EXCLUDING = [
+    {"not": {"const": 0}},
+    {"not": {"const": 5}},
+    {"minimum": 0, "maximum": 1, "not": {"enum": [0, 1, 0.5]}},
+    {"minimum": 1000, "not": {"enum": [1000, 1200, 12003, 1e4]}},
+    {"exclusiveMinimum": 0, "not": {"enum": [1, 2, 3, 4, 5, 6, 7, 8, 9]}},
+    {"minimum": -12, "maximum": 12, "not": {"enum": [-12, -1.5e-3, 12, 1.2, 0.12, 0.012]}},
+    {"minimum": 1e100, "maximum": 2e100, "not": {"enum": [1e100, 2e100]}},
+]
+
+
+@pytest.mark.parametrize("schema", EXCLUDING)
+def test_exponents_beside_excluded_values(schema: dict[str, Any]) -> None:
+    """In any spelling a number may end where its value is none of them; distance() is one more than the next least."""
+    matcher = guard.compile({"type": "number", **schema}, spelling="any", whitespace="compact").matcher(
+        byte_vocabulary()
+    )
+    r = Random(0)
+    excluded = schema["not"].get("enum", [schema["not"].get("const")])
+    for _ in range(60):
+        matcher.reset()
+        text, aim = "", f"{r.choice(excluded)}{r.choice(['', '0', 'e0', 'E-1', '.0'])}"
+        for _ in range(14):
+            bytes_ = [t for t in allowed(matcher, byte_vocabulary()).tolist() if t < 128]
+            numeral = re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d{1,3})?", text)
+            assert matcher.can_stop() == bool(numeral and number_holds({"type": "number", **schema}, Fraction(text))), (
+                text
+            )
+            least = []
+            for byte in bytes_:
+                assert matcher.accept(byte)
+                least.append(matcher.distance())
+                matcher.rollback()
+            if not matcher.can_stop():
+                assert matcher.distance() == 1 + min(least), text
+            if not bytes_:
+                break
+            following = aim[len(text) :][:1] if aim.startswith(text) else ""
+            byte = ord(following) if following and ord(following) in bytes_ else r.choice(bytes_)
+            assert matcher.accept(byte)
+            text += chr(byte)
 
 
 @pytest.mark.parametrize("spelling", ["any", "canonical"])

@@ -250,6 +250,33 @@ def test_a_budget_allows_the_exponents_that_are_accepted(text: str) -> None:
     assert all(reader.accept(token) and reader.rollback(1) is None for token in free)
 
 
+LARGE = {"type": "number", "minimum": 1000}
+TRIPLE = {"type": "array", "prefixItems": [LARGE, LARGE, {"type": "integer"}], "minItems": 3, "maxItems": 3}
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (TRIPLE, "[[1000,6734,7],["),
+        ({"type": "array", "items": TRIPLE, "minItems": 1}, "[[[1000,6734,7]],[["),
+        (
+            {"type": "array", "items": {"type": "array", "items": LARGE, "minItems": 2}, "minItems": 1},
+            "[[[8E9,6734]],[[4",
+        ),
+    ],
+)
+def test_exponents_beside_excluded_numbers_are_what_a_budget_counts_on(item: Any, text: str) -> None:
+    """Of "1e3" the budget had been made; none but 1000 was allowed while the item could still equal another."""
+    reader = matcher({"type": "array", "uniqueItems": True, "items": item, "minItems": 2}, spelling="any")
+    assert reader.accept_bytes(text.encode())
+    left = reader.distance()
+    while not reader.can_stop():
+        cheapest = next(t for t in allowed(reader, byte_vocabulary(), left).tolist() if t != END)
+        assert reader.accept(cheapest)
+        left -= 1
+        assert reader.distance() <= left
+
+
 def test_members_in_another_order_are_the_same_object() -> None:
     """The last byte of a copy is not allowed, one that differs is."""
     reader = matcher({"type": "array", "items": CLOSED, "uniqueItems": True}, key_order="any", spelling="any")
