@@ -591,6 +591,8 @@ from servers import FAULTS, Answer, Server
 from guard.models.base import Request
 from guard.models.openai import OpenAIModel
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that puts the tests into the background ignores it
+
 request = Request(({"role": "user", "content": "?"},), None, seconds=20)
 with Server(Answer("first"), Answer("child"), Answer("parent"), keeps_alive=True) as server:
     model = OpenAIModel("m", base_url=server.url)
