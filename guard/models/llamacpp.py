@@ -103,7 +103,7 @@ class LlamaCppModel(LocalModel):
         return list(self._llama.tokenize(text.encode(), add_bos=False, special=True))
 
     @contextlib.contextmanager
-    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:  # noqa: ARG002
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:  # noqa: ARG002 (LocalModel hands it on)
         completion = Completion(self._vocabulary, forcing=self._forcing, **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
         session = _Session(self, completion, request)

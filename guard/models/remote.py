@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class Asked:
         return sum(map(estimated_tokens, texts)) + (estimated_tokens(json.dumps(self.sent.schema)) if self.sent else 0)
 
 
-class Remote:
+class Remote(ABC):
     """A model behind a provider's API. A subclass says how its API is asked and read."""
 
     #: What the strict dialect of the provider's structured output is.
@@ -113,17 +114,17 @@ class Remote:
 
     # -- What a provider's module says ---------------------------------------------------------------------------------
 
+    @abstractmethod
     def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
         """Return the parameters of a request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
         """Send a request once, and hand on pieces and the reply; raises ExchangeError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _concede(self, asked: Asked, words: str) -> bool:
         """Give up a parameter that a provider refused with these words; returns whether there was one."""
-        raise NotImplementedError
 
     # -- What they have in common --------------------------------------------------------------------------------------
 

@@ -866,26 +866,25 @@ def test_migrated_tables_are_those_that_are_made_today(place: str, request: pyte
     engine.dispose()
 
 
-def test_processes_that_migrate_at_once_do_it_once(place: str) -> None:
-    _version_1(place).dispose()
+def _write_in_processes(place: str, count: int) -> None:
+    """Have so many processes write a call each, at once."""
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=TraceStore(place).write, args=(CALL,)) for _ in range(6)]
+    processes = [context.Process(target=TraceStore(place).write, args=(CALL,)) for _ in range(count)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0] * 6
+    assert [process.exitcode for process in processes] == [0] * count
+
+
+def test_processes_that_migrate_at_once_do_it_once(place: str) -> None:
+    _version_1(place).dispose()
+    _write_in_processes(place, 6)
     assert list(TraceStore(place).each()) == [*_migrated(), *[CALL] * 6]
 
 
 def test_processes_that_make_a_trace_at_once_make_one(place: str) -> None:
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=TraceStore(place).write, args=(CALL,)) for _ in range(6)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 6
+    _write_in_processes(place, 6)
     assert list(TraceStore(place).each()) == [CALL] * 6
 
 
