@@ -18,6 +18,7 @@ import httpx2
 
 from guard import dialects
 from guard.errors import ModelError
+from guard.models.absent import UNUSED_KEY
 from guard.models.base import Reply, Request
 from guard.models.remote import Asked, Reading, Remote, shape
 from guard.models.transport import HEADERS, Exchange, body, broken_off, hooks, lines, mapped, of_stream, parsed, said_by
@@ -71,7 +72,7 @@ class OpenAIModel(Remote):
         has_own_server = bool(base_url or os.environ.get("OPENAI_BASE_URL"))
 
         def make() -> openai.AsyncOpenAI:
-            key = api_key or os.environ.get("OPENAI_API_KEY") or ("unused" if has_own_server else None)
+            key = api_key or os.environ.get("OPENAI_API_KEY") or (UNUSED_KEY if has_own_server else None)
             try:
                 return openai.AsyncOpenAI(
                     api_key=key,
@@ -132,7 +133,7 @@ class OpenAIModel(Remote):
 
     async def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
         client, name, start = self._client, self.name, time.perf_counter()
-        secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != "unused" else ()
+        secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != UNUSED_KEY else ()
         fields = {self._budget: asked.max_tokens, **asked.body}
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}

@@ -19,7 +19,7 @@ from guard import prompts
 from guard.errors import GuardError, ModelError, TimedOut
 from guard.models.base import Reply, Request
 from guard.models.portal import PORTAL
-from guard.models.thinking import Thinking
+from guard.models.thoughts import Thoughts
 from guard.models.transport import estimated_tokens, said_by
 
 try:
@@ -97,7 +97,7 @@ class OutlinesModel:
     def _reply(self, text: Any, request: Request, mode: str, messages: list[dict[str, Any]], seconds: float) -> Reply:
         if not isinstance(text, str):
             raise ModelError(f"{self._name} answered with a {type(text).__name__}, not a text")
-        thinking = Thinking(is_value=request.compiled is not None)
+        thinking = Thoughts(is_value=request.compiled is not None)
         answer = thinking.feed(text) + thinking.end()
         budget = request.max_tokens + request.thinking
         tokens, is_counted = self._counted(text)

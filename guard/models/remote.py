@@ -23,7 +23,7 @@ from guard import dialects, prices, prompts
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models.base import Reply, Request
 from guard.models.portal import PORTAL
-from guard.models.thinking import Thinking
+from guard.models.thoughts import Thoughts
 from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
 
 MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
@@ -234,7 +234,7 @@ class Reading:
         self.thought = ""
         self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
         self._asked, self._model = asked, model
-        self._thinking = Thinking(is_value=asked.request.compiled is not None)
+        self._thinking = Thoughts(is_value=asked.request.compiled is not None)
         self._parts: list[str] = []  # of the answer
         self._beside: list[str] = []  # text beside a tool's call
         self._calls: dict[object, None] = {}

@@ -8,7 +8,7 @@ _OPEN, _CLOSE = "<think>", "</think>"
 _VALUE = ('{"[-0123456789', ("true", "false", "null"))
 
 
-class Thinking:
+class Thoughts:
     """Splits a text into thoughts and answer: `feed` and `end` return what belongs to the answer."""
 
     def __init__(self, *, is_value: bool) -> None:
