@@ -87,10 +87,12 @@ class FrontEnd:
         with self._lock:
             return self.lowering.lower(nodes)
 
-    def where(self, node: int) -> str:
-        """Return a node's JSON Pointer; the root's for a node of the engine's own, which nobody wrote."""
-        position = self.lowering.position_of(node)
-        return self.documents.pointer(position) if FALSE < position < len(self.documents.schemas) else ""
+    def where(self, node: int) -> list[str]:
+        """Return the JSON Pointers of what says a node; the root's for one of the engine's own, which nobody wrote."""
+        with self._lock:
+            positions = self.lowering.positions_of(node)
+        written = [at for at in positions if FALSE < at < len(self.documents.schemas)]
+        return [self.documents.pointer(at) for at in written] or [""]
 
     def fail(self, limit: str, node: int, detail: str, op: int) -> SchemaError:
         """Return the error of a limit that the engine met at a node, in an opcode's keyword where that is known."""
@@ -99,7 +101,7 @@ class FrontEnd:
         if FALSE < position < len(self.documents.schemas):
             schema = self.documents.schemas[position]
             keyword = next((word for word in KEYWORDS.get(op, ()) if word in schema), None)
-        where = self.where(node) + (f"/{keyword}" if keyword else "")
+        where = self.where(node)[0] + (f"/{keyword}" if keyword else "")
         if limit in ENGINE_LIMITS:
             return limit_error(self.options.limits, limit, where, keyword, detail)
         return SchemaError(

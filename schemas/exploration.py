@@ -39,9 +39,9 @@ class Exploration:
 
 
 def explore(
-    native: Any, where: Callable[[int], str], size: int, seconds: float, report: Callable[[int, int], None] | None
+    native: Any, where: Callable[[int], list[str]], size: int, seconds: float, report: Callable[[int, int], None] | None
 ) -> Exploration:
-    """Run a native Explorer for at most about `seconds`. `where` returns a node's JSON Pointer, `size` is in bytes."""
+    """Run a native Explorer for at most about `seconds`. `where` returns a node's JSON Pointers, `size` is in bytes."""
     started = time.perf_counter()
     limits: list[Finding] = []
     complete = False
@@ -60,12 +60,13 @@ def explore(
     ]
     stats = native.stats()
     advice = [
-        Finding(where(node), None, "no value meets what is asked here, so that it is never written", "correct it")
+        Finding(place, None, "no value meets what is asked here, so that it is never written", "correct it")
         for node in dict.fromkeys(native.empty())
+        for place in where(node)
     ]
     many = f"its texts need more than {MOST_STATES + size:,} automaton states, and a long one may meet limits.states"
     fix = "anchor the pattern, lower its counts, or shorten the text with maxLength"
-    advice += [Finding(where(node), None, many, fix) for node in dict.fromkeys(native.large())]
+    advice += [Finding(place, None, many, fix) for node in dict.fromkeys(native.large()) for place in where(node)]
     return Exploration(
         complete and not limits and not stats["waiting"],
         time.perf_counter() - started,

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from guard.schemas import formats, regex
 from guard.schemas.documents import Documents, Scope
-from guard.schemas.keywords import Dialect
+from guard.schemas.keywords import SUPPORTED, Dialect
 from guard.schemas.numbers import decimal
 from guard.schemas.ops import (
     ARRAY,
@@ -40,6 +40,13 @@ _EVERYTHING = NULL | BOOLEAN | NUMBER | STRING | ARRAY | OBJECT
 _TYPE_BITS = {"null": NULL, "boolean": BOOLEAN, "number": NUMBER, "string": STRING, "array": ARRAY, "object": OBJECT}
 #: A count that no text reaches: the engine counts in 32 bits.
 _ENDLESS = 2**31 - 1
+
+#: Keywords of scalars that say what they say wherever they stand.
+_PLAIN = frozenset(
+    ("type", "nullable", "const", "format", "pattern", "minLength", "maxLength", "multipleOf")
+    + ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+)
+_LONE = 4  #: The words of a schema that is a reference and nothing else.
 
 (
     _TYPE,
@@ -111,6 +118,8 @@ class Lowering:
         self.dropped = dropped  # (position, keyword) that are left to validation
         self.inexact = inexact_positions(documents, dropped) if dropped else frozenset()
         self._nodes: dict[tuple[int, Scope], int] = {}
+        self._twins: dict[tuple[Any, ...], int] = {}
+        self._alike: dict[int, dict[int, None]] = {}  # the first of those that say the same → the others
         self._scoped: dict[int, tuple[int, Scope]] = {}
         self._next = len(documents.schemas)
         self.root = self.node(documents.root, ())
@@ -135,6 +144,11 @@ class Lowering:
     def position_of(self, node: int) -> int:
         """Return the position of a node, for messages."""
         return self._scoped[node][0] if node in self._scoped else node
+
+    def positions_of(self, node: int) -> list[int]:
+        """Return the positions known that say the same as a node, its own first."""
+        position = self.position_of(node)
+        return [position, *self._alike.get(position, ())]
 
     def lower(self, nodes: Iterable[int]) -> list[Record]:
         """Return the record of each node."""
@@ -176,7 +190,34 @@ class Lowering:
         if not schema:
             return TRUE
         position = self.documents.homes[context.position].document.places[id(schema)]
-        return self.node(position, context.scope) if self.documents.dynamic else position
+        if self.documents.dynamic:
+            return self.node(position, context.scope)
+        return position if self.dropped else self._twin(context.dialect, schema, position)
+
+    def _twin(self, dialect: Dialect, schema: dict[str, Any], position: int) -> int:
+        """Return the first position known that says the same: of a lone reference its target, of a plain scalar its like.
+
+        Most schemas say `{"type": "string"}` hundreds of times; the engine then meets one node. O(keywords).
+        """
+        words: list[Any] = [dialect.name]
+        for keyword, value in schema.items():
+            if keyword in _PLAIN:
+                words += (keyword, type(value), value)
+            elif keyword == "$ref":
+                words += (keyword, None, None)
+            elif keyword in SUPPORTED or keyword.startswith("$") or keyword == "id":
+                return position
+        if "$ref" in schema:
+            if len(words) > _LONE or (position, "$ref") in self.documents.idle:
+                return position
+            return self.documents.targets[position, "$ref"].position
+        try:
+            first = self._twins.setdefault(tuple(words), position)
+        except TypeError:  # a list among the values: of types, say
+            return position
+        if first != position:
+            self._alike.setdefault(first, {})[position] = None
+        return first
 
     def loose(self, context: _Context, schema: Any) -> bool:
         """Say whether something below a schema is left to validation, so that its record admits too much."""

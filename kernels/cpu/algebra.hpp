@@ -51,6 +51,22 @@ struct Busy {
   Id key_;
   bool done_ = false;
 };
+// Tells clauses apart that come one by one: a few by looking at each, many by their hashes.
+class Distinct {
+ public:
+  explicit Distinct(const std::vector<Clause>* known) : known_(known) {}  // grows with each clause that is new
+  bool is_new(const Clause& clause) {
+    if (known_->size() < kFew) return std::find(known_->begin(), known_->end(), clause) == known_->end();
+    for (; seen_ < known_->size(); ++seen_) table_.insert((*known_)[seen_]);
+    return !table_.contains(clause);
+  }
+
+ private:
+  static constexpr std::size_t kFew = 12;
+  const std::vector<Clause>* known_;
+  std::size_t seen_ = 0;
+  std::unordered_set<Clause, VectorHash> table_;
+};
 // Takes the clause with the fewest disjuncts out: a search branches there.
 inline Clause take_smallest(std::vector<Clause>* clauses) {
   const auto least = std::min_element(clauses->begin(), clauses->end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });

@@ -1,4 +1,7 @@
 // Goals: the least number of bytes of a value, and of the rest of one that was begun.
+#include <queue>
+#include <tuple>
+
 #include "algebra.hpp"
 
 namespace guard {
@@ -44,6 +47,7 @@ std::int64_t Goals::cost(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : leas
 std::int64_t Goals::try_cost(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
   const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
+  const bool outer_leans = std::exchange(cost_leans_, false);
   std::int64_t best = before;
   const Id g = key / 8;
   try {
@@ -58,8 +62,15 @@ std::int64_t Goals::try_cost(Id key) {
     blame(&limit, node_of(goals_[g].ids));
     throw;
   }
-  if (best != before) cheaper_ = true;
-  return cost_round_[key] = best;
+  if (!cost_leans_) {  // on nothing that may yet get cheaper
+    cost_round_.erase(key);
+    cost_[key] = best;
+  } else if (best != before) {
+    cheaper_ = true;
+    cost_round_[key] = best;
+  }
+  cost_leans_ = cost_leans_ || outer_leans;
+  return best;
 }
 
 std::int64_t Goals::least_cost(Id key) {
@@ -67,17 +78,20 @@ std::int64_t Goals::least_cost(Id key) {
   if (sure != cost_.end()) return sure->second;
   if (in_cost_) {
     const auto now = cost_round_.find(key);
-    return now != cost_round_.end() ? now->second : try_cost(key);
+    if (now == cost_round_.end()) return try_cost(key);
+    cost_leans_ = true;
+    return now->second;
   }
   struct Reset {
     Goals* goals;
-    ~Reset() { goals->in_cost_ = false, goals->cost_round_.clear(); }
+    ~Reset() { goals->in_cost_ = goals->cost_leans_ = false, goals->cost_round_.clear(); }
   } reset{this};
   in_cost_ = true;
   std::vector<Id> known{key};
   do {  // until nothing gets cheaper: costs only fall
     cheaper_ = false;
-    for (Id k : known) try_cost(k);
+    for (Id k : known)
+      if (!cost_.contains(k)) try_cost(k);
     known.clear();
     for (const auto& [k, _] : cost_round_) known.push_back(k);
   } while (cheaper_);
@@ -92,61 +106,68 @@ std::int64_t Goals::cost_object(Id id, const Keys& keys) {
   return remembered(&found_cost_, id, keys, [&](const Keys& asked) { return cost_choices(id, asked); });
 }
 
-// Of the ways through the clauses the cheapest: branch and bound, the child with the least bound first. Clauses only ask for more, so that a
-// shape without those that are left bounds it from below.
-std::int64_t Goals::cost_choices(Id id, const Keys& keys) {
+// Of the ways through the clauses the cheapest: best first (Hart, Nilsson, Raphael 1968), of equals the one with the fewest clauses left.
+// Clauses only ask for more, so that a shape without those that are left bounds it from below. Many orders of choices lead to one shape.
+std::int64_t Goals::cost_choices(Id id, const Keys& keys) try {
   struct Node {
     std::int64_t bound;
+    std::size_t clauses, age;
     Id shape;
+    bool operator<(const Node& o) const { return std::tuple(bound, clauses, age) > std::tuple(o.bound, o.clauses, o.age); }  // the least on top
   };
-  int left = kMaxChoices;
+  std::priority_queue<Node> open;
+  std::unordered_set<Id> known;
   std::int64_t best = -1;
-  const auto bound = [&](Id at) {
-    Shape bare = shapes_[at];
+  // What names that a disjunct asks for add at the least, where nothing else could be met by them.
+  const auto named = [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
+  const auto added = [&](const Shape& s, const Shape& disjunct) {
+    std::int64_t out = 0;
+    for (const Rule& r : disjunct.some) {
+      if (!named(r) || keys.seen(key_sets_[r.keys].id)) continue;
+      const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{r.keys, -1});
+      if (at == s.some.end() || at->keys != r.keys) out += key_bytes(key_sets_[r.keys].id) + 2 + gap_;
+    }
+    return out;
+  };
+  const auto add = [&](Id at) {
+    if (at == kNever || !known.insert(at).second) return;
+    const Shape& s = shapes_[at];
+    Shape bare = s;
     bare.clauses.clear();
-    return cost_members(shapes_.intern(std::move(bare)), keys);
-  };
-  const std::function<void(Node)> search = [&](Node node) {
-    tick();
-    const Recursion deeper(&depth_, limits_.depth);
-    if (best >= 0 && (node.bound >= best || --left < 0)) return;
-    Shape s = shapes_[node.shape];
-    if (s.clauses.empty()) {
-      best = node.bound;
-      return;
-    }
-    const Clause choices = take_smallest(&s.clauses);
-    std::vector<Node> later;
-    // What names that a disjunct asks for add to the bound at the least: a look at them alone, where nothing else could be met by them.
-    const auto named = [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
-    const bool adds_up = s.lo == 0 && std::all_of(s.some.begin(), s.some.end(), named);
-    const auto least_with = [&](const Shape& d) {
-      std::int64_t out = node.bound;
-      for (const Rule& r : d.some) {
-        if (!named(r) || keys.seen(key_sets_[r.keys].id)) continue;
-        const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{r.keys, -1});
-        if (at == s.some.end() || at->keys != r.keys) out += key_bytes(key_sets_[r.keys].id) + 2 + gap_;
+    std::int64_t bound = cost_members(shapes_.intern(std::move(bare)), keys), more = 0;
+    if (bound < 0 || (best >= 0 && bound >= best)) return;
+    if (s.lo == 0 && std::all_of(s.some.begin(), s.some.end(), named))
+      for (const Clause& c : s.clauses) {
+        std::int64_t least = -1;
+        for (Id d : c)
+          if (least != 0) least = cheaper(least, added(s, shapes_[d]));
+        more = std::max(more, least);
       }
-      return out;
-    };
-    for (Id d : choices) {
-      if (best >= 0 && adds_up && least_with(shapes_[d]) >= best) continue;
-      Shape with = s;
-      if (d == kNever || clash(s, shapes_[d]) || !merge_into(&with, Shape(shapes_[d]))) continue;
-      const Id next = settle(std::move(with));
-      const std::int64_t least = next == kNever ? -1 : bound(next);
-      if (least > node.bound) later.push_back({least, next});
-      if (least == node.bound) search({least, next});
-      if (best >= 0 && best <= node.bound) return;
-    }
-    std::stable_sort(later.begin(), later.end(), [](const Node& a, const Node& b) { return a.bound < b.bound; });
-    for (const Node& child : later) search(child);
+    bound += more;
+    if (best < 0 || bound < best) open.push({bound, s.clauses.size(), known.size(), at});
   };
-  const std::int64_t least = bound(id);
-  if (least < 0) return -1;
   if (const Id easy = easiest(shapes_[id], keys); easy != kNever) best = cost_members(easy, keys);  // mostly nothing is cheaper
-  search({least, id});
+  add(id);
+  for (int left = kMaxChoices; !open.empty(); --left) {
+    tick();
+    const Node node = open.top();
+    open.pop();
+    if (best >= 0 && (node.bound >= best || left <= 0)) return best;
+    if (const Id known_better = tidy(node.shape); known_better != node.shape) {  // only of those whose turn comes: it is dear
+      add(known_better);
+      continue;
+    }
+    Shape s = shapes_[node.shape];
+    if (s.clauses.empty()) return node.bound;
+    for (Id d : take_smallest(&s.clauses)) {
+      Shape with = s;
+      if (d != kNever && !clash(s, shapes_[d]) && merge_into(&with, Shape(shapes_[d]))) add(settle(std::move(with)));
+    }
+  }
   return best;
+} catch (Missing&) {
+  need_choices(id);
+  throw;
 }
 
 // Of a shape without clauses.

@@ -8,6 +8,7 @@ namespace guard {
 namespace {
 constexpr std::int32_t kNewline = 100, kTabs = 200;  // gap counts of Whitespace::Flexible: a newline and so many spaces, tabs
 constexpr std::int32_t kMaxSpaces = 40, kMaxTabs = 10;
+constexpr Id kEveryClass = kInf;  // the label of what is in some class of keys
 constexpr int kMaxWays = 256;  // to decide literals, whose costs are compared
 constexpr std::string_view kLiterals[] = {"null", "true", "false"};
 
@@ -313,6 +314,9 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
   }
   const Level level = levels_[d.level];
   out.plain = d.kind == Kind::Object && info(d.level).plain;
+  const auto track = [&](Id literal) {
+    if (std::find(out.tracked.begin(), out.tracked.end(), literal) == out.tracked.end()) out.tracked.push_back(literal);
+  };
   for (const Alternative& a : level.alternatives) {
     Part part;
     part.vital = a.vital;
@@ -334,7 +338,8 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
     if (!goals_.inhabited(part.base, type)) part.base = Goals::kFalse;
     part.open = goals_.settled(part.open, type);
     if (goals_.is_never(part.open)) part.base = Goals::kFalse;
-    if (part.base != Goals::kFalse) goals_.undecided(part.open, &out.tracked);
+    if (part.base != Goals::kFalse)
+      for (Id l : goals_.undecided(part.open)) track(l);
     if (part.base != Goals::kFalse && a.vital && level.records) {
       const Id base = goals_.conj(part.base, goals_.of_type(type));
       part.decides = goals_.may_get_dearer(a.shape);
@@ -350,17 +355,13 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
     }
     out.list.push_back(part);
   }
-  const auto track = [&](Id literal) {
-    if (std::find(out.tracked.begin(), out.tracked.end(), literal) == out.tracked.end()) out.tracked.push_back(literal);
-  };
   std::sort(out.singles.begin(), out.singles.end());
   out.singles.erase(std::unique(out.singles.begin(), out.singles.end()), out.singles.end());
   for (Id v : out.singles) track(goals_.literals(goals_.among({v}))[0]);
   for (const Part& part : out.list) {
     if (part.apart >= 0) track(part.apart);
-    std::vector<Id> literals;
-    if (part.decides) goals_.undecided(part.open, &literals);
-    for (Id l : literals) track(l ^ 1);
+    if (part.decides)
+      for (Id l : goals_.undecided(part.open)) track(l ^ 1);
   }
   if (out.tracked.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
   return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
@@ -387,6 +388,16 @@ Id Engine::viable_after(const Frame& f, Id residual, Id base) {
   return is_viable(f, residual) ? Goals::kTrue : Goals::kFalse;
 }
 
+// Most types decide alike.
+template <class Search>
+Id Engine::decided(const Frame& f, Id open, Id base, const Search& search) {
+  for (const Decided* d = cache(f).decided; d; d = d->before)
+    if (d->open == open && d->base == base) return d->goal;
+  const Id goal = search();
+  cache(f).decided = f.arena->make(Decided{cache(f).decided, open, base, goal});
+  return goal;
+}
+
 Id Engine::vital(const Frame& f, Type type) {
   Id& slot = cache(f).vital[static_cast<std::size_t>(type)];
   if (slot >= 0) return slot;
@@ -396,7 +407,8 @@ Id Engine::vital(const Frame& f, Type type) {
     Id goal = part.vital ? part.base : Goals::kFalse;
     if (goal != Goals::kFalse && !parts.plain) {
       const Id base = f.records ? goals_.conj(part.base, goals_.of_type(type)) : part.base;
-      const Id decides = goals_.vital(part.open, part.base, [&](Id residual) { return viable_after(f, residual, base); });
+      const auto search = [&] { return goals_.vital(part.open, part.base, [&](Id residual) { return viable_after(f, residual, base); }); };
+      const Id decides = f.records ? search() : decided(f, part.open, part.base, search);
       const Id bare = goal;
       goal = legible(f, goals_.conj(goal, decides), parts, type);
       if (goal != bare && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
@@ -502,7 +514,10 @@ Writable& Engine::writable(const Frame& f) {
       out->text = found->second.state, out->spec = found->second.spec;
     } else {
       std::vector<Labelled> list;
-      for (std::size_t i = 1; i < key.size(); i += 2) list.push_back({key[i + 1], 0, kInf, key[i]});
+      // Together all classes are every text but the names: then each text goes on, and the classes only tell which one it is.
+      const bool every = key.size() == 1 + 2 * info.text_classes.size() && info.text_classes.size() > 1;
+      if (every) list.push_back({Langs::kAll, 0, kInf, kEveryClass});
+      for (std::size_t i = 1; i < key.size(); i += 2) list.push_back({key[i + 1], 0, kInf, key[i], every});
       out->text = texts_.start(list, options_.spelling, &out->spec);
       opened_[key] = {out->text, out->spec};
     }
@@ -693,14 +708,12 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
   for (std::size_t i = 0; i < parts.list.size(); ++i) {
     const Part& part = parts.list[i];
     if (part.base == Goals::kFalse || (part.vital && !survives(i))) continue;
-    Id open = part.open;
-    std::vector<Id> literals;
-    goals_.undecided(open, &literals);
-    for (Id l : literals) {
+    std::vector<Id> literals = goals_.undecided(part.open);
+    for (Id& l : literals) {
       const auto at = std::find(parts.tracked.begin(), parts.tracked.end(), l);
-      open = goals_.decide(open, l, survives(parts.list.size() + static_cast<std::size_t>(at - parts.tracked.begin())));
+      l ^= !survives(parts.list.size() + static_cast<std::size_t>(at - parts.tracked.begin()));
     }
-    Id shape = goals_.fold(open, false);
+    Id shape = goals_.fold(goals_.decide(part.open, literals), false);
     if (value >= 0) shape = goals_.with_value(shape, value);
     if (shape != Goals::kNever) add_alternative(&alternatives, {shape, level.alternatives[i].parents, part.vital});
   }
@@ -1391,7 +1404,9 @@ std::int64_t Engine::key_distance(const Config& at) {
     add(bytes, key, info.class_of[static_cast<std::size_t>(i)], i);
   }
   if (at.state != Texts::kDead && at.lo == at.hi && at.xlo == at.xhi) {
-    texts_.cheapest(at.state, at.spec, at.chars, [&](Id cls, std::int64_t bytes) { add(bytes + 1, 0, cls, -1); });
+    texts_.cheapest(at.state, at.spec, at.chars, [&](Id cls, std::int64_t bytes) {
+      if (cls != kEveryClass) add(bytes + 1, 0, cls, -1);
+    });
   } else if (at.state != Texts::kDead) {
     const auto is_among = [&](std::int32_t lo, std::int32_t hi, std::string_view rest, const auto& text_at) {
       while (lo < hi) {
@@ -1423,6 +1438,7 @@ std::int64_t Engine::key_distance(const Config& at) {
     spelled.erase(std::unique(spelled.begin(), spelled.end()), spelled.end());
     for (const Component& k : std::vector<Component>(texts_.components(at.state))) {
       const std::int32_t cls = texts_.spec(at.spec).at(k.index).label;
+      if (cls == kEveryClass) continue;
       if (whole) {
         go_on(cls, k.lang, "", 0);
         continue;

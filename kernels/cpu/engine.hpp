@@ -98,6 +98,10 @@ struct RestCost {  // bytes to the end of the container, once the due value has 
   Id residual;
   std::int64_t bytes;
 };
+struct Decided {  // the goal under which the due value leaves a way on, when it meets the base
+  const Decided* before;
+  Id open, base, goal;
+};
 struct Frame {
   const Frame* parent = nullptr;
   const NamesIndex* names = nullptr;  // of an object
@@ -126,6 +130,7 @@ struct Frame {
     const Targets* targets = nullptr;                               // see Engine::targets
     std::array<const Targets*, kTypes> options{};                   // see Engine::options
     const RestCost* rests = nullptr;
+    const Decided* decided = nullptr;
     std::int64_t distance = -2, rest = -2;                          // see Engine::least_rest
     std::int64_t* after_key = nullptr;                              // by name, then by class: bytes behind its key
   };
@@ -233,6 +238,8 @@ class Engine {
   const ObjectInfo& info(Id level);
   const Parts& parts(Id due, Type type);
   Id legible(const Frame& f, Id goal, const Parts& parts, Type type);
+  template <class Search>
+  Id decided(const Frame& f, Id open, Id base, const Search& search);
   Id vital(const Frame& f, Type type);  // an IdList: for each alternative the goal under which it has a completion, kFalse: none
   bool is_viable(const Frame& f, Id residual);  // once the due value has ended
   Id viable_after(const Frame& f, Id residual, Id base);  // the goal under which the due value, which meets the base, leaves it viable

@@ -232,8 +232,8 @@ class Goals {
   Id open_item(Id row, bool top);
   Id open_both(const std::vector<Id>& opens, bool array);
   Id settled(Id open, Type type);  // literals decided that values of this type always or never meet
-  void undecided(Id open, std::vector<Id>* literals) const;
-  Id decide(Id open, Id literal, bool met);
+  const std::vector<Id>& undecided(Id open);  // literals. The reference stays valid
+  Id decide(Id open, const std::vector<Id>& literals);  // which the value meets; of one that it does not the negation
   Id fold(Id open, bool met);  // the residual, when all literals left are met, or none is
   bool is_never(Id open) const;
   // The goal that the value must meet for a viable residual. `viable` tells under which goal a residual is, kTrue or kFalse where
@@ -317,6 +317,8 @@ class Goals {
   std::int64_t remembered(PairMap<std::vector<Found>>* memo, Id shape, const Keys& keys, F find);
   bool counts(Id shape);  // do the numbers of members matter?
   bool is_closed(const Shape& shape, const Keys& keys) const;
+  void need_choices(Id shape);
+  bool contradicts(const Shape& s, const Shape& disjunct);
   Id easiest(Shape shape, const Keys& keys);
   std::int64_t cost_members(Id shape, const Keys& keys);
   std::int64_t cost_choices(Id shape, const Keys& keys);
@@ -382,8 +384,9 @@ class Goals {
   Memo<Id> literals_memo_, strings_memo_, numbers_memo_, object_memo_, array_memo_;           // by literal
   Memo<Id> goal_literals_, goal_strings_, goal_numbers_, goal_object_, goal_array_, keys_lang_;  // by goal
   Interner<Open> opens_;
-  std::unordered_map<std::vector<Id>, Id, VectorHash> decided_, folded_;
-  PairMap<Id> open_members_, open_items_;
+  std::unordered_map<std::vector<Id>, Id, VectorHash> decided_;
+  PairMap<Id> folded_, open_members_, open_items_;
+  Memo<std::vector<Id>> undecided_;
   Interner<IdSet> class_ids_;
   Memo<Id> tidied_, negated_;
   PairMap<Id> conj_;
@@ -406,7 +409,7 @@ class Goals {
   int listing_ = 0, leans_ = kInf;  // listings under way, inside of each other; the outermost of which what is known so far was used
   bool is_tentative() const { return in_round_ || leans_ != kInf; }  // what is false now may be true in the next round
   PairMap<std::int64_t> bytes_among_;
-  bool found_ = false, in_round_ = false, in_cost_ = false, cheaper_ = false;
+  bool found_ = false, in_round_ = false, in_cost_ = false, cheaper_ = false, cost_leans_ = false;
   int depth_ = 0, sight_ = 0;
   static void tick() { kernel_clock.tick(); }
 };

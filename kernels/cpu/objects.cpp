@@ -76,8 +76,9 @@ bool Goals::merge_into(Shape* into, const Shape& from) {
   unite(&into->some, from.some, true);
   into->lo = std::max(into->lo, from.lo);
   into->hi = std::min(into->hi, from.hi);
+  Distinct distinct(&into->clauses);
   for (const Clause& c : from.clauses)
-    if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end()) into->clauses.push_back(c);
+    if (distinct.is_new(c)) into->clauses.push_back(c);
   return into->lo <= into->hi;
 }
 
@@ -153,9 +154,8 @@ Id Goals::settle(Shape s) {
     if (s.lo > s.hi) return kNever;
     for (const Rule& r : s.some)
       if (r.goal == kFalse || (key_sets_[r.keys].kind == KeySet::One && forbids(s, key_sets_[r.keys].id))) return kNever;
-    if (s.clauses.empty()) break;
     bool changed = false;
-    for (std::size_t i = 0; i < s.clauses.size(); ++i) {
+    for (std::size_t i = 0; i < s.clauses.size();) {
       Clause alive;
       bool entailed = false;
       Shape flat = std::move(s);  // without copying: the clauses do not matter to clash and weaker
@@ -168,16 +168,15 @@ Id Goals::settle(Shape s) {
         alive.push_back(d);
       }
       s = std::move(flat);
-      if (!entailed && alive.size() == s.clauses[i].size() && alive.size() > 1) continue;
       if (!entailed && alive.empty()) return kNever;
       if (!entailed && alive.size() > 1) {
-        s.clauses[i] = std::move(alive);
+        s.clauses[i++] = std::move(alive);
         continue;
       }
       s.clauses.erase(s.clauses.begin() + static_cast<std::ptrdiff_t>(i));
-      if (!entailed && !merge_into(&s, Shape(shapes_[alive[0]]))) return kNever;
+      if (entailed) continue;
+      if (!merge_into(&s, Shape(shapes_[alive[0]]))) return kNever;
       changed = true;
-      break;
     }
     if (!changed) break;
   }
@@ -219,8 +218,24 @@ Id Goals::goal_at(Id name, const Shape& a, const Shape* b) {
   return out;
 }
 
+// What a search through the clauses will look into, all at once: one that ends in Missing is made again from its beginning.
+void Goals::need_choices(Id id) {
+  std::vector<Id> goals, todo{id};
+  std::unordered_set<Id> seen{id};
+  while (!todo.empty()) {
+    const Shape& s = shapes_[todo.back()];
+    todo.pop_back();
+    for (const auto* rules : {&s.rules, &s.some})
+      for (const Rule& r : *rules) goals.push_back(r.goal);
+    for (const Clause& c : s.clauses)
+      for (Id d : c)
+        if (seen.insert(d).second) todo.push_back(d);
+  }
+  need(goals);
+}
+
 // Unit propagation with the goals of the keys that must come: they refute disjuncts and entail others.
-Id Goals::tidy(Id id) {
+Id Goals::tidy(Id id) try {
   if (shapes_[id].clauses.empty()) return id;
   const auto found = tidied_.find(id);
   if (found != tidied_.end()) return found->second;
@@ -279,6 +294,9 @@ Id Goals::tidy(Id id) {
   if (!changed) return tidied_[id] = id;
   const Id next = settle(std::move(out));
   return tidied_[id] = next == kNever ? kNever : tidy(next);
+} catch (Missing&) {
+  need_choices(id);
+  throw;
 }
 
 // The algebra of shapes: see algebra.hpp.
@@ -607,7 +625,7 @@ bool Goals::is_plain(Id shape) {
   return at->second;
 }
 
-bool Goals::viable(Id id, const Keys& keys) {
+bool Goals::viable(Id id, const Keys& keys) try {
   if (id == kNever) return false;
   if (id == kAny) return true;
   if (keys.fresh()) {
@@ -644,6 +662,9 @@ bool Goals::viable(Id id, const Keys& keys) {
   if (keys.fresh() && (ok || !is_tentative())) fresh_[id] = ok;
   if (keys.fresh() && !ok && in_round_) round_shapes_.insert(id);
   return ok;
+} catch (Missing&) {
+  if (!shapes_[id].clauses.empty()) need_choices(id);
+  throw;
 }
 
 bool Goals::counts(Id id) {
@@ -665,6 +686,14 @@ bool Goals::is_closed(const Shape& s, const Keys& keys) const {
   });
 }
 
+// Does a name that the disjunct asks for have no value left, as far as can be seen?
+bool Goals::contradicts(const Shape& s, const Shape& disjunct) {
+  return std::any_of(disjunct.some.begin(), disjunct.some.end(), [&](const Rule& r) {
+    const KeySet& k = key_sets_[r.keys];
+    return k.kind == KeySet::One && empty_on_sight(goal_at(k.id, s, &disjunct));
+  });
+}
+
 // Of each clause the disjunct that asks least, without a second thought: mostly that is enough. kNever: some clause has none.
 Id Goals::easiest(Shape s, const Keys& keys) {
   const auto asks = [this](const Shape& d) {
@@ -676,12 +705,13 @@ Id Goals::easiest(Shape s, const Keys& keys) {
     if (steps == kMaxEasy) return kNever;
     const Clause clause = std::move(s.clauses.back());
     s.clauses.pop_back();
+    if (std::any_of(clause.begin(), clause.end(), [&](Id d) { return weaker(d, s); })) continue;
     Id best = kNever;
     std::size_t least = 0;
     for (Id d : clause) {
       if (d == kNever) continue;
       const std::size_t asked = asks(shapes_[d]);
-      if ((best == kNever || asked < least) && !clash(s, shapes_[d]) && !is_closed(shapes_[d], keys)) best = d, least = asked;
+      if ((best == kNever || asked < least) && !clash(s, shapes_[d]) && !is_closed(shapes_[d], keys) && !contradicts(s, shapes_[d])) best = d, least = asked;
     }
     if (best == kNever || !merge_into(&s, Shape(shapes_[best]))) return kNever;
   }

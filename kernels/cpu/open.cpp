@@ -12,6 +12,7 @@ namespace guard {
 namespace {
 constexpr int kMaxChoices = 256;           // that choices() tells of
 constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
+constexpr std::size_t kFewLiterals = 4;   // with their negations: deciding these is less than trying each disjunct of a clause
 }  // namespace
 
 namespace {
@@ -30,17 +31,26 @@ void absorb(Clause* clause, const AsksLess& asks_less) {
 }
 }  // namespace
 
+namespace {
+// Is its one clause to be tried disjunct by disjunct, rather than its literals decided?
+bool has_either(const std::vector<Id>& literals, Id l) {
+  return std::any_of(literals.begin(), literals.end(), [l](Id known) { return known >> 1 == l >> 1; });
+}
+bool is_wide(const Open& x, const std::vector<Id>& literals) { return x.clauses.size() == 1 && literals.size() > kFewLiterals; }
+}  // namespace
+
 bool Goals::is_never(Id open) const { return opens_[open].rest == kNever; }
 
 Id Goals::never_open(bool array) { return opens_.intern({array, kTrue, kNever, {}}); }
 
 Id Goals::make_open(Open open) {
-  const auto both = [&](Id a, Id b) { return a == kAny ? b : b == kAny ? a : open.array ? rows_and({a, b}) : shapes_and({a, b}); };
   std::vector<Clause> todo = std::move(open.clauses);
   open.clauses.clear();
   std::reverse(todo.begin(), todo.end());
+  std::vector<Id> rests{open.rest};
+  Distinct distinct(&open.clauses);
   while (!todo.empty()) {
-    if (open.here == kFalse || open.rest == kNever) return never_open(open.array);
+    if (open.here == kFalse) return never_open(open.array);
     Clause alive;
     bool holds = false;
     for (Id d : todo.back()) {
@@ -58,14 +68,15 @@ Id Goals::make_open(Open open) {
       });
     if (alive.empty()) return never_open(open.array);
     if (alive.size() > 1) {
-      if (std::find(open.clauses.begin(), open.clauses.end(), alive) == open.clauses.end()) open.clauses.push_back(std::move(alive));
+      if (distinct.is_new(alive)) open.clauses.push_back(std::move(alive));
       continue;
     }
     const Open only = opens_[alive[0]];
     open.here = conj(open.here, only.here);
-    open.rest = both(open.rest, only.rest);
+    rests.push_back(only.rest);
     todo.insert(todo.end(), only.clauses.rbegin(), only.clauses.rend());
   }
+  if (rests.size() > 1) open.rest = open.array ? rows_and(rests) : shapes_and(rests);  // at once: each look settles all clauses
   if (open.here == kFalse || open.rest == kNever) return never_open(open.array);
   if (opens_.size() > limits_.states) throw Limit{"states", -1, "too many residuals of values"};
   return opens_.intern(std::move(open));
@@ -184,33 +195,49 @@ Id Goals::open_both(const std::vector<Id>& list, bool array) {
   return make_open(std::move(out));
 }
 
-void Goals::undecided(Id open, std::vector<Id>* literals) const {
+const std::vector<Id>& Goals::undecided(Id open) {
+  const auto found = undecided_.find(open);
+  if (found != undecided_.end()) return found->second;
   const Open& x = opens_[open];
-  for (Id l : goals_[x.here].ids)
-    if (std::find(literals->begin(), literals->end(), l) == literals->end()) literals->push_back(l);
+  std::vector<Id> out = goals_[x.here].ids;
+  const auto add = [&](Id l) {
+    if (std::find(out.begin(), out.end(), l) == out.end()) out.push_back(l);
+  };
   for (const Clause& c : x.clauses)
-    for (Id d : c) undecided(d, literals);
+    for (Id d : c) std::for_each(undecided(d).begin(), undecided(d).end(), add);
+  return undecided_.emplace(open, std::move(out)).first->second;
 }
 
-Id Goals::decide(Id open, Id literal, bool met) {
-  std::vector<Id> key{open, literal << 1 | met};
-  const auto found = decided_.find(key);
-  if (found != decided_.end()) return found->second;
-  Open x = opens_[open];
-  std::vector<Id> here = goals_[x.here].ids;
-  if (has(here, met ? literal ^ 1 : literal)) return decided_[std::move(key)] = never_open(x.array);
-  std::erase(here, met ? literal : literal ^ 1);
-  x.here = goal(std::move(here));
-  for (Clause& c : x.clauses)
-    for (Id& d : c) d = decide(d, literal, met);
-  return decided_[std::move(key)] = make_open(std::move(x));
+Id Goals::decide(Id open, const std::vector<Id>& literals) {
+  if (literals.empty()) return open;
+  std::vector<Id> key = literals;
+  sort_unique(&key);
+  key.push_back(open);
+  if (const auto found = decided_.find(key); found != decided_.end()) return found->second;
+  Memo<Id> memo;
+  const std::function<Id(Id)> search = [&](Id o) {
+    const auto found = memo.find(o);
+    if (found != memo.end()) return found->second;
+    Open x = opens_[o];
+    std::vector<Id> here = goals_[x.here].ids;
+    for (Id l : literals) {
+      if (has(here, l ^ 1)) return memo[o] = never_open(x.array);
+      std::erase(here, l);
+    }
+    x.here = goal(std::move(here));
+    for (Clause& c : x.clauses)
+      for (Id& d : c) d = search(d);
+    const Id out = make_open(std::move(x));
+    return memo[o] = out;
+  };
+  return decided_[std::move(key)] = search(open);
 }
 
 Id Goals::fold(Id open, bool met) { return fold(open, met, true); }
 
 // Not `top`: as it is, without unit propagation, which viable() does not need.
 Id Goals::fold(Id open, bool met, bool top) {
-  const std::vector<Id> key{open, met, top};
+  const std::pair<Id, Id> key{open, met << 1 | top};
   const auto found = folded_.find(key);
   if (found != folded_.end()) return found->second;
   const Open x = opens_[open];
@@ -269,15 +296,14 @@ Id Goals::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
     const Id most = fold(o, true, x.array);
     if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse)) return out = kFalse;
     std::vector<Id> choices{enough};
-    if (x.clauses.size() == 1) {
+    const std::vector<Id>& literals = undecided(o);
+    if (literals.empty()) return out = enough;
+    if (is_wide(x, literals)) {
       for (Id d : x.clauses[0]) choices.push_back(search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
       return out = any_goal(std::move(choices));
     }
-    std::vector<Id> literals;
-    undecided(o, &literals);
-    if (literals.empty()) return out = enough;
     const Id l = literals[0];
-    const Id yes = search(decide(o, l, true), known), no = search(decide(o, l, false), known);
+    const Id yes = search(decide(o, {l}), known), no = search(decide(o, {l ^ 1}), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
     choices.push_back(conj(goal({l}), yes));
     choices.push_back(both_signs ? conj(goal({l ^ 1}), no) : no);
@@ -300,28 +326,26 @@ bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
   if (x.clauses.empty()) return false;
   const Id most = fold(open, true, x.array);
   if (most == kNever || (!is_ambiguous(most, x.array) && !viable(most))) return false;
-  if (x.clauses.size() == 1)
+  const std::vector<Id>& literals = undecided(open);
+  if (literals.empty()) return false;
+  if (is_wide(x, literals))
     return std::any_of(x.clauses[0].begin(), x.clauses[0].end(), [&](Id d) {
       return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal, viable);
     });
-  std::vector<Id> literals;
-  undecided(open, &literals);
-  if (literals.empty()) return false;
   const Id l = literals[0], with = conj(goal, this->goal({l}));
-  if (inhabited(with) && possible(decide(open, l, true), with, viable)) return true;
+  if (inhabited(with) && possible(decide(open, {l}), with, viable)) return true;
   const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
   const Id without = both_signs ? conj(goal, this->goal({l ^ 1})) : goal;
-  return inhabited(without) && possible(decide(open, l, false), without, viable);
+  return inhabited(without) && possible(decide(open, {l ^ 1}), without, viable);
 }
 
 bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart) {
   if (is_never(open)) return false;
   tick();
   const Recursion deeper(&depth_, limits_.depth);
-  std::vector<Id> literals;
-  undecided(open, &literals);
+  const std::vector<Id>& literals = undecided(open);
   if (literals.empty()) return leaf(goal, fold(open, false));
-  const Id l = literals[0], yes = decide(open, l, true), no = decide(open, l, false);
+  const Id l = literals[0], yes = decide(open, {l}), no = decide(open, {l ^ 1});
   if (yes != no) {
     const Id with = conj(goal, this->goal({l}));
     if (!is_never(yes) && inhabited(with) && ways(yes, with, leaf, apart)) return true;
@@ -352,15 +376,14 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
     if (x.clauses.empty()) return;
     const std::int64_t least = rest(fold(o, true));
     if (least < 0 || (most >= 0 && least >= most)) return;
-    if (x.clauses.size() == 1) {
+    const std::vector<Id>& all = undecided(o);
+    if (all.empty()) return;
+    if (is_wide(x, all)) {
       for (Id d : x.clauses[0]) search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known);
       return;
     }
-    std::vector<Id> all;
-    undecided(o, &all);
-    if (all.empty()) return;
     const auto take = [&](Id literal, bool asked) {
-      const Id more = asked ? conj(known, goal({literal})) : known, next = decide(o, all[0], literal == all[0]);
+      const Id more = asked ? conj(known, goal({literal})) : known, next = decide(o, {literal});
       if (asked) literals.push_back(literal);
       if (inhabited(more)) search(asked ? settled_by(next, more) : next, more);
       literals.resize(given);
@@ -372,37 +395,38 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
 }
 
 Id Goals::residual(Id open, Id value) {
-  std::vector<Id> literals;
-  undecided(open, &literals);
-  for (Id l : literals) open = decide(open, l, inhabited(conj(goal({l}), among({value}))));
-  const Id out = fold(open, false);
+  std::vector<Id> literals = undecided(open);
+  for (Id& l : literals) l ^= !inhabited(conj(goal({l}), among({value})));
+  const Id out = fold(decide(open, literals), false);
   return opens_[open].array ? with_value(out, value) : out;
 }
 
 // Decides what follows from the goal on sight.
 Id Goals::settled_by(Id open, Id known) {
-  std::vector<Id> literals, goals{known};
-  undecided(open, &literals);
+  const std::vector<Id>& literals = undecided(open);
+  std::vector<Id> goals{known};
   for (Id l : literals) goals.push_back(goal({l}));
   need(goals);
+  std::vector<Id> holding;
   for (Id l : literals) {
+    if (has_either(holding, l)) continue;
     if (empty_on_sight(conj(known, goal({l}))))
-      open = decide(open, l, false);
+      holding.push_back(l ^ 1);
     else if (empty_on_sight(conj(known, goal({l ^ 1}))))
-      open = decide(open, l, true);
+      holding.push_back(l);
   }
-  return open;
+  return decide(open, holding);
 }
 
 Id Goals::settled(Id open, Type type) {
-  std::vector<Id> literals;
-  undecided(open, &literals);
+  const std::vector<Id>& literals = undecided(open);
   std::vector<Id> goals;
   for (Id l : literals) goals.push_back(goal({l}));
   need(goals);
+  std::vector<Id> holding;
   for (Id l : literals)
-    if (const int known = constant_for(goal({l}), type); known >= 0) open = decide(open, l, known);
-  return open;
+    if (const int known = constant_for(goal({l}), type); known >= 0 && !has_either(holding, l)) holding.push_back(known ? l : l ^ 1);
+  return decide(open, holding);
 }
 
 }  // namespace guard

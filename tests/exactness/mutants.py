@@ -245,8 +245,8 @@ MUTANTS = (
     Mutant(
         "engine.cpp",
         "when a value ends, all that was to be told of it counts as met",
-        "open = goals_.decide(open, l, survives(",
-        "open = goals_.decide(open, l, true || survives(",
+        "l ^= !survives(",
+        "l ^= 0 & !survives(",
     ),
     Mutant(
         "engine.cpp",
