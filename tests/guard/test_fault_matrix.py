@@ -23,6 +23,8 @@ from guard.models.openai import OpenAIModel
 from guard.records import Call
 from guard.trace import TraceStore
 
+pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
+
 ASK = [{"role": "user", "content": "How many?"}]
 SECONDS = 1.5  #: The budget of a call.
 GRACE = 1.0  #: How late a call may end on a loaded machine: the clock is looked at, not stopped.

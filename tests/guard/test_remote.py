@@ -41,6 +41,8 @@ from guard.models.openai import OpenAIModel
 from guard.models.portal import PORTAL
 from guard.models.remote import MODES
 
+pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
+
 CLOSED = {
     "type": "object",
     "properties": {"reason": {"type": "string"}, "total": {"type": "integer"}},
@@ -99,6 +101,27 @@ def _no_leftovers() -> Iterator[None]:
     """Models close their connections when they go; a connection that is lost would be a warning, which is an error."""
     yield
     gc.collect()
+
+
+# ---- Connections -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [model, lambda server: AnthropicModel("m", base_url=server.url, api_key="none")])
+@every_way
+def test_a_connection_serves_one_answer_after_another(make: Callable[[Server], Any], ask: Way) -> None:
+    with Server(GOOD, keeps_alive=True) as server:
+        asked = make(server)
+        assert [ask(asked, request(OPEN)).text for _ in range(3)] == [TEXT] * 3
+        assert server.connections == 1
+
+
+def test_nothing_is_waited_for_after_an_answer_s_end() -> None:
+    """Some servers leave a stream open when all was said."""
+    with Server(Answer(TEXT, change=lambda body: [body, servers.HANG])) as server:
+        start = time.monotonic()
+        assert streaming(model(server), request(seconds=30)).text == TEXT
+        assert server.left.wait(10)
+        assert time.monotonic() - start < 15
 
 
 # ---- Every fault, every way ------------------------------------------------------------------------------------------
