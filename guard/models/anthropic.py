@@ -6,6 +6,7 @@ wants to be at least 1,024 tokens; what is less is none. A model that thinks can
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -125,14 +126,15 @@ class AnthropicModel(Remote):
                 timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
             ) as response:
                 if is_streaming and "text/event-stream" in response.headers.get("content-type", "").lower():
-                    async for line in lines(response.iter_bytes(), name):
-                        event = parsed(line, name)
-                        if event.get("type") == "message_stop":
-                            break
-                        if piece := _event(reading, event, name, secrets):
-                            yield piece
+                    async with contextlib.aclosing(lines(response.http_response.aiter_bytes(), name)) as data:
+                        async for line in data:
+                            event = parsed(line, name)
+                            if event.get("type") == "message_stop":
+                                break
+                            if piece := _event(reading, event, name, secrets):
+                                yield piece
                 else:
-                    text = await body(response.iter_bytes(), name)
+                    text = await body(response.http_response.aiter_bytes(), name)
                     piece = _message(reading, parsed(text, name), text, name, secrets)
                     if is_streaming and piece:
                         yield piece

@@ -6,6 +6,7 @@ retries.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -149,14 +150,15 @@ class OpenAIModel(Remote):
                 timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
             ) as response:
                 if is_streaming and "text/event-stream" in response.headers.get("content-type", "").lower():
-                    async for line in lines(response.iter_bytes(), name):
-                        if line.strip() == "[DONE]":
-                            reading.finish = reading.finish or "stop"
-                            break
-                        if piece := _read(reading, parsed(line, name), "delta", name, secrets):
-                            yield piece
+                    async with contextlib.aclosing(lines(response.http_response.aiter_bytes(), name)) as data:
+                        async for line in data:
+                            if line.strip() == "[DONE]":
+                                reading.finish = reading.finish or "stop"
+                                break
+                            if piece := _read(reading, parsed(line, name), "delta", name, secrets):
+                                yield piece
                 else:
-                    whole = parsed(await body(response.iter_bytes(), name), name)
+                    whole = parsed(await body(response.http_response.aiter_bytes(), name), name)
                     piece = _read(reading, whole, "message", name, secrets)
                     shape(reading.finish is not None, name, "no finish_reason")
                     if is_streaming and piece:

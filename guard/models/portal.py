@@ -152,6 +152,7 @@ class Portal:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=1) if tasks else None
+            await loop.shutdown_asyncgens()
             loop.stop()
 
         asyncio.run_coroutine_threadsafe(ending(), loop)

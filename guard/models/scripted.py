@@ -6,6 +6,7 @@ Both can be asked in every way, and a test that replaces a model by one of them 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -217,8 +218,9 @@ class FaultyModel:
         """Answer, perhaps with a fault: a spoiled text comes in pieces of three characters."""
         fault = self._drawn()
         if not fault:
-            async for part in asking.apieces(self._model, request):
-                yield part
+            async with contextlib.aclosing(asking.apieces(self._model, request)) as parts:
+                async for part in parts:
+                    yield part
             return
         whole = self._spoiled(fault, await asking.agenerate(self._model, request))
         for piece in split(whole.text, 3):

@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -38,6 +38,7 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 MOST_BYTES = 10_000_000  #: Of one answer's body; what sends more is no model.
 MOST_WAIT = 60.0  #: Seconds that a provider may have a request without a deadline wait before a retry.
+REST_S = 0.05  #: Seconds that the rest of a body may take to come when its reader has had enough.
 SHOWN = 300  #: Characters of a provider's own words that a message shows.
 BYTES_A_TOKEN = 4  #: An estimate, used only where a provider does not tell, or before it is asked.
 
@@ -111,38 +112,62 @@ class Exchange:
         return True if error.after is None else error.after
 
 
-async def lines(chunks: AsyncIterator[bytes], name: str) -> AsyncGenerator[str, None]:
+async def lines(chunks: AsyncIterable[bytes], name: str) -> AsyncGenerator[str, None]:
     """Split server-sent events into the data of each, as it comes; a last one that is cut off is dropped."""
     held: list[bytes] = []  # of a line that has not ended
     data: list[bytes] = []  # of an event that has not ended
-    async for chunk in bounded(chunks, name):
-        held.append(chunk)
-        if b"\n" not in chunk:
-            continue
-        *whole, rest = b"".join(held).split(b"\n")
-        held = [rest]
-        for line in whole:
-            line = line.rstrip(b"\r")
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-            elif not line and data:
-                yield decoded(b"\n".join(data), name)
-                data = []
+    async with contextlib.aclosing(bounded(chunks, name)) as pieces:
+        async for chunk in pieces:
+            held.append(chunk)
+            if b"\n" not in chunk:
+                continue
+            *whole, rest = b"".join(held).split(b"\n")
+            held = [rest]
+            for line in whole:
+                line = line.rstrip(b"\r")
+                if line.startswith(b"data:"):
+                    data.append(line[5:].removeprefix(b" "))
+                elif not line and data:
+                    yield decoded(b"\n".join(data), name)
+                    data = []
 
 
-async def bounded(chunks: AsyncIterator[bytes], name: str) -> AsyncGenerator[bytes, None]:
-    """Hand on a body's bytes while they are not too many."""
+async def bounded(chunks: AsyncIterable[bytes], name: str) -> AsyncGenerator[bytes, None]:
+    """Hand on a body's bytes while they are not too many; the body has ended when this has."""
     size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > MOST_BYTES:
-            raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
-        yield chunk
+    pieces = aiter(chunks)
+    try:
+        async for chunk in pieces:
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
+            yield chunk
+    finally:
+        await _end(pieces)
 
 
-async def body(chunks: AsyncIterator[bytes], name: str) -> str:
+async def _end(chunks: AsyncIterator[bytes]) -> None:
+    """Bring a body to its end: read what is left of it where that is at hand, else break it off.
+
+    What was read to its end leaves a connection that the next request can use. What was not is broken off from inside,
+    by a time-out: some generators of the HTTP client do not close those that they read from, and those would be left to
+    the garbage collector, which closes them in any order, from any thread.
+    """
+    with contextlib.suppress(Exception):  # whatever the rest is, nobody asks for it
+        async with asyncio.timeout(REST_S):
+            size = 0
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > MOST_BYTES:
+                    break
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()
+
+
+async def body(chunks: AsyncIterable[bytes], name: str) -> str:
     """Return a whole body as text."""
-    return decoded(b"".join([chunk async for chunk in bounded(chunks, name)]), name)
+    async with contextlib.aclosing(bounded(chunks, name)) as pieces:
+        return decoded(b"".join([chunk async for chunk in pieces]), name)
 
 
 def decoded(data: bytes, name: str) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import generators
 import postgres
 import pytest
 
@@ -41,3 +42,11 @@ def place(request: pytest.FixtureRequest, trace_file: Path, monkeypatch: pytest.
     url: str = request.getfixturevalue("postgres_server").place()
     monkeypatch.setenv("GUARD_TRACE", url)
     return url
+
+
+@pytest.fixture
+def every_generator_is_closed() -> Iterator[None]:
+    """Fail where an asynchronous generator of Guard's, an SDK's or the HTTP client's is left to the collector."""
+    with generators.watched() as lost:
+        yield
+    assert lost == []

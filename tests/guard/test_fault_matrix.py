@@ -7,12 +7,12 @@ happened. What a model does with each fault alone is tests/guard/test_remote.py'
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import clock
 import pytest
 from pydantic import BaseModel, ConfigDict
 from scripted import Scripted
@@ -23,9 +23,11 @@ from guard.models.openai import OpenAIModel
 from guard.records import Call
 from guard.trace import TraceStore
 
+pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
+
 ASK = [{"role": "user", "content": "How many?"}]
 SECONDS = 1.5  #: The budget of a call.
-GRACE = 1.0  #: How late a call may end on a loaded machine: the clock is looked at, not stopped.
+GRACE = 1.0  #: How late a call may end: the clock is looked at, not stopped.
 
 
 class Count(BaseModel):
@@ -119,14 +121,14 @@ def provider(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server | Non
         yield server.url, server
 
 
-def check_record(trace: Path, started: float, *, outcome: str, seconds: float) -> Call:
+def check_record(trace: Path, wait: clock.Wait, *, outcome: str, seconds: float) -> Call:
     """Check what must hold of every call: it is recorded, its ledger is the sum, it kept its budget."""
     (call,) = TraceStore.at(trace).latest(limit=2)
     assert call.outcome == outcome
     replies = [a.reply for a in call.attempts if a.reply]
     assert call.tokens == sum(r.prompt_tokens + r.completion_tokens for r in replies)
-    assert call.seconds <= seconds + GRACE
-    assert time.monotonic() - started <= seconds + GRACE
+    assert call.seconds - wait.withheld <= seconds + GRACE
+    assert wait.seconds <= seconds + GRACE
     assert all(a.error or a.findings or a.reason or a is call.attempts[-1] for a in call.attempts)
     return call
 
@@ -137,18 +139,18 @@ def test_a_fault_that_stays_ends_in_the_right_error(fault: str, provider: Any, w
     url, _ = provider
     budget = guard.Budget(seconds=SECONDS, tokens=100_000)
     asked = guard.Guard(OpenAIModel("m", base_url=url, api_key="none"), retries=1, budget=budget)
-    started = time.monotonic()
     if not EXPECTED[fault]:
-        value, _ = WAYS[way](asked)
+        with clock.waiting() as wait:
+            value, _ = WAYS[way](asked)
         assert value == VALUE
-        check_record(trace_file, started, outcome="valid", seconds=SECONDS)
+        check_record(trace_file, wait, outcome="valid", seconds=SECONDS)
         return
-    with pytest.raises(guard.CallError) as caught:
+    with clock.waiting() as wait, pytest.raises(guard.CallError) as caught:
         WAYS[way](asked)
     error = caught.value
     if not (fault in WHOLE_ONLY and "streaming" in way):
         assert isinstance(error, EXPECTED[fault]), (type(error), error.message)
-    call = check_record(trace_file, started, outcome=type(error).__name__, seconds=SECONDS)
+    call = check_record(trace_file, wait, outcome=type(error).__name__, seconds=SECONDS)
     assert error.call == call.number
     assert len(error.attempts) == len(call.attempts)
 
@@ -165,10 +167,10 @@ def test_the_next_tier_answers_where_the_first_fails(fault: str, way: str, trace
             tier_budget=guard.Budget(seconds=SECONDS),
             on={"refusal": "escalate"},
         )
-        started = time.monotonic()
-        value, _ = WAYS[way](asked)
+        with clock.waiting() as wait:
+            value, _ = WAYS[way](asked)
     assert value == VALUE
-    call = check_record(trace_file, started, outcome="valid", seconds=SECONDS)
+    call = check_record(trace_file, wait, outcome="valid", seconds=SECONDS)
     if EXPECTED[fault] and not (fault in WHOLE_ONLY and "streaming" in way):
         assert call.tier == 1
         assert len(call.escalations) == 1

@@ -23,6 +23,8 @@ from guard import streaming
 from guard.models.base import Reply, Request
 from guard.trace import TraceStore
 
+pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
+
 ASK = [{"role": "user", "content": "How many?"}]
 
 
