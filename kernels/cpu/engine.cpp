@@ -8,7 +8,6 @@ namespace guard {
 namespace {
 constexpr std::int32_t kNewline = 100, kTabs = 200;  // gap counts of Whitespace::Flexible: a newline and so many spaces, tabs
 constexpr std::int32_t kMaxSpaces = 40, kMaxTabs = 10;
-constexpr Id kEveryClass = kInf;  // the label of what is in some class of keys
 constexpr int kMaxWays = 256;  // to decide literals, whose costs are compared
 constexpr std::string_view kLiterals[] = {"null", "true", "false"};
 
@@ -1053,7 +1052,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo]))) return false;
     std::vector<Id> labels;
     texts_.accepted(from.state, from.spec, from.chars, &labels);
-    if (labels.empty()) return false;
+    if (labels.empty() || labels[0] == kEveryClass) return false;  // a name of a class that has few
     next.cls = labels[0];
     next.rank = kInf;
     char* text = static_cast<char*>(arena.allocate(static_cast<std::size_t>(from.depth) + 1));

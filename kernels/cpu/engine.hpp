@@ -58,6 +58,7 @@ class Arena {  // bump allocation; everything goes at once
   std::size_t used_ = kBlock, block_ = 0;
 };
 
+constexpr Id kEveryClass = kInf;  // the label of a key that is in some class or a name
 enum class Phase : std::uint8_t { Value, First, Key, Colon, After, End };
 enum class Kind : std::uint8_t { Root, Object, Array };
 
@@ -310,6 +311,7 @@ class Engine {
   void walk(const Trie& trie, std::int32_t node, const Config& from, Sink& sink);
   void overlay(const Trie& trie, const Config& from, Sink& sink);
   void add_alone(const Config& at, Id token, Sink& sink);
+  bool affords_any(const Config& at, std::int64_t budget);
   void fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink);
 
   Kernel& kernel_;

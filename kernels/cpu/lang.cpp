@@ -939,6 +939,16 @@ bool Langs::goes_on(Id r) const {
   return n.kind == Kind::Alt && std::any_of(n.kids.begin(), n.kids.end(), [this](Id k) { return goes_on(k); });
 }
 
+std::int64_t Langs::enough(Id r) const {
+  const Node& n = nodes_[r];
+  if (r == kAll) return 0;
+  if (n.kind == Kind::Cat && n.a == kAll) return n.bytes;
+  std::int64_t out = -1;
+  for (Id k : n.kind == Kind::Alt ? n.kids : std::vector<Id>{})
+    if (const std::int64_t bytes = enough(k); bytes >= 0 && (out < 0 || bytes < out)) out = bytes;
+  return out;
+}
+
 bool Langs::is_endless(Id r) {
   if (r == kAll) return true;
   if (is_words(r)) return false;

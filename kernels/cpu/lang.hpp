@@ -87,6 +87,7 @@ class Langs {
   const Lengths& lengths(Id r);
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
   bool goes_on(Id r) const;  // can every text go on to one of the language? As `.*` in front tells; false: not known
+  std::int64_t enough(Id r) const;  // bytes that suffice after any further text, as `.*` in front tells; -1: not known
   std::int64_t shortest(Id r);                         // characters of a shortest text; -1: there is none
   bool is_endless(Id r);  // does every text of which some continuation is in r have infinitely many of them?
   std::int64_t count(Id r, std::int64_t cap);                         // how many texts, at most cap

@@ -13,6 +13,7 @@ struct Engine::Sink {
   std::int64_t budget;
   Arena& arena;
   Engine& engine;
+  bool spares = budget < 0;  // whatever is written inside of the text, the budget suffices
 
   void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
@@ -104,10 +105,19 @@ void Engine::add_alone(const Config& at, Id token, Sink& sink) {
   sink.affords(now) ? sink.set(token) : sink.clear(token);
 }
 
+// Does the budget suffice behind every token that stays inside of the text, as far as can be told on sight?
+bool Engine::affords_any(const Config& at, std::int64_t budget) {
+  const Targets& options = this->options(*at.top, Type::String);
+  for (std::int32_t i = 0; i < options.size; ++i)
+    if (const Target& o = options.list[i]; o.size == 1)
+      if (const std::int64_t rest = texts_.enough(at.state, at.spec, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= budget) return true;
+  return false;
+}
+
 void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;
-  if (!bounded && sink.budget < 0) {
+  if (!bounded && sink.spares) {
     sink.add(mask.all);
   } else if (sink.budget < 0 && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
     const Bound& b = texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
@@ -169,7 +179,7 @@ void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
     for (const Exit& exit : mask.exits) {
       std::vector<Id> labels;
       texts_.accepted(exit.state, at.spec, at.chars + exit.chars, &labels);
-      if (labels.empty()) continue;
+      if (labels.empty() || labels[0] == kEveryClass) continue;
       const auto [after, fresh] = behind.try_emplace(labels[0]);
       if (fresh) {
         Frame next = *at.top;
@@ -201,6 +211,7 @@ void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
 }
 
 void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
+  vocabulary.trim();
   const Config at = budget < 0 || from.finished ? from : told(from, scratch);
   std::memset(row, 0, vocabulary.words() * 4);
   Sink sink{vocabulary, row, budget, scratch, *this};
@@ -214,9 +225,11 @@ void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budge
     walk(vocabulary.trie(), 0, at, sink);
   } else if (at.top && !at.finished) {
     switch (at.lex) {
-      case Lex::Text:
-        fill_lexeme(at, vocabulary.text(texts_, at.state, budget >= 0 || texts_.spec(at.spec).bounded), sink);
+      case Lex::Text: {
+        sink.spares = budget < 0 || affords_any(at, budget);
+        fill_lexeme(at, vocabulary.text(texts_, at.state, !sink.spares || texts_.spec(at.spec).bounded), sink);
         break;
+      }
       case Lex::Number: {
         if (budget >= 0 && at.key) {  // distance() reads the number again
           walk(vocabulary.trie(), 0, at, sink);

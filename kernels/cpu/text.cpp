@@ -293,6 +293,15 @@ bool Texts::goes_on(Id state) const {
   return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.goes_on(c.lang); });
 }
 
+std::int64_t Texts::enough(Id state, Id spec, Id label) const {
+  constexpr std::int64_t kOneChar = 11;  // the rest of an escape
+  std::int64_t out = -1;
+  for (const Component& c : states_[state].components)
+    if (specs_[spec].at(c.index).label == label)
+      if (const std::int64_t bytes = langs_.enough(c.lang); bytes >= 0 && (out < 0 || bytes + kOneChar < out)) out = bytes + kOneChar;
+  return specs_[spec].bounded ? -1 : out;
+}
+
 Id Texts::free(Id state) {
   Id spec;
   return start({{Langs::kAll, 0, kInf, 0}}, states_[state].spelling, &spec);

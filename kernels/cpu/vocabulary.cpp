@@ -98,7 +98,7 @@ const Trie& Vocabulary::closing() {
 
 LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed) {
   auto& slot = (detailed ? detailed_ : texts_)[state];
-  if (slot) return *slot;
+  if (slot) return slot->used = true, *slot;
   Draft draft(words());
   // Where every text can go on to an end, the tokens inside are those of any string.
   const bool any = !detailed && texts.goes_on(state) && !texts.is_free(state);
@@ -142,13 +142,12 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed) {
     draft.stay(path[depth], trie.begin(i), trie.end(i), detailed, texts.is_whole(next));
     ++i;
   }
-  slot = std::make_unique<LexemeMask>(draft.done());
-  return *slot;
+  return keep(slot, draft.done());
 }
 
 LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
   auto& slot = numbers_[state];
-  if (slot) return *slot;
+  if (slot) return slot->used = true, *slot;
   Draft draft(words());
   std::vector<Id> path(static_cast<std::size_t>(trie_.longest()) + 2);
   path[0] = state;
@@ -174,11 +173,25 @@ LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
     draft.stay({next, 0}, trie_.begin(i), trie_.end(i), true, true);
     ++i;
   }
-  slot = std::make_unique<LexemeMask>(draft.done());
+  return keep(slot, draft.done());
+}
+
+LexemeMask& Vocabulary::keep(std::unique_ptr<LexemeMask>& slot, LexemeMask mask) {
+  slot = std::make_unique<LexemeMask>(std::move(mask));
+  held_ += slot->nbytes();
   return *slot;
 }
 
-const Bits& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) const {
+void Vocabulary::trim() {
+  if (held_ <= kMost) return;
+  held_ = 0;
+  for (Masks* masks : {&texts_, &detailed_, &numbers_}) {
+    std::erase_if(*masks, [](const auto& entry) { return !entry.second || !entry.second->used; });
+    for (auto& [_, mask] : *masks) mask->used = false, held_ += mask->nbytes();
+  }
+}
+
+const Bits& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) {
   for (const auto& [n, bits] : mask.upto)
     if (n == chars) return bits;
   Bits bits(words(), 0);
@@ -187,21 +200,22 @@ const Bits& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) const {
     for (std::size_t i = 0; i < group.bits.size(); ++i) bits[i] |= group.bits[i];
     for (Id t : group.tokens) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
   }
+  held_ += bits.size() * 4;
   mask.upto.emplace_back(chars, std::move(bits));
   return mask.upto.back().second;
+}
+
+std::size_t LexemeMask::nbytes() const {
+  std::size_t n = sizeof *this + all.size() * 4 * (1 + upto.size()) + odd.size() * 4;
+  for (const Inside& g : inside) n += sizeof g + g.tokens.capacity() * 4 + g.bits.size() * 4;
+  for (const Exit& e : exits) n += sizeof e + e.rest.nbytes();
+  return n;
 }
 
 std::size_t Vocabulary::nbytes() const {
   std::size_t n = trie_.nbytes() + usable_.size();
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
-  for (const auto* memo : {&texts_, &detailed_, &numbers_})
-    for (const auto& [_, mask] : *memo) {
-      if (!mask) continue;
-      n += mask->all.size() * 4 + mask->upto.size() * mask->all.size() * 4;
-      for (const Inside& g : mask->inside) n += sizeof g + g.tokens.capacity() * 4 + g.bits.size() * 4;
-      for (const Exit& e : mask->exits) n += sizeof e + e.rest.nbytes();
-    }
-  return n;
+  return n + held_;
 }
 
 }  // namespace guard

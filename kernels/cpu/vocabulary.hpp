@@ -32,6 +32,8 @@ struct LexemeMask {
   std::vector<Exit> exits;
   std::vector<Id> odd;         // tokens that leave it and spell a whole further string: each is tried alone
   std::deque<std::pair<std::int32_t, Bits>> upto;  // texts whose length alone matters: tokens that need at most so many characters
+  bool used = true;  // since the last look of trim()
+  std::size_t nbytes() const;
 };
 
 class Vocabulary {
@@ -52,18 +54,24 @@ class Vocabulary {
   // `detailed` also tells the tokens apart by where they end and how many characters they have: for bounds and budgets.
   LexemeMask& text(Texts& texts, Id state, bool detailed);
   LexemeMask& number(Numbers& numbers, Id state);
-  const Bits& at_most(LexemeMask& mask, std::int32_t chars) const;
+  const Bits& at_most(LexemeMask& mask, std::int32_t chars);
+  // Between fills: where the masks of lexemes hold more than kMost, those go that were not used since the last look.
+  void trim();
   std::size_t nbytes() const;
 
  private:
   struct Draft;
+  using Masks = std::unordered_map<Id, std::unique_ptr<LexemeMask>>;
+  static constexpr std::size_t kMost = 40'000'000;
+  LexemeMask& keep(std::unique_ptr<LexemeMask>& slot, LexemeMask mask);
   const Trie& closing();
   std::vector<std::string> tokens_;
   std::vector<char> usable_;
   std::vector<Id> ends_;
   Trie trie_;
   std::unique_ptr<Trie> closing_;
-  std::unordered_map<Id, std::unique_ptr<LexemeMask>> texts_, detailed_, numbers_;
+  Masks texts_, detailed_, numbers_;
+  std::size_t held_ = 0;  // bytes of them
 };
 
 }  // namespace guard

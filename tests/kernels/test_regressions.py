@@ -383,3 +383,35 @@ def test_a_long_text_costs_what_its_cheapest_characters_cost(pattern: str, least
     """Reckoned anew for every token, the mask of a long minLength beside a pattern took minutes under a budget."""
     matcher = reader({"type": "string", "pattern": pattern, "minLength": least})
     assert matcher.distance() == distance
+
+
+def test_a_key_of_a_pattern_that_few_keys_meet_is_a_name_beside_classes_that_have_all_others() -> None:
+    """Where every class of keys may come a text was read as a key of one of them, be it a name that is in none."""
+    schema = {"patternProperties": {"^a$": {"type": "null"}, "b": {"type": "integer"}, "^c": {"type": "string"}}}
+    vocabulary = byte_vocabulary()
+    for text in (b'{"', b'{"a', b'{"ab', b'{"cb'):
+        matcher = reader(schema)
+        assert matcher.accept_bytes(text)
+        within = set(allowed(matcher, vocabulary, matcher.distance()).tolist())
+        assert within <= set(allowed(matcher, vocabulary).tolist())
+        assert within
+    assert accepts(schema, '{"a":null,"ab":1,"cd":"x","z":[]}')
+    assert not accepts(schema, '{"a":1}')
+    assert not accepts(schema, '{"cb":1}')
+
+
+def test_the_cheapest_way_through_many_clauses_is_found() -> None:
+    """A search that tried one choice after the other ran out of steps: the least text was taken to have 61 bytes."""
+    parts = [
+        {
+            "type": "object",
+            "properties": {f"p{j}": {"type": ("string", "integer")[i >> j & 1]} for j in range(6)},
+            "required": ["p0"],
+        }
+        for i in range(41)
+    ]
+    matcher = guard.compile({"oneOf": parts}, key_order="any").matcher(byte_vocabulary())
+    least = '{"p5": 0, "p3": 0, "p0": ""}'  # no alternative but the last has integers there
+    assert matcher.distance() == len(least) + 1
+    assert matcher.accept_bytes(least.encode())
+    assert matcher.can_stop()
