@@ -168,28 +168,41 @@ Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
   return is_alive(to.components) ? intern(std::move(to)) : kDead;
 }
 
+// Where these bytes lead from the state.
+void Texts::keep(Id state, std::uint8_t from, std::uint8_t upto, Id to) {
+  Quick& q = quick_[static_cast<std::size_t>(state)];
+  if (!q.next && q.few < kFew) {
+    q.from[q.few] = from, q.upto[q.few] = upto, q.to[q.few++] = to;
+    return;
+  }
+  if (!q.next) {
+    tables_.emplace_back().fill(-1);
+    q.next = tables_.back().data();
+    for (std::size_t i = 0; i < kFew; ++i) std::fill(q.next + q.from[i], q.next + q.upto[i] + 1, q.to[i]);
+  }
+  std::fill(q.next + from, q.next + upto + 1, to);
+}
+
 Id Texts::fill(Id state, std::uint8_t byte) {
   if (state == kDead) return kDead;
-  if (!quick_[static_cast<std::size_t>(state)].next) {
-    tables_.emplace_back().fill(-1);
-    quick_[static_cast<std::size_t>(state)].next = tables_.back().data();
-  }
-  State& from = states_[state];
+  const State& from = states_[state];
   Pending pending;
   std::uint32_t c;
   Id next = kDead;
+  std::uint8_t lo = byte, hi = byte;
   if (advance(from.pending, byte, from.spelling, &pending, &c)) {
     if (c != kNoChar) {
       Range alike{0, kMaxChar};
       next = after_char(from, c, &alike);
-      Id* table = quick_[static_cast<std::size_t>(state)].next;
       const Pending at = states_[state].pending;
-      if (at.kind == 0)
-        for (std::uint32_t b = std::max(alike.lo, 0x20u); b <= std::min(alike.hi, 0x7Fu); ++b)
-          if (b != '"' && b != '\\') table[b] = next;
-      if (at.kind == 4)
-        for (std::uint32_t b = 0; b < 64; ++b)
-          if (const std::uint32_t other = at.value << 6 | b; other >= alike.lo && other <= alike.hi) table[0x80 | b] = next;
+      // The bytes around this one that complete a character which leads to the same state.
+      const auto same = [&](std::uint32_t b) {
+        const bool plain = at.kind == 0 && b >= 0x20 && b < 0x80 && b != '"' && b != '\\' && b >= alike.lo && b <= alike.hi;
+        const std::uint32_t other = at.value << 6 | (b & 0x3F);
+        return plain || (at.kind == 4 && b >= 0x80 && b < 0xC0 && other >= alike.lo && other <= alike.hi);
+      };
+      while (lo > 0 && same(lo - 1u)) --lo;
+      while (hi < 0xFF && same(hi + 1u)) ++hi;
     } else {
       State to;
       to.pending = pending;
@@ -197,16 +210,16 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       const Ranges chars = possible(pending, from.spelling);
       for (const Component& k : from.components) {
         const LangRow& row = langs_.row(k.lang);
-        std::uint32_t lo = 0;
+        std::uint32_t least = 0;
         bool live = false;
-        for (std::size_t i = 0; i < row.next.size() && !live; lo = row.upto[i++] + 1)
-          live = row.next[i] != Langs::kNone && std::any_of(chars.begin(), chars.end(), [&](const Range& r) { return r.lo <= row.upto[i] && lo <= r.hi; });
+        for (std::size_t i = 0; i < row.next.size() && !live; least = row.upto[i++] + 1)
+          live = row.next[i] != Langs::kNone && std::any_of(chars.begin(), chars.end(), [&](const Range& r) { return r.lo <= row.upto[i] && least <= r.hi; });
         if (live) to.components.push_back(k);
       }
       if (is_alive(to.components)) next = intern(std::move(to));
     }
   }
-  quick_[static_cast<std::size_t>(state)].next[byte] = next;
+  keep(state, lo, hi, next);
   return next;
 }
 

@@ -71,6 +71,9 @@ class Texts {
     if (q.next) {
       const Id next = q.next[byte];
       if (next >= 0) return next;
+    } else {
+      for (std::size_t i = 0; i < q.few; ++i)
+        if (byte >= q.from[i] && byte <= q.upto[i]) return q.to[i];
     }
     return fill(state, byte);
   }
@@ -137,11 +140,15 @@ class Texts {
   static std::int64_t rest_of_char(const Pending& pending, const Ranges& chars, Spelling spelling);
 
   Langs& langs_;
+  static constexpr std::size_t kFew = 4;
   struct Quick {  // of a state: what walks over many bytes ask
-    Id* next = nullptr;
-    std::uint8_t kind = 0, partial = 0;
+    Id* next = nullptr;  // by byte; null while a few ranges are enough, as they are for states by the hundred thousand
+    std::uint8_t kind = 0, partial = 0, few = 0;
     bool free = false;
+    std::array<std::uint8_t, kFew> from{}, upto{};
+    std::array<Id, kFew> to{};
   };
+  void keep(Id state, std::uint8_t from, std::uint8_t upto, Id to);
   Interner<State> states_;
   std::vector<Quick> quick_{Quick{}};
   Interner<Spec> specs_;
