@@ -251,15 +251,21 @@ const Engine::ObjectInfo& Engine::info(Id id) {
     for (std::int32_t c : out.text_classes)
       if (out.class_of[i] < 0 && kernel_.lexicon.in_lang((*out.classes)[static_cast<std::size_t>(c)].lang, names_[level.table].names[i])) out.class_of[i] = c;
   out.is_asked.assign(names.texts.size(), 0);
-  const auto ask = [&](const Shape& s) {
-    for (const Rule& r : s.some)
-      if (const KeySet& k = goals_.key_set(r.keys); k.kind == KeySet::One)
-        if (const auto at = names.at.find(k.id); at != names.at.end()) out.is_asked[static_cast<std::size_t>(at->second)] = 1;
-  };
-  for (Id s : shapes) {
-    ask(goals_.shape(s));
-    for (const Clause& c : goals_.shape(s).clauses)
-      for (Id d : c) ask(goals_.shape(d));
+  std::vector<Id> todo = shapes;
+  std::unordered_set<Id> known(todo.begin(), todo.end());
+  while (!todo.empty()) {
+    const Shape& s = goals_.shape(todo.back());
+    todo.pop_back();
+    out.bare = out.bare && s.lo == 0;
+    for (const Rule& r : s.some) {
+      const KeySet& k = goals_.key_set(r.keys);
+      const auto at = k.kind == KeySet::One ? names.at.find(k.id) : names.at.end();
+      if (at != names.at.end()) out.is_asked[static_cast<std::size_t>(at->second)] = 1;
+      out.bare = out.bare && at != names.at.end();
+    }
+    for (const Clause& c : s.clauses)
+      for (Id d : c)
+        if (known.insert(d).second) todo.push_back(d);
   }
   std::vector<Id> wanted;
   for (const Alternative& a : level.alternatives)
@@ -1327,7 +1333,7 @@ std::int64_t Engine::number_distance(const Config& at, const Target& option) {
   return out;
 }
 
-std::int64_t Engine::key_distance(const Config& at) {
+std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
   const Frame& f = *at.top;
   const Level& level = levels_[f.level];
   const ObjectInfo& info = this->info(f.level);
@@ -1381,9 +1387,12 @@ std::int64_t Engine::key_distance(const Config& at) {
   };
   std::vector<Way> ways;
   const std::int64_t all = least_rest(f), separator = f.count > 0 ? 1 + gap : 0, closes = 2 + gap + f.depth;
+  const bool bare = info.bare && !f.records && !f.barred;  // without a member that nobody asks for, what is valid stays valid
   const auto add = [&](std::int64_t bytes, std::int64_t whole_key, std::int32_t cls, std::int32_t name) {
     const bool asked = name >= 0 && info.is_asked[static_cast<std::size_t>(name)];
-    ways.push_back({bytes + std::max(closes, name >= 0 ? all - separator - whole_key : 0), bytes, asked, cls, name});
+    const std::int64_t rest = bare && !asked ? all + 2 + gap : name >= 0 ? all - separator - whole_key : 0;
+    const std::int64_t bound = bytes + std::max(closes, rest);
+    if (bound <= limit) ways.push_back({bound, bytes, asked, cls, name});
   };
   const bool whole = texts_.is_whole(at.decoder);
   const Ranges chars = whole ? Ranges{} : texts_.possible(at.decoder);
@@ -1465,7 +1474,7 @@ std::int64_t Engine::key_distance(const Config& at) {
   });
   std::int64_t out = -1;
   for (const Way& way : ways) {
-    if (out >= 0 && way.bound >= out) break;
+    if (out >= 0 && (way.bound >= out || (out <= limit && limit != kNoLimit))) break;
     if (way.name >= 0 && !name_is_writable(f, way.name)) continue;
     out = least(out, sum(behind(way.cls, way.name), way.bytes));
   }
@@ -1488,18 +1497,18 @@ std::int64_t Engine::least_rest(const Frame& f) {
   return slot = out;
 }
 
-std::int64_t Engine::distance(const Config& at) {
+std::int64_t Engine::distance(const Config& at, std::int64_t limit) {
   if (at.finished) return 0;
   if (!at.top) return -1;
   Arena scratch;
   const Config now = told(at, scratch);
-  const std::int64_t out = now.top ? bytes_left(now) : -1;
+  const std::int64_t out = now.top ? bytes_left(now, at.top->records ? kNoLimit : limit) : -1;
   if (out < 0 && at.top->records)
     throw Limit{"distance", -1, "a value of any length must come twice in an array that may not go on: what it will take can't be known"};
   return out;
 }
 
-std::int64_t Engine::bytes_left(const Config& at) {
+std::int64_t Engine::bytes_left(const Config& at, std::int64_t limit) {
   const Frame& f = *at.top;
   std::int64_t out = -1;
   switch (at.lex) {
@@ -1523,7 +1532,7 @@ std::int64_t Engine::bytes_left(const Config& at) {
       }
       return out;
     }
-    case Lex::Key: return key_distance(at);
+    case Lex::Key: return key_distance(at, limit);
     case Lex::None: break;
   }
   const std::int64_t gap = options_.whitespace == Whitespace::Spaced && is_separated(f) && at.gap == 0 ? 1 : 0;
@@ -1548,7 +1557,7 @@ std::int64_t Engine::bytes_left(const Config& at) {
       key.decoder = decoder_;
       key.hi = static_cast<std::int32_t>(f.names->texts.size());
       key.xhi = f.extras ? f.extras->size : 0;
-      out = sum(key_distance(key), 1);
+      out = sum(key_distance(key, kNoLimit), 1);
       break;
     }
     case Phase::First:

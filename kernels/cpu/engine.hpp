@@ -157,6 +157,7 @@ struct Config {
 class Engine {
  public:
   Engine(Kernel& kernel, Options options, Id root);
+  static constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
   Goals& goals() { return goals_; }
   Kernel& kernel() { return kernel_; }
   const Options& options() const { return options_; }
@@ -165,7 +166,8 @@ class Engine {
   // One byte further. Where values nest deeper than Limits.nesting only what brings the end nearer is let through.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool can_stop(const Config& at);
-  std::int64_t distance(const Config& at);  // bytes that surely suffice, the end-of-sequence token counted as one
+  // Bytes that surely suffice, the end-of-sequence token counted as one. Of no more than `limit` any such number will do, and of more -1.
+  std::int64_t distance(const Config& at, std::int64_t limit = kNoLimit);
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget.
   void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
@@ -175,7 +177,7 @@ class Engine {
 
  private:
   bool advance(const Config& from, std::uint8_t byte, Config* to, Arena& arena);  // does not keep the text
-  std::int64_t bytes_left(const Config& at);
+  std::int64_t bytes_left(const Config& at, std::int64_t limit);
   bool is_too_deep(const Config& at) const { return at.top->depth > options_.limits.nesting; }
   struct Alternative {
     Id shape;    // a Shape, or a Row
@@ -207,6 +209,7 @@ class Engine {
     std::vector<std::int32_t> text_classes;
     std::vector<char> is_asked;              // by name of the table: somewhere it must come
     bool plain = true;                       // one alternative, which no key changes
+    bool bare = true;                        // nothing asks for a number of members, or for some member of any name
   };
   struct Due {
     Kind kind;
@@ -288,7 +291,7 @@ class Engine {
   std::int64_t value_distance(const Frame& f);
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t least_rest(const Frame& f);
-  std::int64_t key_distance(const Config& at);  // of a key under construction
+  std::int64_t key_distance(const Config& at, std::int64_t limit);  // of a key under construction
 
   // The frames that one mask makes: many tokens lead to the same ones, and what is cached there is dear. Not where values are recorded.
   struct Made {
@@ -312,6 +315,7 @@ class Engine {
   void overlay(const Trie& trie, const Config& from, Sink& sink);
   void add_alone(const Config& at, Id token, Sink& sink);
   bool affords_any(const Config& at, std::int64_t budget);
+  void weigh_key(const Config& at, Sink* sink);
   void fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink);
 
   Kernel& kernel_;

@@ -997,6 +997,7 @@ std::int64_t Langs::count(Id r, std::int64_t cap) {
       std::uint32_t lo = 0;
       for (std::size_t i = 0; i < out.next.size(); lo = out.upto[i++] + 1) {
         if (out.next[i] == kNone) continue;
+        if (out.next[i] == q) return cap;  // a live state that leads to itself has endlessly many
         std::int64_t chars = 0;
         for (const Range& range : intersection({{lo, out.upto[i]}}, writable_chars())) chars += range.hi - range.lo + 1;
         auto& sum = next[out.next[i]];

@@ -13,13 +13,14 @@ struct Engine::Sink {
   std::int64_t budget;
   Arena& arena;
   Engine& engine;
-  bool spares = budget < 0;  // whatever is written inside of the text, the budget suffices
+  bool spares = budget < 0;  // whatever is written inside of the lexeme, the budget suffices;
+  bool lacks = false;        // or it never does
 
   void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
   bool affords(const Config& after) {
     if (budget < 0) return true;
-    const std::int64_t d = engine.distance(after);
+    const std::int64_t d = engine.distance(after, budget - 1);
     return d >= 0 && 1 + d <= budget;
   }
   void add(const Id* begin, const Id* end, const Config& after) {
@@ -114,10 +115,31 @@ bool Engine::affords_any(const Config& at, std::int64_t budget) {
   return false;
 }
 
+// Does the budget suffice behind every token that stays inside of an undeclared key, or behind none, as far as can be told on sight?
+// A member that nobody asks for only adds to what must come, and where each may stand beside all others it adds no more than itself.
+void Engine::weigh_key(const Config& at, Sink* sink) {
+  const Frame& f = *at.top;
+  const ObjectInfo& info = this->info(f.level);
+  if (sink->budget < 0 || !info.bare || f.records || f.barred) return;
+  const Alternative& first = levels_[f.level].alternatives[0];
+  const std::int64_t gap = options_.whitespace == Whitespace::Spaced ? 1 : 0, all = least_rest(f), token = 1, quote = 1, colon = 1 + gap, comma = 1 + gap;
+  sink->lacks = all < 0 || token + quote + colon + 1 + all > sink->budget;
+  const bool any = texts_.has_all(at.state) && levels_[f.level].alternatives.size() == 1 && goals_.is_plain(first.shape);
+  if (sink->lacks || !any) return;
+  std::int64_t worst = 0;
+  for (std::int32_t c : info.text_classes) {
+    const std::int64_t bytes = goals_.cost(goals_.base_of(goals_.shape(first.shape), (*info.classes)[static_cast<std::size_t>(c)]));
+    if (bytes < 0) return;
+    worst = std::max(worst, bytes);
+  }
+  sink->spares = token + Texts::kOneChar + quote + colon + worst + comma + all <= sink->budget;
+}
+
 void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;
-  if (!bounded && sink.spares) {
+  if (sink.lacks) {
+  } else if (!bounded && sink.spares) {
     sink.add(mask.all);
   } else if (sink.budget < 0 && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
     const Bound& b = texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
@@ -247,7 +269,8 @@ void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budge
         }
         Config free = at;  // as if no name had been declared or written
         free.lo = free.hi = free.xlo = free.xhi = 0;
-        LexemeMask& mask = vocabulary.text(texts_, at.state, budget >= 0);
+        weigh_key(at, &sink);
+        LexemeMask& mask = vocabulary.text(texts_, at.state, !sink.spares && !sink.lacks);
         fill_lexeme(free, mask, sink);
         if (at.lo < at.hi || at.xlo < at.xhi) {
           overlay(vocabulary.trie(), at, sink);

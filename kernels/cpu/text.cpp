@@ -229,11 +229,16 @@ std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {
   return advance(states_[state].pending, byte, states_[state].spelling, &pending, &c) ? c : kNoChar;
 }
 
+bool Texts::has_all(Id state) const {
+  const std::vector<Component>& components = states_[state].components;
+  return std::any_of(components.begin(), components.end(), [](const Component& c) { return c.lang == Langs::kAll && c.index < kTracked; });
+}
+
 bool Texts::is_endless(Id state) {
   signed char& known = states_[state].endless;
   if (known < 0) {
-    bool endless = !states_[state].components.empty();
-    for (const Component& c : std::vector<Component>(states_[state].components)) endless = endless && langs_.is_endless(c.lang);
+    const std::vector<Component> components = states_[state].components;
+    const bool endless = has_all(state) || (!components.empty() && std::all_of(components.begin(), components.end(), [this](const Component& c) { return langs_.is_endless(c.lang); }));
     states_[state].endless = endless;
   }
   return states_[state].endless;
@@ -307,7 +312,6 @@ bool Texts::goes_on(Id state) const {
 }
 
 std::int64_t Texts::enough(Id state, Id spec, Id label) const {
-  constexpr std::int64_t kOneChar = 11;  // the rest of an escape
   std::int64_t out = -1;
   for (const Component& c : states_[state].components)
     if (specs_[spec].at(c.index).label == label)

@@ -61,6 +61,7 @@ struct Pending {
 class Texts {
  public:
   static constexpr Id kDead = 0;
+  static constexpr std::int64_t kOneChar = 11;  // bytes that surely suffice to end a partial character: the rest of an escape
   explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}); }
 
   // The state at the start of a string, and its spec; kDead when no component is live.
@@ -86,6 +87,7 @@ class Texts {
   }
   // Does any further text end well, for every component, lengths aside?
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
+  bool has_all(Id state) const;  // may every text, lengths aside, go on to an end?
   bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set of texts can exhaust it
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
