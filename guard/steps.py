@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -192,8 +192,10 @@ class _Run:
         messages = self._messages
         started, clock = time.time(), time.perf_counter()
         span: telemetry.Span | None = None
+        cut: list[Reply] = []  # what there was of an answer when the model stopped midway
 
         def keep(reason: str, reply: Reply | None = None, findings: Any = (), error: str = "", **more: Any) -> None:
+            reply = cut[-1] if reply is None and cut else reply
             self.attempts.append(
                 Attempt(
                     len(self.attempts) + 1, messages, reply, tuple(findings), error, tier=tier, model=name,
@@ -207,7 +209,7 @@ class _Run:
             model = yield Load(plan.tiers[tier], plan.mode == "replay")
             if plan.target.refused is not None and getattr(model, "is_masked", False):
                 raise plan.target.refused
-            request = self._request(tier, model)
+            request = self._request(tier, model, cut.append)
             span = self.spans.attempt(name, request)
             reply = yield from self._reply(name, model, request)
         except _Spent as spent:
@@ -306,7 +308,7 @@ class _Run:
         yield Keep(key, replay.body(reply))
         return reply
 
-    def _request(self, tier: int, model: Model) -> Request:
+    def _request(self, tier: int, model: Model, told: Callable[[Reply], None]) -> Request:
         """Return the next request, inside what is left of the budgets; _Spent where nothing is."""
         plan, policy = self.plan, self.plan.policy
         whole = self._left(policy.budget, self.attempts, self._clock, is_final=True)
@@ -333,8 +335,10 @@ class _Run:
             seed=policy.seed + len(self.attempts),  # another draw for another attempt
             seconds=left.seconds,
             total_tokens=None if left.tokens is None else int(left.tokens),
+            usd=left.usd,
             thinking=policy.thinking,
             name=plan.target.name,
+            told=told,
         )
 
     def _left(self, budget: Budget, attempts: Sequence[Attempt], since: float, *, is_final: bool) -> Budget:
