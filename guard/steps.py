@@ -30,7 +30,7 @@ from guard.models.base import Model, Reply, Request
 from guard.policy import Budget, Policy
 from guard.records import VALID, Attempt, Call
 from guard.repair import Edit, repair
-from guard.violations import Violation
+from guard.violations import Violation, clipped
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
@@ -211,7 +211,10 @@ class _Run:
                 raise plan.target.refused
             request = self._request(tier, model, cut.append)
             span = self.spans.attempt(name, request)
-            reply = yield from self._reply(name, model, request)
+            answered: Any = yield from self._reply(name, model, request)
+            if not isinstance(answered, Reply) or not isinstance(answered.text, str):
+                raise ModelError(f"{name} answered with {clipped(answered)}, which is no Reply with a text")
+            reply = answered
         except _Spent as spent:
             return _Failure("budget", BudgetExceeded(str(spent)), is_final=spent.is_final)
         except BudgetExceeded as error:
@@ -245,7 +248,11 @@ class _Run:
         if reply.finish == "filter":
             keep("refusal", reply)
             return _Failure("refusal", ContentFiltered(f"the provider of {name} withheld the answer"))
-        value, findings, edits, repaired = self._checked(reply)
+        try:
+            value, findings, edits, repaired = self._checked(reply)
+        except BaseException as error:  # a validator that fails is its author's business, but the reply was paid for
+            keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
+            raise
         more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
         if reply.finish == "length" and (findings or reply.mode != "masks"):
             keep("length", reply, findings)

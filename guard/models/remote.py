@@ -251,6 +251,8 @@ class Remote(ABC):
         if compiled is None or self._mode is not None or asked.mode == MODES[-1]:
             return False
         self._weaker[compiled.hash] = MODES[MODES.index(asked.mode) + 1]
+        for oldest in list(self._weaker)[:-CACHED]:
+            self._weaker.pop(oldest, None)
         _log.info("%s refuses a schema in mode %s: %s", self._name, asked.mode, words)
         return True
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,6 +207,26 @@ def test_a_stream_is_not_begun_again_once_a_piece_of_it_is_out() -> None:
         with pytest.raises(Unavailable):
             list(stream)
         assert len(server.requests) == 1
+
+
+def test_an_iterator_that_the_portal_s_own_thread_collects_does_not_stop_it() -> None:
+    """It waited there for what only it could do."""
+    begun, ended = threading.Event(), threading.Event()
+
+    async def endless() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            begun.set()
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    held = [PORTAL.iterate(endless())]
+    assert next(held[0]) == 1
+    assert begun.wait(30)
+    PORTAL.loop.call_soon_threadsafe(held.clear)
+    assert ended.wait(30)
+    assert PORTAL.run(asyncio.sleep(0, "alive")) == "alive"
 
 
 # ---- What an answer used that did not come to its end ----------------------------------------------------------------

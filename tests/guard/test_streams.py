@@ -233,6 +233,14 @@ def test_an_async_stream_that_is_left_stops_the_model_and_is_recorded(trace_file
         assert TraceStore.at(trace_file).latest()[0].outcome == "GeneratorExit"
 
 
+def test_a_stream_that_failed_is_over(trace_file: Path) -> None:
+    stream = guard.Guard(InPieces("nonsense"), retries=0).stream(Order, ASK)
+    with pytest.raises(guard.ValidationFailed):
+        list(stream)
+    assert list(stream) == []
+    assert stream.call is None
+
+
 @pytest.mark.parametrize("way", ["stream", "astream"])
 def test_what_a_stream_had_brought_when_it_was_left_is_in_the_ledger(way: str, trace_file: Path) -> None:
     asked = guard.Guard(ScriptedModel(reply(TEXT, completion_tokens=100, cost=0.5), pieces=len(TEXT) // 4))
