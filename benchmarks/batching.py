@@ -11,7 +11,6 @@ the process.
 from __future__ import annotations
 
 import argparse
-import functools
 import gc
 import time
 from collections.abc import Callable

@@ -122,7 +122,10 @@ def show(
         if attempt.reply and attempt.reply.thinking:
             out.print(Text("thought:", style="bold"))
             out.print(Text(attempt.reply.thinking, style="dim"))
-        out.print(Text("answer:", style="bold"))
+        heading = (
+            "error:" if attempt.reply is None else "answer, cut off:" if attempt.reply.finish == "cut" else "answer:"
+        )
+        out.print(Text(heading, style="bold"))
         out.print(Text(attempt.reply.text if attempt.reply else attempt.error))
         for edit in attempt.repairs:
             out.print(Text(f"mended: {edit.kind} at {edit.at}: {edit.removed!r} became {edit.inserted!r}"))

@@ -188,7 +188,8 @@ def _answer(attempt: Attempt) -> str:
     # What was cut away from the text after the last token, or was never told of in tokens, is shown as it is.
     text = _pre(reply.text or " ") if not tokens or (spelled and reply.text not in spelled) else ""
     mended = "" if attempt.repaired is None else f"<h3>Mended</h3>{_pre(attempt.repaired)}"
-    return f"{thought}<h3>Answer</h3>{tokens}{text}{mended}"
+    heading = "Answer, cut off" if reply.finish == "cut" else "Answer"
+    return f"{thought}<h3>{heading}</h3>{tokens}{text}{mended}"
 
 
 def _span(token: Token) -> str:

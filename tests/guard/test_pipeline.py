@@ -266,7 +266,7 @@ def test_a_model_that_answers_with_no_reply_has_failed(answer: Any, trace_file: 
     class Wrong:
         name = "wrong"
 
-        def generate(self, request: Request) -> Any:
+        def generate(self, _: Request) -> Any:
             return answer
 
     with pytest.raises(guard.ModelError, match=r"wrong answered with .*, which is no Reply with a text"):
