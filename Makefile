@@ -23,7 +23,10 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint format fuzz bench sanitize wheel clean types
+.PHONY: help build demo test lint format fuzz bench llamacpp sanitize wheel clean types
+# llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
+LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
+  -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -55,6 +58,10 @@ fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
+
+llamacpp: build  ## Build llama.cpp from source (minutes) and test its models.
+	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMACPP)" && export CMAKE_BUILD_PARALLEL_LEVEL CMAKE_ARGS && $(call extra,llamacpp)
+	$(BIN)/python -m pytest tests/guard/test_llamacpp.py $(PYTEST_FLAGS)
 
 wheel: build  ## Build a wheel into dist/.
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation $(CMAKE_FLAGS) -w dist .

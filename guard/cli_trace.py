@@ -122,7 +122,10 @@ def show(
         if attempt.reply and attempt.reply.thinking:
             out.print(Text("thought:", style="bold"))
             out.print(Text(attempt.reply.thinking, style="dim"))
-        out.print(Text("answer:", style="bold"))
+        heading = (
+            "error:" if attempt.reply is None else "answer, cut off:" if attempt.reply.finish == "cut" else "answer:"
+        )
+        out.print(Text(heading, style="bold"))
         out.print(Text(attempt.reply.text if attempt.reply else attempt.error))
         for edit in attempt.repairs:
             out.print(Text(f"mended: {edit.kind} at {edit.at}: {edit.removed!r} became {edit.inserted!r}"))
@@ -145,13 +148,14 @@ def stats(
     """Say for each function and tier how often the first answer was valid, what it took, and what it saved.
 
     The last columns: what the calls that ended at a tier would have cost on the large model alone, where they went up
-    to it in fact, and estimated elsewhere by the tokens that the small model counted.
+    to it in fact, and estimated elsewhere by the tokens that the small model counted. What was replayed or came from a
+    cache costs nothing.
     """
     from guard.trace import stats as figures
 
     if large is not None and figures.price(large, 1_000, 1_000) is None:
         raise Problem(
-            f"no price of {large!r} is known; name a model as openai:gpt-5-mini or anthropic:claude-sonnet-4-5"
+            f"no price of {large!r} is known; name a model as openai:gpt-5-mini or anthropic:claude-haiku-4-5"
         )
     store = _store()
     lines = figures.collect(store.ledger(function=function, since=_since(since)), large)
@@ -165,12 +169,14 @@ def stats(
     shown = table(
         "function", "tier", "calls", "first valid", "valid", "re-asks", "escalated", "tokens", "cost", "large alone"
     )
+    if any(line.replayed for line in lines):
+        shown.add_column("replayed")
     for column in shown.columns[2:]:
         column.justify = "right"
     for line in lines:
         if line.function == figures.ALL and len({other.function for other in lines}) == 2:
             continue  # the one function's sum says it already
-        shown.add_row(*_stats_row(line), style="bold" if line.tier is None else None)
+        shown.add_row(*_stats_row(line)[: len(shown.columns)], style="bold" if line.tier is None else None)
     console().print(shown)
 
 
@@ -186,8 +192,9 @@ def _stats_row(line: Line) -> tuple[Any, ...]:
         f"{line.re_asks:,}",
         _share(line.escalations, line.calls),
         f"{line.prompt_tokens + line.completion_tokens:,}",
-        _dollars(line.cost, line.cost_unknown),
+        _dollars(line.cost, line.cost_unknown, line.estimates),
         _dollars(line.large_cost, line.large_unknown),
+        f"{line.replayed:,}",
     )
 
 
@@ -199,9 +206,9 @@ def _share(part: int, whole: int) -> str:
     return f"{part:,} ({part / whole:.1%})" if whole else "0"
 
 
-def _dollars(known: float, unknown: int) -> str:
-    """Show a sum, and of how many more the price is not known."""
-    shown = f"${known:,.4f}"
+def _dollars(known: float, unknown: int, estimates: int = 0) -> str:
+    """Show a sum, whether it rests on estimates, and of how many more the price is not known."""
+    shown = f"{'about ' * bool(estimates and known)}${known:,.4f}"
     return f"{shown} + {unknown:,} unknown" if unknown else shown
 
 
@@ -384,6 +391,7 @@ def _as_dict(call: Call) -> dict[str, Any]:
         "prompt_tokens": call.prompt_tokens,
         "completion_tokens": call.completion_tokens,
         "forced_tokens": call.forced_tokens,
+        "estimated": call.is_estimate,
         "cost": call.cost,
         "answer": call.text,
     }

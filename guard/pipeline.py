@@ -167,10 +167,8 @@ class Guard:
         function: str = "",
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
-        copied = prompts.copied(messages)
-        if not copied:
-            raise ValueError("messages=[] must hold at least one message")
-        return Plan(target, copied, self.policy, self.tiers, template, function, self.validators, self.mode)
+        asked = prompts.checked(messages)
+        return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, blocking; returns the value and the record of the call."""
@@ -184,8 +182,7 @@ class Guard:
 
     async def arun(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, async; returns the value and the record of the call."""
-        store = await asyncio.to_thread(self._ready)
-        async with contextlib.aclosing(_adrive(steps(plan), store, None)) as driven:
+        async with contextlib.aclosing(_adrive(steps(plan), self._ready, None)) as driven:
             async for event in driven:
                 if isinstance(event, _End):
                     return event.value, event.call
@@ -197,7 +194,7 @@ class Guard:
 
     def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
         """Carry out a plan, async, with what is known of the value while it arrives."""
-        return AsyncStream(_adrive(steps(plan), self._ready(), plan.target.partial))
+        return AsyncStream(_adrive(steps(plan), self._ready, plan.target.partial))
 
     def _ready(self) -> TraceStore:
         store = self.store
@@ -233,6 +230,9 @@ class Stream(Generic[T]):
             value: T
             value, self.call = end.value
             return value
+        except BaseException:
+            self._is_over = True
+            raise
 
     def close(self) -> None:
         """Stop the model, and record what there was."""
@@ -330,8 +330,9 @@ def _do(step: Step, store: TraceStore) -> Any:
     return store.record(step.key, dict(step.body))
 
 
-async def _adrive(steps: Steps, store: TraceStore, partial: Partial) -> AsyncGenerator[Any, None]:
+async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
     """Carry out the steps of a call, async; yields partial values where they are wanted, and an _End."""
+    store = await asyncio.to_thread(ready)
     try:
         step = next(steps)
         while True:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from guard.violations import Violation
+from guard.violations import Violation, clipped
 
 TEMPLATE = "typed/1"  #: Name and version of what `build` writes; change it with the words.
 
 Messages = tuple[dict[str, Any], ...]
+
+_EXAMPLE = '[{"role": "user", "content": "..."}]'
 
 
 def build(instruction: str, inputs: Mapping[str, str], schema: Any) -> Messages:
@@ -70,6 +72,19 @@ def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
     A provider says how many there were only when it has been paid for them.
     """
     return sum(len(str(message.get("content", "")).encode(errors="replace")) // 3 + 8 for message in messages)
+
+
+def checked(messages: Any) -> Messages:
+    """Return a deep copy of a caller's messages; ValueError where they are none."""
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+        raise ValueError(f"messages={clipped(messages)} must be a list of messages: {_EXAMPLE}")
+    listed = list(messages)
+    if not listed:
+        raise ValueError("messages=[] must hold at least one message")
+    for number, message in enumerate(listed):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise ValueError(f"messages[{number}]={clipped(message)} must have a role and a content: {_EXAMPLE}")
+    return copied(listed)
 
 
 def copied(messages: Sequence[Mapping[str, Any]]) -> Messages:

@@ -24,7 +24,7 @@ class Attempt:
 
     number: int  # from 1
     messages: tuple[Mapping[str, Any], ...]  # as sent
-    reply: Reply | None = None  # None: the model raised
+    reply: Reply | None = None  # what there was of one, where the model was stopped midway; None: it said nothing
     findings: tuple[Violation, ...] = ()  # empty: the reply is valid
     error: str = ""  # what the model raised, in words
     tier: int = 0  # of the policy, from 0
@@ -37,7 +37,7 @@ class Attempt:
 
     @property
     def text(self) -> str:
-        """What was checked: what the model wrote, mended where it was; "" where it raised."""
+        """What was checked: what the model wrote, mended where it was; "" where there was nothing."""
         if self.repaired is not None:
             return self.repaired
         return self.reply.text if self.reply else ""
@@ -63,7 +63,12 @@ class Call:
     @property
     def served(self) -> str:
         """The model that answered last, by its own name."""
-        return next((a.reply.model for a in reversed(self.attempts) if a.reply), "")
+        return next((a.reply.model for a in reversed(self.attempts) if a.reply and a.reply.finish != "cut"), "")
+
+    @property
+    def spent(self) -> tuple[Reply, ...]:
+        """The replies that the call had made, whole or cut off; one that was looked up costs nothing."""
+        return tuple(a.reply for a in self.attempts if a.reply and not a.reply.is_kept)
 
     @property
     def tier(self) -> int:
@@ -79,8 +84,13 @@ class Call:
     @property
     def cost(self) -> float | None:
         """US dollars over all attempts; None where the price of one is not known."""
-        costs = [a.reply.cost for a in self.attempts if a.reply]
+        costs = [reply.cost for reply in self.spent]
         return None if None in costs else sum(c for c in costs if c is not None)
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether a provider did not count some of the tokens."""
+        return any(reply.is_estimate for reply in self.spent)
 
     @property
     def text(self) -> str:
@@ -90,17 +100,17 @@ class Call:
     @property
     def prompt_tokens(self) -> int:
         """Prompt tokens over all attempts."""
-        return sum(a.reply.prompt_tokens for a in self.attempts if a.reply)
+        return sum(reply.prompt_tokens for reply in self.spent)
 
     @property
     def completion_tokens(self) -> int:
         """Completion tokens over all attempts, forced ones included."""
-        return sum(a.reply.completion_tokens for a in self.attempts if a.reply)
+        return sum(reply.completion_tokens for reply in self.spent)
 
     @property
     def forced_tokens(self) -> int:
         """Completion tokens that the schema alone determined."""
-        return sum(a.reply.forced_tokens for a in self.attempts if a.reply)
+        return sum(reply.forced_tokens for reply in self.spent)
 
     @property
     def tokens(self) -> int:
@@ -110,9 +120,9 @@ class Call:
     @property
     def model_seconds(self) -> float:
         """Seconds that the model took, masks included."""
-        return sum(a.reply.seconds for a in self.attempts if a.reply)
+        return sum(reply.seconds for reply in self.spent)
 
     @property
     def mask_seconds(self) -> float:
         """Seconds spent in the mask engine."""
-        return sum(a.reply.mask_seconds for a in self.attempts if a.reply)
+        return sum(reply.mask_seconds for reply in self.spent)

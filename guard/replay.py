@@ -1,8 +1,9 @@
 """Record and replay: a reply is kept under a key over everything that can change it.
 
 The key is a SHA-256 of the request in canonical JSON: model, messages, schema with its options, sampling, budgets of
-tokens, and the version below. Seconds are left out: they decide whether there is an answer, not which. A body holds the
-whole reply, so that a replayed call is byte-identical; of a call that ended in an error the error is kept.
+tokens, and the version below. Seconds and money are left out: they decide whether there is an answer, not which. A body
+holds the whole reply, so that a replayed call is byte-identical; of a call that ended in an error the error is kept. A
+reply that is looked up says so (`is_kept`): its figures are those of then, and nothing was spent now.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds")
+            if field.name not in ("compiled", "seconds", "usd", "told")
         },
     }
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=repr)
@@ -65,4 +66,4 @@ def revived(kept: Mapping[str, Any]) -> Reply:
         kind = getattr(errors, kept["error"], errors.ModelError)
         raise kind(kept["message"])
     tokens = tuple(Token(*fields) for fields in kept["tokens"])
-    return Reply(**{**kept, "tokens": tokens})
+    return Reply(**{**kept, "tokens": tokens, "is_kept": True})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from guard.models.base import Model, Reply, Request
 from guard.policy import Budget, Policy
 from guard.records import VALID, Attempt, Call
 from guard.repair import Edit, repair
-from guard.violations import Violation
+from guard.violations import Violation, clipped
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
@@ -192,8 +192,10 @@ class _Run:
         messages = self._messages
         started, clock = time.time(), time.perf_counter()
         span: telemetry.Span | None = None
+        cut: list[Reply] = []  # what there was of an answer when the model stopped midway
 
         def keep(reason: str, reply: Reply | None = None, findings: Any = (), error: str = "", **more: Any) -> None:
+            reply = cut[-1] if reply is None and cut else reply
             self.attempts.append(
                 Attempt(
                     len(self.attempts) + 1, messages, reply, tuple(findings), error, tier=tier, model=name,
@@ -207,9 +209,12 @@ class _Run:
             model = yield Load(plan.tiers[tier], plan.mode == "replay")
             if plan.target.refused is not None and getattr(model, "is_masked", False):
                 raise plan.target.refused
-            request = self._request(tier, model)
+            request = self._request(tier, model, cut.append)
             span = self.spans.attempt(name, request)
-            reply = yield from self._reply(name, model, request)
+            answered: Any = yield from self._reply(name, model, request)
+            if not isinstance(answered, Reply) or not isinstance(answered.text, str):
+                raise ModelError(f"{name} answered with {clipped(answered)}, which is no Reply with a text")
+            reply = answered
         except _Spent as spent:
             return _Failure("budget", BudgetExceeded(str(spent)), is_final=spent.is_final)
         except BudgetExceeded as error:
@@ -243,7 +248,11 @@ class _Run:
         if reply.finish == "filter":
             keep("refusal", reply)
             return _Failure("refusal", ContentFiltered(f"the provider of {name} withheld the answer"))
-        value, findings, edits, repaired = self._checked(reply)
+        try:
+            value, findings, edits, repaired = self._checked(reply)
+        except BaseException as error:  # a validator that fails is its author's business, but the reply was paid for
+            keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
+            raise
         more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
         if reply.finish == "length" and (findings or reply.mode != "masks"):
             keep("length", reply, findings)
@@ -306,7 +315,7 @@ class _Run:
         yield Keep(key, replay.body(reply))
         return reply
 
-    def _request(self, tier: int, model: Model) -> Request:
+    def _request(self, tier: int, model: Model, told: Callable[[Reply], None]) -> Request:
         """Return the next request, inside what is left of the budgets; _Spent where nothing is."""
         plan, policy = self.plan, self.plan.policy
         whole = self._left(policy.budget, self.attempts, self._clock, is_final=True)
@@ -333,8 +342,10 @@ class _Run:
             seed=policy.seed + len(self.attempts),  # another draw for another attempt
             seconds=left.seconds,
             total_tokens=None if left.tokens is None else int(left.tokens),
+            usd=left.usd,
             thinking=policy.thinking,
             name=plan.target.name,
+            told=told,
         )
 
     def _left(self, budget: Budget, attempts: Sequence[Attempt], since: float, *, is_final: bool) -> Budget:

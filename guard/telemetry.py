@@ -121,12 +121,12 @@ class Span:
                 if _wants_content():
                     said = [{"role": "assistant", "parts": [{"type": "text", "content": reply.text}]}]
                     span.set_attribute("gen_ai.output.messages", _as_json(said))
-            else:
+            if reply is None or reply.finish == "cut":
                 _failed(span, attempt.reason, attempt.error)
         span.end()
         instruments = _instruments()
         instruments["duration"].record(time.perf_counter() - self._clock, self._names)
-        if reply is not None:
+        if reply is not None and not reply.is_kept:
             for kind, tokens in (("input", reply.prompt_tokens), ("output", reply.completion_tokens)):
                 instruments["tokens"].record(tokens, {**self._names, "gen_ai.token.type": kind})
 

@@ -1,8 +1,9 @@
 """Time as a test may assert it: what a busy machine takes away is not held against what is tested.
 
 `working` counts processor time, in seconds of a machine that runs a known loop in a known time: what slows both down,
-such as neighbours on the same core, cancels out. The garbage of all tests before is not collected meanwhile. `waiting` counts the seconds that pass while this process is let run
-at all: where a thread beside, which only sleeps, wakes up late, everything here was late.
+such as neighbours on the same core, cancels out. The garbage of all tests before is not collected meanwhile.
+`waiting` counts the seconds that pass while this process is let run at all: where a thread beside, which only sleeps,
+wakes up late, everything here was late.
 """
 
 from __future__ import annotations

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from guard import dialects
 from guard.errors import ModelError
-from guard.models.base import Reply, Request
+from guard.models.base import Request
 from guard.models.remote import Asked, Reading, Remote, shape
 from guard.models.transport import (
     HEADERS,
-    Exchange,
     body,
-    broken_off,
     count,
     hooks,
     lines,
@@ -105,15 +102,14 @@ class AnthropicModel(Remote):
             fields["tool_choice"]["disable_parallel_tool_use"] = True
         return {key: value for key, value in (fields | self._extra).items() if key not in self._conceded}
 
-    async def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
-        client, name, start = self._client, self.name, time.perf_counter()
+    async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+        client, name = self._client, self.name
         secrets = tuple(secret for secret in (client.api_key, client.auth_token) if isinstance(secret, str) and secret)
         system = "\n\n".join(_words(message) for message in asked.messages if message.get("role") == "system")
         others = [dict(message) for message in asked.messages if message.get("role") != "system"]
         fields = dict(asked.body)
         if system and others:
             fields["system"] = system
-        reading = Reading(self, asked)
         create: Any = client.messages.with_streaming_response.create
         with mapped(anthropic, name, secrets):
             async with create(
@@ -138,11 +134,6 @@ class AnthropicModel(Remote):
                     piece = _message(reading, parsed(text, name), text, name, secrets)
                     if is_streaming and piece:
                         yield piece
-            if reading.finish is None:
-                raise broken_off(name)
-            if (piece := reading.end()) and is_streaming:
-                yield piece
-            yield reading.reply(exchange, time.perf_counter() - start)
 
     def _concede(self, asked: Asked, words: str) -> bool:
         for field in _OPTIONAL:

@@ -7,8 +7,8 @@ in one way (blocking, async, piece by piece) is asked in another is guard/models
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ class Request:
     seed: int = 0  # of the sampling; greedy decoding does not read it
     seconds: float | None = None  # until the answer must be there, transport retries included; None: no limit
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
+    usd: float | None = None  # that may be spent, transport retries included; `max_tokens` heeds it already
     thinking: int = 0  # tokens that the model may think before the value; 0: it must not
     name: str = "value"  # of what is asked for; providers want one for a schema
+    told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # what `cut` calls
 
     def __post_init__(self) -> None:
         if not self.messages:
@@ -38,6 +40,11 @@ class Request:
             raise ValueError(f"temperature={self.temperature} must be at least 0 and finite")
         if self.thinking < 0:
             raise ValueError(f"thinking={self.thinking} must be at least 0")
+
+    def cut(self, reply: Reply) -> None:
+        """Say what there is of an answer that ends here, because the model fails or is closed: it was paid for."""
+        if self.told is not None:
+            self.told(reply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,9 @@ class Reply:
     """What a model wrote, and what it cost."""
 
     text: str
-    finish: str  # "stop": it ended by itself; "length": max_tokens ran out; "refusal": it declined; "filter": cut off
+    # "stop": it ended by itself; "length": max_tokens ran out; "refusal": it declined; "filter": it was withheld;
+    # "cut": it was closed, or failed, before it ended
+    finish: str
     model: str  # the name of the model that answered, by its own account
     prompt_tokens: int
     completion_tokens: int  # forced ones, thinking, and the end-of-sequence token included
@@ -69,6 +78,8 @@ class Reply:
     retries: int = 0  # of the transport, before this reply came
     mode: str = "prompt"  # what held it to the schema: "masks", "native", "tool", or "prompt" (nothing but words)
     cost: float | None = None  # US dollars; None where no price is known, 0 for a model that runs here
+    is_estimate: bool = False  # of the tokens, and so of the cost: the provider did not count them
+    is_kept: bool = False  # it was recorded before and looked up now: the figures are those of then
 
 
 @runtime_checkable
@@ -78,7 +89,7 @@ class Model(Protocol):
     What a model can do beyond this it has as methods and attributes, each optional:
     `agenerate(request)`, the same as a coroutine; `stream(request)` or `astream(request)`, an (async) iterator of the
     text in pieces and then the Reply; `is_masked`, True where every answer is valid by construction. Closing an
-    iterator stops the model.
+    iterator stops the model. A model that stops or fails midway says with `request.cut(reply)` what was used.
     """
 
     @property

@@ -78,26 +78,36 @@ class LocalModel(ABC):
         start = time.perf_counter()
         prompt, limits = self._begin(request)
         with self._open(prompt, request, **limits) as session:
-            completion, fed = session.completion, False
-            while (unfed := completion.advance()) is not None:
+            completion, fed = session.completion, 0
+            try:
+                while (unfed := completion.advance()) is not None:
+                    if is_told and (piece := completion.fresh()):
+                        with session.away():
+                            yield piece
+                    if request.seconds is not None and time.perf_counter() - start >= request.seconds:
+                        raise BudgetExceeded(
+                            f"seconds={request.seconds} were over when {self._name} had written"
+                            f" {len(completion.written)} tokens; raise the budget of seconds or lower max_tokens"
+                        )
+                    tokens = unfed if fed else prompt + unfed
+                    fed = len(prompt)
+                    session.step(tokens)
+                completion.end()
                 if is_told and (piece := completion.fresh()):
-                    with session.away():
-                        yield piece
-                if request.seconds is not None and time.perf_counter() - start >= request.seconds:
-                    raise BudgetExceeded(
-                        f"seconds={request.seconds} were over when {self._name} had written {len(completion.written)}"
-                        " tokens; raise the budget of seconds or lower max_tokens"
-                    )
-                session.step(unfed if fed else prompt + unfed)
-                fed = True
-        completion.end()
-        if is_told and (piece := completion.fresh()):
-            yield piece
-        yield Reply(
+                    yield piece
+            except BaseException:  # closed or interrupted as well
+                if fed:
+                    request.cut(self._reply(request, completion, fed, "cut", start))
+                raise
+        yield self._reply(request, completion, len(prompt), "stop" if completion.is_finished else "length", start)
+
+    def _reply(self, request: Request, completion: Completion, prompt: int, finish: str, start: float) -> Reply:
+        """What was written after so many tokens of prompt."""
+        return Reply(
             text=completion.answer,
-            finish="stop" if completion.is_finished else "length",
+            finish=finish,
             model=self._name,
-            prompt_tokens=len(prompt),
+            prompt_tokens=prompt,
             completion_tokens=len(completion.written),
             forced_tokens=completion.forced_tokens,
             seconds=time.perf_counter() - start,

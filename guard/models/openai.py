@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -20,9 +19,9 @@ import httpx2
 from guard import dialects
 from guard.errors import ModelError
 from guard.models.absent import UNUSED_KEY
-from guard.models.base import Reply, Request
+from guard.models.base import Request
 from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import HEADERS, Exchange, body, broken_off, hooks, lines, mapped, of_stream, parsed, said_by
+from guard.models.transport import HEADERS, body, hooks, lines, mapped, of_stream, parsed, said_by
 
 try:
     import openai
@@ -132,13 +131,12 @@ class OpenAIModel(Remote):
                 fields["response_format"] = {"type": "json_object"}
         return {key: value for key, value in (fields | self._extra).items() if key not in conceded}
 
-    async def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
-        client, name, start = self._client, self.name, time.perf_counter()
+    async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+        client, name = self._client, self.name
         secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != UNUSED_KEY else ()
         fields = {self._budget: asked.max_tokens, **asked.body}
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
-        reading = Reading(self, asked)
         create: Any = client.chat.completions.with_streaming_response.create
         with mapped(openai, name, secrets):
             async with create(
@@ -163,11 +161,6 @@ class OpenAIModel(Remote):
                     shape(reading.finish is not None, name, "no finish_reason")
                     if is_streaming and piece:
                         yield piece
-            if reading.finish is None:
-                raise broken_off(name)
-            if (piece := reading.end()) and is_streaming:
-                yield piece
-            yield reading.reply(exchange, time.perf_counter() - start)
 
     def _concede(self, asked: Asked, words: str) -> bool:
         conceded, lowered = self._conceded, words.lower()

@@ -111,6 +111,7 @@ class OutlinesModel:
             thinking_tokens=self._counted(thinking.thought)[0],
             thinking=thinking.thought,
             mode=mode,
+            is_estimate=not is_counted,
         )
 
     def _counted(self, text: str) -> tuple[int, bool]:

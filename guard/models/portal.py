@@ -132,7 +132,9 @@ class Portal:
     def _finish(self, job: _Job[Any]) -> None:
         if not job.outcome.done():
             job.cancel()
-            concurrent.futures.wait([job.outcome])
+            # An iterator that was dropped is closed by whichever thread collects it; the loop's can't wait for itself.
+            if threading.current_thread() is not self._thread:
+                concurrent.futures.wait([job.outcome])
 
     async def _afinish(self, job: _Job[Any], ended: asyncio.Future[Any]) -> None:
         if not ended.done():

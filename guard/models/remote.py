@@ -13,6 +13,7 @@ import functools
 import json
 import logging
 import os
+import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models.base import Reply, Request
 from guard.models.portal import PORTAL
 from guard.models.thoughts import Thoughts
-from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
+from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
 
 MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
 CACHED = 256  #: Schemas of which a model remembers how they are sent.
@@ -119,8 +120,8 @@ class Remote(ABC):
         """Return the parameters of a request."""
 
     @abstractmethod
-    def _receive(self, asked: Asked, exchange: Exchange, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
-        """Send a request once, and hand on pieces and the reply; raises ExchangeError."""
+    def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+        """Send a request once and read the answer; yields what is to be handed on at once; raises ExchangeError."""
 
     @abstractmethod
     def _concede(self, asked: Asked, words: str) -> bool:
@@ -160,20 +161,45 @@ class Remote(ABC):
     async def _answer(self, request: Request, *, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
         """Ask, concede what is refused, ask again; all within the deadline."""
         exchange = Exchange(self._name, request.seconds, self._retries)
-        async with exchange.deadline():
-            while True:
-                asked = self._asked(request)
-                receive = functools.partial(self._receive, asked, exchange, is_streaming)
-                try:
-                    async with contextlib.aclosing(exchange.send(receive)) as items:
-                        async for item in items:
-                            yield item
-                    return
-                except ExchangeError as failure:
-                    if not (failure.is_refused_request and self._gives_in(asked, failure.words)):
-                        raise failure.error from None
+        asked: list[Asked] = []
+        send = functools.partial(self._once, request, exchange, asked, is_streaming)
+        try:
+            async with exchange.deadline():
+                while True:
+                    try:
+                        async with contextlib.aclosing(exchange.send(send)) as items:
+                            async for item in items:
+                                yield item
+                        return
+                    except ExchangeError as failure:
+                        if not (failure.is_refused_request and self._gives_in(asked[-1], failure.words)):
+                            raise failure.error from None
+        except BaseException:  # closed as well
+            if exchange.lost:
+                request.cut(exchange.settled(exchange.lost.pop()))
+            raise
 
-    def _asked(self, request: Request) -> Asked:
+    async def _once(
+        self, request: Request, exchange: Exchange, sent: list[Asked], is_streaming: bool
+    ) -> AsyncGenerator[str | Reply, None]:
+        """Ask once; of what fails midway, keep what there is."""
+        sent.append(asked := self._asked(request, exchange))
+        reading, start = Reading(self, asked), time.perf_counter()
+        try:
+            async with contextlib.aclosing(self._receive(asked, reading, is_streaming)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if reading.finish is None:
+                raise broken_off(self._name)
+            if (piece := reading.end()) and is_streaming:
+                yield piece
+        except BaseException as error:
+            if not isinstance(error, ExchangeError) or error.is_counted:
+                exchange.lost.append(reading.reply(exchange, time.perf_counter() - start, is_cut=True))
+            raise
+        yield exchange.settled(reading.reply(exchange, time.perf_counter() - start))
+
+    def _asked(self, request: Request, exchange: Exchange) -> Asked:
         mode, sent = "prompt", None
         messages = prompts.copied(request.messages)
         if request.compiled is not None:
@@ -181,15 +207,20 @@ class Remote(ABC):
             if mode == "prompt":
                 messages = prompts.with_schema(messages, request.compiled.schema)
         max_tokens = request.max_tokens + request.thinking
+        schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
+        prompt = prompts.most_tokens(messages) + schema
         if request.total_tokens is not None:
-            schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
-            left = request.total_tokens - prompts.most_tokens(messages) - schema
-            if left < 1:
+            left = request.total_tokens - sum(lost.prompt_tokens + lost.completion_tokens for lost in exchange.lost)
+            if left <= prompt:
                 raise BudgetExceeded(
-                    f"{self._name} would be sent about {request.total_tokens - left} tokens"
-                    f" of the {request.total_tokens} that are left"
+                    f"{self._name} would be sent about {prompt} tokens of the {max(left, 0)} that are left"
                 )
-            max_tokens = min(max_tokens, left)
+            max_tokens = min(max_tokens, left - prompt)
+        if exchange.lost and request.usd is not None:
+            price = self.price(prompt, max_tokens)
+            left_usd = request.usd - sum(lost.cost or 0.0 for lost in exchange.lost)
+            if price is None or price > left_usd:
+                raise BudgetExceeded(f"another try of {self._name} might cost more than the {left_usd:.6f} usd left")
         return Asked(request, mode, sent, messages, max_tokens, self._body(request, mode, sent))
 
     def _carried(self, compiled: Any) -> tuple[str, dialects.Sent | None]:
@@ -220,6 +251,8 @@ class Remote(ABC):
         if compiled is None or self._mode is not None or asked.mode == MODES[-1]:
             return False
         self._weaker[compiled.hash] = MODES[MODES.index(asked.mode) + 1]
+        for oldest in list(self._weaker)[:-CACHED]:
+            self._weaker.pop(oldest, None)
         _log.info("%s refuses a schema in mode %s: %s", self._name, asked.mode, words)
         return True
 
@@ -271,19 +304,23 @@ class Reading:
             return rest + self._parts[-1]
         return self._whole() if self._is_held else rest
 
-    def reply(self, exchange: Exchange, seconds: float) -> Reply:
-        """Return the reply; call `end` first."""
-        assert self.finish is not None, "an answer without an end is no answer"
+    def reply(self, exchange: Exchange, seconds: float, *, is_cut: bool = False) -> Reply:
+        """Return the reply; call `end` first, unless it is cut off."""
+        assert is_cut or self.finish is not None, "an answer without an end is no answer"
         asked, text = self._asked, "".join(self._parts)
         thought = "\n".join(part for part in (self.thought, self._thinking.thought) if part)
         finish = "refusal" if self.refusal and self.finish != "filter" else self.finish
         text = self.refusal if finish == "refusal" and not text else text
         prompt = self.usage.get("prompt", asked.prompt_size)
-        completion = self.usage.get("completion", estimated_tokens(text + thought))
+        written = estimated_tokens(text + thought)
+        completion = self.usage.get("completion", written)
+        is_counted = self.usage.keys() >= {"prompt", "completion"}
+        if self.finish is None:  # some providers count while they answer, and not yet what came last
+            completion, is_counted = max(completion, written), False
         model = self.model or self._model.model
         return Reply(
             text=text,
-            finish=finish,
+            finish="cut" if is_cut or finish is None else finish,
             model=model,
             prompt_tokens=prompt,
             completion_tokens=completion,
@@ -293,6 +330,7 @@ class Reading:
             retries=exchange.retries,
             mode=asked.mode,
             cost=self._model._cost(model, prompt, completion, self.usage.get("cached", 0)),
+            is_estimate=not is_counted,
         )
 
     def used(self, **figures: Any) -> None:

@@ -71,25 +71,35 @@ class ScriptedModel:
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Give the next answer, in pieces."""
-        whole = self.generate(request)
+        whole, told = self.generate(request), ""
         try:
-            yield from split(whole.text, self._pieces, self._random)
+            for piece in split(whole.text, self._pieces, self._random):
+                told += piece
+                yield piece
             yield whole
         except GeneratorExit:
-            self.closed += 1
+            self._closed(request, whole, told)
             raise
 
     async def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Give the next answer, in pieces."""
-        whole = self.generate(request)
+        whole, told = self.generate(request), ""
         try:
             for piece in split(whole.text, self._pieces, self._random):
                 await asyncio.sleep(0)
+                told += piece
                 yield piece
             yield whole
         except GeneratorExit:
-            self.closed += 1
+            self._closed(request, whole, told)
             raise
+
+    def _closed(self, request: Request, whole: Reply, told: str) -> None:
+        """Count the stream, and say how much of its completion was told."""
+        self.closed += 1
+        share = len(told) / len(whole.text) if whole.text else 1.0
+        written = round(whole.completion_tokens * share)
+        request.cut(dataclasses.replace(whole, text=told, finish="cut", completion_tokens=written, tokens=()))
 
 
 def reply(text: str, **fields: Any) -> Reply:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import email.utils
 import json
 import logging
@@ -30,6 +31,7 @@ from guard.errors import (
     Truncated,
     Unavailable,
 )
+from guard.models.base import Reply
 
 T = TypeVar("T")
 
@@ -52,13 +54,24 @@ _FILTERED = re.compile(r"content.?filter|content.?policy|content management poli
 
 
 class ExchangeError(Exception):
-    """A request that failed: its error, whether and when trying again may help, and what the provider said."""
+    """A request that failed: its error, whether and when trying again may help, and what the provider said.
+
+    `is_counted` says whether the provider may have read the prompt, and so counts it; with a status it did not.
+    """
 
     def __init__(
-        self, error: CallError, *, again: bool = False, after: float | None = None, status: int = 0, words: str = ""
+        self,
+        error: CallError,
+        *,
+        again: bool = False,
+        after: float | None = None,
+        status: int = 0,
+        words: str = "",
+        is_counted: bool = True,
     ) -> None:
         super().__init__(error.message)
         self.error, self.again, self.after, self.status, self.words = error, again, after, status, words
+        self.is_counted = is_counted and not status
 
     @property
     def is_refused_request(self) -> bool:
@@ -67,12 +80,13 @@ class ExchangeError(Exception):
 
 
 class Exchange:
-    """The time and the retries of one request."""
+    """The time and the retries of one request, and what the tries that failed have used."""
 
     def __init__(self, name: str, seconds: float | None, retries: int) -> None:
         self.name, self.seconds = name, seconds
         self.started = time.perf_counter()
         self.retries = 0  # made so far
+        self.lost: list[Reply] = []  # what there was of the answers of tries that failed
         self._attempts = retries + 1
         self._failure: CallError | None = None  # why the exchange waits, while it does
         self._handed_on = False  # a piece of the answer is out: it can't be asked for again
@@ -100,6 +114,19 @@ class Exchange:
                         self._handed_on = True
                         yield item
                 return
+
+    def settled(self, reply: Reply) -> Reply:
+        """Return the last try's reply, with what those before it used: they were paid for as well."""
+        everything, self.lost = [*self.lost, reply], []
+        costs = [one.cost for one in everything]
+        return dataclasses.replace(
+            reply,
+            prompt_tokens=sum(one.prompt_tokens for one in everything),
+            completion_tokens=sum(one.completion_tokens for one in everything),
+            thinking_tokens=sum(one.thinking_tokens for one in everything),
+            cost=None if None in costs else sum(cost for cost in costs if cost is not None),
+            is_estimate=any(one.is_estimate for one in everything),
+        )
 
     def _wait(self, error: BaseException) -> bool | float:
         """Say whether to try again, and in how many seconds where the provider said so."""
@@ -210,14 +237,16 @@ def mapped(sdk: Any, name: str, secrets: tuple[str, ...] = ()) -> Iterator[None]
         yield
     except sdk.APIStatusError as error:
         raise _of_status(error, name, secrets) from None
-    except sdk.APITimeoutError:
-        raise ExchangeError(TimedOut(f"{name} did not answer in time"), again=True) from None
+    except sdk.APITimeoutError as error:
+        raise _of_transport(error.__cause__ or httpx2.ReadTimeout(""), name, secrets) from None
     except sdk.APIConnectionError as error:
         raise _of_transport(error.__cause__ or error, name, secrets) from None
     except (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError) as error:
         raise _of_transport(error, name, secrets) from None
     except sdk.APIError.__base__ as error:  # what an SDK says without asking: no credentials
-        raise ExchangeError(ModelError(f"{name} can't be asked: {said_by(str(error), secrets)}")) from None
+        raise ExchangeError(
+            ModelError(f"{name} can't be asked: {said_by(str(error), secrets)}"), is_counted=False
+        ) from None
     except CallError as error:  # ours, about the body
         raise ExchangeError(error) from None
 
@@ -277,15 +306,16 @@ def _of_status(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError
 
 
 def _of_transport(error: BaseException, name: str, secrets: tuple[str, ...]) -> ExchangeError:
+    is_counted = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
     if isinstance(error, httpx2.TimeoutException):
-        return ExchangeError(TimedOut(f"{name} did not answer in time"), again=True)
+        return ExchangeError(TimedOut(f"{name} did not answer in time"), again=True, is_counted=is_counted)
     said = said_by(str(error) or type(error).__name__, secrets)
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL | httpx2.LocalProtocolError):
-        return ExchangeError(ModelError(f"{name} has an address that can't be asked: {said}"))
+        return ExchangeError(ModelError(f"{name} has an address that can't be asked: {said}"), is_counted=False)
     if isinstance(error, httpx2.DecodingError | httpx2.TooManyRedirects):
         return ExchangeError(BadReply(f"{name} did not answer by the protocol: {said}"))
     verb = "can't be reached" if isinstance(error, httpx2.ConnectError) else "broke off"
-    return ExchangeError(Unavailable(f"{name} {verb}: {said}"), again=True)
+    return ExchangeError(Unavailable(f"{name} {verb}: {said}"), again=True, is_counted=is_counted)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

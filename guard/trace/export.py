@@ -68,8 +68,10 @@ def _chosen(call: Call) -> list[Row]:
 
 
 def _rejected(attempt: Attempt) -> list[Row]:
-    failed = attempt.reply is not None and (attempt.findings or attempt.reason in _FAILED)
-    return _assistant(attempt.reply.text) if failed and attempt.reply is not None else []
+    reply = attempt.reply
+    if reply is None or reply.finish == "cut" or not (attempt.findings or attempt.reason in _FAILED):
+        return []
+    return _assistant(reply.text)
 
 
 def _assistant(text: str) -> list[Row]:

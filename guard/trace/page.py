@@ -118,7 +118,11 @@ def _facts(call: Call) -> str:
             ("model asked", call.model),
             ("answered by", call.served or "none"),
             ("cost", _dollars(call.cost)),
-            ("tokens", f"{call.prompt_tokens:,} + {call.completion_tokens:,}, {call.forced_tokens:,} forced"),
+            (
+                "tokens",
+                f"{call.prompt_tokens:,} + {call.completion_tokens:,}, {call.forced_tokens:,} forced"
+                + ", partly estimated" * call.is_estimate,
+            ),
             ("in masks", f"{call.mask_seconds * 1e3:.1f} ms of {call.model_seconds * 1e3:.1f} ms"),
             ("template", call.template or "the caller's"),
             ("schema", call.schema_hash[:12]),
@@ -184,7 +188,8 @@ def _answer(attempt: Attempt) -> str:
     # What was cut away from the text after the last token, or was never told of in tokens, is shown as it is.
     text = _pre(reply.text or " ") if not tokens or (spelled and reply.text not in spelled) else ""
     mended = "" if attempt.repaired is None else f"<h3>Mended</h3>{_pre(attempt.repaired)}"
-    return f"{thought}<h3>Answer</h3>{tokens}{text}{mended}"
+    heading = "Answer, cut off" if reply.finish == "cut" else "Answer"
+    return f"{thought}<h3>{heading}</h3>{tokens}{text}{mended}"
 
 
 def _span(token: Token) -> str:
@@ -237,10 +242,10 @@ def _figures(attempt: Attempt) -> str:
             ("answered by", reply.model),
             ("ended", reply.finish),
             ("held by", reply.mode),
-            ("tokens", f"{reply.prompt_tokens:,} + {reply.completion_tokens:,}"),
+            ("tokens", f"{reply.prompt_tokens:,} + {reply.completion_tokens:,}{', estimated' * reply.is_estimate}"),
             ("of these forced", f"{reply.forced_tokens:,}"),
             ("in masks", f"{reply.mask_seconds * 1e3:.1f} ms of {reply.seconds * 1e3:.1f} ms"),
-            ("cost", _dollars(reply.cost)),
+            ("cost", "none: it was looked up" if reply.is_kept else _dollars(reply.cost)),
         ]
         if reply.retries:
             facts.append(("transport retries", str(reply.retries)))

@@ -89,7 +89,7 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
         ),
         target.compiled,
     )
-    was = first.reply.text if first.reply else first.error
+    was = first.reply.text if first.reply and first.reply.finish != "cut" else first.error
     cut = any(REDACTED in str(message) for message in first.messages)
     return Replay(written.number, name, was, reply.text if reply else error, cut)
 

@@ -102,14 +102,17 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     row["retries"] = reply.retries
     row["mode"] = text(reply.mode)
     row["cost"] = reply.cost
+    row["is_estimate"] = int(reply.is_estimate)
+    row["is_kept"] = int(reply.is_kept)
     return row
 
 
-#: The columns of an attempt whose model raised.
+#: The columns of an attempt whose model said nothing.
 _NO_REPLY = dict.fromkeys(
     (
         *("text", "finish", "served", "prompt_tokens", "completion_tokens", "forced_tokens"),
         *("seconds", "mask_seconds", "thinking_tokens", "thinking", "tokens", "retries", "mode", "cost"),
+        *("is_estimate", "is_kept"),
     )
 )
 
@@ -151,6 +154,8 @@ def attempt_of(row: Any) -> Attempt:
             retries=row.retries,
             mode=restored(row.mode),
             cost=row.cost,
+            is_estimate=bool(row.is_estimate),
+            is_kept=bool(row.is_kept),
         )
     return Attempt(
         number=row.number,

@@ -2,7 +2,8 @@
 
 The large model is the last tier, or the one that is named. What the calls would have cost on it alone is known where a
 call went up to it (what it cost there), and estimated elsewhere: the call's first prompt and its last completion, in
-the tokens that were counted, at the prices that genai-prices ships with. Models on this machine cost nothing.
+the tokens that were counted, at the prices that genai-prices ships with. Models on this machine cost nothing, and
+neither does what was replayed or came from a cache.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Line:
     large: str = ""  # the large model
     large_cost: float = 0.0  # of the calls that ended here, had they been asked of the large model alone
     large_unknown: int = 0  # calls of which that is not known
+    estimates: int = 0  # of the attempts, those whose tokens the provider did not count
+    replayed: int = 0  # of the attempts, those whose reply was looked up: nothing was spent
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -109,6 +112,7 @@ def _of_call(call: Any, attempts: Sequence[Any], large: str | None) -> tuple[Lin
 
 def _of_tier(tier: int, attempts: Sequence[Any]) -> Line:
     first = attempts[0]
+    spent = [a for a in attempts if a.replied and not a.is_kept]
     return Line(
         function="",
         tier=tier,
@@ -116,10 +120,12 @@ def _of_tier(tier: int, attempts: Sequence[Any]) -> Line:
         calls=1,
         first_valid=int(first.replied and first.reason in _VALID_REASONS),
         re_asks=len(attempts) - 1,
-        prompt_tokens=sum(a.prompt_tokens for a in attempts if a.replied),
-        completion_tokens=sum(a.completion_tokens for a in attempts if a.replied),
-        cost=sum(a.cost for a in attempts if a.replied and a.cost is not None),
-        cost_unknown=sum(a.replied and a.cost is None for a in attempts),
+        replayed=sum(bool(a.replied and a.is_kept) for a in attempts),
+        prompt_tokens=sum(a.prompt_tokens for a in spent),
+        completion_tokens=sum(a.completion_tokens for a in spent),
+        cost=sum(a.cost for a in spent if a.cost is not None),
+        cost_unknown=sum(a.cost is None for a in spent),
+        estimates=sum(bool(a.is_estimate) for a in spent),
     )
 
 
@@ -133,10 +139,14 @@ def _last_tier(call: Any, attempts: Sequence[Any]) -> str:
 def _large_cost(model: str, attempts: Sequence[Any]) -> float | None:
     """Return what a call would have cost on the large model alone; None where that is not known."""
     replied = [a for a in attempts if a.replied]
-    there = [a.cost for a in replied if restored(a.model) == model]
+    spent = [a for a in replied if not a.is_kept]
+    if replied and not spent:
+        return 0.0
+    there = [a.cost for a in spent if restored(a.model) == model]
     if there:
         return None if None in there else sum(there)
-    return price(model, replied[0].prompt_tokens, replied[-1].completion_tokens) if replied else None
+    whole = [a for a in spent if a.finish != "cut"] or spent
+    return price(model, spent[0].prompt_tokens, whole[-1].completion_tokens) if spent else None
 
 
 @functools.lru_cache(10_000)

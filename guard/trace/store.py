@@ -222,6 +222,7 @@ class TraceStore:
             sa.select(
                 *CALLS.c["id", "function", "target", "started", "outcome", "options"],
                 *ATTEMPTS.c["number", "tier", "model", "reason", "prompt_tokens", "completion_tokens", "cost"],
+                *ATTEMPTS.c["finish", "is_estimate", "is_kept"],
                 ATTEMPTS.c.text.is_not(None).label("replied"),
             )
             .join(ATTEMPTS, ATTEMPTS.c.call == CALLS.c.id, isouter=True)

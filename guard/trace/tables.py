@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-VERSION = 2  #: Of the tables below.
+VERSION = 3  #: Of the tables below.
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
 
@@ -43,7 +43,7 @@ ATTEMPTS = sa.Table(
     sa.Column("messages", sa.Text, nullable=False),
     sa.Column("findings", sa.Text, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
-    sa.Column("text", sa.Text),  # this and the following are null where the model raised
+    sa.Column("text", sa.Text),  # this and the following are null where the model said nothing
     sa.Column("finish", sa.Text),
     sa.Column("served", sa.Text),
     sa.Column("prompt_tokens", sa.Integer),
@@ -65,6 +65,9 @@ ATTEMPTS = sa.Table(
     sa.Column("repaired", sa.Text),  # the same
     sa.Column("started", sa.Float, nullable=False, server_default="0"),
     sa.Column("elapsed", sa.Float, nullable=False, server_default="0"),
+    # of the reply again: 1 where the provider did not count the tokens; 1 where it was looked up, and cost nothing
+    sa.Column("is_estimate", sa.Integer),
+    sa.Column("is_kept", sa.Integer),
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -106,6 +109,11 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
                          WHEN finish = 'length' THEN 'length' ELSE 'invalid' END""",
         """UPDATE attempts SET thinking_tokens = 0, thinking = '', retries = 0, elapsed = seconds,
            mode = CASE WHEN mask_seconds > 0 THEN 'masks' ELSE 'prompt' END WHERE text IS NOT NULL""",
+    ),
+    2: (
+        "ALTER TABLE attempts ADD COLUMN is_estimate INTEGER",
+        "ALTER TABLE attempts ADD COLUMN is_kept INTEGER",
+        "UPDATE attempts SET is_estimate = 0, is_kept = 0 WHERE text IS NOT NULL",
     ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.

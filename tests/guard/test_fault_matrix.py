@@ -26,7 +26,9 @@ from guard.trace import TraceStore
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
 
 ASK = [{"role": "user", "content": "How many?"}]
-SECONDS = 1.5  #: The budget of a call.
+SECONDS = 1.5  #: The budget of a call that would take for ever.
+LONG = 60.0  #: The budget of a call that comes to its end by itself.
+WAITS = ("time-out", "slow drip")  #: The faults that end only with the budget.
 GRACE = 1.0  #: How late a call may end: the clock is looked at, not stopped.
 
 
@@ -72,6 +74,8 @@ VALUES: dict[str, Callable[[Answer], Answer]] = {
 }
 #: Faults that concern how an answer is framed: the pieces of a stream are framed by events, not by one JSON body.
 WHOLE_ONLY = {"huge body"}
+#: Faults before which nobody had read the prompt; of all others the ledger knows that it was paid for.
+UNREAD = {"connection refused", "429", "500", "503"}
 
 Way = Callable[[guard.Guard], tuple[Any, Call | None]]
 
@@ -137,40 +141,43 @@ def check_record(trace: Path, wait: clock.Wait, *, outcome: str, seconds: float)
 @pytest.mark.parametrize(("fault", "provider"), [(f, f) for f in EXPECTED], indirect=["provider"], ids=list(EXPECTED))
 def test_a_fault_that_stays_ends_in_the_right_error(fault: str, provider: Any, way: str, trace_file: Path) -> None:
     url, _ = provider
-    budget = guard.Budget(seconds=SECONDS, tokens=100_000)
+    seconds = SECONDS if fault in WAITS else LONG
+    budget = guard.Budget(seconds=seconds, tokens=100_000)
     asked = guard.Guard(OpenAIModel("m", base_url=url, api_key="none"), retries=1, budget=budget)
     if not EXPECTED[fault]:
         with clock.waiting() as wait:
             value, _ = WAYS[way](asked)
         assert value == VALUE
-        check_record(trace_file, wait, outcome="valid", seconds=SECONDS)
+        check_record(trace_file, wait, outcome="valid", seconds=seconds)
         return
     with clock.waiting() as wait, pytest.raises(guard.CallError) as caught:
         WAYS[way](asked)
     error = caught.value
     if not (fault in WHOLE_ONLY and "streaming" in way):
         assert isinstance(error, EXPECTED[fault]), (type(error), error.message)
-    call = check_record(trace_file, wait, outcome=type(error).__name__, seconds=SECONDS)
+    call = check_record(trace_file, wait, outcome=type(error).__name__, seconds=seconds)
     assert error.call == call.number
+    assert bool(call.tokens) == (fault not in UNREAD)
     assert len(error.attempts) == len(call.attempts)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", [f for f in EXPECTED if f != "connection refused"])
 def test_the_next_tier_answers_where_the_first_fails(fault: str, way: str, trace_file: Path) -> None:
+    seconds = SECONDS if fault in WAITS else LONG
     with Server(VALUES[fault](Answer(GOOD))) as server:
         first = OpenAIModel("m", base_url=server.url, api_key="none")
         asked = guard.Guard(
             first,
             escalate_to=Scripted(GOOD, name="large"),
             retries=0,
-            tier_budget=guard.Budget(seconds=SECONDS),
+            tier_budget=guard.Budget(seconds=seconds),
             on={"refusal": "escalate"},
         )
         with clock.waiting() as wait:
             value, _ = WAYS[way](asked)
     assert value == VALUE
-    call = check_record(trace_file, wait, outcome="valid", seconds=SECONDS)
+    call = check_record(trace_file, wait, outcome="valid", seconds=seconds)
     if EXPECTED[fault] and not (fault in WHOLE_ONLY and "streaming" in way):
         assert call.tier == 1
         assert len(call.escalations) == 1

@@ -184,16 +184,37 @@ def test_a_closed_stream_runs_no_further_pass(model: TransformersModel) -> None:
         assert watched.passes == before == 2
 
 
+def test_what_was_decoded_before_a_stream_was_closed_is_told_to_the_token(model: TransformersModel) -> None:
+    """So is what was decoded when the seconds were over, or when a pass failed; nothing is where no pass was run."""
+    whole = model.generate(_request())
+    told: list[Reply] = []
+    with _Watched(model) as watched:
+        stream = model.stream(_request(told=told.append))
+        while watched.passes < 3:
+            next(stream)
+        stream.close()  # type: ignore[attr-defined]
+    (cut,) = told
+    assert (cut.finish, cut.prompt_tokens, cut.is_estimate) == ("cut", whole.prompt_tokens, False)
+    assert cut.completion_tokens == len(cut.tokens) < whole.completion_tokens
+    assert cut.tokens == whole.tokens[: len(cut.tokens)]
+    assert whole.text.startswith(cut.text)
+    with pytest.raises(BudgetExceeded):
+        model.generate(_request(seconds=1e-9, told=told.append))
+    assert len(told) == 1
+
+
 # -- Budgets. ----------------------------------------------------------------------------------------------------------
 
 
 def test_seconds_end_a_call_before_the_next_pass(model: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names them, and how far the answer got."""
+    told: list[Reply] = []
     with _Watched(model) as watched:
         monkeypatch.setattr("guard.models.local.time.perf_counter", lambda: float(watched.passes))  # a second a pass
         with pytest.raises(BudgetExceeded, match=r"seconds=2\.0 were over when tiny had written \d+ tokens; raise"):
-            model.generate(_request(seconds=2.0))
+            model.generate(_request(seconds=2.0, told=told.append))
         assert watched.passes == 2
+    assert [len(reply.tokens) for reply in told] == [told[0].completion_tokens]
 
 
 def test_the_budget_of_all_tokens_bounds_the_answer(model: TransformersModel) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,51 @@ def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("GUARD_RETRIES", "many")
     with pytest.raises(guard.GuardError, match=r"retries='many' \(GUARD_RETRIES or guard.toml\)"):
         guard.Guard(Scripted())
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([], "must hold at least one message"),
+        ("hi", "messages='hi' must be a list of messages"),
+        (None, "messages=None must be a list of messages"),
+        ({"role": "user", "content": "hi"}, "must be a list of messages"),
+        (["hi"], r"messages\[0\]='hi' must have a role and a content"),
+        ([{"role": "user", "content": "hi"}, {"content": "x"}], r"messages\[1\]=.* must have a role"),
+    ],
+)
+def test_messages_that_are_none_are_refused_by_name(messages: Any, words: str, trace_file: Path) -> None:
+    model = Scripted()
+    with pytest.raises(ValueError, match=words):
+        guard.Guard(model).generate(Count, messages)
+    assert model.requests == []
+
+
+def test_an_answer_whose_check_fails_was_paid_for(trace_file: Path) -> None:
+    """An error of a validator's own is raised as it is; the attempt is on record."""
+
+    def broken(value: Any) -> None:
+        raise KeyError("of the validator's author")
+
+    with pytest.raises(KeyError):
+        guard.Guard(Scripted('{"n": 2, "double": 4}'), validators=[broken]).generate(Count, ASK)
+    (call,) = TraceStore.at(trace_file).latest()
+    (attempt,) = call.attempts
+    assert (call.outcome, attempt.reason, attempt.text) == ("KeyError", "error", '{"n": 2, "double": 4}')
+    assert attempt.error.startswith("the check failed: KeyError")
+    assert call.tokens > 0
+
+
+@pytest.mark.parametrize("answer", ["a text", None, "no text"])
+def test_a_model_that_answers_with_no_reply_has_failed(answer: Any, trace_file: Path) -> None:
+    answer = replace(reply(""), text=None) if answer == "no text" else answer
+
+    class Wrong:
+        name = "wrong"
+
+        def generate(self, _: Request) -> Any:
+            return answer
+
+    with pytest.raises(guard.ModelError, match=r"wrong answered with .*, which is no Reply with a text"):
+        guard.Guard(Wrong()).generate(Count, ASK)
+    assert TraceStore.at(trace_file).latest()[0].attempts[0].reason == "error"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import gzip
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,127 @@ def test_a_stream_is_not_begun_again_once_a_piece_of_it_is_out() -> None:
         with pytest.raises(Unavailable):
             list(stream)
         assert len(server.requests) == 1
+
+
+def test_an_iterator_that_the_portal_s_own_thread_collects_does_not_stop_it() -> None:
+    """It waited there for what only it could do."""
+    begun, ended = threading.Event(), threading.Event()
+
+    async def endless() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            begun.set()
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    held = [PORTAL.iterate(endless())]
+    assert next(held[0]) == 1
+    assert begun.wait(30)
+    PORTAL.loop.call_soon_threadsafe(held.clear)
+    assert ended.wait(30)
+    assert PORTAL.run(asyncio.sleep(0, "alive")) == "alive"
+
+
+# ---- What an answer used that did not come to its end ----------------------------------------------------------------
+
+
+def told(ask: Callable[[Request], Any], error: type[BaseException] | None = None, **changes: Any) -> Reply:
+    """Return what the model says of an answer that was cut off."""
+    cut: list[Reply] = []
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        ask(request(told=cut.append, **changes))
+    (reply,) = cut
+    assert (reply.finish, reply.model) == ("cut", "served-1")
+    assert TEXT.startswith(reply.text)
+    return reply
+
+
+def left(asked: Any) -> Callable[[Request], None]:
+    """Return a way to ask that leaves after the first piece."""
+
+    def ask(request: Request) -> None:
+        stream = asked.stream(request)
+        next(stream)
+        stream.close()
+
+    return ask
+
+
+SLOW = Answer(TEXT, change=lambda body: [body[: len(body) // 2], servers.HANG])
+
+
+def test_a_stream_that_is_left_says_about_what_it_used() -> None:
+    with Server(SLOW) as server:
+        reply = told(left(model(server)))
+    assert reply.is_estimate
+    assert 20 < reply.prompt_tokens < 200
+    assert reply.completion_tokens == -(-len(reply.text) // 4) > 0
+
+
+def test_what_a_provider_counted_before_a_stream_was_left_is_taken() -> None:
+    with Server(SLOW) as server:
+        reply = told(left(AnthropicModel("claude-haiku-4-5", base_url=server.url, api_key="none", mode="prompt")))
+    assert (reply.prompt_tokens, reply.is_estimate) == (11, True)
+    assert reply.completion_tokens >= 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("reset mid-body", Unavailable), ("slow drip", TimedOut), ("duplicate keys", BadReply)]
+)
+def test_a_stream_that_fails_says_about_what_it_used(fault: str, error: type[CallError]) -> None:
+    seconds = SECONDS if fault in WAITS else 60.0
+    with Server(FAULTS[fault](Answer(TEXT, piece=1))) as server:
+        cut: list[Reply] = []
+        with pytest.raises(error):
+            streaming(model(server, retries=0), request(told=cut.append, seconds=seconds))
+    assert [reply.is_estimate for reply in cut] == [True]
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "503"])
+def test_what_was_refused_used_nothing(fault: str) -> None:
+    cut: list[Reply] = []
+    with Server(FAULTS[fault](GOOD)) as server, pytest.raises(CallError):
+        model(server, retries=1).generate(request(told=cut.append))
+    with pytest.raises(Unavailable):
+        model(servers.refused_url(), retries=1).generate(request(told=cut.append))
+    assert cut == []
+
+
+def test_what_failed_tries_used_is_part_of_what_the_last_one_did() -> None:
+    """Transport retries are paid for: the tokens of the try that broke off are in the reply's."""
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        lone = model(server, retries=0)
+        cut: list[Reply] = []
+        with pytest.raises(Unavailable):
+            lone.generate(request(told=cut.append))
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        reply = model(server, retries=1).generate(request())
+    assert (reply.retries, reply.is_estimate) == (1, True)
+    assert reply.prompt_tokens == 11 + cut[0].prompt_tokens
+    assert reply.completion_tokens == 7 + cut[0].completion_tokens
+
+
+def test_a_retry_keeps_inside_what_the_tries_before_it_left() -> None:
+    """One budget of tokens and money for all of them."""
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        with pytest.raises(BudgetExceeded, match="that are left"):
+            model(server).generate(request(total_tokens=100))
+        assert len(server.requests) == 1
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        asked = OpenAIModel("gpt-5-mini", base_url=server.url, api_key="none", provider="openai")
+        price = asked.price(1, 512)
+        assert price is not None
+        with pytest.raises(BudgetExceeded, match="usd left"):
+            asked.generate(request(usd=price))
+        assert len(server.requests) == 1
+
+
+def test_an_answer_whose_tokens_nobody_counted_says_so() -> None:
+    with Server(replace(GOOD, usage=None)) as server:
+        assert model(server).generate(request()).is_estimate
+    with Server(GOOD) as server:
+        assert not model(server).generate(request()).is_estimate
 
 
 # ---- Retries and deadlines -------------------------------------------------------------------------------------------

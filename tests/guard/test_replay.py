@@ -15,15 +15,18 @@ from servers import Server
 import guard
 from guard import replay
 from guard.models.base import Request, Token
-from guard.trace import TraceStore
+from guard.trace import TraceStore, stats
 
 ASK = [{"role": "user", "content": "How many?"}]
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
 def content(attempts: Any) -> list[Any]:
-    """Return what must be the same in a replay: everything but when it happened and how long it took."""
-    return [dataclasses.replace(a, started=0.0, seconds=0.0) for a in attempts]
+    """Return what must be the same in a replay: all but when it happened, how long it took, and that it is one."""
+    return [
+        dataclasses.replace(a, started=0.0, seconds=0.0, reply=a.reply and dataclasses.replace(a.reply, is_kept=False))
+        for a in attempts
+    ]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
@@ -61,6 +64,22 @@ def test_a_cache_asks_once_and_keeps_no_errors() -> None:
         asked.generate(SCHEMA, ASK)
     assert [asked.generate(SCHEMA, ASK) for _ in range(3)] == [{"n": 3}] * 3
     assert len(model.requests) == 2
+
+
+@pytest.mark.parametrize("mode", ["record", "cache"])
+def test_what_is_looked_up_costs_nothing(mode: str, trace_file: Path) -> None:
+    """Its own figures are those of then; the call has spent none."""
+    answer = reply('{"n": 3}', cost=0.25)
+    budget = guard.Budget(tokens=10_000)
+    recorded = guard.Guard(Scripted(answer, name="m"), mode=mode, budget=budget).traced(SCHEMA, ASK)[1]
+    again = "replay" if mode == "record" else mode
+    replayed = guard.Guard(Scripted(name="m"), mode=again, budget=budget).traced(SCHEMA, ASK)[1]
+    for call, spent, is_kept in ((recorded, (108, 0.25, 0.25), False), (replayed, (0, 0, 0), True)):
+        assert (call.tokens, call.cost, call.model_seconds) == spent
+        assert call.attempts[0].reply == dataclasses.replace(answer, is_kept=is_kept)
+        assert TraceStore.at(trace_file).read(call.number or 0) == call
+    line = stats.collect(TraceStore.at(trace_file).ledger())[-1]
+    assert (line.calls, line.replayed, line.prompt_tokens, line.cost) == (2, 1, 100, 0.25)
 
 
 def test_a_reply_that_holds_a_secret_is_not_kept(monkeypatch: pytest.MonkeyPatch, trace_file: Path) -> None:

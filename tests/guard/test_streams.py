@@ -21,6 +21,7 @@ from scripted import Scripted, reply
 import guard
 from guard import streaming
 from guard.models.base import Reply, Request
+from guard.models.scripted import ScriptedModel
 from guard.trace import TraceStore
 
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
@@ -230,6 +231,40 @@ def test_an_async_stream_that_is_left_stops_the_model_and_is_recorded(trace_file
         asyncio.run(leave(model))
         assert model.open == 0
         assert TraceStore.at(trace_file).latest()[0].outcome == "GeneratorExit"
+
+
+def test_a_stream_that_failed_is_over(trace_file: Path) -> None:
+    stream = guard.Guard(InPieces("nonsense"), retries=0).stream(Order, ASK)
+    with pytest.raises(guard.ValidationFailed):
+        list(stream)
+    assert list(stream) == []
+    assert stream.call is None
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_what_a_stream_had_brought_when_it_was_left_is_in_the_ledger(way: str, trace_file: Path) -> None:
+    asked = guard.Guard(ScriptedModel(reply(TEXT, completion_tokens=100, cost=0.5), pieces=len(TEXT) // 4))
+    if way == "stream":
+        with asked.stream(Order, ASK) as stream:
+            next(stream)
+    else:
+
+        async def leave() -> None:
+            async with asked.astream(Order, ASK) as stream:
+                await anext(stream)
+
+        asyncio.run(leave())
+    call = TraceStore.at(trace_file).latest()[0]
+    (attempt,) = call.attempts
+    assert attempt.reply is not None
+    assert (call.outcome, attempt.reason, attempt.reply.finish) == ("GeneratorExit", "interrupted", "cut")
+    assert attempt.reply.text == TEXT[: len(TEXT) // 4]
+    assert (call.prompt_tokens, call.completion_tokens, call.cost) == (
+        100,
+        round(100 * (len(TEXT) // 4) / len(TEXT)),
+        0.5,
+    )
+    assert call.served == ""
 
 
 @pytest.mark.parametrize("way", ["arun", "astream"])

@@ -66,6 +66,30 @@ def test_a_call_is_listed_and_shown(run: Run, place: str) -> None:
     assert [(a["answer"], a["tier"], a["reply"]["cost"]) for a in shown["attempts"]] == [("1", 0, None), ("3", 1, 0.5)]
 
 
+def test_what_was_cut_off_or_raised_is_shown_as_what_it_is(run: Run, place: str) -> None:
+    cut = dataclasses.replace(CALL.attempts[0], reply=reply("12", finish="cut"), error="closed", findings=())
+    raised = dataclasses.replace(CALL.attempts[1], reply=None, error="it broke", reason="error")
+    TraceStore.at(place).write(dataclasses.replace(CALL, outcome="ModelError", attempts=(cut, raised)))
+    out = run("show", "1")[1]
+    for words in ("answer, cut off:\n12\nnot taken: closed", "error:\nit broke"):
+        assert words in out
+    page = run("show", "1", "--html", "-")[1]
+    assert "<h3>Answer, cut off</h3>" in page
+    assert "<h3>Error</h3>" in page
+
+
+def test_statistics_say_what_was_replayed_and_what_is_an_estimate(run: Run, place: str) -> None:
+    first, last = CALL.attempts
+    guessed = dataclasses.replace(first, reply=reply("1", cost=0.25, is_estimate=True))
+    kept = dataclasses.replace(last, reply=reply("3", cost=0.5, is_kept=True))
+    TraceStore.at(place).write(dataclasses.replace(CALL, attempts=(guessed, kept)))
+    out = run("stats")[1]
+    assert out.splitlines()[1].split()[-1] == "replayed"
+    assert [line.split()[-1] for line in out.splitlines()[3:] if line.strip()] == ["0", "1", "1"]
+    assert "about $0.2500" in out
+    assert "$0.5" not in out
+
+
 def test_a_page_is_written_to_a_file_or_printed(run: Run, place: str, tmp_path: Path) -> None:
     TraceStore.at(place).write(CALL, SCHEMA)
     assert run("show", "1", "--html", "call.html") == (0, "", "")

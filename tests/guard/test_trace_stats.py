@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,9 +19,9 @@ SMALL, LARGE = "smollm2", "openai:gpt-5-mini"  # $0.25 for a million tokens of p
 
 
 def _attempt(
-    tier: int, reason: str = "", prompt: int = 1000, completion: int = 100, cost: float | None = 0.0
+    tier: int, reason: str = "", prompt: int = 1000, completion: int = 100, cost: float | None = 0.0, **more: Any
 ) -> Attempt:
-    answer = reply("{}", prompt_tokens=prompt, completion_tokens=completion, cost=cost)
+    answer = reply("{}", prompt_tokens=prompt, completion_tokens=completion, cost=cost, **more)
     return Attempt(0, (), answer, tier=tier, model=(SMALL, LARGE)[tier], reason=reason)
 
 
@@ -64,6 +65,15 @@ def test_a_call_that_asked_nobody_is_a_call_of_its_function_alone(place: str) ->
     ]
 
 
+def test_a_replay_and_a_stream_that_was_left_cost_what_they_cost(place: str) -> None:
+    store = TraceStore.at(place)
+    store.write(_call("f", _attempt(1, cost=0.002, is_kept=True)))
+    store.write(_call("f", _attempt(1, "interrupted", cost=0.001, finish="cut", is_estimate=True), outcome="x"))
+    line = stats.collect(store.ledger())[0]
+    assert (line.prompt_tokens, line.cost, line.large_cost) == (1000, 0.001, 0.001)
+    assert (line.replayed, line.estimates) == (1, 1)
+
+
 def test_no_calls_are_a_line_of_nothing(place: str) -> None:
     assert stats.collect(TraceStore.at(place).ledger()) == [Line(stats.ALL)]
 
@@ -88,7 +98,10 @@ def calls(draw: st.DrawFn) -> Call:
         for _ in range(draw(st.integers(1, 3))):
             asked = Attempt(0, (), None, error="down", tier=tier, model=(SMALL, LARGE)[tier], reason="error")
             if draw(st.booleans()):
-                asked = _attempt(tier, draw(REASONS), draw(st.integers(0, 99)), draw(st.integers(0, 99)), draw(COSTS))
+                asked = _attempt(
+                    tier, draw(REASONS), draw(st.integers(0, 99)), draw(st.integers(0, 99)), draw(COSTS),
+                    is_kept=draw(st.booleans()), is_estimate=draw(st.booleans()),
+                )  # fmt: skip
             attempts.append(asked)
     valid = bool(attempts) and attempts[-1].reply is not None and draw(st.booleans())
     if valid:
@@ -104,7 +117,8 @@ def _recount(every: list[Call], function: str | None, tier: int | None) -> dict[
         asked = [(call, attempts) for call, attempts in asked if attempts]
     here = [call for call, _ in asked if tier is None or call.tier == tier]
     right = ("", "confidence")
-    replies = [a.reply for _, attempts in asked for a in attempts if a.reply]
+    known = [a.reply for _, attempts in asked for a in attempts if a.reply]
+    replies = [r for r in known if not r.is_kept]
     return {
         "calls": len(asked),
         "first_valid": sum(bool(a and a[0].reply) and a[0].reason in right for _, a in asked),
@@ -124,16 +138,20 @@ def _recount(every: list[Call], function: str | None, tier: int | None) -> dict[
         "completion_tokens": sum(r.completion_tokens for r in replies),
         "cost": sum(r.cost for r in replies if r.cost is not None),
         "cost_unknown": sum(r.cost is None for r in replies),
+        "estimates": sum(r.is_estimate for r in replies),
+        "replayed": sum(r.is_kept for r in known),
         "large_unknown": sum(_large(call) is None for call in here),
         "large_cost": sum(_large(call) or 0.0 for call in here),
     }
 
 
 def _large(call: Call) -> float | None:
-    there = [a.reply.cost for a in call.attempts if a.reply and a.model == LARGE]
+    if call.attempts and any(a.reply for a in call.attempts) and not call.spent:
+        return 0.0
+    there = [a.reply.cost for a in call.attempts if a.reply in call.spent and a.model == LARGE]
     if there:
         return None if None in there else sum(c for c in there if c is not None)
-    replies = [a.reply for a in call.attempts if a.reply]
+    replies = call.spent
     if not replies:
         return None
     return replies[0].prompt_tokens * 0.25e-6 + replies[-1].completion_tokens * 2e-6
