@@ -59,9 +59,8 @@ bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
 
-llamacpp: build  ## Build llama.cpp from source (minutes) and test its models.
+llamacpp: build  ## Build llama.cpp from source (minutes), so that `make test` tests its models too.
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMACPP)" && export CMAKE_BUILD_PARALLEL_LEVEL CMAKE_ARGS && $(call extra,llamacpp)
-	$(BIN)/python -m pytest tests/guard/test_llamacpp.py $(PYTEST_FLAGS)
 
 wheel: build  ## Build a wheel into dist/.
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation $(CMAKE_FLAGS) -w dist .
