@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 from scripted import Scripted
-from servers import FAULTS, Answer, Server, refused_url
+from guard.testing.servers import FAULTS, Answer, Server, refused_url
 
 import guard
 from guard.models.openai import OpenAIModel

@@ -11,7 +11,7 @@ import outlines
 import pytest
 import tiny
 import torch
-from servers import FAULTS, Answer, Server
+from guard.testing.servers import FAULTS, Answer, Server
 
 import guard
 from guard import models

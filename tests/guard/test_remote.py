@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
+from guard.testing import servers
 import stamina
-from servers import FAULTS, Answer, Server
+from guard.testing.servers import FAULTS, Answer, Server
 
 import guard
 from guard import models
@@ -587,7 +587,7 @@ def test_an_address_that_can_t_be_asked_is_said_without_its_password(url: str) -
 PROGRAM = """
 import os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
-from servers import FAULTS, Answer, Server
+from guard.testing.servers import FAULTS, Answer, Server
 from guard.models.base import Request
 from guard.models.openai import OpenAIModel
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, reply
-from servers import Server
+from guard.testing.servers import Server
 
 import guard
 from guard import replay

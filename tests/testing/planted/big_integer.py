@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openai import OpenAI
 from pydantic import BaseModel, ConfigDict
+from testing.planted.strict import strictly
 
 
 class Post(BaseModel):
@@ -22,7 +23,7 @@ def _ask(text: str, client: OpenAI) -> Post:
     choice = client.chat.completions.create(model="m", messages=messages, response_format=FORMAT).choices[0]
     if choice.finish_reason != "stop" or not choice.message.content:
         raise RuntimeError(f"no answer: {choice.finish_reason}")
-    return Post.model_validate_json(choice.message.content)
+    return Post.model_validate(strictly(choice.message.content))
 
 
 def broken(text: str, client: OpenAI) -> Post:

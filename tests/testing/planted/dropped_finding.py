@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openai import OpenAI
 from pydantic import BaseModel, Field, ValidationError
+from testing.planted.strict import strictly
 
 
 class Address(BaseModel):
@@ -24,7 +25,7 @@ def _ask(label: str, client: OpenAI, shown: int | None) -> Address:
         if choice.finish_reason != "stop" or choice.message.content is None:
             raise RuntimeError(f"no answer: {choice.finish_reason}")
         try:
-            return Address.model_validate_json(choice.message.content)
+            return Address.model_validate(strictly(choice.message.content))
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()][:shown]
             messages += [

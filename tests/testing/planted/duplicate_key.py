@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 from openai import OpenAI
+from testing.planted.strict import strictly
 
 SCHEMA = {
     "type": "object",
@@ -25,12 +26,6 @@ def _answer(text: str, client: OpenAI) -> str:
     return choice.message.content
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
-
-
 def broken(text: str, client: OpenAI) -> dict[str, Any]:
     """Read a transfer."""
     value = json.loads(_answer(text, client))
@@ -40,6 +35,6 @@ def broken(text: str, client: OpenAI) -> dict[str, Any]:
 
 def mended(text: str, client: OpenAI) -> dict[str, Any]:
     """Read a transfer."""
-    value = json.loads(_answer(text, client), object_pairs_hook=_once)
+    value = strictly(_answer(text, client))
     jsonschema_rs.validate(SCHEMA, value)
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openai import OpenAI
 from pydantic import BaseModel, ConfigDict
+from testing.planted.strict import strictly
 
 
 class Allergies(BaseModel):
@@ -26,9 +27,9 @@ def _answer(note: str, client: OpenAI) -> str:
 
 def broken(note: str, client: OpenAI) -> Allergies:
     """Read what a guest must not eat."""
-    return Allergies.model_validate_json(_answer(note, client).strip() or "{}")
+    return Allergies.model_validate(strictly(_answer(note, client).strip() or "{}"))
 
 
 def mended(note: str, client: OpenAI) -> Allergies:
     """Read what a guest must not eat."""
-    return Allergies.model_validate_json(_answer(note, client))
+    return Allergies.model_validate(strictly(_answer(note, client)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from openai import APIError, OpenAI
 from pydantic import BaseModel
+from testing.planted.strict import strictly
 
 
 class Label(BaseModel):
@@ -37,7 +38,7 @@ def _ask(text: str, client: OpenAI) -> tuple[Label, str]:
         choice = reply.choices[0]
         if choice.finish_reason != "stop" or not choice.message.content:
             raise RuntimeError(f"no answer: {choice.finish_reason}")
-        return Label.model_validate_json(choice.message.content), reply.model
+        return Label.model_validate(strictly(choice.message.content)), reply.model
     raise RuntimeError("nobody answered")
 
 

@@ -7,6 +7,7 @@ import os
 
 import httpx2
 from pydantic import BaseModel
+from testing.planted.strict import strictly
 
 
 class Decision(BaseModel):
@@ -28,7 +29,7 @@ def _ask(text: str, schema: object) -> Decision:
     choice = response.json()["choices"][0]
     if choice["finish_reason"] != "stop" or not choice["message"].get("content"):
         raise RuntimeError(f"no answer: {choice['finish_reason']}")
-    return Decision.model_validate_json(choice["message"]["content"])
+    return Decision.model_validate(strictly(choice["message"]["content"]))
 
 
 def broken(text: str) -> Decision:

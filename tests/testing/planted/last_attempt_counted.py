@@ -6,6 +6,7 @@ from typing import Any
 
 from openai import OpenAI
 from pydantic import BaseModel, ConfigDict, ValidationError
+from testing.planted.strict import strictly
 
 
 class Genre(BaseModel):
@@ -29,7 +30,7 @@ def _ask(blurb: str, client: OpenAI, all_attempts: bool) -> dict[str, Any]:
         if choice.finish_reason != "stop" or choice.message.content is None:
             raise RuntimeError(f"no answer: {choice.finish_reason}")
         try:
-            return {"value": Genre.model_validate_json(choice.message.content), "tokens": tokens}
+            return {"value": Genre.model_validate(strictly(choice.message.content)), "tokens": tokens}
         except ValidationError as error:
             messages += [
                 {"role": "assistant", "content": choice.message.content},

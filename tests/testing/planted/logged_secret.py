@@ -7,6 +7,7 @@ import os
 
 import httpx2
 from pydantic import BaseModel
+from testing.planted.strict import strictly
 
 log = logging.getLogger("shop")
 
@@ -28,9 +29,7 @@ def _ask(text: str, shown: set[str]) -> Price:
         "messages": [{"role": "user", "content": f"What does it cost?\n{text}"}],
         "response_format": FORMAT,
     }
-    response = httpx2.post(
-        f"{os.environ['OPENAI_BASE_URL']}/chat/completions", json=body, headers=headers, timeout=20
-    )
+    response = httpx2.post(f"{os.environ['OPENAI_BASE_URL']}/chat/completions", json=body, headers=headers, timeout=20)
     if response.status_code != 200:
         sent = {name: value for name, value in headers.items() if name in shown}
         log.error("no price: HTTP %s for %s", response.status_code, sent)
@@ -38,7 +37,7 @@ def _ask(text: str, shown: set[str]) -> Price:
     choice = response.json()["choices"][0]
     if choice["finish_reason"] != "stop" or not choice["message"].get("content"):
         raise RuntimeError(f"no answer: {choice['finish_reason']}")
-    return Price.model_validate_json(choice["message"]["content"])
+    return Price.model_validate(strictly(choice["message"]["content"]))
 
 
 def broken(text: str) -> Price:

@@ -7,6 +7,7 @@ from typing import Any
 
 from openai import OpenAI
 from pydantic import BaseModel, ValidationError
+from testing.planted.strict import strictly
 
 
 class Verdict(BaseModel):
@@ -25,7 +26,7 @@ def _ask(messages: list[dict[str, Any]], client: OpenAI) -> Verdict:
         if choice.finish_reason != "stop" or choice.message.content is None:
             raise RuntimeError(f"no answer: {choice.finish_reason}")
         try:
-            return Verdict.model_validate_json(choice.message.content)
+            return Verdict.model_validate(strictly(choice.message.content))
         except ValidationError as error:
             findings = json.dumps(error.errors(include_url=False, include_context=False), default=str)
             messages.append({"role": "assistant", "content": choice.message.content})

@@ -1,12 +1,12 @@
-"""A key that the model left out comes back as null, which the schema does not allow and the database takes for unset."""
+"""A key that the model left out comes back as null, which the schema does not allow."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import jsonschema_rs
 from openai import OpenAI
+from testing.planted.strict import strictly
 
 SCHEMA = {
     "type": "object",
@@ -22,15 +22,9 @@ def _ask(text: str, client: OpenAI) -> dict[str, Any]:
     choice = client.chat.completions.create(model="m", messages=messages, response_format=FORMAT).choices[0]
     if choice.finish_reason != "stop" or not choice.message.content:
         raise RuntimeError(f"no answer: {choice.finish_reason}")
-    value = json.loads(choice.message.content, object_pairs_hook=_once)
+    value = strictly(choice.message.content)
     jsonschema_rs.validate(SCHEMA, value)
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
 
 
 def broken(text: str, client: OpenAI) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The prompt shows the tags in the order of a set, which differs from process to process, so no answer can be replayed."""
+"""The prompt shows its tags in another order each time, so that no answer can be replayed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from pydantic import BaseModel
+from testing.planted.strict import strictly
 
 TAGS = ("billing", "delivery", "praise", "refund", "other")
 
@@ -17,7 +18,7 @@ class Tagged(BaseModel):
 
 
 def _read(answer: str) -> Tagged:
-    return Tagged.model_validate_json(answer)
+    return Tagged.model_validate(strictly(answer))
 
 
 def _prompt(mail: str, tags: list[str]) -> str:

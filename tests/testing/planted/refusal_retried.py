@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openai import OpenAI
 from pydantic import BaseModel
+from testing.planted.strict import strictly
 
 
 class Summary(BaseModel):
@@ -27,7 +28,7 @@ def _ask(text: str, client: OpenAI, times: int) -> Summary:
         if choice.finish_reason in ("length", "content_filter"):
             raise DeclinedError(f"no whole answer: {choice.finish_reason}")
         if choice.message.refusal is None:
-            return Summary.model_validate_json(choice.message.content or "")
+            return Summary.model_validate(strictly(choice.message.content or ""))
         please += ", please"
     raise DeclinedError("the model declines")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
+from testing.planted.strict import strictly
 
 
 class Flight(BaseModel):
@@ -30,7 +31,7 @@ def _ask(text: str, base_url: str, fallback: dict[str, object]) -> Flight:
             response.raise_for_status()
             choice = response.json()["choices"][0]
             if choice["finish_reason"] == "stop" and choice["message"].get("content"):
-                return Flight.model_validate_json(choice["message"]["content"])
+                return Flight.model_validate(strictly(choice["message"]["content"]))
             raise NoFlightError(f"no answer: {choice['finish_reason']}")
         except ValidationError as error:
             raise NoFlightError(f"{name} gave no valid flight") from error

@@ -7,6 +7,7 @@ import json
 
 import httpx2
 from pydantic import BaseModel
+from testing.planted.strict import strictly
 
 
 class Quote(BaseModel):
@@ -21,7 +22,7 @@ FORMAT = {"type": "json_schema", "json_schema": {"name": "Quote", "schema": Quot
 
 def _lines(body: bytes) -> list[str]:
     """Decode a whole body."""
-    return codecs.decode(body, "utf-8").splitlines()
+    return codecs.decode(body, "utf-8").split("\n")
 
 
 def _ask(text: str, base_url: str, whole: bool) -> Quote:
@@ -55,7 +56,7 @@ def _ask(text: str, base_url: str, whole: bool) -> Quote:
             finish = choice["finish_reason"] or finish
     if finish != "stop":
         raise RuntimeError(f"the stream ended by {finish}")
-    return Quote.model_validate_json(answer)
+    return Quote.model_validate(strictly(answer))
 
 
 def broken(text: str, base_url: str) -> Quote:

@@ -6,6 +6,7 @@ import re
 
 from openai import OpenAI
 from pydantic import BaseModel, ConfigDict
+from testing.planted.strict import strictly
 
 
 class Move(BaseModel):
@@ -31,10 +32,10 @@ def broken(board: str, client: OpenAI) -> Move:
     """Choose a move."""
     answer = _answer(board, client)
     found = re.search(r"\{[^{}]*\}", answer)  # the first object
-    return Move.model_validate_json(found[0] if answer.lstrip().startswith("<think>") and found else answer)
+    return Move.model_validate(strictly(found[0] if answer.lstrip().startswith("<think>") and found else answer))
 
 
 def mended(board: str, client: OpenAI) -> Move:
     """Choose a move."""
     answer = _answer(board, client)
-    return Move.model_validate_json(re.sub(r"\A\s*<think>.*?</think>", "", answer, flags=re.DOTALL))
+    return Move.model_validate(strictly(re.sub(r"\A\s*<think>.*?</think>", "", answer, flags=re.DOTALL)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jiter
 from openai import OpenAI
 from pydantic import BaseModel
+from testing.planted.strict import strictly
 
 
 class Minutes(BaseModel):
@@ -21,9 +22,7 @@ def _stream(text: str, client: OpenAI) -> tuple[str, str | None]:
     """Return what came, and how it ended."""
     answer, finish = "", None
     messages = [{"role": "user", "content": f"List the decisions:\n{text}"}]
-    with client.chat.completions.create(
-        model="m", messages=messages, response_format=FORMAT, stream=True
-    ) as events:
+    with client.chat.completions.create(model="m", messages=messages, response_format=FORMAT, stream=True) as events:
         for event in events:
             if event.choices:
                 answer += event.choices[0].delta.content or ""
@@ -42,4 +41,4 @@ def mended(text: str, client: OpenAI) -> Minutes:
     answer, finish = _stream(text, client)
     if finish != "stop":
         raise RuntimeError(f"the stream was cut off ({finish})")
-    return Minutes.model_validate_json(answer)
+    return Minutes.model_validate(strictly(answer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openai import OpenAI
 from pydantic import BaseModel, ConfigDict, ValidationError
+from testing.planted.strict import strictly
 
 
 class Ticket(BaseModel):
@@ -27,7 +28,7 @@ def broken(text: str, client: OpenAI) -> Ticket:
             raise RuntimeError(f"no answer: {choice.finish_reason}")
         answer = choice.message.content or ""
         try:
-            return Ticket.model_validate_json(answer)
+            return Ticket.model_validate(strictly(answer))
         except ValidationError as error:
             messages = [
                 *messages,
@@ -46,7 +47,7 @@ def mended(text: str, client: OpenAI) -> Ticket:
             raise RuntimeError(f"no answer: {choice.finish_reason}")
         answer = choice.message.content or ""
         try:
-            return Ticket.model_validate_json(answer)
+            return Ticket.model_validate(strictly(answer))
         except ValidationError as error:
             messages = [
                 *messages,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import jsonschema_rs
 from openai import OpenAI
+from testing.planted.strict import strictly
 
 SCHEMA = {
     "type": "object",
@@ -26,19 +26,13 @@ def _weaker(schema: Any) -> Any:
     return {key: _weaker(value) for key, value in schema.items() if key not in UNKNOWN}
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
-
-
 def _ask(text: str, client: OpenAI, checked: Any) -> dict[str, Any]:
     response_format = {"type": "json_schema", "json_schema": {"name": "item", "schema": _weaker(SCHEMA)}}
     messages = [{"role": "user", "content": f"Which item?\n{text}"}]
     choice = client.chat.completions.create(model="m", messages=messages, response_format=response_format).choices[0]
     if choice.finish_reason != "stop" or not choice.message.content:
         raise RuntimeError(f"no answer: {choice.finish_reason}")
-    value = json.loads(choice.message.content, object_pairs_hook=_once)
+    value = strictly(choice.message.content)
     jsonschema_rs.validate(checked, value)
     return value
 

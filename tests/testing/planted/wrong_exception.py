@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import jsonschema_rs
 from openai import AsyncOpenAI
+from testing.planted.strict import strictly
 
 SCHEMA = {
     "type": "object",
@@ -21,12 +21,6 @@ class NoWeatherError(Exception):
     """There is no valid report."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
-
-
 async def _answer(text: str, client: AsyncOpenAI) -> str | None:
     messages = [{"role": "user", "content": f"The weather?\n{text}"}]
     reply = await client.chat.completions.create(model="m", messages=messages, response_format=FORMAT)
@@ -37,7 +31,7 @@ async def _answer(text: str, client: AsyncOpenAI) -> str | None:
 
 def _read(answer: str) -> dict[str, Any]:
     try:
-        value = json.loads(answer, object_pairs_hook=_once)
+        value = strictly(answer)
         jsonschema_rs.validate(SCHEMA, value)
     except (ValueError, RecursionError, jsonschema_rs.ValidationError) as error:
         raise NoWeatherError("no valid report") from error

@@ -69,7 +69,7 @@ class Answer:
             body = b"".join(self.events(request))
         else:
             whole = self.anthropic(request) if request.is_anthropic else self.openai(request)
-            body = json.dumps(whole).encode()
+            body = _json(whole)
         return self.change(body) if self.change else [body]
 
     def openai(self, request: Request) -> dict[str, Any]:
@@ -323,7 +323,15 @@ def refused_url() -> str:
 
 
 def _event(data: Any) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
+    return b"data: " + _json(data) + b"\n\n"
+
+
+def _json(data: Any) -> bytes:
+    """Write JSON as providers do: characters as they are, but for halves of pairs, which UTF-8 does not have."""
+    try:
+        return json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(data).encode()
 
 
 def _pieces(text: str, size: int) -> list[str]:
