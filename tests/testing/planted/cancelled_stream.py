@@ -24,16 +24,21 @@ def tell(theme: str) -> Iterator[Story]:
 
 def broken(theme: str, model: guard.models.Model, ledger: list[dict[str, Any]]) -> Iterator[Story]:
     """Tell a story, piece by piece."""
-    stream = tell.using(model=model)(theme)
-    yield from stream
-    ledger.append({"theme": theme, "tokens": stream.call.tokens if stream.call else 0})
+    parts = 0
+    for part in tell.using(model=model)(theme):
+        parts += 1
+        yield part
+    ledger.append({"theme": theme, "parts": parts})
 
 
 def mended(theme: str, model: guard.models.Model, ledger: list[dict[str, Any]]) -> Iterator[Story]:
     """Tell a story, piece by piece."""
+    parts = 0
     stream = tell.using(model=model)(theme)
     try:
-        yield from stream
+        for part in stream:
+            parts += 1
+            yield part
     finally:
         stream.close()
-        ledger.append({"theme": theme, "tokens": stream.call.tokens if stream.call else 0})
+        ledger.append({"theme": theme, "parts": parts})
