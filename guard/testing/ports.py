@@ -24,6 +24,7 @@ from guard.testing import servers
 from guard.testing.sayings import Saying
 
 MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
+MOST_PIECES = 60  #: Pieces in which a body is sent at most where it is cut on the network.
 CANARY = "sk-guard-canary-5f1c7a9e0b3d"  #: The key that applications under test are given; it must show up nowhere.
 
 
@@ -272,12 +273,14 @@ class HttpPort(servers.Server):
                 if request.is_streaming:
                     sent = sent.rpartition(b"data: ")[0]
             pieces: list[Any] = [sent[at : at + wire] for at in range(0, len(sent), wire)] if wire else [sent]
-            if wire:
+            if wire and len(pieces) > 1:
+                size = max(wire, len(sent) // MOST_PIECES)
+                pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
                 pieces = [part for piece in pieces for part in (piece, 0.0005)][:-1]
             return [*pieces, servers.RESET] if is_broken and not request.is_streaming else pieces
 
         said = {"text": saying.text, "refusal": saying.text if saying.finish == "refusal" else None}
-        if request.is_streaming and not wants and not request.is_anthropic:
+        if is_broken or (request.is_streaming and not wants and not request.is_anthropic):
             ask.usage = None
         return servers.Answer(
             **said,

@@ -264,6 +264,29 @@ def telling(value: Any, target: Target) -> list[Any]:
     return found
 
 
+#: What a number or a text is replaced by, to leave whatever bounds it has.
+_NUMBERS = (-1, 0, 10**9, -(10**9), 0.5)
+_TEXTS = ("", "x" * 300, "?")
+
+
+def spoiled(value: Any, target: Target) -> list[Saying]:
+    """Return sayings like a valid one of which one member is out of bounds; each of them is not valid."""
+    if not isinstance(value, dict):
+        return []
+    found = []
+    for key, member in value.items():
+        is_number = isinstance(member, int | float) and not isinstance(member, bool)
+        others: tuple[Any, ...] = _NUMBERS if is_number else _TEXTS if isinstance(member, str) else ()
+        if isinstance(member, list):
+            others = ([], member * 50)
+        for other in others:
+            text = written({**value, key: other})
+            if target.check(text)[1]:
+                found.append(Saying(f"{key} out of bounds", text))
+                break
+    return found
+
+
 def _filled(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {key: _filled(v, change) for key, v in value.items()}

@@ -25,12 +25,14 @@ from guard.testing import subjects
 from guard.testing.invariants import INVARIANTS, Invariant, Trial
 from guard.testing.ports import Stage
 from guard.testing.runs import Run, Scene, Surroundings
-from guard.testing.sayings import FAULTS, Palette, Saying, telling, valid, written
+from guard.testing.sayings import FAULTS, Palette, Saying, spoiled, telling, valid, written
 from guard.testing.subjects import FILLER
 
 CASES = 100  #: Scenes that Hypothesis draws, beside each fault alone.
 SHRINK_CASES = 60  #: Scenes drawn to cut one counterexample down.
 SHRINK_SECONDS = 8.0  #: Longest time spent on that.
+DRAWN = 60  #: Values and near misses drawn to choose from.
+MOST_MISSES = 24  #: Near misses that are played alone, each of another keyword or place.
 COMPANIONS = 4  #: Of every so many scenes one is played again and compared.
 SETTINGS: dict[str, Any] = {
     "database": None,
@@ -168,6 +170,8 @@ class Check:
                     self._aim()
                 if subject.path is not None:
                     break
+        if subject.path is None and run.ended_well:
+            subject.suppose(run)
         self.is_http = any(ask.port == "http" for ask in run.asks)
         self.is_told = all(ask.port != "function" for ask in run.asks)
         self.streams = any(ask.is_streaming for ask in run.asks)
@@ -186,8 +190,11 @@ class Check:
         target = self.subject.target
         assert target is not None
         self.palette = Palette(target, target.schema, self._strategy_options())
-        self.examples = drawn(self.palette.values, 12, self.seed)
-        self.misses = [] if self.palette.misses is None else drawn(self.palette.misses, 12, self.seed)
+        values = drawn(self.palette.values, DRAWN, self.seed)
+        # Rules that no schema can say keep some out.
+        self.examples = [value for value in values if not target.check(written(value))[1]][:12] or values[:12]
+        missed = [] if self.palette.misses is None else drawn(self.palette.misses, DRAWN, self.seed)
+        self.misses = list({saying.how: saying for saying in reversed(missed)}.values())[::-1][:MOST_MISSES]
 
     def _strategy_options(self) -> dict[str, Any]:
         return {**self.subject.options, "inexact": "residual"}
@@ -211,7 +218,7 @@ class Check:
                 trial.again = self._play_one(scene, main.given)
             if any(ask.is_streaming for ask in main.asks):
                 cuts = [{"pieces": 1}, {"pieces": 3}]
-                cuts += [{"wire": 5}] if self.is_http and len(scene.sayings[0].text) < 400 else []
+                cuts += [{"pieces": 0, "wire": 5}] if self.is_http and len(scene.sayings[0].text) < 400 else []
                 trial.split = [self._play_one(_recut(scene, **cut)) for cut in cuts]
             if main.is_streamed and scene.leave_after is None and len(main.parts) > 0:
                 trial.left = self._play_one(_recut(scene, pieces=2, leave_after=1))
@@ -321,7 +328,7 @@ class Check:
         for number, value in enumerate([*values[:3], good, *odd]):
             yield Scene((valid(value),)), number < 4 or number % 3 == 0
         last = valid(good)
-        for miss in self.misses[:8]:
+        for miss in [*self.misses, *spoiled(good, target)]:
             yield Scene((miss,)), False
         for name in self.faults:
             saying = FAULTS[name](good, other, target)
@@ -407,7 +414,7 @@ class Check:
                 return
             found = self.play(scene, compared=compared)
             said = invariant.check(found)
-            if said is not None:
+            if said is not None and not (best[0][0].main.ended_well and not found.main.ended_well and compared):
                 if _size(found) < _size(best[0][0]):
                     best[0] = (found, said)
                 raise BrokenError
@@ -469,11 +476,12 @@ def _ended(run: Run) -> str:
     return "value" if run.error is None else type(run.error).__name__
 
 
-def _size(trial: Trial) -> tuple[int, int, int]:
-    """Measure how much a person has to read."""
+def _size(trial: Trial) -> tuple[int, ...]:
+    """Measure how much a person has to read; of two ends that differ, one is best a value."""
     run = trial.main
     texts = sum(len(saying.text) for saying in run.scene.sayings)
-    return len(run.scene.sayings), texts, len(run.asks)
+    is_compared = bool(trial.split or trial.again or trial.other or trial.left)
+    return int(is_compared and not run.ended_well), len(run.scene.sayings), texts, len(run.asks)
 
 
 def _richness(value: Any) -> tuple[int, int]:

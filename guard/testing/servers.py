@@ -176,7 +176,8 @@ class Answer:
 
     def _usage(self, prompt: str, completion: str) -> dict[str, int]:
         asked, answered = self.usage or (0, 0)
-        return {prompt: asked, completion: answered}
+        total = {"total_tokens": asked + answered} if prompt == "prompt_tokens" else {}
+        return {prompt: asked, completion: answered, **total}
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None, **details: Any) -> Answer:

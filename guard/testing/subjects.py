@@ -102,9 +102,11 @@ class Subject:
                 value = self._inputs[name]
                 given[name] = value(mark) if callable(value) and not isinstance(value, type) else copy.deepcopy(value)
                 continue
-            if self._role(name, parameter) != "data" or parameter.default is not parameter.empty:
-                continue
-            given[name] = self._made(name, mark)
+            role = self._role(name, parameter)
+            if role == "messages":
+                given[name] = [{"role": "user", "content": f"the text {mark}"}]
+            elif role == "data" and parameter.default is parameter.empty:
+                given[name] = self._made(name, mark)
         return given
 
     @property
@@ -279,6 +281,16 @@ class Subject:
                     if isinstance(expected, dict) and hasattr(kind, "model_validate") and self.wanted is None:
                         self.aim(kind)
                     return
+
+    def suppose(self, run: Run) -> None:
+        """Find where in a result a value of the wanted kind stands, of which nothing more is known."""
+        assert self.target is not None
+        names = _named(self.target.schema)
+        for path, part in _places(run.value):
+            mine = plain(part)
+            if names and isinstance(mine, dict) and mine and mine.keys() <= names:
+                self.path = path
+                return
 
     def value(self, run: Run) -> Any:
         """Return the value in a result; the whole result where it is not in its place."""
