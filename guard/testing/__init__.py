@@ -1,7 +1,8 @@
-"""The property-based harness: inputs that a model may give, and models that give them.
+"""The property-based harness: inputs that a model may give, models that give them, and a search for what they break.
 
-`values`, `near_misses` and `texts` are Hypothesis strategies over any schema or type that Guard compiles. They need
-the extra `testing`, and are imported on first use (PEP 562).
+`values`, `near_misses` and `texts` are Hypothesis strategies over any schema or type that Guard compiles; `FlakyModel`
+and `AdversarialModel` are models that misbehave, and `serving` puts one behind an address; `check` looks for an answer
+that breaks an application. They need the extra `testing`, and are imported on first use (PEP 562).
 """
 
 from __future__ import annotations
@@ -10,14 +11,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guard.testing.adversarial import AdversarialModel
+    from guard.testing.flaky import FlakyModel, serving
     from guard.testing.instances import values
     from guard.testing.misses import NearMiss, near_misses
+    from guard.testing.sayings import FAULTS
+    from guard.testing.searching import Check, Report, check
     from guard.testing.writings import Text, texts
 
-__all__ = ["NearMiss", "Text", "near_misses", "texts", "values"]
+__all__ = [
+    "FAULTS",
+    "AdversarialModel",
+    "Check",
+    "FlakyModel",
+    "NearMiss",
+    "Report",
+    "Text",
+    "check",
+    "near_misses",
+    "serving",
+    "texts",
+    "values",
+]
 
 #: Where each public name lives. No module of the package may bear one of these names: importing it would hide the name.
 _HOMES = {
+    "guard.testing.adversarial": ("AdversarialModel",),
+    "guard.testing.flaky": ("FlakyModel", "serving"),
+    "guard.testing.sayings": ("FAULTS",),
+    "guard.testing.searching": ("Check", "Report", "check"),
     "guard.testing.instances": ("values",),
     "guard.testing.misses": ("NearMiss", "near_misses"),
     "guard.testing.writings": ("Text", "texts"),
