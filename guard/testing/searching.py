@@ -8,6 +8,8 @@ broke it, and the smallest that Hypothesis finds is reported.
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import itertools
 import time
 from collections import Counter
@@ -96,7 +98,20 @@ class Report:
 
 
 class Check:
-    """One subject's search; `run` carries it out."""
+    """One subject's search: `run` carries it out; as a decorator it makes a test of a function.
+
+    ```python
+    @guard.testing.check(read_invoice, cases=50)
+    def test_read_invoice_survives_whatever_a_model_says(report): ...
+    ```
+
+    `subject` is a structured function, a `guard.Guard`, a callable or `module:function`, or the address of a server
+    (guard/testing/subjects.py says how a callable is given its model). `schema` is what it is to return, where neither
+    its annotations nor its requests tell; `inputs` are arguments by name, each a value, or a function of a mark that
+    tells calls apart. `cases` are drawn beside each fault alone; `seed` decides them. `without` names invariants that
+    are not meant to hold, `faults` those that may happen; `seconds` is when to stop looking. `options` are those of
+    `guard.compile`. `port` is where the harness's server listens; 0 takes a free one.
+    """
 
     def __init__(
         self,
@@ -144,6 +159,25 @@ class Check:
             self._shrink_all()
         self.report.seconds = time.perf_counter() - started
         return self.report
+
+    def __call__(self, test: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a test: it fails with every counterexample, and is given the `report` where it takes one."""
+        signature = inspect.signature(test)
+        takes_report = "report" in signature.parameters
+
+        @functools.wraps(test)
+        def checked(*args: Any, **kwargs: Any) -> None:
+            from guard.testing.report import as_text
+
+            report = self.run()
+            REPORTS.append(report)
+            if not report.holds:
+                raise AssertionError(as_text(report))
+            test(*args, **(kwargs | {"report": report} if takes_report else kwargs))
+
+        rest = [p for name, p in signature.parameters.items() if name != "report"]
+        checked.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+        return checked
 
     # -- Acquaintance --------------------------------------------------------------------------------------------------
 
@@ -445,9 +479,9 @@ class Check:
         return any(made.how == saying.how for saying in sayings)
 
 
-def check(subject: Any, **options: Any) -> Report:
-    """Search a subject for what breaks it; the options are those of `Check`."""
-    return Check(subject, **options).run()
+check = Check
+#: What was found in this process by tests that `check` made; the pytest plug-in sums them up.
+REPORTS: list[Report] = []
 
 
 def drawn(strategy: SearchStrategy[Any], count: int, seed: int) -> list[Any]:
