@@ -79,7 +79,7 @@ class Surroundings:
 
     def __init__(self, stage: Stage, *, port: int = 0) -> None:
         self.stage = stage
-        self.server = HttpPort(stage, port)
+        self.server = _server(stage, port)
         self.waited = 0.0
         self.loop = asyncio.new_event_loop()
         self._text = io.StringIO()
@@ -266,6 +266,22 @@ class Surroundings:
             yield
         finally:
             models.load = load
+
+
+#: Where the last one listened: clients that were made when a module was imported still ask there.
+_last_port = 0
+
+
+def _server(stage: Stage, port: int) -> HttpPort:
+    global _last_port
+    try:
+        server = HttpPort(stage, port or _last_port)
+    except OSError:
+        if port:
+            raise
+        server = HttpPort(stage, 0)
+    _last_port = server.server_address[1]
+    return server
 
 
 MOST_CALLS = 64  #: Of Guard, that one call of an application is looked through for.

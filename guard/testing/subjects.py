@@ -362,6 +362,10 @@ def from_any(
         return _of_server(subject, ASKED_FOR if schema is None else schema)
     if isinstance(subject, str):
         return from_any(imported(subject), schema=schema, inputs=inputs, options=options)
+    if isinstance(subject, type):
+        from guard.pipeline import Guard
+
+        return _of_guard(Guard(), subject, options)
     if isinstance(subject, Decorated):
         return _of_structured(subject, inputs, options)
     from guard.pipeline import Guard
