@@ -19,8 +19,8 @@ def values(wanted: Any, **options: Any) -> SearchStrategy[Any]:
     """Return a strategy of valid instances of a schema or type, as `json.loads` gives them.
 
     `options` are those of `guard.compile`: draft, formats, documents, limits, … Every value is valid by construction;
-    it shrinks to the smallest that the schema has. Raises SchemaError where the schema is refused; ValueError where it has no
-    instance.
+    it shrinks to the smallest that the schema has. Raises SchemaError where the schema is refused; ValueError where it
+    has no instance.
     """
     compiled = schemas.compile(wanted, **options)
     vocabulary = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[_END])
