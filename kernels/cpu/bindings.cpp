@@ -501,10 +501,12 @@ NB_MODULE(_native, m) {
   nb::class_<PySampler>(m, "Sampler")
       .def("__init__", [](PySampler* self, const Front& f) { new (self) PySampler{f, Sampler(f.engine)}; }, "engine"_a)
       .def("sample",
-           [](PySampler& self, const nb::bytes& choices) -> nb::object {
+           [](PySampler& self, const std::vector<nb::bytes>& choices) -> nb::object {
+             std::vector<std::string_view> units;
+             for (const nb::bytes& unit : choices) units.emplace_back(unit.c_str(), unit.size());
              std::string text;
              std::size_t used = 0;
-             if (!run(self.front, [&] { return self.sampler.sample({choices.c_str(), choices.size()}, &text, &used); })) return nb::none();
+             if (!run(self.front, [&] { return self.sampler.sample(units, &text, &used); })) return nb::none();
              return nb::make_tuple(nb::bytes(text.data(), text.size()), used);
            },
            "choices"_a);

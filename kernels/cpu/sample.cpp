@@ -10,13 +10,21 @@ namespace {
 constexpr std::uint32_t kOdd[] = {' ',    '"',    '\\',   '/',    '\'',   '<',    0,       '\t',    '\n',    '\r',    0x1F,    0x7F,    0x80,    0x85,   0xA0,
                                   0xDF,   0xE9,   0xFF,   0x130,  0x301,  0x3A3,  0x5D0,   0x7FF,   0x800,   0x660,   0x200B,  0x200D,  0x202E,  0x2028, 0x2029,
                                   0xFB01, 0xFEFF, 0xFFFD, 0xFFFF, 0xD7FF, 0xE000, 0x10000, 0x1F600, 0x1F1E6, 0x20000, 0x2FFFF, 0x30000, 0xE0001, 0xF0000, kMaxChar};
+// Of these those of which all dialects of regular expressions think alike: neither letters, digits nor white space, nor ends of lines.
+constexpr std::uint32_t kUnlikeWords[] = {'!',    '"',    '#',    '\'',   '*',    '+',    '/',    '<',    '?',     '\\',    '^',    '|',     0,       7,
+                                          0x7F,   0x80,   0xA9,   0xD7,   0x200B, 0x200D, 0x202E, 0x20AC, 0xFFFD, 0xFFFF, 0xE000, 0x1F600, 0x2FFFF, 0xE0001, 0xF0000, kMaxChar};
 // Groups of characters, the simplest first.
-constexpr Range kPlain[] = {{'a', 'z'}, {'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'-', '.'}, {' ', '~'}, {0xA0, 0x2FF}, {0x300, 0xD7FF}, {0xE000, kMaxChar}, {0, 0x1F}, {0x7F, 0x9F}};
+constexpr Range kPlain[] = {{'a', 'z'}, {'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'-', '.'}, {' ', '~'}, {0xA1, 0x2FF}, {0x300, 0xD7FF}, {0xE000, kMaxChar}, {'\t', '\n'}, {0, 0x1F}, {0x7F, 0xA0}};
 
 int plainness(std::uint32_t lo, std::uint32_t hi, std::uint32_t* first) {
   for (std::size_t i = 0; i < std::size(kPlain); ++i)
     if (lo <= kPlain[i].hi && kPlain[i].lo <= hi) return *first = std::max(lo, kPlain[i].lo), static_cast<int>(i);
   return -1;  // surrogates
+}
+
+std::uint32_t plain_character(std::size_t i) {
+  static constexpr std::string_view kCommon = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ _-.,:/";
+  return static_cast<std::uint8_t>(kCommon[i % kCommon.size()]);
 }
 
 void append_json(std::string* out, std::uint32_t c) {
@@ -76,7 +84,15 @@ Wide floored(Wide a, Wide m) { return a >= 0 ? a / m : -((-a + m - 1) / m); }
 
 // ---- choices and bytes ----------------------------------------------------------------------------------------------
 
-std::uint8_t Sampler::next() { return spent() ? 0 : static_cast<std::uint8_t>(choices_[at_++]); }
+std::uint8_t Sampler::next() {
+  if (spent() || at_ == choices_[unit_].size()) return 0;
+  return static_cast<std::uint8_t>(choices_[unit_][at_++]);
+}
+
+void Sampler::begin_unit() {
+  if (unit_ < choices_.size()) ++unit_;
+  at_ = 0;
+}
 
 std::size_t Sampler::pick(std::size_t n) {
   if (n < 2) return 0;
@@ -136,30 +152,44 @@ bool Sampler::finish(const Frame* until) {
   }
 }
 
-bool Sampler::sample(std::string_view choices, std::string* text, std::size_t* used) {
-  choices_ = choices;
-  at_ = 0;
+bool Sampler::sample(std::vector<std::string_view> choices, std::string* text, std::size_t* used) {
+  choices_ = std::move(choices);
+  unit_ = at_ = 0;
   text_.clear();
   arena_.clear();
   now_ = engine_.start(arena_);
   if (!now_.top) return false;
-  deep_ = pick(16) == 15;
+  deep_ = next() >= 240;
   const Frame* root = now_.top;
   if (!value()) finish(root);
   *text = text_;
-  *used = at_;
+  *used = unit_;
   return true;
 }
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
+// Brings one of the ways to the front: first a type, then one of its alternatives.
+void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
+  std::vector<Type> types;
+  for (const Way& way : *ways)
+    if (types.empty() || types.back() != way.type) types.push_back(way.type);
+  if (types.empty()) return;
+  if (deep_ && depth < kDeep && types.back() >= Type::Array) std::erase_if(types, [](Type t) { return t < Type::Array; });
+  const std::size_t n_types = types.size();
+  for (std::size_t i = 0; i < n_types; ++i)
+    if (types[i] >= Type::Number) types.push_back(types[i]);  // of which there is more to see
+  const Type type = types[pick(types.size())];
+  const auto is_it = [type](const Way& way) { return way.type == type; };
+  const auto first = std::find_if(ways->begin(), ways->end(), is_it);
+  const std::size_t n = static_cast<std::size_t>(std::count_if(ways->begin(), ways->end(), is_it));
+  // The alternatives of an object or array are told apart while it is written.
+  const auto chosen = first + static_cast<std::ptrdiff_t>(type < Type::Array ? pick(n) : 0);
+  std::rotate(ways->begin(), chosen, chosen + 1);
+}
+
 bool Sampler::value() {
   const Frame* f = now_.top;
-  struct Way {  // to write a value
-    std::int64_t cost;
-    Type type;
-    Id goal;
-  };
   std::vector<Way> ways;
   const bool simplest = spent();
   if (simplest && !engine_.parts(f->due, Type::Object).plain) {  // what comes later hangs on the value
@@ -174,33 +204,13 @@ bool Sampler::value() {
   } else {
     for (int t = 0; t < kTypes; ++t) {
       const Type type = static_cast<Type>(t);
-      const std::vector<Id>& goals = engine_.lists_[engine_.vital(*f, type)].ids;
-      Way way{-1, type, Goals::kFalse};
-      std::vector<Id> live;
-      for (Id goal : goals)
-        if (goal != Goals::kFalse) live.push_back(goal);
-      if (live.empty()) continue;
-      for (Id goal : live) {
-        const std::int64_t cost = goals_.cost(goal, type);
-        if (cost >= 0 && (way.cost < 0 || cost < way.cost)) way.cost = cost, way.goal = goal;
-      }
-      if (way.cost < 0) continue;
-      ways.push_back(way);
+      std::vector<Id> live;  // of the alternatives
+      for (Id goal : engine_.lists_[engine_.vital(*f, type)].ids)
+        if (goal != Goals::kFalse && goals_.inhabited(goal, type) && std::find(live.begin(), live.end(), goal) == live.end()) live.push_back(goal);
+      for (Id goal : live) ways.push_back({simplest ? goals_.cost(goal, type) : 0, type, goal});
     }
-    std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.cost < b.cost; });
-    if (deep_ && f->depth < kDeep)
-      std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return (a.type >= Type::Array) > (b.type >= Type::Array); });
-    if (!simplest && ways.size() > 1) {
-      std::size_t n = ways.size();
-      if (deep_ && f->depth < kDeep && ways[0].type >= Type::Array) n = ways[1].type >= Type::Array ? 2 : 1;
-      std::rotate(ways.begin(), ways.begin() + static_cast<std::ptrdiff_t>(pick(n)), ways.begin() + static_cast<std::ptrdiff_t>(n));
-    }
-    if (!simplest && !ways.empty() && ways[0].type < Type::Array) {  // any of the alternatives
-      std::vector<Id> live;
-      for (Id goal : engine_.lists_[engine_.vital(*f, ways[0].type)].ids)
-        if (goal != Goals::kFalse && goals_.cost(goal, ways[0].type) >= 0 && std::find(live.begin(), live.end(), goal) == live.end()) live.push_back(goal);
-      ways[0].goal = live[pick(live.size())];
-    }
+    if (simplest) std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.cost < b.cost; });
+    else choose(&ways, f->depth);
   }
   for (const Way& way : ways) {
     if (way.type == Type::Object ? object() : way.type == Type::Array ? array() : scalar(way.type, way.goal, simplest)) return true;
@@ -243,105 +253,86 @@ std::string Sampler::string_of(Id goal, bool simplest) {
   return text_of(p.lang, p.lo, p.hi, simplest);
 }
 
-// A text of the language with lo to hi characters, as JSON writes it between quotes.
+// A text of the language with lo to hi characters, as JSON writes it between quotes. Each character takes one choice; a low one
+// ends the text where it may end, a high one at its start leads to the most characters there may be.
 std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool simplest) {
-  const std::uint8_t mode = simplest ? 0 : next();
+  constexpr std::int64_t kMost = 2000;
+  constexpr std::int64_t kLong = 100;  // characters from which on a text that has none to reach is brought to its end
+  constexpr std::uint8_t kEnd = 32, kOddly = 160, kLess = 228, kFull = 236;
+  const bool plainest = simplest || is_unit_over() || static_cast<std::uint8_t>(choices_[unit_][at_]) == 0;
+  std::int64_t wanted = lo;
   std::string* keep = nullptr;
-  if (mode == 0) {
+  if (plainest) {
+    next();
     std::string& known = simplest_texts_[{lang, lo, hi}];
     if (!known.empty()) return known;
     keep = &known;
-  }
-  // How many characters: near the fewest, the fewest, the most, or rather many. A length that no text has leads to the next that one has.
-  const std::int32_t kMost = 2000;
-  const bool bounded = lo > 0 || hi != kInf;
-  std::int64_t least = bounded ? lo : 0, most = hi;
-  std::int64_t wanted = least;
-  if (mode >= 16 && mode < 176)
-    wanted = least + static_cast<std::int64_t>(pick(9));
-  else if (mode >= 176 && mode < 208)
-    wanted = hi == kInf ? least + static_cast<std::int64_t>(pick(41)) : hi;
-  else if (mode >= 208 && mode < 224)
-    wanted = hi == kInf ? least + 1 : std::max<std::int64_t>(least, hi - 1);
-  else if (mode >= 224 && mode < 240)
-    wanted = least + 1;
-  else if (mode >= 240)
-    wanted = least + static_cast<std::int64_t>(pick(100));
-  wanted = std::min({wanted, most, std::max<std::int64_t>(least, kMost)});
-  const bool odd = mode % 3 == 1;  // characters from anywhere
-  if (bounded) {
-    if (lang != Langs::kAll && !langs_.meets(lang, wanted, wanted)) {
-      std::int64_t up = wanted, down = wanted;
-      while (true) {
-        if (--down >= least && langs_.meets(lang, down, down) && wanted - down < 64) { wanted = down; break; }
-        if (++up <= most && langs_.meets(lang, up, up)) { wanted = up; break; }
-        if (up > most && down < least) break;
-      }
-    }
+  } else if (const std::uint8_t size = static_cast<std::uint8_t>(choices_[unit_][at_]); size >= kLess) {
+    next();
+    wanted = hi == kInf || hi > kMost ? lo + (size - kLess) * 4 : size >= kFull ? hi : std::max(lo, hi - 1);
   }
   std::string out;
-  std::int64_t written = 0;
   Id at = lang;
-  while (true) {
-    if (bounded ? written >= wanted : (langs_.accepts(at) && (written >= wanted || mode == 0))) break;
-    std::uint32_t c = 0;
+  for (std::int64_t written = 0; written < std::max<std::int64_t>(lo, 2 * kMost); ++written) {
+    const bool ends = written >= wanted && langs_.accepts(at);
+    const std::uint8_t choice = plainest ? 0 : next();
+    if (written == hi || (ends && choice < kEnd)) break;
     if (at == Langs::kAll) {
-      if (mode == 0)
-        c = 'a';
-      else if (odd)
-        c = kOdd[pick(std::size(kOdd))];
-      else
-        c = 'a' + static_cast<std::uint32_t>(pick(26));
-    } else {
-      struct Edge {
-        int plain;
-        std::uint32_t first, lo, hi;
-        Id next;
-        std::int64_t rest;
-      };
-      std::vector<Edge> edges;
-      const LangRow row = langs_.row(at);
-      std::uint32_t from = 0;
-      const bool closing = !bounded && (written >= wanted || mode == 0);
-      for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
-        const Id to = row.next[i];
-        if (to == Langs::kNone) continue;
-        Edge e{0, 0, from, row.upto[i], to, 0};
-        e.plain = plainness(from, row.upto[i], &e.first);
-        if (e.plain < 0) continue;
-        if (bounded && to != Langs::kAll && !langs_.meets(to, wanted - written - 1, wanted - written - 1)) continue;
-        if (closing) e.rest = langs_.shortest(to);
-        edges.push_back(e);
-      }
-      if (edges.empty()) break;
-      if (closing) {
-        const std::int64_t rest = std::min_element(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) { return a.rest < b.rest; })->rest;
-        std::erase_if(edges, [&](const Edge& e) { return e.rest > rest; });
-      }
-      std::stable_sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) { return a.plain < b.plain; });
-      const Edge& e = edges[mode == 0 ? 0 : pick(edges.size())];
-      at = e.next;
-      c = e.first;
-      if (mode != 0 && e.hi > e.lo) {
-        if (odd) {
-          std::vector<std::uint32_t> some{e.first, e.lo, e.hi};
-          for (std::uint32_t o : kOdd)
-            if (o >= e.lo && o <= e.hi) some.push_back(o);
-          std::erase_if(some, [](std::uint32_t o) { return o >= 0xD800 && o <= 0xDFFF; });
-          c = some[pick(some.size())];
-        } else {
-          const Range plain = kPlain[e.plain];
-          const std::uint32_t lo2 = std::max(e.lo, plain.lo), hi2 = std::min(e.hi, plain.hi);
-          c = lo2 + static_cast<std::uint32_t>(pick(std::min<std::size_t>(hi2 - lo2 + 1, 256)));
-        }
-      }
+      append_json(&out, choice < kEnd ? 'a' : choice < kOddly ? plain_character(choice - kEnd) : kOdd[(choice - kOddly) % std::size(kOdd)]);
+      continue;
     }
-    append_json(&out, c);
-    ++written;
-    if (!bounded && written > kMost) break;
+    const bool closing = written >= wanted && (plainest || is_unit_over() || written > wanted + kLong);
+    const std::vector<Edge> edges = edges_of(at, lo - written - 1, hi == kInf ? kInf : hi - written - 1, closing);
+    if (edges.empty()) break;
+    const Edge& e = edges[choice * edges.size() >> 8];
+    at = e.next;
+    append_json(&out, plainest ? e.first : character(e, choice, choice >= kOddly));
   }
   if (keep) *keep = out;
   return out;
+}
+
+// The ways on from a language from which lo to hi characters end a text, the plainest first; of those, when closing, the shortest.
+std::vector<Sampler::Edge> Sampler::edges_of(Id lang, std::int64_t lo, std::int64_t hi, bool closing) {
+  std::vector<Edge> edges;
+  const LangRow row = langs_.row(lang);
+  std::uint32_t from = 0;
+  std::int64_t least = -1;
+  for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
+    const Id to = row.next[i];
+    std::uint32_t first;
+    const int plain = to == Langs::kNone ? -1 : plainness(from, row.upto[i], &first);
+    if (plain < 0) continue;
+    auto known = std::find_if(edges.begin(), edges.end(), [to](const Edge& e) { return e.next == to; });
+    if (known == edges.end()) {
+      if (!langs_.meets(to, lo, hi)) continue;
+      if (closing) {
+        const std::int64_t rest = langs_.shortest(to);
+        if (least >= 0 && rest > least) continue;
+        if (rest < least) edges.clear();
+        least = rest;
+      }
+      edges.push_back({plain, first, to, {}});
+      known = std::prev(edges.end());
+    } else if (plain < known->plain) {
+      known->plain = plain, known->first = first;
+    }
+    known->ranges.push_back({from, row.upto[i]});
+  }
+  std::stable_sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) { return std::pair(a.plain, a.first) < std::pair(b.plain, b.first); });
+  return edges;
+}
+
+std::uint32_t Sampler::character(const Edge& e, std::size_t choice, bool odd) {
+  if (e.ranges.size() == 1 && e.ranges[0].lo == e.ranges[0].hi) return e.first;
+  if (odd) {
+    std::vector<std::uint32_t> some{e.first};
+    for (std::uint32_t c : kUnlikeWords)
+      if (std::any_of(e.ranges.begin(), e.ranges.end(), [c](const Range& r) { return r.lo <= c && c <= r.hi; })) some.push_back(c);
+    return some[choice % some.size()];
+  }
+  const auto range = std::find_if(e.ranges.begin(), e.ranges.end(), [&](const Range& r) { return r.lo <= e.first && e.first <= r.hi; });
+  return e.first + static_cast<std::uint32_t>(choice % (std::min(range->hi, kPlain[e.plain].hi) - e.first + 1));
 }
 
 // ---- numbers --------------------------------------------------------------------------------------------------------
@@ -409,7 +400,7 @@ std::string Sampler::number_of(Id goal, bool simplest) {
 
 // A number of the piece as the choices have it; "" where that is left to the simplest.
 std::string Sampler::drawn_number(const Piece& piece, Id state) {
-  const std::uint8_t mode = next();
+  const std::uint8_t mode = next(), size = next();
   if (mode == 0) return "";
   const bool whole_only = !piece.multiples.empty();
   int scale = 0;
@@ -435,7 +426,7 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   if (piece.has_hi && piece.hi_open && high == hi) high -= unit;
   std::vector<std::string> tries;
   const auto add = [&](Wide v) { tries.push_back(written(v, scale)); };
-  const Wide step = static_cast<Wide>(pick(mode % 2 ? 10 : 256));
+  const Wide step = mode % 2 ? size % 10 : size;
   if (mode < 48) {  // near zero
     Wide zero = piece.has_lo && lo > 0 ? low : piece.has_hi && hi < 0 ? high : 0;
     add(piece.has_hi && hi <= 0 ? zero - step * unit : zero + step * unit);
@@ -451,9 +442,9 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   } else if (mode < 192) {
     if (piece.has_lo && piece.has_hi && high > low) {
       const Wide n = (high - low) / unit + 1;
-      Wide at = 0;
-      for (int i = 0; i < 4; ++i) at = at << 8 | next();
-      add(low + at * n / (Wide{1} << 32) * unit);
+      Wide at = size;
+      for (int i = 0; i < 2; ++i) at = at << 8 | next();
+      add(low + at * n / (Wide{1} << 24) * unit);
     } else {
       add((piece.has_lo ? low : piece.has_hi ? high : 0) + (piece.has_hi ? -1 : 1) * step * unit);
     }
@@ -462,7 +453,7 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   } else if (mode < 224) {
     static const std::string_view kBig[] = {"127", "128", "255", "256", "32767", "32768", "65535", "65536", "2147483647", "2147483648", "4294967295", "4294967296",
                                             "9007199254740991", "9007199254740992", "9007199254740993", "99999999999999999", "0.1", "0.5", "1e-7", "1e+22", "1.5e+300", "5e-324"};
-    std::string text(kBig[pick(std::size(kBig))]);
+    std::string text(kBig[size % std::size(kBig)]);
     if (mode & 1) text.insert(text.begin(), '-');
     tries.push_back(text);
     add(step * unit);
@@ -474,6 +465,8 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   }
   // Of a lattice of decimals, doubles mostly hold neither the numbers nor the step: those are better of which a reader of doubles thinks alike.
   const double grid = whole_only && scale > 0 ? static_cast<double>(unit) / std::pow(10.0, scale) : 0;
+  if (grid != 0)
+    for (int i = 2; i < 12; ++i) add(low + i * unit), add(-i * unit), add(i * unit);
   for (const bool strict : {true, false}) {
     if (!strict && grid == 0) break;
     for (const std::string& text : tries) {
@@ -630,23 +623,23 @@ bool Sampler::member(bool simplest, std::size_t skip, bool stop, bool* stopped) 
 bool Sampler::object() {
   const Frame* outer = now_.top;
   if (!put('{')) return false;
-  // Few members, some of them, all: the plan of one object.
+  constexpr std::uint8_t kBare = 24, kStop = 24, kOne = 208, kAll = 224;
   const std::uint8_t plan = next();
-  const bool all = plan >= 224, one = plan >= 192 && plan < 224;
-  std::size_t members = 0;
-  while (true) {
-    const bool simplest = spent() && !(all && text_.size() < 512);
-    std::size_t skip = 0;
-    bool stop = plan < 24 || (one && members > 0) || (deep_ && members > 0);
-    if (!simplest && !stop && !all) {
-      const std::uint8_t b = next();
-      if (b < 20) stop = true;
-      else skip = b < 128 ? 0 : b < 192 ? 1 : b < 224 ? 2 : b < 240 ? 3 : (b & 15u) * 3u;
+  const bool all = plan >= kAll, one = deep_ || (plan >= kOne && plan < kAll);
+  for (std::size_t members = 0;; ++members) {
+    Config closed;
+    const bool over = plan < kBare || (one && members > 0);
+    if (over && engine_.step(now_, '}', &closed, arena_)) {
+      put(closed, '}');
+      return true;
     }
+    begin_unit();
+    const std::uint8_t choice = next();
+    const bool stop = over || (!all && choice < kStop);
+    const std::size_t skip = all ? 0 : choice < 136 ? 0 : choice < 196 ? 1 : choice < 226 ? 2 : choice < 240 ? 3 : (choice & 15u) * 3u;
     bool stopped;
-    if (!member(simplest, skip, stop, &stopped)) return finish(outer);
+    if (!member(spent(), skip, stop, &stopped)) return finish(outer);
     if (stopped) return true;
-    ++members;
     if (!value()) return finish(outer);
   }
 }
@@ -658,15 +651,20 @@ bool Sampler::array() {
   if (!put('[')) return false;
   std::int32_t hi = 0;
   for (const Engine::Alternative& a : engine_.levels_[now_.top->level].alternatives) hi = std::max(hi, goals_.row(a.shape).hi);
+  constexpr std::uint8_t kEmpty = 40, kStop = 64, kFull = 236;
   const std::uint8_t plan = next();
-  const bool full = plan >= 232;  // to the most that there may be
-  const std::int32_t most = full ? (hi <= 64 ? hi : 12) : plan < 24 ? 0 : deep_ ? 1 : kInf;
+  const bool full = plan >= kFull;  // as many as there may be
+  const std::int32_t most = full ? (hi <= 64 ? hi : 12) : deep_ ? 1 : plan < kEmpty ? 0 : kInf;
   while (true) {
     const Frame& f = *now_.top;
-    const bool go_on = !spent() && f.count < most && (full || deep_ || next() >= 80);
     Config closed;
     const bool closes = engine_.step(now_, ']', &closed, arena_);
-    if (closes && !go_on) {
+    bool go_on = !closes || f.count < most;
+    if (go_on) {
+      begin_unit();
+      go_on = !closes || (!spent() && (next() >= kStop || full));
+    }
+    if (!go_on) {
       put(closed, ']');
       return true;
     }
