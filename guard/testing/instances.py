@@ -16,9 +16,10 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from guard import targets
 from guard.kernels._native import Sampler
 from guard.kernels.errors import SchemaError
-from guard.schemas import Compiled
+from guard.schemas import Compiled, types
 from guard.schemas import compile as compile_schema
 
 #: Choices of one unit: those behind them are the simplest. Hypothesis mostly draws fewer than twice the least.
@@ -32,7 +33,7 @@ class Instances:
 
     def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
         """Compile; SchemaError where the schema is refused, ValueError where it has no instance."""
-        self.compiled: Compiled = compile_schema(wanted, **{**options, "whitespace": "compact", "spelling": "canonical"})
+        self.compiled: Compiled = compile_schema(schema_of(wanted), **{**options, "whitespace": "compact", "spelling": "canonical"})
         self._sampler = Sampler(self.compiled._engine)
         if self._sampler.sample([]) is None:
             raise ValueError(f"schema={wanted!r:.200} has no instance: no value meets it")
@@ -67,6 +68,11 @@ class Instances:
         except SchemaError:
             return 0
         return made[1] if made else 0
+
+
+def schema_of(wanted: Any) -> Any:
+    """Return the schema that a call for a type or schema is held to."""
+    return wanted if targets.is_schema(wanted) else targets.closed(types.json_schema(wanted))
 
 
 def values(wanted: Any, **options: Any) -> SearchStrategy[Any]:
