@@ -1,48 +1,96 @@
-"""Valid instances: values of any schema that Guard compiles, drawn from the engine's own automaton."""
+"""Valid instances: values of any schema that Guard compiles, drawn from the engine's own automaton.
+
+The native sampler (kernels/cpu/sample.hpp) reads a value off choices, bytes in units: one unit for the value, one for
+each member and item inside of it. Hypothesis draws the units, so that a value is a function of what it draws, and fewer
+or smaller choices are smaller values: a unit that is left out leaves a member out. Shrinking needs nothing of its own.
+"""
 
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from guard import schemas
-from guard.kernels.vocabulary import Vocabulary
+from guard import targets
+from guard.kernels._native import Sampler
+from guard.kernels.errors import SchemaError
+from guard.schemas import Compiled, types
+from guard.schemas import compile as compile_schema
 
-_END = 256
+#: Choices of one unit: those behind them are the simplest. Hypothesis mostly draws fewer than twice the least.
+SHORTEST, LONGEST = 5, 64
+PROBES = 16  #: Values that are made to see how many units a schema's values take.
+FEWEST, MOST = 8, 24  #: Between these lies how many units are drawn at most, where values have any inside.
+
+
+class Instances:
+    """The instances of a schema or type, as a function of choices."""
+
+    def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
+        """Compile; SchemaError where the schema is refused, ValueError where it has no instance."""
+        self.compiled: Compiled = compile_schema(schema_of(wanted), **{**options, "whitespace": "compact", "spelling": "canonical"})
+        self._sampler = Sampler(self.compiled._engine)
+        if self._sampler.sample([]) is None:
+            raise ValueError(f"schema={wanted!r:.200} has no instance: no value meets it")
+
+    def text(self, choices: Sequence[bytes]) -> str:
+        """Return the JSON text for these choices, without white space. SchemaError where a limit is met."""
+        made = self._sampler.sample(choices)
+        assert made is not None  # there is an instance
+        return made[0].decode()
+
+    def value(self, choices: Sequence[bytes]) -> Any:
+        """Return the value for these choices, as `json.loads` gives it. SchemaError where a limit is met."""
+        return json.loads(self.text(choices))
+
+    def choices(self) -> SearchStrategy[list[bytes]]:
+        """Return a strategy of choices: about as many units as the values of this schema take."""
+        made = random.Random(0)  # noqa: S311 - only the number of units hangs on it
+        probes = [[made.randbytes(8) for _ in range(4 * MOST)] for _ in range(PROBES)]
+        taken = sorted(self._taken(probe) for probe in probes)
+        most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST) if taken[-1] else 1
+        numbers, units = st.integers(1, most), st.binary(min_size=SHORTEST, max_size=LONGEST)
+
+        @st.composite
+        def drawn(draw: DrawFn) -> list[bytes]:
+            return [draw(units) for _ in range(draw(numbers))]
+
+        return drawn()
+
+    def _taken(self, choices: Sequence[bytes]) -> int:
+        try:
+            made = self._sampler.sample(choices)
+        except SchemaError:
+            return 0
+        return made[1] if made else 0
+
+
+def schema_of(wanted: Any) -> Any:
+    """Return the schema that a call for a type or schema is held to."""
+    return wanted if targets.is_schema(wanted) else targets.closed(types.json_schema(wanted))
 
 
 def values(wanted: Any, **options: Any) -> SearchStrategy[Any]:
     """Return a strategy of valid instances of a schema or type, as `json.loads` gives them.
 
-    `options` are those of `guard.compile`: draft, formats, documents, limits, … Every value is valid by construction;
-    it shrinks to the smallest that the schema has. Raises SchemaError where the schema is refused; ValueError where it has no
-    instance.
+    `options` are those of `guard.compile`: draft, formats, documents, limits, … Every value is valid by construction:
+    it is written through the masks' own automaton. Boundaries come often: the ends of ranges and lengths, the empty,
+    every plane of Unicode, nesting, members in every subset. It shrinks to the smallest that the schema has.
+
+    Raises SchemaError where the schema is refused; ValueError where it has no instance. A draw that meets one of the
+    engine's limits is rejected, as Hypothesis's statistics show.
     """
-    compiled = schemas.compile(wanted, **options)
-    vocabulary = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[_END])
+    instances = Instances(wanted, options)
 
-    @st.composite
-    def drawn(draw: DrawFn) -> Any:
-        matcher = compiled.matcher(vocabulary)
-        choices = draw(st.binary(max_size=64))
-        text = bytearray()
-        row = np.zeros((1, 9), np.int32)
-        for at in range(10_000):
-            matcher.fill_bitmask(row, remaining=None if at < len(choices) else matcher.distance())
-            bits = np.unpackbits(row.view(np.uint8), bitorder="little")[: _END + 1]
-            allowed = np.flatnonzero(bits)
-            if bits[_END] and (at >= len(choices) or choices[at] % 2 == 0):
-                break
-            allowed = allowed[allowed != _END]
-            if not len(allowed):
-                break
-            byte = int(allowed[choices[at] % len(allowed) if at < len(choices) else 0])
-            matcher.accept(byte)
-            text.append(byte)
-        return json.loads(text)
+    def value(choices: list[bytes]) -> Any:
+        try:
+            return instances.value(choices)
+        except SchemaError:
+            reject()
 
-    return drawn()
+    return instances.choices().map(value)

@@ -11,8 +11,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from guard.testing.instances import values
 
-#: What is to become of a text: "valid", JSON of a valid value; "repairable", which `guard.repair` mends to one; "invalid", which it must
-#: not accept; "truncated", the beginning of an answer that was cut off.
+#: What is to become of a text: "valid", JSON of a valid value; "repairable", which `guard.repair` mends to one;
+#: "invalid", a whole answer that must not be accepted; "truncated", the beginning of one that was cut off.
 Outcome = Literal["valid", "repairable", "invalid", "truncated"]
 
 
