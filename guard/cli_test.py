@@ -6,6 +6,8 @@ with --model are what models are evaluated on, and without it what Guard's own p
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,10 +101,8 @@ def harness(
     error where there is no valid answer, nothing invented, bounded requests. What breaks one is cut down to the
     smallest. Exit code 1: something does not hold, or --require is not met.
     """
-    try:
-        import guard.testing.searching
-    except ImportError as error:
-        raise Problem(f"guard test needs {error.name}: pip install 'guard-slm[testing]'") from None
+    if importlib.util.find_spec("hypothesis") is None:
+        raise Problem("guard test needs hypothesis: pip install 'guard-slm[testing]'")
     given = subjects or []
     if serve:
         _serve(given, seed=seed, port=port, rate=rate, faults=faults)
@@ -120,10 +120,8 @@ def harness(
     options: dict[str, Any] = {"seed": seed, "cases": runs, "without": without or (), "seconds": seconds, "port": port}
     if faults:
         options["faults"] = tuple(faults)
-    reports = []
     with progress(0, "testing") as (report, _):
-        for subject in given:
-            reports.append(_searched(subject, schema, options, report))
+        reports = [_searched(subject, schema, options, report) for subject in given]
     _write_reports(reports, junit, html)
     if as_json:
         from guard.testing.report import as_dict
@@ -224,6 +222,7 @@ def _evaluate(
     from guard.pipeline import Guard
     from guard.targets import from_any
     from guard.testing import evaluation, plots
+    from guard.testing.figures import page
 
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
         raise Problem(f"--plot {plot} must end in .png, .svg or .pdf")
@@ -252,7 +251,7 @@ def _evaluate(
                 evaluations.append(
                     evaluation.evaluate(
                         target, asked, part, schema=name, model=model, instruction=instruction,
-                        advance=lambda model=model: advance(model, 1),
+                        advance=functools.partial(advance, model, 1),
                     )
                 )  # fmt: skip
     comparisons = [
@@ -265,7 +264,7 @@ def _evaluate(
         if plot is not None:
             plots.write(evaluations, plot)
         if html is not None:
-            _write(html, evaluation_page(evaluations, comparisons))
+            _write(html, page(evaluations, comparisons))
     except ValueError as error:
         raise Problem(first_line(error)) from None
     if as_json:
@@ -307,77 +306,20 @@ def _requirement(given: str) -> tuple[str, float]:
     return name, number
 
 
-_COLUMNS = ("valid", "exact", "right", "reasks", "tokens", "seconds", "removed", "cost")
-_SHARES = ("valid", "exact", "right", "removed", "forced")
-
-
-def _shown(name: str, measure: Any) -> str:
-    if measure is None:
-        return "–"
-    if name in _SHARES:
-        return f"{measure.mean:.1%} [{measure.low:.1%}, {measure.high:.1%}]"
-    digits = 6 if name == "cost" else 2 if name in ("seconds", "reasks") else 0
-    return f"{measure.mean:.{digits}f} [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
-
-
 def _print(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -> None:
+    from guard.testing.figures import COLUMNS, TITLES, shown
+
     out = console()
-    made = table("schema", "model", "cases", *(_TITLES.get(name, name) for name in _COLUMNS))
+    made = table("schema", "model", "cases", *(TITLES.get(name, name) for name in COLUMNS))
     for e in evaluations:
         measures = e.measures
-        made.add_row(e.schema, e.model, str(len(e.outcomes)), *(_shown(n, measures.get(n)) for n in _COLUMNS))
+        made.add_row(e.schema, e.model, str(len(e.outcomes)), *(shown(n, measures.get(n)) for n in COLUMNS))
     out.print(made)
     for e in evaluations:
         fields = e.fields
         if fields:
             out.print(f"{e.schema}, {e.model}: right by field", highlight=False)
             for name, measure in fields.items():
-                out.print(f"  {name}: {_shown('right', measure)}", highlight=False)
+                out.print(f"  {name}: {shown('right', measure)}", highlight=False)
     for c in comparisons:
         out.print(f"{c.schema}: {c.words}", highlight=False, soft_wrap=True)
-
-
-_TITLES = {"removed": "mask pressure", "right": "fields right", "cost": "US$"}
-
-
-def evaluation_page(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -> str:
-    """Return one page: figures, the plot, fields, and what each case came to."""
-    from guard.testing.plots import as_svg
-    from guard.trace.page import POLICY, STYLE, escaped
-
-    def row(cells: Sequence[str], kind: str = "td") -> str:
-        return "<tr>" + "".join(f"<{kind}>{escaped(cell)}</{kind}>" for cell in cells) + "</tr>"
-
-    head = row(["schema", "model", "cases", *(_TITLES.get(n, n) for n in _COLUMNS)], "th")
-    body = "".join(
-        row([e.schema, e.model, str(len(e.outcomes)), *(_shown(n, e.measures.get(n)) for n in _COLUMNS)])
-        for e in evaluations
-    )
-    words = "".join(f"<li>{escaped(f'{c.schema}: {c.words}')}</li>" for c in comparisons)
-    names = list(dict.fromkeys((e.schema, name) for e in evaluations for name in e.fields))
-    models = list(dict.fromkeys(e.model for e in evaluations))
-    by = {(e.schema, e.model): e.fields for e in evaluations}
-    fields = row(["schema", "field", *models], "th") + "".join(
-        row([schema, name, *(_shown("right", by.get((schema, model), {}).get(name)) for model in models)])
-        for schema, name in names
-    )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>guard test: models</title>
-<style>{STYLE} svg {{ max-width: 100%; height: auto; background: #fff; border-radius: 6px; }} td:nth-child(2) {{ font-family: inherit; }}
-table {{ min-width: 40rem; }}</style>
-</head>
-<body>
-<header><h1>Models on {len({e.schema for e in evaluations})} schemas</h1>{f"<ul>{words}</ul>" if words else ""}</header>
-<main>
-<article><h2>Figures, with 95% intervals</h2><div class="scroll" tabindex="0" role="region" aria-label="Figures"><table>{head}{body}</table></div></article>
-<article><h2>Plot</h2>{as_svg(evaluations)}</article>
-{f'<article><h2>Right by field</h2><div class="scroll" tabindex="0" role="region" aria-label="Fields"><table>{fields}</table></div></article>' if names else ""}
-</main>
-</body>
-</html>
-"""

@@ -1,8 +1,9 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
 Names are `smollm2` (the embedded default), `transformers:PATH_OR_ID`, `llamacpp:FILE`, `openai:NAME` (any server that
-speaks OpenAI's protocol) and `anthropic:NAME`; `flaky:SEED` and `adversarial:SEED` misbehave, for tests; an object that is a Model already passes through. A name is loaded once
-a process, and what a model stands on is imported then: torch and transformers, llama.cpp, or a provider's SDK.
+speaks OpenAI's protocol) and `anthropic:NAME`; `flaky:SEED` and `adversarial:SEED` misbehave, for tests. An object that
+is a Model already passes through. A name is loaded once a process, and what a model stands on is imported then: torch
+and transformers, llama.cpp, or a provider's SDK.
 """
 
 from __future__ import annotations

@@ -91,8 +91,9 @@ class FlakyModel(ModelPort):
     """A deterministic model that errs: the n-th answer to a schema follows from the seed alone.
 
     An answer is bad with probability `rate`: one of `faults` (names out of `guard.testing.FAULTS`), and with more than
-    one fault also near misses of the schema; else it is a valid value. `injected` lists what each answer had. Closing
-    a stream early is noted on its request in `asks`. `pieces` is how many characters a stream brings at once, 0 all.
+    one fault also near misses of the schema; else it is a valid value. `injected` lists what each answer had. It
+    answers for the schema of a request, else for `schema`. Closing a stream early is noted on its request in `asks`.
+    `pieces` is how many characters a stream brings at once, 0 all.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class FlakyModel(ModelPort):
         faults: Sequence[str] = tuple(FAULTS),
         *,
         rate: float = 0.5,
+        schema: Any = True,
         name: str = "flaky",
         pieces: int = 3,
     ) -> None:
-        stage = FlakyStage(seed, faults, rate=rate)
+        stage = FlakyStage(seed, faults, rate=rate, schema=schema)
         stage.pieces = pieces
         super().__init__(stage, name)
         self.seed = seed

@@ -33,7 +33,9 @@ class Instances:
 
     def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
         """Compile; SchemaError where the schema is refused, ValueError where it has no instance."""
-        self.compiled: Compiled = compile_schema(schema_of(wanted), **{**options, "whitespace": "compact", "spelling": "canonical"})
+        self.compiled: Compiled = compile_schema(
+            schema_of(wanted), **{**options, "whitespace": "compact", "spelling": "canonical"}
+        )
         self._sampler = Sampler(self.compiled._engine)
         if self._sampler.sample([]) is None:
             raise ValueError(f"schema={wanted!r:.200} has no instance: no value meets it")

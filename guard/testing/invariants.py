@@ -407,11 +407,17 @@ def _recorded(trial: Trial) -> str | None:
 
 #: Everything that must hold, in the order in which it is reported.
 INVARIANTS: tuple[Invariant, ...] = (
-    Invariant("no-answer-no-value", "Without a whole, valid answer there is an error, never a value.", 5, _no_answer_no_value),
+    Invariant(
+        "no-answer-no-value", "Without a whole, valid answer there is an error, never a value.", 5, _no_answer_no_value
+    ),
     Invariant("valid", "What is returned is valid for all that was asked for.", 1, _valid),
-    Invariant("faithful", "What is returned is what an answer says: nothing is changed, added or taken away.", 7, _faithful),
+    Invariant(
+        "faithful", "What is returned is what an answer says: nothing is changed, added or taken away.", 7, _faithful
+    ),
     Invariant("nothing-invented", "No text or number is returned that no answer holds.", 11, _invented),
-    Invariant("typed-error", "What fails ends in an error of a type that callers can catch and act on.", 5, _typed_error),
+    Invariant(
+        "typed-error", "What fails ends in an error of a type that callers can catch and act on.", 5, _typed_error
+    ),
     Invariant("reads-what-is-valid", "A valid answer does not crash what reads it.", 6, _answers),
     Invariant("bounded", "A call ends, after a bounded number of requests.", 13, _bounded),
     Invariant("refusals-end", "A model that declined is not asked again.", 5, _terminal),
@@ -422,12 +428,17 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("repeatable", "The same call with the same answers asks the same and returns the same.", 14, _repeatable),
     Invariant("replays", "A recorded call replays without a model, to the same end.", 14, _replays),
     Invariant("split-independent", "How a stream is cut changes nothing about the result.", 10, _split),
-    Invariant("own-answer", "Another question gets an answer of its own, and its prompt holds no other call's.", 14, _own_answer),
+    Invariant(
+        "own-answer",
+        "Another question gets an answer of its own, and its prompt holds no other call's.",
+        14,
+        _own_answer,
+    ),
     Invariant("served-model", "Who is said to have answered is who answered.", 12, _served),
     Invariant("ledger", "Tokens and attempts that are reported are the sum over all requests.", 13, _ledger),
     Invariant("recorded", "Every request is on record, those too whose stream was left before its end.", 13, _recorded),
     Invariant("secrets-kept", "Keys are not in logs, prints, prompts, results or errors.", 0, _secret),
-)  # fmt: skip
+)
 
 
 # ---- Helpers ---------------------------------------------------------------------------------------------------------

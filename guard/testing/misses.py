@@ -191,11 +191,11 @@ def schema_of_document(front: FrontEnd) -> Any:
 class _Variant:
     """The engine of one place's near misses."""
 
-    def __init__(
-        self, front: FrontEnd, graph: Mapping[int, list[int]], position: int, keyword: str
-    ) -> None:
+    def __init__(self, front: FrontEnd, graph: Mapping[int, list[int]], position: int, keyword: str) -> None:
         self._front, self._position, self._keyword = front, position, keyword
-        self._apart = max(graph, default=FALSE) + 1  # the node of the schema without the keyword is the schema's plus this
+        self._apart = (
+            max(graph, default=FALSE) + 1
+        )  # the node of the schema without the keyword is the schema's plus this
         self._root = 2 * self._apart  # the node of all near misses
         above: dict[int, list[int]] = {}
         for node, children in graph.items():

@@ -279,11 +279,11 @@ class HttpPort(servers.Server):
                 pieces = [part for piece in pieces for part in (piece, 0.0005)][:-1]
             return [*pieces, servers.RESET] if is_broken and not request.is_streaming else pieces
 
-        said = {"text": saying.text, "refusal": saying.text if saying.finish == "refusal" else None}
         if is_broken or (request.is_streaming and not wants and not request.is_anthropic):
             ask.usage = None
         return servers.Answer(
-            **said,
+            text=saying.text,
+            refusal=saying.text if saying.finish == "refusal" else None,
             finish=finish,
             thinking=saying.thinking,
             usage=usage_of(ask),

@@ -53,7 +53,8 @@ def read(saying: Saying, target: Target) -> Reading:
         return Reading("valid" if text == saying.text else "messy", (value,), (text,))
     if findings[0].rule != NOT_JSON and findings[0].rule != "nesting":
         return Reading("invalid", findings=findings, words=f"the answer was invalid: {findings[0]}")
-    values, texts = [], []
+    values: list[Any] = []
+    texts: list[str] = []
     mended = repair(text)
     candidates = [mended.text] if mended.edits else []
     if saying.meant:
@@ -113,8 +114,8 @@ def leaves(value: Any) -> list[Any]:
 def is_held(leaf: Any, texts: str) -> bool:
     """Answer whether a text or number stands in what was said, in one spelling or another."""
     if isinstance(leaf, str):
-        inner = json.dumps(leaf)[1:-1]
-        return leaf in texts or inner in texts or inner.lower() in texts.lower() or leaf.strip() in texts
+        escaped, inner = json.dumps(leaf)[1:-1], json.dumps(leaf, ensure_ascii=False)[1:-1]
+        return leaf in texts or inner in texts or escaped.lower() in texts.lower() or leaf.strip() in texts
     spellings = {str(leaf), repr(leaf)}
     if isinstance(leaf, float) and leaf.is_integer():
         spellings.add(str(int(leaf)))

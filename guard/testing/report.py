@@ -6,6 +6,7 @@ The page holds everything it needs, runs no script and fetches nothing; what a m
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,6 +14,8 @@ from xml.etree import ElementTree as ET
 from guard.testing.searching import Finding, Report
 from guard.trace.page import POLICY, STYLE, escaped
 
+#: Characters that XML can not hold.
+_NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 VERSION = 1  #: Of the JSON; goes up when a field changes its meaning.
 #: The list of what users suffer from, by number; 0 for what every program owes.
 LINES = {
@@ -34,10 +37,8 @@ LINES = {
 def as_text(report: Report, *, every: bool = False) -> str:
     """Return what a person reads in a terminal: each invariant that does not hold, with its smallest example."""
     held = sum(finding.holds for finding in report.findings)
-    lines = [
-        f"{report.subject}: {held} of {len(report.findings)} invariants hold in {report.cases} cases"
-        f" ({report.asks} requests, {report.seconds:.1f} s, seed {report.seed})"
-    ]
+    figures = f"{report.asks} requests, {report.seconds:.1f} s, seed {report.seed}"
+    lines = [f"{report.subject}: {held} of {len(report.findings)} invariants hold in {report.cases} cases ({figures})"]
     lines += [f"  note: {note}" for note in report.notes]
     for finding in report.findings:
         if finding.holds:
@@ -167,8 +168,8 @@ def _section(report: Report) -> str:
     )
     notes = "".join(f"<li>{escaped(note)}</li>" for note in report.notes)
     good = "".join(
-        f'<li><span class="good mark">✓</span> {escaped(f.invariant.name)} <span class="line">{escaped(f.invariant.says)}'
-        "</span></li>"
+        f'<li><span class="good mark">✓</span> {escaped(f.invariant.name)}'
+        f' <span class="line">{escaped(f.invariant.says)}</span></li>'
         for f in held
     )
     return f"""<header>
@@ -191,18 +192,22 @@ def _broken(finding: Finding) -> str:
     assert found is not None
     given = "".join(f"{name} = {_clipped(repr(value), 600)}\n" for name, value in found.given.items())
     said = "".join(
-        f"<h3>The model said: {escaped(saying.how)}</h3><pre>\n{escaped(_clipped(saying.text, 2_000) or f'[{saying.error}]')}</pre>"
+        f"<h3>The model said: {escaped(saying.how)}</h3>{_pre(_clipped(saying.text, 2_000) or f'[{saying.error}]')}"
         for saying in found.scene.sayings
     )
-    arguments = f"<h3>Called with</h3><pre>\n{escaped(given)}</pre>" if given else ""
+    arguments = f"<h3>Called with</h3>{_pre(given)}" if given else ""
     return f"""<article class="broken" aria-label="{escaped(invariant.name)}">
 <h2 class="bad">✗ {escaped(invariant.name)} <span class="line">{escaped(invariant.says)}
 ({escaped(LINES.get(invariant.line, ""))})</span></h2>
 <p class="says">{escaped(found.words)}</p>
 {arguments}{said}
-<h3>What happened</h3><pre>\n{escaped(found.story)}</pre>
+<h3>What happened</h3>{_pre(found.story)}
 </article>
 """
+
+
+def _pre(text: str) -> str:
+    return f"<pre>\n{escaped(text)}</pre>"
 
 
 def _bars(counts: Sequence[tuple[str, int]]) -> str:
@@ -220,10 +225,7 @@ def _clipped(text: str, most: int = 200) -> str:
 
 def _xml(text: str) -> str:
     """Return a text without what XML can't hold."""
-    return "".join(
-        c if c in "\t\n" or (ord(c) >= 32 and not 0xD800 <= ord(c) < 0xE000 and c not in "\ufffe\uffff") else "�"
-        for c in text
-    )
+    return _NO_XML.sub("\ufffd", text)
 
 
 def _jsonable(value: Any) -> Any:

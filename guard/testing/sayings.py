@@ -7,9 +7,10 @@ written on it: guard/testing/readings.py judges the text.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -172,12 +173,11 @@ def _without(_text: str, value: Any) -> str:
     return written(dict(list(value.items())[:-1])) if isinstance(value, dict) and value else "{}"
 
 
-def _bare(_value: Any, _other: Any, target: Target) -> Saying:
+def _bare(value: Any, _other: Any, target: Target) -> Saying:
     """Say the least: only what is required."""
-    properties, required = _properties(target), _required(target)
-    del properties
-    if isinstance(_value, dict):
-        return Saying("only what is required", written({k: v for k, v in _value.items() if k in required}))
+    if isinstance(value, dict):
+        required = _required(target)
+        return Saying("only what is required", written({k: v for k, v in value.items() if k in required}))
     return Saying("nothing in it", "{}")
 
 
@@ -258,10 +258,15 @@ def telling(value: Any, target: Target) -> list[Any]:
     """Return valid values like this one whose members show what is done to them: big integers, odd texts."""
     found = []
     numbers = _filled(value, lambda v: BIG if isinstance(v, int) and not isinstance(v, bool) else v)
-    for one in (numbers, *(_filled(value, lambda v, t=t: t if isinstance(v, str) else v) for t in TELLING)):
+    texts = [_filled(value, functools.partial(_text_for, text)) for text in TELLING]
+    for one in (numbers, *texts):
         if one != value and not target.check(written(one))[1] and one not in found:
             found.append(one)
     return found
+
+
+def _text_for(text: str, value: Any) -> Any:
+    return text if isinstance(value, str) else value
 
 
 #: What a number or a text is replaced by, to leave whatever bounds it has.
@@ -323,7 +328,7 @@ class Palette:
     def sayings(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[Saying]:
         """Return a strategy of sayings: valid, missed, as models write, or with one of the faults."""
         choices: list[SearchStrategy[Saying]] = [self.values.map(valid)]
-        choices += [s.map(f) for s, f in ((self._misses, of_miss), (self._texts, of_text)) if s is not None]  # type: ignore[arg-type,attr-defined]
+        choices += [s.map(f) for s, f in ((self._misses, of_miss), (self._texts, of_text)) if s is not None]
         if faults:
             choices.append(self.faulty(faults))
         return st.one_of(choices)
@@ -352,18 +357,7 @@ def _possible(make: Callable[[], Any]) -> Any:
         return None
 
 
-def _properties(target: Target) -> dict[str, Any]:
-    schema = target.schema
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return dict(properties) if isinstance(properties, Mapping) else {}
-
-
 def _required(target: Target) -> tuple[str, ...]:
     schema = target.schema
     required = schema.get("required") if isinstance(schema, Mapping) else None
     return tuple(required) if isinstance(required, list) else ()
-
-
-def named(saying: Saying, how: str) -> Saying:
-    """Return a saying under another name."""
-    return replace(saying, how=how)

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from guard.decorator import Decorated
 from guard.testing import subjects
 from guard.testing.invariants import INVARIANTS, Invariant, Trial
 from guard.testing.ports import Stage
@@ -215,7 +216,7 @@ class Check:
             self.report.notes.append("no request reached the harness: only what comes back is looked at")
         if subject.path is None:
             self.report.notes.append(
-                "the value that was asked for is not in what is returned, so that only errors and requests are looked at"
+                "the value is not in what is returned, so that only errors and requests are looked at"
                 if run.ended_well
                 else "no answer that was tried led to a value"
             )
@@ -256,7 +257,7 @@ class Check:
                 trial.split = [self._play_one(_recut(scene, **cut)) for cut in cuts]
             if main.is_streamed and scene.leave_after is None and len(main.parts) > 0:
                 trial.left = self._play_one(_recut(scene, pieces=2, leave_after=1))
-            if isinstance(self._given, subjects.Decorated):
+            if isinstance(self._given, Decorated):
                 trial.replayed = self._replayed(scene)
         self._count(trial)
         return trial
@@ -265,10 +266,7 @@ class Check:
         """Play a scene, then another question of which one text differs a little."""
         data = self.subject.data(self._mark())
         mark = str(data.get(name, ""))
-        main = self._play_one(
-            scene,
-            {**data, name: f"{change[0]}{mark}"} if "{}" not in change[0] else {**data, name: change[0].format(mark)},
-        )
+        main = self._play_one(scene, {**data, name: change[0].format(mark)})
         second = {**main.given, name: change[1].format(mark)}
         trial = Trial(self.subject, main, other=self._play_one(other, second))
         self._count(trial)
@@ -282,8 +280,7 @@ class Check:
 
         def call(mode: str) -> Any:
             asked = function.using(model=names[0], escalate_to=names[1:], trace=None, mode=mode)
-            result = asked(**data)
-            return result
+            return asked(**data)
 
         self._around.run(lambda: call("record"), scene, subjects.LIMIT)
         run = self._around.run(lambda: call("replay"), scene, subjects.LIMIT)

@@ -396,9 +396,7 @@ def imported(place: str) -> Any:
     return found
 
 
-def _of_structured(
-    function: Decorated[Any, Any], inputs: Mapping[str, Any] | None, options: Mapping[str, Any]
-) -> Subject:
+def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Subject:
     """A structured function: every tier is the harness's, under its own name."""
     asked = function.guard
     names = [tier if isinstance(tier, str) else tier.name for tier in asked.tiers]

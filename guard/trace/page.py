@@ -202,7 +202,8 @@ def _told(token: Token) -> str:
 
 def _table(tokens: Iterable[Token]) -> str:
     rows = "".join(
-        f"<tr><td>{number}</td><td>{escaped(json.dumps(token.text, ensure_ascii=False))}</td><td>{token.removed:.1%}</td>"
+        f"<tr><td>{number}</td><td>{escaped(json.dumps(token.text, ensure_ascii=False))}</td>"
+        f"<td>{token.removed:.1%}</td>"
         f"<td>{token.logprob:.3f}</td><td>{'' if token.margin is None else f'{token.margin:.3f}'}</td>"
         f"<td>{'forced' if token.forced else ''}</td></tr>"
         for number, token in enumerate(tokens, 1)
