@@ -82,7 +82,7 @@ class FlakyStage(Stage):
 
             bad = drawn(palette.faulty(self._faults), DRAWN, self._seed) if self._faults else []
             if palette.misses is not None and len(self._faults) > 1:
-                bad += drawn(palette.misses, DRAWN // 2, self._seed)
+                bad += drawn(palette.misses, DRAWN // 2, self._seed, 3.0)
             self._drawn[key] = [valid(value) for value in good], bad
         return self._drawn[key]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guard.errors import GuardError
+from guard.records import VALID
 from guard.testing.ports import CANARY, Ask, content
 from guard.testing.readings import Reading, is_held, leaves, plain, same
 from guard.testing.runs import Run
@@ -110,6 +111,8 @@ def _typed_error(trial: Trial) -> str | None:
         if run.asks and run.asks[-1].saying.error in _NO_PROTOCOL:
             continue  # what a library makes of it is the library's business
         name = f"{type(error).__name__}: {clipped(str(error))}"
+        if isinstance(error, RecursionError) and _raised_in(error) == "json":
+            continue  # JSON that is nested too deeply ended where it was read
         if (isinstance(error, _CRASHES) and type(error).__module__ == "builtins") or _is_broken(error):
             return f"it ended in {name}, which says nothing that a caller can act on"
         guarded = [call for call in run.calls if call.outcome != "valid"]
@@ -117,6 +120,14 @@ def _typed_error(trial: Trial) -> str | None:
             last = guarded[-1]
             return f"Guard raised {last.outcome} and the caller got {name}: what went wrong can't be told any more"
     return None
+
+
+def _raised_in(error: BaseException) -> str:
+    """Return the package whose code raised an error."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _is_broken(error: BaseException) -> bool:
@@ -130,13 +141,13 @@ def _is_vague(error: BaseException) -> bool:
 
 def _no_answer_no_value(trial: Trial) -> str | None:
     subject, run = trial.subject, trial.main
-    if not run.ended_well or run.scene.leave_after is not None:
+    if not run.ended_well or run.scene.leave_after is not None or _is_disputed(trial):
         return None
     found = trial.readings
     if any(reading.is_answer for reading in found) or not run.asks:
         return None
-    if subject.path is None and run.value in (None, False) and not isinstance(run.value, int | str):
-        return None  # what is made of values: to return nothing may be what it does
+    if subject.gives_nothing and run.value is None:
+        return None  # what it does is done beside its result
     return f"it returned {clipped(repr(run.value))}, though {found[-1].words}"
 
 
@@ -462,7 +473,18 @@ def _target(trial: Trial) -> Any:
 
 def _has_value(trial: Trial) -> bool:
     run = trial.main
-    return run.ended_well and bool(run.asks) and trial.subject.path is not None and run.scene.leave_after is None
+    is_whole = run.ended_well and bool(run.asks) and run.scene.leave_after is None
+    return is_whole and trial.subject.path is not None and not _is_disputed(trial)
+
+
+def _is_disputed(trial: Trial) -> bool:
+    """Answer whether Guard took an answer that the schema alone does not: the type behind it knows more, or less."""
+    calls = trial.main.calls
+    return trial.subject.is_derived and bool(calls) and calls[-1].outcome == VALID and not _answered(trial)
+
+
+def _answered(trial: Trial) -> bool:
+    return any(reading.is_answer for reading in trial.readings)
 
 
 def _is_reading(value: Any, found: Sequence[Reading]) -> bool:
@@ -495,7 +517,7 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_equal, one, other))
     if isinstance(one, int | float) and isinstance(other, int | float):
-        return one == other
+        return one == other or (one != one and other != other)
     return same(one, other)
 
 
@@ -530,7 +552,7 @@ def _shown(value: Any) -> str:
 def _difference(said: str, value: Any) -> str:
     """Word where a value differs from what was said, where a few words can."""
     try:
-        before, after = json.loads(said), plain(value)
+        before, after = json.loads(said), plain(value, whole=False)
     except (ValueError, RecursionError):
         return ""
     if isinstance(before, dict) and isinstance(after, dict):
@@ -539,7 +561,7 @@ def _difference(said: str, value: Any) -> str:
                 return f": {key!r} was not in it"
             if key not in after:
                 return f": {key!r} is gone"
-            if not same(before[key], after[key]):
+            if not (same if type(value) is dict else _equal)(before[key], after[key]):
                 return f": {key!r} was {clipped(repr(before[key]))} and is {clipped(repr(after[key]))}"
         if list(before) != list(after):
             return ": its keys have another order"

@@ -25,6 +25,7 @@ from guard.testing.sayings import Saying
 
 MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
 MOST_PIECES = 60  #: Pieces in which a body is sent at most where it is cut on the network.
+MOST_PIECES_OF_TEXT = 400  #: The same of a text that is streamed.
 CANARY = "sk-guard-canary-5f1c7a9e0b3d"  #: The key that applications under test are given; it must show up nowhere.
 
 
@@ -77,6 +78,10 @@ class Stage:
     refused: list[Ask] = field(default_factory=list)  # those
     is_over: bool = False  # the call has ended: who still asks gets nothing
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def size(self, text: str) -> int:
+        """Return how many characters of a text a stream brings at once; 0: all of them."""
+        return max(self.pieces, len(text) // MOST_PIECES_OF_TEXT) if self.pieces else 0
 
     def set(self, sayings: Sequence[Saying], *, pieces: int = 0, wire: int = 0, refuses_schemas: bool = False) -> None:
         """Begin a call."""
@@ -151,10 +156,10 @@ class ModelPort:
 
     def _parts(self, ask: Ask) -> Iterator[str | Reply]:
         if not ask.saying.finish:
-            yield from split(ask.saying.text, self._stage.pieces or None)
+            yield from split(ask.saying.text, self._stage.size(ask.saying.text) or None)
             raise self._error("reset")
         reply = self._reply(ask)
-        yield from split(reply.text, self._stage.pieces or None)
+        yield from split(reply.text, self._stage.size(reply.text) or None)
         yield reply
 
     def _reply(self, ask: Ask) -> Reply:
@@ -288,7 +293,7 @@ class HttpPort(servers.Server):
             thinking=saying.thinking,
             usage=usage_of(ask),
             model=ask.served,
-            piece=self._stage.pieces or max(1, len(saying.text)),
+            piece=self._stage.size(saying.text) or max(1, len(saying.text)),
             change=change if is_broken or wire else None,
             left=lambda: setattr(ask, "was_left", True),
         )

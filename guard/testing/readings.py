@@ -16,6 +16,7 @@ from guard.targets import NOT_JSON, Target
 from guard.testing.sayings import Saying
 from guard.violations import Violation
 
+_CONSTANT = re.compile(r"\b(NaN|Infinity)\b")
 _THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 
 
@@ -64,9 +65,19 @@ def read(saying: Saying, target: Target) -> Reading:
         if not wrong and not any(same(value, other) for other in values):
             values.append(value)
             texts.append(candidate)
+    if not values and _CONSTANT.search(text):
+        values, texts = _with_constants(text)
     if values:
         return Reading("messy", tuple(values), tuple(texts))
     return Reading("unreadable", findings=findings, words=f"the answer was no JSON: {findings[0].expected}")
+
+
+def _with_constants(text: str) -> tuple[list[Any], list[str]]:
+    """Read a text as most readers of JSON do: NaN and Infinity are numbers. Who takes it so changes nothing."""
+    try:
+        return [json.loads(text)], [text]
+    except (ValueError, RecursionError):
+        return [], []
 
 
 def plain(value: Any, *, whole: bool = True) -> Any:

@@ -200,8 +200,11 @@ class Surroundings:
         if not Path(self.trace).exists():
             return ()
         store = TraceStore.at(self.trace)
-        latest = store.latest(limit=MOST_CALLS)
-        new = [call for call in latest if (call.number or 0) > self._seen_calls]
+        for limit in (2, MOST_CALLS):  # most applications make one call
+            latest = store.latest(limit=limit)
+            new = [call for call in latest if (call.number or 0) > self._seen_calls]
+            if len(new) < limit:
+                break
         self._seen_calls = max([self._seen_calls, *(call.number or 0 for call in new)])
         return tuple(sorted(new, key=lambda call: call.number or 0))
 

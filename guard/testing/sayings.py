@@ -231,21 +231,25 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "two values": _two,
         "not JSON": _text("Python's repr", lambda _, v: repr(v), is_meant=True),
         "NaN": _text("NaN for a member", lambda _, v: _with_nan(v)),
-        "infinite": _text("a number beyond all doubles", lambda _, v: _with_nan(v, "1e999")),
         "deep": _text("nested a hundred thousand deep", lambda *_: "[" * 100_000),
+        "other order": _text("its keys in another order", lambda _, v: written(_reversed(v))),
         "the schema": _schema,
         **{name: _error(name) for name in ERRORS},
     }
 )
 
 
-def _with_nan(value: Any, number: str = "NaN") -> str:
+def _reversed(value: Any) -> Any:
+    return dict(reversed(value.items())) if isinstance(value, dict) else value
+
+
+def _with_nan(value: Any) -> str:
     """Put no number where the first number is, else where the first member is."""
     if not isinstance(value, dict) or not value:
-        return number
+        return "NaN"
     numbers = [k for k, v in value.items() if isinstance(v, int | float) and not isinstance(v, bool)]
     key = numbers[0] if numbers else next(iter(value))
-    return "{" + ", ".join(f"{written(k)}: {number if k == key else written(v)}" for k, v in value.items()) + "}"
+    return "{" + ", ".join(f"{written(k)}: {'NaN' if k == key else written(v)}" for k, v in value.items()) + "}"
 
 
 # ---- Special valid values --------------------------------------------------------------------------------------------
@@ -322,13 +326,17 @@ class Palette:
     def __init__(self, target: Target, wanted: Any, options: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.target = target
         self.values: SearchStrategy[Any] = values(wanted, **options)
-        self._misses = _possible(lambda: near_misses(wanted, **options))
+        #: Near misses, where there are any.
+        self.misses: SearchStrategy[Saying] | None = _possible(lambda: near_misses(wanted, **options).map(of_miss))
         self._texts = _possible(lambda: texts(wanted, **options))
 
     def sayings(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[Saying]:
         """Return a strategy of sayings: valid, missed, as models write, or with one of the faults."""
         choices: list[SearchStrategy[Saying]] = [self.values.map(valid)]
-        choices += [s.map(f) for s, f in ((self._misses, of_miss), (self._texts, of_text)) if s is not None]
+        if self.misses is not None:
+            choices.append(self.misses)
+        if self._texts is not None:
+            choices.append(self._texts.map(of_text))
         if faults:
             choices.append(self.faulty(faults))
         return st.one_of(choices)
@@ -344,10 +352,9 @@ class Palette:
 
         return drawn()
 
-    @property
-    def misses(self) -> SearchStrategy[Saying] | None:
-        """Near misses, where there are any."""
-        return None if self._misses is None else self._misses.map(of_miss)
+    def keep_misses(self, misses: list[Saying]) -> None:
+        """Take these near misses from now on: others cost too much to draw."""
+        self.misses = st.sampled_from(misses)
 
 
 def _possible(make: Callable[[], Any]) -> Any:

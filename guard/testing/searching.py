@@ -34,6 +34,7 @@ from guard.testing.subjects import FILLER
 CASES = 100  #: Scenes that Hypothesis draws, beside each fault alone.
 SHRINK_CASES = 60  #: Scenes drawn to cut one counterexample down.
 SHRINK_SECONDS = 8.0  #: Longest time spent on that.
+DRAW_SECONDS = 3.0  #: Longest time spent on drawing those.
 DRAWN = 60  #: Values and near misses drawn to choose from.
 MOST_MISSES = 24  #: Near misses that are played alone, each of another keyword or place.
 COMPANIONS = 4  #: Of every so many scenes one is played again and compared.
@@ -212,6 +213,7 @@ class Check:
         self.streams = any(ask.is_streaming for ask in run.asks)
         self.gives_parts = run.is_streamed
         self.seen_value = run.ended_well
+        subject.gives_nothing = run.ended_well and run.value is None
         if not first.asks and not run.asks:
             self.report.notes.append("no request reached the harness: only what comes back is looked at")
         if subject.path is None:
@@ -225,10 +227,12 @@ class Check:
         target = self.subject.target
         assert target is not None
         self.palette = Palette(target, target.schema, self._strategy_options())
-        values = drawn(self.palette.values, DRAWN, self.seed)
+        values = drawn(self.palette.values, DRAWN, self.seed, DRAW_SECONDS)
         # Rules that no schema can say keep some out.
         self.examples = [value for value in values if not target.check(written(value))[1]][:12] or values[:12]
-        missed = [] if self.palette.misses is None else drawn(self.palette.misses, DRAWN, self.seed)
+        missed = drawn(self.palette.misses, DRAWN, self.seed, DRAW_SECONDS) if self.palette.misses is not None else []
+        if missed and len(missed) < DRAWN:  # they cost too much to draw them anew
+            self.palette.keep_misses(missed)
         self.misses = list({saying.how: saying for saying in reversed(missed)}.values())[::-1][:MOST_MISSES]
 
     def _strategy_options(self) -> dict[str, Any]:
@@ -481,17 +485,24 @@ check = Check
 REPORTS: list[Report] = []
 
 
-def drawn(strategy: SearchStrategy[Any], count: int, seed: int) -> list[Any]:
-    """Draw some examples of a strategy, always the same for a seed, the simplest first."""
+def drawn(strategy: SearchStrategy[Any], count: int, seed: int, seconds: float | None = None) -> list[Any]:
+    """Draw some examples of a strategy, the simplest first, always the same for a seed; fewer once time is up."""
     found: list[Any] = []
+    until = None if seconds is None else time.perf_counter() + seconds
+
+    class LateError(Exception):
+        pass
 
     @hypothesis.seed(seed)
     @hypothesis.settings(max_examples=count, phases=[Phase.generate], **SETTINGS)
     @hypothesis.given(strategy)
     def draw(value: Any) -> None:
         found.append(value)
+        if until is not None and time.perf_counter() > until:
+            raise LateError
 
-    draw()
+    with contextlib.suppress(LateError, hypothesis.errors.Flaky, hypothesis.errors.Unsatisfiable):
+        draw()
     return found
 
 

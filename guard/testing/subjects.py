@@ -77,6 +77,8 @@ class Subject:
         self.options = dict(options)
         self.home = home  # the module whose variables the application keeps things in
         self.target: targets.Target | None = None
+        self.gives_nothing = False  # it returns None where all is well
+        self.is_derived = False  # what is wanted is a schema that Guard made of a type which is not known
         self.path: tuple[Any, ...] | None = None  # where in a result the value stands; None: nowhere
         self.most_asks: int | None = None  # that the application says itself: Guard's retries and tiers
         self._inputs = dict(inputs or {})
@@ -84,6 +86,7 @@ class Subject:
         self._hints = _hints(call)
         self.is_async = inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
         self._clients: dict[str, Any] = {}
+        self._samples: dict[str, Any] = {}  # of arguments, by name
         self._readings: dict[Saying, Reading] = {}
         unknown = self._inputs.keys() - self._signature.parameters.keys()
         if unknown:
@@ -132,12 +135,13 @@ class Subject:
             return f"the text {mark}"
         if hint is bytes:
             return f"the text {mark}".encode()
-        from guard.testing.instances import values
-        from guard.testing.searching import drawn
+        if name not in self._samples:
+            from guard.testing.instances import values
+            from guard.testing.searching import drawn
 
-        adapter = _adapter(hint)
-        (first, *_) = drawn(values(hint), 1, 0)
-        return adapter.validate_python(first)
+            examples = drawn(values(hint), 6, 0)
+            self._samples[name] = next((value for value in examples if value), examples[0])
+        return _adapter(hint).validate_python(copy.deepcopy(self._samples[name]))
 
     def _role(self, name: str, parameter: inspect.Parameter) -> str:
         """Say what a parameter is."""
@@ -251,7 +255,9 @@ class Subject:
         if wanted is None and "wanted" in [self._role(n, p) for n, p in self._signature.parameters.items()]:
             wanted = ASKED_FOR
         if wanted is None:
-            wanted = annotated if _is_wanted(annotated, asked) else asked
+            is_typed = _is_wanted(annotated, asked)
+            wanted = annotated if is_typed else asked
+            self.is_derived = not is_typed and bool(run.calls)
         if wanted is None:
             wanted = annotated if annotated is not None and not _says_nothing(annotated) else True
         self.aim(wanted)
@@ -280,6 +286,7 @@ class Subject:
                     kind = type(part)
                     if isinstance(expected, dict) and hasattr(kind, "model_validate") and self.wanted is None:
                         self.aim(kind)
+                        self.is_derived = False
                     return
 
     def suppose(self, run: Run) -> None:
@@ -303,7 +310,7 @@ class Subject:
                     part = part[step]
                 else:
                     part = getattr(part, step)
-            except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+            except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError):
                 return run.value
         return part
 
