@@ -32,6 +32,8 @@ _CRASHES = (
     *(TypeError, AttributeError, KeyError, IndexError, NameError, AssertionError, RecursionError, ZeroDivisionError),
     *(NotImplementedError, StopIteration, StopAsyncIteration, MemoryError, SystemExit, BufferError, SyntaxError),
 )
+#: Keywords about which a type may be laxer than its schema.
+_OF_TYPES = ("additionalProperties", "type", "format", "anyOf", "oneOf")
 #: What no client of a protocol is prepared for.
 _NO_PROTOCOL = ("no JSON", "no choices")
 _MODEL_NAMES = re.compile(r"(\A|_)(model|served|answered_by|served_by|model_name|served_model)\Z")
@@ -478,13 +480,12 @@ def _has_value(trial: Trial) -> bool:
 
 
 def _is_disputed(trial: Trial) -> bool:
-    """Answer whether Guard took an answer that the schema alone does not: the type behind it knows more, or less."""
+    """Answer whether Guard took an answer that the schema alone does not: a type may drop keys, or convert values."""
     calls = trial.main.calls
-    return trial.subject.is_derived and bool(calls) and calls[-1].outcome == VALID and not _answered(trial)
-
-
-def _answered(trial: Trial) -> bool:
-    return any(reading.is_answer for reading in trial.readings)
+    if not trial.subject.is_derived or not calls or calls[-1].outcome != VALID or calls[-1].target == "schema":
+        return False
+    last = trial.readings[-1]
+    return last.kind == "invalid" and all(f.rule.rpartition("/")[2] in _OF_TYPES for f in last.findings)
 
 
 def _is_reading(value: Any, found: Sequence[Reading]) -> bool:

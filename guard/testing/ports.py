@@ -24,7 +24,7 @@ from guard.testing import servers
 from guard.testing.sayings import Saying
 
 MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
-MOST_PIECES = 60  #: Pieces in which a body is sent at most where it is cut on the network.
+MOST_PIECES = 25  #: Pieces in which a body is sent at most where it is cut on the network.
 MOST_PIECES_OF_TEXT = 400  #: The same of a text that is streamed.
 CANARY = "sk-guard-canary-5f1c7a9e0b3d"  #: The key that applications under test are given; it must show up nowhere.
 

@@ -81,7 +81,6 @@ class Surroundings:
         self.stage = stage
         self.server = _server(stage, port)
         self.waited = 0.0
-        self.loop = asyncio.new_event_loop()
         self._text = io.StringIO()
         self._stack = contextlib.ExitStack()
         self._seen_calls = 0
@@ -95,9 +94,7 @@ class Surroundings:
         stack.enter_context(self._ears())
         stack.enter_context(self._clocks())
         stack.enter_context(self._models())
-        thread = threading.Thread(target=self._serve_loop, daemon=True)
-        thread.start()
-        stack.callback(self.loop.call_soon_threadsafe, self.loop.stop)
+        stack.enter_context(self._event_loop())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -150,10 +147,10 @@ class Surroundings:
         try:
             result = call()
             if hasattr(result, "__await__"):
-                result = self._awaited(result)
+                result = self.awaited(result)
             if hasattr(result, "__anext__"):
                 run.is_streamed = True
-                self._awaited(self._consumed_async(result, run))
+                self.awaited(self._consumed_async(result, run))
             elif hasattr(result, "__next__"):
                 run.is_streamed = True
                 self._consumed(result, run)
@@ -164,7 +161,9 @@ class Surroundings:
         except BaseException as error:
             run.error = error
 
-    def _awaited(self, coroutine: Any) -> Any:
+    def awaited(self, coroutine: Any) -> Any:
+        """Await something on the loop of the applications under test."""
+
         async def wrapped() -> Any:
             return await coroutine
 
@@ -190,9 +189,21 @@ class Surroundings:
                 break
         run.value = _last(run.parts)
 
-    def _serve_loop(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+    @contextlib.contextmanager
+    def _event_loop(self) -> Iterator[None]:
+        """Run an event loop in a thread of its own: clients that are made once stay on one loop."""
+        self.loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="guard-test-loop")
+        thread.start()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(_end_tasks(), self.loop).result(5)
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            thread.join(5)
+            if not self.loop.is_running():
+                self.loop.close()
 
     def _new_calls(self) -> tuple[Call, ...]:
         from guard.trace import TraceStore
@@ -288,6 +299,17 @@ def _server(stage: Stage, port: int) -> HttpPort:
 
 
 MOST_CALLS = 64  #: Of Guard, that one call of an application is looked through for.
+
+
+async def _end_tasks() -> None:
+    """Cancel what still runs on this loop."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
 
 
 class _Handler(logging.Handler):

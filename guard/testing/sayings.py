@@ -231,7 +231,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "two values": _two,
         "not JSON": _text("Python's repr", lambda _, v: repr(v), is_meant=True),
         "NaN": _text("NaN for a member", lambda _, v: _with_nan(v)),
-        "deep": _text("nested a hundred thousand deep", lambda *_: "[" * 100_000),
+        "deep": _text("nested twenty thousand deep", lambda *_: "[" * 20_000),
         "other order": _text("its keys in another order", lambda _, v: written(_reversed(v))),
         "the schema": _schema,
         **{name: _error(name) for name in ERRORS},

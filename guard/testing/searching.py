@@ -156,9 +156,12 @@ class Check:
             self.report = Report(self.subject.name, self.seed, findings=[Finding(i) for i in self.invariants])
             self._until = None if self.seconds is None else started + self.seconds
             self._broken: dict[str, tuple[Trial, str]] = {}
-            self._acquaint()
-            self._search(progress or (lambda _done, _all: None))
-            self._shrink_all()
+            try:
+                self._acquaint()
+                self._search(progress or (lambda _done, _all: None))
+                self._shrink_all()
+            finally:
+                self.subject.close(surroundings)
         self.report.seconds = time.perf_counter() - started
         return self.report
 

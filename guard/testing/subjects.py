@@ -235,6 +235,14 @@ class Subject:
                 self._clients[kind] = getattr(httpx2, kind)(base_url=os.environ["OPENAI_BASE_URL"])
         return self._clients[kind]
 
+    def close(self, surroundings: Surroundings) -> None:
+        """Close the clients."""
+        for client in self._clients.values():
+            closed = (getattr(client, "aclose", None) or client.close)()
+            if hasattr(closed, "__await__"):
+                surroundings.awaited(closed)
+        self._clients.clear()
+
     # -- Calls ---------------------------------------------------------------------------------------------------------
 
     def run(self, scene: Scene, data: Mapping[str, Any], surroundings: Surroundings, limit: float = LIMIT) -> Run:
@@ -509,6 +517,7 @@ def _of_server(address: str, schema: Any) -> Subject:
         return {"value": value, "model": whole.get("model"), **(whole.get("usage") or {})}
 
     made = Subject(address, call, wanted=schema)
+    made._clients["Client"] = client
     made.path = ("value",)
     made.aim(schema)
     return made

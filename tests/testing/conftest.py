@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 
-
-
 @pytest.fixture(autouse=True)
 def trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test a trace of its own."""
