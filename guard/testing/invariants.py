@@ -239,13 +239,11 @@ def _feedback(trial: Trial) -> str | None:
         if reading.kind != "invalid":
             continue
         new = _new_words(run.asks, after)
-        names = [name for finding in reading.findings for name in [_name_of(finding)] if name]
-        lost = [name for name in names if name not in new]
+        lost = [finding for finding in reading.findings if not _is_told(finding, new)]
         if not new.strip():
             return f"after {reading.findings[0]} the model was asked again without a word about it"
         if lost:
-            about = next(f for f in reading.findings if _name_of(f) == lost[0])
-            return f"asked again, the model was not told of every finding; missing: {about}"
+            return f"asked again, the model was not told of every finding; missing: {lost[0]}"
     return None
 
 
@@ -582,7 +580,7 @@ def _defaults(schema: Any) -> list[Any]:
 def _new_words(asks: Sequence[Ask], after: Ask) -> str:
     """Return what the model is told beyond the call's first question, its own words left out."""
     first = asks[0]
-    lines = set(first.words.splitlines())
+    lines = set(first.words.split("\n"))
     new: list[str] = []
     for message in after.messages:
         if message in first.messages or message.get("role") == "assistant":
@@ -591,8 +589,15 @@ def _new_words(asks: Sequence[Ask], after: Ask) -> str:
         for ask in asks[: after.number - 1]:
             if said := ask.saying.text.strip():
                 text = text.replace(said, "").replace(json.dumps(said)[1:-1], "")
-        new += [line for line in text.splitlines() if line not in lines]
+        new += [line for line in text.split("\n") if line not in lines]
     return "\n".join(new)
+
+
+def _is_told(finding: Violation, words: str) -> bool:
+    """Answer whether words speak of the place of a finding, in one spelling or another."""
+    name = _name_of(finding)
+    key = name.replace("~1", "/").replace("~0", "~")
+    return any(spelling in words for spelling in (name, key, json.dumps(key)[1:-1], repr(key)[1:-1]))
 
 
 def _name_of(finding: Violation) -> str:
@@ -601,7 +606,7 @@ def _name_of(finding: Violation) -> str:
         return ""  # schema and type word it at different places
     steps = [step for step in finding.at.split("/") if step and not step.isdigit()]
     if steps:
-        return steps[-1].replace("~1", "/").replace("~0", "~")
+        return steps[-1]
     if finding.rule.endswith("required") or finding.rule == "missing":
         match = re.search(r"property '([^']+)'", finding.expected)
         return match[1] if match else ""

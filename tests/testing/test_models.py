@@ -107,11 +107,10 @@ def test_masks_hold_a_model_of_the_worst_will_to_a_valid_value_inside_its_budget
         assert attempt.reply.completion_tokens <= budget
 
 
-def test_a_model_of_the_worst_will_leads_further_astray_than_noise() -> None:
-    def length(taste: str) -> int:
-        return guard.Guard(AdversarialModel(0, taste=taste), max_tokens=300).traced(Tree, ASK)[1].completion_tokens
-
-    assert length("far") == length("long") == 300 > length("noise")
+@pytest.mark.parametrize("taste", ["far", "deep", "long", "escapes"])
+def test_a_model_of_the_worst_will_spends_all_that_it_may(taste: str) -> None:
+    _, call = guard.Guard(AdversarialModel(0, taste=taste), max_tokens=300).traced(Tree, ASK)
+    assert call.completion_tokens == 300
 
 
 def test_without_masks_a_model_of_the_worst_will_never_ends() -> None:
