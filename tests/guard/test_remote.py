@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guard.testing import servers
 import stamina
-from guard.testing.servers import FAULTS, Answer, Server
 
 import guard
 from guard import models
@@ -40,6 +38,8 @@ from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
 from guard.models.portal import PORTAL
 from guard.models.remote import MODES
+from guard.testing import servers
+from guard.testing.servers import FAULTS, Answer, Server
 
 CLOSED = {
     "type": "object",

@@ -25,7 +25,7 @@ def running(upstream: str, *, hides_model: bool = False, swallows: bool = False)
     asked = guard.Guard(OpenAIModel("small", base_url=upstream, api_key="none"), retries=1)
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 (http.server's name)
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             schema = body["response_format"]["json_schema"]["schema"]
             try:

@@ -1,4 +1,4 @@
-"""Models that misbehave: a seed decides everything, whatever way they are asked in, and masks hold the worst of them."""
+"""Models that misbehave: a seed decides everything, however they are asked; and masks hold the worst of them."""
 
 from __future__ import annotations
 
@@ -86,11 +86,14 @@ def test_a_flaky_model_behind_an_address_answers_the_schema_of_each_request() ->
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     form: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     told: list[str] = []
-    with serving(2, rate=0.0, told=lambda ask: told.append(ask.model)) as server:
-        with openai.OpenAI(base_url=server.url, api_key="none") as client:
-            for _ in range(5):
-                reply = client.chat.completions.create(model="any", messages=ASK, response_format=form)  # type: ignore[arg-type]
-                jsonschema_rs.validate(schema, json.loads(reply.choices[0].message.content or ""))
+    with (
+        serving(2, rate=0.0, told=lambda ask: told.append(ask.model)) as server,
+        openai.OpenAI(base_url=server.url, api_key="none") as client,
+    ):
+        for _ in range(5):
+            asked: Any = {"model": "any", "messages": ASK, "response_format": form}
+            reply = client.chat.completions.create(**asked)
+            jsonschema_rs.validate(schema, json.loads(reply.choices[0].message.content or ""))
     assert told == ["any"] * 5
 
 
