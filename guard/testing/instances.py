@@ -19,8 +19,9 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from guard import targets
 from guard.kernels._native import Sampler
 from guard.kernels.errors import SchemaError
-from guard.schemas import Compiled, types
-from guard.schemas import compile as compile_schema
+from guard.schemas import Compiled, Options, formats, types
+from guard.schemas.compiled import FrontEnd
+from guard.schemas.ops import Entry, Op, Record
 
 #: Choices of one unit: those behind them are the simplest. Hypothesis mostly draws fewer than twice the least.
 SHORTEST, LONGEST = 5, 64
@@ -33,7 +34,10 @@ class Instances:
 
     def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
         """Compile; SchemaError where the schema is refused, ValueError where it has no instance."""
-        self.compiled: Compiled = compile_schema(schema_of(wanted), **{**options, "whitespace": "compact", "spelling": "canonical"})
+        chosen = {**options, "whitespace": "compact", "spelling": "canonical", "key_order": "schema"}
+        documents = chosen.pop("documents", None) or {}
+        front = AgreedFront(schema_of(wanted), Options(**{k: v for k, v in chosen.items() if v is not None}), documents)
+        self.compiled = Compiled(front)
         self._sampler = Sampler(self.compiled._engine)
         if self._sampler.sample([]) is None:
             raise ValueError(f"schema={wanted!r:.200} has no instance: no value meets it")
@@ -68,6 +72,20 @@ class Instances:
         except SchemaError:
             return 0
         return made[1] if made else 0
+
+
+class AgreedFront(FrontEnd):
+    """The front end of schemas in which a format holds only what validators agree on (schemas/formats.py)."""
+
+    def lower(self, nodes: list[int]) -> list[Record]:
+        """Return the records of nodes."""
+        draft = self.documents.root_home.dialect.name
+        return [[agreed(entry, draft) for entry in record] for record in super().lower(nodes)]
+
+
+def agreed(entry: Entry, draft: str) -> Entry:
+    """Return an entry of a record as AgreedFront has it."""
+    return (entry[0], entry[1], formats.agreed(entry[1], draft)) if entry[0] == Op.FORMAT else entry
 
 
 def schema_of(wanted: Any) -> Any:

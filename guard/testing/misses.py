@@ -22,7 +22,6 @@ from guard import targets
 from guard.kernels._native import Engine, Sampler
 from guard.kernels.errors import SchemaError
 from guard.schemas import Options
-from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import FALSE, Op, Record
 from guard.testing import instances
 from guard.testing.judges import Judges, copied
@@ -85,7 +84,7 @@ class Misses:
         schema = instances.schema_of(wanted)
         self._options = dict(options)
         documents = self._options.pop("documents", None) or {}
-        self._front = FrontEnd(schema, Options(**self._options), documents)
+        self._front = instances.AgreedFront(schema, Options(**{k: v for k, v in self._options.items() if v is not None}), documents)
         self._draft = self._front.documents.root_home.dialect.name
         self._schema = schema_of_document(self._front)
         self._options["documents"] = documents
@@ -183,7 +182,7 @@ class Misses:
             todo += [n for n in children if n not in self._graph]
 
 
-def schema_of_document(front: FrontEnd) -> Any:
+def schema_of_document(front: instances.AgreedFront) -> Any:
     """Return a copy of the schema as JSON."""
     return copied(front.documents.root_home.document.contents)
 
@@ -192,7 +191,7 @@ class _Variant:
     """The engine of one place's near misses."""
 
     def __init__(
-        self, front: FrontEnd, graph: Mapping[int, list[int]], position: int, keyword: str
+        self, front: instances.AgreedFront, graph: Mapping[int, list[int]], position: int, keyword: str
     ) -> None:
         self._front, self._position, self._keyword = front, position, keyword
         self._apart = max(graph, default=FALSE) + 1  # the node of the schema without the keyword is the schema's plus this
@@ -224,7 +223,8 @@ class _Variant:
             return self._front.lower([node])[0]
         node -= self._apart
         if lowering.position_of(node) == self._position:
-            record = lowering.lower_without(node, self._keyword)
+            draft = self._front.documents.root_home.dialect.name
+            record = [instances.agreed(entry, draft) for entry in lowering.lower_without(node, self._keyword)]
         else:
             record = self._front.lower([node])[0]
         return [_with_nodes(entry, self._without) for entry in record]

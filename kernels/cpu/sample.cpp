@@ -144,6 +144,11 @@ bool Sampler::nudge() {
   return true;
 }
 
+bool Sampler::is_nearer(const Config& to) {
+  const std::vector<Engine::Alternative>& alternatives = engine_.levels_[now_.top->level].alternatives;
+  return alternatives.size() == 1 || engine_.distance(to) < engine_.distance(now_);
+}
+
 bool Sampler::finish(const Frame* until) {
   while (true) {
     if (now_.lex == Lex::None && now_.top->parent == until->parent && (now_.top->phase == Phase::After || now_.top->phase == Phase::End)) return true;
@@ -517,7 +522,12 @@ bool Sampler::write_new_key(bool simplest) {
   const std::vector<Component> classes = engine_.texts_.components(w.text);
   if (classes.empty()) return false;
   const Id lang = classes[simplest ? 0 : pick(classes.size())].lang;
-  if (!simplest && put('"' + text_of(lang, 0, kInf, false) + "\":")) return true;
+  if (!simplest) {
+    const std::string text = text_of(lang, 0, kInf, false);
+    // Where a pattern holds but for ends of lines, dialects of regular expressions differ: such a key is not written but in need.
+    const bool is_clear = lang == Langs::kAll || langs_.row(lang).at('\r') == langs_.row(lang).at(0x85);
+    if (is_clear && put('"' + text + "\":")) return true;
+  }
   for (std::size_t i = 0; i < 64; ++i) {
     const Word* word = goals_.lexicon().words.at(lang, i);
     if (!word) return false;
@@ -537,10 +547,7 @@ bool Sampler::member(bool simplest, std::size_t skip, bool stop, bool* stopped) 
     put(closed, '}');
     return *stopped = true;
   };
-  if (closes && (simplest || stop)) {
-    // Names that are asked for under some alternative only may be left out.
-    return close();
-  }
+  if (closes && (simplest ? is_nearer(closed) : stop)) return close();
   if (!engine_.any_is_writable(*now_.top)) return closes && close();
   const Config before = now_;
   const std::size_t size = text_.size();
@@ -629,7 +636,7 @@ bool Sampler::object() {
   for (std::size_t members = 0;; ++members) {
     Config closed;
     const bool over = plan < kBare || (one && members > 0);
-    if (over && engine_.step(now_, '}', &closed, arena_)) {
+    if (over && engine_.step(now_, '}', &closed, arena_) && (!spent() || is_nearer(closed))) {
       put(closed, '}');
       return true;
     }
@@ -659,10 +666,10 @@ bool Sampler::array() {
     const Frame& f = *now_.top;
     Config closed;
     const bool closes = engine_.step(now_, ']', &closed, arena_);
-    bool go_on = !closes || f.count < most;
+    bool go_on = !closes || f.count < most || (spent() && !is_nearer(closed));
     if (go_on) {
       begin_unit();
-      go_on = !closes || (!spent() && (next() >= kStop || full));
+      go_on = !closes || (spent() ? !is_nearer(closed) : next() >= kStop || full);
     }
     if (!go_on) {
       put(closed, ']');

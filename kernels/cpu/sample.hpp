@@ -34,6 +34,7 @@ class Sampler {
   bool put(char byte);                      // false: not valid here, and nothing was written
   bool put(std::string_view bytes);         // all or none
   bool nudge();                             // one byte nearer to the end
+  bool is_nearer(const Config& to);         // to the end, than what is
   bool finish(const Frame* until);          // to the end of the value that is due or under way in the frame
   bool value();                             // false: none could be begun, and nothing was written
   struct Way {  // to write a value
