@@ -93,19 +93,19 @@ class Misses:
         self._graph: dict[int, list[int]] = {}
         self._records: dict[int, Record] = {}
         self.places = list(self._found())
-        self._place = functools.lru_cache(_KEPT)(self._made)
+        self.place = functools.lru_cache(_KEPT)(self._made)
 
     @functools.cached_property
     def first(self) -> int | None:
         """The first place that has a near miss; None where there is none."""
-        return next((at for at in range(len(self.places)) if self._place(at)), None)
+        return next((at for at in range(len(self.places)) if self.place(at)), None)
 
     def draw(self, at: int, choices: list[bytes]) -> NearMiss:
         """Return a near miss of the place, or of the next one that has any."""
-        place = self._place(at)
+        place = self.place(at)
         while place is None:
             at = (at + 1) % len(self.places)
-            place = self._place(at)
+            place = self.place(at)
         sampler, judges, known = place
         try:
             made = sampler.sample(choices)
@@ -122,6 +122,8 @@ class Misses:
         without = copied(self._schema)
         parent = functools.reduce(_step, _steps(rule)[:-1], without)
         del parent[keyword]
+        if self._front.documents.root_home.dialect.boolean_bounds and keyword in ("minimum", "maximum"):
+            parent.pop("exclusive" + keyword.capitalize(), None)  # which says nothing alone
         judges = Judges(without, self._draft, self._options)
         r = random.Random(at)  # noqa: S311 - probes
         for probe in range(_PROBES):
