@@ -23,8 +23,8 @@ from guard.schemas import Compiled, Options, formats, types
 from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import Entry, Op, Record
 
-#: Choices of one unit: those behind them are the simplest. Hypothesis mostly draws fewer than twice the least.
-SHORTEST, LONGEST = 5, 64
+LONGEST = 64  #: Choices of one unit; those behind them are the simplest.
+LEAST = 8  #: The fewest choices of all units of a value are drawn up to here. Hypothesis mostly draws fewer than twice as many.
 PROBES = 16  #: Values that are made to see how many units a schema's values take.
 FEWEST, MOST = 8, 24  #: Between these lies how many units are drawn at most, where values have any inside.
 
@@ -58,13 +58,7 @@ class Instances:
         probes = [[made.randbytes(8) for _ in range(4 * MOST)] for _ in range(PROBES)]
         taken = sorted(self._taken(probe) for probe in probes)
         most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST) if taken[-1] else 1
-        numbers, units = st.integers(1, most), st.binary(min_size=SHORTEST, max_size=LONGEST)
-
-        @st.composite
-        def drawn(draw: DrawFn) -> list[bytes]:
-            return [draw(units) for _ in range(draw(numbers))]
-
-        return drawn()
+        return units(most)
 
     def _taken(self, choices: Sequence[bytes]) -> int:
         try:
@@ -72,6 +66,20 @@ class Instances:
         except SchemaError:
             return 0
         return made[1] if made else 0
+
+
+def units(most: int) -> SearchStrategy[list[bytes]]:
+    """Return a strategy of choices in at most so many units."""
+    least, numbers = st.integers(0, LEAST), st.integers(1, most)
+    # When it shrinks the fewest choices go first, so that they can be left out one by one after it.
+    sized = [st.binary(min_size=size, max_size=LONGEST) for size in range(LEAST + 1)]
+
+    @st.composite
+    def drawn(draw: DrawFn) -> list[bytes]:
+        unit = sized[draw(least)]
+        return [draw(unit) for _ in range(draw(numbers))]
+
+    return drawn()
 
 
 class AgreedFront(FrontEnd):

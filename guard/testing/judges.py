@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,7 +60,7 @@ class Judges:
         fast: bool = self._fast.is_valid(value)
         try:
             slow = self._slow.is_valid(value)
-        except (referencing.exceptions.Unresolvable, TypeError, OverflowError):
+        except (referencing.exceptions.Unresolvable, TypeError, OverflowError, RecursionError, re.error):
             return fast
         return fast if slow == fast or self._is_blind else None
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import SearchStrategy
 
 from guard import targets
 from guard.kernels._native import Engine, Sampler
@@ -38,6 +38,7 @@ KEYWORDS = (
     *("contains", "minContains", "maxContains"),
     *("anyOf", "oneOf", "not"),
 )
+UNITS = 12  #: Most units of choices that one near miss takes.
 _KEPT = 32  #: Places of one schema that are kept compiled.
 _PROBES = 12  #: Values of a place that are made before it is said to have no near miss on which the validators agree.
 
@@ -65,15 +66,7 @@ def near_misses(wanted: Any, **options: Any) -> SearchStrategy[NearMiss]:
     if misses.first is None:
         raise ValueError(f"schema={wanted!r:.200} has no near miss: no value breaks one of its keywords alone")
     n = len(misses.places)
-    units = st.binary(min_size=instances.SHORTEST, max_size=instances.LONGEST)
-    places, numbers = st.integers(0, n - 1), st.integers(1, instances.MOST // 2)
-
-    @st.composite
-    def drawn(draw: DrawFn) -> NearMiss:
-        at = draw(places)
-        return misses.draw(at, [draw(units) for _ in range(draw(numbers))])
-
-    return drawn()
+    return st.builds(misses.draw, st.integers(0, n - 1), instances.units(UNITS))
 
 
 class Misses:

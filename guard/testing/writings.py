@@ -17,8 +17,8 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from guard.testing.instances import LONGEST, MOST, SHORTEST, values
-from guard.testing.misses import Misses
+from guard.testing.instances import units, values
+from guard.testing.misses import UNITS, Misses
 
 #: What is to become of a text: "valid", JSON of a valid value; "repairable", which `guard.repair` mends to one;
 #: "invalid", a whole answer that must not be accepted; "truncated", the beginning of one that was cut off.
@@ -54,14 +54,14 @@ def texts(wanted: Any, **options: Any) -> SearchStrategy[Text]:
         found = Misses(wanted, options)
         return found if found.first is not None else None
 
-    units = st.binary(min_size=SHORTEST, max_size=LONGEST)
+    choices = units(UNITS)
 
     @st.composite
     def written(draw: DrawFn) -> Text:
         kind = draw(st.sampled_from(("good", "good", "cut off", "near miss", "failure")))
         if kind == "near miss" and (found := misses()):
             at = draw(st.integers(0, len(found.places) - 1))
-            miss = found.draw(at, [draw(units) for _ in range(draw(st.integers(1, MOST // 2)))])
+            miss = found.draw(at, draw(choices))
             return Text(json.dumps(miss.value), "invalid", None, ("near miss", miss.keyword))
         value = draw(drawn_values)
         if kind == "cut off":
