@@ -605,6 +605,12 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
     choice = next();
   }
   if (chosen >= 0 && write_name(chosen)) return true;
+  if (simplest && closes) {  // the units ended here
+    now_ = before;
+    text_.resize(size);
+    if (is_nearer(closed)) return close();
+    if (!first && !put(',')) return false;
+  }
   if (!simplest) {
     // Behind the last name: a key that the schema does not name, or the end.
     if (!stop && (!plan.few || choice >= kNew) && write_new_key(false)) return true;
