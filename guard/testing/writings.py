@@ -44,8 +44,8 @@ def texts(wanted: Any, **options: Any) -> SearchStrategy[Text]:
     """Return a strategy of texts that models write for a schema or type, good and bad.
 
     Half of them are valid or repairable; the others are near misses, refusals, cut off, or broken beyond repair. `how`
-    names the ways, of which STYLES, SLIPS, WRAPPERS and FAILURES are all there are. It shrinks to what json.dumps writes
-    of the smallest value. `options` are those of `guard.compile`. Raises as `values` does.
+    names the ways: those of STYLES, SLIPS, WRAPPERS and FAILURES, "missing bracket", "cut off" and "near miss". A text of
+    an outcome shrinks to what json.dumps writes of the smallest value. `options` are those of `guard.compile`. Raises as `values` does.
     """
     drawn_values = values(wanted, **options)
 
@@ -142,7 +142,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _is_quoteless(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9 \n_-]*", text) is not None
+    return re.fullmatch(r"[^\"'\\`“”„‟‘’‚‛\x00-\x09\x0b-\x1f]*", text) is not None
 
 
 def _good(draw: DrawFn, value: Any) -> Text:
@@ -235,7 +235,9 @@ FAILURES: dict[str, Callable[[Any], Text | None]] = {
     "missing value": _without_value,
     "two answers": _two,
     "open string": lambda value: (
-        _failed(json.dumps(value)[:-1], "open string") if isinstance(value, str) and value and "\\" not in json.dumps(value) else None
+        _failed(json.dumps(value)[:-1], "open string")
+        if isinstance(value, str) and value and "\\" not in json.dumps(value)
+        else None
     ),
 }
 
