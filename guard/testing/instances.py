@@ -19,11 +19,12 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from guard import targets
 from guard.kernels._native import Sampler
 from guard.kernels.errors import SchemaError
-from guard.schemas import Compiled, types
-from guard.schemas import compile as compile_schema
+from guard.schemas import Compiled, Options, formats, types
+from guard.schemas.compiled import FrontEnd
+from guard.schemas.ops import Entry, Op, Record
 
-#: Choices of one unit: those behind them are the simplest. Hypothesis mostly draws fewer than twice the least.
-SHORTEST, LONGEST = 5, 64
+LONGEST = 64  #: Choices of one unit; those behind them are the simplest.
+LEAST = 8  #: The fewest choices of all units of a value are drawn up to here. Hypothesis mostly draws fewer than twice as many.
 PROBES = 16  #: Values that are made to see how many units a schema's values take.
 FEWEST, MOST = 8, 24  #: Between these lies how many units are drawn at most, where values have any inside.
 
@@ -33,9 +34,10 @@ class Instances:
 
     def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
         """Compile; SchemaError where the schema is refused, ValueError where it has no instance."""
-        self.compiled: Compiled = compile_schema(
-            schema_of(wanted), **{**options, "whitespace": "compact", "spelling": "canonical"}
-        )
+        chosen = {**options, "whitespace": "compact", "spelling": "canonical", "key_order": "schema"}
+        documents = chosen.pop("documents", None) or {}
+        front = AgreedFront(schema_of(wanted), Options(**{k: v for k, v in chosen.items() if v is not None}), documents)
+        self.compiled = Compiled(front)
         self._sampler = Sampler(self.compiled._engine)
         if self._sampler.sample([]) is None:
             raise ValueError(f"schema={wanted!r:.200} has no instance: no value meets it")
@@ -56,13 +58,7 @@ class Instances:
         probes = [[made.randbytes(8) for _ in range(4 * MOST)] for _ in range(PROBES)]
         taken = sorted(self._taken(probe) for probe in probes)
         most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST) if taken[-1] else 1
-        numbers, units = st.integers(1, most), st.binary(min_size=SHORTEST, max_size=LONGEST)
-
-        @st.composite
-        def drawn(draw: DrawFn) -> list[bytes]:
-            return [draw(units) for _ in range(draw(numbers))]
-
-        return drawn()
+        return units(most)
 
     def _taken(self, choices: Sequence[bytes]) -> int:
         try:
@@ -70,6 +66,34 @@ class Instances:
         except SchemaError:
             return 0
         return made[1] if made else 0
+
+
+def units(most: int) -> SearchStrategy[list[bytes]]:
+    """Return a strategy of choices in at most so many units."""
+    least, numbers = st.integers(0, LEAST), st.integers(1, most)
+    # When it shrinks the fewest choices go first, so that they can be left out one by one after it.
+    sized = [st.binary(min_size=size, max_size=LONGEST) for size in range(LEAST + 1)]
+
+    @st.composite
+    def drawn(draw: DrawFn) -> list[bytes]:
+        unit = sized[draw(least)]
+        return [draw(unit) for _ in range(draw(numbers))]
+
+    return drawn()
+
+
+class AgreedFront(FrontEnd):
+    """The front end of schemas in which a format holds only what validators agree on (schemas/formats.py)."""
+
+    def lower(self, nodes: list[int]) -> list[Record]:
+        """Return the records of nodes."""
+        draft = self.documents.root_home.dialect.name
+        return [[agreed(entry, draft) for entry in record] for record in super().lower(nodes)]
+
+
+def agreed(entry: Entry, draft: str) -> Entry:
+    """Return an entry of a record as AgreedFront has it."""
+    return (entry[0], entry[1], formats.agreed(entry[1], draft)) if entry[0] == Op.FORMAT else entry
 
 
 def schema_of(wanted: Any) -> Any:

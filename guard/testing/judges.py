@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,6 +38,8 @@ class Judges:
             schema, validate_formats=formats, registry=registry, offline=True
         )
         kind = _PYTHON[draft]
+        #: jsonschema leaves some formats unchecked: it knows most only where further packages are installed.
+        self._is_blind = formats and not _formats(schema) <= kind.FORMAT_CHECKER.checkers.keys()
         specification = referencing.jsonschema.specification_with(kind.META_SCHEMA["$schema"])
         resources = [
             (uri, referencing.Resource.from_contents(document, default_specification=specification))
@@ -53,15 +56,25 @@ class Judges:
         return iter(self._fast.iter_errors(value))
 
     def verdict(self, value: Any) -> bool | None:
-        """Say whether a value is valid; None where they differ. What jsonschema can't judge, the other judges alone."""
+        """Say whether a value is valid; None where they differ. What jsonschema can't judge, jsonschema-rs judges alone."""
         fast: bool = self._fast.is_valid(value)
         try:
             slow = self._slow.is_valid(value)
-        except (referencing.exceptions.Unresolvable, TypeError, OverflowError):
+        except (referencing.exceptions.Unresolvable, TypeError, OverflowError, RecursionError, re.error):
             return fast
-        return fast if slow == fast else None
+        return fast if slow == fast or self._is_blind else None
 
 
 def copied(schema: Any) -> Any:
     """Return a copy of a schema that may be changed."""
     return json.loads(json.dumps(schema))
+
+
+def _formats(schema: Any) -> set[str]:
+    """Return the formats that a schema names."""
+    if isinstance(schema, list):
+        return {name for part in schema for name in _formats(part)}
+    if not isinstance(schema, Mapping):
+        return set()
+    found = {name for part in schema.values() for name in _formats(part)}
+    return found | {schema["format"]} if isinstance(schema.get("format"), str) else found

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import SearchStrategy
 
 from guard import targets
 from guard.kernels._native import Engine, Sampler
 from guard.kernels.errors import SchemaError
 from guard.schemas import Options
-from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import FALSE, Op, Record
 from guard.testing import instances
 from guard.testing.judges import Judges, copied
@@ -39,6 +38,7 @@ KEYWORDS = (
     *("contains", "minContains", "maxContains"),
     *("anyOf", "oneOf", "not"),
 )
+UNITS = 12  #: Most units of choices that one near miss takes.
 _KEPT = 32  #: Places of one schema that are kept compiled.
 _PROBES = 12  #: Values of a place that are made before it is said to have no near miss on which the validators agree.
 
@@ -66,15 +66,7 @@ def near_misses(wanted: Any, **options: Any) -> SearchStrategy[NearMiss]:
     if misses.first is None:
         raise ValueError(f"schema={wanted!r:.200} has no near miss: no value breaks one of its keywords alone")
     n = len(misses.places)
-    units = st.binary(min_size=instances.SHORTEST, max_size=instances.LONGEST)
-    places, numbers = st.integers(0, n - 1), st.integers(1, instances.MOST // 2)
-
-    @st.composite
-    def drawn(draw: DrawFn) -> NearMiss:
-        at = draw(places)
-        return misses.draw(at, [draw(units) for _ in range(draw(numbers))])
-
-    return drawn()
+    return st.builds(misses.draw, st.integers(0, n - 1), instances.units(UNITS))
 
 
 class Misses:
@@ -85,7 +77,7 @@ class Misses:
         schema = instances.schema_of(wanted)
         self._options = dict(options)
         documents = self._options.pop("documents", None) or {}
-        self._front = FrontEnd(schema, Options(**self._options), documents)
+        self._front = instances.AgreedFront(schema, Options(**{k: v for k, v in self._options.items() if v is not None}), documents)
         self._draft = self._front.documents.root_home.dialect.name
         self._schema = schema_of_document(self._front)
         self._options["documents"] = documents
@@ -94,19 +86,19 @@ class Misses:
         self._graph: dict[int, list[int]] = {}
         self._records: dict[int, Record] = {}
         self.places = list(self._found())
-        self._place = functools.lru_cache(_KEPT)(self._made)
+        self.place = functools.lru_cache(_KEPT)(self._made)
 
     @functools.cached_property
     def first(self) -> int | None:
         """The first place that has a near miss; None where there is none."""
-        return next((at for at in range(len(self.places)) if self._place(at)), None)
+        return next((at for at in range(len(self.places)) if self.place(at)), None)
 
     def draw(self, at: int, choices: list[bytes]) -> NearMiss:
         """Return a near miss of the place, or of the next one that has any."""
-        place = self._place(at)
+        place = self.place(at)
         while place is None:
             at = (at + 1) % len(self.places)
-            place = self._place(at)
+            place = self.place(at)
         sampler, judges, known = place
         try:
             made = sampler.sample(choices)
@@ -123,6 +115,8 @@ class Misses:
         without = copied(self._schema)
         parent = functools.reduce(_step, _steps(rule)[:-1], without)
         del parent[keyword]
+        if self._front.documents.root_home.dialect.boolean_bounds and keyword in ("minimum", "maximum"):
+            parent.pop("exclusive" + keyword.capitalize(), None)  # which says nothing alone
         judges = Judges(without, self._draft, self._options)
         r = random.Random(at)  # noqa: S311 - probes
         for probe in range(_PROBES):
@@ -183,7 +177,7 @@ class Misses:
             todo += [n for n in children if n not in self._graph]
 
 
-def schema_of_document(front: FrontEnd) -> Any:
+def schema_of_document(front: instances.AgreedFront) -> Any:
     """Return a copy of the schema as JSON."""
     return copied(front.documents.root_home.document.contents)
 
@@ -191,11 +185,11 @@ def schema_of_document(front: FrontEnd) -> Any:
 class _Variant:
     """The engine of one place's near misses."""
 
-    def __init__(self, front: FrontEnd, graph: Mapping[int, list[int]], position: int, keyword: str) -> None:
+    def __init__(
+        self, front: instances.AgreedFront, graph: Mapping[int, list[int]], position: int, keyword: str
+    ) -> None:
         self._front, self._position, self._keyword = front, position, keyword
-        self._apart = (
-            max(graph, default=FALSE) + 1
-        )  # the node of the schema without the keyword is the schema's plus this
+        self._apart = max(graph, default=FALSE) + 1  # the node of the schema without the keyword is the schema's plus this
         self._root = 2 * self._apart  # the node of all near misses
         above: dict[int, list[int]] = {}
         for node, children in graph.items():
@@ -224,7 +218,8 @@ class _Variant:
             return self._front.lower([node])[0]
         node -= self._apart
         if lowering.position_of(node) == self._position:
-            record = lowering.lower_without(node, self._keyword)
+            draft = self._front.documents.root_home.dialect.name
+            record = [instances.agreed(entry, draft) for entry in lowering.lower_without(node, self._keyword)]
         else:
             record = self._front.lower([node])[0]
         return [_with_nodes(entry, self._without) for entry in record]

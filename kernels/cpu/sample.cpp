@@ -144,6 +144,11 @@ bool Sampler::nudge() {
   return true;
 }
 
+bool Sampler::is_nearer(const Config& to) {
+  const std::vector<Engine::Alternative>& alternatives = engine_.levels_[now_.top->level].alternatives;
+  return alternatives.size() == 1 || engine_.distance(to) < engine_.distance(now_);
+}
+
 bool Sampler::finish(const Frame* until) {
   while (true) {
     if (now_.lex == Lex::None && now_.top->parent == until->parent && (now_.top->phase == Phase::After || now_.top->phase == Phase::End)) return true;
@@ -517,7 +522,12 @@ bool Sampler::write_new_key(bool simplest) {
   const std::vector<Component> classes = engine_.texts_.components(w.text);
   if (classes.empty()) return false;
   const Id lang = classes[simplest ? 0 : pick(classes.size())].lang;
-  if (!simplest && put('"' + text_of(lang, 0, kInf, false) + "\":")) return true;
+  if (!simplest) {
+    const std::string text = text_of(lang, 0, kInf, false);
+    // Where a pattern holds but for ends of lines, dialects of regular expressions differ: such a key is not written but in need.
+    const bool is_clear = lang == Langs::kAll || langs_.row(lang).at('\r') == langs_.row(lang).at(0x85);
+    if (is_clear && put('"' + text + "\":")) return true;
+  }
   for (std::size_t i = 0; i < 64; ++i) {
     const Word* word = goals_.lexicon().words.at(lang, i);
     if (!word) return false;
@@ -526,21 +536,27 @@ bool Sampler::write_new_key(bool simplest) {
   return false;
 }
 
-// A further member, with its comma; `skip` optional names are passed over first. `stop`: none that is not asked for.
-// `stopped`: nothing was written, for the object may end here.
-bool Sampler::member(bool simplest, std::size_t skip, bool stop, bool* stopped) {
+// A further member, with its comma. `stopped`: nothing was written, for the object may end here.
+// Where few names may be left out each has a unit, whose first choice says whether it is there, so that a member is left out by lowering
+// it. Where many may, a unit's first choice means one of them, or the next that may come behind it.
+bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   *stopped = false;
   Config closed;
   const bool closes = engine_.step(now_, '}', &closed, arena_);
   const bool first = now_.top->phase == Phase::First;
+  const bool is_over = plan.least == kNothing || (plan.one && members > 0);
   const auto close = [&] {
     put(closed, '}');
     return *stopped = true;
   };
-  if (closes && (simplest || stop)) {
-    // Names that are asked for under some alternative only may be left out.
-    return close();
+  if (closes && is_over && (!spent() || is_nearer(closed))) return close();
+  std::uint8_t choice = 0;
+  if (!plan.few) {
+    begin_unit();
+    choice = next();
   }
+  const bool stop = is_over || (!plan.few && !plan.all && choice < kStop);
+  if (closes && (spent() ? is_nearer(closed) : stop)) return close();
   if (!engine_.any_is_writable(*now_.top)) return closes && close();
   const Config before = now_;
   const std::size_t size = text_.size();
@@ -548,39 +564,56 @@ bool Sampler::member(bool simplest, std::size_t skip, bool stop, bool* stopped) 
   const Frame& f = *now_.top;
   const Engine::ObjectInfo& info = engine_.info(f.level);
   const Engine::Names& names = engine_.names_[engine_.levels_[f.level].table];
-  std::vector<std::int32_t> passed;
+  const std::vector<std::int32_t>& ranked = by_rank(engine_.levels_[f.level].table);
+  const bool may_be_new = engine_.writable(f).text != Texts::kDead;
+  std::size_t skip = plan.few || plan.all || stop ? 0 : (choice - kStop) * (plan.optional + may_be_new) / (256u - kStop);
+  std::vector<std::int32_t> passed, asked;
   std::int32_t chosen = -1;
-  std::vector<std::int32_t> asked;
-  for (const std::int32_t i : by_rank(engine_.levels_[f.level].table)) {
+  for (const std::int32_t i : ranked) {
     const std::int32_t rank = names.ranks[static_cast<std::size_t>(i)];
-    if (rank != kInf && rank <= f.rank) continue;
-    if (f.seen && (f.seen[i >> 6] >> (i & 63) & 1)) continue;
     const bool is_asked = info.is_asked[static_cast<std::size_t>(i)];
-    if (!is_asked) {
-      if (simplest || stop) continue;
-      if (skip > 0) {
-        --skip;
-        passed.push_back(i);
+    const bool is_before = !is_asked && skip > 0;
+    skip -= is_before;
+    if ((rank != kInf && rank <= f.rank) || (f.seen && (f.seen[i >> 6] >> (i & 63) & 1))) continue;
+    if (!is_asked || !info.plain) {
+      if (spent() || (stop && !is_asked)) {
+        if (is_asked && engine_.name_is_writable(f, i)) asked.push_back(i);
         continue;
       }
-    } else if (!info.plain) {
-      if (simplest) {
-        if (engine_.name_is_writable(f, i)) asked.push_back(i);
+      bool is_there = !is_before;
+      if (plan.few) {
+        begin_unit();
+        is_there = next() >= plan.least;
+      } else if (is_asked) {
+        is_there = pick(2) == 0;
+      }
+      if (!is_there) {
+        (is_asked ? asked : passed).push_back(i);
         continue;
       }
-      if (pick(2) == 1) {
-        asked.push_back(i);
-        continue;
-      }
+    } else if (plan.few) {
+      begin_unit();
+      next();
     }
     if (!engine_.name_is_writable(f, i)) continue;
     chosen = i;
     break;
   }
+  const bool simplest = spent();
+  if (plan.few && chosen < 0) {
+    begin_unit();
+    choice = next();
+  }
   if (chosen >= 0 && write_name(chosen)) return true;
+  if (simplest && closes) {  // the units ended here
+    now_ = before;
+    text_.resize(size);
+    if (is_nearer(closed)) return close();
+    if (!first && !put(',')) return false;
+  }
   if (!simplest) {
     // Behind the last name: a key that the schema does not name, or the end.
-    if (!stop && (!closes || pick(4) == 3) && write_new_key(false)) return true;
+    if (!stop && (!plan.few || choice >= kNew) && write_new_key(false)) return true;
     if (closes) {
       now_ = before;
       text_.resize(size);
@@ -603,7 +636,7 @@ bool Sampler::member(bool simplest, std::size_t skip, bool stop, bool* stopped) 
     text_.resize(length);
   };
   if (asked.empty())
-    for (const std::int32_t i : by_rank(engine_.levels_[f.level].table)) {
+    for (const std::int32_t i : ranked) {
       if (asked.size() == 64) break;
       if (engine_.name_is_writable(f, i)) asked.push_back(i);
     }
@@ -623,22 +656,18 @@ bool Sampler::member(bool simplest, std::size_t skip, bool stop, bool* stopped) 
 bool Sampler::object() {
   const Frame* outer = now_.top;
   if (!put('{')) return false;
-  constexpr std::uint8_t kBare = 24, kStop = 24, kOne = 208, kAll = 224;
-  const std::uint8_t plan = next();
-  const bool all = plan >= kAll, one = deep_ || (plan >= kOne && plan < kAll);
+  constexpr std::uint8_t kBare = 24, kHalf = 112, kOne = 208, kAll = 224;
+  const std::uint8_t choice = next();
+  const Engine::ObjectInfo& info = engine_.info(now_.top->level);
+  Plan plan;
+  plan.all = choice >= kAll;
+  plan.one = deep_ || (choice >= kOne && choice < kAll);
+  plan.optional = info.plain ? info.is_asked.size() - static_cast<std::size_t>(std::count(info.is_asked.begin(), info.is_asked.end(), 1)) : info.is_asked.size();
+  plan.few = plan.optional <= kFew;
+  plan.least = choice < kBare ? kNothing : choice < kHalf ? 128 : plan.all ? 1 : 80;
   for (std::size_t members = 0;; ++members) {
-    Config closed;
-    const bool over = plan < kBare || (one && members > 0);
-    if (over && engine_.step(now_, '}', &closed, arena_)) {
-      put(closed, '}');
-      return true;
-    }
-    begin_unit();
-    const std::uint8_t choice = next();
-    const bool stop = over || (!all && choice < kStop);
-    const std::size_t skip = all ? 0 : choice < 136 ? 0 : choice < 196 ? 1 : choice < 226 ? 2 : choice < 240 ? 3 : (choice & 15u) * 3u;
     bool stopped;
-    if (!member(spent(), skip, stop, &stopped)) return finish(outer);
+    if (!member(plan, members, &stopped)) return finish(outer);
     if (stopped) return true;
     if (!value()) return finish(outer);
   }
@@ -659,10 +688,10 @@ bool Sampler::array() {
     const Frame& f = *now_.top;
     Config closed;
     const bool closes = engine_.step(now_, ']', &closed, arena_);
-    bool go_on = !closes || f.count < most;
+    bool go_on = !closes || f.count < most || (spent() && !is_nearer(closed));
     if (go_on) {
       begin_unit();
-      go_on = !closes || (!spent() && (next() >= kStop || full));
+      go_on = !closes || (spent() ? !is_nearer(closed) : next() >= kStop || full);
     }
     if (!go_on) {
       put(closed, ']');

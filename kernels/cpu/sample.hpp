@@ -24,6 +24,10 @@ class Sampler {
  private:
   static constexpr std::size_t kBytes = 1 << 14;  // of a text, behind which choices are spent
   static constexpr int kDeep = 24;                // containers that are opened for depth alone
+  static constexpr std::size_t kFew = 8;          // names that may be left out
+  static constexpr std::uint16_t kNothing = 256;  // no choice
+  static constexpr std::uint8_t kStop = 24;       // choices that end an object
+  static constexpr std::uint8_t kNew = 208;       // choices that lead to a key of no name
 
   std::uint8_t next();                      // a choice; 0 when the unit has none left
   void begin_unit();
@@ -34,6 +38,7 @@ class Sampler {
   bool put(char byte);                      // false: not valid here, and nothing was written
   bool put(std::string_view bytes);         // all or none
   bool nudge();                             // one byte nearer to the end
+  bool is_nearer(const Config& to);         // to the end, than what is
   bool finish(const Frame* until);          // to the end of the value that is due or under way in the frame
   bool value();                             // false: none could be begun, and nothing was written
   struct Way {  // to write a value
@@ -45,7 +50,13 @@ class Sampler {
   bool scalar(Type type, Id goal, bool simplest);
   bool object();
   bool array();
-  bool member(bool simplest, std::size_t skip, bool stop, bool* stopped);
+  struct Plan {  // of one object
+    bool all, one;         // as many members as there may be; one at most
+    bool few;              // may only few names be left out?
+    std::size_t optional;  // how many may
+    std::uint16_t least;   // where few may: the least choice for which a name is there
+  };
+  bool member(const Plan& plan, std::size_t members, bool* stopped);
   bool write_name(std::int32_t name);
   bool write_new_key(bool simplest);
   std::string name_text(std::int32_t name) const;
