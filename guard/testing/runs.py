@@ -211,11 +211,10 @@ class Surroundings:
         if not Path(self.trace).exists():
             return ()
         store = TraceStore.at(self.trace)
-        for limit in (2, MOST_CALLS):  # most applications make one call
-            latest = store.latest(limit=limit)
-            new = [call for call in latest if (call.number or 0) > self._seen_calls]
-            if len(new) < limit:
-                break
+        latest = store.latest(limit=2)  # most applications make one call
+        if len(latest) == 2 and (latest[-1].number or 0) > self._seen_calls:
+            latest = store.latest(limit=MOST_CALLS)
+        new = [call for call in latest if (call.number or 0) > self._seen_calls]
         self._seen_calls = max([self._seen_calls, *(call.number or 0 for call in new)])
         return tuple(sorted(new, key=lambda call: call.number or 0))
 
