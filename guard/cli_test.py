@@ -76,6 +76,7 @@ def harness(
     faults: Annotated[
         list[str] | None, typer.Option("--fault", metavar="FAULT", help="Only these may happen. May be repeated.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on advice, too: what readers of JSON do.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Serve a model that misbehaves, until Ctrl-C.")] = False,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Where the harness's own server listens; 0 takes a free one.")
@@ -97,7 +98,7 @@ def harness(
     """Look for an answer of a model that breaks an application; or measure how well models do.
 
     An application is called with a model that says whatever a model may say: valid values at their limits, near
-    misses, cut-off and badly written JSON, refusals, faults of the network. Twenty invariants must hold, such as: an
+    misses, cut-off and badly written JSON, refusals, faults of the network. Invariants must hold, such as: an
     error where there is no valid answer, nothing invented, bounded requests. What breaks one is cut down to the
     smallest. Exit code 1: something does not hold, or --require is not met.
     """
@@ -118,6 +119,7 @@ def harness(
     if cases is not None or plot is not None or require:
         raise Problem("--cases, --plot and --require belong to an evaluation; name a --model")
     options: dict[str, Any] = {"seed": seed, "cases": runs, "without": without or (), "seconds": seconds, "port": port}
+    options["strict"] = strict
     if faults:
         options["faults"] = tuple(faults)
     with progress(0, "testing") as (report, _):

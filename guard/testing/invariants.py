@@ -100,6 +100,7 @@ class Invariant:
     says: str  # in one sentence
     line: int  # of the list of what users suffer from
     check: Callable[[Trial], str | None]
+    is_advice: bool = False  # most programs break it by the reader of JSON that they use: told, but no failure
 
 
 # ---- What comes back -------------------------------------------------------------------------------------------------
@@ -195,6 +196,17 @@ def _invented(trial: Trial) -> str | None:
         if not is_held(leaf, texts) and not any(same(leaf, one) for one in allowed):
             return f"it returned {clipped(_shown(value))}, but no answer holds {leaf!r}"
     return None
+
+
+def _one_meaning(trial: Trial) -> str | None:
+    """A key that stands twice is not read as one of its values in silence."""
+    if not _has_value(trial):
+        return None
+    found = [reading for reading in trial.readings if reading.is_answer]
+    if not found or any(reading.kind != "twofold" for reading in found):
+        return None
+    value = trial.subject.value(trial.main)
+    return f"{found[-1].words}; it returned {clipped(_shown(value))}" if _is_reading(value, found) else None
 
 
 def _answers(trial: Trial) -> str | None:
@@ -427,6 +439,13 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant("nothing-invented", "No text or number is returned that no answer holds.", 11, _invented),
     Invariant(
+        "one-meaning",
+        "A key that stands twice in an answer is not read as one of its values in silence.",
+        7,
+        _one_meaning,
+        is_advice=True,
+    ),
+    Invariant(
         "typed-error", "What fails ends in an error of a type that callers can catch and act on.", 5, _typed_error
     ),
     Invariant("reads-what-is-valid", "A valid answer does not crash what reads it.", 6, _answers),
@@ -491,6 +510,8 @@ def _is_reading(value: Any, found: Sequence[Reading]) -> bool:
     import pydantic
 
     for reading in found:
+        if isinstance(value, str) and value in reading.raw:
+            return True  # what is returned is the answer's text
         for expected, text in zip(reading.values, reading.texts, strict=True):
             if isinstance(value, dict) and isinstance(expected, dict):
                 if same(value, expected):

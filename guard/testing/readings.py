@@ -13,7 +13,7 @@ from typing import Any
 
 from guard.repair import repair
 from guard.targets import NOT_JSON, Target
-from guard.testing.sayings import Saying
+from guard.testing.sayings import Saying, written
 from guard.violations import Violation
 
 _CONSTANT = re.compile(r"\b(NaN|Infinity)\b")
@@ -24,11 +24,12 @@ _THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 class Reading:
     """What a saying is."""
 
-    kind: str  # "valid", "messy", "invalid", "unreadable", "cut off", "refused", "empty", or "error"
+    kind: str  # "valid", "messy", "twofold", "invalid", "unreadable", "cut off", "refused", "empty", or "error"
     values: tuple[Any, ...] = ()  # as the target makes them; an application may return one of these
     texts: tuple[str, ...] = ()  # the JSON of each
     findings: tuple[Violation, ...] = ()  # of an invalid one
     words: str = ""  # why it is no answer
+    raw: tuple[str, ...] = ()  # the text itself, of an answer that is more than JSON
 
     @property
     def is_answer(self) -> bool:
@@ -45,15 +46,20 @@ def read(saying: Saying, target: Target) -> Reading:
     if saying.finish == "filter":
         return Reading("refused", words="the provider withheld the answer")
     if saying.finish != "stop":
-        return Reading("cut off", words="the answer was cut off")
+        value, findings = target.check(saying.text)
+        if findings or saying.text.rstrip()[-1:] not in ("}", "]", '"'):
+            return Reading("cut off", words="the answer was cut off")
+        return Reading("cut off", (value,), (saying.text,))  # behind its last character: nothing is missing
     if not saying.text.strip():
         return Reading("empty", words="the answer was empty")
     text = _THOUGHT.sub("", saying.text)
     value, findings = target.check(text)
     if not findings:
-        return Reading("valid" if text == saying.text else "messy", (value,), (text,))
+        return Reading("valid" if text == saying.text else "messy", (value,), (text,), raw=(saying.text,))
     if findings[0].rule != NOT_JSON and findings[0].rule != "nesting":
         return Reading("invalid", findings=findings, words=f"the answer was invalid: {findings[0]}")
+    if twofold := _twofold(text, target):
+        return twofold
     values: list[Any] = []
     texts: list[str] = []
     mended = repair(text)
@@ -68,8 +74,31 @@ def read(saying: Saying, target: Target) -> Reading:
     if not values and _CONSTANT.search(text):
         values, texts = _with_constants(text)
     if values:
-        return Reading("messy", tuple(values), tuple(texts))
+        return Reading("messy", tuple(values), tuple(texts), raw=(saying.text,))
     return Reading("unreadable", findings=findings, words=f"the answer was no JSON: {findings[0].expected}")
+
+
+def _twofold(text: str, target: Target) -> Reading | None:
+    """Read a text in which a key stands twice, which means one thing or the other: as most readers do, and the rest."""
+    found: list[str] = []
+    for wins in (dict, _first):
+        try:
+            one = written(json.loads(text, object_pairs_hook=wins))
+        except (ValueError, RecursionError):
+            return None
+        if not target.check(one)[1] and one not in found:
+            found.append(one)
+    if not found or _CONSTANT.search(text):
+        return None
+    words = "a key stands twice in the answer, with two values"
+    return Reading("twofold", tuple(target.check(one)[0] for one in found), tuple(found), words=words)
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for key, value in pairs:
+        members.setdefault(key, value)
+    return members
 
 
 def _with_constants(text: str) -> tuple[list[Any], list[str]]:

@@ -36,7 +36,7 @@ LINES = {
 
 def as_text(report: Report, *, every: bool = False) -> str:
     """Return what a person reads in a terminal: each invariant that does not hold, with its smallest example."""
-    held = sum(finding.holds for finding in report.findings)
+    held = len(report.findings) - len(report.broken) - len(report.advice)
     figures = f"{report.asks} requests, {report.seconds:.1f} s, seed {report.seed}"
     lines = [f"{report.subject}: {held} of {len(report.findings)} invariants hold in {report.cases} cases ({figures})"]
     lines += [f"  note: {note}" for note in report.notes]
@@ -44,7 +44,8 @@ def as_text(report: Report, *, every: bool = False) -> str:
         if finding.holds:
             lines += [f"  ✓ {finding.invariant.name}: {finding.invariant.says}"] if every else []
             continue
-        lines += [f"  ✗ {finding.invariant.name}: {finding.invariant.says}"]
+        mark = "!" if finding in report.advice else "✗"
+        lines += [f"  {mark} {finding.invariant.name}: {finding.invariant.says}"]
         lines += [f"      {line}" for line in example(finding)]
     return "\n".join(lines)
 
@@ -81,6 +82,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
         "name": invariant.name,
         "says": invariant.says,
         "holds": finding.holds,
+        "is_advice": invariant.is_advice,
         "cases": finding.cases,
     }
     if found is not None:
@@ -119,7 +121,9 @@ def as_junit(reports: Sequence[Report]) -> str:
                 name=finding.invariant.name,
                 time=f"{share:.3f}",
             )
-            if finding.counterexample is not None:
+            if finding in report.advice:
+                ET.SubElement(case, "system-out").text = _xml("\n".join(["advice:", *example(finding)]))
+            elif finding.counterexample is not None:
                 failure = ET.SubElement(case, "failure", message=_xml(finding.counterexample.words))
                 failure.text = _xml("\n".join([finding.invariant.says, *example(finding), f"seed {report.seed}"]))
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
@@ -179,7 +183,7 @@ def _section(report: Report) -> str:
 {f"<ul>{notes}</ul>" if notes else ""}
 </header>
 <main>
-{"".join(_broken(finding) for finding in report.broken)}
+{"".join(_broken(finding) for finding in [*report.broken, *report.advice])}
 <article><h2>Held</h2><ul class="held">{good}</ul></article>
 <article><h2>What the model did</h2><div class="columns"><div><h3>Said</h3>{_bars(report.faults.most_common(30))}</div>
 <div><h3>Calls ended in</h3>{_bars(report.outcomes.most_common(30))}</div></div></article>
@@ -197,7 +201,7 @@ def _broken(finding: Finding) -> str:
     )
     arguments = f"<h3>Called with</h3>{_pre(given)}" if given else ""
     return f"""<article class="broken" aria-label="{escaped(invariant.name)}">
-<h2 class="bad">✗ {escaped(invariant.name)} <span class="line">{escaped(invariant.says)}
+<h2 class="bad">{"!" if invariant.is_advice else "✗"} {escaped(invariant.name)} <span class="line">{escaped(invariant.says)}
 ({escaped(LINES.get(invariant.line, ""))})</span></h2>
 <p class="says">{escaped(found.words)}</p>
 {arguments}{said}

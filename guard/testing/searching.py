@@ -87,16 +87,22 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)  # "value", or the name of the error
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what could not be looked at, and why
+    is_strict: bool = False  # advice that is not kept is a failure, too
 
     @property
     def holds(self) -> bool:
-        """Whether every invariant held."""
-        return all(finding.holds for finding in self.findings)
+        """Whether every invariant held; advice apart, unless the search was strict."""
+        return not self.broken
 
     @property
     def broken(self) -> list[Finding]:
         """The findings that do not hold."""
-        return [finding for finding in self.findings if not finding.holds]
+        return [f for f in self.findings if not f.holds and (self.is_strict or not f.invariant.is_advice)]
+
+    @property
+    def advice(self) -> list[Finding]:
+        """The findings that do not hold and are no failure."""
+        return [f for f in self.findings if not f.holds and not (self.is_strict or not f.invariant.is_advice)]
 
 
 class Check:
@@ -112,7 +118,8 @@ class Check:
     its annotations nor its requests tell; `inputs` are arguments by name, each a value, or a function of a mark that
     tells calls apart. `cases` are drawn beside each fault alone; `seed` decides them. `without` names invariants that
     are not meant to hold, `faults` those that may happen; `seconds` is when to stop looking. `options` are those of
-    `guard.compile`. `port` is where the harness's server listens; 0 takes a free one.
+    `guard.compile`. `port` is where the harness's server listens; 0 takes a free one. `strict` makes
+    advice count: what most programs break by the reader of JSON that they use.
     """
 
     def __init__(
@@ -128,6 +135,7 @@ class Check:
         seconds: float | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
         port: int = 0,
+        strict: bool = False,
     ) -> None:
         names = {invariant.name for invariant in INVARIANTS}
         for name in without:
@@ -142,7 +150,7 @@ class Check:
         self.seed, self.cases, self.seconds = seed, cases, seconds
         self.faults = tuple(faults)
         self.invariants = tuple(i for i in INVARIANTS if i.name not in without)
-        self._port = port
+        self._port, self._is_strict = port, strict
         self._marks = itertools.count(1)
 
     def run(self, progress: Progress | None = None) -> Report:
@@ -153,7 +161,8 @@ class Check:
             self.subject = subjects.from_any(
                 self._given, schema=self._schema, inputs=self._inputs, options=self._options
             )
-            self.report = Report(self.subject.name, self.seed, findings=[Finding(i) for i in self.invariants])
+            findings = [Finding(invariant) for invariant in self.invariants]
+            self.report = Report(self.subject.name, self.seed, findings=findings, is_strict=self._is_strict)
             self._until = None if self.seconds is None else started + self.seconds
             self._broken: dict[str, tuple[Trial, str]] = {}
             try:

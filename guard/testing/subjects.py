@@ -333,10 +333,10 @@ class Subject:
             named = {str(k): v for k, v in whole.items() if k != first}
         elif isinstance(whole, list | tuple) and not hasattr(whole, "_fields"):
             for at, part in enumerate(whole):
-                if at != first and part is not None and not isinstance(part, str | int | float | bool | list | tuple):
-                    named |= _attributes(part)
-                elif at != first:
-                    named[f"[{at}]"] = part
+                if at == first:
+                    continue
+                inner = dict(part) if isinstance(part, Mapping) else _attributes(part)
+                named |= inner or {f"[{at}]": part}
         else:
             named = {k: v for k, v in _attributes(whole).items() if k != first}
         return named

@@ -15,7 +15,7 @@ PLANTED: dict[str, set[str]] = {
     "big_integer": {"faithful"},
     "cancelled_stream": {"recorded"},
     "dropped_finding": {"feedback"},
-    "duplicate_key": {"no-answer-no-value"},
+    "duplicate_key": {"one-meaning"},
     "empty_success": {"no-answer-no-value"},
     "hidden_model": {"served-model"},
     "invented_values": {"nothing-invented"},
@@ -47,7 +47,7 @@ def searched(name: str, twin: str) -> Report:
     """Put one twin under test, as `guard test` does."""
     module: Any = importlib.import_module(f"testing.planted.{name}")
     schema = getattr(module, SCHEMAS[name]) if name in SCHEMAS else None
-    return Check(f"testing.planted.{name}:{twin}", schema=schema, cases=CASES).run()
+    return Check(f"testing.planted.{name}:{twin}", schema=schema, cases=CASES, strict=True).run()
 
 
 @pytest.mark.parametrize("name", PLANTED)
