@@ -51,6 +51,7 @@ class Trial:
     split: list[Run] = field(default_factory=list)  # the same, cut into other pieces
     left: Run | None = None  # the same, and the result's stream was left before its end
     other: Run | None = None  # another question, after the main one, answered otherwise
+    later: Run | None = None  # the same question after a call that failed, answered well
     replayed: Run | None = None  # recorded, then replayed
 
     @property
@@ -337,7 +338,9 @@ def _split(trial: Trial) -> str | None:
 
 
 def _own_answer(trial: Trial) -> str | None:
-    main, other = trial.main, trial.other
+    main, other, later = trial.main, trial.other, trial.later
+    if later is not None and main.error is not None and later.error is not None and not later.asks:
+        return f"a bad answer was kept: asked the same later, the model was not asked, and {outcome(later)}"
     if other is None or not main.ended_well:
         return None
     changed = next((name for name in other.given if not same(other.given[name], main.given.get(name))), "the question")

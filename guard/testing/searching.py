@@ -273,6 +273,8 @@ class Check:
                 trial.split = [self._play_one(_recut(scene, **cut)) for cut in cuts]
             if main.is_streamed and scene.leave_after is None and len(main.parts) > 0:
                 trial.left = self._play_one(_recut(scene, pieces=2, leave_after=1))
+            if main.error is not None and main.asks:
+                trial.later = self._play_one(Scene((valid(self._good()),)), main.given)
             if isinstance(self._given, Decorated):
                 trial.replayed = self._replayed(scene)
         self._count(trial)
@@ -307,7 +309,7 @@ class Check:
     def _count(self, trial: Trial) -> None:
         report = self.report
         report.cases += 1
-        for run in (trial.main, trial.again, trial.left, trial.other, *trial.split):
+        for run in (trial.main, trial.again, trial.left, trial.other, trial.later, *trial.split):
             if run is None:
                 continue
             report.asks += len(run.asks)
