@@ -200,8 +200,9 @@ def _broken(finding: Finding) -> str:
         for saying in found.scene.sayings
     )
     arguments = f"<h3>Called with</h3>{_pre(given)}" if given else ""
+    mark = "!" if invariant.is_advice else "✗"
     return f"""<article class="broken" aria-label="{escaped(invariant.name)}">
-<h2 class="bad">{"!" if invariant.is_advice else "✗"} {escaped(invariant.name)} <span class="line">{escaped(invariant.says)}
+<h2 class="bad">{mark} {escaped(invariant.name)} <span class="line">{escaped(invariant.says)}
 ({escaped(LINES.get(invariant.line, ""))})</span></h2>
 <p class="says">{escaped(found.words)}</p>
 {arguments}{said}
