@@ -1,4 +1,4 @@
-"""python -m fuzz: the engine's properties on random seeds, until time is up or one does not hold.
+"""python -m fuzz: the engine's properties, and the pipeline's, on random seeds, until time is up or one does not hold.
 
     python -m fuzz --seconds 60                    every property in turn, from a seed of the clock
     python -m fuzz --only masks --seed 123         one property, from one seed
@@ -37,6 +37,8 @@ from exactness.generator import PAIRS
 BATCH = 40  #: Cases in one child process.
 JUDGED = 300  #: The same of exactness, whose tables all schemas share and each child makes.
 CASE_SECONDS = 60.0  #: A case that takes longer hangs: most take milliseconds.
+HARNESS_BATCH = 5  #: Cases of harness in one child process: each is hundreds of calls.
+HARNESS_CASES = 20  #: Answers drawn for each schema of harness, beside each fault alone.
 MEMORY = 8 * 2**30  #: Address space of a child, in bytes.
 SHRINK_SECONDS = 60.0  #: Longest time spent on cutting a failing schema down.
 
@@ -69,6 +71,22 @@ def _seeded(check: Callable[..., Counter[str]]) -> Callable[[tuple[Any, int]], C
     return lambda drawn: check(drawn[0], Random(drawn[1]))
 
 
+def check_harness(case: strategies.Case) -> Counter[str]:
+    """Check that Guard's own pipeline holds every invariant of the harness on a schema."""
+    from guard.testing import Check
+    from guard.testing.report import as_text
+
+    asked = strategies.guard.Guard(retries=1, options={"inexact": "residual"})
+    try:
+        report = Check(asked, schema=case.schema, cases=HARNESS_CASES, seed=case.seed).run()
+    except ValueError as error:  # no value at all: there is nothing to say
+        if isinstance(error, strategies.guard.SchemaError):
+            raise
+        return Counter(empty=1)
+    assert report.holds, as_text(report)
+    return Counter(trials=report.cases, requests=report.asks)
+
+
 PROPERTIES: dict[str, Property] = {
     "masks": Property(_case, _with_vocabulary(properties.check_masks)),
     "forced": Property(_case, properties.check_forced_bytes),
@@ -79,6 +97,7 @@ PROPERTIES: dict[str, Property] = {
     "regexes": Property(_seeded_draw(lambda r: properties.regex(r, r.randint(1, 4))), _seeded(properties.check_regex)),
     "numbers": Property(_seeded_draw(numerals.number_schema), _seeded(numerals.check_number)),
     "exactness": Property(judge.case, judge.check),
+    "harness": Property(_case, check_harness),
 }
 
 
@@ -187,6 +206,8 @@ def main() -> int:
         for name in args.only:
             began = time.monotonic()
             seeds = list(range(seed, seed + size))
+            if name == "harness":
+                seeds = seeds[:HARNESS_BATCH]
             if name == "exactness" and args.cases is None:
                 seeds = rarest(totals[name], seeds[0])
             count, failure = batch(name, seeds)

@@ -93,7 +93,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
-    {"kernels", "schemas", "models", "errors", "tools", "trace"}
+    {"kernels", "schemas", "models", "errors", "testing", "tools", "trace"}
 )  #: Reached as attributes without an import.
 
 

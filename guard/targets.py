@@ -52,7 +52,7 @@ _EXPECTED = {
     "uniqueItems": "items that differ",
 }
 #: The validator of jsonschema-rs for a dialect.
-_JUDGES = {
+JUDGES = {
     "draft4": "Draft4Validator",
     "draft6": "Draft6Validator",
     "draft7": "Draft7Validator",
@@ -156,8 +156,8 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     registry = None
     if documents := options.get("documents"):
         registry = jsonschema_rs.Registry(list(documents.items()))
-    judge = getattr(jsonschema_rs, _JUDGES[compiled.draft])
-    judged = _nullable_typed(schema) if compiled.draft == "openapi3.0" else schema
+    judge = getattr(jsonschema_rs, JUDGES[compiled.draft])
+    judged = nullable_typed(schema) if compiled.draft == "openapi3.0" else schema
     validator = judge(judged, validate_formats=options.get("formats", True), registry=registry, offline=True)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
@@ -195,13 +195,13 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON's")
 
 
-def _nullable_typed(schema: Any) -> Any:
+def nullable_typed(schema: Any) -> Any:
     """Return a schema of OpenAPI 3.0 with `nullable` said as draft 4 says it: the type may be null."""
     if isinstance(schema, list):
-        return [_nullable_typed(part) for part in schema]
+        return [nullable_typed(part) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    copy = {key: value if key in _LITERAL else _nullable_typed(value) for key, value in schema.items()}
+    copy = {key: value if key in _LITERAL else nullable_typed(value) for key, value in schema.items()}
     if schema.get("nullable") is True and isinstance(schema.get("type"), str):
         copy["type"] = [schema["type"], "null"]
     return copy

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from guard.models import Progress
 
 EXIT_OK = 0
-EXIT_NO_ANSWER = 1  #: A model was asked and no valid answer came, a replay differs, or the trace can't be used.
+EXIT_NO_ANSWER = 1  #: No valid answer came, a replay differs, a test fails, or the trace can't be used.
 EXIT_INPUT = 2  #: The command line or a file is wrong.
 EXIT_SCHEMA = 3  #: The schema is not valid, not supported, or beyond a limit.
 EXIT_MODEL = 4  #: The model is unknown, or can't be fetched or loaded.
 EXIT_INTERRUPTED = 130  #: Ctrl-C.
 
 EPILOG = (
-    "Exit codes: 0 success; 1 no valid answer, a replay that differs, or the trace can't be used; 2 wrong usage or "
-    "input; 3 the schema is refused; 4 the model can't be had; 130 interrupted."
+    "Exit codes: 0 success; 1 no valid answer, a replay that differs, a test that fails, or the trace can't be used; "
+    "2 wrong usage or input; 3 the schema is refused; 4 the model can't be had; 130 interrupted."
 )
 PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
 CLIPPED = 100  #: Characters of a text that a table shows.
@@ -52,7 +52,7 @@ def progress(total: int, doing: str = "reading") -> Iterator[tuple[Progress, Any
     """Show a bar on standard error: `report` for what a model's loading says, `advance` for inputs done."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)  # this very one, also where a test of an application listens to another
     if not console.is_terminal:  # rich would end what it never began with an empty line
         yield (lambda _step, _done, _size: None), (lambda _name, _count: None)
         return

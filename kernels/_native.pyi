@@ -147,3 +147,17 @@ def fill_bitmasks(
 
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
+
+@final
+class Sampler:
+    """Valid values of an engine's schema, read off sequences of choices. Any number of threads may use it, in turn."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Make a sampler of an engine, best one of compact white space and canonical spelling."""
+
+    def sample(self, choices: Sequence[bytes]) -> tuple[bytes, int] | None:
+        """Return the JSON text for these choices and how many units were begun; None where the schema has no instance.
+
+        A choice is a byte, 0 the simplest; behind the last one all are 0. They come in units: one for the value, one for
+        each member and item inside of it. SchemaError where a limit is met.
+        """

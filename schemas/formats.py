@@ -38,6 +38,19 @@ def _tree(name: str) -> Tree:
     return _TREES[name]()
 
 
+@cache
+def agreed(name: str, draft: str) -> Tree:
+    """Return the language of a format with the texts of which software differs as neither in it nor out of it.
+
+    The year 0000 is one of RFC 3339's, and none of Python's. Requires that the format is known.
+    """
+    whole = tree(name, draft)
+    if name not in ("date", "date-time"):
+        return whole
+    odd = _read("0000[^]*")
+    return _any(_all(whole, (int(Rx.NOT), odd)), (int(Rx.MAYBE), _all(whole, odd)))
+
+
 def _all(*trees: Tree) -> Tree:
     return (int(Rx.AND), list(trees))
 

@@ -154,12 +154,18 @@ class Lowering:
         """Return the record of each node."""
         return [self._lower(node) for node in nodes]
 
-    def _lower(self, node: int) -> Record:
+    def lower_without(self, node: int, keyword: str) -> Record:
+        """Return the record that a node would have if its schema lacked a keyword."""
+        position, _ = self._scoped.get(node, (node, ()))
+        schema = self.documents.schemas[position]
+        return self._lower(node, {word: value for word, value in schema.items() if word != keyword})
+
+    def _lower(self, node: int, instead: dict[str, Any] | None = None) -> Record:
         if node <= FALSE:
             return [] if node == TRUE else [(_TYPE, 0)]
         position, scope = self._scoped.get(node, (node, ()))
         documents = self.documents
-        schema = documents.schemas[position]
+        schema = documents.schemas[position] if instead is None else instead
         dialect = documents.homes[position].dialect
         context = _Context(schema, position, scope, dialect)
         if dialect.ref_alone and "$ref" in schema:

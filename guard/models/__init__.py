@@ -1,8 +1,9 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
 Names are `smollm2` (the embedded default), `transformers:PATH_OR_ID`, `llamacpp:FILE`, `openai:NAME` (any server that
-speaks OpenAI's protocol) and `anthropic:NAME`; an object that is a Model already passes through. A name is loaded once
-a process, and what a model stands on is imported then: torch and transformers, llama.cpp, or a provider's SDK.
+speaks OpenAI's protocol) and `anthropic:NAME`; `flaky:SEED` and `adversarial:SEED` misbehave, for tests. An object that
+is a Model already passes through. A name is loaded once a process, and what a model stands on is imported then: torch
+and transformers, llama.cpp, or a provider's SDK.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from guard.models.cache import Progress
 __all__ = ["Model", "Progress", "Reply", "Request", "from_outlines", "load", "pull"]
 
 #: The names that `load` knows, as a message shows them.
-KNOWN = ("smollm2", "transformers:PATH_OR_ID", "llamacpp:FILE", "openai:NAME", "anthropic:NAME")
+KNOWN = (
+    "smollm2",
+    "transformers:PATH_OR_ID",
+    "llamacpp:FILE",
+    "openai:NAME",
+    "anthropic:NAME",
+    "flaky:SEED",
+    "adversarial:SEED",
+)
 #: The names that `pull` knows.
 PULLED = ("smollm2",)
 
@@ -79,4 +88,14 @@ def _load(name: str, progress: Progress | None) -> Model:
         from guard.models.anthropic import AnthropicModel
 
         return AnthropicModel(rest)
+    if kind in ("flaky", "adversarial") and (not colon or rest.isdecimal()):
+        return _misbehaving(kind, int(rest or 0), name)
     raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")
+
+
+def _misbehaving(kind: str, seed: int, name: str) -> Model:
+    try:
+        from guard.testing import AdversarialModel, FlakyModel
+    except ImportError as error:
+        raise ModelError(f"{name} needs {error.name}: pip install 'guard-slm[testing]'") from error
+    return FlakyModel(seed, name=name) if kind == "flaky" else AdversarialModel(seed, name=name)

@@ -20,7 +20,7 @@ from guard.records import VALID, Attempt, Call
 
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1b1d21; --quiet: #5c636e; --paper: #fff; --box: #f5f6f8; --line: #d5d9df;
   --hot: #e8590c; --most: 63%; --good: #1a7f37; --bad: #b42318; --forced: #1f6feb; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --quiet: #9aa3ae; --paper: #15171b; --box: #1e2126;
@@ -59,7 +59,7 @@ _SHADES = "\n".join(
     for n in range(1, SHADES)
 )
 #: Scripts, pictures, requests: nothing but the style above.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
@@ -72,15 +72,15 @@ def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)}</title>
-<style>{_STYLE}{_SHADES}</style>
+<title>{escaped(title)}</title>
+<style>{STYLE}{_SHADES}</style>
 </head>
 <body>
 <header>
-<h1>{_text(title)}</h1>
-<p class="{"good" if call.outcome == VALID else "bad"}">{_text(_outcome(call))}</p>
+<h1>{escaped(title)}</h1>
+<p class="{"good" if call.outcome == VALID else "bad"}">{escaped(_outcome(call))}</p>
 <dl>{_facts(call)}</dl>
 {options}
 {_contents(call) if many else ""}
@@ -110,7 +110,7 @@ def _outcome(call: Call) -> str:
 
 def _facts(call: Call) -> str:
     return "".join(
-        f"<div><dt>{name}</dt><dd>{_text(value)}</dd></div>"
+        f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>"
         for name, value in (
             ("began", datetime.datetime.fromtimestamp(call.started, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")),
             ("took", f"{call.seconds:.3f} s"),
@@ -131,7 +131,7 @@ def _facts(call: Call) -> str:
 
 
 def _contents(call: Call) -> str:
-    links = "".join(f'<li><a href="#attempt-{a.number}">{_text(_heading(a))}</a></li>' for a in call.attempts)
+    links = "".join(f'<li><a href="#attempt-{a.number}">{escaped(_heading(a))}</a></li>' for a in call.attempts)
     return f'<nav aria-label="Attempts"><h3>Attempts</h3><ul>{links}</ul></nav>'
 
 
@@ -146,7 +146,7 @@ def _verdict(attempt: Attempt) -> str:
 def _attempt(attempt: Attempt) -> str:
     verdict = "good" if _verdict(attempt) == "valid" else "bad"
     return f"""<article id="attempt-{attempt.number}" aria-labelledby="h-{attempt.number}">
-<h2 id="h-{attempt.number}" class="{verdict}">{_text(_heading(attempt))}</h2>
+<h2 id="h-{attempt.number}" class="{verdict}">{escaped(_heading(attempt))}</h2>
 <div class="columns">
 <div>
 {_asked(attempt)}
@@ -163,7 +163,7 @@ def _attempt(attempt: Attempt) -> str:
 
 
 def _asked(attempt: Attempt) -> str:
-    messages = "".join(f"<h3>{_text(m.get('role', ''))}</h3>{_pre(_content(m))}" for m in attempt.messages)
+    messages = "".join(f"<h3>{escaped(m.get('role', ''))}</h3>{_pre(_content(m))}" for m in attempt.messages)
     count = f"{len(attempt.messages)} message{'' if len(attempt.messages) == 1 else 's'}"
     return _folded(f"Asked: {count}", messages) if messages else ""
 
@@ -183,7 +183,7 @@ def _answer(attempt: Attempt) -> str:
     spelled = "".join(token.text for token in reply.tokens)
     tokens = ""
     if reply.tokens:
-        spans = "".join(map(_span, reply.tokens)) if spelled else _text(reply.text)
+        spans = "".join(map(_span, reply.tokens)) if spelled else escaped(reply.text)
         tokens = f"<pre>{spans}</pre>{_folded(f'Tokens: {len(reply.tokens):,}', _table(reply.tokens))}"
     # What was cut away from the text after the last token, or was never told of in tokens, is shown as it is.
     text = _pre(reply.text or " ") if not tokens or (spelled and reply.text not in spelled) else ""
@@ -195,7 +195,7 @@ def _answer(attempt: Attempt) -> str:
 def _span(token: Token) -> str:
     shade = min(SHADES - 1, max(0, round(token.removed * (SHADES - 1))))
     kind = f"t r{shade}{' f' if token.forced else ''}{'' if token.text else ' e'}"
-    return f'<span class="{kind}" title="{_text(_told(token))}">{_text(token.text)}</span>'
+    return f'<span class="{kind}" title="{escaped(_told(token))}">{escaped(token.text)}</span>'
 
 
 def _told(token: Token) -> str:
@@ -207,7 +207,8 @@ def _told(token: Token) -> str:
 
 def _table(tokens: Iterable[Token]) -> str:
     rows = "".join(
-        f"<tr><td>{number}</td><td>{_text(json.dumps(token.text, ensure_ascii=False))}</td><td>{token.removed:.1%}</td>"
+        f"<tr><td>{number}</td><td>{escaped(json.dumps(token.text, ensure_ascii=False))}</td>"
+        f"<td>{token.removed:.1%}</td>"
         f"<td>{token.logprob:.3f}</td><td>{'' if token.margin is None else f'{token.margin:.3f}'}</td>"
         f"<td>{'forced' if token.forced else ''}</td></tr>"
         for number, token in enumerate(tokens, 1)
@@ -218,19 +219,19 @@ def _table(tokens: Iterable[Token]) -> str:
 
 def _found(attempt: Attempt) -> str:
     out = "".join(
-        f"<li><b>{_text(f.at or '(root)')}</b>: expected {_text(f.expected)}, got {_text(f.got)}"
-        f" <small>({_text(f.rule)})</small></li>"
+        f"<li><b>{escaped(f.at or '(root)')}</b>: expected {escaped(f.expected)}, got {escaped(f.got)}"
+        f" <small>({escaped(f.rule)})</small></li>"
         for f in attempt.findings
     )
     out = f"<h3>Findings</h3><ul>{out}</ul>" if out else ""
     edits = "".join(
-        f"<li>{_text(e.kind)} at {_text(e.at)}: {_text(json.dumps(e.removed, ensure_ascii=False))} became "
-        f"{_text(json.dumps(e.inserted, ensure_ascii=False))}</li>"
+        f"<li>{escaped(e.kind)} at {escaped(e.at)}: {escaped(json.dumps(e.removed, ensure_ascii=False))} became "
+        f"{escaped(json.dumps(e.inserted, ensure_ascii=False))}</li>"
         for e in attempt.repairs
     )
     out += f"<h3>Repairs</h3><ul>{edits}</ul>" if edits else ""
     if attempt.error and attempt.reply is not None:
-        out += f"<h3>Not taken</h3><p>{_text(attempt.error)}</p>"
+        out += f"<h3>Not taken</h3><p>{escaped(attempt.error)}</p>"
     return out
 
 
@@ -253,7 +254,7 @@ def _figures(attempt: Attempt) -> str:
             facts += [("mean logprob", f"{sure.logprob:.3f}"), ("mean removed", f"{sure.removed:.1%}")]
             if sure.margin is not None:
                 facts.append(("least margin", f"{sure.margin:.3f}"))
-    return "".join(f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts)
+    return "".join(f"<dt>{name}</dt><dd>{escaped(value)}</dd>" for name, value in facts)
 
 
 def _dollars(cost: float | None) -> str:
@@ -261,12 +262,12 @@ def _dollars(cost: float | None) -> str:
 
 
 def _folded(summary: str, inner: str) -> str:
-    return f"<details><summary>{_text(summary)}</summary>{inner}</details>"
+    return f"<details><summary>{escaped(summary)}</summary>{inner}</details>"
 
 
 def _pre(text: str) -> str:
     # The newline first is one that HTML drops: without it, a text's own first one would be dropped.
-    return f"<pre>\n{_text(text)}</pre>"
+    return f"<pre>\n{escaped(text)}</pre>"
 
 
 #: What HTML can't hold, as what shows it: control characters as their pictures, surrogates as what replaces them.
@@ -274,5 +275,6 @@ _SHOWN = {n: 0x2400 + n for n in range(32) if chr(n) not in "\n\t"} | {0x7F: 0x2
 _SHOWN |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD) | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
 
 
-def _text(value: object) -> str:
+def escaped(value: object) -> str:
+    """Return what a page shows of a value, as text."""
     return html.escape(str(value).translate(_SHOWN), quote=True)

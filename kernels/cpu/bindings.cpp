@@ -15,6 +15,7 @@
 #include "bind_apply.hpp"
 #include "explorer.hpp"
 #include "matcher.hpp"
+#include "sample.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -347,6 +348,11 @@ struct PyExplorer {
   Explorer explorer;
 };
 
+struct PySampler {
+  Front front;
+  Sampler sampler;
+};
+
 nb::object expanded(const Front& front, std::shared_ptr<Vocabulary> vocabulary) {
   return nb::cast(PyMatcher{front, Matcher(front.engine, std::move(vocabulary))}, nb::rv_policy::move);
 }
@@ -491,6 +497,19 @@ NB_MODULE(_native, m) {
       })
       .def("large", [](const PyExplorer& self) { return self.explorer.large(); })
       .def("empty", [](const PyExplorer& self) { return self.explorer.empty(); });
+
+  nb::class_<PySampler>(m, "Sampler")
+      .def("__init__", [](PySampler* self, const Front& f) { new (self) PySampler{f, Sampler(f.engine)}; }, "engine"_a)
+      .def("sample",
+           [](PySampler& self, const std::vector<nb::bytes>& choices) -> nb::object {
+             std::vector<std::string_view> units;
+             for (const nb::bytes& unit : choices) units.emplace_back(unit.c_str(), unit.size());
+             std::string text;
+             std::size_t used = 0;
+             if (!run(self.front, [&] { return self.sampler.sample(units, &text, &used); })) return nb::none();
+             return nb::make_tuple(nb::bytes(text.data(), text.size()), used);
+           },
+           "choices"_a);
 
   nb::class_<PyMatcher>(m, "Matcher")
       .def("fill_bitmask", [](PyMatcher& self, const Rows& bitmask, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {

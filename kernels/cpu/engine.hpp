@@ -176,6 +176,7 @@ class Engine {
   std::size_t states() const { return levels_.size() + goals_.size(); }
 
  private:
+  friend class Sampler;
   bool advance(const Config& from, std::uint8_t byte, Config* to, Arena& arena);  // does not keep the text
   std::int64_t bytes_left(const Config& at, std::int64_t limit);
   bool is_too_deep(const Config& at) const { return at.top->depth > options_.limits.nesting; }

@@ -56,3 +56,14 @@ def test_the_table_of_columns_is_that_of_the_trace() -> None:
         name: sorted(made.columns.keys()) for name, made in tables.TABLES.tables.items()
     }
     assert f"**Tables**, version {tables.VERSION};" in text
+
+
+def test_the_table_of_invariants_and_the_list_of_faults_are_those_of_the_harness() -> None:
+    from guard.testing import FAULTS
+    from guard.testing.invariants import INVARIANTS
+
+    text = (DOCS / "testing.md").read_text()
+    documented = re.findall(r"^\| `([a-z-]+)` \| (.*\.) \|$", text, re.MULTILINE)
+    assert documented == [(invariant.name, invariant.says) for invariant in INVARIANTS]
+    listed = text[text.index("The faults, for") :].partition(":")[2].partition("\n\n")[0]
+    assert re.findall(r"`([^`]+)`", listed) == list(FAULTS)

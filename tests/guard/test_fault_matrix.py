@@ -16,11 +16,11 @@ import clock
 import pytest
 from pydantic import BaseModel, ConfigDict
 from scripted import Scripted
-from servers import FAULTS, Answer, Server, refused_url
 
 import guard
 from guard.models.openai import OpenAIModel
 from guard.records import Call
+from guard.testing.servers import FAULTS, Answer, Server, refused_url
 from guard.trace import TraceStore
 
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")

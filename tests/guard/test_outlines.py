@@ -11,12 +11,12 @@ import outlines
 import pytest
 import tiny
 import torch
-from servers import FAULTS, Answer, Server
 
 import guard
 from guard import models
 from guard.errors import ModelError, TimedOut
 from guard.models.base import Model, Request
+from guard.testing.servers import FAULTS, Answer, Server
 
 SCHEMA = {
     "type": "object",

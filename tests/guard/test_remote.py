@@ -20,9 +20,7 @@ from typing import Any
 
 import clock
 import pytest
-import servers
 import stamina
-from servers import FAULTS, Answer, Server
 
 import guard
 from guard import models
@@ -42,6 +40,8 @@ from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
 from guard.models.portal import PORTAL
 from guard.models.remote import MODES
+from guard.testing import servers
+from guard.testing.servers import FAULTS, Answer, Server
 
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
 
@@ -735,7 +735,7 @@ def test_an_address_that_can_t_be_asked_is_said_without_its_password(url: str) -
 PROGRAM = """
 import os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
-from servers import FAULTS, Answer, Server
+from guard.testing.servers import FAULTS, Answer, Server
 from guard.models.base import Request
 from guard.models.openai import OpenAIModel
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, reply
-from servers import Server
 
 import guard
 from guard import replay
 from guard.models.base import Request, Token
+from guard.testing.servers import Server
 from guard.trace import TraceStore, stats
 
 ASK = [{"role": "user", "content": "How many?"}]

@@ -60,6 +60,7 @@ class Answer:
     change: Callable[[bytes], list[Any]] | None = None  # the body → chunks
     piece: int = 3  # characters of each event
     model: str = "served-1"
+    left: Callable[[], object] | None = None  # called where the client goes away before the end
 
     def chunks(self, request: Request) -> list[Any]:
         """Return what to send after the head."""
@@ -69,7 +70,7 @@ class Answer:
             body = b"".join(self.events(request))
         else:
             whole = self.anthropic(request) if request.is_anthropic else self.openai(request)
-            body = json.dumps(whole).encode()
+            body = _json(whole)
         return self.change(body) if self.change else [body]
 
     def openai(self, request: Request) -> dict[str, Any]:
@@ -175,7 +176,8 @@ class Answer:
 
     def _usage(self, prompt: str, completion: str) -> dict[str, int]:
         asked, answered = self.usage or (0, 0)
-        return {prompt: asked, completion: answered}
+        total = {"total_tokens": asked + answered} if prompt == "prompt_tokens" else {}
+        return {prompt: asked, completion: answered, **total}
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None, **details: Any) -> Answer:
@@ -221,8 +223,8 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, *answers: Any, keeps_alive: bool = False) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, *answers: Any, keeps_alive: bool = False, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.answers = list(answers)
         self.keeps_alive = keeps_alive  # one connection may bring several requests
         self.connections = 0
@@ -260,6 +262,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 class _Handler(socketserver.StreamRequestHandler):
     server: Server
+    disable_nagle_algorithm = True  # head and body are two writes
 
     def handle(self) -> None:
         self.server.connections += 1
@@ -272,7 +275,7 @@ class _Handler(socketserver.StreamRequestHandler):
         while line := self.rfile.readline().strip():
             key, _, value = line.decode().partition(":")
             headers[key.lower()] = value.strip()
-        body = json.loads(self.rfile.read(int(headers["content-length"])))
+        body = json.loads(self.rfile.read(int(headers.get("content-length", 0))) or b"{}")
         request = Request(path, headers, body)
         answer = self.server.answer(request)
         kind = "text/event-stream" if request.is_streaming and answer.status == 200 else "application/json"
@@ -298,11 +301,17 @@ class _Handler(socketserver.StreamRequestHandler):
                 if isinstance(chunk, bytes):
                     self.wfile.write(chunk)
                 elif self._wait(chunk):
+                    self._leave(answer)
                     return False
         except OSError:
-            self.server.left.set()
+            self._leave(answer)
             return False
         return True
+
+    def _leave(self, answer: Answer) -> None:
+        self.server.left.set()
+        if answer.left is not None:
+            answer.left()
 
     def _wait(self, seconds: float) -> bool:
         """Wait; returns True, and says so, where the client leaves meanwhile."""
@@ -323,7 +332,15 @@ def refused_url() -> str:
 
 
 def _event(data: Any) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
+    return b"data: " + _json(data) + b"\n\n"
+
+
+def _json(data: Any) -> bytes:
+    """Write JSON as providers do: characters as they are, but for halves of pairs, which UTF-8 does not have."""
+    try:
+        return json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(data).encode()
 
 
 def _pieces(text: str, size: int) -> list[str]:

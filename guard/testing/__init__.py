@@ -1,0 +1,61 @@
+"""The property-based harness: inputs that a model may give, models that give them, and a search for what they break.
+
+`values`, `near_misses` and `texts` are Hypothesis strategies over any schema or type that Guard compiles; `FlakyModel`
+and `AdversarialModel` are models that misbehave, and `serving` puts one behind an address; `check` looks for an answer
+that breaks an application. They need the extra `testing`, and are imported on first use (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guard.testing.adversarial import AdversarialModel
+    from guard.testing.flaky import FlakyModel, serving
+    from guard.testing.instances import values
+    from guard.testing.misses import NearMiss, near_misses
+    from guard.testing.sayings import FAULTS
+    from guard.testing.searching import Check, Report, check
+    from guard.testing.writings import Text, texts
+
+__all__ = [
+    "FAULTS",
+    "AdversarialModel",
+    "Check",
+    "FlakyModel",
+    "NearMiss",
+    "Report",
+    "Text",
+    "check",
+    "near_misses",
+    "serving",
+    "texts",
+    "values",
+]
+
+#: Where each public name lives. No module of the package may bear one of these names: importing it would hide the name.
+_HOMES = {
+    "guard.testing.adversarial": ("AdversarialModel",),
+    "guard.testing.flaky": ("FlakyModel", "serving"),
+    "guard.testing.sayings": ("FAULTS",),
+    "guard.testing.searching": ("Check", "Report", "check"),
+    "guard.testing.instances": ("values",),
+    "guard.testing.misses": ("NearMiss", "near_misses"),
+    "guard.testing.writings": ("Text", "texts"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's home on first use."""
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'guard.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,142 @@
+"""`FlakyModel`: a model that is valid, nearly valid, badly written, cut off or down, as a seed has it.
+
+It plugs in wherever a model of Guard's does; `serving` puts one behind an address, for applications that are asked to
+use a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Any
+
+from guard import targets
+from guard.errors import SchemaError
+from guard.testing.ports import Ask, HttpPort, ModelPort, Stage
+from guard.testing.sayings import FAULTS, Palette, Saying
+
+DRAWN = 60  #: Sayings drawn for each schema; what is said is chosen among them.
+KEPT = 1_000  #: Of the latest requests, that are kept.
+
+
+class FlakyStage(Stage):
+    """Answers what a seed draws for the schema that is asked for."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        faults: Sequence[str] = tuple(FAULTS),
+        *,
+        rate: float = 0.5,
+        schema: Any = True,
+        told: Callable[[Ask], object] | None = None,
+    ) -> None:
+        super().__init__()
+        for fault in faults:
+            if fault not in FAULTS:
+                raise ValueError(f"faults={fault!r} must be among {', '.join(FAULTS)}")
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate={rate} must be between 0 and 1")
+        self.injected: list[str] = []  # what each answer had: "" for a valid one, else what was wrong with it
+        self._seed, self._faults, self._rate = seed, tuple(faults), rate
+        self._schema, self._told = schema, told
+        self._drawn: dict[str, tuple[list[Saying], list[Saying]]] = {}
+        self._count: Counter[str] = Counter()
+        self._turn = threading.Lock()
+
+    def ask(self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any) -> Ask:
+        """Take a request, and answer as the seed says: the n-th request for a schema is always answered alike."""
+        wanted = self._schema if schema is None else schema
+        key = json.dumps(wanted, sort_keys=False, default=repr)
+        with self._turn:
+            good, bad = self._sayings(key, wanted)
+            self._count[key] += 1
+            r = Random(f"{self._seed} {self._count[key]} {key}")  # noqa: S311 (a test's choices)
+            is_bad = bool(bad) and r.random() < self._rate
+            saying = r.choice(bad if is_bad else good)
+            self.injected.append(saying.how if is_bad else "")
+            kept = [dict(message) for message in messages]
+            number = len(self.injected)
+            ask = Ask(number, port, model, f"{model}-flaky", kept, schema, streaming, saying, **more)
+            self.asks = [*self.asks[-KEPT:], ask]
+        if self._told is not None:
+            self._told(ask)
+        return ask
+
+    def _sayings(self, key: str, wanted: Any) -> tuple[list[Saying], list[Saying]]:
+        if key not in self._drawn:
+            from guard.testing.searching import drawn
+
+            try:
+                options = {"inexact": "residual"}
+                palette = Palette(targets.from_any(wanted, options), wanted, options)
+                good = drawn(palette.values, DRAWN, self._seed)
+            except (SchemaError, ValueError):  # whatever is wrong with the schema is the application's to be told
+                palette = Palette(targets.from_any(True, {}), True)
+                good = drawn(palette.values, DRAWN, self._seed)
+            from guard.testing.sayings import valid
+
+            bad = drawn(palette.faulty(self._faults), DRAWN, self._seed) if self._faults else []
+            if palette.misses is not None and len(self._faults) > 1:
+                bad += drawn(palette.misses, DRAWN // 2, self._seed, 3.0)
+            self._drawn[key] = [valid(value) for value in good], bad
+        return self._drawn[key]
+
+
+class FlakyModel(ModelPort):
+    """A deterministic model that errs: the n-th answer to a schema follows from the seed alone.
+
+    An answer is bad with probability `rate`: one of `faults` (names out of `guard.testing.FAULTS`), and with more than
+    one fault also near misses of the schema; else it is a valid value. `injected` lists what each answer had. It
+    answers for the schema of a request, else for `schema`. Closing a stream early is noted on its request in `asks`.
+    `pieces` is how many characters a stream brings at once, 0 all.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        faults: Sequence[str] = tuple(FAULTS),
+        *,
+        rate: float = 0.5,
+        schema: Any = True,
+        name: str = "flaky",
+        pieces: int = 3,
+    ) -> None:
+        stage = FlakyStage(seed, faults, rate=rate, schema=schema)
+        stage.pieces = pieces
+        super().__init__(stage, name)
+        self.seed = seed
+        self._flaky = stage
+
+    @property
+    def injected(self) -> list[str]:
+        """What each answer had: "" for a valid one, else what was wrong with it."""
+        return self._flaky.injected
+
+    @property
+    def asks(self) -> list[Ask]:
+        """The latest requests."""
+        return self._flaky.asks
+
+
+@contextlib.contextmanager
+def serving(
+    seed: int = 0,
+    faults: Sequence[str] = tuple(FAULTS),
+    *,
+    rate: float = 0.5,
+    schema: Any = True,
+    port: int = 0,
+    told: Callable[[Ask], object] | None = None,
+) -> Iterator[HttpPort]:
+    """Serve a flaky model on this machine, by OpenAI's protocol and Anthropic's; gives the server, which has a `url`.
+
+    It answers for the schema that a request carries, else for `schema`. Port 0 takes a free one. `told` is called with
+    each request.
+    """
+    with HttpPort(FlakyStage(seed, faults, rate=rate, schema=schema, told=told), port) as server:
+        yield server

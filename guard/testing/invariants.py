@@ -1,0 +1,726 @@
+"""Invariants: what must hold of every application that asks a model, whatever the model says.
+
+They are the lines of what users suffer from, turned into questions about what can be seen from outside: what was asked
+of the model and what came back. Each looks at one trial and says in words what does not hold, or nothing.
+"""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from guard.errors import GuardError
+from guard.records import VALID
+from guard.testing.ports import CANARY, Ask, content
+from guard.testing.readings import Reading, is_held, leaves, plain, same
+from guard.testing.runs import Run
+from guard.testing.sayings import written
+from guard.testing.subjects import Subject
+from guard.violations import Violation
+
+MOST_ASKS = 6  #: Requests that one call may make where the application does not say: two models, three times each.
+SHOWN = 160  #: Characters of a value that a finding shows.
+LONGEST = 60.0  #: Seconds that a call may take and wait, with a model that answers at once.
+
+#: Errors that say that a program is wrong, not what went wrong with an answer.
+_CRASHES = (
+    *(TypeError, AttributeError, KeyError, IndexError, NameError, AssertionError, RecursionError, ZeroDivisionError),
+    *(NotImplementedError, StopIteration, StopAsyncIteration, MemoryError, SystemExit, BufferError, SyntaxError),
+)
+#: Keywords about which a type may be laxer than its schema.
+_OF_TYPES = ("additionalProperties", "type", "format", "anyOf", "oneOf")
+#: What no client of a protocol is prepared for.
+_NO_PROTOCOL = ("no JSON", "no choices")
+_MODEL_NAMES = re.compile(r"(\A|_)(model|served|answered_by|served_by|model_name|served_model)\Z")
+_TOKENS = re.compile(r"(\A|[_.])(tokens|usage|prompt_tokens|completion_tokens|input_tokens|output_tokens)\Z")
+_COUNTS = re.compile(r"(\A|[_.])(attempts|asks|calls|requests|tries)\Z")
+
+
+@dataclass
+class Trial:
+    """One scene played: the call itself, and the calls that it is compared with, where they were made."""
+
+    subject: Subject
+    main: Run
+    again: Run | None = None  # the same question and sayings
+    split: list[Run] = field(default_factory=list)  # the same, cut into other pieces
+    left: Run | None = None  # the same, and the result's stream was left before its end
+    other: Run | None = None  # another question, after the main one, answered otherwise
+    later: Run | None = None  # the same question after a call that failed, answered well
+    replayed: Run | None = None  # recorded, then replayed
+
+    @property
+    def readings(self) -> list[Reading]:
+        """What may be made of each answer that was given in the main run."""
+        return readings(self.subject, self.main)
+
+    def __str__(self) -> str:
+        """Word the scene, the answers and what came of them."""
+        lines = []
+        for ask in self.main.asks[:4]:
+            saying = ask.saying
+            what = f"[{saying.error}]" if saying.error else f"{clipped(saying.text)}"
+            ending = "" if saying.finish == "stop" or saying.error else f"  (finish: {saying.finish or 'broke off'})"
+            lines.append(f"asked {ask.model}, it said {saying.how}: {what}{ending}")
+        if len(self.main.asks) > 4:
+            lines.append(f"… and was asked {len(self.main.asks) - 4} times more")
+        lines.append(outcome(self.main))
+        return "\n".join(lines)
+
+
+def outcome(run: Run) -> str:
+    """Word what came of a call."""
+    if run.is_stuck:
+        return "the call did not end by itself"
+    if run.error is not None:
+        return f"it raised {type(run.error).__name__}: {clipped(str(run.error))}"
+    return f"it returned {clipped(repr(run.value))}"
+
+
+def clipped(text: str) -> str:
+    """Return a text that stays short."""
+    text = text.replace("\n", "⏎") if "\n" in text else text
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def readings(subject: Subject, run: Run) -> list[Reading]:
+    """Return what may be made of each answer that was given in a run."""
+    return [subject.read(ask.saying) for ask in run.asks]
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """Something that must hold."""
+
+    name: str  # "inputs-unchanged"
+    says: str  # in one sentence
+    line: int  # of the list of what users suffer from
+    check: Callable[[Trial], str | None]
+    is_advice: bool = False  # most programs break it by the reader of JSON that they use: told, but no failure
+
+
+# ---- What comes back -------------------------------------------------------------------------------------------------
+
+
+def _typed_error(trial: Trial) -> str | None:
+    for run in _runs(trial):
+        error = run.error
+        if error is None:
+            continue
+        if run.asks and run.asks[-1].saying.error in _NO_PROTOCOL:
+            continue  # what a library makes of it is the library's business
+        name = f"{type(error).__name__}: {clipped(str(error))}"
+        if isinstance(error, RecursionError) and _raised_in(error) == "json":
+            continue  # JSON that is nested too deeply ended where it was read
+        if (isinstance(error, _CRASHES) and type(error).__module__ == "builtins") or _is_broken(error):
+            return f"it ended in {name}, which says nothing that a caller can act on"
+        guarded = [call for call in run.calls if call.outcome != "valid"]
+        if guarded and not isinstance(error, GuardError) and _is_vague(error):
+            last = guarded[-1]
+            return f"Guard raised {last.outcome} and the caller got {name}: what went wrong can't be told any more"
+    return None
+
+
+def _raised_in(error: BaseException) -> str:
+    """Return the package whose code raised an error."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _is_broken(error: BaseException) -> bool:
+    return type(error).__name__ == "BrokenProtocolError"
+
+
+def _is_vague(error: BaseException) -> bool:
+    """Whether an error is of a type that everything may raise."""
+    return type(error) in (Exception, RuntimeError, ValueError) and type(error).__module__ == builtins.__name__
+
+
+def _no_answer_no_value(trial: Trial) -> str | None:
+    subject, run = trial.subject, trial.main
+    if not run.ended_well or run.scene.leave_after is not None or _is_disputed(trial):
+        return None
+    found = trial.readings
+    if any(reading.is_answer for reading in found) or not run.asks:
+        return None
+    if subject.gives_nothing and run.value is None:
+        return None  # what it does is done beside its result
+    return f"it returned {clipped(repr(run.value))}, though {found[-1].words}"
+
+
+def _valid(trial: Trial) -> str | None:
+    subject, run = trial.subject, trial.main
+    if not _has_value(trial):
+        return None
+    value = subject.value(run)
+    if _is_reading(value, [reading for reading in trial.readings if reading.is_answer]):
+        return None
+    findings = _findings(subject, value)
+    if findings:
+        return f"it returned {clipped(repr(value))}, which is not valid: {findings[0]}"
+    return None
+
+
+def _faithful(trial: Trial) -> str | None:
+    """The value is what an answer says: nothing changed on the way."""
+    subject, run = trial.subject, trial.main
+    if not _has_value(trial):
+        return None
+    value = subject.value(run)
+    found = [reading for reading in trial.readings if reading.is_answer]
+    if not found or _is_reading(value, found):
+        return None
+    said = found[-1].texts[0]
+    return f"the answer was {clipped(said)} and it returned {clipped(_shown(value))}{_difference(said, value)}"
+
+
+def _invented(trial: Trial) -> str | None:
+    subject, run = trial.subject, trial.main
+    if not _has_value(trial):
+        return None
+    texts = "\n".join(ask.saying.text for ask in run.asks)
+    if not texts:
+        return None
+    value = plain(subject.value(run), whole=False)
+    assert subject.target is not None
+    allowed = [leaf for default in _defaults(subject.target.schema) for leaf in leaves(default)]
+    for reading in trial.readings:
+        allowed += [leaf for v in reading.values for leaf in leaves(plain(v))]
+    for leaf in leaves(value):
+        if not is_held(leaf, texts) and not any(same(leaf, one) for one in allowed):
+            return f"it returned {clipped(_shown(value))}, but no answer holds {leaf!r}"
+    return None
+
+
+def _one_meaning(trial: Trial) -> str | None:
+    """A key that stands twice is not read as one of its values in silence."""
+    if not _has_value(trial):
+        return None
+    found = [reading for reading in trial.readings if reading.is_answer]
+    if not found or any(reading.kind != "twofold" for reading in found):
+        return None
+    value = trial.subject.value(trial.main)
+    return f"{found[-1].words}; it returned {clipped(_shown(value))}" if _is_reading(value, found) else None
+
+
+def _answers(trial: Trial) -> str | None:
+    """An answer that is valid as it stands does not crash what reads it."""
+    run = trial.main
+    if run.error is None or len(run.asks) != 1 or trial.readings[0].kind != "valid":
+        return None
+    if isinstance(run.error, _CRASHES):
+        return f"a valid answer ended in {type(run.error).__name__}: {clipped(str(run.error))}"
+    return None
+
+
+# ---- What is asked ---------------------------------------------------------------------------------------------------
+
+
+def _bounded(trial: Trial) -> str | None:
+    for run in _runs(trial):
+        most = max(MOST_ASKS, trial.subject.most_asks or 0)
+        count = len(run.asks)
+        if run.is_stuck:
+            asked = f"asked {count} times and " if count > 1 else ""
+            return f"it {asked}did not end by itself"
+        if count > most:
+            return f"it asked {count} times in one call; {most} is the most that is allowed"
+        if run.seconds + run.waited > LONGEST:
+            return f"it took {run.seconds:.1f} s and waited {run.waited:.0f} s, with a model that answers at once"
+    return None
+
+
+def _terminal(trial: Trial) -> str | None:
+    run = trial.main
+    for before, after in _pairs(run.asks):
+        if trial.subject.read(before.saying).kind == "refused" and after.model == before.model:
+            return f"{before.model} declined ({before.saying.how}) and was asked again"
+    return None
+
+
+def _feedback(trial: Trial) -> str | None:
+    run = trial.main
+    for before, after in _pairs(run.asks):
+        reading = trial.subject.read(before.saying)
+        if reading.kind != "invalid":
+            continue
+        new = _new_words(run.asks, after)
+        lost = [finding for finding in reading.findings if not _is_told(finding, new)]
+        if not new.strip():
+            return f"after {reading.findings[0]} the model was asked again without a word about it"
+        if lost:
+            return f"asked again, the model was not told of every finding; missing: {lost[0]}"
+    return None
+
+
+def _schema_kept(trial: Trial) -> str | None:
+    asks = trial.main.asks
+    target = _target(trial)
+    names = _property_names(target.schema)
+    if not asks or not names or not any(_carries(ask, names) for ask in [*asks, *trial.main.refused]):
+        return None
+    for ask in asks:
+        if not _carries(ask, names):
+            after = f" after {asks[ask.number - 2].saying.how}" if ask.number > 1 else ""
+            return f"request {ask.number} (to {ask.model}{after}) carries no schema; {_first_carrier(trial)}"
+    return None
+
+
+def _first_carrier(trial: Trial) -> str:
+    names = _property_names(_target(trial).schema)
+    first = next(ask for ask in [*trial.main.refused, *trial.main.asks] if _carries(ask, names))
+    return f"the one to {first.model} did" if first.number else "the one that the server refused did"
+
+
+def _key_order(trial: Trial) -> str | None:
+    declared = _orders(_target(trial).schema)
+    for ask in [*trial.main.refused, *trial.main.asks]:
+        for where, keys in _orders(ask.schema).items():
+            wanted = declared.get(where)
+            if wanted is not None and set(wanted) == set(keys) and list(wanted) != list(keys):
+                return f"the schema declares {', '.join(wanted)} and the model is asked for {', '.join(keys)}"
+    return None
+
+
+# ---- What stays as it was --------------------------------------------------------------------------------------------
+
+
+def _inputs(trial: Trial) -> str | None:
+    for run in _runs(trial):
+        for name, before in run.given.items():
+            if not same(plain(before), plain(run.after.get(name))):
+                return f"the argument {name} was {clipped(repr(before))} and is {clipped(repr(run.after.get(name)))}"
+    return None
+
+
+def _repeatable(trial: Trial) -> str | None:
+    main, again = trial.main, trial.again
+    if again is None:
+        return None
+    if again.asks:
+        for one, other in zip(main.asks, again.asks, strict=False):
+            difference = _asked_otherwise(one, other)
+            if difference:
+                return f"the same question was put to the model otherwise the second time: {difference}"
+        if len(main.asks) != len(again.asks):
+            return f"the same call asked {len(main.asks)} times, then {len(again.asks)} times"
+    if main.ended_well != again.ended_well or not _same_results(trial.subject, main, again):
+        return f"the same call with the same answers came to two ends: first {outcome(main)}; then {outcome(again)}"
+    return None
+
+
+def _replays(trial: Trial) -> str | None:
+    main, replayed = trial.main, trial.replayed
+    if replayed is None:
+        return None
+    if replayed.asks:
+        return "a recorded call was replayed and the model was asked all the same"
+    if main.ended_well != replayed.ended_well or not _same_results(trial.subject, main, replayed):
+        return f"a recorded call came to {outcome(main)}; replayed, {outcome(replayed)}"
+    return None
+
+
+def _split(trial: Trial) -> str | None:
+    main = trial.main
+    for run in trial.split:
+        if main.ended_well != run.ended_well or not _same_results(trial.subject, main, run):
+            scene = run.scene
+            how = f"{scene.wire} bytes" if scene.wire else f"{scene.pieces} characters"
+            return f"in one piece: {outcome(main)}; in pieces of {how}: {outcome(run)}"
+    return None
+
+
+def _own_answer(trial: Trial) -> str | None:
+    main, other, later = trial.main, trial.other, trial.later
+    if later is not None and main.error is not None and later.error is not None and not later.asks:
+        return f"a bad answer was kept: asked the same later, the model was not asked, and {outcome(later)}"
+    if other is None or not main.ended_well:
+        return None
+    changed = next((name for name in other.given if not same(other.given[name], main.given.get(name))), "the question")
+    if not other.asks and other.ended_well and _same_results(trial.subject, main, other):
+        before, after = _tails(main.given.get(changed), other.given.get(changed))
+        return (
+            f"{changed} was {before}, then {after}; the model was not asked again,"
+            f" and the second call got the first one's answer: {clipped(repr(other.value))}"
+        )
+    marks = [value for value in main.given.values() if isinstance(value, str) and len(value) > 8]
+    for ask in other.asks:
+        for mark in marks:
+            if mark not in other.given.values() and mark in ask.words:
+                return f"the question of one call is in the prompt of the next: {clipped(ask.words[-SHOWN:])}"
+    return None
+
+
+def _secret(trial: Trial) -> str | None:
+    for run in _runs(trial):
+        if CANARY in run.said:
+            line = next(line for line in run.said.splitlines() if CANARY in line)
+            return f"the key is in what is logged or printed: {clipped(line)}"
+        if run.ended_well and CANARY in repr(run.value):
+            return "the key is in what is returned"
+        is_echo = any(ask.saying.error == "unauthorized" for ask in run.asks)  # a provider's words that name it
+        if run.error is not None and CANARY in str(run.error) and not is_echo:
+            return f"the key is in the error: {clipped(str(run.error))}"
+        if CANARY in "".join(ask.words for ask in run.asks):
+            return "the key is in the prompt"
+    return None
+
+
+# ---- What is reported ------------------------------------------------------------------------------------------------
+
+
+def _served(trial: Trial) -> str | None:
+    run = trial.main
+    if not run.ended_well or not run.asks:
+        return None
+    subject = trial.subject
+    values = [subject.value(run)]
+    index = len(run.asks) - 1
+    for at, reading in enumerate(trial.readings):
+        if reading.is_answer and _is_reading(values[0], [reading]):
+            index = at
+    served = run.asks[index]
+    for name, said in subject.beside(run).items():
+        if _MODEL_NAMES.search(name) and isinstance(said, str) and said not in (served.served, served.model):
+            return f"{name} is {said!r}, but the answer was {served.served}'s (asked for as {served.model!r})"
+    return None
+
+
+def _ledger(trial: Trial) -> str | None:
+    for run in (trial.main, *([trial.again] if trial.again else [])):
+        told = [ask.usage for ask in run.asks if ask.usage is not None]
+        sums = (sum(p for p, _ in told), sum(c for _, c in told))
+        totals = {*sums, sum(sums)}
+        figures = dict(_figures(trial.subject.beside(run))) if run.ended_well else {}
+        for ledger in run.kept.values():
+            figures |= _summed(ledger)
+        for name, figure in figures.items():
+            if _TOKENS.search(name) and run.asks and figure not in totals:
+                parts = " + ".join(str(sum(pair)) for pair in told)
+                return f"{name} is {figure}; the {len(told)} answers took {parts} = {sum(sums)} tokens"
+            if _COUNTS.search(name) and figure not in (len(run.asks), len(run.asks) - 1):
+                return f"{name} is {figure}; the model was asked {len(run.asks)} times"
+    return None
+
+
+def _recorded(trial: Trial) -> str | None:
+    main = trial.main
+    for run in _runs(trial):
+        staged = [ask for ask in run.asks if ask.port == "model"]
+        attempts = [attempt for call in run.calls for attempt in call.attempts]
+        if run.calls and main.calls and len(attempts) < len(staged):
+            return f"the model was asked {len(staged)} times and the trace holds {len(attempts)} attempts"
+        if staged and main.calls and not run.calls and run.scene.leave_after is not None:
+            return "a stream that was left before its end is not in the trace"
+    left = trial.left
+    if left is None or not left.asks:
+        return None
+    for name, ledger in main.kept.items():
+        if ledger and not left.kept.get(name):
+            return f"a call that ends is written to {name}; one whose stream is left before its end is not"
+    for ask in left.asks:
+        if ask.is_streaming and ask.port == "model" and not ask.was_left and not ask.was_whole:
+            return "the result's stream was left, and the model's was not closed: it goes on, and costs"
+    return None
+
+
+#: Everything that must hold, in the order in which it is reported.
+INVARIANTS: tuple[Invariant, ...] = (
+    Invariant(
+        "no-answer-no-value", "Without a whole, valid answer there is an error, never a value.", 5, _no_answer_no_value
+    ),
+    Invariant("valid", "What is returned is valid for all that was asked for.", 1, _valid),
+    Invariant(
+        "faithful", "What is returned is what an answer says: nothing is changed, added or taken away.", 7, _faithful
+    ),
+    Invariant("nothing-invented", "No text or number is returned that no answer holds.", 11, _invented),
+    Invariant(
+        "one-meaning",
+        "A key that stands twice in an answer is not read as one of its values in silence.",
+        7,
+        _one_meaning,
+        is_advice=True,
+    ),
+    Invariant(
+        "typed-error", "What fails ends in an error of a type that callers can catch and act on.", 5, _typed_error
+    ),
+    Invariant("reads-what-is-valid", "A valid answer does not crash what reads it.", 6, _answers),
+    Invariant("bounded", "A call ends, after a bounded number of requests.", 13, _bounded),
+    Invariant("refusals-end", "A model that declined is not asked again.", 5, _terminal),
+    Invariant("feedback", "A model that is asked again is told of everything that was wrong.", 9, _feedback),
+    Invariant("schema-kept", "The schema goes with every request, on every tier.", 12, _schema_kept),
+    Invariant("key-order", "Keys are asked for in the order in which they are declared.", 8, _key_order),
+    Invariant("inputs-unchanged", "What the caller passes in is as it was afterwards.", 9, _inputs),
+    Invariant("repeatable", "The same call with the same answers asks the same and returns the same.", 14, _repeatable),
+    Invariant("replays", "A recorded call replays without a model, to the same end.", 14, _replays),
+    Invariant("split-independent", "How a stream is cut changes nothing about the result.", 10, _split),
+    Invariant(
+        "own-answer",
+        "Another question gets an answer of its own, and its prompt holds no other call's.",
+        14,
+        _own_answer,
+    ),
+    Invariant("served-model", "Who is said to have answered is who answered.", 12, _served),
+    Invariant("ledger", "Tokens and attempts that are reported are the sum over all requests.", 13, _ledger),
+    Invariant("recorded", "Every request is on record, those too whose stream was left before its end.", 13, _recorded),
+    Invariant("secrets-kept", "Keys are not in logs, prints, prompts, results or errors.", 0, _secret),
+)
+
+
+# ---- Helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _runs(trial: Trial) -> Iterator[Run]:
+    yield trial.main
+    for run in (trial.again, trial.left, trial.other, *trial.split):
+        if run is not None:
+            yield run
+
+
+def _pairs(asks: Sequence[Ask]) -> Iterator[tuple[Ask, Ask]]:
+    yield from itertools.pairwise(asks)
+
+
+def _target(trial: Trial) -> Any:
+    assert trial.subject.target is not None
+    return trial.subject.target
+
+
+def _has_value(trial: Trial) -> bool:
+    run = trial.main
+    is_whole = run.ended_well and bool(run.asks) and run.scene.leave_after is None
+    return is_whole and trial.subject.path is not None and not _is_disputed(trial)
+
+
+def _is_disputed(trial: Trial) -> bool:
+    """Answer whether Guard took an answer that the schema alone does not: a type may drop keys, or convert values."""
+    calls = trial.main.calls
+    if not trial.subject.is_derived or not calls or calls[-1].outcome != VALID or calls[-1].target == "schema":
+        return False
+    last = trial.readings[-1]
+    return last.kind == "invalid" and all(f.rule.rpartition("/")[2] in _OF_TYPES for f in last.findings)
+
+
+def _is_reading(value: Any, found: Sequence[Reading]) -> bool:
+    """Answer whether a value is one of those that may be made of some answers."""
+    import pydantic
+
+    for reading in found:
+        if isinstance(value, str) and value in reading.raw:
+            return True  # what is returned is the answer's text
+        for expected, text in zip(reading.values, reading.texts, strict=True):
+            if isinstance(value, dict) and isinstance(expected, dict):
+                if same(value, expected):
+                    return True
+            elif isinstance(value, pydantic.BaseModel) or isinstance(expected, pydantic.BaseModel):
+                mine = (plain(value), plain(value, whole=False))
+                theirs = [plain(expected), plain(expected, whole=False)]
+                if isinstance(value, dict):
+                    theirs.append(json.loads(text))
+                if any(_equal(one, other) for one in mine for other in theirs):
+                    return True
+            elif same(plain(value), plain(expected)):
+                return True
+    return False
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Compare values of which one went through a type: 3.0 may be 3 then, and order is the type's."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one == other or (one != one and other != other)
+    return same(one, other)
+
+
+def _findings(subject: Subject, value: Any) -> tuple[Any, ...]:
+    """Check a returned value against what was asked for, and against its own type."""
+    import pydantic
+
+    assert subject.target is not None
+    try:
+        if isinstance(value, pydantic.BaseModel):
+            text = value.model_dump_json(by_alias=True, exclude_unset=True, warnings=False)
+            own = type(value).model_validate_json(text)
+            del own
+            return ()
+        text = written(plain(value))
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = "".join(f"/{part}" for part in first["loc"])
+        return (f"{where or '(root)'}: {first['msg']}",)
+    except (ValueError, TypeError, RecursionError):
+        return ()
+    return subject.target.check(text)[1]
+
+
+def _shown(value: Any) -> str:
+    try:
+        return written(plain(value))
+    except (ValueError, TypeError):
+        return repr(value)
+
+
+def _difference(said: str, value: Any) -> str:
+    """Word where a value differs from what was said, where a few words can."""
+    try:
+        before, after = json.loads(said), plain(value, whole=False)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before.keys() | after.keys():
+            if key not in before:
+                return f": {key!r} was not in it"
+            if key not in after:
+                return f": {key!r} is gone"
+            if not (same if type(value) is dict else _equal)(before[key], after[key]):
+                return f": {key!r} was {clipped(repr(before[key]))} and is {clipped(repr(after[key]))}"
+        if list(before) != list(after):
+            return ": its keys have another order"
+    return ""
+
+
+def _defaults(schema: Any) -> list[Any]:
+    """List the defaults and constants in a schema, which need not be said by a model."""
+    if isinstance(schema, list):
+        return [found for part in schema for found in _defaults(part)]
+    if not isinstance(schema, Mapping):
+        return []
+    own = [schema[key] for key in ("default", "const") if key in schema]
+    return own + [found for part in schema.values() for found in _defaults(part)]
+
+
+def _new_words(asks: Sequence[Ask], after: Ask) -> str:
+    """Return what the model is told beyond the call's first question, its own words left out."""
+    first = asks[0]
+    lines = set(first.words.split("\n"))
+    new: list[str] = []
+    for message in after.messages:
+        if message in first.messages or message.get("role") == "assistant":
+            continue
+        text = content(message)
+        for ask in asks[: after.number - 1]:
+            if said := ask.saying.text.strip():
+                text = text.replace(said, "").replace(json.dumps(said)[1:-1], "")
+        new += [line for line in text.split("\n") if line not in lines]
+    return "\n".join(new)
+
+
+def _is_told(finding: Violation, words: str) -> bool:
+    """Answer whether words speak of the place of a finding, in one spelling or another."""
+    name = _name_of(finding)
+    key = name.replace("~1", "/").replace("~0", "~")
+    return any(spelling in words for spelling in (name, key, json.dumps(key)[1:-1], repr(key)[1:-1]))
+
+
+def _name_of(finding: Violation) -> str:
+    """Return the name that a person would use for the place of a finding; "" where it has none."""
+    if finding.rule == "extra_forbidden" or finding.rule.endswith("additionalProperties"):
+        return ""  # schema and type word it at different places
+    steps = [step for step in finding.at.split("/") if step and not step.isdigit()]
+    if steps:
+        return steps[-1]
+    if finding.rule.endswith("required") or finding.rule == "missing":
+        match = re.search(r"property '([^']+)'", finding.expected)
+        return match[1] if match else ""
+    return ""
+
+
+def _property_names(schema: Any) -> tuple[str, ...]:
+    if isinstance(schema, Mapping) and isinstance(reference := schema.get("$ref"), str) and reference.startswith("#/"):
+        part: Any = schema
+        for step in reference[2:].split("/"):
+            part = part.get(step) if isinstance(part, Mapping) else None
+        return _property_names(part)
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return tuple(properties) if isinstance(properties, Mapping) else ()
+
+
+def _carries(ask: Ask, names: Sequence[str]) -> bool:
+    """Answer whether a request tells what is asked for: as a schema, or in words."""
+    text = "" if ask.schema is None else json.dumps(ask.schema, ensure_ascii=False)
+    words = ask.words
+    return all(f'"{name}"' in text or json.dumps(name) in text for name in names) or all(n in words for n in names)
+
+
+def _orders(schema: Any, where: str = "") -> dict[str, tuple[str, ...]]:
+    """Return the order of keys of each object in a schema, by the keys that lead to it."""
+    if not isinstance(schema, Mapping):
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping):
+        found[where] = tuple(properties)
+        for name, part in properties.items():
+            found |= _orders(part, f"{where}/{name}")
+    if isinstance(schema.get("items"), Mapping):
+        found |= _orders(schema["items"], f"{where}/*")
+    for group in ("$defs", "definitions"):
+        for name, part in (schema.get(group) or {}).items() if isinstance(schema.get(group), Mapping) else ():
+            found |= _orders(part, f"#{name}")
+    return found
+
+
+def _asked_otherwise(one: Ask, other: Ask) -> str:
+    if one.messages != other.messages:
+        before, after = _tails(one.words, other.words)
+        return f"{before}, then {after}"
+    if not same(one.schema, other.schema):
+        return f"the schema was {clipped(json.dumps(one.schema))}, then {clipped(json.dumps(other.schema))}"
+    return f"model {one.model}, then {other.model}" if one.model != other.model else ""
+
+
+def _tails(one: Any, other: Any) -> tuple[str, str]:
+    """Show two texts from where they begin to differ."""
+    before, after = str(one), str(other)
+    at = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    start = max(0, at - 20)
+    lead = "…" if start else ""
+    return repr(lead + before[start : start + 90]), repr(lead + after[start : start + 90])
+
+
+def _same_results(subject: Subject, one: Run, other: Run) -> bool:
+    if one.error is not None or other.error is not None:
+        return type(one.error) is type(other.error)
+    if one.is_streamed and one.scene.leave_after is not None:
+        return True
+    return same(_bare(subject, one), _bare(subject, other))
+
+
+def _bare(subject: Subject, run: Run) -> Any:
+    return plain(subject.value(run)) if subject.path is not None else repr(plain(run.value))
+
+
+def _figures(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the counts in what a result holds beside its value, by name."""
+    for name, value in values.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, list | tuple) and _COUNTS.search(name):
+            yield f"{prefix}{name}", len(value)
+        elif isinstance(value, Mapping):
+            yield from _figures(value, f"{prefix}{name}.")
+        elif hasattr(value, "__dict__") and not prefix and _TOKENS.search(name):
+            yield from _figures(vars(value), f"{prefix}{name}.")
+
+
+def _summed(ledger: Any) -> dict[str, int]:
+    """Return the sums of the counts in a ledger, by name."""
+    sums: dict[str, int] = {}
+    entries = ledger if isinstance(ledger, list) else [ledger]
+    for entry in entries:
+        held = entry if isinstance(entry, Mapping) else getattr(entry, "__dict__", {})
+        for name, figure in _figures(held):
+            sums[name] = sums.get(name, 0) + figure
+    return sums

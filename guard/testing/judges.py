@@ -1,0 +1,80 @@
+"""Judges: what two validators that share nothing with Guard say of a value, jsonschema-rs and jsonschema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import jsonschema_rs
+import referencing
+import referencing.exceptions
+
+from guard import targets
+
+_PYTHON = {
+    "draft4": jsonschema.Draft4Validator,
+    "draft6": jsonschema.Draft6Validator,
+    "draft7": jsonschema.Draft7Validator,
+    "draft2019-09": jsonschema.Draft201909Validator,
+    "draft2020-12": jsonschema.Draft202012Validator,
+    "openapi3.0": jsonschema.Draft4Validator,
+    "openapi3.1": jsonschema.Draft202012Validator,
+}
+
+
+class Judges:
+    """Both validators of one schema."""
+
+    def __init__(self, schema: Any, draft: str, options: Mapping[str, Any]) -> None:
+        """Take a schema of a dialect, and the options with which it was compiled: formats, documents."""
+        schema = targets.nullable_typed(schema) if draft == "openapi3.0" else schema
+        documents: Mapping[str, Any] = options.get("documents") or {}
+        formats = options.get("formats", True)
+        registry = jsonschema_rs.Registry(list(documents.items())) if documents else None
+        self._fast = getattr(jsonschema_rs, targets.JUDGES[draft])(
+            schema, validate_formats=formats, registry=registry, offline=True
+        )
+        kind = _PYTHON[draft]
+        #: jsonschema leaves some formats unchecked: it knows most only where further packages are installed.
+        self._is_blind = formats and not _formats(schema) <= kind.FORMAT_CHECKER.checkers.keys()
+        specification = referencing.jsonschema.specification_with(kind.META_SCHEMA["$schema"])
+        resources = [
+            (uri, referencing.Resource.from_contents(document, default_specification=specification))
+            for uri, document in documents.items()
+        ]
+        self._slow = kind(
+            schema,
+            format_checker=kind.FORMAT_CHECKER if formats else None,
+            registry=referencing.Registry().with_resources(resources),
+        )
+
+    def findings(self, value: Any) -> Iterator[Any]:
+        """Yield what jsonschema-rs finds, as its own errors."""
+        return iter(self._fast.iter_errors(value))
+
+    def verdict(self, value: Any) -> bool | None:
+        """Say whether a value is valid; None where they differ. What jsonschema can't judge, jsonschema-rs judges alone."""
+        fast: bool = self._fast.is_valid(value)
+        try:
+            slow = self._slow.is_valid(value)
+        except (referencing.exceptions.Unresolvable, TypeError, OverflowError, RecursionError, re.error):
+            return fast
+        return fast if slow == fast or self._is_blind else None
+
+
+def copied(schema: Any) -> Any:
+    """Return a copy of a schema that may be changed."""
+    return json.loads(json.dumps(schema))
+
+
+def _formats(schema: Any) -> set[str]:
+    """Return the formats that a schema names."""
+    if isinstance(schema, list):
+        return {name for part in schema for name in _formats(part)}
+    if not isinstance(schema, Mapping):
+        return set()
+    found = {name for part in schema.values() for name in _formats(part)}
+    return found | {schema["format"]} if isinstance(schema.get("format"), str) else found

@@ -1,0 +1,703 @@
+"""Subjects: what can be put under test, and how it is called.
+
+A subject is a structured function, a `guard.Guard` with what it is asked for, any callable (or `module:function`), or
+the address of a server that speaks OpenAI's protocol. A callable is given its model in the way that its parameters ask
+for: by annotation, else by name.
+
+    model, llm, … (a Model of Guard's, or a list of them)    a model that the harness answers for
+    client (OpenAI, AsyncOpenAI, Anthropic, httpx2.Client …) a client whose server is the harness
+    base_url, url, endpoint (a text); api_key                the harness's address; a key that must show up nowhere
+    ask, complete, llm, … (a Callable)                       a function from a prompt or messages to a text
+    messages                                                 a conversation
+    schema, wanted, response_model                           what is asked for
+    ledger, usage, spent … (a list or a dictionary)          an empty one, looked into afterwards
+
+Where no parameter brings a model, OPENAI_BASE_URL leads to the harness, and every model that Guard loads by name is
+the harness's. Other parameters are data: their values are drawn by their annotations, unless `inputs` gives them.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import copy
+import dataclasses
+import importlib
+import inspect
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from guard import targets
+from guard.decorator import Decorated, Structured
+from guard.errors import GuardError
+from guard.models.base import Model
+from guard.testing.ports import CANARY, AsyncFunctionPort, FunctionPort, ModelPort
+from guard.testing.readings import Reading, plain, read, same
+from guard.testing.runs import Run, Scene, Surroundings
+from guard.testing.sayings import Saying
+
+LIMIT = 10.0  #: Seconds after which a call is given up: a stage answers at once.
+_MODELS = ("model", "llm", "lm", "small", "large", "primary", "secondary", "fallback", "backup")
+_FUNCTIONS = ("ask", "complete", "completion", "call_model", "ask_model", "chat", "generate", "predict", "llm_call")
+_ADDRESSES = ("base_url", "url", "endpoint", "api_base", "server", "openai_base_url")
+_KEYS = ("api_key", "key", "token", "secret", "openai_api_key")
+_LEDGERS = ("ledger", "usage", "spent", "audit", "record", "accounting", "bill", "costs", "journal")
+_CONVERSATIONS = ("messages", "conversation", "chat_history", "turns", "prompt_messages")
+_WANTED = ("schema", "wanted", "response_model", "output_type", "target", "response_format")
+_CACHES = ("cache", "store", "memo")
+FILLER = "The quick brown fox jumps over the lazy dog. " * 40  #: What long texts have in common.
+#: What is asked for where an application takes that as an argument.
+ASKED_FOR = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "count": {"type": "integer", "minimum": 0}, "note": {"type": "string"}},
+    "required": ["name", "count"],
+    "additionalProperties": False,
+}
+
+
+class Subject:
+    """Something under test: how it is called, and what is wanted of it (a type or schema; None: not known yet)."""
+
+    def __init__(
+        self,
+        name: str,
+        call: Callable[..., Any],
+        *,
+        wanted: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] = types.MappingProxyType({}),
+        home: Any = None,
+    ) -> None:
+        self.name = name
+        self.call = call
+        self.wanted = wanted
+        self.options = dict(options)
+        self.home = home  # the module whose variables the application keeps things in
+        self.target: targets.Target | None = None
+        self.gives_nothing = False  # it returns None where all is well
+        self.is_derived = False  # what is wanted is a schema that Guard made of a type which is not known
+        self.path: tuple[Any, ...] | None = None  # where in a result the value stands; None: nowhere
+        self.most_asks: int | None = None  # that the application says itself: Guard's retries and tiers
+        self._inputs = dict(inputs or {})
+        self._signature = _signature(call)
+        self._hints = _hints(call)
+        self.is_async = inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+        self._clients: dict[str, Any] = {}
+        self._samples: dict[str, Any] = {}  # of arguments, by name
+        self._readings: dict[Saying, Reading] = {}
+        unknown = self._inputs.keys() - self._signature.parameters.keys()
+        if unknown:
+            raise ValueError(f"inputs has {sorted(unknown)[0]!r}, which {name} does not take")
+
+    def __str__(self) -> str:
+        return self.name
+
+    # -- What it is given ----------------------------------------------------------------------------------------------
+
+    def data(self, mark: str) -> dict[str, Any]:
+        """Return the arguments that are data, marked so that they tell calls apart."""
+        given = {}
+        for name, parameter in self._signature.parameters.items():
+            if name in self._inputs:
+                value = self._inputs[name]
+                given[name] = value(mark) if callable(value) and not isinstance(value, type) else copy.deepcopy(value)
+                continue
+            role = self._role(name, parameter)
+            if role == "messages":
+                given[name] = [{"role": "user", "content": f"the text {mark}"}]
+            elif role == "data" and parameter.default is parameter.empty:
+                given[name] = self._made(name, mark)
+        return given
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The arguments that are texts and mean something: another text is another question."""
+        found = []
+        for name, parameter in self._signature.parameters.items():
+            if name in self._inputs and not isinstance(self._inputs[name], str):
+                continue
+            hint = self._hints.get(name)
+            is_text = hint is str or (hint is None and isinstance(parameter.default, str | type(parameter.empty)))
+            if self._role(name, parameter) == "data" and is_text:
+                found.append(name)
+        return tuple(found)
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the defaults of arguments."""
+        return {n: p.default for n, p in self._signature.parameters.items() if p.default is not p.empty}
+
+    def _made(self, name: str, mark: str) -> Any:
+        hint = self._hints.get(name, str)
+        if hint is str or hint is Any:
+            return f"the text {mark}"
+        if hint is bytes:
+            return f"the text {mark}".encode()
+        if name not in self._samples:
+            from guard.testing.instances import values
+            from guard.testing.searching import drawn
+
+            examples = drawn(values(hint), 6, 0)
+            self._samples[name] = next((value for value in examples if value), examples[0])
+        return _adapter(hint).validate_python(copy.deepcopy(self._samples[name]))
+
+    def _role(self, name: str, parameter: inspect.Parameter) -> str:
+        """Say what a parameter is."""
+        hint, bare = self._hints.get(name), name.lower().strip("_")
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            return "nothing"
+        if _client_kind(hint) is not None:
+            return "client"
+        if _is_model(hint):
+            return "model"
+        if _is_models(hint):
+            return "models"
+        origin = typing.get_origin(hint)
+        is_text = hint is str or (hint is None and isinstance(parameter.default, str))
+        if (origin is collections.abc.Callable or hint is collections.abc.Callable) and bare != "clock":
+            return "function"
+        if is_text:
+            if bare in _ADDRESSES:
+                return "address"
+            if bare in _KEYS:
+                return "key"
+            return "name" if bare in _MODELS and parameter.default is parameter.empty else "data"
+        if hint in (None, Any):
+            if bare in _ADDRESSES:
+                return "address"
+            if bare == "client":
+                return "client"
+            if bare in _MODELS:
+                return "model"
+            if bare in _FUNCTIONS:
+                return "function"
+            if bare in _KEYS:
+                return "key"
+        if bare in _CONVERSATIONS:
+            return "messages"
+        if bare in _WANTED:
+            return "wanted"
+        kind = origin or hint
+        is_container = kind in (list, dict, collections.abc.MutableMapping, collections.abc.MutableSequence, None)
+        if is_container and any(word in bare for word in _LEDGERS):
+            return "ledger"
+        if is_container and any(word in bare for word in _CACHES):
+            return "cache"
+        return "data"
+
+    def arguments(self, data: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
+        """Return all arguments: data, the model in the form that it is wanted in, ledgers."""
+        given: dict[str, Any] = {}
+        stage = surroundings.stage
+        for name, parameter in self._signature.parameters.items():
+            if name in data:
+                given[name] = data[name]
+                continue
+            role, hint = self._role(name, parameter), self._hints.get(name)
+            has_default = parameter.default is not parameter.empty
+            if role == "client":
+                given[name] = self._client(_client_kind(hint) or ("AsyncOpenAI" if self.is_async else "OpenAI"))
+            elif role == "model":
+                given[name] = ModelPort(stage, name)
+            elif role == "models":
+                given[name] = [ModelPort(stage, "first"), ModelPort(stage, "second")]
+            elif role == "function" and not (has_default and callable(parameter.default)):
+                is_async = self.is_async and "Awaitable" in str(hint)
+                given[name] = AsyncFunctionPort(stage) if is_async else FunctionPort(stage)
+            elif role == "address":
+                given[name] = surroundings.server.url
+            elif role == "key":
+                given[name] = CANARY
+            elif role == "name":
+                given[name] = "staged"
+            elif role == "ledger":
+                is_list = (typing.get_origin(hint) or hint) in (list, collections.abc.MutableSequence, None)
+                given[name] = [] if is_list else {}
+            elif role == "wanted" and not has_default:
+                given[name] = copy.deepcopy(ASKED_FOR) if self.wanted is None else self.wanted
+        return given
+
+    def _client(self, kind: str) -> Any:
+        """Return a client of a library's whose server is the harness; made once, as they cost much to make."""
+        if kind not in self._clients:
+            import httpx2
+            import openai
+
+            if kind in ("OpenAI", "AsyncOpenAI"):
+                self._clients[kind] = getattr(openai, kind)()
+            elif kind in ("Anthropic", "AsyncAnthropic"):
+                self._clients[kind] = getattr(importlib.import_module("anthropic"), kind)()
+            else:
+                import os
+
+                self._clients[kind] = getattr(httpx2, kind)(base_url=os.environ["OPENAI_BASE_URL"])
+        return self._clients[kind]
+
+    def close(self, surroundings: Surroundings) -> None:
+        """Close the clients."""
+        for client in self._clients.values():
+            closed = (getattr(client, "aclose", None) or client.close)()
+            if hasattr(closed, "__await__"):
+                surroundings.awaited(closed)
+        self._clients.clear()
+
+    # -- Calls ---------------------------------------------------------------------------------------------------------
+
+    def run(self, scene: Scene, data: Mapping[str, Any], surroundings: Surroundings, limit: float = LIMIT) -> Run:
+        """Call it once."""
+        given = self.arguments(data, surroundings)
+        ledgers = {n: v for n, v in given.items() if self._role(n, self._signature.parameters[n]) == "ledger"}
+        before = copy.deepcopy(dict(data))
+        run = surroundings.run(lambda: self.call(**given), scene, limit)
+        run.given, run.after = before, {name: given[name] for name in data}
+        run.kept = ledgers
+        return run
+
+    def learn(self, run: Run, surroundings: Surroundings) -> None:
+        """Learn from a first call, whatever came of it, what the application asks for."""
+        annotated = _returned(self._hints)
+        asked = self._asked_for(run, surroundings)
+        wanted = self.wanted
+        if wanted is None and "wanted" in [self._role(n, p) for n, p in self._signature.parameters.items()]:
+            wanted = ASKED_FOR
+        if wanted is None:
+            is_typed = _is_wanted(annotated, asked)
+            wanted = annotated if is_typed else asked
+            self.is_derived = not is_typed and bool(run.calls)
+        if wanted is None:
+            wanted = annotated if annotated is not None and not _says_nothing(annotated) else True
+        self.aim(wanted)
+
+    def aim(self, wanted: Any) -> None:
+        """Take a type or schema as what is wanted."""
+        self.target = targets.from_any(wanted, {"inexact": "residual", **self.options})
+        self._readings.clear()
+
+    def read(self, saying: Saying) -> Reading:
+        """Return what may be made of a saying."""
+        assert self.target is not None
+        if saying not in self._readings:
+            self._readings[saying] = read(saying, self.target)
+        return self._readings[saying]
+
+    def locate(self, run: Run, text: str) -> None:
+        """Find where in a result the value stands, of which the model wrote this text."""
+        assert self.target is not None
+        expected = self.target.check(text)[0]
+        found = list(_places(run.value))
+        for is_near in (False, True):
+            for path, part in found:
+                if _matches(part, expected, is_near=is_near):
+                    self.path = path
+                    kind = type(part)
+                    if isinstance(expected, dict) and hasattr(kind, "model_validate") and self.wanted is None:
+                        self.aim(kind)
+                        self.is_derived = False
+                    return
+
+    def suppose(self, run: Run) -> None:
+        """Find where in a result a value of the wanted kind stands, of which nothing more is known."""
+        assert self.target is not None
+        names = _named(self.target.schema)
+        for path, part in _places(run.value):
+            mine = plain(part)
+            if names and isinstance(mine, dict) and mine and mine.keys() <= names:
+                self.path = path
+                return
+
+    def value(self, run: Run) -> Any:
+        """Return the value in a result; the whole result where it is not in its place."""
+        part = run.value
+        for step in self.path or ():
+            try:
+                if step == "json()":
+                    part = json.loads(part)
+                elif isinstance(step, int) or isinstance(part, Mapping):
+                    part = part[step]
+                else:
+                    part = getattr(part, step)
+            except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError):
+                return run.value
+        return part
+
+    def beside(self, run: Run) -> dict[str, Any]:
+        """Return what a result holds beside the value, by name."""
+        if not self.path:
+            return {}
+        whole = run.value
+        first = self.path[0]
+        named: dict[str, Any] = {}
+        if isinstance(whole, Mapping):
+            named = {str(k): v for k, v in whole.items() if k != first}
+        elif isinstance(whole, list | tuple) and not hasattr(whole, "_fields"):
+            for at, part in enumerate(whole):
+                if at == first:
+                    continue
+                inner = dict(part) if isinstance(part, Mapping) else _attributes(part)
+                named |= inner or {f"[{at}]": part}
+        else:
+            named = {k: v for k, v in _attributes(whole).items() if k != first}
+        return named
+
+    def _asked_for(self, run: Run, surroundings: Surroundings) -> Any:
+        """Return the schema that was asked for: Guard's own where it was Guard that asked."""
+        from guard.trace import TraceStore
+
+        if run.calls:
+            kept = TraceStore.at(surroundings.trace).schema(run.calls[0].schema_hash)
+            self.most_asks = max(
+                (1 + int(call.options.get("retries", 0))) * len(call.options.get("tiers", (1,))) for call in run.calls
+            )
+            if kept is not None:
+                schema = kept.get("schema")
+                return json.loads(schema) if isinstance(schema, str) else schema
+        return next((ask.schema for ask in [*run.asks, *run.refused] if ask.schema is not None), None)
+
+
+# ---- Kinds of subjects -----------------------------------------------------------------------------------------------
+
+
+def from_any(
+    subject: Any,
+    *,
+    schema: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Subject:
+    """Return a subject; ValueError or TypeError where it is none.
+
+    `schema` is what the application is to return, where its annotations and its requests don't tell; `inputs` are
+    arguments by name, each a value, or a function of a mark that tells calls apart.
+    """
+    if isinstance(subject, Subject):
+        return subject
+    if isinstance(subject, str) and subject.startswith(("http://", "https://")):
+        return _of_server(subject, ASKED_FOR if schema is None else schema)
+    if isinstance(subject, str):
+        return from_any(imported(subject), schema=schema, inputs=inputs, options=options)
+    if isinstance(subject, type):
+        from guard.pipeline import Guard
+
+        return _of_guard(Guard(), subject, options)
+    if isinstance(subject, Decorated):
+        return _of_structured(subject, inputs, options)
+    from guard.pipeline import Guard
+
+    if isinstance(subject, Guard):
+        return _of_guard(subject, ASKED_FOR if schema is None else schema, options)
+    if not callable(subject):
+        raise TypeError(
+            f"{subject!r} can't be put under test: give a function, a Guard, module:function, or an address"
+        )
+    name = f"{getattr(subject, '__module__', '')}.{getattr(subject, '__qualname__', type(subject).__name__)}"
+    home = sys.modules.get(getattr(subject, "__module__", ""))
+    return Subject(name, subject, wanted=schema, inputs=inputs, options=options, home=home)
+
+
+def imported(place: str) -> Any:
+    """Return what `module:name` or `file.py:name` names; ValueError where there is no such."""
+    module, colon, name = place.rpartition(":")
+    if not colon:
+        raise ValueError(f"{place!r} must be module:function, file.py:function, or an address")
+    from guard.cli import _import
+
+    found: Any = _import(module)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"{module} has no {name}")
+        found = getattr(found, part)
+    return found
+
+
+def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Subject:
+    """A structured function: every tier is the harness's, under its own name."""
+    asked = function.guard
+    names = [tier if isinstance(tier, str) else tier.name for tier in asked.tiers]
+
+    @_like(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        staged = function.using(model=names[0], escalate_to=names[1:], trace=None, mode="live")
+        if isinstance(function, Structured):
+            return _Traced(*staged.traced(*args, **kwargs))
+        return staged(*args, **kwargs)
+
+    made = Subject(function._name, call, wanted=function.target.schema, inputs=inputs, options=options)
+    made.aim(function.target.schema)
+    made.target = function.target
+    made.most_asks = (1 + asked.policy.retries) * len(asked.tiers)
+    return made
+
+
+@dataclasses.dataclass
+class _Traced:
+    """A value and its record, whose figures are held to what was seen."""
+
+    value: Any
+    call: Any
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Of the record."""
+        return int(self.call.prompt_tokens)
+
+    @property
+    def completion_tokens(self) -> int:
+        """Of the record."""
+        return int(self.call.completion_tokens)
+
+    @property
+    def served(self) -> str:
+        """Of the record."""
+        return str(self.call.served)
+
+    @property
+    def attempts(self) -> int:
+        """Of the record."""
+        return len(self.call.attempts)
+
+
+def _of_guard(asked: Any, wanted: Any, options: Mapping[str, Any]) -> Subject:
+    names = [tier if isinstance(tier, str) else tier.name for tier in asked.tiers]
+
+    def call(messages: list[dict[str, Any]]) -> Any:
+        staged = asked.using(model=names[0], escalate_to=names[1:], trace=None, mode="live")
+        return _Traced(*staged.traced(wanted, messages))
+
+    made = Subject("guard.Guard", call, wanted=wanted, options={**asked.options, **options})
+    made.aim(wanted)
+    made.most_asks = (1 + asked.policy.retries) * len(asked.tiers)
+    return made
+
+
+class ServedError(Exception):
+    """A server answered with an error of the protocol."""
+
+
+class BrokenProtocolError(TypeError):
+    """A server answered with something that is neither an answer nor an error of the protocol."""
+
+
+def _of_server(address: str, schema: Any) -> Subject:
+    """A server that speaks OpenAI's protocol, asked as its clients ask it."""
+    import httpx2
+
+    url = address.rstrip("/")
+    url = url if url.endswith("/chat/completions") else f"{url}/chat/completions"
+    client = httpx2.Client(timeout=LIMIT)
+    plain_schema = schema if isinstance(schema, Mapping) else None
+    if plain_schema is None:
+        from guard.schemas import types as schema_types
+
+        plain_schema = json.loads(schema) if isinstance(schema, str) else schema_types.json_schema(schema)
+
+    def call(text: str) -> Any:
+        form = {"type": "json_schema", "json_schema": {"name": "value", "schema": plain_schema, "strict": False}}
+        body = {"model": "staged", "messages": [{"role": "user", "content": text}], "response_format": form}
+        response = client.post(url, json=body)
+        try:
+            whole = response.json()
+        except ValueError:
+            raise BrokenProtocolError(f"HTTP {response.status_code} and no JSON: {response.text[:200]!r}") from None
+        if response.status_code >= 400:
+            error = whole.get("error") if isinstance(whole, dict) else None
+            if not isinstance(error, dict) or not error.get("message"):
+                raise BrokenProtocolError(f"HTTP {response.status_code} without an error of the protocol: {whole!r}")
+            raise ServedError(f"HTTP {response.status_code}: {error['message']}")
+        try:
+            choice = whole["choices"][0]
+            if choice["finish_reason"] != "stop":
+                raise ServedError(f"the answer ended by {choice['finish_reason']}")
+            if choice["message"].get("refusal"):
+                raise ServedError(f"refused: {choice['message']['refusal']}")
+            value = json.loads(choice["message"]["content"])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise BrokenProtocolError(f"no answer of the protocol: {whole!r}") from error
+        return {"value": value, "model": whole.get("model"), **(whole.get("usage") or {})}
+
+    made = Subject(address, call, wanted=schema)
+    made._clients["Client"] = client
+    made.path = ("value",)
+    made.aim(schema)
+    return made
+
+
+# ---- Looking at callables and results --------------------------------------------------------------------------------
+
+
+def _like(function: Any) -> Callable[[Any], Any]:
+    """Give a wrapper the signature of what it wraps."""
+
+    def given(wrapper: Any) -> Any:
+        signature = function._signature
+        if function._is_method:
+            signature = signature.replace(parameters=list(signature.parameters.values())[1:])
+        wrapper.__signature__ = signature
+        wrapper.__annotations__ = dict(getattr(function.__wrapped__, "__annotations__", {}))
+        wrapper.__wrapped_globals__ = getattr(function.__wrapped__, "__globals__", {})
+        return wrapper
+
+    return given
+
+
+def _signature(call: Any) -> inspect.Signature:
+    try:
+        return inspect.signature(call)
+    except (TypeError, ValueError):
+        raise TypeError(f"{call!r} can't be put under test: its parameters are not known") from None
+
+
+def _hints(call: Any) -> dict[str, Any]:
+    function = call if inspect.isroutine(call) else getattr(call, "__call__", call)  # noqa: B004 (its annotations are read)
+    space = getattr(function, "__wrapped_globals__", None)
+    try:
+        return typing.get_type_hints(function, globalns=space)
+    except (NameError, TypeError, AttributeError):
+        pass
+    hints = {}
+    space = space or getattr(function, "__globals__", {})
+    for name, hint in getattr(function, "__annotations__", {}).items():
+        try:
+            hints[name] = eval(hint, space) if isinstance(hint, str) else hint  # noqa: S307 (the application's own words)
+        except Exception:  # noqa: S112 (an annotation that can't be read is as good as none)
+            continue
+    return hints
+
+
+def _client_kind(hint: Any) -> str | None:
+    kinds = ("OpenAI", "AsyncOpenAI", "Anthropic", "AsyncAnthropic", "Client", "AsyncClient")
+    for part in (hint, *typing.get_args(hint)):
+        module = getattr(part, "__module__", "") or ""
+        name = getattr(part, "__name__", "")
+        if (
+            isinstance(part, type)
+            and name in kinds
+            and module.split(".")[0] in ("openai", "anthropic", "httpx2", "httpx")
+        ):
+            return name
+    return None
+
+
+def _is_model(hint: Any) -> bool:
+    if hint is None or hint is Any:
+        return False
+    parts = [hint, *(typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ())]
+    return any(
+        part is Model
+        or (
+            isinstance(part, type)
+            and all(hasattr(part, n) for n in ("generate",))
+            and part.__module__.startswith("guard")
+        )
+        for part in parts
+    )
+
+
+def _is_models(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    is_list = isinstance(origin, type) and issubclass(origin, collections.abc.Iterable)
+    return is_list and any(_is_model(part) for part in typing.get_args(hint))
+
+
+def _adapter(hint: Any) -> Any:
+    from guard.schemas import types as schema_types
+
+    return schema_types.adapter(hint)
+
+
+def _returned(hints: Mapping[str, Any]) -> Any:
+    """Return the annotated type of the value, out of iterators, awaitables and None."""
+    hint = hints.get("return")
+    for _ in range(3):
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin in (
+            *(collections.abc.Iterator, collections.abc.AsyncIterator, collections.abc.Generator),
+            *(collections.abc.AsyncGenerator, collections.abc.Iterable, collections.abc.AsyncIterable),
+            *(collections.abc.Awaitable, collections.abc.Coroutine),
+        ):
+            hint = arguments[-1] if origin in (collections.abc.Coroutine,) else arguments[0]
+        elif origin in (typing.Union, types.UnionType):
+            rest = [a for a in arguments if a is not type(None)]
+            hint = rest[0] if len(rest) == 1 else hint
+            if len(rest) != 1:
+                break
+        else:
+            break
+    return None if hint in (None, type(None)) else hint
+
+
+def _says_nothing(hint: Any) -> bool:
+    kind = typing.get_origin(hint) or hint
+    return kind in (Any, object, dict, str, list, tuple, Mapping, collections.abc.Mapping)
+
+
+def _is_wanted(hint: Any, asked: Any) -> bool:
+    """Answer whether an annotated type is what the model is asked for, rather than what is made of it."""
+    if hint is None or _says_nothing(hint):
+        return False
+    from guard.schemas import types as schema_types
+
+    try:
+        schema = schema_types.json_schema(hint)
+    except (GuardError, TypeError, ValueError):
+        return False
+    if asked is None:
+        return isinstance(schema, Mapping)
+    mine, theirs = _named(schema), _named(asked)
+    return mine == theirs if theirs else True
+
+
+def _named(schema: Any) -> set[str]:
+    if isinstance(schema, Mapping) and isinstance(reference := schema.get("$ref"), str):
+        part: Any = schema
+        for step in reference.lstrip("#/").split("/"):
+            part = part.get(step, {}) if isinstance(part, Mapping) else {}
+        return _named({k: v for k, v in part.items() if k != "$ref"}) if isinstance(part, Mapping) else set()
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return set(properties) if isinstance(properties, Mapping) else set()
+
+
+def _places(value: Any, depth: int = 0) -> Sequence[tuple[tuple[Any, ...], Any]]:
+    """List the parts of a result in which a value may stand, the outermost first."""
+    found: list[tuple[tuple[Any, ...], Any]] = [((), value)]
+    if depth == 3:
+        return found
+    inner: list[tuple[Any, Any]] = []
+    if isinstance(value, str):
+        try:
+            found.append((("json()",), json.loads(value)))
+        except (ValueError, RecursionError):
+            return found
+    elif isinstance(value, Mapping):
+        inner = list(value.items())[:30]
+    elif isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        inner = list(enumerate(value))[:5]
+    elif value is not None and not isinstance(value, int | float | bytes):
+        inner = list(_attributes(value).items())[:30]
+    for name, part in inner:
+        found += [((name, *path), place) for path, place in _places(part, depth + 1)]
+    return sorted(found, key=lambda item: len(item[0]))
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
+        own = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+        for name in (*_LEDGERS, "served", "attempts", "tokens", "prompt_tokens", "completion_tokens", "total_tokens"):
+            if name not in own and isinstance(getattr(type(value), name, None), property):
+                own[name] = getattr(value, name)
+        return own
+    if hasattr(value, "_fields"):
+        return {name: getattr(value, name) for name in value._fields}
+    return {}
+
+
+def _matches(part: Any, expected: Any, *, is_near: bool) -> bool:
+    if same(plain(part), plain(expected)) or same(plain(part, whole=False), plain(expected, whole=False)):
+        return True
+    if not is_near:
+        return type(part) is type(expected) and not isinstance(expected, dict | list | str | int | float | type(None))
+    mine, theirs = plain(part), plain(expected)
+    if not isinstance(mine, dict) or not isinstance(theirs, dict) or not theirs:
+        return False
+    return 2 * len(mine.keys() & theirs.keys()) >= max(len(theirs), 1) and len(mine) <= 2 * len(theirs) + 2

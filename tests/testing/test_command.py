@@ -1,0 +1,178 @@
+"""`guard test`: what is put under test, exit codes, and what is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import httpx2
+import pytest
+
+from guard import cli
+
+SCHEMA = {
+    "title": "Ticket",
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "severity": {"type": "integer", "minimum": 1, "maximum": 5}},
+    "required": ["title", "severity"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> str:
+    """Write a schema's file."""
+    path = tmp_path / "ticket.json"
+    path.write_text(json.dumps(SCHEMA), "utf-8")
+    return str(path)
+
+
+def called(*arguments: str) -> int:
+    """Run the command; returns its exit code."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(["test", *arguments])
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_a_function_that_holds_exits_with_0_and_one_that_does_not_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("testing.planted.empty_success:mended", "--runs", "0") == 0
+    assert "21 of 21 invariants hold" in capsys.readouterr().out
+    assert called("testing.planted.empty_success:broken", "--runs", "0", "--fault", "empty") == 1
+    out = capsys.readouterr().out
+    assert "✗ no-answer-no-value: Without a whole, valid answer there is an error, never a value." in out
+    assert "it returned Allergies(allergies=[]), though the answer was empty" in out
+    assert "seed 0" in out
+
+
+def test_the_reports_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    junit, html = tmp_path / "report.xml", tmp_path / "report.html"
+    subjects = [f"testing.planted.empty_success:{twin}" for twin in ("broken", "mended")]
+    given = ["--runs", "0", "--fault", "empty", "--json", "--junit", str(junit), "--html", str(html)]
+    assert called(*subjects, *given) == 1
+    broken, mended = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (broken["holds"], mended["holds"]) == (False, True)
+    (failed,) = [i for i in broken["invariants"] if not i["holds"]]
+    assert failed["name"] == "no-answer-no-value"
+    assert failed["counterexample"]["sayings"] == [{"how": "empty", "text": "", "finish": "stop", "error": ""}]
+    suites = ET.parse(junit).getroot()  # noqa: S314 (written above)
+    assert [(s.get("tests"), s.get("failures")) for s in suites] == [("21", "1"), ("21", "0")]
+    assert "though the answer was empty" in (suites.find(".//failure").text or "")  # type: ignore[union-attr]
+    page = html.read_text("utf-8")
+    assert "no-answer-no-value" in page
+    assert not re.search(r"<script|<link|src=|@import", page)
+
+
+def test_a_run_is_the_same_for_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for seed in ("5", "5"):
+        assert called("testing.planted.duplicate_key:broken", "--strict", "--runs", "20", "--seed", seed, "--json") == 1
+        told = json.loads(capsys.readouterr().out)
+        found.append([i.get("counterexample", {}).get("sayings") for i in told["invariants"]])
+        assert told["seed"] == 5
+    assert found[0] == found[1]
+
+
+def test_a_schema_alone_puts_guards_own_pipeline_under_test(schema: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(schema, "--runs", "5") == 0
+    assert capsys.readouterr().out.startswith(f"{schema}: 21 of 21 invariants hold")
+
+
+def test_a_type_is_put_under_test_as_a_schema_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("testing.planted.duplicate_key:SCHEMA", "--runs", "0") == 2
+    assert called("testing.planted.swallowed_error:Order", "--runs", "0") == 0
+    assert "21 of 21 invariants hold" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to test; name a function, an address, a schema, or --serve"),
+        (["nonesuch.json"], "no such file: nonesuch.json; check the name"),
+        (["nonesuch:function"], "no module nonesuch"),
+        (["testing.planted.strict:nonesuch"], "testing.planted.strict has no nonesuch"),
+        (["testing.planted.strict:strictly", "--without", "x"], "without='x' must be among bounded"),
+        (["testing.planted.strict:strictly", "--fault", "x"], "faults='x' must be among empty"),
+        (["x.json", "--cases", "cases.jsonl"], "--cases, --plot and --require belong to an evaluation"),
+        (["x.json", "--model", "flaky:1", "--require", "speed=1"], "--require speed=1 must be valid=SHARE"),
+        (["x.json", "--model", "flaky:1", "--plot", "x.bmp"], "--plot x.bmp must end in .png, .svg or .pdf"),
+        (["x.json", "y.json", "--serve"], "--serve answers for one schema"),
+    ],
+)
+def test_wrong_usage_is_said_in_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_models_are_evaluated_on_cases_and_compared(
+    schema: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text(json.dumps({"input": "a", "expected": {"title": "a", "severity": 1}}) + "\n", "utf-8")
+    plot, html = tmp_path / "plot.svg", tmp_path / "models.html"
+    given = [
+        schema,
+        "--cases",
+        str(cases),
+        "--model",
+        "adversarial:1",
+        "--model",
+        "adversarial:2",
+        "--max-tokens",
+        "60",
+    ]
+    assert called(*given, "--plot", str(plot), "--html", str(html)) == 0
+    out = capsys.readouterr().out
+    assert "adversarial:1" in out
+    assert "can take over from adversarial:2" in out or "not known whether" in out
+    assert plot.read_text("utf-8").count("<svg") == 1
+    assert "Models compared" in html.read_text("utf-8")
+    assert called(*given, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [e["measures"]["valid"]["mean"] for e in told["evaluations"]] == [1.0, 1.0]
+    assert told["comparisons"][0]["first"] == "adversarial:1"
+
+
+def test_a_requirement_that_is_not_met_exits_with_1(schema: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [schema, "--model", "adversarial:1", "--max-tokens", "60"]
+    assert called(*given, "--require", "valid=1") == 0
+    assert called(*given, "--require", "right=0.5") == 1
+    assert "right is not known; give cases with expected answers" in capsys.readouterr().err
+
+
+def test_a_model_that_can_t_be_had_exits_with_4(schema: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(schema, "--model", "nonesuch") == 4
+    assert "unknown model 'nonesuch'" in capsys.readouterr().err
+
+
+def test_a_model_that_misbehaves_is_served_until_ctrl_c(schema: str) -> None:
+    command = [sys.executable, "-m", "guard", "test", "--serve", schema, "--seed", "3", "--rate", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(  # noqa: S603 (this very Python)
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        line = process.stderr.readline()
+        found = re.fullmatch(r"serving at (http://127\.0\.0\.1:\d+/v1) \(seed 3\); Ctrl-C ends it\n", line)
+        assert found, line
+        body = {"model": "any", "messages": [{"role": "user", "content": "?"}]}
+        answer = httpx2.post(f"{found[1]}/chat/completions", json=body, timeout=60).json()
+        assert set(json.loads(answer["choices"][0]["message"]["content"])) == {"title", "severity"}
+        assert process.stdout.readline() == "1 any: valid\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+def test_the_help_has_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("--help") == 0
+    words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert "guard test shop.invoices:read_invoice" in words
+    assert "Exit codes: 0 success; 1 no valid answer" in words

@@ -1,0 +1,67 @@
+"""Planted bugs: the harness finds each, as what it is, and takes none of the corrected twins for broken."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+from guard.testing import Check, Report
+from guard.testing.report import as_text
+
+#: Each application, and the invariants of which one at least must be what breaks.
+PLANTED: dict[str, set[str]] = {
+    "big_integer": {"faithful"},
+    "cancelled_stream": {"recorded"},
+    "dropped_finding": {"feedback"},
+    "duplicate_key": {"one-meaning"},
+    "empty_success": {"no-answer-no-value"},
+    "hidden_model": {"served-model"},
+    "invented_values": {"nothing-invented"},
+    "key_order": {"key-order"},
+    "last_attempt_counted": {"ledger"},
+    "logged_secret": {"secrets-kept"},
+    "mutated_messages": {"inputs-unchanged"},
+    "nested_retries": {"bounded"},
+    "null_for_absent": {"faithful", "valid"},
+    "random_prompt": {"repeatable"},
+    "refusal_retried": {"refusals-end"},
+    "rule_ignored": {"valid"},
+    "schemaless_fallback": {"schema-kept"},
+    "split_bytes": {"split-independent"},
+    "stale_cache": {"own-answer"},
+    "swallowed_error": {"no-answer-no-value"},
+    "thinking_taken": {"no-answer-no-value", "faithful"},
+    "truncated_stream": {"no-answer-no-value"},
+    "unbounded_retry": {"bounded"},
+    "weaker_schema": {"valid"},
+    "wrong_exception": {"typed-error"},
+}
+#: What an application is to return, where neither its annotations nor its requests tell.
+SCHEMAS = {"weaker_schema": "SCHEMA"}
+CASES = 10  #: Drawn beside each fault alone; `guard test` draws more.
+
+
+def searched(name: str, twin: str) -> Report:
+    """Put one twin under test, as `guard test` does."""
+    module: Any = importlib.import_module(f"testing.planted.{name}")
+    schema = getattr(module, SCHEMAS[name]) if name in SCHEMAS else None
+    return Check(f"testing.planted.{name}:{twin}", schema=schema, cases=CASES, strict=True).run()
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found_with_a_counterexample(name: str) -> None:
+    report = searched(name, "broken")
+    broken = {finding.invariant.name: finding for finding in report.broken}
+    assert broken.keys() & PLANTED[name], as_text(report)
+    for finding in broken.values():
+        assert finding.counterexample is not None
+        assert finding.counterexample.words
+        assert finding.counterexample.scene.sayings
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_corrected_twin_raises_no_alarm(name: str) -> None:
+    report = searched(name, "mended")
+    assert report.holds, as_text(report)
