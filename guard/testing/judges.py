@@ -11,6 +11,7 @@ import jsonschema
 import jsonschema_rs
 import referencing
 import referencing.exceptions
+import referencing.jsonschema
 
 from guard import targets
 
@@ -56,7 +57,7 @@ class Judges:
         return iter(self._fast.iter_errors(value))
 
     def verdict(self, value: Any) -> bool | None:
-        """Say whether a value is valid; None where they differ. What jsonschema can't judge, jsonschema-rs judges alone."""
+        """Say whether a value is valid; None where they differ. What jsonschema can't judge is jsonschema-rs's alone."""
         fast: bool = self._fast.is_valid(value)
         try:
             slow = self._slow.is_valid(value)

@@ -54,7 +54,10 @@ def test_a_text_becomes_what_it_is_labelled(name: str) -> None:
             assert outcome != "valid"  # what is cut off is not to be repaired
             assert text.finish == "length"
         else:
-            assert (outcome, json.dumps(value, sort_keys=True)) == (text.outcome, json.dumps(text.value, sort_keys=True))
+            assert (outcome, json.dumps(value, sort_keys=True)) == (
+                text.outcome,
+                json.dumps(text.value, sort_keys=True),
+            )
             assert text.finish == "stop"
 
     check()
