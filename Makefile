@@ -54,10 +54,12 @@ fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 	$(FUZZ_KERNEL) -max_total_time=$(SECONDS) $(FUZZ_FLAGS) build/fuzz/found
 	$(call extra,fuzz)
 	$(BIN)/python -m fuzz.front --seconds $(SECONDS)
+	$(BIN)/python -m fuzz.strategies --seconds $(SECONDS)
 
 bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.generation
 
 llamacpp: build  ## Build llama.cpp from source (minutes), so that `make test` tests its models too.
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMACPP)" && export CMAKE_BUILD_PARALLEL_LEVEL CMAKE_ARGS && $(call extra,llamacpp)

@@ -43,8 +43,7 @@ _ENDLESS = 2**31 - 1
 
 #: Keywords of scalars that say what they say wherever they stand.
 _PLAIN = frozenset(
-    ("type", "nullable", "const", "format", "pattern", "minLength", "maxLength", "multipleOf")
-    + ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    ["type", "nullable", "const", "format", "pattern", "minLength", "maxLength", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]
 )
 _LONE = 4  #: The words of a schema that is a reference and nothing else.
 
@@ -201,7 +200,7 @@ class Lowering:
         return position if self.dropped else self._twin(context.dialect, schema, position)
 
     def _twin(self, dialect: Dialect, schema: dict[str, Any], position: int) -> int:
-        """Return the first position known that says the same: of a lone reference its target, of a plain scalar its like.
+        """Return the first position known that says the same: a lone reference's target, a plain scalar's like.
 
         Most schemas say `{"type": "string"}` hundreds of times; the engine then meets one node. O(keywords).
         """

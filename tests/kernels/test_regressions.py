@@ -387,7 +387,9 @@ def test_a_long_text_costs_what_its_cheapest_characters_cost(pattern: str, least
 
 def test_a_key_of_a_pattern_that_few_keys_meet_is_a_name_beside_classes_that_have_all_others() -> None:
     """Where every class of keys may come a text was read as a key of one of them, be it a name that is in none."""
-    schema = {"patternProperties": {"^a$": {"type": "null"}, "b": {"type": "integer"}, "^c": {"type": ["string", "integer"]}}}
+    schema = {
+        "patternProperties": {"^a$": {"type": "null"}, "b": {"type": "integer"}, "^c": {"type": ["string", "integer"]}}
+    }
     vocabulary = byte_vocabulary()
     for text in (b'{"', b'{"a', b'{"ab', b'{"cb'):
         matcher = reader(schema)
