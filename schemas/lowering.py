@@ -43,7 +43,20 @@ _ENDLESS = 2**31 - 1
 
 #: Keywords of scalars that say what they say wherever they stand.
 _PLAIN = frozenset(
-    ["type", "nullable", "const", "format", "pattern", "minLength", "maxLength", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]
+    (
+        "type",
+        "nullable",
+        "const",
+        "format",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "multipleOf",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+    )
 )
 _LONE = 4  #: The words of a schema that is a reference and nothing else.
 
