@@ -6,6 +6,7 @@ retries.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -96,6 +97,12 @@ class OpenAIModel(Remote):
             provider=provider,
             extra=extra,
         )
+
+    def with_body(self, extra: Mapping[str, Any]) -> OpenAIModel:
+        """Return the same model, over the same connections, with more in every request's body."""
+        same = copy.copy(self)
+        same._extra = {**self._extra, **extra}
+        return same
 
     @property
     def _is_openai(self) -> bool:
