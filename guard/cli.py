@@ -1,8 +1,9 @@
-"""The command line: `guard run`, `guard check`, `guard pull`, `guard trace`.
+"""The command line: `guard run`, `guard check`, `guard pull`, `guard trace`, `guard serve`, `guard keys`.
 
 Results go to standard output, progress and errors to standard error. An error is one line that says what is wrong and
 how to mend it. Exit codes are `EXIT_*` in guard/terminal.py; `guard --help` lists them. What costs time to import is
-imported by the command that needs it. The commands on the trace are guard/cli_trace.py's.
+imported by the command that needs it. The commands on the trace are guard/cli_trace.py's,
+the sidecar's guard/cli_serve.py's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard import cli_trace
+from guard import cli_serve, cli_trace
 from guard.terminal import (
     EPILOG,
     EXIT_INPUT,
@@ -55,6 +56,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_trace.app, name="trace")
+app.add_typer(cli_serve.keys, name="keys")
+app.command("serve", epilog=cli_serve.EXAMPLES)(cli_serve.serve)
 
 
 @app.command(

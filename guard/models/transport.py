@@ -223,9 +223,7 @@ def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def of_status(
-    status: int, body: Any, headers: Mapping[str, str], name: str, secrets: tuple[str, ...]
-) -> ExchangeError:
+def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, secrets: tuple[str, ...]) -> ExchangeError:
     """Return the failure that a provider reports by a status; `headers` are looked up in lower case."""
     details = body if isinstance(body, Mapping) else {}
     inner = details.get("error")

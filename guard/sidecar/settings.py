@@ -33,10 +33,12 @@ class ModelSettings(BaseModel):
     escalate_to: tuple[str, ...] = Field(default=(), description="served models asked next, in order")
     retries: int = Field(default=2, ge=0, le=20, description="re-asks after an answer that is not valid")
     transport_retries: int = Field(default=1, ge=0, le=10, description="of broken connections, 429 and 5xx")
-    first_token_seconds: float = Field(default=60.0, gt=0, description="until the first piece of a stream, or the head")
+    first_token_seconds: float = Field(default=60.0, gt=0, description="until the first piece of a stream")
     total_seconds: float = Field(default=300.0, gt=0, description="of a whole request, all tiers included")
     concurrency: int = Field(default=64, ge=1, description="requests that the model answers at once; others wait")
-    max_tokens: int = Field(default=1024, ge=1, description="of schema work and local models, where a request says none")
+    max_tokens: int = Field(
+        default=1024, ge=1, description="of schema work and local models, where a request says none"
+    )
     stream: Literal["live", "buffered"] | None = Field(default=None, description="None: by what the model can do")
     breaker_failures: int = Field(default=8, ge=1, description="failures in a row that open the breaker")
     breaker_seconds: float = Field(default=15.0, gt=0, description="for which it stays open before one request tries")
@@ -71,7 +73,11 @@ class ServeSettings(BaseSettings):
     """How the sidecar listens, what it allows, and which models it serves."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GUARD_SERVE__", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="GUARD_SERVE__",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     host: str = Field(default="127.0.0.1", min_length=1, description="beyond loopback there must be a key")
@@ -192,9 +198,9 @@ def line_of(text: str, key: tuple[str, ...]) -> int | None:
             table = _keys(header[1])
             if table == key:
                 return number
-        elif (said := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line)) and (
-            table + _keys(said[1]) == key
-        ):
+        elif (
+            said := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line)
+        ) and (table + _keys(said[1]) == key):
             return number
     return None
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
-from guard.records import Attempt, Call
+from guard.records import VALID, Attempt, Call
 from guard.settings import Settings
 from guard.trace import rows, tables
 from guard.trace.errors import TraceError
@@ -195,6 +195,10 @@ class TraceStore:
             conditions.append(CALLS.c.id < before)
         return self._select(conditions, CALLS.c.id.desc(), limit)
 
+    def failures(self, limit: int = 20) -> list[Call]:
+        """Return the latest calls that ended without a value, the newest first."""
+        return self._select([CALLS.c.outcome != VALID], CALLS.c.id.desc(), limit)
+
     def each(
         self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
     ) -> Iterator[Call]:
@@ -246,6 +250,16 @@ class TraceStore:
             except (*CALL_ERRORS, self._engine.dialect.loaded_dbapi.Error) as error:
                 raise self._error("can't be compacted", error) from error
         return total
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """Open a transaction that may write, for what the sidecar keeps beside the records."""
+        self.check_writable()
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except CALL_ERRORS as error:
+            raise self._error("can't be written", error) from error
 
     def close(self) -> None:
         """Give up all connections; the next use opens others."""
