@@ -7,7 +7,7 @@ from the working directory, else from the user's configuration folder.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -38,9 +38,9 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, file: Path | None = None) -> Settings:
         """Read the settings as they stand now, or with another guard.toml; SettingError names the one that is wrong."""
-        kind = cls if file is None else type("Settings", (cls,), {"__annotations__": {}, "file": file})
+        kind: Any = cls if file is None else type("Settings", (cls,), {"__annotations__": {}, "file": file})
         try:
-            return kind()
+            settings: Settings = kind()
         except ValidationError as error:
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
@@ -50,6 +50,7 @@ class Settings(BaseSettings):
             ) from None
         except ValueError as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
+        return settings
 
     def trace_path(self) -> str:
         """Return the file or the URL of the trace."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from guard import errors
 from guard.errors import CallError, GuardError, SchemaError
+from guard.models.transport import ExchangeError
 from guard.sidecar.visit import JSON, Header
 from guard.trace import TraceError
 
@@ -32,6 +33,8 @@ _STATUS: Sequence[tuple[type[GuardError], int, str]] = (
     (TraceError, 503, "trace_unavailable"),
     (SchemaError, 400, "invalid_schema"),
 )
+#: Statuses of a model's server that concern what the client asked, and are handed on.
+PASSED = (400, 404, 413, 422)
 #: What the protocol calls the kinds of errors.
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -89,6 +92,9 @@ def of(error: GuardError) -> ApiError:
     """Return an error of Guard's as the protocol has it."""
     status, code = next(((s, c) for kind, s, c in _STATUS if isinstance(error, kind)), (500, "internal_error"))
     more: dict[str, Any] = {}
+    cause = error.__cause__
+    if isinstance(cause, ExchangeError) and cause.status in PASSED:
+        status, code = cause.status, "refused_upstream"
     if isinstance(error, CallError):
         if error.findings:
             more["findings"] = [vars(finding) for finding in error.findings]

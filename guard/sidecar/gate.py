@@ -1,8 +1,8 @@
 """Who comes in: the request is watched, logged and counted; then let in, or refused with the reason.
 
 Two pieces of middleware. `Watched` makes the Visit, turns whatever is raised into an answer of the protocol, and writes
-the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests in flight, without
-a key where one is needed, above the key's limits, and what a web page sends to a sidecar that needs no key.
+the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests in flight,
+without a key where one is needed, above the key's limits, and what a web page sends to a sidecar that needs no key.
 """
 
 from __future__ import annotations
@@ -135,8 +135,7 @@ def _refusal(error: Exception, visit: Visit) -> ApiError:
         return errors.of(error)
     if isinstance(error, HTTPException):  # of the router
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-        refusal = ApiError(error.status_code, f"{visit.method} {visit.path[:200]}: {error.detail}", code=code)
-        return refusal
+        return ApiError(error.status_code, f"{visit.method} {visit.path[:200]}: {error.detail}", code=code)
     _log.error("%s failed", visit.id, exc_info=error)
     return ApiError(500, f"the sidecar failed; its log has the cause under {visit.id}", code="internal_error")
 

@@ -24,25 +24,25 @@ class Journal:
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="guard-journal")
         self._waiting: list[tuple[Call, asyncio.Future[int]]] = []
-        self._is_committing = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     def write(self, call: Call) -> asyncio.Future[int]:
         """Begin to write a record; the future gives its number once it is committed, or raises TraceError."""
         written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, written))
-        if not self._is_committing:
+        if self._is_idle.is_set():
             self._commit()
         return written
 
     async def close(self) -> None:
         """Return when all is committed."""
-        while self._is_committing:
-            await asyncio.sleep(0.01)
+        await self._is_idle.wait()
         self._thread.shutdown()
 
     def _commit(self) -> None:
         batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-        self._is_committing = True
+        self._is_idle.clear()
         job = asyncio.get_running_loop().run_in_executor(self._thread, self._written, [call for call, _ in batch])
         job.add_done_callback(lambda done: self._finish([written for _, written in batch], done))
 
@@ -50,7 +50,7 @@ class Journal:
         if self._waiting:
             self._commit()
         else:
-            self._is_committing = False
+            self._is_idle.set()
         for written, number in zip(waiting, done.result(), strict=True):
             if written.cancelled():
                 continue

@@ -1,8 +1,8 @@
 """API keys: made, listed and revoked by `guard keys`, kept in the trace's database as digests.
 
-A key is `sk-guard-ID-SECRET`. The secret is 256 random bits, so that one SHA-256 of the whole is as good as a slow hash:
-there is no dictionary to try. What is kept is the digest; the key is shown once, when it is made. Digests are compared
-in constant time, an unknown id's with one that nothing has.
+A key is `sk-guard-ID-SECRET`. The secret is 256 random bits, so that one SHA-256 of the whole is as good as a slow
+hash: there is no dictionary to try. What is kept is the digest; the key is shown once, when it is made. Digests are
+compared in constant time, an unknown id's with one that nothing has.
 """
 
 from __future__ import annotations

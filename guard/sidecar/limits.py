@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -81,7 +82,7 @@ class Ledger:
             _add(connection, key, period, requests=1, tokens=tokens, usd=usd)
 
 
-def _row(connection: sa.Connection, key: Key, period: str) -> sa.Row[tuple[int, int, float]]:
+def _row(connection: sa.Connection, key: Key, period: str) -> Any:
     """Return the row of a period, made where it is not there, and locked."""
     where = SPENDING.c.key == key.id, SPENDING.c.period == period
     query = sa.select(SPENDING.c.requests, SPENDING.c.tokens, SPENDING.c.usd).where(*where).with_for_update()

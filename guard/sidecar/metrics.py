@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from guard.sidecar.visit import Visit
@@ -16,6 +23,7 @@ from guard.sidecar.visit import Visit
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 _is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 _REQUESTS = Counter(
@@ -34,12 +42,7 @@ _ESCALATIONS = Counter("guard_escalations", "Calls that went on to another model
 _REPAIRS = Counter("guard_repairs", "Edits that made an answer JSON.", ["model"], registry=REGISTRY)
 _TOKENS = Counter("guard_tokens", "Tokens.", ["model", "kind"], registry=REGISTRY)
 _COST = Counter("guard_cost_usd", "Money, where prices are known.", ["model"], registry=REGISTRY)
-IN_FLIGHT = Gauge(
-    "guard_in_flight",
-    "Requests under way.",
-    registry=REGISTRY,
-    **({"multiprocess_mode": "livesum"} if _is_shared else {}),
-)
+IN_FLIGHT = Gauge("guard_in_flight", "Requests under way.", registry=REGISTRY, multiprocess_mode="livesum")
 
 #: Paths by which requests are counted; a client's own are one.
 _PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/models"})

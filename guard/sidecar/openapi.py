@@ -1,10 +1,12 @@
-"""The sidecar's own description, in OpenAPI 3.1; what a body may hold is what asked.py, completions.py and responses.py check."""
+"""The sidecar's own description, in OpenAPI 3.1, made of the classes that check what comes in."""
 
 from __future__ import annotations
 
 import functools
 import json
 from typing import Any
+
+from pydantic import BaseModel
 
 from guard.sidecar.asked import Chat
 from guard.sidecar.completions import Completion, Embedding
@@ -30,7 +32,7 @@ _STATUSES = {
 @functools.cache
 def document() -> bytes:
     """Return the document."""
-    bodies = {
+    bodies: dict[str, tuple[type[BaseModel], str]] = {
         "/v1/chat/completions": (Chat, "Ask for a chat completion"),
         "/v1/completions": (Completion, "Ask for a completion"),
         "/v1/embeddings": (Embedding, "Ask for embeddings"),
@@ -63,9 +65,9 @@ def document() -> bytes:
         }
     for path, summary in pages.items():
         paths[path] = {"get": {"summary": summary, "responses": _responses(summary)}}
-    for path, kind in named.items():
+    for path, type_ in named.items():
         name = path[path.index("{") + 1 : -1]
-        parameter = {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+        parameter = {"name": name, "in": "path", "required": True, "schema": {"type": type_}}
         paths[path] = {"get": {"summary": "One of them", "parameters": [parameter], "responses": _responses("it")}}
     for path, names in {"/guard/stats": ["minutes"], "/guard/failures": ["limit"], "/guard/traces": ["limit"]}.items():
         number = {"type": "integer", "minimum": 1, "maximum": 200}

@@ -20,6 +20,7 @@ from guard import Limits, targets
 from guard.errors import CallError, ContentFiltered, Refused, SchemaError
 from guard.models import asking
 from guard.models.base import Model, Reply, Request
+from guard.models.openai import OpenAIModel
 from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
 from guard.pipeline import Guard
 from guard.policy import Budget, Policy
@@ -29,7 +30,7 @@ from guard.sidecar import chat, tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.chat import Choice
 from guard.sidecar.errors import bad
-from guard.sidecar.serving import Served, Tier
+from guard.sidecar.serving import Served, Tier, Wrapper
 from guard.sidecar.visit import Visit
 from guard.steps import Plan
 from guard.trace import TraceStore
@@ -175,23 +176,13 @@ class Pipeline:
         return Choice(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), reply)
 
 
-class Native:
+class Native(Wrapper):
     """An upstream asked with the fields that the client sent, its answer written down as one JSON text."""
-
-    is_masked = False
 
     def __init__(self, served: Served, asked: Asked) -> None:
         assert served.upstream is not None
+        super().__init__(served.model)
         self._served, self._asked, self._upstream = served, asked, served.upstream
-        self.name = served.settings.model
-
-    def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return what an answer would cost, or None."""
-        return cost(self._served.upstream_model, prompt_tokens, completion_tokens, url=self._upstream.url)
-
-    def generate(self, request: Request) -> Reply:
-        """Answer, blocking: nobody in a sidecar does."""
-        raise AssertionError("a sidecar asks on its event loop")
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
@@ -210,10 +201,9 @@ class Native:
             yield await self._upstream.post("/chat/completions", payload)
 
         try:
-            async with exchange.deadline():
-                async with contextlib.aclosing(exchange.send(once)) as answers:
-                    async for _, said in answers:
-                        return self._reply(said, exchange, time.perf_counter() - start)
+            async with exchange.deadline(), contextlib.aclosing(exchange.send(once)) as answers:
+                async for _, said in answers:
+                    return self._reply(said, exchange, time.perf_counter() - start)
         except ExchangeError as failure:
             raise failure.error from failure
         raise AssertionError("an exchange ends with an answer or an error")
@@ -229,7 +219,8 @@ class Native:
             text = message.get("content")
             if not isinstance(text, str):
                 text = ""
-        usage = said.get("usage") if isinstance(said.get("usage"), Mapping) else {}
+        told = said.get("usage")
+        usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
         prompt = count(usage.get("prompt_tokens"), estimated_tokens(json.dumps(asked.chat.messages)))
         given = count(usage.get("completion_tokens"), estimated_tokens(text))
         model = said["model"] if isinstance(said.get("model"), str) else self._served.upstream_model
@@ -247,31 +238,20 @@ class Native:
         )
 
 
-class Worded:
+class Worded(Wrapper):
     """A model that knows nothing but text, told of tools in words."""
 
     def __init__(self, model: Model, told: str) -> None:
-        self._model, self._told = model, told
-        self.name = model.name
-        self.is_masked = bool(getattr(model, "is_masked", False))
-
-    def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return what an answer would cost, or None."""
-        price = getattr(self._model, "price", None)
-        known: float | None = None if price is None else price(prompt_tokens, completion_tokens)
-        return known
-
-    def generate(self, request: Request) -> Reply:
-        """Answer, blocking: nobody in a sidecar does."""
-        raise AssertionError("a sidecar asks on its event loop")
+        super().__init__(model)
+        self._told = told
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
-        return await asking.agenerate(self._model, self._request(request))
+        return await asking.agenerate(self.model, self._request(request))
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply."""
-        async with contextlib.aclosing(asking.apieces(self._model, self._request(request))) as parts:
+        async with contextlib.aclosing(asking.apieces(self.model, self._request(request))) as parts:
             async for part in parts:
                 yield part
 
@@ -280,13 +260,14 @@ class Worded:
 
 
 def _tier(served: Served, asked: Asked) -> Tier:
+    """Return a tier as this request asks it."""
+    model = served.model
     if served.upstream is None:
-        told = tools.instruction(asked) if asked.has_tools else ""
-        return Tier(served, {}, Worded(served.model, told))
+        return Tier(served, Worded(model, tools.instruction(asked) if asked.has_tools else ""))
     if asked.has_tools or asked.kind == "json":
-        return Tier(served, {}, Native(served, asked))
+        return Tier(served, Native(served, asked))
     extra = {key: value for key, value in asked.body.items() if key not in _OURS}
-    return Tier(served, extra)
+    return Tier(served, model.with_body(extra) if isinstance(model, OpenAIModel) and extra else model)
 
 
 def _compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import json
+import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -25,6 +28,8 @@ from guard.sidecar.serving import Served, Tier
 from guard.sidecar.sse import Line
 from guard.sidecar.upstream import within
 from guard.sidecar.visit import Visit, answer
+
+FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, and up to as much again by chance.
 
 
 class Way(Protocol):
@@ -81,16 +86,11 @@ class Relay:
                 if tier.upstream is None:
                     request = way.request(body, tier, run.left())
                     async with run.attempt():
-                        run.reply = await Tier(tier, {}).agenerate(request)
+                        run.reply = await Tier(tier).agenerate(request)
                 else:
-                    exchange = Exchange(tier.name, None, tier.settings.transport_retries)
-                    payload = _payload(tier, body, raw)
                     async with run.attempt(), tier.turn():
-                        try:
-                            async for run.data, said in exchange.send(lambda: _once(tier, way.path, payload)):
-                                run.take(said, exchange)
-                        except ExchangeError as failure:
-                            raise failure.error from failure
+                        run.data, said = await run.post(tier, _payload(tier, body, raw))
+                        run.take(said)
         await run.commit()
 
     async def stream(self, visit: Visit, way: Way, served: Served, body: dict[str, Any], raw: bytes, send: Any) -> None:
@@ -122,14 +122,14 @@ class Relay:
             more = {} if asks or run.way.path == "/responses" or not tier.upstream.tells_usage else _USAGE
             payload = _payload(tier, run.body, raw, more)
             exchange = Exchange(tier.name, None, tier.settings.transport_retries)
-            first = tier.settings.first_token_seconds
+            receive = functools.partial(_events, tier, run.way.path, payload, tier.settings.first_token_seconds)
             try:
                 async with tier.turn():
                     try:
-                        async for event, said in exchange.send(lambda p=payload: _events(tier, run.way.path, p, first)):
+                        async for event, said in exchange.send(receive):
                             if said is None:
                                 continue  # [DONE] is sent once the record is committed
-                            run.take(said, exchange)
+                            run.take(said, exchange.retries)
                             if not (more and said.get("choices") == []):  # the usage that the client did not ask for
                                 await line.send(event)
                     except ExchangeError as failure:
@@ -144,7 +144,7 @@ class Relay:
 
     async def _model_stream(self, run: _Run, line: Line, tier: Served) -> None:
         events = run.way.events(run.visit, run.body)
-        async with contextlib.aclosing(Tier(tier, {}).astream(run.way.request(run.body, tier, run.left()))) as parts:
+        async with contextlib.aclosing(Tier(tier).astream(run.way.request(run.body, tier, run.left()))) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     run.reply = part
@@ -180,7 +180,8 @@ class _Run:
 
     async def tiers(self) -> AsyncGenerator[Served, None]:
         """Yield the tiers until one has answered, or none is left."""
-        for self._tier, tier in enumerate(self._served.tiers):
+        for number, tier in enumerate(self._served.tiers):
+            self._tier = number
             yield tier
             if not self._attempts[-1].error:
                 return
@@ -234,7 +235,24 @@ class _Run:
         """Put the call on record."""
         await self._write(VALID, "")
 
-    def take(self, said: Mapping[str, Any], exchange: Exchange) -> None:
+    async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Return an upstream's answer, asked for again where that may help.
+
+        Not through an Exchange: what stamina keeps for a request that succeeds at once costs as much as sending it.
+        """
+        assert tier.upstream is not None
+        for number in itertools.count():
+            try:
+                return await tier.upstream.post(self.way.path, payload)
+            except ExchangeError as failure:
+                wait = FIRST_WAIT * 2**number * random.uniform(1, 2) if failure.after is None else failure.after  # noqa: S311
+                if not failure.again or number == tier.settings.transport_retries or wait > self.left():
+                    raise failure.error from failure
+                self._retries = number + 1
+                await asyncio.sleep(wait)
+        raise AssertionError("retries are finite")
+
+    def take(self, said: Mapping[str, Any], retries: int | None = None) -> None:
         """Take what an answer or an event says."""
         text, finish = self.way.piece(said)
         if text:
@@ -244,7 +262,7 @@ class _Run:
             self._usage = usage
         if isinstance(model := said.get("model"), str):
             self._model = model
-        self._retries = exchange.retries
+        self._retries = self._retries if retries is None else retries
 
     async def _write(self, outcome: str, error: str) -> int:
         call = self._call(outcome, error)
@@ -292,15 +310,10 @@ class _Run:
 _USAGE = {"stream_options": {"include_usage": True}}
 
 
-def _payload(tier: Served, body: dict[str, Any], raw: bytes, more: Mapping[str, Any] = {}) -> bytes:  # noqa: B006 (read)
+def _payload(tier: Served, body: dict[str, Any], raw: bytes, more: Mapping[str, Any] = {}) -> bytes:
     if not more and body.get("model") == tier.upstream_model:
         return raw
     return json.dumps({**body, "model": tier.upstream_model, **more}, ensure_ascii=False).encode()
-
-
-async def _once(tier: Served, path: str, payload: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any]], None]:
-    assert tier.upstream is not None
-    yield await tier.upstream.post(path, payload)
 
 
 async def _events(

@@ -1,9 +1,9 @@
 """The process: sockets, signals, and several workers where one is not enough.
 
 SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, those that run finish, and the process ends
-with 0. A second signal ends it at once. SIGHUP reads the settings again; a file that is wrong is refused in the log, and
-what was served before is served on. Workers are processes of their own that share a socket and the trace; a worker that
-dies is replaced.
+with 0. A second signal ends it at once. SIGHUP reads the settings again; a file that is wrong is refused in the log,
+and what was served before is served on. Workers are processes of their own that share a socket and the trace; a worker
+that dies is replaced.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class _Server(uvicorn.Server):
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's)
         """Drain at the first signal, end at the second."""
         if self._sidecar.is_draining:
             self.should_exit = self.force_exit = True
@@ -107,7 +107,7 @@ class _Server(uvicorn.Server):
     async def _drain(self) -> None:
         _log.info("draining: %d requests under way", len(self._sidecar.visits))
         until = time.monotonic() + self._sidecar.settings.drain_seconds
-        while self._sidecar.visits and time.monotonic() < until:
+        while self._sidecar.visits and time.monotonic() < until:  # noqa: ASYNC110 (once in a process's life)
             await asyncio.sleep(0.02)
         self.should_exit = True
 
@@ -212,7 +212,7 @@ class _Workers:
                 signal.signal(sig, self._pass_on)
             self._children = [self._child() for _ in range(self._serve.workers)]
             _metrics_server(self._serve)
-            print(_words(self._serve, self._address), file=sys.stderr, flush=True)  # noqa: T201
+            print(_words(self._serve, self._address), file=sys.stderr, flush=True)
             return self._watch()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -230,7 +230,7 @@ class _Workers:
                     _log.error("worker %d ended with %s; another begins", child.pid, child.exitcode)
                     from prometheus_client.multiprocess import mark_process_dead
 
-                    mark_process_dead(child.pid)
+                    mark_process_dead(child.pid)  # type: ignore[no-untyped-call]
                     time.sleep(REVIVE_SECONDS)
                     self._children[at] = self._child()
 
@@ -252,14 +252,14 @@ def _work(start: Start, listener: socket.socket, address: str) -> None:
     try:
         sys.exit(_serve(start, listener, address, is_alone=False))
     except GuardError as error:
-        print(f"guard: {error}", file=sys.stderr)  # noqa: T201
+        print(f"guard: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 async def _announce(server: uvicorn.Server, serve: ServeSettings, address: str) -> None:
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.01)
-    print(_words(serve, address), file=sys.stderr, flush=True)  # noqa: T201 (it is what a person waits for)
+    print(_words(serve, address), file=sys.stderr, flush=True)
 
 
 def _words(serve: ServeSettings, address: str) -> str:
@@ -327,7 +327,7 @@ def _metrics_server(serve: ServeSettings) -> None:
     except OSError as error:
         raise SettingError(f"can't listen on metrics_port={serve.metrics_port}: {error.strerror or error}") from None
     host, port = server.server_address[:2]
-    print(f"guard: metrics on http://{host!s}:{port}/metrics", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"guard: metrics on http://{host!s}:{port}/metrics", file=sys.stderr, flush=True)
 
 
 def _more_files(connections: int) -> None:

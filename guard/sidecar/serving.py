@@ -1,16 +1,15 @@
 """Models by the names that clients ask for: what stands behind each, and how it is kept from harm.
 
 A served model is a chain of tiers: itself, then those it escalates to. Each tier has slots (requests that it answers
-at once), a breaker, and two time-outs. For schema work a tier is one of Guard's models (`Tier`); what needs none goes to
-the tier's upstream as it is, where it has one.
+at once), a breaker, and two time-outs. For schema work a tier is one of Guard's models (`Tier`); what needs none goes
+to the tier's upstream as it is, where it has one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from guard import models
 from guard.errors import BadReply, ModelError, TimedOut, Unavailable
@@ -92,35 +91,35 @@ class Served:
             self.breaker.succeeded()
 
 
-class Tier:
-    """A served model as the pipeline asks it: in its turn, within its time; it speaks for the model in all else."""
+class Wrapper:
+    """A model around another, for which it speaks; asked on an event loop only."""
 
-    def __init__(self, served: Served, extra: Mapping[str, Any], model: Model | None = None) -> None:
-        model = model or served.model
-        if isinstance(model, OpenAIModel) and extra:
-            model = model.with_body(extra)
-        self._served, self._model = served, model
-        self.is_masked = served.is_masked
-
-    @property
-    def name(self) -> str:
-        """How the model is named in traces."""
-        return self._model.name
+    def __init__(self, model: Model) -> None:
+        self.model, self.name = model, model.name
+        self.is_masked = bool(getattr(model, "is_masked", False))
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return what an answer would cost, or None."""
-        price = getattr(self._model, "price", None)
+        price = getattr(self.model, "price", None)
         cost: float | None = None if price is None else price(prompt_tokens, completion_tokens)
         return cost
 
-    def generate(self, request: Request) -> Reply:
+    def generate(self, _request: Request) -> Reply:
         """Answer, blocking: nobody in a sidecar does."""
         raise AssertionError("a sidecar asks on its event loop")
+
+
+class Tier(Wrapper):
+    """A served model as the pipeline asks it: in its turn, and within its time."""
+
+    def __init__(self, served: Served, model: Model | None = None) -> None:
+        super().__init__(model or served.model)
+        self._served = served
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
         async with self._served.turn(), self._timed(request):
-            return await asking.agenerate(self._model, request)
+            return await asking.agenerate(self.model, request)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply."""
@@ -128,7 +127,7 @@ class Tier:
         async with (
             self._served.turn(),
             self._timed(request),
-            contextlib.aclosing(asking.apieces(self._model, request)) as parts,
+            contextlib.aclosing(asking.apieces(self.model, request)) as parts,
         ):
             try:
                 async with asyncio.timeout(first):

@@ -1,7 +1,7 @@
 """The sidecar's settings: the table [serve] of guard.toml, each value overridden by an environment variable.
 
-`GUARD_SERVE__PORT=8080` is `port`, `GUARD_SERVE__MODELS__FAST__CONCURRENCY=8` that of the model `fast`. What is wrong is
-said with the file's line and the key. A secret is never in the file: `api_key = "env:NAME"` says where it is.
+`GUARD_SERVE__PORT=8080` is `port`, `GUARD_SERVE__MODELS__FAST__CONCURRENCY=8` that of the model `fast`. What is wrong
+is said with the file's line and the key. A secret is never in the file: `api_key = "env:NAME"` says where it is.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ written down so; any other writes the value itself, told how in words.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -79,10 +80,8 @@ def _written(call: Any) -> Any:
         return call
     arguments = function.get("arguments")
     if isinstance(arguments, str):
-        try:
+        with contextlib.suppress(ValueError):  # the text stays, where the schema wants an object
             arguments = json.loads(arguments or "{}")
-        except ValueError:
-            pass  # the text stays, where the schema wants an object
     return {"name": function.get("name"), "arguments": arguments}
 
 

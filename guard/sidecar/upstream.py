@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import jiter
+from multidict import CIMultiDict
 
 from guard.errors import BadReply, ModelError, TimedOut, Unavailable
 from guard.models.transport import ExchangeError, broken_off, of_status, of_stream
@@ -32,7 +33,7 @@ class Upstream:
         self.url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
         key = api_key or os.environ.get("OPENAI_API_KEY")
         self._secrets = (key,) if key else ()
-        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
         self._most = response_bytes

@@ -24,8 +24,8 @@ class Visit:
 
     __slots__ = (
         "attempts", "began", "call", "completion_tokens", "cost", "escalations", "first_valid", "guarantee", "id",
-        "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "model_seconds", "outcome", "path", "prompt",
-        "prompt_tokens", "re_asks", "repairs", "sent", "served", "started", "status", "tier",
+        "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "model_seconds", "outcome", "path",
+        "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "started", "status", "tier",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, given_id: bytes | None) -> None:
@@ -86,17 +86,17 @@ class Visit:
         if self.guarantee:
             named.append((b"x-guard-stream", self.guarantee.encode()))
         if self.model:
+            named += [(b"x-guard-model", _sound(self.served or self.model)), (b"x-guard-tier", b"%d" % self.tier)]
+        if self.attempts:  # else nothing is known yet: a stream that begins live
             cost = "unknown" if self.cost is None else f"{self.cost:.8f}".rstrip("0").rstrip(".")
             named += [
-                (b"x-guard-model", _sound(self.served or self.model)),
-                (b"x-guard-tier", b"%d" % self.tier),
                 (b"x-guard-attempts", b"%d" % self.attempts),
                 (b"x-guard-repairs", b"%d" % self.repairs),
                 (b"x-guard-cost", cost.encode()),
                 (b"x-guard-overhead-ms", b"%.3f" % (self.overhead * 1000)),
             ]
-            if self.call is not None:
-                named.append((b"x-guard-call", b"%d" % self.call))
+        if self.call is not None:
+            named.append((b"x-guard-call", b"%d" % self.call))
         return named
 
 

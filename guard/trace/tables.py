@@ -1,8 +1,9 @@
 """Tables of the trace, their version, and how those of an older version become today's.
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
-hash, `replies` what the record-and-replay of guard/replay.py keeps; `keys` and `spending` are the sidecar's: who may ask
-it, and what each has spent, for all its processes together. docs/usage.md lists the columns. A text column holds what rows.py's `storable` makes of a text; lists and objects are JSON.
+hash, `replies` what the record-and-replay of guard/replay.py keeps; `keys` and `spending` are the sidecar's: who may
+ask it, and what each has spent, in all its processes together. docs/usage.md lists the columns. A text column holds
+what rows.py's `storable` makes of a text; lists and objects are JSON.
 
 A migration is literal SQL, never made from the tables below: those change, what a version was does not.
 """
