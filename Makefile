@@ -8,7 +8,7 @@ SHELL := bash
 VENV ?= .venv
 STAMPS := $(VENV)/.stamps
 BIN := $(VENV)/bin
-EXTRAS := local,test,dev
+EXTRAS := local,serve,test,dev
 # GUARD_WERROR=1 makes compiler warnings errors; said both ways, for the build folder remembers.
 CMAKE_FLAGS := -C cmake.define.GUARD_WERROR=$(if $(GUARD_WERROR),ON,OFF)
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check

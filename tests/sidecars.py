@@ -125,7 +125,8 @@ def serving(folder: Path, toml: str, *arguments: str, env: Mapping[str, str] | N
             lines.put(line)
         lines.put("")
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     try:
         while True:
             line = lines.get(timeout=START_S)
@@ -144,8 +145,11 @@ def serving(folder: Path, toml: str, *arguments: str, env: Mapping[str, str] | N
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        reader.join(START_S)
         assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.close()
+        process.stderr.close()
 
 
 def model(url: str, name: str = "m", **settings: Any) -> str:

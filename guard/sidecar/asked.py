@@ -1,7 +1,8 @@
 """What a chat request asks for: its fields checked, and which kind of answer it wants.
 
 `text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object, and
-`calls` a request whose tools must be held to their parameters, for one of them is strict. Fields that are not known here are the model's business and go to it as they are.
+`calls` a request whose tools must be held to their parameters, for one of them is strict. Fields that are not known
+here are the model's business and go to it as they are.
 """
 
 from __future__ import annotations
