@@ -39,7 +39,6 @@ from guard.trace.retention import Retention
 
 BACKLOG = 4096  #: Connections that wait to be accepted.
 SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
-REVIVE_SECONDS = 1.0  #: Before a worker that died is replaced.
 
 _log = logging.getLogger("guard.sidecar")
 
@@ -201,6 +200,7 @@ class _Workers:
         self._start, self._serve, self._listener, self._address = start, serve, listener, address
         self._children: list[Any] = []
         self._is_ending = False
+        self._told: set[int] = set()  # workers that were told to end
 
     def run(self) -> int:
         """Keep the workers at work until a signal ends them."""
@@ -220,19 +220,25 @@ class _Workers:
     def _watch(self) -> int:
         while True:
             time.sleep(0.05)
-            alive = [child for child in self._children if child.is_alive()]
             if self._is_ending:
-                if not alive:
-                    return max((child.exitcode or 0 for child in self._children), default=0)
+                if not any(child.is_alive() for child in self._children):
+                    return max(max(child.exitcode or 0, 0) for child in self._children)
+                for child in self._children:
+                    if child.is_alive() and child.pid not in self._told:
+                        self._told.add(child.pid)
+                        os.kill(child.pid, signal.SIGTERM)
                 continue
             for at, child in enumerate(self._children):
-                if not child.is_alive():
-                    _log.error("worker %d ended with %s; another begins", child.pid, child.exitcode)
-                    from prometheus_client.multiprocess import mark_process_dead
+                if child.is_alive():
+                    continue
+                if child.exitcode > 0:  # it could not begin, and no other could
+                    self._is_ending = True
+                    break
+                _log.error("worker %d was ended by signal %d; another begins", child.pid, -child.exitcode)
+                from prometheus_client.multiprocess import mark_process_dead
 
-                    mark_process_dead(child.pid)  # type: ignore[no-untyped-call]
-                    time.sleep(REVIVE_SECONDS)
-                    self._children[at] = self._child()
+                mark_process_dead(child.pid)  # type: ignore[no-untyped-call]
+                self._children[at] = self._child()
 
     def _child(self) -> Any:
         context = multiprocessing.get_context("spawn")
@@ -241,10 +247,13 @@ class _Workers:
         return child
 
     def _pass_on(self, sig: int, _frame: FrameType | None) -> None:
-        self._is_ending = self._is_ending or sig != signal.SIGHUP
+        if sig != signal.SIGHUP:
+            self._is_ending = True
+            self._told.clear()  # a second signal is passed on as well
+            return
         for child in self._children:
             if child.is_alive():
-                os.kill(child.pid, signal.SIGTERM if sig == signal.SIGINT else sig)
+                os.kill(child.pid, sig)
 
 
 def _work(start: Start, listener: socket.socket, address: str) -> None:
