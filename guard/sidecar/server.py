@@ -357,5 +357,6 @@ def _loop_factory() -> Any:
 
 def _logging() -> None:
     logging.basicConfig(stream=sys.stderr, format="guard: %(message)s", level=logging.INFO)
-    for name in ("uvicorn", "uvicorn.error", "httpx2", "openai"):
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong they are told
+    for name in ("httpx2", "openai"):
         logging.getLogger(name).setLevel(logging.WARNING)
