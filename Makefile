@@ -55,6 +55,9 @@ fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
+	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }
+	$(BIN)/python -m benchmarks.sidecar
+	$(BIN)/python tests/soak.py
 
 wheel: build  ## Build a wheel into dist/.
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation $(CMAKE_FLAGS) -w dist .

@@ -1,4 +1,4 @@
-"""Many clients at once against a provider that misbehaves, through a sidecar: what came, what is on record, what it held.
+"""Many clients at once, through a sidecar, on a provider that misbehaves: what came, what is on record, what it held.
 
 `python tests/soak.py --clients 200 --seconds 60` is the long run; tests/guard/sidecar/test_soak.py is a short one.
 """
@@ -67,7 +67,7 @@ class Outcome:
 
 def misbehaving(share: float, seed: int) -> Callable[[servers.Request], servers.Answer]:
     """Return a provider's answers, of which a share is one of the fault matrix."""
-    draws, faults = random.Random(seed), list(servers.FAULTS.values())  # noqa: S311 (a test's choices)
+    draws, faults = random.Random(seed), list(servers.FAULTS.values())
 
     def answer(_: servers.Request) -> servers.Answer:
         good = servers.Answer(GOOD)

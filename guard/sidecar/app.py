@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +14,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
+from guard import prices
 from guard.errors import GuardError
 from guard.sidecar import bodies, keys, metrics, operator, responses
 from guard.sidecar.access import AccessLog
@@ -129,6 +131,10 @@ class Sidecar:
         """Be there: load models, read keys; at the end commit what is not, and close connections."""
         await asyncio.to_thread(self.keys.refresh)
         await asyncio.to_thread(self.models.load)
+        await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
+        # What is there by now stays: no collection looks through it again, which took tenths of a second.
+        gc.collect()
+        gc.freeze()
         refreshing = asyncio.create_task(self._refresh())
         try:
             yield

@@ -38,6 +38,7 @@ from guard.trace import TraceStore
 from guard.trace.retention import Retention
 
 BACKLOG = 4096  #: Connections that wait to be accepted.
+OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the trace, and for compiling schemas.
 SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
 
 _log = logging.getLogger("guard.sidecar")
@@ -137,8 +138,9 @@ def _serve(start: Start, listener: socket.socket, address: str, *, is_alone: boo
     failure: list[BaseException] = []
 
     async def main() -> None:
-        # Local models take a thread for each request that decodes; so does every wait for the trace.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(128, thread_name_prefix="guard"))
+        decoding = sum(model.slots for model in serve.models.values() if not model.is_remote)
+        threads = ThreadPoolExecutor(OTHER_THREADS + decoding, thread_name_prefix="guard")
+        asyncio.get_running_loop().set_default_executor(threads)
         sidecar = Sidecar(serve, _store(common), needs_key=not is_loopback(serve.host))
         config = uvicorn.Config(
             _failing(sidecar, failure),

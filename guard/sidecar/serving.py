@@ -30,7 +30,7 @@ class Served:
     def __init__(self, name: str, settings: ModelSettings, response_bytes: int) -> None:
         self.name, self.settings = name, settings
         self.breaker = Breaker(name, settings.breaker_failures, settings.breaker_seconds)
-        self.slots = asyncio.Semaphore(settings.concurrency)
+        self.slots = asyncio.Semaphore(settings.slots)
         self.tiers: tuple[Served, ...] = (self,)
         self.upstream: Upstream | None = None
         self._model: Model | None = None

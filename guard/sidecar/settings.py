@@ -35,7 +35,9 @@ class ModelSettings(BaseModel):
     transport_retries: int = Field(default=1, ge=0, le=10, description="of broken connections, 429 and 5xx")
     first_token_seconds: float = Field(default=60.0, gt=0, description="until the first piece of a stream")
     total_seconds: float = Field(default=300.0, gt=0, description="of a whole request, all tiers included")
-    concurrency: int = Field(default=64, ge=1, description="requests that the model answers at once; others wait")
+    concurrency: int | None = Field(
+        default=None, ge=1, le=10_000, description="requests answered at once; None: 512 of a provider, 32 of one here"
+    )
     max_tokens: int = Field(
         default=1024, ge=1, description="of schema work and local models, where a request says none"
     )
@@ -58,6 +60,16 @@ class ModelSettings(BaseModel):
         if self.api_key is not None and not is_openai and not self.model.startswith("anthropic:"):
             raise ValueError("api_key belongs to a model openai:NAME or anthropic:NAME")
         return self
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a provider answers."""
+        return self.model.startswith(("openai:", "anthropic:"))
+
+    @property
+    def slots(self) -> int:
+        """How many requests it answers at once."""
+        return self.concurrency or (512 if self.is_remote else 32)
 
     def secret(self) -> str | None:
         """Return the key from the environment; SettingError where it is not there."""

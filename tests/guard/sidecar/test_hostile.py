@@ -216,7 +216,9 @@ def test_a_head_of_1_mb_is_431(sidecar: Sidecar) -> None:
         b"POST /v1/chat/completions HTTP/1.1\nHost: localhost\n\n",
         b"POST /v1/chat/completions HTTP/9.9\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"f" * 17
+        + b"\r\n",
     ],
     ids=range(12),
 )

@@ -230,7 +230,7 @@ def test_variables_of_the_environment_override_the_file(tmp_path: Path, monkeypa
     fast = found.models["fast"]
     assert (found.port, fast.concurrency, fast.retries) == (4242, 7, 4)
     monkeypatch.setenv("GUARD_SERVE__PORT", "none")
-    with pytest.raises(SettingError, match="^GUARD_SERVE__PORT: "):
+    with pytest.raises(SettingError, match=r"^GUARD_SERVE__PORT: "):
         settings.load(file)
 
 

@@ -112,9 +112,9 @@ def test_pythons_own_retries_leave_alone_what_was_asked_often_enough(
     sidecar: Sidecar, provider: servers.Server
 ) -> None:
     provider.answers = [servers.error(500, "broke")]
-    with openai.OpenAI(base_url=sidecar.url, api_key="unused", max_retries=5) as client:
-        with pytest.raises(openai.InternalServerError):
-            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}])
+    client = openai.OpenAI(base_url=sidecar.url, api_key="unused", max_retries=5)
+    with client, pytest.raises(openai.InternalServerError):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}])
     assert len(provider.requests) == 1
 
 

@@ -1,4 +1,4 @@
-"""End to end: the SDK, `guard serve` without any settings, and SmolLM2; all answers valid, whatever it makes of them."""
+"""End to end: the SDK, `guard serve`, and SmolLM2; all answers are valid, whatever it makes of the questions."""
 
 from __future__ import annotations
 
