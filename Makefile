@@ -23,7 +23,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint format fuzz bench sanitize wheel clean types
+.PHONY: help build demo test lint format fuzz bench audit sanitize wheel clean types
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -58,6 +58,12 @@ bench: build  ## Measure against peers.
 	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }
 	$(BIN)/python -m benchmarks.sidecar
 	$(BIN)/python tests/soak.py
+
+# Asks PyPI's JSON interface, which a mirror may not have: then it says so, and fails.
+audit: build  ## Look for known faults in what is installed.
+	test -x build/audit/bin/pip-audit || { $(BIN)/python -m venv build/audit && build/audit/bin/pip install -q pip-audit; }
+	build/audit/bin/pip-audit --strict --progress-spinner off --skip-editable \
+	  --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 wheel: build  ## Build a wheel into dist/.
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation $(CMAKE_FLAGS) -w dist .

@@ -281,11 +281,11 @@ async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
     """Await an answer's making; it is cancelled where the client goes away, and Gone is raised."""
     task = asyncio.current_task()
     assert task is not None
-    is_gone = False
+    is_gone = is_over = False
 
     def stop(_: Any) -> None:
         nonlocal is_gone
-        if not visit.is_answered:
+        if not (visit.is_answered or is_over):
             is_gone = True
             task.cancel()
 
@@ -299,19 +299,21 @@ async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
         task.uncancel()
         raise Gone from None
     finally:
-        leaving.remove_done_callback(stop)
+        is_over = True
         leaving.cancel()
 
 
 def _guarantee(visit: Visit, fields: Any, asked: Asked, served: Served) -> str:
     """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
-    can_be_live = not asked.has_tools and (asked.chat.n or 1) == 1
+    can_be_live = not asked.has_tools and (asked.chat.n or 1) == 1 and not asked.chat.logprobs
     given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
     if given:
         if given not in GUARANTEES:
             raise bad(f"x-guard-stream: {given[:40]!r} must be live or buffered", "x-guard-stream")
         if given == "live" and not can_be_live:
-            raise bad("calls of tools, and several choices, are streamed once they are whole", "x-guard-stream")
+            raise bad(
+                "calls of tools, several choices, and logprobs are streamed once they are whole", "x-guard-stream"
+            )
         visit.guarantee = given
     else:
         wanted = served.settings.stream or ("live" if served.is_masked else "buffered")

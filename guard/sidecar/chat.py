@@ -17,6 +17,11 @@ from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import Visit
 
+#: Fields that would change what a model says, and that one which decodes here does not have.
+UNSUPPORTED = (
+    *("frequency_penalty", "presence_penalty", "logit_bias", "functions", "function_call", "modalities", "audio"),
+    *("prediction", "web_search_options"),
+)
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 
 
@@ -69,6 +74,11 @@ class Chat:
         asked = Asked.of(dict(body))
         check_local(asked, served)
         chat = asked.chat
+        if chat.stream and ((chat.n or 1) > 1 or chat.logprobs):
+            param = "logprobs" if chat.logprobs else "n"
+            raise bad(
+                f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
+            )
         return Request(
             messages=tools.worded(chat.messages, ""),
             compiled=None,
@@ -217,6 +227,9 @@ def check_local(asked: Asked, served: Served) -> None:
     chat = asked.chat
     if chat.top_p not in (None, 1):
         raise bad(f"{served.name} samples by temperature alone; leave top_p out", "top_p", "unsupported_value")
+    for name in UNSUPPORTED:
+        if asked.body.get(name):
+            raise bad(f"{served.name} knows no {name}; leave it out", name, "unsupported_value")
     if chat.top_logprobs:
         raise bad(
             f"{served.name} tells the log-probability of its own tokens only", "top_logprobs", "unsupported_value"

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from guard import Limits, targets
-from guard.errors import CallError, ContentFiltered, Refused, SchemaError
+from guard.errors import BadReply, CallError, ContentFiltered, Refused, SchemaError
 from guard.models import asking
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
@@ -102,6 +102,7 @@ class Pipeline:
         messages = tuple(asked.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
+            repair=not is_live,  # what is out can't be mended
             max_tokens=asked.chat.limit or served.settings.max_tokens,
             temperature=asked.chat.temperature or 0.0,
             seed=asked.chat.seed or 0,
@@ -137,6 +138,8 @@ class Pipeline:
                         visit.take(stream.call)
                         reply = stream.call.attempts[-1].reply
                         assert reply is not None
+                        if not stream.call.text.startswith(told):
+                            raise BadReply("what was streamed is not how the value ends")
                         if rest := stream.call.text[len(told) :]:
                             yield rest
                         yield reply

@@ -164,6 +164,8 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("temperature", "top_p", "parallel_tool_calls", "user", "metadata"):
         if body.get(name) is not None:
             chat[name] = body[name]
+    if isinstance(reasoning := body.get("reasoning"), Mapping) and reasoning.get("effort"):
+        chat["reasoning_effort"] = reasoning["effort"]
     wanted = (asked.text or {}).get("format")
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
         chat["response_format"] = {
