@@ -30,6 +30,7 @@ from guard.sidecar import chat, tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.chat import Choice
 from guard.sidecar.errors import bad
+from guard.sidecar.relay import every
 from guard.sidecar.serving import Served, Tier, Wrapper
 from guard.sidecar.visit import Visit
 from guard.steps import Plan
@@ -117,14 +118,10 @@ class Pipeline:
         if len(plans) == 1:
             return [await self._choice(visit, asked, plans[0])]
         started = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            jobs = [group.create_task(self._caught(visit, asked, each)) for each in plans]
-        visit.model_seconds = min(visit.model_seconds, time.perf_counter() - started)
-        found = [job.result() for job in jobs]
-        for each in found:
-            if isinstance(each, Exception):
-                raise each
-        return [each for each in found if isinstance(each, Choice)]
+        try:
+            return await every(self._choice(visit, asked, each) for each in plans)
+        finally:  # they ran side by side
+            visit.model_seconds = min(visit.model_seconds, time.perf_counter() - started)
 
     async def pieces(self, visit: Visit, plan: Plan) -> AsyncGenerator[str | Reply, None]:
         """Yield the text of one attempt as it comes, and its reply once it was checked."""
@@ -149,12 +146,6 @@ class Pipeline:
         except CallError as error:
             _take_failure(visit, error)
             raise
-
-    async def _caught(self, visit: Visit, asked: Asked, plan: Plan) -> Choice | Exception:
-        try:
-            return await self._choice(visit, asked, plan)
-        except Exception as error:
-            return error
 
     async def _choice(self, visit: Visit, asked: Asked, plan: Plan) -> Choice:
         try:

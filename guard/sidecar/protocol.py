@@ -30,11 +30,13 @@ class Wire(HttpToolsProtocol):
     def __init__(self, settings: ServeSettings, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._most_head, self._head_seconds = settings.head_bytes, settings.head_seconds
+        self._body_seconds = settings.body_seconds
         self._most_connections = settings.connections
         self._head = 0  # bytes of the head that is coming in
         self._fed = 0  # bytes that came since it began
         self._is_in_head = True
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin, or refuse where there are too many."""
@@ -47,6 +49,8 @@ class Wire(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_timer()
+        if self._stalled is not None:
+            self._stalled.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -97,6 +101,17 @@ class Wire(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
         self._refuse(400, msg, "invalid_http")
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not read."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self._body_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """End to wait."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; at once where the client has not read its answer."""

@@ -14,8 +14,9 @@ import itertools
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 from guard import prices
 from guard.errors import CallError, ContentFiltered, GuardError, TimedOut
@@ -28,6 +29,8 @@ from guard.sidecar.serving import Served, Tier
 from guard.sidecar.sse import Line
 from guard.sidecar.upstream import within
 from guard.sidecar.visit import Visit, answer
+
+T = TypeVar("T")
 
 FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, and up to as much again by chance.
 
@@ -70,7 +73,7 @@ class Relay:
         if served.upstream is None and number > 1:
             seeds = range(body.get("seed") or 0, (body.get("seed") or 0) + number)
             runs = [_Run(visit, way, served, {**body, "seed": seed}, self._journal) for seed in seeds]
-            await asyncio.gather(*(self._answered(run, raw) for run in runs))
+            await every(self._answered(run, raw) for run in runs)
         else:
             runs = [_Run(visit, way, served, body, self._journal)]
             await self._answered(runs[0], raw)
@@ -126,12 +129,13 @@ class Relay:
             try:
                 async with tier.turn():
                     try:
-                        async for event, said in exchange.send(receive):
-                            if said is None:
-                                continue  # [DONE] is sent once the record is committed
-                            run.take(said, exchange.retries)
-                            if not (more and said.get("choices") == []):  # the usage that the client did not ask for
-                                await line.send(event)
+                        async with contextlib.aclosing(exchange.send(receive)) as events:
+                            async for event, said in events:
+                                if said is None:
+                                    continue  # [DONE] is sent once the record is committed
+                                run.take(said, exchange.retries)
+                                if not (more and said.get("choices") == []):  # usage that the client did not ask for
+                                    await line.send(event)
                     except ExchangeError as failure:
                         raise failure.error from failure
                 return
@@ -156,6 +160,16 @@ class Relay:
             await line.send(event)
 
 
+async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all, to the end of the last, and return what came of each; raises the first failure there was."""
+    found: list[T] = []
+    for each in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(each, BaseException):
+            raise each
+        found.append(each)
+    return found
+
+
 class _Run:
     """One request on its way through the tiers."""
 
@@ -171,7 +185,6 @@ class _Run:
         self._usage: Mapping[str, Any] = {}
         self._model = ""
         self._retries = 0
-        self._cause: ExchangeError | None = None
         self._end = time.perf_counter() + served.settings.total_seconds
 
     def left(self) -> float:
@@ -191,7 +204,7 @@ class _Run:
         """Hold one tier's answer to the time that is left; a failure goes on to the next tier, where that may help."""
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
-        self._texts, self._finish, self._usage = [], None, {}
+        self._texts, self._finish, self._usage, self._retries = [], None, {}, 0
         error: BaseException | None = None
         try:
             try:
@@ -208,13 +221,15 @@ class _Run:
             error = failed
             raise
         finally:
-            if error is None and self.reply is None:
-                self.reply = self._read(tier, time.perf_counter() - clock)
+            reply = self.reply
+            if reply is None and (error is None or self._texts):  # of a stream that broke off, what there was
+                reply = self._read(tier, time.perf_counter() - clock)
+            self.reply = reply if error is None else None
             words = "" if error is None else getattr(error, "message", type(error).__name__)
             reason = "" if error is None else "error" if isinstance(error, CallError) else "interrupted"
             self._attempts.append(
                 Attempt(
-                    len(self._attempts) + 1, self.way.messages(self.body), self.reply, error=words, tier=self._tier,
+                    len(self._attempts) + 1, self.way.messages(self.body), reply, error=words, tier=self._tier,
                     model=tier.settings.model, reason=reason, started=started, seconds=time.perf_counter() - clock,
                 )
             )  # fmt: skip
@@ -228,7 +243,9 @@ class _Run:
             number = await self._write(type(error).__name__, error.message)
             raise error.recorded((), self._attempts, number) from error.__cause__
         except BaseException as error:
-            self._journal.write(self._call(type(error).__name__, ""))  # the client is gone: nobody waits
+            call = self._call(type(error).__name__, "")
+            self.visit.take(call)
+            self._journal.write(call)  # the client is gone: nobody waits
             raise
 
     async def commit(self) -> None:
@@ -297,7 +314,7 @@ class _Run:
         upstream = tier.upstream
         return Reply(
             text=text,
-            finish=self._finish or "stop",
+            finish=self._finish or "length",
             model=model,
             prompt_tokens=asked,
             completion_tokens=given,
@@ -310,7 +327,7 @@ class _Run:
 _USAGE = {"stream_options": {"include_usage": True}}
 
 
-def _payload(tier: Served, body: dict[str, Any], raw: bytes, more: Mapping[str, Any] = {}) -> bytes:
+def _payload(tier: Served, body: dict[str, Any], raw: bytes, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     if not more and body.get("model") == tier.upstream_model:
         return raw
     return json.dumps({**body, "model": tier.upstream_model, **more}, ensure_ascii=False).encode()

@@ -103,7 +103,7 @@ class ServeSettings(BaseSettings):
     response_bytes: int = Field(default=10_000_000, ge=1, description="of a model's answer")
     head_bytes: int = Field(default=65_536, ge=1024, description="of a request's line and headers")
     head_seconds: float = Field(default=10.0, gt=0, description="until a request's head is there")
-    body_seconds: float = Field(default=30.0, gt=0, description="until its body is")
+    body_seconds: float = Field(default=30.0, gt=0, description="until its body is; and of a client that does not read")
     keep_alive_seconds: int = Field(default=75, ge=1, description="for which an idle connection stays open")
     drain_seconds: float = Field(default=30.0, ge=0, description="for which running requests may finish after SIGTERM")
     access_log: str = Field(default="-", description='a file of JSON lines; "-": standard output; "": none')

@@ -267,12 +267,15 @@ def test_clients_that_vanish_or_reset_in_the_middle_of_a_stream_leave_nothing(
 
 
 def test_a_client_that_does_not_read_is_cut_off(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("x" * 8_000_000)]
-    with connected(sidecar) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(head() + BODY)
-        sidecar.wait(lambda: sidecar.log and sidecar.log[-1]["bytes"] > 8_000_000)
-        sidecar.wait(lambda: connections(sidecar) <= 3)
+    provider.answers = [servers.Answer("x" * 8_000_000, piece=100_000)]
+    for stream in (False, True):
+        body = json.dumps({**json.loads(BODY), "stream": stream}).encode()
+        with connected(sidecar) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(head(len(body), f"X-Request-Id: deaf-{stream}\r\n") + body)
+            sidecar.wait(lambda name=f"deaf-{stream}": any(line["id"] == name for line in sidecar.log))  # type: ignore[misc]
+            sidecar.wait(lambda: connections(sidecar) <= 3)
+    assert next(line["status"] for line in sidecar.log if line["id"] == "deaf-True") == 499
     provider.answers = ["Hello."]
 
 

@@ -176,7 +176,7 @@ def test_a_providers_own_401_is_not_the_clients(sidecar: Sidecar, provider: serv
 def test_a_client_that_vanishes_ends_the_providers_work_and_is_on_record(
     sidecar: Sidecar, provider: servers.Server
 ) -> None:
-    provider.answers = [servers.Answer("x" * 300, change=lambda body: [body[:200], 30, body[200:]])]
+    provider.answers = [servers.Answer("x" * 300, change=lambda body: [body[:-300], 30, body[-300:]])]
     provider.left.clear()
     for stream in (False, True):
         before = len(calls(sidecar))
@@ -192,6 +192,9 @@ def test_a_client_that_vanishes_ends_the_providers_work_and_is_on_record(
         provider.left.clear()
         sidecar.wait(lambda before=before: len(calls(sidecar)) == before + 1)  # type: ignore[misc]
         sidecar.wait(lambda: sidecar.log and sidecar.log[-1]["status"] == 499)
+        outcome, text = calls(sidecar)[-1]
+        assert outcome == "CancelledError"
+        assert bool(text) == stream  # what there was
         provider.requests.clear()
     assert sidecar.ask("GET", "/guard/live").json["requests"] == []
 
