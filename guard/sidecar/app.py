@@ -161,7 +161,7 @@ class Sidecar:
 
     async def _chat(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         asked = Asked.of(body)
-        served = self._visited(visit, asked.chat.model)
+        served = self.visited(visit, asked.chat.model)
         is_native = all(tier.upstream for tier in served.tiers)
         if asked.kind == "text" and (is_native or not asked.has_tools):
             await self._relayed(visit, Chat(), served, body, raw, send)
@@ -169,15 +169,15 @@ class Sidecar:
             await self._worked(visit, fields, Chat(), asked, served, body, send)
 
     async def _completions(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        served = self._visited(visit, checked(Completion, body).model)
+        served = self.visited(visit, checked(Completion, body).model)
         await self._relayed(visit, Completions(), served, body, raw, send)
 
     async def _embeddings(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        served = self._visited(visit, checked(Embedding, body).model)
+        served = self.visited(visit, checked(Embedding, body).model)
         await self.relay.whole(visit, Embeddings(), served, body, raw, send)
 
     async def _responses(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        served = self._visited(visit, checked(Response, body).model)
+        served = self.visited(visit, checked(Response, body).model)
         has_upstreams = all(tier.upstream for tier in served.tiers)
         if responses.is_text(body) and (has_upstreams or not body.get("tools")):
             await self._relayed(visit, Responses(), served, body, raw, send)
@@ -227,9 +227,15 @@ class Sidecar:
         else:
             await line.end()
 
-    def _visited(self, visit: Visit, name: str) -> Served:
+    def visited(self, visit: Visit, name: str) -> Served:
+        """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
         served = self.served(name)
         visit.model = name
+        if visit.key is not None and visit.key.usd_per_day is not None:
+            for tier in served.tiers:
+                if not tier.is_priced:
+                    words = f"no price of {tier.name} is known, so that a key with a budget of money can't ask it"
+                    raise ApiError(403, words, code="no_price", param="model")
         return served
 
     # -- Pages ---------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Chat:
         return Request(
             messages=tools.worded(chat.messages, ""),
             compiled=None,
-            max_tokens=chat.limit or served.settings.max_tokens,
+            max_tokens=chat.limit or served.settings.most_tokens,
             temperature=chat.temperature or 0.0,
             seed=chat.seed or 0,
             seconds=seconds,

@@ -119,8 +119,7 @@ async def playground(
 ) -> None:
     """Ask a model for a value of a schema, or for text; returns the value, or the error with its findings."""
     wanted: Playground = checked(Playground, body)
-    served = sidecar.served(wanted.model)
-    visit.model = wanted.model
+    served = sidecar.visited(visit, wanted.model)
     chat: dict[str, Any] = {"model": wanted.model, "messages": [{"role": "user", "content": wanted.prompt}]}
     if wanted.schema_ is not None:
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "value", "schema": wanted.schema_}}

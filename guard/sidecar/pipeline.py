@@ -104,7 +104,7 @@ class Pipeline:
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
             repair=not is_live,  # what is out can't be mended
-            max_tokens=asked.chat.limit or served.settings.max_tokens,
+            max_tokens=asked.chat.limit or served.settings.most_tokens,
             temperature=asked.chat.temperature or 0.0,
             seed=asked.chat.seed or 0,
             budget=Budget(seconds=served.settings.total_seconds),

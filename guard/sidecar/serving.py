@@ -73,6 +73,12 @@ class Served:
         """Whether it can be asked."""
         return self._model is not None
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether it is known what an answer costs; a model that runs here costs nothing."""
+        price = getattr(self._model, "price", None)
+        return price is None or price(1, 1) is not None
+
     def load(self) -> None:
         """Load weights, where there are any; blocking. Raises ModelError."""
         if self._model is None:

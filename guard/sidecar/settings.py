@@ -38,8 +38,8 @@ class ModelSettings(BaseModel):
     concurrency: int | None = Field(
         default=None, ge=1, le=10_000, description="requests answered at once; None: 512 of a provider, 32 of one here"
     )
-    max_tokens: int = Field(
-        default=1024, ge=1, description="of schema work and local models, where a request says none"
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="of schema work, where a request says none; None: 4,096, 1,024 of a model here"
     )
     stream: Literal["live", "buffered"] | None = Field(default=None, description="None: by what the model can do")
     breaker_failures: int = Field(default=8, ge=1, description="failures in a row that open the breaker")
@@ -70,6 +70,11 @@ class ModelSettings(BaseModel):
     def slots(self) -> int:
         """How many requests it answers at once."""
         return self.concurrency or (512 if self.is_remote else 32)
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens of an answer of which a request does not say it."""
+        return self.max_tokens or (4096 if self.is_remote else 1024)
 
     def secret(self) -> str | None:
         """Return the key from the environment; SettingError where it is not there."""

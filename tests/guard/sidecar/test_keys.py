@@ -124,6 +124,15 @@ def test_a_budget_is_kept_and_counts_every_attempt(tmp_path: Path, schema: bool)
     assert replies[-1].headers["x-should-retry"] == "false"
 
 
+def test_a_budget_of_money_asks_no_model_without_a_known_price(tmp_path: Path) -> None:
+    _, key = made(tmp_path, "shop", "--usd-per-day", "1")
+    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        for fields in ({}, {"stream": True}, {"response_format": {"type": "json_object"}}):
+            reply = sidecar.chat(headers=bearer(key), **fields)  # type: ignore[arg-type]
+            assert (reply.status, reply.json["error"]["code"]) == (403, "no_price")
+        assert provider.requests == []
+
+
 def test_processes_share_a_rate_to_the_request(place: str) -> None:
     store = TraceStore.at(place)
     key, _ = keys.create(store, "shop", requests_per_minute=500)
