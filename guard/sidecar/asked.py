@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from guard.sidecar.errors import ApiError, bad
 
 MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
+#: What a location has for the branch of a union, which is no part of the body.
+_BRANCH = re.compile(r"(list|dict|function)\[|(str|bool)$")
 _NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 
 
@@ -172,7 +174,7 @@ def checked(kind: Any, body: dict[str, Any]) -> Any:
         return kind.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        param = ".".join(str(part) for part in first["loc"] if not re.match(r"(list|dict|function)\[", str(part)))
+        param = ".".join(str(part) for part in first["loc"] if not _BRANCH.match(str(part)))
         message = first["msg"].removeprefix("Value error, ")
         code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
         raise ApiError(400, f"{param}: {message}", code=code, param=param) from None

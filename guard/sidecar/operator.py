@@ -20,6 +20,7 @@ from guard.records import VALID, Call
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.visit import answer
+from guard.trace import TraceStore
 from guard.trace.page import page
 from guard.trace.rows import restored
 from guard.trace.tables import ATTEMPTS, CALLS
@@ -82,7 +83,7 @@ async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
 async def stats(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
     """Return the figures of each model over the last minutes: `?minutes=60`, in at most 60 steps."""
     minutes = _number(scope, "minutes", 60, MOST_MINUTES)
-    return 200, _json(await asyncio.to_thread(_stats, sidecar, minutes))
+    return 200, _json(await asyncio.to_thread(figures, sidecar.store, minutes, time.time()))
 
 
 async def failures(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
@@ -160,13 +161,12 @@ PAGES = {
 }
 
 
-def _stats(sidecar: Sidecar, minutes: int) -> dict[str, Any]:
-    """Sum up the ledger by model as asked for and by step of time."""
-    until = time.time()
+def figures(store: TraceStore, minutes: int, until: float) -> dict[str, Any]:
+    """Sum up the calls of the last minutes by model, as asked for, and by step of time."""
     since = until - minutes * 60
     step = minutes * 60 / BUCKETS
-    with sidecar.store.begin() as connection:
-        bucket = sa.cast((CALLS.c.started - since) / step, sa.Integer).label("bucket")
+    with store.begin() as connection:
+        bucket = sa.cast(sa.func.floor((CALLS.c.started - since) / step), sa.Integer).label("bucket")
         per_call = (
             sa.select(
                 CALLS.c.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -10,7 +11,7 @@ import pytest
 import servers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sidecars import Reply, Sidecar
+from sidecars import Reply, Sidecar, model, serving
 
 GOOD = '{"vendor": "ACME", "total": 3}'
 SCHEMA = {
@@ -238,6 +239,30 @@ def test_a_schema_that_is_none_or_costs_too_much_is_400(sidecar: Sidecar, provid
         reply = sidecar.chat(response_format=wanted)
         assert (reply.status, reply.json["error"]["code"]) == (400, "invalid_schema"), (schema, reply.data)
     assert provider.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_one_model_can_not_do_goes_on_to_the_next_with_the_schema(tmp_path: Path, stream: bool) -> None:
+    with servers.Server('{"vendor": 3}') as small, servers.Server(GOOD) as large:
+        toml = model(small.url, "m", escalate_to=["large"], retries=1) + model(large.url, "large")
+        with serving(tmp_path, toml) as sidecar:
+            reply = sidecar.chat(response_format=FORMAT, stream=stream)
+            assert (pieces(reply) if stream else content(reply)) == GOOD
+            assert (reply.headers["x-guard-tier"], reply.headers["x-guard-attempts"]) == ("1", "3")
+            assert large.requests[0].body["response_format"]["json_schema"]["schema"] == SCHEMA
+            reply = sidecar.chat(tools=[WEATHER], tool_choice="required", stream=stream)
+            assert reply.status == 422  # neither of them
+            assert (len(small.requests), len(large.requests)) == (4, 3)
+
+
+def test_a_schema_that_masks_can_not_enforce_is_checked_where_a_provider_answers(
+    sidecar: Sidecar, provider: servers.Server
+) -> None:
+    twice = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(.)\\1$"}}, "required": ["a"]}
+    provider.answers = ['{"a": "xy"}', '{"a": "xx"}']
+    wanted = {"type": "json_schema", "json_schema": {"name": "twice", "schema": twice}}
+    assert content(sidecar.chat(response_format=wanted)) == '{"a": "xx"}'
+    assert len(provider.requests) == 2
 
 
 def test_an_unknown_model_is_404(sidecar: Sidecar) -> None:
