@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json"})
 #: What only an operator's key may look at, where keys are needed.
 OPERATORS = ("/guard/", "/metrics")
+#: Headers that may be there once.
+ONCE = (b"host", b"authorization", b"content-type", b"content-encoding", b"origin", b"x-request-id", b"x-guard-stream")
 CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
 BUSY_SECONDS = 1.0  #: When to come again after a 503.
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -55,6 +57,8 @@ class Watched:
         side.visits[id(visit)] = visit
         metrics.IN_FLIGHT.inc()
         try:
+            if len(headers) < len(scope["headers"]):
+                _check_once(scope["headers"])
             await self._app(scope, receive, send)
         except Gone:
             visit.status = CLIENT_GONE
@@ -65,7 +69,10 @@ class Watched:
             refusal = _refusal(error, visit)
             await answer(send, visit, refusal.status, refusal.body, refusal.headers)
         finally:
-            await side.settle(visit)
+            try:
+                await side.settle(visit)
+            except GuardError as error:
+                _log.error("what %s has spent is not counted: %s", visit.id, error)
             del side.visits[id(visit)]
             metrics.IN_FLIGHT.dec()
             metrics.observe(visit)
@@ -137,6 +144,14 @@ def _refusal(error: Exception, visit: Visit) -> ApiError:
         return ApiError(error.status_code, f"{visit.method} {visit.path[:200]}: {error.detail}", code=code)
     _log.error("%s failed", visit.id, exc_info=error)
     return ApiError(500, f"the sidecar failed; its log has the cause under {visit.id}", code="internal_error")
+
+
+def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Refuse a header that decides something and is there twice: two servers could take either."""
+    names = [name for name, _ in headers]
+    for name in ONCE:
+        if names.count(name) > 1:
+            raise ApiError(400, f"the header {name.decode()} is there twice", code="ambiguous_header")
 
 
 def _check_local(headers: Mapping[bytes, bytes]) -> None:

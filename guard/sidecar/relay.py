@@ -33,6 +33,7 @@ from guard.sidecar.visit import Visit, answer
 T = TypeVar("T")
 
 FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, and up to as much again by chance.
+MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
 
 
 class Way(Protocol):
@@ -263,7 +264,7 @@ class _Run:
                 return await tier.upstream.post(self.way.path, payload)
             except ExchangeError as failure:
                 wait = FIRST_WAIT * 2**number * random.uniform(1, 2) if failure.after is None else failure.after  # noqa: S311
-                if not failure.again or number == tier.settings.transport_retries or wait > self.left():
+                if not failure.again or number == tier.settings.transport_retries or wait > min(self.left(), MOST_WAIT):
                     raise failure.error from failure
                 self._retries = number + 1
                 await asyncio.sleep(wait)
