@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from guard.errors import SettingError
+from guard.models import KNOWN
 from guard.settings import Settings, default_file
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
@@ -44,6 +45,14 @@ class ModelSettings(BaseModel):
     stream: Literal["live", "buffered"] | None = Field(default=None, description="None: by what the model can do")
     breaker_failures: int = Field(default=8, ge=1, description="failures in a row that open the breaker")
     breaker_seconds: float = Field(default=15.0, gt=0, description="for which it stays open before one request tries")
+
+    @field_validator("model")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        kind, _, rest = value.partition(":")
+        if value not in KNOWN and not (rest and any(known.startswith(f"{kind}:") for known in KNOWN)):
+            raise ValueError(f"there is no such kind of model; known are {', '.join(KNOWN)}")
+        return value
 
     @field_validator("api_key")
     @classmethod

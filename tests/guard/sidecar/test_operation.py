@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
 import servers
 from sidecars import Sidecar, model, serving
@@ -186,6 +187,19 @@ def test_workers_share_the_port_the_trace_the_metrics_and_a_reload(tmp_path: Pat
     trace.close()
 
 
+def test_the_trace_may_lie_in_postgresql(tmp_path: Path, postgres_server: postgres.Server) -> None:
+    env = {"GUARD_TRACE": postgres_server.place()}
+    with servers.Server("{}") as provider, serving(tmp_path, model(provider.url), env=env) as sidecar:
+        assert sidecar.chat().status == 200
+        assert sidecar.chat(response_format={"type": "json_object"}).headers["x-guard-call"] == "2"
+        assert sidecar.chat(stream=True).events[-1] == "[DONE]"
+        listed = sidecar.ask("GET", "/guard/traces").json["calls"]
+        assert [call["outcome"] for call in listed] == ["valid"] * 3
+        (points,) = sidecar.ask("GET", "/guard/stats").json["models"].values()
+        assert sum(point["calls"] for point in points) == 3
+        assert sidecar.end() == 0
+
+
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with servers.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
         sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)
@@ -210,6 +224,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         ("[serve.models.a]\nmodel = 'openai:x'\nbase_url = 'ftp://x'\n", "line 3, serve.models.a.base_url"),
         ("[serve\n", "(at line 1, column 7)"),
         ("serve = 3\n", "serve must be a table"),
+        ("[serve.models.a]\nmodel = 'gpt-5'\n", "line 2, serve.models.a.model: there is no such kind of model"),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said_with_line_and_key(tmp_path: Path, text: str, said: str) -> None:
@@ -242,6 +257,19 @@ def test_without_settings_it_is_smollm2_on_loopback(tmp_path: Path, monkeypatch:
         8080,
         {"smollm2": "smollm2"},
     )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_that_can_not_be_loaded_ends_the_start_with_its_reason(tmp_path: Path, workers: str) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(
+        f'trace = "{tmp_path / "t.db"}"\n[serve]\nport = 0\n[serve.models.a]\nmodel = "llamacpp:/nonesuch.gguf"\n'
+    )
+    command = [sys.executable, "-m", "guard", "serve", "--workers", workers, "--config", str(file)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603 (ours)
+    assert run.returncode == (4 if workers == "1" else 1)
+    assert "guard: " in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
