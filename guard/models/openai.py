@@ -6,12 +6,12 @@ retries.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
 import time
 from collections.abc import AsyncGenerator, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import Any
 
@@ -100,7 +100,7 @@ class OpenAIModel(Remote):
 
     def with_body(self, extra: Mapping[str, Any]) -> OpenAIModel:
         """Return the same model, over the same connections, with more in every request's body."""
-        same = copy.copy(self)
+        same = copy(self)
         same._extra = {**self._extra, **extra}
         return same
 
