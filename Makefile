@@ -51,10 +51,12 @@ fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 	$(FUZZ_KERNEL) -max_total_time=$(SECONDS) $(FUZZ_FLAGS) build/fuzz/found
 	$(call extra,fuzz)
 	$(BIN)/python -m fuzz.front --seconds $(SECONDS)
+	$(BIN)/python -m fuzz.strategies --seconds $(SECONDS)
 
 bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.generation
 
 wheel: build  ## Build a wheel into dist/.
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation $(CMAKE_FLAGS) -w dist .

@@ -1,8 +1,8 @@
 """Strategies against validators: `python -m fuzz.strategies [--seconds N] [--schemas N] [--seed N]`.
 
-Of every schema of MaskBench and the official suite: values, which jsonschema-rs and jsonschema must both take, and a near
-miss of each keyword, which both must refuse. Ends with 1 where both validators disagree with Guard; where they disagree with
-each other that is counted. The test data is read from ../shared/data, or the folder that GUARD_DATA names.
+Of every schema of MaskBench and the official suite: values, which jsonschema-rs and jsonschema must both take, and near
+misses, which both must refuse. Ends with 1 where both validators disagree with Guard; where they disagree with each
+other that is counted. The test data is read from ../shared/data, or the folder that GUARD_DATA names.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Run:
         self.counts["schemas"] += 1
         try:
             judges = Judges(copied(schema), instances.compiled.draft, options)
-        except Exception as error:  # noqa: BLE001 - whatever a validator does with a schema that it can't read
+        except Exception as error:
             return self.note("unjudged", name, repr(error))
         for n in range(VALUES):
             try:
@@ -88,7 +88,7 @@ class Run:
                 continue
             try:
                 verdict = judges.verdict(value)
-            except Exception as error:  # noqa: BLE001 - whatever a validator does with a value
+            except Exception as error:
                 self.note("unjudged", name, repr(error))
                 break
             self.counts["values"] += 1
@@ -129,7 +129,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0, help="stop after about so long; 0: when all are done")
     parser.add_argument("--schemas", type=int, default=0, help="take so many at random; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
-    parser.add_argument("--places", type=int, default=PLACES, help="keywords of each schema whose near misses are drawn")
+    parser.add_argument(
+        "--places", type=int, default=PLACES, help="keywords of each schema whose near misses are drawn"
+    )
     arguments = parser.parse_args()
     run = Run(arguments.seed, arguments.places)
     todo = list(schemas())

@@ -158,6 +158,6 @@ class Sampler:
     def sample(self, choices: Sequence[bytes]) -> tuple[bytes, int] | None:
         """Return the JSON text for these choices and how many units were begun; None where the schema has no instance.
 
-        A choice is a byte, 0 the simplest; behind the last one all are 0. They come in units: one for the value, one for
-        each member and item inside of it. SchemaError where a limit is met.
+        A choice is a byte, 0 the simplest; behind the last one all are 0. They come in units: one for the value, one
+        for each member and item inside of it. SchemaError where a limit is met.
         """

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import reject
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.internal.conjecture.data import ConjectureData
+from hypothesis.strategies import SearchStrategy
 
 from guard import targets
 from guard.kernels._native import Sampler
@@ -24,9 +24,9 @@ from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import Entry, Op, Record
 
 LONGEST = 64  #: Choices of one unit; those behind them are the simplest.
-LEAST = 8  #: The fewest choices of all units of a value are drawn up to here. Hypothesis mostly draws fewer than twice as many.
+LEAST = 3  #: Each unit of a value has so many choices at least, or fewer, as is drawn for it.
 PROBES = 16  #: Values that are made to see how many units a schema's values take.
-FEWEST, MOST = 8, 24  #: Between these lies how many units are drawn at most, where values have any inside.
+FEWEST, MOST = 6, 16  #: Between these lies how many units are drawn at most, where values have any inside.
 
 
 class Instances:
@@ -58,7 +58,7 @@ class Instances:
         probes = [[made.randbytes(8) for _ in range(4 * MOST)] for _ in range(PROBES)]
         taken = sorted(self._taken(probe) for probe in probes)
         most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST) if taken[-1] else 1
-        return units(most)
+        return Units(most)
 
     def _taken(self, choices: Sequence[bytes]) -> int:
         try:
@@ -68,18 +68,18 @@ class Instances:
         return made[1] if made else 0
 
 
-def units(most: int) -> SearchStrategy[list[bytes]]:
-    """Return a strategy of choices in at most so many units."""
-    least, numbers = st.integers(0, LEAST), st.integers(1, most)
-    # When it shrinks the fewest choices go first, so that they can be left out one by one after it.
-    sized = [st.binary(min_size=size, max_size=LONGEST) for size in range(LEAST + 1)]
+class Units(SearchStrategy[list[bytes]]):
+    """A strategy of choices in at most so many units."""
 
-    @st.composite
-    def drawn(draw: DrawFn) -> list[bytes]:
-        unit = sized[draw(least)]
-        return [draw(unit) for _ in range(draw(numbers))]
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
 
-    return drawn()
+    def do_draw(self, data: ConjectureData) -> list[bytes]:
+        """Draw: straight from the data, for a strategy of its own for each unit would take twice the time."""
+        # When it shrinks the fewest choices go first, so that they can be left out one by one after it.
+        least = data.draw_integer(0, LEAST)
+        return [data.draw_bytes(least, LONGEST) for _ in range(data.draw_integer(1, self.most))]
 
 
 class AgreedFront(FrontEnd):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonschema
 import jsonschema_rs
 import referencing
 import referencing.exceptions
+import referencing.jsonschema
 
 from guard import targets
 
@@ -25,6 +28,37 @@ _PYTHON = {
 }
 
 
+STEPS = 100_000  #: Keywords that jsonschema may look at for one value: on some schemas it takes exponential time.
+
+
+class _OutOfStepsError(Exception):
+    """jsonschema has looked at more keywords than it may."""
+
+
+class _Steps(threading.local):
+    left = STEPS
+
+
+_steps = _Steps()
+
+
+@functools.cache
+def _bounded(draft: str) -> Any:
+    """Return jsonschema's validator of a dialect, which raises _OutOfStepsError in time."""
+
+    def counted(keyword: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+        def check(*arguments: Any) -> Iterator[Any]:
+            _steps.left -= 1
+            if _steps.left < 0:
+                raise _OutOfStepsError
+            yield from keyword(*arguments) or ()
+
+        return check
+
+    kind = _PYTHON[draft]
+    return jsonschema.validators.extend(kind, {word: counted(check) for word, check in kind.VALIDATORS.items()})
+
+
 class Judges:
     """Both validators of one schema."""
 
@@ -37,7 +71,7 @@ class Judges:
         self._fast = getattr(jsonschema_rs, targets.JUDGES[draft])(
             schema, validate_formats=formats, registry=registry, offline=True
         )
-        kind = _PYTHON[draft]
+        kind = _bounded(draft)
         #: jsonschema leaves some formats unchecked: it knows most only where further packages are installed.
         self._is_blind = formats and not _formats(schema) <= kind.FORMAT_CHECKER.checkers.keys()
         specification = referencing.jsonschema.specification_with(kind.META_SCHEMA["$schema"])
@@ -56,11 +90,19 @@ class Judges:
         return iter(self._fast.iter_errors(value))
 
     def verdict(self, value: Any) -> bool | None:
-        """Say whether a value is valid; None where they differ. What jsonschema can't judge, jsonschema-rs judges alone."""
+        """Say whether a value is valid; None where they differ. Where jsonschema can't judge, the other does."""
         fast: bool = self._fast.is_valid(value)
+        _steps.left = STEPS
         try:
             slow = self._slow.is_valid(value)
-        except (referencing.exceptions.Unresolvable, TypeError, OverflowError, RecursionError, re.error):
+        except (
+            referencing.exceptions.Unresolvable,
+            TypeError,
+            OverflowError,
+            RecursionError,
+            re.error,
+            _OutOfStepsError,
+        ):
             return fast
         return fast if slow == fast or self._is_blind else None
 

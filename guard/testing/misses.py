@@ -1,9 +1,9 @@
 """Near misses: instances that break exactly one keyword of a schema.
 
-A value breaks the keyword K of the subschema P alone when the schema refuses it, and would take it if P lacked K. So the
-near misses of (P, K) are the instances of "the schema without K at P, and not the schema", which the engine decides as
-it decides all else: both schemas are lowered to one set of nodes, in which what does not lead to P is shared. What is
-drawn is then put to two independent validators (judges.py), with the schema and without the keyword.
+A value breaks the keyword K of the subschema P alone when the schema refuses it, and would take it if P lacked K. So
+the near misses of (P, K) are the instances of "the schema without K at P, and not the schema", which the engine
+decides as it decides all else: both schemas are lowered to one set of nodes, in which what does not lead to P is
+shared. What is drawn is then put to two independent validators (judges.py), with the schema and without the keyword.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def near_misses(wanted: Any, **options: Any) -> SearchStrategy[NearMiss]:
     """Return a strategy of instances that break exactly one keyword of a schema or type.
 
     Each fails under jsonschema and jsonschema-rs, and both take it once that keyword is gone; `at` is where
-    jsonschema-rs finds it. A near miss of a type fails under Pydantic, too. It shrinks to the first keyword that will do,
-    and to the smallest value. `options` are those of `guard.compile`.
+    jsonschema-rs finds it. A near miss of a type fails under Pydantic, too. It shrinks to the first keyword that
+    will do, and to the smallest value. `options` are those of `guard.compile`.
 
     Raises SchemaError where the schema is refused; ValueError where nothing breaks one keyword alone.
     """
@@ -66,7 +66,7 @@ def near_misses(wanted: Any, **options: Any) -> SearchStrategy[NearMiss]:
     if misses.first is None:
         raise ValueError(f"schema={wanted!r:.200} has no near miss: no value breaks one of its keywords alone")
     n = len(misses.places)
-    return st.builds(misses.draw, st.integers(0, n - 1), instances.units(UNITS))
+    return st.builds(misses.draw, st.integers(0, n - 1), instances.Units(UNITS))
 
 
 class Misses:
@@ -77,7 +77,9 @@ class Misses:
         schema = instances.schema_of(wanted)
         self._options = dict(options)
         documents = self._options.pop("documents", None) or {}
-        self._front = instances.AgreedFront(schema, Options(**{k: v for k, v in self._options.items() if v is not None}), documents)
+        self._front = instances.AgreedFront(
+            schema, Options(**{k: v for k, v in self._options.items() if v is not None}), documents
+        )
         self._draft = self._front.documents.root_home.dialect.name
         self._schema = schema_of_document(self._front)
         self._options["documents"] = documents
@@ -169,10 +171,9 @@ class Misses:
         todo = list(self._records)
         while todo:
             node = todo.pop()
-            record = self._records.get(node)
-            if record is None:
-                [record] = front.lower([node])
-                self._records[node] = record
+            if node not in self._records:
+                [self._records[node]] = front.lower([node])
+            record = self._records[node]
             self._graph[node] = children = [n for entry in record for n in _nodes(entry) if n > FALSE]
             todo += [n for n in children if n not in self._graph]
 
@@ -189,7 +190,9 @@ class _Variant:
         self, front: instances.AgreedFront, graph: Mapping[int, list[int]], position: int, keyword: str
     ) -> None:
         self._front, self._position, self._keyword = front, position, keyword
-        self._apart = max(graph, default=FALSE) + 1  # the node of the schema without the keyword is the schema's plus this
+        self._apart = (
+            max(graph, default=FALSE) + 1
+        )  # the node of the schema without the keyword is the schema's plus this
         self._root = 2 * self._apart  # the node of all near misses
         above: dict[int, list[int]] = {}
         for node, children in graph.items():

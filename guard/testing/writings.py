@@ -1,8 +1,8 @@
 """Texts: values as models write them, each with what is to become of it.
 
 A text is made of a value by named ways of writing. Some are JSON still, some are the slips that `guard.repair` mends,
-some are beyond repair. The outcome follows from how the text was made, not from reading it: where a way could be read in
-two ways, for want of a bracket or because of what a string holds, the value is written plainly instead.
+some are beyond repair. The outcome follows from how the text was made, not from reading it: where a way could be read
+in two ways, for want of a bracket or because of what a string holds, the value is written plainly instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from guard.testing.instances import units, values
+from guard.testing.instances import Units, values
 from guard.testing.misses import UNITS, Misses
 
 #: What is to become of a text: "valid", JSON of a valid value; "repairable", which `guard.repair` mends to one;
@@ -43,9 +43,10 @@ class Text:
 def texts(wanted: Any, **options: Any) -> SearchStrategy[Text]:
     """Return a strategy of texts that models write for a schema or type, good and bad.
 
-    Half of them are valid or repairable; the others are near misses, refusals, cut off, or broken beyond repair. `how`
-    names the ways: those of STYLES, SLIPS, WRAPPERS and FAILURES, "missing bracket", "cut off" and "near miss". A text of
-    an outcome shrinks to what json.dumps writes of the smallest value. `options` are those of `guard.compile`. Raises as `values` does.
+    About half are valid or repairable; the others are near misses, refusals, cut off, or broken beyond repair. `how`
+    names the ways: those of STYLES, SLIPS, WRAPPERS and FAILURES, "missing bracket", "cut off" and "near miss". A text
+    of an outcome shrinks to what json.dumps writes of the smallest value. `options` are those of `guard.compile`.
+    Raises as `values` does.
     """
     drawn_values = values(wanted, **options)
 
@@ -54,7 +55,7 @@ def texts(wanted: Any, **options: Any) -> SearchStrategy[Text]:
         found = Misses(wanted, options)
         return found if found.first is not None else None
 
-    choices = units(UNITS)
+    choices = Units(UNITS)
 
     @st.composite
     def written(draw: DrawFn) -> Text:
@@ -69,9 +70,8 @@ def texts(wanted: Any, **options: Any) -> SearchStrategy[Text]:
             if text[0] in '{["' and len(text) > 1:
                 return Text(text[: draw(st.integers(1, len(text) - 1))], "truncated", None, ("cut off",))
         elif kind == "failure":
-            failed = FAILURES[draw(st.sampled_from(sorted(FAILURES)))](value)
-            if failed is not None:
-                return failed
+            made = [failed for make in FAILURES.values() if (failed := make(value)) is not None]
+            return draw(st.sampled_from(made))
         return _good(draw, value)
 
     return written()
@@ -224,7 +224,7 @@ def _two(value: Any) -> Text | None:
     return _failed(f"{json.dumps(value)}\n\nor, if you prefer:\n\n{json.dumps(other)}", "two answers")
 
 
-#: Answers that hold no value that may be accepted, each as a function of a valid value; None where it can't be made of it.
+#: Answers that hold no value that may be accepted, made of a valid value; None where one can't be made of it.
 FAILURES: dict[str, Callable[[Any], Text | None]] = {
     "empty": lambda _value: _failed("", "empty"),
     "blank": lambda _value: _failed(" \n", "blank"),

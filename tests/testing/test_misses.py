@@ -62,7 +62,7 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
 OLD: dict[str, tuple[Any, str]] = {
     "dependencies": ({"type": "object", "dependencies": {"a": ["b"]}}, "draft7"),
     "additionalItems": ({"type": "array", "items": [{"type": "null"}], "additionalItems": False}, "draft7"),
-    "maximum": ({"type": "integer", "maximum": 5, "exclusiveMaximum": True}, "draft4"),
+    "exclusiveMaximum": ({"type": "integer", "maximum": 5, "exclusiveMaximum": True}, "draft4"),
 }
 
 
