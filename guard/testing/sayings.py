@@ -310,9 +310,8 @@ def _filled(value: Any, change: Callable[[Any], Any]) -> Any:
 def of_text(text: Text) -> Saying:
     """Say one of `guard.testing.texts`."""
     how = ", ".join(text.how) or "as it is"
-    finish = "length" if text.outcome == "truncated" else "stop"
     meant = written(text.value) if text.outcome == "repairable" else ""
-    return Saying(f"{text.outcome} ({how})", text.text, finish=finish, meant=meant)
+    return Saying(f"{text.outcome} ({how})", text.text, finish=text.finish, meant=meant)
 
 
 def of_miss(miss: NearMiss) -> Saying:
