@@ -2,7 +2,8 @@
 
 Of every schema of MaskBench and the official suite: values, which jsonschema-rs and jsonschema must both take, and near
 misses, which both must refuse. Ends with 1 where both validators disagree with Guard; where they disagree with each
-other that is counted. The test data is read from ../shared/data, or the folder that GUARD_DATA names.
+other that is counted. Each schema has a process of its own: on some that people made up to be hard, validators
+themselves take for ever, or all memory. The test data is read from ../shared/data, or the folder that GUARD_DATA names.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import collections
 import gzip
 import json
 import os
+import pickle
 import random
+import resource
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +31,8 @@ from guard.testing.misses import Misses
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUARD_DATA") or ROOT.parent / "shared" / "data")
 VALUES = 12  #: Of each schema.
+SECONDS = 120  #: Of one schema.
+MEMORY = 4 << 30  #: Of one schema, in bytes.
 PLACES = 8  #: Keywords of each schema whose near misses are drawn, taken at random.
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -54,7 +60,8 @@ def choices(r: random.Random) -> list[bytes]:
 class Run:
     """What was found so far."""
 
-    def __init__(self, seed: int, places: int = PLACES) -> None:
+    def __init__(self, seed: str, places: int = PLACES) -> None:
+        self.seed = seed
         self.r = random.Random(seed)
         self.places = places
         self.counts: collections.Counter[str] = collections.Counter()
@@ -123,6 +130,31 @@ class Run:
         return None
 
 
+def in_a_process(run: Run, name: str, schema: Any, options: dict[str, Any]) -> None:
+    """Check one schema in a process of its own, and add what it found."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        own = Run(f"{run.seed} {name}", run.places)
+        own.check(name, schema, options)
+        with os.fdopen(writer, "wb") as out:
+            pickle.dump((own.counts, own.keywords, own.wrong), out)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as found:
+        told = found.read()
+    _, status = os.waitpid(child, 0)
+    if status:
+        return run.note("not finished", name, f"wait status {status}, of {SECONDS} s and {MEMORY >> 30} GiB")
+    counts, keywords, wrong = pickle.loads(told)  # noqa: S301 - our own child wrote it
+    run.counts += counts
+    run.keywords += keywords
+    run.wrong += wrong
+    return None
+
+
 def main() -> int:
     """Run for a time, or through all schemas."""
     parser = argparse.ArgumentParser(prog="python -m fuzz.strategies", description=__doc__.split("\n", maxsplit=1)[0])
@@ -133,7 +165,7 @@ def main() -> int:
         "--places", type=int, default=PLACES, help="keywords of each schema whose near misses are drawn"
     )
     arguments = parser.parse_args()
-    run = Run(arguments.seed, arguments.places)
+    run = Run(str(arguments.seed), arguments.places)
     todo = list(schemas())
     if arguments.seconds or arguments.schemas:
         run.r.shuffle(todo)
@@ -141,7 +173,7 @@ def main() -> int:
     for name, schema, options in todo[: arguments.schemas or None]:
         if time.monotonic() > until:
             break
-        run.check(name, schema, options)
+        in_a_process(run, name, schema, options)
     for what, count in sorted(run.counts.items()):
         print(f"{count:8,} {what}")
     print("near misses by keyword:", ", ".join(f"{word} {count}" for word, count in sorted(run.keywords.items())))

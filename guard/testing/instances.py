@@ -24,7 +24,7 @@ from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import Entry, Op, Record
 
 LONGEST = 64  #: Choices of one unit; those behind them are the simplest.
-LEAST = 3  #: Each unit of a value has so many choices at least, or fewer, as is drawn for it.
+SIZES = (0, 4, 5, 6, 7, 8, 10, 12)  #: Choices of each unit of a value; the first: any number, up to LONGEST.
 PROBES = 16  #: Values that are made to see how many units a schema's values take.
 FEWEST, MOST = 6, 16  #: Between these lies how many units are drawn at most, where values have any inside.
 
@@ -77,9 +77,10 @@ class Units(SearchStrategy[list[bytes]]):
 
     def do_draw(self, data: ConjectureData) -> list[bytes]:
         """Draw: straight from the data, for a strategy of its own for each unit would take twice the time."""
-        # When it shrinks the fewest choices go first, so that they can be left out one by one after it.
-        least = data.draw_integer(0, LEAST)
-        return [data.draw_bytes(least, LONGEST) for _ in range(data.draw_integer(1, self.most))]
+        # Of one size, since for bytes of any size Hypothesis tosses a coin for each. When it shrinks, any size comes
+        # first, so that choices can be left out one by one after it.
+        size = SIZES[data.draw_integer(0, len(SIZES) - 1)]
+        return [data.draw_bytes(size, size or LONGEST) for _ in range(data.draw_integer(1, self.most))]
 
 
 class AgreedFront(FrontEnd):

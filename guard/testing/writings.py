@@ -235,8 +235,8 @@ FAILURES: dict[str, Callable[[Any], Text | None]] = {
     "missing value": _without_value,
     "two answers": _two,
     "open string": lambda value: (
-        _failed(json.dumps(value)[:-1], "open string")
-        if isinstance(value, str) and value and "\\" not in json.dumps(value)
+        _failed(json.dumps(value, ensure_ascii=False)[:-1], "open string")
+        if isinstance(value, str) and value and "\\" not in json.dumps(value, ensure_ascii=False)
         else None
     ),
 }
