@@ -36,6 +36,7 @@ _CRASHES = (
 _OF_TYPES = ("additionalProperties", "type", "format", "anyOf", "oneOf")
 #: What no client of a protocol is prepared for.
 _NO_PROTOCOL = ("no JSON", "no choices")
+_BREAKS_OFF = ("reset", *_NO_PROTOCOL)  #: Errors that come when the question was read: who knows what it took?
 _MODEL_NAMES = re.compile(r"(\A|_)(model|served|answered_by|served_by|model_name|served_model)\Z")
 _TOKENS = re.compile(r"(\A|[_.])(tokens|usage|prompt_tokens|completion_tokens|input_tokens|output_tokens)\Z")
 _COUNTS = re.compile(r"(\A|[_.])(attempts|asks|calls|requests|tries)\Z")
@@ -396,18 +397,37 @@ def _served(trial: Trial) -> str | None:
 def _ledger(trial: Trial) -> str | None:
     for run in (trial.main, *([trial.again] if trial.again else [])):
         told = [ask.usage for ask in run.asks if ask.usage is not None]
-        sums = (sum(p for p, _ in told), sum(c for _, c in told))
-        totals = {*sums, sum(sums)}
+        prompt, completion = sum(p for p, _ in told), sum(c for _, c in told)
+        # What a request took that broke off is not known: it may be counted as an estimate, at most a token a byte.
+        untold = [a for a in run.asks if a.usage is None and (not a.saying.error or a.saying.error in _BREAKS_OFF)]
+        asked = sum(_size(ask.words) + _size(json.dumps(ask.schema)) for ask in untold)
+        answered = sum(_size(ask.saying.text) for ask in untold)
+        sums = {"prompt": (prompt, asked), "completion": (completion, answered)}
+        sums["both"] = (prompt + completion, asked + answered)
         figures = dict(_figures(trial.subject.beside(run))) if run.ended_well else {}
         for ledger in run.kept.values():
             figures |= _summed(ledger)
         for name, figure in figures.items():
-            if _TOKENS.search(name) and run.asks and figure not in totals:
+            kinds = [sums[kind] for kind in _kinds(name)]
+            if _TOKENS.search(name) and run.asks and not any(sure <= figure <= sure + most for sure, most in kinds):
                 parts = " + ".join(str(sum(pair)) for pair in told)
-                return f"{name} is {figure}; the {len(told)} answers took {parts} = {sum(sums)} tokens"
+                return f"{name} is {figure}; the {len(told)} answers took {parts} = {prompt + completion} tokens"
             if _COUNTS.search(name) and figure not in (len(run.asks), len(run.asks) - 1):
                 return f"{name} is {figure}; the model was asked {len(run.asks)} times"
     return None
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))
+
+
+def _kinds(name: str) -> tuple[str, ...]:
+    """Return which of the sums a figure may be, by its name."""
+    if re.search(r"prompt|input", name):
+        return ("prompt",)
+    if re.search(r"completion|output", name):
+        return ("completion",)
+    return ("both",) if "total" in name else ("prompt", "completion", "both")
 
 
 def _recorded(trial: Trial) -> str | None:

@@ -20,8 +20,15 @@ STATUS = {"Refused": 422, "ContentFiltered": 422, "ValidationFailed": 422, "Trun
 
 
 @contextlib.contextmanager
-def running(upstream: str, *, hides_model: bool = False, swallows: bool = False) -> Iterator[str]:
-    """Serve; gives the address. The two flags are bugs."""
+def running(
+    upstream: str,
+    *,
+    hides_model: bool = False,
+    swallows: bool = False,
+    counts_last: bool = False,
+    doubles: bool = False,
+) -> Iterator[str]:
+    """Serve; gives the address. The flags are bugs."""
     asked = guard.Guard(OpenAIModel("small", base_url=upstream, api_key="none"), retries=1)
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,7 +45,13 @@ def running(upstream: str, *, hides_model: bool = False, swallows: bool = False)
                 self.answer(200, completion({}, "small", (0, 0)))
                 return
             served = body["model"] if hides_model else call.served
-            self.answer(200, completion(value, served, (call.prompt_tokens, call.completion_tokens)))
+            used = (call.prompt_tokens, call.completion_tokens)
+            last = call.attempts[-1].reply
+            if counts_last and last is not None:
+                used = (last.prompt_tokens, last.completion_tokens)
+            if doubles:
+                used = (2 * used[0], 2 * used[1])
+            self.answer(200, completion(value, served, used))
 
         def answer(self, status: int, body: Any) -> None:
             data = json.dumps(body).encode()

@@ -114,7 +114,13 @@ def test_a_service_holds_the_invariants(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "invariant"), [({"hides_model": True}, "served-model"), ({"swallows": True}, "no-answer-no-value")]
+    ("bug", "invariant"),
+    [
+        ({"hides_model": True}, "served-model"),
+        ({"swallows": True}, "no-answer-no-value"),
+        ({"counts_last": True}, "ledger"),
+        ({"doubles": True}, "ledger"),
+    ],
 )
 def test_a_service_with_a_bug_is_found(bug: dict[str, bool], invariant: str) -> None:
     port = gateway.free_port()
