@@ -8,7 +8,7 @@ SHELL := bash
 VENV ?= .venv
 STAMPS := $(VENV)/.stamps
 BIN := $(VENV)/bin
-EXTRAS := local,test,dev
+EXTRAS := local,serve,test,dev
 # GUARD_WERROR=1 makes compiler warnings errors; said both ways, for the build folder remembers.
 CMAKE_FLAGS := -C cmake.define.GUARD_WERROR=$(if $(GUARD_WERROR),ON,OFF)
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
@@ -23,7 +23,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint format fuzz bench llamacpp sanitize wheel clean types
+.PHONY: help build demo test lint format fuzz bench llamacpp audit sanitize wheel clean types
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
@@ -60,6 +60,15 @@ bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.generation
+	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }
+	$(BIN)/python -m benchmarks.sidecar
+	$(BIN)/python tests/soak.py
+
+# Asks PyPI's JSON interface, which a mirror may not have: then it says so, and fails.
+audit: build  ## Look for known faults in what is installed.
+	test -x build/audit/bin/pip-audit || { $(BIN)/python -m venv build/audit && build/audit/bin/pip install -q pip-audit; }
+	build/audit/bin/pip-audit --strict --progress-spinner off --skip-editable \
+	  --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 llamacpp: build  ## Build llama.cpp from source (minutes), so that `make test` tests its models too.
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMACPP)" && export CMAKE_BUILD_PARALLEL_LEVEL CMAKE_ARGS && $(call extra,llamacpp)

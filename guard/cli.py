@@ -1,9 +1,9 @@
-"""The command line: `guard run`, `guard check`, `guard pull`, `guard test`, `guard trace`.
+"""The command line: `guard run`, `check`, `pull`, `test`, `trace`, `serve` and `keys`.
 
 Results go to standard output, progress and errors to standard error. An error is one line that says what is wrong and
 how to mend it. Exit codes are `EXIT_*` in guard/terminal.py; `guard --help` lists them. What costs time to import is
-imported by the command that needs it. `guard test` is guard/cli_test.py's,
-the commands on the trace are guard/cli_trace.py's.
+imported by the command that needs it. `guard test` is guard/cli_test.py's, the commands on the trace are
+guard/cli_trace.py's, the sidecar's guard/cli_serve.py's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard import cli_test, cli_trace
+from guard import cli_serve, cli_test, cli_trace
 from guard.terminal import (
     EPILOG,
     EXIT_INPUT,
@@ -57,6 +57,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_trace.app, name="trace")
 app.command("test", epilog=cli_test.HELP_EXAMPLES)(cli_test.harness)
+app.add_typer(cli_serve.keys, name="keys")
+app.command("serve", epilog=cli_serve.EXAMPLES)(cli_serve.serve)
 
 
 @app.command(

@@ -58,7 +58,7 @@ class Guard:
         repair: bool = True,
         validators: Iterable[validators.Validator] = (),
         mode: str = "live",
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         settings = Settings.load()
@@ -107,6 +107,8 @@ class Guard:
     @property
     def store(self) -> TraceStore:
         """Where calls are recorded: the file given, else the one that GUARD_TRACE names now, else the settings'."""
+        if isinstance(self._trace, TraceStore):
+            return self._trace
         return TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
 
     @overload

@@ -7,6 +7,7 @@ from the working directory, else from the user's configuration folder.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, ClassVar
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -32,11 +33,14 @@ class Settings(BaseSettings):
     trace_days: float | None = Field(default=None, gt=0, description="calls older than this go; None: none does")
     trace_calls: int | None = Field(default=None, ge=1, description="so many of the newest calls stay; None: all do")
 
+    file: ClassVar[Path | None] = None  # in place of guard.toml where it is looked for
+
     @classmethod
-    def load(cls) -> Settings:
-        """Read the settings as they stand now; SettingError names the one that is wrong."""
+    def load(cls, file: Path | None = None) -> Settings:
+        """Read the settings as they stand now, or with another guard.toml; SettingError names the one that is wrong."""
+        kind: Any = cls if file is None else type("Settings", (cls,), {"__annotations__": {}, "file": file})
         try:
-            return cls()
+            settings: Settings = kind()
         except ValidationError as error:
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
@@ -46,6 +50,7 @@ class Settings(BaseSettings):
             ) from None
         except ValueError as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
+        return settings
 
     def trace_path(self) -> str:
         """Return the file or the URL of the trace."""
@@ -61,6 +66,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Name the sources, the strongest first."""
-        here, user = Path("guard.toml"), platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"
-        file = TomlConfigSettingsSource(settings_cls, here if here.is_file() else user)
-        return init_settings, env_settings, file
+        named = getattr(settings_cls, "file", None)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, named or default_file())
+
+
+def default_file() -> Path:
+    """Return where guard.toml is read from: the working directory, else the user's folder, where there may be none."""
+    here = Path("guard.toml")
+    return here if here.is_file() else platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"

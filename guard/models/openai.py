@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import Any
 
@@ -96,6 +97,12 @@ class OpenAIModel(Remote):
             provider=provider,
             extra=extra,
         )
+
+    def with_body(self, extra: Mapping[str, Any]) -> OpenAIModel:
+        """Return the same model, over the same connections, with more in every request's body."""
+        same = copy(self)
+        same._extra = {**self._extra, **extra}
+        return same
 
     @property
     def _is_openai(self) -> bool:

@@ -236,7 +236,7 @@ def mapped(sdk: Any, name: str, secrets: tuple[str, ...] = ()) -> Iterator[None]
     try:
         yield
     except sdk.APIStatusError as error:
-        raise _of_status(error, name, secrets) from None
+        raise of_status(error.status_code, error.body, error.response.headers, name, secrets) from None
     except sdk.APITimeoutError as error:
         raise _of_transport(error.__cause__ or httpx2.ReadTimeout(""), name, secrets) from None
     except sdk.APIConnectionError as error:
@@ -277,16 +277,16 @@ def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def _of_status(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:
-    status: int = error.status_code
-    details = error.body if isinstance(error.body, Mapping) else {}
+def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, secrets: tuple[str, ...]) -> ExchangeError:
+    """Return the failure that a provider reports by a status; `headers` are looked up in lower case."""
+    details = body if isinstance(body, Mapping) else {}
     inner = details.get("error")
     details = inner if isinstance(inner, Mapping) else details
-    words = said_by(details.get("message") or error.body or "", secrets)
+    words = said_by(details.get("message") or body or "", secrets)
     where = f"HTTP {status}" + (f": {words}" if words else "")
     code = f"{details.get('code')} {details.get('type')}"
     hint = f"{code} {details.get('param')} {words}"
-    after = _retry_after(error.response.headers)
+    after = _retry_after(headers)
     if status == 429:
         if "insufficient_quota" in code:
             return ExchangeError(RateLimited(f"{name}: the account's quota is spent ({where})"), status=status)

@@ -15,13 +15,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
-from guard.records import Attempt, Call
+from guard.records import VALID, Attempt, Call
 from guard.settings import Settings
 from guard.trace import rows, tables
 from guard.trace.errors import TraceError
@@ -127,33 +127,28 @@ class TraceStore:
         With `compiled`, what was asked for is kept as well, once, so that the call can be replayed.
         """
         self.check_writable()
-        redaction = Redaction.current()
-        try:
-            row = rows.call_row(call, redaction)
-            attempts = [rows.attempt_row(attempt, redaction) for attempt in call.attempts]
-        except RecursionError:
-            raise TraceError("a message is nested too deeply to be recorded; nothing was written") from None
-        text = None if compiled is None else self._schema(compiled, redaction)
-        schema = None if text is None else {"hash": row["schema_hash"], "text": text}
+        insert = self._insertion(call, compiled, Redaction.current())
         number = 0
 
-        def insert(cursor: Any) -> None:
+        def work(cursor: Any) -> None:
             nonlocal number
-            cursor.execute(self._insert_call, row)
-            number = cursor.lastrowid if self._path is not None else cursor.fetchone()[0]
-            for attempt in attempts:
-                attempt["call"] = number
-            if len(attempts) == 1:
-                cursor.execute(self._insert_attempt, attempts[0])
-            elif attempts:
-                cursor.executemany(self._insert_attempt, attempts)
-            if schema is not None:
-                cursor.execute(self._insert_schema, schema)
-            if number % EVERY == 0 and self.retention.asks:
-                self.retention.apply(cursor, self._mark)
+            number = insert(cursor)
 
-        self._commit(insert)
+        self._commit(work)
         return dataclasses.replace(call, number=number)
+
+    def write_all(self, calls: Sequence[Call]) -> list[int]:
+        """Commit calls without a schema in one transaction, all or none; returns their numbers."""
+        self.check_writable()
+        redaction = Redaction.current()
+        inserts = [self._insertion(call, None, redaction) for call in calls]
+        numbers: list[int] = []
+
+        def work(cursor: Any) -> None:
+            numbers[:] = [insert(cursor) for insert in inserts]
+
+        self._commit(work)
+        return numbers
 
     async def awrite(self, call: Call, compiled: Compiled | None = None) -> Call:
         """Do as `write` does, without holding the event loop up."""
@@ -199,6 +194,10 @@ class TraceStore:
         if before is not None:
             conditions.append(CALLS.c.id < before)
         return self._select(conditions, CALLS.c.id.desc(), limit)
+
+    def failures(self, limit: int = 20) -> list[Call]:
+        """Return the latest calls that ended without a value, the newest first."""
+        return self._select([CALLS.c.outcome != VALID], CALLS.c.id.desc(), limit)
 
     def each(
         self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
@@ -253,9 +252,46 @@ class TraceStore:
                 raise self._error("can't be compacted", error) from error
         return total
 
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """Open a transaction that may write, for what the sidecar keeps beside the records."""
+        self.check_writable()
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except CALL_ERRORS as error:
+            raise self._error("can't be written", error) from error
+
     def close(self) -> None:
         """Give up all connections; the next use opens others."""
         _close(self._engine, self._writer, self._pid)
+
+    def _insertion(self, call: Call, compiled: Compiled | None, redaction: Redaction) -> Callable[[Any], int]:
+        """Return what inserts a call over a cursor, and returns its number; may be run more than once."""
+        try:
+            row = rows.call_row(call, redaction)
+            attempts = [rows.attempt_row(attempt, redaction) for attempt in call.attempts]
+        except RecursionError:
+            raise TraceError("a message is nested too deeply to be recorded; nothing was written") from None
+        text = None if compiled is None else self._schema(compiled, redaction)
+        schema = None if text is None else {"hash": row["schema_hash"], "text": text}
+
+        def insert(cursor: Any) -> int:
+            cursor.execute(self._insert_call, row)
+            number: int = cursor.lastrowid if self._path is not None else cursor.fetchone()[0]
+            for attempt in attempts:
+                attempt["call"] = number
+            if len(attempts) == 1:
+                cursor.execute(self._insert_attempt, attempts[0])
+            elif attempts:
+                cursor.executemany(self._insert_attempt, attempts)
+            if schema is not None:
+                cursor.execute(self._insert_schema, schema)
+            if number % EVERY == 0 and self.retention.asks:
+                self.retention.apply(cursor, self._mark)
+            return number
+
+        return insert
 
     def _commit(self, work: Work) -> None:
         try:

@@ -1,8 +1,9 @@
 """Tables of the trace, their version, and how those of an older version become today's.
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
-hash, `replies` what the record-and-replay of guard/replay.py keeps. docs/usage.md lists the columns. A text column
-holds what rows.py's `storable` makes of a text; lists and objects are JSON.
+hash, `replies` what the record-and-replay of guard/replay.py keeps; `keys` and `spending` are the sidecar's: who may
+ask it, and what each has spent, in all its processes together. docs/usage.md lists the columns. A text column holds
+what rows.py's `storable` makes of a text; lists and objects are JSON.
 
 A migration is literal SQL, never made from the tables below: those change, what a version was does not.
 """
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-VERSION = 3  #: Of the tables below.
+VERSION = 4  #: Of the tables below.
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
 
@@ -83,6 +84,29 @@ REPLIES = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
+KEYS = sa.Table(
+    "keys",
+    TABLES,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),  # SHA-256 of the key; the key itself is nowhere
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("revoked", sa.Float),  # null: it is good
+    sa.Column("is_operator", sa.Integer, nullable=False),
+    sa.Column("requests_per_minute", sa.Integer),  # this and the following: null is no limit
+    sa.Column("tokens_per_day", sa.Integer),
+    sa.Column("usd_per_day", sa.Float),
+)
+SPENDING = sa.Table(
+    "spending",
+    TABLES,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("period", sa.Text, primary_key=True),  # "day 20500", "minute 29520000": since the epoch
+    sa.Column("requests", sa.Integer, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("usd", sa.Float, nullable=False),
+)
+
 #: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike.
 _MIGRATIONS: dict[int, Sequence[str]] = {
     1: (
@@ -114,6 +138,13 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "ALTER TABLE attempts ADD COLUMN is_estimate INTEGER",
         "ALTER TABLE attempts ADD COLUMN is_kept INTEGER",
         "UPDATE attempts SET is_estimate = 0, is_kept = 0 WHERE text IS NOT NULL",
+    ),
+    3: (
+        """CREATE TABLE keys (id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL,
+           created FLOAT NOT NULL, revoked FLOAT, is_operator INTEGER NOT NULL, requests_per_minute INTEGER,
+           tokens_per_day INTEGER, usd_per_day FLOAT)""",
+        """CREATE TABLE spending ("key" TEXT NOT NULL, period TEXT NOT NULL, requests INTEGER NOT NULL,
+           tokens BIGINT NOT NULL, usd FLOAT NOT NULL, PRIMARY KEY ("key", period))""",
     ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
+
+import pytest
 
 from guard.schemas import formats, keywords
 from guard.schemas.keywords import Holds
 from guard.settings import Settings
+from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.trace import tables
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -67,3 +71,19 @@ def test_the_table_of_invariants_and_the_list_of_faults_are_those_of_the_harness
     assert documented == [(invariant.name, invariant.says) for invariant in INVARIANTS]
     listed = text[text.index("The faults, for") :].partition(":")[2].partition("\n\n")[0]
     assert re.findall(r"`([^`]+)`", listed) == list(FAULTS)
+
+
+def test_the_tables_of_the_sidecars_settings_are_those_of_the_code() -> None:
+    text = (DOCS / "sidecar.md").read_text()
+    for heading, kind in (("| key of `[serve]` |", ServeSettings), ("| key of `[serve.models.NAME]` |", ModelSettings)):
+        table = text[text.index(heading) + len(heading) :].partition("\n\n")[0]
+        keys = [name for row in table.split("\n")[2:] for name in re.findall("`([a-z_]+)`", row.split("|")[1])]
+        assert keys == [name for name in kind.model_fields if name != "models"]
+
+
+def test_what_is_shown_of_deploying_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    assert list(ServeSettings.load(DOCS / "deploy" / "guard.toml").models) == ["main"]
+    shown = re.findall(r"```toml\n(.*?)```", (DOCS / "sidecar.md").read_text(), re.DOTALL)
+    assert len(shown) == 1
+    assert tomllib.loads(shown[0])["serve"]["models"].keys() == {"fast", "careful", "small"}

@@ -1,0 +1,348 @@
+"""The sidecar as an ASGI application: what it holds, the stack of middleware, the routes, and its life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, Router
+
+from guard import prices
+from guard.errors import GuardError
+from guard.sidecar import bodies, keys, metrics, operator, responses
+from guard.sidecar.access import AccessLog
+from guard.sidecar.asked import Asked, checked
+from guard.sidecar.bodies import Gone
+from guard.sidecar.chat import Chat, completion
+from guard.sidecar.completions import Completion, Completions, Embedding, Embeddings
+from guard.sidecar.errors import ApiError, bad, of
+from guard.sidecar.gate import Gate, Watched
+from guard.sidecar.journal import Journal
+from guard.sidecar.keys import Keyring
+from guard.sidecar.limits import Ledger
+from guard.sidecar.openapi import document
+from guard.sidecar.pipeline import Pipeline
+from guard.sidecar.relay import Relay
+from guard.sidecar.responses import Response, Responses
+from guard.sidecar.serving import Models, Served
+from guard.sidecar.settings import ServeSettings
+from guard.sidecar.sse import Line
+from guard.sidecar.visit import JSON, Visit, answer
+from guard.trace import TraceError, TraceStore
+
+GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
+
+_log = logging.getLogger("guard.sidecar")
+
+
+class Sidecar:
+    """All that the requests of one process share; of one event loop."""
+
+    def __init__(self, settings: ServeSettings, store: TraceStore, *, needs_key: bool) -> None:
+        self.settings, self.store = settings, store
+        self.models = Models(settings)
+        self.keys = Keyring(store)
+        self.ledger = Ledger(store)
+        self.access = AccessLog(settings.access_log)
+        self.visits: dict[int, Visit] = {}  # under way
+        self.is_draining = False
+        self._is_beyond_loopback = needs_key
+        self.journal = Journal(store)
+        self.relay = Relay(self.journal, self.settle)
+        self.pipeline = Pipeline(store)
+        self._ended: list[Models] = []  # replaced by a reload, and perhaps still at work
+        self.app = self._stack()
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a request needs a key: beyond loopback, and wherever one was ever made."""
+        return self._is_beyond_loopback or self.keys.is_used
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return not self.is_draining and self.models.is_loaded
+
+    def served(self, name: str) -> Served:
+        """Return a model by the name that clients ask for; ApiError where it is not served."""
+        served = self.models.by_name.get(name)
+        if served is None:
+            known = ", ".join(self.models.by_name)
+            raise ApiError(
+                404, f"no model {name[:100]!r} is served; known are {known}", code="model_not_found", param="model"
+            )
+        return served
+
+    async def settle(self, visit: Visit) -> None:
+        """Count what a request has spent on its key, once."""
+        key = visit.key
+        if key is None or visit.is_settled or not key.has_budget:
+            return
+        visit.is_settled = True
+        spend = functools.partial(
+            self.ledger.spend, key, visit.prompt_tokens + visit.completion_tokens, visit.cost or 0.0
+        )
+        await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(spend)))
+
+    def replace(self, settings: ServeSettings) -> None:
+        """Serve by other settings from now on; blocking, and raises ModelError before anything is changed.
+
+        Requests that run keep the models that they have.
+        """
+        models = Models(settings)
+        models.load()
+        self._ended.append(self.models)
+        self.settings, self.models = settings, models
+
+    def _stack(self) -> Any:
+        """Put the middleware in order, the outermost last."""
+        app: Any = Router(self._routes(), redirect_slashes=False, default=_nowhere)
+        app = Gate(app, self)
+        return Watched(app, self)
+
+    def _routes(self) -> list[Route]:
+        post, get = ["POST"], ["GET"]
+        return [
+            Route("/v1/chat/completions", _Endpoint(self, self._chat), methods=post),
+            Route("/v1/completions", _Endpoint(self, self._completions), methods=post),
+            Route("/v1/embeddings", _Endpoint(self, self._embeddings), methods=post),
+            Route("/v1/responses", _Endpoint(self, self._responses), methods=post),
+            Route("/v1/models", _Page(self._models), methods=get),
+            Route("/v1/models/{name:path}", _Page(self._model), methods=get),
+            Route("/health/live", _Page(_live), methods=get),
+            Route("/health/ready", _Page(self._ready), methods=get),
+            Route("/metrics", _Page(_metrics), methods=get),
+            Route("/openapi.json", _Page(_openapi), methods=get),
+            *(Route(path, _Page(functools.partial(page, self)), methods=get) for path, page in operator.PAGES.items()),
+            Route(
+                "/guard/playground", _Endpoint(self, functools.partial(operator.playground, sidecar=self)), methods=post
+            ),
+        ]
+
+    @contextlib.asynccontextmanager
+    async def life(self) -> AsyncIterator[None]:
+        """Be there: load models, read keys; at the end commit what is not, and close connections."""
+        await asyncio.to_thread(self.keys.refresh)
+        await asyncio.to_thread(self.models.load)
+        await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
+        # What is there by now stays: no collection looks through it again, which took tenths of a second.
+        gc.collect()
+        gc.freeze()
+        refreshing = asyncio.create_task(self._refresh())
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            await self.journal.close()
+            for models in (self.models, *self._ended):
+                await models.close()
+            self.access.flush()
+
+    async def _refresh(self) -> None:
+        """Hear of keys that were made or revoked, and let go of models that a reload replaced."""
+        while True:
+            await asyncio.sleep(keys.FRESH)
+            try:
+                await asyncio.to_thread(self.keys.refresh)
+            except TraceError as error:
+                _log.error("the keys can't be read, those known before are kept: %s", error)
+            if not self.visits:
+                while self._ended:
+                    await self._ended.pop().close()
+
+    # -- Ways to ask ---------------------------------------------------------------------------------------------------
+
+    async def _chat(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        asked = Asked.of(body)
+        served = self.visited(visit, asked.chat.model)
+        is_native = all(tier.upstream for tier in served.tiers)
+        if asked.kind == "text" and (is_native or not asked.has_tools):
+            await self._relayed(visit, Chat(), served, body, raw, send)
+        else:
+            await self._worked(visit, fields, Chat(), asked, served, body, send)
+
+    async def _completions(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        served = self.visited(visit, checked(Completion, body).model)
+        await self._relayed(visit, Completions(), served, body, raw, send)
+
+    async def _embeddings(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        served = self.visited(visit, checked(Embedding, body).model)
+        await self.relay.whole(visit, Embeddings(), served, body, raw, send)
+
+    async def _responses(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        served = self.visited(visit, checked(Response, body).model)
+        has_upstreams = all(tier.upstream for tier in served.tiers)
+        if responses.is_text(body) and (has_upstreams or not body.get("tools")):
+            await self._relayed(visit, Responses(), served, body, raw, send)
+        else:
+            await self._worked(visit, fields, Responses(), responses.chat_of(body), served, body, send)
+
+    async def _relayed(
+        self, visit: Visit, way: Any, served: Served, body: dict[str, Any], raw: bytes, send: Any
+    ) -> None:
+        if body.get("stream"):
+            await self.relay.stream(visit, way, served, body, raw, send)
+        else:
+            await self.relay.whole(visit, way, served, body, raw, send)
+
+    async def _worked(
+        self, visit: Visit, fields: Any, way: Any, asked: Asked, served: Served, body: dict[str, Any], send: Any
+    ) -> None:
+        is_live = bool(asked.chat.stream) and _guarantee(visit, fields, asked, served) == "live"
+        plan = await self.pipeline.plan(visit, asked, served, is_live=is_live)
+        if is_live:
+            await self._live(visit, way, plan, body, send)
+            return
+        choices = await self.pipeline.choices(visit, asked, plan)
+        await self.settle(visit)
+        if asked.chat.stream:
+            line = Line(visit, send)
+            for event in way.events(visit, body).choices(choices):
+                await line.send(event)
+            await line.end()
+        else:
+            is_chat = isinstance(way, Chat)
+            whole = completion(visit, asked, choices) if is_chat else responses.response(visit, body, choices[0])
+            await answer(send, visit, 200, json.dumps(whole, ensure_ascii=False).encode())
+
+    async def _live(self, visit: Visit, way: Any, plan: Any, body: dict[str, Any], send: Any) -> None:
+        line, events = Line(visit, send), way.events(visit, body)
+        try:
+            async with contextlib.aclosing(self.pipeline.pieces(visit, plan)) as parts:
+                async for part in parts:
+                    for event in events.text(part) if isinstance(part, str) else events.end(part):
+                        await line.send(event)
+            await self.settle(visit)
+        except GuardError as error:
+            if not line.is_open:
+                raise
+            await line.fail(of(error))
+        else:
+            await line.end()
+
+    def visited(self, visit: Visit, name: str) -> Served:
+        """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
+        served = self.served(name)
+        visit.model = name
+        if visit.key is not None and visit.key.usd_per_day is not None:
+            for tier in served.tiers:
+                if not tier.is_priced:
+                    words = f"no price of {tier.name} is known, so that a key with a budget of money can't ask it"
+                    raise ApiError(403, words, code="no_price", param="model")
+        return served
+
+    # -- Pages ---------------------------------------------------------------------------------------------------------
+
+    async def _models(self, _scope: Any) -> tuple[int, bytes]:
+        return 200, json.dumps({"object": "list", "data": [_listed(s) for s in self.models.by_name.values()]}).encode()
+
+    async def _model(self, scope: Any) -> tuple[int, bytes]:
+        return 200, json.dumps(_listed(self.served(scope["path_params"]["name"]))).encode()
+
+    async def _ready(self, _scope: Any) -> tuple[int, bytes]:
+        reasons = [] if self.is_ready else ["draining" if self.is_draining else "loading models"]
+        try:
+            await asyncio.to_thread(self.store.check_writable)
+        except TraceError as error:
+            reasons.append(str(error))
+        models = {name: served.breaker.state for name, served in self.models.by_name.items()}
+        body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "breakers": models}
+        return 503 if reasons else 200, json.dumps(body).encode()
+
+
+class _Endpoint:
+    """Reads a body, and answers it while the client is there."""
+
+    def __init__(self, sidecar: Sidecar, handle: Callable[..., Awaitable[None]]) -> None:
+        self._sidecar, self._handle = sidecar, handle
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        settings, visit = self._sidecar.settings, scope["visit"]
+        raw = await bodies.read(scope, receive, settings.body_bytes, settings.body_seconds)
+        body = bodies.parsed(raw)
+        if settings.log_prompts:
+            visit.prompt = body
+        await _until_gone(visit, receive, self._handle(visit, scope["fields"], body, raw, send))
+
+
+class _Page:
+    """Answers without a body to read."""
+
+    def __init__(self, handle: Callable[[Any], Awaitable[Any]]) -> None:
+        self._handle = handle
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002 (ASGI's)
+        status, body, *kind = await self._handle(scope)
+        await answer(send, scope["visit"], status, body, kind or [JSON])
+
+
+async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
+    """Await an answer's making; it is cancelled where the client goes away, and Gone is raised."""
+    task = asyncio.current_task()
+    assert task is not None
+    is_gone = is_over = False
+
+    def stop(_: Any) -> None:
+        nonlocal is_gone
+        if not (visit.is_answered or is_over):
+            is_gone = True
+            task.cancel()
+
+    leaving = asyncio.ensure_future(receive())
+    leaving.add_done_callback(stop)
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not is_gone:
+            raise
+        task.uncancel()
+        raise Gone from None
+    finally:
+        is_over = True
+        leaving.cancel()
+
+
+def _guarantee(visit: Visit, fields: Any, asked: Asked, served: Served) -> str:
+    """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
+    can_be_live = not asked.has_tools and (asked.chat.n or 1) == 1 and not asked.chat.logprobs
+    given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
+    if given:
+        if given not in GUARANTEES:
+            raise bad(f"x-guard-stream: {given[:40]!r} must be live or buffered", "x-guard-stream")
+        if given == "live" and not can_be_live:
+            raise bad(
+                "calls of tools, several choices, and logprobs are streamed once they are whole", "x-guard-stream"
+            )
+        visit.guarantee = given
+    else:
+        wanted = served.settings.stream or ("live" if served.is_masked else "buffered")
+        visit.guarantee = wanted if can_be_live else "buffered"
+    return visit.guarantee
+
+
+def _listed(served: Served) -> dict[str, Any]:
+    return {"id": served.name, "object": "model", "created": 0, "owned_by": served.settings.model.partition(":")[0]}
+
+
+async def _nowhere(scope: Any, _receive: Any, _send: Any) -> None:
+    if scope["type"] == "http":
+        raise HTTPException(404, "there is nothing here")
+
+
+async def _live(_scope: Any) -> tuple[int, bytes]:
+    return 200, b'{"status": "live"}'
+
+
+async def _metrics(_scope: Any) -> tuple[int, bytes, Any]:
+    return 200, await asyncio.to_thread(metrics.text), (b"content-type", metrics.CONTENT_TYPE)
+
+
+async def _openapi(_scope: Any) -> tuple[int, bytes]:
+    return 200, document()

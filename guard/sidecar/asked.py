@@ -1,0 +1,198 @@
+"""What a chat request asks for: its fields checked, and which kind of answer it wants.
+
+`text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object, and
+`calls` a request whose tools must be held to their parameters, for one of them is strict. Fields that are not known
+here are the model's business and go to it as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from guard.sidecar.errors import ApiError, bad
+
+MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
+#: What a location has for the branch of a union, which is no part of the body.
+_BRANCH = re.compile(r"(list|dict|function)\[|(str|bool)$")
+_NAME = r"^[a-zA-Z0-9_-]{1,64}$"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Function(_Part):
+    """A function that a tool names."""
+
+    name: str = Field(pattern=_NAME)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(_Part):
+    """A tool; only functions can be held to a schema."""
+
+    type: str
+    function: Function | None = None
+
+
+class JsonSchema(_Part):
+    """The schema of a response_format."""
+
+    name: str = Field(pattern=_NAME)
+    description: str | None = None
+    schema_: dict[str, Any] | bool = Field(default=True, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(_Part):
+    """The form that an answer must have."""
+
+    type: str
+    json_schema: JsonSchema | None = None
+
+
+class StreamOptions(_Part):
+    """What a stream tells."""
+
+    include_usage: bool | None = None
+
+
+class Chat(_Part):
+    """A request for a chat completion; strictly, no text is taken for a number."""
+
+    model: str = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    stop: str | list[str] | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = Field(default=None, max_length=128)
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @field_validator("messages")
+    @classmethod
+    def _have_roles(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for number, message in enumerate(value):
+            if not isinstance(message.get("role"), str):
+                raise ValueError(f"message {number} has no role")
+            content = message.get("content")
+            is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
+            if not (content is None or isinstance(content, str) or is_parts):
+                raise ValueError(f"the content of message {number} must be text, a list of parts, or null")
+        return value
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens of the answer, under either name."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts at which an answer is cut off."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(text for text in given if text)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, understood."""
+
+    chat: Chat
+    body: dict[str, Any]  # as it came; never changed
+    kind: Literal["text", "json", "schema", "calls"]
+    choice: str  # of tools: "none", "auto", "required", or a function's name
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Asked:
+        """Understand a body; ApiError names the field that is wrong."""
+        chat = checked(Chat, body)
+        tools = chat.tools or []
+        choice = _choice(chat)
+        wanted = chat.response_format
+        kind: Literal["text", "json", "schema", "calls"] = "text"
+        if wanted is not None:
+            if wanted.type not in ("text", "json_object", "json_schema"):
+                raise bad(f"response_format.type {wanted.type[:60]!r} is not known", "response_format.type")
+            if wanted.type == "json_schema" and wanted.json_schema is None:
+                raise bad("response_format of type json_schema needs json_schema", "response_format.json_schema")
+            kind = {"text": "text", "json_object": "json", "json_schema": "schema"}[wanted.type]  # type: ignore[assignment]
+        if choice != "none" and any(tool.function is not None and tool.function.strict for tool in tools):
+            kind = "calls"
+        return cls(chat, body, kind, choice)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model may call a tool."""
+        return bool(self.chat.tools) and self.choice != "none"
+
+    @property
+    def functions(self) -> list[Function]:
+        """The functions that may be called; ApiError where a tool is another kind of thing."""
+        found: list[Function] = []
+        for number, tool in enumerate(self.chat.tools or []):
+            if tool.function is None or tool.type != "function":
+                raise bad(f"a tool of type {tool.type[:60]!r} can't be held to a schema", f"tools.{number}.type")
+            found.append(tool.function)
+        names = [function.name for function in found]
+        if len(set(names)) < len(names):
+            raise bad("two tools have one name", "tools")
+        return [f for f in found if self.choice in ("auto", "required", f.name)]
+
+    @property
+    def schema(self) -> Any:
+        """The schema of the answer's text; True where any will do."""
+        wanted = self.chat.response_format
+        if wanted is None or wanted.type == "text":
+            return None
+        return {"type": "object"} if wanted.json_schema is None else wanted.json_schema.schema_
+
+    @property
+    def name(self) -> str:
+        """How the schema is called."""
+        wanted = self.chat.response_format
+        return wanted.json_schema.name if wanted is not None and wanted.json_schema is not None else "object"
+
+
+def checked(kind: Any, body: dict[str, Any]) -> Any:
+    """Return a body as its class; ApiError names the field that is wrong."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        param = ".".join(str(part) for part in first["loc"] if not _BRANCH.match(str(part)))
+        message = first["msg"].removeprefix("Value error, ")
+        code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+        raise ApiError(400, f"{param}: {message}", code=code, param=param) from None
+
+
+def _choice(chat: Chat) -> str:
+    """Return what tool_choice says; ApiError where it says nothing that can be done."""
+    given = chat.tool_choice
+    if not chat.tools:
+        if given not in (None, "none", "auto"):
+            raise bad("tool_choice needs tools", "tool_choice")
+        return "none"
+    if given is None:
+        return "auto"
+    if given in ("none", "auto", "required"):
+        return str(given)
+    named = given.get("function") if isinstance(given, dict) else None
+    name = named.get("name") if isinstance(named, dict) else None
+    if not isinstance(name, str) or name not in {t.function.name for t in chat.tools if t.function}:
+        raise bad("tool_choice must be none, auto, required, or name one of the tools", "tool_choice")
+    return name

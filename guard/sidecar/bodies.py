@@ -1,0 +1,74 @@
+"""Bodies of requests: read within bounds of size and time, and as strictly as JSON allows.
+
+What two readers could read differently is refused, for the sidecar checks what the model's server then acts upon: a key
+that stands twice in an object, a known key in other capitals, bytes that are not UTF-8, numbers that are none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import jiter
+
+from guard.sidecar.errors import ApiError, bad
+
+#: Keys that decide what is done with a request; another spelling of one might be read as it.
+_DECIDING = frozenset(
+    {
+        *("model", "messages", "input", "prompt", "stream", "stream_options", "response_format", "text", "tools"),
+        *("tool_choice", "n", "stop", "seed", "temperature", "max_tokens", "max_completion_tokens", "instructions"),
+    }
+)
+
+
+class Gone(Exception):  # noqa: N818 (no error: the client went away)
+    """The client closed the connection before its answer was whole."""
+
+
+async def read(scope: Any, receive: Callable[[], Awaitable[Any]], most: int, seconds: float) -> bytes:
+    """Return the body of a request; ApiError 413, 408 or 415 where it is too long, too slow, or packed."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and int(value) > most:
+            raise ApiError(413, f"the body has {int(value):,} bytes; at most {most:,} are read", code="body_too_large")
+        if name == b"content-encoding" and value.lower() != b"identity":
+            raise ApiError(415, "the body must not be packed", code="unsupported_encoding")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await _next(receive)
+                part = message.get("body", b"")
+                size += len(part)
+                if size > most:
+                    raise ApiError(413, f"the body has more than {most:,} bytes", code="body_too_large")
+                parts.append(part)
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        raise ApiError(408, f"the body was not there within {seconds:g} s", code="body_too_slow") from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """Return the JSON object of a body; ApiError says what is wrong with it."""
+    try:
+        body = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError as error:
+        raise bad(f"the body is not JSON: {str(error)[:200]}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise bad("the body must be a JSON object", code="invalid_json")
+    if unknown := body.keys() - _DECIDING:
+        for key in unknown:
+            if key.lower().strip() in _DECIDING:
+                raise bad(f"{key[:60]!r} is not a key of the protocol; write {key.lower().strip()!r}", key[:60])
+    return body
+
+
+async def _next(receive: Callable[[], Awaitable[Any]]) -> Any:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return message

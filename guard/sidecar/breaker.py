@@ -1,0 +1,39 @@
+"""Circuit breaker: a model that fails again and again is left alone for a while, then tried with one request."""
+
+from __future__ import annotations
+
+import time
+
+from guard.errors import Unavailable
+
+CLOSED, OPEN, TRYING = "closed", "open", "trying"
+
+
+class Breaker:
+    """Opens after some failures in a row; of one event loop."""
+
+    def __init__(self, name: str, failures: int, seconds: float) -> None:
+        self._name, self._most, self._seconds = name, failures, seconds
+        self._failures = 0
+        self._opened = 0.0
+        self.state = CLOSED
+
+    def check(self) -> None:
+        """Let a request through; raises Unavailable while the breaker is open, or another request tries."""
+        if self.state == CLOSED:
+            return
+        left = self._opened + self._seconds - time.monotonic()
+        if left > 0:  # while TRYING too: a request that tries has this long
+            raise Unavailable(f"{self._name} has failed {self._failures} times in a row; it is tried in {left:.0f} s")
+        self.state, self._opened = TRYING, time.monotonic()
+
+    def succeeded(self) -> None:
+        """Note that the model answered."""
+        if self._failures:
+            self._failures, self.state = 0, CLOSED
+
+    def failed(self) -> None:
+        """Note that the model failed."""
+        self._failures += 1
+        if self.state == TRYING or self._failures >= self._most:
+            self.state, self._opened = OPEN, time.monotonic()

@@ -1,0 +1,269 @@
+"""POST /v1/chat/completions: answers and events in that protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guard.errors import BadReply
+from guard.models.base import Reply, Request
+from guard.sidecar import tools
+from guard.sidecar.asked import Asked
+from guard.sidecar.errors import bad
+from guard.sidecar.serving import Served
+from guard.sidecar.visit import Visit
+
+#: Fields that would change what a model says, and that one which decodes here does not have.
+UNSUPPORTED = (
+    *("frequency_penalty", "presence_penalty", "logit_bias", "functions", "function_call", "modalities", "audio"),
+    *("prediction", "web_search_options"),
+)
+FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer, checked."""
+
+    text: str | None  # None: it calls tools, or was refused
+    reply: Reply
+    calls: tuple[tuple[str, str], ...] = ()  # names and arguments
+    refusal: str | None = None
+
+
+class Chat:
+    """The way to ask for a chat completion."""
+
+    path = "/chat/completions"
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked."""
+        return tuple(body["messages"])
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of the first choice, and how it ended."""
+        choices = said.get("choices")
+        is_event = said.get("object") == "chat.completion.chunk" or (
+            isinstance(choices, list) and all(isinstance(c, dict) and "message" not in c for c in choices)
+        )
+        if not isinstance(choices, list) or (not choices and not is_event):
+            raise BadReply("the model did not answer by the protocol: no choices")
+        text, finish = "", None
+        for choice in choices:
+            part = choice.get("delta" if is_event else "message") if isinstance(choice, dict) else None
+            if not isinstance(part, dict):
+                if is_event and part is None and isinstance(choice, dict):
+                    part = {}
+                else:
+                    raise BadReply("the model did not answer by the protocol: no message")
+            if choice.get("index", 0) == 0:
+                content, calls = part.get("content"), part.get("tool_calls")
+                text = content if isinstance(content, str) else ""
+                text += json.dumps(calls, ensure_ascii=False) if calls else ""
+                finish = choice.get("finish_reason")
+        if not is_event and not isinstance(finish, str):
+            raise BadReply("the model did not answer by the protocol: no finish_reason")
+        return text, finish
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
+        """Return the request to a model that decodes here, or has a protocol of its own."""
+        asked = Asked.of(dict(body))
+        check_local(asked, served)
+        chat = asked.chat
+        if chat.stream and ((chat.n or 1) > 1 or chat.logprobs):
+            param = "logprobs" if chat.logprobs else "n"
+            raise bad(
+                f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
+            )
+        return Request(
+            messages=tools.worded(chat.messages, ""),
+            compiled=None,
+            max_tokens=chat.limit or served.settings.most_tokens,
+            temperature=chat.temperature or 0.0,
+            seed=chat.seed or 0,
+            seconds=seconds,
+        )
+
+    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Return the answer of one reply of plain text."""
+        asked = Asked.of(dict(body))
+        return completion(visit, asked, [_text(reply, asked) for reply in replies])
+
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
+        """Return what writes its events."""
+        return Events(visit, Asked.of(dict(body)))
+
+
+def _text(reply: Reply, asked: Asked) -> Choice:
+    if reply.finish == "refusal":
+        return Choice(None, reply, refusal=reply.text)
+    text, is_cut = cut(reply.text, asked.chat.stops)
+    return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
+
+
+class Events:
+    """Writes the events of one streamed choice."""
+
+    def __init__(self, visit: Visit, asked: Asked) -> None:
+        self._visit, self._asked = visit, asked
+        self._id, self._is_begun = f"chatcmpl-{visit.id}", False
+        self._cut = Cut(asked.chat.stops)
+
+    def text(self, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of text."""
+        piece = self._cut.feed(piece)
+        yield from self._begin()
+        if piece:
+            yield self._event({"content": piece})
+
+    def end(self, reply: Reply) -> Iterator[bytes]:
+        """Yield the events that end the answer."""
+        rest = self._cut.end()
+        yield from self._begin()
+        if rest:
+            yield self._event({"content": rest})
+        yield self._event({}, "stop" if self._cut.is_over else FINISH[reply.finish])
+        yield from self._usage()
+
+    def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
+        """Yield the events of whole choices, which were checked before."""
+        for index, choice in enumerate(choices):
+            message = _message(choice)
+            calls = [{"index": at, **call} for at, call in enumerate(message.pop("tool_calls", []))]
+            yield self._event({"role": "assistant", "content": "" if choice.text is not None else None}, index=index)
+            message.pop("role")
+            delta = {**message, **({"tool_calls": calls} if calls else {})}
+            yield self._event(delta, index=index, logprobs=_logprobs(choice, self._asked))
+            yield self._event({}, _finish(choice), index=index)
+        yield from self._usage()
+
+    def _begin(self) -> Iterator[bytes]:
+        if not self._is_begun:
+            self._is_begun = True
+            yield self._event({"role": "assistant", "content": ""})
+
+    def _usage(self) -> Iterator[bytes]:
+        options = self._asked.chat.stream_options
+        if options is not None and options.include_usage:
+            yield event({**self._head(), "choices": [], "usage": usage(self._visit)})
+
+    def _event(self, delta: Any, finish: str | None = None, index: int = 0, logprobs: Any = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return event({**self._head(), "choices": [choice]})
+
+    def _head(self) -> dict[str, Any]:
+        visit = self._visit
+        model = visit.served or visit.model
+        return {"id": self._id, "object": "chat.completion.chunk", "created": int(visit.began), "model": model}
+
+
+class Cut:
+    """Ends a text at the first of some texts, in whatever pieces it comes."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._held, self._most = "", max(map(len, stops), default=1) - 1
+        self.is_over = False
+
+    def feed(self, piece: str) -> str:
+        """Return what of the text so far is surely before a stop."""
+        if self.is_over:
+            return ""
+        text = self._held + piece
+        text, self.is_over = cut(text, self._stops)
+        keep = 0 if self.is_over else min(self._most, len(text))
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def end(self) -> str:
+        """Return what is left."""
+        held, self._held = self._held, ""
+        return held
+
+
+def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
+    """Return a text up to the first of some texts in it, and whether there was one."""
+    at = min((found for stop in stops if (found := text.find(stop)) >= 0), default=-1)
+    return (text, False) if at < 0 else (text[:at], True)
+
+
+def completion(visit: Visit, asked: Asked, choices: Sequence[Choice]) -> dict[str, Any]:
+    """Return a whole answer."""
+    return {
+        "id": f"chatcmpl-{visit.id}",
+        "object": "chat.completion",
+        "created": int(visit.began),
+        "model": choices[0].reply.model,
+        "choices": [
+            {
+                "index": index,
+                "message": {"content": None, "refusal": None, **_message(choice)},
+                "logprobs": _logprobs(choice, asked),
+                "finish_reason": _finish(choice),
+            }
+            for index, choice in enumerate(choices)
+        ],
+        "usage": usage(visit),
+    }
+
+
+def usage(visit: Visit) -> dict[str, int]:
+    """Return what all attempts of an answer used."""
+    prompt, completion = visit.prompt_tokens, visit.completion_tokens
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def event(data: Any) -> bytes:
+    """Return a server-sent event."""
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+def check_local(asked: Asked, served: Served) -> None:
+    """Refuse what a model that decodes here can't do; what is not refused is done."""
+    chat = asked.chat
+    if chat.top_p not in (None, 1):
+        raise bad(f"{served.name} samples by temperature alone; leave top_p out", "top_p", "unsupported_value")
+    for name in UNSUPPORTED:
+        if asked.body.get(name):
+            raise bad(f"{served.name} knows no {name}; leave it out", name, "unsupported_value")
+    if chat.top_logprobs:
+        raise bad(
+            f"{served.name} tells the log-probability of its own tokens only", "top_logprobs", "unsupported_value"
+        )
+    if chat.logprobs and not served.is_masked:
+        raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    if choice.calls:
+        calls = [
+            {
+                "id": f"call_{secrets.token_hex(12)}",
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+            for name, arguments in choice.calls
+        ]
+        return {"role": "assistant", "tool_calls": calls}
+    if choice.refusal is not None:
+        return {"role": "assistant", "refusal": choice.refusal}
+    return {"role": "assistant", "content": choice.text}
+
+
+def _finish(choice: Choice) -> str:
+    return "tool_calls" if choice.calls else FINISH[choice.reply.finish]
+
+
+def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:
+    """Return what is known of the tokens: among those that the masks allowed."""
+    if not asked.chat.logprobs or choice.text is None:
+        return None
+    content = [
+        {"token": t.text, "logprob": t.logprob, "bytes": list(t.text.encode(errors="replace")), "top_logprobs": []}
+        for t in choice.reply.tokens
+    ]
+    return {"content": content, "refusal": None}

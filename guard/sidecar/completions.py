@@ -1,0 +1,161 @@
+"""POST /v1/completions, the older way to ask, and POST /v1/embeddings, which only goes through.
+
+A model that decodes here is given the prompt as a person's message: it was tuned for a conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guard.errors import BadReply
+from guard.models.base import Reply, Request
+from guard.sidecar.asked import checked
+from guard.sidecar.chat import FINISH, Cut, cut, event, usage
+from guard.sidecar.errors import bad
+from guard.sidecar.serving import Served
+from guard.sidecar.visit import Visit
+
+
+class Completion(BaseModel):
+    """A request for a completion."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str = Field(min_length=1)
+    prompt: str | list[Any]
+    stream: bool | None = None
+    n: int | None = Field(default=None, ge=1, le=128)
+    stop: str | list[str] | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts at which an answer is cut off."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(text for text in given if text)
+
+
+class Embedding(BaseModel):
+    """A request for embeddings."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str = Field(min_length=1)
+    input: str | list[Any]
+
+
+class Completions:
+    """The way to ask for a completion."""
+
+    path = "/completions"
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked."""
+        prompt = body["prompt"]
+        return ({"role": "user", "content": prompt if isinstance(prompt, str) else str(prompt)},)
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of the first choice, and how it ended."""
+        choices = said.get("choices")
+        if choices == [] and said.get("usage"):
+            return "", None
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(first, Mapping) or not isinstance(first.get("text"), str):
+            raise BadReply("the model did not answer by the protocol: no text")
+        return first["text"], first.get("finish_reason")
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
+        """Return the request to a model that has no upstream."""
+        asked: Completion = checked(Completion, dict(body))
+        if not isinstance(asked.prompt, str):
+            raise bad(f"{served.name} takes one text as its prompt", "prompt", "unsupported_value")
+        for name in ("echo", "suffix", "logprobs", "best_of"):
+            if body.get(name):
+                raise bad(f"{served.name} knows no {name}", name, "unsupported_value")
+        if (asked.n or 1) > 1:
+            raise bad(f"{served.name} gives one completion at a time", "n", "unsupported_value")
+        return Request(
+            messages=self.messages(body),
+            compiled=None,
+            max_tokens=asked.max_tokens or 16,
+            temperature=asked.temperature or 0.0,
+            seed=asked.seed or 0,
+            seconds=seconds,
+        )
+
+    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Return the answer."""
+        reply = replies[0]
+        text, is_cut = cut(reply.text, checked(Completion, dict(body)).stops)
+        finish = "stop" if is_cut else FINISH[reply.finish]
+        return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
+
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
+        """Return what writes its events."""
+        return Events(visit, body)
+
+
+class Events:
+    """Writes the events of one streamed completion."""
+
+    def __init__(self, visit: Visit, body: Mapping[str, Any]) -> None:
+        self._visit, self._body = visit, body
+        self._cut = Cut(checked(Completion, dict(body)).stops)
+
+    def text(self, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of text."""
+        if piece := self._cut.feed(piece):
+            yield event(_whole(self._visit, piece, None, self._visit.model))
+
+    def end(self, reply: Reply) -> Iterator[bytes]:
+        """Yield the events that end the answer."""
+        finish = "stop" if self._cut.is_over else FINISH[reply.finish]
+        yield event(_whole(self._visit, self._cut.end(), finish, reply.model))
+        if (self._body.get("stream_options") or {}).get("include_usage"):
+            last = _whole(self._visit, "", None, reply.model)
+            yield event({**last, "choices": [], "usage": usage(self._visit)})
+
+
+class Embeddings:
+    """The way to ask for embeddings."""
+
+    path = "/embeddings"
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked."""
+        given = body["input"]
+        return ({"role": "user", "content": given if isinstance(given, str) else str(given)},)
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Check the answer, which has no text."""
+        if not isinstance(said.get("data"), list):
+            raise BadReply("the model did not answer by the protocol: no data")
+        return "", "stop"
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:  # noqa: ARG002 (a Way's)
+        """Refuse: only an upstream makes embeddings."""
+        raise bad(f"{served.name} makes no embeddings", "model", "unsupported_value")
+
+    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Never come to: `request` refuses."""
+        raise NotImplementedError
+
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
+        """Never come to: embeddings don't stream."""
+        raise NotImplementedError
+
+
+def _whole(visit: Visit, text: str, finish: str | None, model: str) -> dict[str, Any]:
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+    return {
+        "id": f"cmpl-{visit.id}",
+        "object": "text_completion",
+        "created": int(visit.began),
+        "model": model,
+        "choices": [choice],
+    }

@@ -1,0 +1,106 @@
+"""Errors as OpenAI's protocol has them: a status, and `{"error": {message, type, param, code}}`.
+
+What ended without a valid value is 422, which SDKs do not try again by themselves: the sidecar has asked as often as it
+was told to. What the models behind failed at is 429, 502 or 504. What went beyond the protocol stands in the same
+object: `findings`, where an answer was not valid, and `call`, the number of the record in the trace.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from guard import errors
+from guard.errors import CallError, GuardError, SchemaError
+from guard.models.transport import ExchangeError
+from guard.sidecar.visit import JSON, Header
+from guard.trace import TraceError
+
+#: The status and the code of an error, by its kind; the first that fits.
+_STATUS: Sequence[tuple[type[GuardError], int, str]] = (
+    (errors.RateLimited, 429, "rate_limited"),
+    (errors.TimedOut, 504, "timeout"),
+    (errors.BadReply, 502, "bad_reply"),
+    (errors.Unavailable, 502, "unavailable"),
+    (errors.ModelError, 502, "model_error"),
+    (errors.BudgetExceeded, 504, "timeout"),  # the only budget that the sidecar gives is one of seconds
+    (errors.Truncated, 422, "truncated"),
+    (errors.ContentFiltered, 422, "content_filter"),
+    (errors.Refused, 422, "refusal"),
+    (errors.ValidationFailed, 422, "validation_failed"),
+    (TraceError, 503, "trace_unavailable"),
+    (SchemaError, 400, "invalid_schema"),
+)
+#: Statuses of a model's server that concern what the client asked, and are handed on.
+PASSED = (400, 404, 413, 422)
+#: What the protocol calls the kinds of errors.
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        param: str | None = None,
+        retry_after: float | None = None,
+        is_final: bool = False,
+        **more: Any,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.param = status, message, code, param
+        self.retry_after = retry_after  # seconds
+        self.is_final = is_final  # SDKs are told not to ask again by themselves
+        self.more = more
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The error as JSON has it."""
+        kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
+        return {"message": self.message, "type": kind, "param": self.param, "code": self.code, **self.more}
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body."""
+        return json.dumps({"error": self.object}, ensure_ascii=True).encode()
+
+    @property
+    def headers(self) -> list[Header]:
+        """What the answer's head has for it."""
+        named = [JSON]
+        if self.retry_after is not None:
+            named.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
+        if self.is_final:
+            named.append((b"x-should-retry", b"false"))
+        if self.status in (408, 413):
+            named.append((b"connection", b"close"))  # what is left of the body is not read
+        return named
+
+
+def bad(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
+    """Return the error of a request that says something wrong."""
+    return ApiError(400, message, code=code, param=param)
+
+
+def of(error: GuardError) -> ApiError:
+    """Return an error of Guard's as the protocol has it."""
+    status, code = next(((s, c) for kind, s, c in _STATUS if isinstance(error, kind)), (500, "internal_error"))
+    more: dict[str, Any] = {}
+    cause = error.__cause__
+    if isinstance(cause, ExchangeError) and cause.status in PASSED:
+        status, code = cause.status, "refused_upstream"
+    if isinstance(error, CallError):
+        if error.findings:
+            more["findings"] = [vars(finding) for finding in error.findings]
+        if error.call is not None:
+            more["call"] = error.call
+    retry_after = getattr(error, "retry_after", None) if status == 429 else None
+    return ApiError(
+        status, str(error), code=code, retry_after=retry_after, is_final=status >= 422 and status != 503, **more
+    )

@@ -1,0 +1,171 @@
+"""Who comes in: the request is watched, logged and counted; then let in, or refused with the reason.
+
+Two pieces of middleware. `Watched` makes the Visit, turns whatever is raised into an answer of the protocol, and writes
+the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests in flight,
+without a key where one is needed, above the key's limits, and what a web page sends to a sidecar that needs no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+
+from guard.errors import GuardError
+from guard.sidecar import errors, metrics
+from guard.sidecar.bodies import Gone
+from guard.sidecar.errors import ApiError
+from guard.sidecar.keys import Key
+from guard.sidecar.visit import Visit, answer
+
+if TYPE_CHECKING:
+    from guard.sidecar.app import Sidecar
+
+#: Paths that anyone may ask for.
+OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json"})
+#: What only an operator's key may look at, where keys are needed.
+OPERATORS = ("/guard/", "/metrics")
+#: Headers that may be there once.
+ONCE = (b"host", b"authorization", b"content-type", b"content-encoding", b"origin", b"x-request-id", b"x-guard-stream")
+CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
+BUSY_SECONDS = 1.0  #: When to come again after a 503.
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_log = logging.getLogger("guard.sidecar")
+
+
+class Watched:
+    """Accounts for every request, and answers for what is raised."""
+
+    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+        self._app, self._sidecar = app, sidecar
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        visit = Visit(scope["method"], scope["path"], headers.get(b"x-request-id"))
+        scope["visit"], scope["fields"] = visit, headers
+        scope["app"] = self  # so that the router raises what it refuses
+        side = self._sidecar
+        side.visits[id(visit)] = visit
+        metrics.IN_FLIGHT.inc()
+        try:
+            if len(headers) < len(scope["headers"]):
+                _check_once(scope["headers"])
+            await self._app(scope, receive, send)
+        except Gone:
+            visit.status = CLIENT_GONE
+        except Exception as error:
+            if visit.status:  # the answer has begun: all that can be done is to break it off
+                _log.exception("%s broke off", visit.id)
+                raise
+            refusal = _refusal(error, visit)
+            await answer(send, visit, refusal.status, refusal.body, refusal.headers)
+        finally:
+            try:
+                await side.settle(visit)
+            except GuardError as error:
+                _log.error("what %s has spent is not counted: %s", visit.id, error)
+            del side.visits[id(visit)]
+            metrics.IN_FLIGHT.dec()
+            metrics.observe(visit)
+            side.access.write(visit)
+
+
+class Gate:
+    """Lets requests in."""
+
+    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+        self._app, self._sidecar = app, sidecar
+        self._inside = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle a request."""
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        side = self._sidecar
+        if side.is_draining:
+            raise ApiError(503, "this process is about to end", code="draining", retry_after=BUSY_SECONDS)
+        if self._inside >= side.settings.in_flight:
+            words = f"{self._inside} requests are under way, which is all that is allowed"
+            raise ApiError(503, words, code="busy", retry_after=BUSY_SECONDS)
+        self._inside += 1
+        try:
+            await self._check(scope["path"], scope["visit"], scope["fields"])
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
+
+    async def _check(self, path: str, visit: Visit, headers: Mapping[bytes, bytes]) -> None:
+        side = self._sidecar
+        if not side.needs_key:
+            _check_local(headers)
+            return
+        scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        key = side.keys.find(text.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            said = "the API key is not known here, or was revoked" if text else "an API key is needed"
+            raise ApiError(401, f"{said}: Authorization: Bearer sk-guard-…", code="invalid_api_key")
+        visit.key = key
+        if path.startswith(OPERATORS) and not key.is_operator:
+            raise ApiError(403, "only an operator's key may look at this", code="operators_only")
+        if path.startswith("/v1/") and key.is_limited and visit.method == "POST":
+            await self._count(key)
+
+    async def _count(self, key: Key) -> None:
+        ledger = self._sidecar.ledger
+        if ledger.take(key):
+            return
+        excess = await asyncio.to_thread(ledger.admit, key)
+        if excess is None:
+            return
+        if excess.is_budget:
+            words = f"the key's budget of {excess.what} is spent"
+            raise ApiError(429, words, code="insufficient_quota", retry_after=excess.seconds, is_final=True)
+        words = f"the key may not ask more often than {excess.what}"
+        raise ApiError(429, words, code="rate_limit_exceeded", retry_after=excess.seconds)
+
+
+def _refusal(error: Exception, visit: Visit) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, GuardError):
+        return errors.of(error)
+    if isinstance(error, HTTPException):  # of the router
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+        return ApiError(error.status_code, f"{visit.method} {visit.path[:200]}: {error.detail}", code=code)
+    _log.error("%s failed", visit.id, exc_info=error)
+    return ApiError(500, f"the sidecar failed; its log has the cause under {visit.id}", code="internal_error")
+
+
+def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Refuse a header that decides something and is there twice: two servers could take either."""
+    names = [name for name, _ in headers]
+    for name in ONCE:
+        if names.count(name) > 1:
+            raise ApiError(400, f"the header {name.decode()} is there twice", code="ambiguous_header")
+
+
+def _check_local(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse what a web page may have a browser send to this machine: no key would stop it."""
+    host = _name(b"//" + headers.get(b"host", b"localhost"))
+    if host not in _LOCAL:
+        raise ApiError(403, "without keys only loopback names are answered", code="host_not_allowed")
+    origin = headers.get(b"origin")
+    if origin is not None and _name(origin) not in _LOCAL:
+        raise ApiError(403, "without keys no web page of elsewhere may ask", code="origin_not_allowed")
+
+
+def _name(url: bytes) -> str | None:
+    try:
+        return urllib.parse.urlsplit(url.decode("latin-1")).hostname
+    except ValueError:
+        return None

@@ -1,0 +1,85 @@
+"""Metrics for Prometheus, over all processes of a sidecar.
+
+With several workers each writes its figures into files of one folder (prometheus-client's multiprocess mode, which
+PROMETHEUS_MULTIPROC_DIR turns on before this module is imported), and whoever is asked sums them up.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from guard.sidecar.visit import Visit
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+REGISTRY = CollectorRegistry()
+_is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+_REQUESTS = Counter(
+    "guard_requests", "Requests by what became of them.", ["path", "model", "status"], registry=REGISTRY
+)
+_SECONDS_TAKEN = Histogram(
+    "guard_request_seconds", "How long requests took.", ["path"], buckets=_SECONDS, registry=REGISTRY
+)
+_OVERHEAD = Histogram(
+    "guard_overhead_seconds", "Of these, what no model took.", ["path"], buckets=_SECONDS, registry=REGISTRY
+)
+_OUTCOMES = Counter("guard_calls", "Calls of models by outcome.", ["model", "outcome"], registry=REGISTRY)
+_ATTEMPTS = Counter("guard_attempts", "Questions to models.", ["model"], registry=REGISTRY)
+_RE_ASKS = Counter("guard_re_asks", "Questions after an answer that was not valid.", ["model"], registry=REGISTRY)
+_ESCALATIONS = Counter("guard_escalations", "Calls that went on to another model.", ["model"], registry=REGISTRY)
+_REPAIRS = Counter("guard_repairs", "Edits that made an answer JSON.", ["model"], registry=REGISTRY)
+_TOKENS = Counter("guard_tokens", "Tokens.", ["model", "kind"], registry=REGISTRY)
+_COST = Counter("guard_cost_usd", "Money, where prices are known.", ["model"], registry=REGISTRY)
+IN_FLIGHT = Gauge("guard_in_flight", "Requests under way.", registry=REGISTRY, multiprocess_mode="livesum")
+
+#: Paths by which requests are counted; a client's own are one.
+_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/models"})
+
+
+def observe(visit: Visit) -> None:
+    """Count a request that has ended."""
+    path = visit.path if visit.path in _PATHS else "other"
+    _REQUESTS.labels(path, visit.model, str(visit.status)).inc()
+    _SECONDS_TAKEN.labels(path).observe(visit.seconds)
+    if not visit.outcome:
+        return
+    model = visit.model
+    _OVERHEAD.labels(path).observe(visit.overhead)
+    _OUTCOMES.labels(model, visit.outcome).inc()
+    _ATTEMPTS.labels(model).inc(visit.attempts)
+    _TOKENS.labels(model, "prompt").inc(visit.prompt_tokens)
+    _TOKENS.labels(model, "completion").inc(visit.completion_tokens)
+    if visit.re_asks:
+        _RE_ASKS.labels(model).inc(visit.re_asks)
+    if visit.escalations:
+        _ESCALATIONS.labels(model).inc(visit.escalations)
+    if visit.repairs:
+        _REPAIRS.labels(model).inc(visit.repairs)
+    if visit.cost:
+        _COST.labels(model).inc(visit.cost)
+
+
+def text() -> bytes:
+    """Return all figures in Prometheus' text format."""
+    return generate_latest(registry())
+
+
+def registry() -> CollectorRegistry:
+    """Return what holds the figures of all processes."""
+    if not _is_shared:
+        return REGISTRY
+    summed = CollectorRegistry()
+    MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+    return summed

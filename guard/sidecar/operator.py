@@ -1,0 +1,275 @@
+"""What a person looks at, as JSON: live requests, figures over time, failures with findings, traces, a playground.
+
+An operator's key is needed where keys are needed at all: a trace holds what others asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field
+
+from guard.records import VALID, Call
+from guard.sidecar.asked import Asked, checked
+from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.visit import answer
+from guard.trace import TraceStore
+from guard.trace.page import page
+from guard.trace.rows import restored
+from guard.trace.tables import ATTEMPTS, CALLS
+
+if TYPE_CHECKING:
+    from guard.sidecar.app import Sidecar
+    from guard.sidecar.visit import Visit
+
+MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
+BUCKETS = 60  #: Points of a curve.
+MOST_CALLS = 200  #: Of a list.
+#: Headers of a page that a browser shows: nothing of elsewhere, and inside of nothing.
+PAGE = [
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
+
+
+class Playground(BaseModel):
+    """A schema, or none, to try against a model."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    schema_: dict[str, Any] | bool | None = Field(default=None, alias="schema")
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    seed: int | None = None
+
+
+async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
+    """List the requests under way in this process."""
+    visits = [
+        {
+            "id": visit.id,
+            "path": visit.path,
+            "model": visit.model,
+            "key": visit.key.name if visit.key else None,
+            "seconds": round(visit.seconds, 3),
+            "stream": visit.guarantee or None,
+            "bytes": visit.sent,
+        }
+        for visit in sidecar.visits.values()
+        if visit.path.startswith("/v1/")
+    ]
+    models = [
+        {
+            "name": served.name,
+            "model": served.settings.model,
+            "tiers": [t.name for t in served.tiers],
+            "breaker": served.breaker.state,
+        }
+        for served in sidecar.models.by_name.values()
+    ]
+    return 200, _json({"requests": visits, "models": models, "draining": sidecar.is_draining})
+
+
+async def stats(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the figures of each model over the last minutes: `?minutes=60`, in at most 60 steps."""
+    minutes = _number(scope, "minutes", 60, MOST_MINUTES)
+    return 200, _json(await asyncio.to_thread(figures, sidecar.store, minutes, time.time()))
+
+
+async def failures(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the latest calls that ended without a value, with their findings: `?limit=50`."""
+    limit = _number(scope, "limit", 50, MOST_CALLS)
+    calls = await asyncio.to_thread(sidecar.store.failures, limit)
+    return 200, _json({"calls": [_shown(call) for call in calls]})
+
+
+async def traces(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the latest calls: `?limit=50&before=NUMBER`."""
+    limit = _number(scope, "limit", 50, MOST_CALLS)
+    before = _number(scope, "before", 0, 2**62) or None
+    calls = await asyncio.to_thread(lambda: sidecar.store.latest(limit=limit, before=before))
+    return 200, _json({"calls": [_shown(call) for call in calls]})
+
+
+async def trace(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return one call with all its attempts, and the tokens of each."""
+    call = await _call(sidecar, scope)
+    whole = {**_shown(call), "options": dict(call.options), "attempts": [_attempt(a) for a in call.attempts]}
+    return 200, _json(whole)
+
+
+async def trace_page(sidecar: Sidecar, scope: Any) -> tuple[Any, ...]:
+    """Return one call as a page with every token coloured."""
+    call = await _call(sidecar, scope)
+    asked = await asyncio.to_thread(sidecar.store.schema, call.schema_hash)
+    return 200, page(call, asked).encode(errors="replace"), *PAGE
+
+
+async def playground(
+    visit: Visit, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Sidecar
+) -> None:
+    """Ask a model for a value of a schema, or for text; returns the value, or the error with its findings."""
+    wanted: Playground = checked(Playground, body)
+    served = sidecar.visited(visit, wanted.model)
+    chat: dict[str, Any] = {"model": wanted.model, "messages": [{"role": "user", "content": wanted.prompt}]}
+    if wanted.schema_ is not None:
+        chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "value", "schema": wanted.schema_}}
+    for name in ("max_tokens", "temperature", "seed"):
+        if (value := getattr(wanted, name)) is not None:
+            chat[name] = value
+    if wanted.schema_ is None:
+        chat["response_format"] = {"type": "json_object"}
+    asked = Asked.of(chat)
+    plan = await sidecar.pipeline.plan(visit, asked, served)
+    choices = await sidecar.pipeline.choices(visit, asked, plan)
+    choice = choices[0]
+    found = {
+        "value": None if choice.text is None else json.loads(choice.text),
+        "text": choice.text,
+        "refusal": choice.refusal,
+        "call": visit.call,
+        "attempts": visit.attempts,
+        "repairs": visit.repairs,
+        "tier": visit.tier,
+        "served": visit.served,
+        "tokens": visit.prompt_tokens + visit.completion_tokens,
+        "usd": visit.cost,
+        "seconds": visit.seconds,
+    }
+    await sidecar.settle(visit)
+    await answer(send, visit, 200, _json(found))
+
+
+#: The pages by path.
+PAGES = {
+    "/guard/live": live,
+    "/guard/stats": stats,
+    "/guard/failures": failures,
+    "/guard/traces": traces,
+    "/guard/traces/{number:int}": trace,
+    "/guard/traces/{number:int}/page": trace_page,
+}
+
+
+def figures(store: TraceStore, minutes: int, until: float) -> dict[str, Any]:
+    """Sum up the calls of the last minutes by model, as asked for, and by step of time."""
+    since = until - minutes * 60
+    step = minutes * 60 / BUCKETS
+    with store.begin() as connection:
+        bucket = sa.cast(sa.func.floor((CALLS.c.started - since) / step), sa.Integer).label("bucket")
+        per_call = (
+            sa.select(
+                CALLS.c.id,
+                CALLS.c.model,
+                CALLS.c.outcome,
+                CALLS.c.seconds,
+                bucket,
+                sa.func.count(ATTEMPTS.c.number).label("attempts"),
+                sa.func.coalesce(sa.func.max(ATTEMPTS.c.tier), 0).label("tier"),
+                sa.func.coalesce(sa.func.sum(ATTEMPTS.c.cost), 0.0).label("usd"),
+                sa.func.coalesce(sa.func.sum(ATTEMPTS.c.prompt_tokens + ATTEMPTS.c.completion_tokens), 0).label(
+                    "tokens"
+                ),
+            )
+            .join(ATTEMPTS, ATTEMPTS.c.call == CALLS.c.id, isouter=True)
+            .where(CALLS.c.started >= since)
+            .group_by(CALLS.c.id, CALLS.c.model, CALLS.c.outcome, CALLS.c.seconds, CALLS.c.started)
+            .subquery()
+        )
+        c = per_call.c
+        query = sa.select(
+            c.model,
+            c.bucket,
+            sa.func.count().label("calls"),
+            sa.func.sum(sa.case((c.outcome == VALID, 1), else_=0)).label("valid"),
+            sa.func.sum(sa.case((c.attempts > c.tier + 1, c.attempts - c.tier - 1), else_=0)).label("re_asks"),
+            sa.func.sum(sa.case((c.tier > 0, 1), else_=0)).label("escalated"),
+            sa.func.avg(c.seconds).label("mean_seconds"),
+            sa.func.max(c.seconds).label("max_seconds"),
+            sa.func.sum(c.tokens).label("tokens"),
+            sa.func.sum(c.usd).label("usd"),
+        ).group_by(c.model, c.bucket)
+        rows = connection.execute(query.order_by(c.model, c.bucket)).mappings().all()
+    models: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        point = {
+            name: float(value) if name in _FLOATS else int(value or 0)
+            for name, value in row.items()
+            if name not in ("model", "bucket")
+        }
+        models.setdefault(restored(row["model"]), []).append({"started": since + row["bucket"] * step, **point})
+    return {"since": since, "until": until, "step_seconds": step, "models": models}
+
+
+_FLOATS = ("mean_seconds", "max_seconds", "usd")
+
+
+async def _call(sidecar: Sidecar, scope: Any) -> Call:
+    number = scope["path_params"]["number"]
+    call = await asyncio.to_thread(sidecar.store.read, number) if number < 2**62 else None
+    if call is None:
+        raise ApiError(404, f"the trace has no call {number}", code="not_found")
+    return call
+
+
+def _shown(call: Call) -> dict[str, Any]:
+    return {
+        "call": call.number,
+        "started": call.started,
+        "seconds": call.seconds,
+        "path": call.function,
+        "target": call.target,
+        "model": call.model,
+        "served": call.served,
+        "tier": call.tier,
+        "outcome": call.outcome,
+        "error": call.error,
+        "attempts": len(call.attempts),
+        "escalations": list(call.escalations),
+        "repairs": sum(len(a.repairs) for a in call.attempts),
+        "tokens": call.tokens,
+        "usd": call.cost,
+        "findings": [vars(f) for a in call.attempts[-1:] for f in a.findings],
+    }
+
+
+def _attempt(attempt: Any) -> dict[str, Any]:
+    reply = attempt.reply
+    return {
+        "number": attempt.number,
+        "tier": attempt.tier,
+        "model": attempt.model,
+        "messages": [dict(m) for m in attempt.messages],
+        "text": attempt.text,
+        "reason": attempt.reason,
+        "error": attempt.error,
+        "findings": [vars(finding) for finding in attempt.findings],
+        "seconds": attempt.seconds,
+        "mode": reply.mode if reply else None,
+        "finish": reply.finish if reply else None,
+        "tokens": [asdict(token) for token in reply.tokens] if reply else [],
+    }
+
+
+def _number(scope: Mapping[str, Any], name: str, otherwise: int, most: int) -> int:
+    """Return a number of the query string; ApiError where it is none, or out of bounds."""
+    given = parse_qs(scope["query_string"].decode("latin-1")).get(name)
+    if given is None:
+        return otherwise
+    if not (given[-1].isascii() and given[-1].isdigit() and len(given[-1]) < 20 and 1 <= int(given[-1]) <= most):
+        raise bad(f"{name} must be a number from 1 to {most}", name)
+    return int(given[-1])
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=True, default=str).encode()

@@ -1,0 +1,294 @@
+"""What needs schema work, through Guard's pipeline: masks or native modes, validation, repair, re-asks, escalation.
+
+Each tier is asked in the way that suits it: a schema as guard/models/openai.py sends it, JSON and tools as the client
+sent them (`Native`), and everything else in words and under masks. Whichever answers, the value is checked here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from guard import Limits, targets
+from guard.errors import BadReply, CallError, ContentFiltered, Refused, SchemaError
+from guard.models import asking
+from guard.models.base import Model, Reply, Request
+from guard.models.openai import OpenAIModel
+from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
+from guard.pipeline import Guard
+from guard.policy import Budget, Policy
+from guard.prices import cost
+from guard.records import Call
+from guard.sidecar import chat, tools
+from guard.sidecar.asked import Asked
+from guard.sidecar.chat import Choice
+from guard.sidecar.errors import bad
+from guard.sidecar.relay import every
+from guard.sidecar.serving import Served, Tier, Wrapper
+from guard.sidecar.visit import Visit
+from guard.steps import Plan
+from guard.trace import TraceStore
+
+#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds.
+LIMITS = Limits(bytes=1_000_000, nodes=100_000, states=500_000, seconds=2.0)
+CACHED = 256  #: Schemas kept compiled.
+COMPILING = 2  #: Schemas compiled at once: the front end is Python, and more would only take turns.
+
+#: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
+_OURS = frozenset(
+    {
+        *("model", "messages", "stream", "stream_options", "n", "response_format", "tools", "tool_choice"),
+        *("parallel_tool_calls", "max_tokens", "max_completion_tokens", "temperature", "seed", "logprobs"),
+        *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
+    }
+)
+
+
+class Targets:
+    """Schemas of clients, compiled under limits, off the event loop, and kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, targets.Target] = OrderedDict()
+        self._turn = asyncio.Semaphore(COMPILING)
+
+    async def of(self, schema: Any, name: str, *, is_checked_only: bool) -> targets.Target:
+        """Return a schema's target; SchemaError where it is refused.
+
+        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all.
+        """
+        text = json.dumps([name, is_checked_only, schema], ensure_ascii=True)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        if (kept := self._kept.get(key)) is None:
+            async with self._turn:
+                kept = await asyncio.to_thread(_compiled, schema, name, is_checked_only)
+            self._kept[key] = kept
+            if len(self._kept) > CACHED:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return kept
+
+
+class Pipeline:
+    """Answers what needs schema work."""
+
+    def __init__(self, store: TraceStore) -> None:
+        self._guard = Guard(trace=store)
+        self._targets = Targets()
+
+    async def plan(self, visit: Visit, asked: Asked, served: Served, *, is_live: bool = False) -> Plan:
+        """Decide how a request is carried out; ApiError or SchemaError where it can't be."""
+        tiers = served.tiers[:1] if is_live else served.tiers
+        first = tiers[0]
+        for tier in tiers:
+            if tier.upstream is None:
+                chat.check_local(asked, tier)
+        if asked.chat.logprobs and not first.is_masked:
+            raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
+        if asked.chat.stops and not all(tier.upstream for tier in tiers):
+            raise bad("stop would break the answer's JSON; leave it out", "stop", "unsupported_value")
+        if asked.kind == "calls" or asked.has_tools:
+            schema, name = tools.schema(asked, is_native=first.upstream is not None), "calls"
+        else:
+            schema, name = asked.schema, asked.name
+        has_unmasked = not all(tier.is_masked for tier in tiers)
+        target = await self._targets.of(schema, name, is_checked_only=has_unmasked)
+        messages = tuple(asked.chat.messages)
+        policy = Policy(
+            retries=0 if is_live else served.settings.retries,
+            repair=not is_live,  # what is out can't be mended
+            max_tokens=asked.chat.limit or served.settings.most_tokens,
+            temperature=asked.chat.temperature or 0.0,
+            seed=asked.chat.seed or 0,
+            budget=Budget(seconds=served.settings.total_seconds),
+        )
+        models = tuple(_tier(tier, asked) for tier in tiers)
+        return Plan(target, messages, policy, models, function=visit.path)
+
+    async def choices(self, visit: Visit, asked: Asked, plan: Plan) -> list[Choice]:
+        """Return the answers, all checked; raises a GuardError where one can't be had."""
+        plans = [_nth(plan, number) for number in range(asked.chat.n or 1)]
+        if len(plans) == 1:
+            return [await self._choice(visit, asked, plans[0])]
+        started = time.perf_counter()
+        try:
+            return await every(self._choice(visit, asked, each) for each in plans)
+        finally:  # they ran side by side
+            visit.model_seconds = min(visit.model_seconds, time.perf_counter() - started)
+
+    async def pieces(self, visit: Visit, plan: Plan) -> AsyncGenerator[str | Reply, None]:
+        """Yield the text of one attempt as it comes, and its reply once it was checked."""
+        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partial=_text))
+        told = ""
+        stream = self._guard.arun_stream(live)
+        try:
+            async with stream:
+                async for known in stream:
+                    if stream.call is not None:
+                        visit.take(stream.call)
+                        reply = stream.call.attempts[-1].reply
+                        assert reply is not None
+                        if not stream.call.text.startswith(told):
+                            raise BadReply("what was streamed is not how the value ends")
+                        if rest := stream.call.text[len(told) :]:
+                            yield rest
+                        yield reply
+                        return
+                    yield known[len(told) :]
+                    told = known
+        except CallError as error:
+            _take_failure(visit, error)
+            raise
+
+    async def _choice(self, visit: Visit, asked: Asked, plan: Plan) -> Choice:
+        try:
+            value, call = await self._guard.arun(plan)
+        except CallError as error:
+            _take_failure(visit, error)
+            reply = error.attempts[-1].reply if error.attempts else None
+            if isinstance(error, Refused) and reply is not None:  # in the protocol no error, but an answer of its own
+                filtered = isinstance(error, ContentFiltered)
+                words = None if filtered else reply.text or error.message
+                return Choice(None, reply, refusal=words)
+            raise
+        visit.take(call)
+        reply = call.attempts[-1].reply
+        assert reply is not None
+        if plan.target.name != "calls" or not asked.has_tools:
+            return Choice(call.text, reply)
+        if isinstance(value, list):
+            calls = tuple((c["name"], json.dumps(c["arguments"], ensure_ascii=False)) for c in value)
+            return Choice(None, reply, calls)
+        content = value["content"]
+        return Choice(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), reply)
+
+
+class Native(Wrapper):
+    """An upstream asked with the fields that the client sent, its answer written down as one JSON text."""
+
+    def __init__(self, served: Served, asked: Asked) -> None:
+        assert served.upstream is not None
+        super().__init__(served.model)
+        self._served, self._asked, self._upstream = served, asked, served.upstream
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        body = {
+            **{key: value for key, value in self._asked.body.items() if key not in ("stream", "stream_options", "n")},
+            "model": self._served.upstream_model,
+            "messages": list(request.messages),
+        }
+        payload = json.dumps(body, ensure_ascii=False).encode()
+        exchange, start = (
+            Exchange(self.name, request.seconds, self._served.settings.transport_retries),
+            time.perf_counter(),
+        )
+
+        async def once() -> AsyncGenerator[Any, None]:
+            yield await self._upstream.post("/chat/completions", payload)
+
+        try:
+            async with exchange.deadline(), contextlib.aclosing(exchange.send(once)) as answers:
+                async for _, said in answers:
+                    return self._reply(said, exchange, time.perf_counter() - start)
+        except ExchangeError as failure:
+            raise failure.error from failure
+        raise AssertionError("an exchange ends with an answer or an error")
+
+    def _reply(self, said: Mapping[str, Any], exchange: Exchange, seconds: float) -> Reply:
+        _, finish = chat.Chat().piece(said)
+        message = said["choices"][0]["message"]
+        refusal = message.get("refusal")
+        asked = self._asked
+        if asked.has_tools:
+            text = tools.value_of(message, has_schema=asked.schema is not None)
+        else:
+            text = message.get("content")
+            if not isinstance(text, str):
+                text = ""
+        told = said.get("usage")
+        usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+        prompt = count(usage.get("prompt_tokens"), estimated_tokens(json.dumps(asked.chat.messages)))
+        given = count(usage.get("completion_tokens"), estimated_tokens(text))
+        model = said["model"] if isinstance(said.get("model"), str) else self._served.upstream_model
+        ends = {"length": "length", "content_filter": "filter"}
+        return Reply(
+            text=refusal if refusal else text,
+            finish="refusal" if refusal else ends.get(str(finish), "stop"),
+            model=model,
+            prompt_tokens=prompt,
+            completion_tokens=given,
+            seconds=seconds,
+            retries=exchange.retries,
+            mode="native",
+            cost=cost(model, prompt, given, url=self._upstream.url),
+        )
+
+
+class Worded(Wrapper):
+    """A model that knows nothing but text, told of tools in words."""
+
+    def __init__(self, model: Model, told: str) -> None:
+        super().__init__(model)
+        self._told = told
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return await asking.agenerate(self.model, self._request(request))
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Answer a request: the text in pieces, then the reply."""
+        async with contextlib.aclosing(asking.apieces(self.model, self._request(request))) as parts:
+            async for part in parts:
+                yield part
+
+    def _request(self, request: Request) -> Request:
+        return dataclasses.replace(request, messages=tools.worded(request.messages, self._told))
+
+
+def _tier(served: Served, asked: Asked) -> Tier:
+    """Return a tier as this request asks it."""
+    model = served.model
+    if served.upstream is None:
+        return Tier(served, Worded(model, tools.instruction(asked) if asked.has_tools else ""))
+    if asked.has_tools or asked.kind == "json":
+        return Tier(served, Native(served, asked))
+    extra = {key: value for key, value in asked.body.items() if key not in _OURS}
+    return Tier(served, model.with_body(extra) if isinstance(model, OpenAIModel) and extra else model)
+
+
+def _compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
+    options = {"limits": LIMITS}
+    try:
+        target = targets.from_any(schema, options)
+    except SchemaError as error:
+        if not is_checked_only:
+            raise
+        unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
+        target = dataclasses.replace(unmasked, refused=error)
+    return dataclasses.replace(target, name=name)
+
+
+def _nth(plan: Plan, number: int) -> Plan:
+    return dataclasses.replace(plan, policy=dataclasses.replace(plan.policy, seed=plan.policy.seed + number))
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _take_failure(visit: Visit, error: CallError) -> None:
+    """Take the figures of a call that ended in an error."""
+    visit.take(
+        Call(
+            function="", target="", schema_hash="", template="", model="", options={}, started=visit.began,
+            outcome=type(error).__name__, error=error.message, attempts=error.attempts, number=error.call,
+        )
+    )  # fmt: skip

@@ -1,0 +1,364 @@
+"""The process: sockets, signals, and several workers where one is not enough.
+
+SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, those that run finish, and the process ends
+with 0. A second signal ends it at once. SIGHUP reads the settings again; a file that is wrong is refused in the log,
+and what was served before is served on. Workers are processes of their own that share a socket and the trace; a worker
+that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import ipaddress
+import logging
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from guard.errors import GuardError, SettingError
+from guard.settings import Settings
+from guard.sidecar import settings as settings_module
+from guard.sidecar.keys import Keyring
+from guard.sidecar.settings import ServeSettings
+from guard.trace import TraceStore
+from guard.trace.retention import Retention
+
+BACKLOG = 4096  #: Connections that wait to be accepted.
+OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the trace, and for compiling schemas.
+SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
+
+_log = logging.getLogger("guard.sidecar")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the command line says; the rest is in the settings, which a reload reads again."""
+
+    config: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+
+    def settings(self) -> tuple[ServeSettings, Settings]:
+        """Read the settings; SettingError says what is wrong."""
+        serve, common = settings_module.load(self.config)
+        named = {"host": self.host, "port": self.port, "workers": self.workers}
+        changed = {name: value for name, value in named.items() if value is not None}
+        return serve.model_copy(update=changed), common
+
+
+def check(start: Start) -> ServeSettings:
+    """Return the settings where a server could be started with them; GuardError says why not."""
+    serve, common = start.settings()
+    store = _store(common)
+    store.check_writable()
+    _check_keys(serve, store)
+    return serve
+
+
+def run(start: Start) -> int:
+    """Serve until a signal ends it; returns the exit code."""
+    serve = check(start)
+    _more_files(serve.connections)
+    listener = _listen(serve.host, serve.port)
+    address = _address(listener)
+    if serve.workers == 1:
+        return _serve(start, listener, address, is_alone=True)
+    return _Workers(start, serve, listener, address).run()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, ended by draining."""
+
+    def __init__(self, config: uvicorn.Config, start: Start, sidecar: Any) -> None:
+        super().__init__(config)
+        self._start, self._sidecar = start, sidecar
+        self._draining: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin; what can't be begun is raised, not printed."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's)
+        """Drain at the first signal, end at the second."""
+        if self._sidecar.is_draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._sidecar.is_draining = True
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        _log.info("draining: %d requests under way", len(self._sidecar.visits))
+        until = time.monotonic() + self._sidecar.settings.drain_seconds
+        while self._sidecar.visits and time.monotonic() < until:  # noqa: ASYNC110 (once in a process's life)
+            await asyncio.sleep(0.02)
+        self.should_exit = True
+
+    def _reload(self) -> None:
+        self._reloading = asyncio.get_running_loop().create_task(self._reloaded())
+
+    async def _reloaded(self) -> None:
+        try:
+            serve, _ = await asyncio.to_thread(self._start.settings)
+            await asyncio.to_thread(self._sidecar.replace, serve)
+        except GuardError as error:
+            _log.error("not reloaded, and served on as before: %s", error)
+        except Exception:
+            _log.exception("not reloaded, and served on as before")
+        else:
+            _log.info("reloaded: %s", ", ".join(serve.models))
+
+
+def _serve(start: Start, listener: socket.socket, address: str, *, is_alone: bool) -> int:
+    """Serve in this process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from guard.sidecar.app import Sidecar
+    from guard.sidecar.protocol import Wire
+
+    _logging()
+    serve, common = start.settings()
+    failure: list[BaseException] = []
+
+    async def main() -> None:
+        decoding = sum(model.slots for model in serve.models.values() if not model.is_remote)
+        threads = ThreadPoolExecutor(OTHER_THREADS + decoding, thread_name_prefix="guard")
+        asyncio.get_running_loop().set_default_executor(threads)
+        sidecar = Sidecar(serve, _store(common), needs_key=not is_loopback(serve.host))
+        config = uvicorn.Config(
+            _failing(sidecar, failure),
+            http=functools.partial(Wire, serve),  # type: ignore[arg-type]  # called like the class that it stands for
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=serve.keep_alive_seconds,
+            timeout_graceful_shutdown=1,
+        )
+        server = _Server(config, start, sidecar)
+        if is_alone:
+            _metrics_server(serve)
+        announced = asyncio.create_task(_announce(server, serve, address)) if is_alone else None
+        await server.serve(sockets=[listener])
+        if announced is not None:
+            announced.cancel()
+
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    with contextlib.suppress(SystemExit), runner:
+        runner.run(main())
+    if failure:
+        raise failure[0]
+    return 0
+
+
+def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
+    """Return the application with what fails at its start kept, which uvicorn would only print."""
+
+    async def kept(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await sidecar.app(scope, receive, send)
+            return
+        message = await receive()
+        assert message["type"] == "lifespan.startup"
+        life = sidecar.life()
+        try:
+            await life.__aenter__()
+        except Exception as error:
+            failure.append(error)
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await life.__aexit__(None, None, None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return kept
+
+
+class _Workers:
+    """A parent whose children serve."""
+
+    def __init__(self, start: Start, serve: ServeSettings, listener: socket.socket, address: str) -> None:
+        self._start, self._serve, self._listener, self._address = start, serve, listener, address
+        self._children: list[Any] = []
+        self._is_ending = False
+        self._told: set[int] = set()  # workers that were told to end
+
+    def run(self) -> int:
+        """Keep the workers at work until a signal ends them."""
+        _logging()
+        folder = tempfile.mkdtemp(prefix="guard-metrics-")
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before anything imports guard.sidecar.metrics
+        try:
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(sig, self._pass_on)
+            self._children = [self._child() for _ in range(self._serve.workers)]
+            _metrics_server(self._serve)
+            print(_words(self._serve, self._address), file=sys.stderr, flush=True)
+            return self._watch()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _watch(self) -> int:
+        while True:
+            time.sleep(0.05)
+            if self._is_ending:
+                if not any(child.is_alive() for child in self._children):
+                    return max(max(child.exitcode or 0, 0) for child in self._children)
+                for child in self._children:
+                    if child.is_alive() and child.pid not in self._told:
+                        self._told.add(child.pid)
+                        os.kill(child.pid, signal.SIGTERM)
+                continue
+            for at, child in enumerate(self._children):
+                if child.is_alive():
+                    continue
+                if child.exitcode > 0:  # it could not begin, and no other could
+                    self._is_ending = True
+                    break
+                _log.error("worker %d was ended by signal %d; another begins", child.pid, -child.exitcode)
+                from prometheus_client.multiprocess import mark_process_dead
+
+                mark_process_dead(child.pid)  # type: ignore[no-untyped-call]
+                self._children[at] = self._child()
+
+    def _child(self) -> Any:
+        context = multiprocessing.get_context("spawn")
+        child = context.Process(target=_work, args=(self._start, self._listener, self._address))
+        child.start()
+        return child
+
+    def _pass_on(self, sig: int, _frame: FrameType | None) -> None:
+        if sig != signal.SIGHUP:
+            self._is_ending = True
+            self._told.clear()  # a second signal is passed on as well
+            return
+        for child in self._children:
+            if child.is_alive():
+                os.kill(child.pid, sig)
+
+
+def _work(start: Start, listener: socket.socket, address: str) -> None:
+    """Serve in a worker."""
+    try:
+        sys.exit(_serve(start, listener, address, is_alone=False))
+    except GuardError as error:
+        print(f"guard: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+async def _announce(server: uvicorn.Server, serve: ServeSettings, address: str) -> None:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+        await asyncio.sleep(0.01)
+    print(_words(serve, address), file=sys.stderr, flush=True)
+
+
+def _words(serve: ServeSettings, address: str) -> str:
+    return f"guard: serving {', '.join(serve.models)} on {address}/v1"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_keys(serve: ServeSettings, store: TraceStore) -> None:
+    if is_loopback(serve.host):
+        return
+    keys = Keyring(store)
+    keys.refresh()
+    if not keys.has_good:
+        raise SettingError(
+            f"host={serve.host!r} can be reached from elsewhere, and there is no key yet: make one with"
+            " `guard keys create NAME`, or listen on 127.0.0.1"
+        )
+
+
+def _store(common: Settings) -> TraceStore:
+    return TraceStore(
+        os.path.abspath(common.trace_path()) if "://" not in common.trace_path() else common.trace_path(),  # noqa: PTH100
+        Retention(common.trace_days, common.trace_calls),
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise SettingError(
+            f"can't listen on {host}:{port}: {error.strerror or error}; name another --host or --port"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _metrics_server(serve: ServeSettings) -> None:
+    if serve.metrics_port is None:
+        return
+    from prometheus_client import start_http_server
+
+    from guard.sidecar import metrics
+
+    try:
+        server, _ = start_http_server(serve.metrics_port, serve.metrics_host, metrics.registry())
+    except OSError as error:
+        raise SettingError(f"can't listen on metrics_port={serve.metrics_port}: {error.strerror or error}") from None
+    host, port = server.server_address[:2]
+    print(f"guard: metrics on http://{host!s}:{port}/metrics", file=sys.stderr, flush=True)
+
+
+def _more_files(connections: int) -> None:
+    """Raise the limit of open files as far as the connections need and the system lets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections * 2 + SPARE_FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _logging() -> None:
+    logging.basicConfig(stream=sys.stderr, format="guard: %(message)s", level=logging.INFO)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong they are told
+    for name in ("httpx2", "openai"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,235 @@
+"""The sidecar's settings: the table [serve] of guard.toml, each value overridden by an environment variable.
+
+`GUARD_SERVE__PORT=8080` is `port`, `GUARD_SERVE__MODELS__FAST__CONCURRENCY=8` that of the model `fast`. What is wrong
+is said with the file's line and the key. A secret is never in the file: `api_key = "env:NAME"` says where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from guard.errors import SettingError
+from guard.models import KNOWN
+from guard.settings import Settings, default_file
+
+DEFAULT = "smollm2"  #: The model that is served where no file says which.
+_REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+class ModelSettings(BaseModel):
+    """One model by the name that clients ask for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1, description="as for guard.Guard: smollm2, openai:NAME, anthropic:NAME …")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", description="of openai:")
+    api_key: str | None = Field(default=None, description="env:NAME, where the key is; None: the SDK's own variable")
+    escalate_to: tuple[str, ...] = Field(default=(), description="served models asked next, in order")
+    retries: int = Field(default=2, ge=0, le=20, description="re-asks after an answer that is not valid")
+    transport_retries: int = Field(default=1, ge=0, le=10, description="of broken connections, 429 and 5xx")
+    first_token_seconds: float = Field(default=60.0, gt=0, description="until the first piece of a stream")
+    total_seconds: float = Field(default=300.0, gt=0, description="of a whole request, all tiers included")
+    concurrency: int | None = Field(
+        default=None, ge=1, le=10_000, description="requests answered at once; None: 512 of a provider, 32 of one here"
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="of schema work, where a request says none; None: 4,096, 1,024 of a model here"
+    )
+    stream: Literal["live", "buffered"] | None = Field(default=None, description="None: by what the model can do")
+    breaker_failures: int = Field(default=8, ge=1, description="failures in a row that open the breaker")
+    breaker_seconds: float = Field(default=15.0, gt=0, description="for which it stays open before one request tries")
+
+    @field_validator("model")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        kind, _, rest = value.partition(":")
+        if value not in KNOWN and not (rest and any(known.startswith(f"{kind}:") for known in KNOWN)):
+            raise ValueError(f"there is no such kind of model; known are {', '.join(KNOWN)}")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_reference(cls, value: str | None) -> str | None:
+        if value is not None and not _REFERENCE.fullmatch(value):
+            raise ValueError('a secret is not written here: set api_key = "env:NAME" and the environment variable NAME')
+        return value
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> ModelSettings:
+        is_openai = self.model.startswith("openai:")
+        if self.base_url is not None and not is_openai:
+            raise ValueError("base_url belongs to a model openai:NAME")
+        if self.api_key is not None and not is_openai and not self.model.startswith("anthropic:"):
+            raise ValueError("api_key belongs to a model openai:NAME or anthropic:NAME")
+        return self
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a provider answers."""
+        return self.model.startswith(("openai:", "anthropic:"))
+
+    @property
+    def slots(self) -> int:
+        """How many requests it answers at once."""
+        return self.concurrency or (512 if self.is_remote else 32)
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens of an answer of which a request does not say it."""
+        return self.max_tokens or (4096 if self.is_remote else 1024)
+
+    def secret(self) -> str | None:
+        """Return the key from the environment; SettingError where it is not there."""
+        if self.api_key is None:
+            return None
+        name = self.api_key.removeprefix("env:")
+        if not (value := os.environ.get(name)):
+            raise SettingError(f"the environment variable {name}, which api_key names, is not set")
+        return value
+
+
+class ServeSettings(BaseSettings):
+    """How the sidecar listens, what it allows, and which models it serves."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GUARD_SERVE__",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="beyond loopback there must be a key")
+    port: int = Field(default=8080, ge=0, le=65_535, description="0: any that is free")
+    metrics_host: str = Field(default="127.0.0.1", min_length=1, description="of metrics_port")
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535, description="/metrics there too, without a key")
+    workers: int = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
+    in_flight: int = Field(default=512, ge=1, description="requests at once in a process; further ones get 503")
+    connections: int = Field(default=12_000, ge=1, description="open at once in a process")
+    body_bytes: int = Field(default=10_000_000, ge=1, description="of a request")
+    response_bytes: int = Field(default=10_000_000, ge=1, description="of a model's answer")
+    head_bytes: int = Field(default=65_536, ge=1024, description="of a request's line and headers")
+    head_seconds: float = Field(default=10.0, gt=0, description="until a request's head is there")
+    body_seconds: float = Field(default=30.0, gt=0, description="until its body is; and of a client that does not read")
+    keep_alive_seconds: int = Field(default=75, ge=1, description="for which an idle connection stays open")
+    drain_seconds: float = Field(default=30.0, ge=0, description="for which running requests may finish after SIGTERM")
+    access_log: str = Field(default="-", description='a file of JSON lines; "-": standard output; "": none')
+    log_prompts: bool = Field(default=False, description="whether the access log holds what was asked")
+    models: dict[str, ModelSettings] = Field(
+        default={DEFAULT: ModelSettings(model=DEFAULT)}, min_length=1, description="by the names that clients ask for"
+    )
+
+    values: ClassVar[dict[str, Any]] = {}  # the file's, of a subclass
+
+    @model_validator(mode="after")
+    def _tiers_are_served(self) -> ServeSettings:
+        for name, model in self.models.items():
+            for other in model.escalate_to:
+                if other not in self.models:
+                    raise ValueError(f"models.{name}.escalate_to names {other!r}; served are {', '.join(self.models)}")
+                if other == name:
+                    raise ValueError(f"models.{name}.escalate_to names the model itself")
+        return self
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> ServeSettings:
+        """Read the settings; SettingError names the line and the key of what is wrong."""
+        path = file or default_file()
+        text = _read(path, is_needed=file is not None)
+        try:
+            table = tomllib.loads(text).get("serve", {})
+        except tomllib.TOMLDecodeError as error:
+            raise SettingError(f"{path}: {error}; correct it") from None
+        if not isinstance(table, dict):
+            raise SettingError(f"{path}: serve must be a table: [serve]")
+        try:
+            kind: Any = type(cls.__name__, (cls,), {"__annotations__": {}, "values": table})
+            settings: ServeSettings = kind()
+        except ValidationError as error:
+            raise SettingError(f"{_where(path, text, error)}") from None
+        for name, model in settings.models.items():
+            try:
+                model.secret()
+            except SettingError as error:
+                raise SettingError(f"{_place(path, text, ('models', name, 'api_key'))}: {error}") from None
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Name the sources, the strongest first."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=cls.values)
+
+
+def load(file: Path | None = None) -> tuple[ServeSettings, Settings]:
+    """Read the sidecar's settings and those that all of Guard has, such as the trace, from one file."""
+    return ServeSettings.load(file), Settings.load(file)
+
+
+def _read(path: Path, *, is_needed: bool) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if is_needed:
+            raise SettingError(f"no such file: {path}; check the name") from None
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} can't be read: {error}") from None
+
+
+def _where(path: Path, text: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    loc = tuple(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if not loc and (named := re.match(r"(models\.[^ ]+) ", message)):
+        loc = tuple(named[1].split("."))
+    known = ""
+    if first["type"] == "extra_forbidden":
+        kind = ModelSettings if loc[0] == "models" else ServeSettings
+        message = "there is no such key"
+        known = f"; known are {', '.join(kind.model_fields)}"
+    shown = "" if "api_key" in loc or isinstance(first["input"], dict) else f" ({first['input']!r})"
+    return f"{_place(path, text, loc)}: {message}{shown}{known}"
+
+
+def _place(path: Path, text: str, loc: tuple[str, ...]) -> str:
+    """Say where a key is: the file's line, or the environment variable that sets it."""
+    for length in range(len(loc), 0, -1):
+        variable = "GUARD_SERVE__" + "__".join(loc[:length]).upper()
+        if variable in {name.upper() for name in os.environ}:
+            return variable
+        if (line := line_of(text, ("serve", *loc[:length]))) is not None:
+            return f"{path}, line {line}, serve.{'.'.join(loc)}"
+    return f"{path}, serve.{'.'.join(loc)}" if loc else str(path)
+
+
+def line_of(text: str, key: tuple[str, ...]) -> int | None:
+    """Return the line of a TOML text, from 1, in which a key or a table is said; None where none is."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line):
+            table = _keys(header[1])
+            if table == key:
+                return number
+        elif (
+            said := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line)
+        ) and (table + _keys(said[1]) == key):
+            return number
+    return None
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", dotted))

@@ -1,0 +1,170 @@
+"""A server that speaks OpenAI's protocol, asked over kept connections with what a client sent, byte for byte.
+
+Only the body goes through: headers are the sidecar's own, no cookie is kept, no redirect followed, nothing unpacked.
+Failures are guard.models.transport's, so that what is plain and what has a schema fails alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import aiohttp
+import jiter
+from multidict import CIMultiDict
+
+from guard.errors import BadReply, ModelError, TimedOut, Unavailable
+from guard.models.transport import ExchangeError, broken_off, of_status, of_stream
+
+CONNECT_SECONDS = 10.0  #: Until a connection stands.
+IDLE_SECONDS = 30.0  #: An unused connection is closed after these.
+OPENAI_URL = "https://api.openai.com/v1"  #: Where the SDK asks where nothing else is said.
+ERROR_BYTES = 65_536  #: Of the body of an error, beyond which nobody reads.
+
+
+class Upstream:
+    """One server; of one event loop."""
+
+    def __init__(self, name: str, base_url: str | None, api_key: str | None, response_bytes: int) -> None:
+        self.name = name
+        self.url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
+        key = api_key or os.environ.get("OPENAI_API_KEY")
+        self._secrets = (key,) if key else ()
+        self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._most = response_bytes
+        self._session: aiohttp.ClientSession | None = None
+        self.tells_usage = True  # in streams; given up where the server refuses to be asked for it
+
+    async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
+        async with self._asked(path, body) as response:
+            data = await self._whole(response)
+        return data, self._object(data)
+
+    async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
+        """Yield server-sent events as they come, whole, and what each says; None for the [DONE] that ends them.
+
+        What is no event of the protocol is a failure, as is an end without [DONE] or a reason for it.
+        """
+        async with self._asked(path, body) as response:
+            if response.content_type != "text/event-stream":
+                raise ExchangeError(BadReply(f"{self.name} did not stream: {response.content_type[:60]}"))
+            ended = False
+            async for event in self._split(response):
+                data = b"\n".join(
+                    line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")
+                )
+                if not data:
+                    continue  # a comment
+                if data.strip() == b"[DONE]":
+                    yield event + b"\n\n", None
+                    return
+                said = self._object(data)
+                ended = ended or _ends(said)
+                yield event + b"\n\n", said
+            if not ended:
+                raise broken_off(self.name)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    @contextlib.asynccontextmanager
+    async def _asked(self, path: str, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),  # one client's cookies are not another's
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                auto_decompress=False,
+                skip_auto_headers=("Accept", "User-Agent"),
+            )
+        try:
+            async with self._session.post(
+                self.url + path, data=body, headers=self._headers, allow_redirects=False
+            ) as response:
+                if response.status != 200:
+                    await self._refuse(response)
+                yield response
+        except aiohttp.ClientConnectorError as error:
+            raise ExchangeError(
+                Unavailable(f"{self.name} can't be reached: {error.strerror or error}"), again=True
+            ) from None
+        except aiohttp.ServerTimeoutError:
+            raise ExchangeError(TimedOut(f"{self.name} did not answer in time"), again=True) from None
+        except (aiohttp.InvalidURL, UnicodeError) as error:
+            raise ExchangeError(ModelError(f"{self.name} has an address that can't be asked: {error}")) from None
+        except aiohttp.ClientResponseError:
+            raise ExchangeError(BadReply(f"{self.name} did not answer by HTTP")) from None
+        except (aiohttp.ClientError, OSError) as error:
+            said = str(error) or type(error).__name__
+            raise ExchangeError(Unavailable(f"{self.name} broke off: {said}"), again=True) from None
+
+    async def _refuse(self, response: aiohttp.ClientResponse) -> None:
+        raw = await response.content.read(ERROR_BYTES)
+        try:
+            said: Any = jiter.from_json(raw)
+        except ValueError:
+            said = raw.decode(errors="replace")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if response.status < 400:
+            raise ExchangeError(BadReply(f"{self.name} did not answer by the protocol: HTTP {response.status}"))
+        raise of_status(response.status, said, headers, self.name, self._secrets)
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > self._most:
+                raise self._too_long()
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _split(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        held, size = b"", 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > self._most:
+                raise self._too_long()
+            held += part.replace(b"\r\n", b"\n") if b"\r" in part else part
+            *events, held = held.split(b"\n\n")
+            for event in events:
+                yield event
+
+    def _object(self, data: bytes) -> dict[str, Any]:
+        try:
+            said = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+        except ValueError as error:
+            what = "an empty body" if not data.strip() else f"what is not JSON: {error}"
+            raise ExchangeError(BadReply(f"{self.name} sent {what}"), again=True) from None
+        if not isinstance(said, dict):
+            raise ExchangeError(BadReply(f"{self.name} sent JSON that is no object"), again=True)
+        if said.get("error"):
+            raise of_stream(said["error"], self.name, self._secrets)
+        return said
+
+    def _too_long(self) -> ExchangeError:
+        return ExchangeError(BadReply(f"{self.name} sent more than {self._most:,} bytes"))
+
+
+def _ends(said: dict[str, Any]) -> bool:
+    choices = said.get("choices")
+    if isinstance(choices, list):
+        return any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
+    return said.get("type") in ("response.completed", "response.incomplete", "response.failed")
+
+
+async def within(seconds: float, name: str, work: Any) -> Any:
+    """Await something for so long; raises ExchangeError where it takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise ExchangeError(TimedOut(f"{name} gave no answer within {seconds:g} s"), again=True) from None

@@ -1,0 +1,284 @@
+"""Running it: settings, health, metrics, the access log, draining, reloading, workers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import postgres
+import pytest
+from sidecars import Sidecar, model, serving
+
+from guard.errors import SettingError
+from guard.sidecar import settings
+from guard.testing import servers
+
+SLOW = servers.Answer("Hello.", change=lambda body: [1.5, body])
+
+
+def busy(sidecar: Sidecar, provider: servers.Server, **fields: Any) -> tuple[threading.Thread, list[Any]]:
+    """Have a request under way; its reply comes into the list."""
+    replies: list[Any] = []
+    before = len(provider.requests)
+    thread = threading.Thread(target=lambda: replies.append(sidecar.chat(**fields)))
+    thread.start()
+    sidecar.wait(lambda: len(provider.requests) > before)
+    return thread, replies
+
+
+def test_a_term_signal_drains_ready_turns_503_and_what_runs_finishes(tmp_path: Path) -> None:
+    with servers.Server(SLOW) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        assert sidecar.ask("GET", "/health/ready").status == 200
+        thread, replies = busy(sidecar, provider)
+        sidecar.process.send_signal(signal.SIGTERM)
+        sidecar.wait(lambda: sidecar.ask("GET", "/health/ready").status == 503)
+        assert sidecar.ask("GET", "/health/live").status == 200
+        refused = sidecar.chat()
+        assert (refused.status, refused.json["error"]["code"]) == (503, "draining")
+        assert int(refused.headers["retry-after"]) >= 1
+        thread.join()
+        assert replies[0].status == 200
+        assert sidecar.process.wait(30) == 0
+        assert len(provider.requests) == 1
+
+
+def test_what_does_not_finish_in_the_time_to_drain_is_ended_and_on_record(tmp_path: Path) -> None:
+    hanging = servers.FAULTS["time-out"](servers.Answer(""))
+    toml = "drain_seconds = 0.3\n"
+    with servers.Server(hanging) as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
+        connection = http.client.HTTPConnection(sidecar.host, sidecar.port, timeout=30)
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]})
+        connection.request("POST", "/v1/chat/completions", body)
+        sidecar.wait(lambda: provider.requests)
+        assert sidecar.end() == 0
+        connection.close()
+    with sqlite3.connect(tmp_path / "trace.db") as trace:
+        assert trace.execute("SELECT outcome FROM calls").fetchall() == [("CancelledError",)]
+    trace.close()
+
+
+def test_above_the_number_in_flight_it_is_503_with_when_to_come_again(tmp_path: Path) -> None:
+    toml = "in_flight = 1\n"
+    with servers.Server(SLOW) as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
+        thread, replies = busy(sidecar, provider)
+        refused = sidecar.chat()
+        assert (refused.status, refused.json["error"]["code"], refused.headers["retry-after"]) == (503, "busy", "1")
+        assert sidecar.ask("GET", "/health/live").status == 200
+        thread.join()
+        assert replies[0].status == 200
+        assert sidecar.chat().status == 200
+
+
+def test_a_model_answers_no_more_at_once_than_it_may(tmp_path: Path) -> None:
+    at_once: list[int] = []
+    inside = 0
+    lock = threading.Lock()
+
+    def counted(_: servers.Request) -> servers.Answer:
+        nonlocal inside
+        with lock:
+            inside += 1
+            at_once.append(inside)
+
+        def change(body: bytes) -> list[Any]:
+            return [0.1, body]
+
+        time.sleep(0.1)
+        with lock:
+            inside -= 1
+        return servers.Answer("Hello.", change=change)
+
+    with servers.Server(counted) as provider, serving(tmp_path, model(provider.url, concurrency=2)) as sidecar:
+        fields: list[dict[str, Any]] = [{}, {"stream": True}, {"response_format": {"type": "json_object"}}] * 3
+        threads = [threading.Thread(target=lambda f=f: sidecar.chat(**f)) for f in fields]  # type: ignore[misc]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert max(at_once) == 2
+
+
+def test_a_hangup_reads_the_settings_again_and_refuses_a_file_that_is_wrong(tmp_path: Path) -> None:
+    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        config = tmp_path / "guard.toml"
+        good = config.read_text()
+        config.write_text(good + model(provider.url, "second"))
+        sidecar.process.send_signal(signal.SIGHUP)
+        sidecar.wait(lambda: sidecar.chat(model="second").status == 200)
+        config.write_text(good + "[serve.models.third]\nmodel = 3\n")
+        sidecar.process.send_signal(signal.SIGHUP)
+        sidecar.wait(lambda: any("not reloaded" in line for line in sidecar.errors))
+        (line,) = [line for line in sidecar.errors if "not reloaded" in line]
+        assert f"line {len(good.splitlines()) + 2}, serve.models.third.model" in line
+        assert sidecar.chat(model="second").status == 200
+        assert sidecar.chat(model="third").status == 404
+
+
+def test_metrics_tell_of_calls_attempts_and_tokens_on_a_port_of_their_own_too(tmp_path: Path) -> None:
+    with (
+        servers.Server("nope", "{}", "Hello.") as provider,
+        serving(tmp_path, "metrics_port = 0\n" + model(provider.url)) as sidecar,
+    ):
+        sidecar.chat(response_format={"type": "json_object"})
+        sidecar.chat()
+        text = sidecar.ask("GET", "/metrics").data.decode()
+        connection = http.client.HTTPConnection("127.0.0.1", sidecar.metrics_port, timeout=10)
+        connection.request("GET", "/metrics")
+        apart = connection.getresponse().read().decode()
+        connection.close()
+    for line in (
+        'guard_requests_total{model="m",path="/v1/chat/completions",status="200"} 2.0',
+        'guard_calls_total{model="m",outcome="valid"} 2.0',
+        'guard_attempts_total{model="m"} 3.0',
+        'guard_re_asks_total{model="m"} 1.0',
+        'guard_tokens_total{kind="completion",model="m"} 21.0',
+    ):
+        assert line in text
+        assert line in apart
+
+
+def test_the_access_log_is_lines_of_json_without_what_was_asked_unless_that_is_opted_into(tmp_path: Path) -> None:
+    for number, opted in enumerate((False, True)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        toml = f"log_prompts = {str(opted).lower()}\n"
+        with servers.Server("An answer.") as provider, serving(folder, toml + model(provider.url)) as sidecar:
+            reply = sidecar.chat("my secret question", headers={"x-request-id": "abc-1"})
+            sidecar.chat("my secret question", headers={"x-request-id": "no good\tid"}, response_format={"type": "xml"})
+            sidecar.end()
+            first, second = sidecar.log
+            said = (folder / "access.jsonl").read_text() + "\n".join(sidecar.errors)
+        assert reply.headers["x-request-id"] == "abc-1"
+        assert (first["id"], first["status"], first["model"], first["outcome"]) == ("abc-1", 200, "m", "valid")
+        assert (first["tokens"], first["attempts"], first["call"]) == (18, 1, 1)
+        assert second["id"].startswith("req-")
+        assert second["status"] == 400
+        assert ("my secret question" in said, "An answer." in said) == (opted, False)
+
+
+def test_workers_share_the_port_the_trace_the_metrics_and_a_reload(tmp_path: Path) -> None:
+    toml = "workers = 2\nmetrics_port = 0\n"
+    with servers.Server("Hello.") as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
+        sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)
+        for _ in range(30):
+            assert sidecar.chat().status == 200
+        counted = 'guard_requests_total{model="m",path="/v1/chat/completions",status="200"} 30.0'
+        assert counted in sidecar.ask("GET", "/metrics").data.decode()
+        connection = http.client.HTTPConnection("127.0.0.1", sidecar.metrics_port, timeout=10)
+        connection.request("GET", "/metrics")
+        assert counted in connection.getresponse().read().decode()
+        connection.close()
+        config = tmp_path / "guard.toml"
+        config.write_text(config.read_text() + model(provider.url, "second"))
+        sidecar.process.send_signal(signal.SIGHUP)
+        sidecar.wait(lambda: all(sidecar.chat(model="second").status == 200 for _ in range(10)))
+        assert sidecar.end() == 0
+    with sqlite3.connect(tmp_path / "trace.db") as trace:
+        assert trace.execute("SELECT count(*) FROM calls WHERE function = '/v1/chat/completions'").fetchone()[0] >= 40
+    trace.close()
+
+
+def test_the_trace_may_lie_in_postgresql(tmp_path: Path, postgres_server: postgres.Server) -> None:
+    env = {"GUARD_TRACE": postgres_server.place()}
+    with servers.Server("{}") as provider, serving(tmp_path, model(provider.url), env=env) as sidecar:
+        assert sidecar.chat().status == 200
+        assert sidecar.chat(response_format={"type": "json_object"}).headers["x-guard-call"] == "2"
+        assert sidecar.chat(stream=True).events[-1] == "[DONE]"
+        listed = sidecar.ask("GET", "/guard/traces").json["calls"]
+        assert [call["outcome"] for call in listed] == ["valid"] * 3
+        (points,) = sidecar.ask("GET", "/guard/stats").json["models"].values()
+        assert sum(point["calls"] for point in points) == 3
+        assert sidecar.end() == 0
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    with servers.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
+        sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)
+        children = Path(f"/proc/{sidecar.process.pid}/task/{sidecar.process.pid}/children").read_text().split()
+        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        sidecar.wait(lambda: any("another begins" in line for line in sidecar.errors))
+        assert all(sidecar.chat().status == 200 for _ in range(10))
+        assert sidecar.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[serve]\nport = 1\nprot = 3\n", "line 3, serve.prot: there is no such key"),
+        ("[serve]\n\nport = 'x'\n", "line 3, serve.port: Input should be a valid integer"),
+        ("[serve.models.a]\nmodel = 'openai:x'\napi_key = 'sk-12345678'\n", "line 3, serve.models.a.api_key: a secret"),
+        ("[serve.models.a]\nmodel = 'openai:x'\napi_key = 'env:NOPE'\n", "line 3, serve.models.a.api_key: the environ"),
+        ("[serve.models.a]\nmodel = 'openai:x'\nescalate_to = ['b']\n", "line 3, serve.models.a.escalate_to: models.a"),
+        ("[serve.models.a]\nmodel = 'smollm2'\nbase_url = 'http://x'\n", "line 1, serve.models.a: base_url belongs to"),
+        ("[serve.models.a]\nmodel = 'openai:x'\nbase_url = 'ftp://x'\n", "line 3, serve.models.a.base_url"),
+        ("[serve\n", "(at line 1, column 7)"),
+        ("serve = 3\n", "serve must be a table"),
+        ("[serve.models.a]\nmodel = 'gpt-5'\n", "line 2, serve.models.a.model: there is no such kind of model"),
+    ],
+)
+def test_what_is_wrong_with_the_settings_is_said_with_line_and_key(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(text)
+    with pytest.raises(SettingError) as raised:
+        settings.load(file)
+    assert said in str(raised.value)
+    assert "sk-12345678" not in str(raised.value)
+
+
+def test_variables_of_the_environment_override_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text("[serve]\nport = 1\n[serve.models.fast]\nmodel = 'openai:x'\nretries = 4\n")
+    monkeypatch.setenv("GUARD_SERVE__PORT", "4242")
+    monkeypatch.setenv("GUARD_SERVE__MODELS__FAST__CONCURRENCY", "7")
+    found, _ = settings.load(file)
+    fast = found.models["fast"]
+    assert (found.port, fast.concurrency, fast.retries) == (4242, 7, 4)
+    monkeypatch.setenv("GUARD_SERVE__PORT", "none")
+    with pytest.raises(SettingError, match=r"^GUARD_SERVE__PORT: "):
+        settings.load(file)
+
+
+def test_without_settings_it_is_smollm2_on_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, _ = settings.load()
+    assert (found.host, found.port, {n: m.model for n, m in found.models.items()}) == (
+        "127.0.0.1",
+        8080,
+        {"smollm2": "smollm2"},
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_that_can_not_be_loaded_ends_the_start_with_its_reason(tmp_path: Path, workers: str) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(
+        f'trace = "{tmp_path / "t.db"}"\n[serve]\nport = 0\n[serve.models.a]\nmodel = "llamacpp:/nonesuch.gguf"\n'
+    )
+    command = [sys.executable, "-m", "guard", "serve", "--workers", workers, "--config", str(file)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603 (ours)
+    assert run.returncode == (4 if workers == "1" else 1)
+    assert "guard: " in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(f'trace = "{tmp_path / "t.db"}"\n' + model("http://127.0.0.1:1/v1", "fast"))
+    command = [sys.executable, "-m", "guard", "serve", "--check", "--config", str(file)]
+    good = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    assert (good.returncode, good.stdout.splitlines()[0]) == (0, "fast: openai:served-1")
+    file.write_text("[serve]\nport = 70000\n")
+    bad = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    assert bad.returncode == 2
+    assert bad.stderr.startswith(f"guard: {file}, line 2, serve.port: ")

@@ -1,0 +1,86 @@
+"""What a person looks at: live requests, figures, failures with findings, traces, a playground."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from sidecars import Sidecar
+
+from guard.records import Attempt, Call
+from guard.sidecar import operator
+from guard.testing import servers
+from guard.trace import TraceStore
+
+SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
+WRONG = [{"at": "", "rule": "/required", "expected": "the property 'total'", "got": "{}"}]
+
+
+def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, provider: servers.Server) -> None:
+    provider.answers = ["{}", '{"total": 3}']
+    asked: dict[str, Any] = {"model": "m", "prompt": "How much?", "schema": SCHEMA}
+    found = sidecar.ask("POST", "/guard/playground", asked).json
+    assert (found["value"], found["attempts"], found["served"]) == ({"total": 3}, 2, "served-1")
+    provider.answers = ["{}"]
+    refused = sidecar.ask("POST", "/guard/playground", asked)
+    assert (refused.status, refused.json["error"]["findings"]) == (422, WRONG)
+    assert sidecar.ask("POST", "/guard/playground", {**asked, "schema": {"type": 3}}).status == 400
+    assert sidecar.ask("POST", "/guard/playground", {**asked, "nonesuch": 1}).status == 400
+
+
+def test_failures_come_with_their_findings_and_traces_with_every_attempt(
+    sidecar: Sidecar, provider: servers.Server
+) -> None:
+    provider.answers = ["{}"]
+    wanted = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
+    number = sidecar.chat("<b>How much?</b>", response_format=wanted).json["error"]["call"]
+    failure = sidecar.ask("GET", "/guard/failures?limit=1").json["calls"][0]
+    assert (failure["call"], failure["outcome"], failure["findings"]) == (number, "ValidationFailed", WRONG)
+    whole = sidecar.ask("GET", f"/guard/traces/{number}").json
+    assert [attempt["reason"] for attempt in whole["attempts"]] == ["invalid"] * 3
+    page = sidecar.ask("GET", f"/guard/traces/{number}/page")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert b"<b>How much" not in page.data
+    listed = sidecar.ask("GET", f"/guard/traces?limit=2&before={number + 1}").json["calls"]
+    assert listed[0]["call"] == number
+    assert sidecar.ask("GET", "/guard/traces/999999999").status == 404
+    for wrong in ("limit=0", "limit=x", "limit=1000", "limit=%31%F0"):
+        assert sidecar.ask("GET", f"/guard/failures?{wrong}").status == 400
+
+
+def test_live_requests_are_listed_while_they_run(sidecar: Sidecar, provider: servers.Server) -> None:
+    provider.answers = [servers.Answer("Hello.", change=lambda body: [1, body])]
+    thread = threading.Thread(target=lambda: sidecar.chat(headers={"x-request-id": "slow-1"}))
+    thread.start()
+    sidecar.wait(lambda: provider.requests)
+    (listed,) = sidecar.ask("GET", "/guard/live").json["requests"]
+    assert (listed["id"], listed["model"], listed["path"]) == ("slow-1", "m", "/v1/chat/completions")
+    thread.join()
+    assert sidecar.ask("GET", "/guard/live").json["requests"] == []
+
+
+def test_figures_are_by_model_and_by_step_of_time_in_any_database(place: str) -> None:
+    store, now = TraceStore.at(place), time.time()
+
+    def call(age: float, outcome: str, *tiers: int) -> Call:
+        attempts = tuple(Attempt(n, ({"role": "user"},), tier=tier) for n, tier in enumerate(tiers, 1))
+        started = now - age
+        return Call("f", "t", "", "", "openai:a", {}, started, 0.5, outcome=outcome, attempts=attempts)
+
+    store.write_all(
+        [call(30, "valid", 0), call(31, "valid", 0, 0, 1), call(1800, "Refused", 0), call(9000, "valid", 0)]
+    )
+    figures = operator.figures(store, 60, now)
+    points = figures["models"]["openai:a"]
+    assert figures["step_seconds"] == 60
+    assert [(p["calls"], p["valid"], p["re_asks"], p["escalated"]) for p in points] == [(1, 0, 0, 0), (2, 2, 1, 1)]
+    assert points[1]["started"] == pytest.approx(now - 60)
+    assert points[0]["mean_seconds"] == 0.5
+
+
+def test_figures_are_told(sidecar: Sidecar) -> None:
+    assert sidecar.chat().status == 200
+    found = sidecar.ask("GET", "/guard/stats?minutes=10").json
+    assert sum(point["calls"] for point in found["models"]["openai:served-1"]) >= 1

@@ -1,0 +1,89 @@
+"""The newer way to ask, as far as it is one answer to one input."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sidecars import Sidecar
+
+from guard.testing import servers
+
+SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
+FORMAT = {"format": {"type": "json_schema", "name": "sum", "schema": SCHEMA}}
+TOOL = {"type": "function", "name": "add", "strict": True, "parameters": SCHEMA}
+
+
+def ask(sidecar: Sidecar, **fields: Any) -> Any:
+    return sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "How much?", **fields})
+
+
+def test_plain_text_goes_through_to_the_providers_own(sidecar: Sidecar, provider: servers.Server) -> None:
+    part = {"type": "output_text", "text": "Three."}
+    whole = {"id": "r", "model": "x", "output": [{"type": "message", "content": [part]}], "usage": {"input_tokens": 2}}
+    provider.answers = [servers.Answer(raw=json.dumps(whole).encode())]
+    assert ask(sidecar, reasoning={"effort": "low"}).json == whole
+    assert (provider.requests[0].path, provider.requests[0].body["reasoning"]) == ("/v1/responses", {"effort": "low"})
+
+
+def test_a_schema_is_kept_as_in_a_chat(sidecar: Sidecar, provider: servers.Server) -> None:
+    provider.answers = ["{}", '{"total": 3}']
+    whole = ask(sidecar, text=FORMAT, instructions="Be brief.").json
+    assert whole["output"][0]["content"][0]["text"] == '{"total": 3}'
+    assert (whole["status"], whole["usage"]["total_tokens"]) == ("completed", 36)
+    first = provider.requests[0].body["messages"]
+    assert [message["role"] for message in first] == ["system", "user"]
+    provider.answers = ["{}"]
+    assert ask(sidecar, text=FORMAT).status == 422
+
+
+def test_a_conversation_with_calls_is_asked_as_one(sidecar: Sidecar, provider: servers.Server) -> None:
+    provider.answers = ['{"total": "three"}', '{"total": 4}']
+    conversation = [
+        {"role": "user", "content": [{"type": "input_text", "text": "Add."}]},
+        {"type": "function_call", "call_id": "c1", "name": "add", "arguments": '{"total": 3}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "3"},
+    ]
+    choice = {"type": "function", "name": "add"}
+    whole = ask(sidecar, input=conversation, tools=[TOOL], tool_choice=choice).json
+    (call,) = whole["output"]
+    assert (call["type"], call["name"], call["arguments"]) == ("function_call", "add", '{"total": 4}')
+    sent = provider.requests[0].body["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "tool"]
+    assert sent[0]["content"] == [{"type": "text", "text": "Add."}]
+
+
+def test_a_stream_has_the_protocols_events_in_order(sidecar: Sidecar, provider: servers.Server) -> None:
+    provider.answers = ['{"total": 3}']
+    events = ask(sidecar, text=FORMAT, stream=True).events
+    assert [event["type"] for event in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert [event["sequence_number"] for event in events] == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"previous_response_id": "resp_1", "text": FORMAT}, "previous_response_id"),
+        ({"input": [{"type": "computer_call"}], "text": FORMAT}, "input.0.type"),
+        ({"input": 3}, "input"),
+        ({"text": {"format": {"type": "json_schema"}}}, "response_format.json_schema.name"),
+        ({"tools": [{"type": "web_search"}], "text": FORMAT}, "tools.0.type"),
+    ],
+)
+def test_what_can_not_be_asked_so_is_400(
+    sidecar: Sidecar, provider: servers.Server, fields: dict[str, Any], param: str
+) -> None:
+    reply = ask(sidecar, **fields)
+    assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.data
+    assert provider.requests == []

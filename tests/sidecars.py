@@ -1,0 +1,158 @@
+"""Sidecars as processes, beside the providers of servers.py."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+START_S = 120.0  #: Longest wait for a process that others make slow.
+
+
+@dataclass
+class Reply:
+    """What the sidecar answered."""
+
+    status: int
+    headers: dict[str, str]
+    data: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.data)
+
+    @property
+    def events(self) -> list[Any]:
+        """What the events of a stream say; "[DONE]" is that text."""
+        found = []
+        for event in self.data.decode().split("\n\n"):
+            data = "\n".join(line[6:] for line in event.split("\n") if line.startswith("data: "))
+            if data:
+                found.append(data if data == "[DONE]" else json.loads(data))
+        return found
+
+
+@dataclass
+class Sidecar:
+    """A process that serves."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    metrics_port: int = 0
+    errors: list[str] = field(default_factory=list)  # lines of standard error
+
+    @property
+    def url(self) -> str:
+        """The address to give to an SDK."""
+        return f"http://{self.host}:{self.port}/v1"
+
+    @property
+    def trace(self) -> Path:
+        """The file of the trace."""
+        return self.folder / "trace.db"
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the access log."""
+        path = self.folder / "access.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> Reply:
+        """Send a request over a connection of its own."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        with contextlib.closing(connection):
+            data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+            connection.request(method, path, data, dict(headers or {}))
+            answer = connection.getresponse()
+            return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+
+    def chat(self, text: str = "Hello.", headers: Mapping[str, str] | None = None, **fields: Any) -> Reply:
+        """Ask for a chat completion."""
+        body = {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
+        return self.ask("POST", "/v1/chat/completions", body, headers)
+
+    def wait(self, until: Any, seconds: float = 30.0) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < end, f"it did not come to be; standard error: {self.errors}"
+            time.sleep(0.02)
+
+    def end(self, sig: int = signal.SIGTERM) -> int:
+        """End the process; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+        return self.process.wait(START_S)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, toml: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Sidecar]:
+    """Start `guard serve` with settings, on any free port; ends it in the end."""
+    config = folder / "guard.toml"
+    text = f'trace = "{folder / "trace.db"}"\n[serve]\nport = 0\naccess_log = "{folder / "access.jsonl"}"\n{toml}'
+    config.write_text(text)
+    command = [sys.executable, "-m", "guard", "serve", "--config", str(config), *arguments]
+    surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("GUARD_", "OPENAI_"))}
+    if cache := os.environ.get("GUARD_CACHE"):
+        surroundings["GUARD_CACHE"] = cache
+    process = subprocess.Popen(  # noqa: S603 (ours)
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**surroundings, **(env or {})}
+    )
+    sidecar = Sidecar(process, folder)
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            sidecar.errors.append(line.rstrip())
+            lines.put(line)
+        lines.put("")
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        while True:
+            line = lines.get(timeout=START_S)
+            assert line, f"the sidecar ended: {sidecar.errors}"
+            if found := re.search(r"metrics on http://.*:(\d+)/metrics", line):
+                sidecar.metrics_port = int(found[1])
+            if found := re.search(r"serving .* on http://(.*):(\d+)/v1", line):
+                sidecar.host, sidecar.port = found[1].strip("[]"), int(found[2])
+                break
+        yield sidecar
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        reader.join(START_S)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+
+
+def model(url: str, name: str = "m", **settings: Any) -> str:
+    """Return the table of a served model that stands for a provider at an address."""
+    lines = [f"[serve.models.{name}]", 'model = "openai:served-1"', f'base_url = "{url}"']
+    return "\n".join([*lines, *(f"{key} = {json.dumps(value)}" for key, value in settings.items()), ""])
