@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import sidecars
 from pydantic import BaseModel, Field
 from testing import gateway
 
@@ -100,8 +103,20 @@ def test_every_way_of_asking_holds_the_invariants(name: str) -> None:
     assert not report.notes
 
 
+@contextlib.contextmanager
+def sidecar(upstream: str) -> Iterator[str]:
+    """Run `guard serve` in front of an address."""
+    with tempfile.TemporaryDirectory() as folder:
+        toml = sidecars.model(upstream, "staged", breaker_failures=1000)
+        with sidecars.serving(Path(folder), toml) as served:
+            yield served.url
+
+
 #: Services under test, by name: given an address to ask, each gives the address where it listens.
-SERVICES: dict[str, Callable[[str], contextlib.AbstractContextManager[str]]] = {"gateway": gateway.running}
+SERVICES: dict[str, Callable[[str], contextlib.AbstractContextManager[str]]] = {
+    "gateway": gateway.running,
+    "sidecar": sidecar,
+}
 
 
 @pytest.mark.parametrize("name", SERVICES)
