@@ -217,7 +217,7 @@ class Lowering:
 
         Most schemas say `{"type": "string"}` hundreds of times; the engine then meets one node. O(keywords).
         """
-        words: list[Any] = [dialect.name]
+        words: list[Any] = [dialect]  # not its name: a metaschema may leave vocabularies out
         for keyword, value in schema.items():
             if keyword in _PLAIN:
                 words += (keyword, type(value), value)

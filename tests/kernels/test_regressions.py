@@ -417,3 +417,26 @@ def test_the_cheapest_way_through_many_clauses_is_found() -> None:
     assert matcher.distance() == len(least) + 1
     assert matcher.accept_bytes(least.encode())
     assert matcher.can_stop()
+
+
+@pytest.mark.parametrize("strict_first", [True, False])
+def test_schemas_that_look_alike_are_one_only_where_the_same_vocabularies_read_them(strict_first: bool) -> None:
+    """`{"minimum": 5}` asks for nothing where a metaschema leaves validation out; beside one that asks it was the same."""
+    vocabularies = "https://json-schema.org/draft/2020-12/vocab/"
+    meta = {
+        "$id": "https://example.com/no-validation",
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$vocabulary": {f"{vocabularies}core": True, f"{vocabularies}applicator": True},
+    }
+    lax = {"$id": "https://example.com/lax", "$schema": meta["$id"], "properties": {"n": {"minimum": 5}}}
+    parts = {"a": {"properties": {"n": {"minimum": 5}}}, "b": {"$ref": lax["$id"]}}
+    schema = {"properties": dict(parts.items() if strict_first else reversed(parts.items()))}
+    documents = {meta["$id"]: meta, lax["$id"]: lax}
+
+    def valid(text: str) -> bool:
+        matcher = guard.compile(schema, documents=documents, key_order="any").matcher(byte_vocabulary())
+        return matcher.accept_bytes(text.encode()) and matcher.can_stop()
+
+    assert valid('{"a": {"n": 6}, "b": {"n": 1}}')
+    assert valid('{"b": {"n": 1}, "a": {"n": 6}}')
+    assert not valid('{"b": {"n": 1}, "a": {"n": 1}}')
