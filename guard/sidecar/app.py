@@ -15,14 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from guard import prices
-from guard.errors import GuardError
 from guard.sidecar import bodies, keys, metrics, operator, responses
 from guard.sidecar.access import AccessLog
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
 from guard.sidecar.chat import Chat, completion
 from guard.sidecar.completions import Completion, Completions, Embedding, Embeddings
-from guard.sidecar.errors import ApiError, bad, of
+from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.gate import Gate, Watched
 from guard.sidecar.journal import Journal
 from guard.sidecar.keys import Keyring
@@ -214,18 +213,12 @@ class Sidecar:
 
     async def _live(self, visit: Visit, way: Any, plan: Any, body: dict[str, Any], send: Any) -> None:
         line, events = Line(visit, send), way.events(visit, body)
-        try:
+        async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(visit, plan)) as parts:
                 async for part in parts:
                     for event in events.text(part) if isinstance(part, str) else events.end(part):
                         await line.send(event)
             await self.settle(visit)
-        except GuardError as error:
-            if not line.is_open:
-                raise
-            await line.fail(of(error))
-        else:
-            await line.end()
 
     def visited(self, visit: Visit, name: str) -> Served:
         """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""

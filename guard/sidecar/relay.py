@@ -19,11 +19,10 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from guard import prices
-from guard.errors import CallError, ContentFiltered, GuardError, TimedOut
+from guard.errors import CallError, ContentFiltered, TimedOut
 from guard.models.base import Reply, Request
 from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
 from guard.records import VALID, Attempt, Call
-from guard.sidecar.errors import of
 from guard.sidecar.journal import Journal
 from guard.sidecar.serving import Served, Tier
 from guard.sidecar.sse import Line
@@ -102,7 +101,7 @@ class Relay:
         visit.guarantee = "live"
         run = _Run(visit, way, served, body, self._journal)
         line = Line(visit, send)
-        try:
+        async with line.ending():
             async with run.recorded():
                 async for tier in run.tiers():
                     async with run.attempt():
@@ -112,12 +111,6 @@ class Relay:
                             await self._upstream_stream(run, line, tier, raw)
             await run.commit()
             await self._settle(visit)
-        except GuardError as error:
-            if not line.is_open:
-                raise
-            await line.fail(of(error))
-        else:
-            await line.end()
 
     async def _upstream_stream(self, run: _Run, line: Line, tier: Served, raw: bytes) -> None:
         assert tier.upstream is not None

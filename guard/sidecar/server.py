@@ -120,7 +120,7 @@ class _Server(uvicorn.Server):
             await asyncio.to_thread(self._sidecar.replace, serve)
         except GuardError as error:
             _log.error("not reloaded, and served on as before: %s", error)
-        except Exception:
+        except Exception:  # whatever it is, what is served is served on
             _log.exception("not reloaded, and served on as before")
         else:
             _log.info("reloaded: %s", ", ".join(serve.models))

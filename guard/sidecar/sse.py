@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
-from guard.sidecar.errors import ApiError
+from guard.errors import GuardError
+from guard.sidecar.errors import ApiError, of
 from guard.sidecar.visit import EVENTS, Visit
 
 DONE = b"data: [DONE]\n\n"
@@ -28,7 +31,19 @@ class Line:
         self._visit.sent += len(event)
         await self._send({"type": "http.response.body", "body": event, "more_body": True})
 
-    async def fail(self, error: ApiError) -> None:
+    @contextlib.asynccontextmanager
+    async def ending(self) -> AsyncIterator[None]:
+        """End the answer as what is inside ends: whole, or by an event once one was sent; before that, errors pass."""
+        try:
+            yield
+        except GuardError as error:
+            if not self.is_open:
+                raise
+            await self._fail(of(error))
+        else:
+            await self.end()
+
+    async def _fail(self, error: ApiError) -> None:
         """Say in an event why the answer ends here; SDKs raise it."""
         await self.send(b"event: error\ndata: " + error.body + b"\n\n")
         await self._close(b"")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from guard.testing.evaluation import Comparison, Evaluation, Measure
 from guard.testing.plots import as_svg
-from guard.trace.page import POLICY, STYLE, escaped
+from guard.trace.page import document, escaped
 
 COLUMNS = ("valid", "exact", "right", "reasks", "tokens", "seconds", "removed", "cost")
 #: What a figure is called where its name does not tell.
@@ -40,25 +40,13 @@ def page(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -
         _row([schema, name, *(shown("right", by.get((schema, model), {}).get(name)) for model in models)])
         for schema, name in names
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>guard test: models compared</title>
-<style>{STYLE}{_OWN_STYLE}</style>
-</head>
-<body>
-<header><h1>Models compared</h1>{f"<ul>{words}</ul>" if words else ""}</header>
+    inner = f"""<header><h1>Models compared</h1>{f"<ul>{words}</ul>" if words else ""}</header>
 <main>
 <article><h2>Figures, with 95% intervals</h2>{_table("Figures", head + body)}</article>
 <article><h2>Plot</h2>{as_svg(evaluations)}</article>
 {f"<article><h2>Right by field</h2>{_table('Fields', fields)}</article>" if names else ""}
-</main>
-</body>
-</html>
-"""
+</main>"""
+    return document("guard test: models compared", _OWN_STYLE, inner)
 
 
 def _row(cells: Sequence[str], kind: str = "td") -> str:

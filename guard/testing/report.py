@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from guard.testing.searching import Finding, Report
-from guard.trace.page import POLICY, STYLE, escaped
+from guard.trace.page import document, escaped
 
 #: Characters that XML can not hold.
 _NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -133,20 +133,7 @@ def as_html(reports: Sequence[Report]) -> str:
     """Return one page about some subjects."""
     broken = sum(not report.holds for report in reports)
     title = f"guard test: {broken} of {len(reports)} fail" if broken else f"guard test: {len(reports)} held"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escaped(title)}</title>
-<style>{STYLE}{_OWN_STYLE}</style>
-</head>
-<body>
-{"".join(_section(report) for report in reports)}
-</body>
-</html>
-"""
+    return document(title, _OWN_STYLE, "".join(_section(report) for report in reports))
 
 
 _OWN_STYLE = """

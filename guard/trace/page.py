@@ -62,12 +62,8 @@ _SHADES = "\n".join(
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
-    """Return a page of a call; `asked` is what was compiled, as `TraceStore.schema` gives it."""
-    title = f"Call {call.number}: {call.function or call.target}"
-    many = len(call.attempts) > 1
-    kept = {"policy": dict(call.options), **({"asked for": asked} if asked else {})}
-    options = _folded("Policy and schema", _pre(json.dumps(kept, indent=2, ensure_ascii=False)))
+def document(title: str, style: str, inner: str) -> str:
+    """Return a whole page that fetches and runs nothing; `inner` is HTML, the title is text."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -75,10 +71,22 @@ def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escaped(title)}</title>
-<style>{STYLE}{_SHADES}</style>
+<style>{STYLE}{style}</style>
 </head>
 <body>
-<header>
+{inner}
+</body>
+</html>
+"""
+
+
+def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
+    """Return a page of a call; `asked` is what was compiled, as `TraceStore.schema` gives it."""
+    title = f"Call {call.number}: {call.function or call.target}"
+    many = len(call.attempts) > 1
+    kept = {"policy": dict(call.options), **({"asked for": asked} if asked else {})}
+    options = _folded("Policy and schema", _pre(json.dumps(kept, indent=2, ensure_ascii=False)))
+    inner = f"""<header>
 <h1>{escaped(title)}</h1>
 <p class="{"good" if call.outcome == VALID else "bad"}">{escaped(_outcome(call))}</p>
 <dl>{_facts(call)}</dl>
@@ -88,10 +96,8 @@ def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
 {_LEGEND if any(a.reply and a.reply.tokens for a in call.attempts) else ""}
 <main>
 {"".join(_attempt(attempt) for attempt in call.attempts)}
-</main>
-</body>
-</html>
-"""
+</main>"""
+    return document(title, _SHADES, inner)
 
 
 _LEGEND = (

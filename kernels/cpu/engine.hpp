@@ -317,6 +317,7 @@ class Engine {
   void add_alone(const Config& at, Id token, Sink& sink);
   bool affords_any(const Config& at, std::int64_t budget);
   void weigh_key(const Config& at, Sink* sink);
+  void fill_inside(const Config& at, LexemeMask& mask, Sink& sink);
   void fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink);
 
   Kernel& kernel_;

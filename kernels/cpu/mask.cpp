@@ -135,11 +135,12 @@ void Engine::weigh_key(const Config& at, Sink* sink) {
   sink->spares = token + Texts::kOneChar + quote + colon + worst + comma + all <= sink->budget;
 }
 
-void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
+// The tokens that stay inside of the lexeme.
+void Engine::fill_inside(const Config& at, LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;
-  if (sink.lacks) {
-  } else if (!bounded && sink.spares) {
+  if (sink.lacks) return;
+  if (!bounded && sink.spares) {
     sink.add(mask.all);
   } else if (sink.budget < 0 && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
     const Bound& b = texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
@@ -163,6 +164,11 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
       if (known->second) sink.add(group);
     }
   }
+}
+
+void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
+  const bool text = at.lex != Lex::Number;
+  fill_inside(at, mask, sink);
   if (at.lex == Lex::Key && sink.budget >= 0) exit_key(at, mask, sink);
   for (const Exit& exit : mask.exits) {
     if (at.lex == Lex::Key && sink.budget >= 0) break;

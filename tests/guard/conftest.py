@@ -9,17 +9,9 @@ from pathlib import Path
 import generators
 import postgres
 import pytest
+from traces import trace_file
 
-
-@pytest.fixture(autouse=True)
-def trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test a trace of its own, and settings that no file or variable of the machine's changes."""
-    for name in ("MODEL", "RETRIES", "SEED", "MAX_TOKENS", "TEMPERATURE", "TRACE_DAYS", "TRACE_CALLS"):
-        monkeypatch.delenv(f"GUARD_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    path = tmp_path / "trace.db"
-    monkeypatch.setenv("GUARD_TRACE", str(path))
-    return path
+__all__ = ["trace_file"]
 
 
 @pytest.fixture(scope="session")

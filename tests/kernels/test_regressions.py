@@ -421,7 +421,7 @@ def test_the_cheapest_way_through_many_clauses_is_found() -> None:
 
 @pytest.mark.parametrize("strict_first", [True, False])
 def test_schemas_that_look_alike_are_one_only_where_the_same_vocabularies_read_them(strict_first: bool) -> None:
-    """`{"minimum": 5}` asks for nothing where a metaschema leaves validation out; beside one that asks it was the same."""
+    """Where a metaschema leaves validation out, `{"minimum": 5}` asks nothing; it was one node with one that asks."""
     vocabularies = "https://json-schema.org/draft/2020-12/vocab/"
     meta = {
         "$id": "https://example.com/no-validation",
