@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from guard import prices
-from guard.sidecar import bodies, keys, metrics, operator, responses
+from guard.sidecar import bodies, keys, metrics, operator, responses, ui
 from guard.sidecar.access import AccessLog
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
@@ -119,6 +119,7 @@ class Sidecar:
             Route("/health/ready", _Page(self._ready), methods=get),
             Route("/metrics", _Page(_metrics), methods=get),
             Route("/openapi.json", _Page(_openapi), methods=get),
+            *(Route(path, _Page(ui.file), methods=get) for path in ui.FILES),
             *(Route(path, _Page(functools.partial(page, self)), methods=get) for path, page in operator.PAGES.items()),
             Route(
                 "/guard/playground", _Endpoint(self, functools.partial(operator.playground, sidecar=self)), methods=post

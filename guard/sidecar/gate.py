@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.exceptions import HTTPException
 
 from guard.errors import GuardError
-from guard.sidecar import errors, metrics
+from guard.sidecar import errors, metrics, ui
 from guard.sidecar.bodies import Gone
 from guard.sidecar.errors import ApiError
 from guard.sidecar.keys import Key
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from guard.sidecar.app import Sidecar
 
 #: Paths that anyone may ask for.
-OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json"})
+OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
 #: What only an operator's key may look at, where keys are needed.
 OPERATORS = ("/guard/", "/metrics")
 #: Headers that may be there once.

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from guard.sidecar.asked import Chat
 from guard.sidecar.completions import Completion, Embedding
-from guard.sidecar.operator import Playground
+from guard.sidecar.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground
 from guard.sidecar.responses import Response
 
 _OBJECT = {"type": "object"}
@@ -69,9 +69,16 @@ def document() -> bytes:
         name = path[path.index("{") + 1 : -1]
         parameter = {"name": name, "in": "path", "required": True, "schema": {"type": type_}}
         paths[path] = {"get": {"summary": "One of them", "parameters": [parameter], "responses": _responses("it")}}
-    for path, names in {"/guard/stats": ["minutes"], "/guard/failures": ["limit"], "/guard/traces": ["limit"]}.items():
-        number = {"type": "integer", "minimum": 1, "maximum": 200}
-        paths[path]["get"]["parameters"] = [{"name": n, "in": "query", "schema": number} for n in names]
+    limits = {"limit": MOST_CALLS, "before": MOST_NUMBER}
+    for path, most in {
+        "/guard/stats": {"minutes": MOST_MINUTES},
+        "/guard/failures": limits,
+        "/guard/traces": limits,
+    }.items():
+        paths[path]["get"]["parameters"] = [
+            {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": maximum}}
+            for name, maximum in most.items()
+        ]
     whole = {
         "openapi": "3.1.0",
         "info": {"title": "Guard", "version": "1", "description": "OpenAI's protocol, with answers that are valid."},

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
 BUCKETS = 60  #: Points of a curve.
 MOST_CALLS = 200  #: Of a list.
+MOST_NUMBER = 2**62  #: Of a call.
 #: Headers of a page that a browser shows: nothing of elsewhere, and inside of nothing.
 PAGE = [
     (b"content-type", b"text/html; charset=utf-8"),
@@ -77,7 +78,7 @@ async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
         }
         for served in sidecar.models.by_name.values()
     ]
-    return 200, _json({"requests": visits, "models": models, "draining": sidecar.is_draining})
+    return 200, _json({"requests": visits, "models": models, "draining": sidecar.is_draining, "workers": sidecar.settings.workers})
 
 
 async def stats(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
@@ -87,16 +88,17 @@ async def stats(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
 
 
 async def failures(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
-    """Return the latest calls that ended without a value, with their findings: `?limit=50`."""
+    """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
-    calls = await asyncio.to_thread(sidecar.store.failures, limit)
+    before = _number(scope, "before", 0, MOST_NUMBER) or None
+    calls = await asyncio.to_thread(sidecar.store.failures, limit, before)
     return 200, _json({"calls": [_shown(call) for call in calls]})
 
 
 async def traces(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
-    before = _number(scope, "before", 0, 2**62) or None
+    before = _number(scope, "before", 0, MOST_NUMBER) or None
     calls = await asyncio.to_thread(lambda: sidecar.store.latest(limit=limit, before=before))
     return 200, _json({"calls": [_shown(call) for call in calls]})
 
@@ -162,9 +164,13 @@ PAGES = {
 
 
 def figures(store: TraceStore, minutes: int, until: float) -> dict[str, Any]:
-    """Sum up the calls of the last minutes by model, as asked for, and by step of time."""
+    """Sum up the calls of the last minutes by model, as asked for, and by step of time.
+
+    `usd` is of the attempts whose price is known; `unpriced` is how many calls had others.
+    """
     since = until - minutes * 60
     step = minutes * 60 / BUCKETS
+    is_unpriced = ATTEMPTS.c.text.is_not(None) & ATTEMPTS.c.cost.is_(None) & (ATTEMPTS.c.is_kept == 0)
     with store.begin() as connection:
         bucket = sa.cast(sa.func.floor((CALLS.c.started - since) / step), sa.Integer).label("bucket")
         per_call = (
@@ -177,6 +183,7 @@ def figures(store: TraceStore, minutes: int, until: float) -> dict[str, Any]:
                 sa.func.count(ATTEMPTS.c.number).label("attempts"),
                 sa.func.coalesce(sa.func.max(ATTEMPTS.c.tier), 0).label("tier"),
                 sa.func.coalesce(sa.func.sum(ATTEMPTS.c.cost), 0.0).label("usd"),
+                sa.func.count(sa.case((is_unpriced, 1))).label("unpriced"),
                 sa.func.coalesce(sa.func.sum(ATTEMPTS.c.prompt_tokens + ATTEMPTS.c.completion_tokens), 0).label(
                     "tokens"
                 ),
@@ -198,6 +205,7 @@ def figures(store: TraceStore, minutes: int, until: float) -> dict[str, Any]:
             sa.func.max(c.seconds).label("max_seconds"),
             sa.func.sum(c.tokens).label("tokens"),
             sa.func.sum(c.usd).label("usd"),
+            sa.func.sum(sa.case((c.unpriced > 0, 1), else_=0)).label("unpriced"),
         ).group_by(c.model, c.bucket)
         rows = connection.execute(query.order_by(c.model, c.bucket)).mappings().all()
     models: dict[str, list[dict[str, Any]]] = {}
@@ -216,7 +224,7 @@ _FLOATS = ("mean_seconds", "max_seconds", "usd")
 
 async def _call(sidecar: Sidecar, scope: Any) -> Call:
     number = scope["path_params"]["number"]
-    call = await asyncio.to_thread(sidecar.store.read, number) if number < 2**62 else None
+    call = await asyncio.to_thread(sidecar.store.read, number) if number < MOST_NUMBER else None
     if call is None:
         raise ApiError(404, f"the trace has no call {number}", code="not_found")
     return call

@@ -274,7 +274,7 @@ async def _announce(server: uvicorn.Server, serve: ServeSettings, address: str) 
 
 
 def _words(serve: ServeSettings, address: str) -> str:
-    return f"guard: serving {', '.join(serve.models)} on {address}/v1"
+    return f"guard: serving {', '.join(serve.models)} on {address}/v1, and a page for you on {address}/ui"
 
 
 def is_loopback(host: str) -> bool:

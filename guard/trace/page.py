@@ -20,11 +20,16 @@ from guard.records import VALID, Attempt, Call
 
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 
-STYLE = """
+#: What everything that Guard shows in a browser is coloured with.
+PALETTE = """
 :root { color-scheme: light dark; --ink: #1b1d21; --quiet: #5c636e; --paper: #fff; --box: #f5f6f8; --line: #d5d9df;
   --hot: #e8590c; --most: 63%; --good: #1a7f37; --bad: #b42318; --forced: #1f6feb; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --quiet: #9aa3ae; --paper: #15171b; --box: #1e2126;
   --line: #363b43; --hot: #ff8a4c; --most: 50%; --good: #57c777; --bad: #ff8b7e; --forced: #79b0ff; } }
+"""
+STYLE = (
+    PALETTE
+    + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
@@ -54,7 +59,9 @@ th:nth-child(2), td:nth-child(2) { text-align: left; font-family: ui-monospace, 
   color: var(--quiet); margin: 0 0 1rem; }
 .legend .t:empty { display: inline-block; width: 1.1rem; height: 1rem; vertical-align: -2px; }
 """
-_SHADES = "\n".join(
+)
+#: The style of a call's page beyond that.
+SHADED = "\n".join(
     f".r{n} {{ background: color-mix(in srgb, var(--hot) calc(var(--most) * {n / (SHADES - 1):.3f}), transparent); }}"
     for n in range(1, SHADES)
 )
@@ -97,7 +104,7 @@ def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
 <main>
 {"".join(_attempt(attempt) for attempt in call.attempts)}
 </main>"""
-    return document(title, _SHADES, inner)
+    return document(title, SHADED, inner)
 
 
 _LEGEND = (

@@ -195,9 +195,10 @@ class TraceStore:
             conditions.append(CALLS.c.id < before)
         return self._select(conditions, CALLS.c.id.desc(), limit)
 
-    def failures(self, limit: int = 20) -> list[Call]:
+    def failures(self, limit: int = 20, before: int | None = None) -> list[Call]:
         """Return the latest calls that ended without a value, the newest first."""
-        return self._select([CALLS.c.outcome != VALID], CALLS.c.id.desc(), limit)
+        conditions = [CALLS.c.outcome != VALID, *([] if before is None else [CALLS.c.id < before])]
+        return self._select(conditions, CALLS.c.id.desc(), limit)
 
     def each(
         self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
