@@ -4,7 +4,7 @@ import { Pages, failed, listed, opened } from "./calls.js";
 import { Chart, mark } from "./charts.js";
 import { badge, dollars, el, number, percent, said, seconds, show, table } from "./elements.js";
 import { Playground } from "./playground.js";
-import { Refused, get, key } from "./server.js";
+import { Refused, Silent, get, key } from "./server.js";
 
 const LIVE_MS = 2000; // between looks at what is under way
 const FIGURES_MS = 5000; // between looks at figures, which a database sums up
@@ -21,7 +21,7 @@ const charts = [
   new Chart({ title: "Valid", of: (p) => (p.calls ? p.valid / p.calls : null), write: (v) => percent(v, 1).replace("none", "0%"), isSum: false, most: 1 }),
   new Chart({ title: "Re-asks", of: (p) => p.re_asks, write: number, isSum: true, isWhole: true }),
   new Chart({ title: "Escalations", of: (p) => p.escalated, write: number, isSum: true, isWhole: true }),
-  new Chart({ title: "Latency", note: "mean, up to the longest", of: (p) => p.mean_seconds, peak: (p) => p.max_seconds, write: (v) => (v ? seconds(v) : "0"), isSum: false }),
+  new Chart({ title: "Latency", note: "mean, up to the longest", of: (p) => p.mean_seconds, peak: (p) => p.max_seconds, write: seconds, tick: (v) => (v < 1 ? `${Math.round(v * 1000)} ms` : `${Number(v.toPrecision(3))} s`), isSum: false }),
   new Chart({ title: "Cost", note: "where prices are known", of: (p) => p.usd, write: dollars, isSum: true }),
 ];
 
@@ -50,6 +50,7 @@ async function look(isWhole) {
     if (state.view === "overview") underWay(live);
     if (turn === state.turn) calm(live.draining);
   } catch (error) {
+    if (!(error instanceof Refused || error instanceof Silent)) throw error;
     if (turn === state.turn) troubled(error);
   }
   if (turn !== state.turn || !by("gate").hidden || document.hidden) return;

@@ -59,7 +59,7 @@ export function listed(calls) {
   return table("Calls", [
     { name: "Call", kind: "num", of: (call) => link(call) },
     { name: "Began", of: (call) => moment(call.started) },
-    { name: "Outcome", of: outcome },
+    { name: "Outcome", kind: "wide", of: outcome },
     { name: "Model", kind: "wide", of: (call) => said(call.served || call.model) },
     { name: "Path", kind: "wide", of: (call) => said(call.path || call.target) },
     { name: "Attempts", kind: "num", of: (call) => `${call.attempts}${call.tier ? `, tier ${call.tier}` : ""}` },
@@ -97,7 +97,7 @@ const trusted = window.trustedTypes?.createPolicy("call", { createHTML: (page) =
 /** Show a call's page in a box; returns a function that saves it. */
 export async function opened(box, call) {
   const page = await get(`guard/traces/${call}/page`, true);
-  const frame = el("iframe", { title: `Call ${call}: attempts and tokens`, sandbox: "allow-same-origin", class: "call" });
+  const frame = el("iframe", { title: `Call ${call}, its attempts and tokens`, sandbox: "allow-same-origin", class: "call" });
   frame.srcdoc = trusted.createHTML(page);
   frame.addEventListener("load", () => {
     const inside = frame.contentDocument;

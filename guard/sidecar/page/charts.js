@@ -4,7 +4,8 @@
 import { el, said, svg } from "./elements.js";
 
 const HEIGHT = 168;
-const EDGE = { top: 10, right: 10, bottom: 24, left: 52 };
+const EDGE = { top: 10, right: 10, bottom: 24 };
+const LETTER = 7.2; // the width of a digit on an axis
 const COLOURS = 6; // of app.css; further models have the same ones, with dashes
 const MINUTE = 60;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440].map((minutes) => minutes * MINUTE); // of the time axis
@@ -19,11 +20,11 @@ export const mark = (place) => `s${place % COLOURS}${place >= COLOURS ? " dashed
 /** One figure of all models over time. */
 export class Chart {
   /**
-   * `of` gives a point's figure, or null; `write` makes a text of one; `isSum` draws bars that stand on each other;
+   * `of` gives a point's figure, or null; `write` makes a text of one, `tick` of one on the axis; `isSum` draws bars that stand on each other;
    * `most` is a figure's upper end where it has one; `peak` gives the highest of what the figure is the mean of.
    */
-  constructor({ title, note, of, write, isSum, most = null, isWhole = false, peak = null }) {
-    Object.assign(this, { title, of, write, isSum, most, isWhole, peak });
+  constructor({ title, note, of, write, tick = write, isSum, most = null, isWhole = false, peak = null }) {
+    Object.assign(this, { title, of, write, tick, isSum, most, isWhole, peak });
     this.step = null; // that is read
     this.plot = el("div", {
       class: "plot",
@@ -65,9 +66,10 @@ export class Chart {
   #draw() {
     const width = this.plot.clientWidth;
     if (!this.figures || !width) return;
-    const area = { x: EDGE.left, y: EDGE.top, width: width - EDGE.left - EDGE.right, height: HEIGHT - EDGE.top - EDGE.bottom };
     const ticks = axis(this.#highest(), this.most, this.isWhole);
     const top = ticks.at(-1);
+    const left = 14 + LETTER * Math.max(4, ...ticks.map((tick) => this.tick(tick).length));
+    const area = { x: left, y: EDGE.top, width: width - left - EDGE.right, height: HEIGHT - EDGE.top - EDGE.bottom };
     const x = (step) => area.x + (step / this.steps) * area.width;
     const y = (value) => area.y + area.height - (value / top) * area.height;
     this.area = area;
@@ -75,7 +77,7 @@ export class Chart {
     for (const tick of ticks) {
       drawing.append(
         svg("line", { class: tick ? "grid" : "base", x1: area.x, x2: area.x + area.width, y1: y(tick), y2: y(tick) }),
-        svg("text", { class: "axis", x: area.x - 8, y: y(tick) + 4, "text-anchor": "end" }, this.write(tick)),
+        svg("text", { class: "axis", x: area.x - 8, y: y(tick) + 4, "text-anchor": "end" }, this.tick(tick)),
       );
     }
     drawing.append(...this.#times(x, area));
@@ -112,15 +114,19 @@ export class Chart {
   #lines(x, y) {
     const marks = [];
     this.values.forEach((row, place) => {
-      let path = "";
+      let [path, gaps, last] = ["", "", null]; // over steps without calls a line is only hinted at
       row.forEach((value, step) => {
         if (value === null) return;
-        path += `${step && row[step - 1] !== null ? "L" : "M"}${x(step + 0.5).toFixed(1)} ${y(value).toFixed(1)}`;
+        const spot = `${x(step + 0.5).toFixed(1)} ${y(value).toFixed(1)}`;
+        const isNext = step > 0 && row[step - 1] !== null;
+        path += `${isNext ? "L" : "M"}${spot}`;
+        if (last && !isNext) gaps += `M${last}L${spot}`;
+        last = spot;
         marks.push(svg("circle", { class: `dot ${mark(place)}`, cx: x(step + 0.5), cy: y(value), r: 2.5 }));
         const peak = this.peaks?.[place][step] ?? value;
         if (peak > value) marks.unshift(svg("line", { class: `peak ${mark(place)}`, x1: x(step + 0.5), x2: x(step + 0.5), y1: y(value), y2: y(peak) }));
       });
-      marks.unshift(svg("path", { class: `curve ${mark(place)}`, d: path || "M0 0" }));
+      marks.unshift(svg("path", { class: `curve ${mark(place)}`, d: path }), svg("path", { class: `gap ${mark(place)}`, d: gaps }));
     });
     return marks;
   }

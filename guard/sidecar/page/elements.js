@@ -67,7 +67,7 @@ export function findings(found, most = Infinity) {
     el(
       "li",
       {},
-      said(finding.at || "(root)", "code"),
+      said(finding.at || "(root)", "b"),
       ": expected ",
       said(finding.expected),
       ", got ",
@@ -104,7 +104,7 @@ export function dollars(value, unknown = 0) {
   if (value === null) return "not known";
   if (value === 0) return unknown ? "not known" : "$0";
   const text = value >= 0.995 ? value.toFixed(2) : Number(value.toPrecision(3)).toFixed(8).replace(/0+$/, "");
-  return `${unknown ? "≥ " : ""}$${text}`;
+  return `${unknown ? "≥\u00a0" : ""}$${text}`;
 }
 
 const today = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });

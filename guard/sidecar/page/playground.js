@@ -6,18 +6,18 @@ import { Refused, post } from "./server.js";
 
 const EXAMPLE = {
   prompt: "Read this order: two large pizzas for Ada, please, at 9.50 each.",
-  schema: {
-    type: "object",
-    properties: {
-      customer: { type: "string" },
-      product: { type: "string" },
-      size: { enum: ["small", "large"] },
-      count: { type: "integer", minimum: 1 },
-      price: { type: "number", minimum: 0 },
-    },
-    required: ["customer", "product", "size", "count", "price"],
-    additionalProperties: false,
+  schema: `{
+  "type": "object",
+  "properties": {
+    "customer": {"type": "string"},
+    "product": {"type": "string"},
+    "size": {"enum": ["small", "large"]},
+    "count": {"type": "integer", "minimum": 1},
+    "price": {"type": "number", "minimum": 0}
   },
+  "required": ["customer", "product", "size", "count", "price"],
+  "additionalProperties": false
+}`,
 };
 const OPTIONS = {
   max_tokens: { pattern: /^[1-9]\d{0,8}$/, words: "Most tokens: a whole number from 1." },
@@ -32,7 +32,7 @@ export class Playground {
   constructor({ failed }) {
     this.failed = failed;
     by("prompt").value = EXAMPLE.prompt;
-    by("schema").value = JSON.stringify(EXAMPLE.schema, null, 2);
+    by("schema").value = EXAMPLE.schema;
     by("try").addEventListener("submit", (event) => {
       event.preventDefault();
       if (!this.running) this.#ask();
@@ -107,19 +107,20 @@ export class Playground {
     by("ask").disabled = true;
     by("stop").focus();
     by("answer").replaceChildren(el("p", { class: "busy" }, el("span", { class: "spinner", "aria-hidden": "true" }), el("span", { class: "elapsed", "aria-hidden": "true" }, "0 s")));
-    by("progress").textContent = `Asking ${by("model").value}.`;
+    progress(`Asking ${by("model").value}.`, "quiet");
     const ticking = setInterval(() => (by("answer").querySelector(".elapsed").textContent = elapsed().replace("0 ms", "0 s")), 250);
     try {
       const answer = await post("guard/playground", body, this.running.signal);
-      by("progress").textContent = answer.refusal ? "The model refused." : "The answer is valid.";
+      progress(answer.refusal ? "The model refused." : "The answer is valid.", answer.refusal ? "bad" : "good");
       by("answer").replaceChildren(...answered(answer));
     } catch (error) {
       const isStopped = error.name === "AbortError";
-      by("progress").textContent = isStopped ? "Stopped." : "There is no valid answer.";
+      progress(isStopped ? "Stopped." : "There is no valid answer.", isStopped ? "quiet" : "bad");
       by("answer").replaceChildren(...(isStopped ? [] : refused(error)));
       if (!isStopped) this.failed(error);
     } finally {
       clearInterval(ticking);
+      by("answer").scrollIntoView({ block: "nearest" }); // on a telephone it is far below
       this.running = null;
       by("ask").disabled = false;
       const hadFocus = document.activeElement === by("stop");
@@ -127,6 +128,11 @@ export class Playground {
       if (hadFocus) by("ask").focus();
     }
   }
+}
+
+function progress(words, kind) {
+  by("progress").textContent = words;
+  by("progress").className = kind;
 }
 
 function wrong(id, words) {
@@ -160,7 +166,7 @@ function answered(answer) {
 function refused(error) {
   const isOurs = error instanceof Refused;
   return [
-    said(error.message, "p", { class: "bad" }),
+    said(error.message, "p"),
     isOurs && error.code ? el("p", { class: "quiet small" }, `${error.status}, `, said(error.code)) : null,
     isOurs && error.findings.length ? el("h3", {}, "Findings in the last answer") : null,
     isOurs && error.findings.length ? findings(error.findings) : null,
@@ -168,4 +174,4 @@ function refused(error) {
   ].filter((part) => part !== null);
 }
 
-const toCall = (call) => (call === null ? "" : el("p", {}, el("a", { href: `#call/${call}` }, `Call ${number(call)}: attempts and tokens`)));
+const toCall = (call) => (call === null ? "" : el("p", { class: "to" }, el("a", { href: `#call/${call}` }, `Call ${number(call)}: attempts and tokens`)));
