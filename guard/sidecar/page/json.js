@@ -1,4 +1,4 @@
-// JSON as it is written: where a text stops being JSON, and a text indented with its numbers and strings untouched,
+// JSON as it is written: where a text stops being JSON, or says a name twice, and a text indented with its numbers and strings untouched,
 // which JSON.parse would round and merge.
 
 const TOKEN =
@@ -12,11 +12,13 @@ const EXPECTED = {
   colon: "a colon",
   next: "a comma or the closing bracket",
   end: "nothing more",
+  other: "another name, since this one is there already",
 };
 
 /** Yield the tokens of a text; returns the fault where it is not JSON, else null. */
 function* tokens(text) {
-  const open = [];
+  const open = []; // for each bracket that is open, the one that closes it
+  const names = []; // for each, the names that are there
   let at = 0;
   let expected = "value";
   for (;;) {
@@ -35,10 +37,16 @@ function* tokens(text) {
       const start = at + text.slice(at).search(/[^ \t\n\r]|$/);
       return start === text.length && expected === "end" ? null : fault(text, start, expected);
     }
+    if (token.startsWith('"') && (expected === "key" || expected === "firstKey")) {
+      const name = JSON.parse(token);
+      if (names.at(-1).has(name)) return fault(text, TOKEN.lastIndex - token.length, "other");
+      names.at(-1).add(name);
+    }
     yield token;
     at = TOKEN.lastIndex;
     if (token === "{" || token === "[") {
       open.push(token === "{" ? "}" : "]");
+      names.push(new Set());
       expected = token === "{" ? "firstKey" : "first";
       continue;
     }
@@ -47,7 +55,10 @@ function* tokens(text) {
     else if (token === ":") expected = "value";
     else if (token === ",") expected = open.at(-1) === "}" ? "key" : "value";
     else {
-      if (token === "}" || token === "]") open.pop();
+      if (token === "}" || token === "]") {
+        open.pop();
+        names.pop();
+      }
       expected = open.length ? "next" : "end";
     }
   }
@@ -57,8 +68,13 @@ function fault(text, at, expected) {
   const before = text.slice(0, at).split("\n");
   const line = before.length;
   const column = [...before.at(-1)].length + 1;
-  const got = at === text.length ? "the text ends" : `there is ${text[at] === '"' ? "a text that is broken" : String.fromCodePoint(text.codePointAt(at))}`;
-  return { at, line, column, message: `Line ${line}, column ${column}: expected ${EXPECTED[expected]}, but ${got}.`, source: text.split("\n")[line - 1] };
+  const isText = text[at] === '"';
+  let got = "";
+  if (at === text.length) got = ", but the text ends";
+  else if (isText && ["value", "first", "key", "firstKey"].includes(expected)) got = ", but there is a text that is broken";
+  else if (expected !== "other") got = `, but there is ${isText ? "a text" : String.fromCodePoint(text.codePointAt(at))}`;
+  const message = `Line ${line}, column ${column}: expected ${EXPECTED[expected]}${got}.`;
+  return { at, line, column, message, source: text.split("\n")[line - 1] };
 }
 
 /** Return where and why a text is not JSON, or null where it is. */

@@ -1,0 +1,537 @@
+"""The page for a person, in a real browser: what it shows, that it shows nothing else, and who can use it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import browsers
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect
+from sidecars import Sidecar, model, serving
+
+from guard.models.base import Reply, Token
+from guard.records import Attempt, Call
+from guard.sidecar import keys
+from guard.testing import servers
+from guard.trace import TraceStore
+from guard.violations import Violation
+
+if browsers.BROWSER is None:
+    pytest.skip(f"the page is not tested: {browsers.INSTALL}", allow_module_level=True)
+
+SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
+#: What would run where any of these texts became markup.
+HOSTILE = """</script></style></iframe>"'><img src=x onerror=parent.hacked=hacked=1><svg onload=hacked=1>\u202e{{1}}"""
+GOOD, WRONG = '{"total": 3}', "{}"
+LEAST = 4.5  #: WCAG 2.2's contrast of text, level AA.
+WIDTHS = {"phone": 375, "desk": 1280}
+VIEWS = ("overview", "calls", "playground")
+
+#: Every text that is seen → its contrast with what is behind it, the worst first.
+CONTRASTS = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const layer = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const over = (top, below) => [0, 1, 2].map((i) => (top[i] * top[3] + below[i] * (255 - top[3])) / 255);
+  const behind = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.push(layer(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+  };
+  const light = (rgb) => rgb
+    .map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    const isOff = element.closest("button:disabled, .unseen, noscript, option");
+    if (!texts.currentNode.data.trim() || isOff || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element);
+    const colour = layer(element instanceof SVGElement ? style.fill : style.color);
+    const below = behind(element);
+    const [a, b] = [light(over(colour, below)), light(below)].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), texts.currentNode.data.trim().slice(0, 40)]);
+  }
+  return found.sort((x, y) => x[0] - y[0]);
+}"""
+#: What has the focus, in words, and how it shows that.
+FOCUSED = """() => {
+  const e = document.activeElement;
+  const { outlineStyle, outlineWidth } = getComputedStyle(e);
+  const words = e.labels?.[0]?.textContent ?? e.ariaLabel ?? e.title ?? "";
+  const isShown = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+  return [e.tagName.toLowerCase(), (words || e.textContent).replace(/\\s+/g, " ").trim(), isShown];
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsers.opened() as browser:
+        yield browser
+
+
+class Watched:
+    """A page with all that it said and asked for."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.said: list[str] = []
+        self.asked: list[Request] = []
+        page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        page.on("request", lambda request: self.asked.append(request))
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Open pages of a sidecar, which in the end must not have complained, nor asked for anything of elsewhere."""
+    opened: list[tuple[Watched, str]] = []
+    contexts = []
+
+    def open_page(sidecar: Sidecar, view: str = "", *, expects: tuple[str, ...] = (), **options: Any) -> Watched:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        found = Watched(context.new_page())
+        origin = sidecar.url.removesuffix("/v1")
+        opened.append((found, origin))
+        found.page.goto(f"{origin}/ui{view and '#'}{view}")
+        return found
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for found, origin in opened:
+        assert [each.url for each in found.asked if not each.url.startswith((f"{origin}/", "data:", "blob:"))] == []
+        # A browser notes each answer that is an error; whatever else it notes is a fault.
+        assert [line for line in found.said if "Failed to load resource" not in line] == []
+
+
+@pytest.fixture(scope="module")
+def filled(running: Sidecar, provider: servers.Server) -> Sidecar:
+    """Give a sidecar that has answered, re-asked, and failed."""
+    for answers, fields in (
+        (["Hello."], {}),
+        ([GOOD], {"response_format": FORMAT}),
+        ([WRONG, GOOD], {"response_format": FORMAT}),
+        ([WRONG], {"response_format": FORMAT}),
+    ):
+        provider.answers = list(answers)
+        running.chat(**fields)
+    return running
+
+
+def ui(sidecar: Sidecar) -> str:
+    return sidecar.url.removesuffix("/v1") + "/ui"
+
+
+def tile(page: Page, name: str) -> str:
+    return page.locator("#totals > div", has=page.get_by_text(name, exact=True)).locator("dd").first.inner_text()
+
+
+def test_it_is_served_to_anyone_under_a_strict_policy(sidecar: Sidecar) -> None:
+    reply = sidecar.ask("GET", "/ui")
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self' 'sha256-" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    for path in ("/ui", "/ui/app.css", "/ui/app.js", "/ui/json.js"):
+        headers = sidecar.ask("GET", path).headers
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+    for path in ("/ui/", "/ui/nonesuch.js", "/ui/../ui.py", "/ui/%2e%2e/ui.py"):
+        assert sidecar.ask("GET", path).status == 404
+
+
+def test_figures_are_those_of_the_endpoints(filled: Sidecar, watched: Callable[..., Watched]) -> None:
+    page = watched(filled).page
+    expect(page.locator("#state")).to_have_text("Live")
+    expect(page.locator(".column").first).to_be_visible()
+    points = [p for ps in filled.ask("GET", "/guard/stats?minutes=60").json["models"].values() for p in ps]
+    calls, valid = sum(p["calls"] for p in points), sum(p["valid"] for p in points)
+    assert calls >= 4
+    assert tile(page, "Calls") == str(calls)
+    assert tile(page, "Valid") == f"{int(valid / calls * 1000) / 10:g}%"
+    assert tile(page, "Re-asks") == str(sum(p["re_asks"] for p in points))
+    assert tile(page, "Cost") == "not known"
+    row = page.locator("#models tbody tr", has_text="openai:served-1")
+    expect(row.locator("td").nth(2)).to_have_text(str(calls))
+    expect(row.locator("td").nth(1)).to_contain_text("m answers")
+    page.get_by_label("Time", exact=True).select_option("15")
+    plot = page.get_by_role("slider", name="Calls", exact=True)
+    plot.press("Home")
+    steps = {plot.press("ArrowRight") or plot.get_attribute("aria-valuetext") for _ in range(60)}
+    read = sum(int(words.rpartition("served-1 ")[2]) for words in steps if words and "served-1" in words)
+    points = filled.ask("GET", "/guard/stats?minutes=15").json["models"]["openai:served-1"]
+    assert read == sum(p["calls"] for p in points)
+
+
+def test_a_failure_is_shown_with_its_findings_and_opens(filled: Sidecar, watched: Callable[..., Watched]) -> None:
+    page = watched(filled).page
+    failure = filled.ask("GET", "/guard/failures?limit=1").json["calls"][0]
+    shown = page.locator(".failure").first
+    expect(shown).to_contain_text("/required")
+    expect(shown).to_contain_text("(root): expected the property 'total', got {}")
+    shown.get_by_role("link").click()
+    assert page.url.endswith(f"#call/{failure['call']}")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("article")).to_have_count(3)
+    expect(frame.get_by_role("heading", level=1)).to_have_text(f"Call {failure['call']}: /v1/chat/completions")
+    assert page.title() == f"Call {failure['call']} · Guard"
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as a page").click()
+    whole = filled.ask("GET", f"/guard/traces/{failure['call']}/page").data
+    assert saved.value.suggested_filename == f"call-{failure['call']}.html"
+    assert Path(saved.value.path()).read_bytes() == whole
+    page.goto(f"{ui(filled)}#call/999999")
+    expect(page.get_by_role("alert").filter(has_text="the trace has no call 999999")).to_be_visible()
+
+
+def test_tokens_are_shown_in_colours_and_a_frame_as_high_as_they_need(
+    filled: Sidecar, watched: Callable[..., Watched]
+) -> None:
+    tokens = (Token('{"total": ', 0.0, 1.0, None, forced=True), Token("3}", -0.5, 0.6, 1.5))
+    reply = Reply("".join(t.text for t in tokens), "stop", "served-1", 11, 7, tokens=tokens, mode="masks", cost=0.0)
+    attempt = Attempt(1, ({"role": "user", "content": "How much?"},), reply, model="openai:served-1")
+    call = Call("f", "sum", "", "", "openai:served-1", {}, 1.0, attempts=(attempt,))
+    (number,) = TraceStore(filled.trace).write_all([call])
+    page = watched(filled, f"call/{number}").page
+    expect(page.frame_locator("iframe").locator("pre .t")).to_have_count(2)
+    # Asked from outside: no script runs in there, playwright's neither.
+    inside = "document.querySelector('iframe').contentDocument"
+    colours = f"[...{inside}.querySelectorAll('pre .t')].map((e) => getComputedStyle(e).backgroundColor)"
+    assert len(set(page.evaluate(colours))) == 2
+    height = page.evaluate("document.querySelector('iframe').clientHeight")
+    page.evaluate(f"{inside}.querySelectorAll('details').forEach((e) => (e.open = true))")
+    page.wait_for_function(f"document.querySelector('iframe').clientHeight > {height}")
+    page.wait_for_function(f"document.querySelector('iframe').clientHeight >= {inside}.documentElement.scrollHeight")
+
+
+def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., Watched]) -> None:
+    page = watched(filled, "calls").page
+    store = TraceStore(filled.trace)
+    store.write_all([Call("f", "t", "", "", "openai:a", {}, 1.0) for _ in range(30)])
+    newest = filled.ask("GET", "/guard/traces?limit=1").json["calls"][0]["call"]
+    first = page.locator("#list tbody tr").first.locator("td").first
+    page.get_by_role("button", name="Refresh").click()
+    expect(first).to_have_text(str(newest))
+    expect(page.get_by_role("button", name="Newer")).to_be_disabled()
+    page.get_by_role("button", name="Older").click()
+    expect(first).to_have_text(str(newest - 25))
+    expect(page.get_by_role("button", name="Older")).to_be_disabled()
+    store.write_all([Call("f", "t", "", "", "openai:a", {}, 1.0)])
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.locator("#told")).to_have_text("Refreshed.")
+    expect(first).to_have_text(str(newest - 25))  # a page that was gone back to stands still
+    page.get_by_role("button", name="Newer").click()
+    expect(first).to_have_text(str(newest + 1))
+
+
+def test_what_is_under_way_is_shown_while_it_is_and_refreshing_pauses(
+    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+) -> None:
+    page = watched(filled).page
+    expect(page.locator("#live")).to_have_text("No request is under way.")
+    leave = threading.Event()
+    provider.answers = [lambda _: leave.wait(20) and "Hello."]
+    thread = threading.Thread(target=lambda: filled.chat(headers={"x-request-id": "slow-1"}))
+    thread.start()
+    try:
+        row = page.locator("#live tbody tr")
+        expect(row).to_contain_text("slow-1")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator("#state")).to_have_text("Paused")
+    finally:
+        leave.set()
+        thread.join()
+    page.wait_for_timeout(2500)  # longer than it would be until the next look
+    expect(row).to_contain_text("slow-1")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#live")).to_have_text("No request is under way.")
+
+
+def test_the_playground_answers_or_says_what_is_wrong(
+    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+) -> None:
+    page = watched(filled, "playground").page
+    page.get_by_label("Model", exact=True).select_option("m")
+    page.get_by_label("Prompt").fill("How much?")
+    schema, ask = page.get_by_label("JSON Schema"), page.get_by_role("button", name="Ask")
+    # As it is written: a browser's own reading would make this 12345678901234567000, and lose the first of two names.
+    schema.fill('{"type": "object", "properties": {"total": {"maximum": 12345678901234567890}}}')
+    provider.answers = [WRONG, '{"total":12345678901234567890}']
+    ask.click()
+    expect(page.locator("#progress")).to_have_text("The answer is valid.")
+    assert '"maximum": 12345678901234567890' in json.dumps(provider.requests[-1].body).replace('\\"', '"')
+    expect(page.get_by_role("region", name="The value")).to_have_text('{\n  "total": 12345678901234567890\n}')
+    expect(page.locator("#answer .pairs")).to_contain_text("served-1")
+
+    schema.fill(json.dumps(SCHEMA))
+    provider.answers = [WRONG]
+    ask.click()
+    expect(page.locator("#progress")).to_have_text("There is no valid answer.")
+    expect(page.locator("#answer .findings li")).to_have_text("(root): expected the property 'total', got {} rule /required")
+    expect(page.locator("#answer a")).to_be_visible()
+
+    provider.requests.clear()
+    for text, words in (
+        ('{"type": "object",\n  "properties" {}}', "Line 2, column 16: expected a colon, but there is {."),
+        ('{"type": "object",', "Line 1, column 19: expected a name in double quotes, but the text ends."),
+        ("[1,]", "Line 1, column 4: expected a value, but there is ]."),
+        ('{"a": 01}', "Line 1, column 8: expected a comma or the closing bracket, but there is 1."),
+        ('{"a": 1, "b": {"a": 2},\n"\\u0061": 3}', "Line 2, column 1: expected another name, since this one is there"),
+        ("{}\n\n{}", "Line 3, column 1: expected nothing more, but there is {."),
+        ('{"é\U0001f600": "\t"}', "Line 1, column 8: expected a value, but there is a text that is broken."),
+    ):
+        schema.fill(text)
+        ask.click()
+        expect(page.locator("#schema-wrong")).to_contain_text(words)
+        expect(schema).to_be_focused()
+    assert provider.requests == []
+    for text, words in (('{"type": 3}', "/type"), ("[]", "schema")):
+        schema.fill(text)
+        ask.click()
+        expect(page.locator("#answer")).to_contain_text(words)
+    expect(page.locator("#state")).to_have_text("Live")
+
+
+def test_the_playground_shows_that_it_asks_and_can_be_stopped(
+    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+) -> None:
+    page = watched(filled, "playground", reduced_motion="reduce").page
+    provider.answers = [servers.Answer(GOOD, change=lambda body: [servers.HANG])]
+    page.get_by_label("Model", exact=True).select_option("m")
+    page.get_by_label("Prompt").press("Control+Enter")
+    expect(page.locator("#progress")).to_have_text("Asking m.")
+    assert page.locator(".spinner").evaluate("e => getComputedStyle(e).animationName") == "none"
+    expect(page.locator(".elapsed")).to_have_text("1.00 s")
+    expect(page.get_by_role("button", name="Stop")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#progress")).to_have_text("Stopped.")
+    expect(page.get_by_role("button", name="Ask")).to_be_focused()
+    filled.wait(lambda: filled.ask("GET", "/guard/live").json["requests"] == [])
+
+
+def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(
+    filled: Sidecar, watched: Callable[..., Watched]
+) -> None:
+    page = watched(filled).page
+    expect(page.locator(".failure").first).to_be_visible()
+    walk = walked(page)
+    failures = filled.ask("GET", "/guard/failures?limit=10").json["calls"]
+    assert walk == [
+        ("a", "Skip to the content"),
+        *(("a", name) for name in ("Overview", "Calls", "Playground")),
+        ("button", "Pause"),
+        ("button", "Refresh"),
+        ("select", "Time"),
+        *(("div", name) for name in ("Calls", "Valid", "Re-asks", "Escalations", "Latency", "Cost")),
+        *(("a", f"Call {call['call']}") for call in failures),
+    ]
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # skips
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED)[0] == "select"
+    for _ in range(3):
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate(FOCUSED)[1] == "Playground"  # the view's heading
+    page.keyboard.press("Tab")
+    names = [page.evaluate(FOCUSED)[1]]
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate(FOCUSED)[1])
+    assert [name.partition(" ")[0] for name in names] == ["Model", "Prompt", "JSON", "More", "Ask"]
+    roles = page.locator("main, header, nav").evaluate_all("all => all.filter(e => e.checkVisibility()).map(e => e.tagName)")
+    assert roles[:3] == ["HEADER", "NAV", "MAIN"]
+    unnamed = "all => all.filter(e => !(e.labels?.length || e.ariaLabel || e.textContent.trim())).map(e => e.id)"
+    assert page.locator("button, a, input, select, textarea").evaluate_all(unnamed) == []
+
+
+def test_a_focus_is_kept_when_what_is_around_it_is_shown_anew(
+    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+) -> None:
+    page = watched(filled).page
+    link = page.locator(".failure a").first
+    name = link.inner_text()
+    link.focus()
+    provider.answers = [WRONG]
+    filled.chat(response_format=FORMAT)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as if one came back to it
+    expect(page.locator("#told")).to_have_text("1 new failure.")
+    expect(page.locator(".failure a").first).not_to_have_text(name)
+    expect(page.get_by_role("link", name=name)).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read(
+    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched], scheme: str
+) -> None:
+    page = watched(filled, color_scheme=scheme).page
+    expect(page.locator(".failure").first).to_be_visible()
+    page.get_by_role("slider", name="Calls", exact=True).press("End")
+    seen = {"overview": page.evaluate(CONTRASTS)}
+    page.get_by_role("link", name="Calls", exact=True).click()
+    expect(page.locator("#list td").first).to_be_visible()
+    seen["calls"] = page.evaluate(CONTRASTS)
+    page.get_by_role("link", name="Playground").click()
+    provider.answers = [WRONG]
+    page.get_by_label("JSON Schema").fill(json.dumps(SCHEMA))
+    page.get_by_label("Model", exact=True).select_option("m")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#answer .findings")).to_be_visible()
+    page.get_by_label("JSON Schema").fill("{")
+    seen["playground"] = page.evaluate(CONTRASTS)
+    for view, contrasts in seen.items():
+        assert len(contrasts) > 15, view
+        assert contrasts[0][0] >= LEAST, (view, contrasts[:5])
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
+def test_no_view_is_wider_than_the_screen(filled: Sidecar, watched: Callable[..., Watched], width: int) -> None:
+    long = "x" * 300
+    reply = Reply(long, "stop", long, 1, 1)
+    attempt = Attempt(1, ({"role": "user", "content": long},), reply, (Violation(long, long, long, long),), model=long)
+    call = Call(long, long, "", "", long, {}, 2.0, outcome="ValidationFailed", error=long, attempts=(attempt,))
+    (number,) = TraceStore(filled.trace).write_all([call])
+    page = watched(filled, viewport={"width": width, "height": 812}, has_touch=width < 500).page
+    for view in (*VIEWS, f"call/{number}"):
+        page.goto(f"{ui(filled)}#{view}")
+        expect(page.locator(f"#{view.partition('/')[0]}")).to_be_visible()
+        if view == "overview":
+            expect(page.locator(".failure").filter(has_text=long).first).to_be_visible()
+        if view.startswith("call/"):
+            expect(page.frame_locator("iframe").locator("article")).to_be_visible()
+            inner = page.locator("iframe").evaluate("f => f.contentDocument.documentElement.scrollWidth - f.clientWidth")
+            assert inner <= 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+
+
+def test_what_strangers_wrote_is_text(
+    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+) -> None:
+    token = Token(HOSTILE, -0.5, 0.5, 1.0)
+    reply = Reply(HOSTILE, "stop", HOSTILE, 1, 1, tokens=(token,), thinking=HOSTILE, thinking_tokens=1)
+    finding = Violation(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    message = {"role": HOSTILE, "content": HOSTILE, HOSTILE: HOSTILE}
+    attempt = Attempt(1, (message,), reply, (finding,), HOSTILE, model=HOSTILE, reason=HOSTILE)
+    call = Call(HOSTILE, HOSTILE, "", HOSTILE, HOSTILE, {}, 1.0, 1.0, HOSTILE, HOSTILE, (attempt,))
+    now = filled.ask("GET", "/guard/live")
+    assert now.status == 200
+    store = TraceStore(filled.trace)
+    recent = Call(HOSTILE, HOSTILE, "", HOSTILE, HOSTILE, {}, _now(filled), 1.0, HOSTILE, HOSTILE, (attempt,))
+    number, _ = store.write_all([call, recent])
+    page = watched(filled).page
+    shown = HOSTILE.replace("\u202e", "\u202e")
+    expect(page.locator(".failure").first).to_contain_text(shown)
+    expect(page.locator("#models")).to_contain_text(shown)
+    expect(page.locator("#legend")).to_contain_text(shown)
+    page.get_by_role("slider", name="Latency").press("End")
+    expect(page.locator(".read").nth(4)).to_contain_text(shown)
+    page.goto(f"{ui(filled)}#calls")
+    expect(page.locator("#list")).to_contain_text(shown)
+    page.goto(f"{ui(filled)}#call/{number}")
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text(shown)
+    page.goto(f"{ui(filled)}#playground")
+    provider.answers = [json.dumps({HOSTILE: HOSTILE})]
+    page.get_by_label("JSON Schema").fill("")
+    page.get_by_label("Model", exact=True).select_option("m")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("region", name="The value")).to_contain_text("onerror")
+    page.goto(f"{ui(filled)}#{HOSTILE}")
+    expect(page.locator("#overview")).to_be_visible()
+    page.wait_for_timeout(100)
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.locator("img").count() == 0
+
+
+def test_the_policy_lets_no_markup_of_texts_in_even_where_the_script_would(
+    filled: Sidecar, watched: Callable[..., Watched]
+) -> None:
+    found = watched(filled)
+    tried = """() => {
+      try { document.body.innerHTML = "<img src=x onerror='window.hacked = 1'>"; } catch (error) { return error.name; }
+    }"""
+    assert found.page.evaluate(tried) == "TypeError"
+    found.said.clear()  # the policy notes that it held
+
+
+def test_where_keys_are_it_asks_for_an_operators_and_keeps_it_in_the_tab_only(
+    tmp_path: Path, watched: Callable[..., Watched]
+) -> None:
+    store = TraceStore(tmp_path / "trace.db")
+    _, operator = keys.create(store, "boss", is_operator=True)
+    _, plain = keys.create(store, "shop")
+    with servers.Server(GOOD) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        found = watched(sidecar, "playground")
+        page = found.page
+        field = page.get_by_label("Operator's key", exact=True)
+        expect(field).to_be_focused()
+        expect(page.locator("#playground")).to_be_hidden()
+        for given, words in (
+            ("sk-guard-x-y", "the API key is not known here, or was revoked"),
+            (plain, "only an operator's key may look at this"),
+            ("schlüssel", "letters, digits and dashes only"),
+        ):
+            field.fill(given)
+            field.press("Enter")
+            expect(page.locator("#gate-wrong")).to_contain_text(words)
+        field.fill(operator)
+        field.press("Enter")
+        expect(page.locator("#gate")).to_be_hidden()
+        page.get_by_role("button", name="Ask").click()
+        page.get_by_role("link", name="attempts and tokens").click()
+        expect(page.frame_locator("iframe").locator("article").first).to_be_visible()
+        stored = "() => [localStorage.length, document.cookie, Object.values(sessionStorage).length]"
+        assert page.evaluate(stored) == [0, "", 1]
+        assert not any(operator in request.url for request in found.asked)
+        page.reload()
+        expect(page.frame_locator("iframe").locator("article").first).to_be_visible()
+        page.get_by_role("button", name="Forget the key").click()
+        expect(field).to_be_visible()
+        assert page.evaluate(stored) == [0, "", 0]
+        expect(page.locator("iframe")).to_have_count(0)
+
+
+def test_a_sidecar_that_is_gone_is_said_and_found_again(tmp_path: Path, watched: Callable[..., Watched]) -> None:
+    with servers.Server(GOOD) as provider:
+        with serving(tmp_path, model(provider.url)) as sidecar:
+            page = watched(sidecar).page
+            expect(page.locator("#state")).to_have_text("Live")
+            expect(page.locator("#failures .empty")).to_have_text("No call has failed.")
+            sidecar.end()
+            expect(page.get_by_role("alert").first).to_contain_text("The sidecar does not answer: it can't be reached.")
+            expect(page.locator("#state")).to_have_text("No answer")
+        port = sidecar.port
+        with serving(tmp_path, model(provider.url), "--port", str(port)):
+            expect(page.locator("#state")).to_have_text("Live", timeout=20_000)
+            expect(page.locator("#trouble")).to_be_empty()
+            expect(page.locator("#told")).to_have_text("The sidecar answers again.")
+
+
+def walked(page: Page) -> list[tuple[str, str]]:
+    """Press Tab from the beginning to the end; returns what had the focus, which must have been seen."""
+    walk: list[tuple[str, str]] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        tag, words, is_shown = page.evaluate(FOCUSED)
+        if tag == "body":
+            break
+        assert is_shown, words
+        walk.append((tag, words))
+    return walk
+
+
+def _now(sidecar: Sidecar) -> float:
+    until: float = sidecar.ask("GET", "/guard/stats").json["until"]
+    return until
