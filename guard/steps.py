@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ class Plan:
     function: str = ""
     validators: tuple[validators.Validator, ...] = ()
     mode: str = "live"  # one of replay.MODES
+    #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
+    told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -105,17 +107,15 @@ def steps(plan: Plan) -> Steps:
     try:
         value = yield from run.tiers()
     except CallError as error:
-        call = yield Record(run.call(type(error).__name__, error.message), plan.target.compiled)
+        call = yield from run.recorded(type(error).__name__, error.message)
         raised = error.recorded(run.findings(error), run.attempts, call.number)
         run.spans.end(call, raised)
         raise raised from error.__cause__
     except BaseException as error:  # a limit of the schema; or the caller was interrupted, which goes on
-        call = yield Record(
-            run.call(type(error).__name__, str(error) if isinstance(error, GuardError) else ""), plan.target.compiled
-        )
+        call = yield from run.recorded(type(error).__name__, str(error) if isinstance(error, GuardError) else "")
         run.spans.end(call, error)
         raise
-    call = yield Record(run.call(VALID), plan.target.compiled)
+    call = yield from run.recorded(VALID)
     run.spans.end(call, None)
     return value, call
 
@@ -166,8 +166,14 @@ class _Run:
                 return outcome
         raise AssertionError("retries are finite")
 
-    def call(self, outcome: str, error: str = "") -> Call:
-        """Return the record of the call as it stands."""
+    def recorded(self, outcome: str, error: str = "") -> Generator[Step, Any, Call]:
+        """Commit the record of the call as it stands; returns it with its number."""
+        call: Call = yield Record(self._call(outcome, error), self.plan.target.compiled)
+        if self.plan.told is not None:
+            self.plan.told(call)
+        return call
+
+    def _call(self, outcome: str, error: str) -> Call:
         plan = self.plan
         return Call(
             function=plan.function,

@@ -215,7 +215,7 @@ class Sidecar:
     async def _live(self, visit: Visit, way: Any, plan: Any, body: dict[str, Any], send: Any) -> None:
         line, events = Line(visit, send), way.events(visit, body)
         async with line.ending():
-            async with contextlib.aclosing(self.pipeline.pieces(visit, plan)) as parts:
+            async with contextlib.aclosing(self.pipeline.pieces(plan)) as parts:
                 async for part in parts:
                     for event in events.text(part) if isinstance(part, str) else events.end(part):
                         await line.send(event)

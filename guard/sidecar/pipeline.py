@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from guard import Limits, targets
-from guard.errors import BadReply, CallError, ContentFiltered, Refused, SchemaError
+from guard.errors import BadReply, ContentFiltered, Refused, SchemaError
 from guard.models import asking
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
@@ -25,7 +25,6 @@ from guard.models.transport import Exchange, ExchangeError, count, estimated_tok
 from guard.pipeline import Guard
 from guard.policy import Budget, Policy
 from guard.prices import cost
-from guard.records import Call
 from guard.sidecar import chat, tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.chat import Choice
@@ -110,55 +109,47 @@ class Pipeline:
             budget=Budget(seconds=served.settings.total_seconds),
         )
         models = tuple(_tier(tier, asked) for tier in tiers)
-        return Plan(target, messages, policy, models, function=visit.path)
+        return Plan(target, messages, policy, models, function=visit.path, told=visit.take)
 
     async def choices(self, visit: Visit, asked: Asked, plan: Plan) -> list[Choice]:
         """Return the answers, all checked; raises a GuardError where one can't be had."""
         plans = [_nth(plan, number) for number in range(asked.chat.n or 1)]
         if len(plans) == 1:
-            return [await self._choice(visit, asked, plans[0])]
+            return [await self._choice(asked, plans[0])]
         started = time.perf_counter()
         try:
-            return await every(self._choice(visit, asked, each) for each in plans)
+            return await every(self._choice(asked, each) for each in plans)
         finally:  # they ran side by side
             visit.model_seconds = min(visit.model_seconds, time.perf_counter() - started)
 
-    async def pieces(self, visit: Visit, plan: Plan) -> AsyncGenerator[str | Reply, None]:
+    async def pieces(self, plan: Plan) -> AsyncGenerator[str | Reply, None]:
         """Yield the text of one attempt as it comes, and its reply once it was checked."""
         live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partial=_text))
         told = ""
         stream = self._guard.arun_stream(live)
-        try:
-            async with stream:
-                async for known in stream:
-                    if stream.call is not None:
-                        visit.take(stream.call)
-                        reply = stream.call.attempts[-1].reply
-                        assert reply is not None
-                        if not stream.call.text.startswith(told):
-                            raise BadReply("what was streamed is not how the value ends")
-                        if rest := stream.call.text[len(told) :]:
-                            yield rest
-                        yield reply
-                        return
-                    yield known[len(told) :]
-                    told = known
-        except CallError as error:
-            _take_failure(visit, error)
-            raise
+        async with stream:
+            async for known in stream:
+                if stream.call is not None:
+                    reply = stream.call.attempts[-1].reply
+                    assert reply is not None
+                    if not stream.call.text.startswith(told):
+                        raise BadReply("what was streamed is not how the value ends")
+                    if rest := stream.call.text[len(told) :]:
+                        yield rest
+                    yield reply
+                    return
+                yield known[len(told) :]
+                told = known
 
-    async def _choice(self, visit: Visit, asked: Asked, plan: Plan) -> Choice:
+    async def _choice(self, asked: Asked, plan: Plan) -> Choice:
         try:
             value, call = await self._guard.arun(plan)
-        except CallError as error:
-            _take_failure(visit, error)
+        except Refused as error:  # in the protocol no error, but an answer of its own
             reply = error.attempts[-1].reply if error.attempts else None
-            if isinstance(error, Refused) and reply is not None:  # in the protocol no error, but an answer of its own
-                filtered = isinstance(error, ContentFiltered)
-                words = None if filtered else reply.text or error.message
-                return Choice(None, reply, refusal=words)
-            raise
-        visit.take(call)
+            if reply is None:
+                raise
+            words = None if isinstance(error, ContentFiltered) else reply.text or error.message
+            return Choice(None, reply, refusal=words)
         reply = call.attempts[-1].reply
         assert reply is not None
         if plan.target.name != "calls" or not asked.has_tools:
@@ -282,13 +273,3 @@ def _nth(plan: Plan, number: int) -> Plan:
 
 def _text(text: str) -> str:
     return text
-
-
-def _take_failure(visit: Visit, error: CallError) -> None:
-    """Take the figures of a call that ended in an error."""
-    visit.take(
-        Call(
-            function="", target="", schema_hash="", template="", model="", options={}, started=visit.began,
-            outcome=type(error).__name__, error=error.message, attempts=error.attempts, number=error.call,
-        )
-    )  # fmt: skip

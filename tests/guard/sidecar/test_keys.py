@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import sqlite3
 import subprocess
@@ -122,6 +123,32 @@ def test_a_budget_is_kept_and_counts_every_attempt(tmp_path: Path, schema: bool)
     assert [reply.status for reply in replies] == [200, 200, 429]
     assert replies[-1].json["error"]["code"] == "insufficient_quota"
     assert replies[-1].headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("way", ["buffered", "live"])
+def test_a_budget_counts_what_was_spent_for_a_client_that_went_away(tmp_path: Path, way: str) -> None:
+    _, key = made(tmp_path, "shop", "--tokens-per-day", "5")
+    hanging = servers.Answer('{"a": "long"}', change=lambda body: [body[: len(body) // 2], servers.HANG])
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hello."}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
+        "stream": True,
+    }
+    headers = {**bearer(key), "x-guard-stream": way, "x-request-id": "left"}
+    with servers.Server() as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        # Live there is one attempt, and part of its answer is there; buffered a whole one, which was not valid.
+        provider.answers = [hanging] if way == "live" else ["nope", hanging]
+        connection = http.client.HTTPConnection(sidecar.host, sidecar.port, timeout=60)
+        connection.request("POST", "/v1/chat/completions", json.dumps(body).encode(), headers)
+        if way == "live":
+            connection.getresponse().read(1)
+        sidecar.wait(lambda: len(provider.requests) == len(provider.answers))
+        connection.close()
+        sidecar.wait(lambda: any(line["id"] == "left" for line in sidecar.log))
+        provider.answers = ["Hello."]
+        reply = sidecar.chat(headers=bearer(key))
+        assert (reply.status, reply.json["error"]["code"]) == (429, "insufficient_quota")
 
 
 def test_a_budget_of_money_asks_no_model_without_a_known_price(tmp_path: Path) -> None:
