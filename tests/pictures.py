@@ -55,7 +55,8 @@ def call(chance: random.Random, started: float) -> Call:
         text = VALUE if is_good else VALUE.replace('"large"', '"huge"').replace("2", "0")
         seconds = chance.uniform(0.2, 0.6) if is_local else chance.uniform(0.5, 2.5)
         reply = Reply(
-            text, "stop", name.removeprefix("openai:"), 160, 40, seconds=seconds, mode="masks" if is_local else "native",
+            text, "stop", name.removeprefix("openai:"), 160, 40, seconds=seconds,
+            mode="masks" if is_local else "native",
             cost=0.0 if name == "smollm2" else 0.00012 if name == MODELS[1] else None,
             tokens=tuple(tokens(chance, text)) if is_local else (), forced_tokens=22 if is_local else 0,
         )  # fmt: skip
@@ -100,7 +101,8 @@ def take(folder: Path) -> None:
         toml = sidecars.model(provider.url, "careful").replace("served-1", "gpt-5-mini")
         toml += sidecars.model(provider.url, "fast", escalate_to=["careful"]).replace("served-1", "qwen3-4b")
         with sidecars.serving(Path(scratch), toml) as sidecar:
-            numbers = TraceStore(sidecar.trace).write_all(sorted(history(random.Random(7), 58), key=lambda c: c.started))  # noqa: S311
+            calls = sorted(history(random.Random(7), 58), key=lambda call: call.started)
+            TraceStore(sidecar.trace).write_all(calls)
             whole = next(c for c in TraceStore(sidecar.trace).failures(200) if c.model == "smollm2")
             address = f"{sidecar.url.removesuffix('/v1')}/ui"
             for scheme in ("light", "dark"):
@@ -137,7 +139,7 @@ def take(folder: Path) -> None:
                     page.click("#ask")
                     taken(page, folder, f"wrong-{scheme}-{device}")
                     context.close()
-    print(f"{len(numbers)} calls, pictures in {folder}")
+    print(f"{len(calls)} calls, pictures in {folder}")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
             "bytes": visit.sent,
         }
         for visit in sidecar.visits.values()
-        if visit.path.startswith("/v1/")
+        if visit.path.startswith("/v1/") or visit.model  # which the playground's have
     ]
     models = [
         {
@@ -78,7 +78,9 @@ async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
         }
         for served in sidecar.models.by_name.values()
     ]
-    return 200, _json({"requests": visits, "models": models, "draining": sidecar.is_draining, "workers": sidecar.settings.workers})
+    return 200, _json(
+        {"requests": visits, "models": models, "draining": sidecar.is_draining, "workers": sidecar.settings.workers}
+    )
 
 
 async def stats(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:

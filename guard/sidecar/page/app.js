@@ -18,16 +18,46 @@ const state = { view: "", call: 0, isPaused: false, failures: 0, due: 0, timer: 
 
 const charts = [
   new Chart({ title: "Calls", of: (p) => p.calls, write: number, isSum: true, isWhole: true }),
-  new Chart({ title: "Valid", of: (p) => (p.calls ? p.valid / p.calls : null), write: (v) => percent(v, 1).replace("none", "0%"), isSum: false, most: 1 }),
+  new Chart({
+    title: "Valid",
+    of: (p) => (p.calls ? p.valid / p.calls : null),
+    write: (v) => percent(v, 1).replace("none", "0%"),
+    isSum: false,
+    most: 1,
+  }),
   new Chart({ title: "Re-asks", of: (p) => p.re_asks, write: number, isSum: true, isWhole: true }),
   new Chart({ title: "Escalations", of: (p) => p.escalated, write: number, isSum: true, isWhole: true }),
-  new Chart({ title: "Latency", note: "mean, up to the longest", of: (p) => p.mean_seconds, peak: (p) => p.max_seconds, write: seconds, tick: (v) => (v < 1 ? `${Math.round(v * 1000)} ms` : `${Number(v.toPrecision(3))} s`), isSum: false }),
+  new Chart({
+    title: "Latency",
+    note: "mean, up to the longest",
+    of: (p) => p.mean_seconds,
+    peak: (p) => p.max_seconds,
+    write: seconds,
+    tick: (v) => (v < 1 ? `${Math.round(v * 1000)} ms` : `${Number(v.toPrecision(3))} s`),
+    isSum: false,
+  }),
   new Chart({ title: "Cost", note: "where prices are known", of: (p) => p.usd, write: dollars, isSum: true }),
 ];
 
 const pages = {
-  overview: new Pages({ box: by("failures"), path: "guard/failures", size: 10, name: "failures", make: failed, empty: "No call has failed.", changed: now }),
-  calls: new Pages({ box: by("list"), path: "guard/traces", size: 25, name: "calls", make: listed, empty: "There is no call on record yet.", changed: now }),
+  overview: new Pages({
+    box: by("failures"),
+    path: "guard/failures",
+    size: 10,
+    name: "failures",
+    make: failed,
+    empty: "No call has failed.",
+    changed: now,
+  }),
+  calls: new Pages({
+    box: by("list"),
+    path: "guard/traces",
+    size: 25,
+    name: "calls",
+    make: listed,
+    empty: "There is no call on record yet.",
+    changed: now,
+  }),
 };
 
 const playground = new Playground({ failed: (error) => error instanceof Refused && error.wantsKey && troubled(error) });
@@ -43,8 +73,11 @@ async function look(isWhole) {
     playground.models(live.models);
     if (isWhole || performance.now() >= state.due) {
       state.due = performance.now() + (minutes() > 360 ? LONG_MS : FIGURES_MS);
-      if (state.view === "overview") overview(live, await get(`guard/stats?minutes=${minutes()}`));
+      const figures = state.view === "overview" ? await get(`guard/stats?minutes=${minutes()}`) : null;
+      if (turn !== state.turn) return; // another look has begun, of what was chosen since
+      if (figures) overview(live, figures);
       const shown = await pages[state.view]?.refresh();
+      if (turn !== state.turn) return;
       if (state.view === "overview") announce(shown);
     }
     if (state.view === "overview") underWay(live);
@@ -92,7 +125,9 @@ function troubled(error) {
   status(isGone ? "No answer" : "Trouble", "bad");
   const words = isGone ? `The sidecar does not answer: ${error.message}.` : `The sidecar says: ${error.message}.`;
   const what = "What is shown is what it said last. It is asked again and again.";
-  show(by("trouble"), words, () => el("p", { class: "notice bad" }, said(words), " ", el("span", { class: "quiet" }, what)));
+  show(by("trouble"), words, () =>
+    el("p", { class: "notice bad" }, said(words), " ", el("span", { class: "quiet" }, what)),
+  );
 }
 
 function status(word, kind) {
@@ -117,10 +152,18 @@ function overview(live, figures) {
   const all = summed(Object.values(figures.models).flat());
   show(by("totals"), all, () => [
     tile("Calls", number(all.calls)),
-    tile("Valid", percent(all.valid, all.calls), all.calls - all.valid ? `${number(all.calls - all.valid)} without a value` : null),
+    tile(
+      "Valid",
+      percent(all.valid, all.calls),
+      all.calls - all.valid ? `${number(all.calls - all.valid)} without a value` : null,
+    ),
     tile("Re-asks", number(all.re_asks), all.calls ? `${(all.re_asks / all.calls).toFixed(2)} a call` : null),
     tile("Escalated", number(all.escalated), all.calls ? percent(all.escalated, all.calls) : null),
-    tile("Mean time", all.calls ? seconds(all.mean_seconds) : "none", all.calls ? `longest ${seconds(all.max_seconds)}` : null),
+    tile(
+      "Mean time",
+      all.calls ? seconds(all.mean_seconds) : "none",
+      all.calls ? `longest ${seconds(all.max_seconds)}` : null,
+    ),
     tile("Cost", dollars(all.usd, all.unpriced), all.unpriced ? `${number(all.unpriced)} without a price` : null),
   ]);
   show(by("models"), [live.models, lines], () => models(live.models, lines));
@@ -129,9 +172,20 @@ function overview(live, figures) {
 }
 
 function summed(points) {
-  const all = { calls: 0, valid: 0, re_asks: 0, escalated: 0, tokens: 0, usd: 0, unpriced: 0, max_seconds: 0, mean_seconds: 0 };
+  const all = {
+    calls: 0,
+    valid: 0,
+    re_asks: 0,
+    escalated: 0,
+    tokens: 0,
+    usd: 0,
+    unpriced: 0,
+    max_seconds: 0,
+    mean_seconds: 0,
+  };
   for (const point of points) {
-    for (const name of ["calls", "valid", "re_asks", "escalated", "tokens", "usd", "unpriced"]) all[name] += point[name];
+    for (const name of ["calls", "valid", "re_asks", "escalated", "tokens", "usd", "unpriced"])
+      all[name] += point[name];
     all.max_seconds = Math.max(all.max_seconds, point.max_seconds);
     all.mean_seconds += point.mean_seconds * point.calls;
   }
@@ -139,54 +193,78 @@ function summed(points) {
   return all;
 }
 
-const tile = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", {}, value), note ? el("dd", { class: "quiet small" }, note) : null);
+const tile = (name, value, note) =>
+  el("div", {}, el("dt", {}, name), el("dd", {}, value), note ? el("dd", { class: "quiet small" }, note) : null);
 
 const swatch = (place) => el("span", { class: `swatch ${mark(place)}`, "aria-hidden": "true" });
 
-const BREAKERS = { closed: ["answers", "good"], open: ["left alone: it fails", "bad"], trying: ["tried again", "wait"] };
+const BREAKERS = {
+  closed: ["answers", "good"],
+  open: ["left alone: it fails", "bad"],
+  trying: ["tried again", "wait"],
+};
 
 function models(served, lines) {
   const asked = served.map((model) => model.model);
   const silent = [...new Set(asked)].filter((name) => !lines.some((line) => line.name === name));
   const rows = [...lines, ...silent.map((name) => ({ name, place: null, calls: 0 }))];
   const figure = (name, kind, of) => ({ name, kind, of: (line) => (line.calls ? of(line) : "–") });
-  return table("Models, in the time that is chosen", [
-    { name: "Model", kind: "wide", of: (line) => el("span", {}, line.place === null ? null : swatch(line.place), said(line.name)) },
-    { name: "Served as", kind: "wide", of: (line) => names(served.filter((model) => model.model === line.name)) },
-    { name: "Calls", kind: "num", of: (line) => number(line.calls) },
-    figure("Valid", "num", (line) => percent(line.valid, line.calls)),
-    figure("Re-asks", "num", (line) => number(line.re_asks)),
-    figure("Escalated", "num", (line) => number(line.escalated)),
-    figure("Mean", "num", (line) => seconds(line.mean_seconds)),
-    figure("Longest", "num", (line) => seconds(line.max_seconds)),
-    figure("Tokens", "num", (line) => number(line.tokens)),
-    figure("Cost", "num", (line) => dollars(line.usd, line.unpriced)),
-  ], rows);
+  return table(
+    "Models, in the time that is chosen",
+    [
+      {
+        name: "Model",
+        kind: "wide",
+        of: (line) => el("span", {}, line.place === null ? null : swatch(line.place), said(line.name)),
+      },
+      { name: "Served as", kind: "wide", of: (line) => names(served.filter((model) => model.model === line.name)) },
+      { name: "Calls", kind: "num", of: (line) => number(line.calls) },
+      figure("Valid", "num", (line) => percent(line.valid, line.calls)),
+      figure("Re-asks", "num", (line) => number(line.re_asks)),
+      figure("Escalated", "num", (line) => number(line.escalated)),
+      figure("Mean", "num", (line) => seconds(line.mean_seconds)),
+      figure("Longest", "num", (line) => seconds(line.max_seconds)),
+      figure("Tokens", "num", (line) => number(line.tokens)),
+      figure("Cost", "num", (line) => dollars(line.usd, line.unpriced)),
+    ],
+    rows,
+  );
 }
 
 function names(served) {
   if (!served.length) return el("span", { class: "quiet" }, "not now");
-  return el("ul", { class: "names" }, served.map(({ name, tiers, breaker }) => {
-    const [word, kind] = BREAKERS[breaker] ?? [breaker, "wait"];
-    const further = tiers.length > 1 ? el("small", { class: "quiet" }, " then ", said(tiers.slice(1).join(", then "))) : null;
-    return el("li", {}, said(name), further, " ", badge(word, kind));
-  }));
+  return el(
+    "ul",
+    { class: "names" },
+    served.map(({ name, tiers, breaker }) => {
+      const [word, kind] = BREAKERS[breaker] ?? [breaker, "wait"];
+      const further =
+        tiers.length > 1 ? el("small", { class: "quiet" }, " then ", said(tiers.slice(1).join(", then "))) : null;
+      return el("li", {}, said(name), further, " ", badge(word, kind));
+    }),
+  );
 }
 
 function underWay(live) {
   show(by("live"), [live.requests, live.workers], () => [
     live.requests.length
-      ? table("Requests under way", [
-          { name: "Request", kind: "wide", of: (visit) => said(visit.id) },
-          { name: "Path", kind: "wide", of: (visit) => said(visit.path) },
-          { name: "Model", kind: "wide", of: (visit) => said(visit.model || "–") },
-          { name: "Key", of: (visit) => said(visit.key ?? "none") },
-          { name: "Stream", of: (visit) => visit.stream ?? "no" },
-          { name: "Sent", kind: "num", of: (visit) => `${number(visit.bytes)} B` },
-          { name: "For", kind: "num", of: (visit) => seconds(visit.seconds) },
-        ], live.requests)
+      ? table(
+          "Requests under way",
+          [
+            { name: "Request", kind: "wide", of: (visit) => said(visit.id) },
+            { name: "Path", kind: "wide", of: (visit) => said(visit.path) },
+            { name: "Model", kind: "wide", of: (visit) => said(visit.model || "–") },
+            { name: "Key", of: (visit) => said(visit.key ?? "none") },
+            { name: "Stream", of: (visit) => visit.stream ?? "no" },
+            { name: "Sent", kind: "num", of: (visit) => `${number(visit.bytes)} B` },
+            { name: "For", kind: "num", of: (visit) => seconds(visit.seconds) },
+          ],
+          live.requests,
+        )
       : el("p", { class: "empty" }, "No request is under way."),
-    live.workers > 1 ? el("p", { class: "quiet small" }, `In one of ${live.workers} processes, whichever answers.`) : null,
+    live.workers > 1
+      ? el("p", { class: "quiet small" }, `In one of ${live.workers} processes, whichever answers.`)
+      : null,
   ]);
 }
 
@@ -246,9 +324,11 @@ by("pause").addEventListener("click", () => {
   state.isPaused = !state.isPaused;
   by("pause").textContent = state.isPaused ? "Resume" : "Pause";
   by("told").textContent = state.isPaused ? "Refreshing is paused." : "Refreshing goes on.";
-  status(state.isPaused ? "Paused" : "Live", state.isPaused ? "wait" : "good");
-  clearTimeout(state.timer);
   if (!state.isPaused) now();
+  else if (!state.failures) {
+    clearTimeout(state.timer);
+    status("Paused", "wait");
+  }
 });
 by("gate").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -50,23 +50,28 @@ function disable(button, isOff) {
   button.disabled = isOff;
 }
 
-const link = (call, words = number(call.call)) => el("a", { href: `#call/${call.call}`, "data-name": `call ${call.call}` }, words);
+const link = (call, words = number(call.call)) =>
+  el("a", { href: `#call/${call.call}`, "data-name": `call ${call.call}` }, words);
 
 const outcome = (call) => badge(call.outcome, call.outcome === "valid" ? "good" : "bad");
 
 /** Return the list of calls. */
 export function listed(calls) {
-  return table("Calls", [
-    { name: "Call", kind: "num", of: (call) => link(call) },
-    { name: "Began", of: (call) => moment(call.started) },
-    { name: "Outcome", kind: "wide", of: outcome },
-    { name: "Model", kind: "wide", of: (call) => said(call.served || call.model) },
-    { name: "Path", kind: "wide", of: (call) => said(call.path || call.target) },
-    { name: "Attempts", kind: "num", of: (call) => `${call.attempts}${call.tier ? `, tier ${call.tier}` : ""}` },
-    { name: "Took", kind: "num", of: (call) => seconds(call.seconds) },
-    { name: "Tokens", kind: "num", of: (call) => number(call.tokens) },
-    { name: "Cost", kind: "num", of: (call) => dollars(call.usd) },
-  ], calls);
+  return table(
+    "Calls",
+    [
+      { name: "Call", kind: "num", of: (call) => link(call) },
+      { name: "Began", of: (call) => moment(call.started) },
+      { name: "Outcome", kind: "wide", of: outcome },
+      { name: "Model", kind: "wide", of: (call) => said(call.served || call.model) },
+      { name: "Path", kind: "wide", of: (call) => said(call.path || call.target) },
+      { name: "Attempts", kind: "num", of: (call) => `${call.attempts}${call.tier ? `, tier ${call.tier}` : ""}` },
+      { name: "Took", kind: "num", of: (call) => seconds(call.seconds) },
+      { name: "Tokens", kind: "num", of: (call) => number(call.tokens) },
+      { name: "Cost", kind: "num", of: (call) => dollars(call.usd) },
+    ],
+    calls,
+  );
 }
 
 /** Return failures with what was found in their last answer. */
@@ -92,16 +97,23 @@ export function failed(calls) {
 }
 
 // The server writes a call's page with all texts escaped. It is shown in a frame in which no script runs.
-const trusted = window.trustedTypes?.createPolicy("call", { createHTML: (page) => page }) ?? { createHTML: (page) => page };
+const trusted = window.trustedTypes?.createPolicy("call", { createHTML: (page) => page }) ?? {
+  createHTML: (page) => page,
+};
 
 /** Show a call's page in a box; returns a function that saves it. */
 export async function opened(box, call) {
   const page = await get(`guard/traces/${call}/page`, true);
-  const frame = el("iframe", { title: `Call ${call}, its attempts and tokens`, sandbox: "allow-same-origin", class: "call" });
+  const frame = el("iframe", {
+    title: `Call ${call}, its attempts and tokens`,
+    sandbox: "allow-same-origin",
+    class: "call",
+  });
   frame.srcdoc = trusted.createHTML(page);
   frame.addEventListener("load", () => {
     const inside = frame.contentDocument;
-    const fit = () => (frame.style.height = `${Math.ceil(inside.documentElement.getBoundingClientRect().height) + 2}px`);
+    const fit = () =>
+      (frame.style.height = `${Math.ceil(inside.documentElement.getBoundingClientRect().height) + 2}px`);
     new ResizeObserver(fit).observe(inside.documentElement);
     fit();
     // Such a link would lead the frame to this page.

@@ -35,7 +35,13 @@ export class Chart {
       "data-name": title,
     });
     this.read = el("p", { class: "read" });
-    this.element = el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, title), note ? el("small", { class: "quiet" }, ` ${note}`) : null), this.plot, this.read);
+    this.element = el(
+      "figure",
+      { class: "chart" },
+      el("figcaption", {}, el("b", {}, title), note ? el("small", { class: "quiet" }, ` ${note}`) : null),
+      this.plot,
+      this.read,
+    );
     this.plot.addEventListener("keydown", (event) => this.#key(event));
     this.plot.addEventListener("pointermove", (event) => this.#point(event));
     this.plot.addEventListener("pointerdown", (event) => this.#point(event));
@@ -82,11 +88,25 @@ export class Chart {
     }
     drawing.append(...this.#times(x, area));
     if (this.step !== null) {
-      drawing.append(svg("rect", { class: "cursor", x: x(this.step), y: area.y, width: area.width / this.steps, height: area.height }));
+      drawing.append(
+        svg("rect", {
+          class: "cursor",
+          x: x(this.step),
+          y: area.y,
+          width: area.width / this.steps,
+          height: area.height,
+        }),
+      );
     }
     drawing.append(...(this.isSum ? this.#bars(x, y) : this.#lines(x, y)));
     if (!this.#highest() && !this.values.some((row) => row.some((value) => value !== null))) {
-      drawing.append(svg("text", { class: "axis", x: area.x + area.width / 2, y: area.y + area.height / 2, "text-anchor": "middle" }, "no calls in this time"));
+      drawing.append(
+        svg(
+          "text",
+          { class: "axis", x: area.x + area.width / 2, y: area.y + area.height / 2, "text-anchor": "middle" },
+          "no calls in this time",
+        ),
+      );
     }
     this.plot.replaceChildren(drawing);
     this.#tell();
@@ -95,7 +115,10 @@ export class Chart {
   #highest() {
     const rows = this.peaks ? [...this.values, ...this.peaks] : this.values;
     if (!this.isSum) return Math.max(0, ...rows.flat().filter((value) => value !== null));
-    return Math.max(0, ...Array.from({ length: this.steps }, (_, step) => rows.reduce((sum, row) => sum + (row[step] ?? 0), 0)));
+    return Math.max(
+      0,
+      ...Array.from({ length: this.steps }, (_, step) => rows.reduce((sum, row) => sum + (row[step] ?? 0), 0)),
+    );
   }
 
   #bars(x, y) {
@@ -106,7 +129,15 @@ export class Chart {
         const from = base[step];
         base[step] += value;
         const height = Math.max(1, y(from) - y(base[step]));
-        return [svg("rect", { class: `column ${mark(place)}`, x: x(step) + 0.5, y: y(base[step]), width: Math.max(1, x(1) - x(0) - 1), height })];
+        return [
+          svg("rect", {
+            class: `column ${mark(place)}`,
+            x: x(step) + 0.5,
+            y: y(base[step]),
+            width: Math.max(1, x(1) - x(0) - 1),
+            height,
+          }),
+        ];
       }),
     );
   }
@@ -124,9 +155,21 @@ export class Chart {
         last = spot;
         marks.push(svg("circle", { class: `dot ${mark(place)}`, cx: x(step + 0.5), cy: y(value), r: 2.5 }));
         const peak = this.peaks?.[place][step] ?? value;
-        if (peak > value) marks.unshift(svg("line", { class: `peak ${mark(place)}`, x1: x(step + 0.5), x2: x(step + 0.5), y1: y(value), y2: y(peak) }));
+        if (peak > value)
+          marks.unshift(
+            svg("line", {
+              class: `peak ${mark(place)}`,
+              x1: x(step + 0.5),
+              x2: x(step + 0.5),
+              y1: y(value),
+              y2: y(peak),
+            }),
+          );
       });
-      marks.unshift(svg("path", { class: `curve ${mark(place)}`, d: path }), svg("path", { class: `gap ${mark(place)}`, d: gaps }));
+      marks.unshift(
+        svg("path", { class: `curve ${mark(place)}`, d: path }),
+        svg("path", { class: `gap ${mark(place)}`, d: gaps }),
+      );
     });
     return marks;
   }
@@ -134,7 +177,9 @@ export class Chart {
   #times(x, area) {
     const { since, until } = this.figures;
     const room = Math.max(2, Math.floor(area.width / 64)); // labels that fit
-    const step = STEPS.find((each) => (until - since) / each <= room) ?? STEPS.at(-1) * Math.ceil((until - since) / STEPS.at(-1) / room);
+    const step =
+      STEPS.find((each) => (until - since) / each <= room) ??
+      STEPS.at(-1) * Math.ceil((until - since) / STEPS.at(-1) / room);
     const offset = new Date(since * 1000).getTimezoneOffset() * MINUTE; // ticks are round in local time
     const marks = [];
     for (let at = Math.ceil((since - offset) / step) * step + offset; at < until; at += step) {
@@ -157,7 +202,12 @@ export class Chart {
     const known = this.values.flatMap((row, place) => {
       if (row[at] === null) return [];
       const peak = this.peaks?.[place][at];
-      return [{ place, text: `${this.names[place]} ${this.write(row[at])}${peak > row[at] ? `, at most ${this.write(peak)}` : ""}` }];
+      return [
+        {
+          place,
+          text: `${this.names[place]} ${this.write(row[at])}${peak > row[at] ? `, at most ${this.write(peak)}` : ""}`,
+        },
+      ];
     });
     const words = `${when}: ${known.map(({ text }) => text).join("; ") || "no calls"}`;
     this.plot.setAttribute("aria-valuemax", this.steps - 1);

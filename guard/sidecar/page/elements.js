@@ -45,12 +45,16 @@ export function show(box, data, make) {
  * given where a browser would forget them with the change of display.
  */
 export function table(name, columns, rows) {
-  const head = columns.map((column) => el("th", { scope: "col", role: "columnheader", class: column.kind }, column.name));
+  const head = columns.map((column) =>
+    el("th", { scope: "col", role: "columnheader", class: column.kind }, column.name),
+  );
   const body = rows.map((row) =>
     el(
       "tr",
       { role: "row" },
-      columns.map((column) => el("td", { role: "cell", class: column.kind, "data-label": column.name }, column.of(row))),
+      columns.map((column) =>
+        el("td", { role: "cell", class: column.kind, "data-label": column.name }, column.of(row)),
+      ),
     ),
   );
   return el(
@@ -63,19 +67,21 @@ export function table(name, columns, rows) {
 
 /** Return findings as a list, `most` of them at most. */
 export function findings(found, most = Infinity) {
-  const items = found.slice(0, most).map((finding) =>
-    el(
-      "li",
-      {},
-      said(finding.at || "(root)", "b"),
-      ": expected ",
-      said(finding.expected),
-      ", got ",
-      said(finding.got, "code"),
-      " ",
-      said(`rule ${finding.rule || "(root)"}`, "small", { class: "quiet" }),
-    ),
-  );
+  const items = found
+    .slice(0, most)
+    .map((finding) =>
+      el(
+        "li",
+        {},
+        said(finding.at || "(root)", "b"),
+        ": expected ",
+        said(finding.expected),
+        ", got ",
+        said(finding.got, "code"),
+        " ",
+        said(`rule ${finding.rule || "(root)"}`, "small", { class: "quiet" }),
+      ),
+    );
   if (found.length > most) items.push(el("li", { class: "quiet" }, `and ${number(found.length - most)} more`));
   return el("ul", { class: "findings" }, items);
 }
@@ -108,7 +114,13 @@ export function dollars(value, unknown = 0) {
 }
 
 const today = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
-const long = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const long = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
 
 /** Return a moment, given in seconds since the epoch, as this machine's clock shows it. */
 export function moment(at) {

@@ -71,8 +71,10 @@ function fault(text, at, expected) {
   const isText = text[at] === '"';
   let got = "";
   if (at === text.length) got = ", but the text ends";
-  else if (isText && ["value", "first", "key", "firstKey"].includes(expected)) got = ", but there is a text that is broken";
-  else if (expected !== "other") got = `, but there is ${isText ? "a text" : String.fromCodePoint(text.codePointAt(at))}`;
+  else if (isText && ["value", "first", "key", "firstKey"].includes(expected))
+    got = ", but there is a text that is broken";
+  else if (expected !== "other")
+    got = `, but there is ${isText ? "a text" : String.fromCodePoint(text.codePointAt(at))}`;
   const message = `Line ${line}, column ${column}: expected ${EXPECTED[expected]}${got}.`;
   return { at, line, column, message, source: text.split("\n")[line - 1] };
 }

@@ -47,8 +47,17 @@ export class Playground {
 
   /** Offer the models that are served. */
   models(served) {
-    show(by("model"), served.map(({ name, model }) => [name, model]), () =>
-      served.map(({ name, model }) => el("option", { value: name, selected: name === by("model").value }, name === model ? name : `${name} (${model})`)),
+    show(
+      by("model"),
+      served.map(({ name, model }) => [name, model]),
+      () =>
+        served.map(({ name, model }) =>
+          el(
+            "option",
+            { value: name, selected: name === by("model").value },
+            name === model ? name : `${name} (${model})`,
+          ),
+        ),
     );
   }
 
@@ -106,9 +115,19 @@ export class Playground {
     by("stop").hidden = false;
     by("ask").disabled = true;
     by("stop").focus();
-    by("answer").replaceChildren(el("p", { class: "busy" }, el("span", { class: "spinner", "aria-hidden": "true" }), el("span", { class: "elapsed", "aria-hidden": "true" }, "0 s")));
+    by("answer").replaceChildren(
+      el(
+        "p",
+        { class: "busy" },
+        el("span", { class: "spinner", "aria-hidden": "true" }),
+        el("span", { class: "elapsed", "aria-hidden": "true" }, "0 s"),
+      ),
+    );
     progress(`Asking ${by("model").value}.`, "quiet");
-    const ticking = setInterval(() => (by("answer").querySelector(".elapsed").textContent = elapsed().replace("0 ms", "0 s")), 250);
+    const ticking = setInterval(
+      () => (by("answer").querySelector(".elapsed").textContent = elapsed().replace("0 ms", "0 s")),
+      250,
+    );
     try {
       const answer = await post("guard/playground", body, this.running.signal);
       progress(answer.refusal ? "The model refused." : "The answer is valid.", answer.refusal ? "bad" : "good");
@@ -157,8 +176,14 @@ function answered(answer) {
     ["took", seconds(answer.seconds)],
   ];
   return [
-    answer.refusal ? said(answer.refusal, "p", { class: "bad" }) : said(indented(answer.text), "pre", { tabindex: 0, role: "region", "aria-label": "The value" }),
-    el("dl", { class: "pairs" }, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+    answer.refusal
+      ? said(answer.refusal, "p", { class: "bad" })
+      : said(indented(answer.text), "pre", { tabindex: 0, role: "region", "aria-label": "The value" }),
+    el(
+      "dl",
+      { class: "pairs" },
+      facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+    ),
     toCall(answer.call),
   ];
 }
@@ -174,4 +199,7 @@ function refused(error) {
   ].filter((part) => part !== null);
 }
 
-const toCall = (call) => (call === null ? "" : el("p", { class: "to" }, el("a", { href: `#call/${call}` }, `Call ${number(call)}: attempts and tokens`)));
+const toCall = (call) =>
+  call === null
+    ? ""
+    : el("p", { class: "to" }, el("a", { href: `#call/${call}` }, `Call ${number(call)}: attempts and tokens`));

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sidecars import Sidecar
 
+from guard.models.base import Reply
 from guard.records import Attempt, Call
 from guard.sidecar import operator
 from guard.testing import servers
@@ -45,6 +46,8 @@ def test_failures_come_with_their_findings_and_traces_with_every_attempt(
     assert b"<b>How much" not in page.data
     listed = sidecar.ask("GET", f"/guard/traces?limit=2&before={number + 1}").json["calls"]
     assert listed[0]["call"] == number
+    older = sidecar.ask("GET", f"/guard/failures?limit=200&before={number}").json["calls"]
+    assert all(call["call"] < number and call["outcome"] != "valid" for call in older)
     assert sidecar.ask("GET", "/guard/traces/999999999").status == 404
     for wrong in ("limit=0", "limit=x", "limit=1000", "limit=%31%F0"):
         assert sidecar.ask("GET", f"/guard/failures?{wrong}").status == 400
@@ -78,6 +81,21 @@ def test_figures_are_by_model_and_by_step_of_time_in_any_database(place: str) ->
     assert [(p["calls"], p["valid"], p["re_asks"], p["escalated"]) for p in points] == [(1, 0, 0, 0), (2, 2, 1, 1)]
     assert points[1]["started"] == pytest.approx(now - 60)
     assert points[0]["mean_seconds"] == 0.5
+
+
+def test_a_cost_that_is_not_known_is_not_counted_as_nothing(place: str) -> None:
+    store, now = TraceStore.at(place), time.time()
+
+    def call(*costs: float | None, is_kept: bool = False) -> Call:
+        attempts = tuple(
+            Attempt(n, ({"role": "user"},), Reply("{}", "stop", "a", 1, 1, cost=cost, is_kept=is_kept))
+            for n, cost in enumerate(costs, 1)
+        )
+        return Call("f", "t", "", "", "openai:a", {}, now - 30, 0.5, attempts=attempts)
+
+    store.write_all([call(0.25), call(0.5, None), call(None, None), call(None, is_kept=True), call()])
+    (point,) = operator.figures(store, 60, now)["models"]["openai:a"]
+    assert (point["calls"], point["usd"], point["unpriced"]) == (5, 0.75, 2)
 
 
 def test_figures_are_told(sidecar: Sidecar) -> None:

@@ -20,9 +20,6 @@ from guard.testing import servers
 from guard.trace import TraceStore
 from guard.violations import Violation
 
-if browsers.BROWSER is None:
-    pytest.skip(f"the page is not tested: {browsers.INSTALL}", allow_module_level=True)
-
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
 #: What would run where any of these texts became markup.
@@ -76,6 +73,8 @@ FOCUSED = """() => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    if browsers.BROWSER is None:
+        pytest.skip(f"the page is not tested: {browsers.INSTALL}")
     with browsers.opened() as browser:
         yield browser
 
@@ -280,7 +279,9 @@ def test_the_playground_answers_or_says_what_is_wrong(
     provider.answers = [WRONG]
     ask.click()
     expect(page.locator("#progress")).to_have_text("There is no valid answer.")
-    expect(page.locator("#answer .findings li")).to_have_text("(root): expected the property 'total', got {} rule /required")
+    expect(page.locator("#answer .findings li")).to_have_text(
+        "(root): expected the property 'total', got {} rule /required"
+    )
     expect(page.locator("#answer a")).to_be_visible()
 
     provider.requests.clear()
@@ -309,7 +310,7 @@ def test_the_playground_shows_that_it_asks_and_can_be_stopped(
     filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
 ) -> None:
     page = watched(filled, "playground", reduced_motion="reduce").page
-    provider.answers = [servers.Answer(GOOD, change=lambda body: [servers.HANG])]
+    provider.answers = [servers.Answer(GOOD, change=lambda _: [servers.HANG])]
     page.get_by_label("Model", exact=True).select_option("m")
     page.get_by_label("Prompt").press("Control+Enter")
     expect(page.locator("#progress")).to_have_text("Asking m.")
@@ -352,7 +353,9 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(
         page.keyboard.press("Tab")
         names.append(page.evaluate(FOCUSED)[1])
     assert [name.partition(" ")[0] for name in names] == ["Model", "Prompt", "JSON", "More", "Ask"]
-    roles = page.locator("main, header, nav").evaluate_all("all => all.filter(e => e.checkVisibility()).map(e => e.tagName)")
+    roles = page.locator("main, header, nav").evaluate_all(
+        "all => all.filter(e => e.checkVisibility()).map(e => e.tagName)"
+    )
     assert roles[:3] == ["HEADER", "NAV", "MAIN"]
     unnamed = "all => all.filter(e => !(e.labels?.length || e.ariaLabel || e.textContent.trim())).map(e => e.id)"
     assert page.locator("button, a, input, select, textarea").evaluate_all(unnamed) == []
@@ -412,7 +415,9 @@ def test_no_view_is_wider_than_the_screen(filled: Sidecar, watched: Callable[...
             expect(page.locator(".failure").filter(has_text=long).first).to_be_visible()
         if view.startswith("call/"):
             expect(page.frame_locator("iframe").locator("article")).to_be_visible()
-            inner = page.locator("iframe").evaluate("f => f.contentDocument.documentElement.scrollWidth - f.clientWidth")
+            inner = page.locator("iframe").evaluate(
+                "f => f.contentDocument.documentElement.scrollWidth - f.clientWidth"
+            )
             assert inner <= 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
 
