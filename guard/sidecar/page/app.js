@@ -12,6 +12,10 @@ const LONG_MS = 30_000; // the same, of more than six hours
 const WAIT_MS = [1000, 2000, 4000, 8000, 15_000]; // after nothing came, again and again
 
 const by = (id) => document.getElementById(id);
+const KEYS = {
+  invalid_api_key: "This key is not known here, or was revoked.",
+  operators_only: "This key is good, but not an operator's.",
+};
 const VIEWS = ["overview", "calls", "call", "playground"];
 
 const state = { view: "", call: 0, isPaused: false, failures: 0, due: 0, timer: 0, turn: 0, newest: null };
@@ -21,7 +25,7 @@ const charts = [
   new Chart({
     title: "Valid",
     of: (p) => (p.calls ? p.valid / p.calls : null),
-    write: (v) => percent(v, 1).replace("none", "0%"),
+    write: (v) => percent(v, 1),
     isSum: false,
     most: 1,
   }),
@@ -81,7 +85,7 @@ async function look(isWhole) {
       if (state.view === "overview") announce(shown);
     }
     if (state.view === "overview") underWay(live);
-    if (turn === state.turn) calm(live.draining);
+    if (turn === state.turn) calm();
   } catch (error) {
     if (!(error instanceof Refused || error instanceof Silent)) throw error;
     if (turn === state.turn) troubled(error);
@@ -98,13 +102,13 @@ function now() {
 
 const minutes = () => Number(by("minutes").value);
 
-function calm(isDraining) {
+function calm() {
   if (state.failures) by("told").textContent = "The sidecar answers again.";
   state.failures = 0;
   show(by("trouble"), "", () => null);
   by("gate").hidden = true;
   by("forget").hidden = !key.get();
-  status(isDraining ? "Draining" : state.isPaused ? "Paused" : "Live", isDraining || state.isPaused ? "wait" : "good");
+  status(state.isPaused ? "Paused" : "Live", state.isPaused ? "wait" : "good");
 }
 
 function troubled(error) {
@@ -112,7 +116,7 @@ function troubled(error) {
   if (error instanceof Refused && error.wantsKey) {
     status("Locked", "wait");
     show(by("trouble"), "", () => null);
-    by("gate-wrong").textContent = key.get() ? `${error.message}.` : "";
+    by("gate-wrong").textContent = key.get() ? KEYS[error.code] : "";
     if (by("gate").hidden) {
       by("gate").hidden = false;
       by("key").focus();
@@ -161,7 +165,7 @@ function overview(live, figures) {
     tile("Escalated", number(all.escalated), all.calls ? percent(all.escalated, all.calls) : null),
     tile(
       "Mean time",
-      all.calls ? seconds(all.mean_seconds) : "none",
+      all.calls ? seconds(all.mean_seconds) : "–",
       all.calls ? `longest ${seconds(all.max_seconds)}` : null,
     ),
     tile("Cost", dollars(all.usd, all.unpriced), all.unpriced ? `${number(all.unpriced)} without a price` : null),

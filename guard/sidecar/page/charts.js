@@ -103,7 +103,7 @@ export class Chart {
       drawing.append(
         svg(
           "text",
-          { class: "axis", x: area.x + area.width / 2, y: area.y + area.height / 2, "text-anchor": "middle" },
+          { class: "axis", x: area.x + area.width / 2, y: area.y + area.height * 0.3, "text-anchor": "middle" },
           "no calls in this time",
         ),
       );

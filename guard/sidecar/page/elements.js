@@ -93,9 +93,9 @@ export function badge(word, kind) {
 
 export const number = (value) => count.format(value);
 
-/** Return a share; 100% is only what is all. */
+/** Return a share; 100% is only what is all, and there is none of nothing. */
 export function percent(part, whole) {
-  if (!whole) return "none";
+  if (!whole) return "–";
   const share = Math.floor((part / whole) * 1000) / 10;
   return `${part < whole ? Math.min(share, 99.9) : 100}%`;
 }

@@ -30,7 +30,8 @@ WIDTHS = {"phone": 375, "desk": 1280}
 VIEWS = ("overview", "calls", "playground")
 
 #: Every text that is seen → its contrast with what is behind it, the worst first.
-CONTRASTS = """() => {
+CONTRASTS = """(frame) => {
+  const document = frame?.contentDocument ?? window.document;
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const layer = (colour) => {
     canvas.clearRect(0, 0, 1, 1);
@@ -315,7 +316,7 @@ def test_the_playground_shows_that_it_asks_and_can_be_stopped(
     page.get_by_label("Prompt").press("Control+Enter")
     expect(page.locator("#progress")).to_have_text("Asking m.")
     assert page.locator(".spinner").evaluate("e => getComputedStyle(e).animationName") == "none"
-    expect(page.locator(".elapsed")).to_have_text("1.00 s")
+    expect(page.locator(".elapsed")).to_have_text("1 s")
     expect(page.get_by_role("button", name="Stop")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#progress")).to_have_text("Stopped.")
@@ -395,6 +396,13 @@ def test_texts_can_be_read(
     expect(page.locator("#answer .findings")).to_be_visible()
     page.get_by_label("JSON Schema").fill("{")
     seen["playground"] = page.evaluate(CONTRASTS)
+    tokens = tuple(Token(f"{share}% ", -0.5, share / 100, 1.0) for share in range(0, 101, 10))
+    reply = Reply("".join(t.text for t in tokens), "stop", "served-1", 1, 1, tokens=tokens, mode="masks")
+    attempt = Attempt(1, ({"role": "user", "content": "How?"},), reply, (Violation("/a", "/b", "c", "d"),))
+    (number,) = TraceStore(filled.trace).write_all([Call("f", "t", "", "", "a", {}, 1.0, attempts=(attempt,))])
+    page.goto(f"{ui(filled)}#call/{number}")
+    expect(page.frame_locator("iframe").locator("pre .t").first).to_be_visible()
+    seen["call"] = page.locator("iframe").evaluate(CONTRASTS)
     for view, contrasts in seen.items():
         assert len(contrasts) > 15, view
         assert contrasts[0][0] >= LEAST, (view, contrasts[:5])
@@ -484,8 +492,8 @@ def test_where_keys_are_it_asks_for_an_operators_and_keeps_it_in_the_tab_only(
         expect(field).to_be_focused()
         expect(page.locator("#playground")).to_be_hidden()
         for given, words in (
-            ("sk-guard-x-y", "the API key is not known here, or was revoked"),
-            (plain, "only an operator's key may look at this"),
+            ("sk-guard-x-y", "This key is not known here, or was revoked."),
+            (plain, "not an operator's."),
             ("schlüssel", "letters, digits and dashes only"),
         ):
             field.fill(given)
