@@ -1,5 +1,5 @@
-// JSON as it is written: where a text stops being JSON, or says a name twice, and a text indented with its numbers and strings untouched,
-// which JSON.parse would round and merge.
+// JSON as it is written: where a text stops being JSON, or says a name twice; and a text indented, its numbers and
+// strings untouched, which JSON.parse would round and merge.
 
 const TOKEN =
   /[ \t\n\r]*(?:([{}[\],:])|("(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|(true|false|null))/y;

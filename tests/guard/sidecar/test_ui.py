@@ -11,6 +11,8 @@ from typing import Any
 
 import browsers
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, Request, expect
 from sidecars import Sidecar, model, serving
 
@@ -191,6 +193,10 @@ def test_a_failure_is_shown_with_its_findings_and_opens(filled: Sidecar, watched
     expect(frame.locator("article")).to_have_count(3)
     expect(frame.get_by_role("heading", level=1)).to_have_text(f"Call {failure['call']}: /v1/chat/completions")
     assert page.title() == f"Call {failure['call']} · Guard"
+    inside = "document.querySelector('iframe').contentDocument"
+    page.evaluate(f"{inside}.querySelectorAll('nav a')[1].focus()")
+    page.keyboard.press("Enter")  # within the frame, and does not lead it away
+    assert page.evaluate(f"[{inside}.activeElement.id, {inside}.URL]") == ["attempt-2", "about:srcdoc"]
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as a page").click()
     whole = filled.ask("GET", f"/guard/traces/{failure['call']}/page").data
@@ -308,6 +314,55 @@ def test_the_playground_answers_or_says_what_is_wrong(
         ask.click()
         expect(page.locator("#answer")).to_contain_text(words)
     expect(page.locator("#state")).to_have_text("Live")
+
+
+@pytest.fixture(scope="module")
+def reader(browser: Browser, running: Sidecar) -> Iterator[Page]:
+    """Give a page on which the page's own reading of JSON can be called."""
+    page = browser.new_page()
+    page.goto(ui(running))
+    page.evaluate("async () => { window.json = await import(new URL('ui/json.js', document.baseURI)); }")
+    yield page
+    page.close()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@st.composite
+def nearly_json(draw: st.DrawFn) -> str:
+    """Draw JSON texts, some of them with a few characters taken out or put in."""
+    text = json.dumps(draw(VALUES), indent=draw(st.sampled_from([None, 0, 2])), ensure_ascii=draw(st.booleans()))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(text)))
+        put = draw(st.sampled_from(["", *'{}[],:"-.0e1\\u\t\n', "\xa0", "null", "\x00"]))
+        text = text[:at] + put + text[at + draw(st.integers(0, 2)) :]
+    return text
+
+
+@given(text=nearly_json())
+@example(text='{"a": 1, "\\u0061": 2}')
+def test_a_schema_is_read_as_the_sidecar_reads_it_and_indented_as_it_stands(reader: Page, text: str) -> None:
+    def pairs(found: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        if len({name for name, _ in found}) < len(found):
+            raise ValueError("a name stands twice")
+        return found
+
+    try:
+        json.loads(text, object_pairs_hook=pairs, parse_constant=int)
+        is_json = True
+    except ValueError:
+        is_json = False
+    fault, indented = reader.evaluate("(text) => [json.faultOf(text)?.line ?? null, json.indented(text)]", text)
+    assert (fault is None) == is_json
+    if is_json:
+        tokens = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s]')
+        assert tokens.findall(indented) == tokens.findall(text)
+        assert json.loads(indented) == json.loads(text)
 
 
 def test_the_playground_shows_that_it_asks_and_can_be_stopped(
