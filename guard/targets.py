@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guard import streaming
+from guard.errors import Finding, SchemaError
 from guard.violations import Violation, clipped, pointer
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from guard.errors import SchemaError
     from guard.schemas import Compiled
 
 #: A reply's text in, the value (None where there are findings) and the findings out.
@@ -62,6 +62,9 @@ JUDGES = {
     "openapi3.1": "Draft202012Validator",
 }
 _NAMED = frozenset({"properties", "$defs"})  #: Keywords whose values are schemas by name.
+_PATTERNS = "patternProperties"
+#: The same, of plain schemas of every dialect.
+_BY_NAME = _NAMED | {_PATTERNS, "definitions", "dependencies", "dependentSchemas"}
 _LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
 #: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
 _SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
@@ -153,12 +156,19 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
 
     compiled = schemas.compile(given, **options)
     schema = compiled.schema
+    draft = compiled.draft
     registry = None
     if documents := options.get("documents"):
-        registry = jsonschema_rs.Registry(list(documents.items()))
-    judge = getattr(jsonschema_rs, JUDGES[compiled.draft])
-    judged = nullable_typed(schema) if compiled.draft == "openapi3.0" else schema
-    validator = judge(judged, validate_formats=options.get("formats", True), registry=registry, offline=True)
+        registry = jsonschema_rs.Registry([(uri, judged(document, draft)) for uri, document in documents.items()])
+    judge = getattr(jsonschema_rs, JUDGES[draft])
+    try:
+        validator = judge(
+            judged(schema, draft), validate_formats=options.get("formats", True), registry=registry, offline=True
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:  # a residual keyword
+        at = pointer(getattr(error, "instance_path", ()))
+        words = f"jsonschema-rs can't check it: {str(error).splitlines()[0]}"
+        raise SchemaError(Finding(at, None, words, "say it without what it does not know")) from None
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
         value, findings = _read(text)
@@ -195,16 +205,42 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON's")
 
 
-def nullable_typed(schema: Any) -> Any:
-    """Return a schema of OpenAPI 3.0 with `nullable` said as draft 4 says it: the type may be null."""
+def judged(schema: Any, draft: str) -> Any:
+    r"""Return a schema of a dialect as jsonschema-rs is to read it.
+
+    `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. `\<` and `\>` in patterns, which are
+    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words.
+    """
+    if draft != "openapi3.0":
+        text = json.dumps(schema)
+        if "\\\\<" not in text and "\\\\>" not in text:
+            return schema
+    return _judged(schema, is_nullable=draft == "openapi3.0")
+
+
+def _judged(schema: Any, *, is_nullable: bool) -> Any:
     if isinstance(schema, list):
-        return [nullable_typed(part) for part in schema]
+        return [_judged(part, is_nullable=is_nullable) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    copy = {key: value if key in _LITERAL else nullable_typed(value) for key, value in schema.items()}
-    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
+    copy: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _LITERAL:
+            copy[key] = value
+        elif key in _BY_NAME and isinstance(value, Mapping):
+            parts = {name: _judged(part, is_nullable=is_nullable) for name, part in value.items()}
+            copy[key] = {_unescaped(name): part for name, part in parts.items()} if key == _PATTERNS else parts
+        elif key == "pattern" and isinstance(value, str):
+            copy[key] = _unescaped(value)
+        else:
+            copy[key] = _judged(value, is_nullable=is_nullable)
+    if is_nullable and schema.get("nullable") is True and isinstance(schema.get("type"), str):
         copy["type"] = [schema["type"], "null"]
     return copy
+
+
+def _unescaped(pattern: str) -> str:
+    return re.sub(r"\\(.)", lambda pair: pair[1] if pair[1] in "<>" else pair[0], pattern, flags=re.DOTALL)
 
 
 def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:

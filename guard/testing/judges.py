@@ -16,6 +16,7 @@ import referencing.exceptions
 import referencing.jsonschema
 
 from guard import targets
+from guard.schemas.formats import is_known
 
 _PYTHON = {
     "draft4": jsonschema.Draft4Validator,
@@ -64,8 +65,8 @@ class Judges:
 
     def __init__(self, schema: Any, draft: str, options: Mapping[str, Any]) -> None:
         """Take a schema of a dialect, and the options with which it was compiled: formats, documents."""
-        schema = targets.nullable_typed(schema) if draft == "openapi3.0" else schema
-        documents: Mapping[str, Any] = options.get("documents") or {}
+        schema = targets.judged(schema, draft)
+        documents = {uri: targets.judged(one, draft) for uri, one in (options.get("documents") or {}).items()}
         formats = options.get("formats", True)
         registry = jsonschema_rs.Registry(list(documents.items())) if documents else None
         self._fast = getattr(jsonschema_rs, targets.JUDGES[draft])(
@@ -73,7 +74,8 @@ class Judges:
         )
         kind = _bounded(draft)
         #: jsonschema leaves some formats unchecked: it knows most only where further packages are installed.
-        self._is_blind = formats and not _formats(schema) <= kind.FORMAT_CHECKER.checkers.keys()
+        unchecked = _formats(schema) - kind.FORMAT_CHECKER.checkers.keys()
+        self._is_blind = formats and any(map(is_known, unchecked))
         specification = referencing.jsonschema.specification_with(kind.META_SCHEMA["$schema"])
         resources = [
             (uri, referencing.Resource.from_contents(document, default_specification=specification))
@@ -104,6 +106,10 @@ class Judges:
             _OutOfStepsError,
         ):
             return fast
+        except BaseException as error:
+            if type(error).__name__ == "PanicException":  # a RecursionError that met Rust's code on its way
+                return fast
+            raise
         return fast if slow == fast or self._is_blind else None
 
 
