@@ -310,7 +310,7 @@ def test_a_stream_of_which_the_model_says_nothing_is_in_the_ledger_as_an_estimat
             for _ in range(taken):
                 await anext(stream)
 
-    with contextlib.nullcontext() if end == "left" else pytest.raises(guard.ModelError, match="gone|ended without"):
+    with contextlib.nullcontext() if end == "left" else pytest.raises(guard.ModelError, match=r"gone|ended without"):
         if way == "astream":
             asyncio.run(take())
         else:
