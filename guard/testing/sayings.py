@@ -264,7 +264,7 @@ MANY = 40  #: Items of a list that is too long for who takes the first of them.
 
 
 def telling(value: Any, target: Target) -> list[Any]:
-    """Return valid values like this one whose members show what is done to them: big integers, odd texts, long lists."""
+    """Return valid values like this one whose members tell what is done to them: big numbers, odd texts, many items."""
     found = []
     members = value.items() if isinstance(value, dict) else ()
     changed = [_filled(value, lambda v: BIG if isinstance(v, int) and not isinstance(v, bool) else v)]

@@ -1,4 +1,4 @@
-"""Events are split at everything that Python takes for the end of a line, as HTTP clients do: at U+2028 in a text, too."""
+"""Events are split at all that Python takes for the end of a line, as HTTP clients do: at U+2028 in a text, too."""
 
 from __future__ import annotations
 
