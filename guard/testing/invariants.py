@@ -65,7 +65,7 @@ class Trial:
         lines = []
         for ask in self.main.asks[:4]:
             saying = ask.saying
-            what = f"[{saying.error}]" if saying.error else f"{clipped(saying.text)}"
+            what = f"[{saying.error}]" if saying.error else clipped(saying.text) or "(nothing)"
             ending = "" if saying.finish == "stop" or saying.error else f"  (finish: {saying.finish or 'broke off'})"
             lines.append(f"asked {ask.model}, it said {saying.how}: {what}{ending}")
         if len(self.main.asks) > 4:
