@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from guard import streaming
@@ -62,6 +63,7 @@ JUDGES = {
     "openapi3.1": "Draft202012Validator",
 }
 _NAMED = frozenset({"properties", "$defs"})  #: Keywords whose values are schemas by name.
+_EXACT = 2.0**53  #: From here on a double may not be the whole number that was written.
 _PATTERNS = "patternProperties"
 #: The same, of plain schemas of every dialect.
 _BY_NAME = _NAMED | {_PATTERNS, "definitions", "dependencies", "dependentSchemas"}
@@ -170,11 +172,17 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
         words = f"jsonschema-rs can't check it: {str(error).splitlines()[0]}"
         raise SchemaError(Finding(at, None, words, "say it without what it does not know")) from None
 
+    is_large = holds_large(schema)
+
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
         value, findings = _read(text)
         if findings:
             return None, findings
-        findings = tuple(_from_jsonschema(error) for error in validator.iter_errors(value))
+        try:
+            meant = decimal(value) if is_large else value
+        except RecursionError:
+            return None, _too_deep(text)
+        findings = tuple(_from_jsonschema(error) for error in validator.iter_errors(meant))
         return (None, findings) if findings else (value, ())
 
     title = schema.get("title") if isinstance(schema, Mapping) else None
@@ -189,7 +197,11 @@ def _read(text: str) -> tuple[Any, tuple[Violation, ...]]:
     except ValueError as error:
         return None, (Violation("", NOT_JSON, f"JSON ({error})", clipped(text)),)
     except RecursionError:
-        return None, (Violation("", "nesting", "JSON that is nested less deeply", clipped(text)),)
+        return None, _too_deep(text)
+
+
+def _too_deep(text: str) -> tuple[Violation, ...]:
+    return (Violation("", "nesting", "JSON that is nested less deeply", clipped(text)),)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -205,12 +217,34 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON's")
 
 
+def holds_large(schema: Any) -> bool:
+    """Answer whether a schema holds a whole number that was read as a double which may not be that number."""
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, float) and abs(part) >= _EXACT:
+            return True
+        left += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+    return False
+
+
+def decimal(value: Any) -> Any:
+    """Return JSON with such numbers as what was written, 10**308 for 1e308: validators compare doubles with integers."""
+    if isinstance(value, float):
+        return int(Decimal(repr(value))) if _EXACT <= abs(value) < float("inf") else value
+    if isinstance(value, list):
+        return [decimal(part) for part in value]
+    return {key: decimal(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+
 def judged(schema: Any, draft: str) -> Any:
     r"""Return a schema of a dialect as jsonschema-rs is to read it.
 
     `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. `\<` and `\>` in patterns, which are
-    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words.
+    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words. Where
+    `holds_large`, numbers are decimals, and so must those of the value be.
     """
+    schema = decimal(schema) if holds_large(schema) else schema
     if draft != "openapi3.0":
         text = json.dumps(schema)
         if "\\\\<" not in text and "\\\\>" not in text:

@@ -25,7 +25,7 @@ def shown(name: str, measure: Measure | None) -> str:
         return f"{measure.mean:.1%} [{measure.low:.1%}, {measure.high:.1%}]"
     digits = 6 if name == "cost" else 2 if name in ("seconds", "reasks") else 0
     if measure.low == measure.high:  # the same in every case
-        return f"{measure.mean:.{digits}f}"
+        return f"{measure.mean:.{digits}f}" if measure.mean else "0"
     return f"{measure.mean:.{digits}f} [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
 
 

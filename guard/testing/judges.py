@@ -65,6 +65,7 @@ class Judges:
 
     def __init__(self, schema: Any, draft: str, options: Mapping[str, Any]) -> None:
         """Take a schema of a dialect, and the options with which it was compiled: formats, documents."""
+        self._is_large = targets.holds_large(schema)
         schema = targets.judged(schema, draft)
         documents = {uri: targets.judged(one, draft) for uri, one in (options.get("documents") or {}).items()}
         formats = options.get("formats", True)
@@ -89,10 +90,11 @@ class Judges:
 
     def findings(self, value: Any) -> Iterator[Any]:
         """Yield what jsonschema-rs finds, as its own errors."""
-        return iter(self._fast.iter_errors(value))
+        return iter(self._fast.iter_errors(self._meant(value)))
 
     def verdict(self, value: Any) -> bool | None:
         """Say whether a value is valid; None where they differ. Where jsonschema can't judge, the other does."""
+        value = self._meant(value)
         fast: bool = self._fast.is_valid(value)
         _steps.left = STEPS
         try:
@@ -111,6 +113,9 @@ class Judges:
                 return fast
             raise
         return fast if slow == fast or self._is_blind else None
+
+    def _meant(self, value: Any) -> Any:
+        return targets.decimal(value) if self._is_large else value
 
 
 def copied(schema: Any) -> Any:
