@@ -229,7 +229,7 @@ def holds_large(schema: Any) -> bool:
 
 
 def decimal(value: Any) -> Any:
-    """Return JSON with such numbers as what was written, 10**308 for 1e308: validators compare doubles with integers."""
+    """Return JSON with such numbers as they were written, 10**308 for 1e308: doubles are not the digits they spell."""
     if isinstance(value, float):
         return int(Decimal(repr(value))) if _EXACT <= abs(value) < float("inf") else value
     if isinstance(value, list):
