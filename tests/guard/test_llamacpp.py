@@ -39,7 +39,7 @@ MESSAGES = ({"role": "user", "content": "What is it?"},)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LlamaCppModel:
-    """Write the tiny llama as a GGUF file and load it: with one thread, since several wait for each other by spinning."""
+    """Write the tiny llama as a GGUF file and load it, with one thread: several wait for each other by spinning."""
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     tiny.write_gguf(path, tiny.llama(scale=6.0))
     return LlamaCppModel.from_file(path, n_threads=1, n_threads_batch=1)
