@@ -227,7 +227,8 @@ class Check:
         self.seen_value = run.ended_well
         subject.gives_nothing = run.ended_well and run.value is None
         asks_nothing = not first.asks and not first.refused and not run.asks
-        if asks_nothing and not first.ended_well and not run.ended_well:
+        has_answered = run.ended_well or first.ended_well or isinstance(run.error, subjects.ServedError)
+        if asks_nothing and not has_answered:
             raise ValueError(
                 f"{subject} was called, and asked no model, and {outcome(run)}: nothing can be learned from that;"
                 " see that it runs, and that its model is the harness (OPENAI_BASE_URL, --port)"
