@@ -32,12 +32,16 @@ _PYTHON = {
 STEPS = 100_000  #: Keywords that jsonschema may look at for one value: on some schemas it takes exponential time.
 
 
+DEPTH = 100  #: Keywords inside of one another. Where Python's stack ends in the midst of Rust's code, that may abort.
+
+
 class _OutOfStepsError(Exception):
-    """jsonschema has looked at more keywords than it may."""
+    """jsonschema has looked at more keywords than it may, or too deeply."""
 
 
 class _Steps(threading.local):
     left = STEPS
+    depth = 0
 
 
 _steps = _Steps()
@@ -50,9 +54,13 @@ def _bounded(draft: str) -> Any:
     def counted(keyword: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def check(*arguments: Any) -> Iterator[Any]:
             _steps.left -= 1
-            if _steps.left < 0:
+            if _steps.left < 0 or _steps.depth >= DEPTH:
                 raise _OutOfStepsError
-            yield from keyword(*arguments) or ()
+            _steps.depth += 1
+            try:
+                yield from keyword(*arguments) or ()
+            finally:
+                _steps.depth -= 1
 
         return check
 
@@ -96,7 +104,7 @@ class Judges:
         """Say whether a value is valid; None where they differ. Where jsonschema can't judge, the other does."""
         value = self._meant(value)
         fast: bool = self._fast.is_valid(value)
-        _steps.left = STEPS
+        _steps.left, _steps.depth = STEPS, 0
         try:
             slow = self._slow.is_valid(value)
         except (
@@ -108,10 +116,6 @@ class Judges:
             _OutOfStepsError,
         ):
             return fast
-        except BaseException as error:
-            if type(error).__name__ == "PanicException":  # a RecursionError that met Rust's code on its way
-                return fast
-            raise
         return fast if slow == fast or self._is_blind else None
 
     def _meant(self, value: Any) -> Any:

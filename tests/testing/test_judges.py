@@ -31,7 +31,7 @@ def test_a_format_that_nobody_checks_leaves_both_judges() -> None:
 
 
 def test_a_value_of_any_depth_has_a_verdict_wherever_the_stack_ends() -> None:
-    """Where Python's stack ends in the midst of Rust's code, that panics: which is no Exception."""
+    """Where Python's stack ends in the midst of Rust's code, that panics, which is no Exception, or aborts."""
     name = {"not": {"propertyNames": {"not": {"pattern": "a"}}}}
     judges = Judges({"allOf": [name, {"additionalProperties": {"$ref": "#"}}]}, "draft7", {})
     value: Any = {"a": 1}
