@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guard.models.cache import cache_dir
 from guard.terminal import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
@@ -104,6 +106,11 @@ def harness(
     """
     if importlib.util.find_spec("hypothesis") is None:
         raise Problem("guard test needs hypothesis: pip install 'guard-slm[testing]'")
+    # Hypothesis keeps what it knows of Python's code in a folder, which is not to appear where the command is called.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache_dir() / "hypothesis"))
+    for path in (junit, html, plot):
+        if path is not None and not path.absolute().parent.is_dir():  # said before the work, not after it
+            raise Problem(f"{path} can't be written: there is no folder {path.parent}; make it, or name another file")
     given = subjects or []
     if serve:
         _serve(given, seed=seed, port=port, rate=rate, faults=faults)
@@ -111,6 +118,8 @@ def harness(
     if not given:
         raise Problem("nothing to test; name a function, an address, a schema, or --serve")
     if models:
+        if junit is not None or schema is not None or without or faults or strict or every:
+            raise Problem("--junit, --schema, --without, --fault, --strict and --all are for applications, not --model")
         _evaluate(
             given, models, cases, instruction, retries, max_tokens, seed,
             requirements=[_requirement(one) for one in require or ()], plot=plot, html=html, as_json=as_json,
@@ -124,7 +133,6 @@ def harness(
         options["faults"] = tuple(faults)
     with progress(0, "testing") as (report, _):
         reports = [_searched(subject, schema, options, report) for subject in given]
-    _write_reports(reports, junit, html)
     if as_json:
         from guard.testing.report import as_dict
 
@@ -135,6 +143,7 @@ def harness(
 
         for one in reports:
             typer.echo(as_text(one, every=every))
+    _write_reports(reports, junit, html)
     if not all(one.holds for one in reports):
         raise typer.Exit(EXIT_NO_ANSWER)
 
@@ -240,15 +249,17 @@ def _evaluate(
     evaluations: list[Evaluation] = []
     total = len(models) * sum(len(part) for _, part in mine)
     with progress(total, "asking") as (report, advance):
+        guards = {}
+        for model in models:  # all of them before the first is asked
+            try:
+                guards[model] = Guard(model, retries=retries, max_tokens=max_tokens, seed=seed)
+                all_models.load(model, report)
+            except ModelError as error:
+                raise Problem(str(error), EXIT_MODEL) from error
+            except ValueError as error:
+                raise Problem(first_line(error)) from None
         for name, part in mine:
-            for model in models:
-                try:
-                    asked = Guard(model, retries=retries, max_tokens=max_tokens, seed=seed)
-                    all_models.load(model, report)
-                except ModelError as error:
-                    raise Problem(str(error), EXIT_MODEL) from error
-                except ValueError as error:
-                    raise Problem(first_line(error)) from None
+            for model, asked in guards.items():
                 target = from_any(resolve(name), {**asked.options, "inexact": "residual"})
                 evaluations.append(
                     evaluation.evaluate(
@@ -262,17 +273,17 @@ def _evaluate(
         for first, *others in [[e for e in evaluations if e.schema == name]]
         for other in others
     ]
+    if as_json:
+        typer.echo(json.dumps(evaluation.as_dict(evaluations, comparisons), ensure_ascii=False))
+    else:
+        _print(evaluations, comparisons)
     try:
         if plot is not None:
             plots.write(evaluations, plot)
         if html is not None:
             _write(html, page(evaluations, comparisons))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise Problem(first_line(error)) from None
-    if as_json:
-        typer.echo(json.dumps(evaluation.as_dict(evaluations, comparisons), ensure_ascii=False))
-    else:
-        _print(evaluations, comparisons)
     missed = [
         f"{e.model} on {e.schema}: {name} is {e.measures[name].mean:.3f}, below {least}"
         if name in e.measures

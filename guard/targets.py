@@ -11,15 +11,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from guard import streaming
+from guard.errors import Finding, SchemaError
 from guard.violations import Violation, clipped, pointer
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from guard.errors import SchemaError
     from guard.schemas import Compiled
 
 #: A reply's text in, the value (None where there are findings) and the findings out.
@@ -62,6 +63,10 @@ JUDGES = {
     "openapi3.1": "Draft202012Validator",
 }
 _NAMED = frozenset({"properties", "$defs"})  #: Keywords whose values are schemas by name.
+_EXACT = 2.0**53  #: From here on a double may not be the whole number that was written.
+_PATTERNS = "patternProperties"
+#: The same, of plain schemas of every dialect.
+_BY_NAME = _NAMED | {_PATTERNS, "definitions", "dependencies", "dependentSchemas"}
 _LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
 #: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
 _SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
@@ -153,18 +158,31 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
 
     compiled = schemas.compile(given, **options)
     schema = compiled.schema
+    draft = compiled.draft
     registry = None
     if documents := options.get("documents"):
-        registry = jsonschema_rs.Registry(list(documents.items()))
-    judge = getattr(jsonschema_rs, JUDGES[compiled.draft])
-    judged = nullable_typed(schema) if compiled.draft == "openapi3.0" else schema
-    validator = judge(judged, validate_formats=options.get("formats", True), registry=registry, offline=True)
+        registry = jsonschema_rs.Registry([(uri, judged(document, draft)) for uri, document in documents.items()])
+    judge = getattr(jsonschema_rs, JUDGES[draft])
+    try:
+        validator = judge(
+            judged(schema, draft), validate_formats=options.get("formats", True), registry=registry, offline=True
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:  # a residual keyword
+        at = pointer(getattr(error, "instance_path", ()))
+        words = f"jsonschema-rs can't check it: {str(error).splitlines()[0]}"
+        raise SchemaError(Finding(at, None, words, "say it without what it does not know")) from None
+
+    is_large = holds_large(schema)
 
     def check(text: str) -> tuple[Any, tuple[Violation, ...]]:
         value, findings = _read(text)
         if findings:
             return None, findings
-        findings = tuple(_from_jsonschema(error) for error in validator.iter_errors(value))
+        try:
+            meant = decimal(value) if is_large else value
+        except RecursionError:
+            return None, _too_deep(text)
+        findings = tuple(_from_jsonschema(error) for error in validator.iter_errors(meant))
         return (None, findings) if findings else (value, ())
 
     title = schema.get("title") if isinstance(schema, Mapping) else None
@@ -179,7 +197,11 @@ def _read(text: str) -> tuple[Any, tuple[Violation, ...]]:
     except ValueError as error:
         return None, (Violation("", NOT_JSON, f"JSON ({error})", clipped(text)),)
     except RecursionError:
-        return None, (Violation("", "nesting", "JSON that is nested less deeply", clipped(text)),)
+        return None, _too_deep(text)
+
+
+def _too_deep(text: str) -> tuple[Violation, ...]:
+    return (Violation("", "nesting", "JSON that is nested less deeply", clipped(text)),)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -195,16 +217,64 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON's")
 
 
-def nullable_typed(schema: Any) -> Any:
-    """Return a schema of OpenAPI 3.0 with `nullable` said as draft 4 says it: the type may be null."""
+def holds_large(schema: Any) -> bool:
+    """Answer whether a schema holds a whole number that was read as a double which may not be that number."""
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, float) and abs(part) >= _EXACT:
+            return True
+        left += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+    return False
+
+
+def decimal(value: Any) -> Any:
+    """Return JSON with such numbers as they were written, 10**308 for 1e308: doubles are not the digits they spell."""
+    if isinstance(value, float):
+        return int(Decimal(repr(value))) if _EXACT <= abs(value) < float("inf") else value
+    if isinstance(value, list):
+        return [decimal(part) for part in value]
+    return {key: decimal(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+
+def judged(schema: Any, draft: str) -> Any:
+    r"""Return a schema of a dialect as jsonschema-rs is to read it.
+
+    `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. `\<` and `\>` in patterns, which are
+    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words. Where
+    `holds_large`, numbers are decimals, and so must those of the value be.
+    """
+    schema = decimal(schema) if holds_large(schema) else schema
+    if draft != "openapi3.0":
+        text = json.dumps(schema)
+        if "\\\\<" not in text and "\\\\>" not in text:
+            return schema
+    return _judged(schema, is_nullable=draft == "openapi3.0")
+
+
+def _judged(schema: Any, *, is_nullable: bool) -> Any:
     if isinstance(schema, list):
-        return [nullable_typed(part) for part in schema]
+        return [_judged(part, is_nullable=is_nullable) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    copy = {key: value if key in _LITERAL else nullable_typed(value) for key, value in schema.items()}
-    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
+    copy: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _LITERAL:
+            copy[key] = value
+        elif key in _BY_NAME and isinstance(value, Mapping):
+            parts = {name: _judged(part, is_nullable=is_nullable) for name, part in value.items()}
+            copy[key] = {_unescaped(name): part for name, part in parts.items()} if key == _PATTERNS else parts
+        elif key == "pattern" and isinstance(value, str):
+            copy[key] = _unescaped(value)
+        else:
+            copy[key] = _judged(value, is_nullable=is_nullable)
+    if is_nullable and schema.get("nullable") is True and isinstance(schema.get("type"), str):
         copy["type"] = [schema["type"], "null"]
     return copy
+
+
+def _unescaped(pattern: str) -> str:
+    return re.sub(r"\\(.)", lambda pair: pair[1] if pair[1] in "<>" else pair[0], pattern, flags=re.DOTALL)
 
 
 def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:

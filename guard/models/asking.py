@@ -2,16 +2,19 @@
 
 A model has `generate`, and may have `agenerate`, `stream`, `astream` (guard/models/base.py). What it has not is made
 here of what it has: an async call of a blocking model runs in a thread, and stops between two pieces when it is
-cancelled; a model that can't stream answers in one piece.
+cancelled; a model that can't stream answers in one piece. So is what a model does not say of a stream that ends before
+its reply: the call is charged with an estimate.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any
+from typing import Any, Self
 
+from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
 
 _END = object()
@@ -34,11 +37,77 @@ async def agenerate(model: Model, request: Request) -> Reply:
         async for part in parts:
             if isinstance(part, Reply):
                 return part
-    raise AssertionError(f"the stream of {model.name} ended without its reply")
+    raise AssertionError("pieces end with a reply")
 
 
 def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     """Ask, blocking; the text in pieces, then the reply. Closing the iterator stops the model."""
+    with _Charge(model, request) as charge:
+        for part in _pieces(model, charge.request):
+            charge.note(part)
+            yield part
+
+
+async def apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply, None]:
+    """Ask, async; the text in pieces, then the reply. Closing the iterator stops the model."""
+    with _Charge(model, request) as charge:
+        async with contextlib.aclosing(_apieces(model, charge.request)) as parts:
+            async for part in parts:
+                charge.note(part)
+                yield part
+
+
+class _Charge:
+    """Sees to it that a stream which ends before its reply is in the ledger, though the model does not say so.
+
+    What it brought is known, and that its prompt was read; how many tokens both were is estimated.
+    """
+
+    def __init__(self, model: Model, request: Request) -> None:
+        self.request = dataclasses.replace(request, told=self._tell)
+        self._model, self._asked = model, request
+        self._text: list[str] = []
+        self._is_told = False
+
+    def note(self, part: Any) -> None:
+        """Take a piece, or the reply, which says it all."""
+        if isinstance(part, str):
+            self._text.append(part)
+        self._is_told = self._is_told or isinstance(part, Reply)
+
+    def _tell(self, reply: Reply) -> None:
+        self._is_told = True
+        self._asked.cut(reply)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._is_told:
+            return
+        if text := "".join(self._text):
+            self._asked.cut(self._estimate(text))
+        if kind is None:
+            raise ModelError(f"the stream of {self._model.name} ended without its Reply")
+
+    def _estimate(self, text: str) -> Reply:
+        from guard.models.transport import estimated_tokens
+
+        prompt = sum(estimated_tokens(str(message.get("content", ""))) for message in self._asked.messages)
+        written = estimated_tokens(text)
+        price = getattr(self._model, "price", None)
+        return Reply(
+            text=text,
+            finish="cut",
+            model=self._model.name,
+            prompt_tokens=prompt,
+            completion_tokens=written,
+            cost=None if price is None else price(prompt, written),
+            is_estimate=True,
+        )
+
+
+def _pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     if hasattr(model, "stream"):
         yield from model.stream(request)
     elif hasattr(model, "astream"):
@@ -46,13 +115,10 @@ def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
 
         yield from PORTAL.iterate(model.astream(request))
     else:
-        reply = model.generate(request)
-        yield reply.text
-        yield reply
+        yield from _in_one(model.generate(request), request)
 
 
-async def apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply, None]:
-    """Ask, async; the text in pieces, then the reply. Closing the iterator stops the model."""
+async def _apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply, None]:
     if hasattr(model, "astream"):
         async with contextlib.aclosing(model.astream(request)) as parts:
             async for part in parts:
@@ -76,6 +142,13 @@ async def apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply,
             if close is not None:
                 await asyncio.to_thread(close)
     else:
-        reply = await agenerate(model, request)
+        for part in _in_one(await agenerate(model, request), request):
+            yield part
+
+
+def _in_one(reply: Any, request: Request) -> Iterator[str | Reply]:
+    """Hand on a whole reply as a stream that can be left between the text and the reply."""
+    if isinstance(reply, Reply):  # what is none is the pipeline's to refuse
+        request.cut(dataclasses.replace(reply, finish="cut"))
         yield reply.text
-        yield reply
+    yield reply

@@ -12,7 +12,9 @@ COLUMNS = ("valid", "exact", "right", "reasks", "tokens", "seconds", "removed", 
 #: What a figure is called where its name does not tell.
 TITLES = {"removed": "mask pressure", "right": "fields right", "cost": "US$", "reasks": "re-asks"}
 _SHARES = ("valid", "exact", "right", "removed", "forced")
-_OWN_STYLE = "svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; } table { min-width: 40rem; }"
+_OWN_STYLE = """svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; } table { min-width: 40rem; }
+th, td { vertical-align: top; } th:first-child, td:first-child { text-align: left; }
+"""
 
 
 def shown(name: str, measure: Measure | None) -> str:
@@ -22,6 +24,8 @@ def shown(name: str, measure: Measure | None) -> str:
     if name in _SHARES:
         return f"{measure.mean:.1%} [{measure.low:.1%}, {measure.high:.1%}]"
     digits = 6 if name == "cost" else 2 if name in ("seconds", "reasks") else 0
+    if measure.low == measure.high:  # the same in every case
+        return f"{measure.mean:.{digits}f}" if measure.mean else "0"
     return f"{measure.mean:.{digits}f} [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
 
 
@@ -29,7 +33,7 @@ def page(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -
     """Return one page of HTML: figures, the plot, fields. It runs no script and fetches nothing."""
     head = _row(["schema", "model", "cases", *(TITLES.get(name, name) for name in COLUMNS)], "th")
     body = "".join(
-        _row([e.schema, e.model, str(len(e.outcomes)), *(shown(n, e.measures.get(n)) for n in COLUMNS)])
+        _row([e.schema, e.model, str(len(e.outcomes)), *(_in_two_lines(n, e.measures.get(n)) for n in COLUMNS)])
         for e in evaluations
     )
     words = "".join(f"<li>{escaped(f'{c.schema}: {c.words}')}</li>" for c in comparisons)
@@ -47,6 +51,10 @@ def page(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -
 {f"<article><h2>Right by field</h2>{_table('Fields', fields)}</article>" if names else ""}
 </main>"""
     return document("guard test: models compared", _OWN_STYLE, inner)
+
+
+def _in_two_lines(name: str, measure: Measure | None) -> str:
+    return shown(name, measure).replace(" [", "\n[")
 
 
 def _row(cells: Sequence[str], kind: str = "td") -> str:

@@ -65,7 +65,7 @@ class Trial:
         lines = []
         for ask in self.main.asks[:4]:
             saying = ask.saying
-            what = f"[{saying.error}]" if saying.error else f"{clipped(saying.text)}"
+            what = f"[{saying.error}]" if saying.error else clipped(saying.text) or "(nothing)"
             ending = "" if saying.finish == "stop" or saying.error else f"  (finish: {saying.finish or 'broke off'})"
             lines.append(f"asked {ask.model}, it said {saying.how}: {what}{ending}")
         if len(self.main.asks) > 4:
@@ -84,9 +84,15 @@ def outcome(run: Run) -> str:
 
 
 def clipped(text: str) -> str:
-    """Return a text that stays short."""
-    text = text.replace("\n", "⏎") if "\n" in text else text
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    """Return a text that stays short, on one line, with nothing in it that can't be seen."""
+    shown = "".join(map(_visible, text[:SHOWN]))
+    return shown if len(text) <= SHOWN and len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    return "⏎" if character == "\n" else repr(character)[1:-1]
 
 
 def readings(subject: Subject, run: Run) -> list[Reading]:
@@ -216,7 +222,7 @@ def _answers(trial: Trial) -> str | None:
     run = trial.main
     if run.error is None or len(run.asks) != 1 or trial.readings[0].kind != "valid":
         return None
-    if isinstance(run.error, _CRASHES):
+    if isinstance(run.error, (*_CRASHES, json.JSONDecodeError)):
         return f"a valid answer ended in {type(run.error).__name__}: {clipped(str(run.error))}"
     return None
 
@@ -254,6 +260,9 @@ def _feedback(trial: Trial) -> str | None:
             continue
         new = _new_words(run.asks, after)
         lost = [finding for finding in reading.findings if not _is_told(finding, new)]
+        told = [finding for finding in reading.findings if _name_of(finding) and finding not in lost]
+        if before.model != after.model and not told:
+            continue  # another model may be asked as if it were the first
         if not new.strip():
             return f"after {reading.findings[0]} the model was asked again without a word about it"
         if lost:
@@ -278,6 +287,24 @@ def _first_carrier(trial: Trial) -> str:
     names = _property_names(_target(trial).schema)
     first = next(ask for ask in [*trial.main.refused, *trial.main.asks] if _carries(ask, names))
     return f"the one to {first.model} did" if first.number else "the one that the server refused did"
+
+
+def _question_kept(trial: Trial) -> str | None:
+    """Who is asked because an answer failed sees what the first one was asked about."""
+    asks = trial.main.asks
+    if not asks:
+        return None
+    asked = [(name, text) for name, text in _texts(trial.main.given) if text in asks[0].words]
+    for before, after in _pairs(asks):
+        if trial.subject.read(before.saying).is_answer:
+            return None  # what follows may be another question
+        for name, text in asked:
+            if text not in after.words:
+                return (
+                    f"request {after.number} (to {after.model}, after {before.saying.how}) does not hold {name}, as the"
+                    f" first one did: {clipped(repr(after.words))}"
+                )
+    return None
 
 
 def _key_order(trial: Trial) -> str | None:
@@ -471,11 +498,17 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "typed-error", "What fails ends in an error of a type that callers can catch and act on.", 5, _typed_error
     ),
-    Invariant("reads-what-is-valid", "A valid answer does not crash what reads it.", 6, _answers),
+    Invariant(
+        "reads-what-is-valid",
+        "A valid answer does not crash what reads it, and is not taken for broken JSON.",
+        6,
+        _answers,
+    ),
     Invariant("bounded", "A call ends, after a bounded number of requests.", 13, _bounded),
     Invariant("refusals-end", "A model that declined is not asked again.", 5, _terminal),
     Invariant("feedback", "A model that is asked again is told of everything that was wrong.", 9, _feedback),
     Invariant("schema-kept", "The schema goes with every request, on every tier.", 12, _schema_kept),
+    Invariant("question-kept", "The question goes with every request that follows a failed one.", 12, _question_kept),
     Invariant("key-order", "Keys are asked for in the order in which they are declared.", 8, _key_order),
     Invariant("inputs-unchanged", "What the caller passes in is as it was afterwards.", 9, _inputs),
     Invariant("repeatable", "The same call with the same answers asks the same and returns the same.", 14, _repeatable),
@@ -537,7 +570,7 @@ def _is_reading(value: Any, found: Sequence[Reading]) -> bool:
             return True  # what is returned is the answer's text
         for expected, text in zip(reading.values, reading.texts, strict=True):
             if isinstance(value, dict) and isinstance(expected, dict):
-                if same(value, expected):
+                if same(_ordered(value, expected), expected):
                     return True
             elif isinstance(value, pydantic.BaseModel) or isinstance(expected, pydantic.BaseModel):
                 mine = (plain(value), plain(value, whole=False))
@@ -549,6 +582,15 @@ def _is_reading(value: Any, found: Sequence[Reading]) -> bool:
             elif same(plain(value), plain(expected)):
                 return True
     return False
+
+
+def _ordered(value: Any, like: Any) -> Any:
+    """Return a value with its keys in the order of another: an application may have an order of its own."""
+    if isinstance(value, dict) and isinstance(like, dict) and value.keys() == like.keys():
+        return {key: _ordered(value[key], part) for key, part in like.items()}
+    if isinstance(value, list) and isinstance(like, list) and len(value) == len(like):
+        return list(map(_ordered, value, like))
+    return value
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -606,8 +648,6 @@ def _difference(said: str, value: Any) -> str:
                 return f": {key!r} is gone"
             if not (same if type(value) is dict else _equal)(before[key], after[key]):
                 return f": {key!r} was {clipped(repr(before[key]))} and is {clipped(repr(after[key]))}"
-        if list(before) != list(after):
-            return ": its keys have another order"
     return ""
 
 
@@ -655,6 +695,15 @@ def _name_of(finding: Violation) -> str:
         match = re.search(r"property '([^']+)'", finding.expected)
         return match[1] if match else ""
     return ""
+
+
+def _texts(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the texts among arguments that are long enough to be told from others, by name."""
+    for name, value in given.items():
+        messages = value if isinstance(value, list) else []
+        for text in [value, *(content(m) for m in messages if isinstance(m, Mapping))]:
+            if isinstance(text, str) and len(text) > 8:
+                yield name, text
 
 
 def _property_names(schema: Any) -> tuple[str, ...]:

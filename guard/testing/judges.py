@@ -16,6 +16,7 @@ import referencing.exceptions
 import referencing.jsonschema
 
 from guard import targets
+from guard.schemas.formats import is_known
 
 _PYTHON = {
     "draft4": jsonschema.Draft4Validator,
@@ -31,12 +32,16 @@ _PYTHON = {
 STEPS = 100_000  #: Keywords that jsonschema may look at for one value: on some schemas it takes exponential time.
 
 
+DEPTH = 100  #: Keywords inside of one another. Where Python's stack ends in the midst of Rust's code, that may abort.
+
+
 class _OutOfStepsError(Exception):
-    """jsonschema has looked at more keywords than it may."""
+    """jsonschema has looked at more keywords than it may, or too deeply."""
 
 
 class _Steps(threading.local):
     left = STEPS
+    depth = 0
 
 
 _steps = _Steps()
@@ -49,9 +54,13 @@ def _bounded(draft: str) -> Any:
     def counted(keyword: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def check(*arguments: Any) -> Iterator[Any]:
             _steps.left -= 1
-            if _steps.left < 0:
+            if _steps.left < 0 or _steps.depth >= DEPTH:
                 raise _OutOfStepsError
-            yield from keyword(*arguments) or ()
+            _steps.depth += 1
+            try:
+                yield from keyword(*arguments) or ()
+            finally:
+                _steps.depth -= 1
 
         return check
 
@@ -64,8 +73,9 @@ class Judges:
 
     def __init__(self, schema: Any, draft: str, options: Mapping[str, Any]) -> None:
         """Take a schema of a dialect, and the options with which it was compiled: formats, documents."""
-        schema = targets.nullable_typed(schema) if draft == "openapi3.0" else schema
-        documents: Mapping[str, Any] = options.get("documents") or {}
+        self._is_large = targets.holds_large(schema)
+        schema = targets.judged(schema, draft)
+        documents = {uri: targets.judged(one, draft) for uri, one in (options.get("documents") or {}).items()}
         formats = options.get("formats", True)
         registry = jsonschema_rs.Registry(list(documents.items())) if documents else None
         self._fast = getattr(jsonschema_rs, targets.JUDGES[draft])(
@@ -73,7 +83,8 @@ class Judges:
         )
         kind = _bounded(draft)
         #: jsonschema leaves some formats unchecked: it knows most only where further packages are installed.
-        self._is_blind = formats and not _formats(schema) <= kind.FORMAT_CHECKER.checkers.keys()
+        unchecked = _formats(schema) - kind.FORMAT_CHECKER.checkers.keys()
+        self._is_blind = formats and any(map(is_known, unchecked))
         specification = referencing.jsonschema.specification_with(kind.META_SCHEMA["$schema"])
         resources = [
             (uri, referencing.Resource.from_contents(document, default_specification=specification))
@@ -87,12 +98,13 @@ class Judges:
 
     def findings(self, value: Any) -> Iterator[Any]:
         """Yield what jsonschema-rs finds, as its own errors."""
-        return iter(self._fast.iter_errors(value))
+        return iter(self._fast.iter_errors(self._meant(value)))
 
     def verdict(self, value: Any) -> bool | None:
         """Say whether a value is valid; None where they differ. Where jsonschema can't judge, the other does."""
+        value = self._meant(value)
         fast: bool = self._fast.is_valid(value)
-        _steps.left = STEPS
+        _steps.left, _steps.depth = STEPS, 0
         try:
             slow = self._slow.is_valid(value)
         except (
@@ -105,6 +117,9 @@ class Judges:
         ):
             return fast
         return fast if slow == fast or self._is_blind else None
+
+    def _meant(self, value: Any) -> Any:
+        return targets.decimal(value) if self._is_large else value
 
 
 def copied(schema: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from guard.testing.sayings import Saying
 from guard.testing.searching import Finding, Report
 from guard.trace.page import document, escaped
 
@@ -183,8 +184,7 @@ def _broken(finding: Finding) -> str:
     assert found is not None
     given = "".join(f"{name} = {_clipped(repr(value), 600)}\n" for name, value in found.given.items())
     said = "".join(
-        f"<h3>The model said: {escaped(saying.how)}</h3>{_pre(_clipped(saying.text, 2_000) or f'[{saying.error}]')}"
-        for saying in found.scene.sayings
+        f"<h3>The model said: {escaped(saying.how)}</h3>{_pre(_said(saying))}" for saying in found.scene.sayings
     )
     arguments = f"<h3>Called with</h3>{_pre(given)}" if given else ""
     mark = "!" if invariant.is_advice else "✗"
@@ -196,6 +196,10 @@ def _broken(finding: Finding) -> str:
 <h3>What happened</h3>{_pre(found.story)}
 </article>
 """
+
+
+def _said(saying: Saying) -> str:
+    return f"[{saying.error}]" if saying.error else _clipped(saying.text, 2_000) or "(nothing)"
 
 
 def _pre(text: str) -> str:

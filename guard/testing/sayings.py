@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DECLINED = "I can't help with that."
 BIG = 2**53 + 1  #: The first integer that a double does not hold.
+DECIMAL = 1234.56789  #: A number that rounding to cents changes.
 
 
 @dataclass(frozen=True)
@@ -255,18 +256,40 @@ def _with_nan(value: Any) -> str:
 # ---- Special valid values --------------------------------------------------------------------------------------------
 
 #: Texts that differ once anything is done to them.
-TELLING = ("naïve 文字 🙂", "a\u2028b", '"quoted" \\ back', "  spaced  ", "MiXeD", "1e5", "null", "0012")
+TELLING = (
+    *("naïve 文字 🙂", "ﬁance\u0301", "a\u2028b", '"quoted" \\ back', "  spaced  ", "MiXeD", "1e5", "null", "0012"),
+    *("```json\n{}\n```", "<b>bold</b>", "so on " * 200 + "end"),
+)
+MANY = 40  #: Items of a list that is too long for who takes the first of them.
 
 
 def telling(value: Any, target: Target) -> list[Any]:
-    """Return valid values like this one whose members show what is done to them: big integers, odd texts."""
+    """Return valid values like this one whose members tell what is done to them: big numbers, odd texts, many items."""
     found = []
-    numbers = _filled(value, lambda v: BIG if isinstance(v, int) and not isinstance(v, bool) else v)
-    texts = [_filled(value, functools.partial(_text_for, text)) for text in TELLING]
-    for one in (numbers, *texts):
+    members = value.items() if isinstance(value, dict) else ()
+    changed = [_filled(value, lambda v: BIG if isinstance(v, int) and not isinstance(v, bool) else v)]
+    for key, member in members:
+        if isinstance(member, int | float) and not isinstance(member, bool):
+            changed.append({**value, key: DECIMAL})
+        elif isinstance(member, list):
+            changed += [{**value, key: many} for many in _many(member or ["item"])]
+        elif isinstance(member, dict):
+            changed.append({**value, key: {"MiXeD": next(iter(member.values()), 1)}})
+    changed += [_filled(value, functools.partial(_text_for, text)) for text in TELLING]
+    for one in changed:
         if one != value and not target.check(written(one))[1] and one not in found:
             found.append(one)
     return found
+
+
+def _many(items: list[Any]) -> list[list[Any]]:
+    """Return long lists like this one: of items that differ, where they are texts or numbers, and of the same."""
+    first = items[0]
+    if isinstance(first, str):
+        return [[f"{first}{number}" for number in range(MANY, 0, -1)], [first] * MANY]
+    if isinstance(first, int) and not isinstance(first, bool):
+        return [[first + number for number in range(MANY, 0, -1)], [first] * MANY]
+    return [[first] * MANY]
 
 
 def _text_for(text: str, value: Any) -> Any:

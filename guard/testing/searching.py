@@ -25,7 +25,7 @@ from hypothesis.strategies import SearchStrategy
 
 from guard.decorator import Decorated
 from guard.testing import subjects
-from guard.testing.invariants import INVARIANTS, Invariant, Trial
+from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
 from guard.testing.ports import Stage
 from guard.testing.runs import Run, Scene, Surroundings
 from guard.testing.sayings import FAULTS, Palette, Saying, spoiled, telling, valid, written
@@ -226,7 +226,14 @@ class Check:
         self.gives_parts = run.is_streamed
         self.seen_value = run.ended_well
         subject.gives_nothing = run.ended_well and run.value is None
-        if not first.asks and not run.asks:
+        asks_nothing = not first.asks and not first.refused and not run.asks
+        has_answered = run.ended_well or first.ended_well or isinstance(run.error, subjects.ServedError)
+        if asks_nothing and not has_answered:
+            raise ValueError(
+                f"{subject} was called, and asked no model, and {outcome(run)}: nothing can be learned from that;"
+                " see that it runs, and that its model is the harness (OPENAI_BASE_URL, --port)"
+            )
+        if asks_nothing:
             self.report.notes.append("no request reached the harness: only what comes back is looked at")
         if subject.path is None:
             self.report.notes.append(

@@ -216,7 +216,8 @@ class Subject:
                 is_list = (typing.get_origin(hint) or hint) in (list, collections.abc.MutableSequence, None)
                 given[name] = [] if is_list else {}
             elif role == "wanted" and not has_default:
-                given[name] = copy.deepcopy(ASKED_FOR) if self.wanted is None else self.wanted
+                wanted = ASKED_FOR if self.wanted is None else self.wanted
+                given[name] = copy.deepcopy(wanted) if isinstance(wanted, Mapping) else wanted
         return given
 
     def _client(self, kind: str) -> Any:
@@ -248,10 +249,12 @@ class Subject:
     def run(self, scene: Scene, data: Mapping[str, Any], surroundings: Surroundings, limit: float = LIMIT) -> Run:
         """Call it once."""
         given = self.arguments(data, surroundings)
-        ledgers = {n: v for n, v in given.items() if self._role(n, self._signature.parameters[n]) == "ledger"}
-        before = copy.deepcopy(dict(data))
+        roles = {name: self._role(name, self._signature.parameters[name]) for name in given}
+        ledgers = {name: value for name, value in given.items() if roles[name] == "ledger"}
+        watched = [n for n, v in given.items() if n in data or (roles[n] == "wanted" and isinstance(v, Mapping))]
+        before = {name: copy.deepcopy(given[name]) for name in watched}
         run = surroundings.run(lambda: self.call(**given), scene, limit)
-        run.given, run.after = before, {name: given[name] for name in data}
+        run.given, run.after = before, {name: given[name] for name in watched}
         run.kept = ledgers
         return run
 

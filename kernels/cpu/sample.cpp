@@ -413,11 +413,11 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
     for (const Decimal& d : *list) scale = std::max(scale, decimals(d));
   if (piece.has_lo) scale = std::max(scale, decimals(piece.lo));
   if (piece.has_hi) scale = std::max(scale, decimals(piece.hi));
-  const int kFraction = 2;
-  const bool fraction = !whole_only && mode % 4 == 3;
-  if (fraction) scale += kFraction;
+  const bool fraction = !whole_only && mode % 4 == 3, fine = fraction && mode % 8 == 7;
+  const int more = !fraction ? 0 : fine ? 5 : 2;  // digits of the fraction, beyond those of the bounds
+  scale += more;
   Wide lo = 0, hi = 0, unit = 1;
-  for (int i = 0; i < (fraction ? scale - kFraction : scale); ++i) unit *= 10;
+  for (int i = 0; i < scale - more; ++i) unit *= 10;
   bool exact = scale <= 12;
   if (exact && whole_only) exact = scaled(piece.multiples[0], scale, &unit);
   if (exact && fraction) unit = 1;
@@ -431,7 +431,7 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   if (piece.has_hi && piece.hi_open && high == hi) high -= unit;
   std::vector<std::string> tries;
   const auto add = [&](Wide v) { tries.push_back(written(v, scale)); };
-  const Wide step = mode % 2 ? size % 10 : size;
+  const Wide step = fine ? size * Wide{389} : mode % 2 ? size % 10 : size;
   if (mode < 48) {  // near zero
     Wide zero = piece.has_lo && lo > 0 ? low : piece.has_hi && hi < 0 ? high : 0;
     add(piece.has_hi && hi <= 0 ? zero - step * unit : zero + step * unit);
@@ -457,7 +457,7 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
     add(step * unit);
   } else if (mode < 224) {
     static const std::string_view kBig[] = {"127", "128", "255", "256", "32767", "32768", "65535", "65536", "2147483647", "2147483648", "4294967295", "4294967296",
-                                            "9007199254740991", "9007199254740992", "9007199254740993", "99999999999999999", "0.1", "0.5", "1e-7", "1e+22", "1.5e+300", "5e-324"};
+                                            "9007199254740991", "9007199254740992", "9007199254740993", "99999999999999999", "0.1", "0.5", "0.30000000000000004", "123456.789", "1e-7", "1e+22", "1.5e+300", "5e-324"};
     std::string text(kBig[size % std::size(kBig)]);
     if (mode & 1) text.insert(text.begin(), '-');
     tries.push_back(text);

@@ -72,8 +72,6 @@ VALUES: dict[str, Callable[[Answer], Answer]] = {
     "duplicate keys in the value": lambda good: replace(good, text='{"n": 3, "n": 4, "note": "x"}'),
     "missing key": lambda good: replace(good, text='{"n": 3}'),
 }
-#: Faults that concern how an answer is framed: the pieces of a stream are framed by events, not by one JSON body.
-WHOLE_ONLY = {"huge body"}
 #: Faults before which nobody had read the prompt; of all others the ledger knows that it was paid for.
 UNREAD = {"connection refused", "429", "500", "503"}
 
@@ -153,8 +151,7 @@ def test_a_fault_that_stays_ends_in_the_right_error(fault: str, provider: Any, w
     with clock.waiting() as wait, pytest.raises(guard.CallError) as caught:
         WAYS[way](asked)
     error = caught.value
-    if not (fault in WHOLE_ONLY and "streaming" in way):
-        assert isinstance(error, EXPECTED[fault]), (type(error), error.message)
+    assert isinstance(error, EXPECTED[fault]), (type(error), error.message)
     call = check_record(trace_file, wait, outcome=type(error).__name__, seconds=seconds)
     assert error.call == call.number
     assert bool(call.tokens) == (fault not in UNREAD)
@@ -178,7 +175,7 @@ def test_the_next_tier_answers_where_the_first_fails(fault: str, way: str, trace
             value, _ = WAYS[way](asked)
     assert value == VALUE
     call = check_record(trace_file, wait, outcome="valid", seconds=seconds)
-    if EXPECTED[fault] and not (fault in WHOLE_ONLY and "streaming" in way):
+    if EXPECTED[fault]:
         assert call.tier == 1
         assert len(call.escalations) == 1
 

@@ -267,6 +267,70 @@ def test_what_a_stream_had_brought_when_it_was_left_is_in_the_ledger(way: str, t
     assert call.served == ""
 
 
+class Untold(Scripted):
+    """A model as users write them: its stream ends in one way or another, and it never says what was used."""
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """Say something, and end."""
+        yield from (TEXT[:8], TEXT[8:20])
+        end = self.generate(request).text
+        if end == "failed":
+            raise ConnectionError("gone")
+        while end == "left":
+            yield " "
+
+    def price(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Tell a price."""
+        return prompt_tokens + completion_tokens / 1000
+
+
+class AsyncUntold(Scripted):
+    """The same, async."""
+
+    price = Untold.price
+
+    async def astream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """Say something, and end."""
+        for piece in Untold.stream(self, request):  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            yield piece
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("kind", [Untold, AsyncUntold])
+@pytest.mark.parametrize("end", ["left", "failed", "without its reply"])
+def test_a_stream_of_which_the_model_says_nothing_is_in_the_ledger_as_an_estimate(
+    end: str, kind: type[Scripted], way: str, trace_file: Path
+) -> None:
+    asked = guard.Guard(kind(end, name="mine"), retries=0)
+    taken = 2 if end == "left" else 3
+
+    async def take() -> None:
+        async with asked.astream(Order, ASK) as stream:
+            for _ in range(taken):
+                await anext(stream)
+
+    with contextlib.nullcontext() if end == "left" else pytest.raises(guard.ModelError, match=r"gone|ended without"):
+        if way == "astream":
+            asyncio.run(take())
+        else:
+            with asked.stream(Order, ASK) as stream:
+                for _ in range(taken):
+                    next(stream)
+    call = TraceStore.at(trace_file).latest()[0]
+    (attempt,) = call.attempts
+    assert attempt.reply == Reply(TEXT[:20], "cut", "mine", 3, 5, cost=3.005, is_estimate=True)
+    assert (call.prompt_tokens, call.completion_tokens, call.cost, call.is_estimate) == (3, 5, 3.005, True)
+
+
+def test_a_whole_answer_is_charged_as_it_was_when_its_stream_is_left_before_the_reply(trace_file: Path) -> None:
+    with guard.Guard(Scripted(reply(TEXT, completion_tokens=100))).stream(Order, ASK) as stream:
+        next(stream)
+    call = TraceStore.at(trace_file).latest()[0]
+    assert (call.outcome, call.prompt_tokens, call.completion_tokens) == ("GeneratorExit", 100, 100)
+    assert not call.is_estimate
+
+
 @pytest.mark.parametrize("way", ["arun", "astream"])
 @pytest.mark.parametrize("kind", ["blocking", "async"])
 def test_a_cancelled_call_stops_the_model_and_is_recorded(way: str, kind: str, trace_file: Path) -> None:

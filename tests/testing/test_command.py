@@ -43,7 +43,7 @@ def called(*arguments: str) -> int:
 
 def test_a_function_that_holds_exits_with_0_and_one_that_does_not_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert called("testing.planted.empty_success:mended", "--runs", "0") == 0
-    assert "21 of 21 invariants hold" in capsys.readouterr().out
+    assert "22 of 22 invariants hold" in capsys.readouterr().out
     assert called("testing.planted.empty_success:broken", "--runs", "0", "--fault", "empty") == 1
     out = capsys.readouterr().out
     assert "✗ no-answer-no-value: Without a whole, valid answer there is an error, never a value." in out
@@ -62,7 +62,7 @@ def test_the_reports_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert failed["name"] == "no-answer-no-value"
     assert failed["counterexample"]["sayings"] == [{"how": "empty", "text": "", "finish": "stop", "error": ""}]
     suites = ET.parse(junit).getroot()  # noqa: S314 (written above)
-    assert [(s.get("tests"), s.get("failures")) for s in suites] == [("21", "1"), ("21", "0")]
+    assert [(s.get("tests"), s.get("failures")) for s in suites] == [("22", "1"), ("22", "0")]
     assert "though the answer was empty" in (suites.find(".//failure").text or "")  # type: ignore[union-attr]
     page = html.read_text("utf-8")
     assert "no-answer-no-value" in page
@@ -81,13 +81,13 @@ def test_a_run_is_the_same_for_a_seed(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_schema_alone_puts_guards_own_pipeline_under_test(schema: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(schema, "--runs", "5") == 0
-    assert capsys.readouterr().out.startswith(f"{schema}: 21 of 21 invariants hold")
+    assert capsys.readouterr().out.startswith(f"{schema}: 22 of 22 invariants hold")
 
 
 def test_a_type_is_put_under_test_as_a_schema_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert called("testing.planted.duplicate_key:SCHEMA", "--runs", "0") == 2
     assert called("testing.planted.swallowed_error:Order", "--runs", "0") == 0
-    assert "21 of 21 invariants hold" in capsys.readouterr().out
+    assert "22 of 22 invariants hold" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -176,3 +176,38 @@ def test_the_help_has_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]
     words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert "guard test shop.invoices:read_invoice" in words
     assert "Exit codes: 0 success; 1 no valid answer" in words
+
+
+@pytest.mark.parametrize("subject", ["http://127.0.0.1:9/v1", "broken.py:ask"])
+def test_what_can_t_even_be_called_is_no_success(
+    subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an address where nobody listens every invariant holds: there is always an error."""
+    monkeypatch.chdir(tmp_path)
+    Path("broken.py").write_text("def ask(text: str) -> int:\n    raise ValueError('no settings')\n", "utf-8")
+    assert called(subject, "--runs", "1") == 2
+    assert re.search("asked no model, and it raised (ConnectError|ValueError)", capsys.readouterr().err)
+
+
+def test_a_report_that_can_t_be_written_is_said_before_the_work(
+    schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("guard.testing.searching.Check.run", lambda *_: pytest.fail("it was begun"))
+    assert called(schema, "--html", str(tmp_path / "none" / "report.html")) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_options_of_the_search_are_refused_in_an_evaluation(schema: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(schema, "--model", "flaky:1", "--junit", "report.xml") == 2
+    assert "are for applications" in capsys.readouterr().err
+
+
+def test_nothing_is_left_where_the_command_is_called(schema: str, tmp_path: Path) -> None:
+    """Hypothesis's folder neither."""
+    here = tmp_path / "here"
+    here.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "HYPOTHESIS_STORAGE_DIRECTORY"}
+    command = [sys.executable, "-m", "guard", "test", schema, "--runs", "2", "--fault", "empty"]
+    environment["GUARD_CACHE"] = str(tmp_path / "cache")
+    subprocess.run(command, cwd=here, env=environment, check=True, capture_output=True)  # noqa: S603 (our own command)
+    assert list(here.iterdir()) == []

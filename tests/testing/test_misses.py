@@ -14,7 +14,8 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from pydantic import BaseModel, Field, ValidationError
 
-from guard.testing import NearMiss, near_misses
+from guard.errors import Finding, SchemaError
+from guard.testing import NearMiss, misses, near_misses
 from guard.testing.misses import KEYWORDS, Misses
 
 #: For each keyword a schema in which it can be broken alone: the place of the keyword, and where it is broken.
@@ -180,3 +181,19 @@ def test_near_misses_of_real_schemas(data: Path) -> None:
             places += 1
             found += misses.place(at) is not None
     assert found > 0.8 * places
+
+
+def test_a_place_on_which_the_engine_runs_out_of_time_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    class Slow:
+        def __init__(self, engine: Any) -> None:
+            del engine
+
+        def sample(self, choices: list[bytes]) -> None:
+            tried.append(choices)
+            raise SchemaError(Finding("", None, "a search took too long"), limit="seconds")
+
+    monkeypatch.setattr(misses, "Sampler", Slow)
+    assert misses.Misses({"type": "integer"}, {}).first is None
+    assert len(tried) == 1

@@ -116,8 +116,8 @@ def test_a_check_is_a_test_and_the_summary_tells_what_broke(pytester: pytest.Pyt
             "*asked model, it said empty: *",
             "*it returned Order(product='', quantity=0)*",
             "*= guard =*",
-            "*read: 21 of 21 invariants hold; * cases, * faults injected, seed 0",
-            "*swallowing: * of 21 invariants hold; * cases, * faults injected, seed 0",
+            "*read: 22 of 22 invariants hold; * cases, * faults injected, seed 0",
+            "*swallowing: * of 22 invariants hold; * cases, * faults injected, seed 0",
             "  no-answer-no-value: it returned Order(product='', quantity=0), though *",
             '  again: pytest "*::test_swallowing"',
         ]
