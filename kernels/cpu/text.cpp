@@ -223,6 +223,23 @@ Id Texts::fill(Id state, std::uint8_t byte) {
   return next;
 }
 
+Id Texts::fill_class(Id state, std::uint8_t cls) {
+  Id out = -1;
+  for (const Range& r : classes()[cls])
+    for (std::uint32_t c = r.lo; c <= r.hi && out != kSplit;) {
+      Range alike{0, kMaxChar};
+      const Id next = after_char(State(states_[state]), c, &alike);
+      out = out < 0 || out == next ? next : kSplit;
+      c = alike.hi + 1;
+    }
+  Quick& q = quick_[static_cast<std::size_t>(state)];
+  if (!q.by_class) {
+    class_tables_.emplace_back().fill(-1);
+    q.by_class = class_tables_.back().data();
+  }
+  return q.by_class[cls] = out;
+}
+
 std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {
   Pending pending;
   std::uint32_t c;

@@ -8,7 +8,7 @@
 #pragma once
 #include <array>
 
-#include "lang.hpp"
+#include "classes.hpp"
 
 namespace guard {
 
@@ -78,6 +78,14 @@ class Texts {
     }
     return fill(state, byte);
   }
+  // One character of a class, from a whole state: where they all lead; kSplit: to different states.
+  static constexpr Id kSplit = -2;
+  Id step_class(Id state, std::uint8_t cls) {
+    const Quick& q = quick_[static_cast<std::size_t>(state)];
+    if (q.by_class)
+      if (const Id next = q.by_class[cls]; next != -1) return next;
+    return fill_class(state, cls);
+  }
   bool is_whole(Id state) const { return quick_[static_cast<std::size_t>(state)].kind == 0; }  // not inside of a character
   // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an escape?
   std::int32_t partial_utf8(Id state) const { return quick_[static_cast<std::size_t>(state)].partial; }
@@ -132,6 +140,7 @@ class Texts {
     }
   };
   Id fill(Id state, std::uint8_t byte);
+  Id fill_class(Id state, std::uint8_t cls);
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
   static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }
   Id intern(State state);
@@ -144,6 +153,7 @@ class Texts {
   Langs& langs_;
   static constexpr std::size_t kFew = 4;
   struct Quick {  // of a state: what walks over many bytes ask
+    Id* by_class = nullptr;
     Id* next = nullptr;  // by byte; null while a few ranges are enough, as they are for states by the hundred thousand
     std::uint8_t kind = 0, partial = 0, few = 0;
     bool free = false;
@@ -155,6 +165,7 @@ class Texts {
   std::vector<Quick> quick_{Quick{}};
   Interner<Spec> specs_;
   std::deque<Table> tables_;
+  std::deque<std::array<Id, kClasses>> class_tables_;
 };
 
 template <class F>
