@@ -321,7 +321,7 @@ class Engine {
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
   void add_inside(const Config& at, LexemeMask& mask, Means means, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
-  void exit_key(const Config& at, const LexemeMask& mask, Sink& sink);
+  void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
   bool affords_any(const Config& at, std::int64_t budget);
   Means key_means(const Config& at, std::int64_t budget);
 

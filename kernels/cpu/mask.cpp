@@ -172,7 +172,7 @@ bool Engine::affords_any(const Config& at, std::int64_t budget) {
   const Targets& options = this->options(*at.top, Type::String);
   for (std::int32_t i = 0; i < options.size; ++i)
     if (const Target& o = options.list[i]; o.size == 1)
-      if (const std::int64_t rest = texts_.enough(at.state, at.spec, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= budget) return true;
+      if (const std::int64_t rest = texts_.enough(at.state, at.spec, at.chars, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= budget) return true;
   return false;
 }
 
@@ -204,26 +204,18 @@ void Engine::add_inside(const Config& at, LexemeMask& mask, Means means, Sink& s
   if (means == Means::None) return;
   if (!bounded && means == Means::Ample) {
     sink.add(*mask.all);
-  } else if (sink.budget < 0 && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
+  } else if (means == Means::Ample && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
     const Bound& b = texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
     if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.whole().trie.longest())
       sink.add(*mask.all);
     else
       sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars));
   } else {
-    std::unordered_map<Id, bool> affords;  // by state: without bounds the number of characters does not matter
-    for (const Inside& group : mask.inside) {
-      Config after = at;
+    Config after = at;
+    for (const Inside& group : bounded ? mask.inside : sink.vocabulary.by_state(mask)) {  // without bounds the number of characters does not matter
       after.state = group.state;
       after.chars = text ? at.chars + group.chars : 0;
-      if (bounded && !texts_.is_live(after.state, after.spec, after.chars)) continue;
-      if (bounded) {
-        if (sink.affords(after)) sink.add(group.tokens);
-        continue;
-      }
-      const auto [known, fresh] = affords.try_emplace(group.state, false);
-      if (fresh) known->second = sink.affords(after);
-      if (known->second) sink.add(group.tokens);
+      if ((!bounded || texts_.is_live(after.state, after.spec, after.chars)) && sink.affords(after)) sink.add(group.tokens);
     }
   }
 }
@@ -253,15 +245,24 @@ void Engine::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
 
 // Which key was written matters to a budget only where it is one that would have been written later. So all keys of a class go on
 // alike, but for those that were asked for on the way.
-void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
+void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink) {
+  if (at.top->records || !texts_.is_whole(at.decoder)) {
+    for (const Exit& exit : mask.exits)
+      for (const Id* t = exit.rest->trie.begin(0); t != exit.rest->trie.subtree_end(0); ++t) add_alone(at, {sink.vocabulary.bytes(*t), *t}, sink);
+    return;
+  }
   struct Asking {
     Engine& engine;
     std::unordered_set<std::string> keys;
-    explicit Asking(Engine& e) : engine(e) { engine.asked_ = &keys; }
-    ~Asking() { engine.asked_ = nullptr; }
+    std::unordered_set<std::string>* outer;
+    explicit Asking(Engine& e) : engine(e), outer(e.asked_) { engine.asked_ = &keys; }
+    ~Asking() {
+      engine.asked_ = outer;
+      if (outer) outer->merge(keys);
+    }
   };
   std::unordered_set<std::string> asked;
-  if (!at.top->records) {
+  {
     Asking asking(*this);
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
@@ -284,18 +285,19 @@ void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
       sink.add(exit.rest->trie.begin(0), exit.rest->trie.end(0), after->second);
       below(*exit.rest, 0, after->second, sink);
     }
-    asked = std::move(asking.keys);
+    asked = asking.keys;
   }
   std::string begun;
   for (const KeyText* k = at.key; k; k = k->before) begun.push_back(static_cast<char>(k->byte));
   std::reverse(begun.begin(), begun.end());
-  for (const Exit& exit : mask.exits) {
-    for (const Id* t = exit.rest->trie.begin(0); t != exit.rest->trie.subtree_end(0); ++t) {
-      const std::string_view bytes = sink.vocabulary.bytes(*t), key = bytes.substr(0, bytes.find('"'));
-      const bool plain = texts_.is_whole(at.decoder) && bytes.find('\\') == bytes.npos && bytes.find('"', key.size() + 1) == bytes.npos;
-      if (at.top->records || !plain || asked.contains(begun + std::string(key))) add_alone(at, {bytes, *t}, sink);
-    }
+  for (const std::string& key : asked) {
+    if (!std::string_view(key).starts_with(begun)) continue;
+    const std::int32_t end = among.trie.find(node, key.substr(begun.size()) + '"');
+    for (std::int32_t i = end; end >= 0 && i < among.trie.skip(end); ++i)
+      for (const Id* t = among.trie.begin(i); t != among.trie.end(i); ++t) add_alone(at, {sink.vocabulary.end_of(*t, among.trie.depth(i) - among.trie.depth(node)), *t}, sink);
   }
+  for (const Spelled& t : mask.escaped) add_alone(at, t, sink);
+  for (const Spelled& t : mask.listed) add_alone(at, t, sink);  // a second key of this object
 }
 
 // The same between lexemes, where white space may be of any kind.
@@ -315,7 +317,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   const bool inner = node != 0 || &among != &sink.vocabulary.whole();
   if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
   if (at.lex == Lex::Literal || is_too_deep(at)) return false;
-  if (inner && (sink.nested == kMostNested || at.lex == Lex::Number || at.top->records || (at.lex == Lex::Key && sink.budget >= 0))) return false;
+  if (inner && (sink.nested == kMostNested || at.lex == Lex::Number || at.top->records)) return false;
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key) return false;  // distance() reads the number again
   ++sink.nested;
   if (at.lex == Lex::Text) {
@@ -341,7 +343,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
       if (sink.budget < 0)
         add_exits(free, *mask, sink);
       else
-        exit_key(free, *mask, sink);
+        exit_key(among, node, free, *mask, sink);
       for (const Spelled& t : mask->odd) add_alone(free, t, sink);
     }
     if (at.lo < at.hi || at.xlo < at.xhi) {

@@ -328,12 +328,15 @@ bool Texts::goes_on(Id state) const {
   return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.goes_on(c.lang); });
 }
 
-std::int64_t Texts::enough(Id state, Id spec, Id label) const {
+std::int64_t Texts::enough(Id state, Id spec, std::int64_t read, Id label) const {
   std::int64_t out = -1;
-  for (const Component& c : states_[state].components)
-    if (specs_[spec].at(c.index).label == label)
-      if (const std::int64_t bytes = langs_.enough(c.lang); bytes >= 0 && (out < 0 || bytes + kOneChar < out)) out = bytes + kOneChar;
-  return specs_[spec].bounded ? -1 : out;
+  for (const Component& c : states_[state].components) {
+    const Bound& b = specs_[spec].at(c.index);
+    if (b.label != label || (c.lang != Langs::kAll && (b.lo > 0 || b.hi != kInf))) continue;
+    const std::int64_t bytes = c.lang == Langs::kAll ? std::max<std::int64_t>(b.lo - read, 0) : langs_.enough(c.lang);
+    if (bytes >= 0 && (out < 0 || bytes + kOneChar < out)) out = bytes + kOneChar;
+  }
+  return out;
 }
 
 Id Texts::free(Id state) {

@@ -104,8 +104,8 @@ class Texts {
   // Can some component still end well, `read` characters having been completed? Exact. O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
   bool goes_on(Id state) const;  // is it whole, and can every further text go on to an end? Lengths aside; false: not known
-  // Bytes that, inside of the quotes, surely suffice behind whatever is written next, for the label; -1: not known.
-  std::int64_t enough(Id state, Id spec, Id label) const;
+  // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the bounds, for the label; -1: not known.
+  std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;
   Id free(Id state);             // the state of a string of which nothing is asked, in the same spelling
   bool may_end(Id state) const;  // here, lengths aside
   // The labels of the components that may end here, sorted; none inside of a character.

@@ -48,6 +48,7 @@ class Trie {
   const Id* begin(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(node)]; }
   const Id* end(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(node) + 1]; }
   const Id* subtree_end(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(skip(node))]; }
+  std::int32_t find(std::int32_t node, std::string_view bytes) const;  // the node that spells them, read on from there; -1: none
   std::int32_t longest() const { return longest_; }
   std::size_t nbytes() const { return skip_.size() * 15 + tokens_.size() * 4 + children_.size() * sizeof children_[0]; }
   bool is_wide(std::int32_t node) const { return wide_[static_cast<std::size_t>(node)] >= 0; }
@@ -63,6 +64,18 @@ class Trie {
   std::deque<std::array<std::int32_t, 256>> children_;
   std::int32_t longest_ = 0;
 };
+
+inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const {
+  for (char b : bytes) {
+    const std::uint8_t byte = static_cast<std::uint8_t>(b);
+    std::int32_t next = is_wide(node) ? child(node, byte) : node + 1;
+    const std::int32_t end = skip(node);
+    while (!is_wide(node) && next < end && this->byte(next) != byte) next = skip(next);
+    if (next < 0 || next >= end) return -1;
+    node = next;
+  }
+  return node;
+}
 
 class Children {  // of a node, in order; of a wide one only those whose byte is in the set
  public:

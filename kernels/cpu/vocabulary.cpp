@@ -104,7 +104,7 @@ struct Vocabulary::Draft {
   std::unordered_map<std::uint64_t, std::size_t> at;
   std::vector<std::pair<Inside, std::vector<Id>>> inside;
   std::map<Key, std::vector<Spelled>> exits;
-  std::vector<Spelled> odd;
+  std::vector<Spelled> odd, escaped, listed;
 
   void stay(Key key, const Id* begin, const Id* end, bool detailed, bool whole) {
     if (begin == end) return;
@@ -121,6 +121,8 @@ LexemeMask& Vocabulary::keep(std::unique_ptr<LexemeMask>& slot, Draft draft) {
   slot = std::make_unique<LexemeMask>();
   slot->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all), words());
   slot->odd = std::move(draft.odd);
+  slot->escaped = std::move(draft.escaped);
+  slot->listed = std::move(draft.listed);
   std::sort(draft.inside.begin(), draft.inside.end(), [](const auto& a, const auto& b) {
     return std::pair(a.first.needs, a.first.state) < std::pair(b.first.needs, b.first.state);
   });
@@ -203,10 +205,17 @@ struct Vocabulary::Reading {
       }
       for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
         const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
-        if (std::count(rest.begin(), rest.end(), '"') > 1)
-          draft.odd.push_back({token.substr(token.size() - length - depth), *t});
-        else
-          list.push_back({rest, *t});
+        const std::string_view text = token.substr(token.size() - length - depth);
+        if (std::count(rest.begin(), rest.end(), '"') > 1) {
+          draft.odd.push_back({text, *t});
+          continue;
+        }
+        list.push_back({rest, *t});
+        const std::size_t comma = rest.find(','), quote = rest.find('"');
+        if (text.substr(0, depth).find('\\') != text.npos)
+          draft.escaped.push_back({text, *t});
+        else if (comma != rest.npos && quote != rest.npos && comma < quote)
+          draft.listed.push_back({text, *t});
       }
       ++j;
     }
@@ -391,10 +400,33 @@ const Tokens& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) {
   return mask.upto.back().second;
 }
 
+const std::vector<Inside>& Vocabulary::by_state(LexemeMask& mask) {
+  if (!mask.by_state.empty()) return mask.by_state;
+  std::vector<const Inside*> groups;
+  for (const Inside& group : mask.inside) groups.push_back(&group);
+  std::stable_sort(groups.begin(), groups.end(), [](const Inside* a, const Inside* b) { return a->state < b->state; });
+  for (std::size_t i = 0, j = 0; i < groups.size(); i = j) {
+    while (j < groups.size() && groups[j]->state == groups[i]->state) ++j;
+    Inside& all = mask.by_state.emplace_back(*groups[i]);
+    if (j == i + 1) continue;
+    if (std::all_of(groups.begin() + static_cast<std::ptrdiff_t>(i), groups.begin() + static_cast<std::ptrdiff_t>(j), [](const Inside* g) { return g->tokens.bits.empty(); })) {
+      for (std::size_t k = i + 1; k < j; ++k) all.tokens.few.insert(all.tokens.few.end(), groups[k]->tokens.few.begin(), groups[k]->tokens.few.end());
+      all.tokens = Tokens(std::move(all.tokens.few), words());
+    } else {
+      all.tokens = Tokens();
+      all.tokens.bits.assign(words(), 0);
+      for (std::size_t k = i; k < j; ++k) groups[k]->tokens.add_to(all.tokens.bits.data());
+    }
+  }
+  for (const Inside& group : mask.by_state) held_ += sizeof group + group.tokens.nbytes();
+  return mask.by_state;
+}
+
 std::size_t LexemeMask::nbytes() const {
-  std::size_t n = sizeof *this + all->nbytes() + odd.capacity() * sizeof odd[0];
+  std::size_t n = sizeof *this + all->nbytes() + (odd.capacity() + escaped.capacity() + listed.capacity()) * sizeof odd[0];
   for (const auto& [_, tokens] : upto) n += tokens.nbytes();
-  for (const Inside& g : inside) n += sizeof g + g.tokens.nbytes();
+  for (const auto* groups : {&inside, &by_state})
+    for (const Inside& g : *groups) n += sizeof g + g.tokens.nbytes();
   return n + exits.capacity() * sizeof exits[0];
 }
 

@@ -42,8 +42,10 @@ struct Exit {  // tokens that leave a lexeme from one state
 struct LexemeMask {
   std::shared_ptr<const Tokens> all;  // every token inside
   std::vector<Inside> inside;         // by (needs, state); only where it was asked for
+  std::vector<Inside> by_state;       // the same, whatever the characters
   std::vector<Exit> exits;
   std::vector<Spelled> odd;  // tokens that leave it and spell a whole further string, from where the lexeme is: each is tried alone
+  std::vector<Spelled> escaped, listed;  // the same of those that spell an escape first; and of those that have a comma and begin a string behind it
   std::deque<std::pair<std::int32_t, Tokens>> upto;  // texts whose length alone matters: tokens that need at most so many characters
   bool used = true;  // since the last look of trim()
   std::size_t nbytes() const;  // without what others may hold, too
@@ -77,6 +79,10 @@ class Vocabulary {
   const std::vector<Id>& ends() const { return ends_; }
   bool is_end(Id token) const;
   std::string_view bytes(Id token) const { return usable_[static_cast<std::size_t>(token)] ? std::string_view(tokens_[static_cast<std::size_t>(token)]) : std::string_view(); }
+  std::string_view end_of(Id token, std::int32_t n) const {  // its last n bytes
+    const std::string_view text = tokens_[static_cast<std::size_t>(token)];
+    return text.substr(text.size() - static_cast<std::size_t>(n));
+  }
   std::string_view raw_bytes(Id token) const { return tokens_[static_cast<std::size_t>(token)]; }
   bool is_allowed_somewhere(Id token) const { return usable_[static_cast<std::size_t>(token)] && !tokens_[static_cast<std::size_t>(token)].empty(); }
   std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
@@ -87,6 +93,7 @@ class Vocabulary {
   // Of the tokens below a node, with at most so many bytes of white space; null: none begins with any.
   const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
   const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
+  const std::vector<Inside>& by_state(LexemeMask& mask);
   // Between fills: where the masks of lexemes hold more than kMost, those go that were not used since the last look.
   void trim();
   std::size_t nbytes() const;
