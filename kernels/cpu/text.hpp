@@ -51,7 +51,8 @@ struct Labelled {  // what start() takes: a language of texts of lo to hi charac
 };
 
 // A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of `value`; 3 after a high
-// surrogate `high` and `got` characters of "\uXXXX" with digits in `value`; 4 inside UTF-8, `got` bytes missing of `high`.
+// surrogate `high` and `got` characters of "\uXXXX" with digits in `value`; 4 inside UTF-8, `got` bytes missing of `high`; 5 the same where
+// all characters that begin so lead to one state, whose components are here already: `value` is the lead byte if the next one hangs on it.
 struct Pending {
   std::uint8_t kind = 0, got = 0;
   std::uint32_t value = 0, high = 0;
@@ -64,8 +65,9 @@ class Texts {
   static constexpr std::int64_t kOneChar = 11;  // bytes that surely suffice to end a partial character: the rest of an escape
   explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}); }
 
-  // The state at the start of a string, and its spec; kDead when no component is live.
-  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec);
+  // The state at the start of a string, and its spec; kDead when no component is live. `exact`: partial characters that lead to
+  // one state are told apart, and components are those in front of them.
+  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, bool exact = false);
   // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its length.
   Id step(Id state, std::uint8_t byte) {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
@@ -91,7 +93,7 @@ class Texts {
   std::int32_t partial_utf8(Id state) const { return quick_[static_cast<std::size_t>(state)].partial; }
   bool in_escape(Id state) const {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
-    return q.kind != 0 && q.kind != 4;
+    return q.kind != 0 && q.kind < 4;
   }
   // Does any further text end well, for every component, lengths aside?
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
@@ -115,7 +117,6 @@ class Texts {
   void cheapest(Id state, Id spec, std::int64_t read, F best);
   // The same for texts that end well for every one of these labels; -1: there is none.
   std::int64_t cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels);
-  Id after(Id state, std::uint32_t c) { return after_char(State(states_[state]), c); }  // a partial character completed as c
   std::int64_t rest_of_char(Id state, const Ranges& chars) const { return rest_of_char(states_[state].pending, chars, states_[state].spelling); }
   const std::vector<Component>& components(Id state) const { return states_[state].components; }
   std::size_t size() const { return states_.size(); }
@@ -126,13 +127,14 @@ class Texts {
   struct State {
     Pending pending;
     Spelling spelling = Spelling::Canonical;
+    bool exact = false;
     std::vector<Component> components;
     signed char endless = -1;
     bool operator==(const State& o) const {
-      return pending == o.pending && spelling == o.spelling && components == o.components;
+      return pending == o.pending && spelling == o.spelling && exact == o.exact && components == o.components;
     }
     std::size_t hash() const {
-      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling));
+      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling) * 2 + exact);
       for (const Component& c : components) {
         h = mix(mix(h, static_cast<std::size_t>(c.lang)), static_cast<std::size_t>(c.index));
       }
@@ -142,8 +144,10 @@ class Texts {
   Id fill(Id state, std::uint8_t byte);
   Id fill_class(Id state, std::uint8_t cls);
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
+  const std::vector<std::int64_t>& rests(Id state);  // of each component bytes of a cheapest end, of any length; -1: there is none
   static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }
   Id intern(State state);
+  Id any_char(const State& state, Pending pending);
   Id after_char(const State& state, std::uint32_t c, Range* alike = nullptr);  // alike: characters around c that lead there too
   static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c);
   static Ranges possible(const Pending& pending, Spelling spelling);
@@ -166,13 +170,17 @@ class Texts {
   Interner<Spec> specs_;
   std::deque<Table> tables_;
   std::deque<std::array<Id, kClasses>> class_tables_;
+  std::unordered_map<Id, std::vector<std::int64_t>> rests_;
 };
 
 template <class F>
 void Texts::cheapest(Id state, Id spec, std::int64_t read, F best) {
-  for (const Component& c : states_[state].components) {
-    const Bound& b = specs_[spec].at(c.index);
-    const std::int64_t least = cheapest_of(states_[state], c.lang, b.lo - read, b.hi == kInf ? kInf : b.hi - read);
+  const std::vector<Component>& components = states_[state].components;
+  const bool bounded = specs_[spec].bounded;
+  const std::vector<std::int64_t>* rests = bounded ? nullptr : &this->rests(state);
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    const Bound& b = specs_[spec].at(components[i].index);
+    const std::int64_t least = rests ? (*rests)[i] : cheapest_of(states_[state], components[i].lang, b.lo - read, b.hi == kInf ? kInf : b.hi - read);
     if (least >= 0) best(b.label, least);
   }
 }
