@@ -252,6 +252,27 @@ MERGES = (
     ),
     *(b"[]", b"{}", b'":{"', b'"]', b"]}", b" null", b" {", b"\\ud83d", b"\\u", b"e1", b".5", b"bc", b'c":', b'""'),
 )
+#: What long tokens are made of, so that many begin alike and cross several lexemes.
+PIECES = (
+    b":",
+    b",",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b" ",
+    b"\n",
+    b"a",
+    b"b",
+    b"abc",
+    "é".encode(),
+    b"\\",
+    b"1",
+    b"-",
+    b"\\u00",
+    b"null",
+    b": ",
+)
 EVERY_BYTE = tuple(bytes([byte]) for byte in range(256))
 
 
@@ -263,10 +284,16 @@ def byte_vocabulary() -> guard.Vocabulary:
 
 @cache
 def vocabulary(number: int) -> guard.Vocabulary:
-    """A vocabulary of some 300 tokens: bytes, merges, twins, holes, special tokens and ends, in a random order."""
+    """A vocabulary of some 300 tokens: bytes, merges, twins, holes, special tokens and ends, in a random order.
+
+    Each fourth has 810 more: all of two and three pieces, where subtrees are large enough for masks of their own.
+    """
     r = Random(number)
     twins = r.sample(MERGES, 3)
     tokens = [*EVERY_BYTE, *r.sample(MERGES, r.randint(10, len(MERGES))), *twins, b"", b""]
+    if number % 4 == 3:
+        pieces = [b'"', *r.sample(PIECES, 8)]
+        tokens += [b"".join(some) for size in (2, 3) for some in itertools.product(pieces, repeat=size)]
     special = [b"<|special|>", b'{"', b""]
     ends = [b"", b"</s>", b"}"][: r.randint(1, 3)]
     order = list(range(len(tokens) + len(special) + len(ends)))

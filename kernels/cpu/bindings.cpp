@@ -401,8 +401,10 @@ NB_MODULE(_native, m) {
             const std::lock_guard lock(Kernel::instance().lock);
             for (const Spelling spelling : {Spelling::Canonical, Spelling::Any}) {
               Id spec;
-              const Id free = lexicon.texts.start({{Langs::kAll, 0, kInf, 0}}, spelling, &spec);
-              for (const bool detailed : {false, true}) self->text(lexicon.texts, free, detailed);
+              for (const bool key : {false, true}) {
+                const Id free = lexicon.texts.start({{Langs::kAll, 0, kInf, 0}}, spelling, &spec, key);
+                for (const bool detailed : {false, true}) self->text(lexicon.texts, free, detailed, self->whole(), 0);
+              }
             }
           },
           "tokens"_a, "eos"_a, "special"_a, "alphabet"_a.none() = nb::none())

@@ -88,7 +88,7 @@ Engine::Engine(Kernel& kernel, Options options, Id root)
       texts_(kernel.lexicon.texts),
       numbers_(kernel.lexicon.numbers) {
   Id spec;
-  decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec);
+  decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec, true);
   sets_.intern({});
 }
 
@@ -523,7 +523,7 @@ Writable& Engine::writable(const Frame& f) {
       const bool every = key.size() == 1 + 2 * info.text_classes.size() && info.text_classes.size() > 1;
       if (every) list.push_back({Langs::kAll, 0, kInf, kEveryClass});
       for (std::size_t i = 1; i < key.size(); i += 2) list.push_back({key[i + 1], 0, kInf, key[i], every});
-      out->text = texts_.start(list, options_.spelling, &out->spec);
+      out->text = texts_.start(list, options_.spelling, &out->spec, true);
       opened_[key] = {out->text, out->spec};
     }
   }

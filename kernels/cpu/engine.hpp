@@ -311,14 +311,19 @@ class Engine {
   };
   const Frame* make(Made::Key key, const Frame& frame, Arena& arena);
   struct Sink;
-  void exit_key(const Config& at, const LexemeMask& mask, Sink& sink);
-  void walk(const Trie& trie, std::int32_t node, const Config& from, Sink& sink);
-  void overlay(const Trie& trie, const Config& from, Sink& sink);
-  void add_alone(const Config& at, Id token, Sink& sink);
+  enum class Means : std::uint8_t { Ample, Scarce, None };  // does the budget suffice inside of a lexeme: behind all tokens, some, none?
+  void below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  bool fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  Bytes bytes_among(const Config& at) const;
+  void overlay(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void add_alone(const Config& at, const Spelled& token, Sink& sink);
+  void add_inside(const Config& at, LexemeMask& mask, Means means, Sink& sink);
+  void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
+  void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
   bool affords_any(const Config& at, std::int64_t budget);
-  void weigh_key(const Config& at, Sink* sink);
-  void fill_inside(const Config& at, LexemeMask& mask, Sink& sink);
-  void fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink);
+  Means key_means(const Config& at, std::int64_t budget);
 
   Kernel& kernel_;
   Options options_;

@@ -7,14 +7,18 @@
 
 namespace guard {
 
+namespace {
+constexpr std::int32_t kFewNodes = 12;  // a subtree of fewer is walked
+constexpr int kMostNested = 16;         // of a token, whatever the vocabulary; what is nested deeper is walked
+}  // namespace
+
 struct Engine::Sink {
   Vocabulary& vocabulary;
   std::uint32_t* row;
   std::int64_t budget;
   Arena& arena;
   Engine& engine;
-  bool spares = budget < 0;  // whatever is written inside of the lexeme, the budget suffices;
-  bool lacks = false;        // or it never does
+  int nested = 0;  // lexemes inside of what follows lexemes
 
   void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
@@ -27,83 +31,140 @@ struct Engine::Sink {
     if (begin == end || !affords(after)) return;
     for (; begin != end; ++begin) set(*begin);
   }
-  void add(const Bits& bits) {
-    for (std::size_t i = 0; i < bits.size(); ++i) row[i] |= bits[i];
-  }
-  void add(const Inside& group) {
-    for (Id t : group.tokens) set(t);
-    add(group.bits);
-  }
+  void add(const Tokens& tokens) { tokens.add_to(row); }
 };
 
-// Marks the tokens below `node` that go on from the configuration, byte by byte.
-void Engine::walk(const Trie& trie, std::int32_t node, const Config& from, Sink& sink) {
-  std::vector<Config> path(1, from);
-  const std::int32_t top = trie.depth(node), end = trie.skip(node);
-  for (std::int32_t i = node + 1; i < end;) {
-    const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
-    if (path.size() <= depth) path.resize(depth + 1);
-    const Config& before = path[depth - 1];
-    if (!step(before, trie.byte(i), &path[depth], sink.arena)) {
-      i = trie.skip(i);
+namespace {
+const Bytes kSpace{" \n\r\t"}, kColon{" \n\r\t:"}, kKey{" \n\r\t\""}, kFirstKey{" \n\r\t\"}"}, kNextItem{" \n\r\t,]"}, kNextKey{" \n\r\t,}"};
+const Bytes kValue{" \n\r\t\"{[ntf-0123456789"}, kFirstItem{" \n\r\t\"{[ntf-0123456789]"};
+
+// The bytes that may come between lexemes, and more.
+const Bytes& bytes_between(const Frame& f) {
+  switch (f.phase) {
+    case Phase::Value: return kValue;
+    case Phase::Colon: return kColon;
+    case Phase::First: return f.kind == Kind::Array ? kFirstItem : kFirstKey;
+    case Phase::Key: return kKey;
+    case Phase::After: return f.kind == Kind::Array ? kNextItem : kNextKey;
+    case Phase::End: return kSpace;
+  }
+  return kSpace;
+}
+}  // namespace
+
+// Marks the tokens below the node that go on from the configuration.
+void Engine::below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+  if (!fill_lexeme(among, node, from, sink)) walk(among, node, from, sink);
+}
+
+// The same, byte by byte up to the next lexeme.
+void Engine::walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+  struct Place {
+    Config config;
+    Children children;
+  };
+  const Trie& trie = among.trie;
+  const auto place = [&](std::int32_t at, const Config& c) { return Place{c, Children(trie, at, c.lex == Lex::None ? &bytes_between(*c.top) : nullptr)}; };
+  std::vector<Place> path{place(node, from)};
+  while (!path.empty()) {
+    const std::int32_t child = path.back().children.next();
+    if (child < 0) {
+      path.pop_back();
       continue;
     }
-    sink.add(trie.begin(i), trie.end(i), path[depth]);
-    ++i;
+    Config next;
+    if (!step(path.back().config, trie.byte(child), &next, sink.arena)) continue;
+    sink.add(trie.begin(child), trie.end(child), next);
+    if (trie.skip(child) > child + 1 && (trie.skip(child) - child < kFewNodes || !fill_lexeme(among, child, next, sink))) path.push_back(place(child, next));
   }
 }
 
+// The bytes that names and written keys have next, and what else is read of them.
+Bytes Engine::bytes_among(const Config& c) const {
+  Bytes out{"\"\\"};
+  const auto add = [&](std::int32_t lo, std::int32_t hi, const auto& text_at) {
+    while (lo < hi) {
+      const std::string_view text = text_at(lo);
+      std::int32_t same = lo + 1;
+      if (static_cast<std::int32_t>(text.size()) > c.depth) {
+        const std::uint8_t byte = static_cast<std::uint8_t>(text[static_cast<std::size_t>(c.depth)]);
+        out.add(byte);
+        for (std::int32_t most = hi; same < most;) {  // the first that goes on in another way
+          const std::int32_t half = same + (most - same) / 2;
+          if (static_cast<std::uint8_t>(text_at(half)[static_cast<std::size_t>(c.depth)]) == byte)
+            same = half + 1;
+          else
+            most = half;
+        }
+      }
+      lo = same;
+    }
+  };
+  add(c.lo, c.hi, [&](std::int32_t i) { return std::string_view(c.top->names->texts[static_cast<std::size_t>(i)]); });
+  add(c.xlo, c.xhi, [&](std::int32_t i) { return c.top->extras->texts[i]; });
+  return out;
+}
+
 // The mask of a class of keys, mended where names and written keys are: there a token is tried byte by byte.
-void Engine::overlay(const Trie& trie, const Config& from, Sink& sink) {
+void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+  struct Place {
+    Config config;
+    Children children;
+  };
+  const Trie& trie = among.trie;
   const Frame& f = *from.top;
-  std::vector<Config> path(1, from);
-  for (std::int32_t i = 1; i < trie.size();) {
-    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
-    if (path.size() <= depth) path.resize(depth + 1);
-    const Config& c = path[depth - 1];
+  const auto place = [&](std::int32_t at, const Config& c) {
+    const Bytes bytes = texts_.in_escape(c.decoder) ? Bytes() : bytes_among(c);
+    return Place{c, Children(trie, at, texts_.in_escape(c.decoder) ? nullptr : &bytes)};
+  };
+  const auto clear = [&](std::int32_t at) {
+    for (const Id* t = trie.begin(at); t != trie.subtree_end(at); ++t) sink.clear(*t);
+  };
+  std::vector<Place> path{place(node, from)};
+  while (!path.empty()) {
+    const std::int32_t i = path.back().children.next();
+    if (i < 0) {
+      path.pop_back();
+      continue;
+    }
+    const Config& c = path.back().config;
     const std::uint8_t byte = trie.byte(i);
+    Config after;
     if (byte == '"' && texts_.is_whole(c.decoder)) {
       const bool named = c.lo < c.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(c.lo)].size()) == c.depth;
       const bool extra = c.xlo < c.xhi && static_cast<std::int32_t>(f.extras->texts[c.xlo].size()) == c.depth;
-      if (named || extra) {
-        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) sink.clear(*t);
-        if (step(c, byte, &path[depth], sink.arena)) {
-          const Config after = path[depth];
-          sink.add(trie.begin(i), trie.end(i), after);
-          walk(trie, i, after, sink);
-        }
+      if (!named && !extra) continue;
+      clear(i);
+      if (step(c, byte, &after, sink.arena)) {
+        sink.add(trie.begin(i), trie.end(i), after);
+        below(among, i, after, sink);
       }
-      i = trie.skip(i);
       continue;
     }
     if (byte != '\\' && !texts_.in_escape(c.decoder)) {  // most bytes lead away from all names
-      Config next = c;
-      if (!narrow_key(&next, byte)) {
-        i = trie.skip(i);
-        continue;
-      }
+      after = c;
+      if (!narrow_key(&after, byte)) continue;
     }
-    if (!step_key(c, byte, &path[depth], sink.arena)) {  // the class has no key left that begins so
-      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) sink.clear(*t);
-      i = trie.skip(i);
+    if (!step_key(c, byte, &after, sink.arena)) {  // the class has no key left that begins so
+      clear(i);
       continue;
     }
     if (trie.begin(i) != trie.end(i)) {  // the class may not have them
-      const bool affords = sink.affords(path[depth]);
+      const bool affords = sink.affords(after);
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t) affords ? sink.set(*t) : sink.clear(*t);
     }
-    i = is_among(path[depth]) ? i + 1 : trie.skip(i);
+    if (is_among(after)) path.push_back(place(i, after));
   }
 }
 
 // One token, byte by byte.
-void Engine::add_alone(const Config& at, Id token, Sink& sink) {
+void Engine::add_alone(const Config& at, const Spelled& token, Sink& sink) {
   Config now = at, next;
-  for (char b : sink.vocabulary.bytes(token)) {
-    if (!step(now, static_cast<std::uint8_t>(b), &next, sink.arena)) return sink.clear(token);
+  for (char b : token.bytes) {
+    if (!step(now, static_cast<std::uint8_t>(b), &next, sink.arena)) return sink.clear(token.token);
     now = next;
   }
-  sink.affords(now) ? sink.set(token) : sink.clear(token);
+  sink.affords(now) ? sink.set(token.token) : sink.clear(token.token);
 }
 
 // Does the budget suffice behind every token that stays inside of the text, as far as can be told on sight?
@@ -111,69 +172,61 @@ bool Engine::affords_any(const Config& at, std::int64_t budget) {
   const Targets& options = this->options(*at.top, Type::String);
   for (std::int32_t i = 0; i < options.size; ++i)
     if (const Target& o = options.list[i]; o.size == 1)
-      if (const std::int64_t rest = texts_.enough(at.state, at.spec, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= budget) return true;
+      if (const std::int64_t rest = texts_.enough(at.state, at.spec, at.chars, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= budget) return true;
   return false;
 }
 
 // Does the budget suffice behind every token that stays inside of an undeclared key, or behind none, as far as can be told on sight?
 // A member that nobody asks for only adds to what must come, and where each may stand beside all others it adds no more than itself.
-void Engine::weigh_key(const Config& at, Sink* sink) {
+Engine::Means Engine::key_means(const Config& at, std::int64_t budget) {
   const Frame& f = *at.top;
   const ObjectInfo& info = this->info(f.level);
-  if (sink->budget < 0 || !info.bare || f.records || f.barred) return;
+  if (budget < 0) return Means::Ample;
+  if (!info.bare || f.records || f.barred) return Means::Scarce;
   const Alternative& first = levels_[f.level].alternatives[0];
   const std::int64_t gap = options_.whitespace == Whitespace::Spaced ? 1 : 0, all = least_rest(f), token = 1, quote = 1, colon = 1 + gap, comma = 1 + gap;
-  sink->lacks = all < 0 || token + quote + colon + 1 + all > sink->budget;
+  if (all < 0 || token + quote + colon + 1 + all > budget) return Means::None;
   const bool any = texts_.has_all(at.state) && levels_[f.level].alternatives.size() == 1 && goals_.is_plain(first.shape);
-  if (sink->lacks || !any) return;
+  if (!any) return Means::Scarce;
   std::int64_t worst = 0;
   for (std::int32_t c : info.text_classes) {
     const std::int64_t bytes = goals_.cost(goals_.base_of(goals_.shape(first.shape), (*info.classes)[static_cast<std::size_t>(c)]));
-    if (bytes < 0) return;
+    if (bytes < 0) return Means::Scarce;
     worst = std::max(worst, bytes);
   }
-  sink->spares = token + Texts::kOneChar + quote + colon + worst + comma + all <= sink->budget;
+  return token + Texts::kOneChar + quote + colon + worst + comma + all <= budget ? Means::Ample : Means::Scarce;
 }
 
 // The tokens that stay inside of the lexeme.
-void Engine::fill_inside(const Config& at, LexemeMask& mask, Sink& sink) {
+void Engine::add_inside(const Config& at, LexemeMask& mask, Means means, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;
-  if (sink.lacks) return;
-  if (!bounded && sink.spares) {
-    sink.add(mask.all);
-  } else if (sink.budget < 0 && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
+  if (means == Means::None) return;
+  if (!bounded && means == Means::Ample) {
+    sink.add(*mask.all);
+  } else if (means == Means::Ample && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
     const Bound& b = texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
-    if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.trie().longest())
-      sink.add(mask.all);
+    if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.whole().trie.longest())
+      sink.add(*mask.all);
     else
       sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars));
   } else {
-    std::unordered_map<Id, bool> affords;  // by state: without bounds the number of characters does not matter
-    for (const Inside& group : mask.inside) {
-      Config after = at;
+    Config after = at;
+    for (const Inside& group : bounded ? mask.inside : sink.vocabulary.by_state(mask)) {  // without bounds the number of characters does not matter
       after.state = group.state;
       after.chars = text ? at.chars + group.chars : 0;
-      if (bounded && !texts_.is_live(after.state, after.spec, after.chars)) continue;
-      if (bounded) {
-        if (sink.affords(after)) sink.add(group);
-        continue;
-      }
-      const auto [known, fresh] = affords.try_emplace(group.state, false);
-      if (fresh) known->second = sink.affords(after);
-      if (known->second) sink.add(group);
+      if ((!bounded || texts_.is_live(after.state, after.spec, after.chars)) && sink.affords(after)) sink.add(group.tokens);
     }
   }
 }
 
-void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
+// And those that leave it.
+void Engine::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
-  fill_inside(at, mask, sink);
-  if (at.lex == Lex::Key && sink.budget >= 0) exit_key(at, mask, sink);
   for (const Exit& exit : mask.exits) {
-    if (at.lex == Lex::Key && sink.budget >= 0) break;
+    const Trie& rest = exit.rest->trie;
     if (at.top->records && !(text && exit.chars == 0 && exit.state == at.state)) {  // the value matters, not only the state
-      for (const Id* t = exit.rest.begin(0); t != exit.rest.subtree_end(0); ++t) add_alone(at, *t, sink);
+      for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t) add_alone(at, {sink.vocabulary.bytes(*t), *t}, sink);
       continue;
     }
     Config before = at, after;
@@ -185,23 +238,31 @@ void Engine::fill_lexeme(const Config& at, LexemeMask& mask, Sink& sink) {
     } else if (!end_number(before, &after, sink.arena)) {
       continue;
     }
-    sink.add(exit.rest.begin(0), exit.rest.end(0), after);
-    walk(exit.rest, 0, after, sink);
+    sink.add(rest.begin(0), rest.end(0), after);
+    below(*exit.rest, 0, after, sink);
   }
-  for (Id t : mask.odd) add_alone(at, t, sink);
 }
 
 // Which key was written matters to a budget only where it is one that would have been written later. So all keys of a class go on
 // alike, but for those that were asked for on the way.
-void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
+void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink) {
+  if (at.top->records || !texts_.is_whole(at.decoder)) {
+    for (const Exit& exit : mask.exits)
+      for (const Id* t = exit.rest->trie.begin(0); t != exit.rest->trie.subtree_end(0); ++t) add_alone(at, {sink.vocabulary.bytes(*t), *t}, sink);
+    return;
+  }
   struct Asking {
     Engine& engine;
     std::unordered_set<std::string> keys;
-    explicit Asking(Engine& e) : engine(e) { engine.asked_ = &keys; }
-    ~Asking() { engine.asked_ = nullptr; }
+    std::unordered_set<std::string>* outer;
+    explicit Asking(Engine& e) : engine(e), outer(e.asked_) { engine.asked_ = &keys; }
+    ~Asking() {
+      engine.asked_ = outer;
+      if (outer) outer->merge(keys);
+    }
   };
   std::unordered_set<std::string> asked;
-  if (!at.top->records) {
+  {
     Asking asking(*this);
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
@@ -221,21 +282,78 @@ void Engine::exit_key(const Config& at, const LexemeMask& mask, Sink& sink) {
         next.key = kernel_.lexicon.name("");  // the order of keys inside of the value does not matter to a budget
         after->second.top = sink.arena.make(next);
       }
-      sink.add(exit.rest.begin(0), exit.rest.end(0), after->second);
-      walk(exit.rest, 0, after->second, sink);
+      sink.add(exit.rest->trie.begin(0), exit.rest->trie.end(0), after->second);
+      below(*exit.rest, 0, after->second, sink);
     }
-    asked = std::move(asking.keys);
+    asked = asking.keys;
   }
   std::string begun;
   for (const KeyText* k = at.key; k; k = k->before) begun.push_back(static_cast<char>(k->byte));
   std::reverse(begun.begin(), begun.end());
-  for (const Exit& exit : mask.exits) {
-    for (const Id* t = exit.rest.begin(0); t != exit.rest.subtree_end(0); ++t) {
-      const std::string_view bytes = sink.vocabulary.bytes(*t), key = bytes.substr(0, bytes.find('"'));
-      const bool plain = texts_.is_whole(at.decoder) && bytes.find('\\') == bytes.npos && bytes.find('"', key.size() + 1) == bytes.npos;
-      if (at.top->records || !plain || asked.contains(begun + std::string(key))) add_alone(at, *t, sink);
+  for (const std::string& key : asked) {
+    if (!std::string_view(key).starts_with(begun)) continue;
+    const std::int32_t end = among.trie.find(node, key.substr(begun.size()) + '"');
+    for (std::int32_t i = end; end >= 0 && i < among.trie.skip(end); ++i)
+      for (const Id* t = among.trie.begin(i); t != among.trie.end(i); ++t) add_alone(at, {sink.vocabulary.end_of(*t, among.trie.depth(i) - among.trie.depth(node)), *t}, sink);
+  }
+  for (const Spelled& t : mask.escaped) add_alone(at, t, sink);
+  for (const Spelled& t : mask.listed) add_alone(at, t, sink);  // a second key of this object
+}
+
+// The same between lexemes, where white space may be of any kind.
+bool Engine::fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+  if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End || at.top->records || is_too_deep(at) || sink.nested == kMostNested) return false;
+  const GapMask* gap = sink.vocabulary.gap(among, node, options_.longest_run - at.gap);
+  if (!gap) return false;
+  if (sink.affords(at)) sink.add(gap->all);  // it takes nothing from the budget but the token
+  ++sink.nested;
+  walk(*gap->rest, 0, at, sink);
+  --sink.nested;
+  return true;
+}
+
+// Marks the tokens below the node where a lexeme is being read whose masks are remembered; false: nothing was done.
+bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+  const bool inner = node != 0 || &among != &sink.vocabulary.whole();
+  if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
+  if (at.lex == Lex::Literal || is_too_deep(at)) return false;
+  if (inner && (sink.nested == kMostNested || at.lex == Lex::Number || at.top->records)) return false;
+  if (at.lex == Lex::Number && sink.budget >= 0 && at.key) return false;  // distance() reads the number again
+  ++sink.nested;
+  if (at.lex == Lex::Text) {
+    const Means means = sink.budget < 0 || affords_any(at, sink.budget) ? Means::Ample : Means::Scarce;
+    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || texts_.spec(at.spec).bounded, among, node);
+    add_inside(at, mask, means, sink);
+    add_exits(at, mask, sink);
+    for (const Spelled& t : mask.odd) add_alone(at, t, sink);
+  } else if (at.lex == Lex::Number) {
+    LexemeMask& mask = sink.vocabulary.number(numbers_, at.state);
+    add_inside(at, mask, sink.budget < 0 ? Means::Ample : Means::Scarce, sink);
+    add_exits(at, mask, sink);
+    Config after;
+    if (end_number(at, &after, sink.arena)) below(among, node, after, sink);
+  } else {
+    LexemeMask* mask = nullptr;
+    if (at.state != Texts::kDead) {
+      Config free = at;  // as if no name had been declared or written
+      free.lo = free.hi = free.xlo = free.xhi = 0;
+      const Means means = key_means(at, sink.budget);
+      mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce, among, node);
+      add_inside(free, *mask, means, sink);
+      if (sink.budget < 0)
+        add_exits(free, *mask, sink);
+      else
+        exit_key(among, node, free, *mask, sink);
+      for (const Spelled& t : mask->odd) add_alone(free, t, sink);
+    }
+    if (at.lo < at.hi || at.xlo < at.xhi) {
+      overlay(among, node, at, sink);
+      if (mask)
+        for (const Spelled& t : mask->odd) add_alone(at, t, sink);
     }
   }
+  --sink.nested;
+  return true;
 }
 
 void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
@@ -249,45 +367,7 @@ void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budge
     explicit Making(Engine& e) : engine(e) { engine.made_ = &made; }
     ~Making() { engine.made_ = nullptr; }
   } making(*this);
-  if (at.top && !at.finished && is_too_deep(at)) {
-    walk(vocabulary.trie(), 0, at, sink);
-  } else if (at.top && !at.finished) {
-    switch (at.lex) {
-      case Lex::Text: {
-        sink.spares = budget < 0 || affords_any(at, budget);
-        fill_lexeme(at, vocabulary.text(texts_, at.state, !sink.spares || texts_.spec(at.spec).bounded), sink);
-        break;
-      }
-      case Lex::Number: {
-        if (budget >= 0 && at.key) {  // distance() reads the number again
-          walk(vocabulary.trie(), 0, at, sink);
-          break;
-        }
-        fill_lexeme(at, vocabulary.number(numbers_, at.state), sink);
-        Config after;
-        if (end_number(at, &after, scratch)) walk(vocabulary.trie(), 0, after, sink);
-        break;
-      }
-      case Lex::Key: {
-        if (at.state == Texts::kDead) {
-          walk(vocabulary.trie(), 0, at, sink);
-          break;
-        }
-        Config free = at;  // as if no name had been declared or written
-        free.lo = free.hi = free.xlo = free.xhi = 0;
-        weigh_key(at, &sink);
-        LexemeMask& mask = vocabulary.text(texts_, at.state, !sink.spares && !sink.lacks);
-        fill_lexeme(free, mask, sink);
-        if (at.lo < at.hi || at.xlo < at.xhi) {
-          overlay(vocabulary.trie(), at, sink);
-          for (Id t : mask.odd) add_alone(at, t, sink);
-        }
-        break;
-      }
-      default:
-        walk(vocabulary.trie(), 0, at, sink);
-    }
-  }
+  if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
   if ((at.finished || budget != 0) && can_stop(at))
     for (Id t : vocabulary.ends()) sink.set(t);
 }

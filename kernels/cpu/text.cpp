@@ -140,9 +140,10 @@ Id Texts::intern(State s) {
   return id;
 }
 
-Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* spec) {
+Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, bool exact) {
   State s;
   s.spelling = spelling;
+  s.exact = exact;
   Spec out;
   for (const Labelled& c : components) {
     const bool bounded = c.lo > 0 || c.hi != kInf;
@@ -158,6 +159,7 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
 Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
   State to;
   to.spelling = from.spelling;
+  to.exact = from.exact;
   for (const Component& k : from.components) {
     const LangRow& row = langs_.row(k.lang);
     const std::size_t piece = row.piece(c);
@@ -183,9 +185,37 @@ void Texts::keep(Id state, std::uint8_t from, std::uint8_t upto, Id to) {
   std::fill(q.next + from, q.next + upto + 1, to);
 }
 
+// The state inside of a character in UTF-8 where all that it may become lead to one; kDead: they don't.
+Id Texts::any_char(const State& from, Pending pending) {
+  Id next = -1;
+  for (const Range& r : possible(pending, from.spelling))
+    for (std::uint32_t c = r.lo; c <= r.hi;) {
+      Range alike{0, kMaxChar};
+      const Id one = after_char(from, c, &alike);
+      if (one == kDead || (next >= 0 && one != next)) return kDead;
+      next = one;
+      c = alike.hi + 1;
+    }
+  if (next < 0) return kDead;
+  State to = states_[next];
+  const std::uint32_t lead = pending.high == 3 ? 0xE0 | pending.value : 0xF0 | pending.value;
+  const bool first = pending.high > 2 && pending.got + 1u == pending.high;
+  to.pending = {5, pending.got, first && (lead == 0xE0 || lead == 0xED || lead == 0xF0 || lead == 0xF4) ? lead : 0, 0};
+  return intern(std::move(to));
+}
+
 Id Texts::fill(Id state, std::uint8_t byte) {
   if (state == kDead) return kDead;
   const State& from = states_[state];
+  if (from.pending.kind == 5) {
+    const std::uint32_t lead = from.pending.value;
+    const std::uint8_t lo = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80, hi = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    if (byte < lo || byte > hi) return keep(state, byte, byte, kDead), kDead;
+    State to = from;
+    to.pending = from.pending.got == 1 ? Pending{} : Pending{5, static_cast<std::uint8_t>(from.pending.got - 1), 0, 0};
+    const Id next = intern(std::move(to));
+    return keep(state, lo, hi, next), next;
+  }
   Pending pending;
   std::uint32_t c;
   Id next = kDead;
@@ -203,10 +233,11 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       };
       while (lo > 0 && same(lo - 1u)) --lo;
       while (hi < 0xFF && same(hi + 1u)) ++hi;
-    } else {
+    } else if (next = pending.kind == 4 && !from.exact ? any_char(from, pending) : kDead; next == kDead) {
       State to;
       to.pending = pending;
       to.spelling = from.spelling;
+      to.exact = from.exact;
       const Ranges chars = possible(pending, from.spelling);
       for (const Component& k : from.components) {
         const LangRow& row = langs_.row(k.lang);
@@ -221,6 +252,23 @@ Id Texts::fill(Id state, std::uint8_t byte) {
   }
   keep(state, lo, hi, next);
   return next;
+}
+
+Id Texts::fill_class(Id state, std::uint8_t cls) {
+  Id out = -1;
+  for (const Range& r : classes()[cls])
+    for (std::uint32_t c = r.lo; c <= r.hi && out != kSplit;) {
+      Range alike{0, kMaxChar};
+      const Id next = after_char(State(states_[state]), c, &alike);
+      out = out < 0 || out == next ? next : kSplit;
+      c = alike.hi + 1;
+    }
+  Quick& q = quick_[static_cast<std::size_t>(state)];
+  if (!q.by_class) {
+    class_tables_.emplace_back().fill(-1);
+    q.by_class = class_tables_.back().data();
+  }
+  return q.by_class[cls] = out;
 }
 
 std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {
@@ -249,13 +297,14 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
   if (!specs_[spec].bounded) return true;
   const State& s = states_[state];
   const Ranges chars = s.pending.kind ? possible(s.pending, s.spelling) : Ranges{};
+  const int more = s.pending.kind == 5;  // characters to come
   for (const Component& c : s.components) {
     if (c.index >= kTracked) break;
     const Bound& b = specs_[spec].at(c.index);
     const std::int64_t lo = b.lo - read, hi = b.hi == kInf ? kInf : b.hi - read;
-    if (hi < 0) continue;
-    if (!s.pending.kind) {
-      if (c.lang == Langs::kAll || langs_.meets(c.lang, lo, hi)) return true;
+    if (hi < more) continue;
+    if (!s.pending.kind || more) {
+      if (c.lang == Langs::kAll || langs_.meets(c.lang, lo - more, hi == kInf ? kInf : hi - more)) return true;
       continue;
     }
     const LangRow row = langs_.row(c.lang);
@@ -268,8 +317,20 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
   return false;
 }
 
+const std::vector<std::int64_t>& Texts::rests(Id state) {
+  const auto [known, fresh] = rests_.try_emplace(state);
+  if (!fresh) return known->second;
+  std::vector<std::int64_t> out;
+  for (const Component& c : states_[state].components) out.push_back(cheapest_of(states_[state], c.lang, 0, kInf));
+  return rests_[state] = std::move(out);
+}
+
 std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::int64_t hi) {
   if (!s.pending.kind) return langs_.cheapest(lang, lo, hi);
+  if (s.pending.kind == 5) {
+    const std::int64_t bytes = hi > 0 ? langs_.cheapest(lang, lo - 1, hi == kInf ? kInf : hi - 1) : -1;
+    return bytes < 0 ? -1 : bytes + s.pending.got;
+  }
   const Ranges chars = possible(s.pending, s.spelling);
   const LangRow row = langs_.row(lang);
   std::int64_t least = -1;
@@ -287,8 +348,15 @@ std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::i
 }
 
 std::int64_t Texts::cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels) {
-  std::vector<StringPiece> now{{0, kInf, Langs::kAll}};
   const State& s = states_[state];
+  if (labels.size() == 1) {
+    std::int64_t least = -1;
+    cheapest(state, spec, read, [&](Id label, std::int64_t bytes) {
+      if (label == labels[0] && (least < 0 || bytes < least)) least = bytes;
+    });
+    return least;
+  }
+  std::vector<StringPiece> now{{0, kInf, Langs::kAll}};
   for (Id label : labels) {
     std::vector<StringPiece> next;
     for (const StringPiece& p : now)
@@ -311,17 +379,20 @@ bool Texts::goes_on(Id state) const {
   return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.goes_on(c.lang); });
 }
 
-std::int64_t Texts::enough(Id state, Id spec, Id label) const {
+std::int64_t Texts::enough(Id state, Id spec, std::int64_t read, Id label) const {
   std::int64_t out = -1;
-  for (const Component& c : states_[state].components)
-    if (specs_[spec].at(c.index).label == label)
-      if (const std::int64_t bytes = langs_.enough(c.lang); bytes >= 0 && (out < 0 || bytes + kOneChar < out)) out = bytes + kOneChar;
-  return specs_[spec].bounded ? -1 : out;
+  for (const Component& c : states_[state].components) {
+    const Bound& b = specs_[spec].at(c.index);
+    if (b.label != label || (c.lang != Langs::kAll && (b.lo > 0 || b.hi != kInf))) continue;
+    const std::int64_t bytes = c.lang == Langs::kAll ? std::max<std::int64_t>(b.lo - read, 0) : langs_.enough(c.lang);
+    if (bytes >= 0 && (out < 0 || bytes + kOneChar < out)) out = bytes + kOneChar;
+  }
+  return out;
 }
 
 Id Texts::free(Id state) {
   Id spec;
-  return start({{Langs::kAll, 0, kInf, 0}}, states_[state].spelling, &spec);
+  return start({{Langs::kAll, 0, kInf, 0}}, states_[state].spelling, &spec, states_[state].exact);
 }
 
 bool Texts::may_end(Id state) const {

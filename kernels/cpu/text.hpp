@@ -8,7 +8,7 @@
 #pragma once
 #include <array>
 
-#include "lang.hpp"
+#include "classes.hpp"
 
 namespace guard {
 
@@ -51,7 +51,8 @@ struct Labelled {  // what start() takes: a language of texts of lo to hi charac
 };
 
 // A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of `value`; 3 after a high
-// surrogate `high` and `got` characters of "\uXXXX" with digits in `value`; 4 inside UTF-8, `got` bytes missing of `high`.
+// surrogate `high` and `got` characters of "\uXXXX" with digits in `value`; 4 inside UTF-8, `got` bytes missing of `high`; 5 the same where
+// all characters that begin so lead to one state, whose components are here already: `value` is the lead byte if the next one hangs on it.
 struct Pending {
   std::uint8_t kind = 0, got = 0;
   std::uint32_t value = 0, high = 0;
@@ -64,8 +65,9 @@ class Texts {
   static constexpr std::int64_t kOneChar = 11;  // bytes that surely suffice to end a partial character: the rest of an escape
   explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}); }
 
-  // The state at the start of a string, and its spec; kDead when no component is live.
-  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec);
+  // The state at the start of a string, and its spec; kDead when no component is live. `exact`: partial characters that lead to
+  // one state are told apart, and components are those in front of them.
+  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, bool exact = false);
   // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its length.
   Id step(Id state, std::uint8_t byte) {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
@@ -78,12 +80,20 @@ class Texts {
     }
     return fill(state, byte);
   }
+  // One character of a class, from a whole state: where they all lead; kSplit: to different states.
+  static constexpr Id kSplit = -2;
+  Id step_class(Id state, std::uint8_t cls) {
+    const Quick& q = quick_[static_cast<std::size_t>(state)];
+    if (q.by_class)
+      if (const Id next = q.by_class[cls]; next != -1) return next;
+    return fill_class(state, cls);
+  }
   bool is_whole(Id state) const { return quick_[static_cast<std::size_t>(state)].kind == 0; }  // not inside of a character
   // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an escape?
   std::int32_t partial_utf8(Id state) const { return quick_[static_cast<std::size_t>(state)].partial; }
   bool in_escape(Id state) const {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
-    return q.kind != 0 && q.kind != 4;
+    return q.kind != 0 && q.kind < 4;
   }
   // Does any further text end well, for every component, lengths aside?
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
@@ -96,8 +106,8 @@ class Texts {
   // Can some component still end well, `read` characters having been completed? Exact. O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
   bool goes_on(Id state) const;  // is it whole, and can every further text go on to an end? Lengths aside; false: not known
-  // Bytes that, inside of the quotes, surely suffice behind whatever is written next, for the label; -1: not known.
-  std::int64_t enough(Id state, Id spec, Id label) const;
+  // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the bounds, for the label; -1: not known.
+  std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;
   Id free(Id state);             // the state of a string of which nothing is asked, in the same spelling
   bool may_end(Id state) const;  // here, lengths aside
   // The labels of the components that may end here, sorted; none inside of a character.
@@ -107,7 +117,6 @@ class Texts {
   void cheapest(Id state, Id spec, std::int64_t read, F best);
   // The same for texts that end well for every one of these labels; -1: there is none.
   std::int64_t cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels);
-  Id after(Id state, std::uint32_t c) { return after_char(State(states_[state]), c); }  // a partial character completed as c
   std::int64_t rest_of_char(Id state, const Ranges& chars) const { return rest_of_char(states_[state].pending, chars, states_[state].spelling); }
   const std::vector<Component>& components(Id state) const { return states_[state].components; }
   std::size_t size() const { return states_.size(); }
@@ -118,13 +127,14 @@ class Texts {
   struct State {
     Pending pending;
     Spelling spelling = Spelling::Canonical;
+    bool exact = false;
     std::vector<Component> components;
     signed char endless = -1;
     bool operator==(const State& o) const {
-      return pending == o.pending && spelling == o.spelling && components == o.components;
+      return pending == o.pending && spelling == o.spelling && exact == o.exact && components == o.components;
     }
     std::size_t hash() const {
-      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling));
+      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling) * 2 + exact);
       for (const Component& c : components) {
         h = mix(mix(h, static_cast<std::size_t>(c.lang)), static_cast<std::size_t>(c.index));
       }
@@ -132,9 +142,12 @@ class Texts {
     }
   };
   Id fill(Id state, std::uint8_t byte);
+  Id fill_class(Id state, std::uint8_t cls);
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
+  const std::vector<std::int64_t>& rests(Id state);  // of each component bytes of a cheapest end, of any length; -1: there is none
   static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }
   Id intern(State state);
+  Id any_char(const State& state, Pending pending);
   Id after_char(const State& state, std::uint32_t c, Range* alike = nullptr);  // alike: characters around c that lead there too
   static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c);
   static Ranges possible(const Pending& pending, Spelling spelling);
@@ -144,6 +157,7 @@ class Texts {
   Langs& langs_;
   static constexpr std::size_t kFew = 4;
   struct Quick {  // of a state: what walks over many bytes ask
+    Id* by_class = nullptr;
     Id* next = nullptr;  // by byte; null while a few ranges are enough, as they are for states by the hundred thousand
     std::uint8_t kind = 0, partial = 0, few = 0;
     bool free = false;
@@ -155,13 +169,18 @@ class Texts {
   std::vector<Quick> quick_{Quick{}};
   Interner<Spec> specs_;
   std::deque<Table> tables_;
+  std::deque<std::array<Id, kClasses>> class_tables_;
+  std::unordered_map<Id, std::vector<std::int64_t>> rests_;
 };
 
 template <class F>
 void Texts::cheapest(Id state, Id spec, std::int64_t read, F best) {
-  for (const Component& c : states_[state].components) {
-    const Bound& b = specs_[spec].at(c.index);
-    const std::int64_t least = cheapest_of(states_[state], c.lang, b.lo - read, b.hi == kInf ? kInf : b.hi - read);
+  const std::vector<Component>& components = states_[state].components;
+  const bool bounded = specs_[spec].bounded;
+  const std::vector<std::int64_t>* rests = bounded ? nullptr : &this->rests(state);
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    const Bound& b = specs_[spec].at(components[i].index);
+    const std::int64_t least = rests ? (*rests)[i] : cheapest_of(states_[state], components[i].lang, b.lo - read, b.hi == kInf ? kInf : b.hi - read);
     if (least >= 0) best(b.label, least);
   }
 }

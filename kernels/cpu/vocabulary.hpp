@@ -2,7 +2,8 @@
 //
 // The mask of a position factors by lexeme: the tokens that stay inside of it, remembered for each (vocabulary, lexeme
 // state) and shared by every schema; and those that leave it, grouped by the state in which they leave and kept as a
-// trie of what is left of them. The schema then only walks what is left. Guarded by the kernel lock.
+// trie of what is left of them. The schema then only walks what is left, where the same holds again: a lexeme that begins
+// inside of a token has its mask over the tokens that begin so. Tries of equal content are one. Guarded by the kernel lock.
 #pragma once
 #include <memory>
 
@@ -12,27 +13,57 @@
 
 namespace guard {
 
-using Bits = std::vector<std::uint32_t>;  // bit t % 32 of word t / 32: token t
-
+struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of word t / 32 is token t
+  std::vector<Id> few;
+  std::vector<std::uint32_t> bits;
+  Tokens() = default;
+  Tokens(std::vector<Id> list, std::size_t words);
+  void add_to(std::uint32_t* row) const {
+    for (Id t : few) row[t >> 5] |= 1u << (t & 31);
+    for (std::size_t i = 0; i < bits.size(); ++i) row[i] |= bits[i];
+  }
+  std::size_t nbytes() const { return sizeof *this + few.capacity() * 4 + bits.size() * 4; }
+};
+struct Suffixes {  // tokens by what is left of them behind some point
+  Id id;           // never used again
+  Trie trie;
+};
 struct Inside {  // tokens that stay inside of a lexeme and end in one state
   Id state;
   std::int32_t chars;  // characters that they complete (texts)
   std::int32_t needs;  // and one more where they end inside of a character
-  std::vector<Id> tokens;  // empty when `bits` holds them
-  Bits bits;
+  Tokens tokens;
 };
 struct Exit {  // tokens that leave a lexeme from one state
   Id state;
   std::int32_t chars;
-  Trie rest;  // what follows: behind the closing quote; from the first byte behind a number
+  std::shared_ptr<const Suffixes> rest;  // what follows: behind the closing quote; from the first byte behind a number
 };
 struct LexemeMask {
-  Bits all;  // every token inside
-  std::vector<Inside> inside;  // by (needs, state); only where it was asked for
+  std::shared_ptr<const Tokens> all;  // every token inside
+  std::vector<Inside> inside;         // by (needs, state); only where it was asked for
+  std::vector<Inside> by_state;       // the same, whatever the characters
   std::vector<Exit> exits;
-  std::vector<Id> odd;         // tokens that leave it and spell a whole further string: each is tried alone
-  std::deque<std::pair<std::int32_t, Bits>> upto;  // texts whose length alone matters: tokens that need at most so many characters
+  std::vector<Spelled> odd;  // tokens that leave it and spell a whole further string, from where the lexeme is: each is tried alone
+  std::vector<Spelled> escaped, listed;  // the same of those that spell an escape first; and of those that have a comma and begin a string behind it
+  std::deque<std::pair<std::int32_t, Tokens>> upto;  // texts whose length alone matters: tokens that need at most so many characters
   bool used = true;  // since the last look of trim()
+  std::size_t nbytes() const;  // without what others may hold, too
+};
+
+struct GapMask {  // of white space between lexemes
+  Tokens all;  // every token of nothing else
+  std::shared_ptr<const Suffixes> rest;  // the others, as far as JSON may go on so, without the white space in front
+};
+struct Gap {
+  struct Begun {
+    std::int32_t space;  // bytes of white space
+    Spelled rest;        // behind it
+  };
+  std::vector<Begun> tokens;
+  std::int32_t longest = 0;                              // white space
+  std::deque<std::pair<std::int32_t, GapMask>> upto;     // by how much of it may be written
+  bool used = true;
   std::size_t nbytes() const;
 };
 
@@ -44,34 +75,61 @@ class Vocabulary {
   Vocabulary& operator=(const Vocabulary&) = delete;
   std::int32_t size() const { return static_cast<std::int32_t>(tokens_.size()); }
   std::size_t words() const { return (tokens_.size() + 31) / 32; }
-  const Trie& trie() const { return trie_; }
+  const Suffixes& whole() const { return whole_; }
   const std::vector<Id>& ends() const { return ends_; }
   bool is_end(Id token) const;
   std::string_view bytes(Id token) const { return usable_[static_cast<std::size_t>(token)] ? std::string_view(tokens_[static_cast<std::size_t>(token)]) : std::string_view(); }
+  std::string_view end_of(Id token, std::int32_t n) const {  // its last n bytes
+    const std::string_view text = tokens_[static_cast<std::size_t>(token)];
+    return text.substr(text.size() - static_cast<std::size_t>(n));
+  }
   std::string_view raw_bytes(Id token) const { return tokens_[static_cast<std::size_t>(token)]; }
   bool is_allowed_somewhere(Id token) const { return usable_[static_cast<std::size_t>(token)] && !tokens_[static_cast<std::size_t>(token)].empty(); }
   std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
-  // `detailed` also tells the tokens apart by where they end and how many characters they have: for bounds and budgets.
-  LexemeMask& text(Texts& texts, Id state, bool detailed);
+  // Of the tokens below a node, read on from there. `detailed` also tells them apart by where they end and how many characters they
+  // have: for bounds and budgets.
+  LexemeMask& text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node);
   LexemeMask& number(Numbers& numbers, Id state);
-  const Bits& at_most(LexemeMask& mask, std::int32_t chars);
+  // Of the tokens below a node, with at most so many bytes of white space; null: none begins with any.
+  const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
+  const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
+  const std::vector<Inside>& by_state(LexemeMask& mask);
   // Between fills: where the masks of lexemes hold more than kMost, those go that were not used since the last look.
   void trim();
   std::size_t nbytes() const;
 
  private:
   struct Draft;
-  using Masks = std::unordered_map<Id, std::unique_ptr<LexemeMask>>;
+  struct Reading;
+  void read_plain(Reading& reading, Id state);
+  struct Place {
+    Id suffixes, state;
+    std::int32_t node;
+    bool operator==(const Place&) const = default;
+    std::size_t hash() const { return mix(mix(static_cast<std::size_t>(suffixes), static_cast<std::size_t>(state)), static_cast<std::size_t>(node)); }
+  };
+  struct PlaceHash {
+    std::size_t operator()(const Place& p) const { return p.hash(); }
+  };
+  using Masks = std::unordered_map<Place, std::unique_ptr<LexemeMask>, PlaceHash>;
+  using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
   static constexpr std::size_t kMost = 40'000'000;
-  LexemeMask& keep(std::unique_ptr<LexemeMask>& slot, LexemeMask mask);
-  const Trie& closing();
+  LexemeMask& keep(std::unique_ptr<LexemeMask>& slot, Draft draft);
+  std::shared_ptr<const Suffixes> suffixes(std::vector<Spelled> list);
+  const Suffixes& closing();
+  std::size_t count_suffixes();
   std::vector<std::string> tokens_;
   std::vector<char> usable_;
   std::vector<Id> ends_;
-  Trie trie_;
-  std::unique_ptr<Trie> closing_;
+  Suffixes whole_;
+  Trie plain_, other_;  // the tokens of whole characters that have classes, by class; the others, by bytes
+  std::unique_ptr<Suffixes> closing_;
   Masks texts_, detailed_, numbers_;
-  std::size_t held_ = 0;  // bytes of them
+  Gaps gaps_;
+  using Content = std::vector<std::uint64_t>;  // tokens, and how many bytes of them are left
+  std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
+  Id made_ = 0;  // suffixes so far
+  std::size_t held_ = 0;  // bytes of masks and suffixes
 };
 
 }  // namespace guard

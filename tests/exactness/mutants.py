@@ -308,7 +308,7 @@ MUTANTS = (
     Mutant(
         "mask.cpp",
         "what follows a lexeme inside of a token is not walked",
-        "    walk(exit.rest, 0, after, sink);\n",
+        "    below(*exit.rest, 0, after, sink);\n",
         "",
     ),
     Mutant(
@@ -320,8 +320,8 @@ MUTANTS = (
     Mutant(
         "mask.cpp",
         "a token that completes a written key stays allowed",
-        "if (named || extra) {\n        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) sink",
-        "if (named || extra) {\n        for (const Id* t = trie.begin(i); t != trie.begin(i); ++t) sink",
+        "if (!named && !extra) continue;\n      clear(i);",
+        "if (!named && !extra) continue;",
     ),
     Mutant(
         "mask.cpp",
