@@ -297,3 +297,20 @@ def test_hundreds_of_objects(item: Any) -> None:
     assert work.seconds < 5
     assert compiled.nbytes - before < 16 << 20
     assert not reader.accept_bytes(b"," + json.dumps(values[7], separators=(",", ":")).encode())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_budget_that_can_not_be_kept_is_an_error_and_never_an_empty_mask(seed: int) -> None:
+    """Arrays compared within arrays that are: what the rest takes may be reckoned too low (docs/engine.md)."""
+    pairs = {"type": "array", "uniqueItems": True, "items": {"enum": [1, 12]}, "minItems": 1, "maxItems": 2}
+    inner = {"type": "array", "items": pairs, "minItems": 1, "maxItems": 1}
+    schema = {"type": "array", "uniqueItems": True, "items": inner, "minItems": 3, "maxItems": 4}
+    reader, r = guard.compile(schema).matcher(byte_vocabulary()), Random(seed)
+    while not reader.is_finished():
+        try:
+            choice = allowed(reader, byte_vocabulary(), reader.distance() if r.random() < 0.5 else None)
+        except guard.SchemaError as error:
+            assert error.limit == "distance"
+            return
+        assert choice.size, "a dead end"
+        reader.accept(int(r.choice(choice)))
