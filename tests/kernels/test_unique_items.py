@@ -310,7 +310,8 @@ def test_a_budget_that_can_not_be_kept_is_an_error_and_never_an_empty_mask(seed:
         try:
             choice = allowed(reader, byte_vocabulary(), reader.distance() if r.random() < 0.5 else None)
         except guard.SchemaError as error:
-            assert error.limit == "distance"
+            if error.limit != "distance":
+                raise
             return
         assert choice.size, "a dead end"
         reader.accept(int(r.choice(choice)))
