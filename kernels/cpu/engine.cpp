@@ -772,9 +772,23 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
     case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': type = Type::Number; break;
     default: return false;
   }
+  const auto begin_scalar = [&](const Scalar& scalar) {
+    *to = Config{};
+    to->top = &f;
+    to->lex = type == Type::String ? Lex::Text : Lex::Number;
+    to->spec = scalar.spec;
+    to->state = type == Type::String ? scalar.state : numbers_.step(scalar.state, byte);
+    if (type == Type::Number && scalar.tracked) to->key = arena.make(KeyText{nullptr, byte});
+    return to->state != 0;
+  };
+  if (cache(f).never >> static_cast<int>(type) & 1) return false;
+  if (const Scalar& known = f.cache->scalars[static_cast<std::size_t>(type)]; known.state >= 0) return begin_scalar(known);
   const Id vital = this->vital(f, type);
   const std::vector<Id> goals = lists_[vital].ids;
-  if (std::all_of(goals.begin(), goals.end(), [](Id g) { return g == Goals::kFalse; })) return false;
+  if (std::all_of(goals.begin(), goals.end(), [](Id g) { return g == Goals::kFalse; })) {
+    f.cache->never |= static_cast<std::uint8_t>(1 << static_cast<int>(type));
+    return false;
+  }
   const Parts& parts = this->parts(f.due, type);
   // The goal of each label: of the vital alternatives, then of the tracked literals.
   std::vector<std::pair<Id, Id>> all;
@@ -824,14 +838,7 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
       }
       found = opened_.emplace(key, opened).first;
     }
-    to->lex = type == Type::String ? Lex::Text : Lex::Number;
-    to->spec = found->second.spec;
-    to->state = found->second.state;
-    if (type == Type::Number) {
-      to->state = numbers_.step(to->state, byte);
-      if (!parts.tracked.empty()) to->key = arena.make(KeyText{nullptr, byte});
-    }
-    return to->state != 0;
+    return begin_scalar(f.cache->scalars[static_cast<std::size_t>(type)] = {found->second.state, found->second.spec, !parts.tracked.empty()});
   }
   // A container: the distinct shapes become the alternatives of a child.
   Frame child;

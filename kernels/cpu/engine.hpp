@@ -103,6 +103,10 @@ struct Decided {  // the goal under which the due value leaves a way on, when it
   const Decided* before;
   Id open, base, goal;
 };
+struct Scalar {  // a lexeme at its start; state -1: not known
+  Id state = -1, spec = 0;
+  bool tracked = false;
+};
 struct Frame {
   const Frame* parent = nullptr;
   const NamesIndex* names = nullptr;  // of an object
@@ -126,6 +130,8 @@ struct Frame {
   const Extras* extras = nullptr;
   struct Cache {
     std::array<Id, kTypes> vital{-1, -1, -1, -1, -1, -1};           // see Engine::vital
+    std::array<Scalar, kTypes> scalars{};                           // of strings and numbers, see Engine::begin_value
+    std::uint8_t never = 0;                                         // a bit for each type that the due value can't have
     Writable* writable = nullptr;
     signed char more = -1;                                          // may a further item come?
     const Targets* targets = nullptr;                               // see Engine::targets

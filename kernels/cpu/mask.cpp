@@ -141,10 +141,6 @@ void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& fro
       }
       continue;
     }
-    if (byte != '\\' && !texts_.in_escape(c.decoder)) {  // most bytes lead away from all names
-      after = c;
-      if (!narrow_key(&after, byte)) continue;
-    }
     if (!step_key(c, byte, &after, sink.arena)) {  // the class has no key left that begins so
       clear(i);
       continue;
@@ -325,7 +321,6 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
     LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || texts_.spec(at.spec).bounded, among, node);
     add_inside(at, mask, means, sink);
     add_exits(at, mask, sink);
-    for (const Spelled& t : mask.odd) add_alone(at, t, sink);
   } else if (at.lex == Lex::Number) {
     LexemeMask& mask = sink.vocabulary.number(numbers_, at.state);
     add_inside(at, mask, sink.budget < 0 ? Means::Ample : Means::Scarce, sink);
@@ -344,13 +339,10 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
         add_exits(free, *mask, sink);
       else
         exit_key(among, node, free, *mask, sink);
-      for (const Spelled& t : mask->odd) add_alone(free, t, sink);
     }
-    if (at.lo < at.hi || at.xlo < at.xhi) {
-      overlay(among, node, at, sink);
-      if (mask)
-        for (const Spelled& t : mask->odd) add_alone(at, t, sink);
-    }
+    if (at.lo < at.hi || at.xlo < at.xhi) overlay(among, node, at, sink);
+    if (mask)
+      for (const Spelled& t : mask->odd) add_alone(at, t, sink);
   }
   --sink.nested;
   return true;

@@ -99,6 +99,7 @@ class Texts {
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
   bool has_all(Id state) const;  // may every text, lengths aside, go on to an end?
   bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set of texts can exhaust it
+  bool is_exact(Id state) const { return states_[state].exact; }
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
   std::uint32_t completes(Id state, std::uint8_t byte) const;

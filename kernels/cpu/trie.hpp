@@ -26,6 +26,7 @@ class Bytes {  // a set of bytes
     for (char b : bytes) add(static_cast<std::uint8_t>(b));
   }
   void add(std::uint8_t byte) { words_[byte >> 6] |= 1ull << (byte & 63); }
+  bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
   int next(int from) const {  // the least member of at least `from`; 256: there is none
     for (; from < 256; from = (from | 63) + 1)
       if (const std::uint64_t left = words_[static_cast<std::size_t>(from) >> 6] >> (from & 63)) return from + std::countr_zero(left);
@@ -77,28 +78,31 @@ inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const 
   return node;
 }
 
-class Children {  // of a node, in order; of a wide one only those whose byte is in the set
+class Children {  // of a node, in order; null: all, else those whose byte is in the set
  public:
-  Children(const Trie& trie, std::int32_t node, const Bytes* among)
-      : trie_(&trie), node_(node), next_(among && trie.is_wide(node) ? 0 : node + 1), by_byte_(among && trie.is_wide(node)) {
-    if (by_byte_) among_ = *among;
+  Children(const Trie& trie, std::int32_t node, const Bytes* among) : trie_(&trie), node_(node), next_(node + 1), all_(!among) {
+    if (among) among_ = *among;
+    by_byte_ = among && trie.is_wide(node);
+    if (by_byte_) next_ = 0;
   }
   std::int32_t next() {  // -1: none is left
-    if (!by_byte_) {
-      if (next_ >= trie_->skip(node_)) return -1;
+    if (by_byte_) {
+      while ((next_ = among_.next(next_)) < 256)
+        if (const std::int32_t child = trie_->child(node_, static_cast<std::uint8_t>(next_++)); child >= 0) return child;
+      return -1;
+    }
+    while (next_ < trie_->skip(node_)) {
       const std::int32_t child = next_;
       next_ = trie_->skip(child);
-      return child;
+      if (all_ || among_.has(trie_->byte(child))) return child;
     }
-    while ((next_ = among_.next(next_)) < 256)
-      if (const std::int32_t child = trie_->child(node_, static_cast<std::uint8_t>(next_++)); child >= 0) return child;
     return -1;
   }
 
  private:
   const Trie* trie_;
   std::int32_t node_, next_;  // a node, or a byte
-  bool by_byte_;
+  bool all_, by_byte_;
   Bytes among_;
 };
 

@@ -168,6 +168,7 @@ struct Vocabulary::Reading {
   Texts& texts;
   bool detailed;
   Draft& draft;
+  bool key;
   std::vector<Key> path;
 
   // Those below a node, behind its first `top` bytes.
@@ -206,11 +207,12 @@ struct Vocabulary::Reading {
       for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
         const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
         const std::string_view text = token.substr(token.size() - length - depth);
-        if (std::count(rest.begin(), rest.end(), '"') > 1) {
+        if (key && std::count(rest.begin(), rest.end(), '"') > 1) {
           draft.odd.push_back({text, *t});
           continue;
         }
         list.push_back({rest, *t});
+        if (!key) continue;
         const std::size_t comma = rest.find(','), quote = rest.find('"');
         if (text.substr(0, depth).find('\\') != text.npos)
           draft.escaped.push_back({text, *t});
@@ -270,7 +272,7 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffix
   // Where every text can go on to an end, the tokens inside are those of any string.
   const bool any = !detailed && &among == &whole_ && node == 0 && texts.goes_on(state) && !texts.is_free(state);
   if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all;
-  Reading reading{*this, texts, detailed, draft, {}};
+  Reading reading{*this, texts, detailed, draft, texts.is_exact(state), {}};
   if (any)
     reading.read(closing().trie, 0, 0, state);
   else if (&among == &whole_ && node == 0 && texts.is_whole(state))

@@ -44,8 +44,9 @@ struct LexemeMask {
   std::vector<Inside> inside;         // by (needs, state); only where it was asked for
   std::vector<Inside> by_state;       // the same, whatever the characters
   std::vector<Exit> exits;
-  std::vector<Spelled> odd;  // tokens that leave it and spell a whole further string, from where the lexeme is: each is tried alone
-  std::vector<Spelled> escaped, listed;  // the same of those that spell an escape first; and of those that have a comma and begin a string behind it
+  // Of keys only, from where the lexeme is: tokens that leave it and spell a whole further string, which are tried alone;
+  std::vector<Spelled> odd;
+  std::vector<Spelled> escaped, listed;  // those that spell an escape first; and of those that have a comma and begin a string behind it
   std::deque<std::pair<std::int32_t, Tokens>> upto;  // texts whose length alone matters: tokens that need at most so many characters
   bool used = true;  // since the last look of trim()
   std::size_t nbytes() const;  // without what others may hold, too
