@@ -61,7 +61,7 @@ class Engine:
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a value."""
 
-    def warm(self, microseconds: int) -> None:
+    def start(self) -> None:
         """Expand the start of a value ahead of need."""
 
     @property

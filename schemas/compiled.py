@@ -33,9 +33,6 @@ WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
 SPELLINGS = {"canonical": 0, "any": 1}
 INEXACT = ("refuse", "residual")
 
-#: Microseconds of expansion that `compile` does ahead of the first mask.
-WARM_US = 100
-
 
 @dataclass(frozen=True)
 class Options:
@@ -126,7 +123,7 @@ class Compiled:
             SPELLINGS[options.spelling],
             options.limits.numbers(),
         )
-        self._engine.warm(WARM_US)
+        self._engine.start()  # so that what it meets first is an error of compile()
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a value. It belongs to one thread."""

@@ -444,14 +444,13 @@ NB_MODULE(_native, m) {
           },
           "lower"_a, "fail"_a, "root"_a, "key_order"_a, "whitespace"_a, "spelling"_a, "limits"_a)
       .def("matcher", [](const Front& f, std::shared_ptr<Vocabulary> v) { return expanded(f, std::move(v)); }, "vocabulary"_a)
-      .def("warm",
-           [](const Front& f, std::int64_t) {
+      .def("start",
+           [](const Front& f) {
              run(f, [&] {
                Arena arena;
                f.engine->start(arena);
              });
-           },
-           "microseconds"_a)
+           })
       .def_prop_ro("nbytes",
                    [](const Front& f) {
                      const std::lock_guard lock(f.engine->kernel().lock);
