@@ -63,6 +63,11 @@ class Loop:
         self._written: list[list[int]] = [[] for _ in range(rows)]
         self._seen: _Snapshot | None = None
 
+    @property
+    def live(self) -> set[int]:
+        """The rows under way, as far as the host has seen."""
+        return set(self._live)
+
     def start(
         self,
         row: int,

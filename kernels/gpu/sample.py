@@ -61,9 +61,8 @@ if triton is not None:
 
     @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
     def _weight(x, best, temperature, SHARE: tl.constexpr):  # type: ignore[no-untyped-def]
-        """Return floor(SHARE * exp((x - best) / temperature)); of a NaN 0."""
-        share = tl.exp((x - best) / temperature)
-        return (tl.where(share >= 0, share, 0.0) * SHARE).to(tl.int64)
+        """Return floor(SHARE * exp((x - best) / temperature)); of what is no number 0. Requires a finite best."""
+        return (tl.exp((tl.where(x < float("inf"), x, float("-inf")) - best) / temperature) * SHARE).to(tl.int64)
 
     @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
     def _search(  # type: ignore[no-untyped-def]
@@ -119,7 +118,8 @@ if triton is not None:
                 for start in range(0, width, BLOCK):
                     token = start + tl.arange(0, BLOCK).to(tl.int64)
                     x, _ = _load(logits, mask, token, width, masked, stride_t, stride_w)
-                    best = tl.maximum(best, tl.max(x, axis=0))
+                    best = tl.maximum(best, tl.max(tl.where(x < float("inf"), x, float("-inf")), axis=0))
+                best = tl.where(best > float("-inf"), best, 0.0)
                 total = tl.full([], 0, tl.int64)
                 for start in range(0, width, BLOCK):
                     token = start + tl.arange(0, BLOCK).to(tl.int64)

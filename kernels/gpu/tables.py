@@ -46,7 +46,7 @@ DONE = 1  #: The state, and the row, behind an end-of-sequence token: nothing co
 PROBES = 16  #: Slots in which a transition may lie.
 SLACK = 16  #: Tokens above distance() with which a budget mostly no longer matters: a few keys, a few brackets.
 NEVER = 2**31 - 1  #: No number of tokens is known to be enough.
-SHARED = 4  #: Tokens a class, on average, from which on a lexeme has classes, and a share of all: else hashing takes less.
+LARGE = 16  #: A lexeme has classes where its largest holds one token in so many: else hashing takes less memory.
 CLASSES = 256  #: Of one lexeme, with class 0: tokens that have none.
 BLOCK = 128  #: Rows of a batch a program.
 
@@ -319,14 +319,14 @@ class Tables:
         return state
 
     def _classes(self, matcher: Matcher) -> int:
-        """Return where the classes of the lexeme under way are; -1 where there is none, or too few tokens share one."""
+        """Return where the classes of the lexeme under way are; -1 where it has none."""
         lexeme = matcher.lexeme()
         number = self._lexemes.get(lexeme, -1)
         if lexeme < 0 or lexeme in self._lexemes:
             return number
         classes = np.zeros(self.size, dtype=np.uint8)
         count = matcher.fill_classes(classes)
-        pays = np.count_nonzero(classes) >= max(SHARED * count, self.size // SHARED**2, 1)
+        pays = count > 0 and LARGE * np.bincount(classes)[1:].max() >= self.size
         if pays and self._filled["lexemes"] < len(self._host["classes"]):
             number = self._take("lexemes", len(self._host["classes"]))
             self._host["classes"][number] = classes

@@ -44,6 +44,8 @@ def batches(draw: Any, widths: tuple[int, ...], rows: int = 2) -> tuple[torch.Te
     if draw(st.booleans()):
         logits = logits.round()
     logits[torch.rand(logits.shape, generator=generator) < 0.1] = -math.inf
+    if draw(st.integers(0, 4)) == 0:
+        logits[torch.rand(logits.shape, generator=generator) < 0.01] = draw(st.sampled_from([math.nan, math.inf]))
     logits = logits.to(draw(st.sampled_from(FLOATS)))
     spare = draw(st.integers(0, 1))  # masks that no row reads
     bitmask = torch.randint(-(2**31), 2**31, (count + spare, words), generator=generator).to(torch.int32)

@@ -1,0 +1,185 @@
+"""The automaton as tables: what the host fills in, and the kernel that looks it up, against its torch twin."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import byte_vocabulary
+
+import guard
+from guard.kernels.gpu.tables import BLOCK, DONE, MISSING, PROBES, Full, Rows, Tables, advance, advance_torch
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the CPU's is Triton's interpreter
+SIZES = {"states": 64, "masks": 16, "lexemes": 3, "members": 1024, "slots": 256}
+
+
+def filled(r: Random) -> Tables:
+    """Tables of random content; transitions lie where the host puts them."""
+    tables = Tables(byte_vocabulary(), DEVICE, **SIZES)
+    for state in range(2, SIZES["states"]):
+        tables._set("mask_of", state, r.randrange(2, SIZES["masks"]))
+        tables._set("enough", state, r.choice([0, 1, 5, 2**31 - 1]))
+        tables._set("lexeme_of", state, r.randrange(-1, SIZES["lexemes"]))
+        tables._set("members_of", state, r.randrange(SIZES["members"] - 8))
+    for index in range(SIZES["members"]):
+        tables._set("members", index, r.randrange(SIZES["states"]))
+    for lexeme in range(SIZES["lexemes"]):
+        tables._host["classes"][lexeme] = [r.randrange(8) for _ in range(tables.size)]
+        tables._new_lexemes.append(lexeme)
+    for _ in range(r.randrange(SIZES["slots"] // 2)):
+        tables.connect(r.randrange(2, SIZES["states"]), r.randrange(tables.size), r.randrange(SIZES["states"]))
+    tables.upload()
+    return tables
+
+
+@settings(max_examples=20)
+@given(count=st.sampled_from([1, 2, BLOCK - 1, BLOCK, BLOCK + 1]), seed=st.integers(0, 2**32))
+def test_the_kernel_agrees_with_its_twin(count: int, seed: int) -> None:
+    """Rows in random states take random tokens, and none, and one is no number."""
+    r = Random(seed)
+    tables = filled(r)
+    rows = Rows.make(count, 6, torch.device(DEVICE))
+    for column, most in ((rows.state, SIZES["states"]), (rows.row, 9), (rows.last, 9), (rows.length, 5)):
+        column.copy_(torch.tensor([r.randrange(most) for _ in range(count)]))
+    rows.limit.copy_(rows.length + torch.tensor([r.randrange(1, 9) for _ in range(count)], device=DEVICE))
+    token = torch.tensor([r.randrange(-2, tables.size) for _ in range(count)], dtype=torch.int32, device=DEVICE)
+    expected = Rows(*(getattr(rows, f.name).clone() for f in dataclasses.fields(rows)))
+    advance_torch(tables, expected, token)
+    advance(tables, rows, token)
+    for field in dataclasses.fields(rows):
+        assert torch.equal(getattr(rows, field.name), getattr(expected, field.name)), field.name
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_device_finds_what_the_host_says(seed: int) -> None:
+    """Every transition, by the twin, which searches the whole table where the host hashes."""
+    r = Random(seed)
+    tables = filled(r)
+    state, token = r.randrange(2, SIZES["states"]), r.randrange(tables.size)
+    rows = Rows.make(1, 1, torch.device(DEVICE))
+    rows.state.fill_(state)
+    advance_torch(tables, rows, torch.tensor([token], dtype=torch.int32, device=DEVICE))
+    assert rows.state.tolist() == [tables.follow(state, token)]
+
+
+@given(transitions=st.dictionaries(st.tuples(st.integers(2, 63), st.integers(0, 256)), st.integers(1, 63), max_size=120))
+def test_transitions_are_kept_until_half_of_the_slots_are_taken(transitions: dict[tuple[int, int], int]) -> None:
+    """A table of 64 slots against a dict."""
+    tables, kept = Tables(byte_vocabulary(), "cpu", **{**SIZES, "slots": 64}), dict[tuple[int, int], int]()
+    try:
+        for (state, token), after in transitions.items():
+            tables.connect(state, token, after)
+            kept[state, token] = after
+    except Full:
+        assert len(kept) >= PROBES
+    assert len(kept) <= 32
+    for (state, token), after in transitions.items():
+        assert tables.follow(state, token) == kept.get((state, token), MISSING), after
+
+
+def test_a_walk_fills_in_what_is_missing_once() -> None:
+    """The second walk over the same text asks the engine for nothing; a longer string takes the same states."""
+    vocabulary = byte_vocabulary()
+    tables = Tables(vocabulary, "cpu", **SIZES)
+    compiled = guard.compile({"properties": {"a": {"type": "string"}}, "additionalProperties": False})
+    misses = []
+    for text in (b'{"a": "text"}', b'{"a": "text"}', b'{"a": "other text"}'):
+        matcher = compiled.matcher(vocabulary)
+        start = tables.state(compiled, matcher, 1000)
+        tokens = [*text, vocabulary.eos[0]]
+        assert tables.walk(compiled, matcher, start, tokens, 1000) == DONE
+        misses.append(tables.misses)
+    assert misses[0] == misses[1] == misses[2] > 0
+
+
+def test_a_state_stands_for_the_tokens_left_only_where_they_matter() -> None:
+    """With 50 tokens left a string is as free as with 40; with 3 it must end, in a state of its own."""
+    vocabulary = byte_vocabulary()
+    tables = Tables(vocabulary, "cpu", **SIZES)
+    compiled = guard.compile({"type": "string"})
+    matcher = compiled.matcher(vocabulary)
+    assert matcher.accept_bytes(b'"text')
+    assert matcher.distance() == 2
+    states = {left: tables.state(compiled, matcher, left) for left in (50, 40, 20, 3, 2)}
+    assert states[50] == states[40] == states[20]
+    assert len({states[50], states[3], states[2]}) == 3
+    masks = {left: tables._host["mask_of"][state] for left, state in states.items()}
+    words = {number: mask for number, mask in tables._new_masks}
+    for left, number in masks.items():
+        row = torch.zeros(1, -(-vocabulary.size // 32), dtype=torch.int32)
+        matcher.fill_bitmask(row.numpy(), 0, left)
+        assert row[0].tolist() == words[number].tolist()
+
+
+def test_what_is_walked_must_be_allowed() -> None:
+    """A token that no mask lets through."""
+    vocabulary = byte_vocabulary()
+    tables = Tables(vocabulary, "cpu", **SIZES)
+    compiled = guard.compile({"type": "string"})
+    matcher = compiled.matcher(vocabulary)
+    start = tables.state(compiled, matcher, 9)
+    with pytest.raises(ValueError, match="token 49 is not allowed where it was written"):
+        tables.walk(compiled, matcher, start, [ord("1")], 9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"states": 2}, "states=2 must be at least 3"),
+        ({"members": 7}, "members=7 must be at least 256"),
+        ({"slots": 100}, "slots=100 must be a power of two"),
+    ],
+)
+def test_arenas_that_make_no_sense_are_value_errors(change: dict[str, int], message: str) -> None:
+    """Before anything is allocated."""
+    with pytest.raises(ValueError, match=message):
+        Tables(byte_vocabulary(), "cpu", **{**SIZES, **change})
+
+
+COMPILE = """
+import warnings
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from guard.kernels.gpu import apply, sample, tables
+
+warnings.simplefilter("error")
+ints = dict(width="i32", masked="i32", stride_l="i64", stride_t="i32", stride_m="i32", stride_w="i32")
+row = dict(masks="*i32", at="*i32", temperatures="*fp32", floors="*i32")
+some = dict.fromkeys("token state row last length limit fault out mask_of enough lexeme_of members_of members nexts".split(), "*i32")
+kernels = [(tables._advance, dict(some, classes="*u8", keys="*i64", rows="i32", capacity="i32", size="i32", slots="i32"),
+            dict(PROBES=tables.PROBES, FAULT=-2, BLOCK=tables.BLOCK)),
+           (sample._pick, dict(scores="*fp32", tokens="*i32", out="*i32", blocks="i32"), dict(NONE=9, NOTHING=-1, WIDTH=256))]
+for kind in ("bf16", "fp32"):
+    logits = {"logits": "*" + kind}
+    kernels += [
+        (apply._apply_bitmask, dict(logits, bitmask="*i32", **ints), dict(BLOCK=apply.BLOCK)),
+        (sample._find_floor, dict(logits, **row, top_k="*i32", top_p="*fp32", **ints),
+         dict(PASSES=8, SHARE=2**30, LEAST=1e-3, BLOCK=sample.SEARCH_BLOCK)),
+        (sample._draw, dict(logits, **row, seeds="*i64", steps="*i32", scores="*fp32", tokens="*i32", blocks="i32", **ints),
+         dict(NONE=9, FAULT=-2, LEAST=1e-3, BLOCK=sample.BLOCK)),
+    ]
+for kernel, types, constants in kernels:
+    source = ASTSource(kernel, {**types, **dict.fromkeys(constants, "constexpr")}, constants)
+    built = triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"enable_fp_fusion": False, "num_warps": 16})
+    print(kernel.__name__, len(built.asm["cubin"]) > 0)
+"""
+
+
+def test_every_kernel_compiles_for_a_gpu_where_there_is_none(tmp_path: os.PathLike[str]) -> None:
+    """In a process without the interpreter, down to the machine code of an A100, for each type of logits."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-c", COMPILE]
+    ran = subprocess.run(
+        command, env={**environment, "TRITON_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("True\n") == 8
