@@ -47,6 +47,7 @@ PROBES = 16  #: Slots in which a transition may lie.
 SLACK = 16  #: Tokens above distance() with which a budget mostly no longer matters: a few keys, a few brackets.
 NEVER = 2**31 - 1  #: No number of tokens is known to be enough.
 LARGE = 16  #: A lexeme has classes where its largest holds one token in so many: else hashing takes less memory.
+MATES = 64  #: Tokens of a small class, all of which are hashed with the first that is asked for.
 CLASSES = 256  #: Of one lexeme, with class 0: tokens that have none.
 BLOCK = 128  #: Rows of a batch a program.
 
@@ -193,9 +194,10 @@ class Tables:
             getattr(self, name).fill_(value)
         host["mask_of"][DONE] = DONE
         self._ids: dict[tuple[int, bytes, int], int] = {}
+        self._mates: dict[int, dict[int, tuple[int, ...]]] = {}  # of states: tokens that lead on alike
         self._bounded: set[int] = set()  # states that stand for a number of tokens left
         self._mask_ids: dict[bytes, int] = {}
-        self._lexemes: dict[int, int] = {}
+        self._lexemes: dict[int, tuple[int, dict[int, tuple[int, ...]]]] = {}
         self._filled = {"states": 2, "masks": 2, "lexemes": 0, "members": 0, "slots": 0}
         self._changed: dict[str, set[int]] = {name: set() for name in host if name != "classes"}
         self._changed["mask_of"].add(DONE)
@@ -251,13 +253,14 @@ class Tables:
         if lexeme >= 0 and (cls := int(host["classes"][lexeme, token])):
             self._set("members", int(host["members_of"][state]) + cls, after)
             return
-        slot, found = self._slot(state, token)
-        if slot < 0:
-            raise Full
-        if not found:
-            self._take("slots", len(host["keys"]) // 2)
-        self._set("keys", slot, state << 32 | token)
-        self._set("nexts", slot, after)
+        for alike in self._mates.get(state, {}).get(token, (token,)):
+            slot, found = self._slot(state, alike)
+            if slot < 0:
+                raise Full
+            if not found:
+                self._take("slots", len(host["keys"]) // 2)
+            self._set("keys", slot, state << 32 | alike)
+            self._set("nexts", slot, after)
 
     def walk(self, engine: Any, matcher: Matcher, state: int, tokens: list[int], left: int) -> int:
         """Take the tokens with the matcher, fill in what is missing on the way, and return the last state.
@@ -302,7 +305,7 @@ class Tables:
     def _add(self, matcher: Matcher, left: int) -> int:
         """Fill in a configuration without a budget, and how many tokens are enough for it as far as is known."""
         host, self.misses = self._host, self.misses + 1
-        number = self._classes(matcher)
+        number, mates = self._classes(matcher)
         mask = self._mask(matcher, None)
         enough = NEVER
         for tokens in sorted({min(left, max(1, matcher.distance()) + SLACK), left}):
@@ -316,23 +319,30 @@ class Tables:
         self._set("mask_of", state, mask)
         self._set("enough", state, enough)
         self._set("lexeme_of", state, number)
+        if mates:
+            self._mates[state] = mates
         return state
 
-    def _classes(self, matcher: Matcher) -> int:
-        """Return where the classes of the lexeme under way are; -1 where it has none."""
+    def _classes(self, matcher: Matcher) -> tuple[int, dict[int, tuple[int, ...]]]:
+        """Return where the classes of the lexeme under way are, or -1 and the small ones, whose tokens are hashed."""
         lexeme = matcher.lexeme()
-        number = self._lexemes.get(lexeme, -1)
-        if lexeme < 0 or lexeme in self._lexemes:
-            return number
-        classes = np.zeros(self.size, dtype=np.uint8)
-        count = matcher.fill_classes(classes)
-        pays = count > 0 and LARGE * np.bincount(classes)[1:].max() >= self.size
-        if pays and self._filled["lexemes"] < len(self._host["classes"]):
-            number = self._take("lexemes", len(self._host["classes"]))
-            self._host["classes"][number] = classes
-            self._new_lexemes.append(number)
-        self._lexemes[lexeme] = number
-        return number
+        if lexeme < 0:
+            return -1, {}
+        if lexeme not in self._lexemes:
+            classes = np.zeros(self.size, dtype=np.uint8)
+            matcher.fill_classes(classes)
+            sizes = np.bincount(classes)
+            number, mates = -1, dict[int, tuple[int, ...]]()
+            if LARGE * sizes[1:].max(initial=0) >= self.size and self._filled["lexemes"] < len(self._host["classes"]):
+                number = self._take("lexemes", len(self._host["classes"]))
+                self._host["classes"][number] = classes
+                self._new_lexemes.append(number)
+            else:
+                for cls in (np.flatnonzero(sizes[1:] <= MATES) + 1).tolist():
+                    tokens = tuple(np.flatnonzero(classes == cls).tolist())
+                    mates |= dict.fromkeys(tokens, tokens)
+            self._lexemes[lexeme] = number, mates
+        return self._lexemes[lexeme]
 
     def _mask(self, matcher: Matcher, left: int | None) -> int:
         matcher.fill_bitmask(self._scratch, 0, left)
