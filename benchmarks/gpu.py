@@ -180,8 +180,8 @@ def main() -> int:
         into = torch.empty_like(source)
         bandwidth = 2 * COPIED / seconds(captured(lambda: into.copy_(source)), arguments.repeat)
         del source, into
-    versions = f"torch {torch.__version__}"
-    print(f"{card}, {versions}; vocabulary: {name}, {vocabulary.size:,} tokens; a copy moves {bandwidth / 1e9:,.0f} GB/s\n")
+    print(f"{card}, torch {torch.__version__}; vocabulary: {name}, {vocabulary.size:,} tokens;", end=" ")
+    print(f"a copy moves {bandwidth / 1e9:,.0f} GB/s\n")
 
     def lines() -> Iterator[list[str]]:
         for rows in BATCHES if has_gpu else (1, 2):

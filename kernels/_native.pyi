@@ -132,7 +132,7 @@ class Matcher:
         """
 
     def lexeme(self) -> int:
-        """Return a number for the string or number under way; matchers with the same have the same classes. -1: none."""
+        """Return a number for the string or number under way, -1 for none; equal ones have equal classes."""
 
     def fill_classes(self, classes: Any) -> int:
         """Write the class of each token into uint8[size], 0 for none, and return how many classes there are.

@@ -31,8 +31,6 @@ from guard.kernels.gpu.sample import sample
 from guard.kernels.gpu.tables import DONE, MISSING, Full, Rows, Tables, advance
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
@@ -48,7 +46,7 @@ class Loop:
     """The rows of one batch, each under a schema of its own. Belongs to one thread and one stream, with its tables."""
 
     def __init__(self, tables: Tables, *, rows: int, capacity: int) -> None:
-        """Make rows that have ended, for values of at most `capacity` tokens each, the end-of-sequence token included."""
+        """Make rows that have ended, for values of at most `capacity` tokens each, end-of-sequence included."""
         if rows < 1 or capacity < 1:
             raise ValueError(f"rows={rows} and capacity={capacity} must be at least 1")
         self.tables = tables
@@ -87,9 +85,8 @@ class Loop:
         if not 0 <= row < len(self._written) or row in self._live:
             raise ValueError(f"row={row} must be one of {len(self._written)} that has ended")
         if not (temperature >= 0 and top_k >= 0 and 0 < top_p <= 1):
-            raise ValueError(
-                f"temperature={temperature} and top_k={top_k} must be at least 0, and top_p={top_p} above 0 and at most 1"
-            )
+            given = f"temperature={temperature} and top_k={top_k} must be at least 0"
+            raise ValueError(f"{given}, and top_p={top_p} above 0 and at most 1")
         capacity = self.rows.out.shape[1]
         matcher = compiled.matcher(self.tables.vocabulary)
         needed = matcher.distance()
@@ -115,9 +112,9 @@ class Loop:
             self._refill()
 
     def step(self, logits: torch.Tensor) -> None:
-        """Write the next token of every row that neither waits nor has ended. `logits`: float[rows, width], any strides.
+        """Write the next token of every row that neither waits nor has ended.
 
-        Nothing is synchronised. O(rows * width).
+        `logits`: float[rows, width], any strides, read and not written. Nothing is synchronised. O(rows * width).
         """
         rows = self.rows
         token = sample(
@@ -128,8 +125,9 @@ class Loop:
     def poll(self, *, wait: bool = False) -> bool:
         """Serve the rows that wait, as of the last call; True when every row has ended.
 
-        On a CUDA device the look at the rows is a copy that the last call began, and one that is still under way is left
-        for the next call, unless `wait`. ValueError where a row's logits are not numbers; SchemaError where a limit is met.
+        On a CUDA device the look at the rows is a copy that the last call began; one that is still under way is left
+        for the next call, unless `wait`. ValueError where a row's logits are no numbers, SchemaError where a limit is met:
+        that row can't go on, nor can the loop.
         """
         if self._seen is None:
             self._seen = _Snapshot(self.rows, set(self._live.values()))
@@ -213,13 +211,13 @@ class _Snapshot:
 
     def __init__(self, rows: Rows, live: set[_Live]) -> None:
         self.live = live
-        self._event: torch.cuda.Event | None = None
+        self._event: Any = None  # torch's has no types
         fields = (rows.row, rows.length, rows.fault, rows.out)
         if rows.row.is_cuda:
             copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in fields]
             for copy, field in zip(copies, fields, strict=True):
                 copy.copy_(field, non_blocking=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
         else:
             copies = [t.cpu().clone() for t in fields]

@@ -7,17 +7,18 @@ What a row's token is, exactly, for logits x of the allowed tokens in fp32 and a
 
 - T below `LEAST_TEMPERATURE`: the greatest x; of equal ones the lowest token.
 - top-k, k > 0: kept is every x that is at least the k-th greatest. Tokens that tie with it are kept too.
-- top-p, p < 1: each x that is kept weighs floor(2**30 * exp((x - greatest) / T)). With F(v) the weight of all x >= v, the
-  floor is the greatest v with F(v) >= p * F(-inf): the fewest greatest tokens that hold p of the weight, and all that tie
-  with the last of them. Weights are integers, so that no order of summation matters.
+- top-p, p < 1: each x that is kept weighs floor(2**30 * exp((x - greatest) / T)). With F(v) the weight of all x >= v,
+  the floor is the greatest v with F(v) >= p * F(-inf): kept are the fewest greatest tokens that hold p of the weight,
+  and all that tie with the last of them. Weights are integers, so that no order of summation matters.
 - Then the greatest x / T - log(E) among the kept, with E exponentially distributed: token t is drawn with probability
   proportional to exp(x / T) (the Gumbel-max trick; Gumbel 1954, Maddison, Tarlow and Minka 2014).
-- E = -log(1 - u), and u = (r + 1/2) / 2**31, at most 1 - 2**-24, where r is the upper 31 bits of output t % 4 of Philox4x32-10 (Salmon et al.
-  2011) under the row's seed as key and the counter (t // 4, step, 0, 0). So a token depends on (seed, step, logits,
-  mask) and on nothing else: neither on the batch nor on how the kernels cut a row.
+- E = -log(1 - u), and u = (r + 1/2) / 2**31, at most 1 - 2**-24, where r is the upper 31 bits of output t % 4 of
+  Philox4x32-10 (Salmon et al. 2011) under the row's seed as key and the counter (t // 4, step, 0, 0). So a token
+  depends on (seed, step, logits, mask) and on nothing else: neither on the batch nor on how the kernels cut a row.
+  Devices round exp and log differently: where two scores are that close, they may differ.
 
-A row with no allowed token gets NOTHING. One where an allowed logit is NaN or +inf gets NOT_A_NUMBER. Where every allowed
-logit is -inf, the model rules out what the mask allows, and the lowest allowed token is taken.
+A row with no allowed token gets NOTHING. One where an allowed logit is NaN or +inf gets NOT_A_NUMBER. Where every
+allowed logit is -inf, the model rules out what the mask allows, and the lowest allowed token is taken.
 """
 
 from __future__ import annotations
@@ -82,10 +83,7 @@ if triton is not None:
                 token = start + tl.arange(0, BLOCK).to(tl.int64)
                 x, allowed = _load(logits, mask, token, width, masked, stride_t, stride_w)
                 key = _key(x)
-                if WEIGHED:
-                    weight = _weight(x, best, temperature, SHARE)
-                else:
-                    weight = tl.full([BLOCK], 1, tl.int32)
+                weight = _weight(x, best, temperature, SHARE) if WEIGHED else tl.full([BLOCK], 1, tl.int32)
                 weight = tl.where(allowed & (key >= floor), weight, 0)
                 sums += tl.where(key[:, None] >= candidates[None, :], weight[:, None], 0)
             reached = tl.sum((tl.sum(sums, axis=0) >= target).to(tl.int64), axis=0)  # of the 16, the first ones
@@ -209,9 +207,9 @@ def sample(
     """Draw a token for each row, as the module says: int32[rows], NOTHING and NOT_A_NUMBER among them.
 
     `logits`: float[rows, width] of 16, 32 or 64 bits, any strides, read as fp32; `bitmask`: int32[any, words], of which
-    row r reads row `at[r]` (int32[rows]; None: r itself); `temperature`, `top_p`: float32[rows]; `top_k`: int32[rows], 0:
-    all; `seed`: int64[rows]; `step`: int32[rows]. All on one device; nothing is synchronised, and it can be captured in
-    a CUDA graph. Reads the logits once, and 8 times more (4 in bf16) for each of top-k and top-p in rows that ask for it.
+    row r reads row `at[r]` (int32[rows]; None: r itself); `temperature`, `top_p`: float32[rows]; `top_k`: int32[rows],
+    0: all; `seed`: int64[rows]; `step`: int32[rows]. All on one device; nothing is synchronised, and it can be captured
+    in a CUDA graph. A row's allowed logits are read once, 8 times more (4 in bf16) for top-k, and 10 for top-p.
     """
     at = _check(logits, bitmask, temperature, top_k, top_p, seed, step, at)
     if triton is None or not (logits.is_cuda or is_interpreted()):
@@ -314,9 +312,8 @@ def _check(
         raise ValueError(f"logits of {logits.dtype} must be floats and a bitmask of {bitmask.dtype} int32")
     if at is None:
         if bitmask.shape[0] != logits.shape[0]:
-            raise ValueError(
-                f"logits of shape {tuple(logits.shape)} and a bitmask of {tuple(bitmask.shape)} must have equally many rows"
-            )
+            shape, words = tuple(logits.shape), tuple(bitmask.shape)
+            raise ValueError(f"logits of shape {shape} and a bitmask of {words} must have equally many rows")
         at = torch.arange(logits.shape[0], dtype=torch.int32, device=logits.device)
     for name, tensor, dtype in (
         ("temperature", temperature, torch.float32),

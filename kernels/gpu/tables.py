@@ -1,18 +1,18 @@
 """The automaton as tables on a device: which tokens may come in a state, and which state comes next.
 
-A state is a configuration of the engine, told apart by `Matcher.key()`: two matchers of one schema with equal keys go on
-alike. So the tables need no stack, and are exact by construction: they hold what the engine said, and what it has not
-been asked yet is MISSING, never guessed. The host fills them where a row came to; from then on every row that
+A state is a configuration of the engine, told apart by `Matcher.key()`: two matchers of one schema with equal keys go
+on alike. So the tables need no stack, and are exact by construction: they hold what the engine said, and what it has
+not been asked yet is MISSING, never guessed. The host fills them where a row came to; from then on every row that
 passes there, of any request, stays on the device.
 
-Of each state: a row of `masks` (int32[rows, words], interned by content), and where its tokens lead. Inside of a string or
-a number most tokens lead on alike: `classes` (uint8[lexemes, size]) gives each token a class, shared by all states of
-one lexeme, and `members` the next state of each class. All other transitions are in a hash table by (state, token):
-open addressing, linear probing, at most half full, at most PROBES slots from home.
+Of each state: a row of `masks` (int32[masks, words], interned by content), and where its tokens lead. Inside of a
+string most tokens lead on alike: `classes` (uint8[lexemes, size]) gives each token a class, shared by all states of one
+lexeme, and `members` the next state of each class. All other transitions are in a hash table by (state, token): open
+addressing, linear probing, at most half full, at most PROBES slots from home.
 
-Budgets: a mask under a budget of k tokens is part of the mask without one, and the same from some k on. `enough` is a k for which
-that was seen to be so. A row with less left waits for the host, which either sees that k suffices too, or gives it a
-state of its own, (configuration, tokens left); those are few, as only the end of a cut text needs them.
+Budgets: a mask under a budget of k tokens is part of the mask without one, and the same from some k on. `enough` is a k
+for which that was seen to be so. A row with less left waits for the host, which either sees that this suffices too, or
+gives it a state of its own, (configuration, tokens left); those are few, as only the end of a cut text needs them.
 
 Everything lies in arenas of fixed size, so that a CUDA graph's pointers stay valid. When one is full everything is
 forgotten, as RE2 flushes its cache of states, and filled anew.
@@ -74,7 +74,7 @@ if triton is not None:
         cls = tl.load(classes + lexeme.to(tl.int64) * size + t, mask=inside, other=0).to(tl.int32)
         grouped = inside & (cls > 0)
         base = tl.load(members_of + s, mask=grouped, other=0)
-        next = tl.load(members + base + cls, mask=grouped, other=0)
+        after = tl.load(members + base + cls, mask=grouped, other=0)
         key = (s.to(tl.int64) << 32) | t.to(tl.int64)
         mixed = s.to(tl.int64) * 0x9E3779B1 + t.to(tl.int64) * 0x85EBCA77  # below 2**63
         mixed = ((mixed ^ (mixed >> 17)) & 0xFFFFFFFF) * 0x2C1B3C6D
@@ -84,22 +84,22 @@ if triton is not None:
             slot = (home + probe) & (slots - 1)
             found = tl.load(keys + slot, mask=looks, other=-1)
             hit = looks & (found == key)
-            next = tl.where(hit, tl.load(nexts + slot, mask=hit, other=0), next)
+            after = tl.where(hit, tl.load(nexts + slot, mask=hit, other=0), after)
             looks = looks & (found != key) & (found >= 0)
         n = tl.load(length + at, mask=takes, other=0)
         left = tl.load(limit + at, mask=takes, other=0) - n - 1
-        fits = tl.load(enough + next, mask=takes, other=0) <= left
-        mask = tl.where(fits, tl.load(mask_of + next, mask=takes, other=0), 0)
+        fits = tl.load(enough + after, mask=takes, other=0) <= left
+        mask = tl.where(fits, tl.load(mask_of + after, mask=takes, other=0), 0)
         tl.store(out + at.to(tl.int64) * capacity + n, t, mask=takes & (n < capacity))
         tl.store(length + at, n + 1, mask=takes)
         tl.store(last + at, t, mask=takes)
-        tl.store(state + at, next, mask=takes)
+        tl.store(state + at, after, mask=takes)
         tl.store(row + at, mask, mask=takes)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a batch on the device: int32[rows] each, `out` int32[rows, capacity]. Their addresses never change."""
+    """The rows of a batch on the device: int32[rows] each, `out` int32[rows, capacity]; they never move."""
 
     state: torch.Tensor
     row: torch.Tensor  # of the masks; MISSING: it waits; DONE: it has ended
@@ -112,11 +112,12 @@ class Rows:
     @classmethod
     def make(cls, rows: int, capacity: int, device: torch.device) -> Rows:
         """Make rows that have ended."""
-        fields = [torch.zeros(rows, dtype=torch.int32, device=device) for _ in range(6)]
-        made = cls(*fields, torch.zeros((rows, capacity), dtype=torch.int32, device=device))
-        made.state.fill_(DONE)
-        made.row.fill_(DONE)
-        return made
+
+        def column(value: int = 0) -> torch.Tensor:
+            return torch.full((rows,), value, dtype=torch.int32, device=device)
+
+        out = torch.zeros((rows, capacity), dtype=torch.int32, device=device)
+        return cls(column(DONE), column(DONE), column(), column(), column(), column(), out)
 
 
 class Full(Exception):  # noqa: N818 - it says what happened, and never leaves this package

@@ -170,7 +170,8 @@ def test_any_schema_any_settings_any_neighbours(
             for row, (compiled, _) in enumerate(schemas):
                 assert loop.written(row) == expected(compiled, vocabulary, noise[row], asked[row])
         except guard.SchemaError as error:
-            assert error.limit is not None
+            if error.limit is None:
+                raise
 
 
 def test_rows_begin_and_end_while_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,9 +256,10 @@ def test_tables_that_can_not_hold_the_rows_are_an_error(monkeypatch: pytest.Monk
     """Emptying them would not help."""
     as_twins(monkeypatch)
     loop = Loop(Tables(byte_vocabulary(), DEVICE, **{**SMALL, "states": 4}), rows=3, capacity=9)
+    for row in (0, 1):
+        loop.start(row, guard.compile({"const": row}), max_tokens=9)
     with pytest.raises(ValueError, match="the tables are too small for 3 rows"):
-        for row in range(3):
-            loop.start(row, guard.compile({"const": row}), max_tokens=9)
+        loop.start(2, guard.compile({"const": 2}), max_tokens=9)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: there is no CUDA graph without one")
