@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from guard.kernels.errors import GuardError
 from guard.kernels.gpu.sample import sample
 from guard.kernels.gpu.tables import DONE, MISSING, Full, Rows, Tables, advance
 
@@ -101,6 +102,7 @@ class Loop:
             (self.rows.last, np.int32(0)),
             (self.rows.length, np.int32(0)),
             (self.rows.limit, np.int32(max_tokens)),
+            (self.rows.fault, np.int32(0)),
         ):
             self.tables.put(tensor, [row], np.array([value]))
         self._written[row] = []
@@ -126,8 +128,8 @@ class Loop:
         """Serve the rows that wait, as of the last call; True when every row has ended.
 
         On a CUDA device the look at the rows is a copy that the last call began; one that is still under way is left
-        for the next call, unless `wait`. ValueError where a row's logits are no numbers, SchemaError where a limit is met:
-        that row can't go on, nor can the loop.
+        for the next call, unless `wait`. ValueError where a row's logits are no numbers, SchemaError where a limit is
+        met: that row has ended then, and a note of the exception names it; the others go on with the next call.
         """
         if self._seen is None:
             self._seen = _Snapshot(self.rows, set(self._live.values()))
@@ -147,6 +149,13 @@ class Loop:
         """Return the tokens of a row as far as the host has seen them; all, once the row has ended."""
         return list(self._written[row])
 
+    def stop(self, row: int) -> None:
+        """End a row as it is; what it wrote is no value. ValueError where it is not under way."""
+        if row not in self._live:
+            raise ValueError(f"row={row} is not under way")
+        del self._live[row]
+        self._place([row])
+
     def _serve(self, seen: _Snapshot) -> None:
         state, lengths, faults, out = seen.row, seen.length, seen.fault, seen.out
         waiting = []
@@ -154,12 +163,17 @@ class Loop:
             live = self._live.get(row)
             if live is None or live not in seen.live:
                 continue
-            if faults[row]:
-                raise ValueError(f"an allowed logit of row {row} is NaN or +inf after {lengths[row]} tokens")
             new = out[row, len(self._written[row]) : lengths[row]].tolist()
             left = live.limit - len(self._written[row])
             self._written[row] += new
-            live.state = self.tables.walk(live.compiled, live.matcher, live.state, new, left)
+            try:
+                if faults[row]:
+                    raise ValueError(f"an allowed logit is NaN or +inf after {lengths[row]} tokens")
+                live.state = self.tables.walk(live.compiled, live.matcher, live.state, new, left)
+            except (GuardError, ValueError) as error:
+                error.add_note(f"row {row} of the loop")
+                del self._live[row]
+                raise
             if live.state == DONE:
                 del self._live[row]
             waiting.append(row)

@@ -217,13 +217,20 @@ def test_logits_that_are_no_numbers_are_an_error_that_names_the_row() -> None:
     vocabulary = byte_vocabulary()
     loop = Loop(Tables(vocabulary, DEVICE, **SMALL), rows=2, capacity=9)
     for row in (0, 1):
-        loop.start(row, guard.compile({"const": 17}, whitespace="compact"), max_tokens=9)
+        loop.start(row, guard.compile({"const": "a"}, whitespace="compact"), max_tokens=9)
     logits = torch.zeros(2, 257, device=DEVICE)
     logits[0, 0] = math.nan
-    logits[1, ord("1")] = math.nan
+    logits[1, ord('"')] = math.nan
     loop.step(logits)
-    with pytest.raises(ValueError, match=r"an allowed logit of row 1 is NaN or \+inf after 0 tokens"):
+    with pytest.raises(ValueError, match=r"an allowed logit is NaN or \+inf after 0 tokens") as caught:
         loop.poll(wait=True)
+    assert caught.value.__notes__ == ["row 1 of the loop"]
+    assert loop.live == {0}
+    logits[1, ord('"')] = 0
+    loop.start(1, guard.compile({"const": "b"}), max_tokens=9)
+    while not loop.poll(wait=True):
+        loop.step(logits)
+    assert [text_of(vocabulary, loop.written(row)) for row in (0, 1)] == ['"a"', ' "b"']
 
 
 @pytest.mark.parametrize(
@@ -242,6 +249,52 @@ def test_what_cannot_be_started_is_a_value_error(schema: Any, change: dict[str, 
     loop = Loop(Tables(byte_vocabulary(), DEVICE, **SMALL), rows=1, capacity=9)
     with pytest.raises(ValueError, match=message):
         loop.start(**{"row": 0, "compiled": guard.compile(schema), "max_tokens": 9, **change})
+
+
+def test_a_limit_that_one_row_meets_ends_that_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine refuses a state of one schema; the other row's value is whole."""
+    as_twins(monkeypatch)
+    vocabulary, refused = byte_vocabulary(), guard.compile({"const": "b"})
+    tables = Tables(vocabulary, DEVICE, **SMALL)
+    loop = Loop(tables, rows=2, capacity=9)
+    loop.start(0, refused, max_tokens=9)
+    loop.start(1, guard.compile({"const": "a"}), max_tokens=9)
+    state = tables.state
+
+    def limited(engine: Any, matcher: Any, left: int) -> int:
+        if engine is refused:
+            raise guard.SchemaError(guard.Finding("", None, "too many states"), limit="states")
+        return state(engine, matcher, left)
+
+    monkeypatch.setattr(tables, "state", limited)
+    logits = torch.zeros(2, 257, device=DEVICE)
+    loop.step(logits)
+    with pytest.raises(guard.SchemaError) as caught:
+        loop.poll(wait=True)
+    assert caught.value.__notes__ == ["row 0 of the loop"]
+    while not loop.poll(wait=True):
+        loop.step(logits)
+    assert text_of(vocabulary, loop.written(1)) == ' "a"'
+
+
+def test_a_row_can_be_stopped_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller may have gone away."""
+    as_twins(monkeypatch)
+    vocabulary = byte_vocabulary()
+    loop = Loop(Tables(vocabulary, DEVICE, **SMALL), rows=1, capacity=9)
+    loop.start(0, guard.compile({"const": "a"}), max_tokens=9)
+    logits = torch.zeros(1, 257, device=DEVICE)
+    loop.step(logits)
+    loop.stop(0)
+    loop.step(logits)
+    assert loop.rows.length.tolist() == [1]
+    assert loop.poll(wait=True)
+    with pytest.raises(ValueError, match="row=0 is not under way"):
+        loop.stop(0)
+    loop.start(0, guard.compile({"const": "b"}), max_tokens=9)
+    while not loop.poll(wait=True):
+        loop.step(logits)
+    assert text_of(vocabulary, loop.written(0)) == ' "b"'
 
 
 def test_a_row_that_is_under_way_can_not_be_started() -> None:
