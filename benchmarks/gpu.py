@@ -1,6 +1,6 @@
 """The kernels and the decode loop on a GPU, as one table in Markdown.
 
-    python -m benchmarks.gpu [--tokens 64] [--repeat 20]
+    python -m benchmarks.gpu [--tokens 128] [--repeat 20]
 
 For batches of 1, 32 and 256 rows of a real vocabulary, in fp32: what each call moves, how long it takes inside a CUDA
 graph (the median of the repeats, by CUDA events), and which share that is of the bandwidth that a plain copy reaches on

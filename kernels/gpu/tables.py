@@ -137,8 +137,8 @@ class Tables:
         device: torch.device | str,
         *,
         states: int = 1 << 16,
-        masks: int = 1024,
-        lexemes: int = 64,
+        masks: int = 2048,
+        lexemes: int = 128,
         members: int = 1 << 20,
         slots: int = 1 << 20,
     ) -> None:
