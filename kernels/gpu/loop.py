@@ -94,6 +94,11 @@ class Loop:
         if not 1 <= max_tokens <= capacity or not 0 <= needed <= max_tokens:
             shortest = "no value is valid" if needed < 0 else f"the shortest value may need {needed}"
             raise ValueError(f"max_tokens={max_tokens} must be from 1 to {capacity}, and hold a value: {shortest}")
+        live, is_full = _Live(compiled, matcher, max_tokens), False
+        try:
+            live.state = self.tables.state(compiled, matcher, max_tokens)
+        except Full:
+            is_full = True
         for tensor, value in (
             (self.temperature, np.float32(temperature)),
             (self.top_p, np.float32(top_p)),
@@ -106,12 +111,11 @@ class Loop:
         ):
             self.tables.put(tensor, [row], np.array([value]))
         self._written[row] = []
-        self._live[row] = live = _Live(compiled, matcher, max_tokens)
-        try:
-            live.state = self.tables.state(compiled, matcher, max_tokens)
-            self._place([row])
-        except Full:
+        self._live[row] = live
+        if is_full:
             self._refill()
+        else:
+            self._place([row])
 
     def step(self, logits: torch.Tensor) -> None:
         """Write the next token of every row that neither waits nor has ended.
@@ -194,7 +198,7 @@ class Loop:
         self._seen = None
         self.tables.clear()
         self.tables.flushes += 1
-        placed = list(self._live)
+        placed, failed = list(self._live), None
         for row in placed:
             live = self._live[row]
             self._written[row] = seen.out[row, : seen.length[row]].tolist()
@@ -205,9 +209,16 @@ class Loop:
                 live.state = self.tables.state(live.compiled, live.matcher, live.limit - len(self._written[row]))
             except Full:
                 raise ValueError(f"the tables are too small for {len(self._written)} rows") from None
+            except GuardError as error:
+                error.add_note(f"row {row} of the loop")
+                failed = error
+                del self._live[row]
+                continue
             if live.state == DONE:
                 del self._live[row]
         self._place(placed)
+        if failed is not None:
+            raise failed
 
 
 class _Live:
