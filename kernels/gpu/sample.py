@@ -126,11 +126,10 @@ if triton is not None:
                     total += tl.sum(tl.where(allowed & (_key(x) >= floor), weight, 0), axis=0)
                 target = tl.ceil(p.to(tl.float64) * total.to(tl.float64)).to(tl.int64)
                 target = tl.where(target > 1, target, 1)
-                held = _search(
+                floor = _search(
                     logits, mask, width, masked, stride_t, stride_w, best, temperature, floor, target,
                     True, PASSES, SHARE, BLOCK,
                 )  # fmt: skip
-                floor = tl.where(held > floor, held, floor)
         tl.store(floors + row, floor)
 
     @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -216,7 +215,6 @@ def sample(
         return sample_torch(logits, bitmask, temperature, top_k, top_p, seed, step, at=at)
     rows, width = logits.shape
     blocks = max(1, -(-width // BLOCK))
-    floors = torch.empty(rows, dtype=torch.int32, device=logits.device)
     scores = torch.empty((rows, blocks), dtype=torch.float32, device=logits.device)
     tokens = torch.empty((rows, blocks), dtype=torch.int32, device=logits.device)
     out = torch.empty(rows, dtype=torch.int32, device=logits.device)
@@ -224,17 +222,32 @@ def sample(
         return out
     sizes = (width, min(width, bitmask.shape[1] * 32), *logits.stride(), *bitmask.stride())
     with torch.cuda.device(logits.get_device()):  # -1, a CPU's under the interpreter, changes nothing
-        _find_floor[rows,](
-            logits, bitmask, at, temperature, top_k, top_p, floors, *sizes,
-            PASSES=4 if logits.dtype == torch.bfloat16 else 8, SHARE=_SHARE, LEAST=LEAST_TEMPERATURE,
-            BLOCK=SEARCH_BLOCK, num_warps=SEARCH_WARPS,
-        )  # fmt: skip
+        floors = find_floors(logits, bitmask, temperature, top_k, top_p, at)
         _draw[rows, blocks](
             logits, bitmask, at, temperature, seed, step, floors, scores, tokens, *sizes, blocks,
             NONE=_NONE, FAULT=NOT_A_NUMBER, LEAST=LEAST_TEMPERATURE, BLOCK=BLOCK, enable_fp_fusion=False,
         )  # fmt: skip
         _pick[rows,](scores, tokens, out, blocks, NONE=_NONE, NOTHING=NOTHING, WIDTH=triton.next_power_of_2(blocks))
     return out
+
+
+def find_floors(
+    logits: torch.Tensor,
+    bitmask: torch.Tensor,
+    temperature: torch.Tensor,
+    top_k: torch.Tensor,
+    top_p: torch.Tensor,
+    at: torch.Tensor,
+) -> torch.Tensor:
+    """Run the kernel that finds each row's floor: int32[rows], in the order of _key(). As in sample, and unchecked."""
+    floors = torch.empty(logits.shape[0], dtype=torch.int32, device=logits.device)
+    _find_floor[logits.shape[0],](
+        logits, bitmask, at, temperature, top_k, top_p, floors,
+        logits.shape[1], min(logits.shape[1], bitmask.shape[1] * 32), *logits.stride(), *bitmask.stride(),
+        PASSES=4 if logits.dtype == torch.bfloat16 else 8, SHARE=_SHARE, LEAST=LEAST_TEMPERATURE,
+        BLOCK=SEARCH_BLOCK, num_warps=SEARCH_WARPS,
+    )  # fmt: skip
+    return floors
 
 
 def sample_torch(
@@ -253,25 +266,9 @@ def sample_torch(
     rows, width = logits.shape
     if rows == 0 or width == 0:
         return torch.full((rows,), NOTHING, dtype=torch.int32, device=logits.device)
-    bits = torch.arange(32, dtype=torch.int32, device=logits.device)
-    allowed = ((bitmask[at.long()].unsqueeze(-1) >> bits) & 1).bool().reshape(rows, bitmask.shape[1] * 32)[:, :width]
-    allowed = torch.nn.functional.pad(allowed, (0, width - allowed.shape[1]))
-    x = torch.where(allowed, logits.to(torch.float32), -math.inf)
+    x, kept = kept_torch(logits, bitmask, temperature, top_k, top_p, at)
     fault = (x.isnan() | (x == math.inf)).any(1)
-    x = torch.where(fault[:, None], -math.inf, x)
-    kept = allowed.clone()
     heat = temperature[:, None]
-    ordered, order = x.sort(dim=1, descending=True)
-    kth = ordered.gather(1, (top_k.long() - 1).clamp(0, width - 1)[:, None])
-    kept &= (top_k[:, None] <= 0) | (top_k[:, None] > allowed.sum(1, keepdim=True)) | (x >= kth)
-    best = ordered[:, :1]
-    share = ((x - best) / heat.clamp(min=LEAST_TEMPERATURE)).exp().nan_to_num(0.0)
-    weights = torch.where(kept, share * _SHARE, 0.0).long()
-    held = weights.gather(1, order).cumsum(1)
-    target = (top_p.double()[:, None] * held[:, -1:].double()).ceil().long().clamp(min=1)
-    last = (held < target).sum(1, keepdim=True)  # where the sum reaches the target; width: it never does
-    kept &= (top_p[:, None] >= 1) | (last == width) | (x >= ordered.gather(1, last.clamp(max=width - 1)))
-    kept = torch.where(heat >= LEAST_TEMPERATURE, kept, allowed)
     u = ((philox_torch(seed, step, width).bitwise_right_shift(1).float() + 0.5) * 2.0**-31).clamp(max=1 - 2.0**-24)
     exponential = torch.where(u < 2.0**-6, u * (1 + u * (1 / 2 + u * (1 / 3 + u / 4))), -(1 - u).log())
     score = torch.where(heat >= LEAST_TEMPERATURE, x / heat.clamp(min=LEAST_TEMPERATURE) - exponential.log(), x)
@@ -279,6 +276,37 @@ def sample_torch(
     first = (kept & (score == score.amax(1, keepdim=True))).int().argmax(1)
     out = torch.where(kept.any(1), first, NOTHING)
     return torch.where(fault, NOT_A_NUMBER, out).to(torch.int32)
+
+
+def kept_torch(
+    logits: torch.Tensor,
+    bitmask: torch.Tensor,
+    temperature: torch.Tensor,
+    top_k: torch.Tensor,
+    top_p: torch.Tensor,
+    at: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the allowed logits as fp32, others -inf, and which tokens mask, top-k and top-p keep. Rows of a width > 0.
+
+    In rows that hold NaN or +inf what is kept means nothing.
+    """
+    rows, width = logits.shape
+    bits = torch.arange(32, dtype=torch.int32, device=logits.device)
+    allowed = ((bitmask[at.long()].unsqueeze(-1) >> bits) & 1).bool().reshape(rows, bitmask.shape[1] * 32)[:, :width]
+    allowed = torch.nn.functional.pad(allowed, (0, width - allowed.shape[1]))
+    x = torch.where(allowed, logits.to(torch.float32), -math.inf)
+    kept = allowed.clone()
+    heat = temperature[:, None]
+    ordered, order = x.sort(dim=1, descending=True)
+    kth = ordered.gather(1, (top_k.long() - 1).clamp(0, width - 1)[:, None])
+    kept &= (top_k[:, None] <= 0) | (top_k[:, None] > allowed.sum(1, keepdim=True)) | (x >= kth)
+    share = ((x - ordered[:, :1]) / heat.clamp(min=LEAST_TEMPERATURE)).exp().nan_to_num(0.0)
+    weights = torch.where(kept, share * _SHARE, 0.0).long()
+    held = weights.gather(1, order).cumsum(1)
+    target = (top_p.double()[:, None] * held[:, -1:].double()).ceil().long().clamp(min=1)
+    last = (held < target).sum(1, keepdim=True)  # where the sum reaches the target; width: it never does
+    kept &= (top_p[:, None] >= 1) | (last == width) | (x >= ordered.gather(1, last.clamp(max=width - 1)))
+    return x, torch.where(heat >= LEAST_TEMPERATURE, kept, allowed)
 
 
 def philox_torch(seed: torch.Tensor, step: torch.Tensor, width: int) -> torch.Tensor:

@@ -115,13 +115,15 @@ def test_a_loop_writes_what_a_matcher_asked_before_every_token_writes(
     for _ in range(2):
         for row in range(3):
             loop.start(row, compiled[row], **asked[row])
-        run(loop, noise, every)
+        steps = run(loop, noise, every)
         misses.append(tables.misses)
         for row in range(3):
             written = loop.written(row)
             assert written == expected(compiled[row], vocabulary, noise[row].cpu(), asked[row])
             assert jsonschema_rs.is_valid(schemas[row], json.loads(text_of(vocabulary, written)))
     assert misses[0] == misses[1] > 0
+    longest = max(len(loop.written(row)) for row in range(3))
+    assert steps == -(-longest // every) * every  # the second time no row waited
 
 
 @settings(max_examples=30)

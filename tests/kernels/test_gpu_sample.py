@@ -80,6 +80,24 @@ def test_the_kernels_agree_with_their_twin_at_odd_widths_and_strides(
     torch.testing.assert_close(view, before, rtol=0, atol=0, equal_nan=True)
 
 
+@settings(max_examples=30)
+@given(batch=batches((1, 33, 511, BLOCK + 100), rows=1))
+def test_the_kernel_keeps_what_its_twin_keeps(batch: tuple[torch.Tensor, torch.Tensor, dict[str, Any]]) -> None:
+    """Token by token, whatever is drawn from them."""
+    logits, bitmask, rest = batch
+    rest = {name: rest[name] for name in ("temperature", "top_k", "top_p", "at")}
+    if 0 in logits.shape:
+        return
+    x, kept = sample.kept_torch(logits, bitmask, **rest)
+    moved = {name: tensor.to(DEVICE) for name, tensor in rest.items()}
+    floors = sample.find_floors(logits.to(DEVICE), bitmask.to(DEVICE), **moved).cpu()
+    bits = torch.where(x == 0, 0.0, x).view(torch.int32)
+    keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    allowed = sample.kept_torch(logits, bitmask, **{**rest, "temperature": torch.zeros(len(logits))})[1]
+    sound = ~(x.isnan() | (x == math.inf)).any(1)
+    assert torch.equal((allowed & (keys >= floors[:, None]))[sound], kept[sound])
+
+
 def said(logits: list[float], allowed: list[bool], temperature: float, k: int, p: float, noise: list[float]) -> int:
     """What the module says, word by word."""
     if any(a and (math.isnan(x) or x == math.inf) for x, a in zip(logits, allowed, strict=True)):

@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import byte_vocabulary
+from properties import allowed, bits
+from strategies import Case, byte_vocabulary, cases, vocabularies
 
 import guard
 from guard.kernels.gpu.tables import BLOCK, DONE, MISSING, PROBES, Full, Rows, Tables, advance, advance_torch
@@ -35,10 +36,15 @@ def filled(r: Random) -> Tables:
     for lexeme in range(SIZES["lexemes"]):
         tables._host["classes"][lexeme] = [r.randrange(8) for _ in range(tables.size)]
         tables._new_lexemes.append(lexeme)
-    for _ in range(r.randrange(SIZES["slots"] // 2)):
-        tables.connect(r.randrange(2, SIZES["states"]), r.randrange(tables.size), r.randrange(SIZES["states"]))
+    for state, token in transitions(r, tables.size):
+        tables.connect(state, token, r.randrange(SIZES["states"]))
     tables.upload()
     return tables
+
+
+def transitions(r: Random, size: int) -> list[tuple[int, int]]:
+    """What is hashed: as many as fit, so that some lie far from home."""
+    return [(r.randrange(2, SIZES["states"]), r.randrange(size)) for _ in range(SIZES["slots"] // 2)]
 
 
 @settings(max_examples=20)
@@ -52,6 +58,10 @@ def test_the_kernel_agrees_with_its_twin(count: int, seed: int) -> None:
         column.copy_(torch.tensor([r.randrange(most) for _ in range(count)]))
     rows.limit.copy_(rows.length + torch.tensor([r.randrange(1, 9) for _ in range(count)], device=DEVICE))
     token = torch.tensor([r.randrange(-2, tables.size) for _ in range(count)], dtype=torch.int32, device=DEVICE)
+    known = tables.keys[tables.keys >= 0]
+    for row in range(0, count, 2):  # what is there, in every second row
+        key = int(known[r.randrange(len(known))])
+        rows.state[row], token[row] = key >> 32, key & 0xFFFFFFFF
     expected = Rows(*(getattr(rows, f.name).clone() for f in dataclasses.fields(rows)))
     advance_torch(tables, expected, token)
     advance(tables, rows, token)
@@ -86,6 +96,32 @@ def test_transitions_are_kept_until_half_of_the_slots_are_taken(transitions: dic
     assert len(kept) <= 32
     for state, token in transitions:
         assert tables.follow(state, token) == kept.get((state, token), MISSING)
+
+
+@settings(max_examples=40)
+@given(case=cases(), vocabulary=vocabularies(), seed=st.integers(0, 2**32))
+def test_the_mask_of_a_state_is_the_matcher_s_whatever_is_left(
+    case: Case, vocabulary: guard.Vocabulary, seed: int
+) -> None:
+    """Random texts of random schemas; in each state numbers of tokens left in any order, around those that matter."""
+    r, compiled = Random(seed), case.compile()
+    tables = Tables(vocabulary, "cpu", **{**SIZES, "states": 2000, "masks": 2000, "slots": 4096})
+    try:
+        matcher = compiled.matcher(vocabulary)
+        for _ in range(8):
+            tokens = allowed(matcher, vocabulary).tolist()
+            if matcher.is_finished() or not tokens:
+                break
+            distance = matcher.distance()
+            for left in r.sample(range(distance, distance + 24), 12):
+                state = tables.state(compiled, matcher, left)
+                tables.upload()
+                mask = tables.masks[tables.mask_of[state]].numpy()
+                assert bits(mask).tolist() == allowed(matcher, vocabulary, left).tolist()
+            assert matcher.accept(r.choice(tokens))
+    except guard.SchemaError as error:
+        if error.limit is None:
+            raise
 
 
 def test_a_walk_fills_in_what_is_missing_once() -> None:
