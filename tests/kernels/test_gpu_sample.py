@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from random import Random
 from typing import Any
 
 import pytest
@@ -80,22 +81,52 @@ def test_the_kernels_agree_with_their_twin_at_odd_widths_and_strides(
     torch.testing.assert_close(view, before, rtol=0, atol=0, equal_nan=True)
 
 
-@settings(max_examples=30)
-@given(batch=batches((1, 33, 511, BLOCK + 100), rows=1))
-def test_the_kernel_keeps_what_its_twin_keeps(batch: tuple[torch.Tensor, torch.Tensor, dict[str, Any]]) -> None:
-    """Token by token, whatever is drawn from them."""
-    logits, bitmask, rest = batch
-    rest = {name: rest[name] for name in ("temperature", "top_k", "top_p", "at")}
-    if 0 in logits.shape:
-        return
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32))
+def test_the_kernel_keeps_what_its_twin_keeps(seed: int) -> None:
+    """Token by token, whatever is drawn from them; every example asks for top-k, top-p, or both."""
+    r, generator = Random(seed), torch.Generator().manual_seed(seed)
+    width = r.choice([1, 2, 5, 33, 70, 511, BLOCK + 3])
+    logits = torch.randn(1, width, generator=generator) * r.choice([1.0, 5.0])
+    if r.random() < 0.5:
+        logits = (logits * r.choice([1, 2])).round()  # ties, and both zeros
+    logits[torch.rand(logits.shape, generator=generator) < r.choice([0.0, 0.1])] = -math.inf
+    logits = logits.to(r.choice(FLOATS))
+    bitmask = torch.randint(-(2**31), 2**31, (1, -(-width // 32)), generator=generator).to(torch.int32)
+    bitmask |= torch.randint(-(2**31), 2**31, bitmask.shape, generator=generator).to(torch.int32)
+    k, p = r.choice([0, 1, 2, 3, 7, 40, width]), r.choice([0.01, 0.3, 0.5, 0.9, 0.999])
+    rest = {
+        "temperature": torch.tensor([r.choice([0.1, 0.7, 1.0, 3.0])]),
+        "top_k": torch.tensor([k], dtype=torch.int32),
+        "top_p": torch.tensor([p if k == 0 or r.random() < 0.5 else 1.0]),
+        "at": torch.zeros(1, dtype=torch.int32),
+    }
     x, kept = sample.kept_torch(logits, bitmask, **rest)
     moved = {name: tensor.to(DEVICE) for name, tensor in rest.items()}
     floors = sample.find_floors(logits.to(DEVICE), bitmask.to(DEVICE), **moved).cpu()
     bits = torch.where(x == 0, 0.0, x).view(torch.int32)
     keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    allowed = sample.kept_torch(logits, bitmask, **{**rest, "temperature": torch.zeros(len(logits))})[1]
-    sound = ~(x.isnan() | (x == math.inf)).any(1)
-    assert torch.equal((allowed & (keys >= floors[:, None]))[sound], kept[sound])
+    allowed = sample.kept_torch(logits, bitmask, **{**rest, "temperature": torch.zeros(1)})[1]
+    assert torch.equal(allowed & (keys >= floors[:, None]), kept)
+
+
+def test_both_zeros_are_one_number() -> None:
+    """They tie at the k-th greatest."""
+    kept = sample.find_floors(
+        torch.tensor([[0.0, -0.0, -1.0]], device=DEVICE),
+        torch.full((1, 1), -1, dtype=torch.int32, device=DEVICE),
+        torch.ones(1, device=DEVICE),
+        torch.ones(1, dtype=torch.int32, device=DEVICE),
+        torch.ones(1, device=DEVICE),
+        torch.zeros(1, dtype=torch.int32, device=DEVICE),
+    )
+    assert kept.tolist() == [0]  # the key of +0.0; that of the bits of -0.0 would be -1
+    logits = torch.tensor([[-0.0, 0.0, -1.0]], device=DEVICE)
+    full, ones = torch.full((1, 1), -1, dtype=torch.int32, device=DEVICE), torch.ones(1, device=DEVICE)
+    greedy, count = torch.zeros(1, device=DEVICE), torch.zeros(1, dtype=torch.int32, device=DEVICE)
+    assert sample.sample(logits, full, greedy, count, ones, count.long(), count).tolist() == [0]
+    draws = {int(sample.sample(logits, full, ones, count + 1, ones, count.long(), count + step)) for step in range(8)}
+    assert draws == {0, 1}
 
 
 def said(logits: list[float], allowed: list[bool], temperature: float, k: int, p: float, noise: list[float]) -> int:
