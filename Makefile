@@ -60,6 +60,7 @@ bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.generation
+	$(BIN)/python -m benchmarks.gpu || test $$? -eq 2  # 2: there is no GPU, and it says so
 	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }
 	$(BIN)/python -m benchmarks.sidecar
 	$(BIN)/python tests/soak.py

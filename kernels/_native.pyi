@@ -125,6 +125,21 @@ class Matcher:
     def distance(self) -> int:
         """Return how many tokens surely suffice to finish, end-of-sequence included; -1 where nothing is valid."""
 
+    def key(self) -> bytes:
+        """Return what the rest depends on: matchers of one engine and vocabulary with equal keys go on alike.
+
+        b"" where no value is valid, b"." once finished. O(open containers, and keys and items that are compared).
+        """
+
+    def lexeme(self) -> int:
+        """Return a number for the string or number under way, -1 for none; equal ones have equal classes."""
+
+    def fill_classes(self, classes: Any) -> int:
+        """Write the class of each token into uint8[size], 0 for none, and return how many classes there are.
+
+        Allowed tokens of one class lead to one key. O(size).
+        """
+
     def rollback(self, steps: int = 1) -> None:
         """Take back the last steps: tokens, or calls of accept_bytes. ValueError where there are not so many."""
 

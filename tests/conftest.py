@@ -1,6 +1,7 @@
 """What all tests share: where the data lies, and Hypothesis' profiles."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import HealthCheck, settings
 
 # Before anything imports torch: on a machine that other work shares its threads would wait for each other busily.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before anything imports Triton: without a GPU the kernels run under its interpreter.
+if shutil.which("nvidia-smi") is None:
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[2] / "shared" / "data")
 

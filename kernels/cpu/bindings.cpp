@@ -295,6 +295,7 @@ auto run(const Front& front, F f) {
 }
 
 using Rows = nb::ndarray<nb::device::cpu>;
+using Classes = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 struct RowsView {
   std::uint32_t* data;
@@ -527,6 +528,16 @@ NB_MODULE(_native, m) {
         return nb::bytes(out.data(), out.size());
       })
       .def("distance", [](PyMatcher& self) { return self.placed([&] { return self.matcher.distance(); }); })
+      .def("key", [](PyMatcher& self) {
+        const std::string out = self.placed([&] { return self.matcher.key(); });
+        return nb::bytes(out.data(), out.size());
+      })
+      .def("lexeme", [](PyMatcher& self) { return self.placed([&] { return self.matcher.lexeme(); }); })
+      .def("fill_classes", [](PyMatcher& self, const Classes& of) {
+        if (of.shape(0) < static_cast<std::size_t>(self.matcher.vocabulary().size()))
+          throw nb::value_error(("classes has " + std::to_string(of.shape(0)) + " items; the vocabulary needs " + std::to_string(self.matcher.vocabulary().size())).c_str());
+        return self.placed([&] { return self.matcher.classes(of.data()); });
+      }, "classes"_a.noconvert())
       .def("rollback", [](PyMatcher& self, std::int64_t steps) {
         if (steps < 0 || static_cast<std::size_t>(steps) > self.matcher.steps())
           throw nb::value_error(("steps=" + std::to_string(steps) + " must be at least 0 and at most " + std::to_string(self.matcher.steps()) + ", the steps accepted").c_str());

@@ -177,6 +177,10 @@ class Engine {
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget.
   void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
+  // For tables outside of the engine: see tables.cpp. Equal keys, equal futures; "": there is no instance; ".": finished.
+  std::string key(const Config& at);
+  std::int64_t lexeme(const Config& at) const;  // two configurations of one lexeme have the same classes; -1: it has none
+  int classes(const Config& at, Vocabulary& vocabulary, std::uint8_t* of);  // of each token, 0: none; returns how many. Tokens of a class that are allowed lead to one key
   Id node_at(const Config& at) const;  // a schema node that the innermost value under way must meet; -1 when unknown
   std::size_t nbytes() const;
   std::size_t states() const { return levels_.size() + goals_.size(); }
@@ -358,6 +362,8 @@ class Engine {
   std::unordered_map<std::vector<Id>, Id, VectorHash> after_, children_;
   std::unordered_map<std::vector<Id>, Opened, VectorHash> opened_;
   PairMap<Id> order_keys_, order_items_;
+  std::int32_t last_count(const Frame& f);
+  PairMap<std::int32_t> last_counts_;
   std::unordered_map<Id, std::vector<Id>> in_place_, order_names_;
 };
 

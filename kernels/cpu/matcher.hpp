@@ -48,6 +48,9 @@ class Matcher {
     scratch_.clear();
     return engine_->forced(now(), scratch_, kForced);
   }
+  std::string key() { return engine_->key(now()); }
+  std::int64_t lexeme() { return engine_->lexeme(now()); }
+  int classes(std::uint8_t* of) { return engine_->classes(now(), *vocabulary_, of); }
   std::size_t steps() const { return history_.empty() ? 0 : history_.size() - 1; }
   void rollback(std::size_t steps) { history_.resize(history_.size() - steps); }  // requires steps <= this->steps()
   void reset() {

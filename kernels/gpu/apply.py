@@ -40,7 +40,7 @@ def apply_bitmask_(logits: torch.Tensor, bitmask: torch.Tensor) -> None:
     same device. Nothing is synchronised.
     """
     rows, mask = _as_rows(logits, bitmask)
-    if triton is None or not (rows.is_cuda or _is_interpreted()):
+    if triton is None or not (rows.is_cuda or is_interpreted()):
         apply_bitmask_torch_(rows, mask)
         return
     count, width = rows.shape
@@ -74,6 +74,6 @@ def _as_rows(logits: torch.Tensor, bitmask: torch.Tensor) -> tuple[torch.Tensor,
     return logits, bitmask
 
 
-def _is_interpreted() -> bool:
+def is_interpreted() -> bool:
     """Tell whether Triton's interpreter runs the kernel, which works on CPU tensors too."""
     return type(_apply_bitmask).__name__ == "InterpretedFunction"
