@@ -128,33 +128,18 @@ std::int64_t Engine::lexeme(const Config& at) const {
 int Engine::classes(const Config& at, Vocabulary& vocabulary, std::uint8_t* of) {
   std::fill(of, of + vocabulary.size(), std::uint8_t{0});
   if (lexeme(at) < 0) return 0;
-  const LexemeMask& mask = at.lex == Lex::Text ? vocabulary.text(texts_, at.state, true) : vocabulary.number(numbers_, at.state);
+  LexemeMask& mask = at.lex == Lex::Text ? vocabulary.text(texts_, at.state, true, vocabulary.whole(), 0) : vocabulary.number(numbers_, at.state);
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;  // else the number of characters does not matter
-  struct Group {
-    std::size_t tokens = 0;
-    std::vector<const Inside*> parts;
-  };
-  std::vector<Group> groups;
-  std::unordered_map<Id, std::size_t> at_state;
-  for (const Inside& part : mask.inside) {
-    const auto [slot, fresh] = at_state.try_emplace(part.state, groups.size());
-    if (fresh || bounded) groups.emplace_back();
-    Group& group = bounded ? groups.back() : groups[slot->second];
-    group.parts.push_back(&part);
-    group.tokens += part.tokens.size();
-    for (std::uint32_t word : part.bits) group.tokens += static_cast<std::size_t>(std::popcount(word));
+  std::vector<std::pair<std::size_t, const Tokens*>> groups;
+  for (const Inside& group : bounded ? mask.inside : vocabulary.by_state(mask)) {
+    std::size_t n = 0;
+    group.tokens.each([&](Id) { ++n; });
+    groups.push_back({n, &group.tokens});
   }
   // The largest first, where there are more than a byte can tell apart.
-  std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) { return a.tokens > b.tokens; });
+  std::stable_sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   if (groups.size() > 255) groups.resize(255);
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    const auto cls = static_cast<std::uint8_t>(i + 1);
-    for (const Inside* part : groups[i].parts) {
-      for (Id t : part->tokens) of[t] = cls;
-      for (std::size_t word = 0; word < part->bits.size(); ++word)
-        for (std::uint32_t bits = part->bits[word]; bits; bits &= bits - 1) of[word * 32 + static_cast<std::size_t>(std::countr_zero(bits))] = cls;
-    }
-  }
+  for (std::size_t i = 0; i < groups.size(); ++i) groups[i].second->each([&](Id t) { of[t] = static_cast<std::uint8_t>(i + 1); });
   return static_cast<int>(groups.size());
 }
 

@@ -22,6 +22,12 @@ struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of wo
     for (Id t : few) row[t >> 5] |= 1u << (t & 31);
     for (std::size_t i = 0; i < bits.size(); ++i) row[i] |= bits[i];
   }
+  template <class F>
+  void each(F use) const {
+    for (Id t : few) use(t);
+    for (std::size_t i = 0; i < bits.size(); ++i)
+      for (std::uint32_t left = bits[i]; left; left &= left - 1) use(static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left))));
+  }
   std::size_t nbytes() const { return sizeof *this + few.capacity() * 4 + bits.size() * 4; }
 };
 struct Suffixes {  // tokens by what is left of them behind some point
