@@ -141,7 +141,7 @@ void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& fro
       }
       continue;
     }
-    if (!step_key(c, byte, &after, sink.arena)) {  // the class has no key left that begins so
+    if (!step(c, byte, &after, sink.arena)) {  // the class has no key left that begins so
       clear(i);
       continue;
     }
@@ -221,7 +221,7 @@ void Engine::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   for (const Exit& exit : mask.exits) {
     const Trie& rest = exit.rest->trie;
-    if (at.top->records && !(text && exit.chars == 0 && exit.state == at.state)) {  // the value matters, not only the state
+    if (at.top->records && !(text && exit.chars == 0 && exit.state == at.state)) {  // what was written matters, not only the state
       for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t) add_alone(at, {sink.vocabulary.bytes(*t), *t}, sink);
       continue;
     }
@@ -318,7 +318,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   ++sink.nested;
   if (at.lex == Lex::Text) {
     const Means means = sink.budget < 0 || affords_any(at, sink.budget) ? Means::Ample : Means::Scarce;
-    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || texts_.spec(at.spec).bounded, among, node);
+    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || texts_.spec(at.spec).bounded || at.top->records, among, node);
     add_inside(at, mask, means, sink);
     add_exits(at, mask, sink);
   } else if (at.lex == Lex::Number) {
@@ -333,7 +333,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
       Config free = at;  // as if no name had been declared or written
       free.lo = free.hi = free.xlo = free.xhi = 0;
       const Means means = key_means(at, sink.budget);
-      mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce, among, node);
+      mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce || at.top->records, among, node);
       add_inside(free, *mask, means, sink);
       if (sink.budget < 0)
         add_exits(free, *mask, sink);

@@ -11,7 +11,7 @@ from typing import Any
 import clock
 import pytest
 from properties import allowed
-from strategies import EVERY_WAY, byte_vocabulary
+from strategies import EVERY_BYTE, EVERY_WAY, byte_vocabulary
 
 import guard
 from guard.kernels import fill_bitmasks
@@ -440,3 +440,24 @@ def test_schemas_that_look_alike_are_one_only_where_the_same_vocabularies_read_t
     assert valid('{"a": {"n": 6}, "b": {"n": 1}}')
     assert valid('{"b": {"n": 1}, "a": {"n": 6}}')
     assert not valid('{"b": {"n": 1}, "a": {"n": 1}}')
+
+
+@pytest.mark.parametrize("schema", [{"uniqueItems": True}, {"oneOf": [{}, {"uniqueItems": True}]}])
+def test_what_a_token_adds_to_a_key_counts_where_items_are_compared(schema: dict[str, Any]) -> None:
+    """A token that ends a key was taken for its quote alone: `b": 1}` behind `[{"b":1},{"` wrote the key ""."""
+    tokens = guard.Vocabulary.from_bytes([*EVERY_BYTE, b'b": 1}', b'b": 1},', b'c": 1}', b""], eos=[259])
+    for before in (b'[{"b":1},{"', b'[{"a":1,"b":1},{"a":1,"', b'[{"a":1,"'):
+        matcher = guard.compile(schema, whitespace="any").matcher(tokens)
+        assert matcher.accept_bytes(before)
+        taken = {token for token in range(256, 259) if matcher.copy().accept(token)}
+        assert set(allowed(matcher, tokens).tolist()) & set(range(256, 259)) == taken
+
+
+def test_what_a_token_adds_to_a_declared_key_counts_where_items_are_compared() -> None:
+    """The mask read `b": 1},` behind `[{"a":1,"` as the key "", of which there can be no second item."""
+    pairs = {"patternProperties": {"^[ab]$": {"enum": [0, 1]}}, "additionalProperties": False}
+    schema = {"type": "array", "not": {"uniqueItems": True}, "items": {"type": "object", **pairs}, "maxItems": 2}
+    tokens = guard.Vocabulary.from_bytes([*EVERY_BYTE, b'b": 1},', b'a": 1},', b""], eos=[258])
+    matcher = guard.compile(schema).matcher(tokens)
+    assert matcher.accept_bytes(b'[{"a": 1, "')
+    assert set(allowed(matcher, tokens).tolist()) & {256, 257} == {256}

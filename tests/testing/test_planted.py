@@ -22,7 +22,7 @@ PLANTED: dict[str, set[str]] = {
     "invented_values": {"nothing-invented"},
     "key_order": {"key-order"},
     "last_attempt_counted": {"ledger"},
-    "lines": {"split-independent", "faithful"},
+    "lines": {"split-independent", "faithful", "reads-what-is-valid"},
     "logged_secret": {"secrets-kept"},
     "mutated_messages": {"inputs-unchanged"},
     "nested_retries": {"bounded"},
