@@ -9,6 +9,7 @@ hypothesis-jsonschema, does not run under current releases of Hypothesis: --peer
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
@@ -88,8 +89,10 @@ def peer() -> None:
     from hypothesis_jsonschema import from_schema  # type: ignore[import-not-found]
 
     warnings.simplefilter("ignore")
-    for line in sys.stdin:
-        print(json.dumps(measure(from_schema, json.loads(line))), flush=True)
+    figures = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # what Hypothesis prints of a failure
+        for line in sys.stdin:
+            print(json.dumps(measure(from_schema, json.loads(line))), file=figures, flush=True)
 
 
 def row(name: str, found: list[dict[str, Any]]) -> str:
