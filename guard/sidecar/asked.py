@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from guard.sidecar.errors import ApiError, bad
 
+Kind = Literal["text", "json", "schema", "calls"]
+
 MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
 #: What a location has for the branch of a union, which is no part of the body.
 _BRANCH = re.compile(r"(list|dict|function)\[|(str|bool)$")
@@ -114,7 +116,7 @@ class Asked:
 
     chat: Chat
     body: dict[str, Any]  # as it came; never changed
-    kind: Literal["text", "json", "schema", "calls"]
+    kind: Kind
     choice: str  # of tools: "none", "auto", "required", or a function's name
 
     @classmethod
@@ -124,13 +126,14 @@ class Asked:
         tools = chat.tools or []
         choice = _choice(chat)
         wanted = chat.response_format
-        kind: Literal["text", "json", "schema", "calls"] = "text"
+        kind: Kind = "text"
         if wanted is not None:
             if wanted.type not in ("text", "json_object", "json_schema"):
                 raise bad(f"response_format.type {wanted.type[:60]!r} is not known", "response_format.type")
             if wanted.type == "json_schema" and wanted.json_schema is None:
                 raise bad("response_format of type json_schema needs json_schema", "response_format.json_schema")
-            kind = {"text": "text", "json_object": "json", "json_schema": "schema"}[wanted.type]  # type: ignore[assignment]
+            kinds: dict[str, Kind] = {"text": "text", "json_object": "json", "json_schema": "schema"}
+            kind = kinds[wanted.type]
         if choice != "none" and any(tool.function is not None and tool.function.strict for tool in tools):
             kind = "calls"
         return cls(chat, body, kind, choice)

@@ -296,7 +296,7 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
   for (const Spelled& t : mask.listed) add_alone(at, t, sink);  // a second key of this object
 }
 
-// The same between lexemes, where white space may be of any kind.
+// Marks the tokens below the node from between two lexemes, where white space may be of any kind; false: nothing was done.
 bool Engine::fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End || at.top->records || is_too_deep(at) || sink.nested == kMostNested) return false;
   const GapMask* gap = sink.vocabulary.gap(among, node, options_.longest_run - at.gap);
@@ -308,7 +308,7 @@ bool Engine::fill_gap(const Suffixes& among, std::int32_t node, const Config& at
   return true;
 }
 
-// Marks the tokens below the node where a lexeme is being read whose masks are remembered; false: nothing was done.
+// The same where the masks of the lexeme that is being read are remembered.
 bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const bool inner = node != 0 || &among != &sink.vocabulary.whole();
   if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
