@@ -82,7 +82,7 @@ def main() -> int:
             rows.append(Row(title, call.target, Score(*count_right(got, EXPECTED[title]), True, call.text), free, call))
             console.print(_panel(rows[-1], got, EXPECTED[title]))
     console.print(_summary(rows))
-    where = str(EXAMPLES["invoice"].read.guard.store.path).replace(str(Path.home()), "~", 1)
+    where = EXAMPLES["invoice"].read.guard.store.place.replace(str(Path.home()), "~", 1)
     console.print(f"trace: {where} (guard trace list, guard trace show {rows[-1].call.number})", soft_wrap=True)
     return 0
 
