@@ -165,6 +165,7 @@ class Engine {
   Engine(Kernel& kernel, Options options, Id root);
   static constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
   Goals& goals() { return goals_; }
+  Id root() const { return root_; }
   Kernel& kernel() { return kernel_; }
   const Options& options() const { return options_; }
 
