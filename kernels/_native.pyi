@@ -163,6 +163,14 @@ def fill_bitmasks(
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
+def copy_json(value: Any, depth: int, most: int) -> tuple[Any, int] | None:
+    """Return a copy of a JSON value, a tree of its own, and the bits of jsontext.ID and its like; in one walk.
+
+    None unless it is made of exactly dict with str keys, list, str, int, float, bool and None, with finite numbers of
+    no more than thousands of digits, no deeper than `depth`, of at most `most` characters and an eighth as many
+    containers. Shared parts are copied each time they are met; strings and numbers are not copied.
+    """
+
 @final
 class Sampler:
     """Valid values of an engine's schema, read off sequences of choices. Any number of threads may use it, in turn."""

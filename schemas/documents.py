@@ -16,7 +16,6 @@ outermost resource entered so far gives it, as sorted (anchor, position) pairs. 
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -30,6 +29,11 @@ from guard.schemas.ops import FALSE, TRUE
 
 Scope: TypeAlias = tuple[tuple[str, int], ...]
 Step: TypeAlias = str | int
+
+#: By the keyword that names a resource, or "": bits of the words that begin one, or an anchor.
+_BEGINS = {
+    word: bits | jsontext.SCHEMA | jsontext.ANCHOR for word, bits in (("$id", jsontext.ID), ("id", jsontext.OLD_ID), ("", 0))
+}
 
 #: The dynamic anchor that `$recursiveAnchor: true` amounts to; no `$dynamicAnchor` can be empty.
 RECURSIVE = ""
@@ -245,7 +249,7 @@ class Documents:
         return None if contents is None else self._load(uri, contents)
 
     def _load(self, uri: str, schema: Any) -> Resource:
-        contents, blob = jsontext.private(schema, self.limits, uri)
+        contents, met = jsontext.private(schema, self.limits, uri)
         document = Document(uri, contents)
         dialect = self.default
         if type(contents) is dict:
@@ -254,7 +258,7 @@ class Documents:
                 dialect = self._declared(declared, uri)
         root = Resource(uri, contents, (), document, dialect)
         self.resources[uri] = root
-        self._identify(document, root, contents, blob)
+        self._identify(document, root, contents, met)
         jsontext.check_metaschema(contents, document.homes[id(contents)].dialect, uri)
         return document.homes[id(contents)]
 
@@ -292,19 +296,13 @@ class Documents:
             kept.add("unevaluated")  # which was not yet a vocabulary of its own
         return below.without(vocabularies() - kept)
 
-    def _identify(self, document: Document, root: Resource, contents: Any, blob: bytes | None) -> None:
-        """Find the resources and anchors of a document. Most have none, which its bytes tell without a walk."""
+    def _identify(self, document: Document, root: Resource, contents: Any, met: int) -> None:
+        """Find the resources and anchors of a document. Most have none, which their words tell without a walk."""
         document.homes[id(contents)] = root
         if type(contents) is not dict:
             return
         word = root.dialect.identifier
-        inside = (
-            blob is None
-            or word_count(blob, word) > (word in contents)
-            or b"nchor" in blob
-            or blob.count(b"$schema") > 1
-        )
-        if inside:
+        if met & _BEGINS[word]:
             self._adopt(document, root, contents, ())
         elif word in contents:
             self._adopt_one(document, root, contents, ())
@@ -396,11 +394,6 @@ def _is_known(resource: Resource, path: list[Step]) -> bool:
     return True
 
 
-def word_count(blob: bytes, word: str) -> int:
-    """Count a word among the strings of a marshalled document; other bytes may look like it and only cost a walk."""
-    return blob.count(len(word).to_bytes(4, "little") + word.encode()) if word else 0
-
-
 def _without_empty_fragment(uri: str) -> str:
     return uri.removesuffix("#")
 
@@ -414,5 +407,3 @@ def _metaschema(uri: str) -> Any:
             return REGISTRY[name].contents
     return None
 
-
-assert marshal.dumps("x", 2)[1:5] == (1).to_bytes(4, "little")

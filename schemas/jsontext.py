@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import marshal
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
+from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.keywords import Dialect
 from guard.schemas.limits import Limits, limit_error
@@ -24,6 +24,8 @@ from guard.schemas.limits import Limits, limit_error
 if TYPE_CHECKING:
     import jsonschema
 
+#: Words that a document holds below its root, or anywhere (anchors); kernels/cpu/bind_copy.cpp has the same numbers.
+ID, OLD_ID, SCHEMA, ANCHOR = 1, 2, 4, 8
 #: Errors of one schema that are worded; a schema with more has the same few reasons.
 MOST_ERRORS = 20
 #: Characters of a value that a message shows.
@@ -114,45 +116,21 @@ def too_deep(limits: Limits, where: str) -> SchemaError:
     return limit_error(limits, "depth", where, None, "JSON that nests deeper")
 
 
-_SCALARS = frozenset({str, bool, type(None)})
-
-
-def measure(value: Any, limits: Limits, where: str) -> bool:
-    """Check that a value is no deeper or larger than the limits allow, whatever of it is shared or cyclic.
-
-    Returns whether it is made of plain dicts, lists, strings, numbers, booleans and None, and of nothing else.
-    """
-    level: list[Any] = [value]
-    plain = type(value) is dict or type(value) is bool
+def measure(value: Any, limits: Limits, where: str) -> None:
+    """Check that a value is no deeper or larger than the limits allow, whatever of it is shared or cyclic."""
+    level: list[Any] = [value] if isinstance(value, (Mapping, list, tuple)) else []
     levels, count = 0, 0
     while level:
         below: list[Any] = []
         for container in level:
-            items = container
-            if type(container) is dict:
-                items = container.values()
-                try:
-                    "".join(container)  # the fastest way to ask whether every key is a string
-                except TypeError:
-                    plain = False
-            elif isinstance(container, Mapping):
-                items = container.values()
-            elif not isinstance(container, (list, tuple)):
-                continue
-            for item in items:
-                kind = type(item)
-                if kind is dict or kind is list:
+            for item in container.values() if isinstance(container, Mapping) else container:
+                if isinstance(item, (Mapping, list, tuple)):
                     below.append(item)
-                elif kind is int:
+                elif type(item) is int:
                     if item.bit_length() > LONGEST_INTEGER * 3:  # validators take it for null
                         raise limit_error(limits, "digits", where, None, "an integer of thousands of digits")
-                elif kind is float:
-                    if not -math.inf < item < math.inf:
-                        raise SchemaError(Finding(where, None, f"{item} is no JSON number", "mend the schema"))
-                elif kind not in _SCALARS:
-                    plain = False
-                    if isinstance(item, (Mapping, list, tuple)):
-                        below.append(item)
+                elif type(item) is float and not math.isfinite(item):
+                    raise SchemaError(Finding(where, None, f"{item} is no JSON number", "mend the schema"))
         count += len(below)
         if levels >= limits.depth:
             raise too_deep(limits, where)
@@ -160,24 +138,22 @@ def measure(value: Any, limits: Limits, where: str) -> bool:
             raise limit_error(limits, "bytes", where, None, f"more than {count:,} objects and arrays")
         level = below
         levels += 1
-    return plain
 
 
-def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, bytes | None]:
-    """Return a private copy of a JSON value, a tree of plain types, and its marshalled bytes where it has any."""
+def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, int]:
+    """Return a private copy of a JSON value, a tree of plain types, and bits of the words (ID...) that it may hold."""
     where = uri + "#" if uri else ""
     if isinstance(schema, (str, bytes, bytearray)):
         schema = parse(schema, limits, uri)
-    if not measure(schema, limits, where):
-        return _plain(schema, limits, where), None
-    blob = marshal.dumps(schema, 2)  # version 2 unfolds what is shared
-    if len(blob) > 2 * limits.bytes:  # marshal spends up to twice the text's bytes
-        raise limit_error(limits, "bytes", where, None, f"about {len(blob) // 2:,} bytes of JSON")
-    return marshal.loads(blob), blob  # noqa: S302 - our own bytes, of this very call
+    copied = copy_json(schema, limits.depth, limits.bytes)
+    if copied is not None:
+        return copied
+    measure(schema, limits, where)
+    return _plain(schema, limits, where), ID | OLD_ID | SCHEMA | ANCHOR
 
 
 def _plain(schema: Any, limits: Limits, where: str) -> Any:
-    """Copy what marshal doesn't take: subclasses of the plain types, mappings, Decimals."""
+    """Copy a value within the limits: what copy_json doesn't take, subclasses of the plain types, mappings, Decimals."""
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any]] = [(holder, 0, schema)]
     size = 0

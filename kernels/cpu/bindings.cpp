@@ -1,4 +1,4 @@
-// Bindings: the module guard.kernels._native. The only file, with bind_apply.cpp, that knows Python.
+// Bindings: the module guard.kernels._native. The only file, with bind_apply.cpp and bind_copy.cpp, that knows Python.
 //
 // Records and trees come from guard.schemas and are checked here once more: a wrong shape is a TypeError, never undefined
 // behaviour. The GIL is never waited for while the kernel lock is held: a call that needs nodes not lowered yet ends in
@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "bind_apply.hpp"
+#include "bind_copy.hpp"
 #include "explorer.hpp"
 #include "matcher.hpp"
 #include "sample.hpp"
@@ -396,6 +397,7 @@ NB_MODULE(_native, m) {
   m.doc() = "The mask engine: vocabularies, engines, matchers. Use guard.Vocabulary and guard.compile.";
   nb::set_leak_warnings(false);
   bind_apply(m);
+  bind_copy(m);
 
   nb::class_<Vocabulary>(m, "Vocabulary")
       .def(
