@@ -11,9 +11,10 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, types
 from guard.schemas.documents import Documents
@@ -60,6 +61,10 @@ class Options:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be one of {choices}")
 
 
+_DEFAULT_LIMITS = Limits()
+_options = lru_cache(64)(Options)  # few are ever in use, and checking them takes longer than half of a small scan
+
+
 class FrontEnd:
     """What Python knows of a compiled schema: documents, the scan's verdict, and records on demand."""
 
@@ -69,13 +74,14 @@ class FrontEnd:
         self.options = options
         self.documents = Documents(given, documents, dialect, options.limits)
         self.scan: Scan = scan(self.documents, assert_formats=options.formats)
-        if self.scan.troubles and options.inexact == "refuse":
+        troubles = self.scan.troubles
+        if troubles and options.inexact == "refuse":
             raise SchemaError(self.scan.findings(self.documents))
         self.lowering = Lowering(
             self.documents,
             assert_formats=options.formats,
             annotate=self.scan.unevaluated,
-            dropped=frozenset((t.position, t.keyword) for t in self.scan.troubles),
+            dropped=frozenset((t.position, t.keyword) for t in troubles) if troubles else frozenset(),
         )
         self._lock = threading.Lock()
 
@@ -110,8 +116,6 @@ class Compiled:
     """A schema that was compiled: matchers for any vocabulary, and what became of each keyword."""
 
     def __init__(self, front: FrontEnd) -> None:
-        from guard.kernels._native import Engine
-
         options = front.options
         self._front = front
         self._engine = Engine(
@@ -121,7 +125,7 @@ class Compiled:
             KEY_ORDERS[options.key_order],
             WHITESPACE[options.whitespace],
             SPELLINGS[options.spelling],
-            options.limits.numbers(),
+            options.limits.numbers,
         )
         self._engine.start()  # so that what it meets first is an error of compile()
 
@@ -172,8 +176,6 @@ class Compiled:
 
     def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
-        from guard.kernels._native import Explorer
-
         size = len(json.dumps(self.schema, default=str))
         native = Explorer(self._engine, MOST_STATES + size)
         native.add(self._front.lowering.root)
@@ -203,5 +205,5 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     `limits`, or says something that can't be enforced exactly; with `inexact="residual"` the last is left to
     validation instead, and marked so in `report`. docs/engine.md tells what the other options mean.
     """
-    options = Options(key_order, whitespace, spelling, formats, draft, inexact, limits or Limits())
+    options = _options(key_order, whitespace, spelling, formats, draft, inexact, limits or _DEFAULT_LIMITS)
     return Compiled(FrontEnd(schema, options, documents or {}))

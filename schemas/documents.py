@@ -30,10 +30,9 @@ from guard.schemas.ops import FALSE, TRUE
 Scope: TypeAlias = tuple[tuple[str, int], ...]
 Step: TypeAlias = str | int
 
+_ANYWHERE = jsontext.SCHEMA | jsontext.ANCHOR
 #: By the keyword that names a resource, or "": bits of the words that begin one, or an anchor.
-_BEGINS = {
-    word: bits | jsontext.SCHEMA | jsontext.ANCHOR for word, bits in (("$id", jsontext.ID), ("id", jsontext.OLD_ID), ("", 0))
-}
+_BEGINS = {"$id": jsontext.ID | _ANYWHERE, "id": jsontext.OLD_ID | _ANYWHERE, "": _ANYWHERE}
 
 #: The dynamic anchor that `$recursiveAnchor: true` amounts to; no `$dynamicAnchor` can be empty.
 RECURSIVE = ""
@@ -406,4 +405,3 @@ def _metaschema(uri: str) -> Any:
         if name in REGISTRY:
             return REGISTRY[name].contents
     return None
-

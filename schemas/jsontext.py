@@ -153,7 +153,7 @@ def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, int]:
 
 
 def _plain(schema: Any, limits: Limits, where: str) -> Any:
-    """Copy a value within the limits: what copy_json doesn't take, subclasses of the plain types, mappings, Decimals."""
+    """Copy a value within the limits that copy_json doesn't take: subclasses of plain types, mappings, Decimals."""
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any]] = [(holder, 0, schema)]
     size = 0

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 
 from guard.schemas import ops
 
 
 class Holds(IntEnum):
     """What the value of a keyword is made of, as far as a scan cares."""
+
+    __hash__ = int.__hash__  # an enum's own, by name, is slow
 
     NOTE = 0  # nothing that constrains: title, description
     PLAIN = 1  # an assertion that needs no further look: type, required, minLength
@@ -204,6 +206,9 @@ _OPENAPI_NOTES = {"example", "discriminator", "xml", "externalDocs"}
 _OPENAPI_3_0 = _DRAFT_4 - {"id", "$schema"} | _OPENAPI_NOTES | {"nullable", "readOnly", "writeOnly", "deprecated"}
 
 
+_SAYS_NOTHING = (Holds.NOTE, Holds.FORMAT, Holds.CONTENT, Holds.IDENTITY)  # to a scan
+
+
 @dataclass(frozen=True, eq=False)
 class Dialect:
     """The keywords of one draft, and what else differs between drafts."""
@@ -216,6 +221,12 @@ class Dialect:
     integer: int = ops.INTEGER  # the type bit of "integer"
     boolean_bounds: bool = False  # exclusiveMinimum: true
     minus: frozenset[str] = field(default=frozenset())  # vocabularies that a metaschema of its own left out
+
+    @cached_property
+    def looked_into(self) -> dict[str, Holds]:
+        """Return the keywords that a scan must look into: those that hold schemas or texts, or aren't enforced."""
+        idle = {keyword for keyword, holds in self.keywords.items() if holds == Holds.PLAIN and keyword in SUPPORTED}
+        return {k: h for k, h in self.keywords.items() if h not in _SAYS_NOTHING and k not in idle}
 
     def without(self, vocabularies: frozenset[str]) -> Dialect:
         """Return the dialect of a metaschema that leaves these vocabularies out."""

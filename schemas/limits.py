@@ -7,6 +7,7 @@ The front end holds to `bytes`, `nodes`, `depth` and `digits`, the engine to the
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from guard.kernels.errors import Finding, SchemaError
 
@@ -40,6 +41,7 @@ class Limits:
                 f"depth={self.depth!r} must be at most {MAX_DEPTH}: readers and validators recurse over JSON"
             )
 
+    @cached_property
     def numbers(self) -> dict[str, float]:
         """Return the limits by name, as the engine takes them."""
         return {field.name: float(getattr(self, field.name)) for field in fields(self)}

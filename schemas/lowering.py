@@ -58,6 +58,9 @@ _PLAIN = frozenset(
         "exclusiveMaximum",
     )
 )
+#: Records of plain scalars by their words, of all schemas of the process, and how many and how long they may be.
+_KNOWN: dict[tuple[tuple[Any, ...], bool], Record] = {}
+_MOST_KNOWN, _LONGEST_WORD = 2_000, 200
 _LONE = 4  #: The words of a schema that is a reference and nothing else.
 
 (
@@ -77,6 +80,17 @@ _LONE = 4  #: The words of a schema that is a reference and nothing else.
     _PATTERN,
     _FORMAT,
     _PROPERTIES,
+    _PATTERNS,
+    _ADDITIONAL,
+    _REQUIRED,
+    _NAMES,
+    _DEPENDENT_REQUIRED,
+    _DEPENDENT_SCHEMAS,
+    _ITEMS,
+    _CONTAINS,
+    _UNIQUE,
+    _UNEVALUATED_PROPERTIES,
+    _UNEVALUATED_ITEMS,
 ) = (
     int(op)
     for op in (
@@ -96,6 +110,17 @@ _LONE = 4  #: The words of a schema that is a reference and nothing else.
         Op.PATTERN,
         Op.FORMAT,
         Op.PROPERTIES,
+        Op.PATTERNS,
+        Op.ADDITIONAL,
+        Op.REQUIRED,
+        Op.NAMES,
+        Op.DEPENDENT_REQUIRED,
+        Op.DEPENDENT_SCHEMAS,
+        Op.ITEMS,
+        Op.CONTAINS,
+        Op.UNIQUE,
+        Op.UNEVALUATED_PROPERTIES,
+        Op.UNEVALUATED_ITEMS,
     )
 )
 
@@ -131,6 +156,7 @@ class Lowering:
         self.inexact = inexact_positions(documents, dropped) if dropped else frozenset()
         self._nodes: dict[tuple[int, Scope], int] = {}
         self._twins: dict[tuple[Any, ...], int] = {}
+        self._plain: dict[int, tuple[Any, ...]] = {}  # the first of twins, not lowered yet → its words
         self._alike: dict[int, dict[int, None]] = {}  # the first of those that say the same → the others
         self._scoped: dict[int, tuple[int, Scope]] = {}
         self._next = len(documents.schemas)
@@ -175,6 +201,8 @@ class Lowering:
     def _lower(self, node: int, instead: dict[str, Any] | None = None) -> Record:
         if node <= FALSE:
             return [] if node == TRUE else [(_TYPE, 0)]
+        if instead is None and (words := self._plain.get(node)) is not None:
+            return self._lower_plain(node, words)
         position, scope = self._scoped.get(node, (node, ()))
         documents = self.documents
         schema = documents.schemas[position] if instead is None else instead
@@ -196,6 +224,17 @@ class Lowering:
             if how is not None and keyword in keywords and not (self.dropped and (position, keyword) in self.dropped):
                 how(self, context, keyword, value)
         return context.record
+
+    def _lower_plain(self, node: int, words: tuple[Any, ...]) -> Record:
+        """Lower a plain scalar, whose record is the same in every schema; it is read only, and kept for the next one."""
+        key = words, self.assert_formats
+        record = _KNOWN.get(key)
+        if record is None:
+            del self._plain[node]
+            record = self._lower(node)
+            if len(_KNOWN) < _MOST_KNOWN and all(len(word) < _LONGEST_WORD for word in words if type(word) is str):
+                _KNOWN[key] = record
+        return record
 
     def _one(self, context: _Context, keyword: str, value: Any) -> None:
         if not (self.dropped and (context.position, keyword) in self.dropped):
@@ -229,11 +268,14 @@ class Lowering:
             if len(words) > _LONE or (position, "$ref") in self.documents.idle:
                 return position
             return self.documents.targets[position, "$ref"].position
+        key = tuple(words)
         try:
-            first = self._twins.setdefault(tuple(words), position)
+            first = self._twins.setdefault(key, position)
         except TypeError:  # a list among the values: of types, say
             return position
-        if first != position:
+        if first == position:
+            self._plain[position] = key
+        else:
             self._alike.setdefault(first, {})[position] = None
         return first
 
@@ -450,7 +492,7 @@ def _properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
 def _required(_: Lowering, c: _Context, __: str, value: Any) -> None:
     if all(map(writable, value)):
         if value:
-            c.record.append((int(Op.REQUIRED), list(dict.fromkeys(value))))
+            c.record.append((_REQUIRED, list(dict.fromkeys(value))))
     else:
         c.record.append((_TYPE, _EVERYTHING & ~OBJECT))
 
@@ -458,7 +500,7 @@ def _required(_: Lowering, c: _Context, __: str, value: Any) -> None:
 def _patterns(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     pairs = [(regex.parse(source).tree, lowering.child(c, schema)) for source, schema in value.items()]
     if pairs:
-        c.record.append((int(Op.PATTERNS), pairs))
+        c.record.append((_PATTERNS, pairs))
 
 
 def _additional(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
@@ -470,15 +512,13 @@ def _additional(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     keywords = c.dialect.keywords
     names = c.schema.get("properties", {}) if "properties" in keywords else {}
     patterns = c.schema.get("patternProperties", {}) if "patternProperties" in keywords else {}
-    c.record.append(
-        (int(Op.ADDITIONAL), node, [n for n in names if writable(n)], [regex.parse(p).tree for p in patterns])
-    )
+    c.record.append((_ADDITIONAL, node, [n for n in names if writable(n)], [regex.parse(p).tree for p in patterns]))
 
 
 def _names(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     node = lowering.child(c, value)
     if node != TRUE:
-        c.record.append((int(Op.NAMES), node))
+        c.record.append((_NAMES, node))
 
 
 def _dependencies(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
@@ -496,15 +536,15 @@ def _dependencies(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
         else:
             schemas.append((name, lowering.child(c, what)))
     if required:
-        c.record.append((int(Op.DEPENDENT_REQUIRED), required))
+        c.record.append((_DEPENDENT_REQUIRED, required))
     if schemas:
-        c.record.append((int(Op.DEPENDENT_SCHEMAS), schemas))
+        c.record.append((_DEPENDENT_SCHEMAS, schemas))
 
 
 def _unevaluated_properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     node = lowering.child(c, value)
     if node != TRUE or lowering.annotate:  # one that admits everything matters to those around it alone
-        c.record.append((int(Op.UNEVALUATED_PROPERTIES), node))
+        c.record.append((_UNEVALUATED_PROPERTIES, node))
 
 
 # ---- arrays ----
@@ -514,13 +554,13 @@ def _prefix(lowering: Lowering, c: _Context, value: list[Any]) -> None:
     for index, schema in enumerate(value):
         node = lowering.child(c, schema)
         if node != TRUE or lowering.annotate:
-            c.record.append((int(Op.ITEMS), index, index + 1, node))
+            c.record.append((_ITEMS, index, index + 1, node))
 
 
 def _rest(lowering: Lowering, c: _Context, start: int, schema: Any) -> None:
     node = lowering.child(c, schema)
     if node != TRUE or lowering.annotate:
-        c.record.append((int(Op.ITEMS), start, -1, node))
+        c.record.append((_ITEMS, start, -1, node))
 
 
 def _items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
@@ -552,19 +592,19 @@ def _contains(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     if least > _ENDLESS or 0 <= most < least:
         c.record.append((_TYPE, _EVERYTHING & ~ARRAY))
     else:  # with a minimum of 0, too: it says in which order the keys of items come
-        c.record.append((int(Op.CONTAINS), lowering.child(c, value), least, most if most <= _ENDLESS else -1))
+        c.record.append((_CONTAINS, lowering.child(c, value), least, most if most <= _ENDLESS else -1))
 
 
 def _unique(_: Lowering, c: _Context, __: str, value: Any) -> None:
     if value is True:
-        c.record.append((int(Op.UNIQUE),))
+        c.record.append((_UNIQUE,))
 
 
 def _unevaluated_items(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     by_contains = "$recursiveRef" not in c.dialect.keywords  # since 2020-12 `contains` evaluates what it finds
     node = lowering.child(c, value)
     if node != TRUE or lowering.annotate:
-        c.record.append((int(Op.UNEVALUATED_ITEMS), node, by_contains))
+        c.record.append((_UNEVALUATED_ITEMS, node, by_contains))
 
 
 _length = _range("minLength", "maxLength", Op.LENGTH, STRING)

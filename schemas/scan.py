@@ -64,7 +64,7 @@ class Scan:
 
 _RESIDUAL_FIX = 'leave it out, or compile with inexact="residual" and validate the finished value'
 
-_NOTE, _PLAIN, _CHILD, _LIST, _MAP, _DEFS, _EITHER, _DEPENDENCIES = 0, 1, 2, 3, 4, 5, 6, 7
+_CHILD, _LIST, _MAP, _DEFS, _EITHER, _DEPENDENCIES = 2, 3, 4, 5, 6, 7
 _REFERENCE, _PATTERNS = 8, 12
 
 
@@ -79,13 +79,13 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
     while at < len(schemas):
         schema, home, position = schemas[at], homes[at], at
         at += 1
-        table = home.dialect.keywords
+        table = home.dialect.looked_into
         if home.dialect.ref_alone and "$ref" in schema:
             documents.resolve(position, "$ref", schema["$ref"])
             continue
         for keyword, value in schema.items():
             holds = table.get(keyword)
-            if not holds:
+            if holds is None:
                 continue
             if holds in (_MAP, _PATTERNS):
                 for name, child in value.items():
@@ -111,7 +111,7 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
                     if type(child) is dict:
                         place(home, child, position, (keyword, name))
             if keyword not in supported and holds != _DEFS:
-                if holds <= _PATTERNS and not _says_nothing(schema, keyword, value):
+                if not _says_nothing(schema, keyword, value):
                     troubles.append(Trouble(position, keyword, f"{keyword} {NOT_SUPPORTED_YET}", _RESIDUAL_FIX))
             elif keyword in _UNEVALUATED and value is not True:
                 out.unevaluated = True

@@ -36,7 +36,7 @@ _TROUBLES = (
 
 def is_schema(schema: object) -> bool:
     """Say whether an argument is JSON Schema already, rather than a type."""
-    return isinstance(schema, (bool, str, bytes, bytearray, Mapping))
+    return isinstance(schema, (dict, bool, str, bytes, bytearray, Mapping))
 
 
 def json_schema(annotation: Any) -> dict[str, Any]:

@@ -209,7 +209,7 @@ class _Variant:
             if node not in self._changed:
                 self._changed.add(node)
                 todo += above.get(node, ())
-        limits = front.options.limits.numbers()
+        limits = front.options.limits.numbers
         self.engine = Engine(self._lower, self._fail, self._root, 0, 1, 0, limits)
 
     def _lower(self, nodes: list[int]) -> list[Record]:
