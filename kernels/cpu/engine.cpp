@@ -1614,7 +1614,7 @@ Id Engine::node_at(const Config& at) const {
 
 std::size_t Engine::nbytes() const {
   return sizeof *this + goals_.nbytes() + levels_.size() * 128 + infos_.size() * 256 + parts_.size() * 160 + after_.size() * 96 +
-         children_.size() * 96 + opened_.size() * 96 + sets_.size() * 64 + names_.size() * 256;
+         children_.size() * 96 + opened_.size() * 96 + values_held_ + sets_.size() * 64 + names_.size() * 256;
 }
 
 }  // namespace guard

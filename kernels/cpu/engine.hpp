@@ -325,6 +325,9 @@ class Engine {
   enum class Means : std::uint8_t { Ample, Scarce, None };  // does the budget suffice inside of a lexeme: behind all tokens, some, none?
   void below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void go_on(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  Id value_class(const Frame& f);
   bool fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   Bytes bytes_among(const Config& at) const;
@@ -366,6 +369,10 @@ class Engine {
   std::int32_t last_count(const Frame& f);
   PairMap<std::int32_t> last_counts_;
   std::unordered_map<Id, std::vector<Id>> in_place_, order_names_;
+  std::unordered_map<Id, Id> value_classes_;
+  static constexpr std::size_t kMostValues = 500'000;  // bytes
+  std::unordered_map<std::vector<Id>, Tokens, VectorHash> values_;  // see fill_value
+  std::size_t values_held_ = 0;
 };
 
 }  // namespace guard

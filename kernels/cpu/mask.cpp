@@ -54,7 +54,57 @@ const Bytes& bytes_between(const Frame& f) {
 
 // Marks the tokens below the node that go on from the configuration.
 void Engine::below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+  if (!fill_value(among, node, from, sink)) go_on(among, node, from, sink);
+}
+
+void Engine::go_on(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
   if (!fill_lexeme(among, node, from, sink)) walk(among, node, from, sink);
+}
+
+// What the values behind an object's key have in common: ids of their goals, where nothing else of the object decides how such a
+// value may go; -1: something does.
+Id Engine::value_class(const Frame& f) {
+  const auto found = value_classes_.find(f.due);
+  if (found != value_classes_.end()) return found->second;
+  std::vector<Id> goals;
+  bool alone = info(f.level).plain;
+  for (int t = 0; alone && t < kTypes; ++t) {
+    const Parts& parts = this->parts(f.due, static_cast<Type>(t));
+    alone = parts.plain && parts.tracked.empty() && parts.list.size() == 1 && parts.list[0].vital && parts.list[0].barred == Goals::kFalse;
+    if (alone) goals.push_back(parts.list[0].base);
+  }
+  return value_classes_[f.due] = alone ? lists_.intern({std::move(goals)}) : -1;
+}
+
+// Marks the tokens from behind an object's key, or from before the value: those that end within the value are remembered for all
+// members whose values are alike.
+bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+  const Frame& f = *at.top;
+  if (at.lex != Lex::None || sink.budget >= 0 || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
+  if (f.records || is_plain(f)) return false;
+  const Split& split = sink.vocabulary.split(among, node, f.phase == Phase::Colon);
+  if (f.depth + split.deepest >= options_.limits.nesting) return false;
+  const Id alike = value_class(f);
+  if (alike < 0) return false;
+  const Id order = options_.schema_order ? order_of_key(f.order, f.key) : -1;
+  const std::shared_ptr<const Suffixes> within = split.within, beyond = split.beyond;
+  std::vector<Id> key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
+  auto found = values_.find(key);
+  if (found == values_.end()) {
+    std::vector<std::uint32_t> row(sink.vocabulary.words());
+    Sink own{sink.vocabulary, row.data(), -1, sink.arena, *this};
+    own.nested = sink.nested;
+    go_on(*within, 0, at, own);
+    std::vector<Id> tokens;
+    for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t)
+      if (row[static_cast<std::size_t>(*t >> 5)] >> (*t & 31) & 1) tokens.push_back(*t);
+    if (values_held_ > kMostValues) values_.clear(), values_held_ = 0;
+    found = values_.emplace(std::move(key), Tokens(std::move(tokens), sink.vocabulary.words())).first;
+    values_held_ += found->second.nbytes() + sizeof key + 7 * sizeof(Id);
+  }
+  sink.add(found->second);
+  if (beyond->trie.size() > 1) go_on(*beyond, 0, at, sink);
+  return true;
 }
 
 // The same, byte by byte up to the next lexeme.

@@ -1,6 +1,7 @@
 #include "vocabulary.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 
 namespace guard {
@@ -41,11 +42,49 @@ bool spell_classes(std::string_view bytes, std::string* out) {
   }
   return true;
 }
+// How a text goes on from behind a key or from before a value, as far as it could be JSON: to the value's end at most, or beyond.
+enum class Reach { Never, Within, Beyond };
+Reach reach(std::string_view text, bool colon, std::int32_t* deepest) {
+  std::size_t i = 0;
+  const auto gap = [&] { i = std::min(text.find_first_not_of(kSpaces, i), text.size()); };
+  gap();
+  if (colon && i < text.size()) {
+    if (text[i++] != ':') return Reach::Never;
+    gap();
+  }
+  if (i == text.size()) return Reach::Within;
+  if (kStarts.find(text[i]) == kStarts.npos || text[i] == '}' || text[i] == ']' || text[i] == ':' || text[i] == ',') return Reach::Never;
+  if (text[i] != '"' && text[i] != '{' && text[i] != '[') {
+    if (!may_come(text.substr(i))) return Reach::Never;
+    const std::size_t end = text.find_first_of(" \n\r\t\"{}[],:", i);
+    return end == text.npos ? Reach::Within : Reach::Beyond;
+  }
+  bool inside = false;
+  std::int32_t depth = 0;
+  for (; i < text.size(); ++i) {
+    const char c = text[i];
+    if (inside) {
+      if (c == '\\')
+        ++i;
+      else
+        inside = c != '"';
+    } else if (c == '"') {
+      inside = true;
+    } else if (c == '{' || c == '[') {
+      *deepest = std::max(*deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+    if (depth <= 0 && !inside) return i + 1 >= text.size() ? Reach::Within : Reach::Beyond;
+  }
+  return Reach::Within;
+}
+std::atomic<Id> vocabularies{0};
 bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'; }
 }  // namespace
 
 Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, const std::vector<Id>& special)
-    : tokens_(std::move(tokens)), usable_(tokens_.size(), 1), ends_(std::move(ends)) {
+    : tokens_(std::move(tokens)), usable_(tokens_.size(), 1), ends_(std::move(ends)), id_(vocabularies++) {
   for (Id t : special) usable_[static_cast<std::size_t>(t)] = 0;
   for (Id t : ends_) usable_[static_cast<std::size_t>(t)] = 0;
   std::sort(ends_.begin(), ends_.end());
@@ -207,7 +246,8 @@ struct Vocabulary::Reading {
       for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
         const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
         const std::string_view text = token.substr(token.size() - length - depth);
-        if (key && std::count(rest.begin(), rest.end(), '"') > 1) {
+        std::int32_t depth = 0;
+        if (key && std::count(rest.begin(), rest.end(), '"') > 1 && reach(rest, true, &depth) == Reach::Beyond) {
           draft.odd.push_back({text, *t});
           continue;
         }
@@ -356,6 +396,25 @@ const GapMask* Vocabulary::gap(const Suffixes& among, std::int32_t node, std::in
   return &gap.upto.back().second;
 }
 
+const Split& Vocabulary::split(const Suffixes& among, std::int32_t node, bool colon) {
+  const auto [slot, fresh] = splits_.try_emplace({among.id, node * 2 + colon});
+  Split& split = slot->second;
+  split.used = true;
+  if (!fresh) return split;
+  const Trie& trie = among.trie;
+  std::vector<Spelled> within, beyond;
+  for (std::int32_t i = node + 1; i < trie.skip(node); ++i)
+    for (const Id* t = trie.begin(i); t != trie.end(i); ++t) {
+      const std::string_view rest = end_of(*t, trie.depth(i) - trie.depth(node));
+      const Reach found = reach(rest, colon, &split.deepest);
+      if (found != Reach::Never) (found == Reach::Within ? within : beyond).push_back({rest, *t});
+    }
+  split.within = suffixes(std::move(within));
+  split.beyond = suffixes(std::move(beyond));
+  held_ += sizeof split;
+  return split;
+}
+
 std::size_t Gap::nbytes() const {
   std::size_t n = sizeof *this + tokens.capacity() * sizeof tokens[0];
   for (const auto& [_, mask] : upto) n += mask.all.nbytes();
@@ -371,6 +430,8 @@ void Vocabulary::trim() {
   }
   std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();
+  std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [_, split] : splits_) split.used = false, held_ += sizeof split;
   held_ += count_suffixes();
 }
 

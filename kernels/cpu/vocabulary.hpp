@@ -50,7 +50,7 @@ struct LexemeMask {
   std::vector<Inside> inside;         // by (needs, state); only where it was asked for
   std::vector<Inside> by_state;       // the same, whatever the characters
   std::vector<Exit> exits;
-  // Of keys only, from where the lexeme is: tokens that leave it and spell a whole further string, which are tried alone;
+  // Of keys only, from where the lexeme is: tokens that leave it and spell a whole further string beyond its value, which are tried alone;
   std::vector<Spelled> odd;
   std::vector<Spelled> escaped, listed;  // those that spell an escape first; and of those that have a comma and begin a string behind it
   std::deque<std::pair<std::int32_t, Tokens>> upto;  // texts whose length alone matters: tokens that need at most so many characters
@@ -72,6 +72,12 @@ struct Gap {
   std::deque<std::pair<std::int32_t, GapMask>> upto;     // by how much of it may be written
   bool used = true;
   std::size_t nbytes() const;
+};
+
+struct Split {  // tokens between a key and the value's end: what they mean hangs on the value alone; the others go on behind it
+  std::shared_ptr<const Suffixes> within, beyond;
+  std::int32_t deepest = 0;  // containers open at once, of those within
+  bool used = true;
 };
 
 class Vocabulary {
@@ -99,6 +105,9 @@ class Vocabulary {
   LexemeMask& number(Numbers& numbers, Id state);
   // Of the tokens below a node, with at most so many bytes of white space; null: none begins with any.
   const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
+  // Of the tokens below a node, read on from behind a key (`colon`) or from before a value.
+  const Split& split(const Suffixes& among, std::int32_t node, bool colon);
+  Id id() const { return id_; }  // never used again
   const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
   const std::vector<Inside>& by_state(LexemeMask& mask);
   // Between fills: where the masks of lexemes hold more than kMost, those go that were not used since the last look.
@@ -133,9 +142,11 @@ class Vocabulary {
   std::unique_ptr<Suffixes> closing_;
   Masks texts_, detailed_, numbers_;
   Gaps gaps_;
+  std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
   using Content = std::vector<std::uint64_t>;  // tokens, and how many bytes of them are left
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
   Id made_ = 0;  // suffixes so far
+  Id id_;
   std::size_t held_ = 0;  // bytes of masks and suffixes
 };
 
