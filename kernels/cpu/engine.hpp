@@ -332,6 +332,8 @@ class Engine {
   bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   Bytes bytes_among(const Config& at) const;
   void overlay(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
   void add_inside(const Config& at, LexemeMask& mask, Means means, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);

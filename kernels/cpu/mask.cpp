@@ -129,9 +129,32 @@ void Engine::walk(const Suffixes& among, std::int32_t node, const Config& from, 
   }
 }
 
-// The bytes that names and written keys have next, and what else is read of them.
+namespace {
+// Behind a backslash: what spells one of these bytes, or may spell anything.
+Bytes escapes_of(const Bytes& bytes) {
+  Bytes out{"u"};
+  for (const std::string_view pair : {"\"\"", "\\\\", "//", "\bb", "\ff", "\nn", "\rr", "\tt"})
+    if (bytes.has(static_cast<std::uint8_t>(pair[0]))) out.add(static_cast<std::uint8_t>(pair[1]));
+  return out;
+}
+}  // namespace
+
+namespace {
+// Is there a token below the backslash that spells one of these characters, and the end of a text behind it?
+bool may_end_escaped(const Trie& trie, std::int32_t escape, const Bytes& bytes) {
+  constexpr int kUnicode = 5;  // u and four digits
+  for (std::int32_t child = escape + 1; child < trie.skip(escape); child = trie.skip(child)) {
+    if (!bytes.has(trie.byte(child))) continue;
+    for (std::int32_t i = child; i < trie.skip(child); ++i)
+      if (trie.byte(i) == '"' && trie.depth(i) - trie.depth(escape) > (trie.byte(child) == 'u' ? kUnicode : 1)) return true;
+  }
+  return false;
+}
+}  // namespace
+
+// The bytes that names and written keys have next.
 Bytes Engine::bytes_among(const Config& c) const {
-  Bytes out{"\"\\"};
+  Bytes out;
   const auto add = [&](std::int32_t lo, std::int32_t hi, const auto& text_at) {
     while (lo < hi) {
       const std::string_view text = text_at(lo);
@@ -155,22 +178,96 @@ Bytes Engine::bytes_among(const Config& c) const {
   return out;
 }
 
-// The mask of a class of keys, mended where names and written keys are: there a token is tried byte by byte.
+// The mask of a class of keys, mended where names and written keys are.
 void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+  const bool known = from.state == Texts::kDead || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
+  if (known && texts_.is_whole(from.decoder) && sink.budget < 0 && !from.top->records)
+    overlay_known(among, node, from, sink);
+  else
+    overlay_all(among, node, from, sink);
+}
+
+// Where any key may come, what begins a name may as well begin another key: only the ends of names and written keys matter. Where
+// none but names may come, what begins one that is writable matters as well.
+void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+  const Trie& trie = among.trie;
+  const Frame& f = *from.top;
+  const bool closed = from.state == Texts::kDead;
+  struct Place {
+    std::int32_t node, lo, hi, xlo, xhi, depth;  // names and written keys, as in Config
+  };
+  Config at = from, next;  // of which only those are followed
+  const auto reached = [&](Config* now) {  // in full
+    const std::string_view text = at.lo < at.hi ? std::string_view(f.names->texts[static_cast<std::size_t>(at.lo)]) : f.extras->texts[at.xlo];
+    *now = from;
+    for (char b : text.substr(static_cast<std::size_t>(from.depth), static_cast<std::size_t>(at.depth - from.depth))) {
+      if (!step(*now, static_cast<std::uint8_t>(b), &next, sink.arena)) return false;
+      *now = next;
+    }
+    return true;
+  };
+  std::vector<Place> path{{node, at.lo, at.hi, at.xlo, at.xhi, at.depth}};
+  while (!path.empty()) {
+    const Place place = path.back();
+    const std::int32_t here = place.node;
+    path.pop_back();
+    at.lo = place.lo, at.hi = place.hi, at.xlo = place.xlo, at.xhi = place.xhi, at.depth = place.depth;
+    const bool named = at.lo < at.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth;
+    const bool extra = at.xlo < at.xhi && static_cast<std::int32_t>(f.extras->texts[at.xlo].size()) == at.depth;
+    Config before, after;
+    if (const std::int32_t quote = named || extra ? trie.find(here, "\"") : -1; quote >= 0) {
+      for (const Id* t = trie.begin(quote); t != trie.subtree_end(quote); ++t) sink.clear(*t);
+      if (named && name_is_writable(f, at.lo) && reached(&before) && step(before, '"', &after, sink.arena)) {
+        sink.add(trie.begin(quote), trie.end(quote), after);
+        below(among, quote, after, sink);
+      }
+    }
+    Bytes bytes = bytes_among(at);
+    if (const std::int32_t escape = trie.find(here, "\\"); escape >= 0 && (closed || may_end_escaped(trie, escape, escapes_of(bytes))))
+      if (reached(&before) && step(before, '\\', &after, sink.arena)) {
+        for (const Id* t = trie.begin(escape); t != trie.end(escape); ++t) sink.set(*t);
+        overlay_all(among, escape, after, sink);
+      }
+    bytes.remove('"');
+    bytes.remove('\\');
+    Children children(trie, here, &bytes);
+    for (std::int32_t child = children.next(); child >= 0; child = children.next()) {
+      next = at;
+      if (!narrow_key(&next, trie.byte(child))) continue;
+      if (closed) {
+        std::int32_t name = next.lo;
+        while (name < next.hi && !name_is_writable(f, name)) ++name;
+        if (name == next.hi) continue;
+        for (const Id* t = trie.begin(child); t != trie.end(child); ++t) sink.set(*t);
+      }
+      if (trie.skip(child) > child + 1) path.push_back({child, next.lo, next.hi, next.xlo, next.xhi, next.depth});
+    }
+  }
+}
+
+// The same for any class: a token is tried byte by byte.
+void Engine::overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
   struct Place {
     Config config;
     Children children;
   };
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
-  const auto place = [&](std::int32_t at, const Config& c) {
-    const Bytes bytes = texts_.in_escape(c.decoder) ? Bytes() : bytes_among(c);
-    return Place{c, Children(trie, at, texts_.in_escape(c.decoder) ? nullptr : &bytes)};
+  const auto place = [&](std::int32_t at, const Config& c, bool begins) {  // does it begin an escape?
+    if (texts_.in_escape(c.decoder) && !begins) return Place{c, Children(trie, at, nullptr)};
+    Bytes bytes = bytes_among(c);
+    if (begins) {
+      bytes = escapes_of(bytes);
+    } else {
+      bytes.add('"');
+      bytes.add('\\');
+    }
+    return Place{c, Children(trie, at, &bytes)};
   };
   const auto clear = [&](std::int32_t at) {
     for (const Id* t = trie.begin(at); t != trie.subtree_end(at); ++t) sink.clear(*t);
   };
-  std::vector<Place> path{place(node, from)};
+  std::vector<Place> path{place(node, from, false)};
   while (!path.empty()) {
     const std::int32_t i = path.back().children.next();
     if (i < 0) {
@@ -199,7 +296,7 @@ void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& fro
       const bool affords = sink.affords(after);
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t) affords ? sink.set(*t) : sink.clear(*t);
     }
-    if (is_among(after)) path.push_back(place(i, after));
+    if (is_among(after)) path.push_back(place(i, after, byte == '\\' && !texts_.in_escape(c.decoder)));
   }
 }
 
