@@ -101,6 +101,12 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, co
       other.push_back(s);
   plain_ = Trie(std::move(plain));
   other_ = Trie(std::move(other));
+  for (std::int32_t i = 0; i < plain_.size(); ++i)
+    if (plain_.end(i) - plain_.begin(i) >= kMany) {
+      std::vector<std::uint32_t>& bits = many_[i];
+      bits.resize(words());
+      for (const Id* t = plain_.begin(i); t != plain_.end(i); ++t) bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
+    }
   whole_ = {made_++, Trie(std::move(spelled))};
 }
 
@@ -136,39 +142,66 @@ Tokens::Tokens(std::vector<Id> list, std::size_t words) {
   for (Id t : list) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
 }
 
+void Tokens::add(const Run& run, std::size_t words) {
+  if (bits.empty()) {
+    if (few.size() + static_cast<std::size_t>(run.end - run.begin) <= words) {
+      few.insert(few.end(), run.begin, run.end);
+      return;
+    }
+    bits.assign(words, 0);
+    for (Id t : few) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
+    std::vector<Id>().swap(few);
+  }
+  if (run.bits)
+    for (std::size_t i = 0; i < words; ++i) bits[i] |= run.bits[i];
+  else
+    for (const Id* t = run.begin; t != run.end; ++t) bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
+}
+
+void Tokens::add(const Tokens& other, std::size_t words) {
+  add({other.few.data(), other.few.data() + other.few.size(), nullptr}, words);
+  if (other.bits.empty()) return;
+  if (bits.empty()) {
+    bits.assign(words, 0);
+    for (Id t : few) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
+    std::vector<Id>().swap(few);
+  }
+  for (std::size_t i = 0; i < words; ++i) bits[i] |= other.bits[i];
+}
+
 // A mask under construction: tokens by the (state, characters) in which they end or leave.
 struct Vocabulary::Draft {
-  std::vector<Id> all;
+  std::size_t words;
+  bool detailed;
+  Tokens all;  // of a detailed one the sum of `inside`
   std::shared_ptr<const Tokens> known;  // instead of them
   std::unordered_map<std::uint64_t, std::size_t> at;
-  std::vector<std::pair<Inside, std::vector<Id>>> inside;
+  std::vector<Inside> inside;
   std::map<Key, std::vector<Spelled>> exits;
   std::vector<Spelled> odd, escaped, listed;
 
-  void stay(Key key, const Id* begin, const Id* end, bool detailed, bool whole) {
-    if (begin == end) return;
-    if (!known) all.insert(all.end(), begin, end);
-    if (!detailed) return;
+  void stay(Key key, const Run& run, bool whole) {
+    if (run.begin == run.end) return;
+    if (!detailed) {
+      if (!known) all.add(run, words);
+      return;
+    }
     const auto [slot, fresh] = at.try_emplace(static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second), inside.size());
-    if (fresh) inside.push_back({{key.first, key.second, key.second + !whole, {}}, {}});
-    auto& tokens = inside[slot->second].second;
-    tokens.insert(tokens.end(), begin, end);
+    if (fresh) inside.push_back({key.first, key.second, key.second + !whole, {}});
+    inside[slot->second].tokens.add(run, words);
   }
 };
 
 LexemeMask& Vocabulary::keep(std::unique_ptr<LexemeMask>& slot, Draft draft) {
   slot = std::make_unique<LexemeMask>();
-  slot->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all), words());
+  for (Inside& group : draft.inside) draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
+  draft.all.few.shrink_to_fit();
+  slot->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
   slot->odd = std::move(draft.odd);
   slot->escaped = std::move(draft.escaped);
   slot->listed = std::move(draft.listed);
-  std::sort(draft.inside.begin(), draft.inside.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.first.needs, a.first.state) < std::pair(b.first.needs, b.first.state);
-  });
-  for (auto& [group, tokens] : draft.inside) {
-    group.tokens = Tokens(std::move(tokens), words());
-    slot->inside.push_back(std::move(group));
-  }
+  std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.needs, a.state) < std::pair(b.needs, b.state); });
+  slot->inside = std::move(draft.inside);
   for (auto& [key, list] : draft.exits)
     if (!list.empty()) slot->exits.push_back({key.first, key.second, suffixes(std::move(list))});
   held_ += slot->nbytes();
@@ -229,7 +262,7 @@ struct Vocabulary::Reading {
       }
       const bool whole = texts.is_whole(next);
       path[depth] = {next, chars + (detailed && whole)};
-      draft.stay(path[depth], trie.begin(i), trie.end(i), detailed, whole);
+      draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
       ++i;
     }
   }
@@ -272,7 +305,7 @@ struct Vocabulary::Reading {
       if (from.first == Texts::kDead) return;
       from.second += detailed && texts.is_whole(from.first);
     }
-    draft.stay(from, &token, &token + 1, detailed, true);
+    draft.stay(from, {&token, &token + 1, nullptr}, true);
   }
 };
 
@@ -300,7 +333,13 @@ void Vocabulary::read_plain(Reading& reading, Id state) {
       continue;
     }
     path[depth] = {next, from.second + reading.detailed};
-    reading.draft.stay(path[depth], plain_.begin(i), plain_.end(i), reading.detailed, true);
+    if (!reading.detailed && texts.is_free(next)) {  // and so is every text behind it
+      reading.draft.stay(path[depth], {plain_.begin(i), plain_.subtree_end(i), nullptr}, true);
+      i = plain_.skip(i);
+      continue;
+    }
+    const auto many = many_.find(i);
+    reading.draft.stay(path[depth], {plain_.begin(i), plain_.end(i), many == many_.end() ? nullptr : many->second.data()}, true);
     ++i;
   }
 }
@@ -308,7 +347,7 @@ void Vocabulary::read_plain(Reading& reading, Id state) {
 LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
   auto& slot = (detailed ? detailed_ : texts_)[{among.id, state, node}];
   if (slot) return slot->used = true, *slot;
-  Draft draft;
+  Draft draft{words(), detailed, {}, {}, {}, {}, {}, {}, {}, {}};
   // Where every text can go on to an end, the tokens inside are those of any string.
   const bool any = !detailed && &among == &whole_ && node == 0 && texts.goes_on(state) && !texts.is_free(state);
   if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all;
@@ -325,7 +364,7 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffix
 LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
   auto& slot = numbers_[{whole_.id, state, 0}];
   if (slot) return slot->used = true, *slot;
-  Draft draft;
+  Draft draft{words(), true, {}, {}, {}, {}, {}, {}, {}, {}};
   const Trie& trie = whole_.trie;
   std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
   for (std::int32_t i = 1; i < trie.size();) {
@@ -347,7 +386,7 @@ LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
       continue;
     }
     path[depth] = next;
-    draft.stay({next, 0}, trie.begin(i), trie.end(i), true, true);
+    draft.stay({next, 0}, {trie.begin(i), trie.end(i), nullptr}, true);
     ++i;
   }
   return keep(slot, std::move(draft));
@@ -403,12 +442,22 @@ const Split& Vocabulary::split(const Suffixes& among, std::int32_t node, bool co
   if (!fresh) return split;
   const Trie& trie = among.trie;
   std::vector<Spelled> within, beyond;
-  for (std::int32_t i = node + 1; i < trie.skip(node); ++i)
-    for (const Id* t = trie.begin(i); t != trie.end(i); ++t) {
-      const std::string_view rest = end_of(*t, trie.depth(i) - trie.depth(node));
-      const Reach found = reach(rest, colon, &split.deepest);
-      if (found != Reach::Never) (found == Reach::Within ? within : beyond).push_back({rest, *t});
+  for (std::int32_t i = node + 1; i < trie.skip(node);) {
+    const Id* first = trie.begin(i);  // a token of the subtree, in which all begin alike
+    const std::size_t length = static_cast<std::size_t>(trie.depth(i) - trie.depth(node));
+    std::int32_t end = i + 1;
+    while (trie.begin(end) == first && end < trie.skip(i)) ++end;
+    const std::string_view rest = end_of(*first, trie.depth(end - 1) - trie.depth(node)).substr(0, length);
+    const Reach found = reach(rest, colon, &split.deepest);
+    if (found == Reach::Within) {
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) within.push_back({rest, *t});
+      ++i;
+      continue;
     }
+    for (end = trie.skip(i); found == Reach::Beyond && i < end; ++i)
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) beyond.push_back({end_of(*t, trie.depth(i) - trie.depth(node)), *t});
+    i = end;
+  }
   split.within = suffixes(std::move(within));
   split.beyond = suffixes(std::move(beyond));
   held_ += sizeof split;
@@ -494,7 +543,7 @@ std::size_t LexemeMask::nbytes() const {
 }
 
 std::size_t Vocabulary::nbytes() const {
-  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + usable_.size();
+  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + usable_.size() + many_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
   return n + held_;
 }

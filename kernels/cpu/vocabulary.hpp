@@ -16,8 +16,14 @@ namespace guard {
 struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of word t / 32 is token t
   std::vector<Id> few;
   std::vector<std::uint32_t> bits;
+  struct Run {  // of tokens; with their bits where those are at hand
+    const Id *begin, *end;
+    const std::uint32_t* bits;
+  };
   Tokens() = default;
   Tokens(std::vector<Id> list, std::size_t words);
+  void add(const Run& run, std::size_t words);
+  void add(const Tokens& other, std::size_t words);
   void add_to(std::uint32_t* row) const {
     for (Id t : few) row[t >> 5] |= 1u << (t & 31);
     for (std::size_t i = 0; i < bits.size(); ++i) row[i] |= bits[i];
@@ -127,6 +133,7 @@ class Vocabulary {
   struct PlaceHash {
     std::size_t operator()(const Place& p) const { return p.hash(); }
   };
+  using Run = Tokens::Run;
   using Masks = std::unordered_map<Place, std::unique_ptr<LexemeMask>, PlaceHash>;
   using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
   static constexpr std::size_t kMost = 40'000'000;
@@ -139,6 +146,8 @@ class Vocabulary {
   std::vector<Id> ends_;
   Suffixes whole_;
   Trie plain_, other_;  // the tokens of whole characters that have classes, by class; the others, by bytes
+  static constexpr std::ptrdiff_t kMany = 500;
+  std::unordered_map<std::int32_t, std::vector<std::uint32_t>> many_;  // by node of plain_ where that many tokens end: their bits
   std::unique_ptr<Suffixes> closing_;
   Masks texts_, detailed_, numbers_;
   Gaps gaps_;
