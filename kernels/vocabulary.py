@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from guard.kernels._native import Engine
 from guard.kernels._native import Vocabulary as NativeVocabulary
 
 SPACE = "▁"  #: SentencePiece's character for a space (U+2581).
@@ -69,7 +70,9 @@ class Vocabulary:
         for token in table.special | set(ends):
             if 0 <= token < len(table.tokens):
                 table.tokens[token] = b""
-        return cls.from_bytes(table.tokens, ends, table.special, alphabet_of(table.tokens))
+        made = cls.from_bytes(table.tokens, ends, table.special, alphabet_of(table.tokens))
+        _expand(made._native)
+        return made
 
     @classmethod
     def from_bytes(
@@ -118,6 +121,21 @@ class Vocabulary:
     def __repr__(self) -> str:
         """Show size and end-of-sequence tokens."""
         return f"Vocabulary(size={self.size}, eos={list(self.eos)})"
+
+
+#: JSON in which every kind of lexeme begins and ends.
+_SAMPLE = b'{"a": "b\\u0041 c", "d": [-1.5e+3, true, null, {"e": []}], "f": ""}'
+
+
+def _expand(native: NativeVocabulary) -> None:
+    """Make the masks that every schema shares, ahead of the first one: those of any JSON, in both spellings."""
+    row = np.zeros((1, (native.size + 31) // 32), np.int32)
+    for whitespace, spelling in ((0, 0), (3, 1)):  # the defaults; the standard as it is
+        engine = Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, 0, whitespace, spelling, {})
+        matcher = engine.matcher(native)
+        for byte in _SAMPLE:
+            matcher.fill_bitmask(row)
+            matcher.accept_bytes(bytes([byte]))
 
 
 @dataclass
