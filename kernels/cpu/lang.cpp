@@ -1,6 +1,7 @@
 #include "lang.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace guard {
 
@@ -57,20 +58,6 @@ Ranges intersection(const Ranges& a, const Ranges& b) {
 const Ranges& writable_chars() {
   static const Ranges chars{{0, 0xD7FF}, {0xE000, kMaxChar}};
   return chars;
-}
-
-bool Lengths::meets(std::int64_t lo, std::int64_t hi) const {
-  if (least == kInf) return false;
-  lo = std::max<std::int64_t>(lo, 0);
-  if (simple) return std::max<std::int64_t>(lo, least) <= hi;
-  const std::int64_t span = prefix + period;
-  for (std::int64_t n = lo; n <= hi && n < span; ++n)
-    if (has[static_cast<std::size_t>(n)]) return true;
-  if (hi < span || period == 0) return false;
-  lo = std::max<std::int64_t>(lo, prefix);
-  for (std::int64_t n = lo; n <= hi && n < lo + period; ++n)
-    if (has[static_cast<std::size_t>(prefix + (n - prefix) % period)]) return true;
-  return false;
 }
 
 std::size_t LangRow::piece(std::uint32_t c) const {
@@ -857,39 +844,40 @@ const LangRow& Langs::row(Id r) {
   return rows_[static_cast<std::size_t>(row_of_[at] - 1)];
 }
 
-const Lengths& Langs::lengths(Id r) {
-  const auto found = lengths_.find(r);
-  if (found != lengths_.end()) return found->second;
-  Lengths out;
-  std::unordered_map<std::vector<Id>, std::int32_t, VectorHash> seen;  // the set of states after n characters
-  std::vector<Id> now{r};
-  std::size_t work = 0;
-  if (!live(r)) now.clear();
-  while (!now.empty()) {
-    const auto [at, fresh] = seen.try_emplace(now, static_cast<std::int32_t>(out.has.size()));
-    if (!fresh) {
-      out.prefix = at->second;
-      out.period = static_cast<std::int32_t>(out.has.size()) - out.prefix;
+// The fewest characters to an end behind some n of them; -1: no text has so many. Goes through the sets of states behind 0, 1, 2, ...
+// characters until one comes again, and no further than it was asked.
+std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
+  const auto [slot, fresh] = lengths_.try_emplace(r);
+  Lengths& known = slot->second;
+  if (fresh) known.now.push_back(r);
+  while (static_cast<std::int64_t>(known.rest.size()) <= n && !known.now.empty()) {
+    const std::int32_t size = static_cast<std::int32_t>(known.rest.size());
+    const auto before = known.seen.find(known.now);
+    if (before != known.seen.end()) {
+      known.prefix = before->second;
+      known.period = size - known.prefix;
+      known.now.clear();
+      known.seen.clear();
       break;
     }
-    bool accept = false;
+    std::int64_t least = -1;
     std::vector<Id> next;
-    for (Id q : now) {
-      accept |= accepts(q);
-      for (Id n : row(q).next)
-        if (n != kNone) next.push_back(n);
+    for (Id q : known.now) {
+      const std::int64_t rest = shortest(q);
+      if (least < 0 || rest < least) least = rest;
+      for (Id to : row(q).next)
+        if (to != kNone) next.push_back(to);
     }
-    if (accept && out.least == kInf) out.least = static_cast<std::int32_t>(out.has.size());
-    out.has.push_back(accept);
     std::sort(next.begin(), next.end());
     next.erase(std::unique(next.begin(), next.end()), next.end());
-    bounded(work += next.size() + 1, 1, "steps to the lengths that a pattern allows");
-    now = std::move(next);
+    bounded(known.work + next.size() + 1, 1, "steps to the lengths that a pattern allows");
+    known.work += next.size() + 1;
+    known.rest.push_back(least);
+    known.seen.emplace(std::move(known.now), size);
+    known.now = std::move(next);
   }
-  if (now.empty()) out.prefix = static_cast<std::int32_t>(out.has.size());
-  out.simple = out.least != kInf && out.period > 0;
-  for (std::size_t n = out.least == kInf ? 0 : static_cast<std::size_t>(out.least); n < out.has.size(); ++n) out.simple &= out.has[n] != 0;
-  return lengths_.emplace(r, std::move(out)).first->second;
+  if (n < static_cast<std::int64_t>(known.rest.size())) return known.rest[static_cast<std::size_t>(n)];
+  return known.period == 0 ? -1 : known.rest[static_cast<std::size_t>(known.prefix + (n - known.prefix) % known.period)];
 }
 
 std::int64_t Langs::shortest(Id r) {
@@ -926,11 +914,56 @@ std::int64_t Langs::shortest(Id r) {
   return best;
 }
 
+// Is there a text of lo to hi characters? Depth first: most languages have many, and one is enough. -1: not known.
+signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi) {
+  constexpr std::int64_t kMostPlaces = 3'000;
+  if (lo > kMostPlaces) return -1;
+  struct Place {
+    Id state;
+    std::vector<Id> next;
+  };
+  const auto ways = [this](Id q) {
+    std::vector<Id> next = row(q).next;
+    std::sort(next.begin(), next.end());
+    next.erase(std::unique(next.begin(), next.end()), next.end());
+    std::erase(next, kNone);
+    return next;
+  };
+  std::unordered_set<std::pair<Id, Id>, PairHash> seen;  // (state, characters) that lead nowhere, or are on the way
+  std::vector<Place> path{{r, ways(r)}};
+  while (!path.empty()) {
+    const Id state = path.back().state, depth = static_cast<Id>(path.size()) - 1;
+    if (depth == lo) {
+      if (const std::int64_t rest = shortest(state); rest >= 0 && lo + rest <= hi) {
+        for (std::size_t i = 0; i < path.size(); ++i) a_length_[path[i].state] = lo + rest - static_cast<std::int64_t>(i);
+        return 1;
+      }
+      path.pop_back();
+      continue;
+    }
+    if (path.back().next.empty()) {
+      path.pop_back();
+      continue;
+    }
+    const Id to = path.back().next.back();
+    path.back().next.pop_back();
+    if (!seen.emplace(to, depth + 1).second) continue;
+    if (static_cast<std::int64_t>(seen.size()) > kMostPlaces) return -1;
+    path.push_back({to, depth + 1 == lo ? std::vector<Id>{} : ways(to)});
+  }
+  return 0;
+}
+
 bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (r == kAll) return std::max<std::int64_t>(lo, 0) <= hi;
   const std::int64_t least = shortest(r);
   if (least < 0 || least > hi) return false;
-  return least >= lo || lengths(r).meets(lo, hi);
+  if (least >= lo) return true;
+  if (const auto known = a_length_.find(r); known != a_length_.end() && known->second >= lo && known->second <= hi) return true;
+  const signed char found = search_length(r, lo, hi);
+  if (found >= 0) return found;
+  const std::int64_t rest = rest_behind(r, lo);
+  return rest >= 0 && lo + rest <= hi;
 }
 
 bool Langs::goes_on(Id r) const {

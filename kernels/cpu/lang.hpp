@@ -38,12 +38,12 @@ struct Tree {
 };
 
 // The numbers n such that some text of n characters is in a language: a prefix, then a period for ever.
-struct Lengths {
-  std::vector<char> has;  // has[n] for n < prefix + period
-  std::int32_t prefix = 0, period = 0;
-  std::int32_t least = kInf;  // the smallest n
-  bool simple = false;        // exactly the n >= least
-  bool meets(std::int64_t lo, std::int64_t hi) const;  // some n in [lo, hi]?
+struct Lengths {  // of the texts of a language, as far as it was asked: see Langs::rest_behind
+  std::vector<Id> now;             // the states behind rest.size() characters; empty: all is known
+  std::vector<std::int64_t> rest;  // by n
+  std::int32_t prefix = 0, period = 0;  // rest[n] for n >= prefix repeats so; 0: no text is longer
+  std::unordered_map<std::vector<Id>, std::int32_t, VectorHash> seen;
+  std::size_t work = 0;
 };
 
 // Bytes of a cheapest text of exactly n characters, for each n. Where the cheapest ways to all states differ from what they were
@@ -84,7 +84,6 @@ class Langs {
   bool contains(Id r, std::u32string_view text);
   bool live(Id r);                          // some text
   const LangRow& row(Id r);                 // derivatives; dead ones are kNone
-  const Lengths& lengths(Id r);
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
   bool goes_on(Id r) const;  // can every text go on to one of the language? As `.*` in front tells; false: not known
   std::int64_t enough(Id r) const;  // bytes that suffice after any further text, as `.*` in front tells; -1: not known
@@ -185,6 +184,9 @@ class Langs {
   Interner<Body> bodies_;
   std::vector<std::int32_t> raw_of_, row_of_, moved_of_;  // index into rows_ + 1; 0: not yet
   std::vector<signed char> live_;                         // -1: not yet
+  std::int64_t rest_behind(Id r, std::int64_t n);
+  signed char search_length(Id r, std::int64_t lo, std::int64_t hi);
+  std::unordered_map<Id, std::int64_t> a_length_;  // of some text
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
   std::unordered_map<Id, bool> endless_;
