@@ -117,6 +117,11 @@ class Portal:
         finally:
             await self._afinish(job, ended)
 
+    def check_may_block(self) -> None:
+        """Raise RuntimeError on the loop's own thread: what blocks it blocks all requests, perhaps for ever."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("on Guard's own event loop nothing can be waited for; use the async methods there")
+
     def call_later(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine whose outcome nobody waits for, where the loop runs at all."""
         if (loop := self._loop) is not None and not loop.is_closed():
@@ -124,9 +129,12 @@ class Portal:
 
     def _submit(self, coroutine: Coroutine[Any, Any, T], *, blocking: bool = False) -> _Job[T]:
         loop = self.loop
-        if blocking and threading.current_thread() is self._thread:
-            coroutine.close()
-            raise RuntimeError("on Guard's own event loop nothing can be waited for; use the async methods there")
+        if blocking:
+            try:
+                self.check_may_block()
+            except RuntimeError:
+                coroutine.close()
+                raise
         return _Job(loop, coroutine)
 
     def _finish(self, job: _Job[Any]) -> None:
