@@ -15,7 +15,7 @@ from typing import Any
 from guard import dialects
 from guard.errors import ModelError
 from guard.models.base import Request
-from guard.models.carriers import THREAD, Carrier
+from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
 from guard.models.transport import HEADERS, Body, count, http_options, mapped, of_stream, parsed, said_by
 
@@ -25,6 +25,11 @@ try:
 except ImportError as error:
     raise ModelError(f"Anthropic's models need {error.name}: pip install 'guard-slm[anthropic]'") from error
 
+#: The SDK's client, and its HTTP client, over each carrier.
+_CLIENTS: Mapping[Carrier, Any] = {
+    THREAD: (anthropic.Anthropic, anthropic.DefaultHttpxClient),
+    LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
+}
 LEAST_THINKING = 1024  #: Tokens that the API wants a budget of thinking to have.
 
 _FINISH = {
@@ -56,13 +61,10 @@ class AnthropicModel(Remote):
     ) -> None:
         title = f"anthropic:{name}"
 
-        def make(carrier: Carrier) -> anthropic.Anthropic | anthropic.AsyncAnthropic:
-            sdk: Any = anthropic.AsyncAnthropic
-            http: Any = anthropic.DefaultAsyncHttpxClient
-            if carrier is THREAD:
-                sdk, http = anthropic.Anthropic, anthropic.DefaultHttpxClient
+        def make(carrier: Carrier) -> Any:
+            sdk, http = _CLIENTS[carrier]
             try:
-                made: Any = sdk(
+                return sdk(
                     api_key=api_key,
                     base_url=base_url,
                     max_retries=0,
@@ -70,7 +72,6 @@ class AnthropicModel(Remote):
                 )
             except (anthropic.AnthropicError, httpx2.InvalidURL, ValueError) as error:
                 raise ModelError(f"{title} can't be asked: {said_by(str(error), (api_key or '',))}") from None
-            return made
 
         super().__init__(
             name,

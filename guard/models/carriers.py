@@ -75,12 +75,14 @@ class _Loop:
 
 class _Thread:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        result: T = self._context().run(_finished, coroutine)
+        PORTAL.check_may_block(coroutine)
+        result: T = contextvars.copy_context().run(_finished, coroutine)
         return result
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
         # The deadline of what is iterated over must not be that of what the caller does between two pieces.
-        context = self._context()
+        PORTAL.check_may_block()
+        context = contextvars.copy_context()
         try:
             while True:
                 try:
@@ -117,10 +119,6 @@ class _Thread:
         for chunk in response.iter_bytes():
             yield chunk
 
-    def _context(self) -> contextvars.Context:
-        PORTAL.check_may_block()
-        return contextvars.copy_context()
-
 
 def _finished(awaitable: Any) -> Any:
     """Run what is never suspended to its end."""
@@ -128,6 +126,7 @@ def _finished(awaitable: Any) -> Any:
         awaitable.send(None)
     except StopIteration as end:
         return end.value
+    awaitable.close()
     raise AssertionError(f"{awaitable!r} waits for an event loop, and there is none")
 
 

@@ -21,7 +21,7 @@ from guard import dialects
 from guard.errors import ModelError
 from guard.models.absent import UNUSED_KEY
 from guard.models.base import Request
-from guard.models.carriers import THREAD, Carrier
+from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
 from guard.models.transport import HEADERS, Body, http_options, mapped, of_stream, parsed, said_by
 
@@ -30,6 +30,11 @@ try:
 except ImportError as error:
     raise ModelError(f"remote models need {error.name}: pip install guard-slm") from error
 
+#: The SDK's client, and its HTTP client, over each carrier.
+_CLIENTS: Mapping[Carrier, Any] = {
+    THREAD: (openai.OpenAI, openai.DefaultHttpxClient),
+    LOOP: (openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient),
+}
 #: What a provider says of how an answer ended.
 _FINISH = {
     **dict.fromkeys(("stop", "tool_calls", "function_call", "tool_use", "end_turn", "stop_sequence", "eos"), "stop"),
@@ -73,14 +78,11 @@ class OpenAIModel(Remote):
         title = f"openai:{name}"
         has_own_server = bool(base_url or os.environ.get("OPENAI_BASE_URL"))
 
-        def make(carrier: Carrier) -> openai.OpenAI | openai.AsyncOpenAI:
-            sdk: Any = openai.AsyncOpenAI
-            http: Any = openai.DefaultAsyncHttpxClient
-            if carrier is THREAD:
-                sdk, http = openai.OpenAI, openai.DefaultHttpxClient
+        def make(carrier: Carrier) -> Any:
+            sdk, http = _CLIENTS[carrier]
             key = api_key or os.environ.get("OPENAI_API_KEY") or (UNUSED_KEY if has_own_server else None)
             try:
-                made: Any = sdk(
+                return sdk(
                     api_key=key,
                     base_url=base_url,
                     max_retries=0,
@@ -89,7 +91,6 @@ class OpenAIModel(Remote):
             except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
                 words = "set OPENAI_API_KEY, or give api_key" if key is None else said_by(str(error), (key,))
                 raise ModelError(f"{title} can't be asked: {words}") from None
-            return made
 
         given = client and client.with_options(max_retries=0)
         super().__init__(
@@ -147,14 +148,15 @@ class OpenAIModel(Remote):
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
         secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != UNUSED_KEY else ()
-        fields = {self._budget: asked.max_tokens, **asked.body}
+        # The messages too: as parameters the SDK would look at each for what it can transform, which takes longer.
+        fields = {"messages": asked.messages, self._budget: asked.max_tokens, **asked.body}
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
         create: Any = client.chat.completions.with_streaming_response.create
         with mapped(openai, name, secrets):
             sending = create(
                 model=self.model,
-                messages=[dict(message) for message in asked.messages],
+                messages=(),
                 stream=is_streaming,
                 extra_body=fields,
                 extra_headers=HEADERS,

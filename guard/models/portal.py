@@ -117,9 +117,11 @@ class Portal:
         finally:
             await self._afinish(job, ended)
 
-    def check_may_block(self) -> None:
-        """Raise RuntimeError on the loop's own thread: what blocks it blocks all requests, perhaps for ever."""
+    def check_may_block(self, coroutine: Coroutine[Any, Any, Any] | None = None) -> None:
+        """Raise RuntimeError on the loop's own thread, which nothing may block; the coroutine is not run then."""
         if threading.current_thread() is self._thread:
+            if coroutine is not None:
+                coroutine.close()
             raise RuntimeError("on Guard's own event loop nothing can be waited for; use the async methods there")
 
     def call_later(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -130,11 +132,7 @@ class Portal:
     def _submit(self, coroutine: Coroutine[Any, Any, T], *, blocking: bool = False) -> _Job[T]:
         loop = self.loop
         if blocking:
-            try:
-                self.check_may_block()
-            except RuntimeError:
-                coroutine.close()
-                raise
+            self.check_may_block(coroutine)
         return _Job(loop, coroutine)
 
     def _finish(self, job: _Job[Any]) -> None:

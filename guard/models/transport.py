@@ -143,7 +143,7 @@ class Exchange:
         left = MOST_WAIT if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
         wait = error.after
         if wait is None:
-            wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0**self.retries + random.uniform(0, JITTER))  # noqa: S311 (no secret)
+            wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self.retries, 10) + random.uniform(0, JITTER))  # noqa: S311 (no secret)
         if wait >= left:
             return False
         self._failure = error.error
