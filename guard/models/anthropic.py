@@ -17,7 +17,7 @@ from guard.errors import ModelError
 from guard.models.base import Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import HEADERS, Body, count, http_options, mapped, of_stream, parsed, said_by
+from guard.models.transport import Body, count, http_options, mapped, of_stream, parsed, said_by
 
 try:
     import anthropic
@@ -104,22 +104,18 @@ class AnthropicModel(Remote):
         secrets = tuple(secret for secret in (client.api_key, client.auth_token) if isinstance(secret, str) and secret)
         system = "\n\n".join(_words(message) for message in asked.messages if message.get("role") == "system")
         others = [dict(message) for message in asked.messages if message.get("role") != "system"]
-        fields = dict(asked.body)
+        fields = {
+            "model": self.model,
+            "messages": others or [{"role": "user", "content": system}],
+            "stream": is_streaming,
+            "max_tokens": asked.max_tokens,
+            **asked.body,
+        }
         if system and others:
             fields["system"] = system
-        create: Any = client.messages.with_streaming_response.create
         with mapped(anthropic, name, secrets):
-            sending = create(
-                model=self.model,
-                max_tokens=asked.max_tokens,
-                messages=others or [{"role": "user", "content": system}],
-                stream=is_streaming,
-                extra_body=fields,
-                extra_headers=HEADERS,
-                timeout=asked.timeout,
-            )
-            async with asked.carrier.opened(sending) as response:
-                body = Body(response.http_response, name, asked.carrier)
+            async with asked.opened(client, "/v1/messages", fields, anthropic.Stream) as response:
+                body = Body(response, name, asked.carrier)
                 if is_streaming and body.has_events:
                     async with contextlib.aclosing(body.events()) as events:
                         async for text in events:

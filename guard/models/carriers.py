@@ -13,7 +13,7 @@ import contextlib
 import contextvars
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypeVar
 
 from guard.models.portal import PORTAL
@@ -41,8 +41,8 @@ class Carrier(Protocol):
         """Iterate over stamina's attempts, and wait between them."""
         ...
 
-    def opened(self, manager: Any) -> contextlib.AbstractAsyncContextManager[Any]:
-        """Enter what an SDK's client makes of a request: it is sent."""
+    def opened(self, send: Callable[[], Any]) -> contextlib.AbstractAsyncContextManager[Any]:
+        """Call what returns a response, which is closed on leaving."""
         ...
 
     def chunks(self, response: Any) -> AsyncIterator[bytes]:
@@ -64,9 +64,13 @@ class _Loop:
         async for attempt in retries:
             yield attempt
 
-    def opened(self, manager: Any) -> contextlib.AbstractAsyncContextManager[Any]:
-        entered: contextlib.AbstractAsyncContextManager[Any] = manager
-        return entered
+    @contextlib.asynccontextmanager
+    async def opened(self, send: Callable[[], Any]) -> AsyncIterator[Any]:
+        response = await send()
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
     def chunks(self, response: Any) -> AsyncIterator[bytes]:
         chunks: AsyncIterator[bytes] = response.aiter_bytes()
@@ -111,8 +115,8 @@ class _Thread:
             yield attempt
 
     @contextlib.asynccontextmanager
-    async def opened(self, manager: Any) -> AsyncIterator[Any]:
-        with manager as response:
+    async def opened(self, send: Callable[[], Any]) -> AsyncIterator[Any]:
+        with contextlib.closing(send()) as response:
             yield response
 
     async def chunks(self, response: Any) -> AsyncIterator[bytes]:

@@ -23,7 +23,7 @@ from guard.models.absent import UNUSED_KEY
 from guard.models.base import Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import HEADERS, Body, http_options, mapped, of_stream, parsed, said_by
+from guard.models.transport import Body, http_options, mapped, of_stream, parsed, said_by
 
 try:
     import openai
@@ -148,22 +148,18 @@ class OpenAIModel(Remote):
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
         secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != UNUSED_KEY else ()
-        # The messages too: as parameters the SDK would look at each for what it can transform, which takes longer.
-        fields = {"messages": asked.messages, self._budget: asked.max_tokens, **asked.body}
+        fields = {
+            "model": self.model,
+            "messages": asked.messages,
+            "stream": is_streaming,
+            self._budget: asked.max_tokens,
+            **asked.body,
+        }
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
-        create: Any = client.chat.completions.with_streaming_response.create
         with mapped(openai, name, secrets):
-            sending = create(
-                model=self.model,
-                messages=(),
-                stream=is_streaming,
-                extra_body=fields,
-                extra_headers=HEADERS,
-                timeout=asked.timeout,
-            )
-            async with asked.carrier.opened(sending) as response:
-                body = Body(response.http_response, name, asked.carrier)
+            async with asked.opened(client, "/chat/completions", fields, openai.Stream) as response:
+                body = Body(response, name, asked.carrier)
                 if is_streaming and body.has_events:
                     async with contextlib.aclosing(body.events()) as events:
                         async for event in events:

@@ -1,8 +1,8 @@
-"""One event loop in a thread of its own, on which every remote model's requests run, whoever asks.
+"""One event loop in a thread of its own, on which remote models' asynchronous requests run, whoever asks.
 
-Connections belong to the loop that opened them. With one loop for all callers (blocking code, any number of
-`asyncio.run`s, threads) a model has one pool of connections, and an interrupt or a closed iterator ends the request
-where it runs. The thread starts at first use, and anew in a forked child.
+Connections belong to the loop that opened them. With one loop for all callers (any number of `asyncio.run`s, blocking
+code where a model can't do without a loop) a model has one pool of connections, and an interrupt or a closed iterator
+ends the request where it runs. The thread starts at first use, and anew in a forked child.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.portal import PORTAL
 from guard.models.sockets import is_proxied
 from guard.models.thoughts import Thoughts
-from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
+from guard.models.transport import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
 
 MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
 CACHED = 256  #: Schemas of which a model remembers how they are sent.
@@ -49,6 +49,25 @@ class Asked:
     timeout: httpx2.Timeout
     max_tokens: int  # of thinking and answer
     body: Mapping[str, Any]  # what the provider's API has beside model and messages
+
+    def opened(
+        self, client: Any, path: str, body: Mapping[str, Any], events: Any
+    ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+        """Send a body over an SDK's client; its response is still to be read, and is closed on leaving.
+
+        By the SDK's way to ask what it has no method for: what its methods do beside takes half as long as the request.
+        """
+        return self.carrier.opened(
+            functools.partial(
+                client.post,
+                path,
+                body=body,
+                options={"headers": HEADERS, "timeout": self.timeout},
+                cast_to=httpx2.Response,
+                stream=True,
+                stream_cls=events,
+            )
+        )
 
     @property
     def prompt_size(self) -> int:

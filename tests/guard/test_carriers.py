@@ -294,26 +294,29 @@ def test_a_whole_call_keeps_its_budget_under_a_drip_and_is_on_record(trace_file:
 # ---- Ends ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that interrupt")
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no signals for programs")
 @every_way
-@pytest.mark.parametrize("when", [0.001, 0.003, 0.01, 0.1])
-def test_an_interrupt_ends_a_call_wherever_it_is_and_the_model_goes_on(when: float, ask: Way) -> None:
+@pytest.mark.parametrize("sent", [0, 100], ids=["before the body", "in the body"])
+def test_an_interrupt_ends_a_call_where_it_waits_and_the_model_goes_on(sent: int, ask: Way) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, interrupted)
-    hang = Answer(TEXT, change=lambda body: [body[:100], servers.HANG])
+    def answer(_: servers.Request) -> Answer:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()  # by then it waits for what is not sent
+        return Answer(TEXT, change=lambda body: [body[:sent], servers.HANG])
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    cut: list[Reply] = []
     try:
-        with Server(hang, TEXT, keeps_alive=True) as server:
+        with Server(answer, TEXT, keeps_alive=True) as server:
             model = OpenAIModel("m", base_url=server.url)
-            signal.setitimer(signal.ITIMER_REAL, when)
             with pytest.raises(KeyboardInterrupt):
-                ask(model, request())
-            server.answers = [Answer(TEXT)]
+                ask(model, request(told=cut.append))
+            assert server.left.wait(10)
             assert ask(model, request()).text == TEXT
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
+    assert [reply.finish for reply in cut] == ["cut"]
 
 
 def test_a_stream_that_is_dropped_ends_where_it_is() -> None:
