@@ -7,9 +7,12 @@ passed, `Late` goes through all callers like a cancellation, and connections are
 
 from __future__ import annotations
 
-import concurrent.futures
+import asyncio
+import contextlib
 import math
-import threading
+import selectors
+import socket
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -19,12 +22,16 @@ from typing import Any
 import httpcore2
 import httpx2
 
+from guard.models.portal import PORTAL
+
 #: When what runs in this context must have ended, by `time.monotonic`.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
 
 #: As many connections as OpenAI's SDK lets its own clients have.
 MOST_CONNECTIONS, MOST_IDLE, IDLE_S = 1000, 100, 5.0
-PIECE = 4096  #: Bytes sent at once: few enough to fit whole where a socket takes any, so that each waits once.
+NEXT_ADDRESS_S = 0.25  #: After which the next address of a name is tried beside; RFC 8305 says so.
+
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # one system call, and for any file if it can
 
 
 class Late(BaseException):
@@ -112,61 +119,72 @@ def _left(timeout: float | None = None) -> float | None:
 class _Stream(httpcore2.NetworkStream):
     """A connection."""
 
-    def __init__(self, stream: httpcore2.NetworkStream) -> None:
-        self._stream = stream
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return self._stream.read(max_bytes, _left(timeout))
-        except httpcore2.ReadTimeout:
-            _left()
-            raise
+        with _failing(httpcore2.ReadTimeout, httpcore2.ReadError):
+            self._socket.settimeout(_left(timeout))
+            return self._socket.recv(max_bytes)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         rest = memoryview(buffer)
-        try:
-            while rest:
-                self._stream.write(rest[:PIECE], _left(timeout))  # type: ignore[arg-type] # any buffer will do
-                rest = rest[PIECE:]
-        except httpcore2.WriteTimeout:
-            _left()
-            raise
+        with _failing(httpcore2.WriteTimeout, httpcore2.WriteError):
+            while rest:  # not sendall: over TLS its time-out is for each part by itself
+                self._socket.settimeout(_left(timeout))
+                rest = rest[self._socket.send(rest) :]
 
-    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Stream:
         try:
-            return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
-        except httpcore2.ConnectTimeout:
-            _left()
+            with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+                self._socket.settimeout(_left(timeout))
+                return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
+        except BaseException:
+            self.close()
             raise
 
     def close(self) -> None:
-        self._stream.close()
+        self._socket.close()
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        if info == "is_readable":  # asked before a connection is used again: what is there is its end
+            with _Selector() as selector:
+                selector.register(self._socket, selectors.EVENT_READ)
+                return bool(selector.select(0))
+        return self._socket if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket) else None
 
 
-class _Backend(httpcore2.SyncBackend):
+class _Backend(httpcore2.NetworkBackend):
     """Opens connections."""
 
-    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any) -> _Stream:
-        """Connect, in a thread beside: looking a name up knows no time-out, and each of its addresses takes one."""
-        seconds = _left(timeout)
-        opened: concurrent.futures.Future[httpcore2.NetworkStream] = concurrent.futures.Future()
-        connect = super().connect_tcp
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any) -> _Stream:
+        """Connect, on the portal's loop: looking a name up knows no time-out, and of its addresses one may be dead."""
+        with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            return _Stream(PORTAL.run(_connected(host, port, _left(timeout))))
 
-        def work() -> None:
-            try:
-                opened.set_result(connect(host, port, seconds, *args, **options))
-            except BaseException as error:
-                opened.set_exception(error)
 
-        threading.Thread(target=work, name="guard-connect", daemon=True).start()
-        try:
-            return _Stream(opened.result(seconds))
-        except BaseException as error:
-            opened.add_done_callback(lambda late: None if late.exception() else late.result().close())
-            if isinstance(error, TimeoutError | httpcore2.ConnectTimeout):
-                _left()
-                raise httpcore2.ConnectTimeout(str(error)) from error
-            raise
+async def _connected(host: str, port: int, seconds: float | None) -> socket.socket:
+    async with asyncio.timeout(seconds):
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            asyncio.Protocol, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+        )
+    try:
+        sock: socket.socket = transport.get_extra_info("socket").dup()
+    finally:
+        transport.abort()  # the loop's own end; the connection is the copy's from now on
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+@contextlib.contextmanager
+def _failing(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
+    """Turn what a socket raises into httpcore2's errors, or Late."""
+    try:
+        yield
+    except TimeoutError as error:
+        _left()
+        raise late(str(error)) from error
+    except OSError as error:
+        raise broken(str(error)) from error
