@@ -260,16 +260,16 @@ def test_an_address_that_does_not_answer_does_not_keep_the_next_one_from_it(monk
 def test_what_is_late_gives_its_connection_up(ask: Way) -> None:
     with Server(FAULTS["time-out"](Answer(TEXT))) as server:
         with pytest.raises(TimedOut):
-            ask(OpenAIModel("m", base_url=server.url), request(seconds=0.3))
+            ask(OpenAIModel("m", base_url=server.url), request(seconds=1.0))
         assert server.left.wait(10)
 
 
 def test_streams_in_one_thread_have_each_its_own_deadline() -> None:
     """What is asked between two pieces of a stream is not held to the stream's deadline, nor the other way round."""
     first = Answer('{"total": 4, "why": "because"}', change=lambda body: [body[:300], servers.HANG])
-    second = Answer(TEXT, change=lambda body: [0.6, body])
+    second = Answer(TEXT, change=lambda body: [1.4, body])
     with Server(first) as one, Server(second) as other:
-        stream = OpenAIModel("m", base_url=one.url, retries=0).stream(request(seconds=0.3))
+        stream = OpenAIModel("m", base_url=one.url, retries=0).stream(request(seconds=1.0))
         assert next(stream)
         assert OpenAIModel("m", base_url=other.url).generate(request()).text == TEXT
         assert DEADLINE.get() == float("inf")
@@ -300,7 +300,7 @@ def test_an_interrupt_ends_a_call_where_it_waits_and_the_model_goes_on(sent: int
         raise KeyboardInterrupt
 
     def answer(_: servers.Request) -> Answer:
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()  # by then it waits for what is not sent
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()  # by then it waits for what is not sent
         return Answer(TEXT, change=lambda body: [body[:sent], servers.HANG])
 
     before = signal.signal(signal.SIGUSR1, interrupted)
