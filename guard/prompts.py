@@ -89,7 +89,10 @@ def checked(messages: Any) -> Messages:
 
 def copied(messages: Sequence[Mapping[str, Any]]) -> Messages:
     """Return a deep copy, so that neither side can change the other's messages."""
-    return tuple(copy.deepcopy(dict(message)) for message in messages)
+    return tuple(
+        {key: part if isinstance(part, str) else copy.deepcopy(part) for key, part in message.items()}
+        for message in messages
+    )
 
 
 def as_text(value: object) -> str:

@@ -1,5 +1,7 @@
 """Asynchronous generators that nobody closed: which were left to the garbage collector, and which are open still.
 
+Those are watched that run on Guard's loop, on a loop that is run inside, and in the test's own thread without a loop.
+
 What is not closed by whom it belongs to is closed when it is collected, by a task that the loop starts then: in any
 order, and from any thread, so that a chain of generators may be closed at two places at once. That ends in "async
 generator already executing", somewhere else, at some time.
@@ -11,6 +13,7 @@ import asyncio
 import contextlib
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +24,14 @@ from guard.models.portal import PORTAL
 
 @contextlib.contextmanager
 def watched() -> Iterator[list[str]]:
-    """Collect the names of generators, of Guard's loop and of each loop that is run inside, that were not closed."""
+    """Collect the names of generators that were not closed."""
     lost: list[str] = []
+    here: weakref.WeakSet[Any] = weakref.WeakSet()  # those that ran without a loop
+
+    def finalized(agen: Any) -> None:
+        lost.append(f"{agen.__qualname__} was left to the collector")
+        with contextlib.suppress(StopIteration):
+            agen.aclose().send(None)
 
     class Watched(asyncio.BaseEventLoop):
         def _asyncgen_finalizer_hook(self, agen: Any) -> None:
@@ -30,7 +39,7 @@ def watched() -> Iterator[list[str]]:
             finalize(self, agen)
 
         async def shutdown_asyncgens(self) -> None:
-            lost.extend(f"{name} was open when its loop ended" for name in _open(self))
+            lost.extend(f"{name} was open when its loop ended" for name in _open(self._asyncgens))
             await shutdown(self)
 
     finalize: Any = asyncio.BaseEventLoop._asyncgen_finalizer_hook  # type: ignore[attr-defined]
@@ -39,13 +48,18 @@ def watched() -> Iterator[list[str]]:
         patch.setattr(asyncio.BaseEventLoop, "_asyncgen_finalizer_hook", Watched._asyncgen_finalizer_hook)
         patch.setattr(asyncio.BaseEventLoop, "shutdown_asyncgens", Watched.shutdown_asyncgens)
         _hook()
-        yield lost
-        lost.extend(f"{name} is open still" for name in _open(PORTAL.loop))
+        before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=here.add, finalizer=finalized)
+        try:
+            yield lost
+        finally:
+            sys.set_asyncgen_hooks(*before)
+        lost.extend(f"{name} is open still" for name in (*_open(PORTAL.loop._asyncgens), *_open(here)))  # type: ignore[attr-defined]
     _hook()
 
 
-def _open(loop: Any) -> list[str]:
-    return [agen.__qualname__ for agen in set(loop._asyncgens) if agen.ag_frame is not None]
+def _open(generators: Any) -> list[str]:
+    return [agen.__qualname__ for agen in set(generators) if agen.ag_frame is not None]
 
 
 def _hook() -> None:

@@ -15,18 +15,9 @@ from typing import Any
 from guard import dialects
 from guard.errors import ModelError
 from guard.models.base import Request
+from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import (
-    HEADERS,
-    body,
-    count,
-    hooks,
-    lines,
-    mapped,
-    of_stream,
-    parsed,
-    said_by,
-)
+from guard.models.transport import Body, count, http_options, mapped, of_stream, parsed, said_by
 
 try:
     import anthropic
@@ -34,6 +25,11 @@ try:
 except ImportError as error:
     raise ModelError(f"Anthropic's models need {error.name}: pip install 'guard-slm[anthropic]'") from error
 
+#: The SDK's client, and its HTTP client, over each carrier.
+_CLIENTS: Mapping[Carrier, Any] = {
+    THREAD: (anthropic.Anthropic, anthropic.DefaultHttpxClient),
+    LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
+}
 LEAST_THINKING = 1024  #: Tokens that the API wants a budget of thinking to have.
 
 _FINISH = {
@@ -65,13 +61,14 @@ class AnthropicModel(Remote):
     ) -> None:
         title = f"anthropic:{name}"
 
-        def make() -> anthropic.AsyncAnthropic:
+        def make(carrier: Carrier) -> Any:
+            sdk, http = _CLIENTS[carrier]
             try:
-                return anthropic.AsyncAnthropic(
+                return sdk(
                     api_key=api_key,
                     base_url=base_url,
                     max_retries=0,
-                    http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=hooks(title)),
+                    http_client=http(**http_options(carrier, title)),
                 )
             except (anthropic.AnthropicError, httpx2.InvalidURL, ValueError) as error:
                 raise ModelError(f"{title} can't be asked: {said_by(str(error), (api_key or '',))}") from None
@@ -103,34 +100,32 @@ class AnthropicModel(Remote):
         return {key: value for key, value in (fields | self._extra).items() if key not in self._conceded}
 
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
-        client, name = self._client, self.name
+        client, name = self._clients.of(asked.carrier), self.name
         secrets = tuple(secret for secret in (client.api_key, client.auth_token) if isinstance(secret, str) and secret)
         system = "\n\n".join(_words(message) for message in asked.messages if message.get("role") == "system")
         others = [dict(message) for message in asked.messages if message.get("role") != "system"]
-        fields = dict(asked.body)
+        fields = {
+            "model": self.model,
+            "messages": others or [{"role": "user", "content": system}],
+            "stream": is_streaming,
+            "max_tokens": asked.max_tokens,
+            **asked.body,
+        }
         if system and others:
             fields["system"] = system
-        create: Any = client.messages.with_streaming_response.create
         with mapped(anthropic, name, secrets):
-            async with create(
-                model=self.model,
-                max_tokens=asked.max_tokens,
-                messages=others or [{"role": "user", "content": system}],
-                stream=is_streaming,
-                extra_body=fields,
-                extra_headers=HEADERS,
-                timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
-            ) as response:
-                if is_streaming and "text/event-stream" in response.headers.get("content-type", "").lower():
-                    async with contextlib.aclosing(lines(response.http_response.aiter_bytes(), name)) as data:
-                        async for line in data:
-                            event = parsed(line, name)
+            async with asked.opened(client, "/v1/messages", fields, anthropic.Stream) as response:
+                body = Body(response, name, asked.carrier)
+                if is_streaming and body.has_events:
+                    async with contextlib.aclosing(body.events()) as events:
+                        async for text in events:
+                            event = parsed(text, name)
                             if event.get("type") == "message_stop":
                                 break
                             if piece := _event(reading, event, name, secrets):
                                 yield piece
                 else:
-                    text = await body(response.http_response.aiter_bytes(), name)
+                    text = await body.text()
                     piece = _message(reading, parsed(text, name), text, name, secrets)
                     if is_streaming and piece:
                         yield piece

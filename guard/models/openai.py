@@ -21,14 +21,20 @@ from guard import dialects
 from guard.errors import ModelError
 from guard.models.absent import UNUSED_KEY
 from guard.models.base import Request
+from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import HEADERS, body, hooks, lines, mapped, of_stream, parsed, said_by
+from guard.models.transport import Body, http_options, mapped, of_stream, parsed, said_by
 
 try:
     import openai
 except ImportError as error:
     raise ModelError(f"remote models need {error.name}: pip install guard-slm") from error
 
+#: The SDK's client, and its HTTP client, over each carrier.
+_CLIENTS: Mapping[Carrier, Any] = {
+    THREAD: (openai.OpenAI, openai.DefaultHttpxClient),
+    LOOP: (openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient),
+}
 #: What a provider says of how an answer ended.
 _FINISH = {
     **dict.fromkeys(("stop", "tool_calls", "function_call", "tool_use", "end_turn", "stop_sequence", "eos"), "stop"),
@@ -72,14 +78,15 @@ class OpenAIModel(Remote):
         title = f"openai:{name}"
         has_own_server = bool(base_url or os.environ.get("OPENAI_BASE_URL"))
 
-        def make() -> openai.AsyncOpenAI:
+        def make(carrier: Carrier) -> Any:
+            sdk, http = _CLIENTS[carrier]
             key = api_key or os.environ.get("OPENAI_API_KEY") or (UNUSED_KEY if has_own_server else None)
             try:
-                return openai.AsyncOpenAI(
+                return sdk(
                     api_key=key,
                     base_url=base_url,
                     max_retries=0,
-                    http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks(title)),
+                    http_client=http(**http_options(carrier, title)),
                 )
             except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
                 words = "set OPENAI_API_KEY, or give api_key" if key is None else said_by(str(error), (key,))
@@ -139,31 +146,30 @@ class OpenAIModel(Remote):
         return {key: value for key, value in (fields | self._extra).items() if key not in conceded}
 
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
-        client, name = self._client, self.name
+        client, name = self._clients.of(asked.carrier), self.name
         secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != UNUSED_KEY else ()
-        fields = {self._budget: asked.max_tokens, **asked.body}
+        fields = {
+            "model": self.model,
+            "messages": asked.messages,
+            "stream": is_streaming,
+            self._budget: asked.max_tokens,
+            **asked.body,
+        }
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
-        create: Any = client.chat.completions.with_streaming_response.create
         with mapped(openai, name, secrets):
-            async with create(
-                model=self.model,
-                messages=[dict(message) for message in asked.messages],
-                stream=is_streaming,
-                extra_body=fields,
-                extra_headers=HEADERS,
-                timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
-            ) as response:
-                if is_streaming and "text/event-stream" in response.headers.get("content-type", "").lower():
-                    async with contextlib.aclosing(lines(response.http_response.aiter_bytes(), name)) as data:
-                        async for line in data:
-                            if line.strip() == "[DONE]":
+            async with asked.opened(client, "/chat/completions", fields, openai.Stream) as response:
+                body = Body(response, name, asked.carrier)
+                if is_streaming and body.has_events:
+                    async with contextlib.aclosing(body.events()) as events:
+                        async for event in events:
+                            if event.strip() == "[DONE]":
                                 reading.finish = reading.finish or "stop"
                                 break
-                            if piece := _read(reading, parsed(line, name), "delta", name, secrets):
+                            if piece := _read(reading, parsed(event, name), "delta", name, secrets):
                                 yield piece
                 else:
-                    whole = parsed(await body(response.http_response.aiter_bytes(), name), name)
+                    whole = parsed(await body.text(), name)
                     piece = _read(reading, whole, "message", name, secrets)
                     shape(reading.finish is not None, name, "no finish_reason")
                     if is_streaming and piece:

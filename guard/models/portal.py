@@ -1,8 +1,8 @@
-"""One event loop in a thread of its own, on which every remote model's requests run, whoever asks.
+"""One event loop in a thread of its own, on which remote models' asynchronous requests run, whoever asks.
 
-Connections belong to the loop that opened them. With one loop for all callers (blocking code, any number of
-`asyncio.run`s, threads) a model has one pool of connections, and an interrupt or a closed iterator ends the request
-where it runs. The thread starts at first use, and anew in a forked child.
+Connections belong to the loop that opened them. With one loop for all callers (any number of `asyncio.run`s, blocking
+code where a model can't do without a loop) a model has one pool of connections, and an interrupt or a closed iterator
+ends the request where it runs. The thread starts at first use, and anew in a forked child.
 """
 
 from __future__ import annotations
@@ -117,6 +117,13 @@ class Portal:
         finally:
             await self._afinish(job, ended)
 
+    def check_may_block(self, coroutine: Coroutine[Any, Any, Any] | None = None) -> None:
+        """Raise RuntimeError on the loop's own thread, which nothing may block; the coroutine is not run then."""
+        if threading.current_thread() is self._thread:
+            if coroutine is not None:
+                coroutine.close()
+            raise RuntimeError("on Guard's own event loop nothing can be waited for; use the async methods there")
+
     def call_later(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine whose outcome nobody waits for, where the loop runs at all."""
         if (loop := self._loop) is not None and not loop.is_closed():
@@ -124,9 +131,8 @@ class Portal:
 
     def _submit(self, coroutine: Coroutine[Any, Any, T], *, blocking: bool = False) -> _Job[T]:
         loop = self.loop
-        if blocking and threading.current_thread() is self._thread:
-            coroutine.close()
-            raise RuntimeError("on Guard's own event loop nothing can be waited for; use the async methods there")
+        if blocking:
+            self.check_may_block(coroutine)
         return _Job(loop, coroutine)
 
     def _finish(self, job: _Job[Any]) -> None:

@@ -20,12 +20,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
+
 from guard import dialects, prices, prompts
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models.base import Reply, Request
+from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.portal import PORTAL
+from guard.models.sockets import is_proxied
 from guard.models.thoughts import Thoughts
-from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
+from guard.models.transport import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
 
 MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
 CACHED = 256  #: Schemas of which a model remembers how they are sent.
@@ -41,14 +45,64 @@ class Asked:
     mode: str
     sent: dialects.Sent | None  # None: no schema, or in words
     messages: prompts.Messages
+    carrier: Carrier
+    timeout: httpx2.Timeout
     max_tokens: int  # of thinking and answer
     body: Mapping[str, Any]  # what the provider's API has beside model and messages
+
+    def opened(
+        self, client: Any, path: str, body: Mapping[str, Any], events: Any
+    ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+        """Send a body over an SDK's client; its response is still to be read, and is closed on leaving.
+
+        By the SDK's way to ask what it has no method for: what its methods do beside takes half as long as the request.
+        """
+        return self.carrier.opened(
+            functools.partial(
+                client.post,
+                path,
+                body=body,
+                options={"headers": HEADERS, "timeout": self.timeout},
+                cast_to=httpx2.Response,
+                stream=True,
+                stream_cls=events,
+            )
+        )
 
     @property
     def prompt_size(self) -> int:
         """About how many tokens are sent."""
         texts = [str(message.get("content", "")) for message in self.messages]
         return sum(map(estimated_tokens, texts)) + (estimated_tokens(json.dumps(self.sent.schema)) if self.sent else 0)
+
+
+class Clients:
+    """The SDK's clients of a model: one for each carrier and process, made where it is first needed.
+
+    A forked child has its own, for the connections are the parent's. One that the caller gave serves for all.
+    """
+
+    def __init__(self, make: Callable[[Carrier], Any], given: Any) -> None:
+        self._make, self._given = make, given
+        self._made: dict[tuple[int, Carrier], Any] = {}
+
+    def of(self, carrier: Carrier) -> Any:
+        """Return the client over a carrier."""
+        if self._given is not None:
+            return self._given
+        key = os.getpid(), carrier
+        client = self._made.get(key)
+        if client is None:
+            client = self._made[key] = self._make(carrier)
+            weakref.finalize(self, _close, client, *key).atexit = False
+        return client
+
+
+def _close(client: Any, pid: int, carrier: Carrier) -> None:
+    if carrier is LOOP:
+        PORTAL.call_later(client.close)
+    elif pid == os.getpid():  # in a forked child another thread may have held the locks
+        client.close()
 
 
 class Remote(ABC):
@@ -63,7 +117,7 @@ class Remote(ABC):
         *,
         title: str,
         client: Any,
-        make: Callable[[], Any],
+        make: Callable[[Carrier], Any],
         mode: str | None,
         retries: int,
         timeout: float,
@@ -77,8 +131,10 @@ class Remote(ABC):
         self.model = model  # as the provider names it
         self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
         self._provider, self._extra = provider, dict(extra)
-        self._given, self._make = client, make
-        self._clients: tuple[int, Any] = (os.getpid(), client or self._made())
+        # A caller's client is asynchronous, and of proxies the blocking one knows nothing.
+        self._blocking = LOOP if client is not None or is_proxied() else THREAD
+        self._clients = Clients(make, client)
+        self._clients.of(self._blocking)  # where it can't be made, that is said now
         self._weaker: dict[str, str] = {}  # hash of a schema → the mode to begin with, after a refusal
         self._conceded: set[str] = set()  # parameters that the provider refuses
         self._sent = functools.lru_cache(CACHED)(self._send_as)
@@ -99,19 +155,19 @@ class Remote(ABC):
 
     def generate(self, request: Request) -> Reply:
         """Answer a request."""
-        return PORTAL.run(self._whole(request))
+        return self._blocking.run(self._whole(request, self._blocking))
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
-        return await PORTAL.arun(self._whole(request))
+        return await PORTAL.arun(self._whole(request, LOOP))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
-        return PORTAL.iterate(self._answer(request, is_streaming=True))
+        return self._blocking.iterate(self._answer(request, self._blocking, is_streaming=True))
 
     def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
-        return PORTAL.aiterate(self._answer(request, is_streaming=True))
+        return PORTAL.aiterate(self._answer(request, LOOP, is_streaming=True))
 
     # -- What a provider's module says ---------------------------------------------------------------------------------
 
@@ -131,15 +187,8 @@ class Remote(ABC):
 
     @property
     def _client(self) -> Any:
-        """The SDK's client; another one in a forked child, where the connections are the parent's."""
-        if self._clients[0] != os.getpid() and self._given is None:
-            self._clients = (os.getpid(), self._made())
-        return self._clients[1]
-
-    def _made(self) -> Any:
-        client = self._make()
-        weakref.finalize(self, PORTAL.call_later, client.close).atexit = False
-        return client
+        """A client, to see what it is set to."""
+        return self._clients.of(self._blocking)
 
     def _cost(self, model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
         return prices.cost(
@@ -151,16 +200,18 @@ class Remote(ABC):
             url=str(self._client.base_url),
         )
 
-    async def _whole(self, request: Request) -> Reply:
-        async with contextlib.aclosing(self._answer(request, is_streaming=False)) as items:
+    async def _whole(self, request: Request, carrier: Carrier) -> Reply:
+        async with contextlib.aclosing(self._answer(request, carrier, is_streaming=False)) as items:
             async for item in items:
                 if isinstance(item, Reply):
                     return item
         raise AssertionError("an answer ends with a reply")
 
-    async def _answer(self, request: Request, *, is_streaming: bool) -> AsyncGenerator[str | Reply, None]:
+    async def _answer(
+        self, request: Request, carrier: Carrier, *, is_streaming: bool
+    ) -> AsyncGenerator[str | Reply, None]:
         """Ask, concede what is refused, ask again; all within the deadline."""
-        exchange = Exchange(self._name, request.seconds, self._retries)
+        exchange = Exchange(self._name, request.seconds, self._retries, carrier)
         asked: list[Asked] = []
         send = functools.partial(self._once, request, exchange, asked, is_streaming)
         try:
@@ -221,7 +272,16 @@ class Remote(ABC):
             left_usd = request.usd - sum(lost.cost or 0.0 for lost in exchange.lost)
             if price is None or price > left_usd:
                 raise BudgetExceeded(f"another try of {self._name} might cost more than the {left_usd:.6f} usd left")
-        return Asked(request, mode, sent, messages, max_tokens, self._body(request, mode, sent))
+        return Asked(
+            request=request,
+            mode=mode,
+            sent=sent,
+            messages=messages,
+            carrier=exchange.carrier,
+            timeout=exchange.timeout(self._timeout),
+            max_tokens=max_tokens,
+            body=self._body(request, mode, sent),
+        )
 
     def _carried(self, compiled: Any) -> tuple[str, dialects.Sent | None]:
         """Return the strongest mode that carries a schema, and the schema as it is sent in it."""

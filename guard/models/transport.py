@@ -7,15 +7,16 @@ deadline, and end once a piece of the answer was handed on. Asking again because
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import email.utils
+import functools
 import json
 import logging
+import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -32,6 +33,8 @@ from guard.errors import (
     Unavailable,
 )
 from guard.models.base import Reply
+from guard.models.carriers import LOOP, THREAD, Carrier
+from guard.models.sockets import Transport
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 MOST_BYTES = 10_000_000  #: Of one answer's body; what sends more is no model.
 MOST_WAIT = 60.0  #: Seconds that a provider may have a request without a deadline wait before a retry.
+FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds before the first retry, at random more, at most.
 REST_S = 0.05  #: Seconds that the rest of a body may take to come when its reader has had enough.
 SHOWN = 300  #: Characters of a provider's own words that a message shows.
 BYTES_A_TOKEN = 4  #: An estimate, used only where a provider does not tell, or before it is asked.
@@ -82,8 +86,8 @@ class ExchangeError(Exception):
 class Exchange:
     """The time and the retries of one request, and what the tries that failed have used."""
 
-    def __init__(self, name: str, seconds: float | None, retries: int) -> None:
-        self.name, self.seconds = name, seconds
+    def __init__(self, name: str, seconds: float | None, retries: int, carrier: Carrier = LOOP) -> None:
+        self.name, self.seconds, self.carrier = name, seconds, carrier
         self.started = time.perf_counter()
         self.retries = 0  # made so far
         self.lost: list[Reply] = []  # what there was of the answers of tries that failed
@@ -91,29 +95,33 @@ class Exchange:
         self._failure: CallError | None = None  # why the exchange waits, while it does
         self._handed_on = False  # a piece of the answer is out: it can't be asked for again
 
+    def timeout(self, silence: float) -> httpx2.Timeout:
+        """Return the HTTP client's time-outs where `silence` is the longest of the provider's."""
+        left = silence if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
+        return httpx2.Timeout(silence, connect=min(silence, 15.0), pool=max(0.0, min(silence, left)))
+
     @contextlib.asynccontextmanager
     async def deadline(self) -> AsyncIterator[None]:
         """Hold everything inside to the deadline."""
         try:
-            async with asyncio.timeout(self.seconds):
+            async with self.carrier.timeout(self.seconds):
                 yield
         except TimeoutError:
             raise self._failure or TimedOut(f"{self.name} gave no whole answer within {self.seconds:.3g} s") from None
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         """Hand on what one request brings, tried again where that may help; raises ExchangeError."""
-        retries = stamina.retry_context(
-            self._wait, attempts=self._attempts, timeout=None, wait_initial=0.2, wait_max=10.0, wait_jitter=0.3
-        )
-        async for attempt in retries:
-            with attempt:
-                self.retries += self._failure is not None
-                self._failure = None
-                async with contextlib.aclosing(receive()) as items:
-                    async for item in items:
-                        self._handed_on = True
-                        yield item
-                return
+        retries = stamina.retry_context(self._wait, attempts=self._attempts, timeout=None)
+        async with contextlib.aclosing(self.carrier.tries(retries)) as tries:
+            async for attempt in tries:
+                with attempt:
+                    self.retries += self._failure is not None
+                    self._failure = None
+                    async with contextlib.aclosing(receive()) as items:
+                        async for item in items:
+                            self._handed_on = True
+                            yield item
+                    return
 
     def settled(self, reply: Reply) -> Reply:
         """Return the last try's reply, with what those before it used: they were paid for as well."""
@@ -129,51 +137,87 @@ class Exchange:
         )
 
     def _wait(self, error: BaseException) -> bool | float:
-        """Say whether to try again, and in how many seconds where the provider said so."""
+        """Return in how many seconds to try again; False where that can't help, or would be too late."""
         if not isinstance(error, ExchangeError) or not error.again or self._handed_on:
             return False
         left = MOST_WAIT if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
-        if error.after is not None and error.after >= left:
+        wait = error.after
+        if wait is None:
+            wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self.retries, 10) + random.uniform(0, JITTER))  # noqa: S311 (no secret)
+        if wait >= left:
             return False
         self._failure = error.error
-        return True if error.after is None else error.after
+        return wait
 
 
-async def lines(chunks: AsyncIterable[bytes], name: str) -> AsyncGenerator[str, None]:
-    """Split server-sent events into the data of each, as it comes; a last one that is cut off is dropped."""
-    held: list[bytes] = []  # of a line that has not ended
-    data: list[bytes] = []  # of an event that has not ended
-    async with contextlib.aclosing(bounded(chunks, name)) as pieces:
-        async for chunk in pieces:
-            held.append(chunk)
-            if b"\n" not in chunk:
-                continue
-            *whole, rest = b"".join(held).split(b"\n")
-            held = [rest]
-            for line in whole:
-                line = line.rstrip(b"\r")
-                if line.startswith(b"data:"):
-                    data.append(line[5:].removeprefix(b" "))
-                elif not line and data:
-                    yield decoded(b"\n".join(data), name)
-                    data = []
+class Body:
+    """The body of an answer, as it comes in."""
+
+    def __init__(self, response: httpx2.Response, name: str, carrier: Carrier) -> None:
+        self._response, self._name, self._carrier = response, name, carrier
+
+    @property
+    def has_events(self) -> bool:
+        """Whether it is server-sent events, by its own account."""
+        return "text/event-stream" in self._response.headers.get("content-type", "").lower()
+
+    async def events(self) -> AsyncGenerator[str, None]:
+        """Split server-sent events into the data of each, as it comes; a last one that is cut off is dropped."""
+        held: list[bytes] = []  # of a line that has not ended
+        data: list[bytes] = []  # of an event that has not ended
+        async with contextlib.aclosing(self._chunks()) as chunks:
+            async for chunk in chunks:
+                held.append(chunk)
+                if b"\n" not in chunk:
+                    continue
+                *whole, rest = b"".join(held).split(b"\n")
+                held = [rest]
+                for line in whole:
+                    line = line.rstrip(b"\r")
+                    if line.startswith(b"data:"):
+                        data.append(line[5:].removeprefix(b" "))
+                    elif not line and data:
+                        yield decoded(b"\n".join(data), self._name)
+                        data = []
+
+    async def text(self) -> str:
+        """Return it whole."""
+        async with contextlib.aclosing(self._chunks()) as chunks:
+            return decoded(b"".join([chunk async for chunk in chunks]), self._name)
+
+    def _chunks(self) -> AsyncGenerator[bytes, None]:
+        return bounded(self._carrier.chunks(self._response), self._name, self._carrier)
 
 
-async def bounded(chunks: AsyncIterable[bytes], name: str) -> AsyncGenerator[bytes, None]:
+async def bounded(chunks: AsyncIterable[bytes], name: str, carrier: Carrier = LOOP) -> AsyncGenerator[bytes, None]:
     """Hand on a body's bytes while they are not too many; the body has ended when this has."""
     size = 0
     pieces = aiter(chunks)
     try:
         async for chunk in pieces:
             size += len(chunk)
-            if size > MOST_BYTES:
-                raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
+            check_size(size, name)
             yield chunk
     finally:
-        await _end(pieces)
+        await _end(pieces, carrier)
 
 
-async def _end(chunks: AsyncIterator[bytes]) -> None:
+def bounded_blocking(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Hand on a body's bytes while they are not too many."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        check_size(size, name)
+        yield chunk
+
+
+def check_size(size: int, name: str) -> None:
+    """Raise BadReply where a body is too long."""
+    if size > MOST_BYTES:
+        raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
+
+
+async def _end(chunks: AsyncIterator[bytes], carrier: Carrier) -> None:
     """Bring a body to its end: read what is left of it where that is at hand, else break it off.
 
     What was read to its end leaves a connection that the next request can use. What was not is broken off from inside,
@@ -181,7 +225,7 @@ async def _end(chunks: AsyncIterator[bytes]) -> None:
     the garbage collector, which closes them in any order, from any thread.
     """
     with contextlib.suppress(Exception):  # whatever the rest is, nobody asks for it
-        async with asyncio.timeout(REST_S):
+        async with carrier.timeout(REST_S):
             size = 0
             async for chunk in chunks:
                 size += len(chunk)
@@ -189,12 +233,6 @@ async def _end(chunks: AsyncIterator[bytes]) -> None:
                     break
     if isinstance(chunks, AsyncGenerator):
         await chunks.aclose()
-
-
-async def body(chunks: AsyncIterable[bytes], name: str) -> str:
-    """Return a whole body as text."""
-    async with contextlib.aclosing(bounded(chunks, name)) as pieces:
-        return decoded(b"".join([chunk async for chunk in pieces]), name)
 
 
 def decoded(data: bytes, name: str) -> str:
@@ -348,17 +386,17 @@ class BoundedStream(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def hooks(name: str) -> dict[str, list[Any]]:
-    """Return the event hooks of an HTTP client that bound every body."""
+def http_options(carrier: Carrier, name: str) -> dict[str, Any]:
+    """Return the options of a carrier's HTTP client that bound every body."""
+    if carrier is THREAD:
+        return {"transport": Transport(functools.partial(bounded_blocking, name=name))}
 
     async def bound(response: httpx2.Response) -> None:
         response.stream = BoundedStream(response.stream, name)
-        if (
-            response.is_error
-        ):  # read whole by the SDK: not unpacked, for what is packed was not asked for and may be huge
+        if response.is_error:  # the same as sockets.py does
             response.headers.pop("content-encoding", None)
 
-    return {"response": [bound]}
+    return {"event_hooks": {"response": [bound]}}
 
 
 def estimated_tokens(text: str) -> int:
