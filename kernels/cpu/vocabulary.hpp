@@ -9,6 +9,7 @@
 
 #include "text.hpp"
 #include "number.hpp"
+#include "rows.hpp"
 #include "trie.hpp"
 
 namespace guard {
@@ -101,8 +102,10 @@ class Vocabulary {
   const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
   const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
   const std::vector<Inside>& by_state(LexemeMask& mask);
-  // Between fills: where the masks of lexemes hold more than kMost, those go that were not used since the last look.
+  // Between fills: where the masks of lexemes hold more than the limit, those go that were not used since the last look.
   void trim();
+  void limit(std::size_t nbytes) { most_ = nbytes; }
+  MaskRows& rows() { return rows_; }
   std::size_t nbytes() const;
 
  private:
@@ -120,7 +123,6 @@ class Vocabulary {
   };
   using Masks = std::unordered_map<Place, std::unique_ptr<LexemeMask>, PlaceHash>;
   using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
-  static constexpr std::size_t kMost = 40'000'000;
   LexemeMask& keep(std::unique_ptr<LexemeMask>& slot, Draft draft);
   std::shared_ptr<const Suffixes> suffixes(std::vector<Spelled> list);
   const Suffixes& closing();
@@ -137,6 +139,8 @@ class Vocabulary {
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
   Id made_ = 0;  // suffixes so far
   std::size_t held_ = 0;  // bytes of masks and suffixes
+  std::size_t most_ = 40'000'000;
+  MaskRows rows_;
 };
 
 }  // namespace guard
