@@ -245,7 +245,8 @@ class Documents:
         return None if contents is None else self._load(uri, contents)
 
     def _load(self, uri: str, schema: Any) -> Resource:
-        contents, blob = jsontext.private(schema, self.limits, uri)
+        is_private = isinstance(schema, jsontext.Private)
+        contents, blob = schema if is_private else jsontext.private(schema, self.limits, uri)
         document = Document(uri, contents)
         dialect = self.default
         if type(contents) is dict:

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema_rs
 
@@ -161,6 +161,13 @@ def measure(value: Any, limits: Limits, where: str) -> bool:
         level = below
         levels += 1
     return plain
+
+
+class Private(NamedTuple):
+    """What `private` has made of a document already."""
+
+    contents: Any
+    blob: bytes | None
 
 
 def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, bytes | None]:
