@@ -424,6 +424,13 @@ NB_MODULE(_native, m) {
                      const std::lock_guard lock(Kernel::instance().lock);
                      return v.nbytes();
                    })
+      .def("limit",
+           [](Vocabulary& v, std::size_t masks, std::size_t rows) {
+             const std::lock_guard lock(Kernel::instance().lock);
+             v.limit(masks);
+             v.rows().limit(rows);
+           },
+           "masks"_a, "rows"_a)
       .def("token_bytes",
            [](Vocabulary& v, Id token) {
              if (token < 0 || token >= v.size()) throw nb::index_error("no such token");

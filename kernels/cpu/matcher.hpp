@@ -80,6 +80,7 @@ class Matcher {
   Matcher copy() const {
     Matcher out(engine_, vocabulary_);
     out.history_ = history_;
+    out.held_ = held_;
     out.shared_ = shared_;
     out.shared_.push_back(arena_);
     return out;

@@ -48,11 +48,16 @@ std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std:
     held_ += sizeof *slot + 32 + slot->first.capacity();  // and what the table takes
     return nullptr;
   }
-  if (!slot->second) slot->second = intern(row);
+  if (!slot->second) slot->second = interned(row);
   return slot->second;
 }
 
 std::shared_ptr<const MaskRow> MaskRows::intern(const std::uint32_t* row) {
+  make_room();
+  return interned(row);
+}
+
+std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {
   auto made = std::make_shared<const MaskRow>(row, words_);
   auto& known = by_content_[made->hash()];
   if (known && *known == *made) return known;

@@ -35,6 +35,7 @@ class MaskRows {  // of one vocabulary
 
  private:
   void make_room();
+  std::shared_ptr<const MaskRow> interned(const std::uint32_t* row);
   std::size_t words_, held_ = 0, most_ = 8'000'000;
   std::unordered_map<std::string, std::shared_ptr<const MaskRow>> by_key_;
   std::unordered_map<std::size_t, std::shared_ptr<const MaskRow>> by_content_;  // by hash
