@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext, types
+from guard.schemas import jsontext, types, warming
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.kept import KEPT
@@ -28,6 +28,8 @@ from guard.schemas.ops import FALSE, KEYWORDS, Record
 from guard.schemas.scan import ReportLine, Scan, report, scan
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
@@ -97,6 +99,12 @@ class FrontEnd:
             positions = self.lowering.positions_of(node)
         written = [at for at in positions if FALSE < at < len(self.documents.schemas)]
         return [self.documents.pointer(at) for at in written] or [""]
+
+    def property_names(self, most: int) -> list[bytes]:
+        """Return property names as JSON has them, of which bytes one by one would hit few."""
+        with _LOWERING:
+            found = {name for schema in self.documents.schemas[2:] for name in schema.get("properties", ())}
+        return [json.dumps(name, ensure_ascii=False).encode(errors="replace") for name in sorted(found)[:most]]
 
     def fail(self, limit: str, node: int, detail: str, op: int) -> SchemaError:
         """Return the error of a limit that the engine met at a node, in an opcode's keyword where that is known."""
@@ -185,6 +193,17 @@ class Compiled:
         native = Explorer(self._engine, MOST_STATES + size)
         native.add(self._front.lowering.root)
         return explore(native, self._front.where, size, seconds, report)
+
+    def warm(
+        self, vocabulary: Vocabulary, *, masks: int = warming.MASKS, seconds: float = warming.SECONDS
+    ) -> Future[int]:
+        """Make masks that are likely to be asked for, in a background thread; nothing is ever warmed unasked.
+
+        The walk begins at the start of a value and ends after so many masks or seconds. `result()` waits for it, and
+        returns how many masks were made; an error, a SchemaError where a limit is met, is its exception, and logged.
+        """
+        names = self._front.property_names(warming.NAMES)
+        return warming.warm(self.matcher(vocabulary), vocabulary, names, masks, seconds)
 
     def stats(self) -> dict[str, int]:
         """Return the engine's counters: automaton states, masks, lowered nodes."""
