@@ -96,7 +96,7 @@ def real() -> Iterator[tuple[Any, str]]:
     """Yield real schemas, each with the beginning of an instance that ends inside of a string."""
     with gzip.open(DATA / "maskbench.jsonl.gz", "rt", encoding="utf-8") as lines:
         docs = [json.loads(line) for line in lines]
-    random.Random(7).shuffle(docs)  # noqa: S311 - not a secret
+    random.Random(7).shuffle(docs)
     for doc in docs:
         if len(json.dumps(doc["schema"])) > LARGEST:
             continue
@@ -121,28 +121,32 @@ def measured(calls: dict[str, Callable[[], Any]], before: dict[str, Callable[[],
     return least
 
 
+def figures_of(
+    vocabulary: guard.Vocabulary, peer: Peer, parts: list[Any], theirs: list[Any], threads: Any
+) -> dict[str, float]:
+    """Measure one batch."""
+
+    def ours() -> list[Any]:
+        return [m for compiled, text, n in parts for m in matchers(compiled, vocabulary, text, n) or ()]
+
+    again, batch = ours(), peer.batch[threads]
+    mask = allocate_bitmask(len(again), vocabulary.size)
+    copy, bits = mask.copy(), peer.library.allocate_token_bitmask(len(theirs), vocabulary.size)
+    for _ in range(3):
+        fill_bitmasks(again, mask)
+    calls = {
+        "copy": lambda: np.copyto(copy, mask),
+        "again": lambda: fill_bitmasks(again, mask),
+        "anew": lambda fresh=None: fill_bitmasks(fresh, mask),
+        "peer": lambda: batch.batch_fill_next_token_bitmask(theirs, bits),
+    }
+    return measured(calls, {"anew": ours})
+
+
 def rows_of(vocabulary: guard.Vocabulary, peer: Peer, rows: int, threads: Any) -> Iterator[list[str]]:
     """Measure each batch."""
     for name, place, parts, theirs in batches(vocabulary, peer, rows):
-
-        def ours(parts: list[Any] = parts) -> list[Any]:
-            return [m for compiled, text, n in parts for m in matchers(compiled, vocabulary, text, n) or ()]
-
-        again = ours()
-        mask = allocate_bitmask(len(again), vocabulary.size)
-        copy, bits = mask.copy(), peer.library.allocate_token_bitmask(len(theirs), vocabulary.size)
-        for _ in range(3):
-            fill_bitmasks(again, mask)
-        batch = peer.batch[threads]
-        found = measured(
-            {
-                "copy": lambda: np.copyto(copy, mask),
-                "again": lambda: fill_bitmasks(again, mask),
-                "anew": lambda fresh=None: fill_bitmasks(fresh, mask),
-                "peer": lambda: batch.batch_fill_next_token_bitmask(theirs, bits),
-            },
-            {"anew": ours},
-        )
+        found = figures_of(vocabulary, peer, parts, theirs, threads)
         bar = max(found["peer"] / 3, 2 * found["copy"])
         figures = [f"{found[key]:,.0f}" for key in ("copy", "again", "anew", "peer")]
         ratios = [f"{found['again'] / found[key]:.3f}" for key in ("peer", "copy")]
@@ -163,7 +167,9 @@ def main() -> int:
     vocabulary = guard.Vocabulary.from_tokenizer(loaded)
     peer = Peer(loaded, vocabulary.size)
     load = os.getloadavg()[0]
-    print(f"### {args.rows} rows in one call: {name}, {vocabulary.size:,} tokens, {platform.machine()}, load {load:.1f}\n")
+    print(
+        f"### {args.rows} rows in one call: {name}, {vocabulary.size:,} tokens, {platform.machine()}, load {load:.1f}\n"
+    )
     cores = os.sched_getaffinity(0)
     header = ["schema", "where", "copy, µs", "again", "anew", "xgrammar", "again/xgrammar", "again/copy", "bar met"]
     for used, threads in ((cores, "auto"), ({min(cores)}, 1)):

@@ -160,8 +160,8 @@ def fill_bitmasks(
 ) -> None:
     """Fill a row for each matcher, without the GIL: rows 0, 1, … where `rows` is None.
 
-    A mask that was filled here before, by any matcher of the same compiled schema, is copied; one that its matcher filled
-    last, without a lock. Batches of many megabytes are copied by several threads, as many as the process has cores.
+    A mask that was filled here before, by any matcher of the same compiled schema, is copied; one that its matcher
+    filled last, without a lock. Batches of many megabytes are copied by several threads, one for each core.
     `remaining` is as in Matcher.fill_bitmask, an item for each matcher. Where one raises, rows of others may be filled.
     """
 

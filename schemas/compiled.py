@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 KEY_ORDERS = {"schema": 0, "any": 1}
 WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
 SPELLINGS = {"canonical": 0, "any": 1}
+_LIMITS = Limits()
 INEXACT = ("refuse", "residual")
 
 
@@ -65,7 +66,7 @@ class Options:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be one of {choices}")
 
 
-#: Held while Python's half of any compiled schema is read or grows. A fork waits for it: in the child, whoever held it is gone.
+#: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
 _LOWERING = threading.RLock()
 os.register_at_fork(before=_LOWERING.acquire, after_in_parent=_LOWERING.release, after_in_child=_LOWERING.release)
 
@@ -232,7 +233,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     What was compiled before, the same schema under the same options, is the same object again (schemas/kept.py); with
     `documents`, which are read only as far as references lead, it is made anew.
     """
-    options = Options(key_order, whitespace, spelling, formats, draft, inexact, limits or Limits())
+    options = Options(key_order, whitespace, spelling, formats, draft, inexact, limits or _LIMITS)
     if documents:
         return Compiled(FrontEnd(schema, options, documents))
     private = jsontext.Private(*jsontext.private(_json_of(schema), options.limits, ""))

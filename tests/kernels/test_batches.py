@@ -1,4 +1,4 @@
-"""Batches: rows that are known are those that a matcher nobody met before makes, whoever asks, and whatever is forgotten meanwhile."""
+"""Batches: rows that are known are those that are made anew, whoever asks, and whatever is forgotten meanwhile."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def batch_of_walks(compiled: Compiled, vocabulary: guard.Vocabulary, r: Random) 
 def test_rows_that_are_known_are_those_of_an_engine_that_knows_none(
     case: Case, vocabulary: guard.Vocabulary, seed: int, flush: bool
 ) -> None:
-    """Batches again and again, of matchers that move on in between: each row is as if it were the first that is made."""
+    """Batches again and again, of matchers that move on in between: each row is as if it were the first."""
     r = Random(seed)
     if flush:
         vocabulary._native.limit(masks=r.choice([0, 3000]), rows=r.choice([0, 300, 3000]))
@@ -109,8 +109,7 @@ def test_what_is_filled_again_behind_text_that_does_not_matter_is_told_from_what
         assert matcher.accept_bytes(b'"')
         rows = []
         for byte in b"abc":
-            for _ in range(3):
-                rows.append(allowed(matcher, vocabulary).tolist())
+            rows += [allowed(matcher, vocabulary).tolist() for _ in range(3)]
             assert matcher.accept(byte)
         rows.append(allowed(matcher, vocabulary).tolist())
         assert rows[0] == rows[1] == rows[2]

@@ -1,4 +1,4 @@
-"""Compiled schemas by content: what is the same is compiled once, what is not is told apart, and what is kept is bounded."""
+"""Compiled schemas by content: what is the same is compiled once, what is not is told apart, all within bounds."""
 
 from __future__ import annotations
 
