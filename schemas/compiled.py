@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext, types, warming
+from guard.schemas import jsontext, types
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.kept import KEPT
@@ -195,14 +195,14 @@ class Compiled:
         native.add(self._front.lowering.root)
         return explore(native, self._front.where, size, seconds, report)
 
-    def warm(
-        self, vocabulary: Vocabulary, *, masks: int = warming.MASKS, seconds: float = warming.SECONDS
-    ) -> Future[int]:
+    def warm(self, vocabulary: Vocabulary, *, masks: int = 256, seconds: float = 1.0) -> Future[int]:
         """Make masks that are likely to be asked for, in a background thread; nothing is ever warmed unasked.
 
         The walk begins at the start of a value and ends after so many masks or seconds. `result()` waits for it, and
         returns how many masks were made; an error, a SchemaError where a limit is met, is its exception, and logged.
         """
+        from guard.schemas import warming  # here: only who asks for it needs NumPy
+
         names = self._front.property_names(warming.NAMES)
         return warming.warm(self.matcher(vocabulary), vocabulary, names, masks, seconds)
 

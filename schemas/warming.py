@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
-MASKS = 256  #: That one warm-up makes at most.
-SECONDS = 1.0  #: That it takes at most, but for the mask at hand.
 NAMES = 200  #: Declared names that are tried where a key may begin.
 MANY = 32  #: From so many bytes on the text is free.
 
@@ -47,12 +45,12 @@ def warm(matcher: Matcher, vocabulary: Vocabulary, names: list[bytes], masks: in
             _log.warning("a warm-up met an error, which decoding may meet as well: %s", error)
             out.set_exception(error)
 
-    threading.Thread(target=run, name="guard-warm", daemon=True).start()
+    threading.Thread(target=run, name="guard-warm").start()  # a daemon would be cut off inside of the engine at exit
     return out
 
 
 def walk(matcher: Matcher, vocabulary: Vocabulary, names: list[bytes], masks: int, until: float) -> int:
-    """Make masks until a time of the monotonic clock. A limit that is met is raised once the walk is over."""
+    """Make masks until a time of the monotonic clock, or the exit. A limit that is met is raised once the walk is over."""
     row = allocate_bitmask(1, vocabulary.size)
     bits = row[0].view(np.uint8)
     spelled = {byte: vocabulary._native.greedy(bytes([byte])) for byte in _BYTES}
@@ -60,7 +58,7 @@ def walk(matcher: Matcher, vocabulary: Vocabulary, names: list[bytes], masks: in
     met: SchemaError | None = None
     seen, made = set(), 0
     todo = deque([matcher])
-    while todo and made < masks and time.monotonic() < until:
+    while todo and made < masks and time.monotonic() < until and threading.main_thread().is_alive():
         at = todo.popleft()
         try:
             fill_bitmasks([at], row)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from random import Random
 from typing import Any
@@ -79,3 +81,15 @@ def test_what_a_warm_up_meets_is_raised_and_logged_and_met_again_by_who_decodes_
     with pytest.raises(guard.SchemaError) as met:
         compiled.matcher(vocabulary).accept_bytes(b'{"a":' * 90)
     assert met.value.limit == "states"
+
+
+def test_a_process_may_end_while_a_warm_up_is_at_work() -> None:
+    """It neither waits for the rest of the walk nor dies of it."""
+    program = (
+        "import guard, time\n"
+        "vocabulary = guard.Vocabulary.from_bytes([bytes([b]) for b in range(256)] + [b''], eos=[256])\n"
+        "guard.compile(True).warm(vocabulary, masks=10**9, seconds=10**6)\n"
+        "time.sleep(0.1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT, check=False)  # noqa: S603 - ours
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
