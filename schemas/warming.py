@@ -50,7 +50,7 @@ def warm(matcher: Matcher, vocabulary: Vocabulary, names: list[bytes], masks: in
 
 
 def walk(matcher: Matcher, vocabulary: Vocabulary, names: list[bytes], masks: int, until: float) -> int:
-    """Make masks until a time of the monotonic clock, or the exit. A limit that is met is raised once the walk is over."""
+    """Make masks until a time of the monotonic clock, or the exit; a limit that is met is raised once all is done."""
     row = allocate_bitmask(1, vocabulary.size)
     bits = row[0].view(np.uint8)
     spelled = {byte: vocabulary._native.greedy(bytes([byte])) for byte in _BYTES}
