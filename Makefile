@@ -59,6 +59,10 @@ fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.batch
+	$(BIN)/python -m benchmarks.apply
+	$(BIN)/python -m benchmarks.memory || test $$? -eq 2  # 2: the real schemas are absent, and it says so
+	$(BIN)/python -m benchmarks.warming || test $$? -eq 2
 	$(BIN)/python -m benchmarks.generation
 	$(BIN)/python -m benchmarks.gpu || test $$? -eq 2  # 2: there is no GPU, and it says so
 	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }

@@ -7,7 +7,6 @@ change.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -112,7 +111,7 @@ def inspect(
         exploration = compiled.explore(
             seconds * (1 - WALKED_PORTION), lambda done, known: report("expanding", done, known)
         )
-        tried = _property_names(front)
+        tried = front.property_names(MOST_NAMES)
         walk = _walk(matcher, tried, seconds * WALKED_PORTION, lambda done: report("walking", done, MOST_TEXTS))
         satisfiable = matcher.distance() >= 0 if not walk.limits else True
     except SchemaError as error:
@@ -164,12 +163,6 @@ def _first_mask(compiled: Compiled, vocabulary: Vocabulary) -> Any:
     matcher = compiled.matcher(vocabulary)
     matcher.fill_bitmask(allocate_bitmask(1, vocabulary.size))
     return matcher
-
-
-def _property_names(front: FrontEnd) -> list[bytes]:
-    """Return property names as JSON has them, of which random bytes would hit few."""
-    found = {name for schema in front.documents.schemas[2:] for name in schema.get("properties", ())}
-    return [json.dumps(name, ensure_ascii=False).encode(errors="replace") for name in sorted(found)[:MOST_NAMES]]
 
 
 def _walk(matcher: Any, names: list[bytes], seconds: float, report: Callable[[int], None]) -> Walk:

@@ -31,6 +31,9 @@ class Vocabulary:
     def nbytes(self) -> int:
         """Memory held, in bytes."""
 
+    def limit(self, masks: int, rows: int) -> None:
+        """Keep at most about so many bytes of masks of lexemes (40 MB unless told), and of whole rows (8 MB)."""
+
     def token_bytes(self, arg: int, /) -> bytes:
         """Return the bytes given for a token; IndexError where there is no such token."""
 
@@ -157,6 +160,8 @@ def fill_bitmasks(
 ) -> None:
     """Fill a row for each matcher, without the GIL: rows 0, 1, … where `rows` is None.
 
+    A mask that was filled here before, by any matcher of the same compiled schema, is copied; one that its matcher
+    filled last, without a lock. Batches of many megabytes are copied by several threads, one for each core.
     `remaining` is as in Matcher.fill_bitmask, an item for each matcher. Where one raises, rows of others may be filled.
     """
 

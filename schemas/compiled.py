@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +21,7 @@ from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, types
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
+from guard.schemas.kept import KEPT
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
@@ -26,6 +29,8 @@ from guard.schemas.ops import FALSE, KEYWORDS, Record
 from guard.schemas.scan import ReportLine, Scan, report, scan
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
@@ -64,12 +69,16 @@ class Options:
 _DEFAULT_LIMITS = Limits()
 _options = lru_cache(64)(Options)  # few are ever in use, and checking them takes longer than half of a small scan
 
+#: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
+_LOWERING = threading.RLock()
+os.register_at_fork(before=_LOWERING.acquire, after_in_parent=_LOWERING.release, after_in_child=_LOWERING.release)
+
 
 class FrontEnd:
     """What Python knows of a compiled schema: documents, the scan's verdict, and records on demand."""
 
     def __init__(self, schema: Any, options: Options, documents: Mapping[str, Any]) -> None:
-        given = schema if types.is_schema(schema) else types.json_schema(schema)
+        given = schema if isinstance(schema, jsontext.Private) else _json_of(schema)
         dialect = DEFAULT_DIALECT if options.draft is None else DIALECTS[options.draft]
         self.options = options
         self.documents = Documents(given, documents, dialect, options.limits)
@@ -83,19 +92,24 @@ class FrontEnd:
             annotate=self.scan.unevaluated,
             dropped=frozenset((t.position, t.keyword) for t in troubles) if troubles else frozenset(),
         )
-        self._lock = threading.Lock()
 
     def lower(self, nodes: list[int]) -> list[Record]:
         """Return the records of nodes; the engine calls this from any thread."""
-        with self._lock:
+        with _LOWERING:
             return self.lowering.lower(nodes)
 
     def where(self, node: int) -> list[str]:
         """Return the JSON Pointers of what says a node; the root's for one of the engine's own, which nobody wrote."""
-        with self._lock:
+        with _LOWERING:
             positions = self.lowering.positions_of(node)
         written = [at for at in positions if FALSE < at < len(self.documents.schemas)]
         return [self.documents.pointer(at) for at in written] or [""]
+
+    def property_names(self, most: int) -> list[bytes]:
+        """Return property names as JSON has them, of which bytes one by one would hit few."""
+        with _LOWERING:
+            found = {name for schema in self.documents.schemas[2:] for name in schema.get("properties", ())}
+        return [json.dumps(name, ensure_ascii=False).encode(errors="replace") for name in sorted(found)[:most]]
 
     def fail(self, limit: str, node: int, detail: str, op: int) -> SchemaError:
         """Return the error of a limit that the engine met at a node, in an opcode's keyword where that is known."""
@@ -181,6 +195,17 @@ class Compiled:
         native.add(self._front.lowering.root)
         return explore(native, self._front.where, size, seconds, report)
 
+    def warm(self, vocabulary: Vocabulary, *, masks: int = 256, seconds: float = 1.0) -> Future[int]:
+        """Make masks that are likely to be asked for, in a background thread; nothing is ever warmed unasked.
+
+        The walk begins at the start of a value and ends after so many masks or seconds. `result()` waits for it, and
+        returns how many masks were made; an error, a SchemaError where a limit is met, is its exception, and logged.
+        """
+        from guard.schemas import warming  # here: only who asks for it needs NumPy
+
+        names = self._front.property_names(warming.NAMES)
+        return warming.warm(self.matcher(vocabulary), vocabulary, names, masks, seconds)
+
     def stats(self) -> dict[str, int]:
         """Return the engine's counters: automaton states, masks, lowered nodes."""
         return self._engine.stats()
@@ -204,6 +229,20 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     schemas, by URI, that references may lead to. Raises SchemaError where the schema is not valid, goes beyond
     `limits`, or says something that can't be enforced exactly; with `inexact="residual"` the last is left to
     validation instead, and marked so in `report`. docs/engine.md tells what the other options mean.
+
+    What was compiled before, the same schema under the same options, is the same object again (schemas/kept.py); with
+    `documents`, which are read only as far as references lead, it is made anew.
     """
     options = _options(key_order, whitespace, spelling, formats, draft, inexact, limits or _DEFAULT_LIMITS)
-    return Compiled(FrontEnd(schema, options, documents or {}))
+    if documents:
+        return Compiled(FrontEnd(schema, options, documents))
+    private = jsontext.Private(*jsontext.private(_json_of(schema), options.limits, ""))
+    try:
+        content = marshal.dumps(private.contents, 2)  # version 2 writes nothing down of what is shared or interned
+    except ValueError:  # a Decimal
+        return Compiled(FrontEnd(private, options, {}))
+    return KEPT.get((content, options), lambda: Compiled(FrontEnd(private, options, {})))
+
+
+def _json_of(schema: Any) -> Any:
+    return schema if types.is_schema(schema) else types.json_schema(schema)

@@ -248,7 +248,8 @@ class Documents:
         return None if contents is None else self._load(uri, contents)
 
     def _load(self, uri: str, schema: Any) -> Resource:
-        contents, met = jsontext.private(schema, self.limits, uri)
+        is_private = isinstance(schema, jsontext.Private)
+        contents, met = schema if is_private else jsontext.private(schema, self.limits, uri)
         document = Document(uri, contents)
         dialect = self.default
         if type(contents) is dict:

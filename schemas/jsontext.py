@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema_rs
 
@@ -138,6 +138,13 @@ def measure(value: Any, limits: Limits, where: str) -> None:
             raise limit_error(limits, "bytes", where, None, f"more than {count:,} objects and arrays")
         level = below
         levels += 1
+
+
+class Private(NamedTuple):
+    """What `private` has made of a document already."""
+
+    contents: Any
+    met: int  # bits of the words (ID...) that it may hold
 
 
 def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, int]:

@@ -1,6 +1,9 @@
 #include "apply.hpp"
 
+#include "crew.hpp"
+
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -76,19 +79,25 @@ Row<T> row_kernel() {
 template <class T>
 void apply_rows(const Logits& logits, const Bitmask& bitmask, T infinity) {
   static const Row<T> kernel = row_kernel<T>();
-  for (std::int64_t row = 0; row < logits.rows; ++row) {
-    T* const at = static_cast<T*>(logits.data) + row * logits.row_stride;
-    const std::int32_t* const words = bitmask.words + row * bitmask.row_stride;
-    if (logits.column_stride == 1) {
-      kernel(at, logits.width, words, bitmask.width, infinity);
-      continue;
-    }
-    for (std::int64_t token = 0; token < logits.width; ++token) {
-      const std::int64_t w = token / 32;
-      if (w >= bitmask.width || !(static_cast<std::uint32_t>(words[w]) >> (token % 32) & 1u))
-        at[token * logits.column_stride] = infinity;
-    }
+  const std::int64_t rows = std::max<std::int64_t>(logits.rows, 0), words = (logits.width + 31) / 32;
+  const std::size_t nbytes = static_cast<std::size_t>(rows * logits.width) * sizeof(T);
+  if (logits.column_stride == 1) {
+    share_out(static_cast<std::size_t>(rows), nbytes, [&](std::size_t row) {
+      const auto n = static_cast<std::int64_t>(row);
+      kernel(static_cast<T*>(logits.data) + n * logits.row_stride, logits.width, bitmask.words + n * bitmask.row_stride, bitmask.width, infinity);
+    });
+    return;
   }
+  // The same tokens of all rows, then the next ones: where tokens are apart, rows may lie side by side.
+  share_out(static_cast<std::size_t>(words), nbytes, [&](std::size_t w) {
+    const auto first = static_cast<std::int64_t>(w) * 32, end = std::min(first + 32, logits.width);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      std::uint32_t left = end - first < 32 ? (1u << (end - first)) - 1 : 0xFFFFFFFFu;
+      if (first / 32 < bitmask.width) left &= ~static_cast<std::uint32_t>(bitmask.words[row * bitmask.row_stride + first / 32]);
+      T* const at = static_cast<T*>(logits.data) + row * logits.row_stride + first * logits.column_stride;
+      for (; left; left &= left - 1) at[std::countr_zero(left) * logits.column_stride] = infinity;
+    }
+  });
 }
 
 }  // namespace

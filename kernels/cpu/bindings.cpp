@@ -10,10 +10,13 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <pthread.h>
+
 #include <cstring>
 
 #include "bind_apply.hpp"
 #include "bind_copy.hpp"
+#include "crew.hpp"
 #include "explorer.hpp"
 #include "matcher.hpp"
 #include "sample.hpp"
@@ -365,7 +368,10 @@ struct PyMatcher {
   void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
     if (remaining && *remaining < 0) throw nb::value_error(("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
     std::uint32_t* words = row_of(view, row);
-    placed([&] { matcher.fill(words, remaining.value_or(-1)); });
+    if (const MaskRow* known = remaining ? nullptr : matcher.known())
+      known->write(words);
+    else
+      placed([&] { matcher.fill(words, remaining.value_or(-1)); });
     std::memset(words + matcher.vocabulary().words(), 0, (view.words - matcher.vocabulary().words()) * 4);
   }
 };
@@ -398,6 +404,8 @@ NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);
   bind_apply(m);
   bind_copy(m);
+  // A child of fork() must not wait for a thread that is not there.
+  pthread_atfork([] { Kernel::instance().lock.lock(); }, [] { Kernel::instance().lock.unlock(); }, [] { Kernel::instance().lock.unlock(); });
 
   nb::class_<Vocabulary>(m, "Vocabulary")
       .def(
@@ -443,6 +451,13 @@ NB_MODULE(_native, m) {
                      const std::lock_guard lock(Kernel::instance().lock);
                      return v.nbytes();
                    })
+      .def("limit",
+           [](Vocabulary& v, std::size_t masks, std::size_t rows) {
+             const std::lock_guard lock(Kernel::instance().lock);
+             v.limit(masks);
+             v.rows().limit(rows);
+           },
+           "masks"_a, "rows"_a)
       .def("token_bytes",
            [](Vocabulary& v, Id token) {
              if (token < 0 || token >= v.size()) throw nb::index_error("no such token");
@@ -583,28 +598,39 @@ NB_MODULE(_native, m) {
           std::size_t words = 0;
           for (PyMatcher* matcher : matchers) words = std::max(words, matcher->matcher.vocabulary().words());
           const RowsView view = view_of(bitmask, words);
-          for (std::size_t i = 0; i < matchers.size(); ++i)
-            matchers[i]->row_of(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i));
+          const auto row_of = [&](std::size_t i) { return matchers[i]->row_of(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i)); };
+          const auto left_of = [&](std::size_t i) { return remaining ? (*remaining)[i] : std::nullopt; };
+          for (std::size_t i = 0; i < matchers.size(); ++i) row_of(i);  // is each there?
           // All rows without the GIL; those that miss nodes, or meet a limit, are made again with it.
           std::vector<std::size_t> again;
           {
             const nb::gil_scoped_release release;
-            const std::lock_guard lock(Kernel::instance().lock);
-            for (std::size_t i = 0; i < matchers.size(); ++i) {
-              std::uint32_t* row = matchers[i]->row_of(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i));
-              try {
-                const auto clock = matchers[i]->matcher.engine().goals().start_clock();
-                matchers[i]->matcher.fill(row, remaining ? (*remaining)[i].value_or(-1) : -1);
-                const std::size_t used = matchers[i]->matcher.vocabulary().words();
-                std::memset(row + used, 0, (view.words - used) * 4);
+            std::vector<const MaskRow*> known(matchers.size());
+            std::vector<std::size_t> other;
+            for (std::size_t i = 0; i < matchers.size(); ++i)
+              if (!(known[i] = left_of(i) ? nullptr : matchers[i]->matcher.known())) other.push_back(i);
+            if (!other.empty()) {
+              const std::lock_guard lock(Kernel::instance().lock);
+              for (std::size_t i : other) try {
+                Matcher& matcher = matchers[i]->matcher;
+                const auto clock = matcher.engine().goals().start_clock();
+                if (left_of(i) || matchers.size() == 1)
+                  matcher.fill(row_of(i), left_of(i).value_or(-1));
+                else if (!(known[i] = matcher.find()))
+                  matcher.fill_found(row_of(i));
               } catch (const Missing&) {
                 again.push_back(i);
               } catch (const Limit&) {
                 again.push_back(i);
               }
             }
+            share_out(matchers.size(), matchers.size() * view.words * 4, [&](std::size_t i) {
+              const std::size_t used = matchers[i]->matcher.vocabulary().words();
+              if (known[i]) known[i]->write(row_of(i));
+              std::memset(row_of(i) + used, 0, (view.words - used) * 4);
+            });
           }
-          for (std::size_t i : again) matchers[i]->fill(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i), remaining ? (*remaining)[i] : std::nullopt);
+          for (std::size_t i : again) matchers[i]->fill(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i), left_of(i));
         },
         "matchers"_a, "bitmask"_a, "rows"_a.none() = nb::none(), "remaining"_a.none() = nb::none());
 }

@@ -158,11 +158,13 @@ struct Config {
   std::int32_t lo = 0, hi = 0, depth = 0, xlo = 0, xhi = 0;  // Key: the names and the extras that begin so, and bytes read of them
   const KeyText* key = nullptr;  // of a Number, too, where literals are tracked
   const KeyText* text = nullptr;  // from where a frame records
+  bool operator==(const Config&) const = default;  // of one matcher: frames and texts are the same where they are the same object
 };
 
 class Engine {
  public:
   Engine(Kernel& kernel, Options options, Id root);
+  const std::uint64_t number = ++made;  // of no other engine of the process
   static constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
   Goals& goals() { return goals_; }
   Id root() const { return root_; }
@@ -179,7 +181,8 @@ class Engine {
   void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
   // For tables outside of the engine: see tables.cpp. Equal keys, equal futures; "": there is no instance; ".": finished.
-  std::string key(const Config& at);
+  void key(const Config& at, std::string* out);  // appends
+  bool counts(const Config& at) const { return at.lex == Lex::Literal || ((at.lex == Lex::Text || at.lex == Lex::Key) && texts_.spec(at.spec).bounded); }  // does `chars` matter?
   std::int64_t lexeme(const Config& at) const;  // two configurations of one lexeme have the same classes; -1: it has none
   int classes(const Config& at, Vocabulary& vocabulary, std::uint8_t* of);  // of each token, 0: none; returns how many. Tokens of a class that are allowed lead to one key
   Id node_at(const Config& at) const;  // a schema node that the innermost value under way must meet; -1 when unknown
@@ -340,6 +343,8 @@ class Engine {
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
   bool affords_any(const Config& at, std::int64_t budget);
   Means key_means(const Config& at, std::int64_t budget);
+
+  static inline std::uint64_t made = 0;
 
   Kernel& kernel_;
   Options options_;

@@ -1,7 +1,8 @@
 // Matcher: one generation under a compiled schema: what was accepted so far, and the way back.
 //
 // A configuration is immutable, so that rollback is a pointer and copy shares what was built. A matcher belongs to one
-// thread at a time; every call takes the kernel lock. A call that ends in Missing or Limit leaves the matcher unchanged.
+// thread at a time; every call takes the kernel lock, but for those that say so. A call that ends in Missing or Limit leaves the
+// matcher unchanged.
 #pragma once
 #include "engine.hpp"
 
@@ -15,6 +16,22 @@ class Matcher {
   void fill(std::uint32_t* row, std::int64_t budget) {
     scratch_.clear();
     engine_->fill(now(), *vocabulary_, budget, row, scratch_);
+    if (budget < 0) hold(is_held() ? vocabulary_->rows().intern(row) : nullptr);  // a row that is asked for twice
+  }
+  // The mask of where it is, without a budget; null: it is not known. Valid until the next call. Takes no lock.
+  const MaskRow* known() const { return is_held() ? held_.row.get() : nullptr; }
+  // The same, of what any matcher knows.
+  const MaskRow* find() {
+    if (const MaskRow* row = known()) return row;
+    key_.assign(reinterpret_cast<const char*>(&engine_->number), sizeof engine_->number);
+    engine_->key(now(), &key_);
+    if (std::shared_ptr<const MaskRow> row = vocabulary_->rows().find(key_)) hold(std::move(row));
+    return known();
+  }
+  // And fill, where find() has found nothing.
+  void fill_found(std::uint32_t* row) {
+    fill(row, -1);
+    if (std::shared_ptr<const MaskRow> kept = vocabulary_->rows().keep(key_, row)) hold(std::move(kept));
   }
   bool accept(Id token) {
     const Config& at = now();
@@ -48,7 +65,11 @@ class Matcher {
     scratch_.clear();
     return engine_->forced(now(), scratch_, kForced);
   }
-  std::string key() { return engine_->key(now()); }
+  std::string key() {
+    std::string out;
+    engine_->key(now(), &out);
+    return out;
+  }
   std::int64_t lexeme() { return engine_->lexeme(now()); }
   int classes(std::uint8_t* of) { return engine_->classes(now(), *vocabulary_, of); }
   std::size_t steps() const { return history_.empty() ? 0 : history_.size() - 1; }
@@ -59,6 +80,7 @@ class Matcher {
   Matcher copy() const {
     Matcher out(engine_, vocabulary_);
     out.history_ = history_;
+    out.held_ = held_;
     out.shared_ = shared_;
     out.shared_.push_back(arena_);
     return out;
@@ -74,12 +96,26 @@ class Matcher {
     if (history_.empty()) history_.push_back(engine_->start(*arena_));
     return history_.back();
   }
+  struct Held {  // the row of one configuration; null: it came once
+    Config at;
+    bool counts = false;  // does the number of characters matter?
+    std::shared_ptr<const MaskRow> row;
+  };
+  void hold(std::shared_ptr<const MaskRow> row) { held_ = {now(), engine_->counts(now()), std::move(row)}; }
+  bool is_held() const {
+    if (history_.empty() || !held_.at.top) return false;
+    Config at = history_.back();
+    if (!held_.counts) at.chars = held_.at.chars;
+    return at == held_.at;
+  }
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<Vocabulary> vocabulary_;
   std::shared_ptr<Arena> arena_;
   std::vector<std::shared_ptr<Arena>> shared_;  // of the matchers from which this one was copied
   std::vector<Config> history_;                 // the start, then one for each step
   Arena scratch_;
+  Held held_;
+  std::string key_;  // of the last find()
 };
 
 }  // namespace guard

@@ -15,6 +15,7 @@ namespace guard {
 namespace {
 class Writer {
  public:
+  explicit Writer(std::string* to) : out(*to) {}
   void number(std::int64_t n) {
     for (int shift = 0; shift < 64; shift += 7) {
       const auto rest = static_cast<std::uint64_t>(n) >> shift;
@@ -36,7 +37,7 @@ class Writer {
     for (; last; last = last->before) ++n;
     return n;
   }
-  std::string out;
+  std::string& out;
 };
 }  // namespace
 
@@ -63,9 +64,10 @@ std::int32_t Engine::last_count(const Frame& f) {
   return last_counts_[{f.level, f.order}] = out;
 }
 
-std::string Engine::key(const Config& at) {
-  Writer w;
-  if (!at.top || at.finished) return w.out = at.finished ? "." : "";
+void Engine::key(const Config& at, std::string* out) {
+  Writer w(out);
+  if (at.finished) out->push_back('.');
+  if (!at.top || at.finished) return;
   const bool compares = at.top->records || at.text;  // then the text is part of what goes on
   w.number(static_cast<int>(at.lex) | compares << 3);
   switch (at.lex) {
@@ -115,7 +117,6 @@ std::string Engine::key(const Config& at) {
       for (std::int32_t i = 0; f->extras && i < f->extras->size; ++i) w.text(f->extras->texts[i]);
     }
   }
-  return w.out;
 }
 
 std::int64_t Engine::lexeme(const Config& at) const {

@@ -84,7 +84,7 @@ bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' 
 }  // namespace
 
 Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, const std::vector<Id>& special)
-    : tokens_(std::move(tokens)), usable_(tokens_.size(), 1), ends_(std::move(ends)), id_(vocabularies++) {
+    : tokens_(std::move(tokens)), usable_(tokens_.size(), 1), ends_(std::move(ends)), id_(vocabularies++), rows_(words()) {
   for (Id t : special) usable_[static_cast<std::size_t>(t)] = 0;
   for (Id t : ends_) usable_[static_cast<std::size_t>(t)] = 0;
   std::sort(ends_.begin(), ends_.end());
@@ -471,7 +471,7 @@ std::size_t Gap::nbytes() const {
 }
 
 void Vocabulary::trim() {
-  if (held_ <= kMost) return;
+  if (held_ <= most_) return;
   held_ = 0;
   for (Masks* masks : {&texts_, &detailed_, &numbers_}) {
     std::erase_if(*masks, [](const auto& entry) { return !entry.second || !entry.second->used; });
@@ -545,7 +545,7 @@ std::size_t LexemeMask::nbytes() const {
 std::size_t Vocabulary::nbytes() const {
   std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + usable_.size() + many_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
-  return n + held_;
+  return n + held_ + rows_.nbytes();
 }
 
 }  // namespace guard

@@ -9,6 +9,7 @@
 
 #include "text.hpp"
 #include "number.hpp"
+#include "rows.hpp"
 #include "trie.hpp"
 
 namespace guard {
@@ -116,8 +117,10 @@ class Vocabulary {
   Id id() const { return id_; }  // never used again
   const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
   const std::vector<Inside>& by_state(LexemeMask& mask);
-  // Between fills: where the masks of lexemes hold more than kMost, those go that were not used since the last look.
+  // Between fills: where the masks of lexemes hold more than the limit, those go that were not used since the last look.
   void trim();
+  void limit(std::size_t nbytes) { most_ = nbytes; }
+  MaskRows& rows() { return rows_; }
   std::size_t nbytes() const;
 
  private:
@@ -136,7 +139,6 @@ class Vocabulary {
   using Run = Tokens::Run;
   using Masks = std::unordered_map<Place, std::unique_ptr<LexemeMask>, PlaceHash>;
   using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
-  static constexpr std::size_t kMost = 40'000'000;
   LexemeMask& keep(std::unique_ptr<LexemeMask>& slot, Draft draft);
   std::shared_ptr<const Suffixes> suffixes(std::vector<Spelled> list);
   const Suffixes& closing();
@@ -157,6 +159,8 @@ class Vocabulary {
   Id made_ = 0;  // suffixes so far
   Id id_;
   std::size_t held_ = 0;  // bytes of masks and suffixes
+  std::size_t most_ = 40'000'000;
+  MaskRows rows_;
 };
 
 }  // namespace guard

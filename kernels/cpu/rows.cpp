@@ -1,0 +1,76 @@
+#include "rows.hpp"
+
+namespace guard {
+
+MaskRow::MaskRow(const std::uint32_t* row, std::size_t words) : words_(words) {
+  const std::size_t most = words / 16;
+  for (std::size_t i = 0; i < words; ++i) {
+    for (std::uint32_t left = row[i]; left && few_.size() <= most; left &= left - 1)
+      few_.push_back(static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left))));
+    if (few_.size() <= most) continue;
+    std::vector<Id>().swap(few_);
+    bits_.assign(row, row + words);
+    return;
+  }
+  few_.shrink_to_fit();
+}
+
+void MaskRow::write(std::uint32_t* row) const {
+  if (!bits_.empty()) {
+    std::memcpy(row, bits_.data(), words_ * 4);
+    return;
+  }
+  std::memset(row, 0, words_ * 4);
+  for (Id t : few_) row[t >> 5] |= 1u << (t & 31);
+}
+
+std::size_t MaskRow::hash() const {
+  std::array<std::size_t, 4> lanes{};  // one waits for no other
+  std::size_t i = 0;
+  for (; i + 4 <= bits_.size(); i += 4)
+    for (std::size_t lane = 0; lane < 4; ++lane) lanes[lane] = mix(lanes[lane], bits_[i + lane]);
+  std::size_t h = bits_.size();
+  for (; i < bits_.size(); ++i) h = mix(h, bits_[i]);
+  for (std::size_t lane : lanes) h = mix(h, lane);
+  for (Id t : few_) h = mix(h, static_cast<std::size_t>(t));
+  return h;
+}
+
+std::shared_ptr<const MaskRow> MaskRows::find(const std::string& key) const {
+  const auto found = by_key_.find(key);
+  return found == by_key_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std::uint32_t* row) {
+  make_room();
+  const auto [slot, fresh] = by_key_.try_emplace(key);
+  if (fresh) {
+    held_ += sizeof *slot + 32 + slot->first.capacity();  // and what the table takes
+    return nullptr;
+  }
+  if (!slot->second) slot->second = interned(row);
+  return slot->second;
+}
+
+std::shared_ptr<const MaskRow> MaskRows::intern(const std::uint32_t* row) {
+  make_room();
+  return interned(row);
+}
+
+std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {
+  auto made = std::make_shared<const MaskRow>(row, words_);
+  auto& known = by_content_[made->hash()];
+  if (known && *known == *made) return known;
+  if (known) return made;  // another row of this hash: it stays alone
+  held_ += made->nbytes() + 64;
+  return known = made;
+}
+
+void MaskRows::make_room() {
+  if (held_ <= most_) return;
+  by_key_.clear();
+  by_content_.clear();
+  held_ = 0;
+}
+
+}  // namespace guard

@@ -1,0 +1,98 @@
+"""Kept: compiled schemas by content, so that whoever asks for the same one gets the same object.
+
+The key is all that decides what is made: the schema as the compiler's private copy has it, marshalled (key order and
+the types of numbers count, how it was built does not), and the options. Threads that ask for one at the same time wait
+for one compile; a refusal is not kept. Beyond so many, or so many bytes, what was asked for longest ago goes. Whoever
+holds a compiled schema goes on holding it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guard.schemas.compiled import Compiled
+
+MOST = 256  #: Compiled schemas.
+MOST_BYTES = 64_000_000  #: That they hold, as far as their `nbytes` tells.
+
+
+class _Entry:
+    """One schema: compiled, or on the way."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()
+        self.compiled: Compiled | None = None
+        self.is_kept = True
+        self.nbytes = 0
+
+
+class Kept:
+    """A least-recently-used cache of compiled schemas. Any number of threads may use it."""
+
+    def __init__(self, most: int = MOST, nbytes: int = MOST_BYTES) -> None:
+        """Make one for at most so many, that hold at most so many bytes together."""
+        self._most, self._most_bytes = most, nbytes
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._nbytes = 0
+        self._last: _Entry | None = None
+
+    def __len__(self) -> int:
+        """Return how many are kept, or on the way."""
+        return len(self._entries)
+
+    def get(self, key: Hashable, make: Callable[[], Compiled]) -> Compiled:
+        """Return what `make` returned for this key, now or before; what it raises is raised, and nothing is kept."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+            else:
+                entry = self._entries[key] = _Entry()
+        with entry.making:
+            compiled = entry.compiled
+            if compiled is None:
+                try:
+                    compiled = entry.compiled = make()
+                except BaseException:
+                    with self._lock:
+                        if self._entries.get(key) is entry:
+                            del self._entries[key]
+                    raise
+        with self._lock:
+            dropped = self._weigh(entry)
+        del dropped  # outside of the lock: it may be large
+        return compiled
+
+    def _weigh(self, used: _Entry) -> list[_Entry]:
+        """Weigh what is used now and what was used before, which has grown since; make room, and return what goes."""
+        for entry in (used, self._last):
+            if entry is not None and entry.is_kept and entry.compiled is not None:
+                before, entry.nbytes = entry.nbytes, entry.compiled.nbytes
+                self._nbytes += entry.nbytes - before
+        self._last = used
+        dropped = []
+        while len(self._entries) > self._most or (self._nbytes > self._most_bytes and len(self._entries) > 1):
+            _, oldest = self._entries.popitem(last=False)
+            oldest.is_kept = False
+            self._nbytes -= oldest.nbytes
+            dropped.append(oldest)
+        return dropped
+
+    def recover(self) -> None:
+        """Make it usable in the child of a fork, where the threads are gone that had locked it."""
+        self._lock = threading.Lock()
+        for key, entry in list(self._entries.items()):
+            entry.making = threading.Lock()
+            if entry.compiled is None:
+                del self._entries[key]
+
+
+KEPT = Kept()  #: Those of `guard.compile`.
+
+os.register_at_fork(after_in_child=KEPT.recover)
