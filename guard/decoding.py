@@ -11,6 +11,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from guard.completion import LEAST, Completion, allowed_tokens
 from guard.errors import ModelError
@@ -66,10 +68,12 @@ class Decoding(Completion):
         forward = Forward(model, model_kwargs)
         self.start(input_ids.device)
         prompt = input_ids[0].tolist()
+        self.can_take_back = forward.can_take_back
         unfed = self.advance()
         while unfed is not None:
-            logits = forward(prompt + unfed if forward.is_first else unfed)
-            self.choose(logits, logits_processor, prompt)
+            logits = forward(prompt + unfed if forward.is_first else unfed, 1 + len(self.draft))
+            forward.take_back(self.decide(logits, logits_processor, prompt))
+            self.can_take_back = forward.can_take_back
             unfed = self.advance()
         return torch.cat([input_ids, input_ids.new_tensor([self.written])], dim=1)
 
@@ -77,8 +81,12 @@ class Decoding(Completion):
         """Get ready to choose by logits on that device; called once, before the first step."""
         self.use(MaskBuffer(1, self._vocabulary.size, device))
 
+    def decide(self, logits: torch.Tensor, processor: Any = None, prompt: list[int] | None = None) -> int:
+        """Write what the logits, `[1 + len(draft), width]`, choose; returns how many tokens must be taken back."""
+        return self.judge(lambda place: self.choose(logits[place : place + 1], processor, prompt))
+
     def choose(self, logits: torch.Tensor, processor: Any = None, prompt: list[int] | None = None) -> None:
-        """Write the next token, chosen among the allowed ones by the logits, `[1, width]`, after the last one fed."""
+        """Write the next token, chosen among the allowed ones by the logits, `[1, width]`, under the mask."""
         mask = self.mask
         raw = logits.to(torch.float32, copy=True)
         whole = raw[0].logsumexp(dim=-1)
@@ -148,19 +156,32 @@ class Forward:
         self.keeps_logits = "logits_to_keep" in known  # whether it can be told of which tokens they are wanted
         self._one_by_one = bool(getattr(model, "_is_stateful", False))  # recurrent: may take one new token at a time
 
-    @torch.no_grad()
-    def __call__(self, tokens: list[int]) -> torch.Tensor:
-        """Feed the tokens; returns the logits after the last, `[1, width]`."""
-        if self._one_by_one and not self.is_first:
-            for token in tokens[:-1]:
-                self._feed([token])
-            tokens = tokens[-1:]
-        return self._feed(tokens)
+    @property
+    def can_take_back(self) -> bool:
+        """Whether the cache is of a kind that can forget its last tokens: the whole sequence, position by position."""
+        cache = self.kwargs.get(self.cache_name)
+        return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
-    def _feed(self, tokens: list[int]) -> torch.Tensor:
+    def take_back(self, count: int) -> None:
+        """Have the cache forget so many tokens, the last ones fed."""
+        if count:
+            self.kwargs[self.cache_name].crop(-count)
+
+    @torch.no_grad()
+    def __call__(self, tokens: list[int], count: int = 1) -> torch.Tensor:
+        """Feed the tokens; returns the logits after each of the last `count`, `[count, width]`."""
+        if self._one_by_one and not self.is_first:
+            for token in tokens[:-count]:
+                self._feed([token], 1)
+            tokens = tokens[-count:]
+        return self._feed(tokens, count)
+
+    def _feed(self, tokens: list[int], count: int) -> torch.Tensor:
         ids = torch.tensor([tokens], device=getattr(self._model, "device", None))
+        if self.keeps_logits:
+            self.kwargs["logits_to_keep"] = count
         outputs = self._model(input_ids=ids, use_cache=True, return_dict=True, **self.kwargs)
         self.kwargs[self.cache_name] = outputs[self.cache_name]
         self.is_first = False
-        logits: torch.Tensor = outputs.logits[:, -1]
+        logits: torch.Tensor = outputs.logits[0, -count:]
         return logits

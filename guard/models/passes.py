@@ -22,7 +22,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -96,9 +96,9 @@ class Passes:
         finally:
             self._come(1)
 
-    def __call__(self, forward: Forward, tokens: list[int]) -> torch.Tensor:
-        """Feed a sequence; returns the logits after its last token, `[1, width]`."""
-        asked = _Asked(forward, tokens)
+    def __call__(self, forward: Forward, tokens: list[int], count: int = 1) -> torch.Tensor:
+        """Feed a sequence; returns the logits after each of its last `count` tokens, `[count, width]`."""
+        asked = _Asked(forward, tokens, count)
         with self._changed:
             self._queue.append(asked)
             self._changed.notify_all()
@@ -151,12 +151,13 @@ class Passes:
             self._try_out()
             shared = batch if self._is_shared and (len(batch) > 1 or (self._rows or 1) > 1) else []
             if shared:
-                logits = _shared(self._model, [a.forward for a in shared], [a.tokens for a in shared], self._rows or 1)
-                for asked, row in zip(shared, logits, strict=True):
-                    asked.logits = row[None]
+                forwards, tokens, counts = zip(*((a.forward, a.tokens, a.count) for a in shared), strict=True)
+                logits = _shared(self._model, forwards, tokens, counts, self._rows or 1)
+                for asked, rows in zip(shared, logits, strict=True):
+                    asked.logits = rows
                 return
             for asked in batch:
-                asked.logits = asked.forward(asked.tokens)
+                asked.logits = asked.forward(asked.tokens, asked.count)
         except BaseException as error:  # whatever it is, nobody may wait for ever
             for asked in batch:
                 if asked.logits is None:
@@ -184,9 +185,10 @@ class Passes:
 class _Asked:
     """A pass that somebody waits for."""
 
-    def __init__(self, forward: Forward, tokens: list[int]) -> None:
+    def __init__(self, forward: Forward, tokens: list[int], count: int) -> None:
         self.forward = forward
         self.tokens = tokens
+        self.count = count
         self.logits: torch.Tensor | None = None
         self.error: Exception | None = None
         self.is_done = False
@@ -213,7 +215,7 @@ def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[in
         for number, step in enumerate(steps):
             for group in groups:
                 chosen, tokens = [forwards[g] for g in group], [step[g] for g in group]
-                logits = _shared(model, chosen, tokens, rows) if rows else chosen[0](tokens[0])
+                logits = _shared(model, chosen, tokens, [1] * len(group), rows) if rows else [chosen[0](tokens[0])]
                 for g, row in zip(group, logits, strict=True):
                     found[number * len(forwards) + g] = row
         return found
@@ -227,8 +229,13 @@ def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[in
 
 
 @torch.no_grad()
-def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: int) -> torch.Tensor:
-    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`; each one's last logits."""
+def _shared(
+    model: Any, forwards: Sequence[Forward], tokens: Sequence[list[int]], counts: Sequence[int], rows: int
+) -> Sequence[torch.Tensor]:
+    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`.
+
+    Returns the logits after the last tokens of each, as many as its count says.
+    """
     name, keeps = forwards[0].cache_name, forwards[0].keeps_logits
     caches = [forward.kwargs[name] for forward in forwards]
     layers = [layer for cache in caches for layer in cache.layers]
@@ -238,7 +245,8 @@ def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: 
     pasts = [cache.get_seq_length() for cache in caches]
     fill = -sum(lengths) % rows
     device = model.device
-    lasts = [end - 1 for end in itertools.accumulate(lengths)]
+    ends = itertools.accumulate(lengths)
+    lasts = [at for end, count in zip(ends, counts, strict=True) for at in range(end - count, end)]
     kept = torch.tensor(lasts + lasts[-1:] * (-len(lasts) % rows), device=device)
     positions = [past + at for past, length in zip(pasts, lengths, strict=True) for at in range(length)]
     kwargs = {key: value for key, value in forwards[0].kwargs.items() if key not in (name, "logits_to_keep")}
@@ -255,8 +263,8 @@ def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: 
     ).logits[0]
     for forward in forwards:
         forward.is_first = False
-    found: torch.Tensor = logits[: len(tokens)] if keeps else logits[kept[: len(tokens)]]
-    return found
+    found = logits[: sum(counts)] if keeps else logits[kept[: sum(counts)]]
+    return torch.split(found, list(counts))
 
 
 class _Parts(list[torch.Tensor]):

@@ -183,11 +183,14 @@ class _Session:
 
     def __init__(self, decoding: Decoding, forward: Forward, passes: Passes) -> None:
         self.completion = decoding
+        self.completion.can_take_back = forward.can_take_back
         self._forward = forward
         self._passes = passes
 
     def step(self, tokens: list[int]) -> None:
-        self.completion.choose(self._passes(self._forward, tokens))
+        logits = self._passes(self._forward, tokens, 1 + len(self.completion.draft))
+        self._forward.take_back(self.completion.decide(logits))
+        self.completion.can_take_back = self._forward.can_take_back
 
     def away(self) -> contextlib.AbstractContextManager[None]:
         return self._passes.away()
