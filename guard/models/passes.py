@@ -210,7 +210,7 @@ def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[in
     steps = [[first, second], [[2], [7]], [[2, 7, 1], [8]], [[1], [8, 2]], [[6], [1]]]
 
     def run(rows: int, groups: list[list[int]], steps: list[list[list[int]]]) -> list[torch.Tensor]:
-        forwards = [prepare(chunk[:1], 8) for chunk in steps[0]]
+        forwards = [prepare(chunk, 8) for chunk in steps[0]]
         found = [torch.empty(0)] * (len(steps) * len(forwards))
         for number, step in enumerate(steps):
             for group in groups:
@@ -258,7 +258,7 @@ def _shared(
         attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made already, it says: see _Shared
         use_cache=True,
         return_dict=True,
-        **{name: _Shared(caches, lengths, pasts, fill, device)},
+        **{name: _Shared(caches, lengths, pasts, [forward.prompt for forward in forwards], fill, device)},
         **kwargs,
     ).logits[0]
     for forward in forwards:
@@ -280,12 +280,21 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
     """
 
     def __init__(
-        self, caches: list[Any], lengths: list[int], pasts: list[int], fill: int, device: torch.device
+        self,
+        caches: list[Any],
+        lengths: list[int],
+        pasts: list[int],
+        prompts: list[int],
+        fill: int,
+        device: torch.device,
     ) -> None:
         super().__init__()
         self.caches = caches
         self.lengths = [*lengths, fill]
-        self.masks = [_mask(length, past, device) for length, past in zip(lengths, pasts, strict=True)]
+        self.steps = [  # of each sequence: how many queries see how many keys, and through which mask
+            [*_prompt(past, min(past + length, prompt), device), *_singles(max(past, prompt), past + length)]
+            for past, length, prompt in zip(pasts, lengths, prompts, strict=True)
+        ]
 
     def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Append to each cache what is its own; returns the parts."""
@@ -296,11 +305,22 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
         return all_keys, all_values
 
 
-def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
-    """What transformers makes for a sequence alone: none where its attention function needs none."""
+_Step = tuple[int, int, torch.Tensor | None]
+
+
+def _prompt(past: int, end: int, device: torch.device) -> list[_Step]:
+    """The part of a prompt that a pass reads, with the mask that transformers makes: none where it needs none."""
+    length = end - past
+    if length <= 0:
+        return []
     if length == 1 or past == 0:
-        return None
-    return torch.ones((length, past + length), dtype=torch.bool, device=device).tril(past)[None, None]
+        return [(length, end, None)]
+    return [(length, end, torch.ones((length, end), dtype=torch.bool, device=device).tril(past)[None, None])]
+
+
+def _singles(start: int, end: int) -> list[_Step]:
+    """Behind the prompt each token looks back alone: so no bit depends on how many are fed together, drafts or not."""
+    return [(1, at + 1, None) for at in range(start, end)]
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
@@ -309,8 +329,11 @@ def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: An
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     shared = key.shared
     *queries, filling = query.split(shared.lengths, dim=2)
-    parts = zip(queries, key, value, shared.masks, strict=True)
-    outputs = [sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0] for q, k, v, mask in parts]
+    outputs = []
+    for q, k, v, steps in zip(queries, key, value, shared.steps, strict=True):
+        for part, (_, end, mask) in zip(q.split([length for length, _, _ in steps], dim=2), steps, strict=True):
+            keys, values = k[:, :, :end], v[:, :, :end]
+            outputs.append(sdpa_attention_forward(module, part, keys, values, mask, **kwargs)[0])
     if filling.shape[2]:
         outputs.append(torch.zeros_like(outputs[0][:, :1]).expand(-1, filling.shape[2], -1, -1))
     return torch.cat(outputs, dim=1), None

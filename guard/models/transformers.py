@@ -130,7 +130,7 @@ class TransformersModel(LocalModel):
         def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001
             for ours in ("stopping_criteria", "generation_config"):
                 model_kwargs.pop(ours, None)
-            return Forward(model, model_kwargs)
+            return Forward(model, model_kwargs, len(prompt))
 
         ids = torch.tensor([prompt], device=self._model.device)
         forward: Forward = self._model.generate(
