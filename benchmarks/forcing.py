@@ -38,9 +38,9 @@ AT_ONCE = 16  #: Requests side by side.
 
 
 class Asking(Forcing):
-    """Appends nothing: the model is asked for all of it. What else depends on the tokenizer stays as it is."""
+    """Drafts nothing: the model is asked token by token. What else depends on the tokenizer stays as it is."""
 
-    def tokens(self, *_: Any, **__: Any) -> tuple[int, ...]:
+    def tokens(self, *_: Any) -> tuple[int, ...]:
         """Return none."""
         return ()
 
