@@ -61,6 +61,7 @@ class Completion:
         """
         self.can_take_back = False  # whether the model's cache can forget what it was fed last: else nothing is drafted
         self.draft: tuple[int, ...] = ()
+        self._cuts: dict[int, tuple[int, ...]] = {}  # tokens that this model cuts in two, such as `{"`
         self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
         self.forced_tokens = 0
         self.details: list[Token] = []  # of the value
@@ -162,6 +163,7 @@ class Completion:
         while True:
             choose(kept)
             if not self._agrees(draft, kept):
+                self._learn(draft[kept : kept + 1], self.written[-1])
                 return len(draft) - kept
             self._keep()
             kept += 1
@@ -256,7 +258,15 @@ class Completion:
     def _drafted(self, forced: bytes) -> tuple[int, ...]:
         if not forced or not self.can_take_back or self._forcing is None:
             return ()
-        return self._forcing.tokens(self.tokens, forced)[:MOST_DRAFTED]
+        tokens = self._forcing.tokens(self.tokens, forced)
+        return tuple(part for token in tokens for part in self._cuts.get(token, (token,)))[:MOST_DRAFTED]
+
+    def _learn(self, drafted: tuple[int, ...], chosen: int) -> None:
+        """Draft a token in two from now on where the model chose only the beginning of it: it will again."""
+        spelled = self._vocabulary.token_bytes
+        if drafted and self._forcing is not None and spelled(drafted[0]).startswith(spelled(chosen)):
+            rest = spelled(drafted[0])[len(spelled(chosen)) :]
+            self._cuts[drafted[0]] = (chosen, *self._forcing.tokens((), rest))
 
     @property
     def _is_open(self) -> bool:

@@ -83,7 +83,24 @@ class Decoding(Completion):
 
     def decide(self, logits: torch.Tensor, processor: Any = None, prompt: list[int] | None = None) -> int:
         """Write what the logits, `[1 + len(draft), width]`, choose; returns how many tokens must be taken back."""
-        return self.judge(lambda place: self.choose(logits[place : place + 1], processor, prompt))
+        draft = self.draft
+
+        def choose(place: int) -> None:
+            if processor or self._temperature or place == len(draft) or not self._is_best(draft[place], logits[place]):
+                self.choose(logits[place : place + 1], processor, prompt)
+            else:  # nobody asks how likely it was
+                self.take(draft[place])
+
+        return self.judge(choose)
+
+    def _is_best(self, token: int, logits: torch.Tensor) -> bool:
+        """Whether greedy decoding chooses that token, as far as that is told by few others."""
+        allowed = self.choices()
+        if token not in allowed:
+            return False
+        scores = logits[allowed]
+        best = int(scores.argmax())
+        return allowed[best] == token and bool(scores[best].isfinite())
 
     def choose(self, logits: torch.Tensor, processor: Any = None, prompt: list[int] | None = None) -> None:
         """Write the next token, chosen among the allowed ones by the logits, `[1, width]`, under the mask."""

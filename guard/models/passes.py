@@ -333,10 +333,20 @@ def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: An
     for q, k, v, steps in zip(queries, key, value, shared.steps, strict=True):
         for part, (_, end, mask) in zip(q.split([length for length, _, _ in steps], dim=2), steps, strict=True):
             keys, values = k[:, :, :end], v[:, :, :end]
-            outputs.append(sdpa_attention_forward(module, part, keys, values, mask, **kwargs)[0])
+            if part.shape[2] == 1:
+                outputs.append(_look_back(part, keys, values, kwargs.get("scaling")))
+            else:
+                outputs.append(sdpa_attention_forward(module, part, keys, values, mask, **kwargs)[0])
     if filling.shape[2]:
         outputs.append(torch.zeros_like(outputs[0][:, :1]).expand(-1, filling.shape[2], -1, -1))
     return torch.cat(outputs, dim=1), None
+
+
+def _look_back(query: Any, keys: Any, values: Any, scaling: float | None) -> Any:
+    """Attention of one token. Heads that share a key are rows of one product, so that no key is copied for each."""
+    grouped = query.reshape(1, keys.shape[1], -1, query.shape[3])
+    found = torch.nn.functional.scaled_dot_product_attention(grouped, keys, values, scale=scaling)
+    return found.reshape(1, 1, query.shape[1], -1)
 
 
 AttentionInterface.register(ATTENTION, _attention)
