@@ -1,8 +1,7 @@
 """python -m benchmarks: time to first mask, mask time, vocabulary set-up and applying masks, as markdown.
 
-The first tables need nothing but Guard and a tokenizer: the test data's, or that of the tests; llguidance is measured
-beside it where it is installed. The last runs the shared measure over real schemas and their instances in a subprocess,
-where that folder is. Machines differ: compare what one run printed.
+It needs nothing but Guard and a tokenizer: the test data's, or that of the tests; llguidance is measured beside it where
+it is installed. Real schemas are benchmarks/masks.py's. Machines differ: compare what one run printed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import importlib.util
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +24,8 @@ import torch
 import guard
 from guard.kernels.bitmask import allocate_bitmask, apply_bitmask_
 
-SHARED = Path(__file__).parents[2] / "shared"
-DATA = Path(os.environ.get("GUARD_DATA") or SHARED / "data")
-MASKBENCH = SHARED / "measure" / "maskbench.py"
+BENCH: dict[str, list[str]] = {"full": [], "short": []}  #: What `make bench` runs.
+DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[2] / "shared" / "data")
 ROUNDS = 30  #: Compiles of each schema; the first is what a schema never seen before costs.
 
 INVOICE = {
@@ -243,22 +240,10 @@ def table(header: list[str], rows: Iterator[list[str]]) -> None:
     print()
 
 
-def maskbench(schemas: int, seed: int, engines: list[str]) -> int:
-    """Run the shared measure over real schemas; say so where it is not there."""
-    print("### Real schemas and their instances (maskbench)\n", flush=True)
-    if not MASKBENCH.is_file():
-        print(f"Not measured: {MASKBENCH} is absent.")
-        return 0
-    command = [sys.executable, str(MASKBENCH), *engines, "--n", str(schemas), "--seed", str(seed)]
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own command
-
-
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Guard, and peers beside it.")
-    parser.add_argument("--n", type=int, default=200, help="real schemas for maskbench; 0 leaves it out")
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    parser.parse_args()
     torch.set_num_threads(1)
     name, loaded = tokenizer()
     peer = importlib.util.find_spec("llguidance") is not None
@@ -281,9 +266,7 @@ def main() -> int:
     table(header, schema_rows(engines, lambda text: loaded.encode(text, add_special_tokens=False)))
     print(f"### Applying masks on one core, {len(loaded):,} tokens: microseconds\n")
     table(["rows", "type", "allowed", "p50"], apply_rows(len(loaded)))
-    if not args.n:
-        return 0
-    return maskbench(args.n, args.seed, ["guard", "llguidance"] if peer else ["guard"])
+    return 0
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from guard.kernels.bitmask import allocate_bitmask, apply_bitmask_
 from guard.models.base import Request
 from guard.models.transformers import TransformersModel
 
+BENCH = {"full": [], "short": ["--n", "20", "--tokens", "40"]}  #: What `make bench` runs.
 BAR = 0.95  #: Share of texts that must be the same.
 AT_ONCE = 16  #: Requests side by side.
 

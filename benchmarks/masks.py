@@ -68,7 +68,8 @@ def plot(found: dict[str, Any], target: Path, caption: str) -> None:
         ends = []
         for name, schemas in found.items():
             compiled = [one for one in schemas.values() if one["ttfm"] is not None]
-            times = [one["ttfm"] for one in compiled] if key == "ttfm" else [t for one in compiled for run in one["tbm"] for t in run]
+            walked = [time for one in compiled for times in one["tbm"] for time in times]
+            times = [one["ttfm"] for one in compiled] if key == "ttfm" else walked
             if not times:
                 continue
             colour, stroke, width = STROKES[name]
@@ -82,26 +83,29 @@ def plot(found: dict[str, Any], target: Path, caption: str) -> None:
         axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y * 100:g}%"))
         axis.xaxis.set_major_formatter(FuncFormatter(duration))
         axis.yaxis.set_minor_locator(NullLocator())
+        left, right = axis.get_xlim()
+        axis.set_xlim(left, right * (30 if key == "ttfm" else 8))  # room for the names
         axis.grid(which="major", color="#DDDDDD", linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         label_lines(axis, ends)
     figure.text(0.01, 0.01, caption, fontsize=7.5, color="#444444")
-    figure.tight_layout(rect=(0, 0.045, 1, 1))
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target)
 
 
 def label_lines(axis: Any, ends: list[Any]) -> None:
-    """Write each name beside its line, one at each height, where the lines lie apart."""
+    """Write each name at the lower end of its line, where the lines lie apart, one above the other."""
     low, high = axis.get_ylim()
-    heights = np.geomspace(high * 0.45, low * 3, len(ends) + 1)[:-1]
-    middle = sorted(ends, key=lambda end: float(np.median(end[0])))
-    for (ordered, share, label, colour), height in zip(middle, heights, strict=True):
+    step = (high / low) ** 0.075
+    height = 0.0
+    for ordered, share, label, colour in sorted(ends, key=lambda end: (float(end[1][-1]), float(end[0][-1]))):
+        height = max(float(share[-1]), height * step)
         place = ordered[min(len(ordered) - 1, int(np.searchsorted(-share, -height)))]
         axis.annotate(
             label,
             (place, height),
-            xytext=(6, 0),
+            xytext=(7, 0),
             textcoords="offset points",
             color=colour,
             fontsize=9,
@@ -144,7 +148,8 @@ def main() -> int:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, one used; Python {platform.python_version()}"
     best = f", the least of {args.repeat} runs" if args.repeat > 1 else ""
     caption = f"{args.n} real schemas of MaskBench with their instances (seed {args.seed}{best}), Qwen3's 151,669 tokens. "
-    plot(json.loads(args.json.read_text()), args.plot, caption + f"{machine}. {time.strftime('%Y-%m-%d')}.")
+    caption += f"Cut off at {args.limit:g} s.\n{machine}. {time.strftime('%Y-%m-%d')}."
+    plot(json.loads(args.json.read_text()), args.plot, caption)
     return 0
 
 

@@ -65,6 +65,10 @@ class Decoding(Completion):
         attention = model_kwargs.get("attention_mask")
         if attention is not None and not bool(attention.all()):
             raise ValueError("attention_mask must not hide tokens: one sequence needs no padding")
+        if model_kwargs.get("inputs_embeds") is not None:
+            raise ValueError("inputs_embeds can't be decoded from: pass input_ids, or use LogitsProcessor")
+        if self.written:
+            raise ValueError("this Decoding has been used: make a new one for each call of generate")
         forward = Forward(model, model_kwargs)
         self.start(input_ids.device)
         prompt = input_ids[0].tolist()

@@ -270,6 +270,19 @@ def test_batches_and_padding_are_refused(ids: list[list[int]], attention: Any, m
         decoding(tiny.Noise(0, WIDTH), torch.tensor(ids), attention_mask=mask)
 
 
+def test_embeddings_and_second_calls_are_refused() -> None:
+    """Neither would say what was written."""
+    model, ids = tiny.llama(), torch.tensor([PROMPT])
+    decoding = Decoding(tiny.vocabulary(), None, max_tokens=5)
+    with pytest.raises(ValueError, match="inputs_embeds can't be decoded from"):
+        model.generate(
+            inputs_embeds=model.get_input_embeddings()(ids), attention_mask=torch.ones_like(ids), custom_generate=decoding
+        )
+    _generate(model, decoding)
+    with pytest.raises(ValueError, match="make a new one for each call"):
+        _generate(model, decoding)
+
+
 class _Asking(Forcing):
     """Drafts nothing, and knows the tokenizer all the same."""
 
