@@ -1,7 +1,7 @@
 """python -m benchmarks: time to first mask, mask time, vocabulary set-up and applying masks, as markdown.
 
-It needs nothing but Guard and a tokenizer: the test data's, or that of the tests; llguidance is measured beside it where
-it is installed. Real schemas are benchmarks/masks.py's. Machines differ: compare what one run printed.
+It needs nothing but Guard and a tokenizer: the test data's, or that of the tests; llguidance is measured beside it
+where it is installed. Real schemas are benchmarks/masks.py's. Machines differ: compare what one run printed.
 """
 
 from __future__ import annotations

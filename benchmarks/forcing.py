@@ -1,10 +1,10 @@
 """Does skipping forced text change what a model writes? Greedy texts with and without: `python -m benchmarks.forcing`.
 
-SmolLM2 is asked for function calls (benchmarks/calls.py), each twice: with forced text appended without asking, which is
-the default, and with every token asked for. Both are greedy, under the same masks, with default options, and compared
-over --tokens tokens. Of each pair that differs it is told where, and by how much the model prefers its own text up
-to the first token that differs: the difference of natural logarithms of the probabilities, among the allowed tokens,
-in the tokens of either. Requests run side by side; no result depends on it, bit for bit.
+SmolLM2 is asked for function calls (benchmarks/calls.py), each twice: with forced text drafted, which
+is the default, and with every token asked for. Both are greedy, under the same masks, with default options, and
+compared over --tokens tokens. Of each pair that differs it is told where, and by how much the model prefers its own
+text up to the first token that differs: the difference of natural logarithms of the probabilities, among the allowed
+tokens, in the tokens of either. Requests run side by side; no result depends on it, bit for bit.
 
 Examples:
     python -m benchmarks.forcing                        200 prompts, some minutes
@@ -14,6 +14,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -88,7 +89,8 @@ def preference(model: TransformersModel, call: Call, run: dict[str, Any], at: in
 
 def compare(call: Call, skipping: dict[str, Any], asking: dict[str, Any], model: TransformersModel) -> dict[str, Any]:
     """Compare the two texts of a call."""
-    same = len(os.path.commonprefix([skipping["text"], asking["text"]]))
+    pairs = zip(skipping["text"], asking["text"], strict=False)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     found: dict[str, Any] = {
         "name": call.name,
         "same": same == min(len(skipping["text"]), len(asking["text"])),  # they are stopped at different places

@@ -1,8 +1,8 @@
 """Real schemas and their instances, all engines in one run: `python -m benchmarks.masks`, tables and a plot.
 
-The shared measure (MaskBench) runs Guard, llguidance, xgrammar and outlines-core, each in processes of its own, in turn,
-some schemas at a time, with one vocabulary and one core. The plot shows the whole distributions, not their middle:
-for each time the share of schemas, or of masks, that took longer.
+The shared measure (MaskBench) runs Guard, llguidance, xgrammar and outlines-core, each in processes of its own, in
+turn, some schemas at a time, with one vocabulary and one core. The plot shows the whole distributions, not their
+middle: for each time the share of schemas, or of masks, that took longer.
 
 Examples:
     python -m benchmarks.masks                                      100 schemas, all engines: about a quarter of an hour
@@ -147,7 +147,9 @@ def main() -> int:
         return code
     machine = f"{platform.machine()}, {os.cpu_count()} cores, one used; Python {platform.python_version()}"
     best = f", the least of {args.repeat} runs" if args.repeat > 1 else ""
-    caption = f"{args.n} real schemas of MaskBench with their instances (seed {args.seed}{best}), Qwen3's 151,669 tokens. "
+    caption = (
+        f"{args.n} real schemas of MaskBench with their instances (seed {args.seed}{best}), Qwen3's 151,669 tokens. "
+    )
     caption += f"Cut off at {args.limit:g} s.\n{machine}. {time.strftime('%Y-%m-%d')}."
     plot(json.loads(args.json.read_text()), args.plot, caption)
     return 0

@@ -5,11 +5,11 @@ Whoever runs the model alternates two steps until `advance` returns None: it fee
 value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning model may think first,
 unmasked.
 
-What `advance` returns ends in `draft`: what the tokenizer would write next of the text that the schema forces. The model
-is asked at each of its places in the one pass, and the draft is kept as far as it chooses the same, so that forced text
-costs few passes and no text depends on whether it was drafted. The state is the list of tokens written and the tail of it
-that the model has not been fed; what is written is never taken back, but what the cache holds of a draft that the
-model did not agree with must be.
+What `advance` returns ends in `draft`: what the tokenizer would write next of the text that the schema forces. The
+model is asked at each of its places in the one pass, and the draft is kept as far as it chooses the same, so that
+forced text costs few passes and no text depends on whether it was drafted. The state is the list of tokens written and
+the tail of it that the model has not been fed; what is written is never taken back, but what the cache holds of a draft
+that the model did not agree with must be.
 """
 
 from __future__ import annotations

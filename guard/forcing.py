@@ -1,10 +1,10 @@
 """Forced text as tokens: what the tokenizer itself would write next.
 
-A schema often forces what comes next (`", "total": `). A model that is asked token by token spends a pass on each of its
-tokens. So they are drafted: fed to the model before it is asked, all in one pass, and kept as far as the model, asked at
-each place under the same masks, chooses the same ones (guard/completion.py). A draft changes what an answer costs and never
-what it says, so it need not be certain: where the end of a run may be cut differently once more text follows, or
-where the model would rather cut it in its own way, the rest of the draft was for nothing, and that is all.
+A schema often forces what comes next (`", "total": `). A model that is asked token by token spends a pass on each of
+its tokens. So they are drafted: fed to the model before it is asked, all in one pass, and kept as far as the model,
+asked at each place under the same masks, chooses the same ones (guard/completion.py). A draft changes what an answer
+costs and never what it says, so it need not be certain: where the end of a run may be cut differently once more text
+follows, or where the model would rather cut it in its own way, the rest of the draft was for nothing, and that is all.
 """
 
 from __future__ import annotations

@@ -276,7 +276,9 @@ def test_embeddings_and_second_calls_are_refused() -> None:
     decoding = Decoding(tiny.vocabulary(), None, max_tokens=5)
     with pytest.raises(ValueError, match="inputs_embeds can't be decoded from"):
         model.generate(
-            inputs_embeds=model.get_input_embeddings()(ids), attention_mask=torch.ones_like(ids), custom_generate=decoding
+            inputs_embeds=model.get_input_embeddings()(ids),
+            attention_mask=torch.ones_like(ids),
+            custom_generate=decoding,
         )
     _generate(model, decoding)
     with pytest.raises(ValueError, match="make a new one for each call"):
