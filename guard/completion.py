@@ -163,7 +163,8 @@ class Completion:
         while True:
             choose(kept)
             if not self._agrees(draft, kept):
-                self._learn(draft[kept : kept + 1], self.written[-1])
+                if kept < len(draft):
+                    self._learn(draft[kept], self.written[-1])
                 return len(draft) - kept
             self._keep()
             kept += 1
@@ -261,12 +262,11 @@ class Completion:
         tokens = self._forcing.tokens(self.tokens, forced)
         return tuple(part for token in tokens for part in self._cuts.get(token, (token,)))[:MOST_DRAFTED]
 
-    def _learn(self, drafted: tuple[int, ...], chosen: int) -> None:
+    def _learn(self, drafted: int, chosen: int) -> None:
         """Draft a token in two from now on where the model chose only the beginning of it: it will again."""
-        spelled = self._vocabulary.token_bytes
-        if drafted and self._forcing is not None and spelled(drafted[0]).startswith(spelled(chosen)):
-            rest = spelled(drafted[0])[len(spelled(chosen)) :]
-            self._cuts[drafted[0]] = (chosen, *self._forcing.tokens((), rest))
+        whole, first = map(self._vocabulary.token_bytes, (drafted, chosen))
+        if self._forcing is not None and whole.startswith(first):
+            self._cuts[drafted] = (chosen, *self._forcing.tokens((), whole[len(first) :]))
 
     @property
     def _is_open(self) -> bool:

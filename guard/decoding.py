@@ -181,7 +181,7 @@ class Forward:
     @property
     def can_take_back(self) -> bool:
         """Whether the cache is of a kind that can forget its last tokens: the whole sequence, position by position."""
-        cache = self.kwargs.get(self.cache_name)
+        cache: Any = self.kwargs.get(self.cache_name)
         return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
     def take_back(self, count: int) -> None:

@@ -279,6 +279,7 @@ def test_embeddings_and_second_calls_are_refused() -> None:
             inputs_embeds=model.get_input_embeddings()(ids),
             attention_mask=torch.ones_like(ids),
             custom_generate=decoding,
+            max_new_tokens=5,
         )
     _generate(model, decoding)
     with pytest.raises(ValueError, match="make a new one for each call"):
