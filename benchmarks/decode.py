@@ -10,7 +10,7 @@ A pass of Guard's may read several forced tokens; "a pass" says what one costs, 
 something on a machine with other jobs, give it a core of its own: chrt -f 50 taskset -c 1 python -m benchmarks.decode.
 
 Examples:
-    python -m benchmarks.decode                          24 calls, three times: some minutes
+    python -m benchmarks.decode                          12 calls, twice: ten minutes
     python -m benchmarks.decode --n 6 --repeat 1 --ways transformers,guard
 """
 
@@ -37,7 +37,7 @@ from guard.models.base import Request
 from guard.models.transformers import TransformersModel
 from guard.processors import LogitsProcessor
 
-BENCH = {"full": [], "short": ["--n", "6", "--repeat", "1"]}  #: What `make bench` runs.
+BENCH = {"full": [], "short": ["--n", "4", "--repeat", "1"]}  #: What `make bench` runs.
 BAR, PASS_BAR = 1.25, 0.98  #: Tokens/s, and passes/s, of transformers alone.
 
 
@@ -192,8 +192,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.decode", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--n", type=int, default=24, help="function calls (default 24)")
-    parser.add_argument("--repeat", type=int, default=3, help="of each; the least seconds count (default 3)")
+    parser.add_argument("--n", type=int, default=12, help="function calls (default 12)")
+    parser.add_argument("--repeat", type=int, default=2, help="of each; the least seconds count (default 2)")
     parser.add_argument("--tokens", type=int, default=160, help="budget of an answer (default 160)")
     parser.add_argument("--seed", type=int, default=2, help="of the calls (default 2)")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)}; guard comes first")

@@ -5,7 +5,7 @@ turn, some schemas at a time, with one vocabulary and one core. The plot shows t
 middle: for each time the share of schemas, or of masks, that took longer.
 
 Examples:
-    python -m benchmarks.masks                                      100 schemas, all engines: about a quarter of an hour
+    python -m benchmarks.masks                                      100 schemas, all engines: about 20 minutes
     python -m benchmarks.masks --n 300 --repeat 3 guard llguidance  the two that are fast
     python -m benchmarks.masks --n 20 --limit 5                     a look
 """
@@ -132,7 +132,7 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=100, help="schemas (default 100)")
     parser.add_argument("--seed", type=int, default=1, help="of the schemas (default 1)")
     parser.add_argument("--repeat", type=int, default=1, help="fresh runs, of which the least time counts (default 1)")
-    parser.add_argument("--limit", type=float, default=20, help="seconds for a schema with its instances (default 20)")
+    parser.add_argument("--limit", type=float, default=10, help="seconds for a schema with its instances (default 10)")
     parser.add_argument("--cpu", type=int, default=0, help="the core to use (default 0)")
     parser.add_argument("--plot", type=Path, default=ROOT / "build" / "bench" / "masks.png", help="where it is drawn")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench" / "masks.json", help="the raw times")
