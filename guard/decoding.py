@@ -2,7 +2,8 @@
 
 What it adds to transformers' loops is the completion's (guard/completion.py): forced text costs few passes, and every
 value ends inside its budget. A model that reads several tokens in one pass may round the last bit of a logit otherwise
-than token by token; guard/models/passes.py makes passes in which it does not. One sequence, no padding: batches are LogitsProcessor's, or guard/models/passes.py's.
+than token by token; guard/models/passes.py makes passes in which it does not. One sequence, no padding: batches are
+LogitsProcessor's, or guard/models/passes.py's.
 """
 
 from __future__ import annotations

@@ -7,11 +7,10 @@ Guard's: the first to ask runs the pass for all, and who stops asking has left.
 A shared pass lays the new tokens of all sequences side by side in one row, without padding to a common length. What
 works on single tokens (nearly all of a model) does not see the difference; attention is computed sequence by sequence
 on the cache that each would have alone: over a prompt with transformers' own function, and behind it token by token, so
-that it makes no difference either how many are fed together. What is left is how the machine's matrix
-product rounds: differently for one row than for more. So passes are filled up to two rows, which costs next to nothing,
-and a model is tried out once (`_trial`): if its logits are then the same bits whatever stands beside them, passes are
-shared. If not, sharing would show in the last digit of a logit, and is done where it was asked for, and on GPUs, where
-it pays most.
+that it makes no difference either how many are fed together. What is left is how the machine's matrix product rounds:
+differently for one row than for more. So passes are filled up to two rows, which costs next to nothing, and a model is
+tried out once (`_trial`): if its logits are then the same bits whatever stands beside them, passes are shared. If not,
+sharing would show in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
 
 Only models whose attention goes through transformers' interface, over the whole sequence, are shared: a sliding window,
 a recurrent state, or positions that depend on the longest sequence are passes of their own, one after the other.
