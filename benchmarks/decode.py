@@ -73,8 +73,8 @@ class Plain:
         """Nothing."""
 
     def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002
-        """Write exactly `length` tokens."""
-        return self.generate(call, max_new_tokens=length, min_new_tokens=length)
+        """Write exactly `length` tokens: none ends the sequence."""
+        return self.generate(call, max_new_tokens=length, eos_token_id=-1)
 
     def generate(self, call: Call, **options: Any) -> tuple[str, int]:
         """Return the text and how many tokens it is."""
@@ -85,9 +85,8 @@ class Plain:
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
-            eos_token_id=eos,
             pad_token_id=eos[0],
-            **options,
+            **{"eos_token_id": eos, **options},
         )[0, len(prompt) :].tolist()
         return b"".join(map(self.vocabulary.token_bytes, out)).decode(errors="replace"), len(out)
 
