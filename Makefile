@@ -56,15 +56,11 @@ fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 	$(BIN)/python -m fuzz.front --seconds $(SECONDS)
 	$(BIN)/python -m fuzz.strategies --seconds $(SECONDS)
 
+# BENCH=--short takes a quarter of an hour; BENCH=--docs writes tables and plot into docs/ as well as build/bench/.
+BENCH :=
 bench: build  ## Measure against peers.
 	$(call extra,bench)
-	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.batch
-	$(BIN)/python -m benchmarks.apply
-	$(BIN)/python -m benchmarks.memory || test $$? -eq 2  # 2: the real schemas are absent, and it says so
-	$(BIN)/python -m benchmarks.warming || test $$? -eq 2
-	$(BIN)/python -m benchmarks.generation
-	$(BIN)/python -m benchmarks.gpu || test $$? -eq 2  # 2: there is no GPU, and it says so
+	$(BIN)/python -m benchmarks.all $(BENCH)
 	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }
 	$(BIN)/python -m benchmarks.sidecar
 	$(BIN)/python tests/soak.py

@@ -1,8 +1,7 @@
 """python -m benchmarks: time to first mask, mask time and vocabulary set-up, as markdown.
 
-The first tables need nothing but Guard and a tokenizer: the test data's, or that of the tests; llguidance is measured
-beside it where it is installed. The last runs the shared measure over real schemas and their instances in a subprocess,
-where that folder is. Machines differ: compare what one run printed.
+It needs nothing but Guard and a tokenizer: the test data's, or that of the tests; llguidance is measured beside it
+where it is installed. Real schemas are benchmarks/masks.py's. Machines differ: compare what one run printed.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import importlib.util
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +22,8 @@ import numpy as np
 import guard
 from guard.kernels.bitmask import allocate_bitmask
 
-SHARED = Path(__file__).parents[2] / "shared"
-DATA = Path(os.environ.get("GUARD_DATA") or SHARED / "data")
-MASKBENCH = SHARED / "measure" / "maskbench.py"
+BENCH: dict[str, list[str]] = {"full": [], "short": []}  #: What `make bench` runs.
+DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[2] / "shared" / "data")
 ROUNDS = 30  #: Compiles of each schema; the first is of a schema never seen before; Guard keeps it for the others.
 
 INVOICE = {
@@ -226,22 +223,10 @@ def table(header: list[str], rows: Iterator[list[str]]) -> None:
     print()
 
 
-def maskbench(schemas: int, seed: int, engines: list[str]) -> int:
-    """Run the shared measure over real schemas; say so where it is not there."""
-    print("### Real schemas and their instances (maskbench)\n", flush=True)
-    if not MASKBENCH.is_file():
-        print(f"Not measured: {MASKBENCH} is absent.")
-        return 0
-    command = [sys.executable, str(MASKBENCH), *engines, "--n", str(schemas), "--seed", str(seed)]
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own command
-
-
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Guard, and peers beside it.")
-    parser.add_argument("--n", type=int, default=200, help="real schemas for maskbench; 0 leaves it out")
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    parser.parse_args()
     name, loaded = tokenizer()
     peer = importlib.util.find_spec("llguidance") is not None
     print(f"## Guard, measured on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
@@ -261,9 +246,7 @@ def main() -> int:
     print("### Schemas: microseconds to the first mask, and for a mask with its accept\n")
     header = ["schema", "engine", "first mask, new", "first mask, again", "mask p50", "mask p99", "mask avg"]
     table(header, schema_rows(engines, lambda text: loaded.encode(text, add_special_tokens=False)))
-    if not args.n:
-        return 0
-    return maskbench(args.n, args.seed, ["guard", "llguidance"] if peer else ["guard"])
+    return 0
 
 
 if __name__ == "__main__":

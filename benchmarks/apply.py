@@ -23,6 +23,8 @@ import torch
 from benchmarks.__main__ import table
 from guard.kernels.bitmask import apply_bitmask_
 
+BENCH: dict[str, list[str]] = {"full": [], "short": []}  #: What `make bench` runs.
+
 TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 SHARES = {"few": 0.001, "half": 0.5, "most": 0.999}
 TIMES = 5

@@ -26,6 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUARD_DATA") or ROOT.parent / "shared" / "data")
+BENCH = {"full": [], "short": ["--schemas", "20"]}  #: What `make bench` runs.
 VALUES = 200  #: Of each schema.
 SECONDS = 20  #: Longest time for one schema, after which it counts as not supported.
 

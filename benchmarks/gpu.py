@@ -30,6 +30,7 @@ from guard.kernels.gpu.loop import Loop
 from guard.kernels.gpu.sample import sample
 from guard.kernels.gpu.tables import Tables
 
+BENCH: dict[str, list[str]] = {"full": [], "short": []}  #: What `make bench` runs; without a GPU its exit code is 2.
 BATCHES = (1, 32, 256)
 COPIED = 1 << 30  #: Bytes of the copy that says what bandwidth there is: far more than any cache holds.
 EVERY = 8  #: Steps between two polls.

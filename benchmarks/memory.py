@@ -29,6 +29,8 @@ import guard
 from benchmarks.__main__ import DATA, table, tokenizer
 from guard.kernels.bitmask import allocate_bitmask
 
+BENCH = {"full": [], "short": ["--n", "20"]}  #: What `make bench` runs.
+
 VOCABULARY_MB, SCHEMA_MB = 64.0, 1.0  #: The bars.
 MB = 1e6
 

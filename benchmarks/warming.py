@@ -22,6 +22,8 @@ from benchmarks.__main__ import DATA, table, tokenizer
 from benchmarks.memory import in_a_child
 from guard.kernels.bitmask import allocate_bitmask
 
+BENCH = {"full": [], "short": ["--n", "15", "--repeat", "1"]}  #: What `make bench` runs.
+
 
 def masks(schema: Any, texts: list[list[int]], vocabulary: guard.Vocabulary, *, is_warm: bool) -> Any:
     """Return (microseconds of each mask, seconds of the warm-up, masks that it made); None where it is refused."""

@@ -226,7 +226,7 @@ class Lowering:
         return context.record
 
     def _lower_plain(self, node: int, words: tuple[Any, ...]) -> Record:
-        """Lower a plain scalar, whose record is the same in every schema; it is read only, and kept for the next one."""
+        """Lower a plain scalar, whose record is the same in every schema: it is read only, and kept for the next."""
         key = words, self.assert_formats
         record = _KNOWN.get(key)
         if record is None:
