@@ -52,6 +52,11 @@ class Options:
     inexact: Literal["refuse", "residual"] = "refuse"
     limits: Limits = field(default_factory=Limits)
 
+    @cached_property
+    def tag(self) -> bytes:
+        """Return what tells these options apart from all others."""
+        return repr(self).encode()
+
     def __post_init__(self) -> None:
         """Check each option against what it may be."""
         for name, allowed in (
@@ -241,7 +246,8 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
         content = marshal.dumps(private.contents, 2)  # version 2 writes nothing down of what is shared or interned
     except ValueError:  # a Decimal
         return Compiled(FrontEnd(private, options, {}))
-    return KEPT.get((content, options), lambda: Compiled(FrontEnd(private, options, {})))
+    # What marshal writes says where it ends, so that no other content and tag are these bytes.
+    return KEPT.get(content + options.tag, lambda: Compiled(FrontEnd(private, options, {})))
 
 
 def _json_of(schema: Any) -> Any:

@@ -331,10 +331,11 @@ class Engine {
   void go_on(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   Id value_class(const Frame& f);
+  std::int64_t tail(const Frame& f);
   bool fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   Bytes bytes_among(const Config& at) const;
-  void overlay(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink);
   void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
@@ -378,7 +379,12 @@ class Engine {
   std::unordered_map<Id, std::vector<Id>> in_place_, order_names_;
   std::unordered_map<Id, Id> value_classes_;
   static constexpr std::size_t kMostValues = 500'000;  // bytes
-  std::unordered_map<std::vector<Id>, Tokens, VectorHash> values_;  // see fill_value
+  struct Within {  // tokens that end within a value
+    Tokens tokens;
+    std::size_t size = 0;
+    std::int64_t enough = kNoLimit, lacking = -1;  // budgets beside what follows that suffice for all of them, and that don't
+  };
+  std::unordered_map<std::vector<Id>, Within, VectorHash> values_;  // see fill_value
   std::size_t values_held_ = 0;
 };
 

@@ -76,33 +76,67 @@ Id Engine::value_class(const Frame& f) {
   return value_classes_[f.due] = alone ? lists_.intern({std::move(goals)}) : -1;
 }
 
+// Bytes from behind the due value to the end of everything, whatever value of its class it is; -1: they hang on the value.
+std::int64_t Engine::tail(const Frame& f) {
+  std::int64_t out = -1;
+  for (int t = 0; t < kTypes; ++t) {
+    const Targets& options = this->options(f, static_cast<Type>(t));
+    for (std::int32_t i = 0; i < options.size; ++i) {
+      if (out >= 0 && options.list[i].tail != out) return -1;
+      out = options.list[i].tail;
+    }
+  }
+  return out;
+}
+
 // Marks the tokens from behind an object's key, or from before the value: those that end within the value are remembered for all
-// members whose values are alike.
+// members whose values are alike. Under a budget it is remembered what suffices for all of them, beside what follows the value.
 bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const Frame& f = *at.top;
-  if (at.lex != Lex::None || sink.budget >= 0 || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
+  if (at.lex != Lex::None || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
   if (f.records || is_plain(f)) return false;
   const Split& split = sink.vocabulary.split(among, node, f.phase == Phase::Colon);
   if (f.depth + split.deepest >= options_.limits.nesting) return false;
   const Id alike = value_class(f);
   if (alike < 0) return false;
+  std::int64_t slack = 0;
+  if (sink.budget >= 0) {
+    const std::int64_t tail = this->tail(f);
+    if (tail < 0) return false;
+    slack = sink.budget - tail;
+  }
   const Id order = options_.schema_order ? order_of_key(f.order, f.key) : -1;
   const std::shared_ptr<const Suffixes> within = split.within, beyond = split.beyond;
-  std::vector<Id> key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
-  auto found = values_.find(key);
-  if (found == values_.end()) {
+  const std::vector<Id> key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
+  const auto fill_within = [&](std::int64_t budget) {
     std::vector<std::uint32_t> row(sink.vocabulary.words());
-    Sink own{sink.vocabulary, row.data(), -1, sink.arena, *this};
+    Sink own{sink.vocabulary, row.data(), budget, sink.arena, *this};
     own.nested = sink.nested;
     go_on(*within, 0, at, own);
     std::vector<Id> tokens;
     for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t)
       if (row[static_cast<std::size_t>(*t >> 5)] >> (*t & 31) & 1) tokens.push_back(*t);
+    return tokens;
+  };
+  if (!values_.contains(key)) {
+    Within made;
+    std::vector<Id> tokens = fill_within(-1);
+    made.size = tokens.size();
+    made.tokens = Tokens(std::move(tokens), sink.vocabulary.words());
     if (values_held_ > kMostValues) values_.clear(), values_held_ = 0;
-    found = values_.emplace(std::move(key), Tokens(std::move(tokens), sink.vocabulary.words())).first;
-    values_held_ += found->second.nbytes() + sizeof key + 7 * sizeof(Id);
+    values_held_ += sizeof made + made.tokens.nbytes() + key.size() * sizeof(Id);
+    values_.emplace(key, std::move(made));
   }
-  sink.add(found->second);
+  Within* value = &values_.at(key);
+  if (sink.budget < 0 || slack >= value->enough) {
+    sink.add(value->tokens);
+  } else if (slack <= value->lacking) {
+    go_on(*within, 0, at, sink);
+  } else {
+    const std::vector<Id> tokens = fill_within(sink.budget);
+    for (Id t : tokens) sink.set(t);
+    if (const auto found = values_.find(key); found != values_.end()) (tokens.size() == found->second.size ? found->second.enough : found->second.lacking) = slack;
+  }
   if (beyond->trie.size() > 1) go_on(*beyond, 0, at, sink);
   return true;
 }
@@ -179,9 +213,9 @@ Bytes Engine::bytes_among(const Config& c) const {
 }
 
 // The mask of a class of keys, mended where names and written keys are.
-void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
-  const bool known = from.state == Texts::kDead || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
-  if (known && texts_.is_whole(from.decoder) && sink.budget < 0 && !from.top->records)
+void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink) {
+  const bool known = from.state == Texts::kDead ? sink.budget < 0 : means == Means::Ample && texts_.has_all(from.state) && !texts_.spec(from.spec).bounded;
+  if (known && texts_.is_whole(from.decoder) && !from.top->records)
     overlay_known(among, node, from, sink);
   else
     overlay_all(among, node, from, sink);
@@ -476,10 +510,11 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
     if (end_number(at, &after, sink.arena)) below(among, node, after, sink);
   } else {
     LexemeMask* mask = nullptr;
+    Means means = Means::Ample;
     if (at.state != Texts::kDead) {
       Config free = at;  // as if no name had been declared or written
       free.lo = free.hi = free.xlo = free.xhi = 0;
-      const Means means = key_means(at, sink.budget);
+      means = key_means(at, sink.budget);
       mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce || at.top->records, among, node);
       add_inside(free, *mask, means, sink);
       if (sink.budget < 0)
@@ -487,7 +522,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
       else
         exit_key(among, node, free, *mask, sink);
     }
-    if (at.lo < at.hi || at.xlo < at.xhi) overlay(among, node, at, sink);
+    if (at.lo < at.hi || at.xlo < at.xhi) overlay(among, node, at, means, sink);
     if (mask)
       for (const Spelled& t : mask->odd) add_alone(at, t, sink);
   }
