@@ -110,6 +110,12 @@ class Matcher:
         which a valid end is within `remaining` tokens, this one included.
         """
 
+    def fill_bitmask_by_bytes(self, bitmask: Any, remaining: int | None = None) -> None:
+        """Write the same into row 0 in the slow way: each token is read byte by byte, and nothing is remembered.
+
+        Tests hold fill_bitmask to it.
+        """
+
     def accept(self, token: int) -> bool:
         """Take a token; False, and unchanged, where it is not allowed. An end-of-sequence token finishes."""
 

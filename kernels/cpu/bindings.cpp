@@ -560,6 +560,10 @@ NB_MODULE(_native, m) {
       .def("fill_bitmask", [](PyMatcher& self, const Rows& bitmask, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
         self.fill(view_of(bitmask, self.matcher.vocabulary().words()), row, remaining);
       }, "bitmask"_a, "row"_a = 0, "remaining"_a.none() = nb::none())
+      .def("fill_bitmask_by_bytes", [](PyMatcher& self, const Rows& bitmask, std::optional<std::int64_t> remaining) {
+        const RowsView view = view_of(bitmask, self.matcher.vocabulary().words());
+        self.placed([&] { self.matcher.fill_by_bytes(self.row_of(view, 0), remaining.value_or(-1)); });
+      }, "bitmask"_a, "remaining"_a.none() = nb::none())
       .def("accept", [](PyMatcher& self, Id token) { return self.placed([&] { return self.matcher.accept(token); }); }, "token"_a)
       .def("accept_bytes", [](PyMatcher& self, const nb::bytes& data) {
         return self.placed([&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });

@@ -177,8 +177,9 @@ class Engine {
   bool can_stop(const Config& at);
   // Bytes that surely suffice, the end-of-sequence token counted as one. Of no more than `limit` any such number will do, and of more -1.
   std::int64_t distance(const Config& at, std::int64_t limit = kNoLimit);
-  // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget.
-  void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch);
+  // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget. Without `factors` nothing that
+  // is remembered of tokens is used: each is read byte by byte, which the other way is tested against.
+  void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch, bool factors = true);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
   // For tables outside of the engine: see tables.cpp. Equal keys, equal futures; "": there is no instance; ".": finished.
   void key(const Config& at, std::string* out);  // appends

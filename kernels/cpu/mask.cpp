@@ -18,7 +18,8 @@ struct Engine::Sink {
   std::int64_t budget;
   Arena& arena;
   Engine& engine;
-  int nested = 0;  // lexemes inside of what follows lexemes
+  bool factors = true;  // false: every token is read byte by byte
+  int nested = 0;       // lexemes inside of what follows lexemes
 
   void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
@@ -93,7 +94,7 @@ std::int64_t Engine::tail(const Frame& f) {
 // members whose values are alike. Under a budget it is remembered what suffices for all of them, beside what follows the value.
 bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const Frame& f = *at.top;
-  if (at.lex != Lex::None || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
+  if (!sink.factors || at.lex != Lex::None || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
   if (f.records || is_plain(f)) return false;
   const Split& split = sink.vocabulary.split(among, node, f.phase == Phase::Colon);
   if (f.depth + split.deepest >= options_.limits.nesting) return false;
@@ -492,6 +493,7 @@ bool Engine::fill_gap(const Suffixes& among, std::int32_t node, const Config& at
 // The same where the masks of the lexeme that is being read are remembered.
 bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const bool inner = node != 0 || &among != &sink.vocabulary.whole();
+  if (!sink.factors) return false;
   if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
   if (at.lex == Lex::Literal || is_too_deep(at)) return false;
   if (inner && (sink.nested == kMostNested || at.lex == Lex::Number || at.top->records)) return false;
@@ -530,11 +532,11 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   return true;
 }
 
-void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch) {
+void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch, bool factors) {
   vocabulary.trim();
   const Config at = budget < 0 || from.finished ? from : told(from, scratch);
   std::memset(row, 0, vocabulary.words() * 4);
-  Sink sink{vocabulary, row, budget, scratch, *this};
+  Sink sink{vocabulary, row, budget, scratch, *this, factors};
   struct Making {
     Engine& engine;
     Made made;

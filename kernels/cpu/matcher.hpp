@@ -18,6 +18,10 @@ class Matcher {
     engine_->fill(now(), *vocabulary_, budget, row, scratch_);
     if (budget < 0) hold(is_held() ? vocabulary_->rows().intern(row) : nullptr);  // a row that is asked for twice
   }
+  void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
+    scratch_.clear();
+    engine_->fill(now(), *vocabulary_, budget, row, scratch_, false);
+  }
   // The mask of where it is, without a budget; null: it is not known. Valid until the next call. Takes no lock.
   const MaskRow* known() const { return is_held() ? held_.row.get() : nullptr; }
   // The same, of what any matcher knows.

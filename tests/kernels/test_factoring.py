@@ -1,0 +1,102 @@
+"""Masks that factor are those of reading every token byte by byte, bit by bit."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from properties import within_limits
+from strategies import VOCABULARIES, Case, case, vocabulary
+
+import guard
+from guard.kernels.bitmask import allocate_bitmask
+
+OPEN = {
+    "type": "object",
+    "properties": {"id": {"type": "integer"}, "name": {"type": "string"}, "n": {"enum": ["a", 1, None]}},
+    "patternProperties": {"^x": {"type": "array", "items": {"type": "number"}}},
+    "required": ["name"],
+}
+TEXT = '{"name": "a\\n b", "x1": [1.5, -2e3], "id": 12, "\\u0069d2": {"name": []}, "zz": [{"k": ""}, [], {}], "": "", "n": null}'
+
+
+def both(matcher: Any, vocabulary: guard.Vocabulary, remaining: int | None) -> np.ndarray:
+    """Return the mask, made in both ways."""
+    fast, slow = allocate_bitmask(1, vocabulary.size), allocate_bitmask(1, vocabulary.size)
+    matcher.fill_bitmask(fast, remaining=remaining)
+    matcher.fill_bitmask_by_bytes(slow, remaining=remaining)
+    differ = np.flatnonzero(np.unpackbits((fast ^ slow).view(np.uint8), bitorder="little"))
+    names = [vocabulary.token_bytes(int(token)) for token in differ[:5]]
+    assert not differ.size, f"remaining={remaining}: {differ.size} tokens differ, among them {names}"
+    return np.flatnonzero(np.unpackbits(fast.view(np.uint8), bitorder="little"))
+
+
+def check(drawn: Case, tokens: guard.Vocabulary, steps: int = 12) -> Counter[str]:
+    """Walk at random; in every state compare the masks without a budget, and with some that suffice."""
+    r = Random(drawn.seed)
+    count: Counter[str] = Counter(schemas=1)
+    matcher = drawn.matcher(tokens)
+    for _ in range(steps):
+        least = matcher.distance()
+        if least >= 0:
+            both(matcher, tokens, least + r.choice([0, 1, 3, 10, 40, 1000]))
+        allowed = both(matcher, tokens, None)
+        count["masks"] += 1
+        if not allowed.size or not matcher.accept(int(r.choice(allowed.tolist()))) or matcher.is_finished():
+            break
+    return count
+
+
+@pytest.mark.parametrize("seed", [3_000_000, 4_000_000])
+def test_masks_of_random_schemas_are_those_by_bytes(seed: int) -> None:
+    """On dense vocabularies, with every option, without a budget and under several."""
+    count: Counter[str] = Counter()
+    while count["masks"] < 5_000:
+        drawn = case(Random(seed + count["schemas"]), first=seed == 3_000_000)
+        count += within_limits(check, drawn, vocabulary(count["schemas"] % VOCABULARIES))
+    assert count["limits"] <= 0.02 * count["schemas"], count
+
+
+@pytest.fixture(scope="module")
+def real(data: Path) -> tuple[Any, guard.Vocabulary]:
+    """A real tokenizer and its vocabulary."""
+    tokenizers = pytest.importorskip("tokenizers")
+    loaded = tokenizers.Tokenizer.from_file(str(data / "qwen3-tokenizer" / "tokenizer.json"))
+    return loaded, guard.Vocabulary.from_tokenizer(loaded, eos=151_645)
+
+
+@pytest.mark.parametrize("order", ["any", "schema"])
+def test_masks_of_a_real_vocabulary_are_those_by_bytes(real: tuple[Any, guard.Vocabulary], order: Any) -> None:
+    """Behind each token of a text with keys of every kind, escapes, numbers and nested values."""
+    tokenizer, tokens = real
+    options = {"whitespace": "any", "spelling": "any"} if order == "any" else {}
+    schema = OPEN if order == "any" else {**OPEN, "additionalProperties": False}
+    matcher = guard.compile(schema, key_order=order, **options).matcher(tokens)  # type: ignore[arg-type]
+    text = TEXT if order == "any" else '{"id": 3, "name": "some text", "n": "a", "x": [1, 2]}'
+    for token in tokenizer.encode(text, add_special_tokens=False).ids:
+        for remaining in (None, matcher.distance(), matcher.distance() + 8, 500):
+            both(matcher, tokens, remaining)
+        assert matcher.accept(token), tokens.token_bytes(token)
+    both(matcher, tokens, None)
+
+
+def test_masks_of_real_schemas_are_those_by_bytes(real: tuple[Any, guard.Vocabulary], data: Path) -> None:
+    """Along instances of every fiftieth of the first thousand schemas."""
+    tokenizer, tokens = real
+    with gzip.open(data / "maskbench.jsonl.gz", "rt", encoding="utf-8") as lines:
+        documents = [json.loads(line) for number, line in enumerate(lines) if number < 1000 and number % 50 == 0]
+    compared = 0
+    for document in documents:
+        matcher = guard.compile(document["schema"], key_order="any", whitespace="any", spelling="any").matcher(tokens)
+        text = next(json.dumps(test["data"]) for test in document["tests"] if test["valid"])
+        for token in tokenizer.encode(text, add_special_tokens=False).ids[:30]:
+            both(matcher, tokens, None)
+            compared += 1
+            assert matcher.accept(token)
+    assert compared > 100

@@ -1,0 +1,108 @@
+"""A private copy of a schema is equal to it, a tree, of plain types; the fast copy is the slow one."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from guard.kernels._native import copy_json
+from guard.schemas import jsontext
+from guard.schemas.limits import Limits
+
+WORDS = ["$id", "id", "$schema", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$ref", "type", "a\ud800", "é"]
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(WORDS),
+    st.just(2**13_000),
+)
+ODD = st.sampled_from([Decimal(1), (1, 2), OrderedDict(a=1), {1: 2}, b"x"])
+VALUES = st.recursive(
+    SCALARS | ODD,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def is_plain(value: Any, left: int) -> bool:
+    """Say whether it is what copy_json takes, at most so many levels deep."""
+    if type(value) in (dict, list):
+        items = value.values() if type(value) is dict else value
+        keys = all(type(key) is str for key in value) if type(value) is dict else True
+        return left > 0 and keys and all(is_plain(item, left - 1) for item in items)
+    if type(value) is int:
+        return value.bit_length() <= 3 * jsontext.LONGEST_INTEGER
+    return value is None or type(value) in (str, bool) or (type(value) is float and math.isfinite(value))
+
+
+def words(value: Any, level: int = 0) -> int:
+    """Return the bits of what a document has."""
+    found = 0
+    for key, item in value.items() if type(value) is dict else ():
+        found |= jsontext.ID * (level > 0 and key == "$id")
+        found |= jsontext.OLD_ID * (level > 0 and key == "id" and type(item) is str)
+        found |= jsontext.SCHEMA * (level > 0 and key == "$schema")
+        found |= jsontext.ANCHOR * (key in ("$anchor", "$dynamicAnchor", "$recursiveAnchor"))
+    for item in value.values() if type(value) is dict else value if type(value) is list else ():
+        found |= words(item, level + 1)
+    return found
+
+
+def containers(value: Any) -> list[int]:
+    """Return the identity of each object and array."""
+    items = value.values() if type(value) is dict else value if type(value) is list else None
+    return [] if items is None else [id(value), *(found for item in items for found in containers(item))]
+
+
+def kinds(value: Any) -> Any:
+    """Return a value with the types of its scalars told."""
+    if type(value) is dict:
+        return [(key, kinds(item)) for key, item in value.items()]
+    return [kinds(item) for item in value] if type(value) is list else (type(value), repr(value))
+
+
+SHARED = {"type": "string"}
+
+
+@given(VALUES, st.integers(1, 6))
+@example({"a": SHARED, "b": [SHARED, SHARED]}, 6)
+@example([[[[]]]], 4)
+@example([[[[]]]], 3)
+def test_a_copy_is_equal_and_a_tree_where_the_value_is_plain_and_none_where_it_is_not(value: Any, depth: int) -> None:
+    """Bits of words included; nothing of the value's own is in it but strings and numbers."""
+    found = copy_json(value, depth, 100_000)
+    if not is_plain(value, depth):
+        assert found is None
+        return
+    assert found is not None
+    made, met = found
+    assert kinds(made) == kinds(value)
+    assert met == words(value)
+    assert len(set(containers(made))) == len(containers(made))
+    assert not set(containers(made)) & set(containers(value))
+    assert kinds(jsontext._plain(value, Limits(), "")) == kinds(made)
+
+
+def test_a_copy_ends_at_its_limits() -> None:
+    """Characters, containers, and what is shared or cyclic, which unfolds."""
+    assert copy_json(["x" * 90], 5, 100)
+    assert copy_json(["x" * 110], 5, 100) is None
+    assert copy_json([[]] * 11, 5, 96)
+    assert copy_json([[]] * 12, 5, 96) is None
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    assert copy_json(cyclic, 900, 10**9) is None
+    wide: Any = 1
+    for _ in range(60):
+        wide = [wide, wide]
+    assert copy_json(wide, 900, 1_000_000) is None
