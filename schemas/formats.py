@@ -63,6 +63,7 @@ def _any(*trees: Tree) -> Tree:
     return (int(Rx.ALT), list(trees))
 
 
+@cache
 def _read(source: str) -> Tree:
     return regex.parse(source).tree
 
@@ -94,7 +95,10 @@ def _leap_second() -> Tree:
         return [(_cat(hour, _read(here)), _cat(hour, _read(offset))) for here, offset in pairs]
 
     def hours(pairs: list[tuple[int, str, int, str]]) -> list[tuple[Tree, Tree]]:
-        return [(_read(f"{h:02}:{m}"), _read(f"{oh:02}:{om}")) for h, m, oh, om in pairs]
+        def one(hour: int, minute: str) -> Tree:
+            return _cat(regex.literal(f"{hour:02}:"), _read(minute))
+
+        return [(one(h, m), one(oh, om)) for h, m, oh, om in pairs]
 
     east = [
         hours(
