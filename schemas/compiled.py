@@ -254,6 +254,6 @@ def _json_of(schema: Any) -> Any:
     return schema if types.is_schema(schema) else types.json_schema(schema)
 
 
-#: Formats that most schemas use; each is a language that takes up to some milliseconds to read, which a mask would wait for.
+#: Formats that most schemas use; each is a language that takes up to some milliseconds: a mask would wait for it.
 _COMMON = ("date", "time", "date-time", "email", "uri", "uri-reference", "uuid", "hostname", "ipv4", "ipv6")
 Compiled(FrontEnd({"properties": {name: {"format": name} for name in _COMMON}}, _options(), {}))
