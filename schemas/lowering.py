@@ -58,6 +58,9 @@ _PLAIN = frozenset(
         "exclusiveMaximum",
     )
 )
+#: What `_twin` makes of a keyword; others say nothing.
+_SCALAR, _POINTS, _HOLDS = "scalar", "points", "holds"
+_KINDS = dict.fromkeys((*SUPPORTED, "id"), _HOLDS) | dict.fromkeys(_PLAIN, _SCALAR) | {"$ref": _POINTS}
 #: Records of plain scalars by their words, of all schemas of the process, and how many and how long they may be.
 _KNOWN: dict[tuple[tuple[Any, ...], bool], Record] = {}
 _MOST_KNOWN, _LONGEST_WORD = 2_000, 200
@@ -258,11 +261,12 @@ class Lowering:
         """
         words: list[Any] = [dialect]  # not its name: a metaschema may leave vocabularies out
         for keyword, value in schema.items():
-            if keyword in _PLAIN:
+            kind = _KINDS.get(keyword)
+            if kind is _SCALAR:
                 words += (keyword, type(value), value)
-            elif keyword == "$ref":
+            elif kind is _POINTS:
                 words += (keyword, None, None)
-            elif keyword in SUPPORTED or keyword.startswith("$") or keyword == "id":
+            elif kind is _HOLDS or keyword[:1] == "$":
                 return position
         if "$ref" in schema:
             if len(words) > _LONE or (position, "$ref") in self.documents.idle:
