@@ -235,8 +235,9 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     `limits`, or says something that can't be enforced exactly; with `inexact="residual"` the last is left to
     validation instead, and marked so in `report`. docs/engine.md tells what the other options mean.
 
-    What was compiled before, the same schema under the same options, is the same object again (schemas/kept.py); with
-    `documents`, which are read only as far as references lead, it is made anew.
+    What was compiled before, the same schema under the same options, is the same object again as long as it is held,
+    or was asked for twice (schemas/kept.py); with `documents`, which are read only as far as references lead, it is
+    made anew.
     """
     options = _options(key_order, whitespace, spelling, formats, draft, inexact, limits or _DEFAULT_LIMITS)
     if documents:
@@ -247,7 +248,8 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     except ValueError:  # a Decimal
         return Compiled(FrontEnd(private, options, {}))
     # What marshal writes says where it ends, so that no other content and tag are these bytes.
-    return KEPT.get(content + options.tag, lambda: Compiled(FrontEnd(private, options, {})))
+    key = hashlib.blake2b(content + options.tag, digest_size=32).digest()
+    return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {})))
 
 
 def _json_of(schema: Any) -> Any:

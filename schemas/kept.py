@@ -1,15 +1,17 @@
 """Kept: compiled schemas by content, so that whoever asks for the same one gets the same object.
 
-The key is all that decides what is made: the schema as the compiler's private copy has it, marshalled (key order and
-the types of numbers count, how it was built does not), and the options. Threads that ask for one at the same time wait
-for one compile; a refusal is not kept. Beyond so many, or so many bytes, what was asked for longest ago goes. Whoever
-holds a compiled schema goes on holding it.
+The key is a digest of all that decides what is made: the schema as the compiler's private copy has it, marshalled (key
+order and the types of numbers count, how it was built does not), and the options. What was asked for once is known as
+long as somebody holds it, and no longer: a schema that is never seen again costs its digest. What was asked for again is
+kept. Threads that ask for one at the same time wait for one compile; a refusal is not kept. Beyond so many, or so
+many bytes, what was asked for longest ago goes. Whoever holds a compiled schema goes on holding it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
@@ -17,16 +19,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
 
-MOST = 256  #: Compiled schemas.
-MOST_BYTES = 64_000_000  #: That they hold, as far as their `nbytes` tells.
+MOST = 256  #: Schemas known.
+MOST_BYTES = 64_000_000  #: That those that are kept hold, as far as their `nbytes` tells.
 
 
 class _Entry:
     """One schema: compiled, or on the way."""
 
+    __slots__ = ("compiled", "is_kept", "known", "making", "nbytes")
+
     def __init__(self) -> None:
         self.making = threading.Lock()
-        self.compiled: Compiled | None = None
+        self.known: weakref.ref[Compiled] | None = None  # once it was compiled
+        self.compiled: Compiled | None = None  # once it was asked for again
         self.is_kept = True
         self.nbytes = 0
 
@@ -35,7 +40,7 @@ class Kept:
     """A least-recently-used cache of compiled schemas. Any number of threads may use it."""
 
     def __init__(self, most: int = MOST, nbytes: int = MOST_BYTES) -> None:
-        """Make one for at most so many, that hold at most so many bytes together."""
+        """Make one for at most so many, of which those that are kept hold at most so many bytes together."""
         self._most, self._most_bytes = most, nbytes
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
@@ -43,31 +48,45 @@ class Kept:
         self._last: _Entry | None = None
 
     def __len__(self) -> int:
-        """Return how many are kept, or on the way."""
+        """Return how many are known, or on the way."""
         return len(self._entries)
 
     def get(self, key: Hashable, make: Callable[[], Compiled]) -> Compiled:
         """Return what `make` returned for this key, now or before; what it raises is raised, and nothing is kept."""
+        dropped: list[_Entry] = []
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
             else:
                 entry = self._entries[key] = _Entry()
+                if len(self._entries) > self._most:
+                    dropped.append(self._drop())
         with entry.making:
-            compiled = entry.compiled
+            again = entry.known is not None
+            compiled = entry.known() if entry.known is not None else None
             if compiled is None:
                 try:
-                    compiled = entry.compiled = make()
+                    compiled = make()
                 except BaseException:
                     with self._lock:
                         if self._entries.get(key) is entry:
                             del self._entries[key]
                     raise
-        with self._lock:
-            dropped = self._weigh(entry)
+                entry.known = weakref.ref(compiled)
+            if again:
+                entry.compiled = compiled
+        if again:
+            with self._lock:
+                dropped += self._weigh(entry)
         del dropped  # outside of the lock: it may be large
         return compiled
+
+    def _drop(self) -> _Entry:
+        _, oldest = self._entries.popitem(last=False)
+        oldest.is_kept = False
+        self._nbytes -= oldest.nbytes
+        return oldest
 
     def _weigh(self, used: _Entry) -> list[_Entry]:
         """Weigh what is used now and what was used before, which has grown since; make room, and return what goes."""
@@ -77,11 +96,8 @@ class Kept:
                 self._nbytes += entry.nbytes - before
         self._last = used
         dropped = []
-        while len(self._entries) > self._most or (self._nbytes > self._most_bytes and len(self._entries) > 1):
-            _, oldest = self._entries.popitem(last=False)
-            oldest.is_kept = False
-            self._nbytes -= oldest.nbytes
-            dropped.append(oldest)
+        while self._nbytes > self._most_bytes and len(self._entries) > 1:
+            dropped.append(self._drop())
         return dropped
 
     def recover(self) -> None:
@@ -89,7 +105,7 @@ class Kept:
         self._lock = threading.Lock()
         for key, entry in list(self._entries.items()):
             entry.making = threading.Lock()
-            if entry.compiled is None:
+            if entry.known is None:
                 del self._entries[key]
 
 

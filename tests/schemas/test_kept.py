@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from types import SimpleNamespace
+import weakref
 from typing import Any
 
 import pytest
@@ -23,9 +23,34 @@ JSON = st.recursive(
 )
 
 
-def made(nbytes: int = 1) -> Any:
+class Made:
     """What stands for a compiled schema."""
-    return SimpleNamespace(nbytes=nbytes)
+
+    def __init__(self, nbytes: int = 1, key: Any = None) -> None:
+        self.nbytes, self.key = nbytes, key
+
+
+made: Any = Made
+
+
+def twice(kept: Kept, key: Any, make: Any = made) -> Any:
+    """Ask so that it is kept, and let go of it."""
+    kept.get(key, make)
+    return kept.get(key, make)
+
+
+def test_what_was_asked_for_once_goes_with_whoever_holds_it_and_stays_after_that() -> None:
+    kept = Kept()
+    held = kept.get("key", made)
+    seen = weakref.ref(held)
+    assert kept.get("other", made) is not held
+    del held
+    assert seen() is None
+    held = kept.get("key", made)
+    seen = weakref.ref(held)
+    del held
+    assert kept.get("key", made) is seen()
+    assert len(kept) == 2
 
 
 def test_the_same_schema_is_the_same_object_however_it_is_said() -> None:
@@ -175,14 +200,14 @@ def test_what_was_asked_for_longest_ago_goes_first() -> None:
 def test_what_is_kept_holds_no_more_bytes_than_allowed_even_where_it_grows_later() -> None:
     kept = Kept(nbytes=100)
     one, two = made(30), made(30)
-    kept.get("one", lambda: one)
-    kept.get("two", lambda: two)
+    twice(kept, "one", lambda: one)
+    twice(kept, "two", lambda: two)
     assert len(kept) == 2
     two.nbytes = 90  # walked since
-    kept.get("three", lambda: made(1))
+    twice(kept, "three", lambda: made(1))
     assert len(kept) == 2  # "one" had to go
     assert kept.get("two", made) is two
-    kept.get("large", lambda: made(1000))
+    twice(kept, "large", lambda: made(1000))
     assert len(kept) == 1  # what is in use stays, whatever it holds
 
 
@@ -193,7 +218,7 @@ def test_threads_compile_and_are_turned_out_at_the_same_time() -> None:
     def ask(start: int) -> None:
         for n in range(start, start + 400):
             key = n % 5
-            if kept.get(key, lambda key=key: SimpleNamespace(nbytes=key, key=key)).key != key:  # type: ignore[misc]
+            if kept.get(key, lambda key=key: made(key, key)).key != key:  # type: ignore[misc]
                 wrong.append(key)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
