@@ -2,8 +2,8 @@
 
 The key is a digest of all that decides what is made: the schema as the compiler's private copy has it, marshalled (key
 order and the types of numbers count, how it was built does not), and the options. What was asked for once is known as
-long as somebody holds it, and no longer: a schema that is never seen again costs its digest. What was asked for again is
-kept. Threads that ask for one at the same time wait for one compile; a refusal is not kept. Beyond so many, or so
+long as somebody holds it, and no longer: a schema that is never seen again costs its digest. What was asked for again
+is kept. Threads that ask for one at the same time wait for one compile; a refusal is not kept. Beyond so many, or so
 many bytes, what was asked for longest ago goes. Whoever holds a compiled schema goes on holding it.
 """
 
