@@ -255,6 +255,12 @@ Id Texts::fill(Id state, std::uint8_t byte) {
 }
 
 Id Texts::fill_class(Id state, std::uint8_t cls) {
+  if (!quick_[static_cast<std::size_t>(state)].by_class) {
+    class_tables_.emplace_back().fill(-1);
+    quick_[static_cast<std::size_t>(state)].by_class = class_tables_.back().data();
+    fill_ascii(state);
+    if (const Id known = quick_[static_cast<std::size_t>(state)].by_class[cls]; known != -1) return known;
+  }
   Id out = -1;
   for (const Range& r : classes()[cls])
     for (std::uint32_t c = r.lo; c <= r.hi && out != kSplit;) {
@@ -263,12 +269,30 @@ Id Texts::fill_class(Id state, std::uint8_t cls) {
       out = out < 0 || out == next ? next : kSplit;
       c = alike.hi + 1;
     }
-  Quick& q = quick_[static_cast<std::size_t>(state)];
-  if (!q.by_class) {
-    class_tables_.emplace_back().fill(-1);
-    q.by_class = class_tables_.back().data();
+  return quick_[static_cast<std::size_t>(state)].by_class[cls] = out;
+}
+
+// Where classes of ASCII lead that are one range, all of them at once: most lead to the same few states.
+void Texts::fill_ascii(Id state) {
+  const State from = states_[state];
+  std::vector<const LangRow*> rows;
+  for (const Component& k : from.components) rows.push_back(&langs_.row(k.lang));
+  std::vector<std::pair<std::vector<Id>, Id>> known;
+  std::vector<Id> next(rows.size());
+  for (std::uint8_t cls = 0; cls < kClasses; ++cls) {
+    if (classes()[cls].size() != 1 || classes()[cls][0].hi >= 0x80) continue;
+    const Range r = classes()[cls][0];
+    bool alike = true;
+    for (std::size_t i = 0; i < rows.size() && alike; ++i) {
+      const std::size_t piece = rows[i]->piece(r.lo);
+      alike = rows[i]->upto[piece] >= r.hi;
+      next[i] = rows[i]->next[piece];
+    }
+    if (!alike) continue;
+    auto found = std::find_if(known.begin(), known.end(), [&](const auto& k) { return k.first == next; });
+    if (found == known.end()) found = known.insert(known.end(), {next, after_char(from, r.lo)});
+    quick_[static_cast<std::size_t>(state)].by_class[cls] = found->second;
   }
-  return q.by_class[cls] = out;
 }
 
 std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {

@@ -144,6 +144,7 @@ class Texts {
   };
   Id fill(Id state, std::uint8_t byte);
   Id fill_class(Id state, std::uint8_t cls);
+  void fill_ascii(Id state);
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
   const std::vector<std::int64_t>& rests(Id state);  // of each component bytes of a cheapest end, of any length; -1: there is none
   static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }
