@@ -1,7 +1,7 @@
 """Does skipping forced text change what a model writes? Greedy texts with and without: `python -m benchmarks.forcing`.
 
-SmolLM2 is asked for function calls (benchmarks/calls.py), each twice: with forced text drafted, which
-is the default, and with every token asked for. Both are greedy, under the same masks, with default options, and
+SmolLM2 is asked for function calls (benchmarks/calls.py), each twice: with forced text appended as its tokenizer cuts
+it, which is the default, and with every token asked for. Both are greedy, under the same masks, with default options, and
 compared over --tokens tokens. Of each pair that differs it is told where, and by how much the model prefers its own
 text up to the first token that differs: the difference of natural logarithms of the probabilities, among the allowed
 tokens, in the tokens of either. Requests run side by side; no result depends on it, bit for bit.
@@ -40,9 +40,9 @@ AT_ONCE = 16  #: Requests side by side.
 
 
 class Asking(Forcing):
-    """Drafts nothing: the model is asked token by token. What else depends on the tokenizer stays as it is."""
+    """Appends nothing: the model is asked token by token. What else depends on the tokenizer stays as it is."""
 
-    def tokens(self, *_: Any) -> tuple[int, ...]:
+    def tokens(self, *_: Any, **__: Any) -> tuple[int, ...]:
         """Return none."""
         return ()
 

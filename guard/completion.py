@@ -1,15 +1,12 @@
 """One completion, token by token, whatever the model runs on: what is forced, what is allowed, what was written.
 
-Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it calls
-`judge`, which has `take` called with the tokens that it chose by the logits, under `mask`. The masks steer, so that the
-value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning model may think first,
-unmasked.
+Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it lets
+`take` have the token that it chose by the logits, under `mask`. Text that the schema forces is appended without asking
+the model and fed together with the next token that the model is asked for; and the masks steer, so that the value ends
+inside the budget, always. Without a matcher the completion is plain text. A reasoning model may think first, unmasked.
 
-What `advance` returns ends in `draft`: what the tokenizer would write next of the text that the schema forces. The
-model is asked at each of its places in the one pass, and the draft is kept as far as it chooses the same, so that
-forced text costs few passes and no text depends on whether it was drafted. The state is the list of tokens written and
-the tail of it that the model has not been fed; what is written is never taken back, but what the cache holds of a draft
-that the model did not agree with must be.
+The state is the list of tokens written and the tail of it that the model has not been fed. The model's cache holds
+exactly the others, in order, because nothing is ever taken back.
 """
 
 from __future__ import annotations
@@ -18,7 +15,6 @@ import codecs
 import math
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +32,6 @@ if TYPE_CHECKING:
 FIRST_BYTES = tuple(bytes([byte]) for byte in b'{["-0123456789tfn')
 #: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
 CHOICE = 64
-#: The longest draft, in tokens: beside the weights they cost a pass little, but not nothing.
-MOST_DRAFTED = 32
 #: The logarithm of the probability of what can't be: the least that is a number.
 LEAST = math.log(sys.float_info.min)
 
@@ -57,11 +51,9 @@ class Completion:
     ) -> None:
         """Write up to `max_tokens`, the end-of-sequence token included; raises Truncated where they can't suffice.
 
-        Without `forcing`, nothing is drafted. `room` bounds thinking and value together.
+        Without `forcing`, the model writes forced text too, where its masks leave a choice. `room` bounds thinking and
+        value together.
         """
-        self.can_take_back = False  # whether the model's cache can forget what it was fed last: else nothing is drafted
-        self.draft: tuple[int, ...] = ()
-        self._cuts: dict[int, tuple[int, ...]] = {}  # tokens that this model cuts in two, such as `{"`
         self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
         self.forced_tokens = 0
         self.details: list[Token] = []  # of the value
@@ -128,10 +120,7 @@ class Completion:
             self._mask = mask
 
     def advance(self) -> list[int] | None:
-        """Write what needs no asking; returns the tokens to feed to the model, None once the completion is over.
-
-        The last of them, as many as `draft` has, are not written yet.
-        """
+        """Write what needs no asking; returns the tokens to feed to the model, None once the completion is over."""
         if self._thinking is not None and self._is_thinking:
             if not self._thinking.is_over(self.written):
                 return self.written[self._fed :]
@@ -139,43 +128,15 @@ class Completion:
             self._start, self._is_thinking = len(self.written), False
             if self._room is not None:
                 self._max_tokens = min(self._max_tokens, self._room - self._start)
-        while self._is_open:
+        while not self.is_finished and len(self.written) - self._start < self._max_tokens:
             if self._matcher is None:
                 return self.written[self._fed :]
-            start = time.perf_counter()
-            forced = self._forced()
-            self._append_end(forced)
-            self._engine_seconds += time.perf_counter() - start
+            self._append_forced()
             token = self._fill()
             if token is None:
-                self.draft = self._drafted(forced)
-                return [*self.written[self._fed :], *self.draft]
+                return self.written[self._fed :]
             self._append(token, forced=True)
         return None
-
-    def judge(self, choose: Callable[[int], None]) -> int:
-        """Have the model choose behind what it was fed; returns how many of the last tokens fed must be taken back.
-
-        `choose(place)` calls `take` by the logits behind so many tokens of the draft.
-        """
-        draft, self.draft = self.draft, ()
-        kept = 0
-        while True:
-            choose(kept)
-            if not self._agrees(draft, kept):
-                if kept < len(draft):
-                    self._learn(draft[kept], self.written[-1])
-                return len(draft) - kept
-            self._keep()
-            kept += 1
-            while (token := self._fill() if self._is_open else None) is not None:
-                self._append(token, forced=True)
-                if not self._agrees(draft, kept):
-                    return len(draft) - kept
-                self._fed = len(self.written)
-                kept += 1
-            if not self._is_open:
-                return len(draft) - kept
 
     def take(self, token: int, logprob: float = 0.0, removed: float = 0.0, margin: float | None = None) -> None:
         """Write the token that was chosen by the logits behind everything written so far."""
@@ -227,51 +188,22 @@ class Completion:
         self._text += text
         self.details.append(Token(text, logprob, removed, margin, forced))
 
-    def _agrees(self, draft: tuple[int, ...], kept: int) -> bool:
-        return kept < len(draft) and self.written[-1] == draft[kept]
-
-    def _keep(self) -> None:
-        """The token written last was drafted: the model was fed it, and of its text it had no say."""
-        self._fed = len(self.written)
-        self.forced_tokens += 1
-        self.details[-1] = Token(self.details[-1].text, 0.0, 0.0, None, True)
-
-    def _forced(self) -> bytes:
-        """What every completion begins with from here."""
+    def _append_forced(self) -> None:
+        """Append the certain tokens of what every completion begins with from here."""
         matcher, forcing = self._matcher, self._forcing
         if matcher is None or forcing is None:
-            return b""
+            return
+        start = time.perf_counter()
         forced = matcher.forced_bytes()
         if self._is_first and not forced and not forcing.leads_with_space:
-            return _without_leading_space(matcher)
-        return forced
-
-    def _append_end(self, forced: bytes) -> None:
-        """Append the forced text if it is the end: whichever way the model would cut it, no text depends on that."""
-        if forced and self._ends_after(forced):
-            assert self._matcher is not None
-            assert self._forcing is not None
-            for token in self._forcing.tokens(self.tokens, forced):
-                if not self._matcher.accept(token):
+            forced = _without_leading_space(matcher)
+        if forced:
+            is_final = self._ends_after(forced)
+            for token in forcing.tokens(self.tokens, forced, is_final=is_final):
+                if not matcher.accept(token):
                     break
                 self._append(token, forced=True, accepted=True)
-
-    def _drafted(self, forced: bytes) -> tuple[int, ...]:
-        if not forced or not self.can_take_back or self._forcing is None:
-            return ()
-        tokens = self._forcing.tokens(self.tokens, forced)
-        return tuple(part for token in tokens for part in self._cuts.get(token, (token,)))[:MOST_DRAFTED]
-
-    def _learn(self, drafted: int, chosen: int) -> None:
-        """Draft a token in two from now on where the model chose only the beginning of it: it will again."""
-        whole, first = map(self._vocabulary.token_bytes, (drafted, chosen))
-        if self._forcing is not None and whole.startswith(first):
-            self._cuts[drafted] = (chosen, *self._forcing.tokens((), whole[len(first) :]))
-
-    @property
-    def _is_open(self) -> bool:
-        """Whether another token may be written."""
-        return not self.is_finished and len(self.written) - self._start < self._max_tokens
+        self._engine_seconds += time.perf_counter() - start
 
     @property
     def _is_first(self) -> bool:

@@ -1,9 +1,7 @@
 """Guard's own decoding loop for torch models, also for `model.generate(custom_generate=Decoding(...))`.
 
-What it adds to transformers' loops is the completion's (guard/completion.py): forced text costs few passes, and every
-value ends inside its budget. A model that reads several tokens in one pass may round the last bit of a logit otherwise
-than token by token; guard/models/passes.py makes passes in which it does not. One sequence, no padding: batches are
-LogitsProcessor's, or guard/models/passes.py's.
+What it adds to transformers' loops is the completion's (guard/completion.py): forced text costs no pass, and every
+value ends inside its budget. One sequence, no padding: batches are LogitsProcessor's, or guard/models/passes.py's.
 """
 
 from __future__ import annotations
@@ -13,8 +11,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from guard.completion import LEAST, Completion, allowed_tokens
 from guard.errors import ModelError
@@ -67,19 +63,13 @@ class Decoding(Completion):
         attention = model_kwargs.get("attention_mask")
         if attention is not None and not bool(attention.all()):
             raise ValueError("attention_mask must not hide tokens: one sequence needs no padding")
-        if model_kwargs.get("inputs_embeds") is not None:
-            raise ValueError("inputs_embeds can't be decoded from: pass input_ids, or use LogitsProcessor")
-        if self.written:
-            raise ValueError("this Decoding has been used: make a new one for each call of generate")
         forward = Forward(model, model_kwargs)
         self.start(input_ids.device)
         prompt = input_ids[0].tolist()
-        self.can_take_back = forward.can_take_back
         unfed = self.advance()
         while unfed is not None:
-            logits = forward(prompt + unfed if forward.is_first else unfed, 1 + len(self.draft))
-            forward.take_back(self.decide(logits, logits_processor, prompt))
-            self.can_take_back = forward.can_take_back
+            logits = forward(prompt + unfed if forward.is_first else unfed)
+            self.choose(logits, logits_processor, prompt)
             unfed = self.advance()
         return torch.cat([input_ids, input_ids.new_tensor([self.written])], dim=1)
 
@@ -87,29 +77,8 @@ class Decoding(Completion):
         """Get ready to choose by logits on that device; called once, before the first step."""
         self.use(MaskBuffer(1, self._vocabulary.size, device))
 
-    def decide(self, logits: torch.Tensor, processor: Any = None, prompt: list[int] | None = None) -> int:
-        """Write what the logits, `[1 + len(draft), width]`, choose; returns how many tokens must be taken back."""
-        draft = self.draft
-
-        def choose(place: int) -> None:
-            if processor or self._temperature or place == len(draft) or not self._is_best(draft[place], logits[place]):
-                self.choose(logits[place : place + 1], processor, prompt)
-            else:  # nobody asks how likely it was
-                self.take(draft[place])
-
-        return self.judge(choose)
-
-    def _is_best(self, token: int, logits: torch.Tensor) -> bool:
-        """Whether greedy decoding chooses that token, as far as that is told by few others."""
-        allowed = self.choices()
-        if token not in allowed:
-            return False
-        scores = logits[allowed]
-        best = int(scores.argmax())
-        return allowed[best] == token and bool(scores[best].isfinite())
-
     def choose(self, logits: torch.Tensor, processor: Any = None, prompt: list[int] | None = None) -> None:
-        """Write the next token, chosen among the allowed ones by the logits, `[1, width]`, under the mask."""
+        """Write the next token, chosen among the allowed ones by the logits, `[1, width]`, after the last one fed."""
         mask = self.mask
         raw = logits.to(torch.float32, copy=True)
         whole = raw[0].logsumexp(dim=-1)
@@ -164,10 +133,9 @@ class Decoding(Completion):
 class Forward:
     """A model's forward pass over the tokens of one sequence that it has not seen, with the sequence's cache."""
 
-    def __init__(self, model: Any, model_kwargs: dict[str, Any], prompt: int = 0) -> None:
-        """Take what transformers' generate prepared, and of how many tokens the prompt is."""
+    def __init__(self, model: Any, model_kwargs: dict[str, Any]) -> None:
+        """Take what transformers' generate prepared."""
         self.is_first = True
-        self.prompt = prompt
         self._model = model
         # Without padding the model derives these itself, for any number of new tokens.
         self.kwargs = {
@@ -180,32 +148,19 @@ class Forward:
         self.keeps_logits = "logits_to_keep" in known  # whether it can be told of which tokens they are wanted
         self._one_by_one = bool(getattr(model, "_is_stateful", False))  # recurrent: may take one new token at a time
 
-    @property
-    def can_take_back(self) -> bool:
-        """Whether the cache is of a kind that can forget its last tokens: the whole sequence, position by position."""
-        cache: Any = self.kwargs.get(self.cache_name)
-        return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
-
-    def take_back(self, count: int) -> None:
-        """Have the cache forget so many tokens, the last ones fed."""
-        if count:
-            self.kwargs[self.cache_name].crop(-count)
-
     @torch.no_grad()
-    def __call__(self, tokens: list[int], count: int = 1) -> torch.Tensor:
-        """Feed the tokens; returns the logits after each of the last `count`, `[count, width]`."""
+    def __call__(self, tokens: list[int]) -> torch.Tensor:
+        """Feed the tokens; returns the logits after the last, `[1, width]`."""
         if self._one_by_one and not self.is_first:
-            for token in tokens[:-count]:
-                self._feed([token], 1)
-            tokens = tokens[-count:]
-        return self._feed(tokens, count)
+            for token in tokens[:-1]:
+                self._feed([token])
+            tokens = tokens[-1:]
+        return self._feed(tokens)
 
-    def _feed(self, tokens: list[int], count: int) -> torch.Tensor:
+    def _feed(self, tokens: list[int]) -> torch.Tensor:
         ids = torch.tensor([tokens], device=getattr(self._model, "device", None))
-        if self.keeps_logits:
-            self.kwargs["logits_to_keep"] = count
         outputs = self._model(input_ids=ids, use_cache=True, return_dict=True, **self.kwargs)
         self.kwargs[self.cache_name] = outputs[self.cache_name]
         self.is_first = False
-        logits: torch.Tensor = outputs.logits[0, -count:]
+        logits: torch.Tensor = outputs.logits[:, -1]
         return logits

@@ -1,10 +1,13 @@
-"""Forced text as tokens: what the tokenizer itself would write next.
+"""Forced text as tokens: what the tokenizer itself would write, as far as nothing that follows can change it.
 
-A schema often forces what comes next (`", "total": `). A model that is asked token by token spends a pass on each of
-its tokens. So they are drafted: fed to the model before it is asked, all in one pass, and kept as far as the model,
-asked at each place under the same masks, chooses the same ones (guard/completion.py). A draft changes what an answer
-costs and never what it says, so it need not be certain: where the end of a run may be cut differently once more text
-follows, or where the model would rather cut it in its own way, the rest of the draft was for nothing, and that is all.
+A schema often forces what comes next (`", "total": `). Appending it saves a forward pass a token, but only the tokens
+that the model was trained to see keep its answers good, and a tokenizer may cut the end of a text differently
+once more text follows: `"` and `,` become `",`. So a run of forced bytes is encoded with the text before it, and what
+lies behind the last certain boundary is left for the model to write under its mask, where it has the choice.
+
+Tokenizers cut a text into pieces before they merge within a piece. A boundary is certain when the last piece begins
+there and still does so whatever is appended (PROBES stand for everything). A tokenizer without pieces is
+SentencePiece's kind, which never merges over the beginning of a word: there, a boundary is where a space begins.
 """
 
 from __future__ import annotations
@@ -18,10 +21,14 @@ import numpy as np
 from guard.kernels.bitmask import WORD, allocate_bitmask
 from guard.kernels.vocabulary import Vocabulary
 
+#: What may follow a text, one for each way in which tokenizers are known to tell characters apart.
+PROBES = ("a", "Z", "s ", "re ", "ll ", "1", " ", " a", "\n", '"', "'", ".", "-", "é", "文", "\u0301", "😀")
 #: How many of the tokens before a forced run are encoded with it; pieces are rarely longer.
 CONTEXT_TOKENS = 12
 #: How many runs are remembered; documents of one type force the same runs.
 REMEMBERED_RUNS = 4096
+#: Shortest run worth encoding, in bytes: shorter ones end in a piece that can still grow.
+SHORTEST_RUN = 2
 
 
 class Forcing:
@@ -31,39 +38,86 @@ class Forcing:
         self._vocabulary = vocabulary
         self._tokenizer = tokenizer
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
+        self._added: tuple[str, ...] = ()
+        if self._backend is not None:
+            self._added = tuple(entry.content for entry in self._backend.get_added_tokens_decoder().values())
+        tokens = [vocabulary.token_bytes(token) for token in range(vocabulary.size)]
+        self._words_are_closed = not any(b" " in token.lstrip(b" ") for token in tokens)
         self.space_words = allocate_bitmask(1, vocabulary.size)[0]  # a mask of the tokens that begin with a space
-        for token in range(vocabulary.size):
-            if vocabulary.token_bytes(token).startswith(b" "):
+        for token, data in enumerate(tokens):
+            if data.startswith(b" "):
                 self.space_words.view(np.uint32)[token // WORD] |= np.uint32(1 << token % WORD)
         self.leads_with_space = b"".join(map(vocabulary.token_bytes, self._encode("{"))).startswith(b" ")
         self._run = functools.lru_cache(REMEMBERED_RUNS)(self._encode_run)
 
-    def tokens(self, written: Sequence[int], forced: bytes) -> tuple[int, ...]:
-        """The tokens of a forced run behind those written; none where that is no text."""
-        context = b"".join(map(self._vocabulary.token_bytes, written[-CONTEXT_TOKENS:]))
-        return self._run(context, forced)
+    def tokens(self, written: Sequence[int], forced: bytes, *, is_final: bool) -> tuple[int, ...]:
+        """The tokens to append after those written; none where the tokenizer would not cut the text that way.
 
-    def _encode_run(self, context: bytes, forced: bytes) -> tuple[int, ...]:
+        `is_final` says that nothing but the end of the sequence follows the run: then all of it is certain.
+        """
+        if len(forced) < SHORTEST_RUN and not is_final:
+            return ()
+        context = b"".join(map(self._vocabulary.token_bytes, written[-CONTEXT_TOKENS:]))
+        return self._run(context, forced, is_final)
+
+    def _encode_run(self, context: bytes, forced: bytes, is_final: bool) -> tuple[int, ...]:
         cut = _characters(context + forced)
         if cut is None or cut[0] > len(context):
             return ()
-        tokens = self._behind(cut[1], len(context) - cut[0])
+        start, text = len(context) - cut[0], cut[1]
+        end = len(text.encode()) if is_final else len(text[: self._certain(text)].encode())
+        tokens = self._behind(text, start, end)
         if tokens is None:  # no token begins where the run does: the model has cut its own end otherwise
             cut = _characters(forced)
-            tokens = self._behind(cut[1], 0) if cut is not None and cut[0] == 0 else None
+            tokens = self._behind(cut[1], 0, end - start) if cut is not None and cut[0] == 0 else None
         return tokens or ()
 
-    def _behind(self, text: str, start: int) -> tuple[int, ...] | None:
-        """The text's tokens from byte `start` on; None where none begins there."""
+    def _behind(self, text: str, start: int, end: int) -> tuple[int, ...] | None:
+        """The text's tokens from byte `start` to the last that ends by `end`; None where none begins at `start`."""
         whole = text.encode()
         ids = self._encode(text)
+        spelled = [self._vocabulary.token_bytes(token) for token in ids]
         at, first = len(whole), len(ids)  # from the end: a tokenizer may put a space of its own at the beginning
         while first > 0 and at > start:
             first -= 1
-            at -= len(self._vocabulary.token_bytes(ids[first]))
-        if at != start or b"".join(map(self._vocabulary.token_bytes, ids[first:])) != whole[start:]:
+            at -= len(spelled[first])
+        if at != start or b"".join(spelled[first:]) != whole[start:]:
             return None
-        return tuple(ids[first:])
+        taken: list[int] = []
+        for token, data in zip(ids[first:], spelled[first:], strict=True):
+            at += len(data)
+            if at > end or not data:
+                break
+            taken.append(token)
+        return tuple(taken)
+
+    def _certain(self, text: str) -> int:
+        """The last character index of the text at which a token begins whatever follows; 0 where none is known."""
+        end = len(text)
+        for content in self._added:  # the text may end in the beginning of an added token
+            for length in range(1, len(content)):
+                if text.endswith(content[:length]):
+                    end = min(end, len(text) - length)
+        starts = self._starts(text, len(text))
+        if starts is None:
+            return _last_word(text[:end]) if self._words_are_closed else 0
+        last = starts[-1] if starts else 0
+        certain = {start for start in starts if start <= min(last, end)}
+        for probe in PROBES:
+            if not certain:
+                break
+            certain.intersection_update(self._starts(text + probe, last) or ())
+        return max(certain, default=0)
+
+    def _starts(self, text: str, same: int) -> list[int] | None:
+        """Where the tokenizer's pieces begin; None without pieces, or if the first `same` characters are rewritten."""
+        backend = self._backend
+        if backend is None or backend.pre_tokenizer is None:
+            return None
+        normal = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
+        if not normal.startswith(text[:same]):
+            return None
+        return [start for _, (start, _) in backend.pre_tokenizer.pre_tokenize_str(normal)]
 
     def _encode(self, text: str) -> list[int]:
         if self._backend is not None:
@@ -80,3 +134,11 @@ def _characters(data: bytes) -> tuple[int, str] | None:
         except UnicodeDecodeError:
             continue
     return None
+
+
+def _last_word(text: str) -> int:
+    """Where the text's last word begins, the spaces before it included."""
+    words = text.rstrip(" ")
+    if words != text:
+        return len(words)
+    return len(text[: max(text.rfind(" "), 0)].rstrip(" "))

@@ -117,33 +117,6 @@ class Noise:
     __call__ = forward
 
 
-class Habit(torch.nn.Module):
-    """A model whose logits hang on every token in its cache, and that likes long tokens, as tokenizers do.
-
-    The cache is transformers' own, with token ids for keys: whatever was fed wrongly, or not taken back, shows.
-    """
-
-    def __init__(self, seed: int, width: int) -> None:
-        super().__init__()
-        self.fed: list[int] = []  # tokens of each pass
-        self._seed = seed
-        self._width = width
-        self._lengths = torch.zeros(width)
-        for token in range(vocabulary().size):
-            self._lengths[token] = len(vocabulary().token_bytes(token))
-
-    def forward(self, input_ids: torch.Tensor, cache: Any = None, **_: Any) -> Any:
-        """Return logits for every position."""
-        self.fed.append(input_ids.shape[1])
-        keys, _values = cache.update(*[input_ids.double()[:, None, :, None]] * 2, 0)
-        tokens = keys.flatten().long().tolist()
-        logits = []
-        for end in range(len(tokens) - input_ids.shape[1] + 1, len(tokens) + 1):
-            generator = np.random.default_rng([self._seed, *tokens[:end]])
-            logits.append(torch.from_numpy(generator.standard_normal(self._width)).float() + 0.7 * self._lengths)
-        return _Outputs(logits=torch.stack(logits)[None], cache=cache)
-
-
 class _Outputs(SimpleNamespace):
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)

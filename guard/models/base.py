@@ -55,7 +55,7 @@ class Token:
     logprob: float  # natural logarithm of its probability among the allowed tokens; 0 where it was forced
     removed: float  # the share of the model's probability that the mask took away here, 0 to 1
     margin: float | None  # by how much its logprob exceeds the best other allowed one's; None: there was no other
-    forced: bool = False  # its text was the schema's, and it cost no pass of its own
+    forced: bool = False  # appended without asking the model
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Reply:
     model: str  # the name of the model that answered, by its own account
     prompt_tokens: int
     completion_tokens: int  # forced ones, thinking, and the end-of-sequence token included
-    forced_tokens: int = 0  # those whose text the schema alone determined, which cost no passes of their own
+    forced_tokens: int = 0  # those that the schema alone determined, appended without asking the model
     seconds: float = 0.0  # from the request to the text
     mask_seconds: float = 0.0  # of those, spent in the mask engine
     thinking_tokens: int = 0  # of the completion, before the value

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guard.completion import LEAST, MOST_DRAFTED, Completion, allowed_tokens
+from guard.completion import LEAST, Completion, allowed_tokens
 from guard.errors import ModelError
 from guard.forcing import Forcing
 from guard.kernels.vocabulary import Vocabulary, alphabet_of
@@ -50,13 +50,6 @@ class LlamaCppModel(LocalModel):
         self._name = name
         self._llama = llama
         self._turn = threading.Lock()  # of the context
-        # A state that all tokens went into can't be taken back, nor what a sliding window has lost.
-        native = llama._model.model
-        self._can_take_back = not (
-            llama_cpp.llama_model_is_recurrent(native)
-            or llama_cpp.llama_model_is_hybrid(native)
-            or llama_cpp.llama_model_n_swa(native)
-        )
         self._holder: _Session | None = None  # whose tokens the context holds
         self._context = min(llama.n_ctx(), llama._model.n_ctx_train())
         self._template = llama.metadata.get("tokenizer.chat_template")
@@ -132,33 +125,16 @@ class _Session:
         self._random = np.random.default_rng(request.seed)
         self._is_in = False
         self._aside: tuple[int, Any] | None = None  # tokens and state, while the context holds another's
-        completion.can_take_back = model._can_take_back and self._llama.n_batch > MOST_DRAFTED
 
     def step(self, tokens: list[int]) -> None:
-        llama, draft = self._llama, self.completion.draft
-        asked = len(tokens) - len(draft) - 1  # the token from which on logits are wanted
         try:
-            if not draft:
-                llama.eval(tokens)
-            else:
-                if asked:
-                    llama.eval(tokens[:asked])
-                llama._batch.set_batch(batch=tokens[asked:], n_past=llama.n_tokens, logits_all=True)
-                llama._ctx.decode(llama._batch)
-                llama.n_tokens += len(draft) + 1
+            self._llama.eval(tokens)
         except RuntimeError as error:
             raise ModelError(f"{self._model.name} failed: {error}") from error
-        rejected = self.completion.judge(lambda place: self._choose(self._logits(place - len(draft) - 1)))
-        if rejected:
-            llama.n_tokens -= rejected
-            llama._ctx.kv_cache_seq_rm(-1, llama.n_tokens, -1)
-
-    def _logits(self, place: int) -> NDArray[np.float32]:
-        """The logits at a place of the last pass, from its end, in llama.cpp's own buffer."""
-        pointer = self._llama._ctx.get_logits_ith(place)
+        pointer = self._llama._ctx.get_logits_ith(-1)
         if not pointer:
             raise ModelError(f"{self._model.name} failed: llama.cpp gave no logits")
-        return np.ctypeslib.as_array(pointer, shape=(self._llama.n_vocab(),))
+        self._choose(np.ctypeslib.as_array(pointer, shape=(self._llama.n_vocab(),)))
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:

@@ -6,11 +6,11 @@ Guard's: the first to ask runs the pass for all, and who stops asking has left.
 
 A shared pass lays the new tokens of all sequences side by side in one row, without padding to a common length. What
 works on single tokens (nearly all of a model) does not see the difference; attention is computed sequence by sequence
-on the cache that each would have alone: over a prompt with transformers' own function, and behind it token by token, so
-that it makes no difference either how many are fed together. What is left is how the machine's matrix product rounds:
-differently for one row than for more. So passes are filled up to two rows, which costs next to nothing, and a model is
-tried out once (`_trial`): if its logits are then the same bits whatever stands beside them, passes are shared. If not,
-sharing would show in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
+on the cache that each would have alone, with transformers' own function. What is left is how the machine's matrix
+product rounds: differently for one row than for more. So passes are filled up to two rows, which costs next to nothing,
+and a model is tried out once (`_trial`): if its logits are then the same bits whatever stands beside them, passes are
+shared. If not, sharing would show in the last digit of a logit, and is done where it was asked for, and on GPUs, where
+it pays most.
 
 Only models whose attention goes through transformers' interface, over the whole sequence, are shared: a sliding window,
 a recurrent state, or positions that depend on the longest sequence are passes of their own, one after the other.
@@ -22,7 +22,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -96,9 +96,9 @@ class Passes:
         finally:
             self._come(1)
 
-    def __call__(self, forward: Forward, tokens: list[int], count: int = 1) -> torch.Tensor:
-        """Feed a sequence; returns the logits after each of its last `count` tokens, `[count, width]`."""
-        asked = _Asked(forward, tokens, count)
+    def __call__(self, forward: Forward, tokens: list[int]) -> torch.Tensor:
+        """Feed a sequence; returns the logits after its last token, `[1, width]`."""
+        asked = _Asked(forward, tokens)
         with self._changed:
             self._queue.append(asked)
             self._changed.notify_all()
@@ -151,13 +151,12 @@ class Passes:
             self._try_out()
             shared = batch if self._is_shared and (len(batch) > 1 or (self._rows or 1) > 1) else []
             if shared:
-                forwards, tokens, counts = zip(*((a.forward, a.tokens, a.count) for a in shared), strict=True)
-                logits = _shared(self._model, forwards, tokens, counts, self._rows or 1)
-                for asked, rows in zip(shared, logits, strict=True):
-                    asked.logits = rows
+                logits = _shared(self._model, [a.forward for a in shared], [a.tokens for a in shared], self._rows or 1)
+                for asked, row in zip(shared, logits, strict=True):
+                    asked.logits = row[None]
                 return
             for asked in batch:
-                asked.logits = asked.forward(asked.tokens, asked.count)
+                asked.logits = asked.forward(asked.tokens)
         except BaseException as error:  # whatever it is, nobody may wait for ever
             for asked in batch:
                 if asked.logits is None:
@@ -185,10 +184,9 @@ class Passes:
 class _Asked:
     """A pass that somebody waits for."""
 
-    def __init__(self, forward: Forward, tokens: list[int], count: int) -> None:
+    def __init__(self, forward: Forward, tokens: list[int]) -> None:
         self.forward = forward
         self.tokens = tokens
-        self.count = count
         self.logits: torch.Tensor | None = None
         self.error: Exception | None = None
         self.is_done = False
@@ -210,12 +208,12 @@ def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[in
     steps = [[first, second], [[2], [7]], [[2, 7, 1], [8]], [[1], [8, 2]], [[6], [1]]]
 
     def run(rows: int, groups: list[list[int]], steps: list[list[list[int]]]) -> list[torch.Tensor]:
-        forwards = [prepare(chunk, 8) for chunk in steps[0]]
+        forwards = [prepare(chunk[:1], 8) for chunk in steps[0]]
         found = [torch.empty(0)] * (len(steps) * len(forwards))
         for number, step in enumerate(steps):
             for group in groups:
                 chosen, tokens = [forwards[g] for g in group], [step[g] for g in group]
-                logits = _shared(model, chosen, tokens, [1] * len(group), rows) if rows else [chosen[0](tokens[0])]
+                logits = _shared(model, chosen, tokens, rows) if rows else chosen[0](tokens[0])
                 for g, row in zip(group, logits, strict=True):
                     found[number * len(forwards) + g] = row
         return found
@@ -229,13 +227,8 @@ def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[in
 
 
 @torch.no_grad()
-def _shared(
-    model: Any, forwards: Sequence[Forward], tokens: Sequence[list[int]], counts: Sequence[int], rows: int
-) -> Sequence[torch.Tensor]:
-    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`.
-
-    Returns the logits after the last tokens of each, as many as its count says.
-    """
+def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: int) -> torch.Tensor:
+    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`; each one's last logits."""
     name, keeps = forwards[0].cache_name, forwards[0].keeps_logits
     caches = [forward.kwargs[name] for forward in forwards]
     layers = [layer for cache in caches for layer in cache.layers]
@@ -245,8 +238,7 @@ def _shared(
     pasts = [cache.get_seq_length() for cache in caches]
     fill = -sum(lengths) % rows
     device = model.device
-    ends = itertools.accumulate(lengths)
-    lasts = [at for end, count in zip(ends, counts, strict=True) for at in range(end - count, end)]
+    lasts = [end - 1 for end in itertools.accumulate(lengths)]
     kept = torch.tensor(lasts + lasts[-1:] * (-len(lasts) % rows), device=device)
     positions = [past + at for past, length in zip(pasts, lengths, strict=True) for at in range(length)]
     kwargs = {key: value for key, value in forwards[0].kwargs.items() if key not in (name, "logits_to_keep")}
@@ -258,13 +250,13 @@ def _shared(
         attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made already, it says: see _Shared
         use_cache=True,
         return_dict=True,
-        **{name: _Shared(caches, lengths, pasts, [forward.prompt for forward in forwards], fill, device)},
+        **{name: _Shared(caches, lengths, pasts, fill, device)},
         **kwargs,
     ).logits[0]
     for forward in forwards:
         forward.is_first = False
-    found = logits[: sum(counts)] if keeps else logits[kept[: sum(counts)]]
-    return torch.split(found, list(counts))
+    found: torch.Tensor = logits[: len(tokens)] if keeps else logits[kept[: len(tokens)]]
+    return found
 
 
 class _Parts(list[torch.Tensor]):
@@ -280,21 +272,12 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
     """
 
     def __init__(
-        self,
-        caches: list[Any],
-        lengths: list[int],
-        pasts: list[int],
-        prompts: list[int],
-        fill: int,
-        device: torch.device,
+        self, caches: list[Any], lengths: list[int], pasts: list[int], fill: int, device: torch.device
     ) -> None:
         super().__init__()
         self.caches = caches
         self.lengths = [*lengths, fill]
-        self.steps = [  # of each sequence: how many queries see how many keys, and through which mask
-            [*_prompt(past, min(past + length, prompt), device), *_singles(max(past, prompt), past + length)]
-            for past, length, prompt in zip(pasts, lengths, prompts, strict=True)
-        ]
+        self.masks = [_mask(length, past, device) for length, past in zip(lengths, pasts, strict=True)]
 
     def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Append to each cache what is its own; returns the parts."""
@@ -305,22 +288,11 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
         return all_keys, all_values
 
 
-_Step = tuple[int, int, torch.Tensor | None]
-
-
-def _prompt(past: int, end: int, device: torch.device) -> list[_Step]:
-    """The part of a prompt that a pass reads, with the mask that transformers makes: none where it needs none."""
-    length = end - past
-    if length <= 0:
-        return []
+def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
+    """What transformers makes for a sequence alone: none where its attention function needs none."""
     if length == 1 or past == 0:
-        return [(length, end, None)]
-    return [(length, end, torch.ones((length, end), dtype=torch.bool, device=device).tril(past)[None, None])]
-
-
-def _singles(start: int, end: int) -> list[_Step]:
-    """Behind the prompt each token looks back alone: so no bit depends on how many are fed together, drafts or not."""
-    return [(1, at + 1, None) for at in range(start, end)]
+        return None
+    return torch.ones((length, past + length), dtype=torch.bool, device=device).tril(past)[None, None]
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
@@ -329,24 +301,11 @@ def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: An
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     shared = key.shared
     *queries, filling = query.split(shared.lengths, dim=2)
-    outputs = []
-    for q, k, v, steps in zip(queries, key, value, shared.steps, strict=True):
-        for part, (_, end, mask) in zip(q.split([length for length, _, _ in steps], dim=2), steps, strict=True):
-            keys, values = k[:, :, :end], v[:, :, :end]
-            if part.shape[2] == 1:
-                outputs.append(_look_back(part, keys, values, kwargs.get("scaling")))
-            else:
-                outputs.append(sdpa_attention_forward(module, part, keys, values, mask, **kwargs)[0])
+    parts = zip(queries, key, value, shared.masks, strict=True)
+    outputs = [sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0] for q, k, v, mask in parts]
     if filling.shape[2]:
         outputs.append(torch.zeros_like(outputs[0][:, :1]).expand(-1, filling.shape[2], -1, -1))
     return torch.cat(outputs, dim=1), None
-
-
-def _look_back(query: Any, keys: Any, values: Any, scaling: float | None) -> Any:
-    """Attention of one token. Heads that share a key are rows of one product, so that no key is copied for each."""
-    grouped = query.reshape(1, keys.shape[1], -1, query.shape[3])
-    found = torch.nn.functional.scaled_dot_product_attention(grouped, keys, values, scale=scaling)
-    return found.reshape(1, 1, query.shape[1], -1)
 
 
 AttentionInterface.register(ATTENTION, _attention)

@@ -130,7 +130,7 @@ class TransformersModel(LocalModel):
         def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001
             for ours in ("stopping_criteria", "generation_config"):
                 model_kwargs.pop(ours, None)
-            return Forward(model, model_kwargs, len(prompt))
+            return Forward(model, model_kwargs)
 
         ids = torch.tensor([prompt], device=self._model.device)
         forward: Forward = self._model.generate(
@@ -183,14 +183,11 @@ class _Session:
 
     def __init__(self, decoding: Decoding, forward: Forward, passes: Passes) -> None:
         self.completion = decoding
-        self.completion.can_take_back = forward.can_take_back
         self._forward = forward
         self._passes = passes
 
     def step(self, tokens: list[int]) -> None:
-        logits = self._passes(self._forward, tokens, 1 + len(self.completion.draft))
-        self._forward.take_back(self.completion.decide(logits))
-        self.completion.can_take_back = self._forward.can_take_back
+        self.completion.choose(self._passes(self._forward, tokens))
 
     def away(self) -> contextlib.AbstractContextManager[None]:
         return self._passes.away()

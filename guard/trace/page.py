@@ -110,7 +110,7 @@ def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
 _LEGEND = (
     '<p class="legend" role="note"><span>Share of the probability that the mask removed: 0% '
     + "".join(f'<span class="t r{n}"></span>' for n in range(SHADES))
-    + ' 100%</span><span><span class="t f">abc</span> forced: the schema alone determined its text</span>'
+    + ' 100%</span><span><span class="t f">abc</span> forced: the schema alone determined it</span>'
     '<span><span class="t e"></span> part of a character that a later token ends</span></p>'
 )
 

@@ -1,4 +1,4 @@
-"""Forced text becomes the tokens that the tokenizer writes."""
+"""Forced text becomes the tokens that the tokenizer writes, and only those that no continuation changes."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def forcings() -> dict[str, tuple[Any, Vocabulary, Forcing]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(value=VALUES, data=st.data())
-def test_a_draft_is_what_the_tokenizer_writes(
+def test_what_is_appended_is_what_the_tokenizer_writes_whatever_follows(
     forcings: dict[str, tuple[Any, Vocabulary, Forcing]], kind: str, value: Any, data: st.DataObject
 ) -> None:
-    """A text is cut at a token: the draft is the whole text's tokens from there, and spells no more than is forced."""
+    """A text is cut at a token and forced up to any byte: the tokens appended are the whole text's tokens there."""
     tokenizer, vocabulary, forcing = forcings[kind]
     ids = tokenizer.backend_tokenizer.encode("x " + json.dumps(value, ensure_ascii=False), add_special_tokens=False).ids
     if any(token in vocabulary.special for token in ids):
@@ -57,34 +57,43 @@ def test_a_draft_is_what_the_tokenizer_writes(
     spelled = [vocabulary.token_bytes(token) for token in ids]
     start = data.draw(st.integers(1, len(ids)))
     rest = b"".join(spelled[start:])
-    assert list(forcing.tokens(ids[:start], rest)) == ids[start:]
     forced = rest[: data.draw(st.integers(0, len(rest)))]
-    assert forced.startswith(b"".join(map(vocabulary.token_bytes, forcing.tokens(ids[:start], forced))))
+    got = forcing.tokens(ids[:start], forced, is_final=False) if forced else ()
+    assert list(got) == ids[start : start + len(got)]
+    assert forced.startswith(b"".join(map(vocabulary.token_bytes, got)))
 
 
-def test_a_key_is_drafted_up_to_the_quote_that_opens_its_value(
+def test_a_forced_key_is_appended_up_to_the_piece_that_can_still_grow(
     forcings: dict[str, tuple[Any, Vocabulary, Forcing]],
 ) -> None:
-    """The model may take that quote together with what follows: then it does not agree, and nothing is lost."""
+    """The quote that opens the value stays for the model, which may take it together with what follows."""
     _, vocabulary, forcing = forcings["smollm2"]
-    got = forcing.tokens([], b'{"vendor": "')
-    assert [vocabulary.token_bytes(token) for token in got] == [b'{"', b"v", b"endor", b'":', b' "']
+    got = forcing.tokens([], b'{"vendor": "', is_final=False)
+    assert [vocabulary.token_bytes(token) for token in got] == [b'{"', b"v", b"endor", b'":']
 
 
-def test_a_run_behind_a_cut_that_the_tokenizer_would_not_make_is_drafted_all_the_same(
+def test_an_end_is_appended_whole(forcings: dict[str, tuple[Any, Vocabulary, Forcing]]) -> None:
+    """Nothing follows the last bracket, so nothing can change its token."""
+    tokenizer, vocabulary, forcing = forcings["smollm2"]
+    written = tokenizer.encode('{"a": {"b": true')
+    got = forcing.tokens(written, b"}}", is_final=True)
+    assert b"".join(map(vocabulary.token_bytes, got)) == b"}}"
+
+
+def test_a_run_behind_a_cut_that_the_tokenizer_would_not_make_is_appended_all_the_same(
     forcings: dict[str, tuple[Any, Vocabulary, Forcing]],
 ) -> None:
     """The model closed its string with a quote alone, where the tokenizer has a token for the quote and the comma."""
     tokenizer, vocabulary, forcing = forcings["smollm2"]
     written = [*tokenizer.encode('{"vendor": "Acme'), *tokenizer.encode('"')]
-    got = forcing.tokens(written, b', "date": "')
-    assert b"".join(map(vocabulary.token_bytes, got)) == b', "date": "'
+    got = forcing.tokens(written, b', "date": "', is_final=False)
+    assert b"".join(map(vocabulary.token_bytes, got)) == b', "date":'
 
 
-def test_special_tokens_are_never_drafted(forcings: dict[str, tuple[Any, Vocabulary, Forcing]]) -> None:
+def test_special_tokens_are_never_appended(forcings: dict[str, tuple[Any, Vocabulary, Forcing]]) -> None:
     """A constant that spells a special token is text."""
     _, vocabulary, forcing = forcings["smollm2"]
-    got = forcing.tokens([], b'{"a": "<|im_end|>", "b": 1}')
+    got = forcing.tokens([], b'{"a": "<|im_end|>", "b": 1}', is_final=True)
     assert not set(got) & set(vocabulary.special)
 
 

@@ -106,9 +106,7 @@ class _Sizes:
 def test_a_reply_is_the_same_to_the_bit_in_any_company(dtype: Any) -> None:
     """By default, on a CPU, every token and every probability; whether passes are shared depends on the machine."""
     # Sizes as real models have them: of odd ones, products of two rows round differently from those of more.
-    config = LlamaConfig(
-        **{**SIZES, "hidden_size": 64, "intermediate_size": 128, "head_dim": 16, "num_key_value_heads": 4}
-    )
+    config = LlamaConfig(**{**SIZES, "hidden_size": 64, "intermediate_size": 128, "head_dim": 16})
     model = _model(config, share=None, dtype=dtype)
     sampled = [dataclasses.replace(r, temperature=1.0, seed=seed) for seed, r in enumerate(REQUESTS)]
     requests = [*REQUESTS[:3], *sampled[3:]]

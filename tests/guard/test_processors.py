@@ -112,22 +112,6 @@ def test_a_processor_is_used_again() -> None:
     assert processor.mask_seconds > 0
 
 
-def test_a_prompt_of_embeddings_has_no_tokens() -> None:
-    """What generate passes on then is the completion alone."""
-    model, processor = tiny.llama(2), _processor(NUMBERS)
-    prompt = torch.tensor([[1, 40, 41]])
-    for _ in range(2):
-        out = model.generate(
-            inputs_embeds=model.get_input_embeddings()(prompt),
-            attention_mask=torch.ones_like(prompt),
-            logits_processor=[processor],
-            max_new_tokens=60,
-            eos_token_id=EOS,
-            pad_token_id=PAD,
-        )
-        _check(_texts(out, 0), (NUMBERS,))
-
-
 def test_assisted_decoding_goes_several_tokens_at_a_time() -> None:
     """The matcher follows a loop that proposes tokens, keeps some and drops the rest."""
     prompt = torch.tensor([[1, 40, 41, 42]])

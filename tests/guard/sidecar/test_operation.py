@@ -172,7 +172,8 @@ def test_workers_share_the_port_the_trace_the_metrics_and_a_reload(tmp_path: Pat
         for _ in range(30):
             assert sidecar.chat().status == 200
         counted = 'guard_requests_total{model="m",path="/v1/chat/completions",status="200"} 30.0'
-        assert counted in sidecar.ask("GET", "/metrics").data.decode()
+        # The last one is counted by its worker once its answer is out.
+        sidecar.wait(lambda: counted in sidecar.ask("GET", "/metrics").data.decode())
         connection = http.client.HTTPConnection("127.0.0.1", sidecar.metrics_port, timeout=10)
         connection.request("GET", "/metrics")
         assert counted in connection.getresponse().read().decode()
