@@ -1,7 +1,7 @@
 """Does skipping forced text change what a model writes? Greedy texts with and without: `python -m benchmarks.forcing`.
 
 SmolLM2 is asked for function calls (benchmarks/calls.py), each twice: with forced text appended as its tokenizer cuts
-it, which is the default, and with every token asked for. Both are greedy, under the same masks, with default options, and
+it, the default, and with every token asked for. Both are greedy, under the same masks, with default options, and
 compared over --tokens tokens. Of each pair that differs it is told where, and by how much the model prefers its own
 text up to the first token that differs: the difference of natural logarithms of the probabilities, among the allowed
 tokens, in the tokens of either. Requests run side by side; no result depends on it, bit for bit.
