@@ -1,0 +1,53 @@
+"""Which lengths the texts of a pattern have decides whether a schema has instances, and what may come next."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import vocabulary
+
+import guard
+
+LETTERS = "ab"
+LONGEST = 9
+TEXTS = ["".join(some) for size in range(LONGEST + 1) for some in itertools.product(LETTERS, repeat=size)]
+ATOMS = st.sampled_from(["a", "b", "[ab]", "aa", "(?:ab)", "(?:a|bb)"])
+REPEATS = st.sampled_from(["", "*", "+", "?", "{2}", "{3}", "{2,4}", "{0,2}", "{4,}"])
+PATTERNS = st.lists(st.tuples(ATOMS, REPEATS).map("".join), max_size=4).map("".join)
+
+
+def instance(schema: dict[str, Any]) -> bool:
+    """Say whether a schema of strings has one."""
+    return guard.compile(schema).matcher(vocabulary()).distance() >= 0
+
+
+@given(PATTERNS, st.integers(0, LONGEST), st.integers(0, LONGEST))
+def test_a_pattern_between_lengths_has_a_text_exactly_where_brute_force_finds_one(
+    pattern: str, lo: int, hi: int
+) -> None:
+    schema = {"type": "string", "pattern": f"^(?:{pattern})$", "minLength": lo, "maxLength": hi}
+    expected = any(lo <= len(text) <= hi and re.fullmatch(pattern, text) for text in TEXTS)
+    assert instance(schema) is expected
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 7), st.integers(0, 6))
+def test_lengths_in_steps_are_told_apart(lo: int, room: int, step: int, more: int) -> None:
+    """Texts of `more`, `more + step`, `more + 2 step`, … characters."""
+    schema = {"type": "string", "pattern": f"^a{{{more}}}(?:b{{{step}}})*$", "minLength": lo, "maxLength": lo + room}
+    assert instance(schema) is any(n >= more and (n - more) % step == 0 for n in range(lo, lo + room + 1))
+
+
+@pytest.mark.parametrize("least", [3, 30, 253])
+def test_a_hostname_may_be_asked_to_be_long(least: int) -> None:
+    """Its states count two lengths at once: to go through all of them took longer than any limit."""
+    matcher = guard.compile({"type": "string", "format": "hostname", "minLength": least}).matcher(vocabulary())
+    text = ".".join(["a" * 60] * 5)[:least]
+    assert matcher.accept_bytes(b'"' + text[:-1].encode())
+    assert not matcher.accept_bytes(b'"')
+    assert matcher.accept_bytes(text[-1].encode() + b'"')
+    assert matcher.can_stop()
