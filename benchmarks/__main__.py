@@ -7,10 +7,12 @@ where it is installed. Real schemas are benchmarks/masks.py's. Machines differ: 
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib.util
 import json
 import os
 import platform
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +157,18 @@ class _Matcher:
     def __init__(self, fill: Callable[[], Any], accept: Callable[[int], bool]) -> None:
         self.fill = fill
         self.accept = accept
+
+
+def real_schemas(seed: int) -> list[Any]:
+    """Return MaskBench's schemas with their instances, in the seed's order; none, and says so, where they are absent."""
+    path = DATA / "maskbench.jsonl.gz"
+    if not path.is_file():
+        print(f"{path.name} is absent: nothing is measured with real schemas.", file=sys.stderr)
+        return []
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        docs = [json.loads(line) for line in lines]
+    random.Random(seed).shuffle(docs)
+    return docs
 
 
 def tokenizer() -> tuple[str, Any]:

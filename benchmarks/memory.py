@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import gzip
 import json
 import os
 import platform
-import random
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -26,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import guard
-from benchmarks.__main__ import DATA, table, tokenizer
+from benchmarks.__main__ import real_schemas, table, tokenizer
 from guard.kernels.bitmask import allocate_bitmask
 
 BENCH = {"full": [], "short": ["--n", "20"]}  #: What `make bench` runs.
@@ -127,14 +125,10 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=200, help="schemas")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
-    path = DATA / "maskbench.jsonl.gz"
-    if not path.is_file():
-        print(f"{path} is absent: nothing is measured.")
+    docs = real_schemas(args.seed)
+    if not docs:
         return 2
     name, loaded = tokenizer()
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        docs = [json.loads(line) for line in lines]
-    random.Random(args.seed).shuffle(docs)
     work = [
         (
             doc["schema"],

@@ -7,10 +7,8 @@ for. Then every instance is walked; a mask is timed with its accept. `--repeat` 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import platform
-import random
 import sys
 import time
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import guard
-from benchmarks.__main__ import DATA, table, tokenizer
+from benchmarks.__main__ import real_schemas, table, tokenizer
 from benchmarks.memory import in_a_child
 from guard.kernels.bitmask import allocate_bitmask
 
@@ -55,15 +53,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
-    path = DATA / "maskbench.jsonl.gz"
-    if not path.is_file():
-        print(f"{path} is absent: nothing is measured.")
+    docs = real_schemas(args.seed)
+    if not docs:
         return 2
     name, loaded = tokenizer()
     vocabulary = guard.Vocabulary.from_tokenizer(loaded)
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        docs = [json.loads(line) for line in lines]
-    random.Random(args.seed).shuffle(docs)
     times: dict[bool, list[float]] = {False: [], True: []}
     seconds, made = [], []
     for doc in docs[: args.n]:
