@@ -160,7 +160,7 @@ class _Matcher:
 
 
 def real_schemas(seed: int) -> list[Any]:
-    """Return MaskBench's schemas with their instances, in the seed's order; none, and says so, where they are absent."""
+    """Return MaskBench's schemas with their instances, in the seed's order; [] where they are absent, which is told."""
     path = DATA / "maskbench.jsonl.gz"
     if not path.is_file():
         print(f"{path.name} is absent: nothing is measured with real schemas.", file=sys.stderr)
