@@ -222,7 +222,7 @@ def is_written(schema: dict[str, Any], text: str, spelling: str) -> bool:
     written = re.sub(r"[-.]", "", text)
     digits = written.lstrip("0")
     zeros = written[: len(written) - len(digits)]
-    if len(digits) > 15 or len(zeros) > 8:
+    if len(digits) > 15 or len(zeros) > 7:  # below 1e-7 it has an exponent
         return False
     # What doubles take for a number of the schema is not written beside it.
     return all(value == exact(n) or _double(value) != _double(exact(n)) for n in _numbers(schema))

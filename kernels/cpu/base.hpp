@@ -110,6 +110,26 @@ std::size_t hash_of(const std::vector<T>& items) {
   return h;
 }
 
+// Values by number. Like std::deque's, references stay valid; an index is a shift and a mask.
+template <class T>
+class Blocks {
+ public:
+  void push_back(T value) {
+    if (size_ % kBlock == 0) blocks_.emplace_back().reserve(kBlock);
+    blocks_.back().push_back(std::move(value));
+    ++size_;
+  }
+  T& operator[](std::size_t i) { return blocks_[i / kBlock][i % kBlock]; }
+  const T& operator[](std::size_t i) const { return blocks_[i / kBlock][i % kBlock]; }
+  T& back() { return blocks_.back().back(); }
+  std::size_t size() const { return size_; }
+
+ private:
+  static constexpr std::size_t kBlock = 32;
+  std::vector<std::vector<T>> blocks_;
+  std::size_t size_ = 0;
+};
+
 // Gives equal values equal ids, counted from 0. T needs operator== and a member hash(). References stay valid for ever.
 template <class T>
 class Interner {
@@ -144,7 +164,7 @@ class Interner {
       table_[at] = slot;
     }
   }
-  std::deque<T> items_;
+  Blocks<T> items_;
   std::vector<Slot> table_;
 };
 

@@ -248,51 +248,32 @@ struct Front {
   throw nb::python_error();
 }
 
-// What of a record is missing next once its node is known: what applies in place, what a required key holds, and, of a node that
-// was asked for itself, what its other keys hold where they are few. Every throw of Missing that this spares costs as much as
-// lowering two nodes.
-void follow(const std::vector<Atom>& atoms, bool asked, std::vector<Id>* more) {
-  constexpr std::size_t kFew = 16;
-  std::vector<Id> required;
-  for (const Atom& a : atoms)
-    if (a.op == Op::Required) required = a.names;
-  std::sort(required.begin(), required.end());
-  for (const Atom& a : atoms) {
-    if (applies_in_place(a.op) || (a.op == Op::Properties && asked && a.nodes.size() <= kFew)) {
-      more->insert(more->end(), a.nodes.begin(), a.nodes.end());
-    } else if (a.op == Op::Properties) {
-      for (std::size_t i = 0; i < a.nodes.size(); ++i)
-        if (std::binary_search(required.begin(), required.end(), a.names[i])) more->push_back(a.nodes[i]);
-    }
-  }
-}
-
-// Lowers nodes, and with them what would be missing next.
-void define(const Front& front, std::vector<Id> nodes) {
+// Lowers nodes, and with them what a mask would miss next: every throw of Missing costs as much as lowering two nodes.
+void define(const Front& front, const std::vector<Id>& nodes) {
   Kernel& kernel = front.engine->kernel();
-  for (bool first = true; !nodes.empty(); first = false) {
-    nb::list asked;
-    for (Id n : nodes) asked.append(n);
-    const nb::list records = nb::cast<nb::list>(front.lower(asked));
-    if (records.size() != nodes.size()) bad("lower must return a record for each node");
-    std::vector<Id> more;
+  Goals& goals = front.engine->goals();
+  Goals::Ahead ahead(nodes);
+  const auto lacking = [&] {
     const std::lock_guard lock(kernel.lock);
-    const auto clock = front.engine->goals().start_clock();
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
+    return goals.lacking(&ahead);
+  };
+  for (std::vector<Id> missing = lacking(); !missing.empty(); missing = lacking()) {
+    nb::list asked;
+    for (Id n : missing) asked.append(n);
+    const nb::list records = nb::cast<nb::list>(front.lower(asked));
+    if (records.size() != missing.size()) bad("lower must return a record for each node");
+    const std::lock_guard lock(kernel.lock);
+    const auto clock = goals.start_clock();
+    for (std::size_t i = 0; i < missing.size(); ++i) {
       std::vector<Atom> atoms;
       for (nb::handle entry : nb::iter(records[i])) try {
         atoms.push_back(atom_of(kernel.lexicon, entry));
       } catch (Limit& limit) {
-        limit.node = nodes[i], limit.op = static_cast<Op>(int_of(tuple_of(entry)[0]));
+        limit.node = missing[i], limit.op = static_cast<Op>(int_of(tuple_of(entry)[0]));
         throw;
       }
-      follow(atoms, first, &more);
-      front.engine->goals().define(nodes[i], std::move(atoms));
+      goals.define(missing[i], std::move(atoms));
     }
-    std::sort(more.begin(), more.end());
-    more.erase(std::unique(more.begin(), more.end()), more.end());
-    std::erase_if(more, [&](Id n) { return front.engine->goals().is_defined(n); });
-    nodes = std::move(more);
   }
 }
 
@@ -316,7 +297,7 @@ auto run(const Front& front, F f) {
       } catch (Missing& m) {
         missing = std::move(m.nodes);
       }
-      define(front, std::move(missing));
+      define(front, missing);
     } catch (const Limit& limit) {
       raise(front, limit);
     }
@@ -437,8 +418,8 @@ NB_MODULE(_native, m) {
             const std::lock_guard lock(Kernel::instance().lock);
             for (const Spelling spelling : {Spelling::Canonical, Spelling::Any}) {
               Id spec;
-              for (const bool key : {false, true}) {
-                const Id free = lexicon.texts.start({{Langs::kAll, 0, kInf, 0}}, spelling, &spec, key);
+              for (const Use use : {Use::Value, Use::Key}) {
+                const Id free = lexicon.texts.start({{Langs::kAll, 0, kInf, 0}}, spelling, &spec, use);
                 for (const bool detailed : {false, true}) self->text(lexicon.texts, free, detailed, self->whole(), 0);
               }
             }

@@ -88,7 +88,7 @@ Engine::Engine(Kernel& kernel, Options options, Id root)
       texts_(kernel.lexicon.texts),
       numbers_(kernel.lexicon.numbers) {
   Id spec;
-  decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec, true);
+  decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec, Use::Decoder);
   sets_.intern({});
 }
 
@@ -277,6 +277,38 @@ const Engine::ObjectInfo& Engine::info(Id id) {
     out.plain = std::any_of(out.text_classes.begin(), out.text_classes.end(), [&](std::int32_t c) { return goals_.inhabited(goals_.base_of(s, (*out.classes)[static_cast<std::size_t>(c)])); });
   }
   return infos_.emplace(id, std::move(out)).first->second;
+}
+
+void Engine::look_ahead(const Config& at) {
+  if (!at.top || at.finished || at.top->kind == Kind::Root) return;
+  const Frame& f = *at.top;
+  if (at.lex == Lex::Key) {
+    if (at.lo < at.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth) {
+      if (const std::int32_t cls = info(f.level).class_of[static_cast<std::size_t>(at.lo)]; cls >= 0) look_ahead(dues_.intern({Kind::Object, f.level, cls}));
+    } else if (at.state != Texts::kDead && texts_.may_end(at.state)) {
+      std::vector<Id> classes;
+      texts_.accepted(at.state, at.spec, at.chars, &classes);
+      for (Id cls : classes)
+        if (cls != kEveryClass) look_ahead(dues_.intern({Kind::Object, f.level, cls}));
+    }
+  } else if (at.lex == Lex::None && f.due >= 0 && f.phase != Phase::After) {
+    look_ahead(f.due);
+  }
+}
+
+void Engine::look_ahead(Id due) {
+  if (looked_.size() <= static_cast<std::size_t>(due)) looked_.resize(dues_.size());
+  if (looked_[static_cast<std::size_t>(due)]) return;
+  const Due d = dues_[due];
+  std::vector<Id> nodes;
+  for (const Alternative& a : levels_[d.level].alternatives) {
+    if (!a.vital) continue;
+    const Id goal = d.kind == Kind::Object ? goals_.base_of(goals_.shape(a.shape), (*info(d.level).classes)[static_cast<std::size_t>(d.cls)]) : goals_.base_of(goals_.row(a.shape), 0);
+    for (Id literal : goals_.literals(goal)) nodes.push_back(literal >> 1);
+  }
+  Goals::Ahead ahead(nodes);
+  if (!goals_.lacking(&ahead).empty()) throw Missing{std::move(nodes)};
+  looked_[static_cast<std::size_t>(due)] = 1;
 }
 
 Keys Engine::keys_of(const Frame& f) {
@@ -523,7 +555,7 @@ Writable& Engine::writable(const Frame& f) {
       const bool every = key.size() == 1 + 2 * info.text_classes.size() && info.text_classes.size() > 1;
       if (every) list.push_back({Langs::kAll, 0, kInf, kEveryClass});
       for (std::size_t i = 1; i < key.size(); i += 2) list.push_back({key[i + 1], 0, kInf, key[i], every});
-      out->text = texts_.start(list, options_.spelling, &out->spec, true);
+      out->text = texts_.start(list, options_.spelling, &out->spec, Use::Key);
       opened_[key] = {out->text, out->spec};
     }
   }
@@ -987,7 +1019,7 @@ bool Engine::key_is_live(const Config& c) {
     if (whole) {
       ways.push_back({k.lang, {1, 0}});
     } else {
-      const LangRow row = langs.row(k.lang);
+      const LangRow row = texts_.row(c.state, k.lang);
       std::uint32_t from = 0;
       for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
         if (row.next[i] != Langs::kNone)
@@ -1458,7 +1490,7 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
         go_on(cls, k.lang, "", 0);
         continue;
       }
-      const LangRow row = texts_.langs().row(k.lang);
+      const LangRow row = texts_.row(at.state, k.lang);
       std::uint32_t lo = 0;
       for (std::size_t i = 0; i < row.next.size(); lo = row.upto[i++] + 1) {
         if (row.next[i] == Langs::kNone) continue;

@@ -180,6 +180,8 @@ class Engine {
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget. Without `factors` nothing that
   // is remembered of tokens is used: each is read byte by byte, which the other way is tested against.
   void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch, bool factors = true);
+  // Ends in Missing at once where a mask surely would: it is far dearer to throw from within one.
+  void look_ahead(const Config& at);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
   // For tables outside of the engine: see tables.cpp. Equal keys, equal futures; "": there is no instance; ".": finished.
   void key(const Config& at, std::string* out);  // appends
@@ -253,6 +255,7 @@ class Engine {
 
   Frame::Cache& cache(const Frame& f) const;
   Id set_of(std::vector<Id> ids) { return sets_.intern({std::move(ids)}); }
+  void look_ahead(Id due);
   Keys keys_of(const Frame& f);
   const NamesIndex& index(Id table);
   const ObjectInfo& info(Id level);
@@ -379,6 +382,7 @@ class Engine {
   PairMap<std::int32_t> last_counts_;
   std::unordered_map<Id, std::vector<Id>> in_place_, order_names_;
   std::unordered_map<Id, Id> value_classes_;
+  std::vector<char> looked_;  // by due: are its goals lowered?
   static constexpr std::size_t kMostValues = 500'000;  // bytes
   struct Within {  // tokens that end within a value
     Tokens tokens;

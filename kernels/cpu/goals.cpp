@@ -47,6 +47,49 @@ void Goals::need(const std::vector<Id>& goals) {
   throw missing;
 }
 
+std::vector<Id> Goals::lacking(Ahead* ahead) const {
+  std::vector<std::pair<Id, int>> todo;
+  todo.swap(ahead->todo);
+  const auto add = [&](Id node, int depth) {
+    const auto [known, fresh] = ahead->seen.try_emplace(node, depth);
+    if (!fresh && known->second >= depth) return;
+    known->second = depth;
+    todo.push_back({node, depth});
+  };
+  while (!todo.empty()) {
+    const auto [node, depth] = todo.back();
+    todo.pop_back();
+    if (node >= kInternal) {
+      for (Id goal : internals_[node - kInternal].any_of)
+        for (Id literal : goals_[goal].ids) add(literal >> 1, depth);
+      continue;
+    }
+    if (!is_defined(node)) {
+      ahead->todo.push_back({node, depth});
+      continue;
+    }
+    const std::vector<Atom>& atoms = nodes_[static_cast<std::size_t>(node)].atoms;
+    std::vector<Id> required;
+    for (const Atom& a : atoms)
+      if (a.op == Op::Required) required = a.names;
+    std::sort(required.begin(), required.end());
+    for (const Atom& a : atoms)
+      for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+        const bool named = a.op == Op::Properties;
+        if (applies_in_place(a.op))
+          add(a.nodes[i], depth);
+        else if (depth > 0 && a.op == Op::Items)
+          add(a.nodes[i], depth - 1);
+        else if (depth > 0 ? named || a.op == Op::Patterns || a.op == Op::Additional : named && std::binary_search(required.begin(), required.end(), a.names[i]))
+          add(a.nodes[i], 0);
+      }
+  }
+  std::vector<Id> out;
+  for (const auto& [node, _] : ahead->todo) out.push_back(node);
+  sort_unique(&out);
+  return out;
+}
+
 void Goals::blame(Limit* limit, Id node) {
   if (limit->node >= 0 || node < 0) return;
   limit->node = node;

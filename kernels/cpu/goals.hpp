@@ -176,6 +176,17 @@ class Goals {
   // Places a limit that names no node at this one; one of languages at a schema beside it that holds some.
   void blame(Limit* limit, Id node);
   void need(const std::vector<Id>& goals);  // throws Missing when some of their nodes are not defined
+  // Nodes that are not defined, and without which no mask before a value of these can be made: a token may open an array, an object in
+  // it, and spell a name. Once they are defined it goes on from there; none: all are.
+  struct Ahead {
+    explicit Ahead(const std::vector<Id>& nodes) {
+      for (Id node : nodes) todo.push_back({node, kDeepest});
+    }
+    static constexpr int kDeepest = 2;  // an array's items, and their members; 1: members; 0: those that must be there
+    std::vector<std::pair<Id, int>> todo;
+    std::unordered_map<Id, int> seen;
+  };
+  std::vector<Id> lacking(Ahead* ahead) const;
   bool inhabited(Id goal);
   bool inhabited(Id goal, Type type);
   std::int64_t cost(Id goal);             // bytes of a shortest value; -1 when there is none

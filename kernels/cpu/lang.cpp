@@ -607,19 +607,27 @@ Id Langs::round(const Node& node, bool none) {
 
 template <class F>
 LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
+  constexpr std::size_t kFew = 8;
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
   std::vector<Id> kids(rows.size());
-  std::unordered_map<std::vector<Id>, Id, VectorHash> known;  // many pieces go the same ways
+  std::vector<std::pair<std::vector<Id>, Id>> few;  // many pieces go the same ways
+  std::unordered_map<std::vector<Id>, Id, VectorHash> many;
+  const auto joined = [&]() -> Id {
+    for (const auto& [way, next] : few)
+      if (way == kids) return next;
+    if (few.size() < kFew) return few.emplace_back(kids, join(kids)).second;
+    const auto [way, fresh] = many.try_emplace(kids, kNone);
+    if (fresh) way->second = join(kids);
+    return way->second;
+  };
   while (true) {
     std::uint32_t upto = kMaxChar;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       upto = std::min(upto, rows[i]->upto[at[i]]);
       kids[i] = rows[i]->next[at[i]];
     }
-    const auto [way, fresh] = known.try_emplace(kids, kNone);
-    if (fresh) way->second = join(kids);
-    const Id next = way->second;
+    const Id next = joined();
     if (!out.next.empty() && out.next.back() == next)
       out.upto.back() = upto;
     else
@@ -794,6 +802,13 @@ bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
   if (live_[static_cast<std::size_t>(start)] >= 0) return live_[static_cast<std::size_t>(start)];
+  // Where bounds on repetitions are far, a text without them has few enough characters for those.
+  std::int32_t most = kInf;
+  if (const Id r = relaxed(start, &most); r != start)
+    if (const std::int64_t n = near(r); n >= 0 && n <= most) {
+      live_[static_cast<std::size_t>(start)] = 1;
+      return true;
+    }
   // A conjunction with an empty part is empty: told without a search of the product. A Loop may lead back to itself.
   const auto hopeless = [this](Id q) {
     if (nodes_[q].kind != Kind::And) return false;
@@ -880,6 +895,60 @@ std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
   return known.period == 0 ? -1 : known.rest[static_cast<std::size_t>(known.prefix + (n - known.prefix) % known.period)];
 }
 
+// A match of a text takes no more rounds of a repetition than it has characters. Under a complement that would not do.
+Id Langs::relaxed(Id r, std::int32_t* most) {
+  const Kind kind = nodes_[r].kind;
+  if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) || nodes_[r].loops || nodes_[r].moves || nodes_[r].here) return r;
+  if (const auto known = relaxed_.find(r); known != relaxed_.end()) return *most = std::min(*most, known->second.second), known->second.first;
+  const Deeper deeper(&depth_);
+  const Node node = nodes_[r];
+  std::int32_t own = kInf;
+  Id out = r;
+  if (kind == Kind::Cat) {
+    std::vector<Id> heads;  // nothing recurses over a chain
+    Id tail = r;
+    for (; nodes_[tail].kind == Kind::Cat; tail = nodes_[tail].b) heads.push_back(nodes_[tail].a);
+    for (out = relaxed(tail, &own); !heads.empty(); heads.pop_back()) out = cat(relaxed(heads.back(), &own), out);
+  } else if (kind == Kind::Repeat) {
+    const bool far = node.hi != kInf && node.hi >= kFar;
+    if (far) own = node.hi;
+    out = repeat(relaxed(node.a, &own), node.lo, far ? kInf : node.hi);
+  } else {
+    std::vector<Id> kids;
+    for (Id k : node.kids) kids.push_back(relaxed(k, &own));
+    out = kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+  }
+  relaxed_[r] = {out, own};
+  return *most = std::min(*most, own), out;
+}
+
+std::int64_t Langs::near(Id r) {
+  constexpr std::size_t kFew = 256;
+  if (accepts(r)) return 0;
+  if (nodes_[r].least >= 0) return nodes_[r].least;
+  const auto [slot, fresh] = near_.try_emplace(r, -1);
+  if (!fresh) return slot->second;
+  std::int64_t best = -1;
+  std::unordered_set<Id> seen{r};
+  std::vector<Id> now{r};
+  for (std::int64_t n = 1; !now.empty() && best < 0 && seen.size() < kFew; ++n) {
+    std::vector<Id> next;
+    for (Id q : now) {
+      const LangRow row = raw(q);
+      for (std::size_t i = 0; i < row.next.size(); ++i) {
+        const Id to = row.next[i];
+        if (to == kNone || !row.is_writable(i) || !seen.insert(to).second) continue;
+        const auto known = near_.find(to);
+        const std::int64_t rest = accepts(to) ? 0 : nodes_[to].least >= 0 ? nodes_[to].least : known != near_.end() ? known->second : -1;
+        if (rest >= 0 && (best < 0 || n + rest < best)) best = n + rest;
+        next.push_back(to);
+      }
+    }
+    now = std::move(next);
+  }
+  return near_[r] = best;
+}
+
 std::int64_t Langs::shortest(Id r) {
   if (nodes_[r].least >= 0) return nodes_[r].least;
   if (!live(r)) return -1;
@@ -922,38 +991,41 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi) {
     Id state;
     std::vector<Id> next;
   };
-  const auto ways = [this](Id q) {
-    std::vector<Id> next = row(q).next;
-    std::sort(next.begin(), next.end());
-    next.erase(std::unique(next.begin(), next.end()), next.end());
-    std::erase(next, kNone);
+  // By their characters, not by their numbers: what is found must not hang on which languages there were before.
+  const auto ways = [this](Id q, bool turned) {
+    std::vector<Id> next;
+    for (Id to : row(q).next)
+      if (to != kNone && std::find(next.begin(), next.end(), to) == next.end()) next.push_back(to);
+    if (turned) std::reverse(next.begin(), next.end());
     return next;
   };
-  std::unordered_set<std::pair<Id, Id>, PairHash> seen;  // (state, characters) that lead nowhere, or are on the way
-  std::vector<Place> path{{r, ways(r)}};
-  while (!path.empty()) {
-    const Id state = path.back().state, depth = static_cast<Id>(path.size()) - 1;
-    if (depth == lo) {
-      if (const std::int64_t rest = shortest(state); rest >= 0 && lo + rest <= hi) {
-        for (std::size_t i = 0; i < path.size(); ++i) a_length_[path[i].state] = lo + rest - static_cast<std::int64_t>(i);
-        return 1;
+  for (const int order : {0, 1, 2}) {  // the last characters first, or the first, or in turn
+    const auto turned = [order](std::size_t depth) { return order == 1 || (order == 2 && depth % 2 == 1); };
+    std::unordered_set<std::pair<Id, Id>, PairHash> seen;  // (state, characters) that lead nowhere, or are on the way
+    std::vector<Place> path{{r, ways(r, turned(0))}};
+    while (!path.empty() && static_cast<std::int64_t>(seen.size()) <= kMostPlaces) {
+      const Id state = path.back().state, depth = static_cast<Id>(path.size()) - 1;
+      if (depth == lo) {
+        if (const std::int64_t rest = shortest(state); rest >= 0 && lo + rest <= hi) {
+          for (std::size_t i = 0; i < path.size(); ++i) a_length_[path[i].state] = lo + rest - static_cast<std::int64_t>(i);
+          return 1;
+        }
+        path.pop_back();
+        continue;
       }
-      path.pop_back();
-      continue;
+      if (path.back().next.empty()) {
+        path.pop_back();
+        continue;
+      }
+      const Id to = path.back().next.back();
+      path.back().next.pop_back();
+      if (!seen.emplace(to, depth + 1).second) continue;
+      path.push_back({to, depth + 1 == lo ? std::vector<Id>{} : ways(to, turned(path.size()))});
     }
-    if (path.back().next.empty()) {
-      path.pop_back();
-      continue;
-    }
-    const Id to = path.back().next.back();
-    path.back().next.pop_back();
-    if (!seen.emplace(to, depth + 1).second) continue;
-    if (static_cast<std::int64_t>(seen.size()) > kMostPlaces) return -1;
-    path.push_back({to, depth + 1 == lo ? std::vector<Id>{} : ways(to)});
+    if (path.empty()) return 0;
   }
-  return 0;
+  return -1;
 }
-
 bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (r == kAll) return std::max<std::int64_t>(lo, 0) <= hi;
   const std::int64_t least = shortest(r);
@@ -968,7 +1040,7 @@ bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
 
 bool Langs::goes_on(Id r) const {
   const Node& n = nodes_[r];
-  if (r == kAll || (n.kind == Kind::Cat && n.a == kAll)) return true;
+  if (r == kAll || (n.kind == Kind::Cat && n.a == kAll) || (n.kind == Kind::Not && is_words(n.a))) return true;
   return n.kind == Kind::Alt && std::any_of(n.kids.begin(), n.kids.end(), [this](Id k) { return goes_on(k); });
 }
 

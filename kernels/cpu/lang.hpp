@@ -88,6 +88,11 @@ class Langs {
   bool goes_on(Id r) const;  // can every text go on to one of the language? As `.*` in front tells; false: not known
   std::int64_t enough(Id r) const;  // bytes that suffice after any further text, as `.*` in front tells; -1: not known
   std::int64_t shortest(Id r);                         // characters of a shortest text; -1: there is none
+  // The same language without its upper bounds of at least kFar on repetitions; *most becomes the least of those. Whatever has at most
+  // so many characters is in both or in neither, and a text that goes on to such a one in the one goes on to it in the other.
+  static constexpr std::int32_t kFar = 32;
+  Id relaxed(Id r, std::int32_t* most);
+  std::int64_t near(Id r);  // characters of a shortest text, where few states lead to one; -1: not known
   bool is_endless(Id r);  // does every text of which some continuation is in r have infinitely many of them?
   std::int64_t count(Id r, std::int64_t cap);                         // how many texts, at most cap
   bool list(Id r, std::size_t cap, std::vector<std::u32string>* out);  // all texts; false when more than cap
@@ -180,7 +185,7 @@ class Langs {
   Interner<Node> nodes_;
   Interner<RangesValue> sets_;
   Interner<Table> tables_;
-  std::deque<LangRow> rows_;
+  Blocks<LangRow> rows_;
   Interner<Body> bodies_;
   std::vector<std::int32_t> raw_of_, row_of_, moved_of_;  // index into rows_ + 1; 0: not yet
   std::vector<signed char> live_;                         // -1: not yet
@@ -189,6 +194,8 @@ class Langs {
   std::unordered_map<Id, std::int64_t> a_length_;  // of some text
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
+  std::unordered_map<Id, std::pair<Id, std::int32_t>> relaxed_;
+  std::unordered_map<Id, std::int64_t> near_;
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<Id, std::int64_t> cheapest_;
   std::unordered_map<Id, Costs> costs_;

@@ -392,33 +392,40 @@ void Engine::add_inside(const Config& at, LexemeMask& mask, Means means, Sink& s
     Config after = at;
     for (const Inside& group : bounded ? mask.inside : sink.vocabulary.by_state(mask)) {  // without bounds the number of characters does not matter
       after.state = group.state;
-      after.chars = text ? at.chars + group.chars : 0;
-      if ((!bounded || texts_.is_live(after.state, after.spec, after.chars)) && sink.affords(after)) sink.add(group.tokens);
+      const auto is_open = [&](std::int32_t chars) {
+        after.chars = text ? at.chars + chars : 0;
+        return (!bounded || texts_.is_live(after.state, after.spec, after.chars)) && sink.affords(after);
+      };
+      if (bounded && group.chars == kItsOwn)
+        sink.vocabulary.add_lengths(group, is_open, sink.row);
+      else if (is_open(std::max(group.chars, 0)))
+        sink.add(group.tokens);
     }
   }
 }
 
-// And those that leave it.
+// And those that leave it. Where values are recorded what was written matters, not only the state.
 void Engine::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
-  for (const Exit& exit : mask.exits) {
-    const Trie& rest = exit.rest->trie;
-    if (at.top->records && !(text && exit.chars == 0 && exit.state == at.state)) {  // what was written matters, not only the state
-      for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t) add_alone(at, {sink.vocabulary.bytes(*t), *t}, sink);
-      continue;
-    }
+  const auto leave = [&](Id state, std::int32_t chars, const Suffixes& rest) {
     Config before = at, after;
-    before.state = exit.state;
+    before.state = state;
     before.decoder = decoder_;  // a lexeme ends behind whole characters
-    before.chars = text ? at.chars + exit.chars : 0;
-    if (text) {
-      if (!step(before, '"', &after, sink.arena)) continue;
-    } else if (!end_number(before, &after, sink.arena)) {
+    before.chars = text ? at.chars + chars : 0;
+    if (!(text ? step(before, '"', &after, sink.arena) : end_number(before, &after, sink.arena))) return;
+    sink.add(rest.trie.begin(0), rest.trie.end(0), after);
+    below(rest, 0, after, sink);
+  };
+  for (const Exit& exit : mask.exits) {
+    if (!at.top->records) {
+      leave(exit.state, exit.chars, *exit.rest);
       continue;
     }
-    sink.add(rest.begin(0), rest.end(0), after);
-    below(*exit.rest, 0, after, sink);
+    const Trie& rest = exit.rest->trie;
+    for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t)
+      if (const std::string_view bytes = sink.vocabulary.bytes(*t); !text || bytes[0] != '"') add_alone(at, {bytes, *t}, sink);
   }
+  if (at.top->records && text && texts_.may_end(at.state)) leave(at.state, 0, sink.vocabulary.quoted());
 }
 
 // Which key was written matters to a budget only where it is one that would have been written later. So all keys of a class go on
@@ -501,7 +508,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   ++sink.nested;
   if (at.lex == Lex::Text) {
     const Means means = sink.budget < 0 || affords_any(at, sink.budget) ? Means::Ample : Means::Scarce;
-    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || texts_.spec(at.spec).bounded || at.top->records, among, node);
+    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || texts_.spec(at.spec).bounded, among, node);
     add_inside(at, mask, means, sink);
     add_exits(at, mask, sink);
   } else if (at.lex == Lex::Number) {
@@ -517,7 +524,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
       Config free = at;  // as if no name had been declared or written
       free.lo = free.hi = free.xlo = free.xhi = 0;
       means = key_means(at, sink.budget);
-      mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce || at.top->records, among, node);
+      mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce, among, node);
       add_inside(free, *mask, means, sink);
       if (sink.budget < 0)
         add_exits(free, *mask, sink);

@@ -15,6 +15,7 @@ class Matcher {
 
   void fill(std::uint32_t* row, std::int64_t budget) {
     scratch_.clear();
+    engine_->look_ahead(now());
     engine_->fill(now(), *vocabulary_, budget, row, scratch_);
     if (budget < 0) hold(is_held() ? vocabulary_->rows().intern(row) : nullptr);  // a row that is asked for twice
   }

@@ -7,6 +7,7 @@
 // classes() cuts the tokens inside of a lexeme by where they end. O(tokens inside). Tested in tests/kernels/test_tables.py.
 
 #include <algorithm>
+#include <map>
 
 #include "engine.hpp"
 
@@ -131,16 +132,16 @@ int Engine::classes(const Config& at, Vocabulary& vocabulary, std::uint8_t* of) 
   if (lexeme(at) < 0) return 0;
   LexemeMask& mask = at.lex == Lex::Text ? vocabulary.text(texts_, at.state, true, vocabulary.whole(), 0) : vocabulary.number(numbers_, at.state);
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;  // else the number of characters does not matter
-  std::vector<std::pair<std::size_t, const Tokens*>> groups;
-  for (const Inside& group : bounded ? mask.inside : vocabulary.by_state(mask)) {
-    std::size_t n = 0;
-    group.tokens.each([&](Id) { ++n; });
-    groups.push_back({n, &group.tokens});
-  }
+  std::map<std::pair<Id, std::int32_t>, std::vector<Id>> found;  // by state, and characters where they matter
+  for (const Inside& group : mask.inside)
+    group.tokens.each([&](Id t) { found[{group.state, !bounded ? 0 : group.chars == kItsOwn ? vocabulary.chars(t) : group.chars}].push_back(t); });
+  std::vector<const std::vector<Id>*> groups;
+  for (const auto& [_, tokens] : found) groups.push_back(&tokens);
   // The largest first, where there are more than a byte can tell apart.
-  std::stable_sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::stable_sort(groups.begin(), groups.end(), [](const auto* a, const auto* b) { return a->size() > b->size(); });
   if (groups.size() > 255) groups.resize(255);
-  for (std::size_t i = 0; i < groups.size(); ++i) groups[i].second->each([&](Id t) { of[t] = static_cast<std::uint8_t>(i + 1); });
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    for (Id t : *groups[i]) of[t] = static_cast<std::uint8_t>(i + 1);
   return static_cast<int>(groups.size());
 }
 

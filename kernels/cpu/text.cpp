@@ -140,10 +140,10 @@ Id Texts::intern(State s) {
   return id;
 }
 
-Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, bool exact) {
+Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, Use use) {
   State s;
   s.spelling = spelling;
-  s.exact = exact;
+  s.use = use;
   Spec out;
   for (const Labelled& c : components) {
     const bool bounded = c.lo > 0 || c.hi != kInf;
@@ -159,7 +159,7 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
 Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
   State to;
   to.spelling = from.spelling;
-  to.exact = from.exact;
+  to.use = from.use;
   for (const Component& k : from.components) {
     const LangRow& row = langs_.row(k.lang);
     const std::size_t piece = row.piece(c);
@@ -216,6 +216,11 @@ Id Texts::fill(Id state, std::uint8_t byte) {
     const Id next = intern(std::move(to));
     return keep(state, lo, hi, next), next;
   }
+  if (const Id* by_class = quick_[static_cast<std::size_t>(state)].by_class; by_class && byte < 0x80 && class_of(byte) != kNoClass)
+    if (const Id next = by_class[class_of(byte)]; next >= 0) {
+      const Range& same = classes()[class_of(byte)][0];
+      return keep(state, static_cast<std::uint8_t>(same.lo), static_cast<std::uint8_t>(same.hi), next), next;
+    }
   Pending pending;
   std::uint32_t c;
   Id next = kDead;
@@ -233,11 +238,11 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       };
       while (lo > 0 && same(lo - 1u)) --lo;
       while (hi < 0xFF && same(hi + 1u)) ++hi;
-    } else if (next = pending.kind == 4 && !from.exact ? any_char(from, pending) : kDead; next == kDead) {
+    } else if (next = pending.kind == 4 && from.use != Use::Decoder ? any_char(from, pending) : kDead; next == kDead) {
       State to;
       to.pending = pending;
       to.spelling = from.spelling;
-      to.exact = from.exact;
+      to.use = from.use;
       const Ranges chars = possible(pending, from.spelling);
       for (const Component& k : from.components) {
         const LangRow& row = langs_.row(k.lang);
@@ -416,7 +421,23 @@ std::int64_t Texts::enough(Id state, Id spec, std::int64_t read, Id label) const
 
 Id Texts::free(Id state) {
   Id spec;
-  return start({{Langs::kAll, 0, kInf, 0}}, states_[state].spelling, &spec, states_[state].exact);
+  return start({{Langs::kAll, 0, kInf, 0}}, states_[state].spelling, &spec, states_[state].use);
+}
+
+Id Texts::relaxed(Id state, std::int32_t* most) {
+  State s = states_[state];
+  if (s.pending.kind) return state;
+  for (Component& c : s.components) c.lang = langs_.relaxed(c.lang, most);
+  return *most == kInf ? state : intern(std::move(s));
+}
+
+std::int64_t Texts::near(Id state) {
+  std::int64_t out = -1;
+  for (const Component& c : std::vector<Component>(states_[state].components)) {
+    const std::int64_t n = c.index < kTracked ? langs_.near(c.lang) : -1;
+    if (n >= 0 && (out < 0 || n < out)) out = n;
+  }
+  return out < 0 ? -1 : out + (states_[state].pending.kind == 5);
 }
 
 bool Texts::may_end(Id state) const {

@@ -13,6 +13,7 @@
 namespace guard {
 
 enum class Spelling : std::uint8_t { Canonical, Any };
+enum class Use : std::uint8_t { Value, Key, Decoder };  // what a text is; of a Decoder, partial characters that lead to one state are told apart
 
 constexpr Id kTracked = 1 << 20;
 
@@ -65,9 +66,8 @@ class Texts {
   static constexpr std::int64_t kOneChar = 11;  // bytes that surely suffice to end a partial character: the rest of an escape
   explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}); }
 
-  // The state at the start of a string, and its spec; kDead when no component is live. `exact`: partial characters that lead to
-  // one state are told apart, and components are those in front of them.
-  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, bool exact = false);
+  // The state at the start of a string, and its spec; kDead when no component is live.
+  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, Use use = Use::Value);
   // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its length.
   Id step(Id state, std::uint8_t byte) {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
@@ -99,7 +99,9 @@ class Texts {
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
   bool has_all(Id state) const;  // may every text, lengths aside, go on to an end?
   bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set of texts can exhaust it
-  bool is_exact(Id state) const { return states_[state].exact; }
+  bool is_key(Id state) const { return states_[state].use == Use::Key; }
+  // Where the next character leads a component, the rest of one if it is not whole.
+  LangRow row(Id state, Id lang) { return states_[state].pending.kind == 5 ? LangRow{{kMaxChar}, {lang}} : langs_.row(lang); }
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
   std::uint32_t completes(Id state, std::uint8_t byte) const;
@@ -110,6 +112,9 @@ class Texts {
   // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the bounds, for the label; -1: not known.
   std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;
   Id free(Id state);             // the state of a string of which nothing is asked, in the same spelling
+  // The state without far bounds on repetitions (see Langs::relaxed), the same component for component.
+  Id relaxed(Id state, std::int32_t* most);
+  std::int64_t near(Id state);  // so many characters suffice to an end that keeps it alive, lengths aside; -1: not known
   bool may_end(Id state) const;  // here, lengths aside
   // The labels of the components that may end here, sorted; none inside of a character.
   void accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels);
@@ -128,14 +133,14 @@ class Texts {
   struct State {
     Pending pending;
     Spelling spelling = Spelling::Canonical;
-    bool exact = false;
+    Use use = Use::Value;
     std::vector<Component> components;
     signed char endless = -1;
     bool operator==(const State& o) const {
-      return pending == o.pending && spelling == o.spelling && exact == o.exact && components == o.components;
+      return pending == o.pending && spelling == o.spelling && use == o.use && components == o.components;
     }
     std::size_t hash() const {
-      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling) * 2 + exact);
+      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling) * 4 + static_cast<std::size_t>(use));
       for (const Component& c : components) {
         h = mix(mix(h, static_cast<std::size_t>(c.lang)), static_cast<std::size_t>(c.index));
       }

@@ -26,6 +26,9 @@ class Bytes {  // a set of bytes
     for (char b : bytes) add(static_cast<std::uint8_t>(b));
   }
   void add(std::uint8_t byte) { words_[byte >> 6] |= 1ull << (byte & 63); }
+  void add(const Bytes& other) {
+    for (std::size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
+  }
   void remove(std::uint8_t byte) { words_[byte >> 6] &= ~(1ull << (byte & 63)); }
   bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
   int next(int from) const {  // the least member of at least `from`; 256: there is none

@@ -2,23 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
+
+#include "outline.hpp"
 
 namespace guard {
 
 namespace {
-using Key = std::pair<Id, std::int32_t>;  // (state, characters)
-bool may_follow(std::uint8_t byte) {
-  switch (byte) {
-    case ',': case '}': case ']': case ':': case ' ': case '\n': case '\r': case '\t': return true;
-    default: return false;
-  }
-}
-constexpr std::string_view kSpaces = " \n\r\t", kStarts = "\"{}[],:-0123456789tfn";
-bool may_come(std::string_view text) {  // behind white space
-  const std::string_view word = text[0] == 't' ? "true" : text[0] == 'f' ? "false" : text[0] == 'n' ? "null" : "";
-  return text.substr(0, word.size()) == word.substr(0, text.size());
-}
 // Bytes of the first character; 0: it is not whole, or no UTF-8.
 std::size_t char_length(std::string_view bytes) {
   const auto at = [&](std::size_t i) { return i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0; };
@@ -42,45 +31,23 @@ bool spell_classes(std::string_view bytes, std::string* out) {
   }
   return true;
 }
-// How a text goes on from behind a key or from before a value, as far as it could be JSON: to the value's end at most, or beyond.
-enum class Reach { Never, Within, Beyond };
-Reach reach(std::string_view text, bool colon, std::int32_t* deepest) {
-  std::size_t i = 0;
-  const auto gap = [&] { i = std::min(text.find_first_not_of(kSpaces, i), text.size()); };
-  gap();
-  if (colon && i < text.size()) {
-    if (text[i++] != ':') return Reach::Never;
-    gap();
-  }
-  if (i == text.size()) return Reach::Within;
-  if (kStarts.find(text[i]) == kStarts.npos || text[i] == '}' || text[i] == ']' || text[i] == ':' || text[i] == ',') return Reach::Never;
-  if (text[i] != '"' && text[i] != '{' && text[i] != '[') {
-    if (!may_come(text.substr(i))) return Reach::Never;
-    const std::size_t end = text.find_first_of(" \n\r\t\"{}[],:", i);
-    return end == text.npos ? Reach::Within : Reach::Beyond;
-  }
-  bool inside = false;
-  std::int32_t depth = 0;
-  for (; i < text.size(); ++i) {
-    const char c = text[i];
-    if (inside) {
-      if (c == '\\')
-        ++i;
-      else
-        inside = c != '"';
-    } else if (c == '"') {
-      inside = true;
-    } else if (c == '{' || c == '[') {
-      *deepest = std::max(*deepest, ++depth);
-    } else if (c == '}' || c == ']') {
-      --depth;
+// Characters of JSON text that these bytes complete.
+std::size_t count_chars(std::string_view bytes) {
+  constexpr std::size_t kEscape = 6;  // \uXXXX
+  std::size_t n = 0;
+  while (!bytes.empty()) {
+    std::size_t length = char_length(bytes);
+    if (bytes[0] == '\\') {
+      const bool digits = bytes.size() > 1 && bytes[1] == 'u', high = digits && bytes.size() > 3 && (bytes[2] | 32) == 'd' && std::string_view("89abAB").find(bytes[3]) != std::string_view::npos;
+      length = high ? 2 * kEscape : digits ? kEscape : 2;
     }
-    if (depth <= 0 && !inside) return i + 1 >= text.size() ? Reach::Within : Reach::Beyond;
+    if (length == 0 || length > bytes.size()) break;
+    bytes.remove_prefix(length);
+    ++n;
   }
-  return Reach::Within;
+  return n;
 }
 std::atomic<Id> vocabularies{0};
-bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'; }
 }  // namespace
 
 Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, const std::vector<Id>& special)
@@ -99,15 +66,80 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, co
       plain.push_back({classes.emplace_back(std::move(text)), s.token});
     else
       other.push_back(s);
+  is_plain_.assign(tokens_.size(), 0);
+  for (const Spelled& s : plain) is_plain_[static_cast<std::size_t>(s.token)] = 1;
   plain_ = Trie(std::move(plain));
+  std::vector<Spelled> closing, ended;
+  for (const Spelled& s : other) {
+    const std::size_t quote = s.bytes.find('"'), behind = quote + 1;
+    if (quote == s.bytes.npos) continue;
+    before_quote_ = std::max(before_quote_, static_cast<std::int32_t>(count_chars(s.bytes.substr(0, s.bytes.rfind('"')))));
+    if (quote == 0 && (behind == s.bytes.size() || may_follow(static_cast<std::uint8_t>(s.bytes[1])))) ended.push_back(s);
+    if (behind == s.bytes.size() || may_follow(static_cast<std::uint8_t>(s.bytes[behind])) || s.bytes.find('\\') != s.bytes.npos) closing.push_back(s);
+  }
+  closing_ = Trie(std::move(closing));
+  for (Spelled& s : ended) s.bytes.remove_prefix(1);
+  quoted_ = suffixes(std::move(ended));
   other_ = Trie(std::move(other));
+  many_at_.assign(static_cast<std::size_t>(plain_.size()), -1);
   for (std::int32_t i = 0; i < plain_.size(); ++i)
     if (plain_.end(i) - plain_.begin(i) >= kMany) {
-      std::vector<std::uint32_t>& bits = many_[i];
-      bits.resize(words());
+      many_at_[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(many_.size());
+      std::vector<std::uint32_t>& bits = many_.emplace_back(words());
       for (const Id* t = plain_.begin(i); t != plain_.end(i); ++t) bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
     }
   whole_ = {made_++, Trie(std::move(spelled))};
+  match_plain();
+  short_.assign(kShort + 1, std::vector<std::uint32_t>(words()));
+  for (std::size_t t = 0; t < tokens_.size(); ++t) {
+    chars_.push_back(static_cast<std::uint16_t>(count_chars(tokens_[t])));
+    if (chars_[t] <= kShort)
+      short_[chars_[t]][t / 32] |= 1u << (t % 32);
+    else
+      long_.push_back(static_cast<Id>(t));
+  }
+  for (std::size_t n = 1; n < short_.size(); ++n)
+    for (std::size_t i = 0; i < words(); ++i) short_[n][i] |= short_[n - 1][i];
+}
+
+// Which nodes of the whole trie spell a node of plain_. O(nodes).
+void Vocabulary::match_plain() {
+  struct Place {
+    std::int32_t node;  // of plain_, behind the last whole character; -1: there is none
+    std::uint32_t lead, left;  // of a character that is not whole: what its bytes say so far, and how many are missing
+  };
+  const Trie& trie = whole_.trie;
+  std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0});
+  std::vector<std::pair<std::int32_t, std::int32_t>> found;  // nodes of plain_, and of the whole trie
+  for (std::int32_t i = 1; i < trie.size();) {
+    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+    Place place = path[depth - 1];
+    const std::uint8_t byte = trie.byte(i);
+    const bool follows = (byte & 0xC0) == 0x80, fits = follows == (place.left > 0);
+    if (follows)
+      place.lead = place.lead << 6 | (byte & 0x3F), --place.left;
+    else if (byte < 0x80)
+      place.lead = byte;
+    else
+      place.left = byte < 0xE0 ? 1 : byte < 0xF0 ? 2 : 3, place.lead = byte & (0x3Fu >> place.left);
+    if (fits && !place.left) {
+      const char cls = static_cast<char>(class_of(place.lead));
+      place.node = plain_.find(place.node, {&cls, 1});
+      if (place.node >= 0) found.push_back({place.node, i});
+    }
+    if (!fits || place.node < 0) {
+      i = trie.skip(i);
+      continue;
+    }
+    path[depth] = place;
+    ++i;
+  }
+  spelled_first_.assign(static_cast<std::size_t>(plain_.size()) + 1, 0);
+  for (const auto& [node, _] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
+  for (std::size_t i = 1; i < spelled_first_.size(); ++i) spelled_first_[i] += spelled_first_[i - 1];
+  spelled_.resize(found.size());
+  std::vector<std::int32_t> at(spelled_first_.begin(), spelled_first_.end() - 1);
+  for (const auto& [node, i] : found) spelled_[static_cast<std::size_t>(at[static_cast<std::size_t>(node)]++)] = i;
 }
 
 bool Vocabulary::is_end(Id token) const { return std::binary_search(ends_.begin(), ends_.end(), token); }
@@ -142,15 +174,20 @@ Tokens::Tokens(std::vector<Id> list, std::size_t words) {
   for (Id t : list) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
 }
 
+void Tokens::to_bits(std::size_t words) {
+  if (!bits.empty()) return;
+  bits.assign(words, 0);
+  for (Id t : few) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
+  std::vector<Id>().swap(few);
+}
+
 void Tokens::add(const Run& run, std::size_t words) {
   if (bits.empty()) {
     if (few.size() + static_cast<std::size_t>(run.end - run.begin) <= words) {
       few.insert(few.end(), run.begin, run.end);
       return;
     }
-    bits.assign(words, 0);
-    for (Id t : few) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
-    std::vector<Id>().swap(few);
+    to_bits(words);
   }
   if (run.bits)
     for (std::size_t i = 0; i < words; ++i) bits[i] |= run.bits[i];
@@ -161,51 +198,8 @@ void Tokens::add(const Run& run, std::size_t words) {
 void Tokens::add(const Tokens& other, std::size_t words) {
   add({other.few.data(), other.few.data() + other.few.size(), nullptr}, words);
   if (other.bits.empty()) return;
-  if (bits.empty()) {
-    bits.assign(words, 0);
-    for (Id t : few) bits[static_cast<std::size_t>(t) / 32] |= 1u << (t % 32);
-    std::vector<Id>().swap(few);
-  }
+  to_bits(words);
   for (std::size_t i = 0; i < words; ++i) bits[i] |= other.bits[i];
-}
-
-// A mask under construction: tokens by the (state, characters) in which they end or leave.
-struct Vocabulary::Draft {
-  std::size_t words;
-  bool detailed;
-  Tokens all;  // of a detailed one the sum of `inside`
-  std::shared_ptr<const Tokens> known;  // instead of them
-  std::unordered_map<std::uint64_t, std::size_t> at;
-  std::vector<Inside> inside;
-  std::map<Key, std::vector<Spelled>> exits;
-  std::vector<Spelled> odd, escaped, listed;
-
-  void stay(Key key, const Run& run, bool whole) {
-    if (run.begin == run.end) return;
-    if (!detailed) {
-      if (!known) all.add(run, words);
-      return;
-    }
-    const auto [slot, fresh] = at.try_emplace(static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second), inside.size());
-    if (fresh) inside.push_back({key.first, key.second, key.second + !whole, {}});
-    inside[slot->second].tokens.add(run, words);
-  }
-};
-
-LexemeMask& Vocabulary::keep(std::unique_ptr<LexemeMask>& slot, Draft draft) {
-  slot = std::make_unique<LexemeMask>();
-  for (Inside& group : draft.inside) draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
-  draft.all.few.shrink_to_fit();
-  slot->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
-  slot->odd = std::move(draft.odd);
-  slot->escaped = std::move(draft.escaped);
-  slot->listed = std::move(draft.listed);
-  std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.needs, a.state) < std::pair(b.needs, b.state); });
-  slot->inside = std::move(draft.inside);
-  for (auto& [key, list] : draft.exits)
-    if (!list.empty()) slot->exits.push_back({key.first, key.second, suffixes(std::move(list))});
-  held_ += slot->nbytes();
-  return *slot;
 }
 
 std::shared_ptr<const Suffixes> Vocabulary::suffixes(std::vector<Spelled> list) {
@@ -218,178 +212,6 @@ std::shared_ptr<const Suffixes> Vocabulary::suffixes(std::vector<Spelled> list) 
   held_ += made->trie.nbytes();
   known = made;
   return made;
-}
-
-// The tokens in which a string may end.
-const Suffixes& Vocabulary::closing() {
-  if (closing_) return *closing_;
-  std::vector<Spelled> list;
-  for (std::size_t t = 0; t < tokens_.size(); ++t) {
-    const std::string_view text = tokens_[t];
-    const std::size_t quote = text.find('"');
-    if (!usable_[t] || quote == text.npos) continue;
-    if (quote + 1 == text.size() || may_follow(static_cast<std::uint8_t>(text[quote + 1])) || text.find('\\') != text.npos) list.push_back({text, static_cast<Id>(t)});
-  }
-  closing_ = std::make_unique<Suffixes>(made_++, Trie(std::move(list)));
-  return *closing_;
-}
-
-// Tokens read from a state of a text, one by one.
-struct Vocabulary::Reading {
-  const Vocabulary& vocabulary;
-  Texts& texts;
-  bool detailed;
-  Draft& draft;
-  bool key;
-  std::vector<Key> path;
-
-  // Those below a node, behind its first `top` bytes.
-  void read(const Trie& trie, std::int32_t node, std::int32_t top, Id state) {
-    path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, Key{state, 0});
-    for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
-      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
-      const auto [from, chars] = path[depth - 1];
-      const std::uint8_t byte = trie.byte(i);
-      if (byte == '"' && texts.is_whole(from)) {
-        if (texts.may_end(from)) leave(trie, i, depth, {from, chars});
-        i = trie.skip(i);
-        continue;
-      }
-      const Id next = texts.step(from, byte);
-      if (next == Texts::kDead) {
-        i = trie.skip(i);
-        continue;
-      }
-      const bool whole = texts.is_whole(next);
-      path[depth] = {next, chars + (detailed && whole)};
-      draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
-      ++i;
-    }
-  }
-
-  // The tokens that have their closing quote at node i, `depth` bytes on.
-  void leave(const Trie& trie, std::int32_t i, std::size_t depth, Key from) {
-    auto& list = draft.exits[from];
-    for (std::int32_t j = i; j < trie.skip(i);) {
-      const std::size_t length = static_cast<std::size_t>(trie.depth(j) - trie.depth(i));
-      if (length == 1 && !may_follow(trie.byte(j))) {
-        j = trie.skip(j);
-        continue;
-      }
-      for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
-        const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
-        const std::string_view text = token.substr(token.size() - length - depth);
-        std::int32_t depth = 0;
-        if (key && std::count(rest.begin(), rest.end(), '"') > 1 && reach(rest, true, &depth) == Reach::Beyond) {
-          draft.odd.push_back({text, *t});
-          continue;
-        }
-        list.push_back({rest, *t});
-        if (!key) continue;
-        const std::size_t comma = rest.find(','), quote = rest.find('"');
-        if (text.substr(0, depth).find('\\') != text.npos)
-          draft.escaped.push_back({text, *t});
-        else if (comma != rest.npos && quote != rest.npos && comma < quote)
-          draft.listed.push_back({text, *t});
-      }
-      ++j;
-    }
-  }
-
-  // One that is plain, behind its first characters.
-  void read_alone(Id token, std::int32_t skipped, Key from) {
-    std::string_view text = vocabulary.tokens_[static_cast<std::size_t>(token)];
-    for (std::int32_t i = 0; i < skipped; ++i) text.remove_prefix(char_length(text));
-    for (char b : text) {
-      from.first = texts.step(from.first, static_cast<std::uint8_t>(b));
-      if (from.first == Texts::kDead) return;
-      from.second += detailed && texts.is_whole(from.first);
-    }
-    draft.stay(from, {&token, &token + 1, nullptr}, true);
-  }
-};
-
-// All tokens of the vocabulary. Plain ones are read a class at a time, as far as no class is split.
-void Vocabulary::read_plain(Reading& reading, Id state) {
-  Texts& texts = reading.texts;
-  const auto root = [&](std::uint8_t byte) -> bool {  // are the tokens that begin so read by bytes?
-    if (byte < 0x80) return class_of(byte) != kNoClass && texts.step_class(state, class_of(byte)) == Texts::kSplit;
-    return texts.step_class(state, kBeyond) == Texts::kSplit || texts.step_class(state, kBeyondSpace) == Texts::kSplit || texts.step_class(state, kBeyondLine) == Texts::kSplit;
-  };
-  for (std::int32_t i = 1; i < whole_.trie.size(); i = whole_.trie.skip(i))
-    if (root(whole_.trie.byte(i))) reading.read(whole_.trie, i, 0, state);
-  for (std::int32_t i = 1; i < other_.size(); i = other_.skip(i))
-    if (!root(other_.byte(i))) reading.read(other_, i, 0, state);
-  std::vector<Key> path(static_cast<std::size_t>(plain_.longest()) + 1, Key{state, 0});
-  for (std::int32_t i = 1; i < plain_.size();) {
-    const std::size_t depth = static_cast<std::size_t>(plain_.depth(i));
-    const Key from = path[depth - 1];
-    const std::uint8_t cls = plain_.byte(i);
-    const Id next = depth == 1 && root(std::min(cls, std::uint8_t{0x80})) ? Texts::kDead : texts.step_class(from.first, cls);
-    if (next == Texts::kDead || next == Texts::kSplit) {
-      if (next == Texts::kSplit)
-        for (const Id* t = plain_.begin(i); t != plain_.subtree_end(i); ++t) reading.read_alone(*t, plain_.depth(i) - 1, from);
-      i = plain_.skip(i);
-      continue;
-    }
-    path[depth] = {next, from.second + reading.detailed};
-    if (!reading.detailed && texts.is_free(next)) {  // and so is every text behind it
-      reading.draft.stay(path[depth], {plain_.begin(i), plain_.subtree_end(i), nullptr}, true);
-      i = plain_.skip(i);
-      continue;
-    }
-    const auto many = many_.find(i);
-    reading.draft.stay(path[depth], {plain_.begin(i), plain_.end(i), many == many_.end() ? nullptr : many->second.data()}, true);
-    ++i;
-  }
-}
-
-LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
-  auto& slot = (detailed ? detailed_ : texts_)[{among.id, state, node}];
-  if (slot) return slot->used = true, *slot;
-  Draft draft{words(), detailed, {}, {}, {}, {}, {}, {}, {}, {}};
-  // Where every text can go on to an end, the tokens inside are those of any string.
-  const bool any = !detailed && &among == &whole_ && node == 0 && texts.goes_on(state) && !texts.is_free(state);
-  if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all;
-  Reading reading{*this, texts, detailed, draft, texts.is_exact(state), {}};
-  if (any)
-    reading.read(closing().trie, 0, 0, state);
-  else if (&among == &whole_ && node == 0 && texts.is_whole(state))
-    read_plain(reading, state);
-  else
-    reading.read(among.trie, node, among.trie.depth(node), state);
-  return keep(slot, std::move(draft));
-}
-
-LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
-  auto& slot = numbers_[{whole_.id, state, 0}];
-  if (slot) return slot->used = true, *slot;
-  Draft draft{words(), true, {}, {}, {}, {}, {}, {}, {}, {}};
-  const Trie& trie = whole_.trie;
-  std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
-  for (std::int32_t i = 1; i < trie.size();) {
-    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
-    const Id from = path[depth - 1];
-    const std::uint8_t byte = trie.byte(i);
-    if (!is_number_byte(byte)) {
-      if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
-        auto& list = draft.exits[{from, 0}];
-        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-          list.push_back({std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
-      }
-      i = trie.skip(i);
-      continue;
-    }
-    const Id next = numbers.step(from, byte);
-    if (next == Numbers::kDead) {
-      i = trie.skip(i);
-      continue;
-    }
-    path[depth] = next;
-    draft.stay({next, 0}, {trie.begin(i), trie.end(i), nullptr}, true);
-    ++i;
-  }
-  return keep(slot, std::move(draft));
 }
 
 const GapMask* Vocabulary::gap(const Suffixes& among, std::int32_t node, std::int32_t room) {
@@ -479,6 +301,8 @@ void Vocabulary::trim() {
   }
   std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();
+  std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [_, loop] : loops_) loop.used = false, held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
   std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, split] : splits_) split.used = false, held_ += sizeof split;
   held_ += count_suffixes();
@@ -495,17 +319,46 @@ std::size_t Vocabulary::count_suffixes() {
   return n;
 }
 
+void Vocabulary::add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted, std::uint32_t* row) const {
+  std::array<bool, 255> wanted{};
+  std::int32_t upto = kShort + 1;  // the first that is not
+  bool all = true, some = false, mixed = false;
+  for (std::int32_t n = group.lengths.next(0); n < 255; n = group.lengths.next(n + 1)) {
+    const bool yes = wanted[static_cast<std::size_t>(n)] = is_wanted(n);
+    if (!yes) upto = std::min(upto, n);
+    all &= yes, some |= yes, mixed |= yes && n <= kShort && n > upto;
+  }
+  const bool open = group.lengths.has(255);
+  if (!open && !some) return;
+  if (!open && all) return group.tokens.add_to(row);
+  const auto take = [&](Id t) {
+    const std::int32_t n = chars(t);
+    if (n < 255 ? wanted[static_cast<std::size_t>(n)] : is_wanted(n)) row[t >> 5] |= 1u << (t & 31);
+  };
+  if (group.tokens.bits.empty() || mixed) return group.tokens.each(take);
+  for (std::size_t i = 0; upto > 0 && i < words(); ++i) row[i] |= group.tokens.bits[i] & short_[static_cast<std::size_t>(upto - 1)][i];
+  for (Id t : long_)
+    if (group.tokens.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) take(t);
+}
+
+// Of a free text.
 const Tokens& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) {
   for (const auto& [n, tokens] : mask.upto)
     if (n == chars) return tokens;
-  Tokens upto;
-  if (!mask.all->bits.empty()) upto.bits.assign(words(), 0);
+  std::vector<std::uint32_t> row(words());
   for (const Inside& group : mask.inside) {
-    if (group.needs > chars) break;
-    if (upto.bits.empty())
-      upto.few.insert(upto.few.end(), group.tokens.few.begin(), group.tokens.few.end());
-    else
-      group.tokens.add_to(upto.bits.data());
+    const std::int32_t most = chars - !group.whole;  // one more, where they end inside of a character
+    if (group.chars == kItsOwn)
+      add_lengths(group, [most](std::int32_t n) { return n <= most; }, row.data());
+    else if (group.chars <= most)
+      group.tokens.add_to(row.data());
+  }
+  std::vector<Id> list;
+  Tokens upto;
+  upto.bits = std::move(row);
+  if (mask.all->bits.empty()) {
+    upto.each([&](Id t) { list.push_back(t); });
+    upto = Tokens(std::move(list), words());
   }
   held_ += upto.nbytes();
   mask.upto.emplace_back(chars, std::move(upto));
@@ -514,9 +367,9 @@ const Tokens& Vocabulary::at_most(LexemeMask& mask, std::int32_t chars) {
 
 const std::vector<Inside>& Vocabulary::by_state(LexemeMask& mask) {
   if (!mask.by_state.empty()) return mask.by_state;
+  if (mask.inside.empty() || mask.inside[0].chars == kItsOwn) return mask.inside;
   std::vector<const Inside*> groups;
   for (const Inside& group : mask.inside) groups.push_back(&group);
-  std::stable_sort(groups.begin(), groups.end(), [](const Inside* a, const Inside* b) { return a->state < b->state; });
   for (std::size_t i = 0, j = 0; i < groups.size(); i = j) {
     while (j < groups.size() && groups[j]->state == groups[i]->state) ++j;
     Inside& all = mask.by_state.emplace_back(*groups[i]);
@@ -539,11 +392,11 @@ std::size_t LexemeMask::nbytes() const {
   for (const auto& [_, tokens] : upto) n += tokens.nbytes();
   for (const auto* groups : {&inside, &by_state})
     for (const Inside& g : *groups) n += sizeof g + g.tokens.nbytes();
-  return n + exits.capacity() * sizeof exits[0];
+  return n + exits.capacity() * sizeof exits[0] + ends.capacity() * sizeof ends[0];
 }
 
 std::size_t Vocabulary::nbytes() const {
-  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + usable_.size() + many_.size() * words() * 4;
+  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() + usable_.size() + many_.size() * words() * 4 + (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 + chars_.size() * 2 + short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
   return n + held_ + rows_.nbytes();
 }

@@ -5,6 +5,7 @@
 // trie of what is left of them. The schema then only walks what is left, where the same holds again: a lexeme that begins
 // inside of a token has its mask over the tokens that begin so. Tries of equal content are one. Guarded by the kernel lock.
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "text.hpp"
@@ -23,6 +24,7 @@ struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of wo
   };
   Tokens() = default;
   Tokens(std::vector<Id> list, std::size_t words);
+  void to_bits(std::size_t words);
   void add(const Run& run, std::size_t words);
   void add(const Tokens& other, std::size_t words);
   void add_to(std::uint32_t* row) const {
@@ -41,11 +43,13 @@ struct Suffixes {  // tokens by what is left of them behind some point
   Id id;           // never used again
   Trie trie;
 };
+constexpr std::int32_t kItsOwn = -1;  // so many characters as each token has
 struct Inside {  // tokens that stay inside of a lexeme and end in one state
   Id state;
-  std::int32_t chars;  // characters that they complete (texts)
-  std::int32_t needs;  // and one more where they end inside of a character
+  std::int32_t chars;  // characters that they complete (texts); kItsOwn from where a whole token begins
+  bool whole;          // do they end behind a whole character?
   Tokens tokens;
+  Bytes lengths;  // with kItsOwn: how many characters some of them have; 255: or more
 };
 struct Exit {  // tokens that leave a lexeme from one state
   Id state;
@@ -54,9 +58,11 @@ struct Exit {  // tokens that leave a lexeme from one state
 };
 struct LexemeMask {
   std::shared_ptr<const Tokens> all;  // every token inside
-  std::vector<Inside> inside;         // by (needs, state); only where it was asked for
+  std::vector<Inside> inside;         // by (state, characters); only where it was asked for
   std::vector<Inside> by_state;       // the same, whatever the characters
   std::vector<Exit> exits;
+  std::vector<Id> ends;     // the states in which they end, unless they are told apart
+  std::int64_t rest = -2;   // of a text: characters that are enough from each of those; -1: not known, -2: not yet
   // Of keys only, from where the lexeme is: tokens that leave it and spell a whole further string beyond its value, which are tried alone;
   std::vector<Spelled> odd;
   std::vector<Spelled> escaped, listed;  // those that spell an escape first; and of those that have a comma and begin a string behind it
@@ -114,8 +120,12 @@ class Vocabulary {
   const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
   // Of the tokens below a node, read on from behind a key (`colon`) or from before a value.
   const Split& split(const Suffixes& among, std::int32_t node, bool colon);
+  const Suffixes& quoted() const { return *quoted_; }  // tokens that end a text at once, behind the quote
   Id id() const { return id_; }  // never used again
   const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
+  // Sets the bits of the tokens of a group with kItsOwn whose numbers of characters are as asked for.
+  void add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted, std::uint32_t* row) const;
+  std::int32_t chars(Id token) const { return chars_[static_cast<std::size_t>(token)]; }  // that it completes, from where one begins
   const std::vector<Inside>& by_state(LexemeMask& mask);
   // Between fills: where the masks of lexemes hold more than the limit, those go that were not used since the last look.
   void trim();
@@ -124,9 +134,25 @@ class Vocabulary {
   std::size_t nbytes() const;
 
  private:
+  using Run = Tokens::Run;
   struct Draft;
   struct Reading;
+  void match_plain();
   void read_plain(Reading& reading, Id state);
+  bool read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft);
+  struct Loop {  // plain tokens of nothing but some classes
+    Tokens tokens;
+    Bytes lengths;                                        // how many characters some of them have
+    std::vector<std::pair<std::uint8_t, std::int32_t>> leaving;  // nodes of plain_ behind such a text, of another class; by class
+    bool used = true;
+  };
+  const Loop& loop(const std::vector<std::uint8_t>& classes);
+  void read_split(Reading& reading, std::int32_t node, std::pair<Id, std::int32_t> from, const Bytes* among);
+  Run run_of(std::int32_t i) const {  // the tokens that end at a node of plain_
+    const std::int32_t many = many_at_[static_cast<std::size_t>(i)];
+    return {plain_.begin(i), plain_.end(i), many < 0 ? nullptr : many_[static_cast<std::size_t>(many)].data()};
+  }
+  bool is_plain(Id token) const { return is_plain_[static_cast<std::size_t>(token)]; }
   struct Place {
     Id suffixes, state;
     std::int32_t node;
@@ -136,21 +162,29 @@ class Vocabulary {
   struct PlaceHash {
     std::size_t operator()(const Place& p) const { return p.hash(); }
   };
-  using Run = Tokens::Run;
   using Masks = std::unordered_map<Place, std::unique_ptr<LexemeMask>, PlaceHash>;
   using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
   LexemeMask& keep(std::unique_ptr<LexemeMask>& slot, Draft draft);
   std::shared_ptr<const Suffixes> suffixes(std::vector<Spelled> list);
-  const Suffixes& closing();
   std::size_t count_suffixes();
   std::vector<std::string> tokens_;
   std::vector<char> usable_;
   std::vector<Id> ends_;
   Suffixes whole_;
   Trie plain_, other_;  // the tokens of whole characters that have classes, by class; the others, by bytes
+  Trie closing_;        // tokens in which a string may end
+  std::shared_ptr<const Suffixes> quoted_;
+  std::int32_t before_quote_ = 0;  // the most characters that one has in front of a quote
+  std::vector<char> is_plain_;
+  static constexpr std::int32_t kShort = 24;
+  std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
+  std::vector<std::uint16_t> chars_;
+  std::vector<std::vector<std::uint32_t>> short_;  // bits of the tokens of at most i characters
+  std::vector<Id> long_;                           // those of more than kShort
+  std::vector<std::int32_t> spelled_first_, spelled_;  // of each node of plain_ those of the whole trie that spell it
   static constexpr std::ptrdiff_t kMany = 500;
-  std::unordered_map<std::int32_t, std::vector<std::uint32_t>> many_;  // by node of plain_ where that many tokens end: their bits
-  std::unique_ptr<Suffixes> closing_;
+  std::vector<std::int32_t> many_at_;  // by node of plain_: where that many tokens end, the index of their bits; -1
+  std::deque<std::vector<std::uint32_t>> many_;
   Masks texts_, detailed_, numbers_;
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;

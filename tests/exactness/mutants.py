@@ -308,7 +308,7 @@ MUTANTS = (
     Mutant(
         "mask.cpp",
         "what follows a lexeme inside of a token is not walked",
-        "    below(*exit.rest, 0, after, sink);\n",
+        "    below(rest, 0, after, sink);\n",
         "",
     ),
     Mutant(
@@ -332,11 +332,17 @@ MUTANTS = (
     Mutant(
         "vocabulary.cpp",
         "tokens that fill a string to the brim are left out",
-        "if (group.needs > chars) break;",
-        "if (group.needs >= chars) break;",
+        "const std::int32_t most = chars - !group.whole;",
+        "const std::int32_t most = chars - 1;",
     ),
     Mutant(
-        "vocabulary.cpp",
+        "reading.cpp",
+        "characters of a class that lead elsewhere are taken for the others",
+        "if (is_plain(*t)) reading.draft.forget(*t);",
+        "",
+    ),
+    Mutant(
+        "outline.hpp",
         "tokens that go on behind a quote with a colon are left out",
         "case ',': case '}': case ']': case ':': case ' ':",
         "case ',': case '}': case ']': case ' ':",

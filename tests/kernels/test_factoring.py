@@ -63,6 +63,71 @@ def test_masks_of_random_schemas_are_those_by_bytes(seed: int) -> None:
     assert count["limits"] <= 0.02 * count["schemas"], count
 
 
+RUNS = [1, 2, 3, 5, 8, 16, 25, 31, 32, 33, 40, 62, 63, 64, 65, 90]
+LONG = [char * n for char in "ax-=0" for n in RUNS]
+MIXED = [
+    "ab",
+    "xn",
+    "xn--",
+    "a-",
+    "-a",
+    ".a",
+    "a.",
+    "@a",
+    "a@",
+    ".com",
+    "Aa",
+    'a"',
+    '-"',
+    '@"',
+    "é",
+    "éa",
+    "aé",
+    "\\n",
+    "\\u00e9",
+    "\\ud83d",
+    " ",
+]
+FAR: list[dict[str, Any]] = [
+    {"pattern": "^[a-z]{1,40}$"},
+    {"pattern": "^[a-z-]{2,33}(?:=[a-z]{0,36})?$"},
+    {"pattern": "^(?:[a-w]{0,32}x){0,34}$"},
+    {"pattern": "^[^x]{0,70}$"},
+    {"pattern": "^(?!x)[a-z=]{0,45}[0a]$"},
+    {"pattern": "^[a-z]{1,40}$", "minLength": 3, "maxLength": 38},
+    {"pattern": "^[a-z.@-]*$", "maxLength": 50},
+    {"pattern": "^.{0,60}$", "not": {"pattern": "^a{35,50}$"}},
+    {"anyOf": [{"pattern": "^a{0,64}$"}, {"pattern": "^[a=]{3,33}-$"}, {"maxLength": 5}]},
+    {"allOf": [{"pattern": "^[a-z]*0{9}$"}, {"pattern": "^[a-z0]{1,60}$"}]},
+    {"allOf": [{"pattern": "^(?:[ax]|=a{20})*$"}, {"pattern": "^[ax=]{0,52}$"}]},
+    {"format": "email"},
+    {"format": "hostname"},
+    {"anyOf": [{"format": "hostname"}, {"format": "ipv4"}]},
+]
+
+
+@pytest.mark.parametrize("schema", FAR, ids=json.dumps)
+def test_bounds_that_are_far_matter_in_the_end(schema: dict[str, Any]) -> None:
+    """A bound on a repetition tells no states apart while no token comes near; long tokens and texts do come near."""
+    spelled = [*(bytes([b]) for b in range(256)), *(text.encode() for text in [*LONG, *MIXED])]
+    tokens = guard.Vocabulary.from_bytes([*spelled, b""], eos=[len(spelled)])
+    long = set(range(256, 256 + len(LONG)))
+    compiled = guard.compile({"type": "string", **schema}, spelling="any")
+    keys = guard.compile(
+        {"type": "object", "propertyNames": schema, "additionalProperties": {"type": "null"}}, key_order="any"
+    )
+    for seed in range(60):
+        r = Random(seed)
+        matcher = (keys if seed % 3 == 2 else compiled).matcher(tokens)
+        for step in range(40):
+            allowed = both(matcher, tokens, None).tolist()
+            if step % 5 == 4:
+                both(matcher, tokens, matcher.distance() + r.choice([0, 2, 30, 300]))
+            some = [t for t in allowed if t in long] if r.random() < 0.5 else allowed
+            if not allowed or not matcher.accept(r.choice(some or allowed)) or matcher.is_finished():
+                break
+
+
 @pytest.fixture(scope="module")
 def real(data: Path) -> tuple[Any, guard.Vocabulary]:
     """A real tokenizer and its vocabulary."""

@@ -1,0 +1,406 @@
+// Reading: the mask of a lexeme's state that is met first, made by reading the tokens of a vocabulary. See vocabulary.hpp.
+
+#include <algorithm>
+#include <map>
+
+#include "outline.hpp"
+#include "vocabulary.hpp"
+
+namespace guard {
+
+namespace {
+using Key = std::pair<Id, std::int32_t>;  // (state, characters)
+bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'; }
+}  // namespace
+
+// A mask under construction: tokens by the (state, characters) in which they end or leave.
+struct Vocabulary::Draft {
+  std::size_t words;
+  bool detailed;
+  Tokens all;  // of a detailed one the sum of `inside`
+  std::shared_ptr<const Tokens> known;  // instead of them
+  bool own;  // are characters counted by token?
+  Draft(std::size_t row, bool apart, bool by_token) : words(row), detailed(apart), own(by_token) {}
+  std::unordered_map<std::uint64_t, std::size_t> at;
+  std::uint64_t last = ~std::uint64_t{0};  // of `inside`: it is often the same
+  std::size_t slot = 0;
+  std::vector<Inside> inside;
+  std::vector<Id> ends;
+  std::map<Key, std::vector<Spelled>> exits;
+  std::vector<Exit> left;  // instead of those
+  std::vector<Spelled> odd, escaped, listed;
+
+  void stay(Key key, const Run& run, bool whole) {
+    if (run.begin == run.end) return;
+    if (!detailed) {
+      if (ends.empty() || ends.back() != key.first) ends.push_back(key.first);
+      if (!known) all.add(run, words);
+      return;
+    }
+    Inside& group = of({key.first, own ? kItsOwn : key.second}, whole);
+    group.tokens.add(run, words);
+    if (own) group.lengths.add(static_cast<std::uint8_t>(std::min(key.second, 255)));
+  }
+  Inside& of(Key key, bool whole) {
+    const std::uint64_t which = static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second);
+    if (which != last) {
+      const auto [found, fresh] = at.try_emplace(which, inside.size());
+      if (fresh) inside.push_back({key.first, key.second, whole, {}, {}});
+      last = which, slot = found->second;
+    }
+    return inside[slot];
+  }
+  // All of these, in a state to which each of their characters leads back.
+  void stay_alike(Id state, const Tokens& tokens, const Bytes& lengths) {
+    if (!detailed) return ends.push_back(state), all.add(tokens, words);
+    Inside& group = of({state, kItsOwn}, true);
+    group.tokens.add(tokens, words);
+    group.lengths.add(lengths);
+  }
+  // Those of these that are plain, in such a state; of a draft that counts by token.
+  void stay_free(Id state, const Id* begin, const Id* end, const Vocabulary& vocabulary) {
+    Inside& group = of({state, kItsOwn}, true);
+    group.tokens.to_bits(words);
+    for (const Id* t = begin; t != end; ++t) {
+      if (!vocabulary.is_plain(*t)) continue;
+      group.tokens.bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
+      group.lengths.add(static_cast<std::uint8_t>(std::min(vocabulary.chars(*t), 255)));
+    }
+  }
+  void forget(Id token) { all.bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
+};
+
+LexemeMask& Vocabulary::keep(std::unique_ptr<LexemeMask>& slot, Draft draft) {
+  slot = std::make_unique<LexemeMask>();
+  for (Inside& group : draft.inside) draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
+  draft.all.few.shrink_to_fit();
+  slot->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
+  std::sort(draft.ends.begin(), draft.ends.end());
+  draft.ends.erase(std::unique(draft.ends.begin(), draft.ends.end()), draft.ends.end());
+  slot->ends.assign(draft.ends.begin(), draft.ends.end());
+  slot->odd = std::move(draft.odd);
+  slot->escaped = std::move(draft.escaped);
+  slot->listed = std::move(draft.listed);
+  std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.state, a.chars) < std::pair(b.state, b.chars); });
+  slot->inside = std::move(draft.inside);
+  slot->exits = std::move(draft.left);
+  for (auto& [key, list] : draft.exits)
+    if (!list.empty()) slot->exits.push_back({key.first, key.second, suffixes(std::move(list))});
+  held_ += slot->nbytes();
+  return *slot;
+}
+
+// Tokens read from a state of a text, one by one.
+struct Vocabulary::Reading {
+  const Vocabulary& vocabulary;
+  Texts& texts;
+  bool detailed;
+  Draft& draft;
+  bool key;
+  std::vector<Key> path;
+
+  // Those below a node, behind its first `top` bytes.
+  void read(const Trie& trie, std::int32_t node, std::int32_t top, Id state) {
+    path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, Key{state, 0});
+    for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
+      const auto [from, chars] = path[depth - 1];
+      const std::uint8_t byte = trie.byte(i);
+      if (byte == '"' && texts.is_whole(from)) {
+        if (texts.may_end(from)) leave(trie, i, depth, {from, chars});
+        i = trie.skip(i);
+        continue;
+      }
+      const Id next = texts.step(from, byte);
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
+      const bool whole = texts.is_whole(next);
+      path[depth] = {next, chars + (detailed && whole)};
+      draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
+      ++i;
+    }
+  }
+
+  // The tokens that have their closing quote at node i, `depth` bytes on.
+  void leave(const Trie& trie, std::int32_t i, std::size_t depth, Key from) {
+    auto& list = draft.exits[from];
+    for (std::int32_t j = i; j < trie.skip(i);) {
+      const std::size_t length = static_cast<std::size_t>(trie.depth(j) - trie.depth(i));
+      if (length == 1 && !may_follow(trie.byte(j))) {
+        j = trie.skip(j);
+        continue;
+      }
+      for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
+        const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
+        const std::string_view text = token.substr(token.size() - length - depth);
+        std::int32_t depth = 0;
+        if (key && std::count(rest.begin(), rest.end(), '"') > 1 && reach(rest, true, &depth) == Reach::Beyond) {
+          draft.odd.push_back({text, *t});
+          continue;
+        }
+        list.push_back({rest, *t});
+        if (!key) continue;
+        const std::size_t comma = rest.find(','), quote = rest.find('"');
+        if (text.substr(0, depth).find('\\') != text.npos)
+          draft.escaped.push_back({text, *t});
+        else if (comma != rest.npos && quote != rest.npos && comma < quote)
+          draft.listed.push_back({text, *t});
+      }
+      ++j;
+    }
+  }
+
+  // The plain ones below a node, by bytes.
+  void read_plain(const Trie& trie, std::int32_t node, Key from) {
+    const std::int32_t top = trie.depth(node);
+    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1) path.resize(static_cast<std::size_t>(trie.longest()) + 1);
+    path[0] = from;
+    for (std::int32_t i = node + 1; i < trie.skip(node);) {
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
+      const auto [before, chars] = path[depth - 1];
+      const std::uint8_t byte = trie.byte(i);
+      const Id next = byte == '"' || byte == '\\' ? Texts::kDead : texts.step(before, byte);
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
+      const bool whole = texts.is_whole(next);
+      if (whole && draft.own && texts.is_free(next)) {
+        draft.stay_free(next, trie.begin(i), trie.subtree_end(i), vocabulary);
+        i = trie.skip(i);
+        continue;
+      }
+      path[depth] = {next, chars + whole};
+      if (whole) draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, true);
+      ++i;
+    }
+  }
+};
+
+// The plain tokens below a node of plain_ whose last characters lead to different states; only those with one of these as the last.
+void Vocabulary::read_split(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
+  const Trie& trie = whole_.trie;
+  for (std::int32_t k = spelled_first_[static_cast<std::size_t>(node)]; k < spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
+    const std::int32_t i = spelled_[static_cast<std::size_t>(k)];
+    const std::uint8_t last = trie.byte(i);
+    if (among && !among->has(last)) continue;
+    Key at = before;
+    if (last < 0x80) {
+      at.first = reading.texts.step(at.first, last);
+    } else {
+      std::string_view text = std::string_view(tokens_[static_cast<std::size_t>(*trie.begin(i))]).substr(0, static_cast<std::size_t>(trie.depth(i)));
+      std::size_t from = text.size() - 1;
+      while ((static_cast<std::uint8_t>(text[from]) & 0xC0) == 0x80) --from;
+      for (; from < text.size() && at.first != Texts::kDead; ++from) at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(text[from]));
+    }
+    if (among)  // they were taken for others
+      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
+        if (is_plain(*t)) reading.draft.forget(*t);
+    if (at.first == Texts::kDead) continue;
+    ++at.second;
+    reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
+    reading.read_plain(trie, i, at);
+  }
+}
+
+namespace {
+// Of the characters of a class that lead to different states: where most lead, and the others; kDead: too many are others.
+Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
+  constexpr std::int32_t kFew = 4;
+  const auto [first, last] = cls == 'a' ? std::pair('a', 'z') : cls == 'A' ? std::pair('A', 'Z') : std::pair('0', '9');
+  if (static_cast<char>(cls) != first) return Texts::kDead;
+  Id most = Texts::kDead;
+  std::int32_t votes = 0;  // Boyer and Moore 1991
+  for (char c = first; c <= last; ++c) {
+    const Id to = texts.step(state, static_cast<std::uint8_t>(c));
+    if (votes == 0) most = to;
+    votes += to == most ? 1 : -1;
+  }
+  std::int32_t n = 0;
+  for (char c = first; c <= last; ++c)
+    if (texts.step(state, static_cast<std::uint8_t>(c)) != most) others->add(static_cast<std::uint8_t>(c)), ++n;
+  return n <= kFew ? most : Texts::kDead;
+}
+}  // namespace
+
+const Vocabulary::Loop& Vocabulary::loop(const std::vector<std::uint8_t>& classes) {
+  const auto [slot, fresh] = loops_.try_emplace(classes);
+  Loop& loop = slot->second;
+  loop.used = true;
+  if (!fresh) return loop;
+  std::array<bool, kClasses> inside{};
+  for (std::uint8_t cls : classes) inside[cls] = true;
+  for (std::int32_t i = 1; i < plain_.size();) {
+    const std::uint8_t cls = plain_.byte(i);
+    if (!inside[cls]) {
+      loop.leaving.push_back({cls, i});
+      i = plain_.skip(i);
+      continue;
+    }
+    if (plain_.begin(i) != plain_.end(i)) {
+      loop.tokens.add(run_of(i), words());
+      loop.lengths.add(static_cast<std::uint8_t>(std::min(plain_.depth(i), 255)));
+    }
+    ++i;
+  }
+  std::stable_sort(loop.leaving.begin(), loop.leaving.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+  return loop;
+}
+
+// All tokens of the vocabulary. Plain ones are read a class at a time, as far as no class is split. Where few of a class lead elsewhere
+// all are taken for the others at first, and those few are read by bytes. Tokens of the classes that lead back to the state are remembered.
+void Vocabulary::read_plain(Reading& reading, Id state) {
+  struct Rest {
+    std::int32_t node, end;
+    Key from;
+    Bytes bytes;
+  };
+  Texts& texts = reading.texts;
+  reading.read(other_, 0, 0, state);
+  std::vector<Rest> rests;
+  std::vector<Key> path(static_cast<std::size_t>(plain_.longest()) + 1, Key{state, 0});
+  const auto read_rests = [&](std::int32_t upto) {
+    for (; !rests.empty() && rests.back().end <= upto; rests.pop_back()) read_split(reading, rests.back().node, rests.back().from, &rests.back().bytes);
+  };
+  const auto read = [&](std::int32_t begin, std::int32_t end) {
+    for (std::int32_t i = begin; i < end;) {
+      read_rests(i);
+      const std::size_t depth = static_cast<std::size_t>(plain_.depth(i));
+      const Key from = path[depth - 1];
+      const std::uint8_t cls = plain_.byte(i);
+      Id next = texts.step_class(from.first, cls);
+      if (next == Texts::kSplit) {
+        Rest rest{i, plain_.skip(i), from, {}};
+        next = reading.detailed ? Texts::kDead : most_of(texts, from.first, cls, &rest.bytes);
+        if (next == Texts::kDead)
+          read_split(reading, i, from, nullptr);
+        else
+          rests.push_back(rest), reading.draft.all.to_bits(words());
+      }
+      if (next == Texts::kDead) {
+        i = plain_.skip(i);
+        continue;
+      }
+      path[depth] = {next, from.second + 1};
+      if (texts.is_free(next)) {  // and so is every text behind it
+        if (reading.detailed)
+          reading.draft.stay_free(next, plain_.begin(i), plain_.subtree_end(i), *this);
+        else
+          reading.draft.stay(path[depth], {plain_.begin(i), plain_.subtree_end(i), nullptr}, true);
+        i = plain_.skip(i);
+        continue;
+      }
+      reading.draft.stay(path[depth], run_of(i), true);
+      ++i;
+    }
+    read_rests(end);
+  };
+  std::vector<std::uint8_t> again;
+  for (std::int32_t i = 1; i < plain_.size(); i = plain_.skip(i))
+    if (texts.step_class(state, plain_.byte(i)) == state) again.push_back(plain_.byte(i));
+  if (again.empty() || texts.is_free(state)) return read(1, plain_.size());
+  const Loop& loop = this->loop(again);
+  reading.draft.stay_alike(state, loop.tokens, loop.lengths);
+  for (std::size_t k = 0; k < loop.leaving.size(); ++k) {
+    const auto [cls, i] = loop.leaving[k];
+    if (texts.step_class(state, cls) == Texts::kDead) {
+      while (k + 1 < loop.leaving.size() && loop.leaving[k + 1].first == cls) ++k;
+      continue;
+    }
+    path[static_cast<std::size_t>(plain_.depth(i)) - 1] = {state, plain_.depth(i) - 1};
+    read(i, plain_.skip(i));
+  }
+}
+
+// Bounds on repetitions that no token comes near to tell no states apart: `[a-z]{1,63}` is read as `[a-z]+`, once for all of its first
+// thirty states. Of a token with n characters that ends where m more are enough both say the same if no bound is less than n + m.
+bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft) {
+  std::int32_t most = kInf;
+  const Id relaxed = texts.relaxed(state, &most);
+  const bool whole = &among == &whole_ && node == 0;
+  const std::int32_t longest = whole ? std::max(kShort, before_quote_) : among.trie.longest();
+  if (relaxed == state || longest > most || texts.goes_on(relaxed)) return false;
+  LexemeMask& mask = text(texts, relaxed, false, among, node);
+  if (mask.rest == -2) {
+    mask.rest = 0;
+    for (Id end : mask.ends) {
+      const std::int64_t rest = texts.near(end);
+      mask.rest = mask.rest < 0 || rest < 0 ? -1 : std::max(mask.rest, rest);
+    }
+  }
+  if (mask.rest < 0 || longest + mask.rest > most) return false;
+  draft->known = mask.all;
+  draft->ends = mask.ends;
+  for (const Exit& exit : mask.exits) draft->left.push_back(exit);
+  draft->odd = mask.odd, draft->escaped = mask.escaped, draft->listed = mask.listed;
+  if (!whole) return true;
+  std::vector<Id> out;
+  const auto check = [&](Id t) {
+    if (chars(t) + mask.rest <= most) return;
+    Id at = state;
+    for (char b : tokens_[static_cast<std::size_t>(t)])
+      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return out.push_back(t);
+  };
+  const Tokens& inside = *mask.all;
+  for (Id t : inside.few) check(t);
+  for (Id t : inside.bits.empty() ? std::vector<Id>{} : long_)
+    if (inside.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) check(t);
+  if (out.empty()) return true;
+  Tokens all = *mask.all;
+  all.to_bits(words());
+  for (Id t : out) all.bits[static_cast<std::size_t>(t) / 32] &= ~(1u << (t % 32));
+  draft->known = std::make_shared<Tokens>(std::move(all));
+  return true;
+}
+
+LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
+  Masks& masks = detailed ? detailed_ : texts_;
+  if (const auto known = masks.find({among.id, state, node}); known != masks.end()) return known->second->used = true, *known->second;
+  const bool whole = &among == &whole_ && node == 0 && texts.is_whole(state);
+  Draft draft(words(), detailed, whole);
+  // Where every text can go on to an end, the tokens inside are those of any string.
+  const bool any = !detailed && whole && texts.goes_on(state) && !texts.is_free(state);
+  if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all;
+  Reading reading{*this, texts, detailed, draft, texts.is_key(state), {}};
+  if (any)
+    reading.read(closing_, 0, 0, state);
+  else if (detailed || !read_relaxed(texts, state, among, node, &draft))
+    whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), state);
+  return keep(masks[{among.id, state, node}], std::move(draft));
+}
+
+LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
+  auto& slot = numbers_[{whole_.id, state, 0}];
+  if (slot) return slot->used = true, *slot;
+  Draft draft(words(), true, false);
+  const Trie& trie = whole_.trie;
+  std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
+  for (std::int32_t i = 1; i < trie.size();) {
+    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+    const Id from = path[depth - 1];
+    const std::uint8_t byte = trie.byte(i);
+    if (!is_number_byte(byte)) {
+      if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
+        auto& list = draft.exits[{from, 0}];
+        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
+          list.push_back({std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
+      }
+      i = trie.skip(i);
+      continue;
+    }
+    const Id next = numbers.step(from, byte);
+    if (next == Numbers::kDead) {
+      i = trie.skip(i);
+      continue;
+    }
+    path[depth] = next;
+    draft.stay({next, 0}, {trie.begin(i), trie.end(i), nullptr}, true);
+    ++i;
+  }
+  return keep(slot, std::move(draft));
+}
+
+}  // namespace guard
