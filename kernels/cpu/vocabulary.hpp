@@ -193,7 +193,7 @@ class Vocabulary {
   Id made_ = 0;  // suffixes so far
   Id id_;
   std::size_t held_ = 0;  // bytes of masks and suffixes
-  std::size_t most_ = 40'000'000;
+  std::size_t most_ = 36'000'000;
   MaskRows rows_;
 };
 

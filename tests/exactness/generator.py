@@ -173,7 +173,7 @@ class Maker:
             if k in out:
                 continue
             if k == "$ref" and self.draft not in ("draft2020-12", "draft2019-09") and (len(here) > 1 or depth == 2):
-                made = {"allOf": [{"$ref": self.reference(inside[k], depth)}]}  # it hides its siblings
+                made = {"allOf": [_ref(self, inside[k], depth)]}  # it hides its siblings
                 if "allOf" in out:
                     out["allOf"] += made["allOf"]
                     continue
