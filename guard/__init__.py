@@ -84,12 +84,11 @@ _HOMES = {
         "ValidationFailed",
         "Violation",
     ),
-    "guard.kernels.vocabulary": ("Vocabulary",),
     "guard.pipeline": ("Guard",),
     "guard.policy": ("Budget", "Confidence"),
     "guard.processors": ("LogitsProcessor",),
     "guard.records": ("Attempt", "Call"),
-    "guard.schemas": ("Compiled", "Limits", "compile"),
+    "guard.schemas": ("Compiled", "Limits", "Vocabulary", "compile"),  # a vocabulary is made with the formats' masks
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = frozenset(

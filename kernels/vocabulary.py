@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from guard.kernels._native import Engine
+from guard.kernels._native import Engine, Matcher
 from guard.kernels._native import Vocabulary as NativeVocabulary
 
 SPACE = "▁"  #: SentencePiece's character for a space (U+2581).
@@ -127,15 +127,25 @@ class Vocabulary:
 _SAMPLE = b'{"a": "b\\u0041 c", "d": [-1.5e+3, true, null, {"e": []}], "f": ""}'
 
 
+#: Engines, and texts to walk under them for each new vocabulary: what many schemas have in common. `schemas` adds formats.
+COMMON: list[tuple[Engine, bytes]] = []
+
+
 def _expand(native: NativeVocabulary) -> None:
-    """Make the masks that every schema shares, ahead of the first one: those of any JSON, in both spellings."""
+    """Make the masks that schemas share, ahead of the first one: those of any JSON, in both spellings, and COMMON's."""
     row = np.zeros((1, (native.size + 31) // 32), np.int32)
     for whitespace, spelling in ((0, 0), (3, 1)):  # the defaults; the standard as it is
         engine = Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, 0, whitespace, spelling, {})
-        matcher = engine.matcher(native)
-        for byte in _SAMPLE:
-            matcher.fill_bitmask(row)
-            matcher.accept_bytes(bytes([byte]))
+        _walk(engine.matcher(native), _SAMPLE, row)
+    for engine, text in COMMON:
+        _walk(engine.matcher(native), text, row)
+
+
+def _walk(matcher: Matcher, text: bytes, row: np.ndarray) -> None:
+    for byte in text:
+        matcher.fill_bitmask(row)
+        matcher.accept_bytes(bytes([byte]))
+    matcher.fill_bitmask(row)
 
 
 @dataclass

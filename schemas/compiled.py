@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
+from guard.kernels.vocabulary import COMMON, Vocabulary
 from guard.schemas import jsontext, types
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from guard.kernels._native import Matcher
-    from guard.kernels.vocabulary import Vocabulary
 
 KEY_ORDERS = {"schema": 0, "any": 1}
 WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
@@ -256,6 +256,21 @@ def _json_of(schema: Any) -> Any:
     return schema if types.is_schema(schema) else types.json_schema(schema)
 
 
-#: Formats that most schemas use; each is a language that takes up to some milliseconds: a mask would wait for it.
-_COMMON = ("date", "time", "date-time", "email", "uri", "uri-reference", "uuid", "hostname", "ipv4", "ipv6")
-Compiled(FrontEnd({"properties": {name: {"format": name} for name in _COMMON}}, _options(), {}))
+#: Formats that most schemas use, each with a text. A language takes up to some milliseconds, and its first masks a few
+#: tenths of one each: they are made with a vocabulary, not in somebody's first token.
+_COMMON = {
+    "date": "2025-01-01",
+    "time": "12:00:00Z",
+    "date-time": "2025-01-01T12:00:00.5+01:00",
+    "email": "john.doe@example.com",
+    "uri": "https://example.com/a",
+    "uri-reference": "a/b",
+    "uuid": "123e4567-e89b-12d3-a456-426614174000",
+    "hostname": "www.example.com",
+    "ipv4": "192.168.10.1",
+    "ipv6": "2001:db8::1",
+}
+for _spelling in SPELLINGS:
+    for _name, _text in _COMMON.items():
+        _engine = Compiled(FrontEnd({"type": "string", "format": _name}, _options(spelling=_spelling), {}))._engine  # noqa: SLF001 - our own
+        COMMON.append((_engine, f'"{_text}'.encode()))

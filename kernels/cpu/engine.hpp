@@ -343,7 +343,8 @@ class Engine {
   void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
-  void add_inside(const Config& at, LexemeMask& mask, Means means, Sink& sink);
+  bool is_near(const Config& at, Vocabulary& vocabulary);
+  void add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
   bool affords_any(const Config& at, std::int64_t budget);

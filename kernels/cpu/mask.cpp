@@ -375,10 +375,24 @@ Engine::Means Engine::key_means(const Config& at, std::int64_t budget) {
   return token + Texts::kOneChar + quote + colon + worst + comma + all <= budget ? Means::Ample : Means::Scarce;
 }
 
+// Does the number of characters matter to some token? Not where each bound is farther off than any token and an end behind it.
+bool Engine::is_near(const Config& at, Vocabulary& vocabulary) {
+  const Spec& spec = texts_.spec(at.spec);
+  if (!spec.bounded) return false;
+  std::int64_t room = kNoLimit;
+  for (const Component& c : texts_.components(at.state)) {
+    const Bound& b = spec.at(c.index);
+    if (b.lo > at.chars) return true;
+    if (b.hi != kInf) room = std::min<std::int64_t>(room, b.hi - at.chars);
+  }
+  if (room < vocabulary.longest()) return true;
+  const std::int64_t rest = vocabulary.rest(texts_, vocabulary.text(texts_, at.state, false, vocabulary.whole(), 0));
+  return rest < 0 || room < vocabulary.longest() + rest;
+}
+
 // The tokens that stay inside of the lexeme.
-void Engine::add_inside(const Config& at, LexemeMask& mask, Means means, Sink& sink) {
+void Engine::add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink) {
   const bool text = at.lex != Lex::Number;
-  const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;
   if (means == Means::None) return;
   if (!bounded && means == Means::Ample) {
     sink.add(*mask.all);
@@ -416,6 +430,7 @@ void Engine::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
     sink.add(rest.trie.begin(0), rest.trie.end(0), after);
     below(rest, 0, after, sink);
   };
+  const bool ends = text && texts_.may_end(at.state);  // where a quote is not the rest of an escape
   for (const Exit& exit : mask.exits) {
     if (!at.top->records) {
       leave(exit.state, exit.chars, *exit.rest);
@@ -423,9 +438,9 @@ void Engine::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
     }
     const Trie& rest = exit.rest->trie;
     for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t)
-      if (const std::string_view bytes = sink.vocabulary.bytes(*t); !text || bytes[0] != '"') add_alone(at, {bytes, *t}, sink);
+      if (const std::string_view bytes = sink.vocabulary.bytes(*t); !ends || bytes[0] != '"') add_alone(at, {bytes, *t}, sink);
   }
-  if (at.top->records && text && texts_.may_end(at.state)) leave(at.state, 0, sink.vocabulary.quoted());
+  if (at.top->records && ends) leave(at.state, 0, sink.vocabulary.quoted());
 }
 
 // Which key was written matters to a budget only where it is one that would have been written later. So all keys of a class go on
@@ -508,12 +523,13 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   ++sink.nested;
   if (at.lex == Lex::Text) {
     const Means means = sink.budget < 0 || affords_any(at, sink.budget) ? Means::Ample : Means::Scarce;
-    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || texts_.spec(at.spec).bounded, among, node);
-    add_inside(at, mask, means, sink);
+    const bool bounded = is_near(at, sink.vocabulary);
+    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || bounded, among, node);
+    add_inside(at, mask, bounded, means, sink);
     add_exits(at, mask, sink);
   } else if (at.lex == Lex::Number) {
     LexemeMask& mask = sink.vocabulary.number(numbers_, at.state);
-    add_inside(at, mask, sink.budget < 0 ? Means::Ample : Means::Scarce, sink);
+    add_inside(at, mask, false, sink.budget < 0 ? Means::Ample : Means::Scarce, sink);
     add_exits(at, mask, sink);
     Config after;
     if (end_number(at, &after, sink.arena)) below(among, node, after, sink);
@@ -525,7 +541,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
       free.lo = free.hi = free.xlo = free.xhi = 0;
       means = key_means(at, sink.budget);
       mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce, among, node);
-      add_inside(free, *mask, means, sink);
+      add_inside(free, *mask, false, means, sink);
       if (sink.budget < 0)
         add_exits(free, *mask, sink);
       else

@@ -28,6 +28,7 @@ struct Vocabulary::Draft {
   std::vector<Id> ends;
   std::map<Key, std::vector<Spelled>> exits;
   std::vector<Exit> left;  // instead of those
+  std::int64_t rest = -2;  // see LexemeMask
   std::vector<Spelled> odd, escaped, listed;
 
   void stay(Key key, const Run& run, bool whole) {
@@ -78,6 +79,7 @@ LexemeMask& Vocabulary::keep(std::unique_ptr<LexemeMask>& slot, Draft draft) {
   std::sort(draft.ends.begin(), draft.ends.end());
   draft.ends.erase(std::unique(draft.ends.begin(), draft.ends.end()), draft.ends.end());
   slot->ends.assign(draft.ends.begin(), draft.ends.end());
+  slot->rest = draft.rest;
   slot->odd = std::move(draft.odd);
   slot->escaped = std::move(draft.escaped);
   slot->listed = std::move(draft.listed);
@@ -315,6 +317,16 @@ void Vocabulary::read_plain(Reading& reading, Id state) {
   }
 }
 
+std::int64_t Vocabulary::rest(Texts& texts, LexemeMask& mask) {
+  if (mask.rest != -2) return mask.rest;
+  mask.rest = 0;
+  for (Id end : mask.ends) {
+    const std::int64_t rest = texts.near(end);
+    mask.rest = mask.rest < 0 || rest < 0 ? -1 : std::max(mask.rest, rest);
+  }
+  return mask.rest;
+}
+
 // Bounds on repetitions that no token comes near to tell no states apart: `[a-z]{1,63}` is read as `[a-z]+`, once for all of its first
 // thirty states. Of a token with n characters that ends where m more are enough both say the same if no bound is less than n + m.
 bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft) {
@@ -324,16 +336,9 @@ bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std
   const std::int32_t longest = whole ? std::max(kShort, before_quote_) : among.trie.longest();
   if (relaxed == state || longest > most || texts.goes_on(relaxed)) return false;
   LexemeMask& mask = text(texts, relaxed, false, among, node);
-  if (mask.rest == -2) {
-    mask.rest = 0;
-    for (Id end : mask.ends) {
-      const std::int64_t rest = texts.near(end);
-      mask.rest = mask.rest < 0 || rest < 0 ? -1 : std::max(mask.rest, rest);
-    }
-  }
-  if (mask.rest < 0 || longest + mask.rest > most) return false;
+  if (rest(texts, mask) < 0 || longest + mask.rest > most) return false;
   draft->known = mask.all;
-  draft->ends = mask.ends;
+  draft->rest = whole ? mask.rest : -1;
   for (const Exit& exit : mask.exits) draft->left.push_back(exit);
   draft->odd = mask.odd, draft->escaped = mask.escaped, draft->listed = mask.listed;
   if (!whole) return true;
@@ -343,6 +348,8 @@ bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std
     Id at = state;
     for (char b : tokens_[static_cast<std::size_t>(t)])
       if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return out.push_back(t);
+    const std::int64_t rest = texts.near(at);
+    draft->rest = draft->rest < 0 || rest < 0 ? -1 : std::max(draft->rest, rest);
   };
   const Tokens& inside = *mask.all;
   for (Id t : inside.few) check(t);
@@ -363,7 +370,7 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffix
   Draft draft(words(), detailed, whole);
   // Where every text can go on to an end, the tokens inside are those of any string.
   const bool any = !detailed && whole && texts.goes_on(state) && !texts.is_free(state);
-  if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all;
+  if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all, draft.rest = -1;
   Reading reading{*this, texts, detailed, draft, texts.is_key(state), {}};
   if (any)
     reading.read(closing_, 0, 0, state);

@@ -93,6 +93,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, co
   short_.assign(kShort + 1, std::vector<std::uint32_t>(words()));
   for (std::size_t t = 0; t < tokens_.size(); ++t) {
     chars_.push_back(static_cast<std::uint16_t>(count_chars(tokens_[t])));
+    longest_ = std::max<std::int32_t>(longest_, chars_.back());
     if (chars_[t] <= kShort)
       short_[chars_[t]][t / 32] |= 1u << (t % 32);
     else
@@ -396,7 +397,7 @@ std::size_t LexemeMask::nbytes() const {
 }
 
 std::size_t Vocabulary::nbytes() const {
-  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() + usable_.size() + many_.size() * words() * 4 + (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 + chars_.size() * 2 + short_.size() * words() * 4;
+  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() + usable_.size() + is_plain_.size() + many_.size() * words() * 4 + (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 + chars_.size() * 2 + short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
   return n + held_ + rows_.nbytes();
 }

@@ -100,6 +100,10 @@ FAR: list[dict[str, Any]] = [
     {"anyOf": [{"pattern": "^a{0,64}$"}, {"pattern": "^[a=]{3,33}-$"}, {"maxLength": 5}]},
     {"allOf": [{"pattern": "^[a-z]*0{9}$"}, {"pattern": "^[a-z0]{1,60}$"}]},
     {"allOf": [{"pattern": "^(?:[ax]|=a{20})*$"}, {"pattern": "^[ax=]{0,52}$"}]},
+    {"pattern": "^[a-z]{1,64}=?a{12}$", "maxLength": 140},
+    {"pattern": "^.*a{20}$", "maxLength": 120},
+    {"pattern": "^[^]{0,99}$", "maxLength": 120},
+    {"format": "email", "maxLength": 130},
     {"format": "email"},
     {"format": "hostname"},
     {"anyOf": [{"format": "hostname"}, {"format": "ipv4"}]},
@@ -126,6 +130,16 @@ def test_bounds_that_are_far_matter_in_the_end(schema: dict[str, Any]) -> None:
             some = [t for t in allowed if t in long] if r.random() < 0.5 else allowed
             if not allowed or not matcher.accept(r.choice(some or allowed)) or matcher.is_finished():
                 break
+
+
+def test_a_quote_behind_a_backslash_ends_no_item() -> None:
+    """Where items are compared, a token that begins with a quote ends the item's text, or its escape."""
+    tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b'"a"', b'",', b'"]', b""], eos=[259])
+    matcher = guard.compile({"uniqueItems": True}, spelling="any").matcher(tokens)
+    assert matcher.accept_bytes(b'["20')
+    assert 256 not in both(matcher, tokens, None)
+    assert matcher.accept_bytes(b"\\")
+    assert 256 in both(matcher, tokens, None)
 
 
 @pytest.fixture(scope="module")
