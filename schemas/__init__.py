@@ -10,4 +10,14 @@ from guard.schemas.compiled import Compiled, Options, compile  # noqa: A004 - as
 from guard.schemas.limits import Limits
 from guard.schemas.scan import ReportLine
 
-__all__ = ["Compiled", "Finding", "GuardError", "Limits", "Options", "ReportLine", "SchemaError", "Vocabulary", "compile"]
+__all__ = [
+    "Compiled",
+    "Finding",
+    "GuardError",
+    "Limits",
+    "Options",
+    "ReportLine",
+    "SchemaError",
+    "Vocabulary",
+    "compile",
+]

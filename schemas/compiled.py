@@ -272,5 +272,5 @@ _COMMON = {
 }
 for _spelling in SPELLINGS:
     for _name, _text in _COMMON.items():
-        _engine = Compiled(FrontEnd({"type": "string", "format": _name}, _options(spelling=_spelling), {}))._engine  # noqa: SLF001 - our own
+        _engine = Compiled(FrontEnd({"type": "string", "format": _name}, _options(spelling=_spelling), {}))._engine
         COMMON.append((_engine, f'"{_text}'.encode()))
