@@ -984,7 +984,7 @@ std::int64_t Langs::shortest(Id r) {
 }
 
 // Is there a text of lo to hi characters? Depth first: most languages have many, and one is enough. -1: not known.
-signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi) {
+signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain) {
   constexpr std::int64_t kMostPlaces = 3'000;
   if (lo > kMostPlaces) return -1;
   struct Place {
@@ -992,10 +992,12 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi) {
     std::vector<Id> next;
   };
   // By their characters, not by their numbers: what is found must not hang on which languages there were before.
-  const auto ways = [this](Id q, bool turned) {
+  const auto ways = [this, plain](Id q, bool turned) {
     std::vector<Id> next;
-    for (Id to : row(q).next)
-      if (to != kNone && std::find(next.begin(), next.end(), to) == next.end()) next.push_back(to);
+    const LangRow& out = row(q);
+    std::uint32_t from = 0;
+    for (std::size_t i = 0; i < out.next.size(); from = out.upto[i++] + 1)
+      if (out.next[i] != kNone && (!plain || spelled_bytes(from, out.upto[i]) == 1) && std::find(next.begin(), next.end(), out.next[i]) == next.end()) next.push_back(out.next[i]);
     if (turned) std::reverse(next.begin(), next.end());
     return next;
   };
@@ -1005,6 +1007,14 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi) {
     std::vector<Place> path{{r, ways(r, turned(0))}};
     while (!path.empty() && static_cast<std::int64_t>(seen.size()) <= kMostPlaces) {
       const Id state = path.back().state, depth = static_cast<Id>(path.size()) - 1;
+      if (depth == lo && plain) {
+        if (accepts(state)) {
+          for (std::size_t i = 0; i < path.size(); ++i) plain_.insert({path[i].state, static_cast<Id>(lo) - static_cast<Id>(i)});
+          return 1;
+        }
+        path.pop_back();
+        continue;
+      }
       if (depth == lo) {
         if (const std::int64_t rest = shortest(state); rest >= 0 && lo + rest <= hi) {
           for (std::size_t i = 0; i < path.size(); ++i) a_length_[path[i].state] = lo + rest - static_cast<std::int64_t>(i);
@@ -1032,7 +1042,7 @@ bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (least < 0 || least > hi) return false;
   if (least >= lo) return true;
   if (const auto known = a_length_.find(r); known != a_length_.end() && known->second >= lo && known->second <= hi) return true;
-  const signed char found = search_length(r, lo, hi);
+  const signed char found = search_length(r, lo, hi, false);
   if (found >= 0) return found;
   const std::int64_t rest = rest_behind(r, lo);
   return rest >= 0 && lo + rest <= hi;
@@ -1241,6 +1251,8 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   if (!meets(r, lo, hi)) return -1;
   if (lo > 0)
     if (const std::int64_t found = cheapest_long(r, lo, hi); found >= 0) return found;
+  // None has fewer bytes than one of no more characters than must be, each of one byte.
+  if (lo > 0 && (plain_.contains({r, static_cast<Id>(lo)}) || search_length(r, lo, hi, true) == 1)) return lo;
   std::unordered_map<Id, std::int64_t> now{{r, 0}};
   std::int64_t best = -1;
   for (std::int64_t n = 0; n <= hi && !now.empty(); ++n) {

@@ -11,6 +11,8 @@
 // Costs: a row is O(pieces x children); live() is a depth-first search, memoised for every state that it decides.
 // Recursion is bounded by the depth of expressions (Limits.depth). Tested against a slow matcher in tests/kernels.
 #pragma once
+#include <unordered_set>
+
 #include "base.hpp"
 
 namespace guard {
@@ -190,8 +192,10 @@ class Langs {
   std::vector<std::int32_t> raw_of_, row_of_, moved_of_;  // index into rows_ + 1; 0: not yet
   std::vector<signed char> live_;                         // -1: not yet
   std::int64_t rest_behind(Id r, std::int64_t n);
-  signed char search_length(Id r, std::int64_t lo, std::int64_t hi);
+  // Is there a text of lo to hi characters; or, if it is to be plain, one of lo characters of one byte each? -1: not known.
+  signed char search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain);
   std::unordered_map<Id, std::int64_t> a_length_;  // of some text
+  std::unordered_set<std::pair<Id, Id>, PairHash> plain_;  // (language, characters): some text of so many, each of one byte
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
   std::unordered_map<Id, std::pair<Id, std::int32_t>> relaxed_;

@@ -132,6 +132,19 @@ def test_bounds_that_are_far_matter_in_the_end(schema: dict[str, Any]) -> None:
                 break
 
 
+@pytest.mark.parametrize("name", ["hostname", "email"])
+def test_long_names_have_masks_under_a_budget(name: str) -> None:
+    """Their states count two lengths at once, and a cheapest text of enough characters is one of one byte each."""
+    tokens = guard.Vocabulary.from_bytes(
+        [*(bytes([b]) for b in range(256)), b"abc", b"ab.", b"a-", b"@a", b""], eos=[260]
+    )
+    matcher = guard.compile({"type": "string", "format": name, "minLength": 60}).matcher(tokens)
+    for text in (b'"ab', b"@c." if name == "email" else b".c.", b"a" * 40, b"bc", b".a" * 3):
+        assert matcher.accept_bytes(text)
+        for more in (0, 1, 7):
+            assert both(matcher, tokens, matcher.distance() + more).size
+
+
 def test_a_quote_behind_a_backslash_ends_no_item() -> None:
     """Where items are compared, a token that begins with a quote ends the item's text, or its escape."""
     tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b'"a"', b'",', b'"]', b""], eos=[259])

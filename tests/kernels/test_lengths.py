@@ -47,7 +47,9 @@ def test_a_hostname_may_be_asked_to_be_long(least: int) -> None:
     """Its states count two lengths at once: to go through all of them took longer than any limit."""
     matcher = guard.compile({"type": "string", "format": "hostname", "minLength": least}).matcher(vocabulary())
     text = ".".join(["a" * 60] * 5)[:least]
+    assert matcher.distance() == len('""') + least + len(["end of sequence"])
     assert matcher.accept_bytes(b'"' + text[:-1].encode())
+    assert matcher.distance() == len('a"') + len(["end of sequence"])
     assert not matcher.accept_bytes(b'"')
     assert matcher.accept_bytes(text[-1].encode() + b'"')
     assert matcher.can_stop()
