@@ -379,15 +379,16 @@ Engine::Means Engine::key_means(const Config& at, std::int64_t budget) {
 bool Engine::is_near(const Config& at, Vocabulary& vocabulary) {
   const Spec& spec = texts_.spec(at.spec);
   if (!spec.bounded) return false;
+  const std::int64_t longest = vocabulary.whole().trie.longest();  // bytes: a token may begin within a character
   std::int64_t room = kNoLimit;
   for (const Component& c : texts_.components(at.state)) {
     const Bound& b = spec.at(c.index);
     if (b.lo > at.chars) return true;
     if (b.hi != kInf) room = std::min<std::int64_t>(room, b.hi - at.chars);
   }
-  if (room < vocabulary.longest()) return true;
+  if (room < longest) return true;
   const std::int64_t rest = vocabulary.rest(texts_, vocabulary.text(texts_, at.state, false, vocabulary.whole(), 0));
-  return rest < 0 || room < vocabulary.longest() + rest;
+  return rest < 0 || room < longest + rest;
 }
 
 // The tokens that stay inside of the lexeme.

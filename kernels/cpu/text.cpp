@@ -432,12 +432,25 @@ Id Texts::relaxed(Id state, std::int32_t* most) {
 }
 
 std::int64_t Texts::near(Id state) {
+  const State s = states_[state];
+  const bool front = s.pending.kind != 0 && s.pending.kind != 5;  // what may come of the character matters
+  const Ranges chars = front ? possible(s.pending, s.spelling) : Ranges{};
   std::int64_t out = -1;
-  for (const Component& c : std::vector<Component>(states_[state].components)) {
-    const std::int64_t n = c.index < kTracked ? langs_.near(c.lang) : -1;
+  const auto least = [&](std::int64_t n) {
     if (n >= 0 && (out < 0 || n < out)) out = n;
+  };
+  for (const Component& c : s.components) {
+    if (c.index >= kTracked) continue;
+    if (!front) {
+      least(langs_.near(c.lang));
+      continue;
+    }
+    const LangRow row = langs_.row(c.lang);
+    std::uint32_t from = 0;
+    for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
+      if (row.next[i] != Langs::kNone && !intersection({{from, row.upto[i]}}, chars).empty()) least(langs_.near(row.next[i]));
   }
-  return out < 0 ? -1 : out + (states_[state].pending.kind == 5);
+  return out < 0 ? -1 : out + (s.pending.kind != 0);
 }
 
 bool Texts::may_end(Id state) const {

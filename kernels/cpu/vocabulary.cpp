@@ -93,7 +93,6 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, co
   short_.assign(kShort + 1, std::vector<std::uint32_t>(words()));
   for (std::size_t t = 0; t < tokens_.size(); ++t) {
     chars_.push_back(static_cast<std::uint16_t>(count_chars(tokens_[t])));
-    longest_ = std::max<std::int32_t>(longest_, chars_.back());
     if (chars_[t] <= kShort)
       short_[chars_[t]][t / 32] |= 1u << (t % 32);
     else

@@ -121,7 +121,6 @@ class Vocabulary {
   // Of the tokens below a node, read on from behind a key (`colon`) or from before a value.
   const Split& split(const Suffixes& among, std::int32_t node, bool colon);
   std::int64_t rest(Texts& texts, LexemeMask& mask);  // characters that are enough behind each token inside; -1: not known
-  std::int32_t longest() const { return longest_; }   // characters of a token
   const Suffixes& quoted() const { return *quoted_; }  // tokens that end a text at once, behind the quote
   Id id() const { return id_; }  // never used again
   const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
@@ -181,7 +180,6 @@ class Vocabulary {
   static constexpr std::int32_t kShort = 24;
   std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
   std::vector<std::uint16_t> chars_;
-  std::int32_t longest_ = 0;
   std::vector<std::vector<std::uint32_t>> short_;  // bits of the tokens of at most i characters
   std::vector<Id> long_;                           // those of more than kShort
   std::vector<std::int32_t> spelled_first_, spelled_;  // of each node of plain_ those of the whole trie that spell it

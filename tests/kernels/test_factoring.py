@@ -132,6 +132,15 @@ def test_bounds_that_are_far_matter_in_the_end(schema: dict[str, Any]) -> None:
                 break
 
 
+def test_an_escape_that_has_begun_is_a_character_of_few() -> None:
+    """The last character that may come must be an `a`, however it is spelled."""
+    tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b""], eos=[256])
+    matcher = guard.compile({"type": "string", "maxLength": 4, "pattern": "a$"}, spelling="any").matcher(tokens)
+    for byte in b'"bcd\\u0061"':
+        both(matcher, tokens, None)
+        assert matcher.accept(byte)
+
+
 @pytest.mark.parametrize("name", ["hostname", "email"])
 def test_long_names_have_masks_under_a_budget(name: str) -> None:
     """Their states count two lengths at once, and a cheapest text of enough characters is one of one byte each."""
