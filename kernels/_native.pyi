@@ -174,12 +174,22 @@ def fill_bitmasks(
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
-def copy_json(value: Any, depth: int, most: int) -> tuple[Any, int] | None:
-    """Return a copy of a JSON value, a tree of its own, and the bits of jsontext.ID and its like; in one walk.
+def copy_json(value: Any, depth: int, most: int) -> tuple[Any, int, bytes] | None:
+    """Return a copy of a JSON value, a tree of its own, the bits of jsontext.ID and its like, and its content as bytes.
+
+    In one walk. Two values have the same bytes if they have the same keys in the same order, and items of the same
+    types that are equal.
 
     None unless it is made of exactly dict with str keys, list, str, int, float, bool and None, with finite numbers of
     no more than thousands of digits, no deeper than `depth`, of at most `most` characters and an eighth as many
     containers. Shared parts are copied each time they are met; strings and numbers are not copied.
+    """
+
+def is_plainly_valid(schema: Any, rules: Mapping[str, int], booleans: bool) -> bool:
+    """Say whether a schema is valid by the rules (metaschemas.Rule) of the keywords that its metaschema constrains.
+
+    What is said to be valid is; of what is not, the metaschema must be asked. `schema` is made as copy_json does,
+    no deeper than C++ may recurse; `booleans` says whether they are schemas. Linear in the schema.
     """
 
 @final

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import marshal
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -72,6 +71,9 @@ class Options:
 
 
 _DEFAULT_LIMITS = Limits()
+_LONGEST_KEY = (
+    8_000  #: Bytes of content by which a schema is kept; a digest takes longer, and of more it is kept by one.
+)
 _options = lru_cache(64)(Options)  # few are ever in use, and checking them takes longer than half of a small scan
 
 #: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
@@ -242,13 +244,12 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     options = _options(key_order, whitespace, spelling, formats, draft, inexact, limits or _DEFAULT_LIMITS)
     if documents:
         return Compiled(FrontEnd(schema, options, documents))
-    private = jsontext.Private(*jsontext.private(_json_of(schema), options.limits, ""))
-    try:
-        content = marshal.dumps(private.contents, 2)  # version 2 writes nothing down of what is shared or interned
-    except ValueError:  # a Decimal
+    private = jsontext.private(_json_of(schema), options.limits, "")
+    if private.written is None:
         return Compiled(FrontEnd(private, options, {}))
-    # What marshal writes says where it ends, so that no other content and tag are these bytes.
-    key = hashlib.blake2b(content + options.tag, digest_size=32).digest()
+    key = private.written + options.tag  # what is written says where it ends
+    if len(key) > _LONGEST_KEY:
+        key = hashlib.blake2b(key, digest_size=32).digest()
     return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {})))
 
 

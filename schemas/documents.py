@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote, urldefrag, urljoin
 
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext
+from guard.schemas import jsontext, metaschemas
 from guard.schemas.keywords import DIALECTS, Dialect, Holds, dialect_of, vocabularies, vocabulary_of
 from guard.schemas.limits import Limits, limit_error
 from guard.schemas.ops import FALSE, TRUE
@@ -81,10 +81,7 @@ class Documents:
         self._given = given
         self.schemas: list[Any] = [True, False]  # by position
         self.homes: list[Resource] = []  # by position
-        self.trail: list[tuple[int, tuple[Step, ...]]] = [
-            (-1, ()),
-            (-1, ()),
-        ]  # by position: a parent (or -1: the document) and a path
+        self.trail: list[tuple[Any, ...]] = [(-1,), (-1,)]  # by position: a parent (or -1: the document), and steps
         self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
         self.idle: set[tuple[int, str]] = set()  # of those, the ones that ask for nothing new
         self.resources: dict[str, Resource] = {}
@@ -122,15 +119,35 @@ class Documents:
                 raise limit_error(self.limits, "nodes", self._below(home, parent, path), None, f"{position:,} schemas")
             self.schemas.append(schema)
             self.homes.append(document.homes.get(key, home))
-            self.trail.append((parent, path))
+            self.trail.append((parent, *path))
         return position
+
+    def place_named(self, home: Resource, children: dict[str, Any], parent: int, keyword: str) -> None:
+        """Give each schema of a keyword that holds them by name its position, as `place` does; most are new."""
+        if len(self.schemas) + len(children) > self.limits.nodes:  # then each is counted
+            for name, child in children.items():
+                if type(child) is not bool:
+                    self.place(home, child, parent, (keyword, name))
+            return
+        schemas, homes, trail = self.schemas, self.homes, self.trail
+        places, roots = home.document.places, home.document.homes
+        for name, child in children.items():
+            if type(child) is dict and child:
+                key = id(child)
+                if key not in places:
+                    places[key] = len(schemas)
+                    schemas.append(child)
+                    homes.append(roots.get(key, home))
+                    trail.append((parent, keyword, name))
+            elif type(child) is not bool:
+                self.place(home, child, parent, (keyword, name))
 
     def pointer(self, position: int) -> str:
         """Return a position's JSON Pointer; one in another document than the schema's has its URI and a # before it."""
         path: list[Step] = []
         at = position
         while at >= 0:
-            at, steps = self.trail[at]
+            at, *steps = self.trail[at]
             path[:0] = steps
         document = self.homes[position].document
         head = "" if document is self.root_home.document else document.uri + "#"
@@ -248,8 +265,8 @@ class Documents:
         return None if contents is None else self._load(uri, contents)
 
     def _load(self, uri: str, schema: Any) -> Resource:
-        is_private = isinstance(schema, jsontext.Private)
-        contents, met = schema if is_private else jsontext.private(schema, self.limits, uri)
+        given = schema if isinstance(schema, jsontext.Private) else jsontext.private(schema, self.limits, uri)
+        contents = given.contents
         document = Document(uri, contents)
         dialect = self.default
         if type(contents) is dict:
@@ -258,9 +275,11 @@ class Documents:
                 dialect = self._declared(declared, uri)
         root = Resource(uri, contents, (), document, dialect)
         self.resources[uri] = root
-        self._identify(document, root, contents, met)
-        jsontext.check_metaschema(contents, document.homes[id(contents)].dialect, uri)
-        return document.homes[id(contents)]
+        self._identify(document, root, contents, given.met)
+        home = document.homes[id(contents)]
+        if not metaschemas.is_plain(contents, home.dialect):
+            jsontext.check_metaschema(contents, home.dialect, uri)
+        return home
 
     def _declared(self, uri: Any, base: str, path: tuple[Step, ...] = ()) -> Dialect:
         """Return the dialect that a `$schema` names; one of the caller's documents may be the metaschema."""

@@ -145,18 +145,23 @@ class Private(NamedTuple):
 
     contents: Any
     met: int  # bits of the words (ID...) that it may hold
+    written: bytes | None  # what no other content has, or the same in another order of keys; None where it has Decimals
 
 
-def private(schema: Any, limits: Limits, uri: str) -> tuple[Any, int]:
-    """Return a private copy of a JSON value, a tree of plain types, and bits of the words (ID...) that it may hold."""
+def private(schema: Any, limits: Limits, uri: str) -> Private:
+    """Return a private copy of a JSON value, a tree of plain types."""
     where = uri + "#" if uri else ""
     if isinstance(schema, (str, bytes, bytearray)):
         schema = parse(schema, limits, uri)
     copied = copy_json(schema, limits.depth, limits.bytes)
     if copied is not None:
-        return copied
+        return Private(*copied)
     measure(schema, limits, where)
-    return _plain(schema, limits, where), ID | OLD_ID | SCHEMA | ANCHOR
+    plain = _plain(schema, limits, where)
+    copied = copy_json(plain, limits.depth, limits.bytes)
+    if copied is not None:
+        return Private(*copied)
+    return Private(plain, ID | OLD_ID | SCHEMA | ANCHOR, None)
 
 
 def _plain(schema: Any, limits: Limits, where: str) -> Any:

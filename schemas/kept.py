@@ -1,10 +1,10 @@
 """Kept: compiled schemas by content, so that whoever asks for the same one gets the same object.
 
-The key is a digest of all that decides what is made: the schema as the compiler's private copy has it, marshalled (key
-order and the types of numbers count, how it was built does not), and the options. What was asked for once is known as
-long as somebody holds it, and no longer: a schema that is never seen again costs its digest. What was asked for again
-is kept. Threads that ask for one at the same time wait for one compile; a refusal is not kept. Beyond so many, or so
-many bytes, what was asked for longest ago goes. Whoever holds a compiled schema goes on holding it.
+The key is all that decides what is made, or a digest of it: the schema's content as the compiler's private copy tells
+it (key order and the types of numbers count, how it was built does not), and the options. What was asked for once is
+known as long as somebody holds it, and no longer: a schema that is never seen again costs its key. What was asked for
+again is kept. Threads that ask for one at the same time wait for one compile; a refusal is not kept. Beyond so many, or
+so many bytes, what was asked for longest ago goes. Whoever holds a compiled schema goes on holding it.
 """
 
 from __future__ import annotations

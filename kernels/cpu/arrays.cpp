@@ -175,6 +175,7 @@ struct Goals::RowAlgebra {
 Id Goals::node_array(Id literal) { return walk(RowAlgebra{this}, &array_memo_, literal); }
 
 Id Goals::array(Id g) {
+  if (excludes(g, types::kArray)) return kNever;
   const auto found = goal_array_.find(g);
   if (found != goal_array_.end()) return found->second;
   std::vector<Id> parts{kAny};

@@ -1,21 +1,24 @@
 // A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its slow twin, which also words what is wrong.
 #include "bind_copy.hpp"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <string>
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
+constexpr std::size_t kFirstBytes = 2'000;  // that most schemas are written in
 constexpr std::size_t kLongestInteger = 12'000;  // bits: validators take longer ones for null
 
 enum Met { kId = 1, kOldId = 2, kSchema = 4, kAnchor = 8 };
 
 class Copier {
  public:
-  Copier(std::int64_t depth, std::int64_t most) : depth_(depth), left_(most), containers_(most >> 3) {}
+  Copier(std::int64_t depth, std::int64_t most) : depth_(depth), left_(most), containers_(most >> 3) { written_.reserve(kFirstBytes); }
 
   // A new reference, or null where the value is not plain or is beyond a limit. No Python code runs in here: every type is exact.
   PyObject* copy(PyObject* value, std::int64_t level) {
@@ -24,23 +27,67 @@ class Copier {
     return scalar(value) ? Py_NewRef(value) : nullptr;
   }
   int met() const { return met_; }
+  const std::string& written() const { return written_; }
 
  private:
   bool container(std::int64_t level) { return level < depth_ && --containers_ >= 0 && --left_ >= 0; }
 
+  // What is written says where it ends: a letter, then a number of eight bytes, which for a text is its size, then the text.
+  void write(char what, std::uint64_t number) {
+    written_ += what;
+    char bytes[sizeof number];
+    std::memcpy(bytes, &number, sizeof number);
+    written_.append(bytes, sizeof number);
+  }
+
+  bool text(PyObject* value) {
+    if ((left_ -= PyUnicode_GET_LENGTH(value) + 1) < 0) return false;
+    spell(value);
+    return true;
+  }
+
+  void spell(PyObject* value) {
+    const Py_ssize_t length = PyUnicode_GET_LENGTH(value);
+    const int kind = PyUnicode_KIND(value);  // 1, 2 or 4, by the largest character: equal texts are equal bytes
+    write(static_cast<char>('0' + kind), static_cast<std::uint64_t>(length));
+    written_.append(static_cast<const char*>(PyUnicode_DATA(value)), static_cast<std::size_t>(length) * static_cast<std::size_t>(kind));
+  }
+
+  bool integer(PyObject* value) {
+    if (--left_ < 0 || _PyLong_NumBits(value) > kLongestInteger) return false;
+    int overflow = 0;
+    const long long small = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (!overflow) {
+      write('i', static_cast<std::uint64_t>(small));
+      return true;
+    }
+    PyObject* digits = _PyLong_Format(value, 16);
+    if (!digits) return false;
+    spell(digits);
+    Py_DECREF(digits);
+    written_ += 'I';
+    return true;
+  }
+
   bool scalar(PyObject* value) {
-    if (PyUnicode_CheckExact(value)) return (left_ -= PyUnicode_GET_LENGTH(value) + 1) >= 0;
-    if (value == Py_None || value == Py_True || value == Py_False) return --left_ >= 0;
-    if (PyLong_CheckExact(value)) return --left_ >= 0 && _PyLong_NumBits(value) <= kLongestInteger;
-    return PyFloat_CheckExact(value) && --left_ >= 0 && std::isfinite(PyFloat_AS_DOUBLE(value));
+    if (PyUnicode_CheckExact(value)) return text(value);
+    if (value == Py_None || value == Py_True || value == Py_False) {
+      written_ += value == Py_None ? 'n' : value == Py_True ? 't' : 'f';
+      return --left_ >= 0;
+    }
+    if (PyLong_CheckExact(value)) return integer(value);
+    if (!PyFloat_CheckExact(value)) return false;
+    write('d', std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(value)));
+    return --left_ >= 0 && std::isfinite(PyFloat_AS_DOUBLE(value));
   }
 
   PyObject* dict(PyObject* value, std::int64_t level) {
     PyObject* out = PyDict_Copy(value);
     Py_ssize_t at = 0;
     PyObject *key = nullptr, *item = nullptr;
+    write('{', static_cast<std::uint64_t>(PyDict_GET_SIZE(value)));
     while (out && PyDict_Next(out, &at, &key, &item)) {
-      if (!PyUnicode_CheckExact(key) || (left_ -= PyUnicode_GET_LENGTH(key) + 1) < 0) return drop(out);
+      if (!PyUnicode_CheckExact(key) || !text(key)) return drop(out);
       note(key, item, level);
       if (!PyDict_CheckExact(item) && !PyList_CheckExact(item)) {
         if (!scalar(item)) return drop(out);
@@ -58,6 +105,7 @@ class Copier {
   PyObject* list(PyObject* value, std::int64_t level) {
     const Py_ssize_t size = PyList_GET_SIZE(value);
     PyObject* out = PyList_New(size);
+    write('[', static_cast<std::uint64_t>(size));
     for (Py_ssize_t i = 0; out && i < size; ++i) {
       PyObject* inner = copy(PyList_GET_ITEM(value, i), level + 1);
       if (!inner) return drop(out);
@@ -86,6 +134,7 @@ class Copier {
   const std::int64_t depth_;
   std::int64_t left_, containers_;
   int met_ = 0;
+  std::string written_;
 };
 
 }  // namespace
@@ -101,7 +150,7 @@ void bind_copy(nb::module_& module) {
           throw nb::python_error();
         }
         if (!made) return nb::none();
-        return nb::make_tuple(nb::steal(made), copier.met());
+        return nb::make_tuple(nb::steal(made), copier.met(), nb::bytes(copier.written().data(), copier.written().size()));
       },
       "value"_a.none(), "depth"_a, "most"_a);
 }

@@ -1,4 +1,4 @@
-// Bindings: the module guard.kernels._native. The only file, with bind_apply.cpp and bind_copy.cpp, that knows Python.
+// Bindings: the module guard.kernels._native. The only file, with bind_apply.cpp, bind_copy.cpp and bind_plain.cpp, that knows Python.
 //
 // Records and trees come from guard.schemas and are checked here once more: a wrong shape is a TypeError, never undefined
 // behaviour. The GIL is never waited for while the kernel lock is held: a call that needs nodes not lowered yet ends in
@@ -16,6 +16,7 @@
 
 #include "bind_apply.hpp"
 #include "bind_copy.hpp"
+#include "bind_plain.hpp"
 #include "crew.hpp"
 #include "explorer.hpp"
 #include "matcher.hpp"
@@ -385,6 +386,7 @@ NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);
   bind_apply(m);
   bind_copy(m);
+  bind_plain(m);
   // A child of fork() must not wait for a thread that is not there.
   pthread_atfork([] { Kernel::instance().lock.lock(); }, [] { Kernel::instance().lock.unlock(); }, [] { Kernel::instance().lock.unlock(); });
 

@@ -17,6 +17,8 @@ Goals::Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t ga
     : lexicon_(lexicon), spelling_(spelling), limits_(limits), gap_(gap_bytes) {
   goals_.intern({});     // kTrue
   goals_.intern({{2}});  // kFalse: +1, and node 1 is `false`
+  string_sets_.intern({});  // kNoStrings
+  number_sets_.intern({});  // kNoNumbers
   shapes_.intern({.rules = {}, .some = {}, .lo = 1, .hi = 0, .clauses = {}});
   shapes_.intern({});
   rows_.intern({.rules = {}, .some = {}, .counts = {}, .lo = 1, .hi = 0, .clauses = {}});
@@ -148,6 +150,16 @@ Id Goals::any_goal(std::vector<Id> list) {
   return goal({(kInternal + internals_.intern({0, {}, std::move(list)})) << 1});
 }
 
+bool Goals::excludes(Id g, std::int32_t bits) const {
+  for (const Id literal : goals_[g].ids) {
+    const Id node = literal >> 1;
+    if (literal & 1 || !is_defined(node)) continue;
+    for (const Atom& a : nodes_[static_cast<std::size_t>(node)].atoms)
+      if (a.op == Op::Type && !(a.lo & bits)) return true;
+  }
+  return false;
+}
+
 // ---- null and booleans ----------------------------------------------------------------------------------------------
 
 // A set of null (1), true (2), false (4).
@@ -181,6 +193,7 @@ struct Goals::LiteralAlgebra {
 };
 
 std::uint8_t Goals::literals3(Id g) {
+  if (excludes(g, types::kNull | types::kBoolean)) return 0;
   const auto found = goal_literals_.find(g);
   if (found != goal_literals_.end()) return static_cast<std::uint8_t>(found->second);
   Id out = 7;
@@ -259,6 +272,7 @@ struct Goals::StringAlgebra {
 };
 
 Id Goals::strings(Id g) {
+  if (excludes(g, types::kString)) return kNoStrings;
   const auto found = goal_strings_.find(g);
   if (found != goal_strings_.end()) return found->second;
   const StringAlgebra algebra{this};
@@ -370,6 +384,7 @@ struct Goals::NumberAlgebra {
 };
 
 const std::vector<Id>& Goals::numbers(Id g) {
+  if (excludes(g, types::kNumber | types::kInteger | types::kIntegerText)) return number_sets_[kNoNumbers].ids;
   const auto found = goal_numbers_.find(g);
   if (found != goal_numbers_.end()) return number_sets_[found->second].ids;
   const NumberAlgebra algebra{this};

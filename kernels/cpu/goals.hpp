@@ -158,6 +158,7 @@ class Goals {
  public:
   static constexpr Id kTrue = 0, kFalse = 1;       // goals
   static constexpr Id kNever = 0, kAny = 1;        // shapes and rows
+  static constexpr Id kNoStrings = 0, kNoNumbers = 0;
   Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes);
 
   [[nodiscard]] Clock::Running start_clock() const { return {kernel_clock, limits_.seconds, limits_.states}; }
@@ -193,6 +194,7 @@ class Goals {
   std::int64_t cost(Id goal, Type type);
 
   // Expansion by type.
+  bool excludes(Id goal, std::int32_t bits) const;  // whether one of its nodes says `type`, and none of these bits of it
   std::uint8_t literals3(Id goal);        // bit 0 null, bit 1 true, bit 2 false
   Id strings(Id goal);                    // a StringSet
   const std::vector<Id>& numbers(Id goal);  // pieces, a union

@@ -473,6 +473,7 @@ std::vector<std::vector<std::size_t>> Goals::rivals(const std::vector<Id>& shape
 Id Goals::node_object(Id literal) { return walk(ShapeAlgebra{this}, &object_memo_, literal); }
 
 Id Goals::object(Id g) {
+  if (excludes(g, types::kObject)) return kNever;
   const auto found = goal_object_.find(g);
   if (found != goal_object_.end()) return found->second;
   std::vector<Id> parts{kAny};

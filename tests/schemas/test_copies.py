@@ -67,7 +67,7 @@ def containers(value: Any) -> list[int]:
 def kinds(value: Any) -> Any:
     """Return a value with the types of its scalars told."""
     if type(value) is dict:
-        return [(key, kinds(item)) for key, item in value.items()]
+        return ["object", *((key, kinds(item)) for key, item in value.items())]
     return [kinds(item) for item in value] if type(value) is list else (type(value), repr(value))
 
 
@@ -85,12 +85,31 @@ def test_a_copy_is_equal_and_a_tree_where_the_value_is_plain_and_none_where_it_i
         assert found is None
         return
     assert found is not None
-    made, met = found
+    made, met, _ = found
     assert kinds(made) == kinds(value)
     assert met == words(value)
     assert len(set(containers(made))) == len(containers(made))
     assert not set(containers(made)) & set(containers(value))
     assert kinds(jsontext._plain(value, Limits(), "")) == kinds(made)
+
+
+@given(VALUES, VALUES)
+@example("1", 1)
+@example([1, 1], [[1], 1])
+@example({"a": 1, "b": 2}, {"b": 2, "a": 1})
+@example([2**70, 1], [2**70, 2])
+@example([hex(2**70), 1], [2**70, 1])
+@example([True, 0.0], [1, -0.0])
+@example(["\u0100", "a"], ["a\u0100"])
+@example([{}, []], [[], {}])
+def test_the_bytes_of_a_copy_tell_contents_apart(one: Any, other: Any) -> None:
+    """Equal for equal contents, however they were built; different where keys, their order, types or items differ."""
+    found, again, copied = copy_json(one, 9, 100_000), copy_json(other, 9, 100_000), copy_json(one, 9, 100_000)
+    if found is None or again is None:
+        return
+    assert (found[2] == again[2]) == (kinds(one) == kinds(other))
+    assert copied is not None
+    assert copied[2] == found[2]
 
 
 def test_a_copy_ends_at_its_limits() -> None:
