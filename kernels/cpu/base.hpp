@@ -3,6 +3,7 @@
 // Everything that is compared by meaning is interned: a value's id is its identity, ids index arenas, and nothing is
 // ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the kernel lock (engine.hpp) guards all arenas.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <chrono>
@@ -12,6 +13,7 @@
 #include <deque>
 #include <limits>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -104,11 +106,57 @@ inline std::size_t hash_of(std::string_view text) {
 }
 
 template <class T>
-std::size_t hash_of(const std::vector<T>& items) {
+std::size_t hash_of(std::span<const T> items) {
   std::size_t h = items.size() + 0x51ED;
   for (const T& item : items) h = mix(h, static_cast<std::size_t>(item));
   return h;
 }
+template <class T>
+std::size_t hash_of(const std::vector<T>& items) {
+  return hash_of(std::span<const T>(items));
+}
+
+// A short vector that allocates nothing as long as it holds no more than N.
+template <class T, std::size_t N>
+class Few {
+ public:
+  Few() = default;
+  Few(std::initializer_list<T> items) {
+    for (const T& item : items) push_back(item);
+  }
+  void push_back(T item) {
+    if (size_ == N) many_.assign(few_.begin(), few_.end());
+    if (size_ >= N)
+      many_.push_back(item);
+    else
+      few_[size_] = item;
+    ++size_;
+  }
+  void truncate(std::size_t size) {
+    if (size_ > N && size <= N) std::copy(many_.begin(), many_.begin() + static_cast<std::ptrdiff_t>(size), few_.begin());
+    if (size_ > N) many_.resize(size <= N ? 0 : size);
+    size_ = size;
+  }
+  void clear() { truncate(0); }
+  void sort_unique() {
+    std::sort(begin(), end());
+    truncate(static_cast<std::size_t>(std::unique(begin(), end()) - begin()));
+  }
+  T* begin() { return size_ > N ? many_.data() : few_.data(); }
+  T* end() { return begin() + size_; }
+  const T* begin() const { return size_ > N ? many_.data() : few_.data(); }
+  const T* end() const { return begin() + size_; }
+  const T& operator[](std::size_t i) const { return begin()[i]; }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  operator std::span<const T>() const { return {begin(), size_}; }
+
+ private:
+  std::size_t size_ = 0;
+  std::array<T, N> few_;
+  std::vector<T> many_;
+};
+using Labels = Few<Id, 8>;
 
 // Values by number. Like std::deque's, references stay valid; an index is a shift and a mask.
 template <class T>
@@ -136,14 +184,17 @@ class Interner {
  public:
   Id intern(T value) {
     if (table_.size() <= items_.size() * 2) grow();
-    const std::size_t h = value.hash();
-    std::size_t at = h & (table_.size() - 1);
-    for (; table_[at].id >= 0; at = (at + 1) & (table_.size() - 1))
-      if (table_[at].hash == h && items_[static_cast<std::size_t>(table_[at].id)] == value) return table_[at].id;
-    const Id id = static_cast<Id>(items_.size());
-    items_.push_back(std::move(value));
-    table_[at] = {h, id};
-    return id;
+    const std::size_t h = value.hash(), at = slot_of(h, value);
+    if (table_[at].id < 0) {
+      items_.push_back(std::move(value));
+      table_[at] = {h, static_cast<Id>(items_.size() - 1)};
+    }
+    return table_[at].id;
+  }
+  // The id of what is equal to this, which has the same hash; -1: nothing is.
+  template <class Like>
+  Id find(const Like& like) const {
+    return table_.empty() ? -1 : table_[slot_of(like.hash(), like)].id;
   }
   T& operator[](Id id) { return items_[static_cast<std::size_t>(id)]; }
   const T& operator[](Id id) const { return items_[static_cast<std::size_t>(id)]; }
@@ -154,6 +205,12 @@ class Interner {
     std::size_t hash = 0;
     Id id = -1;
   };
+  template <class Like>
+  std::size_t slot_of(std::size_t hash, const Like& like) const {
+    std::size_t at = hash & (table_.size() - 1);
+    while (table_[at].id >= 0 && (table_[at].hash != hash || !(items_[static_cast<std::size_t>(table_[at].id)] == like))) at = (at + 1) & (table_.size() - 1);
+    return at;
+  }
   void grow() {
     std::vector<Slot> old(std::move(table_));
     table_.assign(old.empty() ? 64 : old.size() * 2, Slot{});
@@ -174,6 +231,11 @@ struct IdSet {
   bool operator==(const IdSet&) const = default;
   std::size_t hash() const { return hash_of(ids); }
 };
+struct IdSpan {  // to look such a set up by
+  std::span<const Id> ids;
+  std::size_t hash() const { return hash_of(ids); }
+  friend bool operator==(const IdSet& set, const IdSpan& like) { return std::ranges::equal(set.ids, like.ids); }
+};
 
 struct PairHash {
   std::size_t operator()(const std::pair<Id, Id>& p) const {
@@ -189,5 +251,16 @@ struct VectorHash {
     return hash_of(v);
   }
 };
+// By lists of ids, which are looked up by any span of them.
+struct ListHash {
+  using is_transparent = void;
+  std::size_t operator()(std::span<const Id> ids) const { return hash_of(ids); }
+};
+struct ListEqual {
+  using is_transparent = void;
+  bool operator()(std::span<const Id> a, std::span<const Id> b) const { return std::ranges::equal(a, b); }
+};
+template <class V>
+using ListMap = std::unordered_map<std::vector<Id>, V, ListHash, ListEqual>;
 
 }  // namespace guard

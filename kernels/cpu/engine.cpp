@@ -83,7 +83,13 @@ Frame::Cache& Engine::cache(const Frame& f) const {
 
 const Frame* Engine::make(Made::Key key, const Frame& frame, Arena& arena) {
   if (!made_ || frame.records) return arena.make(frame);
-  const auto [at, fresh] = made_->frames.try_emplace(key, nullptr);
+  for (const auto& [known, made] : made_->few)
+    if (known == key) return made;
+  if (made_->few.size() < Made::kFew) {
+    made_->few.push_back({key, arena.make(frame)});
+    return made_->few[made_->few.size() - 1].second;
+  }
+  const auto [at, fresh] = made_->many.try_emplace(key, nullptr);
   if (fresh) at->second = arena.make(frame);
   return at->second;
 }
@@ -270,7 +276,7 @@ void Engine::look_ahead(const Config& at) {
     if (at.lo < at.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth) {
       if (const std::int32_t cls = info(f.level).class_of[static_cast<std::size_t>(at.lo)]; cls >= 0) look_ahead(dues_.intern({Kind::Object, f.level, cls}));
     } else if (at.state != Texts::kDead && texts_.may_end(at.state)) {
-      std::vector<Id> classes;
+      Labels classes;
       texts_.accepted(at.state, at.spec, at.chars, &classes);
       for (Id cls : classes)
         if (cls != kEveryClass) look_ahead(dues_.intern({Kind::Object, f.level, cls}));
@@ -423,7 +429,7 @@ Id Engine::vital(const Frame& f, Type type) {
   Id& slot = cache(f).vital[static_cast<std::size_t>(type)];
   if (slot >= 0) return slot;
   const Parts& parts = this->parts(f.due, type);
-  std::vector<Id> out;
+  Few<Id, 8> out;
   for (const Part& part : parts.list) try {
     Id goal = part.vital ? part.base : Goals::kFalse;
     if (goal != Goals::kFalse && !parts.plain) {
@@ -439,12 +445,12 @@ Id Engine::vital(const Frame& f, Type type) {
     goals_.blame(&limit, node_of(goals_.literals(part.base)));
     throw;
   }
-  const Id id = lists_.intern({std::move(out)});
+  const Id id = list_of(out);
   cache(f).vital[static_cast<std::size_t>(type)] = id;
   return id;
 }
 
-bool Engine::is_alive(const Frame& f, const std::vector<Id>& labels) const {
+bool Engine::is_alive(const Frame& f, std::span<const Id> labels) const {
   const std::size_t width = f.kind == Kind::Root ? 1 : levels_[f.level].alternatives.size();
   return !labels.empty() && static_cast<std::size_t>(labels[0]) < width;
 }
@@ -526,11 +532,11 @@ Writable& Engine::writable(const Frame& f) {
     ~Undo() { if (!done) cache.writable = nullptr; }
   } undo{cache(f)};
   f.cache->writable = out;
-  std::vector<Id> key{-1};
+  Few<Id, 17> key{-1};
   for (std::int32_t c : info.text_classes)
     if (may_write(f, c, -1)) key.push_back(c), key.push_back((*info.classes)[static_cast<std::size_t>(c)].lang);
   if (key.size() > 1) {
-    const auto found = opened_.find(key);
+    const auto found = opened_.find(std::span<const Id>(key));
     if (found != opened_.end()) {
       out->text = found->second.state, out->spec = found->second.spec;
     } else {
@@ -540,7 +546,7 @@ Writable& Engine::writable(const Frame& f) {
       if (every) list.push_back({Langs::kAll, 0, kInf, kEveryClass});
       for (std::size_t i = 1; i < key.size(); i += 2) list.push_back({key[i + 1], 0, kInf, key[i], every});
       out->text = texts_.start(list, options_.spelling, &out->spec, Use::Key);
-      opened_[key] = {out->text, out->spec};
+      opened_[{key.begin(), key.end()}] = {out->text, out->spec};
     }
   }
   undo.done = true;
@@ -702,7 +708,7 @@ Config Engine::told(const Config& at, Arena& arena) {
 }
 
 // The frame once its due value has ended, with the labels that survive.
-const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id>& labels, Id value, Arena& arena) {
+const Frame* Engine::after_value(const Frame& f, Type type, std::span<const Id> labels, Id value, Arena& arena) {
   Frame next = f;
   next.arena = &arena;
   next.cache = nullptr;
@@ -718,9 +724,9 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
     next.records = f.parent->records || levels_[level].records;
     return make({&f, next.phase, level, -1}, next, arena);
   };
-  std::vector<Id> key{f.due, static_cast<Id>(type), value};
-  key.insert(key.end(), labels.begin(), labels.end());
-  const auto found = after_.find(key);
+  Few<Id, 12> key{f.due, static_cast<Id>(type), value};
+  for (Id label : labels) key.push_back(label);
+  const auto found = after_.find(std::span<const Id>(key));
   if (found != after_.end()) return at_level(found->second);
   const Parts& parts = this->parts(f.due, type);
   const Level level = levels_[f.level];
@@ -740,7 +746,7 @@ const Frame* Engine::after_value(const Frame& f, Type type, const std::vector<Id
   }
   std::sort(alternatives.begin(), alternatives.end());
   const Id id = f.kind == Kind::Array ? array_level(std::move(alternatives)) : levels_.intern({level.kind, level.table, std::move(alternatives)});
-  after_[key] = id;
+  after_[{key.begin(), key.end()}] = id;
   return at_level(id);
 }
 
@@ -759,7 +765,7 @@ void Engine::add_alternative(std::vector<Alternative>* list, const Alternative& 
   list->push_back(a);
 }
 
-bool Engine::ended(const Frame& f, Type type, const std::vector<Id>& labels, const KeyText* text, int last, Config* to, Arena& arena) {
+bool Engine::ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text, int last, Config* to, Arena& arena) {
   if (!is_alive(f, labels)) return false;
   const bool compared = f.kind == Kind::Array && levels_[f.level].records;
   *to = Config{};
@@ -800,14 +806,14 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
   if (cache(f).never >> static_cast<int>(type) & 1) return false;
   if (const Scalar& known = f.cache->scalars[static_cast<std::size_t>(type)]; known.state >= 0) return begin_scalar(known);
   const Id vital = this->vital(f, type);
-  const std::vector<Id> goals = lists_[vital].ids;
+  const std::vector<Id>& goals = lists_[vital].ids;
   if (std::all_of(goals.begin(), goals.end(), [](Id g) { return g == Goals::kFalse; })) {
     f.cache->never |= static_cast<std::uint8_t>(1 << static_cast<int>(type));
     return false;
   }
   const Parts& parts = this->parts(f.due, type);
   // The goal of each label: of the vital alternatives, then of the tracked literals.
-  std::vector<std::pair<Id, Id>> all;
+  Few<std::pair<Id, Id>, 8> all;
   for (std::size_t i = 0; i < goals.size(); ++i)
     if (goals[i] != Goals::kFalse) all.push_back({static_cast<Id>(i), goals[i]});
   const std::size_t alive = all.size();
@@ -815,19 +821,19 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
   *to = Config{};
   to->top = &f;
   if (literal >= 0) {
-    std::vector<Id> labels;
+    Labels labels;
     for (const auto& [label, goal] : all)
       if (goals_.literals3(goal) >> literal & 1) labels.push_back(label);
     if (!is_alive(f, labels)) return false;
     to->lex = Lex::Literal;
     to->state = literal;
     to->chars = 1;
-    to->labels = set_of(std::move(labels));
+    to->labels = set_of(labels);
     return true;
   }
   if (type == Type::String || type == Type::Number) {
-    const std::vector<Id> key{f.due, static_cast<Id>(type), vital};
-    auto found = opened_.find(key);
+    const std::array key{f.due, static_cast<Id>(type), vital};
+    auto found = opened_.find(std::span<const Id>(key));
     if (found == opened_.end()) {
       Opened opened{0, 0};
       if (type == Type::String) {
@@ -852,7 +858,7 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
         opened.state = numbers_.start(list, options_.spelling);
         opened.spec = set_of(std::move(labels));
       }
-      found = opened_.emplace(key, opened).first;
+      found = opened_.emplace(std::vector<Id>(key.begin(), key.end()), opened).first;
     }
     return begin_scalar(f.cache->scalars[static_cast<std::size_t>(type)] = {found->second.state, found->second.spec, !parts.tracked.empty()});
   }
@@ -876,7 +882,7 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
       for (std::size_t i = 0; i < all.size(); ++i) {
         const Id goal = tells && i < alive ? goals_.conj(all[i].second, goals_.negate(parts.list[static_cast<std::size_t>(all[i].first)].barred)) : all[i].second;
         const Id shape = type == Type::Object ? goals_.object(goal) : goals_.array(goal);
-        if (shape != Goals::kNever) add_alternative(&alternatives, {shape, set_of({all[i].first}), i < alive});
+        if (shape != Goals::kNever) add_alternative(&alternatives, {shape, set_of(std::array{all[i].first}), i < alive});
       }
       std::sort(alternatives.begin(), alternatives.end());
       child.level = type == Type::Object ? object_level(alternatives, child.order) : array_level(std::move(alternatives));
@@ -898,7 +904,7 @@ bool Engine::begin_value(const Config& from, std::uint8_t byte, Config* to, Aren
 bool Engine::close(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   const Level& level = levels_[f.level];
-  std::vector<Id> labels;
+  Labels labels;
   bool alive = false;
   const Keys keys = f.kind == Kind::Object ? keys_of(f) : Keys{};
   for (std::int32_t i = 0; f.barred && i < f.barred->size; ++i) {
@@ -907,18 +913,16 @@ bool Engine::close(const Config& from, std::uint8_t byte, Config* to, Arena& are
   }
   for (const Alternative& a : level.alternatives) {
     if (f.kind == Kind::Object ? !goals_.done(a.shape, keys) : !goals_.done_row(a.shape, f.count)) continue;
-    const std::vector<Id>& parents = sets_[a.parents].ids;
-    labels.insert(labels.end(), parents.begin(), parents.end());
+    for (Id parent : sets_[a.parents].ids) labels.push_back(parent);
     alive = alive || a.vital;
   }
   if (!alive) return false;
-  std::sort(labels.begin(), labels.end());
-  labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
+  labels.sort_unique();
   return ended(*f.parent, type_of(f), labels, from.text, byte, to, arena);
 }
 
 bool Engine::end_number(const Config& from, Config* to, Arena& arena) {
-  std::vector<Id> positions, labels;
+  Labels positions, labels;
   numbers_.accepted(from.state, &positions);
   if (positions.empty() || positions[0] >= Numbers::kTracked) return false;
   const Frame& f = *from.top;
@@ -959,7 +963,7 @@ bool Engine::narrow_key(Config* c, std::uint8_t byte) {
 
 bool Engine::is_among(const Config& c) const {
   if (!texts_.in_escape(c.decoder)) return c.lo < c.hi || c.xlo < c.xhi;
-  const Ranges chars = texts_.possible(c.decoder);
+  const Ranges& chars = texts_.possible(c.decoder);
   for (std::int32_t i = c.lo; i < c.hi; ++i)
     if (in_ranges(chars, char_at(c.top->names->texts[static_cast<std::size_t>(i)], c.depth))) return true;
   for (std::int32_t i = c.xlo; i < c.xhi; ++i)
@@ -971,9 +975,9 @@ bool Engine::key_is_live(const Config& c) {
   const Frame& f = *c.top;
   if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi))) return true;
   // UTF-8 narrows the names byte by byte; an escape only with its last byte.
-  const Ranges escaped = texts_.in_escape(c.decoder) ? texts_.possible(c.decoder) : Ranges{};
+  const Ranges* escaped = texts_.in_escape(c.decoder) ? &texts_.possible(c.decoder) : nullptr;
   for (std::int32_t i = c.lo; i < c.hi; ++i)
-    if ((escaped.empty() || in_ranges(escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth))) && name_is_writable(f, i)) return true;
+    if ((!escaped || in_ranges(*escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth))) && name_is_writable(f, i)) return true;
   if (c.state == Texts::kDead) return false;
   // Keys of a class that are left when the names and the keys written so far are taken out.
   Langs& langs = texts_.langs();
@@ -1062,7 +1066,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     known = name;
   } else {
     if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo]))) return false;
-    std::vector<Id> labels;
+    Labels labels;
     texts_.accepted(from.state, from.spec, from.chars, &labels);
     if (labels.empty() || labels[0] == kEveryClass) return false;  // a name of a class that has few
     next.cls = labels[0];
@@ -1094,7 +1098,7 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
   switch (from.lex) {
     case Lex::Text: {
       if (byte == '"' && texts_.is_whole(from.state)) {
-        std::vector<Id> labels;
+        Labels labels;
         texts_.accepted(from.state, from.spec, from.chars, &labels);
         return ended(*from.top, Type::String, labels, from.text, byte, to, arena);
       }
@@ -1122,7 +1126,7 @@ bool Engine::advance(const Config& from, std::uint8_t byte, Config* to, Arena& a
       const std::string_view word = kLiterals[from.state];
       if (byte != static_cast<std::uint8_t>(word[static_cast<std::size_t>(from.chars)])) return false;
       if (from.chars + 1 == static_cast<std::int32_t>(word.size()))
-        return ended(*from.top, from.state == 0 ? Type::Null : Type::Boolean, std::vector<Id>(sets_[from.labels].ids), from.text, byte, to, arena);
+        return ended(*from.top, from.state == 0 ? Type::Null : Type::Boolean, sets_[from.labels].ids, from.text, byte, to, arena);
       *to = from;
       ++to->chars;
       return true;

@@ -254,7 +254,10 @@ class Engine {
   };
 
   Frame::Cache& cache(const Frame& f) const;
-  Id set_of(std::vector<Id> ids) { return sets_.intern({std::move(ids)}); }
+  Id set_of(std::span<const Id> ids) {
+    const Id known = sets_.find(IdSpan{ids});
+    return known >= 0 ? known : sets_.intern({{ids.begin(), ids.end()}});
+  }
   void look_ahead(Id due);
   Keys keys_of(const Frame& f);
   const NamesIndex& index(Id table);
@@ -266,7 +269,7 @@ class Engine {
   Id vital(const Frame& f, Type type);  // an IdList: for each alternative the goal under which it has a completion, kFalse: none
   bool is_viable(const Frame& f, Id residual);  // once the due value has ended
   Id viable_after(const Frame& f, Id residual, Id base);  // the goal under which the due value, which meets the base, leaves it viable
-  bool is_alive(const Frame& f, const std::vector<Id>& labels) const;  // sorted
+  bool is_alive(const Frame& f, std::span<const Id> labels) const;  // sorted
   Writable& writable(const Frame& f);
   bool name_is_writable(const Frame& f, std::int32_t name);  // looked into when it is asked for: objects have thousands
   bool any_is_writable(const Frame& f);
@@ -277,7 +280,7 @@ class Engine {
   void add_alternative(std::vector<Alternative>* list, const Alternative& alternative);
   Id array_level(std::vector<Alternative> alternatives);
   Id due_item(Id level, std::int32_t at) { return dues_.intern({Kind::Array, level, levels_[level].records ? at : 0}); }
-  const Frame* after_value(const Frame& f, Type type, const std::vector<Id>& labels, Id value, Arena& arena);
+  const Frame* after_value(const Frame& f, Type type, std::span<const Id> labels, Id value, Arena& arena);
   // Items that are compared: see may_wait().
   bool may_wait(const Frame& f);
   bool is_plain(const Frame& f) const;
@@ -287,7 +290,7 @@ class Engine {
   Config told(const Config& at, Arena& arena);
   Id value_of(const KeyText* text, const KeyText* mark, int last);  // the item behind the mark
   // `last` is the value's last byte where the text lacks it; -1: it does not.
-  bool ended(const Frame& f, Type type, const std::vector<Id>& labels, const KeyText* text, int last, Config* to, Arena& arena);
+  bool ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text, int last, Config* to, Arena& arena);
   bool begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool close(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool step_key(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
@@ -325,10 +328,33 @@ class Engine {
         return mix(mix(mix(std::hash<const Frame*>{}(k.from), static_cast<std::size_t>(k.phase)), static_cast<std::size_t>(k.what)), static_cast<std::size_t>(k.order));
       }
     };
-    std::unordered_map<Key, const Frame*, Hash> frames;
+    static constexpr std::size_t kFew = 12;
+    Few<std::pair<Key, const Frame*>, kFew> few;
+    std::unordered_map<Key, const Frame*, Hash> many;
   };
   const Frame* make(Made::Key key, const Frame& frame, Arena& arena);
   struct Sink;
+  // Where a walk over a trie stands, a place for each byte. Walks inside of walks use one stack: a new one of each would be allocated.
+  struct Place {
+    Config config;
+    Children children;
+  };
+  class Path {
+   public:
+    explicit Path(std::vector<Place>* places) : places_(places), base_(places->size()) {}
+    ~Path() { places_->erase(places_->begin() + static_cast<std::ptrdiff_t>(base_), places_->end()); }
+    Path(const Path&) = delete;
+    void push_back(const Place& place) { places_->push_back(place); }
+    void pop_back() { places_->pop_back(); }
+    Place& back() { return places_->back(); }
+    bool empty() const { return places_->size() == base_; }
+
+   private:
+    std::vector<Place>* places_;
+    std::size_t base_;
+  };
+  std::vector<Place> places_;
+  std::vector<std::uint32_t> clear_row_;  // of no token; to make a part of a mask in
   enum class Means : std::uint8_t { Ample, Scarce, None };  // does the budget suffice inside of a lexeme: behind all tokens, some, none?
   void below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
@@ -371,13 +397,18 @@ class Engine {
     std::vector<Id> ids;
     bool operator==(const IdList&) const = default;
     std::size_t hash() const { return hash_of(ids); }
+    friend bool operator==(const IdList& list, const IdSpan& like) { return std::ranges::equal(list.ids, like.ids); }
   };
+  Id list_of(std::span<const Id> ids) {
+    const Id known = lists_.find(IdSpan{ids});
+    return known >= 0 ? known : lists_.intern({{ids.begin(), ids.end()}});
+  }
   Interner<IdList> lists_;
   std::deque<std::unique_ptr<NamesIndex>> indices_;
   std::unordered_map<Id, ObjectInfo> infos_;
   PairMap<Parts> parts_;
-  std::unordered_map<std::vector<Id>, Id, VectorHash> after_, children_;
-  std::unordered_map<std::vector<Id>, Opened, VectorHash> opened_;
+  ListMap<Id> after_, children_;
+  ListMap<Opened> opened_;
   PairMap<Id> order_keys_, order_items_;
   std::int32_t last_count(const Frame& f);
   PairMap<std::int32_t> last_counts_;
@@ -390,7 +421,7 @@ class Engine {
     std::size_t size = 0;
     std::int64_t enough = kNoLimit, lacking = -1;  // budgets beside what follows that suffice for all of them, and that don't
   };
-  std::unordered_map<std::vector<Id>, Within, VectorHash> values_;  // see fill_value
+  ListMap<Within> values_;  // see fill_value
   std::size_t values_held_ = 0;
 };
 

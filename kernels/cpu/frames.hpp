@@ -31,7 +31,7 @@ inline bool is_separated(const Frame& f) {  // behind a comma or a colon
 // The character of a key at this byte; -1 behind its end.
 inline std::int64_t char_at(std::string_view text, std::int32_t depth) {
   if (static_cast<std::int32_t>(text.size()) <= depth) return -1;
-  return decode_utf8(text.substr(static_cast<std::size_t>(depth), 4))[0];
+  return first_char(text.substr(static_cast<std::size_t>(depth)));
 }
 inline bool in_ranges(const Ranges& ranges, std::int64_t c) {
   return std::any_of(ranges.begin(), ranges.end(), [c](const Range& r) { return c >= r.lo && c <= r.hi; });

@@ -1377,16 +1377,25 @@ std::u32string punycode(std::u32string_view text) {
 
 // ---- UTF-8 ----------------------------------------------------------------------------------------------------------
 
+namespace {
+char32_t next_char(std::string_view bytes, std::size_t* at) {
+  const unsigned char lead = static_cast<unsigned char>(bytes[(*at)++]);
+  int more = lead < 0x80 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+  std::uint32_t c = more == 0 ? lead : lead & (0x3Fu >> more);
+  for (; more > 0 && *at < bytes.size(); --more) c = c << 6 | (static_cast<unsigned char>(bytes[(*at)++]) & 0x3F);
+  return static_cast<char32_t>(c);
+}
+}  // namespace
+
 std::u32string decode_utf8(std::string_view bytes) {
   std::u32string out;
-  for (std::size_t i = 0; i < bytes.size();) {
-    const unsigned char lead = static_cast<unsigned char>(bytes[i++]);
-    int more = lead < 0x80 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
-    std::uint32_t c = more == 0 ? lead : lead & (0x3Fu >> more);
-    for (; more > 0 && i < bytes.size(); --more) c = c << 6 | (static_cast<unsigned char>(bytes[i++]) & 0x3F);
-    out.push_back(static_cast<char32_t>(c));
-  }
+  for (std::size_t at = 0; at < bytes.size();) out.push_back(next_char(bytes, &at));
   return out;
+}
+
+char32_t first_char(std::string_view bytes) {
+  std::size_t at = 0;
+  return next_char(bytes, &at);
 }
 
 std::string encode_utf8(std::u32string_view text) {

@@ -108,27 +108,34 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   }
   const Id order = options_.schema_order ? order_of_key(f.order, f.key) : -1;
   const std::shared_ptr<const Suffixes> within = split.within, beyond = split.beyond;
-  const std::vector<Id> key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
+  const std::array key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
   const auto fill_within = [&](std::int64_t budget) {
-    std::vector<std::uint32_t> row(sink.vocabulary.words());
+    std::vector<std::uint32_t> row = std::move(clear_row_);  // a call inside of this one makes its own
+    row.resize(sink.vocabulary.words());
     Sink own{sink.vocabulary, row.data(), budget, sink.arena, *this};
     own.nested = sink.nested;
     go_on(*within, 0, at, own);
     std::vector<Id> tokens;
-    for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t)
-      if (row[static_cast<std::size_t>(*t >> 5)] >> (*t & 31) & 1) tokens.push_back(*t);
+    for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t) {
+      std::uint32_t& word = row[static_cast<std::size_t>(*t >> 5)];
+      if (!(word >> (*t & 31) & 1)) continue;
+      tokens.push_back(*t);
+      word &= ~(1u << (*t & 31));
+    }
+    clear_row_ = std::move(row);
     return tokens;
   };
-  if (!values_.contains(key)) {
+  auto known = values_.find(std::span<const Id>(key));
+  if (known == values_.end()) {
     Within made;
     std::vector<Id> tokens = fill_within(-1);
     made.size = tokens.size();
     made.tokens = Tokens(std::move(tokens), sink.vocabulary.words());
     if (values_held_ > kMostValues) values_.clear(), values_held_ = 0;
     values_held_ += sizeof made + made.tokens.nbytes() + key.size() * sizeof(Id);
-    values_.emplace(key, std::move(made));
+    known = values_.insert_or_assign({key.begin(), key.end()}, std::move(made)).first;
   }
-  Within* value = &values_.at(key);
+  Within* value = &known->second;
   if (sink.budget < 0 || slack >= value->enough) {
     sink.add(value->tokens);
   } else if (slack <= value->lacking) {
@@ -136,7 +143,7 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   } else {
     const std::vector<Id> tokens = fill_within(sink.budget);
     for (Id t : tokens) sink.set(t);
-    if (const auto found = values_.find(key); found != values_.end()) (tokens.size() == found->second.size ? found->second.enough : found->second.lacking) = slack;
+    if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) (tokens.size() == found->second.size ? found->second.enough : found->second.lacking) = slack;
   }
   if (beyond->trie.size() > 1) go_on(*beyond, 0, at, sink);
   return true;
@@ -144,13 +151,10 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
 
 // The same, byte by byte up to the next lexeme.
 void Engine::walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
-  struct Place {
-    Config config;
-    Children children;
-  };
   const Trie& trie = among.trie;
   const auto place = [&](std::int32_t at, const Config& c) { return Place{c, Children(trie, at, c.lex == Lex::None ? &bytes_between(*c.top) : nullptr)}; };
-  std::vector<Place> path{place(node, from)};
+  Path path(&places_);
+  path.push_back(place(node, from));
   while (!path.empty()) {
     const std::int32_t child = path.back().children.next();
     if (child < 0) {
@@ -228,7 +232,7 @@ void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Confi
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
   const bool closed = from.state == Texts::kDead;
-  struct Place {
+  struct Names {
     std::int32_t node, lo, hi, xlo, xhi, depth;  // names and written keys, as in Config
   };
   Config at = from, next;  // of which only those are followed
@@ -241,11 +245,11 @@ void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Confi
     }
     return true;
   };
-  std::vector<Place> path{{node, at.lo, at.hi, at.xlo, at.xhi, at.depth}};
+  Few<Names, 16> path{{node, at.lo, at.hi, at.xlo, at.xhi, at.depth}};
   while (!path.empty()) {
-    const Place place = path.back();
+    const Names place = path[path.size() - 1];
     const std::int32_t here = place.node;
-    path.pop_back();
+    path.truncate(path.size() - 1);
     at.lo = place.lo, at.hi = place.hi, at.xlo = place.xlo, at.xhi = place.xhi, at.depth = place.depth;
     const bool named = at.lo < at.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth;
     const bool extra = at.xlo < at.xhi && static_cast<std::int32_t>(f.extras->texts[at.xlo].size()) == at.depth;
@@ -282,10 +286,6 @@ void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Confi
 
 // The same for any class: a token is tried byte by byte.
 void Engine::overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
-  struct Place {
-    Config config;
-    Children children;
-  };
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
   const auto place = [&](std::int32_t at, const Config& c, bool begins) {  // does it begin an escape?
@@ -302,7 +302,8 @@ void Engine::overlay_all(const Suffixes& among, std::int32_t node, const Config&
   const auto clear = [&](std::int32_t at) {
     for (const Id* t = trie.begin(at); t != trie.subtree_end(at); ++t) sink.clear(*t);
   };
-  std::vector<Place> path{place(node, from, false)};
+  Path path(&places_);
+  path.push_back(place(node, from, false));
   while (!path.empty()) {
     const std::int32_t i = path.back().children.next();
     if (i < 0) {
@@ -467,7 +468,7 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
     Asking asking(*this);
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
-      std::vector<Id> labels;
+      Labels labels;
       texts_.accepted(exit.state, at.spec, at.chars + exit.chars, &labels);
       if (labels.empty() || labels[0] == kEveryClass) continue;
       const auto [after, fresh] = behind.try_emplace(labels[0]);

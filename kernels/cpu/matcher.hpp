@@ -17,7 +17,7 @@ class Matcher {
     scratch_.clear();
     engine_->look_ahead(now());
     engine_->fill(now(), *vocabulary_, budget, row, scratch_);
-    if (budget < 0) hold(is_held() ? vocabulary_->rows().intern(row) : nullptr);  // a row that is asked for twice
+    if (budget < 0) hold(is_held() ? own(row) : nullptr);  // a row that is asked for twice
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
     scratch_.clear();
@@ -107,6 +107,12 @@ class Matcher {
     std::shared_ptr<const MaskRow> row;
   };
   void hold(std::shared_ptr<const MaskRow> row) { held_ = {now(), engine_->counts(now()), std::move(row)}; }
+  std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
+    held_.row = nullptr;
+    if (!own_ || own_.use_count() > 1) own_ = std::make_shared<MaskRow>();
+    own_->assign(row, vocabulary_->words());
+    return own_;
+  }
   bool is_held() const {
     if (history_.empty() || !held_.at.top) return false;
     Config at = history_.back();
@@ -120,6 +126,7 @@ class Matcher {
   std::vector<Config> history_;                 // the start, then one for each step
   Arena scratch_;
   Held held_;
+  std::shared_ptr<MaskRow> own_;  // for what is held, unless others hold it, too: a text is tens of tokens, and its row no one else's
   std::string key_;  // of the last find()
 };
 

@@ -563,12 +563,11 @@ Id Numbers::step(Id state, std::uint8_t byte) {
   return state_step_[key] = keep(std::move(cores));
 }
 
-void Numbers::accepted(Id state, std::vector<Id>* labels) {
+void Numbers::accepted(Id state, Labels* labels) {
   labels->clear();
   for (const auto& [core, label] : states_[state].cores)
     if (rest_[static_cast<std::size_t>(core)] == 0) labels->push_back(label);
-  std::sort(labels->begin(), labels->end());
-  labels->erase(std::unique(labels->begin(), labels->end()), labels->end());
+  labels->sort_unique();
 }
 
 bool Numbers::accepts_any(Id state) {

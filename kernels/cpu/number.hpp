@@ -59,7 +59,7 @@ class Numbers {
   // The state after no byte; step() takes the first byte, too.
   Id start(const std::vector<NumberComponent>& components, Spelling spelling);
   Id step(Id state, std::uint8_t byte);  // kDead when no number goes on so
-  void accepted(Id state, std::vector<Id>* labels);
+  void accepted(Id state, Labels* labels);
   bool accepts_any(Id state);
   template <class F>
   void cheapest(Id state, F best) {  // best(label, bytes to the end), the fewest

@@ -2,17 +2,22 @@
 
 namespace guard {
 
-MaskRow::MaskRow(const std::uint32_t* row, std::size_t words) : words_(words) {
-  const std::size_t most = words / 16;
-  for (std::size_t i = 0; i < words; ++i) {
-    for (std::uint32_t left = row[i]; left && few_.size() <= most; left &= left - 1)
-      few_.push_back(static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left))));
-    if (few_.size() <= most) continue;
-    std::vector<Id>().swap(few_);
-    bits_.assign(row, row + words);
-    return;
-  }
-  few_.shrink_to_fit();
+void MaskRow::assign(const std::uint32_t* row, std::size_t words) {
+  words_ = words;
+  few_.clear();
+  bits_.clear();
+  std::array<Id, kMostFew> few;
+  const std::size_t most = std::min(words / 16, few.size());
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < words; ++i)
+    for (std::uint32_t left = row[i]; left; left &= left - 1) {
+      if (count == most) {
+        bits_.assign(row, row + words);
+        return;
+      }
+      few[count++] = static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left)));
+    }
+  few_.assign(few.begin(), few.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 void MaskRow::write(std::uint32_t* row) const {
@@ -25,10 +30,13 @@ void MaskRow::write(std::uint32_t* row) const {
 }
 
 std::size_t MaskRow::hash() const {
-  std::array<std::size_t, 4> lanes{};  // one waits for no other
+  constexpr std::size_t kLanes = 8;  // one waits for no other
+  std::array<std::size_t, kLanes> lanes{}, words;
   std::size_t i = 0;
-  for (; i + 4 <= bits_.size(); i += 4)
-    for (std::size_t lane = 0; lane < 4; ++lane) lanes[lane] = mix(lanes[lane], bits_[i + lane]);
+  for (; i + 2 * kLanes <= bits_.size(); i += 2 * kLanes) {
+    std::memcpy(words.data(), &bits_[i], sizeof words);
+    for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] = mix(lanes[lane], words[lane]);
+  }
   std::size_t h = bits_.size();
   for (; i < bits_.size(); ++i) h = mix(h, bits_[i]);
   for (std::size_t lane : lanes) h = mix(h, lane);
@@ -50,11 +58,6 @@ std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std:
   }
   if (!slot->second) slot->second = interned(row);
   return slot->second;
-}
-
-std::shared_ptr<const MaskRow> MaskRows::intern(const std::uint32_t* row) {
-  make_room();
-  return interned(row);
 }
 
 std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {

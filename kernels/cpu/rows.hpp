@@ -12,14 +12,17 @@ namespace guard {
 
 class MaskRow {
  public:
-  MaskRow(const std::uint32_t* row, std::size_t words);
+  MaskRow() = default;
+  MaskRow(const std::uint32_t* row, std::size_t words) { assign(row, words); }
+  void assign(const std::uint32_t* row, std::size_t words);
   void write(std::uint32_t* row) const;  // all words
   bool operator==(const MaskRow&) const = default;
   std::size_t hash() const;
   std::size_t nbytes() const { return sizeof *this + few_.capacity() * 4 + bits_.capacity() * 4; }
 
  private:
-  std::size_t words_;
+  static constexpr std::size_t kMostFew = 512;
+  std::size_t words_ = 0;
   std::vector<Id> few_;              // its tokens, where they are so few that to clear a row and to set them is less than to copy it
   std::vector<std::uint32_t> bits_;  // all words, where they are not
 };
@@ -29,7 +32,6 @@ class MaskRows {  // of one vocabulary
   explicit MaskRows(std::size_t words) : words_(words) {}
   std::shared_ptr<const MaskRow> find(const std::string& key) const;                             // null: not known
   std::shared_ptr<const MaskRow> keep(const std::string& key, const std::uint32_t* row);  // null: the key came for the first time
-  std::shared_ptr<const MaskRow> intern(const std::uint32_t* row);
   void limit(std::size_t nbytes) { most_ = nbytes; }  // of what is remembered; beyond it all is forgotten
   std::size_t nbytes() const { return held_; }
 

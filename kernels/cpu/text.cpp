@@ -37,7 +37,14 @@ Range hex_range(std::uint32_t value, int got) {
 const Ranges kLongEscapes{{0, 7}, {11, 11}, {14, 31}};  // in canonical spelling: control characters without a letter
 }  // namespace
 
-Ranges Texts::possible(const Pending& p, Spelling spelling) {
+const Ranges& Texts::possible(const Pending& p, Spelling spelling) {
+  const std::uint64_t key = std::uint64_t{p.high} << 40 | std::uint64_t{p.value} << 16 | static_cast<std::uint64_t>(p.got) << 8 | static_cast<std::uint64_t>(p.kind) << 1 | (spelling == Spelling::Any);
+  const auto [known, fresh] = possible_.try_emplace(key);
+  if (fresh) known->second = find_possible(p, spelling);
+  return known->second;
+}
+
+Ranges Texts::find_possible(const Pending& p, Spelling spelling) {
   switch (p.kind) {
     case 1:
       return spelling == Spelling::Any ? writable_chars() : Ranges{{0, 31}, {'"', '"'}, {'\\', '\\'}};
@@ -66,12 +73,12 @@ Ranges Texts::possible(const Pending& p, Spelling spelling) {
 }
 
 std::int64_t Texts::rest_of_char(const Pending& p, const Ranges& chars, Spelling spelling) {
-  const bool plane0 = !intersection(chars, {{0, 0xFFFF}}).empty();
+  const bool plane0 = meets({0, 0xFFFF}, chars);
   switch (p.kind) {
     case 1:
       for (const std::uint32_t c : {8u, 9u, 10u, 12u, 13u, 34u, 92u})
-        if (!intersection(chars, {{c, c}}).empty()) return 1;
-      if (spelling == Spelling::Any && !intersection(chars, {{'/', '/'}}).empty()) return 1;
+        if (meets({c, c}, chars)) return 1;
+      if (spelling == Spelling::Any && meets({'/', '/'}, chars)) return 1;
       return plane0 ? 5 : 11;
     case 2: return plane0 ? 4 - p.got : 10 - p.got;
     case 3: return 6 - p.got;
@@ -103,7 +110,7 @@ bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pend
       if (p.got < 3) return *to = {2, static_cast<std::uint8_t>(p.got + 1), value, 0}, true;
       if (value >= 0xD800 && value <= 0xDBFF && spelling == Spelling::Any) return *to = {3, 0, 0, value}, true;
       if (value >= 0xD800 && value <= 0xDFFF) return false;
-      if (spelling == Spelling::Canonical && intersection({{value, value}}, kLongEscapes).empty()) return false;
+      if (spelling == Spelling::Canonical && !meets({value, value}, kLongEscapes)) return false;
       return *c = value, true;
     }
     case 3: {
@@ -243,13 +250,13 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       to.pending = pending;
       to.spelling = from.spelling;
       to.use = from.use;
-      const Ranges chars = possible(pending, from.spelling);
+      const Ranges& chars = possible(pending, from.spelling);
       for (const Component& k : from.components) {
         const LangRow& row = langs_.row(k.lang);
         std::uint32_t least = 0;
         bool live = false;
         for (std::size_t i = 0; i < row.next.size() && !live; least = row.upto[i++] + 1)
-          live = row.next[i] != Langs::kNone && std::any_of(chars.begin(), chars.end(), [&](const Range& r) { return r.lo <= row.upto[i] && least <= r.hi; });
+          live = row.next[i] != Langs::kNone && meets({least, row.upto[i]}, chars);
         if (live) to.components.push_back(k);
       }
       if (is_alive(to.components)) next = intern(std::move(to));
@@ -339,7 +346,7 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
     const LangRow row = langs_.row(c.lang);
     std::uint32_t from = 0;
     for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
-      if (row.next[i] != Langs::kNone && !intersection({{from, row.upto[i]}}, chars).empty() &&
+      if (row.next[i] != Langs::kNone && meets({from, row.upto[i]}, chars) &&
           langs_.meets(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1))
         return true;
   }
@@ -360,7 +367,7 @@ std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::i
     const std::int64_t bytes = hi > 0 ? langs_.cheapest(lang, lo - 1, hi == kInf ? kInf : hi - 1) : -1;
     return bytes < 0 ? -1 : bytes + s.pending.got;
   }
-  const Ranges chars = possible(s.pending, s.spelling);
+  const Ranges& chars = possible(s.pending, s.spelling);
   const LangRow row = langs_.row(lang);
   std::int64_t least = -1;
   std::uint32_t from = 0;
@@ -448,7 +455,7 @@ std::int64_t Texts::near(Id state) {
     const LangRow row = langs_.row(c.lang);
     std::uint32_t from = 0;
     for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
-      if (row.next[i] != Langs::kNone && !intersection({{from, row.upto[i]}}, chars).empty()) least(langs_.near(row.next[i]));
+      if (row.next[i] != Langs::kNone && meets({from, row.upto[i]}, chars)) least(langs_.near(row.next[i]));
   }
   return out < 0 ? -1 : out + (s.pending.kind != 0);
 }
@@ -458,7 +465,7 @@ bool Texts::may_end(Id state) const {
   return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.accepts(c.lang); });
 }
 
-void Texts::accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels) {
+void Texts::accepted(Id state, Id spec, std::int64_t read, Labels* labels) {
   labels->clear();
   const State& s = states_[state];
   if (s.pending.kind) return;
@@ -466,8 +473,7 @@ void Texts::accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labe
     const Bound& b = specs_[spec].at(c.index);
     if (b.lo <= read && (b.hi == kInf || read <= b.hi) && langs_.accepts(c.lang)) labels->push_back(b.label);
   }
-  std::sort(labels->begin(), labels->end());
-  labels->erase(std::unique(labels->begin(), labels->end()), labels->end());
+  labels->sort_unique();
 }
 
 }  // namespace guard

@@ -105,7 +105,7 @@ class Texts {
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
   std::uint32_t completes(Id state, std::uint8_t byte) const;
-  Ranges possible(Id state) const { return possible(states_[state].pending, states_[state].spelling); }
+  const Ranges& possible(Id state) { return possible(states_[state].pending, states_[state].spelling); }
   // Can some component still end well, `read` characters having been completed? Exact. O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
   bool goes_on(Id state) const;  // is it whole, and can every further text go on to an end? Lengths aside; false: not known
@@ -117,7 +117,7 @@ class Texts {
   std::int64_t near(Id state);  // so many characters suffice to an end that keeps it alive, lengths aside; -1: not known
   bool may_end(Id state) const;  // here, lengths aside
   // The labels of the components that may end here, sorted; none inside of a character.
-  void accepted(Id state, Id spec, std::int64_t read, std::vector<Id>* labels);
+  void accepted(Id state, Id spec, std::int64_t read, Labels* labels);
   // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for each live component.
   template <class F>
   void cheapest(Id state, Id spec, std::int64_t read, F best);
@@ -157,7 +157,10 @@ class Texts {
   Id any_char(const State& state, Pending pending);
   Id after_char(const State& state, std::uint32_t c, Range* alike = nullptr);  // alike: characters around c that lead there too
   static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c);
-  static Ranges possible(const Pending& pending, Spelling spelling);
+  // The characters that a partial one may become. Remembered: every text has the same few.
+  const Ranges& possible(const Pending& pending, Spelling spelling);
+  static Ranges find_possible(const Pending& pending, Spelling spelling);
+  std::unordered_map<std::uint64_t, Ranges> possible_;
   // Bytes that finish the partial character as the cheapest of these; each further byte on that way lowers it by one.
   static std::int64_t rest_of_char(const Pending& pending, const Ranges& chars, Spelling spelling);
 

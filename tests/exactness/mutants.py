@@ -251,8 +251,8 @@ MUTANTS = (
     Mutant(
         "engine.cpp",
         "a container closes for the one alternative that came last",
-        "    labels.insert(labels.end(), parents.begin(), parents.end());\n    alive",
-        "    labels.assign(parents.begin(), parents.end());\n    alive",
+        "    for (Id parent : sets_[a.parents].ids) labels.push_back(parent);\n    alive",
+        "    labels.clear();\n    for (Id parent : sets_[a.parents].ids) labels.push_back(parent);\n    alive",
     ),
     Mutant(
         "engine.cpp",
