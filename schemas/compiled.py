@@ -257,21 +257,34 @@ def _json_of(schema: Any) -> Any:
     return schema if types.is_schema(schema) else types.json_schema(schema)
 
 
-#: Formats that most schemas use, each with a text. A language takes up to some milliseconds, and its first masks a few
-#: tenths of one each: they are made with a vocabulary, not in somebody's first token.
-_COMMON = {
-    "date": "2025-01-01",
-    "time": "12:00:00Z",
-    "date-time": "2025-01-01T12:00:00.5+01:00",
-    "email": "john.doe@example.com",
-    "uri": "https://example.com/a",
-    "uri-reference": "a/b",
-    "uuid": "123e4567-e89b-12d3-a456-426614174000",
-    "hostname": "www.example.com",
-    "ipv4": "192.168.10.1",
-    "ipv6": "2001:db8::1",
-}
-for _spelling in SPELLINGS:
-    for _name, _text in _COMMON.items():
-        _engine = Compiled(FrontEnd({"type": "string", "format": _name}, _options(spelling=_spelling), {}))._engine
-        COMMON.append((_engine, f'"{_text}'.encode()))
+#: What most schemas say of a scalar, each with a text. A language takes up to some milliseconds, and its first masks a
+#: few tenths of one each: they are made with a vocabulary, as a member of an object, not in somebody's first token.
+_COMMON: list[tuple[dict[str, Any], str]] = [
+    ({"type": "integer"}, "-120"),
+    ({"type": "integer", "minimum": 0}, "120"),
+    ({"type": "integer", "minimum": 1}, "120"),
+    ({"type": "number"}, "-12.5e+3"),
+    ({"type": "number", "minimum": 0}, "12.5e+3"),
+    ({"type": "boolean"}, "true"),
+    ({"type": "string", "minLength": 1}, '"ab"'),
+    ({"type": "string", "format": "date"}, '"2025-01-01"'),
+    ({"type": "string", "format": "time"}, '"12:00:00Z"'),
+    ({"type": "string", "format": "date-time"}, '"2025-01-01T12:00:00.5+01:00"'),
+    ({"type": "string", "format": "email"}, '"john.doe@example.com"'),
+    ({"type": "string", "format": "uri"}, '"https://example.com/a"'),
+    ({"type": "string", "format": "uri-reference"}, '"a/b"'),
+    ({"type": "string", "format": "uuid"}, '"123e4567-e89b-12d3-a456-426614174000"'),
+    ({"type": "string", "format": "hostname"}, '"www.example.com"'),
+    ({"type": "string", "format": "ipv4"}, '"192.168.10.1"'),
+    ({"type": "string", "format": "ipv6"}, '"2001:db8::1"'),
+]
+
+
+def _common(schema: dict[str, Any], text: str, options: Options) -> tuple[Engine, bytes]:
+    member = {"type": "object", "properties": {"a": schema, "b": schema}, "required": ["a", "b"]}
+    return Compiled(FrontEnd(member, options, {}))._engine, f'{{"a": {text}, "b": '.encode()
+
+
+COMMON += [
+    _common(*common, options) for common in _COMMON for options in (Options(), Options("any", "any", "any"))
+]
