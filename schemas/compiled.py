@@ -260,11 +260,11 @@ def _json_of(schema: Any) -> Any:
 #: What most schemas say of a scalar, each with a text. A language takes up to some milliseconds, and its first masks a
 #: few tenths of one each: they are made with a vocabulary, as a member of an object, not in somebody's first token.
 _COMMON: list[tuple[dict[str, Any], str]] = [
-    ({"type": "integer"}, "-120"),
+    *(({"type": "integer"}, text) for text in ("120", "-1", "0")),
     ({"type": "integer", "minimum": 0}, "120"),
     ({"type": "integer", "minimum": 1}, "120"),
-    ({"type": "number"}, "-12.5e+3"),
-    ({"type": "number", "minimum": 0}, "12.5e+3"),
+    *(({"type": "number"}, text) for text in ("12.5", "12e+3", "-1", "0.5")),
+    ({"type": "number", "minimum": 0}, "12.5"),
     ({"type": "boolean"}, "true"),
     ({"type": "string", "minLength": 1}, '"ab"'),
     ({"type": "string", "format": "date"}, '"2025-01-01"'),
