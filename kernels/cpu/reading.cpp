@@ -26,15 +26,20 @@ struct Vocabulary::Draft {
   std::size_t slot = 0;
   std::vector<Inside> inside;
   std::vector<Id> ends;
+  std::array<Id, 64> ended{};  // of them the last by their lowest bits: thousands of tokens end in the same few
   std::map<Key, std::vector<Spelled>> exits;
   std::vector<Exit> left;  // instead of those
   std::int64_t rest = -2;  // see LexemeMask
   std::vector<Spelled> odd, escaped, listed;
 
+  void end(Id state) {
+    Id& last = ended[static_cast<std::size_t>(state) % ended.size()];
+    if (last != state) ends.push_back(last = state);
+  }
   void stay(Key key, const Run& run, bool whole) {
     if (run.begin == run.end) return;
     if (!detailed) {
-      if (ends.empty() || ends.back() != key.first) ends.push_back(key.first);
+      end(key.first);
       if (!known) all.add(run, words);
       return;
     }
@@ -53,7 +58,7 @@ struct Vocabulary::Draft {
   }
   // All of these, in a state to which each of their characters leads back.
   void stay_alike(Id state, const Tokens& tokens, const Bytes& lengths) {
-    if (!detailed) return ends.push_back(state), all.add(tokens, words);
+    if (!detailed) return end(state), all.add(tokens, words);
     Inside& group = of({state, kItsOwn}, true);
     group.tokens.add(tokens, words);
     group.lengths.add(lengths);
