@@ -27,6 +27,8 @@ PROBES = ("a", "Z", "s ", "re ", "ll ", "1", " ", " a", "\n", '"', "'", ".", "-"
 CONTEXT_TOKENS = 12
 #: How many runs are remembered; documents of one type force the same runs.
 REMEMBERED_RUNS = 4096
+#: How many tokenizers are remembered with what was made of them, for processors, of which every call may have its own.
+REMEMBERED_TOKENIZERS = 4
 #: Shortest run worth encoding, in bytes: shorter ones end in a piece that can still grow.
 SHORTEST_RUN = 2
 
@@ -123,6 +125,12 @@ class Forcing:
         if self._backend is not None:
             return list(self._backend.encode(text, add_special_tokens=False).ids)
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+@functools.lru_cache(REMEMBERED_TOKENIZERS)
+def forcing_of(tokenizer: Any, vocabulary: Vocabulary) -> Forcing:
+    """Make a Forcing, or give the one that was made of the same objects: it looks at every token."""
+    return Forcing(tokenizer, vocabulary)
 
 
 def _characters(data: bytes) -> tuple[int, str] | None:
