@@ -126,7 +126,7 @@ def test_a_key_is_cut_as_the_tokenizer_cuts_it() -> None:
     assert {vocabulary.token_bytes(token)[:2] for token in choices} == {b" ", b' "'}
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @pytest.mark.parametrize("kind", KINDS)
 @given(schema=shapes.schemas(), data=st.data())
 def test_what_is_forced_is_allowed_under_the_least_budget(kind: str, schema: Any, data: st.DataObject) -> None:
@@ -152,7 +152,7 @@ def test_what_is_forced_is_allowed_under_the_least_budget(kind: str, schema: Any
         assert guide.matcher.distance() < remaining or guide.matcher.is_finished()
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @pytest.mark.parametrize("kind", KINDS)
 @given(schema=shapes.schemas(), data=st.data())
 def test_what_is_forced_depends_on_the_tokens_alone(kind: str, schema: Any, data: st.DataObject) -> None:
