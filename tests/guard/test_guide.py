@@ -185,8 +185,22 @@ def test_a_token_that_is_not_allowed_changes_nothing() -> None:
 
 def test_an_end_is_certain_only_where_nothing_else_may_follow() -> None:
     """Behind 1 the value may end or go on: a tokenizer might have a token for what it goes on to."""
-    assert _guide("tiny", {"type": "integer", "enum": [1, 10, 12, 100]}).forced() is None
-    assert _guide("tiny", {"type": "integer", "enum": [1]}).forced() == tiny.tokenizer().convert_tokens_to_ids("1")
+    tokenizer, vocabulary = _made("smollm2")
+    assert len(vocabulary.eos) == 1
+    assert _guide("smollm2", {"type": "integer", "enum": [1, 10, 12, 100]}).forced() is None
+    assert _guide("smollm2", {"type": "integer", "enum": [1]}).forced() == tokenizer.convert_tokens_to_ids("1")
+
+
+@pytest.mark.parametrize(("kind", "leads"), [("tiny", False), ("words", True)])
+def test_a_value_begins_with_a_space_where_the_tokenizer_begins_with_one(kind: str, leads: bool) -> None:
+    """Masks let one through for those that do."""
+    vocabulary = _made(kind)[1]
+    guide = _guide(kind, {"type": ["string", "null"]})
+    words, allowed = _allowed(guide, vocabulary)
+    assert {vocabulary.token_bytes(token)[:1] for token in allowed} == {b" ", b'"', b"n"}
+    assert guide.narrow(words) is None
+    left = {vocabulary.token_bytes(token)[:1] for token in allowed_tokens(words, None)}
+    assert left == ({b" ", b'"', b"n"} if leads else {b'"', b"n"})
 
 
 def test_the_end_is_the_tokenizers_own() -> None:

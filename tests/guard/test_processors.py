@@ -90,6 +90,18 @@ def test_beams_may_be_more_than_there_are_choices(cuts: bool) -> None:
         _check(_texts(out, BATCH["input_ids"].shape[1]), SCHEMAS)
 
 
+def test_a_row_that_left_its_schema_beside_one_that_did_not_can_not_go_on() -> None:
+    """As of two beams; a row alone, or both of them, is an error."""
+    processor = _processor(KIND)
+    prompt = torch.tensor([[1, 2, 3], [1, 2, 3]])
+    processor(prompt, torch.zeros(2, 384))
+    quote, brace = tiny.tokenizer().convert_tokens_to_ids(['"', "{"])
+    masked = processor(torch.cat([prompt, torch.tensor([[quote], [brace]])], dim=1), torch.zeros(2, 384))
+    assert masked.isfinite().any(dim=1).tolist() == [True, False]
+    with pytest.raises(ValueError, match=rf"row 0 was continued with token {brace}, which its schema does not allow"):
+        processor(torch.cat([prompt, torch.tensor([[brace], [brace]])], dim=1), torch.zeros(2, 384))
+
+
 def test_every_schema_serves_the_sequences_of_its_prompt() -> None:
     """num_return_sequences repeats each prompt in place."""
     out = tiny.llama().generate(
