@@ -29,6 +29,8 @@ CONTEXT_TOKENS = 12
 REMEMBERED_RUNS = 4096
 #: How many tokenizers are remembered with what was made of them, for processors, of which every call may have its own.
 REMEMBERED_TOKENIZERS = 4
+#: Text that tokenizers write in different tokens.
+SAMPLE = '{"name": "a value"}'
 #: Shortest run worth encoding, in bytes: shorter ones end in a piece that can still grow.
 SHORTEST_RUN = 2
 
@@ -129,8 +131,19 @@ class Forcing:
 
 @functools.lru_cache(REMEMBERED_TOKENIZERS)
 def forcing_of(tokenizer: Any, vocabulary: Vocabulary) -> Forcing:
-    """Make a Forcing, or give the one that was made of the same objects: it looks at every token."""
-    return Forcing(tokenizer, vocabulary)
+    """Make a Forcing, which looks at every token, or give the one that was made of the same objects before.
+
+    Raises ValueError where the vocabulary is not the tokenizer's.
+    """
+    try:
+        forcing = Forcing(tokenizer, vocabulary)
+        spelled = b"".join(map(vocabulary.token_bytes, forcing._encode(SAMPLE)))
+    except IndexError:  # the vocabulary has no such token
+        pass
+    else:
+        if spelled.removeprefix(b" ") == SAMPLE.encode():
+            return forcing
+    raise ValueError(f"tokenizer={type(tokenizer).__name__} must be the one that the vocabulary was read from")
 
 
 def _characters(data: bytes) -> tuple[int, str] | None:

@@ -44,8 +44,8 @@ class LogitsProcessor:
         `max_tokens` is generate's `max_new_tokens`: with it, values end inside the budget; without it, an output that
         reaches the end of generate's budget is cut off.
 
-        `tokenizer`, of transformers, is the one that the vocabulary was read from. With it, text that the schema forces
-        is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
+        `tokenizer`, of transformers, must be the one that the vocabulary was read from. With it, text that the schema
+        forces is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
         end-of-sequence token; without it, the model may cut forced text as it likes.
         """
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
@@ -88,18 +88,8 @@ class LogitsProcessor:
             for row, written in zip(self._rows, ids[:, self._prompt.shape[1] :].tolist(), strict=True)
         ]
         self._check_lost(refused)
-        remaining = None
-        if self._max_tokens is not None:
-            remaining = [max(1, self._max_tokens - len(row.tokens)) for row in self._rows]
-        self._mask.fill([row.matcher for row in self._rows], remaining)
-        if self._forcing is not None:
-            start = time.perf_counter()
-            for row, words in zip(self._rows, self._mask.words, strict=True):
-                row.narrow(words)
-            self._seconds += time.perf_counter() - start
-        for words, token in zip(self._mask.words, refused, strict=True):
-            if token is not None:
-                words[:] = 0
+        self._fill(self._mask)
+        self._mask.words[[token is not None for token in refused]] = 0
         masked = scores.clone()  # generate may keep the raw scores
         self._mask.apply_(masked)
         return masked
@@ -136,6 +126,17 @@ class LogitsProcessor:
                     f" {len(self._rows[number].tokens)} tokens: another processor overrode the mask, or reset() is"
                     " missing"
                 )
+
+    def _fill(self, mask: MaskBuffer) -> None:
+        remaining = None
+        if self._max_tokens is not None:
+            remaining = [max(1, self._max_tokens - len(row.tokens)) for row in self._rows]
+        mask.fill([row.matcher for row in self._rows], remaining)
+        if self._forcing is not None:
+            start = time.perf_counter()
+            for row, words in zip(self._rows, mask.words, strict=True):
+                row.narrow(words)
+            self._seconds += time.perf_counter() - start
 
     def _start(self, ids: torch.Tensor, device: torch.device) -> None:
         rows = ids.shape[0]

@@ -11,6 +11,7 @@ import tiny
 import torch
 
 import guard
+from guard import Vocabulary
 from guard.errors import Truncated
 from guard.processors import LogitsProcessor
 
@@ -201,6 +202,17 @@ def test_a_caller_s_mistake_is_named(schemas: tuple[Any, ...], max_tokens: int, 
     """Before any model runs."""
     with pytest.raises(ValueError, match=message):
         _processor(*schemas, max_tokens=max_tokens)
+
+
+def test_a_tokenizer_that_is_not_the_vocabulary_s_is_named() -> None:
+    """Its tokens would spell other text, or none."""
+    compiled = guard.compile(KIND)
+    for tokenizer, vocabulary in (
+        (tiny.words_tokenizer(), tiny.vocabulary()),
+        (tiny.tokenizer(), Vocabulary.from_tokenizer(tiny.words_tokenizer())),
+    ):
+        with pytest.raises(ValueError, match=r"tokenizer=\w+ must be the one that the vocabulary was read from"):
+            LogitsProcessor(compiled, vocabulary, tokenizer=tokenizer)
 
 
 def test_schemas_that_do_not_divide_the_rows_are_named() -> None:
