@@ -1,9 +1,10 @@
 """One completion, token by token, whatever the model runs on: what is forced, what is allowed, what was written.
 
 Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it lets
-`take` have the token that it chose by the logits, under `mask`. Text that the schema forces is appended without asking
-the model and fed together with the next token that the model is asked for; and the masks steer, so that the value ends
-inside the budget, always. Without a matcher the completion is plain text. A reasoning model may think first, unmasked.
+`take` have the token that it chose by the logits, under `mask`. Text that the schema forces (guard/guide.py) is
+appended without asking the model and fed together with the next token that the model is asked for; and the masks steer,
+so that the value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning model may
+think first, unmasked.
 
 The state is the list of tokens written and the tail of it that the model has not been fed. The model's cache holds
 exactly the others, in order, because nothing is ever taken back.
