@@ -2,9 +2,9 @@
 
 Every way answers the same function calls (benchmarks/calls.py) with the same weights, greedily, under one budget of
 tokens, in turn, call by call: transformers alone, which writes as many tokens as Guard did, held to nothing; Guard as
-it comes (the model's `generate`, default options); its LogitsProcessor inside of transformers' generate; and outlines
-with each of its backends. Seconds are of the whole answer after the schema was compiled, prompt included; compiling is
-told apart. Where a way can't take a schema the call counts for nobody.
+it comes (the model's `generate`, default options); its LogitsProcessor inside of transformers' generate, with the
+tokenizer; and outlines with each of its backends. Seconds are of the whole answer after the schema was compiled, prompt
+included; compiling is told apart. Where a way can't take a schema the call counts for nobody.
 
 A pass of Guard's may read several forced tokens; "a pass" says what one costs, prompt left out. For ratios that mean
 something on a machine with other jobs, give it a core of its own: chrt -f 50 taskset -c 1 python -m benchmarks.decode.
@@ -67,6 +67,7 @@ class Plain:
     def __init__(self, model: TransformersModel) -> None:
         self.model = model.model
         self.vocabulary = model.vocabulary
+        self.tokenizer = model.tokenizer
         self.prompt = lambda call: model._tokenize(model._render(call.messages, thinks=False))
 
     def compile(self, call: Call) -> Any:
@@ -102,7 +103,7 @@ class Processor(Plain):
 
     def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002
         """Answer."""
-        processor = LogitsProcessor(compiled, self.vocabulary, max_tokens=budget)
+        processor = LogitsProcessor(compiled, self.vocabulary, max_tokens=budget, tokenizer=self.tokenizer)
         return self.generate(call, max_new_tokens=budget, logits_processor=[processor])
 
 

@@ -1,19 +1,29 @@
-"""Does skipping forced text change what a model writes? Greedy texts with and without: `python -m benchmarks.forcing`.
+"""Does skipping forced text change what a model writes? Greedy texts in three ways: `python -m benchmarks.forcing`.
 
-SmolLM2 is asked for function calls (benchmarks/calls.py), each twice: with forced text appended as its tokenizer cuts
-it, the default, and with every token asked for. Both are greedy, under the same masks, with default options, and
-compared over --tokens tokens. Of each pair that differs it is told where, and by how much the model prefers its own
-text up to the first token that differs: the difference of natural logarithms of the probabilities, among the allowed
-tokens, in the tokens of either. Requests run side by side; no result depends on it, bit for bit.
+SmolLM2 is asked for function calls (benchmarks/calls.py), greedily, each in three ways:
+
+- skipping: Guard's own loop, which appends forced text without asking, as the tokenizer cuts it (the default);
+- asking: the same cut with every token asked for, by transformers' own generate with guard.LogitsProcessor;
+- plain: every token asked for under the masks alone, so that the model cuts forced text as it likes.
+
+Skipping is compared with either other way over --tokens tokens. The bar is for the first comparison, in which nothing
+differs but how many tokens a pass reads. Of each pair that differs it is told where, and by how much the model prefers
+the other way's text up to the first token that differs: the difference of natural logarithms of the probabilities,
+among the allowed tokens, in the tokens of either. Guard's requests run side by side, on which no result depends, bit
+for bit; transformers' run one by one.
+
+In float32, since in bfloat16 it is rounding that chooses between tokens that are nearly as likely, whatever is skipped.
 
 Examples:
-    python -m benchmarks.forcing                        200 prompts, some minutes
+    python -m benchmarks.forcing                        200 prompts: most of an hour
+    python -m benchmarks.forcing --dtype bfloat16       half as long
     python -m benchmarks.forcing --n 20 --tokens 40     a look
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import itertools
 import json
 import os
@@ -21,6 +31,7 @@ import platform
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +44,18 @@ from guard.forcing import Forcing
 from guard.kernels.bitmask import allocate_bitmask, apply_bitmask_
 from guard.models.base import Request
 from guard.models.transformers import TransformersModel
+from guard.processors import LogitsProcessor
 
 BENCH = {"full": [], "short": ["--n", "20", "--tokens", "40"]}  #: What `make bench` runs.
-BAR = 0.95  #: Share of texts that must be the same.
-AT_ONCE = 16  #: Requests side by side.
+BAR = 0.95  #: Share of texts that must be the same, skipping and asking.
+AT_ONCE = 16  #: Requests side by side, in Guard's own loop.
+OTHERS = {  #: What skipping is compared with, in the words of the tables.
+    "asking": "the same cut, all asked for by transformers' generate",
+    "plain": "plain masks, the model's own cuts",
+}
 
 
-class Asking(Forcing):
+class Unforced(Forcing):
     """Appends nothing: the model is asked token by token. What else depends on the tokenizer stays as it is."""
 
     def tokens(self, *_: Any, **__: Any) -> tuple[int, ...]:
@@ -48,7 +64,7 @@ class Asking(Forcing):
 
 
 def write(model: TransformersModel, call: Call, limit: int) -> dict[str, Any]:
-    """Write up to so many tokens; the budget is the default one, so that it changes no mask."""
+    """Write up to so many tokens in Guard's own loop; the budget is the default one, so that it changes no mask."""
     request = Request(call.messages, guard.compile(call.schema))
     prompt, limits = model._begin(request)
     passes = 0
@@ -57,15 +73,31 @@ def write(model: TransformersModel, call: Call, limit: int) -> dict[str, Any]:
         while (unfed := completion.advance()) is not None and len(completion.written) < limit:
             session.step(unfed if passes else prompt + unfed)
             passes += 1
-        completion.end()
-    return {
-        "text": completion.answer,
-        "tokens": completion.written,
-        "pieces": [token.text for token in completion.details],
-        "forced": completion.forced_tokens,
-        "passes": passes,
-        "prompt": prompt,
-    }
+    return run_of(model, prompt, completion.written, passes, completion.forced_tokens)
+
+
+def ask(model: TransformersModel, call: Call, limit: int) -> dict[str, Any]:
+    """Write up to so many tokens with transformers' generate, under the same budget; forced tokens are asked for."""
+    request = Request(call.messages, compiled := guard.compile(call.schema))
+    prompt, _ = model._begin(request)
+    processor = LogitsProcessor(compiled, model.vocabulary, max_tokens=request.max_tokens, tokenizer=model.tokenizer)
+    ids = torch.tensor([prompt])
+    out = model.model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        generation_config=model._generation_config(limit),
+        logits_processor=[processor],
+    )
+    written = out[0, len(prompt) :].tolist()
+    return run_of(model, prompt, written, len(written), 0)
+
+
+def run_of(model: TransformersModel, prompt: list[int], tokens: list[int], passes: int, forced: int) -> dict[str, Any]:
+    """Return what was written, whole characters by token."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    pieces = [decoder.decode(model.vocabulary.token_bytes(token)) for token in tokens]
+    text = "".join(pieces)
+    return {"text": text, "tokens": tokens, "pieces": pieces, "forced": forced, "passes": passes, "prompt": prompt}
 
 
 @torch.no_grad()
@@ -87,23 +119,15 @@ def preference(model: TransformersModel, call: Call, run: dict[str, Any], at: in
     return total, run["pieces"][count - 1]
 
 
-def compare(call: Call, skipping: dict[str, Any], asking: dict[str, Any], model: TransformersModel) -> dict[str, Any]:
-    """Compare the two texts of a call."""
-    pairs = zip(skipping["text"], asking["text"], strict=False)
+def compare(call: Call, ours: dict[str, Any], theirs: dict[str, Any], model: TransformersModel) -> dict[str, Any]:
+    """Compare two texts of a call."""
+    pairs = zip(ours["text"], theirs["text"], strict=False)
     same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    found: dict[str, Any] = {
-        "name": call.name,
-        "same": same == min(len(skipping["text"]), len(asking["text"])),  # they are stopped at different places
-        **{f"skipping_{key}": skipping[key] for key in ("text", "passes", "forced")},
-        **{f"asking_{key}": asking[key] for key in ("text", "passes", "forced")},
-        "tokens": len(skipping["tokens"]),
-        "skipping_pieces": skipping["pieces"],
-        "asking_pieces": asking["pieces"],
-    }
-    if not found["same"]:
-        (ours, token), (theirs, other) = (preference(model, call, run, same) for run in (skipping, asking))
-        found |= {"at": same, "token": token, "other": other, "difference": theirs - ours}
-    return found
+    if same == min(len(ours["text"]), len(theirs["text"])):  # they are stopped at different places
+        return {"same": True}
+    (mine, token), (their, other) = (preference(model, call, run, same) for run in (ours, theirs))
+    context = theirs["text"][max(0, same - 30) : same]
+    return {"same": False, "context": context, "token": token, "other": other, "difference": their - mine}
 
 
 def main() -> int:
@@ -115,31 +139,37 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=60, help="tokens of each text (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument("--dtype", default="float32", help="of the model (default float32)")
+    parser.add_argument("--others", default=",".join(OTHERS), help=f"what to compare with, of {', '.join(OTHERS)}")
     parser.add_argument("--json", type=Path, help="write every text here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = TransformersModel.from_pretrained(models.pull("smollm2"), name="smollm2")
-    asked = TransformersModel("smollm2", model.model, model.tokenizer)
-    asked._forcing, asked._passes = Asking(model.tokenizer, model.vocabulary), model._passes
+    model = TransformersModel.from_pretrained(models.pull("smollm2"), name="smollm2", dtype=args.dtype)
+    plain = TransformersModel("smollm2", model.model, model.tokenizer)
+    plain._forcing, plain._passes = Unforced(model.tokenizer, model.vocabulary), model._passes
     drawn = calls(args.n, args.seed)
+    ways = {"skipping": (write, model, AT_ONCE), "asking": (ask, model, 1), "plain": (write, plain, AT_ONCE)}
     runs: dict[str, list[dict[str, Any]]] = {}
     started = time.perf_counter()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for name, way in (("skipping", model), ("asking", asked)):
-            runs[name] = []
-            for run in pool.map(lambda call, way=way: write(way, call, args.tokens), drawn):
+    others = args.others.split(",")
+    for name in ("skipping", *others):
+        way, asked, at_once = ways[name]
+        runs[name] = []
+        with ThreadPoolExecutor(at_once) as pool:
+            for run in pool.map(partial(way, asked, limit=args.tokens), drawn):
                 runs[name].append(run)
                 done, seconds = len(runs[name]), time.perf_counter() - started
                 print(f"\r{name}: {done} of {len(drawn)}, {seconds:.0f} s", end="", file=sys.stderr, flush=True)
-            print(file=sys.stderr)
-    found = [
-        compare(call, skipping, asking, model)
-        for call, skipping, asking in zip(drawn, runs["skipping"], runs["asking"], strict=True)
-    ]
-    report(found, args)
+        print(file=sys.stderr)
+    found = {
+        other: [compare(*row, model) for row in zip(drawn, runs["skipping"], runs[other], strict=True)]
+        for other in others
+    }
+    report(runs, found, args)
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1, ensure_ascii=False))
-    return int(share(found) < BAR)
+        kept = {"calls": [call.name for call in drawn], "runs": runs, "found": found}
+        args.json.write_text(json.dumps(kept, indent=1, ensure_ascii=False))
+    return int("asking" in found and share(found["asking"]) < BAR)
 
 
 def share(found: list[dict[str, Any]]) -> float:
@@ -147,24 +177,34 @@ def share(found: list[dict[str, Any]]) -> float:
     return sum(pair["same"] for pair in found) / max(1, len(found))
 
 
-def report(found: list[dict[str, Any]], args: argparse.Namespace) -> None:
+def report(
+    runs: dict[str, list[dict[str, Any]]], found: dict[str, list[dict[str, Any]]], args: argparse.Namespace
+) -> None:
     """Print what was found, as markdown."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
-    print(f"### Forced tokens: SmolLM2, {len(found)} function calls, {args.tokens} tokens each, {machine}\n")
-    tokens, forced = (sum(pair[key] for pair in found) for key in ("tokens", "skipping_forced"))
-    passes, asked = (sum(pair[f"{way}_passes"] for pair in found) for way in ("skipping", "asking"))
-    print("| texts the same | bar | tokens | of them forced | passes with skipping | without |")
-    print("|--:|--:|--:|--:|--:|--:|")
-    print(f"| {share(found):.1%} | {BAR:.0%} | {tokens:,} | {forced / tokens:.1%} | {passes:,} | {asked:,} |\n")
-    differing = [pair for pair in found if not pair["same"]]
-    if not differing:
-        return
-    print("| where they part | with skipping | the model's own | log-probability that it prefers its own by |")
-    print("|:--|:--|:--|--:|")
-    for pair in sorted(differing, key=lambda pair: pair["difference"]):
-        context = pair["asking_text"][max(0, pair["at"] - 30) : pair["at"]]
-        texts = (f"`{text}`".replace("|", "\\|").replace("\n", " ") for text in (context, pair["token"], pair["other"]))
-        print(f"| {' | '.join(texts)} | {pair['difference']:+.2f} |")
+    machine = f"{args.dtype}, {platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+    print(f"### Forced tokens: SmolLM2, {args.n} function calls, {args.tokens} tokens each, {machine}\n")
+    print("| way | texts the same | bar | tokens | of them appended unasked | passes |")
+    print("|:--|--:|--:|--:|--:|--:|")
+    for name, texts in runs.items():
+        tokens, forced = sum(len(run["tokens"]) for run in texts), sum(run["forced"] for run in texts)
+        same, bar = (
+            (f"{share(found[name]):.1%}", f"{BAR:.0%}" if name == "asking" else "") if name in found else ("", "")
+        )
+        label = OTHERS.get(name, "skipping, the default")
+        passes = sum(run["passes"] for run in texts)
+        print(f"| {label} | {same} | {bar} | {tokens:,} | {forced / tokens:.1%} | {passes:,} |")
+    for name, pairs in found.items():
+        differing = [pair for pair in pairs if not pair["same"]]
+        if not differing:
+            continue
+        print(f"\nSkipping beside {OTHERS[name]}:\n")
+        print(
+            "| where they part | with skipping | the other way | log-probability that the model prefers the other by |"
+        )
+        print("|:--|:--|:--|--:|")
+        for pair in sorted(differing, key=lambda pair: pair["difference"]):
+            texts = (f"`{pair[key]}`".replace("|", "\\|").replace("\n", " ") for key in ("context", "token", "other"))
+            print(f"| {' | '.join(texts)} | {pair['difference']:+.2f} |")
 
 
 if __name__ == "__main__":

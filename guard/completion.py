@@ -1,9 +1,10 @@
 """One completion, token by token, whatever the model runs on: what is forced, what is allowed, what was written.
 
 Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it lets
-`take` have the token that it chose by the logits, under `mask`. Text that the schema forces is appended without asking
-the model and fed together with the next token that the model is asked for; and the masks steer, so that the value ends
-inside the budget, always. Without a matcher the completion is plain text. A reasoning model may think first, unmasked.
+`take` have the token that it chose by the logits, under `mask`. Text that the schema forces (guard/guide.py) is
+appended without asking the model and fed together with the next token that the model is asked for; and the masks steer,
+so that the value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning model may
+think first, unmasked.
 
 The state is the list of tokens written and the tail of it that the model has not been fed. The model's cache holds
 exactly the others, in order, because nothing is ever taken back.
@@ -15,11 +16,10 @@ import codecs
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from guard.masks import MaskBuffer, check_budget
+from guard.guide import Guide
+from guard.masks import MaskBuffer, allowed_tokens, check_budget
 from guard.models.base import Token
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary
     from guard.thinking import Thinking
 
-#: The bytes that a JSON value may begin with.
-FIRST_BYTES = tuple(bytes([byte]) for byte in b'{["-0123456789tfn')
 #: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
 CHOICE = 64
 #: The logarithm of the probability of what can't be: the least that is a number.
@@ -58,10 +56,9 @@ class Completion:
         self.forced_tokens = 0
         self.details: list[Token] = []  # of the value
         self._vocabulary = vocabulary
-        self._matcher = matcher
+        self._guide = Guide(matcher, vocabulary, forcing) if matcher is not None else None
         self._max_tokens = max_tokens if room is None or thinking is not None else min(max_tokens, room)
         self._room = room
-        self._forcing = forcing
         self._thinking = thinking
         self._is_thinking = thinking is not None
         self._start = 0  # where the value begins in what was written
@@ -116,7 +113,7 @@ class Completion:
 
     def use(self, mask: MaskBuffer) -> None:
         """Fill this buffer, of one row; called once, before the first step."""
-        if self._matcher is not None:
+        if self._guide is not None:
             self._mask = mask
 
     def advance(self) -> list[int] | None:
@@ -129,10 +126,7 @@ class Completion:
             if self._room is not None:
                 self._max_tokens = min(self._max_tokens, self._room - self._start)
         while not self.is_finished and len(self.written) - self._start < self._max_tokens:
-            if self._matcher is None:
-                return self.written[self._fed :]
-            self._append_forced()
-            token = self._fill()
+            token = self._guided(self._guide) if self._guide is not None else None
             if token is None:
                 return self.written[self._fed :]
             self._append(token, forced=True)
@@ -175,11 +169,10 @@ class Completion:
         removed: float = 0.0,
         margin: float | None = None,
         forced: bool = False,
-        accepted: bool = False,
     ) -> None:
-        if self._matcher is not None and not accepted:
+        if self._guide is not None:
             start = time.perf_counter()
-            accepted = self._matcher.accept(token)
+            accepted = self._guide.accept(token)
             self._engine_seconds += time.perf_counter() - start
             assert accepted, f"token {token} was chosen under a mask that does not allow it"
         self.written.append(token)
@@ -188,78 +181,13 @@ class Completion:
         self._text += text
         self.details.append(Token(text, logprob, removed, margin, forced))
 
-    def _append_forced(self) -> None:
-        """Append the certain tokens of what every completion begins with from here."""
-        matcher, forcing = self._matcher, self._forcing
-        if matcher is None or forcing is None:
-            return
+    def _guided(self, guide: Guide) -> int | None:
+        """The token to write without asking the model; None where it has a choice: then the mask is filled."""
         start = time.perf_counter()
-        forced = matcher.forced_bytes()
-        if self._is_first and not forced and not forcing.leads_with_space:
-            forced = _without_leading_space(matcher)
-        if forced:
-            is_final = self._ends_after(forced)
-            for token in forcing.tokens(self.tokens, forced, is_final=is_final):
-                if not matcher.accept(token):
-                    break
-                self._append(token, forced=True, accepted=True)
+        token = guide.forced()
         self._engine_seconds += time.perf_counter() - start
-
-    @property
-    def _is_first(self) -> bool:
-        return len(self.written) == self._start
-
-    def _ends_after(self, forced: bytes) -> bool:
-        """Whether nothing but the end of the sequence can follow."""
-        matcher, mask = self._matcher, self._mask
-        assert matcher is not None
-        assert mask is not None
-        if not matcher.accept_bytes(forced):
-            return False
-        try:
-            if not matcher.can_stop():
-                return False
-            matcher.fill_bitmask(mask.words)
-            return set(allowed_tokens(mask.words[0], len(self._vocabulary.eos))) <= set(self._vocabulary.eos)
-        finally:
-            matcher.rollback()
-
-    def _fill(self) -> int | None:
-        """Fill the mask; returns the token to write if it leaves no choice."""
-        assert self._matcher is not None
-        assert self._mask is not None, "use(mask) comes before the first step"
-        self._mask.fill([self._matcher], [self._max_tokens - (len(self.written) - self._start)])
-        words, eos = self._mask.words[0], self._vocabulary.eos
-        if self._is_first and self._forcing is not None and not self._forcing.leads_with_space:
-            kept = words & ~self._forcing.space_words
-            if kept.any():
-                words[:] = kept
-        allowed = allowed_tokens(words, len(eos))
-        if len(allowed) == 1:
-            return allowed[0]
-        if allowed and set(allowed) <= set(eos):
-            return next(token for token in eos if token in allowed)  # the tokenizer's own comes first
-        return None
-
-
-def allowed_tokens(words: np.ndarray[Any, np.dtype[np.int32]], most: int | None) -> list[int]:
-    """The allowed tokens of a row, if they lie in no more than `most` words; else an empty list."""
-    held = np.flatnonzero(words)
-    if most is not None and len(held) > most:
-        return []
-    bits = np.unpackbits(words[held].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
-    rows, columns = np.nonzero(bits)
-    return [int(token) for token in held[rows] * 32 + columns]
-
-
-def _without_leading_space(matcher: Matcher) -> bytes:
-    """What a completion begins with if it does not begin with a space; b"" where there is a choice."""
-    found = b""
-    for byte in FIRST_BYTES:
-        if matcher.accept_bytes(byte):
-            forced = byte + matcher.forced_bytes()
-            matcher.rollback()
-            if found:
-                return b""
-            found = forced
-    return found
+        if token is None:
+            assert self._mask is not None, "use(mask) comes before the first step"
+            self._mask.fill([guide.matcher], [self._max_tokens - (len(self.written) - self._start)])
+            token = guide.narrow(self._mask.words[0])
+        return token

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard.completion import LEAST, Completion, allowed_tokens
+from guard.completion import LEAST, Completion
 from guard.errors import ModelError
-from guard.masks import MaskBuffer
+from guard.masks import MaskBuffer, allowed_tokens
 
 if TYPE_CHECKING:
     from guard.forcing import Forcing

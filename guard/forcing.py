@@ -27,6 +27,10 @@ PROBES = ("a", "Z", "s ", "re ", "ll ", "1", " ", " a", "\n", '"', "'", ".", "-"
 CONTEXT_TOKENS = 12
 #: How many runs are remembered; documents of one type force the same runs.
 REMEMBERED_RUNS = 4096
+#: How many tokenizers are remembered with what was made of them, for processors, of which every call may have its own.
+REMEMBERED_TOKENIZERS = 4
+#: Text that tokenizers write in different tokens.
+SAMPLE = '{"name": "a value"}'
 #: Shortest run worth encoding, in bytes: shorter ones end in a piece that can still grow.
 SHORTEST_RUN = 2
 
@@ -123,6 +127,23 @@ class Forcing:
         if self._backend is not None:
             return list(self._backend.encode(text, add_special_tokens=False).ids)
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+@functools.lru_cache(REMEMBERED_TOKENIZERS)
+def forcing_of(tokenizer: Any, vocabulary: Vocabulary) -> Forcing:
+    """Make a Forcing, which looks at every token, or give the one that was made of the same objects before.
+
+    Raises ValueError where the vocabulary is not the tokenizer's.
+    """
+    try:
+        forcing = Forcing(tokenizer, vocabulary)
+        spelled = b"".join(map(vocabulary.token_bytes, forcing._encode(SAMPLE)))
+    except IndexError:  # the vocabulary has no such token
+        pass
+    else:
+        if spelled.removeprefix(b" ") == SAMPLE.encode():
+            return forcing
+    raise ValueError(f"tokenizer={type(tokenizer).__name__} must be the one that the vocabulary was read from")
 
 
 def _characters(data: bytes) -> tuple[int, str] | None:

@@ -11,12 +11,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from guard.errors import Finding, SchemaError, Truncated
 from guard.kernels._native import fill_bitmasks
 from guard.kernels.bitmask import WORD, allocate_bitmask, apply_bitmask_
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -61,3 +62,13 @@ def check_budget(matcher: Matcher, max_tokens: int) -> None:
         raise Truncated(
             f"max_tokens={max_tokens} can't hold the shortest answer; it may need {needed}: raise max_tokens to that"
         )
+
+
+def allowed_tokens(words: NDArray[np.int32], most: int | None) -> list[int]:
+    """The allowed tokens of a row, if they lie in no more than `most` words; else an empty list."""
+    held = np.flatnonzero(words)
+    if most is not None and len(held) > most:
+        return []
+    bits = np.unpackbits(words[held].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
+    rows, columns = np.nonzero(bits)
+    return [int(token) for token in held[rows] * 32 + columns]

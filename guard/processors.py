@@ -1,25 +1,28 @@
 """Masks for anyone's `model.generate(..., logits_processor=[LogitsProcessor(...)])`: batches, padding, several schemas.
 
-Row i of the batch has a matcher of its own. It is told of the tokens behind the prompt, and of nothing else: what the
-prompt holds, left padding too, is only compared, so that a new call of `generate` starts anew. A loop may extend a row
-by several tokens (assisted decoding) or exchange rows (beams): the matcher goes back to where its row parted.
+Row i of the batch has a guide of its own (guard/guide.py). It is told of the tokens behind the prompt, and of nothing
+else: what the prompt holds, left padding too, is only compared, so that a new call of `generate` starts anew. A loop
+may extend a row by several tokens (assisted decoding) or exchange rows (beams): the guide goes back to where its row
+parted.
 
 A finished row is allowed the end-of-sequence tokens alone, and what is appended to it is not looked at. With
-`max_tokens`, every row ends inside it. Masks are filled and applied by guard/masks.py. A processor belongs to one
-thread.
+`max_tokens`, every row ends inside it. With the tokenizer, forced text is cut as in Guard's own loop: its masks leave
+one token. Masks are filled and applied by guard/masks.py. A processor belongs to one thread.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guard.forcing import forcing_of
+from guard.guide import Guide
 from guard.masks import MaskBuffer, check_budget
 
 if TYPE_CHECKING:
-    from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
     from guard.schemas.compiled import Compiled
 
@@ -28,13 +31,22 @@ class LogitsProcessor:
     """Masks the logits so that every row of the batch becomes a valid value of its schema."""
 
     def __init__(
-        self, compiled: Compiled | Sequence[Compiled], vocabulary: Vocabulary, *, max_tokens: int | None = None
+        self,
+        compiled: Compiled | Sequence[Compiled],
+        vocabulary: Vocabulary,
+        *,
+        max_tokens: int | None = None,
+        tokenizer: Any = None,
     ) -> None:
         """Take one schema for all rows, or one for each prompt of the batch.
 
         With several sequences a prompt (`num_return_sequences`, beams) every schema serves that many rows in turn.
         `max_tokens` is generate's `max_new_tokens`: with it, values end inside the budget; without it, an output that
         reaches the end of generate's budget is cut off.
+
+        `tokenizer`, of transformers, must be the one that the vocabulary was read from. With it, text that the schema
+        forces is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
+        end-of-sequence token; without it, the model may cut forced text as it likes.
         """
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
         if not self._compiled:
@@ -42,12 +54,13 @@ class LogitsProcessor:
         if max_tokens is not None and max_tokens < 1:
             raise ValueError(f"max_tokens={max_tokens} must be at least 1")
         self._vocabulary = vocabulary
+        self._forcing = forcing_of(tokenizer, vocabulary) if tokenizer is not None else None
         self._max_tokens = max_tokens
         self._prompt: torch.Tensor | None = None  # [rows, length], on the CPU
         self._seen = 0  # the length of the rows in the last call
-        self._rows: list[_Row] = []
+        self._rows: list[Guide] = []
         self._mask: MaskBuffer | None = None
-        self._seconds = 0.0  # of the batches before this one
+        self._seconds = 0.0  # of the batches before this one, and of forced text
 
     @property
     def mask_seconds(self) -> float:
@@ -70,12 +83,13 @@ class LogitsProcessor:
         self._seen = ids.shape[1]
         assert self._prompt is not None
         assert self._mask is not None
-        for number, (row, written) in enumerate(zip(self._rows, ids[:, self._prompt.shape[1] :].tolist(), strict=True)):
-            row.follow(written, number)
-        remaining = None
-        if self._max_tokens is not None:
-            remaining = [max(1, self._max_tokens - row.length) for row in self._rows]
-        self._mask.fill([row.matcher for row in self._rows], remaining)
+        refused = [
+            _follow(row, written)
+            for row, written in zip(self._rows, ids[:, self._prompt.shape[1] :].tolist(), strict=True)
+        ]
+        self._check_lost(refused)
+        self._fill(self._mask)
+        self._mask.words[[token is not None for token in refused]] = 0
         masked = scores.clone()  # generate may keep the raw scores
         self._mask.apply_(masked)
         return masked
@@ -92,6 +106,38 @@ class LogitsProcessor:
         eos = torch.tensor(self._vocabulary.eos)
         return not bool(torch.isin(ids[:, prompt.shape[1] : -1], eos).any(dim=1).all())
 
+    def _check_lost(self, refused: list[int | None]) -> None:
+        """Raise where a row was continued with a token that its mask ruled out, unless it may be a beam of no weight.
+
+        Beams that are sampled are as many as they are, however few tokens the masks leave: the others go on anyhow, at
+        probability 0, as long as one of the same prompt and schema is in its schema.
+        """
+        if all(token is None for token in refused):
+            return
+        assert self._prompt is not None
+        each = len(self._rows) // len(self._compiled)
+        living = {
+            (number // each, *self._prompt[number].tolist()) for number, token in enumerate(refused) if token is None
+        }
+        for number, token in enumerate(refused):
+            if token is not None and (number // each, *self._prompt[number].tolist()) not in living:
+                raise ValueError(
+                    f"row {number} was continued with token {token}, which its schema does not allow after"
+                    f" {len(self._rows[number].tokens)} tokens: another processor overrode the mask, or reset() is"
+                    " missing"
+                )
+
+    def _fill(self, mask: MaskBuffer) -> None:
+        remaining = None
+        if self._max_tokens is not None:
+            remaining = [max(1, self._max_tokens - len(row.tokens)) for row in self._rows]
+        mask.fill([row.matcher for row in self._rows], remaining)
+        if self._forcing is not None:
+            start = time.perf_counter()
+            for row, words in zip(self._rows, mask.words, strict=True):
+                row.narrow(words)
+            self._seconds += time.perf_counter() - start
+
     def _start(self, ids: torch.Tensor, device: torch.device) -> None:
         rows = ids.shape[0]
         if rows % len(self._compiled):
@@ -102,38 +148,25 @@ class LogitsProcessor:
         if self._max_tokens is not None:
             for matcher in matchers[::each]:
                 check_budget(matcher, self._max_tokens)
-        self._rows = [_Row(matcher) for matcher in matchers]
+        self._rows = [Guide(matcher, self._vocabulary, self._forcing) for matcher in matchers]
         self._mask = MaskBuffer(rows, self._vocabulary.size, device)
         self._prompt = ids.clone()
 
 
-class _Row:
-    """One sequence of the batch: a matcher and the tokens that it has accepted."""
+def _follow(row: Guide, written: list[int]) -> int | None:
+    """Bring the guide to the end of what was written, or to the token that its schema does not allow: returns that one.
 
-    def __init__(self, matcher: Matcher) -> None:
-        self.matcher = matcher
-        self._accepted: list[int] = []
-
-    @property
-    def length(self) -> int:
-        return len(self._accepted)
-
-    def follow(self, written: list[int], number: int) -> None:
-        """Bring the matcher to the end of what was written; past the end of a sequence nothing is looked at."""
-        shared = 0
-        for old, new in zip(self._accepted, written, strict=False):
-            if old != new:
-                break
-            shared += 1
-        if shared < len(self._accepted):
-            self.matcher.rollback(len(self._accepted) - shared)
-            del self._accepted[shared:]
-        for token in written[shared:]:
-            if self.matcher.is_finished():
-                return
-            if not self.matcher.accept(token):
-                raise ValueError(
-                    f"row {number} was continued with token {token}, which its schema does not allow after"
-                    f" {len(self._accepted)} tokens: another processor overrode the mask, or reset() is missing"
-                )
-            self._accepted.append(token)
+    Past the end of a sequence nothing is looked at.
+    """
+    shared = 0
+    for old, new in zip(row.tokens, written, strict=False):
+        if old != new:
+            break
+        shared += 1
+    row.rollback(len(row.tokens) - shared)
+    for token in written[shared:]:
+        if row.matcher.is_finished():
+            return None
+        if not row.accept(token):
+            return token
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from guard import Vocabulary
@@ -56,6 +57,25 @@ def tokenizer() -> PreTrainedTokenizerFast:
         pad_token=SPECIAL[2],
         chat_template=TEMPLATE,
     )
+
+
+@functools.cache
+def words_tokenizer() -> PreTrainedTokenizerFast:
+    """Make a BPE tokenizer of Llama 2's kind: no pieces, `▁` for the space, bytes as a last resort."""
+    words = ["▁", *"abcdefghijklmnopqrstuvwxyzAZé0123456789\"':,{}[]_.-", '▁"', '":', '",', "na", "me", "name", "names"]
+    words += ["▁na", "▁name", "to", "tal", "total", "▁▁", '["', "ta", "al"]
+    tokens = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"<0x{byte:02X}>": byte + 3 for byte in range(256)}}
+    for word in words:
+        tokens.setdefault(word, len(tokens))
+    merges = [(w[:cut], w[cut:]) for w in words for cut in range(1, len(w)) if w[:cut] in tokens and w[cut:] in tokens]
+    backend = Tokenizer(models.BPE(tokens, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
 def reasoning_tokenizer(template: str = REASONING, *, tags: tuple[str, ...] = ("<think>", "</think>")) -> Any:

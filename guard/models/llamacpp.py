@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guard.completion import LEAST, Completion, allowed_tokens
+from guard.completion import LEAST, Completion
 from guard.errors import ModelError
 from guard.forcing import Forcing
 from guard.kernels.vocabulary import Vocabulary, alphabet_of
-from guard.masks import MaskBuffer
+from guard.masks import MaskBuffer, allowed_tokens
 from guard.models.base import Request
 from guard.models.chat import without_system
 from guard.models.local import LocalModel

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from guard.completion import Completion, allowed_tokens
+from guard.completion import Completion
 from guard.kernels.vocabulary import Vocabulary
-from guard.masks import MaskBuffer
+from guard.masks import MaskBuffer, allowed_tokens
 from guard.models.base import Request
 from guard.models.local import LocalModel
 

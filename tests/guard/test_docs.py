@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tiny
+from pydantic import BaseModel
 
 from guard.schemas import formats, keywords
 from guard.schemas.keywords import Holds
@@ -79,6 +82,22 @@ def test_the_tables_of_the_sidecars_settings_are_those_of_the_code() -> None:
         table = text[text.index(heading) + len(heading) :].partition("\n\n")[0]
         keys = [name for row in table.split("\n")[2:] for name in re.findall("`([a-z_]+)`", row.split("|")[1])]
         assert keys == [name for name in kind.model_fields if name != "models"]
+
+
+def test_what_is_shown_of_generate_runs() -> None:
+    """With a model of noise that must write a type of the reader's."""
+
+    class Invoice(BaseModel):
+        vendor: str
+        total: int
+
+    text = (DOCS / "usage.md").read_text()
+    section = text[text.index("## In your own `model.generate`") :].partition("\n## ")[0]
+    (shown,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names: dict[str, Any] = {"Invoice": Invoice, "tokenizer": tiny.tokenizer(), "model": tiny.llama()}
+    names["prompts"] = ["the total", "the customer's name"]
+    exec(shown, names)  # noqa: S102 (the documentation is ours)
+    assert [type(invoice) for invoice in names["invoices"]] == [Invoice, Invoice]
 
 
 def test_what_is_shown_of_deploying_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def forcings() -> dict[str, tuple[Any, Vocabulary, Forcing]]:
         "tiny": tiny.tokenizer(),
         "smollm2": AutoTokenizer.from_pretrained(models.pull("smollm2"), local_files_only=True),
         "qwen3": _from_data(DATA / "qwen3-tokenizer"),
-        "words": _sentencepiece(),
+        "words": tiny.words_tokenizer(),
     }
     made = {}
     for kind, tokenizer in tokenizers.items():
@@ -101,25 +100,3 @@ def _from_data(folder: Path) -> Any:
     if not folder.is_dir():
         pytest.skip(f"the folder of test data is absent: {folder}")
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def _sentencepiece() -> Any:
-    """Make a BPE tokenizer of Llama 2's kind: no pieces, `▁` for the space, bytes as a last resort."""
-    from tokenizers import Tokenizer, decoders, normalizers
-    from tokenizers import models as kinds
-    from transformers import PreTrainedTokenizerFast
-
-    words = ["▁", *"abcdefghijklmnopqrstuvwxyzAZé0123456789\"':,{}[]_.-", '▁"', '":', '",', "na", "me", "name", "names"]
-    words += ["▁na", "▁name", "to", "tal", "total", "▁▁", '["', "ta", "al"]
-    tokens = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"<0x{byte:02X}>": byte + 3 for byte in range(256)}}
-    for word in words:
-        tokens.setdefault(word, len(tokens))
-    merges = [(w[:cut], w[cut:]) for w in words for cut in range(1, len(w)) if w[:cut] in tokens and w[cut:] in tokens]
-    backend = Tokenizer(kinds.BPE(tokens, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

@@ -11,6 +11,7 @@ import tiny
 import torch
 
 import guard
+from guard import Vocabulary
 from guard.errors import Truncated
 from guard.processors import LogitsProcessor
 
@@ -52,18 +53,54 @@ def _check(texts: list[str], schemas: tuple[Any, ...]) -> None:
         jsonschema.validate(json.loads(text), schema)
 
 
-def _processor(*schemas: Any, max_tokens: int | None = 60) -> LogitsProcessor:
-    return LogitsProcessor([guard.compile(schema) for schema in schemas], tiny.vocabulary(), max_tokens=max_tokens)
+def _processor(*schemas: Any, max_tokens: int | None = 60, cuts: bool = False) -> LogitsProcessor:
+    """Make one; `cuts` says whether forced text is cut as the tokenizer cuts it."""
+    return LogitsProcessor(
+        [guard.compile(schema) for schema in schemas],
+        tiny.vocabulary(),
+        max_tokens=max_tokens,
+        tokenizer=tiny.tokenizer() if cuts else None,
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("options", [{}, {"do_sample": True}, {"num_beams": 3}, {"do_sample": True, "num_beams": 2}])
-def test_a_padded_batch_of_several_schemas_is_valid_row_by_row(seed: int, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("cuts", [False, True])
+def test_a_padded_batch_of_several_schemas_is_valid_row_by_row(seed: int, options: dict[str, Any], cuts: bool) -> None:
     """Greedy, sampled and beam search; the rows end at different times, the logits are wider than the vocabulary."""
     torch.manual_seed(seed)
     options = {"max_new_tokens": 60, "eos_token_id": EOS, "pad_token_id": PAD, **options}
-    out = tiny.llama(seed).generate(**BATCH, logits_processor=[_processor(*SCHEMAS)], **options)
+    out = tiny.llama(seed).generate(**BATCH, logits_processor=[_processor(*SCHEMAS, cuts=cuts)], **options)
     _check(_texts(out, BATCH["input_ids"].shape[1]), SCHEMAS)
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+def test_beams_may_be_more_than_there_are_choices(cuts: bool) -> None:
+    """Those of no weight go on with what no mask allows; the best is valid."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        out = tiny.llama(seed).generate(
+            **BATCH,
+            logits_processor=[_processor(*SCHEMAS, cuts=cuts)],
+            max_new_tokens=60,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+            do_sample=True,
+            num_beams=6,
+        )
+        _check(_texts(out, BATCH["input_ids"].shape[1]), SCHEMAS)
+
+
+def test_a_row_that_left_its_schema_beside_one_that_did_not_can_not_go_on() -> None:
+    """As of two beams; a row alone, or both of them, is an error."""
+    processor = _processor(KIND)
+    prompt = torch.tensor([[1, 2, 3], [1, 2, 3]])
+    processor(prompt, torch.zeros(2, 384))
+    quote, brace = tiny.tokenizer().convert_tokens_to_ids(['"', "{"])
+    masked = processor(torch.cat([prompt, torch.tensor([[quote], [brace]])], dim=1), torch.zeros(2, 384))
+    assert masked.isfinite().any(dim=1).tolist() == [True, False]
+    with pytest.raises(ValueError, match=rf"row 0 was continued with token {brace}, which its schema does not allow"):
+        processor(torch.cat([prompt, torch.tensor([[brace], [brace]])], dim=1), torch.zeros(2, 384))
 
 
 def test_every_schema_serves_the_sequences_of_its_prompt() -> None:
@@ -80,16 +117,20 @@ def test_every_schema_serves_the_sequences_of_its_prompt() -> None:
     _check(_texts(out, BATCH["input_ids"].shape[1]), tuple(schema for schema in SCHEMAS for _ in range(2)))
 
 
-def test_one_row_is_what_it_is_alone() -> None:
+@pytest.mark.parametrize("cuts", [False, True])
+def test_one_row_is_what_it_is_alone(cuts: bool) -> None:
     """A batch changes nothing: neither padding nor the other rows."""
     model = tiny.llama(1)
     options = {"max_new_tokens": 60, "eos_token_id": EOS, "pad_token_id": PAD, "do_sample": False}
-    together = model.generate(**BATCH, logits_processor=[_processor(*SCHEMAS)], **options)
+    together = model.generate(**BATCH, logits_processor=[_processor(*SCHEMAS, cuts=cuts)], **options)
     texts = _texts(together, BATCH["input_ids"].shape[1])
     for index, schema in enumerate(SCHEMAS):
         ids = BATCH["input_ids"][index][BATCH["attention_mask"][index].bool()][None]
         alone = model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), logits_processor=[_processor(schema)], **options
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            logits_processor=[_processor(schema, cuts=cuts)],
+            **options,
         )
         assert _texts(alone, ids.shape[1]) == [texts[index]]
 
@@ -112,13 +153,14 @@ def test_a_processor_is_used_again() -> None:
     assert processor.mask_seconds > 0
 
 
-def test_assisted_decoding_goes_several_tokens_at_a_time() -> None:
+@pytest.mark.parametrize("cuts", [False, True])
+def test_assisted_decoding_goes_several_tokens_at_a_time(cuts: bool) -> None:
     """The matcher follows a loop that proposes tokens, keeps some and drops the rest."""
     prompt = torch.tensor([[1, 40, 41, 42]])
     out = tiny.llama(0).generate(
         input_ids=prompt,
         attention_mask=torch.ones_like(prompt),
-        logits_processor=[_processor(NAME)],
+        logits_processor=[_processor(NAME, cuts=cuts)],
         max_new_tokens=60,
         eos_token_id=EOS,
         pad_token_id=PAD,
@@ -160,6 +202,17 @@ def test_a_caller_s_mistake_is_named(schemas: tuple[Any, ...], max_tokens: int, 
     """Before any model runs."""
     with pytest.raises(ValueError, match=message):
         _processor(*schemas, max_tokens=max_tokens)
+
+
+def test_a_tokenizer_that_is_not_the_vocabulary_s_is_named() -> None:
+    """Its tokens would spell other text, or none."""
+    compiled = guard.compile(KIND)
+    for tokenizer, vocabulary in (
+        (tiny.words_tokenizer(), tiny.vocabulary()),
+        (tiny.tokenizer(), Vocabulary.from_tokenizer(tiny.words_tokenizer())),
+    ):
+        with pytest.raises(ValueError, match=r"tokenizer=\w+ must be the one that the vocabulary was read from"):
+            LogitsProcessor(compiled, vocabulary, tokenizer=tokenizer)
 
 
 def test_schemas_that_do_not_divide_the_rows_are_named() -> None:
