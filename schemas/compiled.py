@@ -285,6 +285,4 @@ def _common(schema: dict[str, Any], text: str, options: Options) -> tuple[Engine
     return Compiled(FrontEnd(member, options, {}))._engine, f'{{"a": {text}, "b": '.encode()
 
 
-COMMON += [
-    _common(*common, options) for common in _COMMON for options in (Options(), Options("any", "any", "any"))
-]
+COMMON += [_common(*common, options) for common in _COMMON for options in (Options(), Options("any", "any", "any"))]
