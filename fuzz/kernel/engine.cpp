@@ -446,7 +446,7 @@ class Run {
   std::vector<std::uint32_t> filled(const guard::Config& at, std::int64_t budget) {
     clock();
     std::vector<std::uint32_t> row(vocabulary_.words(), 0);
-    guard::Arena scratch;
+    guard::Scratch scratch;
     engine_.fill(at, vocabulary_, budget, row.data(), scratch);
     return row;
   }

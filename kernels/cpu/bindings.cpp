@@ -350,7 +350,7 @@ struct PyMatcher {
   void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
     if (remaining && *remaining < 0) throw nb::value_error(("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
     std::uint32_t* words = row_of(view, row);
-    if (const MaskRow* known = remaining ? nullptr : matcher.known())
+    if (const MaskRow* known = matcher.known(remaining.value_or(-1)))
       known->write(words);
     else
       placed([&] { matcher.fill(words, remaining.value_or(-1)); });
@@ -595,7 +595,7 @@ NB_MODULE(_native, m) {
             std::vector<const MaskRow*> known(matchers.size());
             std::vector<std::size_t> other;
             for (std::size_t i = 0; i < matchers.size(); ++i)
-              if (!(known[i] = left_of(i) ? nullptr : matchers[i]->matcher.known())) other.push_back(i);
+              if (!(known[i] = matchers[i]->matcher.known(left_of(i).value_or(-1)))) other.push_back(i);
             if (!other.empty()) {
               const std::lock_guard lock(Kernel::instance().lock);
               for (std::size_t i : other) try {

@@ -129,6 +129,8 @@ const Targets& Engine::options(const Frame& f, Type type) {
 }
 
 std::int64_t Engine::value_distance(const Frame& f) {
+  if (const std::int64_t rest = behind_value(f); rest >= 0)
+    return sum(goals_.cost(goals_.base_of(goals_.shape(levels_[f.level].alternatives[0].shape), (*info(f.level).classes)[static_cast<std::size_t>(f.cls)])), rest);
   std::int64_t out = -1;
   for (int t = 0; t < kTypes; ++t) {
     const Targets& options = this->options(f, static_cast<Type>(t));
@@ -320,6 +322,79 @@ std::int64_t Engine::least_rest(const Frame& f) {
     out = least(out, sum(rest, target.tail));
   }
   return slot = out;
+}
+
+// ---- on sight -------------------------------------------------------------------------------------------------------
+// Where members don't hang on each other, what is behind a value is the same whatever the value.
+
+std::int64_t Engine::behind_value(const Frame& f) {
+  if (f.kind != Kind::Object || f.records || f.barred || !info(f.level).plain || value_class(f) < 0) return -1;
+  return least_rest(f);
+}
+
+Engine::Sight Engine::on_sight(const Config& at) {
+  const Frame& f = *at.top;
+  const std::int64_t gap = options_.whitespace == Whitespace::Spaced ? 1 : 0;
+  if (at.finished || f.phase == Phase::End) return {};
+  if (at.lex == Lex::Key || f.phase == Phase::Key) {  // one member more only adds itself to what must come anyway
+    constexpr std::size_t kMostKeys = 4096;  // of so many some text of two more characters is none
+    constexpr std::int64_t kNewKey = 2 + 2;  // the quotes, and those two
+    const ObjectInfo& info = this->info(f.level);
+    if (!info.plain || !info.bare || f.records || f.barred) return {};
+    const Id state = at.lex == Lex::Key ? at.state : writable(f).text;
+    const std::size_t keys = f.names->texts.size() + static_cast<std::size_t>(f.extras ? f.extras->size : 0);
+    const bool closed = state == Texts::kDead;
+    if (!closed && (keys > kMostKeys || !texts_.has_all(state))) return {};
+    const std::int64_t member = closed ? most_named(f.level) : sum(most_other(f.level), kNewKey), colon = 1 + gap, comma = 1 + gap;
+    return {sum(sum(member, Texts::kOneChar + colon + comma), least_rest(f)), false};  // an escape may have begun
+  }
+  const bool is_due = f.phase == Phase::Colon || f.phase == Phase::Value;
+  if (!is_due && at.lex != Lex::None) return {};  // the first item of an array
+  const std::int64_t rest = behind_value(is_due ? f : *f.parent);
+  if (rest < 0) return {};
+  std::int64_t bytes = -1;
+  if (!is_due) {
+    if (f.records || f.barred || levels_[f.level].alternatives.size() != 1) return {};
+    const Id shape = levels_[f.level].alternatives[0].shape;
+    bytes = f.kind == Kind::Object ? goals_.cost_object(shape, keys_of(f)) : goals_.cost_array(shape, f.count);
+    return {sum(bytes, rest), true};
+  }
+  switch (at.lex) {
+    case Lex::None:
+      bytes = goals_.cost(goals_.base_of(goals_.shape(levels_[f.level].alternatives[0].shape), (*info(f.level).classes)[static_cast<std::size_t>(f.cls)]));
+      return {sum(bytes, rest + (f.phase == Phase::Colon ? 1 + gap : at.gap == 0 ? gap : 0)), true};
+    case Lex::Text:
+      texts_.cheapest(at.state, at.spec, at.chars, [&](Id, std::int64_t n) { bytes = least(bytes, n); });
+      return {sum(bytes, rest + 1), true};
+    case Lex::Number:
+      if (at.key) return {};
+      numbers_.cheapest(at.state, [&](Id, std::int64_t n) { bytes = least(bytes, n); });
+      return {sum(bytes, rest), true};
+    case Lex::Literal: return {static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars + rest, true};
+    case Lex::Key: break;
+  }
+  return {};
+}
+
+std::int64_t Engine::most_named(Id id) {
+  constexpr std::size_t kMost = 64;
+  const ObjectInfo& info = this->info(id);
+  if (info.most_named != -2) return info.most_named;
+  std::int64_t most = info.classes->size() > kMost ? -1 : 0;
+  for (const KeyClass& cls : most < 0 ? std::vector<KeyClass>{} : *info.classes)
+    if (cls.name >= 0) most = std::max(most, goals_.key_bytes(cls.name) + goals_.cost(goals_.base_of(goals_.shape(levels_[id].alternatives[0].shape), cls)));
+  return infos_.at(id).most_named = most;
+}
+
+std::int64_t Engine::most_other(Id id) {
+  const ObjectInfo& info = this->info(id);
+  if (info.most_other != -2) return info.most_other;
+  std::int64_t most = 0;
+  for (const std::int32_t c : info.text_classes) {
+    const std::int64_t bytes = goals_.cost(goals_.base_of(goals_.shape(levels_[id].alternatives[0].shape), (*info.classes)[static_cast<std::size_t>(c)]));
+    most = most < 0 || bytes < 0 ? -1 : std::max(most, bytes);
+  }
+  return infos_.at(id).most_other = most;
 }
 
 std::int64_t Engine::distance(const Config& at, std::int64_t limit) {

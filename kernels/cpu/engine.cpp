@@ -81,15 +81,15 @@ Frame::Cache& Engine::cache(const Frame& f) const {
   return *f.cache;
 }
 
-const Frame* Engine::make(Made::Key key, const Frame& frame, Arena& arena) {
-  if (!made_ || frame.records) return arena.make(frame);
-  for (const auto& [known, made] : made_->few)
+const Frame* Engine::make(Scratch::Key key, const Frame& frame, Arena& arena) {
+  if (!scratch_ || frame.records) return arena.make(frame);
+  for (const auto& [known, made] : scratch_->few)
     if (known == key) return made;
-  if (made_->few.size() < Made::kFew) {
-    made_->few.push_back({key, arena.make(frame)});
-    return made_->few[made_->few.size() - 1].second;
+  if (scratch_->few.size() < Scratch::kFew) {
+    scratch_->few.push_back({key, arena.make(frame)});
+    return scratch_->few[scratch_->few.size() - 1].second;
   }
-  const auto [at, fresh] = made_->many.try_emplace(key, nullptr);
+  const auto [at, fresh] = scratch_->many.try_emplace(key, nullptr);
   if (fresh) at->second = arena.make(frame);
   return at->second;
 }

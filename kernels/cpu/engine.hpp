@@ -50,6 +50,7 @@ class Arena {  // bump allocation; everything goes at once
   void* allocate(std::size_t bytes);
   void clear();
   std::size_t nbytes() const { return blocks_.size() * kBlock; }
+  std::size_t used() const { return block_ * kBlock; }  // about
 
  private:
   static constexpr std::size_t kBlock = 1 << 14;
@@ -161,6 +162,37 @@ struct Config {
   bool operator==(const Config&) const = default;  // of one matcher: frames and texts are the same where they are the same object
 };
 
+// What masks make on their way: frames, to which many tokens lead, and what is cached there, which is dear. It stays as long as the
+// frame on top does, for the tokens of one text; not where values are recorded.
+struct Scratch {
+  struct Key {
+    const Frame* from;
+    Phase phase;
+    Id what, order;
+    bool operator==(const Key&) const = default;
+  };
+  struct Hash {
+    std::size_t operator()(const Key& k) const {
+      return mix(mix(mix(std::hash<const Frame*>{}(k.from), static_cast<std::size_t>(k.phase)), static_cast<std::size_t>(k.what)), static_cast<std::size_t>(k.order));
+    }
+  };
+  static constexpr std::size_t kFew = 12, kMost = 1 << 16;
+  void begin(const Frame* on_top) {
+    if (on_top != top || arena.used() > kMost) clear();
+    top = on_top;
+  }
+  void clear() {
+    top = nullptr;
+    few.clear();
+    many.clear();
+    arena.clear();
+  }
+  const Frame* top = nullptr;
+  Arena arena;
+  Few<std::pair<Key, const Frame*>, kFew> few;
+  std::unordered_map<Key, const Frame*, Hash> many;
+};
+
 class Engine {
  public:
   Engine(Kernel& kernel, Options options, Id root);
@@ -179,7 +211,8 @@ class Engine {
   std::int64_t distance(const Config& at, std::int64_t limit = kNoLimit);
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget. Without `factors` nothing that
   // is remembered of tokens is used: each is read byte by byte, which the other way is tested against.
-  void fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch, bool factors = true);
+  // Returns a budget from which on all are the same, as without one; kNoLimit: not known, or more than this one.
+  std::int64_t fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors = true);
   // Ends in Missing at once where a mask surely would: it is far dearer to throw from within one.
   void look_ahead(const Config& at);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
@@ -228,6 +261,8 @@ class Engine {
     std::vector<char> is_asked;              // by name of the table: somewhere it must come
     bool plain = true;                       // one alternative, which no key changes
     bool bare = true;                        // nothing asks for a number of members, or for some member of any name
+    // Bytes of the dearest member that has a name, with its key, and of the dearest value behind another key; -1: not known, -2: not yet.
+    std::int64_t most_named = -2, most_other = -2;
   };
   struct Due {
     Kind kind;
@@ -315,24 +350,7 @@ class Engine {
   std::int64_t least_rest(const Frame& f);
   std::int64_t key_distance(const Config& at, std::int64_t limit);  // of a key under construction
 
-  // The frames that one mask makes: many tokens lead to the same ones, and what is cached there is dear. Not where values are recorded.
-  struct Made {
-    struct Key {
-      const Frame* from;
-      Phase phase;
-      Id what, order;
-      bool operator==(const Key&) const = default;
-    };
-    struct Hash {
-      std::size_t operator()(const Key& k) const {
-        return mix(mix(mix(std::hash<const Frame*>{}(k.from), static_cast<std::size_t>(k.phase)), static_cast<std::size_t>(k.what)), static_cast<std::size_t>(k.order));
-      }
-    };
-    static constexpr std::size_t kFew = 12;
-    Few<std::pair<Key, const Frame*>, kFew> few;
-    std::unordered_map<Key, const Frame*, Hash> many;
-  };
-  const Frame* make(Made::Key key, const Frame& frame, Arena& arena);
+  const Frame* make(Scratch::Key key, const Frame& frame, Arena& arena);
   struct Sink;
   // Where a walk over a trie stands, a place for each byte. Walks inside of walks use one stack: a new one of each would be allocated.
   struct Place {
@@ -373,8 +391,15 @@ class Engine {
   void add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
-  bool affords_any(const Config& at, std::int64_t budget);
-  Means key_means(const Config& at, std::int64_t budget);
+  bool affords_any(const Config& at, Sink& sink);
+  Means key_means(const Config& at, Sink& sink);
+  std::int64_t most_named(Id level), most_other(Id level);
+  struct Sight {
+    std::int64_t bytes = -1;  // the distance, or a bound from above; -1: neither can be told
+    bool is_exact = false;
+  };
+  Sight on_sight(const Config& at);
+  std::int64_t behind_value(const Frame& f);  // from behind the value that is due to the end of everything, whatever the value; -1: not known
 
   static inline std::uint64_t made = 0;
 
@@ -385,7 +410,7 @@ class Engine {
   Texts& texts_;
   Numbers& numbers_;
   Id decoder_ = 0;
-  Made* made_ = nullptr;                            // while a mask is being made
+  Scratch* scratch_ = nullptr;                      // while a mask is being made
   std::unordered_set<std::string>* asked_ = nullptr;  // keys of which it was asked whether they were written
   bool tells_ = false;  // no container that begins now waits
 

@@ -20,14 +20,23 @@ struct Engine::Sink {
   Engine& engine;
   bool factors = true;  // false: every token is read byte by byte
   int nested = 0;       // lexemes inside of what follows lexemes
+  std::int64_t enough = 1;  // of a budget: from there on it rules nothing out; kNoLimit: this one does
+  bool reckons = false;     // was some distance not told on sight?
 
   void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
   bool affords(const Config& after) {
     if (budget < 0) return true;
-    const std::int64_t d = engine.distance(after, budget - 1);
-    return d >= 0 && 1 + d <= budget;
+    Sight sight = engine.on_sight(after);
+    if (sight.bytes < 0 || (!sight.is_exact && 1 + sight.bytes > budget)) {
+      reckons = true;
+      sight.bytes = engine.distance(after, budget - 1);
+    }
+    const bool yes = sight.bytes >= 0 && 1 + sight.bytes <= budget;
+    suffices(yes ? 1 + sight.bytes : kNoLimit);
+    return yes;
   }
+  void suffices(std::int64_t bytes) { enough = std::max(enough, bytes); }
   void add(const Id* begin, const Id* end, const Config& after) {
     if (begin == end || !affords(after)) return;
     for (; begin != end; ++begin) set(*begin);
@@ -109,12 +118,15 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   const Id order = options_.schema_order ? order_of_key(f.order, f.key) : -1;
   const std::shared_ptr<const Suffixes> within = split.within, beyond = split.beyond;
   const std::array key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
+  std::int64_t enough = 0;
   const auto fill_within = [&](std::int64_t budget) {
     std::vector<std::uint32_t> row = std::move(clear_row_);  // a call inside of this one makes its own
     row.resize(sink.vocabulary.words());
     Sink own{sink.vocabulary, row.data(), budget, sink.arena, *this};
     own.nested = sink.nested;
     go_on(*within, 0, at, own);
+    if (budget >= 0) sink.suffices(enough = own.enough);
+    sink.reckons = sink.reckons || own.reckons;
     std::vector<Id> tokens;
     for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t) {
       std::uint32_t& word = row[static_cast<std::size_t>(*t >> 5)];
@@ -137,13 +149,19 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   }
   Within* value = &known->second;
   if (sink.budget < 0 || slack >= value->enough) {
+    if (sink.budget >= 0) sink.suffices(value->enough + sink.budget - slack);
     sink.add(value->tokens);
   } else if (slack <= value->lacking) {
     go_on(*within, 0, at, sink);
   } else {
     const std::vector<Id> tokens = fill_within(sink.budget);
     for (Id t : tokens) sink.set(t);
-    if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) (tokens.size() == found->second.size ? found->second.enough : found->second.lacking) = slack;
+    if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) {
+      if (tokens.size() < found->second.size)
+        found->second.lacking = slack;
+      else
+        found->second.enough = std::min(slack, enough - (sink.budget - slack));
+    }
   }
   if (beyond->trie.size() > 1) go_on(*beyond, 0, at, sink);
   return true;
@@ -219,7 +237,7 @@ Bytes Engine::bytes_among(const Config& c) const {
 
 // The mask of a class of keys, mended where names and written keys are.
 void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink) {
-  const bool known = from.state == Texts::kDead ? sink.budget < 0 : means == Means::Ample && texts_.has_all(from.state) && !texts_.spec(from.spec).bounded;
+  const bool known = means == Means::Ample && (from.state == Texts::kDead || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded));
   if (known && texts_.is_whole(from.decoder) && !from.top->records)
     overlay_known(among, node, from, sink);
   else
@@ -347,33 +365,43 @@ void Engine::add_alone(const Config& at, const Spelled& token, Sink& sink) {
 }
 
 // Does the budget suffice behind every token that stays inside of the text, as far as can be told on sight?
-bool Engine::affords_any(const Config& at, std::int64_t budget) {
+bool Engine::affords_any(const Config& at, Sink& sink) {
+  if (sink.budget < 0) return true;
+  if (const std::int64_t tail = behind_value(*at.top); tail >= 0)
+    if (const std::int64_t rest = texts_.enough(at.state, at.spec, at.chars, 0); rest >= 0 && 1 + rest + 1 + tail <= sink.budget) {
+      sink.suffices(1 + rest + 1 + tail);
+      return true;
+    }
   const Targets& options = this->options(*at.top, Type::String);
   for (std::int32_t i = 0; i < options.size; ++i)
     if (const Target& o = options.list[i]; o.size == 1)
-      if (const std::int64_t rest = texts_.enough(at.state, at.spec, at.chars, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= budget) return true;
+      if (const std::int64_t rest = texts_.enough(at.state, at.spec, at.chars, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= sink.budget) {
+        sink.suffices(1 + rest + 1 + o.tail);
+        return true;
+      }
   return false;
 }
 
 // Does the budget suffice behind every token that stays inside of an undeclared key, or behind none, as far as can be told on sight?
 // A member that nobody asks for only adds to what must come, and where each may stand beside all others it adds no more than itself.
-Engine::Means Engine::key_means(const Config& at, std::int64_t budget) {
+Engine::Means Engine::key_means(const Config& at, Sink& sink) {
   const Frame& f = *at.top;
   const ObjectInfo& info = this->info(f.level);
-  if (budget < 0) return Means::Ample;
+  if (sink.budget < 0) return Means::Ample;
   if (!info.bare || f.records || f.barred) return Means::Scarce;
-  const Alternative& first = levels_[f.level].alternatives[0];
   const std::int64_t gap = options_.whitespace == Whitespace::Spaced ? 1 : 0, all = least_rest(f), token = 1, quote = 1, colon = 1 + gap, comma = 1 + gap;
-  if (all < 0 || token + quote + colon + 1 + all > budget) return Means::None;
-  const bool any = texts_.has_all(at.state) && levels_[f.level].alternatives.size() == 1 && goals_.is_plain(first.shape);
-  if (!any) return Means::Scarce;
-  std::int64_t worst = 0;
-  for (std::int32_t c : info.text_classes) {
-    const std::int64_t bytes = goals_.cost(goals_.base_of(goals_.shape(first.shape), (*info.classes)[static_cast<std::size_t>(c)]));
-    if (bytes < 0) return Means::Scarce;
-    worst = std::max(worst, bytes);
+  if (all < 0 || token + quote + colon + 1 + all > sink.budget) {
+    sink.suffices(kNoLimit);
+    return Means::None;
   }
-  return token + Texts::kOneChar + quote + colon + worst + comma + all <= budget ? Means::Ample : Means::Scarce;
+  const bool closed = at.state == Texts::kDead;
+  if (!(closed || texts_.has_all(at.state)) || !info.plain) return Means::Scarce;
+  const std::int64_t worst = closed ? most_named(f.level) : most_other(f.level);
+  if (worst < 0) return Means::Scarce;
+  const std::int64_t bytes = token + Texts::kOneChar + quote + colon + worst + comma + all;
+  if (bytes > sink.budget) return Means::Scarce;
+  sink.suffices(bytes);
+  return Means::Ample;
 }
 
 // Does the number of characters matter to some token? Not where each bound is farther off than any token and an end behind it.
@@ -464,6 +492,7 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
     }
   };
   std::unordered_set<std::string> asked;
+  const bool reckoned = std::exchange(sink.reckons, false);
   {
     Asking asking(*this);
     std::unordered_map<Id, Config> behind;
@@ -489,6 +518,8 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
     }
     asked = asking.keys;
   }
+  const bool alike = !std::exchange(sink.reckons, sink.reckons || reckoned) && info(at.top->level).bare;
+  if (alike) return;  // it is the same behind every key
   std::string begun;
   for (const KeyText* k = at.key; k; k = k->before) begun.push_back(static_cast<char>(k->byte));
   std::reverse(begun.begin(), begun.end());
@@ -524,7 +555,7 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key) return false;  // distance() reads the number again
   ++sink.nested;
   if (at.lex == Lex::Text) {
-    const Means means = sink.budget < 0 || affords_any(at, sink.budget) ? Means::Ample : Means::Scarce;
+    const Means means = affords_any(at, sink) ? Means::Ample : Means::Scarce;
     const bool bounded = is_near(at, sink.vocabulary);
     LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || bounded, among, node);
     add_inside(at, mask, bounded, means, sink);
@@ -537,11 +568,10 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
     if (end_number(at, &after, sink.arena)) below(among, node, after, sink);
   } else {
     LexemeMask* mask = nullptr;
-    Means means = Means::Ample;
+    const Means means = key_means(at, sink);
     if (at.state != Texts::kDead) {
       Config free = at;  // as if no name had been declared or written
       free.lo = free.hi = free.xlo = free.xhi = 0;
-      means = key_means(at, sink.budget);
       mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce, among, node);
       add_inside(free, *mask, false, means, sink);
       if (sink.budget < 0)
@@ -557,17 +587,17 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   return true;
 }
 
-void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Arena& scratch, bool factors) {
+std::int64_t Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors) {
   vocabulary.trim();
-  const Config at = budget < 0 || from.finished ? from : told(from, scratch);
+  scratch.begin(from.top);
+  const Config at = budget < 0 || from.finished ? from : told(from, scratch.arena);
   std::memset(row, 0, vocabulary.words() * 4);
-  Sink sink{vocabulary, row, budget, scratch, *this, factors};
+  Sink sink{vocabulary, row, budget, scratch.arena, *this, factors};
   struct Making {
     Engine& engine;
-    Made made;
-    explicit Making(Engine& e) : engine(e) { engine.made_ = &made; }
-    ~Making() { engine.made_ = nullptr; }
-  } making(*this);
+    Making(Engine& e, Scratch* scratch) : engine(e) { engine.scratch_ = scratch; }
+    ~Making() { engine.scratch_ = nullptr; }
+  } making(*this, &scratch);
   if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
   if ((at.finished || budget != 0) && can_stop(at))
     for (Id t : vocabulary.ends()) sink.set(t);
@@ -575,6 +605,7 @@ void Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budge
   if (budget > 0 && at.top && !at.finished && std::all_of(row, row + vocabulary.words(), [](std::uint32_t word) { return word == 0; }))
     if (const std::int64_t left = distance(at, budget); left >= 0 && left <= budget)
       throw Limit{"distance", -1, "what compared items take to their end was reckoned too low, and no token leads there within remaining=" + std::to_string(budget)};
+  return budget > 0 ? sink.enough : kNoLimit;  // of nothing not even the end is allowed
 }
 
 }  // namespace guard

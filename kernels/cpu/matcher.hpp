@@ -14,17 +14,18 @@ class Matcher {
       : engine_(std::move(engine)), vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
 
   void fill(std::uint32_t* row, std::int64_t budget) {
-    scratch_.clear();
     engine_->look_ahead(now());
-    engine_->fill(now(), *vocabulary_, budget, row, scratch_);
-    if (budget < 0) hold(is_held() ? own(row) : nullptr);  // a row that is asked for twice
+    const std::int64_t enough = engine_->fill(now(), *vocabulary_, budget, row, scratch_);
+    if (budget >= 0 && enough == Engine::kNoLimit) return;
+    const bool again = is_held() || (budget >= 0 && now().lex == Lex::Text);  // it is asked for twice, or surely will be
+    hold(again ? own(row) : nullptr, enough);
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
-    scratch_.clear();
-    engine_->fill(now(), *vocabulary_, budget, row, scratch_, false);
+    Scratch scratch;
+    engine_->fill(now(), *vocabulary_, budget, row, scratch, false);
   }
-  // The mask of where it is, without a budget; null: it is not known. Valid until the next call. Takes no lock.
-  const MaskRow* known() const { return is_held() ? held_.row.get() : nullptr; }
+  // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until the next call. Takes no lock.
+  const MaskRow* known(std::int64_t budget = -1) const { return is_held() && (budget < 0 || budget >= held_.enough) ? held_.row.get() : nullptr; }
   // The same, of what any matcher knows.
   const MaskRow* find() {
     if (const MaskRow* row = known()) return row;
@@ -63,12 +64,11 @@ class Matcher {
   bool can_stop() { return engine_->can_stop(now()); }
   bool is_finished() { return now().finished; }
   std::int64_t distance() {
-    scratch_.clear();
     return engine_->distance(now());
   }
   std::string forced() {
-    scratch_.clear();
-    return engine_->forced(now(), scratch_, kForced);
+    Arena scratch;
+    return engine_->forced(now(), scratch, kForced);
   }
   std::string key() {
     std::string out;
@@ -105,8 +105,9 @@ class Matcher {
     Config at;
     bool counts = false;  // does the number of characters matter?
     std::shared_ptr<const MaskRow> row;
+    std::int64_t enough = Engine::kNoLimit;  // of a budget, for that row
   };
-  void hold(std::shared_ptr<const MaskRow> row) { held_ = {now(), engine_->counts(now()), std::move(row)}; }
+  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = Engine::kNoLimit) { held_ = {now(), engine_->counts(now()), std::move(row), enough}; }
   std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
     held_.row = nullptr;
     if (!own_ || own_.use_count() > 1) own_ = std::make_shared<MaskRow>();
@@ -124,7 +125,7 @@ class Matcher {
   std::shared_ptr<Arena> arena_;
   std::vector<std::shared_ptr<Arena>> shared_;  // of the matchers from which this one was copied
   std::vector<Config> history_;                 // the start, then one for each step
-  Arena scratch_;
+  Scratch scratch_;
   Held held_;
   std::shared_ptr<MaskRow> own_;  // for what is held, unless others hold it, too: a text is tens of tokens, and its row no one else's
   std::string key_;  // of the last find()

@@ -314,8 +314,20 @@ MUTANTS = (
     Mutant(
         "mask.cpp",
         "a budget is one token short",
-        "return d >= 0 && 1 + d <= budget;",
-        "return d >= 0 && 1 + d < budget;",
+        "const bool yes = sight.bytes >= 0 && 1 + sight.bytes <= budget;",
+        "const bool yes = sight.bytes >= 0 && 1 + sight.bytes < budget;",
+    ),
+    Mutant(
+        "distances.cpp",
+        "what is behind a value is told on sight where members hang on each other",
+        "!info(f.level).plain || value_class(f) < 0) return -1;",
+        "value_class(f) < -1) return -1;",
+    ),
+    Mutant(
+        "mask.cpp",
+        "a row is held for every budget, were it ruled out by one",
+        "suffices(yes ? 1 + sight.bytes : kNoLimit);",
+        "suffices(1);",
     ),
     Mutant(
         "mask.cpp",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from properties import within_limits
+from properties import allowed, within_limits
 from strategies import VOCABULARIES, Case, case, vocabulary
 
 import guard
@@ -201,3 +201,34 @@ def test_masks_of_real_schemas_are_those_by_bytes(real: tuple[Any, guard.Vocabul
             compared += 1
             assert matcher.accept(token)
     assert compared > 100
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_budgets_of_real_schemas_are_what_distances_say(seed: int, data: Path) -> None:
+    """Random walks under schemas of MaskBench: a token is let through if the way behind it fits, by distance()."""
+    r = Random(seed)
+    with gzip.open(data / "maskbench.jsonl.gz", "rt", encoding="utf-8") as lines:
+        schemas = [json.loads(line)["schema"] for number, line in enumerate(lines) if number % 1000 == seed]
+    options = [{}, {"key_order": "any", "whitespace": "any", "spelling": "any"}]
+    compared = 0
+    for schema in schemas * 4:
+        tokens = vocabulary(r.choice([0, 3, 7]))
+        matcher = guard.compile(schema, **r.choice(options)).matcher(tokens)
+        left = matcher.distance() + r.choice([0, 1, 5, 20, 100])
+        for _ in range(20):
+            after = {}
+            for token in range(tokens.size):
+                if matcher.accept(token):
+                    after[token] = 1 + matcher.distance()
+                    matcher.rollback()
+            for remaining in (left + r.choice([1, 9, 60]), left):
+                got = allowed(matcher, tokens, remaining).tolist()
+                assert got == [token for token, needed in after.items() if needed <= remaining]
+                compared += 1
+            assert got, "a dead end"
+            token = r.choice(got)
+            assert matcher.accept(token)
+            left -= 1
+            if token in tokens.eos:
+                break
+    assert compared > 200

@@ -461,3 +461,29 @@ def test_what_a_token_adds_to_a_declared_key_counts_where_items_are_compared() -
     matcher = guard.compile(schema).matcher(tokens)
     assert matcher.accept_bytes(b'[{"a": 1, "')
     assert set(allowed(matcher, tokens).tolist()) & {256, 257} == {256}
+
+
+def test_a_budget_leaves_room_for_an_escape_that_begins_in_a_declared_key() -> None:
+    """What a member takes was told on sight without it: behind the backslash more was needed than was left."""
+    schema = {
+        "properties": {"transactionId": {}, "id": {}},
+        "required": ["transactionId"],
+        "additionalProperties": False,
+    }
+    matcher = reader(schema)
+    assert matcher.accept_bytes(b'{"t\\u0072')
+    for remaining in range(matcher.distance(), matcher.distance() + 12):
+        behind = matcher.copy()
+        if ord("\\") in allowed(matcher, byte_vocabulary(), remaining):
+            assert behind.accept(ord("\\"))
+            assert behind.distance() < remaining
+
+
+def test_a_row_that_is_held_is_that_of_a_budget_for_which_it_was_made() -> None:
+    """In a text the next mask is the last one as long as the budget rules nothing out; below that it is another."""
+    matcher = reader({"type": "array", "items": {"type": "string"}, "maxItems": 1})
+    assert matcher.accept_bytes(b'["a')
+    assert matcher.distance() == 3
+    rows = [set(allowed(matcher, byte_vocabulary(), remaining).tolist()) for remaining in (40, 4, 3, 40, 0, 4)]
+    assert rows[0] == rows[3] > rows[1] == rows[5] > rows[2] == {ord('"')}
+    assert rows[4] == set()
