@@ -17,6 +17,7 @@ class Matcher {
     engine_->look_ahead(now());
     const std::int64_t enough = engine_->fill(now(), *vocabulary_, budget, row, scratch_);
     if (budget >= 0 && enough == Engine::kNoLimit) return;
+    if (is_held() && held_.row) return void(held_.enough = std::min(held_.enough, enough));  // a batch may be reading the row
     const bool again = is_held() || (budget >= 0 && now().lex == Lex::Text);  // it is asked for twice, or surely will be
     hold(again ? own(row) : nullptr, enough);
   }

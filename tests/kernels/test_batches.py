@@ -129,6 +129,22 @@ def test_a_matcher_may_stand_in_a_batch_twice() -> None:
         assert bitmask.any()
 
 
+def test_a_matcher_may_stand_in_a_batch_under_several_budgets() -> None:
+    """What is read for one of them stays while another one is filled."""
+    matcher = guard.compile(SCHEMA).matcher(byte_vocabulary())
+    assert matcher.accept_bytes(b'{"name": "some')
+    budgets = [None, 900, matcher.distance(), 1, 0, None, 900, matcher.distance() + 1]
+    alone = allocate_bitmask(len(budgets), byte_vocabulary().size)
+    for row, remaining in enumerate(budgets):
+        matcher.fill_bitmask_by_bytes(alone[row : row + 1], remaining)
+    for order in (range(8), range(7, -1, -1), [2, 1, 0, 7, 4, 5, 6, 3]):
+        together = allocate_bitmask(len(budgets), byte_vocabulary().size)
+        for _ in range(2):
+            fill_bitmasks([matcher] * 8, together, rows=list(order), remaining=[budgets[row] for row in order])
+            assert np.array_equal(together, alone)
+        matcher.fill_bitmask(together)
+
+
 def test_rows_of_many_megabytes_are_filled_as_small_ones_are() -> None:
     """Wide enough that threads share the rows out: known and new ones, and the zeros beyond the vocabulary."""
     vocabulary = byte_vocabulary()
