@@ -380,9 +380,11 @@ std::int64_t Engine::most_named(Id id) {
   constexpr std::size_t kMost = 64;
   const ObjectInfo& info = this->info(id);
   if (info.most_named != -2) return info.most_named;
-  std::int64_t most = info.classes->size() > kMost ? -1 : 0;
-  for (const KeyClass& cls : most < 0 ? std::vector<KeyClass>{} : *info.classes)
-    if (cls.name >= 0) most = std::max(most, goals_.key_bytes(cls.name) + goals_.cost(goals_.base_of(goals_.shape(levels_[id].alternatives[0].shape), cls)));
+  if (info.classes->size() > kMost) return infos_.at(id).most_named = -1;
+  const Shape& shape = goals_.shape(levels_[id].alternatives[0].shape);
+  std::int64_t most = 0;
+  for (const KeyClass& cls : *info.classes)
+    if (cls.name >= 0) most = std::max(most, goals_.key_bytes(cls.name) + goals_.cost(goals_.base_of(shape, cls)));
   return infos_.at(id).most_named = most;
 }
 
