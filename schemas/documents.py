@@ -81,7 +81,10 @@ class Documents:
         self._given = given
         self.schemas: list[Any] = [True, False]  # by position
         self.homes: list[Resource] = []  # by position
-        self.trail: list[tuple[Any, ...]] = [(-1,), (-1,)]  # by position: a parent (or -1: the document), and steps
+        self.trail: list[tuple[int, tuple[Step, ...]]] = [
+            (-1, ()),
+            (-1, ()),
+        ]  # by position: a parent (or -1: the document) and a path
         self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
         self.idle: set[tuple[int, str]] = set()  # of those, the ones that ask for nothing new
         self.resources: dict[str, Resource] = {}
@@ -119,35 +122,15 @@ class Documents:
                 raise limit_error(self.limits, "nodes", self._below(home, parent, path), None, f"{position:,} schemas")
             self.schemas.append(schema)
             self.homes.append(document.homes.get(key, home))
-            self.trail.append((parent, *path))
+            self.trail.append((parent, path))
         return position
-
-    def place_named(self, home: Resource, children: dict[str, Any], parent: int, keyword: str) -> None:
-        """Give each schema of a keyword that holds them by name its position, as `place` does; most are new."""
-        if len(self.schemas) + len(children) > self.limits.nodes:  # then each is counted
-            for name, child in children.items():
-                if type(child) is not bool:
-                    self.place(home, child, parent, (keyword, name))
-            return
-        schemas, homes, trail = self.schemas, self.homes, self.trail
-        places, roots = home.document.places, home.document.homes
-        for name, child in children.items():
-            if type(child) is dict and child:
-                key = id(child)
-                if key not in places:
-                    places[key] = len(schemas)
-                    schemas.append(child)
-                    homes.append(roots.get(key, home))
-                    trail.append((parent, keyword, name))
-            elif type(child) is not bool:
-                self.place(home, child, parent, (keyword, name))
 
     def pointer(self, position: int) -> str:
         """Return a position's JSON Pointer; one in another document than the schema's has its URI and a # before it."""
         path: list[Step] = []
         at = position
         while at >= 0:
-            at, *steps = self.trail[at]
+            at, steps = self.trail[at]
             path[:0] = steps
         document = self.homes[position].document
         head = "" if document is self.root_home.document else document.uri + "#"

@@ -59,13 +59,8 @@ _PLAIN = frozenset(
     )
 )
 #: What `_twin` makes of a keyword; others say nothing.
-_SCALAR, _POINTS, _HOLDS, _NOTES = "scalar", "points", "holds", "notes"
-_KINDS = (
-    dict.fromkeys(("title", "description", "default", "examples"), _NOTES)
-    | dict.fromkeys((*SUPPORTED, "id"), _HOLDS)
-    | dict.fromkeys(_PLAIN, _SCALAR)
-    | {"$ref": _POINTS}
-)
+_SCALAR, _POINTS, _HOLDS = "scalar", "points", "holds"
+_KINDS = dict.fromkeys((*SUPPORTED, "id"), _HOLDS) | dict.fromkeys(_PLAIN, _SCALAR) | {"$ref": _POINTS}
 #: Records of plain scalars by their words, of all schemas of the process, and how many and how long they may be.
 _KNOWN: dict[tuple[tuple[Any, ...], bool], Record] = {}
 _MOST_KNOWN, _LONGEST_WORD = 2_000, 200
@@ -271,7 +266,7 @@ class Lowering:
                 words += (keyword, type(value), value)
             elif kind is _POINTS:
                 words += (keyword, None, None)
-            elif kind is not _NOTES and (kind is _HOLDS or keyword[:1] == "$"):
+            elif kind is _HOLDS or keyword[:1] == "$":
                 return position
         if "$ref" in schema:
             if len(words) > _LONE or (position, "$ref") in self.documents.idle:

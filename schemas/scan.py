@@ -73,29 +73,26 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
     out = Scan([], False)
     if documents.root <= FALSE:
         return out
-    schemas, homes, place, place_named = documents.schemas, documents.homes, documents.place, documents.place_named
+    schemas, homes, place = documents.schemas, documents.homes, documents.place
     supported, troubles = SUPPORTED, out.troubles
-    known, dialect = documents.root_home, documents.root_home.dialect
-    table, alone = dialect.looked_into, dialect.ref_alone
     at = 2  # positions are given in the order of discovery, so that the list of schemas is the queue
     while at < len(schemas):
         schema, home, position = schemas[at], homes[at], at
         at += 1
-        if home is not known:
-            known, dialect = home, home.dialect
-            table, alone = dialect.looked_into, dialect.ref_alone
-        if alone and "$ref" in schema:
+        table = home.dialect.looked_into
+        if home.dialect.ref_alone and "$ref" in schema:
             documents.resolve(position, "$ref", schema["$ref"])
             continue
         for keyword, value in schema.items():
             holds = table.get(keyword)
             if holds is None:
                 continue
-            if holds == _MAP:
-                place_named(home, value, position, keyword)
-            elif holds == _PATTERNS:
-                place_named(home, value, position, keyword)
-                _patterns(out, documents, position, keyword, value)
+            if holds in (_MAP, _PATTERNS):
+                for name, child in value.items():
+                    if type(child) is not bool:
+                        place(home, child, position, (keyword, name))
+                if holds == _PATTERNS:
+                    _patterns(out, documents, position, keyword, value)
             elif holds == _CHILD or (holds == _EITHER and type(value) is not list):
                 if type(value) is not bool:
                     place(home, value, position, (keyword,))

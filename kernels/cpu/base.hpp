@@ -225,7 +225,7 @@ class Interner {
   std::vector<Slot> table_;
 };
 
-// A sorted set of small integers as a value (labels, goals' literals).
+// Small integers as a value: mostly a sorted set (labels, goals' literals).
 struct IdSet {
   std::vector<Id> ids;
   bool operator==(const IdSet&) const = default;

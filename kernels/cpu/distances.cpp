@@ -130,7 +130,7 @@ const Targets& Engine::options(const Frame& f, Type type) {
 
 std::int64_t Engine::value_distance(const Frame& f) {
   if (const std::int64_t rest = behind_value(f); rest >= 0)
-    return sum(goals_.cost(goals_.base_of(goals_.shape(levels_[f.level].alternatives[0].shape), (*info(f.level).classes)[static_cast<std::size_t>(f.cls)])), rest);
+    return sum(member_cost(f.level, f.cls), rest);
   std::int64_t out = -1;
   for (int t = 0; t < kTypes; ++t) {
     const Targets& options = this->options(f, static_cast<Type>(t));
@@ -361,8 +361,7 @@ Engine::Sight Engine::on_sight(const Config& at) {
   }
   switch (at.lex) {
     case Lex::None:
-      bytes = goals_.cost(goals_.base_of(goals_.shape(levels_[f.level].alternatives[0].shape), (*info(f.level).classes)[static_cast<std::size_t>(f.cls)]));
-      return {sum(bytes, rest + (f.phase == Phase::Colon ? 1 + gap : at.gap == 0 ? gap : 0)), true};
+      return {sum(member_cost(f.level, f.cls), rest + (f.phase == Phase::Colon ? 1 + gap : at.gap == 0 ? gap : 0)), true};
     case Lex::Text:
       texts_.cheapest(at.state, at.spec, at.chars, [&](Id, std::int64_t n) { bytes = least(bytes, n); });
       return {sum(bytes, rest + 1), true};
@@ -376,15 +375,19 @@ Engine::Sight Engine::on_sight(const Config& at) {
   return {};
 }
 
+std::int64_t Engine::member_cost(Id level, std::int32_t cls) {
+  const KeyClass& keys = (*info(level).classes)[static_cast<std::size_t>(cls)];
+  return goals_.cost(goals_.base_of(goals_.shape(levels_[level].alternatives[0].shape), keys));
+}
+
 std::int64_t Engine::most_named(Id id) {
   constexpr std::size_t kMost = 64;
   const ObjectInfo& info = this->info(id);
   if (info.most_named != -2) return info.most_named;
   if (info.classes->size() > kMost) return infos_.at(id).most_named = -1;
-  const Shape& shape = goals_.shape(levels_[id].alternatives[0].shape);
   std::int64_t most = 0;
-  for (const KeyClass& cls : *info.classes)
-    if (cls.name >= 0) most = std::max(most, goals_.key_bytes(cls.name) + goals_.cost(goals_.base_of(shape, cls)));
+  for (std::size_t c = 0; c < info.classes->size(); ++c)
+    if (const Id name = (*info.classes)[c].name; name >= 0) most = std::max(most, goals_.key_bytes(name) + member_cost(id, static_cast<std::int32_t>(c)));
   return infos_.at(id).most_named = most;
 }
 
@@ -393,7 +396,7 @@ std::int64_t Engine::most_other(Id id) {
   if (info.most_other != -2) return info.most_other;
   std::int64_t most = 0;
   for (const std::int32_t c : info.text_classes) {
-    const std::int64_t bytes = goals_.cost(goals_.base_of(goals_.shape(levels_[id].alternatives[0].shape), (*info.classes)[static_cast<std::size_t>(c)]));
+    const std::int64_t bytes = member_cost(id, c);
     most = most < 0 || bytes < 0 ? -1 : std::max(most, bytes);
   }
   return infos_.at(id).most_other = most;

@@ -289,10 +289,12 @@ class Engine {
   };
 
   Frame::Cache& cache(const Frame& f) const;
-  Id set_of(std::span<const Id> ids) {
-    const Id known = sets_.find(IdSpan{ids});
-    return known >= 0 ? known : sets_.intern({{ids.begin(), ids.end()}});
+  static Id interned(Interner<IdSet>* among, std::span<const Id> ids) {
+    const Id known = among->find(IdSpan{ids});
+    return known >= 0 ? known : among->intern({{ids.begin(), ids.end()}});
   }
+  Id set_of(std::span<const Id> ids) { return interned(&sets_, ids); }
+  Id list_of(std::span<const Id> ids) { return interned(&lists_, ids); }
   void look_ahead(Id due);
   Keys keys_of(const Frame& f);
   const NamesIndex& index(Id table);
@@ -301,7 +303,7 @@ class Engine {
   Id legible(const Frame& f, Id goal, const Parts& parts, Type type);
   template <class Search>
   Id decided(const Frame& f, Id open, Id base, const Search& search);
-  Id vital(const Frame& f, Type type);  // an IdList: for each alternative the goal under which it has a completion, kFalse: none
+  Id vital(const Frame& f, Type type);  // a list: for each alternative the goal under which it has a completion, kFalse: none
   bool is_viable(const Frame& f, Id residual);  // once the due value has ended
   Id viable_after(const Frame& f, Id residual, Id base);  // the goal under which the due value, which meets the base, leaves it viable
   bool is_alive(const Frame& f, std::span<const Id> labels) const;  // sorted
@@ -393,6 +395,7 @@ class Engine {
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
   bool affords_any(const Config& at, Sink& sink);
   Means key_means(const Config& at, Sink& sink);
+  std::int64_t member_cost(Id level, std::int32_t cls);  // bytes of the cheapest value behind a key of the class, in a level of one alternative
   std::int64_t most_named(Id level), most_other(Id level);
   struct Sight {
     std::int64_t bytes = -1;  // the distance, or a bound from above; -1: neither can be told
@@ -418,17 +421,7 @@ class Engine {
   Interner<Level> levels_;
   Interner<Names> names_;
   Interner<Due> dues_;
-  struct IdList {
-    std::vector<Id> ids;
-    bool operator==(const IdList&) const = default;
-    std::size_t hash() const { return hash_of(ids); }
-    friend bool operator==(const IdList& list, const IdSpan& like) { return std::ranges::equal(list.ids, like.ids); }
-  };
-  Id list_of(std::span<const Id> ids) {
-    const Id known = lists_.find(IdSpan{ids});
-    return known >= 0 ? known : lists_.intern({{ids.begin(), ids.end()}});
-  }
-  Interner<IdList> lists_;
+  Interner<IdSet> lists_;  // in any order
   std::deque<std::unique_ptr<NamesIndex>> indices_;
   std::unordered_map<Id, ObjectInfo> infos_;
   PairMap<Parts> parts_;

@@ -218,10 +218,6 @@ Id Langs::no(Id a) {
 Id Langs::maybe(Id a) { return a == kNone || nodes_[a].kind == Kind::Maybe ? a : make({.kind = Kind::Maybe, .a = a, .kids = {}}); }
 
 Id Langs::alt(std::vector<Id> kids) {
-  if (kids.size() == 2) {  // most are two, and one says it all
-    if (kids[0] == kAll || kids[1] == kNone || kids[0] == kids[1]) return kids[0];
-    if (kids[1] == kAll || kids[0] == kNone) return kids[1];
-  }
   std::vector<Id> flat;
   for (Id k : kids) {
     if (k == kAll) return kAll;
@@ -284,10 +280,6 @@ void Langs::drop_covered(std::vector<Id>* kids) {
 }
 
 Id Langs::both(std::vector<Id> kids) {
-  if (kids.size() == 2) {
-    if (kids[0] == kNone || kids[1] == kAll || kids[0] == kids[1]) return kids[0];
-    if (kids[1] == kNone || kids[0] == kAll) return kids[1];
-  }
   std::vector<Id> flat;
   for (Id k : kids) {
     if (k == kNone) return kNone;
@@ -619,17 +611,12 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
   std::vector<Id> kids(rows.size());
-  Few<Id, 3 * kFew> few;  // many pieces go the same ways: each way, and where it leads
+  std::vector<std::pair<std::vector<Id>, Id>> few;  // many pieces go the same ways
   std::unordered_map<std::vector<Id>, Id, VectorHash> many;
   const auto joined = [&]() -> Id {
-    for (const Id* way = few.begin(); way != few.end(); way += kids.size() + 1)
-      if (std::equal(kids.begin(), kids.end(), way)) return way[kids.size()];
-    if (few.size() < kFew * (kids.size() + 1)) {
-      const Id next = join(kids);
-      for (Id kid : kids) few.push_back(kid);
-      few.push_back(next);
-      return next;
-    }
+    for (const auto& [way, next] : few)
+      if (way == kids) return next;
+    if (few.size() < kFew) return few.emplace_back(kids, join(kids)).second;
     const auto [way, fresh] = many.try_emplace(kids, kNone);
     if (fresh) way->second = join(kids);
     return way->second;
