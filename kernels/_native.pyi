@@ -192,6 +192,21 @@ def is_plainly_valid(schema: Any, rules: Mapping[str, int], booleans: bool) -> b
     no deeper than C++ may recurse; `booleans` says whether they are schemas. Linear in the schema.
     """
 
+def named_nodes(
+    schemas: Mapping[str, Any],
+    places: Mapping[int, int],
+    kinds: Mapping[str, int],
+    dialect: Any,
+    twins: dict[tuple[Any, ...], int],
+    plain: dict[int, tuple[Any, ...]],
+    alike: dict[int, dict[int, None]],
+    other: Callable[[dict[str, Any], int], int],
+) -> list[tuple[str, int]]:
+    """Return the names that JSON can write, each with the node of its schema, as Lowering.members describes.
+
+    `other(schema, position)` is asked for the nodes of references. Linear in the keywords of the schemas.
+    """
+
 @final
 class Sampler:
     """Valid values of an engine's schema, read off sequences of choices. Any number of threads may use it, in turn."""

@@ -13,9 +13,11 @@ them is widened, so that the record admits every valid value: under `not` the wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from guard.kernels._native import named_nodes
 from guard.schemas import formats, regex
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.keywords import SUPPORTED, Dialect
@@ -58,8 +60,8 @@ _PLAIN = frozenset(
         "exclusiveMaximum",
     )
 )
-#: What `_twin` makes of a keyword; others say nothing.
-_SCALAR, _POINTS, _HOLDS = "scalar", "points", "holds"
+#: What `_twin` makes of a keyword; others say nothing. kernels/cpu/bind_lower.cpp has the same numbers.
+_SCALAR, _POINTS, _HOLDS = 1, 2, 3
 _KINDS = dict.fromkeys((*SUPPORTED, "id"), _HOLDS) | dict.fromkeys(_PLAIN, _SCALAR) | {"$ref": _POINTS}
 #: Records of plain scalars by their words, of all schemas of the process, and how many and how long they may be.
 _KNOWN: dict[tuple[tuple[Any, ...], bool], Record] = {}
@@ -254,6 +256,14 @@ class Lowering:
             return self.node(position, context.scope)
         return position if self.dropped else self._twin(context.dialect, schema, position)
 
+    def members(self, context: _Context, schemas: dict[str, Any]) -> list[tuple[str, int]]:
+        """Return the names that JSON can write, each with the node of its schema right below the one being lowered."""
+        if self.documents.dynamic or self.dropped:
+            return [(name, self.child(context, schema)) for name, schema in schemas.items() if writable(name)]
+        places = self.documents.homes[context.position].document.places
+        other = functools.partial(self._twin, context.dialect)
+        return named_nodes(schemas, places, _KINDS, context.dialect, self._twins, self._plain, self._alike, other)
+
     def _twin(self, dialect: Dialect, schema: dict[str, Any], position: int) -> int:
         """Return the first position known that says the same: a lone reference's target, a plain scalar's like.
 
@@ -262,11 +272,11 @@ class Lowering:
         words: list[Any] = [dialect]  # not its name: a metaschema may leave vocabularies out
         for keyword, value in schema.items():
             kind = _KINDS.get(keyword)
-            if kind is _SCALAR:
+            if kind == _SCALAR:
                 words += (keyword, type(value), value)
-            elif kind is _POINTS:
+            elif kind == _POINTS:
                 words += (keyword, None, None)
-            elif kind is _HOLDS or keyword[:1] == "$":
+            elif kind == _HOLDS or keyword[:1] == "$":
                 return position
         if "$ref" in schema:
             if len(words) > _LONE or (position, "$ref") in self.documents.idle:
@@ -487,8 +497,7 @@ def _range(least_word: str, most_word: str, op: Op, kind: int) -> _How:
 
 
 def _properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    child = lowering.child
-    pairs = [(name, child(c, schema)) for name, schema in value.items() if writable(name)]
+    pairs = lowering.members(c, value)
     if pairs:
         c.record.append((_PROPERTIES, pairs))
 

@@ -12,11 +12,6 @@ namespace guard {
 constexpr Id kBusy = -2;  // a memo's mark for a computation in progress
 
 template <class T>
-void sort_unique(std::vector<T>* v) {
-  std::sort(v->begin(), v->end());
-  v->erase(std::unique(v->begin(), v->end()), v->end());
-}
-template <class T>
 bool has(const std::vector<T>& sorted, const T& item) {
   return std::binary_search(sorted.begin(), sorted.end(), item);
 }

@@ -116,6 +116,12 @@ std::size_t hash_of(const std::vector<T>& items) {
   return hash_of(std::span<const T>(items));
 }
 
+template <class T>
+void sort_unique(std::vector<T>* v) {
+  std::sort(v->begin(), v->end());
+  v->erase(std::unique(v->begin(), v->end()), v->end());
+}
+
 // A short vector that allocates nothing as long as it holds no more than N.
 template <class T, std::size_t N>
 class Few {
@@ -173,7 +179,7 @@ class Blocks {
   std::size_t size() const { return size_; }
 
  private:
-  static constexpr std::size_t kBlock = 32;
+  static constexpr std::size_t kBlock = 8;
   std::vector<std::vector<T>> blocks_;
   std::size_t size_ = 0;
 };
@@ -213,7 +219,7 @@ class Interner {
   }
   void grow() {
     std::vector<Slot> old(std::move(table_));
-    table_.assign(old.empty() ? 64 : old.size() * 2, Slot{});
+    table_.assign(old.empty() ? 16 : old.size() * 2, Slot{});
     for (const Slot& slot : old) {
       if (slot.id < 0) continue;
       std::size_t at = slot.hash & (table_.size() - 1);

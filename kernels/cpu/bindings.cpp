@@ -16,6 +16,7 @@
 
 #include "bind_apply.hpp"
 #include "bind_copy.hpp"
+#include "bind_lower.hpp"
 #include "bind_plain.hpp"
 #include "crew.hpp"
 #include "explorer.hpp"
@@ -249,7 +250,7 @@ struct Front {
   throw nb::python_error();
 }
 
-// Lowers nodes, and with them what a mask would miss next: every throw of Missing costs as much as lowering two nodes.
+// Lowers nodes, and with them what a mask would miss next: a throw of Missing costs as much as lowering two nodes.
 void define(const Front& front, const std::vector<Id>& nodes) {
   Kernel& kernel = front.engine->kernel();
   Goals& goals = front.engine->goals();
@@ -286,15 +287,17 @@ void lower_first(const Front& front, Id root) {
   }
 }
 
-template <class F>
-auto run(const Front& front, F f) {
+// Calls f under the kernel lock, with the nodes that it misses: those that `ahead` names, and each that it ends in.
+template <class F, class Ahead>
+auto run(const Front& front, F f, Ahead ahead) {
   while (true) {
     std::vector<Id> missing;
     try {
       try {
         const std::lock_guard lock(front.engine->kernel().lock);
         const auto clock = front.engine->goals().start_clock();
-        return f();
+        missing = ahead();
+        if (missing.empty()) return f();
       } catch (Missing& m) {
         missing = std::move(m.nodes);
       }
@@ -303,6 +306,11 @@ auto run(const Front& front, F f) {
       raise(front, limit);
     }
   }
+}
+
+template <class F>
+auto run(const Front& front, F f) {
+  return run(front, f, [] { return std::vector<Id>(); });
 }
 
 using Rows = nb::ndarray<nb::device::cpu>;
@@ -336,16 +344,17 @@ struct PyMatcher {
     return view.data + row * view.stride;
   }
   // run(), where a limit that names no node is met at the value that is due.
-  template <class F>
-  auto placed(F f) {
-    return run(front, [&] {
+  template <class F, class... Ahead>
+  auto placed(F f, Ahead... ahead) {
+    const auto placed = [&] {
       try {
         return f();
       } catch (Limit& limit) {
         front.engine->goals().blame(&limit, limit.node < 0 ? matcher.node() : -1);
         throw;
       }
-    });
+    };
+    return run(front, placed, ahead...);
   }
   void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
     if (remaining && *remaining < 0) throw nb::value_error(("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
@@ -353,7 +362,7 @@ struct PyMatcher {
     if (const MaskRow* known = matcher.known(remaining.value_or(-1)))
       known->write(words);
     else
-      placed([&] { matcher.fill(words, remaining.value_or(-1)); });
+      placed([&] { matcher.fill(words, remaining.value_or(-1)); }, [&] { return matcher.look_ahead(); });
     std::memset(words + matcher.vocabulary().words(), 0, (view.words - matcher.vocabulary().words()) * 4);
   }
 };
@@ -386,6 +395,7 @@ NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);
   bind_apply(m);
   bind_copy(m);
+  bind_lower(m);
   bind_plain(m);
   // A child of fork() must not wait for a thread that is not there.
   pthread_atfork([] { Kernel::instance().lock.lock(); }, [] { Kernel::instance().lock.unlock(); }, [] { Kernel::instance().lock.unlock(); });
@@ -601,7 +611,9 @@ NB_MODULE(_native, m) {
               for (std::size_t i : other) try {
                 Matcher& matcher = matchers[i]->matcher;
                 const auto clock = matcher.engine().goals().start_clock();
-                if (left_of(i) || matchers.size() == 1)
+                if (!matcher.look_ahead().empty())
+                  again.push_back(i);
+                else if (left_of(i) || matchers.size() == 1)
                   matcher.fill(row_of(i), left_of(i).value_or(-1));
                 else if (!(known[i] = matcher.find()))
                   matcher.fill_found(row_of(i));

@@ -44,24 +44,22 @@ Kernel& Kernel::instance() {
 void* Arena::allocate(std::size_t bytes) {
   bytes = (bytes + 15) & ~std::size_t{15};
   if (bytes > kBlock / 4) {
-    large_.push_back(std::make_unique<std::byte[]>(bytes));
+    large_.push_back(std::make_unique_for_overwrite<std::byte[]>(bytes));
     return large_.back().get();
   }
-  if (used_ + bytes > kBlock) {
-    if (block_ == blocks_.size()) blocks_.push_back(std::make_unique<std::byte[]>(kBlock));
-    ++block_;
-    used_ = 0;
+  if (left_ < bytes) {
+    if (block_++ == blocks_.size()) blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(kBlock));
+    left_ = kBlock;
   }
-  void* at = blocks_[block_ - 1].get() + used_;
-  used_ += bytes;
+  void* at = blocks_[block_ - 1].get() + kBlock - left_;
+  left_ -= bytes;
   return at;
 }
 
 void Arena::clear() {
   large_.clear();
   if (blocks_.size() > 64) blocks_.resize(64);
-  used_ = kBlock;
-  block_ = 0;
+  left_ = block_ = 0;
 }
 
 Engine::Engine(Kernel& kernel, Options options, Id root)
@@ -269,24 +267,26 @@ const Engine::ObjectInfo& Engine::info(Id id) {
   return infos_.emplace(id, std::move(out)).first->second;
 }
 
-void Engine::look_ahead(const Config& at) {
-  if (!at.top || at.finished || at.top->kind == Kind::Root) return;
+std::vector<Id> Engine::look_ahead(const Config& at) {
+  std::vector<Id> out;
+  if (!at.top || at.finished || at.top->kind == Kind::Root) return out;
   const Frame& f = *at.top;
   if (at.lex == Lex::Key) {
     if (at.lo < at.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth) {
-      if (const std::int32_t cls = info(f.level).class_of[static_cast<std::size_t>(at.lo)]; cls >= 0) look_ahead(dues_.intern({Kind::Object, f.level, cls}));
+      if (const std::int32_t cls = info(f.level).class_of[static_cast<std::size_t>(at.lo)]; cls >= 0) look_ahead(dues_.intern({Kind::Object, f.level, cls}), &out);
     } else if (at.state != Texts::kDead && texts_.may_end(at.state)) {
       Labels classes;
       texts_.accepted(at.state, at.spec, at.chars, &classes);
       for (Id cls : classes)
-        if (cls != kEveryClass) look_ahead(dues_.intern({Kind::Object, f.level, cls}));
+        if (cls != kEveryClass) look_ahead(dues_.intern({Kind::Object, f.level, cls}), &out);
     }
   } else if (at.lex == Lex::None && f.due >= 0 && f.phase != Phase::After) {
-    look_ahead(f.due);
+    look_ahead(f.due, &out);
   }
+  return out;
 }
 
-void Engine::look_ahead(Id due) {
+void Engine::look_ahead(Id due, std::vector<Id>* out) {
   if (looked_.size() <= static_cast<std::size_t>(due)) looked_.resize(dues_.size());
   if (looked_[static_cast<std::size_t>(due)]) return;
   const Due d = dues_[due];
@@ -297,8 +297,10 @@ void Engine::look_ahead(Id due) {
     for (Id literal : goals_.literals(goal)) nodes.push_back(literal >> 1);
   }
   Goals::Ahead ahead(nodes);
-  if (!goals_.lacking(&ahead).empty()) throw Missing{std::move(nodes)};
-  looked_[static_cast<std::size_t>(due)] = 1;
+  if (goals_.lacking(&ahead).empty())
+    looked_[static_cast<std::size_t>(due)] = 1;
+  else
+    out->insert(out->end(), nodes.begin(), nodes.end());
 }
 
 Keys Engine::keys_of(const Frame& f) {

@@ -49,14 +49,13 @@ class Arena {  // bump allocation; everything goes at once
   }
   void* allocate(std::size_t bytes);
   void clear();
-  std::size_t nbytes() const { return blocks_.size() * kBlock; }
-  std::size_t used() const { return block_ * kBlock; }  // about
+  std::size_t used() const { return block_ * kBlock; }  // at most, without large pieces
 
  private:
   static constexpr std::size_t kBlock = 1 << 14;
   std::vector<std::unique_ptr<std::byte[]>> blocks_;
   std::vector<std::unique_ptr<std::byte[]>> large_;
-  std::size_t used_ = kBlock, block_ = 0;
+  std::size_t left_ = 0, block_ = 0;  // bytes of the block before block_
 };
 
 constexpr Id kEveryClass = kInf;  // the label of a key that is in some class or a name
@@ -213,8 +212,8 @@ class Engine {
   // is remembered of tokens is used: each is read byte by byte, which the other way is tested against.
   // Returns a budget from which on all are the same, as without one; kNoLimit: not known, or more than this one.
   std::int64_t fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors = true);
-  // Ends in Missing at once where a mask surely would: it is far dearer to throw from within one.
-  void look_ahead(const Config& at);
+  // The nodes that a mask would miss at the value that is due, as far as that is known: to end in Missing is far dearer.
+  std::vector<Id> look_ahead(const Config& at);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
   // For tables outside of the engine: see tables.cpp. Equal keys, equal futures; "": there is no instance; ".": finished.
   void key(const Config& at, std::string* out);  // appends
@@ -295,7 +294,7 @@ class Engine {
   }
   Id set_of(std::span<const Id> ids) { return interned(&sets_, ids); }
   Id list_of(std::span<const Id> ids) { return interned(&lists_, ids); }
-  void look_ahead(Id due);
+  void look_ahead(Id due, std::vector<Id>* out);
   Keys keys_of(const Frame& f);
   const NamesIndex& index(Id table);
   const ObjectInfo& info(Id level);

@@ -371,7 +371,16 @@ Id Langs::words(std::vector<std::u32string> list) {
   list.erase(std::unique(list.begin(), list.end()), list.end());
   if (list.empty()) return kNone;
   const std::int32_t n = static_cast<std::int32_t>(list.size());
-  return make({.kind = Kind::Words, .a = tables_.intern({std::move(list)}), .b = 0, .lo = 0, .hi = n, .kids = {}});
+  const auto is_plain = [](char32_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; };
+  const bool plain = std::all_of(list.begin(), list.end(), [&](const std::u32string& w) { return std::all_of(w.begin(), w.end(), is_plain); });
+  return make({.kind = Kind::Words, .a = tables_.intern({std::move(list), plain}), .b = 0, .lo = 0, .hi = n, .kids = {}});
+}
+
+Langs::Listed Langs::listed(Id r) const {
+  const Node& node = nodes_[r];
+  if (node.kind != Kind::Words || !tables_[node.a].plain) return {};
+  const auto& words = tables_[node.a].words;
+  return {std::span(words).subspan(static_cast<std::size_t>(node.lo), static_cast<std::size_t>(node.hi - node.lo)), static_cast<std::size_t>(node.b)};
 }
 
 Id Langs::of_length(std::int32_t lo, std::int32_t hi) {
@@ -841,22 +850,22 @@ bool Langs::live(Id start) {
 const LangRow& Langs::row(Id r) {
   const std::size_t at = static_cast<std::size_t>(r);
   if (row_of_[at]) return rows_[static_cast<std::size_t>(row_of_[at] - 1)];
-  const LangRow from = raw(r);
+  const LangRow& from = raw(r);
+  const auto stays = [&](std::size_t i) { return from.next[i] == kNone || (from.is_writable(i) && live(from.next[i])); };
+  std::size_t alive = 0;
+  while (alive < from.next.size() && stays(alive)) ++alive;
+  if (alive == from.next.size()) return row_of_[at] = raw_of_[at], from;
   LangRow out;
   for (std::size_t i = 0; i < from.next.size(); ++i) {
-    const Id next = from.is_writable(i) && live(from.next[i]) ? from.next[i] : kNone;
+    const Id next = i < alive || (i > alive && stays(i)) ? from.next[i] : kNone;
     if (!out.next.empty() && out.next.back() == next)
       out.upto.back() = from.upto[i];
     else
       out.upto.push_back(from.upto[i]), out.next.push_back(next);
   }
-  if (out.next == from.next) {
-    row_of_[at] = raw_of_[at];
-  } else {
-    rows_.push_back(std::move(out));
-    row_of_[at] = static_cast<std::int32_t>(rows_.size());
-  }
-  return rows_[static_cast<std::size_t>(row_of_[at] - 1)];
+  rows_.push_back(std::move(out));
+  row_of_[at] = static_cast<std::int32_t>(rows_.size());
+  return rows_.back();
 }
 
 // The fewest characters to an end behind some n of them; -1: no text has so many. Goes through the sets of states behind 0, 1, 2, ...

@@ -87,6 +87,12 @@ class Langs {
 
   bool accepts(Id r) const { return nodes_[r].nullable; }  // the empty text
   bool contains(Id r, std::u32string_view text);
+  // A set of texts that is kept as one, in plain ASCII, and how many characters of each are behind: `words` is empty where r is none such.
+  struct Listed {
+    std::span<const std::u32string> words;  // sorted
+    std::size_t depth;
+  };
+  Listed listed(Id r) const;
   bool live(Id r);                          // some text
   const LangRow& row(Id r);                 // derivatives; dead ones are kNone
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
@@ -150,7 +156,8 @@ class Langs {
   };
   struct Table {
     std::vector<std::u32string> words;  // sorted, distinct
-    bool operator==(const Table&) const = default;
+    bool plain = false;                 // nothing but ASCII that JSON writes as it is; derived
+    bool operator==(const Table& o) const { return words == o.words; }
     std::size_t hash() const {
       std::size_t h = words.size();
       for (const auto& w : words) h = mix(h, std::hash<std::u32string>{}(w));

@@ -13,8 +13,8 @@ class Matcher {
   Matcher(std::shared_ptr<Engine> engine, std::shared_ptr<Vocabulary> vocabulary)
       : engine_(std::move(engine)), vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
 
+  std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
-    engine_->look_ahead(now());
     const std::int64_t enough = engine_->fill(now(), *vocabulary_, budget, row, scratch_);
     if (budget >= 0 && enough == Engine::kNoLimit) return;
     if (is_held() && held_.row) return void(held_.enough = std::min(held_.enough, enough));  // a batch may be reading the row

@@ -322,6 +322,55 @@ void Vocabulary::read_plain(Reading& reading, Id state) {
   }
 }
 
+// Where all texts are listed, the tokens are found along them, and no state is made but where one of them may be left or an escape may
+// stand. False: they are not listed.
+bool Vocabulary::read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
+  std::vector<Langs::Listed> lists;
+  if (!reading.texts.listed(state, &lists)) return false;
+  struct Part {  // words [begin, end), which are spelled alike up to a node
+    std::int32_t node;
+    std::size_t begin, end;
+  };
+  const std::size_t top = static_cast<std::size_t>(trie.depth(node));
+  std::vector<std::pair<std::int32_t, std::u32string_view>> marks;  // nodes of closing quotes and of backslashes, and what is in front of them
+  std::vector<Part> todo;
+  Tokens& all = reading.draft.all;
+  for (const auto& [words, behind] : lists)
+    for (todo.push_back({node, 0, words.size()}); !todo.empty();) {
+      auto [at, i, end] = todo.back();
+      todo.pop_back();
+      const std::size_t length = static_cast<std::size_t>(trie.depth(at)) - top;
+      const auto below = [&](char byte) { return trie.find(at, {&byte, 1}); };
+      const auto mark = [&](char byte) {
+        if (const std::int32_t child = below(byte); child >= 0) marks.push_back({child, std::u32string_view(words[i]).substr(behind, length)});
+      };
+      mark('\\');
+      if (words[i].size() == behind + length) mark('"'), ++i;
+      while (i < end) {
+        const std::size_t first = i;
+        const char32_t c = words[i][behind + length];
+        while (i < end && words[i][behind + length] == c) ++i;
+        const std::int32_t child = below(static_cast<char>(c));
+        if (child < 0) continue;
+        all.add({trie.begin(child), trie.end(child), nullptr}, this->words());
+        if (trie.skip(child) > child + 1) todo.push_back({child, first, i});
+      }
+    }
+  if (lists.size() > 1) sort_unique(&marks), sort_unique(&all.few);
+  for (const auto& [at, text] : marks) {
+    Id from = state;
+    for (char32_t c : text) from = reading.texts.step(from, static_cast<std::uint8_t>(c));
+    if (trie.byte(at) == '"') {
+      reading.leave(trie, at, text.size() + 1, {from, 0});
+    } else if (from = reading.texts.step(from, '\\'); from != Texts::kDead) {
+      all.add({trie.begin(at), trie.end(at), nullptr}, this->words());
+      reading.read(trie, at, trie.depth(at), from);
+    }
+  }
+  reading.draft.rest = -1;
+  return true;
+}
+
 std::int64_t Vocabulary::rest(Texts& texts, LexemeMask& mask) {
   if (mask.rest != -2) return mask.rest;
   mask.rest = 0;
@@ -379,7 +428,7 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffix
   Reading reading{*this, texts, detailed, draft, texts.is_key(state), {}};
   if (any)
     reading.read(closing_, 0, 0, state);
-  else if (detailed || !read_relaxed(texts, state, among, node, &draft))
+  else if (detailed || !(read_listed(reading, state, among.trie, node) || read_relaxed(texts, state, among, node, &draft)))
     whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), state);
   return keep(masks[{among.id, state, node}], std::move(draft));
 }

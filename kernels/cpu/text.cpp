@@ -232,6 +232,11 @@ Id Texts::fill(Id state, std::uint8_t byte) {
   std::uint32_t c;
   Id next = kDead;
   std::uint8_t lo = byte, hi = byte;
+  const auto is_ascii = [this](const Component& k) {
+    const LangRow& row = langs_.row(k.lang);
+    return row.next.back() == Langs::kNone && row.upto.size() > 1 && row.upto[row.upto.size() - 2] < 0x80;
+  };
+  if (byte >= 0x80 && from.pending.kind == 0 && std::all_of(from.components.begin(), from.components.end(), is_ascii)) return keep(state, 0x80, 0xFF, kDead), kDead;
   if (advance(from.pending, byte, from.spelling, &pending, &c)) {
     if (c != kNoChar) {
       Range alike{0, kMaxChar};
@@ -408,6 +413,17 @@ std::int64_t Texts::cheapest(Id state, Id spec, std::int64_t read, const std::ve
     if (bytes >= 0 && (least < 0 || bytes < least)) least = bytes;
   }
   return least;
+}
+
+bool Texts::listed(Id state, std::vector<Langs::Listed>* out) const {
+  const State& s = states_[state];
+  if (s.pending.kind || s.use != Use::Value) return false;
+  for (const Component& c : s.components) {
+    if (c.index >= kTracked) continue;
+    out->push_back(langs_.listed(c.lang));
+    if (out->back().words.empty()) return false;
+  }
+  return true;
 }
 
 bool Texts::goes_on(Id state) const {

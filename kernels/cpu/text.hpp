@@ -108,6 +108,8 @@ class Texts {
   const Ranges& possible(Id state) { return possible(states_[state].pending, states_[state].spelling); }
   // Can some component still end well, `read` characters having been completed? Exact. O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
+  // Of a whole state, all of whose texts are listed in plain ASCII (Langs::listed): the lists; else false.
+  bool listed(Id state, std::vector<Langs::Listed>* out) const;
   bool goes_on(Id state) const;  // is it whole, and can every further text go on to an end? Lengths aside; false: not known
   // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the bounds, for the label; -1: not known.
   std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;

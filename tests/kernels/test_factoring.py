@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from properties import allowed, within_limits
 from strategies import VOCABULARIES, Case, case, vocabulary
 
@@ -61,6 +63,33 @@ def test_masks_of_random_schemas_are_those_by_bytes(seed: int) -> None:
         drawn = case(Random(seed + count["schemas"]), first=seed == 3_000_000)
         count += within_limits(check, drawn, vocabulary(count["schemas"] % VOCABULARIES))
     assert count["limits"] <= 0.02 * count["schemas"], count
+
+
+LISTED = st.lists(
+    st.text('ab"\\/n\u00e9-', max_size=4) | st.sampled_from(["true", "aa", "aaaa", "abab", "ba"]),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(
+    words=LISTED, others=LISTED, spelling=st.sampled_from(["canonical", "any"]), budget=st.none() | st.integers(0, 9)
+)
+def test_masks_of_listed_texts_are_those_by_bytes(
+    words: list[str], others: list[str], spelling: Any, budget: Any
+) -> None:
+    """Behind each beginning of each text, of one list and of two that differ in what follows, in every spelling."""
+    first = {"properties": {"k": {"enum": words}, "v": {"type": "integer"}}, "required": ["k", "v"]}
+    second = {"properties": {"k": {"enum": others}}, "maxProperties": 1}
+    schema = {"type": "object", "anyOf": [first, second], "required": ["k"]}
+    tokens = vocabulary(0)
+    compiled = guard.compile(schema, spelling=spelling)
+    for word in {*words, *others}:
+        matcher = compiled.matcher(tokens)
+        text = json.dumps({"k": word}, ensure_ascii=False)[:-1].encode()
+        for byte in [b"", *(bytes([b]) for b in text)]:
+            assert matcher.accept_bytes(byte)
+            both(matcher, tokens, None if budget is None else max(matcher.distance(), 0) + budget)
 
 
 RUNS = [1, 2, 3, 5, 8, 16, 25, 31, 32, 33, 40, 62, 63, 64, 65, 90]

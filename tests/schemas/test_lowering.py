@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from guard.kernels.errors import SchemaError
 from guard.schemas import keywords, scan
 from guard.schemas.compiled import FrontEnd, Options
+from guard.schemas.lowering import Lowering, writable
 from guard.schemas.ops import Op
 
 EVERY = frozenset().union(*(dialect.keywords for dialect in keywords.DIALECTS.values()))
@@ -213,3 +214,23 @@ def test_properties_that_a_reference_hides_ask_for_nothing_and_keep_their_order(
     judge = records.Judge(front)
     assert judge.accepts({"b": 1, "a": 2})
     assert not judge.accepts({"a": "x"})
+
+
+@given(schema=documents(), texts=st.lists(st.text(max_size=3), max_size=3))
+def test_properties_have_the_nodes_that_their_schemas_have_one_by_one(schema: dict[str, Any], texts: list[str]) -> None:
+    """The walk in C++ against the one in Python: twins, references, names that no JSON can write."""
+    more = {**{key: {"type": "string"} for key in texts}, "\ud800": {}, "z": {"$id": "a"}, "y": {"type": ["null"]}}
+    schema = schema | {"properties": schema.get("properties", {}) | more}
+    fronts = []
+    for children in (Lowering.members, one_by_one):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Lowering, "members", children)
+            front = unchecked(schema)
+            lowered = [front.lower([node]) for node in (*range(2, len(front.documents.schemas)),) * 2]
+            fronts.append((lowered, front.lowering._twins, front.lowering._plain, front.lowering._alike))
+    assert fronts[0] == fronts[1]
+
+
+def one_by_one(lowering: Lowering, context: Any, schemas: dict[str, Any]) -> list[tuple[str, int]]:
+    """The slow twin of Lowering.members."""
+    return [(name, lowering.child(context, schema)) for name, schema in schemas.items() if writable(name)]
