@@ -174,6 +174,9 @@ def fill_bitmasks(
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
+def seal() -> None:
+    """Keep what the process knows of lexemes by now in tables of their own, so that those that grow are small."""
+
 def copy_json(value: Any, depth: int, most: int) -> tuple[Any, int, bytes] | None:
     """Return a copy of a JSON value, a tree of its own, the bits of jsontext.ID and its like, and its content as bytes.
 

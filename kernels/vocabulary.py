@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from guard.kernels._native import Engine, Matcher
+from guard.kernels._native import Engine, Matcher, seal
 from guard.kernels._native import Vocabulary as NativeVocabulary
 
 SPACE = "▁"  #: SentencePiece's character for a space (U+2581).
@@ -128,7 +128,7 @@ _SAMPLE = b'{"a": "b\\u0041 c", "d": [-1.5e+3, true, null, {"e": []}], "f": ""}'
 
 
 #: Engines, and texts to walk under them for each new vocabulary: what many schemas share. schemas/compiled.py fills it.
-COMMON: list[tuple[Engine, bytes]] = []
+COMMON: list[tuple[Engine, list[bytes]]] = []
 
 
 def _expand(native: NativeVocabulary) -> None:
@@ -137,8 +137,12 @@ def _expand(native: NativeVocabulary) -> None:
     for whitespace, spelling in ((0, 0), (3, 1)):  # the defaults; the standard as it is
         engine = Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, 0, whitespace, spelling, {})
         _walk(engine.matcher(native), _SAMPLE, row)
-    for engine, text in COMMON:
-        _walk(engine.matcher(native), text, row)
+    for engine, texts in COMMON:
+        matcher = engine.matcher(native)
+        for text in texts:
+            matcher.reset()
+            _walk(matcher, text, row)
+    seal()
 
 
 def _walk(matcher: Matcher, text: bytes, row: np.ndarray) -> None:

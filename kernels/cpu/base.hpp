@@ -189,8 +189,10 @@ template <class T>
 class Interner {
  public:
   Id intern(T value) {
-    if (table_.size() <= items_.size() * 2) grow();
-    const std::size_t h = value.hash(), at = slot_of(h, value);
+    const std::size_t h = value.hash();
+    if (const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, value)].id; known >= 0) return known;
+    if (table_.size() <= (items_.size() - before_) * 2) table_ = grown(table_, std::max<std::size_t>(table_.size() * 2, 16));
+    const std::size_t at = slot_of(table_, h, value);
     if (table_[at].id < 0) {
       items_.push_back(std::move(value));
       table_[at] = {h, static_cast<Id>(items_.size() - 1)};
@@ -200,7 +202,18 @@ class Interner {
   // The id of what is equal to this, which has the same hash; -1: nothing is.
   template <class Like>
   Id find(const Like& like) const {
-    return table_.empty() ? -1 : table_[slot_of(like.hash(), like)].id;
+    const std::size_t h = like.hash();
+    const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, like)].id;
+    return known >= 0 || table_.empty() ? known : table_[slot_of(table_, h, like)].id;
+  }
+  // What comes from now on has a table of its own, a small one. In the large one each would be written to another page, which a child
+  // of fork() has to copy, and its next doubling would take a millisecond of somebody's mask.
+  void seal() {
+    std::size_t size = 16;
+    while (size <= items_.size() * 2) size *= 2;
+    sealed_ = grown(sealed_, size);
+    for (const Slot& slot : table_) put(&sealed_, slot);
+    table_.clear(), before_ = items_.size();
   }
   T& operator[](Id id) { return items_[static_cast<std::size_t>(id)]; }
   const T& operator[](Id id) const { return items_[static_cast<std::size_t>(id)]; }
@@ -211,24 +224,27 @@ class Interner {
     std::size_t hash = 0;
     Id id = -1;
   };
+  using Slots = std::vector<Slot>;
   template <class Like>
-  std::size_t slot_of(std::size_t hash, const Like& like) const {
-    std::size_t at = hash & (table_.size() - 1);
-    while (table_[at].id >= 0 && (table_[at].hash != hash || !(items_[static_cast<std::size_t>(table_[at].id)] == like))) at = (at + 1) & (table_.size() - 1);
+  std::size_t slot_of(const Slots& table, std::size_t hash, const Like& like) const {
+    std::size_t at = hash & (table.size() - 1);
+    while (table[at].id >= 0 && (table[at].hash != hash || !(items_[static_cast<std::size_t>(table[at].id)] == like))) at = (at + 1) & (table.size() - 1);
     return at;
   }
-  void grow() {
-    std::vector<Slot> old(std::move(table_));
-    table_.assign(old.empty() ? 16 : old.size() * 2, Slot{});
-    for (const Slot& slot : old) {
-      if (slot.id < 0) continue;
-      std::size_t at = slot.hash & (table_.size() - 1);
-      while (table_[at].id >= 0) at = (at + 1) & (table_.size() - 1);
-      table_[at] = slot;
-    }
+  static void put(Slots* table, const Slot& slot) {
+    if (slot.id < 0) return;
+    std::size_t at = slot.hash & (table->size() - 1);
+    while ((*table)[at].id >= 0) at = (at + 1) & (table->size() - 1);
+    (*table)[at] = slot;
+  }
+  static Slots grown(const Slots& table, std::size_t size) {
+    Slots out(size);
+    for (const Slot& slot : table) put(&out, slot);
+    return out;
   }
   Blocks<T> items_;
-  std::vector<Slot> table_;
+  Slots sealed_, table_;
+  std::size_t before_ = 0;  // values in the sealed table
 };
 
 // Small integers as a value: mostly a sorted set (labels, goals' literals).

@@ -400,6 +400,11 @@ NB_MODULE(_native, m) {
   // A child of fork() must not wait for a thread that is not there.
   pthread_atfork([] { Kernel::instance().lock.lock(); }, [] { Kernel::instance().lock.unlock(); }, [] { Kernel::instance().lock.unlock(); });
 
+  m.def("seal", [] {
+    const std::lock_guard lock(Kernel::instance().lock);
+    Kernel::instance().lexicon.seal();
+  });
+
   nb::class_<Vocabulary>(m, "Vocabulary")
       .def(
           "__init__",

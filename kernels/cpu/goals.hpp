@@ -37,6 +37,7 @@ struct Lexicon {
   Interner<Name> names;
   Interner<Value> values;
   PairMap<bool> matches;  // (language, name)
+  void seal() { langs.seal(), texts.seal(), numbers.seal(), names.seal(), values.seal(); }  // see Interner
   Id name(std::string text) { return names.intern({std::move(text)}); }
   bool in_lang(Id lang, Id name);
   Id parse(std::string_view text);  // the value of a JSON text, which must be valid: no key twice

@@ -166,14 +166,7 @@ Id Langs::make(Node n) {
       n.possible = a.possible, n.moves = a.moves, n.loops = a.loops, n.unsure = true;
       break;
   }
-  const Id id = nodes_.intern(std::move(n));
-  if (static_cast<std::size_t>(id) >= raw_of_.size()) {
-    raw_of_.push_back(0);
-    row_of_.push_back(0);
-    moved_of_.push_back(0);
-    live_.push_back(-1);
-  }
-  return id;
+  return nodes_.intern(std::move(n));
 }
 
 Id Langs::set(Ranges ranges) {
@@ -648,8 +641,7 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
 }
 
 const LangRow& Langs::moved(Id r) {
-  const std::size_t at = static_cast<std::size_t>(r);
-  if (moved_of_[at]) return rows_[static_cast<std::size_t>(moved_of_[at] - 1)];
+  if (nodes_[r].moved) return rows_[static_cast<std::size_t>(nodes_[r].moved - 1)];
   const Deeper deeper(&depth_);
   const Node node = nodes_[r];
   LangRow out{{kMaxChar}, {r}};
@@ -683,15 +675,14 @@ const LangRow& Langs::moved(Id r) {
     }
   }
   rows_.push_back(std::move(out));
-  moved_of_[at] = static_cast<std::int32_t>(rows_.size());
+  nodes_[r].moved = static_cast<std::int32_t>(rows_.size());
   return rows_.back();
 }
 
 const LangRow& Langs::raw(Id r) {
-  const std::size_t at = static_cast<std::size_t>(r);
-  if (raw_of_[at]) return rows_[static_cast<std::size_t>(raw_of_[at] - 1)];
+  if (nodes_[r].raw) return rows_[static_cast<std::size_t>(nodes_[r].raw - 1)];
   std::vector<Id> tails;  // of parts that may all be empty: from the last on, so that nothing recurses over them
-  for (Id q = r; nodes_[q].kind == Kind::Cat && nodes_[nodes_[q].a].nullable && !raw_of_[static_cast<std::size_t>(nodes_[q].b)];)
+  for (Id q = r; nodes_[q].kind == Kind::Cat && nodes_[nodes_[q].a].nullable && !nodes_[nodes_[q].b].raw;)
     tails.push_back(q = nodes_[q].b);
   for (; !tails.empty(); tails.pop_back()) raw(tails.back());
   const Deeper deeper(&depth_);
@@ -778,7 +769,7 @@ const LangRow& Langs::raw(Id r) {
     }
   }
   rows_.push_back(std::move(out));
-  raw_of_[at] = static_cast<std::int32_t>(rows_.size());
+  nodes_[r].raw = static_cast<std::int32_t>(rows_.size());
   return rows_.back();
 }
 
@@ -800,8 +791,7 @@ bool Langs::contains(Id r, std::u32string_view text) {
   }
   for (char32_t c : text) {
     if (r == kNone || r == kAll) break;
-    const std::size_t at = static_cast<std::size_t>(r);
-    r = raw_of_[at] ? rows_[static_cast<std::size_t>(raw_of_[at] - 1)].at(c) : raw(r).at(c);
+    r = nodes_[r].raw ? rows_[static_cast<std::size_t>(nodes_[r].raw - 1)].at(c) : raw(r).at(c);
   }
   return accepts(r);
 }
@@ -810,12 +800,12 @@ bool Langs::contains(Id r, std::u32string_view text) {
 bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
-  if (live_[static_cast<std::size_t>(start)] >= 0) return live_[static_cast<std::size_t>(start)];
+  if (nodes_[start].live >= 0) return nodes_[start].live;
   // Where bounds on repetitions are far, a text without them has few enough characters for those.
   std::int32_t most = kInf;
   if (const Id r = relaxed(start, &most); r != start)
     if (const std::int64_t n = near(r); n >= 0 && n <= most) {
-      live_[static_cast<std::size_t>(start)] = 1;
+      nodes_[start].live = 1;
       return true;
     }
   // A conjunction with an empty part is empty: told without a search of the product. A Loop may lead back to itself.
@@ -831,8 +821,8 @@ bool Langs::live(Id start) {
     const bool broad = from.size() < kBroad;
     Id q = broad ? todo.front() : todo.back();
     broad ? todo.pop_front() : todo.pop_back();
-    if (live_[static_cast<std::size_t>(q)] == 1 || nodes_[q].alive || accepts(q)) {
-      for (; q >= 0; q = from[q]) live_[static_cast<std::size_t>(q)] = 1;
+    if (nodes_[q].live == 1 || nodes_[q].alive || accepts(q)) {
+      for (; q >= 0; q = from[q]) nodes_[q].live = 1;
       return true;
     }
     if (hopeless(q)) continue;
@@ -840,21 +830,20 @@ bool Langs::live(Id start) {
     const LangRow next = raw(q);
     for (std::size_t i = 0; i < next.next.size(); ++i) {
       const Id n = next.next[i];
-      if (n != kNone && next.is_writable(i) && live_[static_cast<std::size_t>(n)] != 0 && from.try_emplace(n, q).second) todo.push_back(n);
+      if (n != kNone && next.is_writable(i) && nodes_[n].live != 0 && from.try_emplace(n, q).second) todo.push_back(n);
     }
   }
-  for (const auto& [q, _] : from) live_[static_cast<std::size_t>(q)] = 0;
+  for (const auto& [q, _] : from) nodes_[q].live = 0;
   return false;
 }
 
 const LangRow& Langs::row(Id r) {
-  const std::size_t at = static_cast<std::size_t>(r);
-  if (row_of_[at]) return rows_[static_cast<std::size_t>(row_of_[at] - 1)];
+  if (nodes_[r].row) return rows_[static_cast<std::size_t>(nodes_[r].row - 1)];
   const LangRow& from = raw(r);
   const auto stays = [&](std::size_t i) { return from.next[i] == kNone || (from.is_writable(i) && live(from.next[i])); };
   std::size_t alive = 0;
   while (alive < from.next.size() && stays(alive)) ++alive;
-  if (alive == from.next.size()) return row_of_[at] = raw_of_[at], from;
+  if (alive == from.next.size()) return nodes_[r].row = nodes_[r].raw, from;
   LangRow out;
   for (std::size_t i = 0; i < from.next.size(); ++i) {
     const Id next = i < alive || (i > alive && stays(i)) ? from.next[i] : kNone;
@@ -864,7 +853,7 @@ const LangRow& Langs::row(Id r) {
       out.upto.push_back(from.upto[i]), out.next.push_back(next);
   }
   rows_.push_back(std::move(out));
-  row_of_[at] = static_cast<std::int32_t>(rows_.size());
+  nodes_[r].row = static_cast<std::int32_t>(rows_.size());
   return rows_.back();
 }
 
@@ -908,7 +897,7 @@ std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
 Id Langs::relaxed(Id r, std::int32_t* most) {
   const Kind kind = nodes_[r].kind;
   if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) || nodes_[r].loops || nodes_[r].moves || nodes_[r].here) return r;
-  if (const auto known = relaxed_.find(r); known != relaxed_.end()) return *most = std::min(*most, known->second.second), known->second.first;
+  if (nodes_[r].relaxed >= 0) return *most = std::min(*most, nodes_[r].most), nodes_[r].relaxed;
   const Deeper deeper(&depth_);
   const Node node = nodes_[r];
   std::int32_t own = kInf;
@@ -927,7 +916,7 @@ Id Langs::relaxed(Id r, std::int32_t* most) {
     for (Id k : node.kids) kids.push_back(relaxed(k, &own));
     out = kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
   }
-  relaxed_[r] = {out, own};
+  nodes_[r].relaxed = out, nodes_[r].most = own;
   return *most = std::min(*most, own), out;
 }
 
@@ -935,8 +924,8 @@ std::int64_t Langs::near(Id r) {
   constexpr std::size_t kFew = 256;
   if (accepts(r)) return 0;
   if (nodes_[r].least >= 0) return nodes_[r].least;
-  const auto [slot, fresh] = near_.try_emplace(r, -1);
-  if (!fresh) return slot->second;
+  if (nodes_[r].near != -2) return nodes_[r].near;
+  nodes_[r].near = -1;
   std::int64_t best = -1;
   std::unordered_set<Id> seen{r};
   std::vector<Id> now{r};
@@ -947,15 +936,14 @@ std::int64_t Langs::near(Id r) {
       for (std::size_t i = 0; i < row.next.size(); ++i) {
         const Id to = row.next[i];
         if (to == kNone || !row.is_writable(i) || !seen.insert(to).second) continue;
-        const auto known = near_.find(to);
-        const std::int64_t rest = accepts(to) ? 0 : nodes_[to].least >= 0 ? nodes_[to].least : known != near_.end() ? known->second : -1;
+        const std::int64_t rest = accepts(to) ? 0 : nodes_[to].least >= 0 ? nodes_[to].least : nodes_[to].near;
         if (rest >= 0 && (best < 0 || n + rest < best)) best = n + rest;
         next.push_back(to);
       }
     }
     now = std::move(next);
   }
-  return near_[r] = best;
+  return nodes_[r].near = best;
 }
 
 std::int64_t Langs::shortest(Id r) {

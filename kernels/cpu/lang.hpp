@@ -112,6 +112,7 @@ class Langs {
   // Bytes of a cheapest text of lo to hi characters (UTF-8; a control character costs its escape); -1: there is none.
   std::int64_t cheapest(Id r, std::int64_t lo, std::int64_t hi);
   std::size_t size() const { return nodes_.size(); }
+  void seal() { nodes_.seal(), sets_.seal(), tables_.seal(); }
 
  private:
   enum class Kind : std::uint8_t { None, Eps, Here, Set, Cat, Alt, And, Not, Repeat, Words, Behind, Loop, Maybe, Coded };
@@ -130,6 +131,12 @@ class Langs {
     bool alive = false;     // has a text, as the parts tell; false: they don't
     std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the parts tell it; -1: they don't
     std::int64_t bytes = -1;
+    // What was found of it:
+    std::int32_t raw = 0, row = 0, moved = 0;  // index into rows_ + 1; 0: not yet
+    signed char live = -1;                     // -1: not yet
+    Id relaxed = -1;                           // -1: not yet
+    std::int32_t most = kInf;                  // see relaxed()
+    std::int64_t near = -2;                    // -2: not yet
     bool operator==(const Node& o) const {
       return kind == o.kind && a == o.a && b == o.b && lo == o.lo && hi == o.hi && kids == o.kids;
     }
@@ -199,8 +206,6 @@ class Langs {
   Interner<Table> tables_;
   Blocks<LangRow> rows_;
   Interner<Body> bodies_;
-  std::vector<std::int32_t> raw_of_, row_of_, moved_of_;  // index into rows_ + 1; 0: not yet
-  std::vector<signed char> live_;                         // -1: not yet
   std::int64_t rest_behind(Id r, std::int64_t n);
   // Is there a text of lo to hi characters; or, if it is to be plain, one of lo characters of one byte each? -1: not known.
   signed char search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain);
@@ -208,8 +213,6 @@ class Langs {
   std::unordered_set<std::pair<Id, Id>, PairHash> plain_;  // (language, characters): some text of so many, each of one byte
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
-  std::unordered_map<Id, std::pair<Id, std::int32_t>> relaxed_;
-  std::unordered_map<Id, std::int64_t> near_;
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<Id, std::int64_t> cheapest_;
   std::unordered_map<Id, Costs> costs_;

@@ -518,15 +518,25 @@ bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
   }
 }
 
+// Where a byte leads, if that is known; null: it is no byte of a number. The pointer stays valid.
+Id* Numbers::known_step(Blocks<Steps>* steps, Id from, std::uint8_t byte) {
+  static constexpr std::string_view kOther = ".-+eE";
+  const bool digit = byte >= '0' && byte <= '9';
+  const std::size_t other = digit ? 0 : kOther.find(static_cast<char>(byte));
+  if (other == kOther.npos) return nullptr;
+  while (steps->size() <= static_cast<std::size_t>(from)) steps->push_back({});
+  return &(*steps)[static_cast<std::size_t>(from)].to[digit ? byte - '0' : 10 + other];
+}
+
 Id Numbers::step_core(Id id, std::uint8_t byte) {
-  const std::int64_t key = static_cast<std::int64_t>(id) << 8 | byte;
-  const auto found = core_step_.find(key);
-  if (found != core_step_.end()) return found->second;
+  Id* known = known_step(&core_steps_, id, byte);
+  if (!known) return kDead;
+  if (*known >= 0) return *known;
   const Core& c = cores_[id];
   Core next = c;
   next.phase = follow(c.phase, byte);
   const bool ok = next.phase != Nothing && (c.scientific ? write_scientific(c, byte, &next) : write(c, byte, &next));
-  return core_step_[key] = ok ? settled(std::move(next)) : kDead;
+  return *known = ok ? settled(std::move(next)) : kDead;
 }
 
 Id Numbers::begin(Id piece, Spelling spelling) {
@@ -554,13 +564,13 @@ Id Numbers::keep(std::vector<std::pair<Id, Id>> cores) {
 }
 
 Id Numbers::step(Id state, std::uint8_t byte) {
-  const std::int64_t key = static_cast<std::int64_t>(state) << 8 | byte;
-  const auto found = state_step_.find(key);
-  if (found != state_step_.end()) return found->second;
+  Id* known = known_step(&state_steps_, state, byte);
+  if (!known) return kDead;
+  if (*known >= 0) return *known;
   std::vector<std::pair<Id, Id>> cores;
   for (const auto& [core, label] : states_[state].cores)
     if (const Id next = step_core(core, byte); next != kDead) cores.push_back({next, label});
-  return state_step_[key] = keep(std::move(cores));
+  return *known = keep(std::move(cores));
 }
 
 void Numbers::accepted(Id state, Labels* labels) {

@@ -67,6 +67,8 @@ class Numbers {
   }
   std::size_t size() const { return states_.size(); }
 
+  void seal() { cores_.seal(), states_.seal(), pieces_.seal(); }
+
  private:
   enum Phase : std::uint8_t { Start, Minus, Zero, Int, Dot, Frac, E, ESign, EDigits, Nothing };
   struct Core {
@@ -150,7 +152,11 @@ class Numbers {
   Interner<Core> cores_;
   Interner<State> states_;
   std::vector<std::int64_t> rest_;  // by core: the fewest bytes to an end; -1: none
-  std::unordered_map<std::int64_t, Id> core_step_, state_step_;
+  struct Steps {  // by digit, then by `.-+eE`; -1: not known
+    std::array<Id, 15> to{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+  };
+  static Id* known_step(Blocks<Steps>* steps, Id from, std::uint8_t byte);
+  Blocks<Steps> core_steps_, state_steps_;
   std::unordered_map<Id, std::unique_ptr<Side>> sides_;
 };
 

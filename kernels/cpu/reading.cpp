@@ -76,7 +76,13 @@ struct Vocabulary::Draft {
   void forget(Id token) { all.bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
 };
 
-LexemeMask& Vocabulary::keep(std::unique_ptr<LexemeMask>& slot, Draft draft) {
+Vocabulary::Slot& Vocabulary::slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node) {
+  if (&among != &whole_ || node != 0) return masks->others[{among.id, state, node}];
+  while (masks->whole.size() <= static_cast<std::size_t>(state)) masks->whole.push_back(nullptr);
+  return masks->whole[static_cast<std::size_t>(state)];
+}
+
+LexemeMask& Vocabulary::keep(Slot& slot, Draft draft) {
   slot = std::make_unique<LexemeMask>();
   for (Inside& group : draft.inside) draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
   draft.all.few.shrink_to_fit();
@@ -418,8 +424,8 @@ bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std
 }
 
 LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
-  Masks& masks = detailed ? detailed_ : texts_;
-  if (const auto known = masks.find({among.id, state, node}); known != masks.end()) return known->second->used = true, *known->second;
+  Slot& slot = this->slot(detailed ? &detailed_ : &texts_, among, state, node);
+  if (slot) return slot->used = true, *slot;
   const bool whole = &among == &whole_ && node == 0 && texts.is_whole(state);
   Draft draft(words(), detailed, whole);
   // Where every text can go on to an end, the tokens inside are those of any string.
@@ -430,11 +436,11 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffix
     reading.read(closing_, 0, 0, state);
   else if (detailed || !(read_listed(reading, state, among.trie, node) || read_relaxed(texts, state, among, node, &draft)))
     whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), state);
-  return keep(masks[{among.id, state, node}], std::move(draft));
+  return keep(slot, std::move(draft));
 }
 
 LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
-  auto& slot = numbers_[{whole_.id, state, 0}];
+  Slot& slot = this->slot(&numbers_, whole_, state, 0);
   if (slot) return slot->used = true, *slot;
   Draft draft(words(), true, false);
   const Trie& trie = whole_.trie;

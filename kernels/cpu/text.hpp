@@ -64,7 +64,7 @@ class Texts {
  public:
   static constexpr Id kDead = 0;
   static constexpr std::int64_t kOneChar = 11;  // bytes that surely suffice to end a partial character: the rest of an escape
-  explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}); }
+  explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}), quick_.push_back({}); }
 
   // The state at the start of a string, and its spec; kDead when no component is live.
   Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, Use use = Use::Value);
@@ -129,6 +129,7 @@ class Texts {
   const std::vector<Component>& components(Id state) const { return states_[state].components; }
   std::size_t size() const { return states_.size(); }
   Langs& langs() { return langs_; }
+  void seal() { states_.seal(), specs_.seal(); }
 
  private:
   using Table = std::array<Id, 256>;
@@ -178,7 +179,7 @@ class Texts {
   };
   void keep(Id state, std::uint8_t from, std::uint8_t upto, Id to);
   Interner<State> states_;
-  std::vector<Quick> quick_{Quick{}};
+  Blocks<Quick> quick_;
   Interner<Spec> specs_;
   std::deque<Table> tables_;
   std::deque<std::array<Id, kClasses>> class_tables_;

@@ -296,8 +296,13 @@ void Vocabulary::trim() {
   if (held_ <= most_) return;
   held_ = 0;
   for (Masks* masks : {&texts_, &detailed_, &numbers_}) {
-    std::erase_if(*masks, [](const auto& entry) { return !entry.second || !entry.second->used; });
-    for (auto& [_, mask] : *masks) mask->used = false, held_ += mask->nbytes();
+    const auto look = [this](Slot& mask) {
+      if (mask && !mask->used) mask = nullptr;
+      if (mask) mask->used = false, held_ += mask->nbytes();
+    };
+    for (std::size_t i = 0; i < masks->whole.size(); ++i) look(masks->whole[i]);
+    for (auto& [_, mask] : masks->others) look(mask);
+    std::erase_if(masks->others, [](const auto& entry) { return !entry.second; });
   }
   std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();

@@ -164,9 +164,14 @@ class Vocabulary {
   struct PlaceHash {
     std::size_t operator()(const Place& p) const { return p.hash(); }
   };
-  using Masks = std::unordered_map<Place, std::unique_ptr<LexemeMask>, PlaceHash>;
+  using Slot = std::unique_ptr<LexemeMask>;
+  struct Masks {
+    Blocks<Slot> whole;  // of all tokens, by state
+    std::unordered_map<Place, Slot, PlaceHash> others;
+  };
+  Slot& slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node);
   using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
-  LexemeMask& keep(std::unique_ptr<LexemeMask>& slot, Draft draft);
+  LexemeMask& keep(Slot& slot, Draft draft);
   std::shared_ptr<const Suffixes> suffixes(std::vector<Spelled> list);
   std::size_t count_suffixes();
   std::vector<std::string> tokens_;
