@@ -354,6 +354,12 @@ MUTANTS = (
         "",
     ),
     Mutant(
+        "reading.cpp",
+        "tokens that close a listed text are left out",
+        "if (words[i].size() == behind + length) mark('\"'), ++i;",
+        "if (words[i].size() == behind + length) ++i;",
+    ),
+    Mutant(
         "outline.hpp",
         "tokens that go on behind a quote with a colon are left out",
         "case ',': case '}': case ']': case ':': case ' ':",
