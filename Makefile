@@ -89,7 +89,7 @@ sanitize: build  ## Run the kernel tests under AddressSanitizer and UndefinedBeh
 	  > "$$($(SANITIZED)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
 	$(SANITIZED)/venv/bin/python -m pip install -q --no-deps --no-build-isolation --ignore-installed \
 	  -C build-dir=$(SANITIZED)/cmake -C cmake.define.GUARD_SANITIZE=ON -e .
-	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	ulimit -s 65536; LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels $(PYTEST_FLAGS)
 
