@@ -205,7 +205,7 @@ def named_nodes(
     alike: dict[int, dict[int, None]],
     other: Callable[[dict[str, Any], int], int],
 ) -> list[tuple[str, int]]:
-    """Return the names that JSON can write, each with the node of its schema, as Lowering.members describes.
+    """Return the names that JSON can write, each with the node of its schema, as Lowering.child finds it.
 
     `other(schema, position)` is asked for the nodes of references. Linear in the keywords of the schemas.
     """

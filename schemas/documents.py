@@ -81,10 +81,8 @@ class Documents:
         self._given = given
         self.schemas: list[Any] = [True, False]  # by position
         self.homes: list[Resource] = []  # by position
-        self.trail: list[tuple[int, tuple[Step, ...]]] = [
-            (-1, ()),
-            (-1, ()),
-        ]  # by position: a parent (or -1: the document) and a path
+        # By position: a parent (or -1: the document) and a path.
+        self.trail: list[tuple[int, tuple[Step, ...]]] = [(-1, ()), (-1, ())]
         self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
         self.idle: set[tuple[int, str]] = set()  # of those, the ones that ask for nothing new
         self.resources: dict[str, Resource] = {}

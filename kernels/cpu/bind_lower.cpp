@@ -1,5 +1,5 @@
 // The nodes of an object's properties, in one walk: most are plain scalars, of which a schema says the same hundreds of times.
-// Lowering.members (schemas/lowering.py) says it in Python, with which this is compared in tests/schemas/test_lowering.py.
+// Lowering.child (schemas/lowering.py) says it in Python, schema by schema, with which this is compared in tests/schemas/test_lowering.py.
 #include "bind_lower.hpp"
 
 namespace nb = nanobind;
@@ -24,9 +24,11 @@ class Members {
     PyObject* place = PyDict_GetItemWithError(places_.ptr(), id.ptr());
     if (!place) PyErr_Occurred() ? raise() : throw nb::value_error("a schema has no place");
     const nb::object position = nb::borrow(place);
-    const nb::object words = words_of(schema);
-    if (words.is_none()) return position;
-    if (words.is(nb::handle(Py_False))) return other_(nb::handle(schema), position);
+    const nb::list said;
+    const Kind kind = kind_of(schema, said);
+    if (kind == kHolds) return position;
+    if (kind == kPoints) return other_(nb::handle(schema), position);
+    const nb::object words = nb::steal(PyList_AsTuple(said.ptr()));
     PyObject* found = PyDict_SetDefault(twins_.ptr(), words.ptr(), place);
     if (!found) {
       if (!PyErr_ExceptionMatches(PyExc_TypeError)) raise();
@@ -34,7 +36,7 @@ class Members {
       return position;
     }
     const nb::object first = nb::borrow(found);
-    if (first.is(position) || first.equal(position)) {
+    if (first.equal(position)) {
       if (PyDict_SetItem(plain_.ptr(), place, words.ptr())) raise();
     } else {
       const nb::object fresh = nb::steal(PyDict_New());
@@ -47,28 +49,27 @@ class Members {
  private:
   static nb::object number(long n) { return nb::steal(PyLong_FromLong(n)); }
 
-  // What a plain scalar says; None: it holds something, or says what is looked up elsewhere; False: it refers to another.
-  nb::object words_of(PyObject* schema) {
-    nb::list words;
-    words.append(dialect_);
-    bool points = false;
+  // Whether it is a plain scalar, refers to another, or holds something or says what is looked up elsewhere; and what a scalar says.
+  Kind kind_of(PyObject* schema, const nb::list& said) {
+    const auto say = [&](PyObject* word) {
+      if (PyList_Append(said.ptr(), word)) raise();
+    };
+    say(dialect_.ptr());
+    Kind out = kScalar;
     Py_ssize_t at = 0;
     PyObject *keyword = nullptr, *value = nullptr;
     while (PyDict_Next(schema, &at, &keyword, &value)) {
       PyObject* kind = PyDict_GetItemWithError(kinds_.ptr(), keyword);
       if (!kind && PyErr_Occurred()) raise();
       const long what = kind ? PyLong_AsLong(kind) : 0;
-      if (what == kScalar) {
-        for (PyObject* word : {keyword, reinterpret_cast<PyObject*>(Py_TYPE(value)), value})
-          if (PyList_Append(words.ptr(), word)) raise();
-      } else if (what == kPoints) {
-        points = true;
-      } else if (what == kHolds || (PyUnicode_GET_LENGTH(keyword) > 0 && PyUnicode_READ_CHAR(keyword, 0) == '$')) {
-        return nb::none();
-      }
+      if (what == kScalar)
+        say(keyword), say(reinterpret_cast<PyObject*>(Py_TYPE(value))), say(value);
+      else if (what == kPoints)
+        out = kPoints;
+      else if (what == kHolds || (PyUnicode_GET_LENGTH(keyword) > 0 && PyUnicode_READ_CHAR(keyword, 0) == '$'))
+        return kHolds;
     }
-    if (points) return nb::borrow(Py_False);
-    return nb::steal(PyList_AsTuple(words.ptr()));
+    return out;
   }
 
   nb::handle places_, kinds_, dialect_, twins_, plain_, alike_, other_;

@@ -346,7 +346,7 @@ struct PyMatcher {
   // run(), where a limit that names no node is met at the value that is due.
   template <class F, class... Ahead>
   auto placed(F f, Ahead... ahead) {
-    const auto placed = [&] {
+    const auto blaming = [&] {
       try {
         return f();
       } catch (Limit& limit) {
@@ -354,7 +354,7 @@ struct PyMatcher {
         throw;
       }
     };
-    return run(front, placed, ahead...);
+    return run(front, blaming, ahead...);
   }
   void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
     if (remaining && *remaining < 0) throw nb::value_error(("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
