@@ -3,7 +3,8 @@
 SmolLM2 is asked for function calls (benchmarks/calls.py), greedily, each in three ways:
 
 - skipping: Guard's own loop, which appends forced text without asking, as the tokenizer cuts it (the default);
-- asking: the same cut with every token asked for, by transformers' own generate with guard.LogitsProcessor;
+- asking: the same cut with every token asked for, by transformers' own generate, on a model as transformers loads it,
+  with guard.LogitsProcessor;
 - plain: every token asked for under the masks alone, so that the model cuts forced text as it likes.
 
 Skipping is compared with either other way over --tokens tokens. The bar is for the first comparison, in which nothing
@@ -12,11 +13,9 @@ the other way's text up to the first token that differs: the difference of natur
 among the allowed tokens, in the tokens of either. Guard's requests run side by side, on which no result depends, bit
 for bit; transformers' run one by one.
 
-In float32, since in bfloat16 it is rounding that chooses between tokens that are nearly as likely, whatever is skipped.
-
 Examples:
-    python -m benchmarks.forcing                        200 prompts: most of an hour
-    python -m benchmarks.forcing --dtype bfloat16       half as long
+    python -m benchmarks.forcing                        200 prompts in the model's usual type: half an hour
+    python -m benchmarks.forcing --dtype float32        longer
     python -m benchmarks.forcing --n 20 --tokens 40     a look
 """
 
@@ -36,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 import guard
 from benchmarks.calls import Call, calls
@@ -139,16 +139,20 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=60, help="tokens of each text (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
-    parser.add_argument("--dtype", default="float32", help="of the model (default float32)")
+    parser.add_argument("--dtype", help="of the model (default: what Guard takes on this processor)")
     parser.add_argument("--others", default=",".join(OTHERS), help=f"what to compare with, of {', '.join(OTHERS)}")
     parser.add_argument("--json", type=Path, help="write every text here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = TransformersModel.from_pretrained(models.pull("smollm2"), name="smollm2", dtype=args.dtype)
+    folder = models.pull("smollm2")
+    model = TransformersModel.from_pretrained(folder, name="smollm2", dtype=args.dtype)
+    args.dtype = str(model.model.dtype).removeprefix("torch.")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=model.model.dtype)
+    alone = TransformersModel("smollm2", theirs, model.tokenizer, share=False)
     plain = TransformersModel("smollm2", model.model, model.tokenizer)
     plain._forcing, plain._passes = Unforced(model.tokenizer, model.vocabulary), model._passes
     drawn = calls(args.n, args.seed)
-    ways = {"skipping": (write, model, AT_ONCE), "asking": (ask, model, 1), "plain": (write, plain, AT_ONCE)}
+    ways = {"skipping": (write, model, AT_ONCE), "asking": (ask, alone, 1), "plain": (write, plain, AT_ONCE)}
     runs: dict[str, list[dict[str, Any]]] = {}
     started = time.perf_counter()
     others = args.others.split(",")

@@ -133,9 +133,10 @@ class Decoding(Completion):
 class Forward:
     """A model's forward pass over the tokens of one sequence that it has not seen, with the sequence's cache."""
 
-    def __init__(self, model: Any, model_kwargs: dict[str, Any]) -> None:
-        """Take what transformers' generate prepared."""
+    def __init__(self, model: Any, model_kwargs: dict[str, Any], prompt: int = 0) -> None:
+        """Take what transformers' generate prepared; `prompt`: how many tokens it would feed first, at once."""
         self.is_first = True
+        self.prompt = prompt
         self._model = model
         # Without padding the model derives these itself, for any number of new tokens.
         self.kwargs = {

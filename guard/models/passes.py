@@ -6,11 +6,15 @@ Guard's: the first to ask runs the pass for all, and who stops asking has left.
 
 A shared pass lays the new tokens of all sequences side by side in one row, without padding to a common length. What
 works on single tokens (nearly all of a model) does not see the difference; attention is computed sequence by sequence
-on the cache that each would have alone, with transformers' own function. What is left is how the machine's matrix
-product rounds: differently for one row than for more. So passes are filled up to two rows, which costs next to nothing,
-and a model is tried out once (`_trial`): if its logits are then the same bits whatever stands beside them, passes are
-shared. If not, sharing would show in the last digit of a logit, and is done where it was asked for, and on GPUs, where
-it pays most.
+on the cache that each would have alone, with transformers' own function. What is left is how the machine rounds the
+pass of one token and that of more: in products and in attention. A model is tried out once (`_Trial`), in this order:
+
+1. By token: attention is asked for token by token, and products that round one row otherwise than several are taken
+   apart (guard/models/rows.py). If the logits are then the bits that transformers' own loop gets, with the prompt in
+   one pass and each token in one, neither company nor forced text changes a bit.
+2. Filled up: passes of less than two rows are filled up, and each sequence attends at once. If the logits are then the
+   same bits in any company, no result depends on it, but a pass over several tokens may round otherwise than several.
+3. Else sharing shows in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
 
 Only models whose attention goes through transformers' interface, over the whole sequence, are shared: a sliding window,
 a recurrent state, or positions that depend on the longest sequence are passes of their own, one after the other.
@@ -19,6 +23,7 @@ a recurrent state, or positions that depend on the longest sequence are passes o
 from __future__ import annotations
 
 import contextlib
+import enum
 import itertools
 import threading
 import time
@@ -33,6 +38,7 @@ from transformers.masking_utils import sdpa_mask
 
 from guard.decoding import Forward
 from guard.errors import ModelError
+from guard.models.rows import pieces, take_apart
 
 #: Seconds for which a pass waits for requests that are between two passes.
 PATIENCE = 0.005
@@ -40,11 +46,18 @@ PATIENCE = 0.005
 MOST = 64
 #: The name of the attention function that knows shared passes; for all others it is transformers' "sdpa".
 ATTENTION = "guard"
-#: To a multiple of how many rows a pass is filled up, so that its result is the same in any company: libraries multiply
-#: a single row by other kernels than several, and that shows once in many thousand numbers.
+#: To a multiple of how many rows a pass is filled up in the second way.
 ROWS = 2
 #: How far a shared pass may be from a pass alone, relative to the logits' size, to be the same but for rounding.
 ROUNDING = 0.05
+
+
+class Way(enum.Enum):
+    """How a pass is made up, which is what its results do not depend on."""
+
+    BY_TOKEN = "by token"  # on nothing: they are those of transformers' own loop
+    FILLED = "filled up"  # on the company
+    ROUNDED = "rounded"  # but for rounding, on the company
 
 
 class Passes:
@@ -59,7 +72,7 @@ class Passes:
         self._prepare = prepare
         self._share = share
         self._trial = threading.Lock()
-        self._rows: int | None = None  # to which a pass is filled up; 0: results depend on the company; None: untried
+        self._way: Way | None = None  # None: untried
         self._is_shared = False  # known once it was tried
         self._changed = threading.Condition()
         self._queue: list[_Asked] = []
@@ -76,7 +89,13 @@ class Passes:
     def is_independent(self) -> bool:
         """Whether no result depends on what else runs: true as well where passes are not shared."""
         self._try_out()
-        return not self._is_shared or bool(self._rows)
+        return not self._is_shared or self._way is not Way.ROUNDED
+
+    @property
+    def is_by_token(self) -> bool:
+        """Whether a pass over several tokens, such as forced ones, gives the bits that a pass for each would."""
+        self._try_out()
+        return self._is_shared and self._way is Way.BY_TOKEN
 
     @contextlib.contextmanager
     def here(self) -> Iterator[None]:
@@ -142,17 +161,16 @@ class Passes:
     def _wait_for_others(self) -> None:
         end = time.monotonic() + PATIENCE
         while len(self._queue) < min(self._here, MOST) and (left := end - time.monotonic()) > 0:
-            if self._rows is not None and not self._is_shared:
+            if self._way is not None and not self._is_shared:
                 return
             self._changed.wait(left)
 
     def _run(self, batch: list[_Asked]) -> None:
         try:
             self._try_out()
-            shared = batch if self._is_shared and (len(batch) > 1 or (self._rows or 1) > 1) else []
-            if shared:
-                logits = _shared(self._model, [a.forward for a in shared], [a.tokens for a in shared], self._rows or 1)
-                for asked, row in zip(shared, logits, strict=True):
+            if self._is_shared and self._way is not None and not _is_plain(batch, self._way):
+                logits = _shared(self._model, [a.forward for a in batch], [a.tokens for a in batch], self._way)
+                for asked, row in zip(batch, logits, strict=True):
                     asked.logits = row[None]
                 return
             for asked in batch:
@@ -165,18 +183,18 @@ class Passes:
                 raise
 
     def _try_out(self) -> None:
-        """Find out once whether passes can be shared, and to how many rows they must be filled up."""
+        """Find out once whether passes can be shared, and how."""
         with self._trial:
-            if self._rows is not None:
+            if self._way is not None:
                 return
-            rows, is_sound = 0, False
+            way, is_sound = Way.ROUNDED, False
             if self._share is not False and _is_shareable(self._model):
                 self._model.set_attn_implementation(ATTENTION)
                 with contextlib.suppress(RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError):
-                    rows, is_sound = _trial(self._model, self._prepare)
+                    way, is_sound = _Trial(self._model, self._prepare).run()
             may_differ = self._share or self._model.device.type != "cpu"
-            self._is_shared = is_sound and bool(rows or may_differ)
-            self._rows = rows
+            self._is_shared = bool(is_sound and (way is not Way.ROUNDED or may_differ))
+            self._way = way
             if not self._is_shared and self._model.config._attn_implementation == ATTENTION:
                 self._model.set_attn_implementation("sdpa")
 
@@ -202,57 +220,105 @@ def _is_shareable(model: Any) -> bool:
     return getattr(config, "_attn_implementation", None) in ("sdpa", ATTENTION) and not kinds & {"dynamic", "longrope"}
 
 
-def _trial(model: Any, prepare: Callable[[list[int], int], Forward]) -> tuple[int, bool]:
-    """To how many rows passes must be filled up (0: that does not help), and whether they are sound."""
-    first, second = [*range(3, 27)], [*range(40, 49)]
-    steps = [[first, second], [[2], [7]], [[2, 7, 1], [8]], [[1], [8, 2]], [[6], [1]]]
+class _Trial:
+    """Two sequences, in passes of several lengths: as transformers runs them, together, and each alone."""
 
-    def run(rows: int, groups: list[list[int]], steps: list[list[list[int]]]) -> list[torch.Tensor]:
-        forwards = [prepare(chunk[:1], 8) for chunk in steps[0]]
-        found = [torch.empty(0)] * (len(steps) * len(forwards))
-        for number, step in enumerate(steps):
-            for group in groups:
-                chosen, tokens = [forwards[g] for g in group], [step[g] for g in group]
-                logits = _shared(model, chosen, tokens, rows) if rows else chosen[0](tokens[0])
-                for g, row in zip(group, logits, strict=True):
-                    found[number * len(forwards) + g] = row
+    #: What each of them is fed, pass by pass; the first passes begin with prompts of so many tokens.
+    STEPS = (([*range(3, 27)], [*range(40, 49)]), ([2], [7]), ([2, 7, 1], [8]), ([1], [8, 2]), ([6], [1]))
+    PROMPTS = (22, 9)
+
+    def __init__(self, model: Any, prepare: Callable[[list[int], int], Forward]) -> None:
+        self._model = model
+        self._prepare = prepare
+
+    def run(self) -> tuple[Way, bool]:
+        """Return the first way that holds, and whether its results are right but for rounding."""
+        own = self._own()
+        if self._model.device.type == "cpu" and (undo := take_apart(self._model)) is not None:
+            if _same(own, self._run(Way.BY_TOKEN, [0, 1])) and _same(own, self._run(Way.BY_TOKEN, [0], [1])):
+                return Way.BY_TOKEN, True
+            undo()
+        together, alone = self._run(Way.FILLED, [0, 1]), self._run(Way.FILLED, [0], [1])
+        is_sound = all(
+            float((a - b).float().norm()) <= ROUNDING * float(a.float().norm())
+            for a, b in zip(own, together, strict=True)
+        )
+        return (Way.FILLED if _same(together, alone) else Way.ROUNDED), is_sound
+
+    def _own(self) -> list[torch.Tensor]:
+        """The logits at the end of each step, `[width]`, sequence by sequence."""
+        found = []
+        for number, forward in enumerate(self._forwards()):
+            for step in self.STEPS:
+                tokens = iter(step[number])
+                lengths = _pieces(forward, len(step[number]), Way.BY_TOKEN)
+                *_, last = [forward([*itertools.islice(tokens, length)]) for length in lengths]
+                found.append(last[0])
         return found
 
-    together, alone = run(ROWS, [[0, 1]], steps), run(ROWS, [[0], [1]], steps)
-    own = run(0, [[0], [1]], steps[:2])
-    is_sound = all(
-        float((a - b).float().norm()) <= ROUNDING * float(a.float().norm()) for a, b in zip(own, together, strict=False)
-    )
-    return (ROWS if all(map(torch.equal, together, alone)) else 0), is_sound
+    def _run(self, way: Way, *groups: list[int]) -> list[torch.Tensor]:
+        """The same, of shared passes of those sequences."""
+        forwards = self._forwards()
+        found: dict[tuple[int, int], torch.Tensor] = {}
+        for group in groups:
+            for at, step in enumerate(self.STEPS):
+                logits = _shared(self._model, [forwards[g] for g in group], [step[g] for g in group], way)
+                found |= {(g, at): row for g, row in zip(group, logits, strict=True)}
+        return [found[place] for place in sorted(found)]
+
+    def _forwards(self) -> list[Forward]:
+        prompts = (tokens[:length] for tokens, length in zip(self.STEPS[0], self.PROMPTS, strict=True))
+        return [self._prepare(prompt, 16) for prompt in prompts]
+
+
+def _same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return all(map(torch.equal, some, others))
+
+
+def _pieces(forward: Forward, count: int, way: Way) -> list[int]:
+    """The lengths of the pieces that attend on their own, of so many tokens that a sequence is fed."""
+    if way is not Way.BY_TOKEN:
+        return [count]
+    prompt = min(forward.prompt, count) if forward.is_first else 0
+    return [prompt] * (prompt > 0) + [1] * (count - prompt)
+
+
+def _is_plain(batch: list[_Asked], way: Way) -> bool:
+    """Whether a pass is the model's own."""
+    if len(batch) > 1 or way is Way.FILLED:
+        return False
+    return len(_pieces(batch[0].forward, len(batch[0].tokens), way)) == 1
 
 
 @torch.no_grad()
-def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], rows: int) -> torch.Tensor:
-    """One pass over the new tokens of several sequences, filled up to a multiple of `rows`; each one's last logits."""
+def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], way: Way) -> torch.Tensor:
+    """One pass over the new tokens of several sequences; each one's last logits, `[sequences, width]`."""
     name, keeps = forwards[0].cache_name, forwards[0].keeps_logits
     caches = [forward.kwargs[name] for forward in forwards]
     layers = [layer for cache in caches for layer in cache.layers]
     if not all(type(cache) is DynamicCache for cache in caches) or not all(type(at) is DynamicLayer for at in layers):
         raise ValueError("a cache of this kind can't be shared")
-    lengths = [len(piece) for piece in tokens]
+    lengths = [_pieces(forward, len(new), way) for forward, new in zip(forwards, tokens, strict=True)]
     pasts = [cache.get_seq_length() for cache in caches]
-    fill = -sum(lengths) % rows
+    rows = ROWS if way is Way.FILLED else 1
+    fill = -sum(map(len, tokens)) % rows
     device = model.device
-    lasts = [end - 1 for end in itertools.accumulate(lengths)]
+    lasts = [end - 1 for end in itertools.accumulate(map(len, tokens))]
     kept = torch.tensor(lasts + lasts[-1:] * (-len(lasts) % rows), device=device)
-    positions = [past + at for past, length in zip(pasts, lengths, strict=True) for at in range(length)]
+    positions = [past + at for past, new in zip(pasts, tokens, strict=True) for at in range(len(new))]
     kwargs = {key: value for key, value in forwards[0].kwargs.items() if key not in (name, "logits_to_keep")}
     if keeps:
         kwargs["logits_to_keep"] = kept
-    logits = model(
-        input_ids=torch.tensor([[*itertools.chain(*tokens), *[0] * fill]], device=device),
-        position_ids=torch.tensor([positions + [0] * fill], device=device),
-        attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made already, it says: see _Shared
-        use_cache=True,
-        return_dict=True,
-        **{name: _Shared(caches, lengths, pasts, fill, device)},
-        **kwargs,
-    ).logits[0]
+    with pieces([*itertools.chain(*lengths), *[fill] * bool(fill)]):
+        logits = model(
+            input_ids=torch.tensor([[*itertools.chain(*tokens), *[0] * fill]], device=device),
+            position_ids=torch.tensor([positions + [0] * fill], device=device),
+            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made, it says: see _Shared
+            use_cache=True,
+            return_dict=True,
+            **{name: _Shared(caches, lengths, pasts, fill, device)},
+            **kwargs,
+        ).logits[0]
     for forward in forwards:
         forward.is_first = False
     found: torch.Tensor = logits[: len(tokens)] if keeps else logits[kept[: len(tokens)]]
@@ -272,12 +338,17 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
     """
 
     def __init__(
-        self, caches: list[Any], lengths: list[int], pasts: list[int], fill: int, device: torch.device
+        self, caches: list[Any], lengths: list[list[int]], pasts: list[int], fill: int, device: torch.device
     ) -> None:
         super().__init__()
         self.caches = caches
-        self.lengths = [*lengths, fill]
-        self.masks = [_mask(length, past, device) for length, past in zip(lengths, pasts, strict=True)]
+        self.lengths = [*map(sum, lengths), fill]
+        #: Of each piece: its sequence, its length, the tokens up to its end, and what it may see.
+        self.pieces = [
+            (number, length, end, _mask(length, end - length, device))
+            for number, (past, parts) in enumerate(zip(pasts, lengths, strict=True))
+            for length, end in zip(parts, [*itertools.accumulate(parts, initial=past)][1:], strict=True)
+        ]
 
     def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Append to each cache what is its own; returns the parts."""
@@ -296,15 +367,16 @@ def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
-    """Attention sequence by sequence in a shared pass, transformers' own in any other."""
+    """Attention piece by piece in a shared pass, transformers' own in any other."""
     if not isinstance(key, _Parts):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    shared = key.shared
-    *queries, filling = query.split(shared.lengths, dim=2)
-    parts = zip(queries, key, value, shared.masks, strict=True)
-    outputs = [sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0] for q, k, v, mask in parts]
-    if filling.shape[2]:
-        outputs.append(torch.zeros_like(outputs[0][:, :1]).expand(-1, filling.shape[2], -1, -1))
+    shared, outputs, at = key.shared, [], 0
+    for number, length, end, mask in shared.pieces:
+        piece, keys, values = query[:, :, at : at + length], key[number][:, :, :end], value[number][:, :, :end]
+        outputs.append(sdpa_attention_forward(module, piece, keys, values, mask, **kwargs)[0])
+        at += length
+    if fill := query.shape[2] - at:
+        outputs.append(torch.zeros_like(outputs[0][:, :1]).expand(-1, fill, -1, -1))
     return torch.cat(outputs, dim=1), None
 
 

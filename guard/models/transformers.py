@@ -33,11 +33,9 @@ except ImportError as error:
 from guard.decoding import Decoding, Forward
 from guard.forcing import Forcing
 from guard.kernels.vocabulary import Vocabulary
+from guard.models.packing import is_fast_in_bfloat16, pack
 from guard.models.passes import Passes
 from guard.thinking import Reasoning
-
-#: What makes a CPU faster in bfloat16 than in float32 (measured on SmolLM2: prefill twice, decoding 1.4 times).
-FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
 class TransformersModel(LocalModel):
@@ -78,7 +76,8 @@ class TransformersModel(LocalModel):
         """Load a folder, or an id of the hub; a folder is read without the network.
 
         `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
-        faster of bfloat16 and float32. `share` is __init__'s.
+        faster of bfloat16 and float32, with the weights laid out for decoding only (guard/models/packing.py): to
+        train or to save a model, load it by transformers and give it to __init__. `share` is __init__'s.
         """
         path = Path(path_or_id)
         is_local = path.exists()
@@ -92,7 +91,9 @@ class TransformersModel(LocalModel):
                 model = transformers.AutoModelForCausalLM.from_pretrained(
                     source, local_files_only=is_local, dtype=getattr(torch, dtype) if dtype else _dtype(device)
                 )
-            return cls(name or f"transformers:{path_or_id}", model.to(device), tokenizer, share=share)
+            model = model.to(device)
+            pack(model)
+            return cls(name or f"transformers:{path_or_id}", model, tokenizer, share=share)
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
 
@@ -130,7 +131,7 @@ class TransformersModel(LocalModel):
         def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001
             for ours in ("stopping_criteria", "generation_config"):
                 model_kwargs.pop(ours, None)
-            return Forward(model, model_kwargs)
+            return Forward(model, model_kwargs, prompt=len(prompt))
 
         ids = torch.tensor([prompt], device=self._model.device)
         forward: Forward = self._model.generate(
@@ -207,10 +208,7 @@ def _device() -> str:
 def _dtype(device: str) -> Any:
     if device != "cpu":
         return "auto"
-    capabilities: Mapping[str, object] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # torch before 2.10 does not tell
-    return torch.bfloat16 if any(capabilities.get(name) for name in FAST_BFLOAT16) else torch.float32
+    return torch.bfloat16 if is_fast_in_bfloat16() else torch.float32
 
 
 @contextlib.contextmanager

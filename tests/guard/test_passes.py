@@ -24,7 +24,9 @@ from transformers import (
 import guard
 from guard.errors import ModelError
 from guard.models.base import Reply, Request
-from guard.models.passes import ATTENTION
+from guard.models.packing import PackedLinear, is_fast_in_bfloat16, pack
+from guard.models.passes import ATTENTION, Way
+from guard.models.rows import pieces, take_apart
 from guard.models.transformers import TransformersModel
 
 SCHEMA = {
@@ -202,3 +204,91 @@ def test_a_stream_whose_caller_is_busy_holds_nobody_up() -> None:
     *rest, reply = stream
     assert "".join([*pieces, *rest]) == reply.text == expected[0]
     assert model.passes._here == 0
+
+
+#: oneDNN rounds a product of one row otherwise than of several where rows are longer than 1,024: here one layer's.
+LONG = LlamaConfig(**{**SIZES, "hidden_size": 256, "intermediate_size": 1536, "head_dim": 64})
+needs_bfloat16 = pytest.mark.skipif(not is_fast_in_bfloat16(), reason="this processor multiplies no bfloat16")
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_no_bit_depends_on_forced_text_or_company(is_packed: bool) -> None:
+    """Passes over several tokens, of several sequences, and transformers' own, token by token, on plain weights."""
+    model, plain = (_model(LONG, share=share, dtype=torch.bfloat16) for share in (None, False))
+    if is_packed:
+        pack(model.model)
+    assert model.passes.is_by_token
+    random = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(3, 350, (length,), generator=random).tolist() for length in (1, 2, 30, 130)]
+    ours, own = ([each._prepare(prompt, 300) for prompt in prompts] for each in (model, plain))
+    for step in range(8):
+        lengths = torch.randint(1, 7, (4,), generator=random).tolist()
+        tokens = [torch.randint(3, 350, (length,), generator=random).tolist() for length in lengths]
+        alone = [forward(prompt)[0] for forward, prompt in zip(own, prompts, strict=True)] if not step else []
+        alone = [[forward([token])[0] for token in new][-1] for forward, new in zip(own, tokens, strict=True)]
+        asked = [prompt + new for prompt, new in zip(prompts, tokens, strict=True)] if not step else tokens
+        found: list[Any] = [None] * 4
+        with model.passes.here(), model.passes.here():  # two pass together, then two alone
+
+            def ask(number: int, found: list[Any] = found, asked: list[Any] = asked) -> None:
+                found[number] = model.passes(ours[number], asked[number])[0]
+
+            pair = [threading.Thread(target=ask, args=(number,)) for number in (0, 2)]
+            for thread in pair:
+                thread.start()
+            for thread in pair:
+                thread.join()
+        for number in (1, 3):
+            found[number] = model.passes(ours[number], asked[number])[0]
+        assert all(map(torch.equal, found, alone)), step
+
+
+@needs_bfloat16
+def test_where_most_products_round_a_row_alone_otherwise_passes_are_filled_up() -> None:
+    """Taken apart they would cost what passes apart do; results are still the same in any company."""
+    config = LlamaConfig(**{**SIZES, "hidden_size": 1088, "intermediate_size": 1536, "head_dim": 64})
+    model = _model(config, share=None, dtype=torch.bfloat16)
+    assert model.passes.is_independent
+    assert not model.passes.is_by_token
+    assert model.passes._way is Way.FILLED
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("width", [64, 1536])
+def test_a_packed_layer_gives_the_bits_of_the_plain_one(width: int) -> None:
+    """At any number of rows, with and without a bias; the layers of a model are replaced, others are left."""
+    random = torch.Generator().manual_seed(2)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(width, 40), torch.nn.Linear(40, width, bias=False), torch.nn.Linear(width, 8).to(torch.float64)
+    )
+    model[:2].to(torch.bfloat16)
+    plain = [*model]
+    pack(model)
+    assert [type(layer) for layer in model] == [PackedLinear, PackedLinear, torch.nn.Linear]
+    for rows in (1, 2, 5, 16, 67):
+        for layer, packed in zip(plain[:2], model[:2], strict=True):
+            batch = torch.randn((2, rows, layer.in_features), generator=random).to(torch.bfloat16)
+            with torch.no_grad():
+                assert torch.equal(packed(batch), layer(batch))
+
+
+@needs_bfloat16
+def test_taking_apart_is_undone() -> None:
+    """A piece has the bits it has alone while the pieces are told, and afterwards the layer is as it was."""
+    layer = torch.nn.Linear(1536, 512, bias=False).to(torch.bfloat16)
+    model: Any = torch.nn.Sequential(layer, torch.nn.Linear(64, 20000).to(torch.bfloat16))
+    model.dtype = torch.bfloat16
+    rows = torch.randn((1, 64, 1536), generator=torch.Generator().manual_seed(3)).to(torch.bfloat16)
+    with torch.no_grad():
+        alone = torch.cat([layer(rows[:, at : at + 1]) for at in range(64)], dim=1)
+        together = layer(rows)
+        assert not torch.equal(alone, together)
+        undo = take_apart(model)
+        assert undo is not None
+        assert torch.equal(layer(rows), together)  # in nobody's pass
+        with pieces([1] * 60 + [4]):
+            assert torch.equal(layer(rows)[:, :60], alone[:, :60])
+        undo()
+        with pieces([1] * 64):
+            assert torch.equal(layer(rows), together)

@@ -1,0 +1,79 @@
+"""Products that give each row of a pass the bits that it would have in a pass of its own.
+
+Libraries sum a product of one row in another order than one of several (oneDNN in bfloat16: where a row is longer than
+1,024 numbers), and about one number in ten thousand is then rounded the other way. A pass over several tokens, of one
+request or of many, would so give other logits than a pass for each, and a near tie would fall otherwise. Which of a
+model's layers are of that kind is tried out; those are taken apart, a product for each piece of a pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+#: So many rows of a layer are tried at once, and so many numbers of each shape: enough to see ten that differ.
+ROWS, NUMBERS = 16, 2**17
+#: The most that is taken apart, of a model's weights: above it a pass over many rows would save little.
+SHARE = 0.5
+
+_pass = threading.local()
+
+
+@contextlib.contextmanager
+def pieces(lengths: list[int]) -> Iterator[None]:
+    """Say of how many rows the pieces are that passes in this thread consist of, meanwhile."""
+    _pass.lengths = lengths
+    try:
+        yield
+    finally:
+        _pass.lengths = None
+
+
+def take_apart(model: Any) -> Callable[[], None] | None:
+    """Have a model's products give each piece its own bits; returns how to undo that. None: it would cost too much."""
+    shapes: dict[tuple[type, int, int], list[Any]] = {}
+    for layer in model.modules():
+        if hasattr(layer, "in_features") and hasattr(layer, "out_features"):
+            shapes.setdefault((type(layer), layer.in_features, layer.out_features), []).append(layer)
+    size = {shape: shape[1] * shape[2] * len(layers) for shape, layers in shapes.items()}
+    uneven = [shape for shape, layers in shapes.items() if not _is_even(layers, model.dtype)]
+    if sum(size[shape] for shape in uneven) > SHARE * sum(size.values()):
+        return None
+    layers = [layer for shape in uneven for layer in shapes[shape]]
+    for layer in layers:
+        layer.forward = functools.partial(_apart, layer.forward)
+
+    def undo() -> None:
+        for layer in layers:
+            layer.forward = layer.forward.args[0]
+
+    return undo
+
+
+def _apart(forward: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    """A layer's forward, piece by piece in a pass of pieces; rows of another number are the last ones of each."""
+    lengths: list[int] | None = getattr(_pass, "lengths", None)
+    count = rows.shape[-2]
+    if lengths is None or count == 1:
+        return forward(rows)
+    if sum(lengths) != count:
+        lengths = [1] * count
+    return torch.cat([forward(piece) for piece in torch.split(rows, lengths, dim=-2)], dim=-2)
+
+
+@torch.no_grad()
+def _is_even(layers: list[Any], dtype: torch.dtype) -> bool:
+    """Whether layers of one shape give a row alone the bits that it has among others."""
+    generator = torch.Generator().manual_seed(0)
+    count = -(-NUMBERS // (ROWS * layers[0].out_features))
+    for layer in itertools.islice(itertools.cycle(layers), count):
+        rows = torch.randn((1, ROWS, layer.in_features), generator=generator).to(dtype)
+        if not torch.equal(layer(rows), torch.cat([layer(rows[:, at : at + 1]) for at in range(ROWS)], dim=1)):
+            return False
+    return True
