@@ -13,9 +13,7 @@ constexpr int kMaxChoices = 256;    // combinations of disjuncts that cost_objec
 std::int64_t Goals::key_bytes(Id name) {
   const auto found = name_bytes_.find(name);
   if (found != name_bytes_.end()) return found->second;
-  std::int64_t n = 2;
-  for (char32_t c : decode_utf8(lexicon_.names[name].text)) n += spelled_bytes(c, c);
-  return name_bytes_[name] = n;
+  return name_bytes_[name] = 2 + spelled_bytes(lexicon_.names[name].text);
 }
 
 std::int64_t Goals::cost_of_strings(Id set) {

@@ -60,6 +60,11 @@ const Targets& Engine::options(const Frame& f, Type type) {
     if (parts.list[0].base != Goals::kFalse) out.push_back({{0}, {parts.list[0].base, 1}});
     return *(cache(f).options[static_cast<std::size_t>(type)] = keep(f, out));
   }
+  if (const std::int64_t rest = behind_value(f); rest >= 0) {
+    const Id goal = legible(f, parts.list[0].base, parts, type);
+    if (goal != Goals::kFalse && goals_.inhabited(goal, type)) out.push_back({{0}, {goal, rest}});
+    return *(cache(f).options[static_cast<std::size_t>(type)] = keep(f, out));
+  }
   const bool array = f.kind == Kind::Array;
   // The residuals are mostly the same ones for all types.
   const auto rest = [&](Id residual) {
@@ -166,14 +171,15 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
   const ObjectInfo& info = this->info(f.level);
   const NamesIndex& names = index(level.table);
   const std::int32_t gap = options_.whitespace == Whitespace::Spaced ? 1 : 0;
-  const std::size_t n = names.texts.size(), classes = info.classes->size();
-  if (!cache(f).after_key) {
-    auto* slots = static_cast<std::int64_t*>(f.arena->allocate(8 * (n + classes)));
-    std::fill(slots, slots + n + classes, -2);
-    cache(f).after_key = slots;
-  }
+  const std::size_t n = names.texts.size();
+  const std::int64_t all = least_rest(f), separator = f.count > 0 ? 1 + gap : 0;
   // Behind the closing quote of this name, or of some key of this class.
   const auto behind = [&](std::int32_t cls, std::int32_t name) {
+    if (!cache(f).after_key) {
+      const std::size_t slots = n + info.classes->size();
+      f.cache->after_key = static_cast<std::int64_t*>(f.arena->allocate(8 * slots));
+      std::fill(f.cache->after_key, f.cache->after_key + slots, -2);
+    }
     std::int64_t& slot = f.cache->after_key[name >= 0 ? static_cast<std::size_t>(name) : n + static_cast<std::size_t>(cls)];
     if (slot != -2) return slot;
     Frame next = f;  // in the same arena: its caches may stay
@@ -191,17 +197,10 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
       std::fill(seen, seen + words, 0);
     if (name >= 0) seen[name >> 6] |= 1ull << (name & 63);
     next.seen = seen;
-    if (name < 0) {  // the cheapest new key of the class: behind any other no more is left
-      const Id lang = (*info.classes)[static_cast<std::size_t>(cls)].lang;
-      std::string_view key;
-      for (std::size_t i = 0;; ++i) {
-        const Word* word = kernel_.lexicon.words.at(lang, i);
-        if (!word) return slot = -1;
-        key = word->text;
-        if (asked_) asked_->insert(word->text);
-        if (!is_extra(f, key) && !std::binary_search(names.texts.begin(), names.texts.end(), key)) break;
-      }
-      next.extras = with_extra(f, key, *f.arena);
+    if (name < 0) {  // behind any other key no more is left
+      const Word* key = new_key(f, cls);
+      if (!key) return slot = -1;
+      next.extras = with_extra(f, key->text, *f.arena);
     }
     return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
   };
@@ -213,9 +212,16 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
     std::int32_t cls, name;
   };
   std::vector<Way> ways;
-  const std::int64_t all = least_rest(f), separator = f.count > 0 ? 1 + gap : 0, closes = 2 + gap + f.depth;
+  std::int64_t out = -1;
+  const std::int64_t closes = 2 + gap + f.depth;
+  const bool even = is_even(f);
   const bool bare = info.bare && !f.records && !f.barred;  // without a member that nobody asks for, what is valid stays valid
   const auto add = [&](std::int64_t bytes, std::int64_t whole_key, std::int32_t cls, std::int32_t name) {
+    if (out >= 0 && out <= limit && limit != kNoLimit) return;
+    if (const std::int64_t rest = even ? behind_key(f, cls, name) : -2; rest != -2) {
+      if (rest >= 0 && (out < 0 || bytes + rest < out) && (name < 0 || name_is_writable(f, name))) out = bytes + rest;
+      return;
+    }
     const bool asked = name >= 0 && info.is_asked[static_cast<std::size_t>(name)];
     const std::int64_t rest = bare && !asked ? all + 2 + gap : name >= 0 ? all - separator - whole_key : 0;
     const std::int64_t bound = bytes + std::max(closes, rest);
@@ -224,11 +230,9 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
   const bool whole = texts_.is_whole(at.decoder);
   const Ranges chars = whole ? Ranges{} : texts_.possible(at.decoder);
   const std::size_t from = static_cast<std::size_t>(at.depth - texts_.partial_utf8(at.decoder));
-  std::int64_t prefix = 1;  // bytes of a name up to there
-  if (at.lo < at.hi)
-    for (char32_t c : decode_utf8(names.texts[static_cast<std::size_t>(at.lo)].substr(0, from))) prefix += spelled_bytes(c, c);
+  const std::int64_t prefix = at.lo < at.hi ? 1 + spelled_bytes(names.texts[static_cast<std::size_t>(at.lo)].substr(0, from)) : 0;  // bytes of a name up to there
   for (std::int32_t i = at.lo; i < at.hi; ++i) {
-    const std::int64_t key = goals_.key_bytes(names_[level.table].names[static_cast<std::size_t>(i)]);
+    const std::int64_t key = info.key_bytes[static_cast<std::size_t>(i)];
     std::int64_t bytes = key - prefix;
     if (!whole) {
       const std::int64_t next = char_at(names.texts[static_cast<std::size_t>(i)], static_cast<std::int32_t>(from));
@@ -299,7 +303,6 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
   std::sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) {
     return std::tuple(a.bound, !a.asked, a.bytes, a.name, a.cls) < std::tuple(b.bound, !b.asked, b.bytes, b.name, b.cls);
   });
-  std::int64_t out = -1;
   for (const Way& way : ways) {
     if (out >= 0 && (way.bound >= out || (out <= limit && limit != kNoLimit))) break;
     if (way.name >= 0 && !name_is_writable(f, way.name)) continue;
@@ -313,6 +316,10 @@ std::int64_t Engine::least_rest(const Frame& f) {
   std::int64_t& slot = cache(f).rest;
   if (slot != -2) return slot;
   std::int64_t out = -1;
+  if (is_even(f)) {
+    const Targets& targets = this->targets(f);
+    return slot = targets.size == 0 ? -1 : sum(least_members(f), targets.list[0].tail);
+  }
   for (std::int32_t i = 0; i < targets(f).size; ++i) {
     const Target& target = targets(f).list[i];
     std::vector<Id> shapes;
@@ -324,11 +331,70 @@ std::int64_t Engine::least_rest(const Frame& f) {
   return slot = out;
 }
 
+// Is it an object whose members don't hang on each other, in number or in what they are?
+bool Engine::is_even(const Frame& f) {
+  if (f.kind != Kind::Object || f.records || f.barred) return false;
+  const ObjectInfo& info = this->info(f.level);
+  return info.plain && info.bare;
+}
+
+// The cheapest key of the class that is no name and was not written; null: there is none.
+const Word* Engine::new_key(const Frame& f, std::int32_t cls) {
+  const std::vector<std::string_view>& names = f.names->texts;
+  const Id lang = (*info(f.level).classes)[static_cast<std::size_t>(cls)].lang;
+  for (std::size_t i = 0;; ++i) {
+    const Word* word = kernel_.lexicon.words.at(lang, i);
+    if (word && asked_) asked_->insert(word->text);
+    if (!word || (!is_extra(f, word->text) && !std::binary_search(names.begin(), names.end(), std::string_view(word->text)))) return word;
+  }
+}
+
+// Of an even object, bytes behind the closing quote of this name, or of a key of this class: a member that must come takes nothing away but
+// itself, any other adds itself. -1: there is no way on; -2: not known, since more than the goal of the value matters.
+std::int64_t Engine::behind_key(const Frame& f, std::int32_t cls, std::int32_t name) {
+  const ObjectInfo& info = this->info(f.level);
+  const std::int64_t all = least_rest(f), comma = options_.whitespace == Whitespace::Spaced ? 2 : 1, colon = comma;
+  if (all < 0 || cls < 0) return -1;
+  const std::int64_t value = value_bytes(f.level, info, cls);
+  if (name < 0 && asked_) new_key(f, cls);
+  if (value < 0) return value;
+  if (name >= 0 && info.is_asked[static_cast<std::size_t>(name)]) return all - info.key_bytes[static_cast<std::size_t>(name)] - (f.count > 0 ? comma : 0);
+  const bool pushes = f.count == 0 && all > targets(f).list[0].tail + 1;  // the first of those that must come has one in front now
+  return colon + value + all + (pushes ? comma : 0);
+}
+
+// Of an even object, bytes of the cheapest value behind a key of the class. -1: there is none; -2: more than its goal matters.
+std::int64_t Engine::value_bytes(Id level, const ObjectInfo& info, std::int32_t cls) {
+  const std::int64_t known = info.value_bytes[static_cast<std::size_t>(cls)];
+  if (known != -3) return known;
+  const std::int64_t bytes = value_class(level, dues_.intern({Kind::Object, level, cls})) < 0 ? -2 : member_cost(level, cls);
+  return infos_.at(level).value_bytes[static_cast<std::size_t>(cls)] = bytes;
+}
+
+// Bytes of the members that must still come to an even object, and of its bracket.
+std::int64_t Engine::least_members(const Frame& f) {
+  const ObjectInfo& info = this->info(f.level);
+  const std::int64_t comma = options_.whitespace == Whitespace::Spaced ? 2 : 1, colon = comma;
+  const std::vector<std::int32_t>& ranks = names_[levels_[f.level].table].ranks;
+  std::int64_t bytes = 0, count = 0;
+  for (const std::int32_t name : info.asked) {
+    if (bit(f.seen, name)) continue;
+    const std::int32_t cls = info.class_of[static_cast<std::size_t>(name)], rank = ranks[static_cast<std::size_t>(name)];
+    if (cls < 0 || (options_.schema_order && rank != kInf && rank <= f.rank)) return -1;
+    std::int64_t value = value_bytes(f.level, info, cls);
+    if (value == -2) value = member_cost(f.level, cls);
+    if (value < 0) return -1;
+    bytes += info.key_bytes[static_cast<std::size_t>(name)] + colon + value;
+    ++count;
+  }
+  return bytes + (count - (f.count == 0 && count > 0)) * comma + 1;
+}
+
 // ---- on sight -------------------------------------------------------------------------------------------------------
 // Where members don't hang on each other, what is behind a value is the same whatever the value.
 
 std::int64_t Engine::behind_value(const Frame& f) {
-  if (f.kind != Kind::Object || f.records || f.barred || !info(f.level).plain || value_class(f) < 0) return -1;
+  if (f.kind != Kind::Object || f.records || f.barred || !info(f.level).plain || value_class(f.level, f.due) < 0) return -1;
   return least_rest(f);
 }
 
@@ -356,12 +422,12 @@ Engine::Sight Engine::on_sight(const Config& at) {
   if (!is_due) {
     if (f.records || f.barred || levels_[f.level].alternatives.size() != 1) return {};
     const Id shape = levels_[f.level].alternatives[0].shape;
-    bytes = f.kind == Kind::Object ? goals_.cost_object(shape, keys_of(f)) : goals_.cost_array(shape, f.count);
+    bytes = is_even(f) ? least_members(f) : f.kind == Kind::Object ? goals_.cost_object(shape, keys_of(f)) : goals_.cost_array(shape, f.count);
     return {sum(bytes, rest), true};
   }
   switch (at.lex) {
     case Lex::None:
-      return {sum(member_cost(f.level, f.cls), rest + (f.phase == Phase::Colon ? 1 + gap : at.gap == 0 ? gap : 0)), true};
+      return {sum(value_bytes(f.level, info(f.level), f.cls), rest + (f.phase == Phase::Colon ? 1 + gap : at.gap == 0 ? gap : 0)), true};
     case Lex::Text:
       texts_.cheapest(at.state, at.spec, at.chars, [&](Id, std::int64_t n) { bytes = least(bytes, n); });
       return {sum(bytes, rest + 1), true};

@@ -255,6 +255,11 @@ const Engine::ObjectInfo& Engine::info(Id id) {
       for (Id d : c)
         if (known.insert(d).second) todo.push_back(d);
   }
+  for (std::size_t i = 0; i < names.texts.size(); ++i) {
+    if (out.is_asked[i]) out.asked.push_back(static_cast<std::int32_t>(i));
+    out.key_bytes.push_back(2 + spelled_bytes(names.texts[i]));
+  }
+  out.value_bytes.assign(out.classes->size(), -3);
   std::vector<Id> wanted;
   for (const Alternative& a : level.alternatives)
     for (const KeyClass& cls : *out.classes) wanted.push_back(goals_.base_of(goals_.shape(a.shape), cls));

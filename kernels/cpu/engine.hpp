@@ -258,6 +258,9 @@ class Engine {
     std::vector<std::int32_t> class_of;      // by name of the table; -1: no class
     std::vector<std::int32_t> text_classes;
     std::vector<char> is_asked;              // by name of the table: somewhere it must come
+    std::vector<std::int32_t> asked;         // those names
+    std::vector<std::int64_t> key_bytes;     // by name of the table: with its quotes
+    std::vector<std::int64_t> value_bytes;   // by class; -3: not yet
     bool plain = true;                       // one alternative, which no key changes
     bool bare = true;                        // nothing asks for a number of members, or for some member of any name
     // Bytes of the dearest member that has a name, with its key, and of the dearest value behind another key; -1: not known, -2: not yet.
@@ -349,6 +352,11 @@ class Engine {
   std::int64_t value_distance(const Frame& f);
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t least_rest(const Frame& f);
+  bool is_even(const Frame& f);
+  std::int64_t least_members(const Frame& f);
+  const Word* new_key(const Frame& f, std::int32_t cls);
+  std::int64_t behind_key(const Frame& f, std::int32_t cls, std::int32_t name);
+  std::int64_t value_bytes(Id level, const ObjectInfo& info, std::int32_t cls);
   std::int64_t key_distance(const Config& at, std::int64_t limit);  // of a key under construction
 
   const Frame* make(Scratch::Key key, const Frame& frame, Arena& arena);
@@ -379,13 +387,14 @@ class Engine {
   void walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void go_on(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
-  Id value_class(const Frame& f);
+  Id value_class(Id level, Id due);
   std::int64_t tail(const Frame& f);
   bool fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   Bytes bytes_among(const Config& at) const;
   void overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink);
-  void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  bool are_even(const Config& at);
+  void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink);
   void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
   bool is_near(const Config& at, Vocabulary& vocabulary);
@@ -437,6 +446,9 @@ class Engine {
     Tokens tokens;
     std::size_t size = 0;
     std::int64_t enough = kNoLimit, lacking = -1;  // budgets beside what follows that suffice for all of them, and that don't
+    static constexpr std::size_t kScarce = 16;
+    std::vector<std::pair<std::int64_t, Tokens>> scarce;  // which of them such a budget leaves
+    bool reckons = false;                                 // was some distance not told on sight?
   };
   ListMap<Within> values_;  // see fill_value
   std::size_t values_held_ = 0;

@@ -1,6 +1,8 @@
 #include "lang.hpp"
 
 #include <algorithm>
+#include <queue>
+#include <tuple>
 #include <unordered_set>
 
 namespace guard {
@@ -1222,29 +1224,21 @@ std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi) {
   return meets(0, 31) ? 6 : -1;
 }
 
+std::int64_t spelled_bytes(std::string_view text) {
+  std::int64_t bytes = 0;
+  for (char b : text) {  // a byte of a longer character counts for itself
+    const std::uint32_t c = static_cast<std::uint8_t>(b);
+    bytes += c < 0x80 ? spelled_bytes(c, c) : 1;
+  }
+  return bytes;
+}
+
 std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   lo = std::max<std::int64_t>(lo, 0);
   if (hi < lo) return -1;
   if (r == kAll) return lo;
-  const bool keep = lo == 0 && hi >= kInf;
-  if (keep && nodes_[r].bytes >= 0) return nodes_[r].bytes;
-  if (keep) {
-    const auto found = cheapest_.find(r);
-    if (found != cheapest_.end()) return found->second;
-  }
-  if (is_words(r)) {
-    std::int64_t best = -1;
-    each_word(r, [&](std::u32string_view word) {
-      const std::int64_t n = static_cast<std::int64_t>(word.size());
-      std::int64_t bytes = 0;
-      if (n < lo || n > hi || (best >= 0 && n >= best)) return;
-      for (char32_t c : word)
-        if (const std::int64_t spelled = spelled_bytes(c, c); spelled >= 0) bytes += spelled; else return;
-      if (best < 0 || bytes < best) best = bytes;
-    });
-    if (keep) cheapest_[r] = best;
-    return best;
-  }
+  if (lo == 0 && hi >= kInf) return cheapest(r);
+  if (is_words(r)) return cheapest_word(r, lo, hi);
   if (!meets(r, lo, hi)) return -1;
   if (lo > 0)
     if (const std::int64_t found = cheapest_long(r, lo, hi); found >= 0) return found;
@@ -1273,7 +1267,87 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
     }
     now = std::move(next);
   }
-  if (keep) cheapest_[r] = best;
+  return best;
+}
+
+std::int64_t Langs::cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const {
+  std::int64_t best = -1;
+  each_word(r, [&](std::u32string_view word) {
+    const std::int64_t n = static_cast<std::int64_t>(word.size());
+    std::int64_t bytes = 0;
+    if (n < lo || n > hi || (best >= 0 && n >= best)) return;
+    for (char32_t c : word)
+      if (const std::int64_t spelled = spelled_bytes(c, c); spelled >= 0) bytes += spelled; else return;
+    if (best < 0 || bytes < best) best = bytes;
+  });
+  return best;
+}
+
+// Of any length: the nearest end (Dijkstra 1959), forwards. Then backwards from what is known and from where the search broke off, where an
+// end may be at once: a state that is nearer to the former has its answer for good, which for a date are nearly all that were met.
+std::int64_t Langs::cheapest(Id r) {
+  const auto known = [this](Id q) -> std::int64_t {
+    if (q == kAll || accepts(q)) return 0;
+    if (nodes_[q].bytes >= 0) return nodes_[q].bytes;
+    const auto found = cheapest_.find(q);
+    return found != cheapest_.end() ? found->second : -2;
+  };
+  if (const std::int64_t bytes = known(r); bytes != -2) return bytes;
+  if (is_words(r)) return cheapest_[r] = cheapest_word(r, 0, kInf);
+  if (!live(r)) return cheapest_[r] = -1;
+  struct State {
+    Id lang;
+    std::int64_t cost, rest = -2;  // rest -2: of a state that was not gone on from
+    bool done = false;
+    std::vector<std::pair<std::size_t, std::int64_t>> before = {};
+  };
+  std::vector<State> states{{r, 0}};
+  std::unordered_map<Id, std::size_t> at{{r, 0}};
+  using Mark = std::tuple<std::int64_t, bool, std::size_t>;  // cost, is it but a bound?, state
+  std::priority_queue<Mark, std::vector<Mark>, std::greater<>> open;
+  open.push({0, false, 0});
+  std::int64_t best = -1;
+  std::vector<Mark> ends;
+  while (!open.empty()) {
+    const auto [cost, _, i] = open.top();
+    if (best >= 0 && cost >= best) break;
+    open.pop();
+    if (std::exchange(states[i].done, true)) continue;
+    const Id q = states[i].lang;
+    std::int64_t rest = known(q);
+    if (rest == -2 && is_words(q)) rest = cheapest_[q] = cheapest_word(q, 0, kInf);
+    if (rest >= 0) {
+      ends.push_back({rest, false, i});
+      if (best < 0 || cost + rest < best) best = cost + rest;
+    }
+    if (rest != -2) continue;
+    const LangRow& out = row(q);
+    std::uint32_t from = 0;
+    for (std::size_t k = 0; k < out.next.size(); from = out.upto[k++] + 1) {
+      if (out.next[k] == kNone) continue;
+      const std::int64_t step = spelled_bytes(from, out.upto[k]);
+      if (step < 0) continue;
+      const auto [to, fresh] = at.try_emplace(out.next[k], states.size());
+      if (fresh) states.push_back({out.next[k], std::numeric_limits<std::int64_t>::max()});
+      bounded(states.size(), 40, "states of a pattern on the way to its cheapest text");
+      State& next = states[to->second];
+      next.before.push_back({i, step});
+      if (cost + step < next.cost) open.push({next.cost = cost + step, false, to->second});
+    }
+  }
+  if (best < 0) return cheapest_[r] = -1;
+  for (std::size_t i = 0; i < states.size(); ++i)
+    if (const std::int64_t rest = states[i].done ? -1 : known(states[i].lang); !states[i].done && rest != -1) ends.push_back({std::max<std::int64_t>(rest, 0), rest < 0, i});
+  std::priority_queue<Mark, std::vector<Mark>, std::greater<>> back(std::greater<>{}, std::move(ends));
+  while (!back.empty()) {
+    const auto [rest, bound, i] = back.top();
+    back.pop();
+    if (states[i].rest != -2) continue;
+    states[i].rest = rest;
+    if (!bound) cheapest_.try_emplace(states[i].lang, rest);
+    for (const auto& [j, step] : states[i].before)
+      if (states[j].rest == -2) back.push({rest + step, bound, j});
+  }
   return best;
 }
 

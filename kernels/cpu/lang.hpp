@@ -185,6 +185,8 @@ class Langs {
   Id build(const Tree& tree, Id then, const Places& places);
   void look_behinds(const Tree& tree, const Places& places, Places* out);
   Id place_of(const Tree& look);
+  std::int64_t cheapest(Id r);  // of any length
+  std::int64_t cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const;  // of Words
   std::int64_t cheapest_long(Id r, std::int64_t lo, std::int64_t hi);
   bool reckon(Costs* costs);  // for one character more
   const LangRow& raw(Id r);
@@ -223,6 +225,7 @@ std::u32string punycode(std::u32string_view text);       // RFC 3492, without `x
 std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
 char32_t first_char(std::string_view bytes);         // of such, and not of nothing
 std::string encode_utf8(std::u32string_view text);
+std::int64_t spelled_bytes(std::string_view text);  // of UTF-8 inside quotes
 std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi);  // of the cheapest character in [lo, hi] inside quotes; -1: none
 
 }  // namespace guard

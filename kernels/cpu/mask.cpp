@@ -25,6 +25,7 @@ struct Engine::Sink {
 
   void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
+  bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
   bool affords(const Config& after) {
     if (budget < 0) return true;
     Sight sight = engine.on_sight(after);
@@ -73,22 +74,23 @@ void Engine::go_on(const Suffixes& among, std::int32_t node, const Config& from,
 
 // What the values behind an object's key have in common: ids of their goals, where nothing else of the object decides how such a
 // value may go; -1: something does.
-Id Engine::value_class(const Frame& f) {
-  const auto found = value_classes_.find(f.due);
+Id Engine::value_class(Id level, Id due) {
+  const auto found = value_classes_.find(due);
   if (found != value_classes_.end()) return found->second;
   std::vector<Id> goals;
-  bool alone = info(f.level).plain;
+  bool alone = info(level).plain;
   for (int t = 0; alone && t < kTypes; ++t) {
-    const Parts& parts = this->parts(f.due, static_cast<Type>(t));
+    const Parts& parts = this->parts(due, static_cast<Type>(t));
     alone = parts.plain && parts.tracked.empty() && parts.list.size() == 1 && parts.list[0].vital && parts.list[0].barred == Goals::kFalse;
     if (alone) goals.push_back(parts.list[0].base);
   }
-  return value_classes_[f.due] = alone ? lists_.intern({std::move(goals)}) : -1;
+  return value_classes_[due] = alone ? lists_.intern({std::move(goals)}) : -1;
 }
 
 // Bytes from behind the due value to the end of everything, whatever value of its class it is; -1: they hang on the value.
 std::int64_t Engine::tail(const Frame& f) {
-  std::int64_t out = -1;
+  std::int64_t out = behind_value(f);
+  if (out >= 0) return out;
   for (int t = 0; t < kTypes; ++t) {
     const Targets& options = this->options(f, static_cast<Type>(t));
     for (std::int32_t i = 0; i < options.size; ++i) {
@@ -100,14 +102,15 @@ std::int64_t Engine::tail(const Frame& f) {
 }
 
 // Marks the tokens from behind an object's key, or from before the value: those that end within the value are remembered for all
-// members whose values are alike. Under a budget it is remembered what suffices for all of them, beside what follows the value.
+// members whose values are alike. Under a budget it is remembered what suffices for all of them, beside what follows the value, and of a
+// few budgets that don't which they leave.
 bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const Frame& f = *at.top;
   if (!sink.factors || at.lex != Lex::None || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
   if (f.records || is_plain(f)) return false;
   const Split& split = sink.vocabulary.split(among, node, f.phase == Phase::Colon);
   if (f.depth + split.deepest >= options_.limits.nesting) return false;
-  const Id alike = value_class(f);
+  const Id alike = value_class(f.level, f.due);
   if (alike < 0) return false;
   std::int64_t slack = 0;
   if (sink.budget >= 0) {
@@ -119,6 +122,7 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   const std::shared_ptr<const Suffixes> within = split.within, beyond = split.beyond;
   const std::array key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
   std::int64_t enough = 0;
+  bool reckons = false;
   const auto fill_within = [&](std::int64_t budget) {
     std::vector<std::uint32_t> row = std::move(clear_row_);  // a call inside of this one makes its own
     row.resize(sink.vocabulary.words());
@@ -126,7 +130,8 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
     own.nested = sink.nested;
     go_on(*within, 0, at, own);
     if (budget >= 0) sink.suffices(enough = own.enough);
-    sink.reckons = sink.reckons || own.reckons;
+    reckons = own.reckons;
+    sink.reckons = sink.reckons || reckons;
     std::vector<Id> tokens;
     for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t) {
       std::uint32_t& word = row[static_cast<std::size_t>(*t >> 5)];
@@ -151,16 +156,28 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   if (sink.budget < 0 || slack >= value->enough) {
     if (sink.budget >= 0) sink.suffices(value->enough + sink.budget - slack);
     sink.add(value->tokens);
-  } else if (slack <= value->lacking) {
+  } else if (slack < 1) {  // what is behind the value takes it all
+    sink.suffices(kNoLimit);
+  } else if (const auto left = std::find_if(value->scarce.begin(), value->scarce.end(), [slack](const auto& s) { return s.first == slack; }); left != value->scarce.end()) {
+    sink.suffices(kNoLimit);
+    sink.add(left->second);
+  } else if (slack <= value->lacking && (value->reckons || value->scarce.size() == Within::kScarce)) {
     go_on(*within, 0, at, sink);
   } else {
-    const std::vector<Id> tokens = fill_within(sink.budget);
+    std::vector<Id> tokens = fill_within(sink.budget);
     for (Id t : tokens) sink.set(t);
     if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) {
-      if (tokens.size() < found->second.size)
-        found->second.lacking = slack;
-      else
-        found->second.enough = std::min(slack, enough - (sink.budget - slack));
+      value = &found->second;
+      value->reckons = value->reckons || reckons;
+      if (tokens.size() == value->size) {
+        value->enough = std::min(slack, enough - (sink.budget - slack));
+      } else {
+        value->lacking = std::max(value->lacking, slack);
+        if (!reckons && value->scarce.size() < Within::kScarce) {
+          value->scarce.push_back({slack, Tokens(std::move(tokens), sink.vocabulary.words())});
+          values_held_ += value->scarce.back().second.nbytes();
+        }
+      }
     }
   }
   if (beyond->trie.size() > 1) go_on(*beyond, 0, at, sink);
@@ -237,21 +254,65 @@ Bytes Engine::bytes_among(const Config& c) const {
 
 // The mask of a class of keys, mended where names and written keys are.
 void Engine::overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink) {
-  const bool known = means == Means::Ample && (from.state == Texts::kDead || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded));
-  if (known && texts_.is_whole(from.decoder) && !from.top->records)
-    overlay_known(among, node, from, sink);
+  const bool closed = from.state == Texts::kDead, known = closed || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
+  const bool reckoned = means == Means::Ample ? known : (closed || means == Means::None) && are_even(from);
+  if (reckoned && texts_.is_whole(from.decoder) && !from.top->records)
+    overlay_known(among, node, from, means, sink);
   else
     overlay_all(among, node, from, sink);
 }
 
+// Is it known of each name under way what is behind it?
+bool Engine::are_even(const Config& at) {
+  const Frame& f = *at.top;
+  if (!is_even(f)) return false;
+  const std::vector<std::int32_t>& classes = info(f.level).class_of;
+  for (std::int32_t name = at.lo; name < at.hi; ++name)
+    if (name_is_writable(f, name) && behind_key(f, classes[static_cast<std::size_t>(name)], name) == -2) return false;
+  return true;
+}
+
+namespace {
+// May a token below the backslash spell one of these characters within the budget, where so many bytes would do without an escape? An
+// escape that is not needed only adds to them.
+bool may_pay(const Trie& trie, std::int32_t escape, const Bytes& bytes, std::int64_t least, std::int64_t budget) {
+  const bool ascii = bytes.next(0x80) == 256, plain = bytes.next(0) >= 0x20 && !bytes.has('"') && !bytes.has('\\');
+  if (!plain || least < budget) return true;
+  const std::int32_t top = trie.depth(escape) - 1;
+  for (const char byte : {'u', '/'}) {
+    const std::int32_t child = byte == 'u' || bytes.has('/') ? trie.find(escape, {&byte, 1}) : -1;
+    const std::int64_t added = byte == '/' ? 1 : ascii ? 5 : 3;
+    for (std::int32_t i = child; child >= 0 && i < trie.skip(child); ++i)
+      if (trie.byte(i) == '"' || least + added - (trie.depth(i) - top) < budget) return true;
+  }
+  return false;
+}
+}  // namespace
+
 // Where any key may come, what begins a name may as well begin another key: only the ends of names and written keys matter. Where
-// none but names may come, what begins one that is writable matters as well.
-void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+// none but names may come, or can be afforded, what begins one that is writable matters as well.
+void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink) {
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
-  const bool closed = from.state == Texts::kDead;
+  const ObjectInfo& info = this->info(f.level);
+  const bool scarce = means != Means::Ample, closed = scarce || from.state == Texts::kDead;
   struct Names {
     std::int32_t node, lo, hi, xlo, xhi, depth;  // names and written keys, as in Config
+    std::int64_t spelled;                        // bytes of them so far
+  };
+  const auto least = [&](const Config& at, std::int64_t spelled) {  // bytes from there, in an object that are_even() speaks of
+    std::int64_t out = kNoLimit;
+    for (std::int32_t name = at.lo; name < at.hi; ++name) {
+      const std::int64_t behind = name_is_writable(f, name) ? behind_key(f, info.class_of[static_cast<std::size_t>(name)], name) : -1;
+      if (behind >= 0) out = std::min(out, info.key_bytes[static_cast<std::size_t>(name)] - 1 - spelled + behind);
+    }
+    return out;
+  };
+  const auto affords = [&](const Config& at, std::int64_t spelled) {
+    const std::int64_t bytes = least(at, spelled);
+    const bool yes = bytes < sink.budget;
+    sink.suffices(yes ? 1 + bytes : kNoLimit);
+    return yes;
   };
   Config at = from, next;  // of which only those are followed
   const auto reached = [&](Config* now) {  // in full
@@ -263,7 +324,8 @@ void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Confi
     }
     return true;
   };
-  Few<Names, 16> path{{node, at.lo, at.hi, at.xlo, at.xhi, at.depth}};
+  const std::int64_t spelled = scarce && at.lo < at.hi ? spelled_bytes(f.names->texts[static_cast<std::size_t>(at.lo)].substr(0, static_cast<std::size_t>(at.depth))) : 0;
+  Few<Names, 16> path{{node, at.lo, at.hi, at.xlo, at.xhi, at.depth, spelled}};
   while (!path.empty()) {
     const Names place = path[path.size() - 1];
     const std::int32_t here = place.node;
@@ -280,13 +342,16 @@ void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Confi
       }
     }
     Bytes bytes = bytes_among(at);
-    if (const std::int32_t escape = trie.find(here, "\\"); escape >= 0 && (closed || may_end_escaped(trie, escape, escapes_of(bytes))))
+    std::int32_t escape = trie.find(here, "\\");
+    if (escape >= 0 && scarce && !may_pay(trie, escape, bytes, least(at, place.spelled), sink.budget)) sink.suffices(kNoLimit), escape = -1;
+    if (escape >= 0 && (closed || may_end_escaped(trie, escape, escapes_of(bytes))))
       if (reached(&before) && step(before, '\\', &after, sink.arena)) {
-        for (const Id* t = trie.begin(escape); t != trie.end(escape); ++t) sink.set(*t);
+        sink.add(trie.begin(escape), trie.end(escape), after);
         overlay_all(among, escape, after, sink);
       }
     bytes.remove('"');
     bytes.remove('\\');
+    for (std::uint8_t control = 0; control < 0x20; ++control) bytes.remove(control);  // they come as escapes
     Children children(trie, here, &bytes);
     for (std::int32_t child = children.next(); child >= 0; child = children.next()) {
       next = at;
@@ -294,10 +359,11 @@ void Engine::overlay_known(const Suffixes& among, std::int32_t node, const Confi
       if (closed) {
         std::int32_t name = next.lo;
         while (name < next.hi && !name_is_writable(f, name)) ++name;
-        if (name == next.hi) continue;
-        for (const Id* t = trie.begin(child); t != trie.end(child); ++t) sink.set(*t);
+        if (name == next.hi && from.state == Texts::kDead) continue;
+        if (name < next.hi && trie.begin(child) != trie.end(child) && (!scarce || affords(next, place.spelled + 1)))
+          for (const Id* t = trie.begin(child); t != trie.end(child); ++t) sink.set(*t);
       }
-      if (trie.skip(child) > child + 1) path.push_back({child, next.lo, next.hi, next.xlo, next.xhi, next.depth});
+      if (trie.skip(child) > child + 1) path.push_back({child, next.lo, next.hi, next.xlo, next.xhi, next.depth, place.spelled + 1});
     }
   }
 }
@@ -474,7 +540,7 @@ void Engine::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
 }
 
 // Which key was written matters to a budget only where it is one that would have been written later. So all keys of a class go on
-// alike, but for those that were asked for on the way.
+// alike, but for those that were asked for on the way. Of an even object only what comes behind a comma hangs on it.
 void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink) {
   if (at.top->records || !texts_.is_whole(at.decoder)) {
     for (const Exit& exit : mask.exits)
@@ -491,10 +557,12 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
       if (outer) outer->merge(keys);
     }
   };
+  const bool even = is_even(*at.top);
   std::unordered_set<std::string> asked;
   const bool reckoned = std::exchange(sink.reckons, false);
   {
-    Asking asking(*this);
+    std::optional<Asking> asking;
+    if (!even) asking.emplace(*this);
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
       Labels labels;
@@ -516,10 +584,15 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
       sink.add(exit.rest->trie.begin(0), exit.rest->trie.end(0), after->second);
       below(*exit.rest, 0, after->second, sink);
     }
-    asked = asking.keys;
+    if (asking) asked = asking->keys;
   }
   const bool alike = !std::exchange(sink.reckons, sink.reckons || reckoned) && info(at.top->level).bare;
   if (alike) return;  // it is the same behind every key
+  const auto look_again = [&](const Spelled& t) {  // a key that was written can only make the rest dearer
+    if (sink.has(t.token)) add_alone(at, t, sink);
+  };
+  for (const Spelled& t : mask.listed) look_again(t);
+  if (even) return;
   std::string begun;
   for (const KeyText* k = at.key; k; k = k->before) begun.push_back(static_cast<char>(k->byte));
   std::reverse(begun.begin(), begun.end());
@@ -527,10 +600,9 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
     if (!std::string_view(key).starts_with(begun)) continue;
     const std::int32_t end = among.trie.find(node, key.substr(begun.size()) + '"');
     for (std::int32_t i = end; end >= 0 && i < among.trie.skip(end); ++i)
-      for (const Id* t = among.trie.begin(i); t != among.trie.end(i); ++t) add_alone(at, {sink.vocabulary.end_of(*t, among.trie.depth(i) - among.trie.depth(node)), *t}, sink);
+      for (const Id* t = among.trie.begin(i); t != among.trie.end(i); ++t) look_again({sink.vocabulary.end_of(*t, among.trie.depth(i) - among.trie.depth(node)), *t});
   }
-  for (const Spelled& t : mask.escaped) add_alone(at, t, sink);
-  for (const Spelled& t : mask.listed) add_alone(at, t, sink);  // a second key of this object
+  for (const Spelled& t : mask.escaped) look_again(t);
 }
 
 // Marks the tokens below the node from between two lexemes, where white space may be of any kind; false: nothing was done.
@@ -557,8 +629,9 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   if (at.lex == Lex::Text) {
     const Means means = affords_any(at, sink) ? Means::Ample : Means::Scarce;
     const bool bounded = is_near(at, sink.vocabulary);
-    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, means != Means::Ample || bounded, among, node);
-    add_inside(at, mask, bounded, means, sink);
+    if (means != Means::Ample || bounded) add_inside(at, sink.vocabulary.text(texts_, at.state, true, among, node), bounded, means, sink);
+    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, bounded, among, node);
+    if (means == Means::Ample && !bounded) add_inside(at, mask, false, means, sink);
     add_exits(at, mask, sink);
   } else if (at.lex == Lex::Number) {
     LexemeMask& mask = sink.vocabulary.number(numbers_, at.state);
@@ -572,8 +645,9 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
     if (at.state != Texts::kDead) {
       Config free = at;  // as if no name had been declared or written
       free.lo = free.hi = free.xlo = free.xhi = 0;
-      mask = &sink.vocabulary.text(texts_, at.state, means == Means::Scarce, among, node);
-      add_inside(free, *mask, false, means, sink);
+      if (means == Means::Scarce) add_inside(free, sink.vocabulary.text(texts_, at.state, true, among, node), false, means, sink);
+      mask = &sink.vocabulary.text(texts_, at.state, texts_.spec(at.spec).bounded && means == Means::Scarce, among, node);
+      if (means != Means::Scarce) add_inside(free, *mask, false, means, sink);
       if (sink.budget < 0)
         add_exits(free, *mask, sink);
       else

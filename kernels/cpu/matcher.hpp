@@ -16,8 +16,12 @@ class Matcher {
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
     const std::int64_t enough = engine_->fill(now(), *vocabulary_, budget, row, scratch_);
-    if (budget >= 0 && enough == Engine::kNoLimit) return;
-    if (is_held() && held_.row) return void(held_.enough = std::min(held_.enough, enough));  // a batch may be reading the row
+    const bool alone = budget >= 0 && enough == Engine::kNoLimit;  // it is of this budget, and of no other
+    if (is_held() && held_.row) {  // a batch may be reading the row
+      if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
+      return;
+    }
+    if (alone) return hold(is_held() ? own(row) : nullptr, enough, budget);
     const bool again = is_held() || (budget >= 0 && now().lex == Lex::Text);  // it is asked for twice, or surely will be
     hold(again ? own(row) : nullptr, enough);
   }
@@ -26,7 +30,10 @@ class Matcher {
     engine_->fill(now(), *vocabulary_, budget, row, scratch, false);
   }
   // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until the next call. Takes no lock.
-  const MaskRow* known(std::int64_t budget = -1) const { return is_held() && (budget < 0 || budget >= held_.enough) ? held_.row.get() : nullptr; }
+  const MaskRow* known(std::int64_t budget = -1) const {
+    const bool is_of = held_.budget >= 0 ? budget == held_.budget : budget < 0 || budget >= held_.enough;
+    return is_of && is_held() ? held_.row.get() : nullptr;
+  }
   // The same, of what any matcher knows.
   const MaskRow* find() {
     if (const MaskRow* row = known()) return row;
@@ -107,8 +114,11 @@ class Matcher {
     bool counts = false;  // does the number of characters matter?
     std::shared_ptr<const MaskRow> row;
     std::int64_t enough = Engine::kNoLimit;  // of a budget, for that row
+    std::int64_t budget = -1;                // the one that it is of; -1: of all that suffice
   };
-  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = Engine::kNoLimit) { held_ = {now(), engine_->counts(now()), std::move(row), enough}; }
+  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = Engine::kNoLimit, std::int64_t budget = -1) {
+    held_ = {now(), engine_->counts(now()), std::move(row), enough, budget};
+  }
   std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
     held_.row = nullptr;
     if (!own_ || own_.use_count() > 1) own_ = std::make_shared<MaskRow>();

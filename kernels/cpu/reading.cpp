@@ -77,7 +77,7 @@ struct Vocabulary::Draft {
 };
 
 Vocabulary::Slot& Vocabulary::slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node) {
-  if (&among != &whole_ || node != 0) return masks->others[{among.id, state, node}];
+  if (&among != &whole_ || node != 0 || masks == &detailed_) return masks->others[{among.id, state, node}];
   while (masks->whole.size() <= static_cast<std::size_t>(state)) masks->whole.push_back(nullptr);
   return masks->whole[static_cast<std::size_t>(state)];
 }
@@ -112,9 +112,9 @@ struct Vocabulary::Reading {
   bool key;
   std::vector<Key> path;
 
-  // Those below a node, behind its first `top` bytes.
-  void read(const Trie& trie, std::int32_t node, std::int32_t top, Id state) {
-    path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, Key{state, 0});
+  // Those below a node, behind its first `top` bytes, which lead there.
+  void read(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
+    path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, there);
     for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
       const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
       const auto [from, chars] = path[depth - 1];
@@ -148,18 +148,15 @@ struct Vocabulary::Reading {
       for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
         const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
         const std::string_view text = token.substr(token.size() - length - depth);
-        std::int32_t depth = 0;
-        if (key && std::count(rest.begin(), rest.end(), '"') > 1 && reach(rest, true, &depth) == Reach::Beyond) {
+        std::int32_t open = 0;
+        if (key && std::count(rest.begin(), rest.end(), '"') > 1 && reach(rest, true, &open) == Reach::Beyond) {
           draft.odd.push_back({text, *t});
           continue;
         }
         list.push_back({rest, *t});
         if (!key) continue;
-        const std::size_t comma = rest.find(','), quote = rest.find('"');
-        if (text.substr(0, depth).find('\\') != text.npos)
-          draft.escaped.push_back({text, *t});
-        else if (comma != rest.npos && quote != rest.npos && comma < quote)
-          draft.listed.push_back({text, *t});
+        if (text.substr(0, depth).find('\\') != text.npos) draft.escaped.push_back({text, *t});
+        if (rest.find(',') != rest.npos) draft.listed.push_back({text, *t});
       }
       ++j;
     }
@@ -272,7 +269,7 @@ void Vocabulary::read_plain(Reading& reading, Id state) {
     Bytes bytes;
   };
   Texts& texts = reading.texts;
-  reading.read(other_, 0, 0, state);
+  reading.read(other_, 0, 0, {state, 0});
   std::vector<Rest> rests;
   std::vector<Key> path(static_cast<std::size_t>(plain_.longest()) + 1, Key{state, 0});
   const auto read_rests = [&](std::int32_t upto) {
@@ -329,7 +326,7 @@ void Vocabulary::read_plain(Reading& reading, Id state) {
 }
 
 // Where all texts are listed, the tokens are found along them, and no state is made but where one of them may be left or an escape may
-// stand. False: they are not listed.
+// stand, or where they are told apart by states. False: they are not listed.
 bool Vocabulary::read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
   std::vector<Langs::Listed> lists;
   if (!reading.texts.listed(state, &lists)) return false;
@@ -338,7 +335,8 @@ bool Vocabulary::read_listed(Reading& reading, Id state, const Trie& trie, std::
     std::size_t begin, end;
   };
   const std::size_t top = static_cast<std::size_t>(trie.depth(node));
-  std::vector<std::pair<std::int32_t, std::u32string_view>> marks;  // nodes of closing quotes and of backslashes, and what is in front of them
+  // Nodes of closing quotes and of backslashes, and what is in front of them; nodes of tokens, and what they spell.
+  std::vector<std::pair<std::int32_t, std::u32string_view>> marks, ends;
   std::vector<Part> todo;
   Tokens& all = reading.draft.all;
   for (const auto& [words, behind] : lists)
@@ -358,18 +356,27 @@ bool Vocabulary::read_listed(Reading& reading, Id state, const Trie& trie, std::
         while (i < end && words[i][behind + length] == c) ++i;
         const std::int32_t child = below(static_cast<char>(c));
         if (child < 0) continue;
-        all.add({trie.begin(child), trie.end(child), nullptr}, this->words());
+        if (!reading.detailed)
+          all.add({trie.begin(child), trie.end(child), nullptr}, this->words());
+        else if (trie.begin(child) != trie.end(child))
+          ends.push_back({child, std::u32string_view(words[first]).substr(behind, length + 1)});
         if (trie.skip(child) > child + 1) todo.push_back({child, first, i});
       }
     }
-  if (lists.size() > 1) sort_unique(&marks), sort_unique(&all.few);
+  if (lists.size() > 1) sort_unique(&marks), sort_unique(&ends), sort_unique(&all.few);
+  const auto behind = [&](std::u32string_view text) {
+    Id at = state;
+    for (char32_t c : text) at = reading.texts.step(at, static_cast<std::uint8_t>(c));
+    return Key{at, reading.detailed ? static_cast<std::int32_t>(text.size()) : 0};
+  };
+  for (const auto& [at, text] : ends) reading.draft.stay(behind(text), {trie.begin(at), trie.end(at), nullptr}, true);
   for (const auto& [at, text] : marks) {
-    Id from = state;
-    for (char32_t c : text) from = reading.texts.step(from, static_cast<std::uint8_t>(c));
+    Key from = behind(text);
     if (trie.byte(at) == '"') {
-      reading.leave(trie, at, text.size() + 1, {from, 0});
-    } else if (from = reading.texts.step(from, '\\'); from != Texts::kDead) {
-      all.add({trie.begin(at), trie.end(at), nullptr}, this->words());
+      reading.leave(trie, at, text.size() + 1, from);
+    } else if (from.first = reading.texts.step(from.first, '\\'); from.first != Texts::kDead) {
+      const Tokens::Run run{trie.begin(at), trie.end(at), nullptr};
+      reading.detailed ? reading.draft.stay(from, run, false) : all.add(run, this->words());
       reading.read(trie, at, trie.depth(at), from);
     }
   }
@@ -433,9 +440,9 @@ LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffix
   if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all, draft.rest = -1;
   Reading reading{*this, texts, detailed, draft, texts.is_key(state), {}};
   if (any)
-    reading.read(closing_, 0, 0, state);
-  else if (detailed || !(read_listed(reading, state, among.trie, node) || read_relaxed(texts, state, among, node, &draft)))
-    whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), state);
+    reading.read(closing_, 0, 0, {state, 0});
+  else if (!read_listed(reading, state, among.trie, node) && (detailed || !read_relaxed(texts, state, among, node, &draft)))
+    whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), {state, 0});
   return keep(slot, std::move(draft));
 }
 

@@ -65,7 +65,7 @@ struct LexemeMask {
   std::int64_t rest = -2;   // of a text: characters that are enough from each of those; -1: not known, -2: not yet
   // Of keys only, from where the lexeme is: tokens that leave it and spell a whole further string beyond its value, which are tried alone;
   std::vector<Spelled> odd;
-  std::vector<Spelled> escaped, listed;  // those that spell an escape first; and of those that have a comma and begin a string behind it
+  std::vector<Spelled> escaped, listed;  // those that spell an escape first, and those that have a comma behind the key
   std::deque<std::pair<std::int32_t, Tokens>> upto;  // texts whose length alone matters: tokens that need at most so many characters
   bool used = true;  // since the last look of trim()
   std::size_t nbytes() const;  // without what others may hold, too
@@ -166,7 +166,7 @@ class Vocabulary {
   };
   using Slot = std::unique_ptr<LexemeMask>;
   struct Masks {
-    Blocks<Slot> whole;  // of all tokens, by state
+    Blocks<Slot> whole;  // of all tokens, by state; in detail they are asked for too seldom for that
     std::unordered_map<Place, Slot, PlaceHash> others;
   };
   Slot& slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node);

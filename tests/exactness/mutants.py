@@ -320,8 +320,20 @@ MUTANTS = (
     Mutant(
         "distances.cpp",
         "what is behind a value is told on sight where members hang on each other",
-        "!info(f.level).plain || value_class(f) < 0) return -1;",
-        "value_class(f) < -1) return -1;",
+        "!info(f.level).plain || value_class(f.level, f.due) < 0) return -1;",
+        "value_class(f.level, f.due) < -1) return -1;",
+    ),
+    Mutant(
+        "mask.cpp",
+        "what a budget leaves of a value is told for the next larger one as well",
+        "return s.first == slack; });",
+        "return s.first == slack || s.first + 1 == slack; });",
+    ),
+    Mutant(
+        "mask.cpp",
+        "keys that can't be afforded hide a name that is no longer writable",
+        "if (name == next.hi && from.state == Texts::kDead) continue;",
+        "if (name == next.hi) continue;",
     ),
     Mutant(
         "mask.cpp",

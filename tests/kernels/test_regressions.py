@@ -487,3 +487,34 @@ def test_a_row_that_is_held_is_that_of_a_budget_for_which_it_was_made() -> None:
     rows = [set(allowed(matcher, byte_vocabulary(), remaining).tolist()) for remaining in (40, 4, 3, 40, 0, 4)]
     assert rows[0] == rows[3] > rows[1] == rows[5] > rows[2] == {ord('"')}
     assert rows[4] == set()
+
+
+def test_a_budget_too_small_for_new_keys_lets_no_name_come_again() -> None:
+    """A name out of its turn was allowed as if it were a key of no name, where only its closing quote tells."""
+    tokens = guard.Vocabulary.from_bytes([*EVERY_BYTE, b'b":', b""], eos=[257])
+    schema = {"properties": {"b": {"type": "integer"}, "a": {"type": "array"}}, "required": ["a"]}
+    matcher = guard.compile(schema, key_order="schema").matcher(tokens)
+    assert matcher.accept_bytes(b'{"a": [], "')
+    assert not matcher.accept(256)
+    for remaining in range(matcher.distance() + 6):
+        assert 256 not in allowed(matcher, tokens, remaining)
+
+
+def test_a_budget_counts_that_the_cheapest_key_was_just_written() -> None:
+    """Behind `": 0,` another key than the empty one must come, where the key that the token ends is the empty one."""
+    tokens = guard.Vocabulary.from_bytes([*EVERY_BYTE, b'": 0,', b""], eos=[257])
+    for written in ("", "a"):
+        matcher = guard.compile({}, whitespace="flexible").matcher(tokens)
+        assert matcher.accept_bytes(b'{"b":{"' + written.encode())
+        behind = matcher.copy()
+        assert behind.accept(256)
+        for remaining in range(behind.distance() + 3):
+            assert (256 in allowed(matcher, tokens, remaining)) == (behind.distance() < remaining)
+
+
+def test_a_control_character_of_a_name_comes_as_an_escape() -> None:
+    """Where none but names may come, a mask allowed the character itself, which accept() refused."""
+    matcher = reader({"properties": {"a\nb": {}}, "additionalProperties": False})
+    assert matcher.accept_bytes(b'{"a')
+    assert set(allowed(matcher, byte_vocabulary()).tolist()) == {ord("\\")}
+    assert matcher.accept_bytes(b'\\nb":1}')

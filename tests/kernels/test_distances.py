@@ -1,0 +1,90 @@
+"""distance() of objects whose members don't hang on each other is a sum; a search of one byte says the same."""
+
+from __future__ import annotations
+
+from functools import cache
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import allowed, bits
+from strategies import EVERY_BYTE, OPTIONS, byte_vocabulary
+
+import guard
+from guard.kernels.bitmask import allocate_bitmask
+
+NAMES = st.sampled_from(["", "a", "ab", "abc", "b", "é", "\n", 'q"q', "a/b"])
+VALUES: list[Any] = [
+    {},
+    {"type": "integer"},
+    {"type": ["null", "number"], "minimum": 10},
+    {"type": "string", "minLength": 2},
+    {"enum": ["x", "yz", None]},
+    {"const": {"a": [1]}},
+    {"type": "array", "items": {"type": "boolean"}, "minItems": 1},
+    {"type": "string", "format": "date"},
+    False,
+]
+#: What may stand in keys and behind them: escapes as wholes and in pieces, names, their ends, and further members.
+PIECES = [
+    *(rb"\u \u0 \u00 \u006 \u0061 \u0061b \u00e9 \/ \/b \" \"q \n".split(b" ")),
+    *(b'ab abc" b": b":"x a": "a" "": "a":1, ": ": 0, ": 0," ": {" ": [], {" {"a {"a": ,"a , "b" 1} }} ]}'.split(b" ")),
+]
+
+
+@cache
+def _pieces() -> guard.Vocabulary:
+    return guard.Vocabulary.from_bytes([*EVERY_BYTE, *PIECES, b""], eos=[256 + len(PIECES)])
+
+
+@st.composite
+def objects(draw: st.DrawFn, depth: int = 2) -> Any:
+    """Draw the schema of an object: names with their values, some of which must come."""
+    values = st.sampled_from(VALUES)
+    if depth:
+        values = st.one_of(values, objects(depth - 1), st.builds(lambda items: {"items": items}, objects(depth - 1)))
+    schema: dict[str, Any] = {"type": "object", "properties": draw(st.dictionaries(NAMES, values, max_size=4))}
+    names = sorted(schema["properties"])
+    if names:
+        schema["required"] = draw(st.lists(st.sampled_from(names), unique=True))
+    if draw(st.booleans()):
+        schema["additionalProperties"] = draw(values)
+    return schema
+
+
+@given(objects(), st.fixed_dictionaries({name: st.sampled_from(ways) for name, ways in OPTIONS.items()}), st.randoms())
+def test_distance_is_one_more_than_the_least_behind_a_byte(schema: Any, options: dict[str, str], r: Random) -> None:
+    """In every state of a random walk that goes to the end by the nearest bytes as often as by any; the end counts."""
+    words = byte_vocabulary()
+    matcher = guard.compile(schema, **options).matcher(words)
+    for _ in range(40):
+        after = {}
+        for token in allowed(matcher, words).tolist():
+            assert matcher.accept(token)
+            after[token] = matcher.distance()
+            matcher.rollback()
+        assert matcher.distance() == (1 + min(after.values()) if after else -1)
+        going = [token for token in after if token not in words.eos]
+        if not going:
+            break
+        assert matcher.accept(r.choice([min(going, key=after.__getitem__), r.choice(going)]))
+
+
+@given(objects(), st.fixed_dictionaries({name: st.sampled_from(ways) for name, ways in OPTIONS.items()}), st.randoms())
+def test_a_scarce_budget_leaves_what_it_leaves_by_bytes(schema: Any, options: dict[str, str], r: Random) -> None:
+    """In every state of a random walk, for each budget around the distance."""
+    words = _pieces()
+    matcher = guard.compile(schema, **options).matcher(words)
+    fast, slow = allocate_bitmask(1, words.size), allocate_bitmask(1, words.size)
+    for _ in range(25):
+        for remaining in range(max(0, matcher.distance() - 2), matcher.distance() + 9):
+            matcher.fill_bitmask(fast, remaining=remaining)
+            matcher.fill_bitmask_by_bytes(slow, remaining=remaining)
+            differ = bits(fast[0] ^ slow[0]).tolist()
+            assert not differ, (remaining, [words.token_bytes(token) for token in differ])
+        going = [token for token in allowed(matcher, words).tolist() if token not in words.eos]
+        if not going:
+            break
+        pieces = [token for token in going if token >= len(EVERY_BYTE)]
+        assert matcher.accept(r.choice(r.choice([going, pieces or going])))
