@@ -277,6 +277,7 @@ namespace {
 // escape that is not needed only adds to them.
 bool may_pay(const Trie& trie, std::int32_t escape, const Bytes& bytes, std::int64_t least, std::int64_t budget) {
   const bool ascii = bytes.next(0x80) == 256, plain = bytes.next(0) >= 0x20 && !bytes.has('"') && !bytes.has('\\');
+  if (least == Engine::kNoLimit) return false;  // none may come
   if (!plain || least < budget) return true;
   const std::int32_t top = trie.depth(escape) - 1;
   for (const char byte : {'u', '/'}) {
