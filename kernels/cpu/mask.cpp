@@ -273,18 +273,17 @@ bool Engine::are_even(const Config& at) {
 }
 
 namespace {
-// May a token below the backslash spell one of these characters within the budget, where so many bytes would do without an escape? An
-// escape that is not needed only adds to them.
+// May a token below the backslash spell one of these characters within the budget, where so many bytes would do without an escape, or
+// end a key that none may be? An escape that is not needed only adds to them.
 bool may_pay(const Trie& trie, std::int32_t escape, const Bytes& bytes, std::int64_t least, std::int64_t budget) {
   const bool ascii = bytes.next(0x80) == 256, plain = bytes.next(0) >= 0x20 && !bytes.has('"') && !bytes.has('\\');
-  if (least == Engine::kNoLimit) return false;  // none may come
   if (!plain || least < budget) return true;
   const std::int32_t top = trie.depth(escape) - 1;
   for (const char byte : {'u', '/'}) {
     const std::int32_t child = byte == 'u' || bytes.has('/') ? trie.find(escape, {&byte, 1}) : -1;
     const std::int64_t added = byte == '/' ? 1 : ascii ? 5 : 3;
     for (std::int32_t i = child; child >= 0 && i < trie.skip(child); ++i)
-      if (trie.byte(i) == '"' || least + added - (trie.depth(i) - top) < budget) return true;
+      if (trie.byte(i) == '"' || (least != Engine::kNoLimit && least + added - (trie.depth(i) - top) < budget)) return true;
   }
   return false;
 }
