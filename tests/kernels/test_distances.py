@@ -28,6 +28,7 @@ VALUES: list[Any] = [
 ]
 #: What may stand in keys and behind them: escapes as wholes and in pieces, names, their ends, and further members.
 PIECES = [
+    *rb'\u0061": \u0061":0} "\u0061":0} "\u0062":'.split(b" "),
     *(rb"\u \u0 \u00 \u006 \u0061 \u0061b \u00e9 \/ \/b \" \"q \n".split(b" ")),
     *(b'ab abc" b": b":"x a": "a" "": "a":1, ": ": 0, ": 0," ": {" ": [], {" {"a {"a": ,"a , "b" 1} }} ]}'.split(b" ")),
 ]
@@ -71,7 +72,15 @@ def test_distance_is_one_more_than_the_least_behind_a_byte(schema: Any, options:
         assert matcher.accept(r.choice([min(going, key=after.__getitem__), r.choice(going)]))
 
 
-@given(objects(), st.fixed_dictionaries({name: st.sampled_from(ways) for name, ways in OPTIONS.items()}), st.randoms())
+#: Of these, what is left does hang on what was written.
+COUNTED = st.builds(lambda schema, least: {**schema, "minProperties": least}, objects(), st.integers(1, 3))
+
+
+@given(
+    objects() | COUNTED,
+    st.fixed_dictionaries({name: st.sampled_from(ways) for name, ways in OPTIONS.items()}),
+    st.randoms(),
+)
 def test_a_scarce_budget_leaves_what_it_leaves_by_bytes(schema: Any, options: dict[str, str], r: Random) -> None:
     """In every state of a random walk, for each budget around the distance."""
     words = _pieces()

@@ -518,3 +518,16 @@ def test_a_control_character_of_a_name_comes_as_an_escape() -> None:
     assert matcher.accept_bytes(b'{"a')
     assert set(allowed(matcher, byte_vocabulary()).tolist()) == {ord("\\")}
     assert matcher.accept_bytes(b'\\nb":1}')
+
+
+def test_a_budget_knows_a_key_that_was_spelled_with_escapes() -> None:
+    """`\\u0061` is the cheapest key as well: the next one is dearer behind it, too."""
+    tokens = guard.Vocabulary.from_bytes([*EVERY_BYTE, rb'\u0061":0', b'a":0', b""], eos=[258])
+    schema = {"propertyNames": {"pattern": "^(a|b{3,})$"}, "minProperties": 2}
+    matcher = guard.compile(schema, **EVERY_WAY).matcher(tokens)  # type: ignore[arg-type]
+    assert matcher.accept_bytes(b'{"')
+    for remaining in range(matcher.distance() + 3):
+        for token in (256, 257):
+            behind = matcher.copy()
+            assert behind.accept(token)
+            assert (token in allowed(matcher, tokens, remaining)) == (behind.distance() < remaining)
