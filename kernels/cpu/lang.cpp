@@ -1016,7 +1016,10 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
       }
       if (depth == lo) {
         if (const std::int64_t rest = shortest(state); rest >= 0 && lo + rest <= hi) {
-          for (std::size_t i = 0; i < path.size(); ++i) a_length_[path[i].state] = lo + rest - static_cast<std::int64_t>(i);
+          for (std::size_t i = 0; i < path.size(); ++i) {  // of a state that comes again the longest, which serves the most later bounds
+            std::int64_t& known = a_length_[path[i].state];
+            known = std::max(known, lo + rest - static_cast<std::int64_t>(i));
+          }
           return 1;
         }
         path.pop_back();
