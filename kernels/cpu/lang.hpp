@@ -221,6 +221,7 @@ class Langs {
   int depth_ = 0;
 };
 
+void bounded(std::size_t n, std::size_t part, const char* what);  // a Limit where n is beyond that part of limits.states
 std::u32string punycode(std::u32string_view text);       // RFC 3492, without `xn--`
 std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
 char32_t first_char(std::string_view bytes);         // of such, and not of nothing

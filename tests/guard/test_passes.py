@@ -208,6 +208,7 @@ def test_a_stream_whose_caller_is_busy_holds_nobody_up() -> None:
 
 #: oneDNN rounds a product of one row otherwise than of several where rows are longer than 1,024: here one layer's.
 LONG = LlamaConfig(**{**SIZES, "hidden_size": 256, "intermediate_size": 1536, "head_dim": 64})
+#: What these tests hold to is oneDNN's rounding on such a processor; on others nothing is packed, and a trial decides.
 needs_bfloat16 = pytest.mark.skipif(not is_fast_in_bfloat16(), reason="this processor multiplies no bfloat16")
 
 
