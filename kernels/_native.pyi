@@ -195,19 +195,18 @@ def is_plainly_valid(schema: Any, rules: Mapping[str, int], booleans: bool) -> b
     no deeper than C++ may recurse; `booleans` says whether they are schemas. Linear in the schema.
     """
 
-def named_nodes(
-    schemas: Mapping[str, Any],
-    places: Mapping[int, int],
+def lowered(
+    lowering: Any,
+    nodes: list[int],
+    tables: tuple[Any, ...],
     kinds: Mapping[str, int],
-    dialect: Any,
-    twins: dict[tuple[Any, ...], int],
-    plain: dict[int, tuple[Any, ...]],
-    alike: dict[int, dict[int, None]],
-    other: Callable[[dict[str, Any], int], int],
-) -> list[tuple[str, int]]:
-    """Return the names that JSON can write, each with the node of its schema, as Lowering.child finds it.
+    how: Mapping[str, Any],
+    known: Mapping[tuple[tuple[Any, ...], bool], list[tuple[Any, ...]]],
+) -> list[list[tuple[Any, ...]]]:
+    """Return the record of each node, as Lowering._lower does, where no reference is dynamic and no keyword dropped.
 
-    `other(schema, position)` is asked for the nodes of references. Linear in the keywords of the schemas.
+    `tables` are Lowering._tables. Where `how` has no number for a keyword, or one whose value says more than strings
+    and schemas, `lowering._entry` is asked. Linear in the keywords of the nodes and of the schemas right below them.
     """
 
 @final

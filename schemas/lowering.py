@@ -13,11 +13,10 @@ them is widened, so that the record admits every valid value: under `not` the wh
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from guard.kernels._native import named_nodes
+from guard.kernels._native import lowered
 from guard.schemas import formats, regex
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.keywords import SUPPORTED, Dialect
@@ -161,10 +160,12 @@ class Lowering:
         self.inexact = inexact_positions(documents, dropped) if dropped else frozenset()
         self._nodes: dict[tuple[int, Scope], int] = {}
         self._twins: dict[tuple[Any, ...], int] = {}
-        self._plain: dict[int, tuple[Any, ...]] = {}  # the first of twins, not lowered yet → its words
+        self._plain: dict[int, tuple[Any, ...]] = {}  # the first of twins → its words
         self._alike: dict[int, dict[int, None]] = {}  # the first of those that say the same → the others
         self._scoped: dict[int, tuple[int, Scope]] = {}
         self._next = len(documents.schemas)
+        tables = documents.schemas, documents.homes, self._twins, self._plain, self._alike
+        self._tables = (*tables, documents.targets, documents.idle, assert_formats, annotate)
         self.root = self.node(documents.root, ())
 
     # ---- nodes ----
@@ -193,9 +194,11 @@ class Lowering:
         position = self.position_of(node)
         return [position, *self._alike.get(position, ())]
 
-    def lower(self, nodes: Iterable[int]) -> list[Record]:
+    def lower(self, nodes: list[int]) -> list[Record]:
         """Return the record of each node."""
-        return [self._lower(node) for node in nodes]
+        if self.documents.dynamic or self.dropped:
+            return [self._lower(node) for node in nodes]
+        return lowered(self, nodes, self._tables, _KINDS, _FAST, _KNOWN)
 
     def lower_without(self, node: int, keyword: str) -> Record:
         """Return the record that a node would have if its schema lacked a keyword."""
@@ -206,8 +209,6 @@ class Lowering:
     def _lower(self, node: int, instead: dict[str, Any] | None = None) -> Record:
         if node <= FALSE:
             return [] if node == TRUE else [(_TYPE, 0)]
-        if instead is None and (words := self._plain.get(node)) is not None:
-            return self._lower_plain(node, words)
         position, scope = self._scoped.get(node, (node, ()))
         documents = self.documents
         schema = documents.schemas[position] if instead is None else instead
@@ -230,16 +231,17 @@ class Lowering:
                 how(self, context, keyword, value)
         return context.record
 
-    def _lower_plain(self, node: int, words: tuple[Any, ...]) -> Record:
-        """Lower a plain scalar, whose record is the same in every schema: it is read only, and kept for the next."""
-        key = words, self.assert_formats
-        record = _KNOWN.get(key)
-        if record is None:
-            del self._plain[node]
-            record = self._lower(node)
-            if len(_KNOWN) < _MOST_KNOWN and all(len(word) < _LONGEST_WORD for word in words if type(word) is str):
-                _KNOWN[key] = record
-        return record
+    def _keep(self, key: tuple[tuple[Any, ...], bool], record: Record) -> None:
+        """Keep the record of a plain scalar, which is the same in every schema: it is read only."""
+        if len(_KNOWN) < _MOST_KNOWN and all(len(word) < _LONGEST_WORD for word in key[0] if type(word) is str):
+            _KNOWN[key] = record
+
+    def _entry(self, record: Record, node: int, keyword: str, value: Any) -> None:
+        """Add what one keyword says to a node's record, where the scope is empty and no keyword is dropped."""
+        documents = self.documents
+        context = _Context(documents.schemas[node], node, (), documents.homes[node].dialect)
+        context.record = record
+        (_required if keyword == "required" else _HOW[keyword])(self, context, keyword, value)
 
     def _one(self, context: _Context, keyword: str, value: Any) -> None:
         if not (self.dropped and (context.position, keyword) in self.dropped):
@@ -255,14 +257,6 @@ class Lowering:
         if self.documents.dynamic:
             return self.node(position, context.scope)
         return position if self.dropped else self._twin(context.dialect, schema, position)
-
-    def members(self, context: _Context, schemas: dict[str, Any]) -> list[tuple[str, int]]:
-        """Return the names that JSON can write, each with the node of its schema right below the one being lowered."""
-        if self.documents.dynamic or self.dropped:
-            return [(name, self.child(context, schema)) for name, schema in schemas.items() if writable(name)]
-        places = self.documents.homes[context.position].document.places
-        other = functools.partial(self._twin, context.dialect)
-        return named_nodes(schemas, places, _KINDS, context.dialect, self._twins, self._plain, self._alike, other)
 
     def _twin(self, dialect: Dialect, schema: dict[str, Any], position: int) -> int:
         """Return the first position known that says the same: a lone reference's target, a plain scalar's like.
@@ -497,7 +491,7 @@ def _range(least_word: str, most_word: str, op: Op, kind: int) -> _How:
 
 
 def _properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    pairs = lowering.members(c, value)
+    pairs = [(name, lowering.child(c, schema)) for name, schema in value.items() if writable(name)]
     if pairs:
         c.record.append((_PROPERTIES, pairs))
 
@@ -663,4 +657,26 @@ _HOW: dict[str, _How] = {
     "contains": _contains,
     "uniqueItems": _unique,
     "unevaluatedItems": _unevaluated_items,
+}
+
+#: The same, with numbers for the keywords that kernels/cpu/bind_lower.cpp lowers by itself, which has the same numbers.
+_FAST: dict[str, _How | int] = _HOW | {
+    "type": 1,
+    "enum": 2,
+    "const": 3,
+    "additionalProperties": 4,
+    "items": 5,
+    "allOf": 6,
+    "anyOf": 7,
+    "oneOf": 8,
+    "minimum": 9,
+    "maximum": 10,
+    "exclusiveMinimum": 11,
+    "exclusiveMaximum": 12,
+    "minLength": 13,
+    "maxLength": 13,
+    "minItems": 14,
+    "maxItems": 14,
+    "minProperties": 15,
+    "maxProperties": 15,
 }

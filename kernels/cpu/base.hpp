@@ -259,6 +259,11 @@ struct IdSpan {  // to look such a set up by
   friend bool operator==(const IdSet& set, const IdSpan& like) { return std::ranges::equal(set.ids, like.ids); }
 };
 
+inline Id interned(Interner<IdSet>* among, std::span<const Id> ids) {  // without a copy where it is known
+  const Id known = among->find(IdSpan{ids});
+  return known >= 0 ? known : among->intern({{ids.begin(), ids.end()}});
+}
+
 struct PairHash {
   std::size_t operator()(const std::pair<Id, Id>& p) const {
     return mix(mix(7, static_cast<std::size_t>(p.first)), static_cast<std::size_t>(p.second));

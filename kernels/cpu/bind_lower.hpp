@@ -1,5 +1,5 @@
 #pragma once
 #include <nanobind/nanobind.h>
 
-// Adds named_nodes() to the module.
+// Adds lowered() to the module.
 void bind_lower(nanobind::module_& module);

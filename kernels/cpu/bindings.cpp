@@ -267,8 +267,10 @@ void define(const Front& front, const std::vector<Id>& nodes) {
     const std::lock_guard lock(kernel.lock);
     const auto clock = goals.start_clock();
     for (std::size_t i = 0; i < missing.size(); ++i) {
+      const nb::list record = nb::cast<nb::list>(records[i]);
       std::vector<Atom> atoms;
-      for (nb::handle entry : nb::iter(records[i])) try {
+      atoms.reserve(record.size());
+      for (nb::handle entry : record) try {
         atoms.push_back(atom_of(kernel.lexicon, entry));
       } catch (Limit& limit) {
         limit.node = missing[i], limit.op = static_cast<Op>(int_of(tuple_of(entry)[0]));

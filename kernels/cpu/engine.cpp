@@ -94,7 +94,10 @@ const Frame* Engine::make(Scratch::Key key, const Frame& frame, Arena& arena) {
 
 Config Engine::start(Arena& arena) {
   Config c;
-  if (!goals_.inhabited(goals_.goal_of(root_))) return c;
+  const Id root = goals_.goal_of(root_);
+  bool any = false;  // by types, not on sight: compile() is to meet what the root's members divide into
+  for (int t = 0; t < kTypes && !any; ++t) any = goals_.inhabited(root, static_cast<Type>(t));
+  if (!any) return c;
   Frame f;
   f.arena = &arena;
   f.due = dues_.intern({Kind::Root, 0, 0});
@@ -346,7 +349,7 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
     out.plain = true;
     return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
   }
-  const Level level = levels_[d.level];
+  const Level& level = levels_[d.level];
   out.plain = d.kind == Kind::Object && info(d.level).plain;
   const auto track = [&](Id literal) {
     if (std::find(out.tracked.begin(), out.tracked.end(), literal) == out.tracked.end()) out.tracked.push_back(literal);
@@ -622,7 +625,7 @@ bool Engine::may_wait(const Frame& f) {
   }
   const Shape s = goals_.shape(shape);
   if (!s.clauses.empty() || std::any_of(s.some.begin(), s.some.end(), [&](const Rule& r) { return goals_.key_set(r.keys).kind != KeySet::One; })) return false;
-  const std::vector<KeyClass> classes = goals_.classes({shape});
+  const std::vector<KeyClass>& classes = goals_.own_classes(shape);
   for (const KeyClass& cls : classes)
     if (cls.name < 0 && goals_.inhabited(goals_.base_of(s, cls))) return s.hi == kInf && texts_.langs().is_endless(cls.lang);
   // Closed: of the required members that are not written yet one with so many values must surely be left then.
@@ -660,7 +663,7 @@ Id Engine::with_barred(const Frame& f, Id id, const Barred& barred) {
   for (const auto& [name, member] : value.members) {
     const auto at = f.names->at.find(name);
     if (at == f.names->at.end() || !bit(f.seen, at->second)) continue;
-    const std::vector<KeyClass> classes = goals_.classes({rest});
+    const std::vector<KeyClass>& classes = goals_.own_classes(rest);
     const auto cls = std::find_if(classes.begin(), classes.end(), [name = name](const KeyClass& c) { return c.name == name; });
     if (cls != classes.end()) rest = goals_.residual(goals_.open_member(rest, *cls, false), member);
   }

@@ -291,10 +291,6 @@ class Engine {
   };
 
   Frame::Cache& cache(const Frame& f) const;
-  static Id interned(Interner<IdSet>* among, std::span<const Id> ids) {
-    const Id known = among->find(IdSpan{ids});
-    return known >= 0 ? known : among->intern({{ids.begin(), ids.end()}});
-  }
   Id set_of(std::span<const Id> ids) { return interned(&sets_, ids); }
   Id list_of(std::span<const Id> ids) { return interned(&lists_, ids); }
   void look_ahead(Id due, std::vector<Id>* out);

@@ -61,7 +61,7 @@ void Explorer::expand(Item item) {
     case Kind::Object:
       if (!goals_.viable(item.id, {})) return;
       goals_.cost_object(item.id, {});
-      for (const KeyClass& cls : std::vector<KeyClass>(goals_.classes({item.id}))) {
+      for (const KeyClass& cls : std::vector<KeyClass>(goals_.own_classes(item.id))) {
         if (cls.name < 0) push({Kind::Language, cls.lang, item.node});
         const Id base = goals_.base_of(goals_.shape(item.id), cls);
         if (base != Goals::kFalse) add_ways(base, goals_.open_member(item.id, cls, true), Kind::Object);

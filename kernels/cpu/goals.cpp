@@ -415,7 +415,34 @@ bool Goals::inhabited(Id g, Type type) {
 
 bool Goals::inhabited(Id g) {
   if (g == kTrue) return true;
-  return g != kFalse && fixpoint(g * 8);
+  return g != kFalse && (inhabited_on_sight(g) || fixpoint(g * 8));
+}
+
+// Of one schema that applies none in place and lists no values: the keywords that ask something of a type do not rule all of it out. Of
+// dozens of names that may come next only one will have a value that needs more than that.
+bool Goals::inhabited_on_sight(Id g) const {
+  const std::vector<Id>& literals = goals_[g].ids;
+  if (literals.size() != 1 || literals[0] & 1 || !is_defined(literals[0] >> 1)) return false;
+  std::int32_t left = types::kNull | types::kBoolean | types::kNumber | types::kString | types::kArray | types::kObject;
+  std::int32_t numbers = types::kNumber | types::kInteger | types::kIntegerText;
+  constexpr std::int32_t kShort = 16;  // digits before the point, of which one more is always written out
+  int bounds = 0;
+  for (const Atom& a : nodes_[static_cast<std::size_t>(literals[0] >> 1)].atoms) switch (a.op) {
+      case Op::Const: case Op::Enum: case Op::Ref: case Op::All: case Op::Any: case Op::One: case Op::Not: case Op::If: return false;
+      case Op::Type: left &= a.lo & numbers ? a.lo | types::kNumber : a.lo; break;
+      case Op::Min: case Op::Max:  // beyond one bound there are numbers, but not all have a spelling
+        if (++bounds > 1 || static_cast<std::int32_t>(a.number.digits.size()) + a.number.exp > kShort) left &= ~types::kNumber;
+        break;
+      case Op::Multiple: left &= ~types::kNumber; break;
+      case Op::Length: case Op::Pattern: case Op::Format: left &= ~types::kString; break;
+      case Op::Count: case Op::Contains: left &= a.lo > 0 ? ~types::kArray : ~0; break;
+      case Op::Required: left &= ~types::kObject; break;
+      case Op::Size: left &= a.lo > 0 ? ~types::kObject : ~0; break;
+      case Op::Unique: case Op::Items: case Op::UnevaluatedItems: break;  // nothing of an empty array
+      case Op::Properties: case Op::Patterns: case Op::Additional: case Op::Names: case Op::UnevaluatedProperties: case Op::DependentRequired: break;  // nor of an empty object
+      case Op::DependentSchemas: break;
+    }
+  return left & (types::kNull | types::kBoolean | types::kNumber | types::kString | types::kArray | types::kObject);
 }
 
 bool Goals::try_key(Id key) {

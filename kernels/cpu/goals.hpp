@@ -207,7 +207,8 @@ class Goals {
   Id keys_lang(Id goal);                  // the goal's strings as one language, lengths folded in
 
   // Objects.
-  const std::vector<KeyClass>& classes(const std::vector<Id>& shapes);  // of the keys that these shapes speak of
+  const std::vector<KeyClass>& classes(std::span<const Id> shapes);  // of the keys that these shapes speak of. The reference stays valid
+  const std::vector<KeyClass>& own_classes(Id shape) { return classes({&shape, 1}); }
   bool viable(Id shape, const Keys& keys);
   bool done(Id shape, const Keys& keys);
   std::int64_t cost_object(Id shape, const Keys& keys);  // bytes to the end, the brace included, from behind a member; -1
@@ -326,7 +327,6 @@ class Goals {
   bool forbids(const Shape& a, Id name);
   bool empty_on_sight(Id goal);
   Id goal_at(Id name, const Shape& a, const Shape* b);
-  const std::vector<KeyClass>& own_classes(Id shape);
   template <class F>
   std::int64_t remembered(PairMap<std::vector<Found>>* memo, Id shape, const Keys& keys, F find);
   bool counts(Id shape);  // do the numbers of members matter?
@@ -375,6 +375,7 @@ class Goals {
   Clause here_or(Id goal, Id rest, bool array);
   Id fold(Id open, bool met, bool top);
 
+  bool inhabited_on_sight(Id goal) const;
   bool try_key(Id key);
   bool fixpoint(Id key);
   void new_round() { round_.clear(), round_shapes_.clear(), round_rows_.clear(); }
@@ -405,7 +406,7 @@ class Goals {
   Memo<Id> tidied_, negated_;
   PairMap<Id> conj_;
   PairMap<bool> holds_;
-  std::unordered_map<std::vector<Id>, std::vector<KeyClass>, VectorHash> classes_;
+  ListMap<std::vector<KeyClass>> classes_;
   Memo<char> sure_, round_, fresh_, dull_, plain_;
   std::unordered_set<Id> round_shapes_;                        // found empty in this round, which may yet change
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;

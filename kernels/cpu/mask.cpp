@@ -72,19 +72,15 @@ void Engine::go_on(const Suffixes& among, std::int32_t node, const Config& from,
   if (!fill_lexeme(among, node, from, sink)) walk(among, node, from, sink);
 }
 
-// What the values behind an object's key have in common: ids of their goals, where nothing else of the object decides how such a
-// value may go; -1: something does.
+// What the values behind an object's key have in common: their goal, where nothing else of the object decides how such a value may go;
+// -1: something does.
 Id Engine::value_class(Id level, Id due) {
   const auto found = value_classes_.find(due);
   if (found != value_classes_.end()) return found->second;
-  std::vector<Id> goals;
-  bool alone = info(level).plain;
-  for (int t = 0; alone && t < kTypes; ++t) {
-    const Parts& parts = this->parts(due, static_cast<Type>(t));
-    alone = parts.plain && parts.tracked.empty() && parts.list.size() == 1 && parts.list[0].vital && parts.list[0].barred == Goals::kFalse;
-    if (alone) goals.push_back(parts.list[0].base);
-  }
-  return value_classes_[due] = alone ? lists_.intern({std::move(goals)}) : -1;
+  const ObjectInfo& info = this->info(level);
+  const Alternative& only = levels_[level].alternatives[0];
+  const bool alone = info.plain && only.vital;
+  return value_classes_[due] = alone ? goals_.base_of(goals_.shape(only.shape), (*info.classes)[static_cast<std::size_t>(dues_[due].cls)]) : -1;
 }
 
 // Bytes from behind the due value to the end of everything, whatever value of its class it is; -1: they hang on the value.

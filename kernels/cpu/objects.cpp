@@ -484,10 +484,10 @@ Id Goals::object(Id g) {
 
 // ---- objects: classes of keys, cases, residuals -----------------------------------------------------------------------
 
-const std::vector<KeyClass>& Goals::classes(const std::vector<Id>& list) {
+const std::vector<KeyClass>& Goals::classes(std::span<const Id> list) {
   const auto found = classes_.find(list);
   if (found != classes_.end()) return found->second;
-  std::vector<Id> sets, seen, todo = list;
+  std::vector<Id> sets, seen, todo(list.begin(), list.end());
   while (!todo.empty()) {
     const Id s = todo.back();
     todo.pop_back();
@@ -497,7 +497,7 @@ const std::vector<KeyClass>& Goals::classes(const std::vector<Id>& list) {
     for (const Rule& r : shapes_[s].some) sets.push_back(r.keys);
     for (const Clause& c : shapes_[s].clauses) todo.insert(todo.end(), c.begin(), c.end());
   }
-  return classes_.emplace(list, partition(std::move(sets))).first->second;
+  return classes_.emplace(std::vector<Id>(list.begin(), list.end()), partition(std::move(sets))).first->second;
 }
 
 // The classes of keys that these key sets tell apart.
@@ -547,6 +547,7 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
     out.push_back(std::move(cls));
   }
   sort_unique(&names);
+  out.reserve(out.size() + names.size());
   for (Id n : names) {
     KeyClass cls{n, Langs::kNone, {}, -1};
     const KeySet own{KeySet::One, n, {}, {}};
@@ -557,10 +558,11 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
     std::sort(cls.holds.begin(), cls.holds.end());
     out.push_back(std::move(cls));
   }
+  std::vector<Id> said;
   for (KeyClass& cls : out) {
-    std::vector<Id> parts = cls.holds;
-    parts.push_back(cls.name);
-    cls.id = class_ids_.intern({std::move(parts)});
+    said.assign(cls.holds.begin(), cls.holds.end());
+    said.push_back(cls.name);
+    cls.id = interned(&class_ids_, said);
   }
   return out;
 }
@@ -572,8 +574,6 @@ Id Goals::key_class(const KeyClass& cls, const std::vector<Id>& names) {
   for (Id n : names) words.push_back(decode_utf8(lexicon_.names[n].text));
   return key_lang(lexicon_.langs.both({cls.lang, lexicon_.langs.no(lexicon_.langs.words(std::move(words)))}));
 }
-
-const std::vector<KeyClass>& Goals::own_classes(Id shape) { return classes({shape}); }
 
 namespace {
 Id base_goal(Goals& goals, const Shape& s, const KeyClass& cls) {

@@ -100,6 +100,7 @@ Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
   const std::pair<Id, Id> key{id, cls.id << 1 | top};
   const auto found = open_members_.find(key);
   if (found != open_members_.end()) return found->second;
+  if (top && is_plain(id)) return open_members_[key] = make_open({false, kTrue, id, {}});
   const Shape& s = shapes_[id];
   Open out{false, kTrue, kAny, {}};
   const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };

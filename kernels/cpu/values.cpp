@@ -280,7 +280,7 @@ void Goals::list_objects(Id shape, Listing* out) {
     Id name;
   };
   std::vector<Key> all;  // the names, and as many others as could be needed
-  const std::vector<KeyClass> classes = own_classes(shape);
+  const std::vector<KeyClass>& classes = own_classes(shape);
   for (const KeyClass& cls : classes)
     if (cls.name >= 0) all.push_back({cls, cls.name});
   const std::size_t names = all.size();

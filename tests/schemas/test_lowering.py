@@ -12,9 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from guard.kernels.errors import SchemaError
-from guard.schemas import keywords, scan
+from guard.schemas import keywords, lowering, scan
 from guard.schemas.compiled import FrontEnd, Options
-from guard.schemas.lowering import Lowering, writable
 from guard.schemas.ops import Op
 
 EVERY = frozenset().union(*(dialect.keywords for dialect in keywords.DIALECTS.values()))
@@ -216,21 +215,51 @@ def test_properties_that_a_reference_hides_ask_for_nothing_and_keep_their_order(
     assert not judge.accepts({"a": "x"})
 
 
-@given(schema=documents(), texts=st.lists(st.text(max_size=3), max_size=3))
-def test_properties_have_the_nodes_that_their_schemas_have_one_by_one(schema: dict[str, Any], texts: list[str]) -> None:
-    """The walk in C++ against the one in Python: twins, references, names that no JSON can write."""
-    more = {**{key: {"type": "string"} for key in texts}, "\ud800": {}, "z": {"$id": "a"}, "y": {"type": ["null"]}}
+@given(
+    schema=documents(),
+    texts=st.lists(st.text(max_size=3), max_size=3),
+    draft=st.sampled_from(["draft6", "draft7", "draft2019-09", "draft2020-12", "openapi3.1"]),
+    formats=st.booleans(),
+)
+def test_records_are_those_of_the_twin_in_python(
+    schema: dict[str, Any], texts: list[str], draft: str, formats: bool
+) -> None:
+    """Keyword by keyword: twins, references, names and values that no JSON can write, nodes asked for again."""
+    odd = {
+        "\ud800": {"additionalProperties": {"type": "null"}, "properties": {"\ud800": True, "a": False}},
+        "z": {"$id": "a", "enum": ["a", *texts], "properties": {}},
+        "y": {"type": ["null", "integer"], "enum": ["\ud800", 1.5], "required": ["\ud800"]},
+        "x": {"const": "\ud800", "required": list(dict.fromkeys(texts))},
+        "w": {"type": "string", "format": "date", "const": 1, "required": []},
+    }
+    more = {**{key: {"type": "string"} for key in texts}, **odd, **OLD["properties"]}
     schema = schema | {"properties": schema.get("properties", {}) | more}
-    fronts = []
-    for children in (Lowering.members, one_by_one):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Lowering, "members", children)
-            front = unchecked(schema)
-            lowered = [front.lower([node]) for node in (*range(2, len(front.documents.schemas)),) * 2]
-            fronts.append((lowered, front.lowering._twins, front.lowering._plain, front.lowering._alike))
-    assert fronts[0] == fronts[1]
+    assert lowered_by_twin(schema, False, draft, formats) == lowered_by_twin(schema, True, draft, formats)
 
 
-def one_by_one(lowering: Lowering, context: Any, schemas: dict[str, Any]) -> list[tuple[str, int]]:
-    """The slow twin of Lowering.members."""
-    return [(name, lowering.child(context, schema)) for name, schema in schemas.items() if writable(name)]
+#: What old drafts read in ways of their own.
+OLD: dict[str, Any] = {
+    "properties": {
+        "a": {"type": "integer", "nullable": True, "minimum": 1, "maximum": 2},
+        "b": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "c": {"$ref": "#/properties/a", "properties": {"a": {"type": "number"}}, "additionalProperties": False},
+        "d": {"type": ["string", "number"], "additionalProperties": {}, "enum": ["a", "b"]},
+        "e": {"nullable": True, "title": "e", "type": "object", "required": ["e"]},
+    }
+}
+
+
+@pytest.mark.parametrize("draft", ["draft4", "openapi3.0"])
+def test_records_of_old_drafts_are_those_of_the_twin_in_python(draft: str) -> None:
+    """Without boolean schemas; references hide what is beside them, and `nullable` is a keyword of one."""
+    assert lowered_by_twin(OLD, False, draft, True) == lowered_by_twin(OLD, True, draft, True)
+
+
+def lowered_by_twin(schema: dict[str, Any], twin: bool, draft: str, formats: bool) -> list[Any]:
+    """The records of all nodes, each twice, and what is remembered of plain scalars."""
+    front = unchecked(schema, draft=draft, formats=formats)
+    with pytest.MonkeyPatch.context() as patch:
+        if twin:
+            patch.setattr(lowering, "lowered", lambda one, nodes, *_: [one._lower(node) for node in nodes])
+        found = [front.lower([node])[0] for node in (*range(len(front.documents.schemas)),) * 2]
+    return [found, front.lowering._twins, front.lowering._plain, front.lowering._alike]
