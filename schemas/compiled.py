@@ -273,6 +273,7 @@ _COMMON: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "number", "minimum": 0}, ["12.5"]),
     ({"type": "boolean"}, ["true"]),
     ({"type": "string", "minLength": 1}, ['"ab"']),
+    ({"type": "string", "pattern": "^.*$"}, ['"ab"']),
     ({"type": "string", "format": "date"}, [f'"{date}"' for date in _DATES]),
     ({"type": "string", "format": "time"}, [f'"{time}"' for time in _TIMES]),
     ({"type": "string", "format": "date-time"}, [f'"{d}T{t}"' for d, t in zip(_DATES, _TIMES, strict=True)]),

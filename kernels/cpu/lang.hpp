@@ -96,7 +96,7 @@ class Langs {
   bool live(Id r);                          // some text
   const LangRow& row(Id r);                 // derivatives; dead ones are kNone
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
-  bool goes_on(Id r) const;  // can every text go on to one of the language? As `.*` in front tells; false: not known
+  Id goes_on(Id r);  // a language whose every text can go on to one of this, nearly all texts: as `.*` in front tells; kNone: none is known
   std::int64_t enough(Id r) const;  // bytes that suffice after any further text, as `.*` in front tells; -1: not known
   std::int64_t shortest(Id r);                         // characters of a shortest text; -1: there is none
   // The same language without its upper bounds of at least kFar on repetitions; *most becomes the least of those. Whatever has at most
@@ -210,6 +210,8 @@ class Langs {
   Interner<Body> bodies_;
   std::int64_t rest_behind(Id r, std::int64_t n);
   // Is there a text of lo to hi characters; or, if it is to be plain, one of lo characters of one byte each? -1: not known.
+  bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
+  bool meets_on_sight(Id r, std::int64_t lo, std::int64_t hi);
   signed char search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain);
   std::unordered_map<Id, std::int64_t> a_length_;  // of some text
   std::unordered_set<std::pair<Id, Id>, PairHash> plain_;  // (language, characters): some text of so many, each of one byte

@@ -165,22 +165,63 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
   }
   return -1;
 }
+// The text whose characters are the first that lead on, or the last: of most languages one of them will do, and a shortest text of dates
+// is found among thousands of states.
+bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
+  constexpr std::int64_t kMostSteps = 64;
+  if (lo > kMostSteps || !live(r)) return false;
+  for (const bool last : {false, true}) {
+    std::vector<Id> path{r};
+    while (static_cast<std::int64_t>(path.size()) - 1 <= std::min(hi, kMostSteps)) {
+      const std::int64_t chars = static_cast<std::int64_t>(path.size()) - 1;
+      if (chars >= lo && hi == kInf) return true;  // each state is live
+      if (chars >= lo && accepts(path.back())) {
+        for (std::int64_t i = 0; i <= chars; ++i) {
+          std::int64_t& known = a_length_[path[static_cast<std::size_t>(i)]];
+          known = std::max(known, chars - i);
+        }
+        return true;
+      }
+      const std::vector<Id>& next = row(path.back()).next;
+      const auto leads = [](Id to) { return to != kNone; };
+      const auto first = std::find_if(next.begin(), next.end(), leads);
+      if (first == next.end()) break;
+      path.push_back(last ? *std::find_if(next.rbegin(), next.rend(), leads) : *first);
+    }
+  }
+  return false;
+}
+
 bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (r == kAll) return std::max<std::int64_t>(lo, 0) <= hi;
+  if (const auto known = a_length_.find(r); known != a_length_.end() && known->second >= lo && known->second <= hi) return true;
+  if (nodes_[r].least < 0 && !shortest_.contains(r) && meets_on_sight(r, lo, hi)) return true;
   const std::int64_t least = shortest(r);
   if (least < 0 || least > hi) return false;
   if (least >= lo) return true;
-  if (const auto known = a_length_.find(r); known != a_length_.end() && known->second >= lo && known->second <= hi) return true;
   const signed char found = search_length(r, lo, hi, false);
   if (found >= 0) return found;
   const std::int64_t rest = rest_behind(r, lo);
   return rest >= 0 && lo + rest <= hi;
 }
 
-bool Langs::goes_on(Id r) const {
+Id Langs::goes_on(Id r) {
   const Node& n = nodes_[r];
-  if (r == kAll || (n.kind == Kind::Cat && n.a == kAll) || (n.kind == Kind::Not && is_words(n.a))) return true;
-  return n.kind == Kind::Alt && std::any_of(n.kids.begin(), n.kids.end(), [this](Id k) { return goes_on(k); });
+  if (r == kAll || (n.kind == Kind::Not && is_words(n.a))) return kAll;
+  if (is_wide(r)) return r;
+  if (n.kind == Kind::Cat) return (n.a == kAll || is_wide(n.a)) && live(r) ? n.a : kNone;
+  Id out = kNone;
+  if (n.kind == Kind::Alt)
+    for (std::size_t i = 0; i < n.kids.size() && out != kAll; ++i)
+      if (const Id k = goes_on(n.kids[i]); k == kAll || out == kNone) out = k;
+  return out;
+}
+
+bool Langs::is_wide(Id r) const {
+  const Node& n = nodes_[r];
+  if (n.kind != Kind::Repeat || n.lo != 0 || n.hi != kInf || nodes_[n.a].kind != Kind::Set) return false;
+  const Ranges& ranges = sets_[nodes_[n.a].a].ranges;
+  return std::any_of(ranges.begin(), ranges.end(), [](const Range& range) { return range.lo <= 0x20 && range.hi >= 0x7E; });
 }
 
 std::int64_t Langs::enough(Id r) const {

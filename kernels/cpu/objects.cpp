@@ -530,12 +530,10 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
     if (parts.size() > kMaxClasses) throw Limit{"alternatives", -1, "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes"};
   }
   std::vector<KeyClass> out;
+  std::vector<std::vector<Id>> of_listed;  // key sets that hold the texts of a class that is listed
+  std::vector<std::pair<Id, std::ptrdiff_t>> all;  // names, each with which of those hold it; -1: one that a key set names
+  for (Id n : names) all.push_back({n, -1});
   for (const auto& [r, in] : parts) {
-    std::vector<std::u32string> words;
-    if (r != Langs::kAll && l.list(r, kMaxListed, &words)) {
-      for (const auto& w : words) names.push_back(lexicon_.name(encode_utf8(w)));
-      continue;
-    }
     KeyClass cls{-1, r, {}, -1};
     for (Id k : wide) {
       const KeySet& set = key_sets_[k];
@@ -544,18 +542,28 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
         for (Id lang : set.langs) in_set = in_set && !has(in, lang);
       if (in_set) cls.holds.push_back(k);
     }
-    out.push_back(std::move(cls));
-  }
-  sort_unique(&names);
-  out.reserve(out.size() + names.size());
-  for (Id n : names) {
-    KeyClass cls{n, Langs::kNone, {}, -1};
-    const KeySet own{KeySet::One, n, {}, {}};
-    const Id id = key_sets_.intern(own);
-    if (has(sets, id)) cls.holds.push_back(id);
-    for (Id k : wide)
-      if (holds(k, n)) cls.holds.push_back(k);
+    std::vector<std::u32string> words;
+    if (r == Langs::kAll || !l.list(r, kMaxListed, &words)) {
+      out.push_back(std::move(cls));
+      continue;
+    }
+    for (const auto& w : words)
+      if (const Id n = lexicon_.name(encode_utf8(w)); !has(names, n)) all.push_back({n, static_cast<std::ptrdiff_t>(of_listed.size())});
     std::sort(cls.holds.begin(), cls.holds.end());
+    of_listed.push_back(std::move(cls.holds));
+  }
+  std::sort(all.begin(), all.end());
+  out.reserve(out.size() + all.size());
+  for (const auto& [n, listed] : all) {
+    KeyClass cls{n, Langs::kNone, {}, -1};
+    if (listed >= 0) {
+      cls.holds = of_listed[static_cast<std::size_t>(listed)];
+    } else {
+      if (const Id own = key_sets_.find(KeySet{KeySet::One, n, {}, {}}); own >= 0 && has(sets, own)) cls.holds.push_back(own);
+      for (Id k : wide)
+        if (holds(k, n)) cls.holds.push_back(k);
+      std::sort(cls.holds.begin(), cls.holds.end());
+    }
     out.push_back(std::move(cls));
   }
   std::vector<Id> said;

@@ -401,7 +401,7 @@ bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std
   const Id relaxed = texts.relaxed(state, &most);
   const bool whole = &among == &whole_ && node == 0;
   const std::int32_t longest = whole ? std::max(kShort, before_quote_) : among.trie.longest();
-  if (relaxed == state || longest > most || texts.goes_on(relaxed)) return false;
+  if (relaxed == state || longest > most || texts.goes_on(relaxed) != Texts::kDead) return false;
   LexemeMask& mask = text(texts, relaxed, false, among, node);
   if (rest(texts, mask) < 0 || longest + mask.rest > most) return false;
   draft->known = mask.all;
@@ -430,14 +430,36 @@ bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std
   return true;
 }
 
+// The tokens inside of a text, where all that are inside of another are among them.
+std::shared_ptr<const Tokens> Vocabulary::inside_like(Texts& texts, Id state, Id other) {
+  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, whole_, 0).all, known = text(texts, other, false, whole_, 0).all;
+  if (known == any) return known;
+  std::vector<std::uint32_t> row(words());
+  known->add_to(row.data());
+  bool same = true;
+  any->each([&](Id token) {
+    std::uint32_t& word = row[static_cast<std::size_t>(token >> 5)];
+    if (word >> (token & 31) & 1) return;
+    Id at = state;
+    for (char b : tokens_[static_cast<std::size_t>(token)])
+      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return;
+    word |= 1u << (token & 31), same = false;
+  });
+  if (same) return known;
+  Tokens out;
+  out.bits = std::move(row);
+  return std::make_shared<Tokens>(std::move(out));
+}
+
 LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
   Slot& slot = this->slot(detailed ? &detailed_ : &texts_, among, state, node);
   if (slot) return slot->used = true, *slot;
   const bool whole = &among == &whole_ && node == 0 && texts.is_whole(state);
   Draft draft(words(), detailed, whole);
-  // Where every text can go on to an end, the tokens inside are those of any string.
-  const bool any = !detailed && whole && texts.goes_on(state) && !texts.is_free(state);
-  if (any) draft.known = text(texts, texts.free(state), false, whole_, 0).all, draft.rest = -1;
+  // Where every text of another state can go on to an end, its tokens are inside; of the tokens of any string few are not among them.
+  const Id wide = !detailed && whole && !texts.is_free(state) ? texts.goes_on(state) : Texts::kDead;
+  const bool any = wide != Texts::kDead && wide != state;
+  if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
   Reading reading{*this, texts, detailed, draft, texts.is_key(state), {}};
   if (any)
     reading.read(closing_, 0, 0, {state, 0});

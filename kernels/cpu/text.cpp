@@ -426,9 +426,16 @@ bool Texts::listed(Id state, std::vector<Langs::Listed>* out) const {
   return true;
 }
 
-bool Texts::goes_on(Id state) const {
+Id Texts::goes_on(Id state) {
   const State& s = states_[state];
-  return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.goes_on(c.lang); });
+  Id out = Langs::kNone;
+  if (!s.pending.kind)
+    for (std::size_t i = 0; i < s.components.size() && out != Langs::kAll; ++i)
+      if (s.components[i].index < kTracked)
+        if (const Id lang = langs_.goes_on(s.components[i].lang); lang == Langs::kAll || out == Langs::kNone) out = lang;
+  if (out == Langs::kNone) return kDead;
+  Id spec;
+  return start({{out, 0, kInf, 0}}, s.spelling, &spec, s.use);
 }
 
 std::int64_t Texts::enough(Id state, Id spec, std::int64_t read, Id label) const {

@@ -110,7 +110,7 @@ class Texts {
   bool is_live(Id state, Id spec, std::int64_t read);
   // Of a whole state, all of whose texts are listed in plain ASCII (Langs::listed): the lists; else false.
   bool listed(Id state, std::vector<Langs::Listed>* out) const;
-  bool goes_on(Id state) const;  // is it whole, and can every further text go on to an end? Lengths aside; false: not known
+  Id goes_on(Id state);  // one whose every text can, from this, go on to an end: that of a free string or of `.*`. Lengths aside; kDead: not known
   // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the bounds, for the label; -1: not known.
   std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;
   Id free(Id state);             // the state of a string of which nothing is asked, in the same spelling
