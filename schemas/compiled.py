@@ -263,6 +263,8 @@ _DATES = [f"{y}-{m:02}-{d:02}" for y in (2023, 2024) for m in range(1, 13) for d
 _MINUTES = [("00", "Z"), ("15", ".5Z"), ("30", "+01:00"), ("45", "-05:30")]
 _TIMES = [f"{hour:02}:{minute}:00{zone}" for hour in range(24) for minute, zone in _MINUTES]
 
+#: What a client connects to; told apart by digits and dots, so that each of the first bytes is another state.
+_HOST = {"type": "string", "anyOf": [{"format": "hostname"}, {"format": "ipv4"}, {"format": "ipv6"}]}
 #: What most schemas say of a scalar, each with texts. A language takes up to some milliseconds, and its first masks a
 #: few tenths of one each: they are made with a vocabulary, as a member of an object, not in somebody's first token.
 _COMMON: list[tuple[dict[str, Any], list[str]]] = [
@@ -284,6 +286,7 @@ _COMMON: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "string", "format": "hostname"}, ['"www.example.com"']),
     ({"type": "string", "format": "ipv4"}, ['"192.168.10.1"']),
     ({"type": "string", "format": "ipv6"}, ['"2001:db8::1"']),
+    (_HOST, ['"www.example.com"', '"192.168.10.1"', '"255.255.255.255"']),
 ]
 
 

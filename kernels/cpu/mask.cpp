@@ -477,6 +477,7 @@ bool Engine::is_near(const Config& at, Vocabulary& vocabulary) {
     if (b.lo > at.chars) return true;
     if (b.hi != kInf) room = std::min<std::int64_t>(room, b.hi - at.chars);
   }
+  if (room == kNoLimit) return false;
   if (room < longest) return true;
   const std::int64_t rest = vocabulary.rest(texts_, vocabulary.text(texts_, at.state, false, vocabulary.whole(), 0));
   return rest < 0 || room < longest + rest;
