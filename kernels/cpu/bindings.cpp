@@ -1,4 +1,4 @@
-// Bindings: the module guard.kernels._native. The only file, with bind_apply.cpp, bind_copy.cpp and bind_plain.cpp, that knows Python.
+// Bindings: the module guard.kernels._native. The only file, with those whose names begin with bind_, that knows Python.
 //
 // Records and trees come from guard.schemas and are checked here once more: a wrong shape is a TypeError, never undefined
 // behaviour. The GIL is never waited for while the kernel lock is held: a call that needs nodes not lowered yet ends in

@@ -220,8 +220,8 @@ Id Langs::goes_on(Id r) {
 bool Langs::is_wide(Id r) const {
   const Node& n = nodes_[r];
   if (n.kind != Kind::Repeat || n.lo != 0 || n.hi != kInf || nodes_[n.a].kind != Kind::Set) return false;
-  const Ranges& ranges = sets_[nodes_[n.a].a].ranges;
-  return std::any_of(ranges.begin(), ranges.end(), [](const Range& range) { return range.lo <= 0x20 && range.hi >= 0x7E; });
+  const Ranges& ranges = sets_[nodes_[n.a].a].ranges;  // each token with another character is read by itself, so that few may have one
+  return std::any_of(ranges.begin(), ranges.end(), [](const Range& range) { return range.lo <= 0x20 && range.hi >= 0x2000; });
 }
 
 std::int64_t Langs::enough(Id r) const {
