@@ -248,7 +248,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(f"  smallest failing case: {why}")
             for line in said:
                 terminalreporter.write_line(f"    the model said {line}")
-            terminalreporter.write_line(f'  again: pytest "{node}"')
+            terminalreporter.write_line(f'  again: pytest "{_from_here(config, node)}"')
     for check in summary.checks:
         terminalreporter.write_line(
             f"{check['subject']}: {check['held']} of {check['all']} invariants hold;"
@@ -257,7 +257,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for name, words in check["broken"]:
             terminalreporter.write_line(f"  {name}: {words}")
         if check["broken"]:
-            terminalreporter.write_line(f'  again: pytest "{check["node"]}"')
+            terminalreporter.write_line(f'  again: pytest "{_from_here(config, check["node"])}"')
+
+
+def _from_here(config: pytest.Config, node: str) -> str:
+    """Return a node's id as it is given to pytest in the working directory: ids begin at pytest's root."""
+    path, separator, name = node.partition("::")
+    return os.path.relpath(config.rootpath / path, config.invocation_params.dir) + separator + name
 
 
 def _given(marker: pytest.Mark) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import pytest
+
+import guard.testing.searching  # noqa: F401 # before pytester notes what is imported: numpy, say, can't be imported twice
 
 pytest_plugins = ["pytester"]
 
@@ -57,8 +60,46 @@ def test_a_marked_test_runs_once_for_each_seed_and_the_summary_tells(pytester: p
             '  again: pytest "*::test_breaks[[]seed=2[]]"',
         ]
     )
+    pytester.runpytest(_again(result)).assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_what_runs_a_test_again_is_said_as_seen_from_the_working_directory(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *, checked: bool
+) -> None:
+    tests = pytester.mkdir("tests")
+    pytester.makepyprojecttoml("")  # pytest's root is where this lies, above the working directory
+    marked = """
+    import pytest
+
+    @pytest.mark.guard(schema=Order, cases=1, faults=["unavailable"])
+    def test_breaks(flaky_model):
+        read.using(model=flaky_model)("mail")
+    """
+    found = """
+    from guard.testing import check
+
+    def swallowing(mail: str, model: guard.models.Model) -> Order:
+        try:
+            return read.using(model=model)(mail)
+        except guard.GuardError:
+            return Order(product="", quantity=0)
+
+    @check(swallowing, cases=0, faults=["empty"])
+    def test_breaks(): ...
+    """
+    (tests / "test_app.py").write_text(textwrap.dedent(APP + (found if checked else marked)), "utf-8")
+    monkeypatch.chdir(tests)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    again = _again(result)
+    assert again.startswith("test_app.py::test_breaks")
+    pytester.runpytest_subprocess(again).assert_outcomes(failed=1)
+
+
+def _again(result: pytest.RunResult) -> str:
     (name,) = [line.partition('"')[2].rstrip('"') for line in result.outlines if line.startswith("  again:")]
-    pytester.runpytest(name).assert_outcomes(failed=1)
+    return name
 
 
 def test_options_set_the_cases_and_the_first_seed(pytester: pytest.Pytester) -> None:
