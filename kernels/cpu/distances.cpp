@@ -11,6 +11,7 @@ namespace {
 constexpr int kMaxWays = 256;  // to decide literals, whose costs are compared
 std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
 std::int64_t least(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+std::int64_t without(std::int64_t limit, std::int64_t bytes) { return limit == kNoLimit ? kNoLimit : limit - bytes; }
 }  // namespace
 
 const Targets* Engine::keep(const Frame& f, const std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>>& list) {
@@ -133,11 +134,11 @@ const Targets& Engine::options(const Frame& f, Type type) {
   return *(cache(f).options[static_cast<std::size_t>(type)] = keep(f, out));
 }
 
-std::int64_t Engine::value_distance(const Frame& f) {
+std::int64_t Engine::value_distance(const Frame& f, std::int64_t limit) {
   if (const std::int64_t rest = behind_value(f); rest >= 0)
     return sum(member_cost(f.level, f.cls), rest);
   std::int64_t out = -1;
-  for (int t = 0; t < kTypes; ++t) {
+  for (int t = 0; t < kTypes && !will_do(out, limit); ++t) {  // scalars are the first
     const Targets& options = this->options(f, static_cast<Type>(t));
     for (std::int32_t i = 0; i < options.size; ++i) out = least(out, sum(goals_.cost(options.list[i].goal, static_cast<Type>(t)), options.list[i].tail));
   }
@@ -174,14 +175,14 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
   const std::size_t n = names.texts.size();
   const std::int64_t all = least_rest(f), separator = f.count > 0 ? 1 + gap : 0;
   // Behind the closing quote of this name, or of some key of this class.
-  const auto behind = [&](std::int32_t cls, std::int32_t name) {
+  const auto behind = [&](std::int32_t cls, std::int32_t name, std::int64_t room) {
     if (!cache(f).after_key) {
       const std::size_t slots = n + info.classes->size();
-      f.cache->after_key = static_cast<std::int64_t*>(f.arena->allocate(8 * slots));
-      std::fill(f.cache->after_key, f.cache->after_key + slots, -2);
+      f.cache->after_key = static_cast<Reckoned*>(f.arena->allocate(sizeof(Reckoned) * slots));
+      std::fill(f.cache->after_key, f.cache->after_key + slots, Reckoned{});
     }
-    std::int64_t& slot = f.cache->after_key[name >= 0 ? static_cast<std::size_t>(name) : n + static_cast<std::size_t>(cls)];
-    if (slot != -2) return slot;
+    Reckoned& slot = f.cache->after_key[name >= 0 ? static_cast<std::size_t>(name) : n + static_cast<std::size_t>(cls)];
+    if (const std::int64_t known = slot.known(room); known != -2) return known;
     Frame next = f;  // in the same arena: its caches may stay
     next.cache = nullptr;
     next.phase = Phase::Value;
@@ -199,10 +200,12 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
     next.seen = seen;
     if (name < 0) {  // behind any other key no more is left
       const Word* key = new_key(f, cls);
-      if (!key) return slot = -1;
+      if (!key) return slot.exact = -1;
       next.extras = with_extra(f, key->text, *f.arena);
     }
-    return slot = sum(value_distance(*f.arena->make(next)), 1 + gap);
+    const std::int64_t bytes = sum(value_distance(*f.arena->make(next), without(room, 1 + gap)), 1 + gap);
+    slot.keep(bytes, room);
+    return bytes;
   };
   // Ways to end the key. What follows a key is dear to reckon, so that the likely ones come first and the bounds of the others end the
   // search: all that follows takes a value and a bracket, and with its key no less than any way to go on from here.
@@ -217,7 +220,7 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
   const bool even = is_even(f);
   const bool bare = info.bare && !f.records && !f.barred;  // without a member that nobody asks for, what is valid stays valid
   const auto add = [&](std::int64_t bytes, std::int64_t whole_key, std::int32_t cls, std::int32_t name) {
-    if (out >= 0 && out <= limit && limit != kNoLimit) return;
+    if (will_do(out, limit)) return;
     if (const std::int64_t rest = even ? behind_key(f, cls, name) : -2; rest != -2) {
       if (rest >= 0 && (out < 0 || bytes + rest < out) && (name < 0 || name_is_writable(f, name))) out = bytes + rest;
       return;
@@ -304,9 +307,9 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
     return std::tuple(a.bound, !a.asked, a.bytes, a.name, a.cls) < std::tuple(b.bound, !b.asked, b.bytes, b.name, b.cls);
   });
   for (const Way& way : ways) {
-    if (out >= 0 && (way.bound >= out || (out <= limit && limit != kNoLimit))) break;
+    if (out >= 0 && (way.bound >= out || will_do(out, limit))) break;
     if (way.name >= 0 && !name_is_writable(f, way.name)) continue;
-    out = least(out, sum(behind(way.cls, way.name), way.bytes));
+    out = least(out, sum(behind(way.cls, way.name, without(limit, way.bytes)), way.bytes));
   }
   return out;
 }
@@ -507,16 +510,17 @@ std::int64_t Engine::bytes_left(const Config& at, std::int64_t limit) {
     case Lex::None: break;
   }
   const std::int64_t gap = options_.whitespace == Whitespace::Spaced && is_separated(f) && at.gap == 0 ? 1 : 0;
-  std::int64_t& slot = cache(f).distance;
-  if (slot != -2) return sum(slot, gap);
+  const std::int64_t room = without(limit, gap);
+  if (const std::int64_t known = cache(f).distance.known(room); known != -2) return sum(known, gap);
   switch (f.phase) {
     case Phase::End: out = 1; break;
-    case Phase::Value: out = value_distance(f); break;
+    case Phase::Value: out = value_distance(f, room); break;
     case Phase::Colon: {
+      const std::int64_t colon = options_.whitespace == Whitespace::Spaced ? 2 : 1;
       Frame next = f;
       next.cache = nullptr;
       next.phase = Phase::Value;
-      out = sum(value_distance(*f.arena->make(next)), options_.whitespace == Whitespace::Spaced ? 2 : 1);
+      out = sum(value_distance(*f.arena->make(next), without(room, colon)), colon);
       break;
     }
     case Phase::Key: {
@@ -528,7 +532,8 @@ std::int64_t Engine::bytes_left(const Config& at, std::int64_t limit) {
       key.decoder = decoder_;
       key.hi = static_cast<std::int32_t>(f.names->texts.size());
       key.xhi = f.extras ? f.extras->size : 0;
-      out = sum(key_distance(key, kNoLimit), 1);
+      out = sum(key_distance(key, without(room, 1)), 1);
+      if (room != kNoLimit && !will_do(out, room)) return sum(out, gap);  // more than the limit, and not known how many
       break;
     }
     case Phase::First:
@@ -536,7 +541,7 @@ std::int64_t Engine::bytes_left(const Config& at, std::int64_t limit) {
       out = least_rest(f);
       break;
   }
-  cache(f).distance = out;
+  cache(f).distance.keep(out, room);
   return sum(out, gap);
 }
 

@@ -107,6 +107,16 @@ struct Scalar {  // a lexeme at its start; state -1: not known
   Id state = -1, spec = 0;
   bool tracked = false;
 };
+
+constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+// Of distances that are asked for within a limit any will do that is.
+inline bool will_do(std::int64_t bytes, std::int64_t limit) { return bytes >= 0 && bytes <= limit && limit != kNoLimit; }
+struct Reckoned {
+  std::int64_t exact = -2, some = -2;  // -2: not known
+  std::int64_t known(std::int64_t limit) const { return exact != -2 ? exact : will_do(some, limit) ? some : -2; }
+  void keep(std::int64_t bytes, std::int64_t limit) { (will_do(bytes, limit) ? some : exact) = bytes; }
+};
+
 struct Frame {
   const Frame* parent = nullptr;
   const NamesIndex* names = nullptr;  // of an object
@@ -138,8 +148,9 @@ struct Frame {
     std::array<const Targets*, kTypes> options{};                   // see Engine::options
     const RestCost* rests = nullptr;
     const Decided* decided = nullptr;
-    std::int64_t distance = -2, rest = -2;                          // see Engine::least_rest
-    std::int64_t* after_key = nullptr;                              // by name, then by class: bytes behind its key
+    Reckoned distance;
+    std::int64_t rest = -2;                                         // see Engine::least_rest
+    Reckoned* after_key = nullptr;                                  // by name, then by class: bytes behind its key
   };
   mutable Cache* cache = nullptr;
 };
@@ -196,7 +207,6 @@ class Engine {
  public:
   Engine(Kernel& kernel, Options options, Id root);
   const std::uint64_t number = ++made;  // of no other engine of the process
-  static constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
   Goals& goals() { return goals_; }
   Id root() const { return root_; }
   Kernel& kernel() { return kernel_; }
@@ -345,7 +355,7 @@ class Engine {
   const Targets& targets(const Frame& f);             // ids are alternatives of an open container's level
   const Targets& options(const Frame& f, Type type);  // ids are labels of the due value
   const Targets* keep(const Frame& f, const std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>>& list);
-  std::int64_t value_distance(const Frame& f);
+  std::int64_t value_distance(const Frame& f, std::int64_t limit);
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t least_rest(const Frame& f);
   bool is_even(const Frame& f);

@@ -279,7 +279,7 @@ bool may_pay(const Trie& trie, std::int32_t escape, const Bytes& bytes, std::int
     const std::int32_t child = byte == 'u' || bytes.has('/') ? trie.find(escape, {&byte, 1}) : -1;
     const std::int64_t added = byte == '/' ? 1 : ascii ? 5 : 3;
     for (std::int32_t i = child; child >= 0 && i < trie.skip(child); ++i)
-      if (trie.byte(i) == '"' || (least != Engine::kNoLimit && least + added - (trie.depth(i) - top) < budget)) return true;
+      if (trie.byte(i) == '"' || (least != kNoLimit && least + added - (trie.depth(i) - top) < budget)) return true;
   }
   return false;
 }

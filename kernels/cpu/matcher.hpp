@@ -16,7 +16,7 @@ class Matcher {
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
     const std::int64_t enough = engine_->fill(now(), *vocabulary_, budget, row, scratch_);
-    const bool alone = budget >= 0 && enough == Engine::kNoLimit;  // it is of this budget, and of no other
+    const bool alone = budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {  // a batch may be reading the row
       if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
       return;
@@ -113,10 +113,10 @@ class Matcher {
     Config at;
     bool counts = false;  // does the number of characters matter?
     std::shared_ptr<const MaskRow> row;
-    std::int64_t enough = Engine::kNoLimit;  // of a budget, for that row
+    std::int64_t enough = kNoLimit;  // of a budget, for that row
     std::int64_t budget = -1;                // the one that it is of; -1: of all that suffice
   };
-  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = Engine::kNoLimit, std::int64_t budget = -1) {
+  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit, std::int64_t budget = -1) {
     held_ = {now(), engine_->counts(now()), std::move(row), enough, budget};
   }
   std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
