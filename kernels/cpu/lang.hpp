@@ -97,7 +97,8 @@ class Langs {
   const LangRow& row(Id r);                 // derivatives; dead ones are kNone
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
   Id goes_on(Id r);  // a language whose every text can go on to one of this, nearly all texts: as `.*` in front tells; kNone: none is known
-  std::int64_t enough(Id r) const;  // bytes that suffice after any further text, as `.*` in front tells; -1: not known
+  std::int64_t enough(Id r) const;     // bytes that suffice after any further text, as `.*` in front tells; -1: not known
+  std::int64_t some_text(Id r) const;  // bytes of one of its texts, as its parts tell them; -1: they don't
   std::int64_t shortest(Id r);                         // characters of a shortest text; -1: there is none
   // The same language without its upper bounds of at least kFar on repetitions; *most becomes the least of those. Whatever has at most
   // so many characters is in both or in neither, and a text that goes on to such a one in the one goes on to it in the other.

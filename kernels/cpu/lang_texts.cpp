@@ -11,6 +11,14 @@ namespace guard {
 namespace {
 constexpr std::size_t kLargest = 50000;  // states of a set that is counted; patterns that people write need < 500
 constexpr std::size_t kMaxFront = 64;    // states at once, for which costs of many characters are kept
+
+template <class Bytes>
+std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // of those that are known
+  std::int64_t out = -1;
+  for (Id k : kids)
+    if (const std::int64_t bytes = bytes_of(k); bytes >= 0 && (out < 0 || bytes < out)) out = bytes;
+  return out;
+}
 }  // namespace
 
 // The fewest characters to an end behind some n of them; -1: no text has so many. Goes through the sets of states behind 0, 1, 2, ...
@@ -209,7 +217,7 @@ Id Langs::goes_on(Id r) {
   const Node& n = nodes_[r];
   if (r == kAll || (n.kind == Kind::Not && is_words(n.a))) return kAll;
   if (is_wide(r)) return r;
-  if (n.kind == Kind::Cat) return (n.a == kAll || is_wide(n.a)) && live(r) ? n.a : kNone;
+  if (n.kind == Kind::Cat) return live(r) ? goes_on(n.a) : kNone;
   Id out = kNone;
   if (n.kind == Kind::Alt)
     for (std::size_t i = 0; i < n.kids.size() && out != kAll; ++i)
@@ -227,11 +235,16 @@ bool Langs::is_wide(Id r) const {
 std::int64_t Langs::enough(Id r) const {
   const Node& n = nodes_[r];
   if (r == kAll) return 0;
-  if (n.kind == Kind::Cat && n.a == kAll) return n.bytes;
-  std::int64_t out = -1;
-  for (Id k : n.kind == Kind::Alt ? n.kids : std::vector<Id>{})
-    if (const std::int64_t bytes = enough(k); bytes >= 0 && (out < 0 || bytes < out)) out = bytes;
-  return out;
+  if (n.kind == Kind::Cat) {
+    const std::int64_t first = enough(n.a), rest = some_text(n.b);
+    return first < 0 || rest < 0 ? -1 : first + rest;
+  }
+  return n.kind == Kind::Alt ? least_of(n.kids, [this](Id k) { return enough(k); }) : -1;
+}
+
+std::int64_t Langs::some_text(Id r) const {
+  const Node& n = nodes_[r];
+  return n.bytes >= 0 || n.kind != Kind::Alt ? n.bytes : least_of(n.kids, [this](Id k) { return some_text(k); });
 }
 
 bool Langs::is_endless(Id r) {
