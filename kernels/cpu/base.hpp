@@ -12,6 +12,7 @@
 #include <cstring>
 #include <deque>
 #include <limits>
+#include <memory>
 #include <random>
 #include <span>
 #include <string>
@@ -289,5 +290,24 @@ struct ListEqual {
 };
 template <class V>
 using ListMap = std::unordered_map<std::vector<Id>, V, ListHash, ListEqual>;
+
+// What is known of some ids, by id; it stays where it is.
+template <class T>
+class ById {
+ public:
+  T* find(Id id) const { return static_cast<std::size_t>(id) < list_.size() ? list_[static_cast<std::size_t>(id)].get() : nullptr; }
+  T& put(Id id, T what) {
+    if (list_.size() <= static_cast<std::size_t>(id)) list_.resize(static_cast<std::size_t>(id) + 1);
+    auto& slot = list_[static_cast<std::size_t>(id)];
+    size_ += slot == nullptr;
+    slot = std::make_unique<T>(std::move(what));
+    return *slot;
+  }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::vector<std::unique_ptr<T>> list_;
+  std::size_t size_ = 0;
+};
 
 }  // namespace guard

@@ -371,7 +371,7 @@ std::int64_t Engine::value_bytes(Id level, const ObjectInfo& info, std::int32_t 
   const std::int64_t known = info.value_bytes[static_cast<std::size_t>(cls)];
   if (known != -3) return known;
   const std::int64_t bytes = value_class(level, dues_.intern({Kind::Object, level, cls})) < 0 ? -2 : member_cost(level, cls);
-  return infos_.at(level).value_bytes[static_cast<std::size_t>(cls)] = bytes;
+  return infos_.find(level)->value_bytes[static_cast<std::size_t>(cls)] = bytes;
 }
 
 // Bytes of the members that must still come to an even object, and of its bracket.
@@ -453,11 +453,11 @@ std::int64_t Engine::most_named(Id id) {
   constexpr std::size_t kMost = 64;
   const ObjectInfo& info = this->info(id);
   if (info.most_named != -2) return info.most_named;
-  if (info.classes->size() > kMost) return infos_.at(id).most_named = -1;
+  if (info.classes->size() > kMost) return infos_.find(id)->most_named = -1;
   std::int64_t most = 0;
   for (std::size_t c = 0; c < info.classes->size(); ++c)
     if (const Id name = (*info.classes)[c].name; name >= 0) most = std::max(most, goals_.key_bytes(name) + member_cost(id, static_cast<std::int32_t>(c)));
-  return infos_.at(id).most_named = most;
+  return infos_.find(id)->most_named = most;
 }
 
 std::int64_t Engine::most_other(Id id) {
@@ -468,7 +468,7 @@ std::int64_t Engine::most_other(Id id) {
     const std::int64_t bytes = member_cost(id, c);
     most = most < 0 || bytes < 0 ? -1 : std::max(most, bytes);
   }
-  return infos_.at(id).most_other = most;
+  return infos_.find(id)->most_other = most;
 }
 
 std::int64_t Engine::distance(const Config& at, std::int64_t limit) {

@@ -218,8 +218,7 @@ Id Engine::array_level(std::vector<Alternative> alternatives) {
 }
 
 const Engine::ObjectInfo& Engine::info(Id id) {
-  const auto found = infos_.find(id);
-  if (found != infos_.end()) return found->second;
+  if (const ObjectInfo* found = infos_.find(id)) return *found;
   const Level level = levels_[id];
   ObjectInfo out;
   std::vector<Id> shapes;
@@ -272,7 +271,7 @@ const Engine::ObjectInfo& Engine::info(Id id) {
     const Shape& s = goals_.shape(level.alternatives[0].shape);
     out.plain = std::any_of(out.text_classes.begin(), out.text_classes.end(), [&](std::int32_t c) { return goals_.inhabited(goals_.base_of(s, (*out.classes)[static_cast<std::size_t>(c)])); });
   }
-  return infos_.emplace(id, std::move(out)).first->second;
+  return infos_.put(id, std::move(out));
 }
 
 std::vector<Id> Engine::look_ahead(const Config& at) {
@@ -339,15 +338,15 @@ Keys Engine::keys_of(const Frame& f) {
 }
 
 const Engine::Parts& Engine::parts(Id due, Type type) {
-  const auto found = parts_.find({due, static_cast<Id>(type)});
-  if (found != parts_.end()) return found->second;
+  const Id slot = due * kTypes + static_cast<Id>(type);
+  if (const Parts* found = parts_.find(slot)) return *found;
   const Due d = dues_[due];
   Parts out;
   if (d.kind == Kind::Root) {
     const Id root = goals_.goal_of(root_);
     out.list.push_back({goals_.inhabited(root, type) ? root : Goals::kFalse, goals_.open_both({}, false), true});
     out.plain = true;
-    return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
+    return parts_.put(slot, std::move(out));
   }
   const Level& level = levels_[d.level];
   out.plain = d.kind == Kind::Object && info(d.level).plain;
@@ -401,7 +400,7 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
       for (Id l : goals_.undecided(part.open)) track(l ^ 1);
   }
   if (out.tracked.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
-  return parts_.emplace(std::pair{due, static_cast<Id>(type)}, std::move(out)).first->second;
+  return parts_.put(slot, std::move(out));
 }
 
 bool Engine::is_viable(const Frame& f, Id residual) {
@@ -1229,8 +1228,8 @@ Id Engine::node_at(const Config& at) const {
   for (const Frame* f = at.top; f; f = f->parent, due = true) {
     if (!due || f->kind == Kind::Root) continue;  // between members the object itself is under way: its parent knows its goal
     for (int t = 0; t < kTypes; ++t)
-      if (const auto found = parts_.find({f->due, static_cast<Id>(t)}); found != parts_.end())
-        for (const Part& part : found->second.list)
+      if (const Parts* found = parts_.find(f->due * kTypes + t))
+        for (const Part& part : found->list)
           if (const Id node = node_of(goals_.literals(part.base)); node >= 0) return node;
   }
   return root_;

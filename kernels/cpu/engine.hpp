@@ -407,7 +407,7 @@ class Engine {
   void add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
-  bool affords_any(const Config& at, Sink& sink);
+  bool affords_any(const Suffixes& among, std::int32_t node, const Config& at, bool bounded, Sink& sink);
   Means key_means(const Config& at, Sink& sink);
   std::int64_t member_cost(Id level, std::int32_t cls);  // bytes of the cheapest value behind a key of the class, in a level of one alternative
   std::int64_t most_named(Id level), most_other(Id level);
@@ -437,15 +437,15 @@ class Engine {
   Interner<Due> dues_;
   Interner<IdSet> lists_;  // in any order
   std::deque<std::unique_ptr<NamesIndex>> indices_;
-  std::unordered_map<Id, ObjectInfo> infos_;
-  PairMap<Parts> parts_;
+  ById<ObjectInfo> infos_;
+  ById<Parts> parts_;  // by due * kTypes + type
   ListMap<Id> after_, children_;
   ListMap<Opened> opened_;
   PairMap<Id> order_keys_, order_items_;
   std::int32_t last_count(const Frame& f);
   PairMap<std::int32_t> last_counts_;
   std::unordered_map<Id, std::vector<Id>> in_place_, order_names_;
-  std::unordered_map<Id, Id> value_classes_;
+  std::vector<Id> value_classes_;  // by due; -2: not known
   std::vector<char> looked_;  // by due: are its goals lowered?
   static constexpr std::size_t kMostValues = 500'000;  // bytes
   struct Within {  // tokens that end within a value

@@ -75,12 +75,12 @@ void Engine::go_on(const Suffixes& among, std::int32_t node, const Config& from,
 // What the values behind an object's key have in common: their goal, where nothing else of the object decides how such a value may go;
 // -1: something does.
 Id Engine::value_class(Id level, Id due) {
-  const auto found = value_classes_.find(due);
-  if (found != value_classes_.end()) return found->second;
+  if (value_classes_.size() <= static_cast<std::size_t>(due)) value_classes_.resize(dues_.size(), -2);
+  if (const Id known = value_classes_[static_cast<std::size_t>(due)]; known != -2) return known;
   const ObjectInfo& info = this->info(level);
   const Alternative& only = levels_[level].alternatives[0];
   const bool alone = info.plain && only.vital;
-  return value_classes_[due] = alone ? goals_.base_of(goals_.shape(only.shape), (*info.classes)[static_cast<std::size_t>(dues_[due].cls)]) : -1;
+  return value_classes_[static_cast<std::size_t>(due)] = alone ? goals_.base_of(goals_.shape(only.shape), (*info.classes)[static_cast<std::size_t>(dues_[due].cls)]) : -1;
 }
 
 // Bytes from behind the due value to the end of everything, whatever value of its class it is; -1: they hang on the value.
@@ -426,22 +426,30 @@ void Engine::add_alone(const Config& at, const Spelled& token, Sink& sink) {
   sink.affords(now) ? sink.set(token.token) : sink.clear(token.token);
 }
 
-// Does the budget suffice behind every token that stays inside of the text, as far as can be told on sight?
-bool Engine::affords_any(const Config& at, Sink& sink) {
+// Does the budget suffice behind every token that stays inside of the text, as far as can be told on sight? Where lengths don't matter
+// the characters that are enough behind any of its tokens tell it, too.
+bool Engine::affords_any(const Suffixes& among, std::int32_t node, const Config& at, bool bounded, Sink& sink) {
   if (sink.budget < 0) return true;
-  if (const std::int64_t tail = behind_value(*at.top); tail >= 0)
-    if (const std::int64_t rest = texts_.enough(at.state, at.spec, at.chars, 0); rest >= 0 && 1 + rest + 1 + tail <= sink.budget) {
-      sink.suffices(1 + rest + 1 + tail);
-      return true;
-    }
+  constexpr std::int64_t token = 1, quote = 1, kDearest = 6;  // bytes of a character: \u0001
+  const auto suffices = [&](std::int64_t rest, std::int64_t tail) {
+    if (rest < 0 || token + rest + quote + tail > sink.budget) return false;
+    sink.suffices(token + rest + quote + tail);
+    return true;
+  };
+  std::int64_t least = kNoLimit;  // behind a text that ends with the label that all of its ends have
+  const auto look = [&](Id label, std::int64_t tail) {
+    if (suffices(texts_.enough(at.state, at.spec, at.chars, label), tail)) return true;
+    const std::vector<Component>& components = texts_.components(at.state);
+    if (components.size() == 1 && components[0].index < kTracked && texts_.spec(at.spec).at(components[0].index).label == label) least = std::min(least, tail);
+    return false;
+  };
+  if (const std::int64_t tail = behind_value(*at.top); tail >= 0 && look(0, tail)) return true;
   const Targets& options = this->options(*at.top, Type::String);
   for (std::int32_t i = 0; i < options.size; ++i)
-    if (const Target& o = options.list[i]; o.size == 1)
-      if (const std::int64_t rest = texts_.enough(at.state, at.spec, at.chars, o.ids[0]); rest >= 0 && 1 + rest + 1 + o.tail <= sink.budget) {
-        sink.suffices(1 + rest + 1 + o.tail);
-        return true;
-      }
-  return false;
+    if (const Target& o = options.list[i]; o.size == 1 && look(o.ids[0], o.tail)) return true;
+  if (bounded || least == kNoLimit || token + Texts::kOneChar + quote + least > sink.budget) return false;
+  const std::int64_t rest = sink.vocabulary.rest(texts_, sink.vocabulary.text(texts_, at.state, false, among, node));
+  return rest >= 0 && suffices(Texts::kOneChar + kDearest * rest, least);
 }
 
 // Does the budget suffice behind every token that stays inside of an undeclared key, or behind none, as far as can be told on sight?
@@ -624,8 +632,8 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key) return false;  // distance() reads the number again
   ++sink.nested;
   if (at.lex == Lex::Text) {
-    const Means means = affords_any(at, sink) ? Means::Ample : Means::Scarce;
     const bool bounded = is_near(at, sink.vocabulary);
+    const Means means = affords_any(among, node, at, bounded, sink) ? Means::Ample : Means::Scarce;
     if (means != Means::Ample || bounded) add_inside(at, sink.vocabulary.text(texts_, at.state, true, among, node), bounded, means, sink);
     LexemeMask& mask = sink.vocabulary.text(texts_, at.state, bounded, among, node);
     if (means == Means::Ample && !bounded) add_inside(at, mask, false, means, sink);
