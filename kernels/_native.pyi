@@ -174,6 +174,9 @@ def fill_bitmasks(
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
+def small_bytes() -> int:
+    """Return the bytes of small objects that the kernel's own heap has given out; malloc does not count them."""
+
 def seal() -> None:
     """Keep what the process knows of lexemes by now in tables of their own, so that those that grow are small."""
 

@@ -132,17 +132,13 @@ COMMON: list[tuple[Engine, list[bytes]]] = []
 
 
 def _expand(native: NativeVocabulary) -> None:
-    """Make what schemas share, ahead of the first one: masks of any JSON, in both spellings, and COMMON's.
-
-    Of COMMON's also what the cheapest text takes, which masks under a budget ask for: of a time that is 30 ms, once.
-    """
+    """Make the masks that schemas share, ahead of the first one: those of any JSON, in both spellings, and COMMON's."""
     row = np.zeros((1, (native.size + 31) // 32), np.int32)
     for whitespace, spelling in ((0, 0), (3, 1)):  # the defaults; the standard as it is
         engine = Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, 0, whitespace, spelling, {})
         _walk(engine.matcher(native), _SAMPLE, row)
     for engine, texts in COMMON:
         matcher = engine.matcher(native)
-        matcher.distance()
         for text in texts:
             matcher.reset()
             _walk(matcher, text, row)

@@ -20,6 +20,7 @@
 #include "bind_plain.hpp"
 #include "crew.hpp"
 #include "explorer.hpp"
+#include "heap.hpp"
 #include "matcher.hpp"
 #include "sample.hpp"
 
@@ -402,6 +403,7 @@ NB_MODULE(_native, m) {
   // A child of fork() must not wait for a thread that is not there.
   pthread_atfork([] { Kernel::instance().lock.lock(); }, [] { Kernel::instance().lock.unlock(); }, [] { Kernel::instance().lock.unlock(); });
 
+  m.def("small_bytes", &guard::small_bytes);
   m.def("seal", [] {
     const std::lock_guard lock(Kernel::instance().lock);
     Kernel::instance().lexicon.seal();

@@ -367,6 +367,8 @@ class Goals {
   void list_objects(Id shape, Listing* out);
 
   Id settled_by(Id open, Id known);
+  const std::vector<Id>* listed(Id literal) const;  // values of which it asks one, where `enum` or `const` lists them; null: not known
+  bool are_apart(Id goal, Id literal) const;
   bool speaks_of(Id shape, const KeyClass& cls) const;
   static bool is_choice(const Shape& s) { return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf; }
   bool is_ambiguous(Id residual, bool array) const;

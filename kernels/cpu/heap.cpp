@@ -5,6 +5,8 @@
 // that size alone, nothing but the object itself is written, and a child begins with pages of its own. Each thread has its lists of free blocks; those
 // of a thread that ended go to the next that begins. Blocks go back to the list of the thread that gives them up, and pages never to the system: at
 // most kRegion bytes are held so, and what is larger than kMost, or comes later, is malloc's.
+#include "heap.hpp"
+
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -26,14 +28,17 @@ struct Size {
   char *fresh = nullptr, *end = nullptr;  // the rest of a page
 };
 struct Heap {
-  Size sizes[kMost / kGrain + 1];  // in grains
-  Heap* next = nullptr;            // among those that no thread has
+  Size sizes[kMost / kGrain + 1];     // in grains
+  std::atomic<std::int64_t> held{0};  // bytes given out, less those taken back; only its thread writes
+  Heap* next = nullptr;               // among those that no thread has
+  Heap* other = nullptr;              // among all
+  void count(std::int64_t bytes) { held.store(held.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed); }
 };
 
 std::atomic<char*> region{nullptr};
 std::atomic<std::size_t> pages{0};
 std::uint8_t grains_of[kRegion / kPage];  // by page
-std::atomic<Heap*> idle{nullptr};
+std::atomic<Heap*> idle{nullptr}, all{nullptr};
 thread_local Heap* heap = nullptr;
 
 void put_by(Heap* from) {
@@ -64,7 +69,8 @@ Heap* begin() {
     void* at = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at != MAP_FAILED) region = static_cast<char*>(at);
     pthread_atfork(nullptr, nullptr, [] {  // what was free lies in pages that are shared with the parent
-      if (heap) *heap = {};
+      if (heap)
+        for (Size& size : heap->sizes) size = {};
     });
     return true;
   }();
@@ -75,6 +81,8 @@ Heap* begin() {
     void* room = std::malloc(sizeof(Heap));
     if (!room) throw std::bad_alloc();
     own = new (room) Heap;
+    for (own->other = all.load(); !all.compare_exchange_weak(own->other, own);) {
+    }
   }
   return heap = own;
 }
@@ -87,6 +95,7 @@ Heap* begin() {
   if (page >= kRegion / kPage) return nullptr;
   grains_of[page] = static_cast<std::uint8_t>(grains);
   char* const out = first + page * kPage;
+  own.count(static_cast<std::int64_t>(grains * kGrain));
   own.sizes[grains].fresh = out + grains * kGrain;
   own.sizes[grains].end = out + kPage;
   return out;
@@ -98,10 +107,12 @@ void* allocate(std::size_t bytes) {
     if (heap) {
       Size& size = heap->sizes[grains];
       if (Block* found = size.free) {
+        heap->count(static_cast<std::int64_t>(grains * kGrain));
         size.free = found->next;
         return found;
       }
       if (static_cast<std::size_t>(size.end - size.fresh) >= grains * kGrain) {
+        heap->count(static_cast<std::int64_t>(grains * kGrain));
         void* out = size.fresh;
         size.fresh += grains * kGrain;
         return out;
@@ -114,16 +125,25 @@ void* allocate(std::size_t bytes) {
 }
 
 void release(void* block) noexcept {
-  const char* const first = region.load(std::memory_order_relaxed);
-  const std::size_t offset = static_cast<std::size_t>(static_cast<char*>(block) - first);
+  const auto first = reinterpret_cast<std::uintptr_t>(region.load(std::memory_order_relaxed));
+  const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(block) - first;
   if (!first || offset >= kRegion) return std::free(block);
-  Size& size = (heap ? *heap : *begin()).sizes[grains_of[offset / kPage]];
+  Heap& own = heap ? *heap : *begin();
+  const std::size_t grains = grains_of[offset / kPage];
+  own.count(-static_cast<std::int64_t>(grains * kGrain));
+  Size& size = own.sizes[grains];
   Block* freed = static_cast<Block*>(block);
   freed->next = size.free;
   size.free = freed;
 }
 
 }  // namespace
+
+std::int64_t guard::small_bytes() {
+  std::int64_t out = 0;
+  for (const Heap* h = all.load(); h; h = h->other) out += h->held.load(std::memory_order_relaxed);
+  return out;
+}
 
 void* operator new(std::size_t bytes) { return allocate(bytes); }
 void* operator new[](std::size_t bytes) { return allocate(bytes); }

@@ -110,12 +110,14 @@ Id Langs::make(Node n) {
         const std::int64_t bytes = spelled_bytes(r.lo, r.hi);
         if (bytes >= 0 && (n.bytes < 0 || bytes < n.bytes)) n.bytes = bytes;
       }
+      n.floor = std::max<std::int64_t>(n.bytes, 0);
       break;
     case Kind::Cat:
       n.nullable = a.nullable && b.nullable;
       n.possible = a.possible && b.possible;
       n.moves = b.moves, n.here = b.here, n.loops = b.loops, n.unsure = b.unsure;
       n.alive = a.alive && b.alive;
+      n.floor = capped(a.floor + b.floor);
       if (a.least >= 0 && b.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{a.least} + b.least)), n.bytes = capped(a.bytes + b.bytes);
       break;
     case Kind::Alt:
@@ -124,8 +126,10 @@ Id Langs::make(Node n) {
       n.nullable = n.possible = !any;
       bool known = any;
       std::int64_t least = kInf, bytes = kInf;
+      n.floor = any ? kInf : 0;
       for (Id id : n.kids) {
         const Node& k = nodes_[id];
+        n.floor = any ? std::min(n.floor, k.floor) : std::max(n.floor, k.floor);
         n.nullable = any ? n.nullable || k.nullable : n.nullable && k.nullable;
         n.possible = any ? n.possible || k.possible : n.possible && k.possible;
         n.moves |= k.moves, n.here |= k.here, n.loops |= k.loops, n.unsure |= k.unsure;
@@ -144,6 +148,7 @@ Id Langs::make(Node n) {
     case Kind::Repeat:
       n.nullable = n.possible = n.lo == 0;
       n.alive = n.lo == 0 || a.alive;
+      n.floor = capped(n.lo * a.floor);
       if (n.lo == 0) n.least = 0, n.bytes = 0;
       else if (a.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{n.lo} * a.least)), n.bytes = capped(n.lo * a.bytes);
       break;

@@ -132,6 +132,7 @@ class Langs {
     bool alive = false;     // has a text, as the parts tell; false: they don't
     std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the parts tell it; -1: they don't
     std::int64_t bytes = -1;
+    std::int64_t floor = 0;                    // bytes that any text takes at least
     // What was found of it:
     std::int32_t raw = 0, row = 0, moved = 0;  // index into rows_ + 1; 0: not yet
     signed char live = -1;                     // -1: not yet

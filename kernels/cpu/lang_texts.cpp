@@ -467,8 +467,8 @@ std::int64_t Langs::cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const 
   return best;
 }
 
-// Of any length: the nearest end (Dijkstra 1959), forwards. Then backwards from what is known and from where the search broke off, where an
-// end may be at once: a state that is nearer to the former has its answer for good, which for a date are nearly all that were met.
+// Of any length: the nearest end, by A* (Hart, Nilsson, Raphael 1968) over what the parts of a state surely take. Then backwards (Dijkstra 1959) from what
+// is known and from where the search broke off, which is no nearer than that: a state that is nearer to the former has its answer for good.
 std::int64_t Langs::cheapest(Id r) {
   const auto known = [this](Id q) -> std::int64_t {
     if (q == kAll || accepts(q)) return 0;
@@ -487,16 +487,18 @@ std::int64_t Langs::cheapest(Id r) {
   };
   std::vector<State> states{{r, 0}};
   std::unordered_map<Id, std::size_t> at{{r, 0}};
-  using Mark = std::tuple<std::int64_t, bool, std::size_t>;  // cost, is it but a bound?, state
-  std::priority_queue<Mark, std::vector<Mark>, std::greater<>> open;
-  open.push({0, false, 0});
+  using Way = std::tuple<std::int64_t, std::int64_t, std::size_t>;  // a bound of the whole, less what is behind it, state
+  using Mark = std::tuple<std::int64_t, bool, std::size_t>;         // rest, is it but a bound?, state
+  std::priority_queue<Way, std::vector<Way>, std::greater<>> open;
+  open.push({nodes_[r].floor, 0, 0});
   std::int64_t best = -1;
   std::vector<Mark> ends;
   while (!open.empty()) {
-    const auto [cost, _, i] = open.top();
-    if (best >= 0 && cost >= best) break;
+    const auto [whole, behind, i] = open.top();
+    const std::int64_t cost = -behind;
+    if (best >= 0 && whole >= best) break;
     open.pop();
-    if (std::exchange(states[i].done, true)) continue;
+    if (cost > states[i].cost || std::exchange(states[i].done, true)) continue;
     const Id q = states[i].lang;
     std::int64_t rest = known(q);
     if (rest == -2 && is_words(q)) rest = cheapest_[q] = cheapest_word(q, 0, kInf);
@@ -516,12 +518,14 @@ std::int64_t Langs::cheapest(Id r) {
       bounded(states.size(), 40, "states of a pattern on the way to its cheapest text");
       State& next = states[to->second];
       next.before.push_back({i, step});
-      if (cost + step < next.cost) open.push({next.cost = cost + step, false, to->second});
+      if (cost + step >= next.cost) continue;
+      next.cost = cost + step, next.done = false;
+      open.push({next.cost + nodes_[next.lang].floor, -next.cost, to->second});
     }
   }
   if (best < 0) return cheapest_[r] = -1;
   for (std::size_t i = 0; i < states.size(); ++i)
-    if (const std::int64_t rest = states[i].done ? -1 : known(states[i].lang); !states[i].done && rest != -1) ends.push_back({std::max<std::int64_t>(rest, 0), rest < 0, i});
+    if (const std::int64_t rest = states[i].done ? -1 : known(states[i].lang); !states[i].done && rest != -1) ends.push_back({rest < 0 ? nodes_[states[i].lang].floor : rest, rest < 0, i});
   std::priority_queue<Mark, std::vector<Mark>, std::greater<>> back(std::greater<>{}, std::move(ends));
   while (!back.empty()) {
     const auto [rest, bound, i] = back.top();

@@ -402,6 +402,25 @@ Id Goals::residual(Id open, Id value) {
   return opens_[open].array ? with_value(out, value) : out;
 }
 
+const std::vector<Id>* Goals::listed(Id literal) const {
+  const Id node = literal >> 1;
+  if (literal & 1 || !is_defined(node)) return nullptr;
+  for (const Atom& a : nodes_[static_cast<std::size_t>(node)].atoms)
+    if (a.op == Op::Const || a.op == Op::Enum) return &a.values;
+  return nullptr;
+}
+
+// Do the goal and the literal list values of which none is the same? Of dozens of alternatives that a tag tells apart each is held against each other.
+bool Goals::are_apart(Id goal, Id literal) const {
+  constexpr std::size_t kFew = 16;
+  const std::vector<Id>* some = listed(literal);
+  if (!some || some->size() > kFew) return false;
+  return std::any_of(goals_[goal].ids.begin(), goals_[goal].ids.end(), [&](Id l) {
+    const std::vector<Id>* others = listed(l);
+    return others && others->size() <= kFew && std::find_first_of(some->begin(), some->end(), others->begin(), others->end()) == some->end();
+  });
+}
+
 // Decides what follows from the goal on sight.
 Id Goals::settled_by(Id open, Id known) {
   const std::vector<Id>& literals = undecided(open);
@@ -411,7 +430,7 @@ Id Goals::settled_by(Id open, Id known) {
   std::vector<Id> holding;
   for (Id l : literals) {
     if (has_either(holding, l)) continue;
-    if (empty_on_sight(conj(known, goal({l}))))
+    if (are_apart(known, l) || empty_on_sight(conj(known, goal({l}))))
       holding.push_back(l ^ 1);
     else if (empty_on_sight(conj(known, goal({l ^ 1}))))
       holding.push_back(l);

@@ -99,3 +99,24 @@ def test_the_operators_of_the_module_are_its_own() -> None:
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
     assert "PyInit__native" in shown
     assert not [symbol for symbol in shown if symbol.startswith(("_Zn", "_Zd"))]  # new and delete
+
+
+def test_what_was_given_out_is_counted_and_comes_back() -> None:
+    out = run("""
+import gc
+from guard.kernels._native import small_bytes
+
+def one(title):
+    properties = {f"n{i}": {"type": "string"} for i in range(500)}
+    compiled = guard.compile({"title": title, "type": "object", "properties": properties}, key_order="any")
+    held = small_bytes()
+    del compiled
+    gc.collect()
+    return held - small_bytes()
+
+walk("first")
+one("a")
+print(one("b"), one("c"))
+""")
+    first, again = map(int, out.split())
+    assert first == again > 50_000
