@@ -430,7 +430,10 @@ Id Goals::settled_by(Id open, Id known) {
   std::vector<Id> holding;
   for (Id l : literals) {
     if (has_either(holding, l)) continue;
-    if (are_apart(known, l) || empty_on_sight(conj(known, goal({l}))))
+    const Id asked = l & ~1;
+    if (are_apart(known, asked))
+      holding.push_back(asked ^ 1);
+    else if (empty_on_sight(conj(known, goal({l}))))
       holding.push_back(l ^ 1);
     else if (empty_on_sight(conj(known, goal({l ^ 1}))))
       holding.push_back(l);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import cache
 from random import Random
 from typing import Any
@@ -142,3 +144,22 @@ def test_whether_a_budget_suffices_is_told_without_all_that_a_value_may_be() -> 
             matcher.accept(byte)
         states.append(compiled.stats()["states"])
     assert max(states) < 2 * states[0]  # 16,490 and not 217 of them, where each way to write `meta` was looked into
+
+
+CHEAPEST_TIME = """
+import guard
+
+vocabulary = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b""], eos=[256])
+compiled = guard.compile({"type": "string", "format": "time"})
+matcher = compiled.matcher(vocabulary)
+before = compiled.stats()["languages"]
+print(matcher.distance(), compiled.stats()["languages"] - before)
+"""
+
+
+def test_the_cheapest_time_is_not_searched_for_among_all() -> None:
+    command = [sys.executable, "-c", CHEAPEST_TIME]  # what one process has found it knows
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    distance, languages = map(int, out.split())
+    assert distance == len('"00:00:00Z"') + 1
+    assert languages < 1_000  # 31,643 where each hour and minute is followed to its end
