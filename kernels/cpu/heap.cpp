@@ -10,10 +10,12 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
 #include <new>
 
 namespace {
@@ -64,18 +66,18 @@ struct Lease {
   }
 };
 
-Heap* begin() {
-  static const bool is_first = [] {
+[[gnu::noinline]] Heap& begin() {
+  static std::once_flag once;
+  std::call_once(once, [] {
     void* at = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at != MAP_FAILED) region = static_cast<char*>(at);
     pthread_atfork(nullptr, nullptr, [] {  // what was free lies in pages that are shared with the parent
       if (heap)
         for (Size& size : heap->sizes) size = {};
     });
-    return true;
-  }();
-  static thread_local Lease lease;
-  (void)is_first, (void)lease;
+  });
+  static thread_local Lease lease;  // its end is the thread's
+  (void)lease;
   Heap* own = take();
   if (!own) {
     void* room = std::malloc(sizeof(Heap));
@@ -84,43 +86,43 @@ Heap* begin() {
     for (own->other = all.load(); !all.compare_exchange_weak(own->other, own);) {
     }
   }
-  return heap = own;
+  return *(heap = own);
 }
 
-[[gnu::noinline]] void* from_a_new_page(std::size_t grains) {
-  Heap& own = heap ? *heap : *begin();
+Heap& mine() { return heap ? *heap : begin(); }
+
+[[gnu::noinline]] bool has_new_page(Size* size, std::size_t grains) {
   char* const first = region.load(std::memory_order_relaxed);
-  if (!first || pages.load(std::memory_order_relaxed) >= kRegion / kPage) return nullptr;
+  if (!first || pages.load(std::memory_order_relaxed) >= kRegion / kPage) return false;
   const std::size_t page = pages.fetch_add(1, std::memory_order_relaxed);
-  if (page >= kRegion / kPage) return nullptr;
+  if (page >= kRegion / kPage) return false;
   grains_of[page] = static_cast<std::uint8_t>(grains);
-  char* const out = first + page * kPage;
-  own.count(static_cast<std::int64_t>(grains * kGrain));
-  own.sizes[grains].fresh = out + grains * kGrain;
-  own.sizes[grains].end = out + kPage;
+  size->fresh = first + page * kPage;
+  size->end = size->fresh + kPage;
+  return true;
+}
+
+void* small(std::size_t grains) {  // null: the region is full
+  Heap& own = mine();
+  Size& size = own.sizes[grains];
+  const std::size_t bytes = grains * kGrain;
+  void* out = size.free;
+  if (out) {
+    size.free = size.free->next;
+  } else {
+    if (static_cast<std::size_t>(size.end - size.fresh) < bytes && !has_new_page(&size, grains)) return nullptr;
+    out = size.fresh;
+    size.fresh += bytes;
+  }
+  own.count(static_cast<std::int64_t>(bytes));
   return out;
 }
 
 void* allocate(std::size_t bytes) {
-  if (bytes <= kMost) {
-    const std::size_t grains = bytes ? (bytes + kGrain - 1) / kGrain : 1;
-    if (heap) {
-      Size& size = heap->sizes[grains];
-      if (Block* found = size.free) {
-        heap->count(static_cast<std::int64_t>(grains * kGrain));
-        size.free = found->next;
-        return found;
-      }
-      if (static_cast<std::size_t>(size.end - size.fresh) >= grains * kGrain) {
-        heap->count(static_cast<std::int64_t>(grains * kGrain));
-        void* out = size.fresh;
-        size.fresh += grains * kGrain;
-        return out;
-      }
-    }
-    if (void* out = from_a_new_page(grains)) return out;
-  }
-  if (void* out = std::malloc(bytes ? bytes : 1)) return out;
+  bytes = std::max(bytes, kGrain);
+  if (bytes <= kMost)
+    if (void* out = small((bytes + kGrain - 1) / kGrain)) return out;
+  if (void* out = std::malloc(bytes)) return out;
   throw std::bad_alloc();
 }
 
@@ -128,13 +130,11 @@ void release(void* block) noexcept {
   const auto first = reinterpret_cast<std::uintptr_t>(region.load(std::memory_order_relaxed));
   const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(block) - first;
   if (!first || offset >= kRegion) return std::free(block);
-  Heap& own = heap ? *heap : *begin();
+  Heap& own = mine();
   const std::size_t grains = grains_of[offset / kPage];
-  own.count(-static_cast<std::int64_t>(grains * kGrain));
   Size& size = own.sizes[grains];
-  Block* freed = static_cast<Block*>(block);
-  freed->next = size.free;
-  size.free = freed;
+  size.free = new (block) Block{size.free};
+  own.count(-static_cast<std::int64_t>(grains * kGrain));
 }
 
 }  // namespace

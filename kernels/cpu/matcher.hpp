@@ -114,7 +114,7 @@ class Matcher {
     bool counts = false;  // does the number of characters matter?
     std::shared_ptr<const MaskRow> row;
     std::int64_t enough = kNoLimit;  // of a budget, for that row
-    std::int64_t budget = -1;                // the one that it is of; -1: of all that suffice
+    std::int64_t budget = -1;        // the one that it is of; -1: of all that suffice
   };
   void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit, std::int64_t budget = -1) {
     held_ = {now(), engine_->counts(now()), std::move(row), enough, budget};

@@ -25,6 +25,20 @@ APP = """
         "Read the order."
 """
 
+#: A function that returns a value where there was no answer.
+SWALLOWING = """
+    from guard.testing import check
+
+    def swallowing(mail: str, model: guard.models.Model) -> Order:
+        try:
+            return read.using(model=model)(mail)
+        except guard.GuardError:
+            return Order(product="", quantity=0)
+
+    @check(swallowing, cases=0, faults=["empty"])
+    def test_swallowing(): ...
+"""
+
 
 @pytest.fixture(autouse=True)
 def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,27 +87,15 @@ def test_what_runs_a_test_again_is_said_as_seen_from_the_working_directory(
     import pytest
 
     @pytest.mark.guard(schema=Order, cases=1, faults=["unavailable"])
-    def test_breaks(flaky_model):
+    def test_swallowing(flaky_model):
         read.using(model=flaky_model)("mail")
     """
-    found = """
-    from guard.testing import check
-
-    def swallowing(mail: str, model: guard.models.Model) -> Order:
-        try:
-            return read.using(model=model)(mail)
-        except guard.GuardError:
-            return Order(product="", quantity=0)
-
-    @check(swallowing, cases=0, faults=["empty"])
-    def test_breaks(): ...
-    """
-    (tests / "test_app.py").write_text(textwrap.dedent(APP + (found if checked else marked)), "utf-8")
+    (tests / "test_app.py").write_text(textwrap.dedent(APP + (SWALLOWING if checked else marked)), "utf-8")
     monkeypatch.chdir(tests)
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(failed=1)
     again = _again(result)
-    assert again.startswith("test_app.py::test_breaks")
+    assert again.startswith("test_app.py::test_swallowing")
     pytester.runpytest_subprocess(again).assert_outcomes(failed=1)
 
 
@@ -131,21 +133,11 @@ def test_a_marker_with_an_unknown_argument_is_refused(pytester: pytest.Pytester)
 def test_a_check_is_a_test_and_the_summary_tells_what_broke(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         APP
+        + SWALLOWING
         + """
-    from guard.testing import check
-
     @check(read, cases=0)
     def test_read(report):
         assert report.cases > 20
-
-    def swallowing(mail: str, model: guard.models.Model) -> Order:
-        try:
-            return read.using(model=model)(mail)
-        except guard.GuardError:
-            return Order(product="", quantity=0)
-
-    @check(swallowing, cases=0, faults=["empty"])
-    def test_swallowing(): ...
     """
     )
     result = pytester.runpytest_subprocess()
@@ -157,10 +149,10 @@ def test_a_check_is_a_test_and_the_summary_tells_what_broke(pytester: pytest.Pyt
             "*asked model, it said empty: *",
             "*it returned Order(product='', quantity=0)*",
             "*= guard =*",
-            "*read: 22 of 22 invariants hold; * cases, * faults injected, seed 0",
             "*swallowing: * of 22 invariants hold; * cases, * faults injected, seed 0",
             "  no-answer-no-value: it returned Order(product='', quantity=0), though *",
             '  again: pytest "*::test_swallowing"',
+            "*read: 22 of 22 invariants hold; * cases, * faults injected, seed 0",
         ]
     )
 
