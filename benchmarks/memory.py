@@ -2,15 +2,14 @@
 
 Real schemas, each compiled and walked token by token (a mask and an accept at each) in a process of its own that has
 the vocabulary and nothing else, so that what other schemas would share is counted for it too. Counted are the bytes
-that are allocated, not those that the allocators have from the system: C++'s by `mallinfo2` and by the kernel's own
-heap, Python's by `tracemalloc` in a second process. Then all of them one after another in one process: what the
+that are allocated, not those that the allocators have from the system: C++'s by the kernel's own
+count, Python's by `tracemalloc` in a second process. Then all of them one after another in one process: what the
 vocabulary holds, and how the process grows. The bars: 64 MB a vocabulary, 1 MB for the median schema.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
@@ -25,7 +24,7 @@ import numpy as np
 
 import guard
 from benchmarks.__main__ import real_schemas, table, tokenizer
-from guard.kernels._native import small_bytes
+from guard.kernels import memory
 from guard.kernels.bitmask import allocate_bitmask
 
 BENCH = {"full": [], "short": ["--n", "20"]}  #: What `make bench` runs.
@@ -34,33 +33,10 @@ VOCABULARY_MB, SCHEMA_MB = 64.0, 1.0  #: The bars.
 MB = 1e6
 
 
-class _Mallinfo(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keep",
-        )
-    ]
-
-
-_libc = ctypes.CDLL(None)
-_libc.mallinfo2.restype = _Mallinfo
-
-
 def allocated() -> int:
-    """Return the bytes that malloc and the kernel's heap have given out."""
+    """Return the bytes that the kernel has given out."""
     gc.collect()
-    info = _libc.mallinfo2()
-    return int(info.uordblks + info.hblkhd) + small_bytes()
+    return memory()["held"]
 
 
 def resident() -> int:

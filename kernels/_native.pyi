@@ -100,7 +100,8 @@ class Explorer:
 class Matcher:
     """One generation under a schema. It belongs to one thread at a time.
 
-    Any method may raise SchemaError where a limit is met; the matcher is then as it was.
+    Any method may raise SchemaError where a limit is met; the matcher is then as it was. A call that takes long gives
+    the GIL back in the meantime; another thread that uses the matcher then gets a RuntimeError.
     """
 
     def fill_bitmask(self, bitmask: Any, row: int = 0, remaining: int | None = None) -> None:
@@ -174,8 +175,33 @@ def fill_bitmasks(
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
-def small_bytes() -> int:
-    """Return the bytes of small objects that the kernel's own heap has given out; malloc does not count them."""
+def memory() -> dict[str, int]:
+    """Return what the engine holds, in bytes: of this process, by now.
+
+    `budget` is what all tables together may hold (512 MB unless `limit_memory` said otherwise), and `tables` what they
+    do; of that, `shared` are the tables that schemas share, and the rest is in `isolates`: tables of one schema each,
+    which took long or much. `flushes` counts how often tables were thrown away to stay within the budget, or because
+    a call ended early in them. `held` is all that the module has allocated: tables, vocabularies, matchers.
+    """
+
+def limit_memory(nbytes: int) -> None:
+    """Let the tables of all schemas together hold at most so many bytes; beyond that the largest are thrown away.
+
+    What is thrown away is made again when it is asked for: nothing is lost but time. A call that alone takes more ends
+    in a SchemaError with the limit `memory`.
+    """
+
+def fail_at(ticks: int = 0, allocations: int = 0) -> bool:
+    """Let the n-th tick of this thread be a limit that is met, or its n-th allocation fail; 0: neither. For tests.
+
+    Returns whether the one that was asked for before has come.
+    """
+
+def longest_search() -> float:
+    """Return the most processor seconds between two looks at the clock in a call of this thread since this was asked.
+
+    For tests; it is measured from the first time on.
+    """
 
 def seal() -> None:
     """Keep what the process knows of lexemes by now in tables of their own, so that those that grow are small."""

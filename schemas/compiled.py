@@ -128,6 +128,9 @@ class FrontEnd:
         where = self.where(node)[0] + (f"/{keyword}" if keyword else "")
         if limit in ENGINE_LIMITS:
             return limit_error(self.options.limits, limit, where, keyword, detail)
+        if limit == "process_memory":
+            fix = "let them have more with guard.kernels.limit_memory(...)"
+            return SchemaError(Finding(where, keyword, detail, fix), limit="memory")
         return SchemaError(
             Finding(where, keyword, detail, "simplify the schema here; no limit can be raised"), limit=limit
         )

@@ -14,7 +14,7 @@ from guard.kernels.errors import Finding, SchemaError
 #: The largest `depth`: Python's own readers and the validators recurse over JSON, which is safe this deep.
 MAX_DEPTH = 900
 #: The fields that the engine holds to; what else it meets is a bound of its own, which nobody can raise.
-ENGINE_LIMITS = ("alternatives", "states", "seconds")
+ENGINE_LIMITS = ("alternatives", "states", "seconds", "memory")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Limits:
     alternatives: int = 20_000  # ways that one value can go, of which the text so far excludes none
     states: int = 2_000_000  # automaton states of one compiled schema; a search in one language may take a 40th of them
     seconds: float = 10.0  # of one call of the engine: only a search among combinations comes near it
+    memory: int = 256_000_000  # bytes that one call of the engine may take, and all of a schema that takes much
 
     def __post_init__(self) -> None:
         """Check that each limit leaves room for something."""

@@ -3,7 +3,7 @@
 // Bytes are decoded into a small set of nodes, options, some values, and a walk. Every value's text is judged and read by the
 // engine. On the walk, in every state: the mask is what trying each token gives; distance() is lowered by some token; masks
 // under a budget are those distances; forced bytes are forced; an older state still says what it said. A walk
-// ends by distance(), and what it wrote must be valid. Limits are answers. Each input has a kernel of its own, so
+// ends by distance(), and what it wrote must be valid. Limits are answers. Each input has tables of its own, so
 // that a failure depends on nothing else. In place a node applies only nodes behind it: no schema is a loop.
 #include <cstdio>
 #include <cstdlib>
@@ -364,10 +364,10 @@ std::vector<std::string> tokens() {
 class Run {
  public:
   Run(Bytes& in, std::vector<judge::Node> nodes, guard::Options options)
-      : in_(in), nodes_(std::move(nodes)), options_(options), vocabulary_(tokens(), {end_}, {}), engine_(kernel_, options, 2) {
+      : in_(in), nodes_(std::move(nodes)), options_(options), vocabulary_(std::make_shared<const guard::Vocabulary>(tokens(), std::vector<Id>{end_}, std::vector<Id>{})), engine_(tables_, options, 2) {
     for (std::size_t n = 2; n < nodes_.size(); ++n) {
       std::vector<guard::Atom> atoms;
-      for (const Rule& r : nodes_[n]) atoms.push_back(atom_of(kernel_.lexicon, r));
+      for (const Rule& r : nodes_[n]) atoms.push_back(atom_of(tables_.lexicon, r));
       engine_.goals().define(static_cast<Id>(n), std::move(atoms));
     }
   }
@@ -403,7 +403,7 @@ class Run {
       if (after.empty()) break;  // only the end is left
       auto chosen = after.begin();
       std::advance(chosen, in_.next() * 7 % after.size());
-      text += vocabulary_.bytes(chosen->first);
+      text += vocabulary_->bytes(chosen->first);
       history.push_back(chosen->second);
       if (in_.pick(8) == 0) {  // back, and see that nothing has changed
         const std::size_t to = static_cast<std::size_t>(in_.pick(static_cast<int>(rows.size())));
@@ -445,9 +445,9 @@ class Run {
   std::unique_ptr<guard::Clock::Running> running_;
   std::vector<std::uint32_t> filled(const guard::Config& at, std::int64_t budget) {
     clock();
-    std::vector<std::uint32_t> row(vocabulary_.words(), 0);
+    std::vector<std::uint32_t> row(vocabulary_->words(), 0);
     guard::Scratch scratch;
-    engine_.fill(at, vocabulary_, budget, row.data(), scratch);
+    engine_.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch);
     return row;
   }
   static bool bit(const std::vector<std::uint32_t>& row, Id t) { return row[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1; }
@@ -460,11 +460,11 @@ class Run {
     std::map<Id, guard::Config> after;
     std::map<Id, std::int64_t> left;
     if (stops) left[end_] = 0;
-    for (Id t = 0; t < vocabulary_.size(); ++t) {
-      if (!vocabulary_.is_allowed_somewhere(t)) continue;
+    for (Id t = 0; t < vocabulary_->size(); ++t) {
+      if (!vocabulary_->is_allowed_somewhere(t)) continue;
       guard::Config now = at, next;
       bool ok = true;
-      for (char b : vocabulary_.bytes(t)) {
+      for (char b : vocabulary_->bytes(t)) {
         ok = engine_.step(now, static_cast<std::uint8_t>(b), &next, arena_);
         if (!ok) break;
         now = next;
@@ -473,7 +473,7 @@ class Run {
       clock();
       after[t] = now;
       left[t] = engine_.distance(now);
-      if (left[t] < 0) fail("a dead end: " + text + "|" + std::string(vocabulary_.bytes(t)));
+      if (left[t] < 0) fail("a dead end: " + text + "|" + std::string(vocabulary_->bytes(t)));
     }
     compare(rows->back(), left, -1, text);
     if (left.empty()) fail("nothing is allowed after " + text);
@@ -485,15 +485,15 @@ class Run {
     const std::string forced = engine_.forced(at, scratch, 64);
     if (!forced.empty())
       for (const auto& [t, _] : left)
-        if (t == end_ || vocabulary_.bytes(t)[0] != forced[0]) fail("forced " + forced + " after " + text + ", but there is a choice");
+        if (t == end_ || vocabulary_->bytes(t)[0] != forced[0]) fail("forced " + forced + " after " + text + ", but there is a choice");
     return after;
   }
   void compare(const std::vector<std::uint32_t>& row, const std::map<Id, std::int64_t>& left, std::int64_t budget, const std::string& text) {
-    for (Id t = 0; t < vocabulary_.size(); ++t) {
+    for (Id t = 0; t < vocabulary_->size(); ++t) {
       const auto found = left.find(t);
       const bool expected = found != left.end() && (budget < 0 || 1 + found->second <= budget);
       if (bit(row, t) != expected)
-        fail("budget " + std::to_string(budget) + " after " + text + ": the mask " + (expected ? "lacks " : "has ") + std::to_string(t) + " '" + std::string(vocabulary_.raw_bytes(t)) + "'");
+        fail("budget " + std::to_string(budget) + " after " + text + ": the mask " + (expected ? "lacks " : "has ") + std::to_string(t) + " '" + std::string(vocabulary_->raw_bytes(t)) + "'");
     }
   }
 
@@ -501,8 +501,8 @@ class Run {
   Bytes& in_;
   std::vector<judge::Node> nodes_;
   guard::Options options_;
-  guard::Kernel kernel_;
-  guard::Vocabulary vocabulary_;
+  guard::Tables tables_{true};
+  std::shared_ptr<const guard::Vocabulary> vocabulary_;
   guard::Engine engine_;
   guard::Arena arena_;
 };

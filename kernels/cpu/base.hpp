@@ -1,7 +1,7 @@
 // Base: ids, hashing, interning, and the two ways in which an engine call can end early.
 //
 // Everything that is compared by meaning is interned: a value's id is its identity, ids index arenas, and nothing is
-// ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the kernel lock (engine.hpp) guards all arenas.
+// ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the lock of an isolate (isolate.hpp) guards its tables.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -40,35 +40,62 @@ struct Limit {
   Op op = Op{};        // the keyword in which it happened, where that is known; Pattern: one that holds a language
 };
 
-// What the call which holds the kernel lock may take: time (Limits.seconds), and states (Limits.states), of which one search in a language
-// may take a part. Whatever may run long ticks.
+// A second look at a call that takes long, by what called it; may throw. See Turn (isolate.hpp).
+struct Watch {
+  virtual void look(std::chrono::steady_clock::time_point now) = 0;
+
+ protected:
+  ~Watch() = default;
+};
+
+// What the engine call on this thread may take: time (Limits.seconds), memory (Limits.memory), and states (Limits.states), of which one search
+// in a language may take a part. Whatever may run long ticks; every kEvery ticks the clock is looked at. O(1); one for each thread.
 class Clock {
  public:
-  class Running {  // until its end
+  using Time = std::chrono::steady_clock::time_point;
+  static constexpr unsigned kEvery = 256;
+  static constexpr std::size_t kStates = 2000000;
+  static constexpr std::int64_t kNoMemory = std::numeric_limits<std::int64_t>::max();
+  class Running {  // until its end; then what ran before it goes on
    public:
-    Running(Clock& clock, double seconds, std::size_t states) : clock_(clock) {
-      clock_.states_ = states;
-      clock_.deadline_ = std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
-    }
-    ~Running() { clock_.deadline_ = kNever, clock_.states_ = kStates; }
+    Running(Time deadline, std::size_t states, std::int64_t memory, Watch* watch);
+    ~Running();
     Running(const Running&) = delete;
 
    private:
-    Clock& clock_;
+    Time deadline_;
+    std::size_t states_;
+    std::int64_t memory_;
+    Watch* watch_;
   };
+  static Time after(double seconds) { return std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6)); }
   std::size_t states() const { return states_; }
+  Watch* watch() const { return watch_; }
   void tick(Op op = Op{}) {
-    if ((++ticks_ & 255) == 0 && std::chrono::steady_clock::now() > deadline_) throw Limit{"seconds", -1, "a search takes too long", op};
+    if (--left_ == 0) look(op);
   }
+  // For tests: the n-th tick from here on is a limit that is met. 0: none. Returns whether the one asked for before has come.
+  bool fail_at(unsigned n);
+  // For tests: the most processor seconds between two looks of one call of this thread since the last time that this was asked; then it is measured.
+  double longest();
 
  private:
-  static constexpr std::chrono::steady_clock::time_point kNever = std::chrono::steady_clock::time_point::max();
-  static constexpr std::size_t kStates = 2000000;
-  std::chrono::steady_clock::time_point deadline_ = kNever;
+  [[gnu::noinline]] void look(Op op);
+  unsigned left_ = kEvery;
+  bool failing_ = false, failed_ = false;
+  bool measures_ = false;
+  double last_ = -1, longest_ = 0;  // processor seconds
+  Time deadline_ = Time::max();
   std::size_t states_ = kStates;
-  unsigned ticks_ = 0;
+  std::int64_t memory_ = kNoMemory;  // of held() (heap.hpp), up to which it may go
+  Watch* watch_ = nullptr;
 };
-inline Clock kernel_clock;  // guarded by the kernel lock, as all that ticks is
+#if defined(__linux__)
+#define GUARD_TLS __attribute__((tls_model("initial-exec")))  // one load; a few words of the static room that libraries loaded late share
+#else
+#define GUARD_TLS
+#endif
+inline constinit thread_local Clock kernel_clock GUARD_TLS;
 
 // Nodes that the front end has not lowered yet. The binding lowers them and calls again; no arena holds half a result.
 struct Missing {
@@ -290,6 +317,16 @@ struct ListEqual {
 };
 template <class V>
 using ListMap = std::unordered_map<std::vector<Id>, V, ListHash, ListEqual>;
+
+// The value of a key in a table of what was computed once: what is known, else what `make` returns, which may throw and may fill other
+// entries of the table. No table of the engine holds an entry that was begun and not finished: another call, of another schema, would take
+// it for an answer. So whatever can throw is computed first, and inserted when it is whole. The reference stays valid as the map's do.
+template <class Map, class Key, class Make>
+auto& remember(Map& map, const Key& key, Make make) {
+  if (const auto known = map.find(key); known != map.end()) return known->second;
+  typename Map::mapped_type value = make();
+  return map.insert_or_assign(typename Map::key_type(key), std::move(value)).first->second;
+}
 
 // What is known of some ids, by id; it stays where it is.
 template <class T>

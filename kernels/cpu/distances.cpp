@@ -266,7 +266,7 @@ std::int64_t Engine::key_distance(const Config& at, std::int64_t limit) {
     // The cheapest key of the class that goes on with this text and is not among names and keys written.
     const auto go_on = [&](std::int32_t cls, Id lang, const std::string& text, std::int64_t bytes) {
       for (std::size_t i = 0;; ++i) {
-        const Word* word = kernel_.lexicon.words.at(lang, i);
+        const Word* word = tables_.lexicon.words.at(lang, i);
         if (!word) return;
         if (!is_taken(text + word->text)) return add(bytes + word->bytes + 1, 0, cls, -1);
       }
@@ -346,7 +346,7 @@ const Word* Engine::new_key(const Frame& f, std::int32_t cls) {
   const std::vector<std::string_view>& names = f.names->texts;
   const Id lang = (*info(f.level).classes)[static_cast<std::size_t>(cls)].lang;
   for (std::size_t i = 0;; ++i) {
-    const Word* word = kernel_.lexicon.words.at(lang, i);
+    const Word* word = tables_.lexicon.words.at(lang, i);
     if (word && asked_) asked_->insert(word->text);
     if (!word || (!is_extra(f, word->text) && !std::binary_search(names.begin(), names.end(), std::string_view(word->text)))) return word;
   }

@@ -36,39 +36,53 @@ void narrow(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::uint8_t
 }
 }  // namespace
 
-Kernel& Kernel::instance() {
-  static Kernel* kernel = new Kernel;  // never destroyed: matchers may outlive static destruction
-  return *kernel;
+LexemeMasks& Tables::masks(const std::shared_ptr<const Vocabulary>& vocabulary) {
+  return *remember(masks_, vocabulary->id(), [&] { return std::make_unique<LexemeMasks>(vocabulary, part_); });
+}
+
+std::vector<std::unique_ptr<LexemeMasks>> Tables::abandoned() {
+  std::vector<std::unique_ptr<LexemeMasks>> out;
+  for (auto& [_, masks] : masks_)
+    if (masks->is_abandoned()) out.push_back(std::move(masks));
+  std::erase_if(masks_, [](const auto& entry) { return !entry.second; });
+  return out;
+}
+
+std::size_t Tables::nbytes() const {
+  std::size_t n = 0;
+  for (const auto& [_, masks] : masks_) n += masks->nbytes();
+  return n;
 }
 
 void* Arena::allocate(std::size_t bytes) {
   bytes = (bytes + 15) & ~std::size_t{15};
   if (bytes > kBlock / 4) {
-    large_.push_back(std::make_unique_for_overwrite<std::byte[]>(bytes));
-    return large_.back().get();
+    large_.emplace_back(bytes);
+    return large_.back().bytes.get();
   }
   if (left_ < bytes) {
-    if (block_++ == blocks_.size()) blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(kBlock));
+    if (block_ == blocks_.size()) blocks_.emplace_back(kBlock);
+    ++block_;
     left_ = kBlock;
   }
-  void* at = blocks_[block_ - 1].get() + kBlock - left_;
+  void* at = blocks_[block_ - 1].bytes.get() + kBlock - left_;
   left_ -= bytes;
   return at;
 }
 
 void Arena::clear() {
   large_.clear();
-  if (blocks_.size() > 64) blocks_.resize(64);
+  while (blocks_.size() > 64) blocks_.pop_back();
   left_ = block_ = 0;
 }
 
-Engine::Engine(Kernel& kernel, Options options, Id root)
-    : kernel_(kernel),
+Engine::Engine(Tables& tables, Options options, Id root)
+    : tables_(tables),
       options_(options),
-      goals_(kernel.lexicon, options.spelling, options.limits, options.whitespace == Whitespace::Spaced ? 1 : 0),
+      goals_(tables.lexicon, options.spelling, options.limits, options.whitespace == Whitespace::Spaced ? 1 : 0),
       root_(root),
-      texts_(kernel.lexicon.texts),
-      numbers_(kernel.lexicon.numbers) {
+      texts_(tables.lexicon.texts),
+      numbers_(tables.lexicon.numbers) {
   Id spec;
   decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec, Use::Decoder);
   sets_.intern({});
@@ -87,9 +101,7 @@ const Frame* Engine::make(Scratch::Key key, const Frame& frame, Arena& arena) {
     scratch_->few.push_back({key, arena.make(frame)});
     return scratch_->few[scratch_->few.size() - 1].second;
   }
-  const auto [at, fresh] = scratch_->many.try_emplace(key, nullptr);
-  if (fresh) at->second = arena.make(frame);
-  return at->second;
+  return remember(scratch_->many, key, [&]() -> const Frame* { return arena.make(frame); });
 }
 
 Config Engine::start(Arena& arena) {
@@ -156,7 +168,7 @@ Id Engine::order_of_key(Id order, Id name) {
       for (std::size_t i = 0; a.op == Op::Properties && i < a.names.size(); ++i)
         if (a.names[i] == name) hit.push_back(a.nodes[i]);
       for (std::size_t i = 0; a.op == Op::Patterns && i < a.langs.size(); ++i)
-        if (kernel_.lexicon.in_lang(a.langs[i], name)) hit.push_back(a.nodes[i]);
+        if (tables_.lexicon.in_lang(a.langs[i], name)) hit.push_back(a.nodes[i]);
       if (a.op == Op::Additional || a.op == Op::UnevaluatedProperties) rest.insert(rest.end(), a.nodes.begin(), a.nodes.end());
     }
     if (hit.empty()) hit = rest;
@@ -185,7 +197,7 @@ const NamesIndex& Engine::index(Id table) {
     slot = std::make_unique<NamesIndex>();
     const Names& names = names_[table];
     for (std::size_t i = 0; i < names.names.size(); ++i) {
-      slot->texts.push_back(kernel_.lexicon.names[names.names[i]].text);
+      slot->texts.push_back(tables_.lexicon.names[names.names[i]].text);
       slot->at[names.names[i]] = static_cast<std::int32_t>(i);
     }
   }
@@ -206,7 +218,7 @@ Id Engine::object_level(const std::vector<Alternative>& alternatives, Id order) 
   }
   Names table;
   for (const auto& [name, _] : ranks) table.names.push_back(name);
-  const auto& texts = kernel_.lexicon.names;
+  const auto& texts = tables_.lexicon.names;
   std::sort(table.names.begin(), table.names.end(), [&](Id a, Id b) { return texts[a].text < texts[b].text; });
   for (Id name : table.names) table.ranks.push_back(ranks[name]);
   return levels_.intern({Kind::Object, names_.intern(std::move(table)), alternatives});
@@ -239,7 +251,7 @@ const Engine::ObjectInfo& Engine::info(Id id) {
   }
   for (std::size_t i = 0; i < out.class_of.size(); ++i)
     for (std::int32_t c : out.text_classes)
-      if (out.class_of[i] < 0 && kernel_.lexicon.in_lang((*out.classes)[static_cast<std::size_t>(c)].lang, names_[level.table].names[i])) out.class_of[i] = c;
+      if (out.class_of[i] < 0 && tables_.lexicon.in_lang((*out.classes)[static_cast<std::size_t>(c)].lang, names_[level.table].names[i])) out.class_of[i] = c;
   out.is_asked.assign(names.texts.size(), 0);
   std::vector<Id> todo = shapes;
   std::unordered_set<Id> known(todo.begin(), todo.end());
@@ -412,7 +424,7 @@ bool Engine::is_viable(const Frame& f, Id residual) {
 Id Engine::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   if (type != Type::Number || goal == Goals::kFalse) return goal;
   if (options_.spelling == Spelling::Canonical && is_plain(f)) {
-    const Id some = goals_.among({kernel_.lexicon.parse("0")});  // any number will do to keep exponents out
+    const Id some = goals_.among({tables_.lexicon.parse("0")});  // any number will do to keep exponents out
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
   for (Id l : parts.tracked) goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
@@ -595,7 +607,7 @@ Id Engine::value_of(const KeyText* text, const KeyText* mark, int last) {
   for (; text != mark; text = text->before) bytes.push_back(static_cast<char>(text->byte));
   bytes.pop_back();  // the bracket or comma
   std::reverse(bytes.begin(), bytes.end());
-  return kernel_.lexicon.parse(bytes);
+  return tables_.lexicon.parse(bytes);
 }
 
 // ---- items that are compared ----------------------------------------------------------------------------------------
@@ -647,7 +659,7 @@ const Barred* Engine::barred_in(Id among, Type type, Arena& arena) {
   auto* ids = static_cast<Id*>(arena.allocate(sizeof(Id) * all.size()));
   std::int32_t n = 0;
   for (Id v : all)
-    if (kernel_.lexicon.values[v].kind == (type == Type::Array ? Value::Array : Value::Object)) ids[n++] = v;
+    if (tables_.lexicon.values[v].kind == (type == Type::Array ? Value::Array : Value::Object)) ids[n++] = v;
   return n > 0 ? arena.make(Barred{n, ids}) : nullptr;
 }
 
@@ -657,7 +669,7 @@ Id Engine::with_barred(const Frame& f, Id id, const Barred& barred) {
   const Id differs = goals_.negate(goals_.among({barred.values, barred.values + barred.size}));
   const bool array = f.kind == Kind::Array;
   Id rest = array ? goals_.array(differs) : goals_.object(differs);
-  const Value value = kernel_.lexicon.values[barred.values[0]];
+  const Value value = tables_.lexicon.values[barred.values[0]];
   for (std::int32_t i = 0; array && i < f.count; ++i) rest = goals_.residual(goals_.open_item(rest, false), value.items[static_cast<std::size_t>(i)]);
   for (const auto& [name, member] : value.members) {
     const auto at = f.names->at.find(name);
@@ -675,7 +687,7 @@ void Engine::narrow_barred(const Frame& f, Id value, Frame* next, Arena& arena) 
   std::int32_t n = 0;
   const Id key = f.kind == Kind::Object ? f.key : -1;
   for (std::int32_t i = 0; i < f.barred->size; ++i) {
-    const Value& v = kernel_.lexicon.values[f.barred->values[i]];
+    const Value& v = tables_.lexicon.values[f.barred->values[i]];
     bool same;
     if (f.kind == Kind::Array) {
       same = static_cast<std::int32_t>(v.items.size()) > f.count && v.items[static_cast<std::size_t>(f.count)] == value;
@@ -917,7 +929,7 @@ bool Engine::close(const Config& from, std::uint8_t byte, Config* to, Arena& are
   bool alive = false;
   const Keys keys = f.kind == Kind::Object ? keys_of(f) : Keys{};
   for (std::int32_t i = 0; f.barred && i < f.barred->size; ++i) {
-    const Value& v = kernel_.lexicon.values[f.barred->values[i]];
+    const Value& v = tables_.lexicon.values[f.barred->values[i]];
     if (static_cast<std::int32_t>(v.kind == Value::Array ? v.items.size() : v.members.size()) == f.count) return false;
   }
   for (const Alternative& a : level.alternatives) {
@@ -1085,7 +1097,7 @@ bool Engine::end_key(const Config& from, Config* to, Arena& arena) {
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
     next.extras = with_extra(f, key, arena);
-    if (options_.schema_order || f.barred) next.key = kernel_.lexicon.name(std::string(key));
+    if (options_.schema_order || f.barred) next.key = tables_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;
   ++next.count;

@@ -10,14 +10,13 @@
 // product lexeme with labels; a container's become the alternatives of a child frame. When the value ends, the labels that
 // survive give each alternative its one residual. Transitions are memoised; every configuration that step() returns has a completion.
 //
-// All tables are guarded by the kernel lock (Kernel::lock); frames live in the arena of the matcher that made them.
+// All tables are guarded by the lock of the isolate that they lie in (isolate.hpp); frames live in the arena of the matcher that made them.
 #pragma once
 #include <array>
 #include <memory>
-#include <mutex>
 
 #include "goals.hpp"
-#include "vocabulary.hpp"
+#include "lexeme_masks.hpp"
 
 namespace guard {
 
@@ -31,10 +30,23 @@ struct Options {
   std::int32_t longest_run = 256;  // of white space, with Whitespace::Any
 };
 
-struct Kernel {  // what all engines of the process share
-  std::mutex lock;
+// What all engines of one isolate share.
+class Tables {
+ public:
+  explicit Tables(bool common) : part_(common ? 1 : kPart) {}
+  const std::uint64_t number = ++made;  // of no other tables of the process
   Lexicon lexicon;
-  static Kernel& instance();
+  // By a pattern's syntax tree in Python, whether it is searched for or is the whole text. Holds the tree: an address says nothing once its object is gone.
+  std::unordered_map<const void*, std::pair<Id, std::shared_ptr<void>>> patterns[2];
+  LexemeMasks& masks(const std::shared_ptr<const Vocabulary>& vocabulary);
+  std::vector<std::unique_ptr<LexemeMasks>> abandoned();  // the masks of vocabularies that are gone, no longer held here
+  std::size_t nbytes() const;                              // of masks
+
+ private:
+  static constexpr std::size_t kPart = 8;  // an isolate of one schema's own remembers one in so many of the masks
+  static inline std::atomic<std::uint64_t> made = 0;
+  std::size_t part_;
+  std::unordered_map<Id, std::unique_ptr<LexemeMasks>> masks_;  // by vocabulary
 };
 
 class Arena {  // bump allocation; everything goes at once
@@ -50,11 +62,24 @@ class Arena {  // bump allocation; everything goes at once
   void* allocate(std::size_t bytes);
   void clear();
   std::size_t used() const { return block_ * kBlock; }  // at most, without large pieces
+  static std::int64_t nbytes() { return held_; }        // of all arenas: made by this thread, less those that it gave back
+  static std::int64_t all_nbytes() { return all_held_; }
 
  private:
   static constexpr std::size_t kBlock = 1 << 14;
-  std::vector<std::unique_ptr<std::byte[]>> blocks_;
-  std::vector<std::unique_ptr<std::byte[]>> large_;
+  static inline constinit thread_local std::int64_t held_ GUARD_TLS = 0;
+  static inline std::atomic<std::int64_t> all_held_ = 0;
+  static void count(std::int64_t n) { held_ += n, all_held_.fetch_add(n, std::memory_order_relaxed); }
+  struct Piece {  // counted as long as it lives
+    explicit Piece(std::size_t size) : bytes(std::make_unique_for_overwrite<std::byte[]>(size)), n(static_cast<std::int64_t>(size)) { count(n); }
+    Piece(Piece&& o) noexcept : bytes(std::move(o.bytes)), n(std::exchange(o.n, 0)) {}
+    Piece& operator=(Piece&& o) noexcept { return std::swap(bytes, o.bytes), std::swap(n, o.n), *this; }
+    ~Piece() { count(-n); }
+    std::unique_ptr<std::byte[]> bytes;
+    std::int64_t n;
+  };
+  std::vector<Piece> blocks_;
+  std::vector<Piece> large_;
   std::size_t left_ = 0, block_ = 0;  // bytes of the block before block_
 };
 
@@ -205,11 +230,11 @@ struct Scratch {
 
 class Engine {
  public:
-  Engine(Kernel& kernel, Options options, Id root);
+  Engine(Tables& tables, Options options, Id root);
   const std::uint64_t number = ++made;  // of no other engine of the process
   Goals& goals() { return goals_; }
   Id root() const { return root_; }
-  Kernel& kernel() { return kernel_; }
+  Tables& tables() { return tables_; }
   const Options& options() const { return options_; }
 
   Config start(Arena& arena);  // top is null when the schema has no instance
@@ -221,7 +246,7 @@ class Engine {
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget. Without `factors` nothing that
   // is remembered of tokens is used: each is read byte by byte, which the other way is tested against.
   // Returns a budget from which on all are the same, as without one; kNoLimit: not known, or more than this one.
-  std::int64_t fill(const Config& at, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors = true);
+  std::int64_t fill(const Config& at, LexemeMasks& masks, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors = true);
   // The nodes that a mask would miss at the value that is due, as far as that is known: to end in Missing is far dearer.
   std::vector<Id> look_ahead(const Config& at);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
@@ -229,7 +254,7 @@ class Engine {
   void key(const Config& at, std::string* out);  // appends
   bool counts(const Config& at) const { return at.lex == Lex::Literal || ((at.lex == Lex::Text || at.lex == Lex::Key) && texts_.spec(at.spec).bounded); }  // does `chars` matter?
   std::int64_t lexeme(const Config& at) const;  // two configurations of one lexeme have the same classes; -1: it has none
-  int classes(const Config& at, Vocabulary& vocabulary, std::uint8_t* of);  // of each token, 0: none; returns how many. Tokens of a class that are allowed lead to one key
+  int classes(const Config& at, LexemeMasks& masks, std::uint8_t* of);  // of each token, 0: none; returns how many. Tokens of a class that are allowed lead to one key
   Id node_at(const Config& at) const;  // a schema node that the innermost value under way must meet; -1 when unknown
   std::size_t nbytes() const;
   std::size_t states() const { return levels_.size() + goals_.size(); }
@@ -403,7 +428,7 @@ class Engine {
   void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Means means, Sink& sink);
   void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
-  bool is_near(const Config& at, Vocabulary& vocabulary);
+  bool is_near(const Config& at, LexemeMasks& masks);
   void add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask, Sink& sink);
@@ -418,9 +443,9 @@ class Engine {
   Sight on_sight(const Config& at);
   std::int64_t behind_value(const Frame& f);  // from behind the value that is due to the end of everything, whatever the value; -1: not known
 
-  static inline std::uint64_t made = 0;
+  static inline std::atomic<std::uint64_t> made = 0;
 
-  Kernel& kernel_;
+  Tables& tables_;
   Options options_;
   Goals goals_;
   Id root_;

@@ -4,7 +4,7 @@
 // the languages of strings and keys with their automata. Each is expanded once; what depends on more than ids (written keys,
 // counts, nesting) is not walked. A run ends when nothing is left or time is up, and goes on where it stopped; one that ends in Missing
 // repeats what it was at, one that ends in Limit skips it. Costs: those of the expansions, and a set entry for each.
-// Not thread-safe: guarded by the kernel lock. Tested in tests/kernels/test_explorer.py.
+// Not thread-safe: guarded by the isolate's lock. Tested in tests/kernels/test_explorer.py.
 #pragma once
 #include <array>
 #include <unordered_set>

@@ -4,13 +4,7 @@
 namespace guard {
 
 bool Lexicon::in_lang(Id lang, Id name) {
-  const auto [at, fresh] = matches.try_emplace({lang, name}, false);
-  if (fresh) {
-    const bool yes = langs.contains(lang, decode_utf8(names[name].text));
-    matches[{lang, name}] = yes;
-    return yes;
-  }
-  return at->second;
+  return remember(matches, std::pair{lang, name}, [&] { return langs.contains(lang, decode_utf8(names[name].text)); });
 }
 
 Goals::Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes)

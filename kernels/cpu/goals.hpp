@@ -8,7 +8,7 @@
 //
 // inhabited() is a least fixpoint by rounds: goals in progress count as empty, true is final at once, false only after a round
 // that found nothing new. cost() is the least number of bytes of a value, by rounds likewise.
-// The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the kernel lock.
+// The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the isolate's lock.
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -26,6 +26,7 @@ struct Limits {
   std::int32_t depth = 2000;         // recursion of the algebra
   std::int32_t nesting = 100;        // open containers, beyond which only a shortest way out is left
   double seconds = 10;               // of one call
+  std::int64_t memory = 256'000'000; // bytes, of one call, and of a schema that has an isolate of its own
 };
 
 // What all schemas share: languages, texts, numbers, names, values.
@@ -162,7 +163,8 @@ class Goals {
   static constexpr Id kNoStrings = 0, kNoNumbers = 0;
   Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes);
 
-  [[nodiscard]] Clock::Running start_clock() const { return {kernel_clock, limits_.seconds, limits_.states}; }
+  [[nodiscard]] Clock::Running start_clock() const { return {Clock::after(limits_.seconds), limits_.states, limits_.memory, kernel_clock.watch()}; }
+  const Limits& limits() const { return limits_; }
 
   // Nodes. The binding defines every node that Missing names; 0 is `true`, 1 is `false`.
   void define(Id node, std::vector<Atom> atoms);

@@ -328,7 +328,7 @@ Id Langs::distributed(const std::vector<Id>& kids) {
     std::vector<std::vector<Id>> longer;
     bounded(ways.size() * choices.size(), 1000, "ways to go on that look-arounds under quantifiers leave");
     for (const auto& way : ways)
-      for (Id choice : choices) longer.push_back(way), longer.back().push_back(choice);
+      for (Id choice : choices) kernel_clock.tick(Op::Pattern), longer.push_back(way), longer.back().push_back(choice);
     ways = std::move(longer);
   }
   std::vector<Id> out;
@@ -340,6 +340,7 @@ Id Langs::filtered(Id leaf, const std::vector<Id>& others) {
   const Node node = nodes_[leaf];
   std::vector<std::u32string> kept;
   for (std::int32_t i = node.lo; i < node.hi; ++i) {
+    kernel_clock.tick(Op::Pattern);
     const std::u32string word = tables_[node.a].words[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(node.b));
     if (std::all_of(others.begin(), others.end(), [&](Id o) { return contains(o, word); })) kept.push_back(word);
   }
@@ -622,11 +623,10 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
     for (const auto& [way, next] : few)
       if (way == kids) return next;
     if (few.size() < kFew) return few.emplace_back(kids, join(kids)).second;
-    const auto [way, fresh] = many.try_emplace(kids, kNone);
-    if (fresh) way->second = join(kids);
-    return way->second;
+    return remember(many, kids, [&] { return join(kids); });
   };
   while (true) {
+    kernel_clock.tick(Op::Pattern);
     std::uint32_t upto = kMaxChar;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       upto = std::min(upto, rows[i]->upto[at[i]]);
@@ -821,6 +821,7 @@ bool Langs::live(Id start) {
   std::unordered_map<Id, Id> from{{start, -1}};
   std::deque<Id> todo{start};
   while (!todo.empty()) {
+    kernel_clock.tick(Op::Pattern);
     const bool broad = from.size() < kBroad;
     Id q = broad ? todo.front() : todo.back();
     broad ? todo.pop_front() : todo.pop_back();

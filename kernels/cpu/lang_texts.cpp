@@ -40,6 +40,7 @@ std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
     std::int64_t least = -1;
     std::vector<Id> next;
     for (Id q : known.now) {
+      kernel_clock.tick(Op::Pattern);
       const std::int64_t rest = shortest(q);
       if (least < 0 || rest < least) least = rest;
       for (Id to : row(q).next)
@@ -62,13 +63,13 @@ std::int64_t Langs::near(Id r) {
   if (accepts(r)) return 0;
   if (nodes_[r].least >= 0) return nodes_[r].least;
   if (nodes_[r].near != -2) return nodes_[r].near;
-  nodes_[r].near = -1;
   std::int64_t best = -1;
   std::unordered_set<Id> seen{r};
   std::vector<Id> now{r};
   for (std::int64_t n = 1; !now.empty() && best < 0 && seen.size() < kFew; ++n) {
     std::vector<Id> next;
     for (Id q : now) {
+      kernel_clock.tick(Op::Pattern);
       const LangRow row = raw(q);
       for (std::size_t i = 0; i < row.next.size(); ++i) {
         const Id to = row.next[i];
@@ -100,6 +101,7 @@ std::int64_t Langs::shortest(Id r) {
   for (std::int64_t n = 0; !now.empty() && (best < 0 || n < best); ++n) {
     std::vector<Id> next;
     for (Id q : now) {
+      kernel_clock.tick(Op::Pattern);
       const auto known = shortest_.find(q);
       const std::int64_t rest = accepts(q) ? 0 : known != shortest_.end() ? known->second : nodes_[q].least;
       if (rest >= 0) {
@@ -140,6 +142,7 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
     std::unordered_set<std::pair<Id, Id>, PairHash> seen;  // (state, characters) that lead nowhere, or are on the way
     std::vector<Place> path{{r, ways(r, turned(0))}};
     while (!path.empty() && static_cast<std::int64_t>(seen.size()) <= kMostPlaces) {
+      kernel_clock.tick(Op::Pattern);
       const Id state = path.back().state, depth = static_cast<Id>(path.size()) - 1;
       if (depth == lo && plain) {
         if (accepts(state)) {
@@ -259,6 +262,7 @@ bool Langs::is_endless(Id r) {
   ways[r] = 0;
   bool endless = live(r);
   while (!todo.empty() && endless) {
+    kernel_clock.tick(Op::Pattern);
     const Id q = todo.back();
     todo.pop_back();
     if (q == kAll) {
@@ -290,6 +294,7 @@ std::int64_t Langs::count(Id r, std::int64_t cap) {
     if (steps > 4096) return cap;  // longer words than any finite set of keys that people write
     std::unordered_map<Id, std::int64_t> next;
     for (const auto& [q, ways] : now) {
+      kernel_clock.tick(Op::Pattern);
       if (accepts(q)) total = std::min(cap, total + ways);
       const LangRow& out = row(q);
       std::uint32_t lo = 0;
@@ -315,6 +320,7 @@ bool Langs::list(Id r, std::size_t cap, std::vector<std::u32string>* out) {
   std::vector<std::pair<Id, std::u32string>> todo;
   if (n > 0) todo.push_back({r, U""});
   while (!todo.empty()) {
+    kernel_clock.tick(Op::Pattern);
     const auto [q, text] = std::move(todo.back());
     todo.pop_back();
     if (accepts(q)) out->push_back(text);
@@ -323,7 +329,7 @@ bool Langs::list(Id r, std::size_t cap, std::vector<std::u32string>* out) {
     for (std::size_t i = 0; i < pieces.next.size(); lo = pieces.upto[i++] + 1) {
       if (pieces.next[i] == kNone) continue;
       for (const Range& range : intersection({{lo, pieces.upto[i]}}, writable_chars()))
-        for (std::uint32_t c = range.lo; c <= range.hi; ++c) todo.push_back({pieces.next[i], text + static_cast<char32_t>(c)});
+        for (std::uint32_t c = range.lo; c <= range.hi; ++c) kernel_clock.tick(Op::Pattern), todo.push_back({pieces.next[i], text + static_cast<char32_t>(c)});
     }
   }
   return true;
@@ -379,6 +385,7 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vec
     }
     if (enough || n == 0) return;
     const auto expand = [&](std::size_t i) {
+      kernel_clock.tick(Op::Pattern);
       const LangRow pieces = row(parts[i].lang);
       for (const Ranges& chosen : kByCost) {
         std::uint32_t first = 0;
@@ -439,6 +446,7 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
     }
     if (best >= 0 && least >= best) break;
     for (const auto& [q, cost] : now) {
+      kernel_clock.tick(Op::Pattern);
       const LangRow& out = row(q);
       std::uint32_t from = 0;
       for (std::size_t i = 0; i < out.next.size(); from = out.upto[i++] + 1) {
@@ -457,6 +465,7 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
 std::int64_t Langs::cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const {
   std::int64_t best = -1;
   each_word(r, [&](std::u32string_view word) {
+    kernel_clock.tick(Op::Pattern);
     const std::int64_t n = static_cast<std::int64_t>(word.size());
     std::int64_t bytes = 0;
     if (n < lo || n > hi || (best >= 0 && n >= best)) return;
@@ -494,6 +503,7 @@ std::int64_t Langs::cheapest(Id r) {
   std::int64_t best = -1;
   std::vector<Mark> ends;
   while (!open.empty()) {
+    kernel_clock.tick(Op::Pattern);
     const auto [whole, behind, i] = open.top();
     const std::int64_t cost = -behind;
     if (best >= 0 && whole >= best) break;
@@ -542,6 +552,7 @@ std::int64_t Langs::cheapest(Id r) {
 bool Langs::reckon(Costs* c) {
   std::unordered_map<Id, std::int64_t> next;
   for (const auto& [q, cost] : c->front) {
+    kernel_clock.tick(Op::Pattern);
     const LangRow& out = row(q);
     std::uint32_t from = 0;
     for (std::size_t i = 0; i < out.next.size(); from = out.upto[i++] + 1) {

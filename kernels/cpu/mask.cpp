@@ -1,4 +1,4 @@
-// Masks: which tokens may come next. See vocabulary.hpp for how a mask factors by lexeme.
+// Masks: which tokens may come next. See lexeme_masks.hpp for how a mask factors by lexeme.
 
 #include <algorithm>
 #include <cstring>
@@ -13,7 +13,8 @@ constexpr int kMostNested = 16;         // of a token, whatever the vocabulary; 
 }  // namespace
 
 struct Engine::Sink {
-  Vocabulary& vocabulary;
+  LexemeMasks& masks;
+  const Vocabulary& vocabulary;
   std::uint32_t* row;
   std::int64_t budget;
   Arena& arena;
@@ -104,7 +105,7 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   const Frame& f = *at.top;
   if (!sink.factors || at.lex != Lex::None || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
   if (f.records || is_plain(f)) return false;
-  const Split& split = sink.vocabulary.split(among, node, f.phase == Phase::Colon);
+  const Split& split = sink.masks.split(among, node, f.phase == Phase::Colon);
   if (f.depth + split.deepest >= options_.limits.nesting) return false;
   const Id alike = value_class(f.level, f.due);
   if (alike < 0) return false;
@@ -122,7 +123,7 @@ bool Engine::fill_value(const Suffixes& among, std::int32_t node, const Config& 
   const auto fill_within = [&](std::int64_t budget) {
     std::vector<std::uint32_t> row = std::move(clear_row_);  // a call inside of this one makes its own
     row.resize(sink.vocabulary.words());
-    Sink own{sink.vocabulary, row.data(), budget, sink.arena, *this};
+    Sink own{sink.masks, sink.vocabulary, row.data(), budget, sink.arena, *this};
     own.nested = sink.nested;
     go_on(*within, 0, at, own);
     if (budget >= 0) sink.suffices(enough = own.enough);
@@ -192,6 +193,7 @@ void Engine::walk(const Suffixes& among, std::int32_t node, const Config& from, 
       path.pop_back();
       continue;
     }
+    kernel_clock.tick();
     Config next;
     if (!step(path.back().config, trie.byte(child), &next, sink.arena)) continue;
     sink.add(trie.begin(child), trie.end(child), next);
@@ -448,7 +450,7 @@ bool Engine::affords_any(const Suffixes& among, std::int32_t node, const Config&
   for (std::int32_t i = 0; i < options.size; ++i)
     if (const Target& o = options.list[i]; o.size == 1 && look(o.ids[0], o.tail)) return true;
   if (bounded || least == kNoLimit || token + Texts::kOneChar + quote + least > sink.budget) return false;
-  const std::int64_t rest = sink.vocabulary.rest(texts_, sink.vocabulary.text(texts_, at.state, false, among, node));
+  const std::int64_t rest = sink.masks.rest(texts_, sink.masks.text(texts_, at.state, false, among, node));
   return rest >= 0 && suffices(Texts::kOneChar + kDearest * rest, least);
 }
 
@@ -475,10 +477,10 @@ Engine::Means Engine::key_means(const Config& at, Sink& sink) {
 }
 
 // Does the number of characters matter to some token? Not where each bound is farther off than any token and an end behind it.
-bool Engine::is_near(const Config& at, Vocabulary& vocabulary) {
+bool Engine::is_near(const Config& at, LexemeMasks& masks) {
   const Spec& spec = texts_.spec(at.spec);
   if (!spec.bounded) return false;
-  const std::int64_t longest = vocabulary.whole().trie.longest();  // bytes: a token may begin within a character
+  const std::int64_t longest = masks.vocabulary().whole().trie.longest();  // bytes: a token may begin within a character
   std::int64_t room = kNoLimit;
   for (const Component& c : texts_.components(at.state)) {
     const Bound& b = spec.at(c.index);
@@ -487,7 +489,7 @@ bool Engine::is_near(const Config& at, Vocabulary& vocabulary) {
   }
   if (room == kNoLimit) return false;
   if (room < longest) return true;
-  const std::int64_t rest = vocabulary.rest(texts_, vocabulary.text(texts_, at.state, false, vocabulary.whole(), 0));
+  const std::int64_t rest = masks.rest(texts_, masks.text(texts_, at.state, false, masks.vocabulary().whole(), 0));
   return rest < 0 || room < longest + rest;
 }
 
@@ -502,17 +504,17 @@ void Engine::add_inside(const Config& at, LexemeMask& mask, bool bounded, Means 
     if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.whole().trie.longest())
       sink.add(*mask.all);
     else
-      sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars));
+      sink.add(sink.masks.at_most(mask, b.hi - at.chars));
   } else {
     Config after = at;
-    for (const Inside& group : bounded ? mask.inside : sink.vocabulary.by_state(mask)) {  // without bounds the number of characters does not matter
+    for (const Inside& group : bounded ? mask.inside : sink.masks.by_state(mask)) {  // without bounds the number of characters does not matter
       after.state = group.state;
       const auto is_open = [&](std::int32_t chars) {
         after.chars = text ? at.chars + chars : 0;
         return (!bounded || texts_.is_live(after.state, after.spec, after.chars)) && sink.affords(after);
       };
       if (bounded && group.chars == kItsOwn)
-        sink.vocabulary.add_lengths(group, is_open, sink.row);
+        sink.masks.add_lengths(group, is_open, sink.row);
       else if (is_open(std::max(group.chars, 0)))
         sink.add(group.tokens);
     }
@@ -583,7 +585,7 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
         next.phase = Phase::Colon;
         ++next.count;
         next.due = dues_.intern({Kind::Object, next.level, next.cls});
-        next.key = kernel_.lexicon.name("");  // the order of keys inside of the value does not matter to a budget
+        next.key = tables_.lexicon.name("");  // the order of keys inside of the value does not matter to a budget
         after->second.top = sink.arena.make(next);
       }
       sink.add(exit.rest->trie.begin(0), exit.rest->trie.end(0), after->second);
@@ -613,7 +615,7 @@ void Engine::exit_key(const Suffixes& among, std::int32_t node, const Config& at
 // Marks the tokens below the node from between two lexemes, where white space may be of any kind; false: nothing was done.
 bool Engine::fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End || at.top->records || is_too_deep(at) || sink.nested == kMostNested) return false;
-  const GapMask* gap = sink.vocabulary.gap(among, node, options_.longest_run - at.gap);
+  const GapMask* gap = sink.masks.gap(among, node, options_.longest_run - at.gap);
   if (!gap) return false;
   if (sink.affords(at)) sink.add(gap->all);  // it takes nothing from the budget but the token
   ++sink.nested;
@@ -632,14 +634,14 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key) return false;  // distance() reads the number again
   ++sink.nested;
   if (at.lex == Lex::Text) {
-    const bool bounded = is_near(at, sink.vocabulary);
+    const bool bounded = is_near(at, sink.masks);
     const Means means = affords_any(among, node, at, bounded, sink) ? Means::Ample : Means::Scarce;
-    if (means != Means::Ample || bounded) add_inside(at, sink.vocabulary.text(texts_, at.state, true, among, node), bounded, means, sink);
-    LexemeMask& mask = sink.vocabulary.text(texts_, at.state, bounded, among, node);
+    if (means != Means::Ample || bounded) add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, means, sink);
+    LexemeMask& mask = sink.masks.text(texts_, at.state, bounded, among, node);
     if (means == Means::Ample && !bounded) add_inside(at, mask, false, means, sink);
     add_exits(at, mask, sink);
   } else if (at.lex == Lex::Number) {
-    LexemeMask& mask = sink.vocabulary.number(numbers_, at.state);
+    LexemeMask& mask = sink.masks.number(numbers_, at.state);
     add_inside(at, mask, false, sink.budget < 0 ? Means::Ample : Means::Scarce, sink);
     add_exits(at, mask, sink);
     Config after;
@@ -650,8 +652,8 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
     if (at.state != Texts::kDead) {
       Config free = at;  // as if no name had been declared or written
       free.lo = free.hi = free.xlo = free.xhi = 0;
-      if (means == Means::Scarce) add_inside(free, sink.vocabulary.text(texts_, at.state, true, among, node), false, means, sink);
-      mask = &sink.vocabulary.text(texts_, at.state, texts_.spec(at.spec).bounded && means == Means::Scarce, among, node);
+      if (means == Means::Scarce) add_inside(free, sink.masks.text(texts_, at.state, true, among, node), false, means, sink);
+      mask = &sink.masks.text(texts_, at.state, texts_.spec(at.spec).bounded && means == Means::Scarce, among, node);
       if (means != Means::Scarce) add_inside(free, *mask, false, means, sink);
       if (sink.budget < 0)
         add_exits(free, *mask, sink);
@@ -666,12 +668,13 @@ bool Engine::fill_lexeme(const Suffixes& among, std::int32_t node, const Config&
   return true;
 }
 
-std::int64_t Engine::fill(const Config& from, Vocabulary& vocabulary, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors) {
-  vocabulary.trim();
+std::int64_t Engine::fill(const Config& from, LexemeMasks& masks, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors) {
+  const Vocabulary& vocabulary = masks.vocabulary();
+  masks.trim();
   scratch.begin(from.top);
   const Config at = budget < 0 || from.finished ? from : told(from, scratch.arena);
   std::memset(row, 0, vocabulary.words() * 4);
-  Sink sink{vocabulary, row, budget, scratch.arena, *this, factors};
+  Sink sink{masks, vocabulary, row, budget, scratch.arena, *this, factors};
   struct Making {
     Engine& engine;
     Making(Engine& e, Scratch* scratch) : engine(e) { engine.scratch_ = scratch; }

@@ -249,6 +249,7 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
   if (g.none) return false;
   int run = 0;
   for (Natural q = natural::ceiled(lo, g.step); no_hi || natural::compare(q, hi) <= 0;) {
+    kernel_clock.tick();
     if (holes) {
       const Decimal v = decimal(q, -scale, false);
       const auto hole = std::partition_point(s.holes.begin(), s.holes.end(), [&v](const Hole& h) { return h.ends_before(v); });

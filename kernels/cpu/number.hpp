@@ -12,7 +12,7 @@
 // written as ECMAScript writes it (e+17, e-8). At most 17 digits, 15 where a multiple is excluded, more where the constraint's
 // own numbers need more; and no value that a reader of doubles takes for an excluded one or for the bound that excludes it.
 // Costs: a step is O(digits), memoised for each core; a division by a lattice of more than 18 digits O(digits^2). Not
-// thread-safe: guarded by the kernel lock. Tested against fractions in tests/kernels/test_number_languages.py.
+// thread-safe: guarded by the isolate's lock. Tested against fractions in tests/kernels/test_number_languages.py.
 #pragma once
 #include <memory>
 

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "outline.hpp"
-#include "vocabulary.hpp"
+#include "lexeme_masks.hpp"
 
 namespace guard {
 
@@ -14,7 +14,7 @@ bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' 
 }  // namespace
 
 // A mask under construction: tokens by the (state, characters) in which they end or leave.
-struct Vocabulary::Draft {
+struct LexemeMasks::Draft {
   std::size_t words;
   bool detailed;
   Tokens all;  // of a detailed one the sum of `inside`
@@ -36,7 +36,7 @@ struct Vocabulary::Draft {
     Id& last = ended[static_cast<std::size_t>(state) % ended.size()];
     if (last != state) ends.push_back(last = state);
   }
-  void stay(Key key, const Run& run, bool whole) {
+  void stay(Key key, const Tokens::Run& run, bool whole) {
     if (run.begin == run.end) return;
     if (!detailed) {
       end(key.first);
@@ -76,35 +76,36 @@ struct Vocabulary::Draft {
   void forget(Id token) { all.bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
 };
 
-Vocabulary::Slot& Vocabulary::slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node) {
-  if (&among != &whole_ || node != 0 || masks == &detailed_) return masks->others[{among.id, state, node}];
+LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node) {
+  if (&among != &v_.whole_ || node != 0 || masks == &detailed_) return masks->others[{among.id, state, node}];
   while (masks->whole.size() <= static_cast<std::size_t>(state)) masks->whole.push_back(nullptr);
   return masks->whole[static_cast<std::size_t>(state)];
 }
 
-LexemeMask& Vocabulary::keep(Slot& slot, Draft draft) {
-  slot = std::make_unique<LexemeMask>();
+LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
+  auto made = std::make_unique<LexemeMask>();
   for (Inside& group : draft.inside) draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
   draft.all.few.shrink_to_fit();
-  slot->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
+  made->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
   std::sort(draft.ends.begin(), draft.ends.end());
   draft.ends.erase(std::unique(draft.ends.begin(), draft.ends.end()), draft.ends.end());
-  slot->ends.assign(draft.ends.begin(), draft.ends.end());
-  slot->rest = draft.rest;
-  slot->odd = std::move(draft.odd);
-  slot->escaped = std::move(draft.escaped);
-  slot->listed = std::move(draft.listed);
+  made->ends.assign(draft.ends.begin(), draft.ends.end());
+  made->rest = draft.rest;
+  made->odd = std::move(draft.odd);
+  made->escaped = std::move(draft.escaped);
+  made->listed = std::move(draft.listed);
   std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.state, a.chars) < std::pair(b.state, b.chars); });
-  slot->inside = std::move(draft.inside);
-  slot->exits = std::move(draft.left);
+  made->inside = std::move(draft.inside);
+  made->exits = std::move(draft.left);
   for (auto& [key, list] : draft.exits)
-    if (!list.empty()) slot->exits.push_back({key.first, key.second, suffixes(std::move(list))});
-  held_ += slot->nbytes();
+    if (!list.empty()) made->exits.push_back({key.first, key.second, suffixes(std::move(list))});
+  held_ += made->nbytes();
+  slot = std::move(made);
   return *slot;
 }
 
 // Tokens read from a state of a text, one by one.
-struct Vocabulary::Reading {
+struct LexemeMasks::Reading {
   const Vocabulary& vocabulary;
   Texts& texts;
   bool detailed;
@@ -124,6 +125,7 @@ struct Vocabulary::Reading {
         i = trie.skip(i);
         continue;
       }
+      kernel_clock.tick();
       const Id next = texts.step(from, byte);
       if (next == Texts::kDead) {
         i = trie.skip(i);
@@ -171,6 +173,7 @@ struct Vocabulary::Reading {
       const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
       const auto [before, chars] = path[depth - 1];
       const std::uint8_t byte = trie.byte(i);
+      kernel_clock.tick();
       const Id next = byte == '"' || byte == '\\' ? Texts::kDead : texts.step(before, byte);
       if (next == Texts::kDead) {
         i = trie.skip(i);
@@ -190,24 +193,24 @@ struct Vocabulary::Reading {
 };
 
 // The plain tokens below a node of plain_ whose last characters lead to different states; only those with one of these as the last.
-void Vocabulary::read_split(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
-  const Trie& trie = whole_.trie;
-  for (std::int32_t k = spelled_first_[static_cast<std::size_t>(node)]; k < spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
-    const std::int32_t i = spelled_[static_cast<std::size_t>(k)];
+void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
+  const Trie& trie = v_.whole_.trie;
+  for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)]; k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
+    const std::int32_t i = v_.spelled_[static_cast<std::size_t>(k)];
     const std::uint8_t last = trie.byte(i);
     if (among && !among->has(last)) continue;
     Key at = before;
     if (last < 0x80) {
       at.first = reading.texts.step(at.first, last);
     } else {
-      std::string_view text = std::string_view(tokens_[static_cast<std::size_t>(*trie.begin(i))]).substr(0, static_cast<std::size_t>(trie.depth(i)));
+      std::string_view text = std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))]).substr(0, static_cast<std::size_t>(trie.depth(i)));
       std::size_t from = text.size() - 1;
       while ((static_cast<std::uint8_t>(text[from]) & 0xC0) == 0x80) --from;
       for (; from < text.size() && at.first != Texts::kDead; ++from) at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(text[from]));
     }
     if (among)  // they were taken for others
       for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-        if (is_plain(*t)) reading.draft.forget(*t);
+        if (v_.is_plain(*t)) reading.draft.forget(*t);
     if (at.first == Texts::kDead) continue;
     ++at.second;
     reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
@@ -235,83 +238,85 @@ Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
 }
 }  // namespace
 
-const Vocabulary::Loop& Vocabulary::loop(const std::vector<std::uint8_t>& classes) {
-  const auto [slot, fresh] = loops_.try_emplace(classes);
-  Loop& loop = slot->second;
-  loop.used = true;
-  if (!fresh) return loop;
-  std::array<bool, kClasses> inside{};
-  for (std::uint8_t cls : classes) inside[cls] = true;
-  for (std::int32_t i = 1; i < plain_.size();) {
-    const std::uint8_t cls = plain_.byte(i);
-    if (!inside[cls]) {
-      loop.leaving.push_back({cls, i});
-      i = plain_.skip(i);
-      continue;
+const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& classes) {
+  Loop& found = remember(loops_, classes, [&] {
+    Loop loop;
+    std::array<bool, kClasses> inside{};
+    for (std::uint8_t cls : classes) inside[cls] = true;
+    for (std::int32_t i = 1; i < v_.plain_.size();) {
+      const std::uint8_t cls = v_.plain_.byte(i);
+      if (!inside[cls]) {
+        loop.leaving.push_back({cls, i});
+        i = v_.plain_.skip(i);
+        continue;
+      }
+      if (v_.plain_.begin(i) != v_.plain_.end(i)) {
+        loop.tokens.add(v_.run_of(i), words());
+        loop.lengths.add(static_cast<std::uint8_t>(std::min(v_.plain_.depth(i), 255)));
+      }
+      ++i;
     }
-    if (plain_.begin(i) != plain_.end(i)) {
-      loop.tokens.add(run_of(i), words());
-      loop.lengths.add(static_cast<std::uint8_t>(std::min(plain_.depth(i), 255)));
-    }
-    ++i;
-  }
-  std::stable_sort(loop.leaving.begin(), loop.leaving.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
-  return loop;
+    std::stable_sort(loop.leaving.begin(), loop.leaving.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+    return loop;
+  });
+  found.used = true;
+  return found;
 }
 
 // All tokens of the vocabulary. Plain ones are read a class at a time, as far as no class is split. Where few of a class lead elsewhere
 // all are taken for the others at first, and those few are read by bytes. Tokens of the classes that lead back to the state are remembered.
-void Vocabulary::read_plain(Reading& reading, Id state) {
+void LexemeMasks::read_plain(Reading& reading, Id state) {
   struct Rest {
     std::int32_t node, end;
     Key from;
     Bytes bytes;
   };
   Texts& texts = reading.texts;
-  reading.read(other_, 0, 0, {state, 0});
+  reading.read(v_.other_, 0, 0, {state, 0});
   std::vector<Rest> rests;
-  std::vector<Key> path(static_cast<std::size_t>(plain_.longest()) + 1, Key{state, 0});
+  std::vector<Key> path(static_cast<std::size_t>(v_.plain_.longest()) + 1, Key{state, 0});
   const auto read_rests = [&](std::int32_t upto) {
-    for (; !rests.empty() && rests.back().end <= upto; rests.pop_back()) read_split(reading, rests.back().node, rests.back().from, &rests.back().bytes);
+    for (; !rests.empty() && rests.back().end <= upto; rests.pop_back()) read_parted(reading, rests.back().node, rests.back().from, &rests.back().bytes);
   };
   const auto read = [&](std::int32_t begin, std::int32_t end) {
     for (std::int32_t i = begin; i < end;) {
+      kernel_clock.tick();
       read_rests(i);
-      const std::size_t depth = static_cast<std::size_t>(plain_.depth(i));
+      const std::size_t depth = static_cast<std::size_t>(v_.plain_.depth(i));
       const Key from = path[depth - 1];
-      const std::uint8_t cls = plain_.byte(i);
+      const std::uint8_t cls = v_.plain_.byte(i);
       Id next = texts.step_class(from.first, cls);
       if (next == Texts::kSplit) {
-        Rest rest{i, plain_.skip(i), from, {}};
+        Rest rest{i, v_.plain_.skip(i), from, {}};
         next = reading.detailed ? Texts::kDead : most_of(texts, from.first, cls, &rest.bytes);
         if (next == Texts::kDead)
-          read_split(reading, i, from, nullptr);
+          read_parted(reading, i, from, nullptr);
         else
           rests.push_back(rest), reading.draft.all.to_bits(words());
       }
       if (next == Texts::kDead) {
-        i = plain_.skip(i);
+        i = v_.plain_.skip(i);
         continue;
       }
       path[depth] = {next, from.second + 1};
       if (texts.is_free(next)) {  // and so is every text behind it
         if (reading.detailed)
-          reading.draft.stay_free(next, plain_.begin(i), plain_.subtree_end(i), *this);
+          reading.draft.stay_free(next, v_.plain_.begin(i), v_.plain_.subtree_end(i), v_);
         else
-          reading.draft.stay(path[depth], {plain_.begin(i), plain_.subtree_end(i), nullptr}, true);
-        i = plain_.skip(i);
+          reading.draft.stay(path[depth], {v_.plain_.begin(i), v_.plain_.subtree_end(i), nullptr}, true);
+        i = v_.plain_.skip(i);
         continue;
       }
-      reading.draft.stay(path[depth], run_of(i), true);
+      reading.draft.stay(path[depth], v_.run_of(i), true);
       ++i;
     }
     read_rests(end);
   };
   std::vector<std::uint8_t> again;
-  for (std::int32_t i = 1; i < plain_.size(); i = plain_.skip(i))
-    if (texts.step_class(state, plain_.byte(i)) == state) again.push_back(plain_.byte(i));
-  if (again.empty() || texts.is_free(state)) return read(1, plain_.size());
+  for (std::int32_t i = 1; i < v_.plain_.size(); i = v_.plain_.skip(i))
+    if (texts.step_class(state, v_.plain_.byte(i)) == state) again.push_back(v_.plain_.byte(i));
+  if (again.empty() || texts.is_free(state)) return read(1, v_.plain_.size());
   const Loop& loop = this->loop(again);
   reading.draft.stay_alike(state, loop.tokens, loop.lengths);
   for (std::size_t k = 0; k < loop.leaving.size(); ++k) {
@@ -320,14 +325,14 @@ void Vocabulary::read_plain(Reading& reading, Id state) {
       while (k + 1 < loop.leaving.size() && loop.leaving[k + 1].first == cls) ++k;
       continue;
     }
-    path[static_cast<std::size_t>(plain_.depth(i)) - 1] = {state, plain_.depth(i) - 1};
-    read(i, plain_.skip(i));
+    path[static_cast<std::size_t>(v_.plain_.depth(i)) - 1] = {state, v_.plain_.depth(i) - 1};
+    read(i, v_.plain_.skip(i));
   }
 }
 
 // Where all texts are listed, the tokens are found along them, and no state is made but where one of them may be left or an escape may
 // stand, or where they are told apart by states. False: they are not listed.
-bool Vocabulary::read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
+bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
   std::vector<Langs::Listed> lists;
   if (!reading.texts.listed(state, &lists)) return false;
   struct Part {  // words [begin, end), which are spelled alike up to a node
@@ -384,23 +389,23 @@ bool Vocabulary::read_listed(Reading& reading, Id state, const Trie& trie, std::
   return true;
 }
 
-std::int64_t Vocabulary::rest(Texts& texts, LexemeMask& mask) {
+std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
   if (mask.rest != -2) return mask.rest;
-  mask.rest = 0;
+  std::int64_t all = 0;
   for (Id end : mask.ends) {
     const std::int64_t rest = texts.near(end);
-    mask.rest = mask.rest < 0 || rest < 0 ? -1 : std::max(mask.rest, rest);
+    all = all < 0 || rest < 0 ? -1 : std::max(all, rest);
   }
-  return mask.rest;
+  return mask.rest = all;
 }
 
 // Bounds on repetitions that no token comes near to tell no states apart: `[a-z]{1,63}` is read as `[a-z]+`, once for all of its first
 // thirty states. Of a token with n characters that ends where m more are enough both say the same if no bound is less than n + m.
-bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft) {
+bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft) {
   std::int32_t most = kInf;
   const Id relaxed = texts.relaxed(state, &most);
-  const bool whole = &among == &whole_ && node == 0;
-  const std::int32_t longest = whole ? std::max(kShort, before_quote_) : among.trie.longest();
+  const bool whole = &among == &v_.whole_ && node == 0;
+  const std::int32_t longest = whole ? std::max(Vocabulary::kShort, v_.before_quote_) : among.trie.longest();
   if (relaxed == state || longest > most || texts.goes_on(relaxed) != Texts::kDead) return false;
   LexemeMask& mask = text(texts, relaxed, false, among, node);
   if (rest(texts, mask) < 0 || longest + mask.rest > most) return false;
@@ -411,16 +416,16 @@ bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std
   if (!whole) return true;
   std::vector<Id> out;
   const auto check = [&](Id t) {
-    if (chars(t) + mask.rest <= most) return;
+    if (v_.chars(t) + mask.rest <= most) return;
     Id at = state;
-    for (char b : tokens_[static_cast<std::size_t>(t)])
+    for (char b : v_.tokens_[static_cast<std::size_t>(t)])
       if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return out.push_back(t);
     const std::int64_t rest = texts.near(at);
     draft->rest = draft->rest < 0 || rest < 0 ? -1 : std::max(draft->rest, rest);
   };
   const Tokens& inside = *mask.all;
-  for (Id t : inside.few) check(t);
-  for (Id t : inside.bits.empty() ? std::vector<Id>{} : long_)
+  for (Id t : inside.few) kernel_clock.tick(), check(t);
+  for (Id t : inside.bits.empty() ? std::vector<Id>{} : v_.long_)
     if (inside.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) check(t);
   if (out.empty()) return true;
   Tokens all = *mask.all;
@@ -431,17 +436,18 @@ bool Vocabulary::read_relaxed(Texts& texts, Id state, const Suffixes& among, std
 }
 
 // The tokens inside of a text, where all that are inside of another are among them.
-std::shared_ptr<const Tokens> Vocabulary::inside_like(Texts& texts, Id state, Id other) {
-  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, whole_, 0).all, known = text(texts, other, false, whole_, 0).all;
+std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
+  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all, known = text(texts, other, false, v_.whole_, 0).all;
   if (known == any) return known;
   std::vector<std::uint32_t> row(words());
   known->add_to(row.data());
   bool same = true;
   any->each([&](Id token) {
+    kernel_clock.tick();
     std::uint32_t& word = row[static_cast<std::size_t>(token >> 5)];
     if (word >> (token & 31) & 1) return;
     Id at = state;
-    for (char b : tokens_[static_cast<std::size_t>(token)])
+    for (char b : v_.tokens_[static_cast<std::size_t>(token)])
       if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return;
     word |= 1u << (token & 31), same = false;
   });
@@ -451,28 +457,28 @@ std::shared_ptr<const Tokens> Vocabulary::inside_like(Texts& texts, Id state, Id
   return std::make_shared<Tokens>(std::move(out));
 }
 
-LexemeMask& Vocabulary::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
+LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
   Slot& slot = this->slot(detailed ? &detailed_ : &texts_, among, state, node);
   if (slot) return slot->used = true, *slot;
-  const bool whole = &among == &whole_ && node == 0 && texts.is_whole(state);
+  const bool whole = &among == &v_.whole_ && node == 0 && texts.is_whole(state);
   Draft draft(words(), detailed, whole);
   // Where every text of another state can go on to an end, its tokens are inside; of the tokens of any string few are not among them.
   const Id wide = !detailed && whole && !texts.is_free(state) ? texts.goes_on(state) : Texts::kDead;
   const bool any = wide != Texts::kDead && wide != state;
   if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
-  Reading reading{*this, texts, detailed, draft, texts.is_key(state), {}};
+  Reading reading{v_, texts, detailed, draft, texts.is_key(state), {}};
   if (any)
-    reading.read(closing_, 0, 0, {state, 0});
+    reading.read(v_.closing_, 0, 0, {state, 0});
   else if (!read_listed(reading, state, among.trie, node) && (detailed || !read_relaxed(texts, state, among, node, &draft)))
     whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), {state, 0});
   return keep(slot, std::move(draft));
 }
 
-LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
-  Slot& slot = this->slot(&numbers_, whole_, state, 0);
+LexemeMask& LexemeMasks::number(Numbers& numbers, Id state) {
+  Slot& slot = this->slot(&numbers_, v_.whole_, state, 0);
   if (slot) return slot->used = true, *slot;
   Draft draft(words(), true, false);
-  const Trie& trie = whole_.trie;
+  const Trie& trie = v_.whole_.trie;
   std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
   for (std::int32_t i = 1; i < trie.size();) {
     const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
@@ -482,11 +488,12 @@ LexemeMask& Vocabulary::number(Numbers& numbers, Id state) {
       if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
         auto& list = draft.exits[{from, 0}];
         for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-          list.push_back({std::string_view(tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
+          list.push_back({std::string_view(v_.tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
       }
       i = trie.skip(i);
       continue;
     }
+    kernel_clock.tick();
     const Id next = numbers.step(from, byte);
     if (next == Numbers::kDead) {
       i = trie.skip(i);

@@ -62,11 +62,8 @@ std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std:
 
 std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {
   auto made = std::make_shared<const MaskRow>(row, words_);
-  auto& known = by_content_[made->hash()];
-  if (known && *known == *made) return known;
-  if (known) return made;  // another row of this hash: it stays alone
-  held_ += made->nbytes() + 64;
-  return known = made;
+  const auto& known = remember(by_content_, made->hash(), [&] { return held_ += made->nbytes() + 64, made; });
+  return *known == *made ? known : made;  // another row of this hash stays alone
 }
 
 void MaskRows::make_room() {

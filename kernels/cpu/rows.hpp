@@ -2,7 +2,7 @@
 //
 // A row is filed under its engine and the key of its configuration (tables.cpp: equal keys, equal masks); rows of equal content are one. A
 // row never changes, and whoever reads one holds it: so reading takes no lock, and all rows may be forgotten at any time. A key that
-// came once is only noted, for most never come again. O(words) a row; the tables are guarded by the kernel lock.
+// came once is only noted, for most never come again. O(words) a row; the tables are guarded by the isolate's lock.
 #pragma once
 #include <memory>
 
@@ -29,7 +29,7 @@ class MaskRow {
 
 class MaskRows {  // of one vocabulary
  public:
-  explicit MaskRows(std::size_t words) : words_(words) {}
+  MaskRows(std::size_t words, std::size_t nbytes) : words_(words), most_(nbytes) {}
   std::shared_ptr<const MaskRow> find(const std::string& key) const;                             // null: not known
   std::shared_ptr<const MaskRow> keep(const std::string& key, const std::uint32_t* row);  // null: the key came for the first time
   void limit(std::size_t nbytes) { most_ = nbytes; }  // of what is remembered; beyond it all is forgotten
@@ -38,7 +38,7 @@ class MaskRows {  // of one vocabulary
  private:
   void make_room();
   std::shared_ptr<const MaskRow> interned(const std::uint32_t* row);
-  std::size_t words_, held_ = 0, most_ = 8'000'000;
+  std::size_t words_, most_, held_ = 0;
   std::unordered_map<std::string, std::shared_ptr<const MaskRow>> by_key_;
   std::unordered_map<std::size_t, std::shared_ptr<const MaskRow>> by_content_;  // by hash
 };

@@ -7,7 +7,7 @@
 // it does not take is replaced by a simpler one, at last by the bytes that bring the end nearest. So every text that comes out
 // is one that the masks would let through. Once the units are spent the shortest way out is taken, by distance.
 // Costs: a step for each byte, and what Engine asks of itself at each value and key. Not thread-safe: guarded by the
-// kernel lock. Tests: tests/testing/test_instances.py.
+// isolate's lock. Tests: tests/testing/test_instances.py.
 #pragma once
 #include "engine.hpp"
 
@@ -15,7 +15,7 @@ namespace guard {
 
 class Sampler {
  public:
-  explicit Sampler(std::shared_ptr<Engine> engine) : engine_(*engine), goals_(engine->goals_), langs_(engine->texts_.langs()), held_(std::move(engine)) {}
+  explicit Sampler(Engine& engine) : engine_(engine), goals_(engine.goals_), langs_(engine.texts_.langs()) {}
 
   // The text of the value for these choices, in compact white space; false when the schema has no instance. `used`: units that were
   // begun behind the first, at most all.
@@ -80,7 +80,6 @@ class Sampler {
   Engine& engine_;
   Goals& goals_;
   Langs& langs_;
-  std::shared_ptr<Engine> held_;
   std::vector<std::string_view> choices_;
   std::size_t unit_ = 0, at_ = 0;
   bool deep_ = false;  // whatever nests is preferred

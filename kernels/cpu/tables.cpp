@@ -2,7 +2,7 @@
 // and which tokens lead on alike.
 //
 // key() is everything of a configuration on which step(), fill() and distance() depend, as bytes: equal keys, equal futures, under the
-// same engine and vocabulary. What no longer matters is left out, so that a free string is one key whatever was written in it, and
+// same engine and vocabulary; two engines never have one. What no longer matters is left out, so that a free string is one key whatever was written in it, and
 // an array without bounds one however many items it has. O(open containers, and keys or items that are compared).
 // classes() cuts the tokens inside of a lexeme by where they end. O(tokens inside). Tested in tests/kernels/test_tables.py.
 
@@ -69,6 +69,7 @@ void Engine::key(const Config& at, std::string* out) {
   Writer w(out);
   if (at.finished) out->push_back('.');
   if (!at.top || at.finished) return;
+  w.number(static_cast<std::int64_t>(number));  // ids mean what they mean to this engine alone
   const bool compares = at.top->records || at.text;  // then the text is part of what goes on
   w.number(static_cast<int>(at.lex) | compares << 3);
   switch (at.lex) {
@@ -124,13 +125,14 @@ std::int64_t Engine::lexeme(const Config& at) const {
   const bool inside = at.top && !at.finished && (at.lex == Lex::Text || (at.lex == Lex::Number && !at.key));
   if (!inside || at.top->records || at.text || is_too_deep(at)) return -1;  // there a token's bytes matter, not only where it ends
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;
-  return static_cast<std::int64_t>(at.state) * 4 + (at.lex == Lex::Number) * 2 + bounded;
+  return static_cast<std::int64_t>(tables_.number << 36) + static_cast<std::int64_t>(at.state) * 4 + (at.lex == Lex::Number) * 2 + bounded;
 }
 
-int Engine::classes(const Config& at, Vocabulary& vocabulary, std::uint8_t* of) {
+int Engine::classes(const Config& at, LexemeMasks& masks, std::uint8_t* of) {
+  const Vocabulary& vocabulary = masks.vocabulary();
   std::fill(of, of + vocabulary.size(), std::uint8_t{0});
   if (lexeme(at) < 0) return 0;
-  LexemeMask& mask = at.lex == Lex::Text ? vocabulary.text(texts_, at.state, true, vocabulary.whole(), 0) : vocabulary.number(numbers_, at.state);
+  LexemeMask& mask = at.lex == Lex::Text ? masks.text(texts_, at.state, true, vocabulary.whole(), 0) : masks.number(numbers_, at.state);
   const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;  // else the number of characters does not matter
   std::map<std::pair<Id, std::int32_t>, std::vector<Id>> found;  // by state, and characters where they matter
   for (const Inside& group : mask.inside)

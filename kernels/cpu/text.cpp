@@ -39,9 +39,7 @@ const Ranges kLongEscapes{{0, 7}, {11, 11}, {14, 31}};  // in canonical spelling
 
 const Ranges& Texts::possible(const Pending& p, Spelling spelling) {
   const std::uint64_t key = std::uint64_t{p.high} << 40 | std::uint64_t{p.value} << 16 | static_cast<std::uint64_t>(p.got) << 8 | static_cast<std::uint64_t>(p.kind) << 1 | (spelling == Spelling::Any);
-  const auto [known, fresh] = possible_.try_emplace(key);
-  if (fresh) known->second = find_possible(p, spelling);
-  return known->second;
+  return remember(possible_, key, [&] { return find_possible(p, spelling); });
 }
 
 Ranges Texts::find_possible(const Pending& p, Spelling spelling) {
@@ -143,7 +141,7 @@ Id Texts::intern(State s) {
   q.free = s.pending.kind == 0 && !s.components.empty() &&
            std::all_of(s.components.begin(), s.components.end(), [](const Component& c) { return c.lang == Langs::kAll; });
   const Id id = states_.intern(std::move(s));
-  if (static_cast<std::size_t>(id) == quick_.size()) quick_.push_back(q);
+  while (quick_.size() < states_.size()) quick_.push_back(q);
   return id;
 }
 
@@ -212,6 +210,7 @@ Id Texts::any_char(const State& from, Pending pending) {
 }
 
 Id Texts::fill(Id state, std::uint8_t byte) {
+  kernel_clock.tick(Op::Pattern);
   if (state == kDead) return kDead;
   const State& from = states_[state];
   if (from.pending.kind == 5) {
@@ -272,11 +271,12 @@ Id Texts::fill(Id state, std::uint8_t byte) {
 }
 
 Id Texts::fill_class(Id state, std::uint8_t cls) {
+  kernel_clock.tick(Op::Pattern);
   if (!quick_[static_cast<std::size_t>(state)].by_class) {
-    class_tables_.emplace_back().fill(-1);
+    const std::array<Id, kClasses> table = fill_ascii(state);
+    class_tables_.push_back(table);
     quick_[static_cast<std::size_t>(state)].by_class = class_tables_.back().data();
-    fill_ascii(state);
-    if (const Id known = quick_[static_cast<std::size_t>(state)].by_class[cls]; known != -1) return known;
+    if (table[cls] != -1) return table[cls];
   }
   Id out = -1;
   for (const Range& r : classes()[cls])
@@ -290,7 +290,9 @@ Id Texts::fill_class(Id state, std::uint8_t cls) {
 }
 
 // Where classes of ASCII lead that are one range, all of them at once: most lead to the same few states.
-void Texts::fill_ascii(Id state) {
+std::array<Id, kClasses> Texts::fill_ascii(Id state) {
+  std::array<Id, kClasses> out;
+  out.fill(-1);
   const State from = states_[state];
   std::vector<const LangRow*> rows;
   for (const Component& k : from.components) rows.push_back(&langs_.row(k.lang));
@@ -308,8 +310,9 @@ void Texts::fill_ascii(Id state) {
     if (!alike) continue;
     auto found = std::find_if(known.begin(), known.end(), [&](const auto& k) { return k.first == next; });
     if (found == known.end()) found = known.insert(known.end(), {next, after_char(from, r.lo)});
-    quick_[static_cast<std::size_t>(state)].by_class[cls] = found->second;
+    out[cls] = found->second;
   }
+  return out;
 }
 
 std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {
@@ -359,11 +362,11 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
 }
 
 const std::vector<std::int64_t>& Texts::rests(Id state) {
-  const auto [known, fresh] = rests_.try_emplace(state);
-  if (!fresh) return known->second;
-  std::vector<std::int64_t> out;
-  for (const Component& c : states_[state].components) out.push_back(cheapest_of(states_[state], c.lang, 0, kInf));
-  return rests_[state] = std::move(out);
+  return remember(rests_, state, [&] {
+    std::vector<std::int64_t> out;
+    for (const Component& c : states_[state].components) out.push_back(cheapest_of(states_[state], c.lang, 0, kInf));
+    return out;
+  });
 }
 
 std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::int64_t hi) {

@@ -4,7 +4,7 @@
 // components: (language, index). All components read the same characters. What an index means stays outside of the state, in a
 // Spec: bounds on the number of characters, and a label, the case of the surrounding value for which the component speaks. So
 // a string of at most 10 characters and one of at most 1,000,000 are one automaton, and a free string is one state in every schema.
-// A byte's transition is a table look-up after its first use. Not thread-safe: guarded by the kernel lock.
+// A byte's transition is a table look-up after its first use. Not thread-safe: guarded by the isolate's lock.
 #pragma once
 #include <array>
 
@@ -152,7 +152,7 @@ class Texts {
   };
   Id fill(Id state, std::uint8_t byte);
   Id fill_class(Id state, std::uint8_t cls);
-  void fill_ascii(Id state);
+  std::array<Id, kClasses> fill_ascii(Id state);  // by class; -1: not told
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
   const std::vector<std::int64_t>& rests(Id state);  // of each component bytes of a cheapest end, of any length; -1: there is none
   static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }

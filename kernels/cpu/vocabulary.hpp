@@ -1,16 +1,12 @@
-// Vocabulary: tokens as bytes, their trie, and what is remembered of lexemes: which tokens stay inside of one.
+// Vocabulary: tokens as bytes, and their tries. Nothing of it changes once it is made, so that any number of threads may read it.
 //
-// The mask of a position factors by lexeme: the tokens that stay inside of it, remembered for each (vocabulary, lexeme
-// state) and shared by every schema; and those that leave it, grouped by the state in which they leave and kept as a
-// trie of what is left of them. The schema then only walks what is left, where the same holds again: a lexeme that begins
-// inside of a token has its mask over the tokens that begin so. Tries of equal content are one. Guarded by the kernel lock.
+// What is remembered of lexemes, which of the tokens stay inside of one, is in lexeme_masks.hpp.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <memory>
 
-#include "text.hpp"
-#include "number.hpp"
-#include "rows.hpp"
+#include "classes.hpp"
 #include "trie.hpp"
 
 namespace guard {
@@ -43,57 +39,8 @@ struct Suffixes {  // tokens by what is left of them behind some point
   Id id;           // never used again
   Trie trie;
 };
-constexpr std::int32_t kItsOwn = -1;  // so many characters as each token has
-struct Inside {  // tokens that stay inside of a lexeme and end in one state
-  Id state;
-  std::int32_t chars;  // characters that they complete (texts); kItsOwn from where a whole token begins
-  bool whole;          // do they end behind a whole character?
-  Tokens tokens;
-  Bytes lengths;  // with kItsOwn: how many characters some of them have; 255: or more
-};
-struct Exit {  // tokens that leave a lexeme from one state
-  Id state;
-  std::int32_t chars;
-  std::shared_ptr<const Suffixes> rest;  // what follows: behind the closing quote; from the first byte behind a number
-};
-struct LexemeMask {
-  std::shared_ptr<const Tokens> all;  // every token inside
-  std::vector<Inside> inside;         // by (state, characters); only where it was asked for
-  std::vector<Inside> by_state;       // the same, whatever the characters
-  std::vector<Exit> exits;
-  std::vector<Id> ends;     // the states in which they end, unless they are told apart
-  std::int64_t rest = -2;   // of a text: characters that are enough from each of those; -1: not known, -2: not yet
-  // Of keys only, from where the lexeme is: tokens that leave it and spell a whole further string beyond its value, which are tried alone;
-  std::vector<Spelled> odd;
-  std::vector<Spelled> escaped, listed;  // those that spell an escape first, and those that have a comma behind the key
-  std::deque<std::pair<std::int32_t, Tokens>> upto;  // texts whose length alone matters: tokens that need at most so many characters
-  bool used = true;  // since the last look of trim()
-  std::size_t nbytes() const;  // without what others may hold, too
-};
 
-struct GapMask {  // of white space between lexemes
-  Tokens all;  // every token of nothing else
-  std::shared_ptr<const Suffixes> rest;  // the others, as far as JSON may go on so, without the white space in front
-};
-struct Gap {
-  struct Begun {
-    std::int32_t space;  // bytes of white space
-    Spelled rest;        // behind it
-  };
-  std::vector<Begun> tokens;
-  std::int32_t longest = 0;                              // white space
-  std::deque<std::pair<std::int32_t, GapMask>> upto;     // by how much of it may be written
-  bool used = true;
-  std::size_t nbytes() const;
-};
-
-struct Split {  // tokens between a key and the value's end: what they mean hangs on the value alone; the others go on behind it
-  std::shared_ptr<const Suffixes> within, beyond;
-  std::int32_t deepest = 0;  // containers open at once, of those within
-  bool used = true;
-};
-
-class Vocabulary {
+class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
  public:
   // tokens[id]; the empty text: never allowed. ends: end-of-sequence tokens. `special` tokens are never allowed inside JSON.
   Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, const std::vector<Id>& special);
@@ -112,80 +59,32 @@ class Vocabulary {
   std::string_view raw_bytes(Id token) const { return tokens_[static_cast<std::size_t>(token)]; }
   bool is_allowed_somewhere(Id token) const { return usable_[static_cast<std::size_t>(token)] && !tokens_[static_cast<std::size_t>(token)].empty(); }
   std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
-  // Of the tokens below a node, read on from there. `detailed` also tells them apart by where they end and how many characters they
-  // have: for bounds and budgets.
-  LexemeMask& text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node);
-  LexemeMask& number(Numbers& numbers, Id state);
-  // Of the tokens below a node, with at most so many bytes of white space; null: none begins with any.
-  const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
-  // Of the tokens below a node, read on from behind a key (`colon`) or from before a value.
-  const Split& split(const Suffixes& among, std::int32_t node, bool colon);
-  std::int64_t rest(Texts& texts, LexemeMask& mask);  // characters that are enough behind each token inside; -1: not known
-  const Suffixes& quoted() const { return *quoted_; }  // tokens that end a text at once, behind the quote
+  const Suffixes& quoted() const { return quoted_; }  // tokens that end a text at once, behind the quote
   Id id() const { return id_; }  // never used again
-  const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
-  // Sets the bits of the tokens of a group with kItsOwn whose numbers of characters are as asked for.
-  void add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted, std::uint32_t* row) const;
   std::int32_t chars(Id token) const { return chars_[static_cast<std::size_t>(token)]; }  // that it completes, from where one begins
-  const std::vector<Inside>& by_state(LexemeMask& mask);
-  // Between fills: where the masks of lexemes hold more than the limit, those go that were not used since the last look.
-  void trim();
-  void limit(std::size_t nbytes) { most_ = nbytes; }
-  MaskRows& rows() { return rows_; }
   std::size_t nbytes() const;
+  // What the tables of one isolate may remember of lexemes, and of whole rows, in bytes.
+  std::atomic<std::size_t> most_masks{36'000'000}, most_rows{8'000'000};
 
  private:
-  using Run = Tokens::Run;
-  struct Draft;
-  struct Reading;
+  friend class LexemeMasks;  // which reads them in all the ways below
+  static constexpr Id kOwnSuffixes = 2;  // whole_, quoted_
   void match_plain();
-  std::shared_ptr<const Tokens> inside_like(Texts& texts, Id state, Id other);
-  void read_plain(Reading& reading, Id state);
-  bool read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node);
-  bool read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft);
-  struct Loop {  // plain tokens of nothing but some classes
-    Tokens tokens;
-    Bytes lengths;                                        // how many characters some of them have
-    std::vector<std::pair<std::uint8_t, std::int32_t>> leaving;  // nodes of plain_ behind such a text, of another class; by class
-    bool used = true;
-  };
-  const Loop& loop(const std::vector<std::uint8_t>& classes);
-  void read_split(Reading& reading, std::int32_t node, std::pair<Id, std::int32_t> from, const Bytes* among);
-  Run run_of(std::int32_t i) const {  // the tokens that end at a node of plain_
+  Tokens::Run run_of(std::int32_t i) const {  // the tokens that end at a node of plain_
     const std::int32_t many = many_at_[static_cast<std::size_t>(i)];
     return {plain_.begin(i), plain_.end(i), many < 0 ? nullptr : many_[static_cast<std::size_t>(many)].data()};
   }
   bool is_plain(Id token) const { return is_plain_[static_cast<std::size_t>(token)]; }
-  struct Place {
-    Id suffixes, state;
-    std::int32_t node;
-    bool operator==(const Place&) const = default;
-    std::size_t hash() const { return mix(mix(static_cast<std::size_t>(suffixes), static_cast<std::size_t>(state)), static_cast<std::size_t>(node)); }
-  };
-  struct PlaceHash {
-    std::size_t operator()(const Place& p) const { return p.hash(); }
-  };
-  using Slot = std::unique_ptr<LexemeMask>;
-  struct Masks {
-    Blocks<Slot> whole;  // of all tokens, by state; in detail they are asked for too seldom for that
-    std::unordered_map<Place, Slot, PlaceHash> others;
-  };
-  Slot& slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node);
-  using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
-  LexemeMask& keep(Slot& slot, Draft draft);
-  std::shared_ptr<const Suffixes> suffixes(std::vector<Spelled> list);
-  std::size_t count_suffixes();
   std::vector<std::string> tokens_;
   std::vector<char> usable_;
   std::vector<Id> ends_;
   Suffixes whole_;
   Trie plain_, other_;  // the tokens of whole characters that have classes, by class; the others, by bytes
   Trie closing_;        // tokens in which a string may end
-  std::shared_ptr<const Suffixes> quoted_;
+  Suffixes quoted_;
   std::int32_t before_quote_ = 0;  // the most characters that one has in front of a quote
   std::vector<char> is_plain_;
   static constexpr std::int32_t kShort = 24;
-  std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
   std::vector<std::uint16_t> chars_;
   std::vector<std::vector<std::uint32_t>> short_;  // bits of the tokens of at most i characters
   std::vector<Id> long_;                           // those of more than kShort
@@ -193,16 +92,7 @@ class Vocabulary {
   static constexpr std::ptrdiff_t kMany = 500;
   std::vector<std::int32_t> many_at_;  // by node of plain_: where that many tokens end, the index of their bits; -1
   std::deque<std::vector<std::uint32_t>> many_;
-  Masks texts_, detailed_, numbers_;
-  Gaps gaps_;
-  std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
-  using Content = std::vector<std::uint64_t>;  // tokens, and how many bytes of them are left
-  std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
-  Id made_ = 0;  // suffixes so far
   Id id_;
-  std::size_t held_ = 0;  // bytes of masks and suffixes
-  std::size_t most_ = 36'000'000;
-  MaskRows rows_;
 };
 
 }  // namespace guard

@@ -2,7 +2,7 @@
 //
 // What an object under construction still costs depends on which new keys are cheapest: the next texts of a class of keys
 // that were not written yet. A best-first search with the exact rest (Langs::cheapest) as its guide, made as far as it is asked
-// for and kept: a word costs its length, and one branch for each character. Guarded by the kernel lock.
+// for and kept: a word costs its length, and one branch for each character. Guarded by the isolate's lock.
 #pragma once
 #include <memory>
 #include <queue>

@@ -276,7 +276,7 @@ class Tables:
             if after == MISSING or left < self._host["enough"][after]:
                 after = self.state(engine, matcher, left)
                 if self.follow(state, token) == MISSING:
-                    self._link(engine, matcher, state, token, after)
+                    self._link(engine, matcher, state, token, after, left)
             state = after
         return state
 
@@ -297,10 +297,13 @@ class Tables:
         index = self._pinned(np.asarray(where, dtype=np.int64)).to(self.device, non_blocking=True)
         into.index_copy_(0, index, self._pinned(values).to(self.device, non_blocking=True))
 
-    def _link(self, engine: Any, matcher: Matcher, state: int, token: int, after: int) -> None:
+    def _link(self, engine: Any, matcher: Matcher, state: int, token: int, after: int, left: int) -> None:
         """Say what comes next, in terms that hold for any row: behind a state without a budget, the one without."""
         if state not in self._bounded and after > DONE:
-            after = self._ids[id(engine), matcher.key(), -1]
+            key = id(engine), matcher.key(), -1
+            if key not in self._ids:  # the kernel gave its memory back in the meantime, and keys are others
+                self._ids[key] = self._add(matcher, left)
+            after = self._ids[key]
         self.connect(state, token, after)
 
     def _add(self, matcher: Matcher, left: int) -> int:

@@ -108,15 +108,15 @@ def test_the_operators_of_the_module_are_its_own() -> None:
 def test_what_was_given_out_is_counted_and_comes_back() -> None:
     out = run("""
 import gc
-from guard.kernels._native import small_bytes
+from guard.kernels import memory
 
 def one(title):
     properties = {f"n{i}": {"type": "string"} for i in range(500)}
     compiled = guard.compile({"title": title, "type": "object", "properties": properties}, key_order="any")
-    held = small_bytes()
+    held = memory()["held"]
     del compiled
     gc.collect()
-    return held - small_bytes()
+    return held - memory()["held"]
 
 walk("first")
 one("a")
