@@ -286,21 +286,26 @@ class _End:
 
 def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, None, tuple[Any, Call]]:
     """Carry out the steps of a call, blocking; yields partial values where they are wanted."""
+    done: Any = None
+    error: BaseException | None = None
     try:
-        step = next(steps)
         while True:
             try:
+                step = steps.send(done) if error is None else steps.throw(error)
+                error = None
                 if partial is not None and isinstance(step, Ask):
                     done = yield from _pieces(step, partial)
                 else:
                     done = _do(step, store)
-            except BaseException as error:  # the steps record what happened, then raise
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as end:
-        value, call = end.value
-        return value, call
+            except BaseException as raised:  # also in between, by a signal handler
+                if steps.gi_frame is None:  # they have ended, by this
+                    if isinstance(raised, StopIteration):
+                        value, call = raised.value
+                        return value, call
+                    raise
+                error = raised  # the steps record what happened, then raise
+    finally:
+        del error  # its traceback holds this frame
 
 
 def _pieces(step: Ask, partial: Callable[[str], Any]) -> Generator[Any, None, Reply]:
@@ -335,10 +340,13 @@ def _do(step: Step, store: TraceStore) -> Any:
 async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
     """Carry out the steps of a call, async; yields partial values where they are wanted, and an _End."""
     store = await asyncio.to_thread(ready)
+    done: Any = None
+    error: BaseException | None = None
     try:
-        step = next(steps)
         while True:
             try:
+                step = steps.send(done) if error is None else steps.throw(error)
+                error = None
                 if not isinstance(step, Ask):
                     done = await _ado(step, store)
                 elif partial is None:
@@ -353,12 +361,16 @@ async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partia
                                 text += part
                                 yield partial(text)
                     assert done is not None, f"the stream of {step.model.name} ended without its reply"
-            except BaseException as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as end:
-        yield _End(*end.value)
+            except BaseException as raised:
+                if steps.gi_frame is None:
+                    if not isinstance(raised, StopIteration):
+                        raise
+                    end = _End(*raised.value)
+                    break
+                error = raised
+        yield end
+    finally:
+        del error
 
 
 async def _ado(step: Step, store: TraceStore) -> Any:

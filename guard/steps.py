@@ -9,6 +9,7 @@ guard/prompts.py's; checks are guard/targets.py's.
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from guard.errors import (
     Truncated,
     ValidationFailed,
 )
+from guard.interrupts import injected, is_injected
 from guard.models.base import Model, Reply, Request
 from guard.policy import Budget, Policy
 from guard.records import VALID, Attempt, Call
@@ -111,13 +113,19 @@ def steps(plan: Plan) -> Steps:
         raised = error.recorded(run.findings(error), run.attempts, call.number)
         run.spans.end(call, raised)
         raise raised from error.__cause__
-    except BaseException as error:  # a limit of the schema; or the caller was interrupted, which goes on
+    except BaseException as error:  # a limit of the schema; or the call was interrupted, by a signal or its caller
         call = yield from run.recorded(type(error).__name__, str(error) if isinstance(error, GuardError) else "")
         run.spans.end(call, error)
         raise
     call = yield from run.recorded(VALID)
     run.spans.end(call, None)
     return value, call
+
+
+#: What a model's own errors come to.
+_REASONS: Mapping[type[CallError], str] = MappingProxyType(
+    {BudgetExceeded: "budget", Truncated: "length", Refused: "refusal", CallError: "error"}
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,7 @@ class _Run:
         self._messages = plan.messages
         self._started, self._clock = time.time(), time.perf_counter()
         self._tier_clock = self._clock
+        self._known = sys.exception()  # what the caller handles has nothing to do with this call
 
     def tiers(self) -> Generator[Step, Any, Any]:
         """Ask the tiers in order; returns the value."""
@@ -199,6 +208,7 @@ class _Run:
         started, clock = time.time(), time.perf_counter()
         span: telemetry.Span | None = None
         cut: list[Reply] = []  # what there was of an answer when the model stopped midway
+        failed: BaseException | None = None
 
         def keep(reason: str, reply: Reply | None = None, findings: Any = (), error: str = "", **more: Any) -> None:
             reply = cut[-1] if reply is None and cut else reply
@@ -221,32 +231,13 @@ class _Run:
             if not isinstance(answered, Reply) or not isinstance(answered.text, str):
                 raise ModelError(f"{name} answered with {clipped(answered)}, which is no Reply with a text")
             reply = answered
-        except _Spent as spent:
-            return _Failure("budget", BudgetExceeded(str(spent)), is_final=spent.is_final)
-        except BudgetExceeded as error:
-            keep("budget", error=error.message)
-            return _Failure("budget", error, is_final=not self._is_tiers_own(tier))
-        except Truncated as error:
-            keep("length", error=error.message)
-            return _Failure("length", error)
-        except Refused as error:
-            keep("refusal", error=error.message)
-            return _Failure("refusal", error)
-        except CallError as error:
-            keep("error", error=error.message)
-            return _Failure("error", error)
-        except GuardError as error:  # a limit of the schema, met while decoding
-            keep("schema", error=str(error))
-            return _Failure("schema", error)
-        except Exception as error:
-            words = f"{name} failed: {type(error).__name__}: {error}"
-            keep("error", error=words)
-            failed = ModelError(words)
-            failed.__cause__ = error
-            return _Failure("error", failed)
         except BaseException as error:
-            keep("interrupted", error=type(error).__name__)
-            raise
+            failed = error
+        if failed is not None:
+            try:
+                return self._failed(tier, name, failed, keep)
+            finally:
+                failed = None  # its traceback holds this frame
         if reply.finish == "refusal":
             keep("refusal", reply)
             said = f": {reply.text[:200]}" if reply.text.strip() else ""
@@ -257,7 +248,10 @@ class _Run:
         try:
             value, findings, edits, repaired = self._checked(reply)
         except BaseException as error:  # a validator that fails is its author's business, but the reply was paid for
-            keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
+            if self._is_interruption(error):
+                keep("interrupted", reply, error=type(error).__name__)
+            else:
+                keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
             raise
         more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
         if reply.finish == "length" and (findings or reply.mode != "masks"):
@@ -275,6 +269,32 @@ class _Run:
                 return _Failure("confidence", ValidationFailed(f"{name} was not sure of its answer: {doubt}"))
         keep("", reply, **more)
         return _Answer(value)
+
+    def _failed(self, tier: int, name: str, error: BaseException, keep: Callable[..., None]) -> _Failure:
+        """Say what an attempt has failed of; raises what was none of the model's doing."""
+        raised = injected(error, self._known)
+        if raised is not None or not isinstance(error, Exception):
+            raised = raised or error
+            keep("interrupted", error=type(raised).__name__)
+            raise raised
+        if isinstance(error, _Spent):  # nothing was asked
+            return _Failure("budget", BudgetExceeded(str(error)), is_final=error.is_final)
+        for kind, reason in _REASONS.items():
+            if isinstance(error, kind):
+                keep(reason, error=error.message)
+                return _Failure(reason, error, is_final=reason == "budget" and not self._is_tiers_own(tier))
+        if isinstance(error, GuardError):  # a limit of the schema, met while decoding
+            keep("schema", error=str(error))
+            return _Failure("schema", error)
+        words = f"{name} failed: {type(error).__name__}: {error}"
+        keep("error", error=words)
+        failed = ModelError(words)
+        failed.__cause__ = error
+        return _Failure("error", failed)
+
+    @staticmethod
+    def _is_interruption(error: BaseException) -> bool:
+        return not isinstance(error, Exception) or is_injected(error)
 
     def _checked(self, reply: Reply) -> tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None]:
         """Check a reply, mended where it is not JSON: value, findings, edits, and the text after them."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard import streaming
 from guard.errors import Finding, SchemaError
+from guard.interrupts import is_injected
 from guard.violations import Violation, clipped, pointer
 
 if TYPE_CHECKING:
@@ -195,6 +196,8 @@ def _read(text: str) -> tuple[Any, tuple[Violation, ...]]:
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant), ()
     except ValueError as error:
+        if is_injected(error):
+            raise
         return None, (Violation("", NOT_JSON, f"JSON ({error})", clipped(text)),)
     except RecursionError:
         return None, _too_deep(text)

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from guard.interrupts import is_injected
 from guard.violations import Violation, clipped
 
 Validator = Callable[[Any], Any]
@@ -23,6 +24,8 @@ def check(value: Any, validators: Sequence[Validator]) -> tuple[Violation, ...]:
         try:
             result = validator(value)
         except (ValueError, AssertionError) as error:
+            if is_injected(error):
+                raise
             result = str(error) or False
         found += _findings(result, validator, value)
     return tuple(found)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from guard.interrupts import is_injected
 from guard.trace.errors import TraceError
 
 SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken for a secret: "1" is not one.
@@ -81,6 +82,8 @@ class Redaction:
             try:
                 changed = hook(text)
             except Exception as error:
+                if is_injected(error):
+                    raise
                 # Without the error's own words: they may quote the text.
                 raise TraceError(f"{_named(hook)} failed with {type(error).__name__}; nothing was written") from error
             if not isinstance(changed, str):

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
+from guard.aside import aside
+from guard.interrupts import is_injected
 from guard.records import VALID, Attempt, Call
 from guard.settings import Settings
 from guard.trace import rows, tables
@@ -43,7 +45,7 @@ class TraceStore:
     """A trace in one file or one database; safe from any thread and any number of processes."""
 
     _open: ClassVar[dict[tuple[int, str], TraceStore]] = {}  # by process: connections don't survive a fork
-    _opening = threading.Lock()
+    _opening = threading.RLock()  # a signal handler's call may find it taken by its own thread
 
     @classmethod
     def at(cls, place: str | os.PathLike[str]) -> TraceStore:
@@ -61,8 +63,8 @@ class TraceStore:
                 store = cls._open.get(key)
                 if store is None:
                     settings = Settings.load()
-                    store = cls(name, Retention(settings.trace_days, settings.trace_calls))
-                    cls._open[key] = store
+                    made = cls(name, Retention(settings.trace_days, settings.trace_calls))
+                    store = cls._open.setdefault(key, made)
         return store
 
     def __init__(self, place: str | os.PathLike[str], retention: Retention = Retention()) -> None:  # noqa: B008 (frozen)
@@ -99,8 +101,10 @@ class TraceStore:
 
     def check_writable(self) -> None:
         """Create the database's tables, and a file where it is missing; TraceError says why that can't be."""
-        if self._is_ready():
-            return
+        if not self._is_ready():
+            aside(self._prepared)
+
+    def _prepared(self) -> None:
         with self._preparing:  # once for all threads of the process
             if not self._is_ready():
                 self._prepare()
@@ -298,6 +302,8 @@ class TraceStore:
         try:
             self._writer.commit(work)
         except (*CALL_ERRORS, self._engine.dialect.loaded_dbapi.Error) as error:
+            if is_injected(error):  # the wait was broken, not the trace
+                raise
             raise self._error("can't be written", error) from error
 
     def _schema(self, compiled: Compiled, redaction: Redaction) -> str | None:
@@ -364,7 +370,7 @@ class TraceStore:
 
 
 def _renew_lock() -> None:
-    TraceStore._opening = threading.Lock()
+    TraceStore._opening = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

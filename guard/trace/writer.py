@@ -2,18 +2,22 @@
 
 A caller adds its job to the pending ones and takes the lock. Who has it commits every pending job at once; the others
 find theirs done when they get it. There is no thread that could die with records in its hands: a job is committed by
-a caller that waits, before any caller returns. At most PENDING jobs wait; further callers wait to join them.
+a caller that waits, before any caller returns; for the main thread, which signals break into, a thread aside does it
+while it waits (guard/aside.py). At most PENDING jobs wait; further callers wait to join them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+
+from guard.aside import aside
 
 PENDING = 1024  #: Jobs that may wait for a commit at once.
 
@@ -42,7 +46,9 @@ class Writer:
 
     def commit(self, work: Work) -> None:
         """Return when the work is committed; raises what the database raised, and then nothing of it is."""
-        job = _Job(work)
+        aside(functools.partial(self._commit, _Job(work)))
+
+    def _commit(self, job: _Job) -> None:
         with self._space:
             self._pending.append(job)
             try:
@@ -58,6 +64,9 @@ class Writer:
 
     def execute_alone(self, statement: str) -> None:
         """Execute a statement of SQLite's outside any transaction, while nobody writes."""
+        aside(functools.partial(self._execute, statement))
+
+    def _execute(self, statement: str) -> None:
         with self._lock:
             if self._held is None:
                 self._held = self._engine.raw_connection()
@@ -65,6 +74,9 @@ class Writer:
 
     def close(self) -> None:
         """Give the connection up; the next job opens another."""
+        aside(self._close)
+
+    def _close(self) -> None:
         with self._lock:
             self._drop()
 

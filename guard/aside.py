@@ -1,0 +1,74 @@
+"""Work that no signal may break into: what the main thread is to do under a lock is done in another thread.
+
+Python runs signal handlers in the main thread, wherever that is. Where it held a lock, a handler that calls Guard would
+wait for a lock of its own thread, for ever; and what the handler raises would end a commit in its middle. So the main
+thread waits instead: for a queue, which a handler's call may wait for as well. All other threads do the work at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+_Work = tuple[Callable[[], Any], "queue.SimpleQueue[tuple[Any, BaseException | None]]"]
+
+# A SimpleQueue takes no lock that a handler's call could find taken.
+_waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+_thread: threading.Thread | None = None
+_is_over = False
+
+
+def aside(work: Callable[[], T]) -> T:
+    """Return what some work returns, or raise what it raises. Begun, it is finished, also where the wait is broken."""
+    global _thread
+    if threading.get_ident() != threading.main_thread().ident or _is_over:
+        return work()
+    if _thread is None:
+        thread = threading.Thread(target=_run, args=(_waiting,), name="guard-aside", daemon=True)
+        thread.start()
+        _thread = thread
+    done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+    _waiting.put((work, done))
+    value, error = done.get()
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error  # its traceback holds this frame
+    return cast(T, value)
+
+
+def _run(waiting: queue.SimpleQueue[_Work | None]) -> None:
+    while (job := waiting.get()) is not None:
+        work, done = job
+        try:
+            done.put((work(), None))
+        except BaseException as error:
+            done.put((None, error))
+        del job, work, done  # what is done is not held until there is more to do
+
+
+def _stop() -> None:
+    """Finish what was begun before the interpreter goes; what comes after that is done in place."""
+    global _is_over
+    _is_over = True
+    if _thread is not None:
+        _waiting.put(None)
+        _thread.join()
+
+
+def _forget() -> None:
+    """Start anew: in a forked child the thread is not there."""
+    global _waiting, _thread
+    _waiting, _thread = queue.SimpleQueue(), None
+
+
+atexit.register(_stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
