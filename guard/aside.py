@@ -2,14 +2,17 @@
 
 Python runs signal handlers in the main thread, wherever that is. Where it held a lock, a handler that calls Guard would
 wait for a lock of its own thread, for ever; and what the handler raises would end a commit in its middle. So the main
-thread waits instead: for a queue, which a handler's call may wait for as well. All other threads do the work at once.
+thread waits instead: for a queue, which a handler's call may wait for as well. All other threads do the work at once,
+and so does the main thread where no handler is installed but Python's own, which ends the program.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal.getsignal makes enums, and takes twenty times as long
 import atexit
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -27,7 +30,7 @@ _is_over = False
 def aside(work: Callable[[], T]) -> T:
     """Return what some work returns, or raise what it raises. Begun, it is finished, also where the wait is broken."""
     global _thread
-    if threading.get_ident() != threading.main_thread().ident or _is_over:
+    if threading.get_ident() != threading.main_thread().ident or _is_over or not _has_handlers():
         return work()
     if _thread is None:
         thread = threading.Thread(target=_run, args=(_waiting,), name="guard-aside", daemon=True)
@@ -41,7 +44,18 @@ def aside(work: Callable[[], T]) -> T:
             raise error
     finally:
         del error  # its traceback holds this frame
-    return cast(T, value)
+    return cast("T", value)
+
+
+_SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
+
+
+def _has_handlers() -> bool:
+    """Whether a signal may run Python code; only the main thread can change that."""
+    interrupt = _signal.getsignal(signal.SIGINT)
+    if callable(interrupt) and interrupt is not signal.default_int_handler:
+        return True
+    return any(map(callable, map(_signal.getsignal, _SIGNALS)))
 
 
 def _run(waiting: queue.SimpleQueue[_Work | None]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import inspect
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -298,7 +299,7 @@ def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, 
                 else:
                     done = _do(step, store)
             except BaseException as raised:  # also in between, by a signal handler
-                if steps.gi_frame is None:  # they have ended, by this
+                if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:  # they have ended, by this
                     if isinstance(raised, StopIteration):
                         value, call = raised.value
                         return value, call
@@ -362,13 +363,12 @@ async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partia
                                 yield partial(text)
                     assert done is not None, f"the stream of {step.model.name} ended without its reply"
             except BaseException as raised:
-                if steps.gi_frame is None:
-                    if not isinstance(raised, StopIteration):
-                        raise
-                    end = _End(*raised.value)
-                    break
+                if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:
+                    if isinstance(raised, StopIteration):
+                        yield _End(*raised.value)
+                        return
+                    raise
                 error = raised
-        yield end
     finally:
         del error
 

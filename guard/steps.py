@@ -208,7 +208,6 @@ class _Run:
         started, clock = time.time(), time.perf_counter()
         span: telemetry.Span | None = None
         cut: list[Reply] = []  # what there was of an answer when the model stopped midway
-        failed: BaseException | None = None
 
         def keep(reason: str, reply: Reply | None = None, findings: Any = (), error: str = "", **more: Any) -> None:
             reply = cut[-1] if reply is None and cut else reply
@@ -232,12 +231,7 @@ class _Run:
                 raise ModelError(f"{name} answered with {clipped(answered)}, which is no Reply with a text")
             reply = answered
         except BaseException as error:
-            failed = error
-        if failed is not None:
-            try:
-                return self._failed(tier, name, failed, keep)
-            finally:
-                failed = None  # its traceback holds this frame
+            return self._failed(tier, name, error, keep)
         if reply.finish == "refusal":
             keep("refusal", reply)
             said = f": {reply.text[:200]}" if reply.text.strip() else ""

@@ -5,6 +5,9 @@ it (key order and the types of numbers count, how it was built does not), and th
 known as long as somebody holds it, and no longer: a schema that is never seen again costs its key. What was asked for
 again is kept. Threads that ask for one at the same time wait for one compile; a refusal is not kept. Beyond so many, or
 so many bytes, what was asked for longest ago goes. Whoever holds a compiled schema goes on holding it.
+
+A signal handler may ask for a schema in the middle of all this, in the thread that holds the locks. They let it in, and
+it goes past the cache: what is half changed is not looked at.
 """
 
 from __future__ import annotations
@@ -26,10 +29,11 @@ MOST_BYTES = 64_000_000  #: That those that are kept hold, as far as their `nbyt
 class _Entry:
     """One schema: compiled, or on the way."""
 
-    __slots__ = ("compiled", "is_kept", "known", "making", "nbytes")
+    __slots__ = ("compiled", "is_kept", "is_making", "known", "making", "nbytes")
 
     def __init__(self) -> None:
-        self.making = threading.Lock()
+        self.making = threading.RLock()
+        self.is_making = False
         self.known: weakref.ref[Compiled] | None = None  # once it was compiled
         self.compiled: Compiled | None = None  # once it was asked for again
         self.is_kept = True
@@ -42,7 +46,8 @@ class Kept:
     def __init__(self, most: int = MOST, nbytes: int = MOST_BYTES) -> None:
         """Make one for at most so many, of which those that are kept hold at most so many bytes together."""
         self._most, self._most_bytes = most, nbytes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_changing = False
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._nbytes = 0
         self._last: _Entry | None = None
@@ -55,6 +60,26 @@ class Kept:
         """Return what `make` returned for this key, now or before; what it raises is raised, and nothing is kept."""
         dropped: list[_Entry] = []
         with self._lock:
+            entry = None if self._is_changing else self._entry(key, dropped)
+        if entry is None:
+            return make()
+        with entry.making:
+            if entry.is_making:
+                return make()
+            try:
+                entry.is_making = True
+                compiled, again = self._made(entry, key, make)
+            finally:
+                entry.is_making = False
+        if again:
+            with self._lock:
+                dropped += self._weigh(entry)
+        del dropped  # outside of the lock: it may be large
+        return compiled
+
+    def _entry(self, key: Hashable, dropped: list[_Entry]) -> _Entry:
+        try:
+            self._is_changing = True
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
@@ -62,25 +87,26 @@ class Kept:
                 entry = self._entries[key] = _Entry()
                 if len(self._entries) > self._most:
                     dropped.append(self._drop())
-        with entry.making:
-            again = entry.known is not None
-            compiled = entry.known() if entry.known is not None else None
-            if compiled is None:
-                try:
-                    compiled = make()
-                except BaseException:
-                    with self._lock:
-                        if self._entries.get(key) is entry:
-                            del self._entries[key]
-                    raise
-                entry.known = weakref.ref(compiled)
-            if again:
-                entry.compiled = compiled
+        finally:
+            self._is_changing = False
+        return entry
+
+    def _made(self, entry: _Entry, key: Hashable, make: Callable[[], Compiled]) -> tuple[Compiled, bool]:
+        """Return what was made, now or before, and whether it was before."""
+        again = entry.known is not None
+        compiled = entry.known() if entry.known is not None else None
+        if compiled is None:
+            try:
+                compiled = make()
+            except BaseException:
+                with self._lock:
+                    if not self._is_changing and self._entries.get(key) is entry:
+                        del self._entries[key]
+                raise
+            entry.known = weakref.ref(compiled)
         if again:
-            with self._lock:
-                dropped += self._weigh(entry)
-        del dropped  # outside of the lock: it may be large
-        return compiled
+            entry.compiled = compiled
+        return compiled, again
 
     def _drop(self) -> _Entry:
         _, oldest = self._entries.popitem(last=False)
@@ -90,21 +116,27 @@ class Kept:
 
     def _weigh(self, used: _Entry) -> list[_Entry]:
         """Weigh what is used now and what was used before, which has grown since; make room, and return what goes."""
-        for entry in (used, self._last):
-            if entry is not None and entry.is_kept and entry.compiled is not None:
-                before, entry.nbytes = entry.nbytes, entry.compiled.nbytes
-                self._nbytes += entry.nbytes - before
-        self._last = used
-        dropped = []
-        while self._nbytes > self._most_bytes and len(self._entries) > 1:
-            dropped.append(self._drop())
+        dropped: list[_Entry] = []
+        if self._is_changing:
+            return dropped
+        try:
+            self._is_changing = True
+            for entry in (used, self._last):
+                if entry is not None and entry.is_kept and entry.compiled is not None:
+                    before, entry.nbytes = entry.nbytes, entry.compiled.nbytes
+                    self._nbytes += entry.nbytes - before
+            self._last = used
+            while self._nbytes > self._most_bytes and len(self._entries) > 1:
+                dropped.append(self._drop())
+        finally:
+            self._is_changing = False
         return dropped
 
     def recover(self) -> None:
         """Make it usable in the child of a fork, where the threads are gone that had locked it."""
-        self._lock = threading.Lock()
+        self._lock, self._is_changing = threading.RLock(), False
         for key, entry in list(self._entries.items()):
-            entry.making = threading.Lock()
+            entry.making, entry.is_making = threading.RLock(), False
             if entry.known is None:
                 del self._entries[key]
 

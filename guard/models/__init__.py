@@ -32,8 +32,9 @@ KNOWN = (
 PULLED = ("smollm2",)
 
 _loaded: dict[str, Model] = {}
-_locks: dict[str, threading.Lock] = {}
-_guard = threading.Lock()  # of the two dictionaries; a name's own lock is held while it loads
+_locks: dict[str, Any] = {}  # RLocks: a signal handler's call may find one taken by its own thread
+_loading: set[str] = set()
+_guard = threading.RLock()  # of the dictionaries; a name's own lock is held while it loads
 
 
 def load(model: str | Model, progress: Progress | None = None) -> Model:
@@ -43,11 +44,19 @@ def load(model: str | Model, progress: Progress | None = None) -> Model:
         if not (hasattr(model, "name") and callable(getattr(model, "generate", None))):
             raise ModelError(f"model={model!r} must be a name or an object with a name and generate(request)")
         return model
+    if model in _loaded:
+        return _loaded[model]
     with _guard:
-        lock = _locks.setdefault(model, threading.Lock())
+        lock = _locks.setdefault(model, threading.RLock())
     with lock:
+        if model in _loading:
+            raise ModelError(f"{model} is being loaded by the code that a signal interrupted; load it before")
         if model not in _loaded:
-            _loaded[model] = _load(model, progress)
+            try:
+                _loading.add(model)
+                _loaded[model] = _load(model, progress)
+            finally:
+                _loading.discard(model)
         return _loaded[model]
 
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import contextvars
 import math
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypeVar
@@ -124,12 +125,30 @@ class _Thread:
             yield chunk
 
 
+class _Running(threading.local):
+    """What a thread is in the middle of."""
+
+    coroutines = 0
+
+
+_running = _Running()
+
+
+def nested() -> int:
+    """How many coroutines this thread was in the middle of when a signal handler, or the collector, broke into them."""
+    return max(0, _running.coroutines - 1)
+
+
 def _finished(awaitable: Any) -> Any:
     """Run what is never suspended to its end."""
+    before = _running.coroutines
     try:
+        _running.coroutines = before + 1
         awaitable.send(None)
     except StopIteration as end:
         return end.value
+    finally:
+        _running.coroutines = before
     awaitable.close()
     raise AssertionError(f"{awaitable!r} waits for an event loop, and there is none")
 

@@ -49,7 +49,8 @@ class LlamaCppModel(LocalModel):
         """Take a `llama_cpp.Llama` that nobody else uses; `from_file` loads one."""
         self._name = name
         self._llama = llama
-        self._turn = threading.Lock()  # of the context
+        self._turn = threading.RLock()  # of the context; whose it is, `_has_turn` tells where a signal breaks in
+        self._has_turn = False
         self._holder: _Session | None = None  # whose tokens the context holds
         self._context = min(llama.n_ctx(), llama._model.n_ctx_train())
         self._template = llama.metadata.get("tokenizer.chat_template")
@@ -107,8 +108,8 @@ class LlamaCppModel(LocalModel):
         completion = Completion(self._vocabulary, forcing=self._forcing, **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
         session = _Session(self, completion, request)
-        session.enter()
         try:
+            session.enter()
             yield session
         finally:
             session.leave()
@@ -138,7 +139,7 @@ class _Session:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        self._is_in = False
+        self._is_in = self._model._has_turn = False
         self._model._turn.release()
         yield  # a caller that closes the stream here does not come back
         self.enter()
@@ -146,7 +147,10 @@ class _Session:
     def enter(self) -> None:
         model = self._model
         model._turn.acquire()
-        self._is_in = True
+        if model._has_turn:
+            model._turn.release()
+            raise ModelError(f"{model.name} is at work in what a signal interrupted; ask it outside of handlers")
+        self._is_in = model._has_turn = True
         if model._holder is self:
             return
         if model._holder is not None:
@@ -165,6 +169,7 @@ class _Session:
             self._model._turn.acquire()
         if self._model._holder is self:
             self._model._holder = None
+        self._model._has_turn = self._model._has_turn and not self._is_in
         self._model._turn.release()
 
     def _put_aside(self) -> None:

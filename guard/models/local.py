@@ -94,7 +94,8 @@ class LocalModel(ABC):
                     session.step(tokens)
                 completion.end()
                 if is_told and (piece := completion.fresh()):
-                    yield piece
+                    with session.away():
+                        yield piece
             except BaseException:  # closed or interrupted as well
                 if fed:
                     request.cut(self._reply(request, completion, fed, "cut", start))

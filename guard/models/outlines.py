@@ -11,12 +11,14 @@ import asyncio
 import functools
 import inspect
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from guard import prompts
 from guard.errors import GuardError, ModelError, TimedOut
+from guard.interrupts import injected
 from guard.models.base import Reply, Request
 from guard.models.portal import PORTAL
 from guard.models.thoughts import Thoughts
@@ -78,12 +80,15 @@ class OutlinesModel:
         return self._reply(text, request, mode, messages, time.perf_counter() - start)
 
     def _asked(self, request: Request) -> tuple[Any, str, list[dict[str, Any]]]:
+        known = sys.exception()
         messages = prompts.copied(request.messages)
         if request.compiled is None:
             return self._generator(None), "prompt", list(messages)
         try:
             return self._generator(request.compiled), "native", list(messages)
-        except Exception:  # whatever its engine says of a schema that it can't hold; it goes in words
+        except Exception as error:  # whatever its engine says of a schema that it can't hold; it goes in words
+            if injected(error, known) is not None:
+                raise
             return self._generator(None), "prompt", list(prompts.with_schema(messages, request.compiled.schema))
 
     def _make_generator(self, compiled: Any) -> Any:

@@ -38,6 +38,7 @@ from transformers.masking_utils import sdpa_mask
 
 from guard.decoding import Forward
 from guard.errors import ModelError
+from guard.interrupts import is_injected
 from guard.models.rows import pieces, take_apart
 
 #: Seconds for which a pass waits for requests that are between two passes.
@@ -71,13 +72,14 @@ class Passes:
         self._model = model
         self._prepare = prepare
         self._share = share
-        self._trial = threading.Lock()
+        self._trial = threading.RLock()
         self._way: Way | None = None  # None: untried
         self._is_shared = False  # known once it was tried
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # entered by itself: a signal can't come between a lock's taking and its scope
+        self._changed = threading.Condition(self._lock)
         self._queue: list[_Asked] = []
         self._here = 0  # requests that are decoding and not waiting for their caller
-        self._is_led = False  # whether a thread runs a pass
+        self._led_by = 0  # the thread that runs a pass; 0: none does
 
     @property
     def is_shared(self) -> bool:
@@ -118,15 +120,19 @@ class Passes:
     def __call__(self, forward: Forward, tokens: list[int]) -> torch.Tensor:
         """Feed a sequence; returns the logits after its last token, `[1, width]`."""
         asked = _Asked(forward, tokens)
-        with self._changed:
+        with self._lock:
             self._queue.append(asked)
             self._changed.notify_all()
             try:
                 while not asked.is_done:
-                    if self._is_led:
-                        self._changed.wait()
-                    else:
+                    if not self._led_by:
                         self._lead()
+                    elif self._led_by == threading.get_ident():  # in a signal handler, which the pass waits for
+                        self._queue.remove(asked)
+                        self._run([asked])
+                        asked.is_done = True
+                    else:
+                        self._changed.wait()
             finally:
                 if asked in self._queue:  # interrupted
                     self._queue.remove(asked)
@@ -136,24 +142,24 @@ class Passes:
         return asked.logits
 
     def _come(self, change: int) -> None:
-        with self._changed:
+        with self._lock:
             self._here += change
             self._changed.notify_all()
 
     def _lead(self) -> None:
         """Run a pass for all that queue; called with the lock, which is not held meanwhile."""
-        self._is_led = True
         batch: list[_Asked] = []
         try:
+            self._led_by = threading.get_ident()
             self._wait_for_others()
             batch, self._queue = self._queue[:MOST], self._queue[MOST:]
-            self._changed.release()
             try:
+                self._lock.release()
                 self._run(batch)
             finally:
-                self._changed.acquire()
+                self._lock.acquire()
         finally:
-            self._is_led = False
+            self._led_by = 0
             for asked in batch:
                 asked.is_done = True
             self._changed.notify_all()
@@ -176,10 +182,11 @@ class Passes:
             for asked in batch:
                 asked.logits = asked.forward(asked.tokens)
         except BaseException as error:  # whatever it is, nobody may wait for ever
+            is_own = isinstance(error, Exception) and not is_injected(error)  # the pass's, and so everybody's
             for asked in batch:
                 if asked.logits is None:
-                    asked.error = error if isinstance(error, Exception) else ModelError(f"a pass broke off: {error!r}")
-            if not isinstance(error, Exception):
+                    asked.error = error if is_own else ModelError(f"a pass broke off: {error!r}")  # type: ignore[assignment]
+            if not is_own:
                 raise
 
     def _try_out(self) -> None:
@@ -190,8 +197,11 @@ class Passes:
             way, is_sound = Way.ROUNDED, False
             if self._share is not False and _is_shareable(self._model):
                 self._model.set_attn_implementation(ATTENTION)
-                with contextlib.suppress(RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError):
+                try:
                     way, is_sound = _Trial(self._model, self._prepare).run()
+                except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+                    if is_injected(error):
+                        raise
             may_differ = self._share or self._model.device.type != "cpu"
             self._is_shared = bool(is_sound and (way is not Way.ROUNDED or may_differ))
             self._way = way

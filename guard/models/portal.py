@@ -18,17 +18,26 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
+from guard.aside import aside
+
 T = TypeVar("T")
+
+LOOK_S = 0.05  #: Seconds after which an interrupted caller looks again whether its coroutine has ended.
 
 _END: Any = object()  # after the last piece
 
 
 class _Job(Generic[T]):
-    """A coroutine on the portal's loop; `outcome` is set when it has ended, not when it was told to end."""
+    """A coroutine on the portal's loop; `tell` is called there with its task once it has ended, not when told to."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
-        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._loop = loop
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, T],
+        tell: Callable[[asyncio.Task[T]], object],
+    ) -> None:
+        self.is_over = False
+        self._loop, self._tell = loop, tell
         self._task: asyncio.Task[T] | None = None
         loop.call_soon_threadsafe(self._start, coroutine, context=contextvars.copy_context())
 
@@ -42,17 +51,25 @@ class _Job(Generic[T]):
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
-        if task.cancelled():
-            self.outcome.cancel()
-            self.outcome.set_running_or_notify_cancel()  # wakes who waits
-        elif error := task.exception():
-            self.outcome.set_exception(error)
-        else:
-            self.outcome.set_result(task.result())
+        if not task.cancelled():
+            task.exception()  # seen: it is not logged as lost where nobody waits for it any more
+        self.is_over = True
+        self._tell(task)
+
+
+def _result(task: asyncio.Task[T]) -> T:
+    """Return what a task that has ended returned, or raise what it raised; that it was cancelled is a failure here."""
+    if task.cancelled():
+        raise concurrent.futures.CancelledError
+    return task.result()
 
 
 class Portal:
-    """Carries coroutines and asynchronous generators from any thread or loop to one loop."""
+    """Carries coroutines and asynchronous generators from any thread or loop to one loop.
+
+    Blocking callers wait for queues of the simplest kind: what a signal handler interrupts there holds no lock that the
+    loop, or a call of the handler's own, would wait for.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,41 +79,54 @@ class Portal:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop; its thread is started where it does not run yet."""
+        return self._loop or aside(self._begun)
+
+    def _begun(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="guard-portal", daemon=True)
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=loop.run_forever, name="guard-portal", daemon=True)
                 self._thread.start()
+                self._loop = loop
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and wait for it; where the caller is interrupted it is cancelled, and has ended."""
-        job = self._submit(coroutine, blocking=True)
+        ended: queue.SimpleQueue[asyncio.Task[T]] = queue.SimpleQueue()
+        job = self._submit(coroutine, ended.put, blocking=True)
         try:
-            return job.outcome.result()
-        finally:
-            self._finish(job)
+            task = ended.get()
+        except BaseException:
+            self._finish(job, ended)
+            raise
+        return _result(task)
 
     async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Do the same for a caller on another loop."""
-        job = self._submit(coroutine)
-        ended = asyncio.wrap_future(job.outcome)
+        ended, tell = _awaitable()
+        job = self._submit(coroutine, tell)
         try:
-            return await asyncio.shield(ended)
+            task: asyncio.Task[T] = await asyncio.shield(ended)
         finally:
             await self._afinish(job, ended)
+        return _result(task)
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
         """Iterate from blocking code; closing the iterator closes the source."""
-        pieces: queue.SimpleQueue[T] = queue.SimpleQueue()
-        job = self._submit(_pump(source, pieces.put), blocking=True)
-        job.outcome.add_done_callback(lambda _: pieces.put(_END))
+        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()  # and at the end the task
+
+        def tell(task: asyncio.Task[None]) -> None:
+            pieces.put(_END)
+            pieces.put(task)
+
+        job = self._submit(_pump(source, pieces.put), tell, blocking=True)
         try:
             while (piece := pieces.get()) is not _END:
                 yield piece
-            job.outcome.result()
-        finally:
-            self._finish(job)
+        except BaseException:
+            self._finish(job, pieces)
+            raise
+        _result(pieces.get())
 
     async def aiterate(self, source: AsyncGenerator[T, None]) -> AsyncIterator[T]:
         """Do the same for a caller on another loop."""
@@ -107,15 +137,20 @@ class Portal:
             with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        job = self._submit(_pump(source, put))
-        job.outcome.add_done_callback(lambda _: put(_END))
-        ended = asyncio.wrap_future(job.outcome)
+        ended, tell = _awaitable()
+
+        def told(task: asyncio.Task[None]) -> None:
+            tell(task)
+            put(_END)
+
+        job = self._submit(_pump(source, put), told)
         try:
             while (piece := await pieces.get()) is not _END:
                 yield piece
-            await asyncio.shield(ended)
+            task = await asyncio.shield(ended)
         finally:
             await self._afinish(job, ended)
+        _result(task)
 
     def check_may_block(self, coroutine: Coroutine[Any, Any, Any] | None = None) -> None:
         """Raise RuntimeError on the loop's own thread, which nothing may block; the coroutine is not run then."""
@@ -129,25 +164,30 @@ class Portal:
         if (loop := self._loop) is not None and not loop.is_closed():
             asyncio.run_coroutine_threadsafe(function(), loop)
 
-    def _submit(self, coroutine: Coroutine[Any, Any, T], *, blocking: bool = False) -> _Job[T]:
+    def _submit(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        tell: Callable[[asyncio.Task[T]], object],
+        *,
+        blocking: bool = False,
+    ) -> _Job[T]:
         loop = self.loop
         if blocking:
             self.check_may_block(coroutine)
-        return _Job(loop, coroutine)
+        return _Job(loop, coroutine, tell)
 
-    def _finish(self, job: _Job[Any]) -> None:
-        if not job.outcome.done():
-            job.cancel()
-            # An iterator that was dropped is closed by whichever thread collects it; the loop's can't wait for itself.
-            if threading.current_thread() is not self._thread:
-                concurrent.futures.wait([job.outcome])
+    def _finish(self, job: _Job[Any], told: queue.SimpleQueue[Any]) -> None:
+        job.cancel()
+        # An iterator that was dropped is closed by whichever thread collects it; the loop's can't wait for itself.
+        if threading.current_thread() is not self._thread:
+            while not job.is_over:  # what it told may have been lost to the interrupt
+                with contextlib.suppress(queue.Empty):
+                    told.get(timeout=LOOK_S)
 
     async def _afinish(self, job: _Job[Any], ended: asyncio.Future[Any]) -> None:
         if not ended.done():
             job.cancel()
             await asyncio.wait([ended])
-        if not ended.cancelled():
-            ended.exception()  # seen: it is not logged as lost
 
     def _stop(self) -> None:
         """End the thread, so that connections are closed in order before the interpreter goes."""
@@ -171,6 +211,22 @@ class Portal:
     def _forget(self) -> None:
         """Start anew: in a forked child neither the thread nor what held the lock is there."""
         self._lock, self._loop = threading.Lock(), None
+
+
+def _awaitable() -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
+    """Return a future of the running loop, and what sets it from any thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    def tell(value: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
+            loop.call_soon_threadsafe(settle, value)
+
+    return future, tell
 
 
 async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None]) -> None:

@@ -25,7 +25,7 @@ import httpx2
 from guard import dialects, prices, prompts
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models.base import Reply, Request
-from guard.models.carriers import LOOP, THREAD, Carrier
+from guard.models.carriers import LOOP, THREAD, Carrier, nested
 from guard.models.portal import PORTAL
 from guard.models.sockets import is_proxied
 from guard.models.thoughts import Thoughts
@@ -79,22 +79,23 @@ class Asked:
 class Clients:
     """The SDK's clients of a model: one for each carrier and process, made where it is first needed.
 
-    A forked child has its own, for the connections are the parent's. One that the caller gave serves for all.
+    A forked child has its own, for the connections are the parent's; and so has a call of a signal handler that broke
+    into another, which may hold a lock of its client's. One that the caller gave serves for all.
     """
 
     def __init__(self, make: Callable[[Carrier], Any], given: Any) -> None:
         self._make, self._given = make, given
-        self._made: dict[tuple[int, Carrier], Any] = {}
+        self._made: dict[tuple[int, Carrier, int], Any] = {}
 
     def of(self, carrier: Carrier) -> Any:
         """Return the client over a carrier."""
         if self._given is not None:
             return self._given
-        key = os.getpid(), carrier
+        key = os.getpid(), carrier, nested()
         client = self._made.get(key)
         if client is None:
             client = self._made[key] = self._make(carrier)
-            weakref.finalize(self, _close, client, *key).atexit = False
+            weakref.finalize(self, _close, client, *key[:2]).atexit = False
         return client
 
 

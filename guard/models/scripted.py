@@ -45,7 +45,7 @@ class ScriptedModel:
         self._answers = iter(answers)
         self._pieces, self._random = pieces, None if seed is None else Random(seed)  # noqa: S311 (a test's choices)
         self._figures = figures
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def generate(self, request: Request) -> Reply:
         """Give the next answer."""
@@ -197,7 +197,7 @@ class FaultyModel:
         self.injected: list[str] = []
         self._model, self._faults, self._rate = model, tuple(faults), rate
         self._random = Random(seed)  # noqa: S311 (a test's choices)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def name(self) -> str:

@@ -52,7 +52,7 @@ class TransformersModel(LocalModel):
         self._name = name
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self._lock = threading.Lock()  # of the tokenizer
+        self._lock = threading.RLock()  # of the tokenizer; a signal handler's call may find it taken by its own thread
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         try:
             self._vocabulary = Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer))

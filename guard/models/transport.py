@@ -15,6 +15,7 @@ import json
 import logging
 import random
 import re
+import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ from guard.errors import (
     Truncated,
     Unavailable,
 )
+from guard.interrupts import injected
 from guard.models.base import Reply
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.sockets import Transport
@@ -93,6 +95,7 @@ class Exchange:
         self.lost: list[Reply] = []  # what there was of the answers of tries that failed
         self._attempts = retries + 1
         self._failure: CallError | None = None  # why the exchange waits, while it does
+        self._known = sys.exception()  # what the caller handles is no failure of this request
         self._handed_on = False  # a piece of the answer is out: it can't be asked for again
 
     def timeout(self, silence: float) -> httpx2.Timeout:
@@ -139,6 +142,8 @@ class Exchange:
     def _wait(self, error: BaseException) -> bool | float:
         """Return in how many seconds to try again; False where that can't help, or would be too late."""
         if not isinstance(error, ExchangeError) or not error.again or self._handed_on:
+            return False
+        if injected(error, self._known) is not None:  # an SDK took what a signal handler raised for a broken connection
             return False
         left = MOST_WAIT if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
         wait = error.after
@@ -224,13 +229,17 @@ async def _end(chunks: AsyncIterator[bytes], carrier: Carrier) -> None:
     by a time-out: some generators of the HTTP client do not close those that they read from, and those would be left to
     the garbage collector, which closes them in any order, from any thread.
     """
-    with contextlib.suppress(Exception):  # whatever the rest is, nobody asks for it
+    known = sys.exception()
+    try:
         async with carrier.timeout(REST_S):
             size = 0
             async for chunk in chunks:
                 size += len(chunk)
                 if size > MOST_BYTES:
                     break
+    except Exception as error:  # whatever the rest is, nobody asks for it
+        if injected(error, known) is not None:
+            raise
     if isinstance(chunks, AsyncGenerator):
         await chunks.aclose()
 
