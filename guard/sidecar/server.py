@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import ipaddress
 import logging
 import multiprocessing
@@ -164,8 +165,11 @@ def _serve(start: Start, listener: socket.socket, address: str, *, is_alone: boo
             announced.cancel()
 
     runner = asyncio.Runner(loop_factory=_loop_factory())
-    with contextlib.suppress(SystemExit), runner:
-        runner.run(main())
+    try:
+        with contextlib.suppress(SystemExit), runner:
+            runner.run(main())
+    finally:
+        gc.unfreeze()  # what Sidecar.life froze: at the exit a native module (Triton's) reports what is not collected
     if failure:
         raise failure[0]
     return 0
