@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard import cli_serve, cli_test, cli_trace
+from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_USD
 from guard.terminal import (
     EPILOG,
     EXIT_INPUT,
@@ -29,6 +30,7 @@ from guard.terminal import (
     EXIT_SCHEMA,
     AsJson,
     Problem,
+    bounded,
     complain,
     console,
     examples,
@@ -91,11 +93,14 @@ def run(
         list[str] | None, typer.Option(metavar="MODEL", help="Asked where the first fails. May be repeated.")
     ] = None,
     instruction: Annotated[str, typer.Option(help="What the model is told to do with the text.")] = INSTRUCTION,
-    retries: Annotated[int | None, typer.Option(min=0, help="Re-asks after an answer that is not valid.")] = None,
+    retries: Annotated[int | None, bounded(0, MOST_COUNT, "Re-asks after an answer that is not valid.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of each answer; it always ends inside.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.001, help="For each file, everything included.")] = None,
-    usd: Annotated[float | None, typer.Option(min=0.000001, help="For each file, in US dollars.")] = None,
+    max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of each answer; it always ends inside.")] = None,
+    seconds: Annotated[
+        float | None,
+        bounded(0.001, MOST_SECONDS, "For each file, everything included."),
+    ] = None,
+    usd: Annotated[float | None, bounded(0.000001, MOST_USD, "For each file, in US dollars.")] = None,
     mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,
 ) -> None:
@@ -173,7 +178,8 @@ def check(
     key_order: Annotated[str, typer.Option(help="schema or any, as for guard.compile.")] = "schema",
     formats: Annotated[bool, typer.Option(help="Whether formats constrain.")] = True,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="For each schema: how long its automaton is expanded and walked at most.")
+        float,
+        bounded(0.1, MOST_SECONDS, "For each schema: how long its automaton is expanded and walked at most."),
     ] = 10.0,
     every: Annotated[bool, typer.Option("--all", help="Show the keywords that are enforced, however many.")] = False,
     as_json: AsJson = False,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.terminal import EXIT_INPUT, EXIT_NO_ANSWER, AsJson, Problem, console, examples, table
+from guard.bounds import MOST_COUNT, MOST_SUM, MOST_USD
+from guard.terminal import EXIT_INPUT, EXIT_NO_ANSWER, AsJson, Problem, bounded, console, examples, table
 
 if TYPE_CHECKING:
     from guard.sidecar.keys import Key
@@ -32,8 +33,8 @@ Config = Annotated[
 def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; beyond loopback there must be a key.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0: any that is free.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes.")] = None,
+    port: Annotated[int | None, bounded(0, 65_535, "0: any that is free.")] = None,
+    workers: Annotated[int | None, bounded(1, 64, "Processes.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only say whether the settings are good.")] = False,
 ) -> None:
     """Serve models over OpenAI's protocol, with answers that are valid: an application changes its base URL.
@@ -61,11 +62,11 @@ def serve(
 )
 def create(
     name: Annotated[str, typer.Argument(help="Whose key it is, as logs and lists show it.")],
-    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    requests_per_minute: Annotated[int | None, bounded(1, MOST_COUNT, "At most so many.")] = None,
     tokens_per_day: Annotated[
-        int | None, typer.Option(min=1, help="Prompts and answers; days end at midnight UTC.")
+        int | None, bounded(1, MOST_SUM, "Prompts and answers; days end at midnight UTC.")
     ] = None,
-    usd_per_day: Annotated[float | None, typer.Option(min=0.000001, help="At the prices that are known.")] = None,
+    usd_per_day: Annotated[float | None, bounded(0.000001, MOST_USD, "At the prices that are known.")] = None,
     operator: Annotated[bool, typer.Option("--operator", help="May look at everybody's calls, under /guard/.")] = False,
     config: Config = None,
     as_json: AsJson = False,

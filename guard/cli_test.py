@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guard.bounds import MOST_COUNT, MOST_SECONDS
 from guard.models.cache import cache_dir
 from guard.terminal import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
     AsJson,
     Problem,
+    bounded,
     complain,
     console,
     examples,
@@ -69,9 +71,12 @@ def harness(
         str | None,
         typer.Option(metavar="SCHEMA_OR_MODULE:TYPE", help="What the function returns, where it does not tell."),
     ] = None,
-    runs: Annotated[int, typer.Option(min=0, help="Answers drawn beside each fault alone.")] = 100,
+    runs: Annotated[int, bounded(0, MOST_COUNT, "Answers drawn beside each fault alone.")] = 100,
     seed: Annotated[int, typer.Option(help="Decides what is drawn; printed, so that a run can be repeated.")] = 0,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="When to stop looking, for each subject.")] = None,
+    seconds: Annotated[
+        float | None,
+        bounded(0.1, MOST_SECONDS, "When to stop looking, for each subject."),
+    ] = None,
     without: Annotated[
         list[str] | None, typer.Option(metavar="INVARIANT", help="One that is not meant to hold. May be repeated.")
     ] = None,
@@ -80,13 +85,11 @@ def harness(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on advice, too: what readers of JSON do.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Serve a model that misbehaves, until Ctrl-C.")] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where the harness's own server listens; 0 takes a free one.")
-    ] = 0,
-    rate: Annotated[float, typer.Option(min=0, max=1, help="Of --serve: the share of answers that are bad.")] = 0.5,
+    port: Annotated[int, bounded(0, 65535, "Where the harness's own server listens; 0 takes a free one.")] = 0,
+    rate: Annotated[float, bounded(0, 1, "Of --serve: the share of answers that are bad.")] = 0.5,
     instruction: Annotated[str, typer.Option(help="Of the evaluation: what models are told to do.")] = INSTRUCTION,
-    retries: Annotated[int | None, typer.Option(min=0, help="Of the evaluation: re-asks of an answer.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of the evaluation: of each answer.")] = None,
+    retries: Annotated[int | None, bounded(0, MOST_COUNT, "Of the evaluation: re-asks of an answer.")] = None,
+    max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of the evaluation: of each answer.")] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=SHARE", help="Of the evaluation: fail below it: valid=0.99, right=0.9, exact=…"),

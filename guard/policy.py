@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check
 
 #: What can go wrong with an attempt, and what is done about it where the policy does not say.
 FAILURES: Mapping[str, str] = MappingProxyType(
@@ -39,9 +41,12 @@ class Budget:
     usd: float | None = None  # money; a model without a known price can't be asked under it
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name}={value} must be above 0 and finite")
+        if self.seconds is not None:
+            check("seconds", self.seconds, 0, MOST_SECONDS, is_above=True)
+        if self.tokens is not None:
+            check("tokens", self.tokens, 0, MOST_SUM, is_above=True)
+        if self.usd is not None:
+            check("usd", self.usd, 0, MOST_USD, is_above=True)
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,14 @@ class Confidence:
     margin: float | None = None  # least lead of what was chosen over the next best, where an enum leaves a choice
 
     def __post_init__(self) -> None:
-        if self.logprob is not None and not self.logprob <= 0:
-            raise ValueError(f"logprob={self.logprob} must be at most 0")
-        if self.removed is not None and not 0 <= self.removed <= 1:
-            raise ValueError(f"removed={self.removed} must be between 0 and 1")
-        if self.margin is not None and not 0 <= self.margin < math.inf:
-            raise ValueError(f"margin={self.margin} must be at least 0 and finite")
+        if self.logprob is not None:
+            check("logprob", self.logprob, -sys.float_info.max, 0)
+        if self.removed is not None:
+            check("removed", self.removed, -sys.float_info.max, sys.float_info.max)
+            if not 0 <= self.removed <= 1:
+                raise ValueError(f"removed={self.removed} must be between 0 and 1")
+        if self.margin is not None:
+            check("margin", self.margin, 0, sys.float_info.max)
 
     @property
     def asks(self) -> bool:
@@ -82,14 +89,11 @@ class Policy:
     repair: bool = True  # of what models without masks write
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ValueError(f"retries={self.retries} must be at least 0")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
-        if not 0.0 <= self.temperature < math.inf:
-            raise ValueError(f"temperature={self.temperature} must be at least 0 and finite")
-        if self.thinking < 0:
-            raise ValueError(f"thinking={self.thinking} must be at least 0")
+        check("retries", self.retries, 0, MOST_COUNT, is_whole=True)
+        check("max_tokens", self.max_tokens, 1, MOST_COUNT, is_whole=True)
+        check("temperature", self.temperature, 0, MOST_TEMPERATURE)
+        check("seed", self.seed, -(2**63), 2**64 - 1, is_whole=True)
+        check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
         for failure, action in self.on.items():
             if failure not in FAILURES:
                 raise ValueError(f"on={{{failure!r}: …}} must name one of {', '.join(FAILURES)}")

@@ -6,15 +6,22 @@ from the working directory, else from the user's configuration folder.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from guard.bounds import MOST_COUNT, MOST_DAYS, MOST_SECONDS, MOST_TEMPERATURE, not_bool, written
 from guard.errors import SettingError
 from guard.violations import pointer
+
+#: What a number may be where a person sets one, of each kind.
+Count = Annotated[int, BeforeValidator(not_bool), Field(ge=0, le=MOST_COUNT)]
+Number = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[Number, Field(le=MOST_SECONDS)]
 
 
 class Settings(BaseSettings):
@@ -23,15 +30,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GUARD_", extra="ignore", frozen=True)
 
     model: str = Field(default="smollm2", min_length=1, description="the model asked")
-    retries: int = Field(default=2, ge=0, description="re-asks after the first attempt")
-    seed: int = Field(default=0, description="of sampling")
-    max_tokens: int = Field(default=512, ge=1, description="of each attempt's completion")
-    temperature: float = Field(default=0.0, ge=0, description="0 is greedy")
+    retries: Count = Field(default=2, description="re-asks after the first attempt")
+    seed: Annotated[int, BeforeValidator(not_bool)] = Field(default=0, ge=-(2**63), lt=2**64, description="of sampling")
+    max_tokens: Count = Field(default=512, ge=1, description="of each attempt's completion")
+    temperature: Number = Field(default=0.0, le=MOST_TEMPERATURE, description="0 is greedy")
     trace: str | None = Field(
         default=None, description="file of the trace, or postgresql:// URL; None: a file in the user's data folder"
     )
-    trace_days: float | None = Field(default=None, gt=0, description="calls older than this go; None: none does")
-    trace_calls: int | None = Field(default=None, ge=1, description="so many of the newest calls stay; None: all do")
+    trace_days: Annotated[Number, Field(gt=0, le=MOST_DAYS)] | None = Field(
+        default=None, description="calls older than this go; None: none does"
+    )
+    trace_calls: Annotated[Count, Field(ge=1)] | None = Field(
+        default=None, description="so many of the newest calls stay; None: all do"
+    )
 
     file: ClassVar[Path | None] = None  # in place of guard.toml where it is looked for
 
@@ -45,10 +56,10 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
             raise SettingError(
-                f"the setting {name}={first['input']!r} (GUARD_{name.upper()} or guard.toml) is not valid: "
-                f"{first['msg']}"
+                f"the setting {name}={written(first['input'])} (GUARD_{name.upper()} or {_place(file, name)}) is not"
+                f" valid: {first['msg'].removeprefix('Value error, ')}"
             ) from None
-        except ValueError as error:  # guard.toml is not TOML
+        except (ValueError, RecursionError) as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
         return settings
 
@@ -74,3 +85,31 @@ def default_file() -> Path:
     """Return where guard.toml is read from: the working directory, else the user's folder, where there may be none."""
     here = Path("guard.toml")
     return here if here.is_file() else platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"
+
+
+def _place(file: Path | None, name: str) -> str:
+    """Say where guard.toml has a setting."""
+    try:
+        line = line_of((file or default_file()).read_text(encoding="utf-8"), (name,))
+    except (OSError, UnicodeDecodeError):
+        line = None
+    return "guard.toml" if line is None else f"guard.toml, line {line}"
+
+
+def line_of(text: str, key: tuple[str, ...]) -> int | None:
+    """Return the line of a TOML text, from 1, in which a key or a table is said; None where none is."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line):
+            table = _keys(header[1])
+            if table == key:
+                return number
+        elif (
+            said := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line)
+        ) and (table + _keys(said[1]) == key):
+            return number
+    return None
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", dotted))

@@ -6,6 +6,7 @@ Results go to standard output, progress and errors to standard error.
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,17 @@ PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
 CLIPPED = 100  #: Characters of a text that a table shows.
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
+
+
+def bounded(least: float, most: float, help_: str) -> Any:
+    """Return an option that is a number from `least` to `most`; nan, which is neither below nor above any, is none."""
+    return typer.Option(min=least, max=most, callback=_finite, help=help_)
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 class Problem(Exception):  # noqa: N818 (a person's, not the program's)

@@ -150,6 +150,7 @@ def serving(folder: Path, toml: str, *arguments: str, env: Mapping[str, str] | N
         assert process.stderr is not None
         process.stdout.close()
         process.stderr.close()
+    assert not [line for line in sidecar.errors if "leaked" in line]  # as native modules say at the exit
 
 
 def model(url: str, name: str = "m", **settings: Any) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
+
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
 
@@ -34,12 +36,11 @@ class Request:
     def __post_init__(self) -> None:
         if not self.messages:
             raise ValueError("messages=() must hold at least one message")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
-        if not 0.0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature={self.temperature} must be at least 0 and finite")
-        if self.thinking < 0:
-            raise ValueError(f"thinking={self.thinking} must be at least 0")
+        check("max_tokens", self.max_tokens, 1, MOST_COUNT, is_whole=True)
+        check("temperature", self.temperature, 0, MOST_TEMPERATURE)
+        check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
+        if self.seconds is not None:
+            check("seconds", self.seconds, 0, MOST_SECONDS, is_above=True)
 
     def cut(self, reply: Reply) -> None:
         """Say what there is of an answer that ends here, because the model fails or is closed: it was paid for."""

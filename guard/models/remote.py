@@ -23,6 +23,7 @@ from typing import Any
 import httpx2
 
 from guard import dialects, prices, prompts
+from guard.bounds import MOST_COUNT, MOST_SECONDS, check
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models.base import Reply, Request
 from guard.models.carriers import LOOP, THREAD, Carrier, nested
@@ -127,8 +128,11 @@ class Remote(ABC):
     ) -> None:
         if mode not in (None, *MODES):
             raise ModelError(f"mode={mode!r} must be one of {', '.join(MODES)}, or None")
-        if retries < 0 or not timeout > 0:
-            raise ModelError(f"retries={retries} must be at least 0 and timeout={timeout} above 0")
+        try:
+            check("retries", retries, 0, MOST_COUNT, is_whole=True)
+            check("timeout", timeout, 0, MOST_SECONDS, is_above=True)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
         self.model = model  # as the provider names it
         self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
         self._provider, self._extra = provider, dict(extra)

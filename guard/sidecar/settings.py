@@ -10,14 +10,15 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from guard.bounds import MOST_SECONDS, written
 from guard.errors import SettingError
 from guard.models import KNOWN
-from guard.settings import Settings, default_file
+from guard.settings import Count, Seconds, Settings, default_file, line_of
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
@@ -32,19 +33,19 @@ class ModelSettings(BaseModel):
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", description="of openai:")
     api_key: str | None = Field(default=None, description="env:NAME, where the key is; None: the SDK's own variable")
     escalate_to: tuple[str, ...] = Field(default=(), description="served models asked next, in order")
-    retries: int = Field(default=2, ge=0, le=20, description="re-asks after an answer that is not valid")
-    transport_retries: int = Field(default=1, ge=0, le=10, description="of broken connections, 429 and 5xx")
-    first_token_seconds: float = Field(default=60.0, gt=0, description="until the first piece of a stream")
-    total_seconds: float = Field(default=300.0, gt=0, description="of a whole request, all tiers included")
-    concurrency: int | None = Field(
-        default=None, ge=1, le=10_000, description="requests answered at once; None: 512 of a provider, 32 of one here"
+    retries: Count = Field(default=2, le=20, description="re-asks after an answer that is not valid")
+    transport_retries: Count = Field(default=1, le=10, description="of broken connections, 429 and 5xx")
+    first_token_seconds: Seconds = Field(default=60.0, gt=0, description="until the first piece of a stream")
+    total_seconds: Seconds = Field(default=300.0, gt=0, description="of a whole request, all tiers included")
+    concurrency: Annotated[Count, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="requests answered at once; None: 512 of a provider, 32 of one here"
     )
-    max_tokens: int | None = Field(
-        default=None, ge=1, description="of schema work, where a request says none; None: 4,096, 1,024 of a model here"
+    max_tokens: Annotated[Count, Field(ge=1)] | None = Field(
+        default=None, description="of schema work, where a request says none; None: 4,096, 1,024 of a model here"
     )
     stream: Literal["live", "buffered"] | None = Field(default=None, description="None: by what the model can do")
-    breaker_failures: int = Field(default=8, ge=1, description="failures in a row that open the breaker")
-    breaker_seconds: float = Field(default=15.0, gt=0, description="for which it stays open before one request tries")
+    breaker_failures: Count = Field(default=8, ge=1, description="failures in a row that open the breaker")
+    breaker_seconds: Seconds = Field(default=15.0, gt=0, description="for which it stays open before one request tries")
 
     @field_validator("model")
     @classmethod
@@ -107,19 +108,25 @@ class ServeSettings(BaseSettings):
     )
 
     host: str = Field(default="127.0.0.1", min_length=1, description="beyond loopback there must be a key")
-    port: int = Field(default=8080, ge=0, le=65_535, description="0: any that is free")
+    port: Count = Field(default=8080, le=65_535, description="0: any that is free")
     metrics_host: str = Field(default="127.0.0.1", min_length=1, description="of metrics_port")
-    metrics_port: int | None = Field(default=None, ge=0, le=65_535, description="/metrics there too, without a key")
-    workers: int = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
-    in_flight: int = Field(default=512, ge=1, description="requests at once in a process; further ones get 503")
-    connections: int = Field(default=12_000, ge=1, description="open at once in a process")
-    body_bytes: int = Field(default=10_000_000, ge=1, description="of a request")
-    response_bytes: int = Field(default=10_000_000, ge=1, description="of a model's answer")
-    head_bytes: int = Field(default=65_536, ge=1024, description="of a request's line and headers")
-    head_seconds: float = Field(default=10.0, gt=0, description="until a request's head is there")
-    body_seconds: float = Field(default=30.0, gt=0, description="until its body is; and of a client that does not read")
-    keep_alive_seconds: int = Field(default=75, ge=1, description="for which an idle connection stays open")
-    drain_seconds: float = Field(default=30.0, ge=0, description="for which running requests may finish after SIGTERM")
+    metrics_port: Annotated[Count, Field(le=65_535)] | None = Field(
+        default=None, description="/metrics there too, without a key"
+    )
+    workers: Count = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
+    in_flight: Count = Field(default=512, ge=1, description="requests at once in a process; further ones get 503")
+    connections: Count = Field(default=12_000, ge=1, description="open at once in a process")
+    body_bytes: Count = Field(default=10_000_000, ge=1, description="of a request")
+    response_bytes: Count = Field(default=10_000_000, ge=1, description="of a model's answer")
+    head_bytes: Count = Field(default=65_536, ge=1024, description="of a request's line and headers")
+    head_seconds: Seconds = Field(default=10.0, gt=0, description="until a request's head is there")
+    body_seconds: Seconds = Field(
+        default=30.0, gt=0, description="until its body is; and of a client that does not read"
+    )
+    keep_alive_seconds: Count = Field(
+        default=75, ge=1, le=int(MOST_SECONDS), description="for which an idle connection stays open"
+    )
+    drain_seconds: Seconds = Field(default=30.0, description="for which running requests may finish after SIGTERM")
     access_log: str = Field(default="-", description='a file of JSON lines; "-": standard output; "": none')
     log_prompts: bool = Field(default=False, description="whether the access log holds what was asked")
     models: dict[str, ModelSettings] = Field(
@@ -145,7 +152,7 @@ class ServeSettings(BaseSettings):
         text = _read(path, is_needed=file is not None)
         try:
             table = tomllib.loads(text).get("serve", {})
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also of a number of more digits than Python reads
             raise SettingError(f"{path}: {error}; correct it") from None
         if not isinstance(table, dict):
             raise SettingError(f"{path}: serve must be a table: [serve]")
@@ -201,7 +208,7 @@ def _where(path: Path, text: str, error: ValidationError) -> str:
         kind = ModelSettings if loc[0] == "models" else ServeSettings
         message = "there is no such key"
         known = f"; known are {', '.join(kind.model_fields)}"
-    shown = "" if "api_key" in loc or isinstance(first["input"], dict) else f" ({first['input']!r})"
+    shown = "" if "api_key" in loc or isinstance(first["input"], dict) else f" ({written(first['input'])})"
     return f"{_place(path, text, loc)}: {message}{shown}{known}"
 
 
@@ -214,22 +221,3 @@ def _place(path: Path, text: str, loc: tuple[str, ...]) -> str:
         if (line := line_of(text, ("serve", *loc[:length]))) is not None:
             return f"{path}, line {line}, serve.{'.'.join(loc)}"
     return f"{path}, serve.{'.'.join(loc)}" if loc else str(path)
-
-
-def line_of(text: str, key: tuple[str, ...]) -> int | None:
-    """Return the line of a TOML text, from 1, in which a key or a table is said; None where none is."""
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line):
-            table = _keys(header[1])
-            if table == key:
-                return number
-        elif (
-            said := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line)
-        ) and (table + _keys(said[1]) == key):
-            return number
-    return None
-
-
-def _keys(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", dotted))

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from guard.bounds import MOST_DAYS, MOST_SUM, check
+
 EVERY = 1_000  #: Calls between two looks at what is too old.
 MOST = 10_000  #: Calls that go in one transaction.
 
@@ -23,10 +25,10 @@ class Retention:
     calls: int | None = None  # the newest
 
     def __post_init__(self) -> None:
-        if self.days is not None and not self.days > 0:
-            raise ValueError(f"days={self.days} must be above 0")
-        if self.calls is not None and self.calls < 1:
-            raise ValueError(f"calls={self.calls} must be at least 1")
+        if self.days is not None:
+            check("days", self.days, 0, MOST_DAYS, is_above=True)
+        if self.calls is not None:
+            check("calls", self.calls, 1, MOST_SUM, is_whole=True)
 
     @property
     def asks(self) -> bool:

@@ -1,0 +1,48 @@
+"""Bounds of the numbers that people set: what is no number, not finite, or beyond what a clock or a database can hold.
+
+A bound is far above what anybody means, and low enough that every sum, deadline and column holds it.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+MOST_SECONDS = 10_000_000.0  #: Of a wait: some four months. The clocks of event loops and sockets overflow later on.
+MOST_COUNT = 2**31 - 1  #: Of things: tokens of an answer, requests, bytes, attempts.
+MOST_SUM = 2**53  #: Of what adds up: tokens of a budget, calls of a trace.
+MOST_USD = 1e9  #: Of a budget in US dollars.
+MOST_TEMPERATURE = 100.0  #: Every token is as likely as any other long before.
+MOST_DAYS = 100_000.0  #: For which records are kept.
+SHOWN = 100  #: Characters of a value that a message shows.
+
+
+def check(name: str, value: Any, least: float, most: float, *, is_above: bool = False, is_whole: bool = False) -> None:
+    """Raise ValueError where a value is no number from `least` (or above it) to `most`; a bool is none."""
+    if type(value) is not int and (type(value) is not float or is_whole):
+        kind = numbers.Integral if is_whole else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise ValueError(f"{name}={value!r} must be a {'whole ' if is_whole else ''}number")
+    if (least < value if is_above else least <= value) and value <= most:
+        return
+    if value > most and value != math.inf:
+        raise ValueError(f"{name}={written(value)} must be at most {most:,}")
+    end = "" if is_whole else " and finite"
+    raise ValueError(f"{name}={written(value)} must be {'above' if is_above else 'at least'} {least:g}{end}")
+
+
+def written(value: Any) -> str:
+    """Return a value as a message shows it: however many digits it has, no more than fit on a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def not_bool(value: Any) -> Any:
+    """Refuse what Pydantic would take for 0 and 1."""
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number, not true or false")
+    return value

@@ -1,0 +1,120 @@
+"""Settings: every number has its bounds, and what is beyond them is refused with its key and its line."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import guard
+from guard.errors import ModelError, SettingError
+from guard.models.base import Request
+from guard.policy import Budget, Confidence, Policy
+from guard.settings import Settings
+from guard.sidecar.settings import ModelSettings, ServeSettings
+from guard.trace.retention import Retention
+
+#: What no number of a setting may be, as TOML writes it.
+WRONG = ("inf", "-inf", "nan", "-1", "1e308", "true", "false", "9" * 400, "9" * 5_000, '"x"', "[1]", "{}")
+MODEL = '[serve.models.m]\nmodel = "openai:x"\n'
+
+
+def _numbers(kind: type[BaseModel]) -> list[str]:
+    """List the fields that hold numbers, by their types."""
+
+    def holds(annotation: Any) -> bool:
+        if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+            return any(map(holds, typing.get_args(annotation)))
+        if typing.get_origin(annotation) is typing.Annotated:
+            return holds(typing.get_args(annotation)[0])
+        return annotation in (int, float)
+
+    return [name for name, field in kind.model_fields.items() if holds(field.annotation)]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(kind, field) for kind in (ServeSettings, ModelSettings, Settings) for field in _numbers(kind)],
+)
+def test_no_number_is_taken_that_is_none_or_beyond_its_bounds(
+    tmp_path: Path, kind: Any, field: str, wrong: str
+) -> None:
+    if field == "seed" and wrong == "-1":
+        return  # which is a seed as good as any
+    file = tmp_path / "guard.toml"
+    line = {
+        ServeSettings: f"[serve]\n{field} = {wrong}\n{MODEL}",
+        ModelSettings: f"{MODEL}{field} = {wrong}\n",
+        Settings: f"# mine\n{field} = {wrong}\n",
+    }[kind]
+    file.write_text(line)
+    with pytest.raises(SettingError) as caught:
+        (Settings if kind is Settings else ServeSettings).load(file)
+    words = str(caught.value)
+    if len(wrong) < 4_300:  # which Python does not read at all
+        number = 3 if kind is ModelSettings else 2
+        assert field in words
+        assert f"line {number}" in words
+    assert len(words) < 600
+
+
+def test_the_numbers_are_found_by_their_types() -> None:
+    """Or nothing above would be tested."""
+    assert {"port", "metrics_port", "drain_seconds", "in_flight"} <= set(_numbers(ServeSettings))
+    assert {"total_seconds", "concurrency", "retries"} <= set(_numbers(ModelSettings))
+    assert {"retries", "temperature", "trace_days", "trace_calls"} <= set(_numbers(Settings))
+
+
+@pytest.mark.parametrize("wrong", [math.inf, math.nan, -1, True, 10**400, "3", None])
+@pytest.mark.parametrize(
+    ("make", "fields"),
+    [
+        (Budget, ("seconds", "tokens", "usd")),
+        (Confidence, ("removed", "margin")),
+        (Policy, ("retries", "max_tokens", "temperature", "seed", "thinking")),
+        (Retention, ("days", "calls")),
+        (lambda **more: Request(messages=({},), compiled=None, **more), ("max_tokens", "temperature", "seconds")),
+        (lambda **more: _openai(**more), ("retries", "timeout")),
+    ],
+)
+def test_no_number_of_a_call_is_either(make: Any, fields: tuple[str, ...], wrong: Any) -> None:
+    for field in fields:
+        if (wrong is None and make in (Budget, Confidence, Retention)) or (field, wrong) in (
+            ("seed", -1),
+            ("seconds", None),
+        ):
+            continue
+        with pytest.raises((ValueError, TypeError, ModelError)) as caught:
+            make(**{field: wrong})
+        assert field in str(caught.value)
+
+
+def _openai(**more: Any) -> Any:
+    from guard.models.openai import OpenAIModel
+
+    return OpenAIModel("m", base_url="http://127.0.0.1:9/v1", api_key="k", **more)
+
+
+@pytest.mark.parametrize("seconds", [1e308, 10.0**8])
+def test_no_wait_is_longer_than_clocks_hold(seconds: float) -> None:
+    with pytest.raises(ValueError, match="must be at most 10,000,000"):
+        guard.Budget(seconds=seconds)
+    with pytest.raises(ModelError, match="must be at most 10,000,000"):
+        _openai(timeout=seconds)
+
+
+def test_the_bounds_themselves_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(
+        f"[serve]\ndrain_seconds = 0\nin_flight = 2147483647\n{MODEL}total_seconds = 10000000\nretries = 0\n"
+    )
+    settings = ServeSettings.load(file)
+    assert (settings.drain_seconds, settings.in_flight) == (0, 2**31 - 1)
+    assert settings.models["m"].total_seconds == 1e7
+    assert Budget(seconds=1e7, tokens=2**53, usd=1e-9)
