@@ -26,6 +26,7 @@ from rich.text import Text
 from examples import incident_report, invoice, lab_report, support_email
 from guard import models
 from guard.models import Request
+from guard.plain import plain_json, plain_line
 from guard.records import Call
 
 HERE = Path(__file__).parent
@@ -140,11 +141,11 @@ def _panel(row: Row, got: Any, expected: Any) -> Panel:
         table.add_row(
             Text("✓" if right else "✗", style="green" if right else "red"),
             Text(path, style="bold"),
-            Text(json.dumps(value, ensure_ascii=False)),
+            Text(plain_json(value)),
             Text("" if right else f"expected {json.dumps(wanted.get(path), ensure_ascii=False)}", style="dim"),
         )
     free = " ".join(row.free.text.split())
-    shown = Text(f"without masks: {free[:SHOWN]}…", style="dim", no_wrap=True, overflow="ellipsis")
+    shown = Text(f"without masks: {plain_line(free[:SHOWN])}…", style="dim", no_wrap=True, overflow="ellipsis")
     return Panel(Group(table, shown), title=f"{row.title}.txt → {row.kind}", title_align="left", width=WIDTH)
 
 

@@ -36,6 +36,8 @@ from guard.terminal import (
     examples,
     first_line,
     progress,
+    say,
+    say_json,
     table,
 )
 
@@ -208,7 +210,7 @@ def check(
                 raise Problem(first_line(error)) from None
             refused += bool(found.troubles)
             if as_json:
-                typer.echo(json.dumps({"schema": target, **found.as_dict()}, ensure_ascii=False))
+                say_json({"schema": target, **found.as_dict()})
             else:
                 _print_inspection(target, found, every=every)
             if found.troubles:
@@ -230,7 +232,7 @@ def pull(model: Annotated[str, typer.Argument(help="The model to fetch: smollm2.
             folder = models.pull(model, report)
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
-    typer.echo(folder)
+    say(str(folder))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -402,8 +404,8 @@ def _print_value(path: Path, call: Call, as_json: bool, *, alone: bool) -> None:
     value = json.loads(call.text)
     if as_json:
         facts = {"value": value, "input": str(path), "call": call.number, "attempts": len(call.attempts)}
-        typer.echo(json.dumps({**facts, "tokens": call.tokens, "seconds": round(call.seconds, 3)}, ensure_ascii=False))
+        say_json({**facts, "tokens": call.tokens, "seconds": round(call.seconds, 3)})
         return
     if not alone:
-        typer.echo(f"# {path}")
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        say(f"# {path}")
+    say_json(value, indent=2)

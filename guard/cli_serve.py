@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from guard.bounds import MOST_COUNT, MOST_SUM, MOST_USD
-from guard.terminal import EXIT_INPUT, EXIT_NO_ANSWER, AsJson, Problem, bounded, console, examples, table
+from guard.terminal import EXIT_INPUT, EXIT_NO_ANSWER, AsJson, Problem, bounded, console, examples, say, say_json, table
 
 if TYPE_CHECKING:
     from guard.sidecar.keys import Key
@@ -50,8 +49,8 @@ def serve(
         settings = server.check(start)
         for name, model in settings.models.items():
             tiers = " → ".join([model.model, *model.escalate_to])
-            typer.echo(f"{name}: {tiers}")
-        typer.echo(f"good: {len(settings.models)} models on {settings.host}:{settings.port}")
+            say(f"{name}: {tiers}")
+        say(f"good: {len(settings.models)} models on {settings.host}:{settings.port}")
         return
     if code := server.run(start):
         raise typer.Exit(code)
@@ -85,9 +84,9 @@ def create(
         usd_per_day=usd_per_day,
     )
     if as_json:
-        typer.echo(json.dumps({**_shown(key), "key": text}))
+        say_json({**_shown(key), "key": text})
     else:
-        typer.echo(text)
+        say(text)
 
 
 @keys.command("list", epilog=examples("guard keys list", "guard keys list --json"))
@@ -100,10 +99,10 @@ def list_(config: Config = None, as_json: AsJson = False) -> None:
     found = module.every(_store(config))
     if as_json:
         for key in found:
-            typer.echo(json.dumps(_shown(key)))
+            say_json(_shown(key))
         return
     if not found:
-        typer.echo("no keys yet; make one with `guard keys create NAME`")
+        say("no keys yet; make one with `guard keys create NAME`")
         return
     shown = table("id", "name", "made (UTC)", "state", "operator", "requests/min", "tokens/day", "usd/day")
     for key in found:
@@ -127,7 +126,7 @@ def revoke(
         raise Problem("that is a key itself; give its id, as `guard keys list` shows it", EXIT_INPUT)
     if not module.revoke(_store(config), key_id):
         raise Problem(f"no key {key_id} that is good; see `guard keys list`", EXIT_NO_ANSWER)
-    typer.echo(f"revoked {key_id}")
+    say(f"revoked {key_id}")
 
 
 def _store(config: Path | None) -> TraceStore:

@@ -29,6 +29,8 @@ from guard.terminal import (
     examples,
     first_line,
     progress,
+    say,
+    say_json,
     table,
 )
 
@@ -140,12 +142,12 @@ def harness(
         from guard.testing.report import as_dict
 
         for one in reports:
-            typer.echo(json.dumps(as_dict(one), ensure_ascii=False))
+            say_json(as_dict(one))
     else:
         from guard.testing.report import as_text
 
         for one in reports:
-            typer.echo(as_text(one, every=every))
+            say(as_text(one, every=every))
     _write_reports(reports, junit, html)
     if not all(one.holds for one in reports):
         raise typer.Exit(EXIT_NO_ANSWER)
@@ -200,12 +202,12 @@ def _serve(given: Sequence[str], *, seed: int, port: int, rate: float, faults: S
         raise Problem("--serve answers for one schema, where a request carries none; name one")
 
     def told(ask: Any) -> None:
-        typer.echo(f"{ask.number} {ask.model}: {ask.saying.how}")
+        say(f"{ask.number} {ask.model}: {ask.saying.how}")
 
     try:
         schema = resolve(given[0]) if given else True
         with serving(seed, tuple(faults or FAULTS), rate=rate, schema=schema, port=port, told=told) as server:
-            typer.echo(f"serving at {server.url} (seed {seed}); Ctrl-C ends it", err=True)
+            say(f"serving at {server.url} (seed {seed}); Ctrl-C ends it", err=True)
             threading.Event().wait()
     except OSError as error:
         raise Problem(f"port {port} can't be used: {error.strerror}; name another") from None
@@ -277,7 +279,7 @@ def _evaluate(
         for other in others
     ]
     if as_json:
-        typer.echo(json.dumps(evaluation.as_dict(evaluations, comparisons), ensure_ascii=False))
+        say_json(evaluation.as_dict(evaluations, comparisons))
     else:
         _print(evaluations, comparisons)
     try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from guard.plain import plain, plain_json
 from guard.terminal import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
@@ -27,6 +28,8 @@ from guard.terminal import (
     examples,
     first_line,
     progress,
+    say,
+    say_json,
     table,
 )
 
@@ -61,10 +64,10 @@ def list_(
     calls = store.latest(limit=limit, outcome=outcome, function=function)
     if as_json:
         for call in calls:
-            _echo(_as_dict(call))
+            say_json(_as_dict(call))
         return
     if not calls:
-        typer.echo(f"no calls in {store.place}")
+        say(f"no calls in {store.place}")
         return
     shown = table("no", "time (UTC)", "function", "outcome", "tries", "tokens", "seconds")
     shown.expand = True
@@ -100,13 +103,13 @@ def show(
     store = _store()
     call = _call(store, number)
     if as_json:
-        _echo(_as_dict(call) | {"attempts": [_attempt_as_dict(attempt) for attempt in call.attempts]})
+        say_json(_as_dict(call) | {"attempts": [_attempt_as_dict(attempt) for attempt in call.attempts]})
         return
     if html is not None:
         from guard.trace.page import page
 
         with _writing(html) as file:
-            file.write(page(call, store.schema(call.schema_hash)))
+            file.write(plain(page(call, store.schema(call.schema_hash))))
         return
     out = console()
     facts = table("", "")
@@ -161,10 +164,10 @@ def stats(
     lines = figures.collect(store.ledger(function=function, since=_since(since)), large)
     if as_json:
         for line in lines:
-            _echo(line.as_dict())
+            say_json(line.as_dict())
         return
     if not lines[-1].calls:
-        typer.echo(f"no calls in {store.place}")
+        say(f"no calls in {store.place}")
         return
     shown = table(
         "function", "tier", "calls", "first valid", "valid", "re-asks", "escalated", "tokens", "cost", "large alone"
@@ -235,17 +238,17 @@ def replay(
             raise Problem(first_line(error), EXIT_MODEL) from error
         done = again(store, call, loaded)
     if as_json:
-        _echo({"call": number, "replay": done.call, "model": done.model, "identical": done.is_identical,
+        say_json({"call": number, "replay": done.call, "model": done.model, "identical": done.is_identical,
                "redacted": done.is_redacted, "was": done.was, "now": done.now})  # fmt: skip
     else:
         if done.is_redacted:
-            typer.echo("something was cut out of the recorded question: it is not the one that was asked", err=True)
+            say("something was cut out of the recorded question: it is not the one that was asked", err=True)
         if done.is_identical:
             size = len(done.now.encode(errors="surrogatepass"))
-            typer.echo(f"identical: {done.model} answered call {number} with the same {_counted(size, 'byte')}")
+            say(f"identical: {done.model} answered call {number} with the same {_counted(size, 'byte')}")
         else:
-            typer.echo(f"different: {done.model} answered call {number} otherwise (recorded as call {done.call})")
-            typer.echo(f"was: {done.was}\nnow: {done.now}")
+            say(f"different: {done.model} answered call {number} otherwise (recorded as call {done.call})")
+            say(f"was: {done.was}\nnow: {done.now}")
     if not done.is_identical:
         raise typer.Exit(EXIT_NO_ANSWER)
 
@@ -287,9 +290,9 @@ def export(
             if call.function == FUNCTION and function is None:
                 continue
             for row in exported.FORMATS[form](call):
-                file.write(json.dumps(row, ensure_ascii=not _is_unicode(row)) + "\n")
+                file.write(plain_json(row) + "\n")
                 count += 1
-    typer.echo(_counted(count, "row"), err=True)
+    say(_counted(count, "row"), err=True)
 
 
 @app.command("prune", epilog=examples("guard trace prune --days 30", "guard trace prune --calls 100000"))
@@ -312,9 +315,9 @@ def prune(
         )
     gone = store.prune(retention)
     if as_json:
-        _echo({"deleted": gone})
+        say_json({"deleted": gone})
     else:
-        typer.echo(f"{_counted(gone, 'call')} deleted from {store.place}")
+        say(f"{_counted(gone, 'call')} deleted from {store.place}")
 
 
 def _store() -> TraceStore:
@@ -356,18 +359,6 @@ def _writing(path: Path) -> Iterator[TextIO]:
             yield file
     except OSError as error:
         raise Problem(f"{path} can't be written: {error.strerror}; name another file") from None
-
-
-def _is_unicode(row: Any) -> bool:
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _echo(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value))
 
 
 def _as_dict(call: Call) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How the command line speaks: exit codes, errors in one line, tables, progress; what all commands share.
 
-Results go to standard output, progress and errors to standard error.
+Results go to standard output, progress and errors to standard error. What is printed here, by `say`, `say_json`,
+`complain`, `console`, `table` and `progress`, is made fit for a terminal (guard/plain.py), whoever's text it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from guard.plain import plain, plain_json, plain_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,29 +74,36 @@ def progress(total: int, doing: str = "reading") -> Iterator[tuple[Progress, Any
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True) as bar:
         inputs = bar.add_task(doing, total=total, visible=False)
         steps: dict[str, Any] = {}
 
         def report(step: str, done: int, size: int) -> None:
             if step not in steps:
-                steps[step] = bar.add_task(step, total=None)
+                steps[step] = bar.add_task(plain_line(step), total=None)
             bar.update(steps[step], completed=done, total=size or None)
 
         def advance(name: str, count: int) -> None:
             for step in steps.values():
                 bar.update(step, visible=False)
-            bar.update(inputs, description=name, advance=count, visible=True)
+            bar.update(inputs, description=plain_line(name), advance=count, visible=True)
 
         yield report, advance
 
 
 def console() -> Console:
-    """Return standard output, wide where nobody looks at it."""
+    """Return standard output, wide where nobody looks at it; what is text is shown as it is, markup and all."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+    class Plain(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            super().print(*map(_fit, objects), **how)
+
+        def rule(self, title: Any = "", **how: Any) -> None:
+            super().rule(_fit(title), **how)
+
+    return Plain() if sys.stdout.isatty() else Plain(width=PIPED_WIDTH)
 
 
 def table(*columns: str) -> Any:
@@ -101,15 +111,37 @@ def table(*columns: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
+    class Plain(Table):
+        def add_row(self, *cells: Any, **how: Any) -> None:
+            super().add_row(*map(_fit, cells), **how)
+
+    made = Plain(box=box.SIMPLE_HEAD, show_header=any(columns))
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
 
 
+def _fit(shown: Any) -> Any:
+    from rich.text import Text
+
+    if isinstance(shown, str):
+        return Text(plain(shown))
+    return Text(plain(shown.plain), shown.style) if isinstance(shown, Text) else shown
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a text, on standard output or standard error."""
+    typer.echo(plain(text), err=err)
+
+
+def say_json(value: Any, indent: int | None = None) -> None:
+    """Print a value as JSON."""
+    typer.echo(plain_json(value, indent))
+
+
 def complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
     """Print an error; returns the exit code."""
-    typer.echo(f"guard: {message}", err=True)
+    typer.echo(f"guard: {plain_line(message)}", err=True)
     return code
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import uvicorn
 
 from guard.errors import GuardError, SettingError
+from guard.plain import plain, plain_line
 from guard.settings import Settings
 from guard.sidecar import settings as settings_module
 from guard.sidecar.keys import Keyring
@@ -267,7 +268,7 @@ def _work(start: Start, listener: socket.socket, address: str) -> None:
     try:
         sys.exit(_serve(start, listener, address, is_alone=False))
     except GuardError as error:
-        print(f"guard: {error}", file=sys.stderr)
+        print(f"guard: {plain_line(str(error))}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -361,8 +362,20 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
+class _Lines(logging.Formatter):
+    """Writes a message in one line, and its traceback in others: neither may hold commands to a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's)
+        return plain_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's)
+        return plain(super().formatException(ei))
+
+
 def _logging() -> None:
-    logging.basicConfig(stream=sys.stderr, format="guard: %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("guard: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong they are told
     for name in ("httpx2", "openai"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from guard.plain import plain
+
 if TYPE_CHECKING:
     from guard.testing.flaky import FlakyModel
 
@@ -236,28 +238,30 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not summary.cases and not summary.checks:
         return
     terminalreporter.section("guard")
+
+    def write(words: str) -> None:
+        terminalreporter.write_line(plain(words))
+
     for name, count in summary.cases.items():
         faults = summary.faults[name]
         most = ", ".join(f"{how} {n}" for how, n in faults.most_common(5))
         more = f" ({most}{', …' if len(faults) > 5 else ''})" if faults else ""
-        terminalreporter.write_line(
-            f"{name}: {summary.survivors[name]} of {count} cases survived; {faults.total()} faults injected{more}"
-        )
+        write(f"{name}: {summary.survivors[name]} of {count} cases survived; {faults.total()} faults injected{more}")
         if name in summary.smallest:
             _, node, why, said = summary.smallest[name]
-            terminalreporter.write_line(f"  smallest failing case: {why}")
+            write(f"  smallest failing case: {why}")
             for line in said:
-                terminalreporter.write_line(f"    the model said {line}")
-            terminalreporter.write_line(f'  again: pytest "{_from_here(config, node)}"')
+                write(f"    the model said {line}")
+            write(f'  again: pytest "{_from_here(config, node)}"')
     for check in summary.checks:
-        terminalreporter.write_line(
+        write(
             f"{check['subject']}: {check['held']} of {check['all']} invariants hold;"
             f" {check['cases']} cases, {check['faults']} faults injected, seed {check['seed']}"
         )
         for name, words in check["broken"]:
-            terminalreporter.write_line(f"  {name}: {words}")
+            write(f"  {name}: {words}")
         if check["broken"]:
-            terminalreporter.write_line(f'  again: pytest "{_from_here(config, check["node"])}"')
+            write(f'  again: pytest "{_from_here(config, check["node"])}"')
 
 
 def _from_here(config: pytest.Config, node: str) -> str:
