@@ -40,6 +40,7 @@ class Decorated(Generic[P, R]):
         functools.update_wrapper(typing.cast("Any", self), function)
         self.guard = guard
         self.target = guard.target(wanted)
+        self._wanted = wanted
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND
@@ -52,6 +53,21 @@ class Decorated(Generic[P, R]):
         bound = copy.copy(self)
         bound._bound = (instance,)
         return bound
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle by name, as functions do; else, and where the name is the program's own, by content.
+
+        A worker that is spawned has the program's names, one of another machine has not: it is sent what they stand
+        for, by a pickler that sends functions (cloudpickle).
+        """
+        name = getattr(self, "__qualname__", "")
+        module = getattr(self, "__module__", "")
+        if module != "__main__" and _found(module, name) is self:
+            return name
+        function = typing.cast("Any", self).__wrapped__
+        if _found(module, f"{name}.__wrapped__") is function:
+            function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
+        return _again, (type(self), function, self.guard, self._wanted, self._name, self._bound)
 
     def using(self, **changes: Any) -> Self:
         """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
@@ -75,6 +91,29 @@ class Decorated(Generic[P, R]):
         """Return the plan of a call, which `guard.Guard` carries out."""
         messages = self.messages(*args, **kwargs)
         return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self._name)
+
+
+def _again(
+    kind: type[Decorated[Any, Any]],
+    function: Callable[..., Any],
+    guard: Guard,
+    wanted: Any,
+    name: str,
+    bound: tuple[Any, ...],
+) -> Decorated[Any, Any]:
+    """Make what a pickle holds."""
+    made = kind(function, guard, wanted)
+    made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined]
+    made._name, made._bound = name, bound
+    return made
+
+
+def _found(module: str, name: str) -> Any:
+    """Return what a module has under a dotted name, as pickle finds it."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    return found
 
 
 class Structured(Decorated[P, R]):

@@ -102,6 +102,10 @@ class Policy:
             if action == "ask" and failure in ("refusal", "budget"):
                 raise ValueError(f"on={{{failure!r}: 'ask'}} would ask for ever; use 'escalate' or 'fail'")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the fields, not what was made of them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def action(self, failure: str) -> str:
         """Return what is done about a failure."""
         return self.on.get(failure, FAILURES[failure])

@@ -20,6 +20,7 @@ The trie, and what a mask needs of a vocabulary, live in the native module.
 
 from __future__ import annotations
 
+import copyreg
 import itertools
 import json
 import re
@@ -47,11 +48,15 @@ _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a model's name on a hub, as o
 class Vocabulary:
     """The bytes of each token, ready to make masks from; shared by any number of schemas and threads."""
 
-    def __init__(self, native: NativeVocabulary, eos: Sequence[int], special: Sequence[int]) -> None:
+    def __init__(
+        self, native: NativeVocabulary, eos: Sequence[int], special: Sequence[int], alphabet: bytes | None = None
+    ) -> None:
         """Wrap a native vocabulary; `from_tokenizer` and `from_bytes` are the ways to make one."""
         self._native = native
         self._eos = tuple(eos)
         self._special = tuple(special)
+        self._alphabet = alphabet
+        self._is_expanded = False
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any, eos: int | Iterable[int] | None = None) -> Vocabulary:
@@ -71,7 +76,7 @@ class Vocabulary:
             if 0 <= token < len(table.tokens):
                 table.tokens[token] = b""
         made = cls.from_bytes(table.tokens, ends, table.special, alphabet_of(table.tokens))
-        _expand(made._native)
+        made._expand()
         return made
 
     @classmethod
@@ -92,7 +97,24 @@ class Vocabulary:
         special = _check_ids("special", special, len(tokens))
         if not eos:
             raise ValueError("eos=[] must name at least one end-of-sequence token")
-        return cls(NativeVocabulary(tokens, eos, special, alphabet), eos, special)
+        return cls(NativeVocabulary(tokens, eos, special, alphabet), eos, special, alphabet)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by content: the tokens' bytes, and which of them end a sequence, or are special."""
+        tokens = [self.token_bytes(token) for token in range(self.size)]
+        return _again, (tokens, self._eos, self._special, self._alphabet, self._is_expanded)
+
+    def __copy__(self) -> Vocabulary:
+        """Return this one: nothing that can be seen of it ever changes."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Vocabulary:
+        """Return this one: nothing that can be seen of it ever changes."""
+        return self
+
+    def _expand(self) -> None:
+        _expand(self._native)
+        self._is_expanded = True
 
     @property
     def size(self) -> int:
@@ -121,6 +143,26 @@ class Vocabulary:
     def __repr__(self) -> str:
         """Show size and end-of-sequence tokens."""
         return f"Vocabulary(size={self.size}, eos={list(self.eos)})"
+
+
+def _again(
+    tokens: Sequence[bytes], eos: Sequence[int], special: Sequence[int], alphabet: bytes | None, is_expanded: bool
+) -> Vocabulary:
+    """Make what a pickle holds; ValueError where it is broken."""
+    made = Vocabulary.from_bytes(tokens, eos, special, alphabet)
+    if is_expanded:
+        made._expand()
+    return made
+
+
+def _refused(_matcher: Matcher) -> Any:
+    raise TypeError(
+        "a Matcher is a place in a text under way: pickle its guard.Compiled and guard.Vocabulary, and accept the text"
+        " there; copy() gives another one here"
+    )
+
+
+copyreg.pickle(Matcher, _refused)
 
 
 #: JSON in which every kind of lexeme begins and ends.

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -153,6 +153,20 @@ class Compiled:
         )
         self._engine.start()  # so that what it meets first is an error of compile()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by content: the schema, the options, the documents. Whoever reads it compiles it, under its limits."""
+        options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
+        documents = {uri: contents for uri, contents in self._front.documents.loaded() if uri}
+        return _again, (self.schema, options, documents)
+
+    def __copy__(self) -> Compiled:
+        """Return this one: nothing that can be seen of it ever changes."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Compiled:
+        """Return this one: nothing that can be seen of it ever changes."""
+        return self
+
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a value. It belongs to one thread."""
         return self._engine.matcher(vocabulary._native)
@@ -254,6 +268,15 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     if len(key) > _LONGEST_KEY:
         key = hashlib.blake2b(key, digest_size=32).digest()
     return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {})))
+
+
+def _again(schema: Any, options: Mapping[str, Any], documents: Mapping[str, Any]) -> Compiled:
+    """Compile what a pickle holds; ValueError, TypeError or SchemaError where it is broken."""
+    limits = options.get("limits")
+    if not isinstance(limits, Limits):
+        raise TypeError(f"a pickled schema's limits are guard.Limits, not {type(limits).__name__}")
+    Limits(**{field.name: getattr(limits, field.name) for field in fields(limits)})  # which checks them
+    return compile(schema, **options, documents=documents or None)
 
 
 def _json_of(schema: Any) -> Any:

@@ -69,6 +69,7 @@ class TraceStore:
 
     def __init__(self, place: str | os.PathLike[str], retention: Retention = Retention()) -> None:  # noqa: B008 (frozen)
         name = os.fspath(place)
+        self._name = name
         self._path: str | None = None if "://" in name else name
         self.retention = retention
         if self._path is not None:
@@ -98,6 +99,10 @@ class TraceStore:
         self._preparing = threading.Lock()
         self._pid = os.getpid()
         weakref.finalize(self, _close, self._engine, self._writer, self._pid).atexit = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the place: another process opens it for itself."""
+        return _opened, (self._name, self.retention)
 
     def check_writable(self) -> None:
         """Create the database's tables, and a file where it is missing; TraceError says why that can't be."""
@@ -367,6 +372,11 @@ class TraceStore:
     def _error(self, what: str, error: Exception) -> TraceError:
         cause = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
         return TraceError(f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE")
+
+
+def _opened(name: str, retention: Retention) -> TraceStore:
+    store = TraceStore.at(name)
+    return store if store.retention == retention else TraceStore(name, retention)
 
 
 def _renew_lock() -> None:
