@@ -267,7 +267,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     key = private.written + options.tag  # what is written says where it ends
     if len(key) > _LONGEST_KEY:
         key = hashlib.blake2b(key, digest_size=32).digest()
-    return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {})))
+    return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {})), len(private.written))
 
 
 def _again(schema: Any, options: Mapping[str, Any], documents: Mapping[str, Any]) -> Compiled:

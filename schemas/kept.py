@@ -23,21 +23,23 @@ if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
 
 MOST = 256  #: Schemas known.
-MOST_BYTES = 64_000_000  #: That those that are kept hold, as far as their `nbytes` tells.
+MOST_BYTES = 64_000_000  #: That those that are kept hold: the engine's, which are asked, and Python's.
+WEIGHT = 64  #: Bytes that Python holds for each byte of a schema's content, measured.
 
 
 class _Entry:
     """One schema: compiled, or on the way."""
 
-    __slots__ = ("compiled", "is_kept", "is_making", "known", "making", "nbytes")
+    __slots__ = ("compiled", "is_kept", "is_making", "known", "making", "nbytes", "own")
 
-    def __init__(self) -> None:
+    def __init__(self, own: int) -> None:
         self.making = threading.RLock()
         self.is_making = False
         self.known: weakref.ref[Compiled] | None = None  # once it was compiled
         self.compiled: Compiled | None = None  # once it was asked for again
         self.is_kept = True
         self.nbytes = 0
+        self.own = own  # bytes beside the engine's
 
 
 class Kept:
@@ -56,11 +58,14 @@ class Kept:
         """Return how many are known, or on the way."""
         return len(self._entries)
 
-    def get(self, key: Hashable, make: Callable[[], Compiled]) -> Compiled:
-        """Return what `make` returned for this key, now or before; what it raises is raised, and nothing is kept."""
+    def get(self, key: Hashable, make: Callable[[], Compiled], size: int = 0) -> Compiled:
+        """Return what `make` returned for this key, now or before; what it raises is raised, and nothing is kept.
+
+        `size` is of the content, in bytes.
+        """
         dropped: list[_Entry] = []
         with self._lock:
-            entry = None if self._is_changing else self._entry(key, dropped)
+            entry = None if self._is_changing else self._entry(key, size, dropped)
         if entry is None:
             return make()
         with entry.making:
@@ -77,14 +82,14 @@ class Kept:
         del dropped  # outside of the lock: it may be large
         return compiled
 
-    def _entry(self, key: Hashable, dropped: list[_Entry]) -> _Entry:
+    def _entry(self, key: Hashable, size: int, dropped: list[_Entry]) -> _Entry:
         try:
             self._is_changing = True
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
             else:
-                entry = self._entries[key] = _Entry()
+                entry = self._entries[key] = _Entry(size * WEIGHT)
                 if len(self._entries) > self._most:
                     dropped.append(self._drop())
         finally:
@@ -123,7 +128,7 @@ class Kept:
             self._is_changing = True
             for entry in (used, self._last):
                 if entry is not None and entry.is_kept and entry.compiled is not None:
-                    before, entry.nbytes = entry.nbytes, entry.compiled.nbytes
+                    before, entry.nbytes = entry.nbytes, entry.compiled.nbytes + entry.own
                     self._nbytes += entry.nbytes - before
             self._last = used
             while self._nbytes > self._most_bytes and len(self._entries) > 1:

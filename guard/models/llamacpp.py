@@ -123,7 +123,7 @@ class _Session:
         self._model = model
         self._llama = model._llama
         self._temperature = request.temperature
-        self._random = np.random.default_rng(request.seed)
+        self._random = np.random.default_rng(request.seed % 2**64)
         self._is_in = False
         self._aside: tuple[int, Any] | None = None  # tokens and state, while the context holds another's
 

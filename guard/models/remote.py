@@ -33,7 +33,7 @@ from guard.models.thoughts import Thoughts
 from guard.models.transport import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
 
 MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
-CACHED = 256  #: Schemas of which a model remembers how they are sent.
+CACHED = 256  #: Schemas of which a model remembers that a mode was refused.
 
 _log = logging.getLogger("guard.models")
 
@@ -142,7 +142,8 @@ class Remote(ABC):
         self._clients.of(self._blocking)  # where it can't be made, that is said now
         self._weaker: dict[str, str] = {}  # hash of a schema → the mode to begin with, after a refusal
         self._conceded: set[str] = set()  # parameters that the provider refuses
-        self._sent = functools.lru_cache(CACHED)(self._send_as)
+        #: How a schema is sent, by mode; held no longer than the schema.
+        self._sent: weakref.WeakKeyDictionary[Any, dict[str, dialects.Sent | str | None]] = weakref.WeakKeyDictionary()
 
     @property
     def name(self) -> str:
@@ -292,7 +293,10 @@ class Remote(ABC):
         """Return the strongest mode that carries a schema, and the schema as it is sent in it."""
         first = self._mode or self._weaker.get(compiled.hash, MODES[0])
         for mode in MODES[MODES.index(first) :]:
-            sent = self._sent(compiled, mode)
+            known = self._sent.setdefault(compiled, {})
+            if mode not in known:
+                known[mode] = self._send_as(compiled, mode)
+            sent = known[mode]
             if not isinstance(sent, str):
                 return mode, sent
             if self._mode is not None:

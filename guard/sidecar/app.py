@@ -200,7 +200,7 @@ class Sidecar:
         if is_live:
             await self._live(visit, way, plan, body, send)
             return
-        choices = await self.pipeline.choices(visit, asked, plan)
+        choices = await self.pipeline.choices(asked, plan)
         await self.settle(visit)
         if asked.chat.stream:
             line = Line(visit, send)

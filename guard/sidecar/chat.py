@@ -126,7 +126,7 @@ class Events:
         yield from self._begin()
         if rest:
             yield self._event({"content": rest})
-        yield self._event({}, "stop" if self._cut.is_over else FINISH[reply.finish])
+        yield self._event({}, "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish))
         yield from self._usage()
 
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
@@ -255,7 +255,7 @@ def _message(choice: Choice) -> dict[str, Any]:
 
 
 def _finish(choice: Choice) -> str:
-    return "tool_calls" if choice.calls else FINISH[choice.reply.finish]
+    return "tool_calls" if choice.calls else FINISH.get(choice.reply.finish, choice.reply.finish)
 
 
 def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:

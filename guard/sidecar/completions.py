@@ -92,7 +92,7 @@ class Completions:
         """Return the answer."""
         reply = replies[0]
         text, is_cut = cut(reply.text, checked(Completion, dict(body)).stops)
-        finish = "stop" if is_cut else FINISH[reply.finish]
+        finish = "stop" if is_cut else FINISH.get(reply.finish, reply.finish)
         return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
 
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
@@ -114,7 +114,7 @@ class Events:
 
     def end(self, reply: Reply) -> Iterator[bytes]:
         """Yield the events that end the answer."""
-        finish = "stop" if self._cut.is_over else FINISH[reply.finish]
+        finish = "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish)
         yield event(_whole(self._visit, self._cut.end(), finish, reply.model))
         if (self._body.get("stream_options") or {}).get("include_usage"):
             last = _whole(self._visit, "", None, reply.model)

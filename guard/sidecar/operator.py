@@ -135,7 +135,7 @@ async def playground(
         chat["response_format"] = {"type": "json_object"}
     asked = Asked.of(chat)
     plan = await sidecar.pipeline.plan(visit, asked, served)
-    choices = await sidecar.pipeline.choices(visit, asked, plan)
+    choices = await sidecar.pipeline.choices(asked, plan)
     choice = choices[0]
     found = {
         "value": None if choice.text is None else json.loads(choice.text),

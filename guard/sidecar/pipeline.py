@@ -6,18 +6,14 @@ sent them (`Native`), and everything else in words and under masks. Whichever an
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
-import hashlib
 import json
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from guard import Limits, targets
-from guard.errors import BadReply, ContentFiltered, Refused, SchemaError
+from guard.errors import BadReply, ContentFiltered, Refused
 from guard.models import asking
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
@@ -28,17 +24,13 @@ from guard.prices import cost
 from guard.sidecar import chat, tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.chat import Choice
+from guard.sidecar.compiling import Targets
 from guard.sidecar.errors import bad
 from guard.sidecar.relay import every
 from guard.sidecar.serving import Served, Tier, Wrapper
 from guard.sidecar.visit import Visit
 from guard.steps import Plan
 from guard.trace import TraceStore
-
-#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds.
-LIMITS = Limits(bytes=1_000_000, nodes=100_000, states=500_000, seconds=2.0)
-CACHED = 256  #: Schemas kept compiled.
-COMPILING = 2  #: Schemas compiled at once: the front end is Python, and more would only take turns.
 
 #: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
 _OURS = frozenset(
@@ -48,31 +40,6 @@ _OURS = frozenset(
         *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
     }
 )
-
-
-class Targets:
-    """Schemas of clients, compiled under limits, off the event loop, and kept."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, targets.Target] = OrderedDict()
-        self._turn = asyncio.Semaphore(COMPILING)
-
-    async def of(self, schema: Any, name: str, *, is_checked_only: bool) -> targets.Target:
-        """Return a schema's target; SchemaError where it is refused.
-
-        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all.
-        """
-        text = json.dumps([name, is_checked_only, schema], ensure_ascii=True)
-        key = hashlib.sha256(text.encode()).hexdigest()
-        if (kept := self._kept.get(key)) is None:
-            async with self._turn:
-                kept = await asyncio.to_thread(_compiled, schema, name, is_checked_only)
-            self._kept[key] = kept
-            if len(self._kept) > CACHED:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(key)
-        return kept
 
 
 class Pipeline:
@@ -111,16 +78,12 @@ class Pipeline:
         models = tuple(_tier(tier, asked) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take)
 
-    async def choices(self, visit: Visit, asked: Asked, plan: Plan) -> list[Choice]:
+    async def choices(self, asked: Asked, plan: Plan) -> list[Choice]:
         """Return the answers, all checked; raises a GuardError where one can't be had."""
         plans = [_nth(plan, number) for number in range(asked.chat.n or 1)]
         if len(plans) == 1:
             return [await self._choice(asked, plans[0])]
-        started = time.perf_counter()
-        try:
-            return await every(self._choice(asked, each) for each in plans)
-        finally:  # they ran side by side
-            visit.model_seconds = min(visit.model_seconds, time.perf_counter() - started)
+        return await every(self._choice(asked, each) for each in plans)
 
     async def pieces(self, plan: Plan) -> AsyncGenerator[str | Reply, None]:
         """Yield the text of one attempt as it comes, and its reply once it was checked."""
@@ -176,6 +139,8 @@ class Native(Wrapper):
             "model": self._served.upstream_model,
             "messages": list(request.messages),
         }
+        if self._asked.chat.seed is not None:  # each choice and each attempt is another draw
+            body["seed"] = request.seed
         payload = json.dumps(body, ensure_ascii=False).encode()
         exchange, start = (
             Exchange(self.name, request.seconds, self._served.settings.transport_retries),
@@ -253,18 +218,6 @@ def _tier(served: Served, asked: Asked) -> Tier:
         return Tier(served, Native(served, asked))
     extra = {key: value for key, value in asked.body.items() if key not in _OURS}
     return Tier(served, model.with_body(extra) if isinstance(model, OpenAIModel) and extra else model)
-
-
-def _compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
-    options = {"limits": LIMITS}
-    try:
-        target = targets.from_any(schema, options)
-    except SchemaError as error:
-        if not is_checked_only:
-            raise
-        unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
-        target = dataclasses.replace(unmasked, refused=error)
-    return dataclasses.replace(target, name=name)
 
 
 def _nth(plan: Plan, number: int) -> Plan:

@@ -71,18 +71,23 @@ class Relay:
         """Answer with one body."""
         number = body.get("n") or 1
         if served.upstream is None and number > 1:
-            seeds = range(body.get("seed") or 0, (body.get("seed") or 0) + number)
-            runs = [_Run(visit, way, served, {**body, "seed": seed}, self._journal) for seed in seeds]
-            await every(self._answered(run, raw) for run in runs)
+            way.request(body, served, served.settings.total_seconds)  # refuses what it can't do, before it is divided
+            first = body.get("seed") or 0
+            # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
+            bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
+            runs = [_Run(visit, way, served, one, self._journal) for one in bodies]
+            await every(self._answered(run, None) for run in runs)
+            data = b""
         else:
             runs = [_Run(visit, way, served, body, self._journal)]
             await self._answered(runs[0], raw)
+            data = runs[0].data
         await self._settle(visit)
         replies = [run.reply for run in runs if run.reply is not None]
-        await answer(send, visit, 200, runs[0].data or json.dumps(way.whole(visit, body, replies)).encode())
+        await answer(send, visit, 200, data or json.dumps(way.whole(visit, body, replies)).encode())
 
-    async def _answered(self, run: _Run, raw: bytes) -> None:
-        """Have one answer, and put it on record."""
+    async def _answered(self, run: _Run, raw: bytes | None) -> None:
+        """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
         way, body = run.way, run.body
         async with run.recorded():
             async for tier in run.tiers():
@@ -321,8 +326,10 @@ class _Run:
 _USAGE = {"stream_options": {"include_usage": True}}
 
 
-def _payload(tier: Served, body: dict[str, Any], raw: bytes, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
-    if not more and body.get("model") == tier.upstream_model:
+def _payload(
+    tier: Served, body: dict[str, Any], raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})
+) -> bytes:
+    if raw is not None and not more and body.get("model") == tier.upstream_model:
         return raw
     return json.dumps({**body, "model": tier.upstream_model, **more}, ensure_ascii=False).encode()
 

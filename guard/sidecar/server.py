@@ -1,8 +1,8 @@
 """The process: sockets, signals, and several workers where one is not enough.
 
 SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, those that run finish, and the process ends
-with 0. A second signal ends it at once. SIGHUP reads the settings again; a file that is wrong is refused in the log,
-and what was served before is served on. Workers are processes of their own that share a socket and the trace; a worker
+with 0. A second signal ends it at once. SIGHUP reads the settings again, one time after the other, and the log says what
+has changed; a file that is wrong, or names no model any more, is refused there, and what was served is served on. Workers are processes of their own that share a socket and the trace; a worker
 that dies is replaced.
 """
 
@@ -41,6 +41,11 @@ from guard.trace.retention import Retention
 
 BACKLOG = 4096  #: Connections that wait to be accepted.
 OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the trace, and for compiling schemas.
+#: Settings that are read at the start only.
+STARTED = frozenset(
+    {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
+    | {"keep_alive_seconds", "access_log"}
+)
 SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
 
 _log = logging.getLogger("guard.sidecar")
@@ -91,6 +96,7 @@ class _Server(uvicorn.Server):
         self._start, self._sidecar = start, sidecar
         self._draining: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._is_asked = False  # to reload, since the settings were last read
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin; what can't be begun is raised, not printed."""
@@ -114,18 +120,56 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     def _reload(self) -> None:
-        self._reloading = asyncio.get_running_loop().create_task(self._reloaded())
+        """Read the settings, once more where they are being read: what was written last is what is served."""
+        self._is_asked = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload_in_turn())
+
+    async def _reload_in_turn(self) -> None:
+        while self._is_asked:
+            self._is_asked = False
+            await self._reloaded()
 
     async def _reloaded(self) -> None:
+        before = self._sidecar.settings
         try:
             serve, _ = await asyncio.to_thread(self._start.settings)
+            _check_models(before, serve)
             await asyncio.to_thread(self._sidecar.replace, serve)
         except GuardError as error:
             _log.error("not reloaded, and served on as before: %s", error)
         except Exception:  # whatever it is, what is served is served on
             _log.exception("not reloaded, and served on as before")
         else:
-            _log.info("reloaded: %s", ", ".join(serve.models))
+            _log.info("reloaded: %s", _changes(before, serve))
+
+
+def _check_models(before: ServeSettings, after: ServeSettings) -> None:
+    """Raise SettingError where settings name no model any more: a file that was emptied, or is gone, is a mishap."""
+    if "models" in before.model_fields_set and "models" not in after.model_fields_set:
+        raise SettingError(
+            f"no model is named any more, and {', '.join(before.models)} would be dropped for the default;"
+            " is the file empty, or gone? name a model, or restart to serve the default"
+        )
+
+
+def _changes(before: ServeSettings, after: ServeSettings) -> str:
+    """Say what a reload has changed, and what of it needs a restart."""
+    default = "" if "models" in after.model_fields_set else " (the default: no model is named)"
+    words = [f"serving {', '.join(after.models)}{default}"]
+    new = [name for name in after.models if name not in before.models]
+    gone = [name for name in before.models if name not in after.models]
+    other = [name for name in after.models if name in before.models and after.models[name] != before.models[name]]
+    words += [
+        f"{what} {', '.join(names)}" for what, names in (("new", new), ("gone", gone), ("changed", other)) if names
+    ]
+    fields = [name for name in ServeSettings.model_fields if name != "models"]
+    changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
+    if live := [name for name in changed if name not in STARTED]:
+        words.append(f"changed {', '.join(live)}")
+    if late := [name for name in changed if name in STARTED]:
+        words.append(f"{', '.join(late)} will change at a restart")
+    return "; ".join(words if len(words) > 1 else [*words, "nothing has changed"])
 
 
 def _serve(start: Start, listener: socket.socket, address: str, *, is_alone: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import time
@@ -24,7 +25,7 @@ class Visit:
 
     __slots__ = (
         "attempts", "began", "call", "completion_tokens", "cost", "escalations", "first_valid", "guarantee", "id",
-        "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "model_seconds", "outcome", "path",
+        "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "models_at_work", "outcome", "path",
         "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "started", "status", "tier",
     )  # fmt: skip
 
@@ -44,7 +45,7 @@ class Visit:
         self.repairs = 0
         self.cost: float | None = 0.0  # US dollars; None: not known
         self.prompt_tokens = self.completion_tokens = 0
-        self.model_seconds = 0.0  # spent waiting for models; the rest is overhead
+        self.models_at_work: list[tuple[float, float]] = []  # from when to when; they may overlap
         self.mask_seconds = 0.0
         self.call: int | None = None  # the number of the record
         self.outcome = ""  # "valid", or an error's name; "" where no model was asked
@@ -59,6 +60,15 @@ class Visit:
     def seconds(self) -> float:
         """How long it has taken so far."""
         return time.perf_counter() - self.started
+
+    @property
+    def model_seconds(self) -> float:
+        """For how long any model was waited for: where choices run side by side, no second counts twice."""
+        total, until = 0.0, -math.inf
+        for start, end in sorted(self.models_at_work):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total
 
     @property
     def overhead(self) -> float:
@@ -77,7 +87,7 @@ class Visit:
         self.cost = None if self.cost is None or call.cost is None else self.cost + call.cost
         self.prompt_tokens += call.prompt_tokens
         self.completion_tokens += call.completion_tokens
-        self.model_seconds += sum(attempt.seconds for attempt in call.attempts)
+        self.models_at_work += [(attempt.started, attempt.started + attempt.seconds) for attempt in call.attempts]
         self.mask_seconds += call.mask_seconds
 
     def headers(self) -> list[Header]:

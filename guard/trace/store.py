@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_MS = 30_000  #: Longest wait for another process's write; one write takes well under a millisecond.
 PAGE = 200  #: Calls that `each` reads at a time.
-KEPT_SCHEMAS = 256  #: Schemas whose text a store remembers, so as not to write it out for every call.
+KEPT_SCHEMAS = 256  #: Schemas whose text a store remembers, so as not to write it out for every call;
+KEPT_CHARACTERS = 16_000_000  #: and how long these texts may be together.
 CALL_ERRORS = (OSError, sa.exc.SQLAlchemyError)  #: What reading and writing may raise.
 
 
@@ -320,7 +321,8 @@ class TraceStore:
                 text = rows.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
             except RecursionError:
                 return None
-            if len(self._schemas) >= KEPT_SCHEMAS:
+            held = sum(map(len, list(self._schemas.values())))
+            if len(self._schemas) >= KEPT_SCHEMAS or held + len(text) > KEPT_CHARACTERS:
                 self._schemas.clear()
             self._schemas[key] = text
         return text

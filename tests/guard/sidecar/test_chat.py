@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sidecars import Reply, Sidecar, model, serving
 
+from guard.sidecar.visit import Visit
 from guard.testing import servers
 
 GOOD = '{"vendor": "ACME", "total": 3}'
@@ -193,6 +194,53 @@ def test_several_choices_are_all_valid_and_each_is_another_draw(sidecar: Sidecar
     assert [choice["message"]["content"] for choice in reply.json["choices"]] == [GOOD] * 3
     assert sorted(request.body["seed"] for request in provider.requests) == [7, 8, 9]
     assert reply.json["usage"]["prompt_tokens"] == 33
+
+
+@pytest.mark.parametrize("how", [{"response_format": {"type": "json_object"}}, {"tools": [WEATHER]}])
+def test_each_choice_of_a_native_upstream_is_another_draw(
+    sidecar: Sidecar, provider: servers.Server, how: dict[str, Any]
+) -> None:
+    provider.answers = ['{"city": "Oslo"}']
+    before = len(provider.requests)
+    reply = sidecar.chat(**how, n=4, seed=7)
+    assert reply.status == 200, reply.data
+    assert sorted(request.body["seed"] for request in provider.requests[before:]) == [7, 8, 9, 10]
+    sidecar.chat(**how, n=2)
+    assert not any("seed" in request.body for request in provider.requests[before + 4 :])
+
+
+def test_a_tier_without_an_upstream_that_escalates_pays_for_each_choice_once(tmp_path: Path) -> None:
+    toml = (
+        '[serve.models.m]\nmodel = "anthropic:small"\nescalate_to = ["served-1"]\ntransport_retries = 0\n'
+        '[serve.models.served-1]\nmodel = "openai:served-1"\nbase_url = "{url}"\n'
+    )
+    gone = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    with (
+        servers.Server("One.", "Two.", "Three.") as provider,
+        serving(tmp_path, toml.replace("{url}", provider.url), env=gone) as sidecar,
+    ):
+        for fields in ({}, {"seed": 5}):
+            before = len(provider.requests)
+            reply = sidecar.chat(n=3, **fields)
+            asked = [request.body for request in provider.requests[before:]]
+            assert [body.get("n", 1) for body in asked] == [1, 1, 1]
+            assert len({body["seed"] for body in asked}) == 3
+            assert [choice["index"] for choice in reply.json["choices"]] == [0, 1, 2]
+            assert all(choice["message"]["content"] for choice in reply.json["choices"])
+
+
+def test_the_overhead_of_choices_side_by_side_is_what_no_model_took(tmp_path: Path) -> None:
+    slow = servers.Answer("{}", change=lambda body: [0.3, body])
+    with servers.Server(slow) as provider, serving(tmp_path, model(provider.url, concurrency=2)) as sidecar:
+        reply = sidecar.chat(response_format={"type": "json_object"}, n=4)
+        assert float(reply.headers["x-guard-overhead-ms"]) > 0
+
+
+@given(spans=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=12))
+def test_models_at_work_side_by_side_count_once(spans: list[tuple[int, int]]) -> None:
+    visit = Visit("POST", "/", None)
+    visit.models_at_work = [(float(start), float(start + length)) for start, length in spans]
+    assert visit.model_seconds == len({at for start, length in spans for at in range(start, start + length)})
 
 
 def test_a_refusal_is_an_answer_of_the_protocol_not_a_value(sidecar: Sidecar, provider: servers.Server) -> None:
