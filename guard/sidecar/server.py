@@ -1,9 +1,9 @@
 """The process: sockets, signals, and several workers where one is not enough.
 
 SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, those that run finish, and the process ends
-with 0. A second signal ends it at once. SIGHUP reads the settings again, one time after the other, and the log says what
-has changed; a file that is wrong, or names no model any more, is refused there, and what was served is served on. Workers are processes of their own that share a socket and the trace; a worker
-that dies is replaced.
+with 0. A second signal ends it at once. SIGHUP reads the settings again, one time after the other, and the log says
+what has changed; a file that is wrong, or names no model any more, is refused there, and what was served before is
+served on. Workers are processes of their own that share a socket and the trace; a worker that dies is replaced.
 """
 
 from __future__ import annotations
