@@ -28,8 +28,8 @@ class Limits:
     digits: int = 1_000  # of one number in the schema, written out: 1e400 has 401
     alternatives: int = 20_000  # ways that one value can go, of which the text so far excludes none
     states: int = 2_000_000  # automaton states of one compiled schema; a search in one language may take a 40th of them
-    seconds: float = 10.0  # of one call of the engine: only a search among combinations comes near it
-    memory: int = 256_000_000  # bytes that one call of the engine may take, and all of a schema that takes much
+    seconds: float = 10.0  # of a processor, for one call of the engine: only a search among combinations comes near
+    memory: int = 384_000_000  # bytes that one call of the engine may take, and all of a schema that takes much
 
     def __post_init__(self) -> None:
         """Check that each limit leaves room for something."""

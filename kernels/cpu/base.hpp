@@ -48,7 +48,7 @@ struct Watch {
   ~Watch() = default;
 };
 
-// What the engine call on this thread may take: time (Limits.seconds), memory (Limits.memory), and states (Limits.states), of which one search
+// What the engine call on this thread may take: processor time (Limits.seconds; others may keep the machine busy), memory (Limits.memory), and states (Limits.states), of which one search
 // in a language may take a part. Whatever may run long ticks; every kEvery ticks the clock is looked at. O(1); one for each thread.
 class Clock {
  public:
@@ -56,21 +56,27 @@ class Clock {
   static constexpr unsigned kEvery = 256;
   static constexpr std::size_t kStates = 2000000;
   static constexpr std::int64_t kNoMemory = std::numeric_limits<std::int64_t>::max();
+  struct Limits {
+    Time deadline = Time::max();  // it is put off while the thread has had less than `seconds` of a processor
+    double seconds = 0, begun = -1;  // processor seconds since `begun`; -1: from the first look on
+    std::size_t states = kStates;
+    std::int64_t memory = kNoMemory;  // of held() (heap.hpp), up to which it may go
+    Watch* watch = nullptr;
+  };
   class Running {  // until its end; then what ran before it goes on
    public:
-    Running(Time deadline, std::size_t states, std::int64_t memory, Watch* watch);
+    // `used`: processor seconds that the same call has had in former turns, and to which those of this one are added; null: none.
+    Running(Time now, double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch);
     ~Running();
     Running(const Running&) = delete;
 
    private:
-    Time deadline_;
-    std::size_t states_;
-    std::int64_t memory_;
-    Watch* watch_;
+    Limits before_;
+    double* used_;
   };
   static Time after(double seconds) { return std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6)); }
-  std::size_t states() const { return states_; }
-  Watch* watch() const { return watch_; }
+  std::size_t states() const { return now_.states; }
+  Watch* watch() const { return now_.watch; }
   void tick(Op op = Op{}) {
     if (--left_ == 0) look(op);
   }
@@ -85,10 +91,7 @@ class Clock {
   bool failing_ = false, failed_ = false;
   bool measures_ = false;
   double last_ = -1, longest_ = 0;  // processor seconds
-  Time deadline_ = Time::max();
-  std::size_t states_ = kStates;
-  std::int64_t memory_ = kNoMemory;  // of held() (heap.hpp), up to which it may go
-  Watch* watch_ = nullptr;
+  Limits now_;
 };
 #if defined(__linux__)
 #define GUARD_TLS __attribute__((tls_model("initial-exec")))  // one load; a few words of the static room that libraries loaded late share

@@ -335,10 +335,10 @@ class Gil {
   throw nb::python_error();
 }
 
-// One call of a user's: turns, until one of them ends well; the same deadline for all.
+// One call of a user's: turns, until one of them ends well, with the same limit of seconds for all of them.
 class Call {
  public:
-  explicit Call(Seat& seat) : seat_(seat), begun_(std::chrono::steady_clock::now()), deadline_(begun_ + duration(limits().seconds)) {
+  explicit Call(Seat& seat) : seat_(seat), begun_(std::chrono::steady_clock::now()) {
     Kept::give_back();
     if (Isolates& all = Isolates::instance(); all.are_full()) {
       Gil gil;
@@ -388,7 +388,6 @@ class Call {
   }
 
  private:
-  static Clock::Time::duration duration(double seconds) { return std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6)); }
   const Limits& limits() const { return seat_.front->options.limits; }
 
   // A turn of f(engine, turn, gil); whatever ends early leaves nothing half made. False: it is to be taken again.
@@ -397,7 +396,7 @@ class Call {
     bool moves = false;
     {
       Gil gil;
-      Turn turn(seat_.place(), *account_, std::exchange(begun_, {}), deadline_, limits(), keeps_gil ? nullptr : Gil::give, &gil);
+      Turn turn(seat_.place(), *account_, std::exchange(begun_, {}), &used_, limits(), keeps_gil ? nullptr : Gil::give, &gil);
       try {
         f(turn.engine(seat_.front->options, seat_.front->root), turn, gil);
       } catch (const Elsewhere&) {
@@ -476,7 +475,8 @@ class Call {
   }
 
   Seat& seat_;
-  Clock::Time begun_, deadline_;
+  Clock::Time begun_;
+  double used_ = 0;  // processor seconds
   std::optional<Account> account_;  // what is made and freed within the call counts for nothing
 };
 
@@ -600,11 +600,9 @@ struct PyMatcher {
   // A turn of a batch, without the GIL. False: it is to be taken again, alone and with the GIL.
   template <class F>
   bool in_batch(F f) {
-    const auto now = std::chrono::steady_clock::now();
-    const Limits& limits = seat.front->options.limits;
     {
       Account account(*seat.place().isolate);
-      Turn turn(seat.place(), account, now, now + std::chrono::microseconds(static_cast<std::int64_t>(limits.seconds * 1e6)), limits, nullptr, nullptr);
+      Turn turn(seat.place(), account, {}, nullptr, seat.front->options.limits, nullptr, nullptr);
       try {
         matcher.enter(turn.engine(seat.front->options, seat.front->root));
         return f();

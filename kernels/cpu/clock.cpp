@@ -6,6 +6,8 @@
 namespace guard {
 
 namespace {
+constexpr double kLeast = 1e-3;  // seconds; less is nothing
+
 double processor_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
   timespec now;
@@ -22,17 +24,17 @@ double Clock::longest() {
   return std::exchange(longest_, 0);
 }
 
-Clock::Running::Running(Time deadline, std::size_t states, std::int64_t memory, Watch* watch)
-    : deadline_(kernel_clock.deadline_), states_(kernel_clock.states_), memory_(kernel_clock.memory_), watch_(kernel_clock.watch_) {
+Clock::Running::Running(Time now, double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch) : before_(kernel_clock.now_), used_(used) {
   Clock& clock = kernel_clock;
-  clock.deadline_ = deadline, clock.states_ = states, clock.watch_ = watch;
-  clock.memory_ = memory > kNoMemory - held() ? kNoMemory : held() + memory;
+  const double left = used ? seconds - *used : seconds;
+  clock.now_ = {now + std::chrono::microseconds(static_cast<std::int64_t>(left * 1e6)), left, -1, states, memory > kNoMemory - held() ? kNoMemory : held() + memory, watch};
   clock.last_ = clock.measures_ ? processor_seconds() : -1;
 }
 
 Clock::Running::~Running() {
   Clock& clock = kernel_clock;
-  clock.deadline_ = deadline_, clock.states_ = states_, clock.memory_ = memory_, clock.watch_ = watch_;
+  if (used_ && clock.now_.begun >= 0) *used_ += processor_seconds() - clock.now_.begun;
+  clock.now_ = before_;
   clock.last_ = -1;
 }
 
@@ -55,9 +57,14 @@ void Clock::look(Op op) {
     last_ = now;
   }
   const Time now = std::chrono::steady_clock::now();
-  if (now > deadline_) throw Limit{"seconds", -1, "a search takes too long", op};
-  if (held() > memory_) throw Limit{"memory", -1, "what it takes to tell what may come next fills the memory that one call may have", op};
-  if (watch_) watch_->look(now);
+  if (now_.begun < 0) now_.begun = processor_seconds();
+  if (now > now_.deadline) {
+    const double left = now_.seconds - (processor_seconds() - now_.begun);
+    if (left < kLeast) throw Limit{"seconds", -1, "a search takes too long", op};
+    now_.deadline = now + std::chrono::microseconds(static_cast<std::int64_t>(left * 1e6));
+  }
+  if (held() > now_.memory) throw Limit{"memory", -1, "what it takes to tell what may come next fills the memory that one call may have", op};
+  if (now_.watch) now_.watch->look(now);
 }
 
 }  // namespace guard

@@ -317,7 +317,7 @@ Id Goals::numbers_and(Id a, Id b) {
   Piece p;
   for (Id i : x)
     for (Id j : y)
-      if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
+      if (tick(), Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
   return number_set(std::move(out));
 }
 

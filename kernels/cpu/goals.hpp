@@ -25,8 +25,8 @@ struct Limits {
   std::size_t states = 1000000;      // interned shapes and goals
   std::int32_t depth = 2000;         // recursion of the algebra
   std::int32_t nesting = 100;        // open containers, beyond which only a shortest way out is left
-  double seconds = 10;               // of one call
-  std::int64_t memory = 256'000'000; // bytes, of one call, and of a schema that has an isolate of its own
+  double seconds = 10;               // of a processor, for one call
+  std::int64_t memory = 384'000'000; // bytes, of one call, and of a schema that has an isolate of its own
 };
 
 // What all schemas share: languages, texts, numbers, names, values.
@@ -163,7 +163,7 @@ class Goals {
   static constexpr Id kNoStrings = 0, kNoNumbers = 0;
   Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes);
 
-  [[nodiscard]] Clock::Running start_clock() const { return {Clock::after(limits_.seconds), limits_.states, limits_.memory, kernel_clock.watch()}; }
+  [[nodiscard]] Clock::Running start_clock() const { return {std::chrono::steady_clock::now(), limits_.seconds, nullptr, limits_.states, limits_.memory, kernel_clock.watch()}; }
   const Limits& limits() const { return limits_; }
 
   // Nodes. The binding defines every node that Missing names; 0 is `true`, 1 is `false`.

@@ -171,7 +171,7 @@ Turn::Hold::Hold(Isolate& in) : isolate(in) {
   --isolate.waiting;
 }
 
-Turn::Turn(Place& place, Account& account, Clock::Time begun, Clock::Time deadline, const Limits& limits, void (*slowly)(void*), void* of)
+Turn::Turn(Place& place, Account& account, Clock::Time begun, double* used, const Limits& limits, void (*slowly)(void*), void* of)
     : place_(place),
       isolate_(*place.isolate),
       memory_(limits.memory),
@@ -180,7 +180,7 @@ Turn::Turn(Place& place, Account& account, Clock::Time begun, Clock::Time deadli
       begun_(begun == Clock::Time{} ? std::chrono::steady_clock::now() : begun),
       slowly_(slowly),
       of_(of),
-      clock_(deadline, limits.states, limits.memory, this) {
+      clock_(begun_, limits.seconds, used, limits.states, limits.memory, this) {
   let_allocations_fail(true);
 }
 

@@ -227,6 +227,7 @@ def test_a_hostile_schema_ends_as_it_must_within_time_and_memory(name: str) -> N
     found = hostile.outcome(name)
     assert (found.stage, found.limit) == hostile.EXPECTED[name], found
     assert found.megabytes < 500
+    assert found.unwatched < 1.0  # a tenth of limits.seconds
 
 
 WORDS = st.sampled_from(sorted(set().union(*(d.keywords for d in keywords.DIALECTS.values()))))
