@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "heap.hpp"
+
 namespace guard {
 
 using Id = std::int32_t;
@@ -57,8 +59,8 @@ class Clock {
   static constexpr std::size_t kStates = 2000000;
   static constexpr std::int64_t kNoMemory = std::numeric_limits<std::int64_t>::max();
   struct Limits {
-    Time deadline = Time::max();  // it is put off while the thread has had less than `seconds` of a processor
-    double seconds = 0, begun = -1;  // processor seconds since `begun`; -1: from the first look on
+    Time deadline{};  // nothing: not before the first look. It is put off while the thread has had less than `seconds` of a processor
+    double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look: what comes before it is nothing, and short calls ask no clock
     std::size_t states = kStates;
     std::int64_t memory = kNoMemory;  // of held() (heap.hpp), up to which it may go
     Watch* watch = nullptr;
@@ -66,7 +68,7 @@ class Clock {
   class Running {  // until its end; then what ran before it goes on
    public:
     // `used`: processor seconds that the same call has had in former turns, and to which those of this one are added; null: none.
-    Running(Time now, double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch);
+    Running(double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch);
     ~Running();
     Running(const Running&) = delete;
 
@@ -93,11 +95,6 @@ class Clock {
   double last_ = -1, longest_ = 0;  // processor seconds
   Limits now_;
 };
-#if defined(__linux__)
-#define GUARD_TLS __attribute__((tls_model("initial-exec")))  // one load; a few words of the static room that libraries loaded late share
-#else
-#define GUARD_TLS
-#endif
 inline constinit thread_local Clock kernel_clock GUARD_TLS;
 
 // Nodes that the front end has not lowered yet. The binding lowers them and calls again; no arena holds half a result.

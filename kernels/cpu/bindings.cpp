@@ -338,7 +338,7 @@ class Gil {
 // One call of a user's: turns, until one of them ends well, with the same limit of seconds for all of them.
 class Call {
  public:
-  explicit Call(Seat& seat) : seat_(seat), begun_(std::chrono::steady_clock::now()) {
+  explicit Call(Seat& seat) : seat_(seat) {
     Kept::give_back();
     if (Isolates& all = Isolates::instance(); all.are_full()) {
       Gil gil;
@@ -396,7 +396,7 @@ class Call {
     bool moves = false;
     {
       Gil gil;
-      Turn turn(seat_.place(), *account_, std::exchange(begun_, {}), &used_, limits(), keeps_gil ? nullptr : Gil::give, &gil);
+      Turn turn(seat_.place(), *account_, &used_, limits(), keeps_gil ? nullptr : Gil::give, &gil);
       try {
         f(turn.engine(seat_.front->options, seat_.front->root), turn, gil);
       } catch (const Elsewhere&) {
@@ -475,7 +475,6 @@ class Call {
   }
 
   Seat& seat_;
-  Clock::Time begun_;
   double used_ = 0;  // processor seconds
   std::optional<Account> account_;  // what is made and freed within the call counts for nothing
 };
@@ -602,7 +601,7 @@ struct PyMatcher {
   bool in_batch(F f) {
     {
       Account account(*seat.place().isolate);
-      Turn turn(seat.place(), account, {}, nullptr, seat.front->options.limits, nullptr, nullptr);
+      Turn turn(seat.place(), account, nullptr, seat.front->options.limits, nullptr, nullptr);
       try {
         matcher.enter(turn.engine(seat.front->options, seat.front->root));
         return f();

@@ -6,7 +6,7 @@
 namespace guard {
 
 namespace {
-constexpr double kLeast = 1e-3;  // seconds; less is nothing
+constexpr double kLeast = 1e-3, kMost = 1e6;  // seconds; less is nothing, more no different
 
 double processor_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
@@ -24,10 +24,9 @@ double Clock::longest() {
   return std::exchange(longest_, 0);
 }
 
-Clock::Running::Running(Time now, double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch) : before_(kernel_clock.now_), used_(used) {
+Clock::Running::Running(double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch) : before_(kernel_clock.now_), used_(used) {
   Clock& clock = kernel_clock;
-  const double left = used ? seconds - *used : seconds;
-  clock.now_ = {now + std::chrono::microseconds(static_cast<std::int64_t>(left * 1e6)), left, -1, states, memory > kNoMemory - held() ? kNoMemory : held() + memory, watch};
+  clock.now_ = {{}, used ? seconds - *used : seconds, -1, states, memory > kNoMemory - held() ? kNoMemory : held() + memory, watch};
   clock.last_ = clock.measures_ ? processor_seconds() : -1;
 }
 
@@ -57,11 +56,11 @@ void Clock::look(Op op) {
     last_ = now;
   }
   const Time now = std::chrono::steady_clock::now();
-  if (now_.begun < 0) now_.begun = processor_seconds();
   if (now > now_.deadline) {
+    if (now_.begun < 0) now_.begun = processor_seconds();
     const double left = now_.seconds - (processor_seconds() - now_.begun);
     if (left < kLeast) throw Limit{"seconds", -1, "a search takes too long", op};
-    now_.deadline = now + std::chrono::microseconds(static_cast<std::int64_t>(left * 1e6));
+    now_.deadline = now + std::chrono::microseconds(static_cast<std::int64_t>(std::min(left, kMost) * 1e6));
   }
   if (held() > now_.memory) throw Limit{"memory", -1, "what it takes to tell what may come next fills the memory that one call may have", op};
   if (now_.watch) now_.watch->look(now);

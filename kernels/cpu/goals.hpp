@@ -163,7 +163,7 @@ class Goals {
   static constexpr Id kNoStrings = 0, kNoNumbers = 0;
   Goals(Lexicon& lexicon, Spelling spelling, Limits limits, std::int32_t gap_bytes);
 
-  [[nodiscard]] Clock::Running start_clock() const { return {std::chrono::steady_clock::now(), limits_.seconds, nullptr, limits_.states, limits_.memory, kernel_clock.watch()}; }
+  [[nodiscard]] Clock::Running start_clock() const { return {limits_.seconds, nullptr, limits_.states, limits_.memory, kernel_clock.watch()}; }
   const Limits& limits() const { return limits_; }
 
   // Nodes. The binding defines every node that Missing names; 0 is `true`, 1 is `false`.

@@ -56,9 +56,8 @@ struct Heap {
 };
 
 std::atomic<Heap*> idle{nullptr}, all{nullptr};
-thread_local Heap* heap = nullptr;
+constinit thread_local Heap* heap GUARD_TLS = nullptr;
 thread_local std::int64_t failing = 0;  // allocations until one fails; 0: none will
-thread_local bool may_fail = false;
 thread_local bool failed = false;
 
 void put_by(Heap* from) {
@@ -81,6 +80,7 @@ struct Lease {
   ~Lease() {
     if (heap) put_by(heap);
     heap = nullptr;
+    guard::held_here = nullptr;
   }
 };
 
@@ -147,6 +147,7 @@ void set_up() {}
     for (own->other = all.load(); !all.compare_exchange_weak(own->other, own);) {
     }
   }
+  guard::held_here = &own->held;
   return *(heap = own);
 }
 
@@ -217,7 +218,7 @@ std::int64_t size_of(void* block) {
 }
 
 void* allocate(std::size_t bytes) {
-  if (may_fail && failing > 0 && --failing == 0) {
+  if (guard::allocations_may_fail && failing > 0 && --failing == 0) {
     failed = true;
     throw std::bad_alloc();
   }
@@ -243,8 +244,6 @@ void release(void* block) noexcept {
 
 }  // namespace
 
-std::int64_t guard::held() { return heap ? heap->held.load(std::memory_order_relaxed) : 0; }
-
 std::int64_t guard::total_held() {
   std::int64_t out = 0;
   for (const Heap* h = all.load(); h; h = h->other) out += h->held.load(std::memory_order_relaxed);
@@ -256,8 +255,6 @@ bool guard::fail_allocation_at(std::int64_t n) {
   failing = n, failed = false;
   return came;
 }
-
-void guard::let_allocations_fail(bool yes) { may_fail = yes; }
 
 void* operator new(std::size_t bytes) { return allocate(bytes); }
 void* operator new[](std::size_t bytes) { return allocate(bytes); }

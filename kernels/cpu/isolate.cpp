@@ -146,7 +146,6 @@ void Isolates::after_fork(bool child) {
 
 // ---- turns ----------------------------------------------------------------------------------------------------------
 
-thread_local Account* Account::current_ = nullptr;
 Account::Account(Isolate& isolate) : isolate_(isolate), outer_(current_) {
   if (outer_) outer_->settle();
   forget();
@@ -160,6 +159,7 @@ Account::~Account() {
 void Account::forget() { before_ = held() - Arena::nbytes(); }
 void Account::settle() {
   const std::int64_t now = held() - Arena::nbytes(), more = now - before_;
+  if (more == 0) return;
   Isolates::instance().add(isolate_, more);
   before_ = now, sum_ += more;
 }
@@ -171,16 +171,15 @@ Turn::Hold::Hold(Isolate& in) : isolate(in) {
   --isolate.waiting;
 }
 
-Turn::Turn(Place& place, Account& account, Clock::Time begun, double* used, const Limits& limits, void (*slowly)(void*), void* of)
+Turn::Turn(Place& place, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of)
     : place_(place),
       isolate_(*place.isolate),
       memory_(limits.memory),
       account_(account),
       hold_(isolate_),
-      begun_(begun == Clock::Time{} ? std::chrono::steady_clock::now() : begun),
       slowly_(slowly),
       of_(of),
-      clock_(begun_, limits.seconds, used, limits.states, limits.memory, this) {
+      clock_(limits.seconds, used, limits.states, limits.memory, this) {
   let_allocations_fail(true);
 }
 
@@ -206,6 +205,7 @@ void Turn::give_up(bool out_of_memory) {
 }
 
 void Turn::look(Clock::Time now) {
+  if (begun_ == Clock::Time{}) begun_ = now;
   if (slowly_ && now - begun_ > kWhile) slowly_(of_), slowly_ = nullptr;
   account_.settle();
   if (isolate_.common && !place_.pinned) {

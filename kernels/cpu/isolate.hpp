@@ -114,19 +114,19 @@ class Account {
   static Account* current() { return current_; }  // this thread's; null: it has none
 
  private:
-  static thread_local Account* current_;
+  static inline constinit thread_local Account* current_ GUARD_TLS = nullptr;
   Isolate& isolate_;
   Account* outer_;
   std::int64_t before_ = 0, sum_ = 0;
 };
 
 // One turn of a call in an isolate: its lock, its clock, its memory. `slowly` is called once the turn has taken a while (the binding gives
-// the GIL back then). `begun`: now, or nothing, and then the clock is asked; `used`: see Clock::Running. Throws Elsewhere from a tick where a common isolate is held for long and others wait, or much memory is taken in it.
+// the GIL back then). `used`: see Clock::Running. Throws Elsewhere from a tick where a common isolate is held for long and others wait, or much memory is taken in it.
 class Turn final : private Watch {
  public:
   static constexpr std::chrono::microseconds kWhile{1000}, kLong{3000};
   static constexpr std::int64_t kMuch = 8'000'000;  // bytes of one turn
-  Turn(Place& place, Account& account, Clock::Time begun, double* used, const Limits& limits, void (*slowly)(void*), void* of);
+  Turn(Place& place, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of);
   ~Turn();
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
@@ -154,7 +154,7 @@ class Turn final : private Watch {
   Account& account_;
   Flushed flushed_;  // freed once the lock is given back
   Hold hold_;
-  Clock::Time begun_;
+  Clock::Time begun_{};  // the first look
   void (*slowly_)(void*);
   void* of_;
   Clock::Running clock_;
