@@ -165,26 +165,27 @@ Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<
   return sign ? one : algebra.any({none, several});
 }
 
-inline std::vector<std::vector<std::size_t>> all_pairs(std::size_t n) {
-  std::vector<std::vector<std::size_t>> out(n);
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t j = 0; j < n; ++j)
-      if (i != j) out[i].push_back(j);
+// Those that may hold at all could all hold beside each other.
+inline Rivals all_rivals(const std::vector<Id>& yes, Id never) {
+  Rivals out{std::vector<std::optional<std::vector<std::size_t>>>(yes.size()), {}};
+  for (std::size_t i = 0; i < yes.size(); ++i)
+    if (yes[i] != never) out.untold.push_back(i);
   return out;
 }
 
-// Among shapes: one holds and the others do not; or none does, or two of them. `rivals` lists for each child the others that can
+// Among shapes: one holds and the others do not; or none does, or two of them. `rivals` tells for each child of the others that can
 // hold beside it: the negations of all others would say nothing.
 template <class Algebra>
-Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign, const std::vector<std::vector<std::size_t>>& rivals) {
+Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign, const Rivals& rivals) {
   std::vector<Id> ways;
   if (!sign) ways.push_back(algebra.all(no));
   for (std::size_t i = 0; i < yes.size(); ++i) {
+    if (yes[i] == algebra.bottom()) continue;
     std::vector<Id> one{yes[i]};
-    for (std::size_t j : rivals[i]) {
+    rivals.each(i, [&](std::size_t j) {
       if (sign) one.push_back(no[j]);
       if (!sign && j < i) ways.push_back(algebra.all({yes[j], yes[i]}));
-    }
+    });
     if (sign) ways.push_back(algebra.all(std::move(one)));
   }
   return algebra.any(std::move(ways));

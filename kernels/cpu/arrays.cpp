@@ -121,7 +121,7 @@ struct Goals::RowAlgebra {
   Id bottom() const { return kNever; }
   Id all(const std::vector<Id>& list) const { return g->rows_and(list); }
   Id any(std::vector<Id> list) const { return g->rows_or(std::move(list)); }
-  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign, all_pairs(yes.size())); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign, all_rivals(yes, kNever)); }
 
   Id sized(std::int32_t lo, std::int32_t hi) const { return lo > hi ? kNever : g->rows_.intern({.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}}); }
   Id counted(Id goal, std::int32_t lo, std::int32_t hi) const {

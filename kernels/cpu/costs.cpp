@@ -181,14 +181,9 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
   std::vector<Member> members;
   std::vector<Rule> todo;
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (all[i].name < 0) continue;
-    bool due = false;
-    for (Id k : all[i].holds) {
-      if (key_sets_[k].kind != KeySet::One) continue;
-      const auto f = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
-      due = due || (f != s.some.end() && f->keys == k);
-    }
-    if (!due || keys.seen(all[i].name)) continue;
+    if (all[i].own < 0) continue;
+    const auto due = std::lower_bound(s.some.begin(), s.some.end(), Rule{all[i].own, -1});
+    if (due == s.some.end() || due->keys != all[i].own || keys.seen(all[i].name)) continue;
     if (!keys.open(all[i].name)) return -1;
     members.push_back({i, base_of(s, all[i])});
   }
@@ -249,14 +244,14 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
     }
     const Rule& r = todo[next];
     for (std::size_t j = 0; j < members.size(); ++j) {
-      if (!has(all[members[j].cls].holds, r.keys)) continue;
+      if (!all[members[j].cls].in(r.keys)) continue;
       const Id before = members[j].goal;
       members[j].goal = conj(before, r.goal);
       if (members[j].goal != kFalse && cost(members[j].goal) >= 0) assign(next + 1);
       members[j].goal = before;
     }
     for (std::size_t i = 0; i < all.size(); ++i) {
-      if (!has(all[i].holds, r.keys) || !usable(i)) continue;
+      if (!all[i].in(r.keys) || !usable(i)) continue;
       const Id g = conj(base_of(s, all[i]), r.goal);
       if (g == kFalse || cost(g) < 0) continue;
       members.push_back({i, g});

@@ -125,6 +125,7 @@ const std::vector<Id>& Engine::in_place(Id order) {
   const auto found = in_place_.find(order);
   if (found != in_place_.end()) return found->second;
   std::vector<Id> out, todo(lists_[order].ids.rbegin(), lists_[order].ids.rend());
+  std::unordered_set<Id> seen;
   goals_.need([&] {
     std::vector<Id> goals;
     for (Id n : todo) goals.push_back(goals_.goal_of(n));
@@ -133,7 +134,7 @@ const std::vector<Id>& Engine::in_place(Id order) {
   while (!todo.empty()) {
     const Id n = todo.back();
     todo.pop_back();
-    if (n < 2 || std::find(out.begin(), out.end(), n) != out.end()) continue;
+    if (n < 2 || !seen.insert(n).second) continue;
     out.push_back(n);
     std::vector<Id> inner;
     for (const Atom& a : goals_.atoms(n)) {
@@ -482,9 +483,10 @@ bool Engine::class_is_writable(const Frame& f, const Alternative& alternative, s
   const KeyClass& keys = (*info.classes)[static_cast<std::size_t>(cls)];
   const Shape& shape = goals_.shape(alternative.shape);
   const std::int32_t rank = name >= 0 ? names_[levels_[f.level].table].ranks[static_cast<std::size_t>(name)] : kInf;
+  if (options_.schema_order && rank > required) return false;
   const Id base = goals_.base_of(shape, keys);
   const bool plain = goals_.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info.plain);
-  if (plain) return (!options_.schema_order || rank <= required) && goals_.inhabited(base);
+  if (plain) return goals_.inhabited(base);
   if (f.count + 1 > shape.hi || !goals_.inhabited(base)) return false;
   Frame next = f;
   next.cache = nullptr;
@@ -494,7 +496,14 @@ bool Engine::class_is_writable(const Frame& f, const Alternative& alternative, s
   if (f.seen) std::copy(f.seen, f.seen + seen.size(), seen.begin());
   if (name >= 0) seen[static_cast<std::size_t>(name >> 6)] |= 1ull << (name & 63);
   next.seen = seen.data();
-  return goals_.possible(goals_.open_member(alternative.shape, keys, true), base, [&](Id residual) { return is_viable(next, residual); });
+  const auto leads_on = [&](Id shape, Id base) { return goals_.possible(goals_.open_member(shape, keys, true), base, [&](Id residual) { return is_viable(next, residual); }); };
+  if (keys.name >= 0)
+    if (const auto [few, exact] = goals_.narrowed(alternative.shape, keys.name); few != alternative.shape) {
+      const Id narrow = goals_.base_of(goals_.shape(few), keys);
+      if (few != Goals::kNever && goals_.inhabited(narrow) && leads_on(few, narrow)) return true;
+      if (exact) return false;
+    }
+  return leads_on(alternative.shape, base);
 }
 
 bool Engine::may_write(const Frame& f, std::int32_t cls, std::int32_t name) {
@@ -538,9 +547,8 @@ Writable& Engine::writable(const Frame& f) {
   if (options_.schema_order) {
     const NamesIndex& at = index(level.table);
     for (std::size_t a = 0; a < level.alternatives.size(); ++a)
-      for (const Rule& r : goals_.shape(level.alternatives[a].shape).some) {
-        if (goals_.key_set(r.keys).kind != KeySet::One) continue;
-        const auto i = at.at.find(goals_.key_set(r.keys).id);
+      for (const Id name : goals_.must(level.alternatives[a].shape)) {
+        const auto i = at.at.find(name);
         if (i != at.at.end() && !bit(f.seen, i->second)) required[a] = std::min(required[a], names.ranks[static_cast<std::size_t>(i->second)]);
       }
   }

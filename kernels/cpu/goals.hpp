@@ -98,12 +98,33 @@ struct StringSet {  // a union of disjoint intervals of lengths, each with its l
   }
 };
 
-// One class of keys: a name, or the texts of a language that are no name of the shape.
+// One class of keys: a name, or the texts of a language that are no name of the shape. Thousands of names that thousands of
+// `additionalProperties` don't mean would be a million pairs: all names of a kind share one list of what holds it, save what names them.
 struct KeyClass {
   Id name = -1;
   Id lang = Langs::kNone;
-  std::vector<Id> holds;  // the key sets that hold it, sorted
-  Id id = -1;             // of the name and of what holds it
+  Id own = -1;                             // the key set of the name alone, where a rule speaks of it
+  const std::vector<Id>* wide = nullptr;   // the other key sets that hold it, sorted,
+  std::vector<Id> except;                  // but for these, sorted
+  Id id = -1;                              // of the name and of what holds it
+  bool in(Id keys) const {
+    return keys == own || (std::binary_search(wide->begin(), wide->end(), keys) && !std::binary_search(except.begin(), except.end(), keys));
+  }
+  // Those of the rules, which are sorted, whose key set holds it.
+  template <class F>
+  void each(const std::vector<Rule>& rules, F f) const {
+    if (wide->size() >= rules.size()) {
+      for (const Rule& r : rules)
+        if (in(r.keys)) f(r);
+      return;
+    }
+    const auto of = [&](Id keys) {
+      for (auto at = std::lower_bound(rules.begin(), rules.end(), Rule{keys, -1}); at != rules.end() && at->keys == keys; ++at) f(*at);
+    };
+    if (own >= 0) of(own);
+    for (Id keys : *wide)
+      if (!std::binary_search(except.begin(), except.end(), keys)) of(keys);
+  }
 };
 
 // Which keys may still be written, how many were: what viability needs to know of an object under construction.
@@ -153,6 +174,20 @@ struct Open {
     std::size_t h = mix(mix(array, static_cast<std::size_t>(here)), static_cast<std::size_t>(rest));
     for (const Clause& c : clauses) h = mix(h, hash_of(c));
     return h;
+  }
+};
+
+// Of some shapes by number, which others an object could meet beside one.
+struct Rivals {
+  std::vector<std::optional<std::vector<std::size_t>>> told = {};  // sorted; nothing: all that is not told, and those that list it
+  std::vector<std::size_t> untold = {};
+  template <class F>
+  void each(std::size_t i, F f) const {
+    if (told[i])
+      for (std::size_t j : *told[i]) f(j);
+    else
+      for (std::size_t j : untold)
+        if (i != j) f(j);
   }
 };
 
@@ -214,6 +249,14 @@ class Goals {
   bool viable(Id shape, const Keys& keys);
   bool done(Id shape, const Keys& keys);
   std::int64_t cost_object(Id shape, const Keys& keys);  // bytes to the end, the brace included, from behind a member; -1
+  const std::vector<Id>& must(Id shape);  // names that must come, whichever disjuncts hold; sorted. The reference stays valid
+  // A shape that asks no less, and in which of each wide clause a few disjuncts are left, which a member of this name may meet. `exact`:
+  // with such a member none of the others can hold.
+  struct Narrowed {
+    Id shape;
+    bool exact;
+  };
+  Narrowed narrowed(Id shape, Id name);
   bool is_plain(Id shape);  // only named existentials, no clauses, no maximum: writing a key never changes it
 
   // Arrays. `at` is the number of items written.
@@ -322,6 +365,7 @@ class Goals {
   Id shapes_and(const std::vector<Id>& shapes);
   Id shapes_or(std::vector<Id> shapes);
   bool merge_into(Shape* into, const Shape& from);
+  void merge_bare(Shape* into, const Shape& from);  // but for the clauses
   Id settle(Shape shape);
   Id tidy(Id shape);
   bool weaker(Id a, const Shape& b) const;
@@ -342,7 +386,7 @@ class Goals {
   int constant_for(Id goal, Type type);
   bool is_scalar(Id goal);
   bool few_values(Id goal, std::vector<std::int64_t>* values);
-  std::vector<std::vector<std::size_t>> rivals(const std::vector<Id>& shapes);
+  Rivals rivals(const std::vector<Id>& shapes);
   Id unevaluated_properties(const Atom& atom, Id node, bool sign);
   Id unevaluated_items(const Atom& atom, Id node, bool sign);
 
@@ -369,6 +413,7 @@ class Goals {
   void list_objects(Id shape, Listing* out);
 
   Id settled_by(Id open, Id known);
+  Id decided_apart(Id open, Id literal);
   const std::vector<Id>* listed(Id literal) const;  // values of which it asks one, where `enum` or `const` lists them; null: not known
   bool are_apart(Id goal, Id literal) const;
   bool speaks_of(Id shape, const KeyClass& cls) const;
@@ -406,12 +451,19 @@ class Goals {
   std::unordered_map<std::vector<Id>, Id, VectorHash> decided_;
   PairMap<Id> folded_, open_members_, open_items_;
   Memo<std::vector<Id>> undecided_;
-  Interner<IdSet> class_ids_;
+  Interner<IdSet> class_ids_, wide_;  // wide_: lists of key sets
   Memo<Id> tidied_, negated_;
   PairMap<Id> conj_;
   PairMap<bool> holds_;
   ListMap<std::vector<KeyClass>> classes_;
   Memo<char> sure_, round_, fresh_, dull_, plain_;
+  Memo<std::vector<Id>> must_;
+  struct ByName {  // of a wide clause
+    std::unordered_map<Id, std::vector<Id>> named;  // disjuncts that speak of a name
+    std::vector<Id> open;                           // those that don't rule out all others, or the first of them
+    std::size_t size = 0;                           // how many there are
+  };
+  Memo<std::vector<ByName>> by_name_;
   std::unordered_set<Id> round_shapes_;                        // found empty in this round, which may yet change
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   PairMap<bool> row_viable_;

@@ -55,8 +55,20 @@ Id Goals::size_shape(std::int32_t lo, std::int32_t hi) {
   return shapes_.intern({.rules = {}, .some = {}, .lo = lo, .hi = hi, .clauses = {}});
 }
 
-bool Goals::merge_into(Shape* into, const Shape& from) {
+void Goals::merge_bare(Shape* into, const Shape& from) {
+  constexpr std::size_t kFew = 8;
   const auto unite = [this](std::vector<Rule>* a, const std::vector<Rule>& b, bool names_only) {
+    if (b.size() <= kFew && b.size() < a->size() / kFew) {  // of thousands of shapes each adds a rule
+      for (const Rule& r : b) {
+        const bool joins = !names_only || key_sets_[r.keys].kind == KeySet::One;
+        const auto at = std::lower_bound(a->begin(), a->end(), joins ? Rule{r.keys, -1} : r);
+        if (at == a->end() || (joins ? at->keys != r.keys : *at != r))
+          a->insert(at, r);
+        else
+          at->goal = conj(at->goal, r.goal);
+      }
+      return;
+    }
     if (b.empty()) return;
     std::vector<Rule> out;
     out.reserve(a->size() + b.size());
@@ -76,6 +88,10 @@ bool Goals::merge_into(Shape* into, const Shape& from) {
   unite(&into->some, from.some, true);
   into->lo = std::max(into->lo, from.lo);
   into->hi = std::min(into->hi, from.hi);
+}
+
+bool Goals::merge_into(Shape* into, const Shape& from) {
+  merge_bare(into, from);
   Distinct distinct(&into->clauses);
   for (const Clause& c : from.clauses)
     if (distinct.is_new(c)) into->clauses.push_back(c);
@@ -85,16 +101,21 @@ bool Goals::merge_into(Shape* into, const Shape& from) {
 Id Goals::shapes_and(const std::vector<Id>& list) {
   if (list.size() == 1) return list[0];
   Shape out;
+  Distinct distinct(&out.clauses);
   bool only = true;
   Id single = kAny;
   for (Id s : list) {
+    tick();
     if (s == kNever) return kNever;
     if (s == kAny) continue;
     if (single == kAny || single == s)
       single = s;
     else
       only = false;
-    if (!merge_into(&out, shapes_[s])) return kNever;
+    merge_bare(&out, shapes_[s]);
+    if (out.lo > out.hi) return kNever;
+    for (const Clause& c : shapes_[s].clauses)
+      if (distinct.is_new(c)) out.clauses.push_back(c);
   }
   return only ? single : settle(std::move(out));
 }
@@ -428,9 +449,9 @@ bool Goals::few_values(Id g, std::vector<std::int64_t>* values) {
   return true;
 }
 
-// For each shape the others that an object could meet beside it, as far as required names with few values tell.
-std::vector<std::vector<std::size_t>> Goals::rivals(const std::vector<Id>& shapes) {
-  std::vector<std::vector<std::size_t>> out = all_pairs(shapes.size());
+// As far as required names with few values tell.
+Rivals Goals::rivals(const std::vector<Id>& shapes) {
+  Rivals out = all_rivals(shapes, kNever);
   std::unordered_map<Id, std::size_t> required;
   for (Id s : shapes)
     for (const Rule& r : shapes_[s].some)
@@ -441,32 +462,54 @@ std::vector<std::vector<std::size_t>> Goals::rivals(const std::vector<Id>& shape
   std::sort(names.rbegin(), names.rend());
   if (names.size() > kMaxTags) names.resize(kMaxTags);
   for (const auto& [_, name] : names) {
-    const Id own = key_name(name);
+    const Rule own{key_name(name), -1};
     std::vector<Id> goals(shapes.size(), kTrue);
-    for (std::size_t i = 0; i < shapes.size(); ++i) {
+    for (std::size_t i : out.untold) {
       const Shape& s = shapes_[shapes[i]];
-      if (std::any_of(s.some.begin(), s.some.end(), [&](const Rule& r) { return r.keys == own; })) goals[i] = goal_at(name, s, nullptr);
+      if (const auto at = std::lower_bound(s.some.begin(), s.some.end(), own); at != s.some.end() && at->keys == own.keys) goals[i] = goal_at(name, s, nullptr);
     }
     need(goals);
     std::unordered_map<std::int64_t, std::vector<std::size_t>> by_value;
     std::vector<std::size_t> others;  // which may have any value
     std::vector<std::vector<std::int64_t>> values(shapes.size());
-    std::vector<bool> few(shapes.size());
-    for (std::size_t i = 0; i < shapes.size(); ++i) {
+    std::vector<char> few(shapes.size());
+    for (std::size_t i : out.untold) {
+      tick();
       few[i] = few_values(goals[i], &values[i]);
       if (!few[i]) others.push_back(i);
       for (std::int64_t v : few[i] ? values[i] : std::vector<std::int64_t>{}) by_value[v].push_back(i);
     }
-    for (std::size_t i = 0; i < shapes.size(); ++i) {
+    for (std::size_t i : out.untold) {
       if (!few[i]) continue;
       std::vector<std::size_t> meets = others;
       for (std::int64_t v : values[i]) meets.insert(meets.end(), by_value[v].begin(), by_value[v].end());
       sort_unique(&meets);
-      std::erase_if(out[i], [&](std::size_t j) { return !has(meets, j); });
+      tick();
+      std::erase_if(meets, [&](std::size_t j) { return i == j || (out.told[i] && !has(*out.told[i], j)); });
+      out.told[i] = std::move(meets);
     }
-    for (std::size_t i = 0; i < shapes.size(); ++i)
-      if (!few[i]) std::erase_if(out[i], [&](std::size_t j) { return !has(out[j], i); });
   }
+  // Where one of two is told apart from the other, so is the other from it.
+  std::vector<std::vector<std::size_t>> listing(shapes.size());
+  for (std::size_t i : out.untold)
+    if (out.told[i])
+      for (std::size_t j : *out.told[i]) listing[j].push_back(i);
+  std::vector<std::size_t> all;
+  std::swap(all, out.untold);
+  for (std::size_t i : all)
+    if (!out.told[i]) out.untold.push_back(i);
+  if (out.untold.size() == all.size()) return out;
+  for (std::size_t i : all) {
+    tick();
+    if (out.told[i]) {
+      std::erase_if(*out.told[i], [&](std::size_t j) { return out.told[j] ? !has(*out.told[j], i) : false; });
+    } else {
+      listing[i].insert(listing[i].end(), out.untold.begin(), out.untold.end());
+      std::erase(listing[i], i);
+      sort_unique(&listing[i]);
+    }
+  }
+  for (std::size_t i : std::exchange(out.untold, {})) out.told[i] = std::move(listing[i]);
   return out;
 }
 
@@ -487,12 +530,13 @@ Id Goals::object(Id g) {
 const std::vector<KeyClass>& Goals::classes(std::span<const Id> list) {
   const auto found = classes_.find(list);
   if (found != classes_.end()) return found->second;
-  std::vector<Id> sets, seen, todo(list.begin(), list.end());
+  std::vector<Id> sets, todo(list.begin(), list.end());
+  std::unordered_set<Id> seen;
   while (!todo.empty()) {
     const Id s = todo.back();
     todo.pop_back();
-    if (std::find(seen.begin(), seen.end(), s) != seen.end()) continue;
-    seen.push_back(s);
+    if (!seen.insert(s).second) continue;
+    tick();
     for (const Rule& r : shapes_[s].rules) sets.push_back(r.keys);
     for (const Rule& r : shapes_[s].some) sets.push_back(r.keys);
     for (const Clause& c : shapes_[s].clauses) todo.insert(todo.end(), c.begin(), c.end());
@@ -529,47 +573,60 @@ std::vector<KeyClass> Goals::partition(std::vector<Id> sets) {
     parts = std::move(next);
     if (parts.size() > kMaxClasses) throw Limit{"alternatives", -1, "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes"};
   }
-  std::vector<KeyClass> out;
-  std::vector<std::vector<Id>> of_listed;  // key sets that hold the texts of a class that is listed
-  std::vector<std::pair<Id, std::ptrdiff_t>> all;  // names, each with which of those hold it; -1: one that a key set names
-  for (Id n : names) all.push_back({n, -1});
-  for (const auto& [r, in] : parts) {
-    KeyClass cls{-1, r, {}, -1};
+  // Of the key sets that are no name, those that hold what these languages hold, names aside: most classes have it alike.
+  std::unordered_map<Id, std::vector<Id>> naming;  // of each name the sets that hold all but some names, and not this one
+  for (Id k : wide)
+    for (Id n : key_sets_[k].names) naming[n].push_back(k);
+  ListMap<const std::vector<Id>*> kinds;
+  const auto wide_of = [&](const std::vector<Id>& in) {
+    if (const auto at = kinds.find(in); at != kinds.end()) return at->second;
+    std::vector<Id> held;
     for (Id k : wide) {
+      tick();
       const KeySet& set = key_sets_[k];
       bool in_set = set.kind == KeySet::Lang ? set.id == Langs::kAll || has(in, set.id) : true;
       if (set.kind == KeySet::Rest)
         for (Id lang : set.langs) in_set = in_set && !has(in, lang);
-      if (in_set) cls.holds.push_back(k);
+      if (in_set) held.push_back(k);
     }
+    return kinds.emplace(in, &wide_[wide_.intern({std::move(held)})].ids).first->second;
+  };
+  std::vector<KeyClass> out;
+  std::vector<const std::vector<Id>*> of_listed;   // what holds the texts of a class that is listed
+  std::vector<std::pair<Id, std::ptrdiff_t>> all;  // names, each with which of those hold it; -1: one that a key set names
+  for (Id n : names) all.push_back({n, -1});
+  for (const auto& [r, in] : parts) {
     std::vector<std::u32string> words;
     if (r == Langs::kAll || !l.list(r, kMaxListed, &words)) {
-      out.push_back(std::move(cls));
+      out.push_back({-1, r, -1, wide_of(in), {}, -1});
       continue;
     }
     for (const auto& w : words)
       if (const Id n = lexicon_.name(encode_utf8(w)); !has(names, n)) all.push_back({n, static_cast<std::ptrdiff_t>(of_listed.size())});
-    std::sort(cls.holds.begin(), cls.holds.end());
-    of_listed.push_back(std::move(cls.holds));
+    of_listed.push_back(wide_of(in));
   }
   std::sort(all.begin(), all.end());
   out.reserve(out.size() + all.size());
+  std::vector<Id> in;
   for (const auto& [n, listed] : all) {
-    KeyClass cls{n, Langs::kNone, {}, -1};
+    tick();
+    KeyClass cls{n, Langs::kNone, -1, nullptr, {}, -1};
     if (listed >= 0) {
-      cls.holds = of_listed[static_cast<std::size_t>(listed)];
+      cls.wide = of_listed[static_cast<std::size_t>(listed)];
     } else {
-      if (const Id own = key_sets_.find(KeySet{KeySet::One, n, {}, {}}); own >= 0 && has(sets, own)) cls.holds.push_back(own);
-      for (Id k : wide)
-        if (holds(k, n)) cls.holds.push_back(k);
-      std::sort(cls.holds.begin(), cls.holds.end());
+      if (const Id own = key_sets_.find(KeySet{KeySet::One, n, {}, {}}); own >= 0 && has(sets, own)) cls.own = own;
+      in.clear();
+      for (Id lang : langs)
+        if (lexicon_.in_lang(lang, n)) in.push_back(lang);
+      cls.wide = wide_of(in);
+      if (const auto at = naming.find(n); at != naming.end()) cls.except = at->second;
     }
     out.push_back(std::move(cls));
   }
   std::vector<Id> said;
   for (KeyClass& cls : out) {
-    said.assign(cls.holds.begin(), cls.holds.end());
-    said.push_back(cls.name);
+    said = {cls.name, cls.own, wide_.find(IdSpan{*cls.wide})};
+    said.insert(said.end(), cls.except.begin(), cls.except.end());
     cls.id = interned(&class_ids_, said);
   }
   return out;
@@ -586,23 +643,20 @@ Id Goals::key_class(const KeyClass& cls, const std::vector<Id>& names) {
 namespace {
 Id base_goal(Goals& goals, const Shape& s, const KeyClass& cls) {
   Id out = Goals::kTrue;
-  for (Id k : cls.holds) {
-    const auto at = std::lower_bound(s.rules.begin(), s.rules.end(), Rule{k, -1});
-    if (at != s.rules.end() && at->keys == k) out = goals.conj(out, at->goal);
-  }
+  cls.each(s.rules, [&](const Rule& r) { out = goals.conj(out, r.goal); });
   return out;
+}
+// The existential of a name that must come; null: it need not.
+const Rule* named_some(const Shape& s, const KeyClass& cls) {
+  if (cls.own < 0) return nullptr;
+  const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{cls.own, -1});
+  return at != s.some.end() && at->keys == cls.own ? &*at : nullptr;
 }
 }  // namespace
 
 Id Goals::base_of(const Shape& s, const KeyClass& cls) {
-  Id out = base_goal(*this, s, cls);
-  if (cls.name < 0) return out;
-  for (Id k : cls.holds) {  // a named existential
-    if (key_sets_[k].kind != KeySet::One) continue;
-    const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
-    if (at != s.some.end() && at->keys == k) out = conj(out, at->goal);
-  }
-  return out;
+  const Rule* some = named_some(s, cls);
+  return some ? conj(base_goal(*this, s, cls), some->goal) : base_goal(*this, s, cls);
 }
 
 int Goals::constant_for(Id g, Type type) {
@@ -622,6 +676,82 @@ int Goals::constant_for(Id g, Type type) {
     case Type::Array: return array(g) == kNever ? 0 : array(g) == kAny ? 1 : -1;
   }
   return -1;
+}
+
+const std::vector<Id>& Goals::must(Id id) {
+  if (const auto found = must_.find(id); found != must_.end()) return found->second;
+  const Recursion deeper(&depth_, limits_.depth);
+  tick();
+  const Shape& s = shapes_[id];
+  std::vector<Id> out, common, both;
+  for (const Rule& r : s.some)
+    if (key_sets_[r.keys].kind == KeySet::One) out.push_back(key_sets_[r.keys].id);
+  for (const Clause& c : s.clauses) {
+    bool first = true;
+    for (Id d : c) {
+      if (d == kNever) continue;
+      const std::vector<Id>& names = must(d);
+      both.clear();
+      if (!first) std::set_intersection(common.begin(), common.end(), names.begin(), names.end(), std::back_inserter(both));
+      common = first ? names : both;
+      first = false;
+      if (common.empty()) break;
+    }
+    if (!first) out.insert(out.end(), common.begin(), common.end());
+  }
+  sort_unique(&out);
+  return must_.emplace(id, std::move(out)).first->second;
+}
+
+// To hold each of thousands of alternatives against each of their names would be a million looks.
+Goals::Narrowed Goals::narrowed(Id id, Id name) {
+  constexpr std::size_t kWide = 16, kFew = 8;
+  const Shape& s = shapes_[id];
+  if (std::none_of(s.clauses.begin(), s.clauses.end(), [](const Clause& c) { return c.size() > kWide; })) return {id, false};
+  auto found = by_name_.find(id);
+  if (found == by_name_.end()) {
+    std::vector<ByName> list;
+    for (const Clause& c : s.clauses) {
+      ByName& out = list.emplace_back();
+      if (c.size() <= kWide) continue;
+      for (Id d : c) {
+        tick();
+        bool is_open = true;
+        const auto speaks = [&](Id n) {
+          std::vector<Id>& all = out.named[n];
+          if (all.empty() || all.back() != d) all.push_back(d);
+        };
+        for (const auto* rules : {&shapes_[d].rules, &shapes_[d].some})
+          for (const Rule& r : *rules) {
+            const KeySet& k = key_sets_[r.keys];
+            if (k.kind == KeySet::One) speaks(k.id);
+            if (k.kind != KeySet::Rest || r.goal != kFalse || rules == &shapes_[d].some) continue;
+            for (Id n : k.names) speaks(n);
+            if (k.langs.empty()) is_open = false;
+          }
+        if (!is_open) continue;
+        if (++out.size <= kFew) out.open.push_back(d);
+      }
+    }
+    found = by_name_.emplace(id, std::move(list)).first;
+  }
+  Shape few = s;
+  bool exact = true;
+  for (std::size_t i = 0; i < few.clauses.size(); ++i) {
+    Clause& c = few.clauses[i];
+    if (c.size() <= kWide) continue;
+    const ByName& by_name = found->second[i];
+    Clause kept = by_name.open;
+    exact = exact && by_name.size <= kFew;
+    if (const auto named = by_name.named.find(name); named != by_name.named.end()) {
+      exact = exact && named->second.size() <= kFew;
+      kept.insert(kept.end(), named->second.begin(), named->second.begin() + static_cast<std::ptrdiff_t>(std::min(kFew, named->second.size())));
+      sort_unique(&kept);
+    }
+    if (kept.empty()) return {kNever, exact};
+    c = std::move(kept);
+  }
+  return {settle(std::move(few)), exact};
 }
 
 bool Goals::is_plain(Id shape) {
@@ -741,17 +871,13 @@ bool Goals::plan(Id id, const Keys& keys) {
   std::vector<std::pair<std::size_t, Id>> named;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const KeyClass& cls = all[i];
-    if (cls.name < 0) continue;
-    for (Id k : cls.holds) {
-      if (key_sets_[k].kind != KeySet::One) continue;
-      const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{k, -1});
-      if (at == s.some.end() || at->keys != k || keys.seen(cls.name)) continue;
-      if (!keys.open(cls.name)) return false;
-      const Id g = conj(base_goal(*this, s, cls), at->goal);
-      if (g == kFalse) return false;
-      named.push_back({i, g});
-      wanted.push_back(g);
-    }
+    const Rule* some = named_some(s, cls);
+    if (!some || keys.seen(cls.name)) continue;
+    if (!keys.open(cls.name)) return false;
+    const Id g = conj(base_goal(*this, s, cls), some->goal);
+    if (g == kFalse) return false;
+    named.push_back({i, g});
+    wanted.push_back(g);
   }
   need(wanted);
   for (const auto& [i, g] : named) {
@@ -768,7 +894,7 @@ bool Goals::plan(Id id, const Keys& keys) {
     for (const Rule& r : todo) {
       bool possible = false, alone = false;
       for (std::size_t i = 0; i < all.size() && !alone; ++i) {
-        if (!has(all[i].holds, r.keys) || (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name)))) continue;
+        if (!all[i].in(r.keys) || (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name)))) continue;
         const bool ok = inhabited(conj(base_goal(*this, s, all[i]), r.goal));
         possible = possible || ok;
         alone = ok && (all[i].name < 0 || r.goal == kTrue);
@@ -796,7 +922,7 @@ bool Goals::plan(Id id, const Keys& keys) {
     if (next == todo.size()) return count() >= s.lo || count() + fill() >= s.lo;
     const Rule& r = todo[next];
     for (std::size_t j = 0; j < members.size(); ++j) {
-      if (!has(all[members[j].cls].holds, r.keys)) continue;
+      if (!all[members[j].cls].in(r.keys)) continue;
       const Id before = members[j].goal, g = conj(before, r.goal);
       if (!inhabited(g)) continue;
       members[j].goal = g;
@@ -805,7 +931,7 @@ bool Goals::plan(Id id, const Keys& keys) {
       if (ok) return true;
     }
     for (std::size_t i = 0; i < all.size(); ++i) {
-      if (!has(all[i].holds, r.keys)) continue;
+      if (!all[i].in(r.keys)) continue;
       if (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name) ||
                                std::any_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; })))
         continue;

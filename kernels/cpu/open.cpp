@@ -91,7 +91,7 @@ Clause Goals::here_or(Id goal, Id rest, bool array) {
 
 bool Goals::speaks_of(Id id, const KeyClass& cls) const {
   const Shape& s = shapes_[id];
-  const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
+  const auto in_class = [&](const Rule& r) { return cls.in(r.keys); };
   return std::any_of(s.rules.begin(), s.rules.end(), in_class) || std::any_of(s.some.begin(), s.some.end(), in_class) ||
          std::any_of(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) { return std::any_of(c.begin(), c.end(), [&](Id d) { return speaks_of(d, cls); }); });
 }
@@ -103,7 +103,7 @@ Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
   if (top && is_plain(id)) return open_members_[key] = make_open({false, kTrue, id, {}});
   const Shape& s = shapes_[id];
   Open out{false, kTrue, kAny, {}};
-  const auto in_class = [&](const Rule& r) { return has(cls.holds, r.keys); };
+  const auto in_class = [&](const Rule& r) { return cls.in(r.keys); };
   const auto named = [&](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
   if (!top) {
     for (const Rule& r : s.rules)
@@ -304,7 +304,7 @@ Id Goals::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
       return out = any_goal(std::move(choices));
     }
     const Id l = literals[0];
-    const Id yes = search(decide(o, {l}), known), no = search(decide(o, {l ^ 1}), known);
+    const Id yes = search(decided_apart(o, l), known), no = search(decided_apart(o, l ^ 1), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
     choices.push_back(conj(goal({l}), yes));
     choices.push_back(both_signs ? conj(goal({l ^ 1}), no) : no);
@@ -334,10 +334,10 @@ bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
       return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal, viable);
     });
   const Id l = literals[0], with = conj(goal, this->goal({l}));
-  if (inhabited(with) && possible(decide(open, {l}), with, viable)) return true;
+  if (inhabited(with) && possible(decided_apart(open, l), with, viable)) return true;
   const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
   const Id without = both_signs ? conj(goal, this->goal({l ^ 1})) : goal;
-  return inhabited(without) && possible(decide(open, {l ^ 1}), without, viable);
+  return inhabited(without) && possible(decided_apart(open, l ^ 1), without, viable);
 }
 
 bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart) {
@@ -419,6 +419,15 @@ bool Goals::are_apart(Id goal, Id literal) const {
     const std::vector<Id>* others = listed(l);
     return others && others->size() <= kFew && std::find_first_of(some->begin(), some->end(), others->begin(), others->end()) == some->end();
   });
+}
+
+// Decides the literal, and with it those that list other values: of dozens of tags one holds, and a way is not one for each set of them.
+Id Goals::decided_apart(Id open, Id literal) {
+  std::vector<Id> holding{literal};
+  if (listed(literal))
+    for (Id l : undecided(open))
+      if (l >> 1 != literal >> 1 && !has_either(holding, l) && are_apart(goal({literal}), l & ~1)) holding.push_back(l | 1);
+  return decide(open, holding);
 }
 
 // Decides what follows from the goal on sight.

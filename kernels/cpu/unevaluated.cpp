@@ -87,10 +87,10 @@ Id Goals::unevaluated_properties(const Atom& atom, Id node, bool sign) {
                      return true;
                    }};
   in_place.walk(node, {});
-  std::vector<std::pair<Id, const Conditions*>> evaluated;
+  std::unordered_map<Id, std::vector<const Conditions*>> evaluated;  // by key set
   std::vector<Id> sets{key_lang(Langs::kAll)}, names;
   for (const Applied& x : in_place.out) {
-    const auto add = [&](Id keys) { evaluated.push_back({keys, &x.when}), sets.push_back(keys); };
+    const auto add = [&](Id keys) { evaluated[keys].push_back(&x.when), sets.push_back(keys); };
     if (x.atom->op == Op::Properties)
       for (Id n : x.atom->names) add(key_name(n));
     if (x.atom->op == Op::Patterns)
@@ -104,8 +104,13 @@ Id Goals::unevaluated_properties(const Atom& atom, Id node, bool sign) {
   Groups<Id> groups;
   for (const KeyClass& cls : classes) {
     std::vector<Conditions> ways;
-    for (const auto& [keys, when] : evaluated)
-      if (has(cls.holds, keys)) ways.push_back(*when);
+    const auto add = [&](Id keys) {
+      if (const auto at = evaluated.find(keys); at != evaluated.end())
+        for (const Conditions* when : at->second) ways.push_back(*when);
+    };
+    if (cls.own >= 0) add(cls.own);
+    for (Id keys : *cls.wide)
+      if (!has(cls.except, keys)) add(keys);
     groups.add(std::move(ways), cls.name >= 0 ? key_name(cls.name) : key_class(cls, names));
   }
   const auto all = [&](const std::vector<Id>& list) { return sign ? shapes_and(list) : shapes_or(list); };
