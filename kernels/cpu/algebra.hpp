@@ -62,6 +62,24 @@ class Distinct {
   std::size_t seen_ = 0;
   std::unordered_set<Clause, VectorHash> table_;
 };
+// Ids that were met, in a list that may be short.
+class Met {
+ public:
+  bool insert(Id id) {  // false: it was
+    if (contains(id)) return false;
+    if (few_.size() < kFew)
+      few_.push_back(id);
+    else
+      many_.insert(id);
+    return true;
+  }
+  bool contains(Id id) const { return std::find(few_.begin(), few_.end(), id) != few_.end() || (!many_.empty() && many_.contains(id)); }
+
+ private:
+  static constexpr std::size_t kFew = 16;
+  Few<Id, kFew> few_;
+  std::unordered_set<Id> many_;
+};
 // Takes the clause with the fewest disjuncts out: a search branches there.
 inline Clause take_smallest(std::vector<Clause>* clauses) {
   const auto least = std::min_element(clauses->begin(), clauses->end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });

@@ -90,9 +90,7 @@ const Targets& Engine::options(const Frame& f, Type type) {
     }
     base = legible(f, base, parts, type);
     if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
-    const auto label = [&](Id literal) {
-      return static_cast<Id>(parts.list.size()) + static_cast<Id>(std::find(parts.tracked.begin(), parts.tracked.end(), literal) - parts.tracked.begin());
-    };
+    const auto label = [&](Id literal) { return parts.label(literal); };
     for (Id v : parts.singles) {
       const Id goal = goals_.conj(base, goals_.among({v}));
       if (!goals_.inhabited(goal, type)) continue;
@@ -114,7 +112,7 @@ const Targets& Engine::options(const Frame& f, Type type) {
       goals_.ways(open, base, [&](Id goal, Id residual) {
         std::vector<Id> ids = labels;
         for (Id l : goals_.literals(goal))
-          if (std::find(parts.tracked.begin(), parts.tracked.end(), l) != parts.tracked.end()) ids.push_back(label(l));
+          if (parts.tracks(l)) ids.push_back(label(l));
         const std::int64_t bytes = goals_.inhabited(goal, type) ? rest(residual) : -1;
         if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
         return --left == 0;

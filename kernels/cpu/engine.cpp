@@ -350,6 +350,11 @@ Keys Engine::keys_of(const Frame& f) {
   return out;
 }
 
+Id Engine::Parts::label(Id literal) const {
+  const auto at = std::lower_bound(labels.begin(), labels.end(), std::pair{literal, Id{-1}});
+  return at != labels.end() && at->first == literal ? at->second : -1;
+}
+
 const Engine::Parts& Engine::parts(Id due, Type type) {
   const Id slot = due * kTypes + static_cast<Id>(type);
   if (const Parts* found = parts_.find(slot)) return *found;
@@ -363,8 +368,9 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
   }
   const Level& level = levels_[d.level];
   out.plain = d.kind == Kind::Object && info(d.level).plain;
+  std::unordered_set<Id> known;
   const auto track = [&](Id literal) {
-    if (std::find(out.tracked.begin(), out.tracked.end(), literal) == out.tracked.end()) out.tracked.push_back(literal);
+    if (known.insert(literal).second) out.tracked.push_back(literal);
   };
   for (const Alternative& a : level.alternatives) {
     Part part;
@@ -412,6 +418,8 @@ const Engine::Parts& Engine::parts(Id due, Type type) {
     if (part.decides)
       for (Id l : goals_.undecided(part.open)) track(l ^ 1);
   }
+  for (Id l : out.tracked) out.labels.push_back({l, static_cast<Id>(out.list.size() + out.labels.size())});
+  std::sort(out.labels.begin(), out.labels.end());
   if (out.tracked.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
   return parts_.put(slot, std::move(out));
 }
@@ -428,7 +436,8 @@ Id Engine::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
     const Id some = goals_.among({tables_.lexicon.parse("0")});  // any number will do to keep exponents out
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
-  for (Id l : parts.tracked) goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
+  for (Id l : parts.tracked)
+    if (!goals_.reads_alike(goal, l)) goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
   return goal;
 }
 
@@ -765,10 +774,7 @@ const Frame* Engine::after_value(const Frame& f, Type type, std::span<const Id> 
     const Part& part = parts.list[i];
     if (part.base == Goals::kFalse || (part.vital && !survives(i))) continue;
     std::vector<Id> literals = goals_.undecided(part.open);
-    for (Id& l : literals) {
-      const auto at = std::find(parts.tracked.begin(), parts.tracked.end(), l);
-      l ^= !survives(parts.list.size() + static_cast<std::size_t>(at - parts.tracked.begin()));
-    }
+    for (Id& l : literals) l ^= !survives(static_cast<std::size_t>(parts.label(l)));
     Id shape = goals_.fold(goals_.decide(part.open, literals), false);
     if (value >= 0) shape = goals_.with_value(shape, value);
     if (shape != Goals::kNever) add_alternative(&alternatives, {shape, level.alternatives[i].parents, part.vital});

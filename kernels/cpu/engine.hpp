@@ -320,6 +320,9 @@ class Engine {
     std::vector<Id> tracked;  // literals
     std::vector<Id> singles;  // values that are tracked for what the rest will cost behind them
     bool plain = false;       // whatever is written, a completion remains
+    std::vector<std::pair<Id, Id>> labels;  // of each tracked literal, sorted: there may be thousands
+    Id label(Id literal) const;
+    bool tracks(Id literal) const { return label(literal) >= 0; }
   };
   struct Opened {  // a scalar lexeme at its start
     Id state, spec;

@@ -309,15 +309,45 @@ Id Goals::number_set(std::vector<Id> pieces) {
   return number_sets_.intern({std::move(pieces)});
 }
 
+bool Goals::is_points(Id set) {
+  if (const auto found = points_.find(set); found != points_.end()) return found->second;
+  const std::vector<Id>& pieces = number_sets_[set].ids;
+  const bool all = std::all_of(pieces.begin(), pieces.end(), [this](Id id) {
+    const Piece& p = lexicon_.numbers.piece(id);
+    return p.has_lo && p.has_hi && p.lo == p.hi && p.multiples.empty() && p.not_multiples.empty() && p.not_values.empty() && !p.written;
+  });
+  points_[set] = all;
+  return all;
+}
+
+bool Goals::reads_alike(Id g, Id literal) {
+  const std::vector<Id>* values = listed(literal & ~1);
+  numbers(g);
+  if (!values || excludes(g, types::kNumber | types::kInteger | types::kIntegerText) || !is_points(goal_numbers_[g])) return false;
+  const auto is_whole = [this](Id v) { return lexicon_.values[v].kind != Value::Number || lexicon_.values[v].number.exp >= 0; };
+  for (const Atom& a : nodes_[static_cast<std::size_t>(literal >> 1)].atoms) {
+    if (a.op == Op::Const || a.op == Op::Enum) continue;
+    if (a.op != Op::Type || !(a.lo & types::kNumber || (a.lo & types::kInteger && std::all_of(values->begin(), values->end(), is_whole)))) return false;
+  }
+  return true;
+}
+
 Id Goals::numbers_and(Id a, Id b) {
   if (a == b) return a;
+  if (is_points(a) && is_points(b)) {  // equal ones are one piece
+    std::vector<Id> common, x = number_sets_[a].ids, y = number_sets_[b].ids;
+    if (x.size() > y.size()) std::swap(x, y);
+    for (Id p : x)
+      if (has(y, p)) common.push_back(p);
+    return number_set(std::move(common));
+  }
   const std::vector<Id> x = number_sets_[a].ids, y = number_sets_[b].ids;
   if (x.size() * y.size() > limits_.alternatives * 10) throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
   std::vector<Id> out;
   Piece p;
   for (Id i : x)
     for (Id j : y)
-      if (tick(), Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
+      if (tick(); Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
   return number_set(std::move(out));
 }
 

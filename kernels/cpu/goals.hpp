@@ -242,6 +242,7 @@ class Goals {
   const Shape& shape(Id id) const { return shapes_[id]; }
   const Row& row(Id id) const { return rows_[id]; }
   Id keys_lang(Id goal);                  // the goal's strings as one language, lengths folded in
+  bool reads_alike(Id goal, Id literal);  // is each of the goal's numbers spelled alike, whether it meets the literal or not?
 
   // Objects.
   const std::vector<KeyClass>& classes(std::span<const Id> shapes);  // of the keys that these shapes speak of. The reference stays valid
@@ -372,6 +373,10 @@ class Goals {
   bool clash(const Shape& a, const Shape& b);
   bool forbids(const Shape& a, Id name);
   bool empty_on_sight(Id goal);
+  enum class Told : std::uint8_t { No, Yes, Open };
+  Told told(Id literal, Id value, int depth) const;  // does the value meet it? As far as constants and types tell
+  Told has_listed(Id goal) const;                    // has it a value? As far as one that it lists tells
+  Id with_tags(Id shape);
   Id goal_at(Id name, const Shape& a, const Shape* b);
   template <class F>
   std::int64_t remembered(PairMap<std::vector<Found>>* memo, Id shape, const Keys& keys, F find);
@@ -414,8 +419,9 @@ class Goals {
 
   Id settled_by(Id open, Id known);
   Id decided_apart(Id open, Id literal);
+  bool is_points(Id number_set);  // single values, and nothing else is said of them
   const std::vector<Id>* listed(Id literal) const;  // values of which it asks one, where `enum` or `const` lists them; null: not known
-  bool are_apart(Id goal, Id literal) const;
+  bool are_apart(const std::vector<Id>& values, Id literal) const;
   bool speaks_of(Id shape, const KeyClass& cls) const;
   static bool is_choice(const Shape& s) { return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf; }
   bool is_ambiguous(Id residual, bool array) const;
@@ -452,11 +458,11 @@ class Goals {
   PairMap<Id> folded_, open_members_, open_items_;
   Memo<std::vector<Id>> undecided_;
   Interner<IdSet> class_ids_, wide_;  // wide_: lists of key sets
-  Memo<Id> tidied_, negated_;
+  Memo<Id> tidied_, tagged_, negated_;
   PairMap<Id> conj_;
   PairMap<bool> holds_;
   ListMap<std::vector<KeyClass>> classes_;
-  Memo<char> sure_, round_, fresh_, dull_, plain_;
+  Memo<char> sure_, round_, fresh_, dull_, plain_, points_;
   Memo<std::vector<Id>> must_;
   struct ByName {  // of a wide clause
     std::unordered_map<Id, std::vector<Id>> named;  // disjuncts that speak of a name

@@ -205,11 +205,86 @@ Id Goals::settle(Shape s) {
   return shapes_.intern(std::move(s));
 }
 
+Goals::Told Goals::told(Id literal, Id id, int depth) const {
+  constexpr int kDeepest = 8;
+  const auto both = [](Told a, Told b) { return a == Told::No || b == Told::No ? Told::No : a == Told::Yes ? b : a; };
+  const auto negated = [](Told a) { return a == Told::Open ? a : a == Told::No ? Told::Yes : Told::No; };
+  if (literal & 1) return negated(told(literal ^ 1, id, depth));
+  const Id node = literal >> 1;
+  if (node < 2) return node == 0 ? Told::Yes : Told::No;
+  const Value& v = lexicon_.values[id];
+  const auto is_a = [](bool yes) { return yes ? Told::Yes : Told::No; };
+  if (node >= kInternal) {
+    const Internal& internal = internals_[node - kInternal];
+    if (!internal.values.empty()) return is_a(has(internal.values, id));
+    if (internal.types || depth == kDeepest) return Told::Open;
+    Told any = Told::No;
+    for (Id g : internal.any_of) {
+      Told all = Told::Yes;
+      for (Id l : goals_[g].ids) all = both(all, told(l, id, depth + 1));
+      any = negated(both(negated(any), negated(all)));
+    }
+    return any;
+  }
+  if (!is_defined(node)) return Told::Open;
+  Told out = Told::Yes;
+  for (const Atom& a : nodes_[static_cast<std::size_t>(node)].atoms) {
+    if (out == Told::No) return out;
+    switch (a.op) {
+      case Op::Const:
+      case Op::Enum: out = both(out, is_a(std::find(a.values.begin(), a.values.end(), id) != a.values.end())); break;
+      case Op::Type:
+        if (v.kind == Value::String)
+          out = both(out, is_a(a.lo & types::kString));
+        else
+          out = both(out, v.kind == Value::Number && a.lo & types::kNumber ? Told::Yes : Told::Open);
+        break;
+      case Op::Ref:
+      case Op::All:
+        if (depth == kDeepest) return Told::Open;
+        for (Id n : a.nodes) out = both(out, told(n << 1, id, depth + 1));
+        break;
+      case Op::Properties: case Op::Patterns: case Op::Additional: case Op::Required: case Op::Size: case Op::Names: case Op::DependentRequired:
+      case Op::DependentSchemas: case Op::Items: case Op::Count: case Op::Contains: case Op::Unique: case Op::UnevaluatedProperties: case Op::UnevaluatedItems:
+        if (v.kind == Value::Array || v.kind == Value::Object) out = both(out, Told::Open);
+        break;
+      default: out = both(out, Told::Open);
+    }
+  }
+  return out;
+}
+
+// Where one of dozens of tags is excluded from all of them no language is made for what is left.
+Goals::Told Goals::has_listed(Id g) const {
+  constexpr std::size_t kMost = 64;
+  constexpr std::int32_t kShort = 15;  // digits, that any spelling of numbers has
+  const std::vector<Id>& literals = goals_[g].ids;
+  const std::vector<Id>* values = nullptr;
+  for (Id l : literals)
+    if (const std::vector<Id>* some = listed(l); some && (!values || some->size() < values->size())) values = some;
+  if (!values) return Told::Open;
+  bool none = values->size() <= kMost;
+  for (std::size_t i = 0; i < values->size() && i < kMost; ++i) {
+    Told all = Told::Yes;
+    for (Id l : literals) {
+      const Told one = told(l, (*values)[i], 0);
+      all = one == Told::No || all == Told::Yes ? one : all;
+      if (all == Told::No) break;
+    }
+    none = none && all == Told::No;
+    const Value& v = lexicon_.values[(*values)[i]];
+    const bool is_short = static_cast<std::int32_t>(v.number.digits.size()) <= kShort && std::abs(v.number.exp) <= kShort;
+    if (all == Told::Yes && (v.kind == Value::String || (v.kind == Value::Number && is_short))) return Told::Yes;
+  }
+  return none ? Told::No : Told::Open;
+}
+
 bool Goals::empty_on_sight(Id g) {
   if (g == kTrue) return false;
   if (g == kFalse) return true;
   const auto found = dull_.find(g);
   if (found != dull_.end()) return found->second;
+  if (const Told known = has_listed(g); known != Told::Open) return (dull_[g] = known == Told::No);
   if (literals3(g) || !string_sets_[strings(g)].pieces.empty() || !numbers(g).empty()) {
     dull_[g] = 0;
     return false;
@@ -783,6 +858,8 @@ bool Goals::viable(Id id, const Keys& keys) try {
     ok = false;
   } else if (const Id easy = easiest(s, keys); easy != kNever && plan(easy, keys)) {
     ok = true;
+  } else if (const Id tagged = with_tags(id); tagged != id) {
+    ok = viable(tagged, keys);
   } else {  // choose a disjunct of the smallest clause; first success ends it
     Shape rest = s;
     for (Clause& c : rest.clauses) std::erase_if(c, [&](Id d) { return d == kNever || is_closed(shapes_[d], keys); });
@@ -833,12 +910,59 @@ bool Goals::contradicts(const Shape& s, const Shape& disjunct) {
   });
 }
 
+// What follows from all disjuncts of a clause: the values that a name may have. Where a key of some tags alone was written and another
+// of others is to come, nothing is left, and no search finds that out by trying what each tag implies.
+Id Goals::with_tags(Id id) {
+  constexpr std::size_t kMost = 64;  // values
+  if (const auto found = tagged_.find(id); found != tagged_.end()) return found->second;
+  Shape s = shapes_[id];
+  std::unordered_map<Id, std::vector<Id>> tags;  // by key set
+  for (const Clause& c : s.clauses) {
+    tick();
+    // Each disjunct must have the name, and list its values.
+    const auto values_of = [this](const Shape& d, Id keys) -> const std::vector<Id>* {
+      const auto some = std::lower_bound(d.some.begin(), d.some.end(), Rule{keys, -1});
+      if (some == d.some.end() || some->keys != keys) return nullptr;
+      const auto rule = std::lower_bound(d.rules.begin(), d.rules.end(), Rule{keys, -1});
+      for (const Id g : {some->goal, rule != d.rules.end() && rule->keys == keys ? rule->goal : kTrue})
+        for (Id l : goals_[g].ids)
+          if (const std::vector<Id>* values = listed(l)) return values;
+      return nullptr;
+    };
+    if (c.size() < 2 || c.size() > kMost || c[0] == kNever) continue;
+    for (const Rule& r : shapes_[c[0]].some) {
+      if (key_sets_[r.keys].kind != KeySet::One) continue;
+      std::vector<Id> all;
+      bool is_tag = true;
+      for (Id d : c) {
+        const std::vector<Id>* values = d == kNever ? nullptr : values_of(shapes_[d], r.keys);
+        is_tag = is_tag && values && all.size() + values->size() <= kMost;
+        if (!is_tag) break;
+        all.insert(all.end(), values->begin(), values->end());
+      }
+      if (!is_tag) continue;
+      sort_unique(&all);
+      const auto [known, fresh] = tags.try_emplace(r.keys, all);
+      if (!fresh) std::erase_if(known->second, [&](Id v) { return !has(all, v); });
+    }
+  }
+  for (auto& [keys, values] : tags) merge_into(&s, shapes_[rule_shape(keys, among(std::move(values)))]);
+  const Id out = tags.empty() ? id : tidy(settle(std::move(s)));
+  return tagged_[id] = out;
+}
+
 // Of each clause the disjunct that asks least, without a second thought: mostly that is enough. kNever: some clause has none.
+// Last come clauses that are met where a key does not come: others may yet ask for it.
 Id Goals::easiest(Shape s, const Keys& keys) {
   const auto asks = [this](const Shape& d) {
     const auto hard = [this](const Rule& r) { return r.goal != kTrue || key_sets_[r.keys].kind != KeySet::One; };
     return d.clauses.size() * 4 + (d.lo > 0 || d.hi < kInf) * 4 + static_cast<std::size_t>(std::count_if(d.some.begin(), d.some.end(), hard)) * 4 + d.rules.size() * 2 + d.some.size();
   };
+  const auto forbids_alone = [this](Id d) {
+    const Shape& x = shapes_[d];
+    return d != kNever && x.some.empty() && x.clauses.empty() && x.lo == 0 && x.hi == kInf && std::all_of(x.rules.begin(), x.rules.end(), [](const Rule& r) { return r.goal == kFalse; });
+  };
+  std::stable_partition(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) { return std::any_of(c.begin(), c.end(), forbids_alone); });  // the last is the first
   for (std::size_t steps = 0; !s.clauses.empty(); ++steps) {
     tick();
     if (steps == kMaxEasy) return kNever;

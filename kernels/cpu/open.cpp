@@ -33,9 +33,6 @@ void absorb(Clause* clause, const AsksLess& asks_less) {
 
 namespace {
 // Is its one clause to be tried disjunct by disjunct, rather than its literals decided?
-bool has_either(const std::vector<Id>& literals, Id l) {
-  return std::any_of(literals.begin(), literals.end(), [l](Id known) { return known >> 1 == l >> 1; });
-}
 bool is_wide(const Open& x, const std::vector<Id>& literals) { return x.clauses.size() == 1 && literals.size() > kFewLiterals; }
 }  // namespace
 
@@ -200,10 +197,12 @@ const std::vector<Id>& Goals::undecided(Id open) {
   const auto found = undecided_.find(open);
   if (found != undecided_.end()) return found->second;
   const Open& x = opens_[open];
-  std::vector<Id> out = goals_[x.here].ids;
+  std::vector<Id> out;
+  Met met;
   const auto add = [&](Id l) {
-    if (std::find(out.begin(), out.end(), l) == out.end()) out.push_back(l);
+    if (met.insert(l)) out.push_back(l);
   };
+  for (Id l : goals_[x.here].ids) add(l);
   for (const Clause& c : x.clauses)
     for (Id d : c) std::for_each(undecided(d).begin(), undecided(d).end(), add);
   return undecided_.emplace(open, std::move(out)).first->second;
@@ -219,11 +218,13 @@ Id Goals::decide(Id open, const std::vector<Id>& literals) {
   const std::function<Id(Id)> search = [&](Id o) {
     const auto found = memo.find(o);
     if (found != memo.end()) return found->second;
+    tick();
     Open x = opens_[o];
-    std::vector<Id> here = goals_[x.here].ids;
-    for (Id l : literals) {
-      if (has(here, l ^ 1)) return memo[o] = never_open(x.array);
-      std::erase(here, l);
+    std::vector<Id> here;
+    for (Id l : goals_[x.here].ids) {
+      const auto decides = [&](Id literal) { return std::binary_search(key.begin(), key.end() - 1, literal); };
+      if (decides(l ^ 1)) return memo[o] = never_open(x.array);
+      if (!decides(l)) here.push_back(l);
     }
     x.here = goal(std::move(here));
     for (Clause& c : x.clauses)
@@ -231,7 +232,8 @@ Id Goals::decide(Id open, const std::vector<Id>& literals) {
     const Id out = make_open(std::move(x));
     return memo[o] = out;
   };
-  return decided_[std::move(key)] = search(open);
+  const Id out = search(open);
+  return decided_[std::move(key)] = out;
 }
 
 Id Goals::fold(Id open, bool met) { return fold(open, met, true); }
@@ -410,23 +412,22 @@ const std::vector<Id>* Goals::listed(Id literal) const {
   return nullptr;
 }
 
-// Do the goal and the literal list values of which none is the same? Of dozens of alternatives that a tag tells apart each is held against each other.
-bool Goals::are_apart(Id goal, Id literal) const {
+// Does the literal list values, none of which is one of these? Of dozens of alternatives that a tag tells apart each is held against each other.
+bool Goals::are_apart(const std::vector<Id>& values, Id literal) const {
   constexpr std::size_t kFew = 16;
   const std::vector<Id>* some = listed(literal);
-  if (!some || some->size() > kFew) return false;
-  return std::any_of(goals_[goal].ids.begin(), goals_[goal].ids.end(), [&](Id l) {
-    const std::vector<Id>* others = listed(l);
-    return others && others->size() <= kFew && std::find_first_of(some->begin(), some->end(), others->begin(), others->end()) == some->end();
-  });
+  return some && some->size() <= kFew && values.size() <= kFew && std::find_first_of(some->begin(), some->end(), values.begin(), values.end()) == some->end();
 }
 
 // Decides the literal, and with it those that list other values: of dozens of tags one holds, and a way is not one for each set of them.
 Id Goals::decided_apart(Id open, Id literal) {
   std::vector<Id> holding{literal};
-  if (listed(literal))
+  if (const std::vector<Id>* some = listed(literal)) {
+    Met nodes;
+    nodes.insert(literal >> 1);
     for (Id l : undecided(open))
-      if (l >> 1 != literal >> 1 && !has_either(holding, l) && are_apart(goal({literal}), l & ~1)) holding.push_back(l | 1);
+      if (nodes.insert(l >> 1) && are_apart(*some, l & ~1)) holding.push_back(l | 1);
+  }
   return decide(open, holding);
 }
 
@@ -437,15 +438,24 @@ Id Goals::settled_by(Id open, Id known) {
   for (Id l : literals) goals.push_back(goal({l}));
   need(goals);
   std::vector<Id> holding;
+  const auto is_apart = [&](Id literal) {
+    const std::vector<Id>& ids = goals_[known].ids;
+    return std::any_of(ids.begin(), ids.end(), [&](Id l) { return listed(l) && are_apart(*listed(l), literal); });
+  };
+  Met nodes;
   for (Id l : literals) {
-    if (has_either(holding, l)) continue;
+    tick();
+    if (nodes.contains(l >> 1)) continue;
     const Id asked = l & ~1;
-    if (are_apart(known, asked))
+    if (is_apart(asked))
       holding.push_back(asked ^ 1);
     else if (empty_on_sight(conj(known, goal({l}))))
       holding.push_back(l ^ 1);
     else if (empty_on_sight(conj(known, goal({l ^ 1}))))
       holding.push_back(l);
+    else
+      continue;
+    nodes.insert(l >> 1);
   }
   return decide(open, holding);
 }
@@ -456,8 +466,11 @@ Id Goals::settled(Id open, Type type) {
   for (Id l : literals) goals.push_back(goal({l}));
   need(goals);
   std::vector<Id> holding;
-  for (Id l : literals)
-    if (const int known = constant_for(goal({l}), type); known >= 0 && !has_either(holding, l)) holding.push_back(known ? l : l ^ 1);
+  Met nodes;
+  for (Id l : literals) {
+    tick();
+    if (const int known = constant_for(goal({l}), type); known >= 0 && nodes.insert(l >> 1)) holding.push_back(known ? l : l ^ 1);
+  }
   return decide(open, holding);
 }
 

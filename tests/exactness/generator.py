@@ -462,6 +462,64 @@ def _ref(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
     return {"properties": {m.name(): {"$ref": "#"}}} if target == "#" else {"$ref": target}
 
 
+def _constant(m: Maker, values: list[Any]) -> dict[str, Any]:
+    return {"const": values[0]} if len(values) == 1 and "const" in m.keywords else {"enum": values}
+
+
+def _tagged(m: Maker, children: list[Any]) -> list[Any]:
+    """Draw alternatives that a member's values tell apart, not always all of them; children stand in the first ones."""
+    r = m.r
+    tag, values = m.name(), list({json.dumps(v): v for v in m.values if not isinstance(v, (list, dict))}.values())
+    required, closed, overlap = r.random() < 0.8, r.random() < 0.5, r.random() < 0.4
+    out = []
+    for i in range(r.choice([2, 3, 6, 20])):  # among more than 16 the engine looks by name
+        own = r.sample(values, r.randint(1, min(3, len(values)))) if overlap else [values[i % len(values)]]
+        other = m.name()
+        members = {other: children[i] if i < len(children) else m.leaf(), tag: _constant(m, own)}
+        part: dict[str, Any] = {"properties": members if r.random() < 0.5 else dict(reversed(members.items()))}
+        if required or r.random() < 0.2:
+            part["required"] = list(dict.fromkeys([tag, *([other] if r.random() < 0.3 else [])]))
+        if closed and r.random() < 0.9:
+            part["additionalProperties"] = False
+        out.append(part)
+    return out
+
+
+def _chain(m: Maker, children: list[Any]) -> dict[str, Any]:
+    """Draw implications by a member's value, beside which nothing else may stand; children stand in the first ones."""
+    r = m.r
+    tag, values = m.name(), [v for v in m.values if not isinstance(v, (list, dict))]
+    out: dict[str, Any] = {"allOf": []}
+    for i in range(r.choice([2, 3, 6])):
+        when: dict[str, Any] = {"properties": {tag: _constant(m, [values[i % len(values)]])}}
+        if r.random() < 0.6:
+            when["required"] = [tag]
+        then: dict[str, Any] = {"properties": {n: m.leaf() for n in m.some_names(1, 2)}}
+        if r.random() < 0.4:
+            then["required"] = m.some_names(1, 1)
+        if i < len(children):
+            then = {"allOf": [then, children[i]]}
+        out["allOf"].append({"if": when, "then": then})
+    if r.random() < 0.4:
+        out["required"] = [tag]
+    if "unevaluatedProperties" in m.keywords and r.random() < 0.7:
+        out["unevaluatedProperties"] = False
+    return out
+
+
+def _all_of(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+    children = m.among(inside, depth)
+    return _chain(m, children) if "if" in m.keywords and m.r.random() < 0.2 else {"allOf": children}
+
+
+def _any_of(word: str, least: int) -> Callable[[Maker, list[str], int], dict[str, Any]]:
+    def make(m: Maker, inside: list[str], depth: int) -> dict[str, Any]:
+        children = m.among(inside, depth, least)
+        return {word: _tagged(m, children) if m.r.random() < 0.25 else children}
+
+    return make
+
+
 _HOLDERS: dict[str, Callable[[Maker, list[str], int], dict[str, Any]]] = {
     "properties": lambda m, inside, depth: {"properties": m.by_name(inside, depth)},
     "patternProperties": lambda m, inside, depth: {
@@ -480,9 +538,9 @@ _HOLDERS: dict[str, Callable[[Maker, list[str], int], dict[str, Any]]] = {
         "additionalItems": False if not inside and m.r.random() < 0.4 else m.child(inside, depth),
     },
     "contains": lambda m, inside, depth: {"contains": m.child(inside, depth)},
-    "allOf": lambda m, inside, depth: {"allOf": m.among(inside, depth)},
-    "anyOf": lambda m, inside, depth: {"anyOf": m.among(inside, depth)},
-    "oneOf": lambda m, inside, depth: {"oneOf": m.among(inside, depth, 2)},
+    "allOf": _all_of,
+    "anyOf": _any_of("anyOf", 1),
+    "oneOf": _any_of("oneOf", 2),
     "not": lambda m, inside, depth: {"not": m.child(inside, depth)},
     "if": _if("if"),
     "then": _if("then"),
