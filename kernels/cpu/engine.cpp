@@ -436,8 +436,17 @@ Id Engine::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
     const Id some = goals_.among({tables_.lexicon.parse("0")});  // any number will do to keep exponents out
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
-  for (Id l : parts.tracked)
-    if (!goals_.reads_alike(goal, l)) goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
+  std::vector<Id> values;  // of all constants among them at once: one by one they would divide numbers into ever more intervals
+  for (Id l : parts.tracked) {
+    if (goals_.reads_alike(goal, l)) continue;
+    const std::vector<Atom>* atoms = goals_.is_defined(l >> 1) ? &goals_.atoms(l >> 1) : nullptr;
+    if (atoms && atoms->size() == 1 && ((*atoms)[0].op == Op::Const || (*atoms)[0].op == Op::Enum))
+      values.insert(values.end(), (*atoms)[0].values.begin(), (*atoms)[0].values.end());
+    else
+      goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
+  }
+  sort_unique(&values);
+  if (const Id listed = goals_.among(std::move(values)); listed != Goals::kFalse) goal = goals_.conj(goal, goals_.any_goal({listed, goals_.negate(listed)}));
   return goal;
 }
 

@@ -7,6 +7,7 @@ namespace {
 constexpr std::size_t kMaxClasses = 500;    // of keys in one shape
 constexpr std::size_t kMaxListed = 4096;    // keys of a finite class, listed as names
 constexpr std::size_t kMaxFew = 64, kMaxTags = 3;  // values of a tag, and tags, by which alternatives are told apart
+constexpr std::size_t kMaxOthers = 4;                // alternatives that may have any tag
 constexpr std::size_t kMaxEasy = 10000;  // clauses for which the disjunct that asks least is tried first
 constexpr int kMaxSight = 3;        // objects inside of objects that unit propagation expands to refute a disjunct
 
@@ -243,6 +244,10 @@ Goals::Told Goals::told(Id literal, Id id, int depth) const {
       case Op::All:
         if (depth == kDeepest) return Told::Open;
         for (Id n : a.nodes) out = both(out, told(n << 1, id, depth + 1));
+        break;
+      case Op::Not:
+        if (depth == kDeepest) return Told::Open;
+        out = both(out, told(a.nodes[0] << 1 | 1, id, depth + 1));
         break;
       case Op::Properties: case Op::Patterns: case Op::Additional: case Op::Required: case Op::Size: case Op::Names: case Op::DependentRequired:
       case Op::DependentSchemas: case Op::Items: case Op::Count: case Op::Contains: case Op::Unique: case Op::UnevaluatedProperties: case Op::UnevaluatedItems:
@@ -529,34 +534,57 @@ Rivals Goals::rivals(const std::vector<Id>& shapes) {
   Rivals out = all_rivals(shapes, kNever);
   std::unordered_map<Id, std::size_t> required;
   for (Id s : shapes)
-    for (const Rule& r : shapes_[s].some)
-      if (key_sets_[r.keys].kind == KeySet::One) ++required[key_sets_[r.keys].id];
+    for (Id name : must(s)) ++required[name];
   std::vector<std::pair<std::size_t, Id>> names;
   for (const auto& [name, times] : required)
     if (times > 1) names.push_back({times, name});
   std::sort(names.rbegin(), names.rend());
   if (names.size() > kMaxTags) names.resize(kMaxTags);
   for (const auto& [_, name] : names) {
+    // The tag's goal: of the shape itself, or of each disjunct of a clause, which may be alternatives by the same tag.
     const Rule own{key_name(name), -1};
-    std::vector<Id> goals(shapes.size(), kTrue);
+    const std::function<bool(Id, int, std::vector<Id>*)> tags_of = [&](Id id, int depth, std::vector<Id>* all) {
+      const Shape& s = shapes_[id];
+      if (const auto at = std::lower_bound(s.some.begin(), s.some.end(), own); at != s.some.end() && at->keys == own.keys) {
+        all->push_back(goal_at(name, s, nullptr));
+        return true;
+      }
+      return depth < kMaxSight && std::any_of(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) {
+               const std::size_t before = all->size();
+               if (std::all_of(c.begin(), c.end(), [&](Id d) { return d == kNever || tags_of(d, depth + 1, all); })) return true;
+               all->resize(before);
+               return false;
+             });
+    };
+    std::vector<std::vector<Id>> goals(shapes.size());
     for (std::size_t i : out.untold) {
-      const Shape& s = shapes_[shapes[i]];
-      if (const auto at = std::lower_bound(s.some.begin(), s.some.end(), own); at != s.some.end() && at->keys == own.keys) goals[i] = goal_at(name, s, nullptr);
+      if (!tags_of(shapes[i], 0, &goals[i])) goals[i].assign(1, kTrue);
+      need(goals[i]);
     }
-    need(goals);
     std::unordered_map<std::int64_t, std::vector<std::size_t>> by_value;
     std::vector<std::size_t> others;  // which may have any value
     std::vector<std::vector<std::int64_t>> values(shapes.size());
     std::vector<char> few(shapes.size());
     for (std::size_t i : out.untold) {
       tick();
-      few[i] = few_values(goals[i], &values[i]);
+      few[i] = std::all_of(goals[i].begin(), goals[i].end(), [&](Id g) { return few_values(g, &values[i]); });
+      sort_unique(&values[i]);
       if (!few[i]) others.push_back(i);
       for (std::int64_t v : few[i] ? values[i] : std::vector<std::int64_t>{}) by_value[v].push_back(i);
     }
+    const bool looks = others.size() <= kMaxOthers;  // into each of them: often one has any tag that no other has
     for (std::size_t i : out.untold) {
       if (!few[i]) continue;
       std::vector<std::size_t> meets = others;
+      if (looks)
+        std::erase_if(meets, [&](std::size_t j) {  // the few are scalars: no shape is asked for while this one is made
+          const auto apart = [&](Id a, Id b) {
+            const Id both = conj(a, b);
+            const Told known = has_listed(both);
+            return known == Told::No || (known == Told::Open && !literals3(both) && string_sets_[strings(both)].pieces.empty() && numbers(both).empty());
+          };
+          return std::all_of(goals[i].begin(), goals[i].end(), [&](Id a) { return std::all_of(goals[j].begin(), goals[j].end(), [&](Id b) { return apart(a, b); }); });
+        });
       for (std::int64_t v : values[i]) meets.insert(meets.end(), by_value[v].begin(), by_value[v].end());
       sort_unique(&meets);
       tick();
@@ -863,7 +891,31 @@ bool Goals::viable(Id id, const Keys& keys) try {
   } else {  // choose a disjunct of the smallest clause; first success ends it
     Shape rest = s;
     for (Clause& c : rest.clauses) std::erase_if(c, [&](Id d) { return d == kNever || is_closed(shapes_[d], keys); });
-    const Clause choices = take_smallest(&rest.clauses);
+    // A tag first: its value settles what each of the others says of it. One by one they would be tried in all their combinations.
+    const auto lists = [this](Id d) {
+      const Shape& x = shapes_[d];
+      return std::any_of(x.rules.begin(), x.rules.end(), [&](const Rule& r) {
+        const auto at = std::lower_bound(x.some.begin(), x.some.end(), Rule{r.keys, -1});
+        const std::vector<Id>& ids = goals_[r.goal].ids;
+        return at != x.some.end() && at->keys == r.keys && std::any_of(ids.begin(), ids.end(), [this](Id l) { return listed(l); });
+      });
+    };
+    const auto is_tag = [&](const Clause& c) {
+      constexpr std::ptrdiff_t kMost = 64;
+      const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(c.size());
+      return size > 1 && size <= kMost && std::count_if(c.begin(), c.end(), lists) + 1 >= size;
+    };
+    const bool stuck = std::any_of(rest.clauses.begin(), rest.clauses.end(), [](const Clause& c) { return c.empty(); });
+    auto tag = rest.clauses.end();
+    for (auto c = rest.clauses.begin(); c != rest.clauses.end() && !stuck; ++c)
+      if ((tag == rest.clauses.end() || c->size() < tag->size()) && is_tag(*c)) tag = c;
+    Clause choices;
+    if (tag == rest.clauses.end()) {
+      choices = take_smallest(&rest.clauses);
+    } else {
+      choices = std::move(*tag);
+      rest.clauses.erase(tag);
+    }
     for (Id d : choices) {
       Shape with = rest;
       if (!merge_into(&with, Shape(shapes_[d]))) continue;
@@ -910,7 +962,7 @@ bool Goals::contradicts(const Shape& s, const Shape& disjunct) {
   });
 }
 
-// What follows from all disjuncts of a clause: the values that a name may have. Where a key of some tags alone was written and another
+// What follows from all disjuncts of a clause: names that must come, and the values that a name may have. Where a key of some tags alone was written and another
 // of others is to come, nothing is left, and no search finds that out by trying what each tag implies.
 Id Goals::with_tags(Id id) {
   constexpr std::size_t kMost = 64;  // values
@@ -946,8 +998,9 @@ Id Goals::with_tags(Id id) {
       if (!fresh) std::erase_if(known->second, [&](Id v) { return !has(all, v); });
     }
   }
-  for (auto& [keys, values] : tags) merge_into(&s, shapes_[rule_shape(keys, among(std::move(values)))]);
-  const Id out = tags.empty() ? id : tidy(settle(std::move(s)));
+  for (auto& [keys, values] : tags) merge_bare(&s, shapes_[rule_shape(keys, among(std::move(values)))]);
+  for (Id name : must(id)) merge_bare(&s, shapes_[some_shape(key_name(name), kTrue)]);
+  const Id out = s == shapes_[id] ? id : tidy(settle(std::move(s)));
   return tagged_[id] = out;
 }
 

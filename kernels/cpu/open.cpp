@@ -10,7 +10,8 @@
 namespace guard {
 
 namespace {
-constexpr int kMaxChoices = 256;           // that choices() tells of
+constexpr int kMaxChoices = 256;           // that choices() tells of, but some of each of thousands of tags
+constexpr int kLeastChoices = 4;           // of each disjunct of a clause that is tried so
 constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
 constexpr std::size_t kFewLiterals = 4;   // with their negations: deciding these is less than trying each disjunct of a clause
 }  // namespace
@@ -360,6 +361,7 @@ bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool
 
 void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest, const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
   int left = kMaxChoices;
+  bool inside = false;  // of a clause that is tried disjunct by disjunct
   std::vector<Id> literals;
   const std::function<void(Id, Id)> search = [&](Id o, Id known) {
     if (is_never(o) || left <= 0) return;
@@ -382,7 +384,12 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
     const std::vector<Id>& all = undecided(o);
     if (all.empty()) return;
     if (is_wide(x, all)) {
-      for (Id d : x.clauses[0]) search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known);
+      const bool outermost = !std::exchange(inside, true);
+      for (Id d : x.clauses[0]) {
+        if (outermost) left = std::max(left, kLeastChoices);
+        search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known);
+      }
+      if (outermost) inside = false;
       return;
     }
     const auto take = [&](Id literal, bool asked) {
