@@ -322,8 +322,9 @@ bool Goals::is_points(Id set) {
 
 bool Goals::reads_alike(Id g, Id literal) {
   const std::vector<Id>* values = listed(literal & ~1);
+  if (!values || excludes(g, types::kNumber | types::kInteger | types::kIntegerText)) return false;
   numbers(g);
-  if (!values || excludes(g, types::kNumber | types::kInteger | types::kIntegerText) || !is_points(goal_numbers_[g])) return false;
+  if (!is_points(goal_numbers_[g])) return false;
   const auto is_whole = [this](Id v) { return lexicon_.values[v].kind != Value::Number || lexicon_.values[v].number.exp >= 0; };
   for (const Atom& a : nodes_[static_cast<std::size_t>(literal >> 1)].atoms) {
     if (a.op == Op::Const || a.op == Op::Enum) continue;

@@ -966,6 +966,7 @@ bool Goals::contradicts(const Shape& s, const Shape& disjunct) {
 // of others is to come, nothing is left, and no search finds that out by trying what each tag implies.
 Id Goals::with_tags(Id id) {
   constexpr std::size_t kMost = 64;  // values
+  if (shapes_[id].clauses.size() < 2) return id;  // one is tried disjunct by disjunct
   if (const auto found = tagged_.find(id); found != tagged_.end()) return found->second;
   Shape s = shapes_[id];
   std::unordered_map<Id, std::vector<Id>> tags;  // by key set
