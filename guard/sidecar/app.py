@@ -30,6 +30,7 @@ from guard.sidecar.openapi import document
 from guard.sidecar.pipeline import Pipeline
 from guard.sidecar.relay import Relay
 from guard.sidecar.responses import Response, Responses
+from guard.sidecar.room import Room
 from guard.sidecar.serving import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.sse import Line
@@ -51,6 +52,7 @@ class Sidecar:
         self.ledger = Ledger(store)
         self.access = AccessLog(settings.access_log)
         self.visits: dict[int, Visit] = {}  # under way
+        self.room = Room()
         self.is_draining = False
         self._is_beyond_loopback = needs_key
         self.journal = Journal(store)
@@ -258,12 +260,14 @@ class _Endpoint:
         self._sidecar, self._handle = sidecar, handle
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        settings, visit = self._sidecar.settings, scope["visit"]
-        raw = await bodies.read(scope, receive, settings.body_bytes, settings.body_seconds)
-        body = bodies.parsed(raw)
-        if settings.log_prompts:
-            visit.prompt = body
-        await _until_gone(visit, receive, self._handle(visit, scope["fields"], body, raw, send))
+        settings, room, visit = self._sidecar.settings, self._sidecar.room, scope["visit"]
+        with room.share(scope, settings) as share:
+            raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
+            with room.under_way(settings):
+                body = bodies.parsed(raw)
+                if settings.log_prompts:
+                    visit.prompt = body
+                await _until_gone(visit, receive, self._handle(visit, scope["fields"], body, raw, send))
 
 
 class _Page:

@@ -7,12 +7,18 @@ that stands twice in an object, a known key in other capitals, bytes that are no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jiter
 
 from guard.sidecar.errors import ApiError, bad
+
+if TYPE_CHECKING:
+    from guard.sidecar.room import Share
+
+SOON_SECONDS = 0.5  #: A body that is not there after these is a slow one.
 
 #: Keys that decide what is done with a request; another spelling of one might be read as it.
 _DECIDING = frozenset(
@@ -27,29 +33,40 @@ class Gone(Exception):  # noqa: N818 (no error: the client went away)
     """The client closed the connection before its answer was whole."""
 
 
-async def read(scope: Any, receive: Callable[[], Awaitable[Any]], most: int, seconds: float) -> bytes:
-    """Return the body of a request; ApiError 413, 408 or 415 where it is too long, too slow, or packed."""
+async def read(scope: Any, receive: Callable[[], Awaitable[Any]], share: Share, most: int, seconds: float) -> bytes:
+    """Return the body of a request; ApiError where it is too long, too slow, packed, or one too many."""
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > most:
             raise ApiError(413, f"the body has {int(value):,} bytes; at most {most:,} are read", code="body_too_large")
         if name == b"content-encoding" and value.lower() != b"identity":
             raise ApiError(415, "the body must not be packed", code="unsupported_encoding")
-    parts: list[bytes] = []
-    size = 0
+    held = bytearray()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(SOON_SECONDS, seconds)):
+            return await _rest(receive, held, share, most)
     try:
-        async with asyncio.timeout(seconds):
-            while True:
-                message = await _next(receive)
-                part = message.get("body", b"")
-                size += len(part)
-                if size > most:
-                    raise ApiError(413, f"the body has more than {most:,} bytes", code="body_too_large")
-                parts.append(part)
-                if not message.get("more_body"):
-                    break
+        with share.waiting():
+            async with asyncio.timeout(max(0.0, seconds - SOON_SECONDS)):
+                return await _rest(receive, held, share, most)
     except TimeoutError:
         raise ApiError(408, f"the body was not there within {seconds:g} s", code="body_too_slow") from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _rest(receive: Callable[[], Awaitable[Any]], held: bytearray, share: Share, most: int) -> bytes:
+    """Read on, and return the whole body; where it is cancelled, `held` has what came."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        part: bytes = message.get("body", b"")
+        if len(held) + len(part) > most:
+            raise ApiError(413, f"the body has more than {most:,} bytes", code="body_too_large")
+        share.take(len(part))
+        if not (held or message.get("more_body")):
+            return part
+        held += part
+        if not message.get("more_body"):
+            return bytes(held)
 
 
 def parsed(data: bytes) -> dict[str, Any]:
@@ -65,10 +82,3 @@ def parsed(data: bytes) -> dict[str, Any]:
             if key.lower().strip() in _DECIDING:
                 raise bad(f"{key[:60]!r} is not a key of the protocol; write {key.lower().strip()!r}", key[:60])
     return body
-
-
-async def _next(receive: Callable[[], Awaitable[Any]]) -> Any:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Gone
-    return message

@@ -51,12 +51,15 @@ class ApiError(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         is_final: bool = False,
+        ends_connection: bool = False,
         **more: Any,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
         self.retry_after = retry_after  # seconds
         self.is_final = is_final  # SDKs are told not to ask again by themselves
+        # What is left of the body is not read.
+        self.ends_connection = ends_connection or status in (408, 413)
         self.more = more
 
     @property
@@ -78,8 +81,8 @@ class ApiError(Exception):
             named.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
         if self.is_final:
             named.append((b"x-should-retry", b"false"))
-        if self.status in (408, 413):
-            named.append((b"connection", b"close"))  # what is left of the body is not read
+        if self.ends_connection:
+            named.append((b"connection", b"close"))
         return named
 
 

@@ -1,13 +1,14 @@
 """Who comes in: the request is watched, logged and counted; then let in, or refused with the reason.
 
 Two pieces of middleware. `Watched` makes the Visit, turns whatever is raised into an answer of the protocol, and writes
-the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests in flight,
+the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests under way,
 without a key where one is needed, above the key's limits, and what a web page sends to a sidecar that needs no key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import urllib.parse
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from guard.sidecar import errors, metrics, ui
 from guard.sidecar.bodies import Gone
 from guard.sidecar.errors import ApiError
 from guard.sidecar.keys import Key
+from guard.sidecar.room import AGAIN_SECONDS
 from guard.sidecar.visit import Visit, answer
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ OPERATORS = ("/guard/", "/metrics")
 #: Headers that may be there once.
 ONCE = (b"host", b"authorization", b"content-type", b"content-encoding", b"origin", b"x-request-id", b"x-guard-stream")
 CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
-BUSY_SECONDS = 1.0  #: When to come again after a 503.
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _log = logging.getLogger("guard.sidecar")
@@ -84,7 +85,6 @@ class Gate:
 
     def __init__(self, app: Any, sidecar: Sidecar) -> None:
         self._app, self._sidecar = app, sidecar
-        self._inside = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle a request."""
@@ -93,16 +93,13 @@ class Gate:
             return
         side = self._sidecar
         if side.is_draining:
-            raise ApiError(503, "this process is about to end", code="draining", retry_after=BUSY_SECONDS)
-        if self._inside >= side.settings.in_flight:
-            words = f"{self._inside} requests are under way, which is all that is allowed"
-            raise ApiError(503, words, code="busy", retry_after=BUSY_SECONDS)
-        self._inside += 1
-        try:
+            raise ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
+        with side.room.under_way(side.settings):
             await self._check(scope["path"], scope["visit"], scope["fields"])
+        # One that has a body is under way once that is there.
+        has_body = scope["method"] == "POST"
+        with contextlib.nullcontext() if has_body else side.room.under_way(side.settings):
             await self._app(scope, receive, send)
-        finally:
-            self._inside -= 1
 
     async def _check(self, path: str, visit: Visit, headers: Mapping[bytes, bytes]) -> None:
         side = self._sidecar

@@ -2,13 +2,16 @@
 
 A connection that sends no whole head in time is closed, as is one whose head is too long; there is a most of
 connections; a client that does not read what it asked for is cut off. What llhttp refuses (a length that is said twice,
-or beside chunks, characters that no header has) is answered in the form of all other errors.
+or beside chunks, characters that no header has) is answered in the form of all other errors, and so is what two servers
+could read in two ways: no Host, trailers, a body beside an upgrade, a coding that is not `chunked`. Whatever comes
+after the head is bounded before it is kept: chunks that are mostly framing are refused, trailers never reach the
+application. A refusal is written only where nothing of an answer is out: the connection ends instead.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -24,17 +27,32 @@ _PHRASES = {
 }
 
 
+_HEAD = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+MOST_HEADERS = 256  #: Of a head; a loop looks at each.
+FRAMING_BYTES = 65_536  #: Of a message beside its head and body; and an eighth of the body more.
+CHUNKS = 1024  #: Of a body; and one for each 64 bytes of it more.
+
+
+class _Refused(Exception):  # noqa: N818 (only stops the parser)
+    """The connection is over: nothing more of what came is looked at."""
+
+
 class Wire(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, settings: ServeSettings, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._most_head, self._head_seconds = settings.head_bytes, settings.head_seconds
-        self._body_seconds = settings.body_seconds
+        self._most_body, self._body_seconds = settings.body_bytes, settings.body_seconds
         self._most_connections = settings.connections
         self._head = 0  # bytes of the head that is coming in
-        self._fed = 0  # bytes that came since it began
+        self._fed = 0  # bytes that came since it began, or since it ended: those that are no body
+        self._body = 0  # bytes of the body
+        self._chunks = 0
         self._is_in_head = True
+        self._is_begun = False  # the message that is coming in has become a request
+        self._is_over = False  # nothing more is read, though an answer may still be on its way
+        self._running: Any = None  # the request that is being answered; others may wait behind it
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -51,56 +69,91 @@ class Wire(HttpToolsProtocol):
         self._stop_timer()
         if self._stalled is not None:
             self._stalled.cancel()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
-        if self.transport.is_closing():
+        if self._has_ended():
             return
         self._fed += len(data)
         super().data_received(data)
-        if self._is_in_head and self._fed > self._most_head + HIGH_WATER_LIMIT and not self.transport.is_closing():
-            self._too_long()
+        if self._has_ended():
+            return
+        if self._is_in_head:
+            if self._fed > self._most_head + HIGH_WATER_LIMIT:
+                self._too_long()
+        elif self._fed > FRAMING_BYTES + self._body // 8:
+            self._refuse(400, "more comes around the body than the body itself", "invalid_http")
 
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
-        self._head, self._fed, self._is_in_head = 0, 0, True
+        self._head, self._fed, self._is_in_head, self._is_begun = 0, 0, True, False
         if self._timer is None:
             self._timer = self.loop.call_later(self._head_seconds, self._too_slow)
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request line."""
-        self._head += len(url)
+        self._count_head(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._head += len(name) + len(value) + 4
+        """Take a header; a trailer is none."""
+        if not self._is_in_head:
+            self._stop(400, "a request may have no trailers", "trailers")
+        self._count_head(len(name) + len(value) + 4)
+        if len(self.headers) == MOST_HEADERS:
+            self._stop(431, f"the head has more than {MOST_HEADERS} headers", "head_too_large")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin the request, unless its head is too long."""
+        """Begin the request, unless two servers could read its head in two ways."""
         self._is_in_head = False
         self._stop_timer()
-        if self._head > self._most_head:
-            self._too_long()
-            return
+        if fault := self._fault():
+            self._stop(400, fault, "invalid_http")
+        self._fed = self._body = self._chunks = 0
         super().on_headers_complete()
+        self._is_begun = True
+        if not any(cycle is self.cycle for cycle, _ in self.pipeline):
+            self._running = self.cycle
+        if self.parser.should_upgrade():  # to nothing that is spoken here, so that what follows is not read
+            self.cycle.keep_alive = False
+            self._is_over = True
+
+    def on_chunk_header(self) -> None:
+        """Count a chunk."""
+        self._chunks += 1
+        if self._chunks > CHUNKS + self._body // 64:
+            self._stop(400, "the body comes in too many chunks", "invalid_http")
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body, unless the request was refused."""
-        if not self.transport.is_closing():
-            super().on_body(body)
+        """Take a part of the body; of one that was answered already, a part that is dropped."""
+        self._fed -= len(body)
+        self._body += len(body)
+        if self.cycle.response_complete and self._body > self._most_body:
+            self.transport.close()
+            raise _Refused
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the body, unless the request was refused."""
-        if not self.transport.is_closing():
-            super().on_message_complete()
+        """End the body."""
+        self._stop_timer()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request; what is left of an answered one's body is waited for no longer than for any."""
+        if self.pipeline:
+            self._running = self.pipeline[-1][0]
+        elif self.cycle.more_body and self._timer is None:
+            self._timer = self.loop.call_later(self._body_seconds, self.transport.close)
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        self._refuse(400, msg, "invalid_http")
+        if not self._has_ended():  # refused before, with its reason
+            self._refuse(400, msg, "invalid_http")
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that does not read."""
@@ -119,6 +172,30 @@ class Wire(HttpToolsProtocol):
             self.transport.abort()
         super().timeout_keep_alive_handler()
 
+    def _has_ended(self) -> bool:
+        return self._is_over or self.transport.is_closing()
+
+    def _fault(self) -> str:
+        """Say why the head that came in is none that all servers read alike; "" where it is."""
+        version = self.parser.get_http_version()
+        fields = dict(self.headers)
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if version not in ("1.0", "1.1"):
+            return f"HTTP/{version} is not spoken here"
+        if version == "1.1" and b"host" not in fields:
+            return "a request must name its Host"
+        if codings and (version == "1.0" or codings != [b"chunked"]):
+            return "the only coding of a body is chunked, in HTTP/1.1"
+        if self.parser.should_upgrade() and (codings or fields.get(b"content-length", b"0") != b"0"):
+            return "a request with a body can't ask for another protocol"
+        return ""
+
+    def _count_head(self, size: int) -> None:
+        self._head += size
+        if self._head > self._most_head:
+            self._too_long()
+            raise _Refused
+
     def _too_slow(self) -> None:
         self._timer = None
         if self._fed:
@@ -129,12 +206,32 @@ class Wire(HttpToolsProtocol):
     def _too_long(self) -> None:
         self._refuse(431, f"the head has more than {self._most_head:,} bytes", "head_too_large")
 
+    def _stop(self, status: int, message: str, code: str) -> NoReturn:
+        self._refuse(status, message, code)
+        raise _Refused
+
     def _refuse(self, status: int, message: str, code: str) -> None:
+        """End the connection with an error, unless an answer is under way: that one is not to be mistaken for it."""
         self._stop_timer()
-        body = ApiError(status, message, code=code).body
-        head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, _PHRASES[status], len(body)) + body)
+        self._is_over = True
+        running = self._running
+        is_own = self._is_begun and running is self.cycle
+        if running is not None and not running.response_complete and not is_own:
+            running.keep_alive = False  # the connection ends with the answer
+            return
+        if is_own:
+            self._leave()
+        if not (is_own and running.response_started):
+            body = ApiError(status, message, code=code).body
+            self.transport.write(_HEAD % (status, _PHRASES[status], len(body)) + body)
         self.transport.close()
+
+    def _leave(self) -> None:
+        """Tell the request that is being answered that nobody waits for it."""
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
