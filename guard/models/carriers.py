@@ -74,7 +74,7 @@ class _Loop:
             await response.aclose()
 
     def chunks(self, response: Any) -> AsyncIterator[bytes]:
-        chunks: AsyncIterator[bytes] = response.aiter_bytes()
+        chunks: AsyncIterator[bytes] = response.aiter_raw()
         return chunks
 
 
@@ -121,7 +121,7 @@ class _Thread:
             yield response
 
     async def chunks(self, response: Any) -> AsyncIterator[bytes]:
-        for chunk in response.iter_bytes():
+        for chunk in response.iter_raw():
             yield chunk
 
 

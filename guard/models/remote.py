@@ -63,7 +63,7 @@ class Asked:
                 client.post,
                 path,
                 body=body,
-                options={"headers": HEADERS, "timeout": self.timeout},
+                options={"headers": HEADERS, "timeout": self.timeout, "follow_redirects": False},
                 cast_to=httpx2.Response,
                 stream=True,
                 stream_cls=events,

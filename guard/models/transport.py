@@ -36,7 +36,7 @@ from guard.errors import (
 from guard.interrupts import injected
 from guard.models.base import Reply
 from guard.models.carriers import LOOP, THREAD, Carrier
-from guard.models.sockets import Transport
+from guard.models.sockets import AsyncTransport, Transport, is_proxied
 
 T = TypeVar("T")
 
@@ -191,6 +191,9 @@ class Body:
             return decoded(b"".join([chunk async for chunk in chunks]), self._name)
 
     def _chunks(self) -> AsyncGenerator[bytes, None]:
+        coding = self._response.headers.get("content-encoding", "identity").strip().lower()
+        if coding != "identity":  # a few bytes might become very many
+            raise BadReply(f"{self._name} packed its answer as {coding[:20]!r}, which it was not asked to")
         return bounded(self._carrier.chunks(self._response), self._name, self._carrier)
 
 
@@ -334,6 +337,8 @@ def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, sec
     code = f"{details.get('code')} {details.get('type')}"
     hint = f"{code} {details.get('param')} {words}"
     after = _retry_after(headers)
+    if status < 400:  # a redirect too: what was asked is sent to nobody else
+        return ExchangeError(BadReply(f"{name} did not answer by the protocol ({where})"), status=status)
     if status == 429:
         if "insufficient_quota" in code:
             return ExchangeError(RateLimited(f"{name}: the account's quota is spent ({where})"), status=status)
@@ -402,10 +407,12 @@ def http_options(carrier: Carrier, name: str) -> dict[str, Any]:
 
     async def bound(response: httpx2.Response) -> None:
         response.stream = BoundedStream(response.stream, name)
-        if response.is_error:  # the same as sockets.py does
+        if not response.is_success:  # the same as sockets.py does
             response.headers.pop("content-encoding", None)
 
-    return {"event_hooks": {"response": [bound]}}
+    # Of a proxy AsyncTransport knows nothing; the client's own transport does, and must use no connection twice.
+    over = {"limits": httpx2.Limits(max_keepalive_connections=0)} if is_proxied() else {"transport": AsyncTransport()}
+    return {"event_hooks": {"response": [bound]}, **over}
 
 
 def estimated_tokens(text: str) -> int:

@@ -79,6 +79,7 @@ class Upstream:
     async def _asked(self, path: str, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                request_class=_Request,
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),  # one client's cookies are not another's
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
@@ -86,9 +87,7 @@ class Upstream:
                 skip_auto_headers=("Accept", "User-Agent"),
             )
         try:
-            async with self._session.post(
-                self.url + path, data=body, headers=self._headers, allow_redirects=False
-            ) as response:
+            async with await self._sent(self._session, path, body) as response:
                 if response.status != 200:
                     await self._refuse(response)
                 yield response
@@ -106,6 +105,11 @@ class Upstream:
             said = str(error) or type(error).__name__
             raise ExchangeError(Unavailable(f"{self.name} broke off: {said}"), again=True) from None
 
+    async def _sent(self, session: aiohttp.ClientSession, path: str, body: bytes) -> aiohttp.ClientResponse:
+        while True:
+            with contextlib.suppress(_Used):  # nothing was sent, and the next connection is another
+                return await session.post(self.url + path, data=body, headers=self._headers, allow_redirects=False)
+
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
         raw = await response.content.read(ERROR_BYTES)
         try:
@@ -113,8 +117,6 @@ class Upstream:
         except ValueError:
             said = raw.decode(errors="replace")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        if response.status < 400:
-            raise ExchangeError(BadReply(f"{self.name} did not answer by the protocol: HTTP {response.status}"))
         raise of_status(response.status, said, headers, self.name, self._secrets)
 
     async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
@@ -152,6 +154,21 @@ class Upstream:
 
     def _too_long(self) -> ExchangeError:
         return ExchangeError(BadReply(f"{self.name} sent more than {self._most:,} bytes"))
+
+
+class _Used(Exception):  # noqa: N818 (never leaves this module)
+    """Over a kept connection more came than was asked for."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks over no connection on which something is left over: it would be taken for the answer."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        """Send the request."""
+        if conn.protocol.should_close:
+            conn.close()
+            raise _Used
+        return await super().send(conn)
 
 
 def _ends(said: dict[str, Any]) -> bool:

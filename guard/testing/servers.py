@@ -61,6 +61,7 @@ class Answer:
     piece: int = 3  # characters of each event
     model: str = "served-1"
     left: Callable[[], object] | None = None  # called where the client goes away before the end
+    beyond: tuple[Any, ...] = ()  # chunks that come after the answer, which its length does not count
 
     def chunks(self, request: Request) -> list[Any]:
         """Return what to send after the head."""
@@ -290,7 +291,7 @@ class _Handler(socketserver.StreamRequestHandler):
         lines = "".join(f"{key}: {value}\r\n" for key, value in head.items())
         try:
             self.wfile.write(f"HTTP/1.1 {answer.status} -\r\n{lines}\r\n".encode())
-            for chunk in chunks:
+            for chunk in (*chunks, *answer.beyond):
                 if chunk is RESET:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     os.close(self.connection.detach())  # at once: closing in order would send what is left

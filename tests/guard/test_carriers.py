@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gzip
 import itertools
+import json
 import os
 import signal
 import socket
@@ -21,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard.errors import CallError, TimedOut
+from guard.errors import BadReply, CallError, ModelError, TimedOut
 from guard.models.base import Reply, Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.openai import OpenAIModel
@@ -122,6 +124,105 @@ def test_many_threads_share_the_connections_of_one_model() -> None:
             thread.join()
         assert texts == [TEXT] * 80
         assert server.connections <= 8
+
+
+# ---- One answer to one request ---------------------------------------------------------------------------------------
+
+
+def crossed(text: str = '{"total": 666}') -> bytes:
+    """Return a whole response that nobody asked for."""
+    message = {"role": "assistant", "content": text}
+    body = json.dumps({"model": "x", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return head + body
+
+
+def awaited(model: Any, asked: Request) -> Reply:
+    return asyncio.run(model.agenerate(asked))
+
+
+def awaited_pieces(model: Any, asked: Request) -> Reply:
+    async def last() -> Any:
+        return [piece async for piece in model.astream(asked)][-1]
+
+    return asyncio.run(last())
+
+
+any_way = pytest.mark.parametrize("ask", [whole, streamed, awaited, awaited_pieces])
+
+LEFT_OVER: dict[str, tuple[Any, ...]] = {
+    "another answer": (crossed(),),
+    "two more answers": (crossed() * 2,),
+    "another answer in a segment of its own": (0.02, crossed()),
+    "half of another answer": (crossed()[:40],),
+    "half of another answer in a segment of its own": (0.02, crossed()[:-5]),
+    "what is no HTTP": (b"more",),
+    "a line end": (b"\r\n",),
+    "an interim response": (b"HTTP/1.1 100 Continue\r\n\r\n",),
+}
+
+
+@any_way
+@pytest.mark.parametrize("what", LEFT_OVER)
+def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_request(what: str, ask: Way) -> None:
+    with Server(Answer(TEXT, beyond=LEFT_OVER[what]), TEXT, keeps_alive=True) as server:
+        model = OpenAIModel("m", base_url=server.url, retries=0)
+        with contextlib.suppress(ModelError):  # a server that says more than that may have said nothing right
+            assert ask(model, request()).text == TEXT
+        time.sleep(0.1)
+        for _ in range(2):
+            assert ask(model, request()).text == TEXT
+        assert server.connections == 2
+        assert len(server.requests) == 3
+
+
+@any_way
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int, ask: Way) -> None:
+    from guard.models.anthropic import AnthropicModel
+
+    with Server(TEXT) as elsewhere:
+        moved = Answer(raw=b"{}", status=status, headers={"Location": elsewhere.url + "/chat/completions"})
+        with Server(moved) as server:
+            openai = OpenAIModel("m", base_url=server.url, api_key="k", retries=2)
+            anthropic = AnthropicModel("m", base_url=server.url.removesuffix("/v1"), api_key="k", retries=2)
+            for model in (openai, anthropic):
+                with pytest.raises(BadReply, match=f"HTTP {status}"):
+                    ask(model, request())
+            assert len(server.requests) == 2
+        assert elsewhere.requests == []
+
+
+def test_a_client_of_the_caller_s_follows_no_redirect_either() -> None:
+    import openai
+
+    with (
+        Server(TEXT) as elsewhere,
+        Server(Answer(raw=b"{}", status=307, headers={"Location": elsewhere.url})) as server,
+    ):
+        model = OpenAIModel("m", client=openai.AsyncOpenAI(base_url=server.url, api_key="k"))
+        with pytest.raises(BadReply):
+            model.generate(request())
+        assert len(server.requests) == 1
+        PORTAL.run(model._client.close())
+
+
+@any_way
+def test_behind_a_proxy_no_connection_is_used_twice(monkeypatch: pytest.MonkeyPatch, ask: Way) -> None:
+    with Server(Answer(TEXT, beyond=(crossed(),)), TEXT, keeps_alive=True) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        model = OpenAIModel("m", base_url="http://model.example/v1")
+        assert [ask(model, request()).text for _ in range(2)] == [TEXT] * 2
+        assert proxy.connections == 2
+
+
+@any_way
+def test_a_packed_answer_is_none(ask: Way) -> None:
+    packed = Answer(TEXT, headers={"Content-Encoding": "gzip"}, change=lambda body: [gzip.compress(body)])
+    with Server(packed) as server, pytest.raises(BadReply, match="packed"):
+        ask(OpenAIModel("m", base_url=server.url, retries=0), request())
 
 
 # ---- The deadline ----------------------------------------------------------------------------------------------------
