@@ -194,7 +194,13 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
 def _read(text: str) -> tuple[Any, tuple[Violation, ...]]:
     """Read a text as RFC 8259 has it, with no key twice in an object; returns the value, or what is wrong."""
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant), ()
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        text.encode()
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value, ()
+    except UnicodeEncodeError:
+        return None, (Violation("", NOT_JSON, "JSON (of Unicode: no half of a surrogate pair)", clipped(text)),)
     except ValueError as error:
         if is_injected(error):
             raise

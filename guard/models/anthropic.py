@@ -115,7 +115,7 @@ class AnthropicModel(Remote):
             fields["system"] = system
         with mapped(anthropic, name, secrets):
             async with asked.opened(client, "/v1/messages", fields, anthropic.Stream) as response:
-                body = Body(response, name, asked.carrier)
+                body = Body(response, name, asked.carrier, secrets)
                 if is_streaming and body.has_events:
                     async with contextlib.aclosing(body.events()) as events:
                         async for text in events:

@@ -159,14 +159,18 @@ class OpenAIModel(Remote):
             fields["stream_options"] = {"include_usage": True}
         with mapped(openai, name, secrets):
             async with asked.opened(client, "/chat/completions", fields, openai.Stream) as response:
-                body = Body(response, name, asked.carrier)
+                body = Body(response, name, asked.carrier, secrets)
                 if is_streaming and body.has_events:
+                    is_begun = False
                     async with contextlib.aclosing(body.events()) as events:
                         async for event in events:
                             if event.strip() == "[DONE]":
+                                shape(is_begun, name, "it ended its stream before it began an answer")
                                 reading.finish = reading.finish or "stop"
                                 break
-                            if piece := _read(reading, parsed(event, name), "delta", name, secrets):
+                            said = parsed(event, name)
+                            is_begun = is_begun or bool(said.get("choices"))
+                            if piece := _read(reading, said, "delta", name, secrets):
                                 yield piece
                 else:
                     whole = parsed(await body.text(), name)

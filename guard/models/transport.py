@@ -34,6 +34,7 @@ from guard.errors import (
     Unavailable,
 )
 from guard.interrupts import injected
+from guard.models import sse
 from guard.models.base import Reply
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.sockets import AsyncTransport, Transport, is_proxied
@@ -44,6 +45,7 @@ T = TypeVar("T")
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 MOST_BYTES = 10_000_000  #: Of one answer's body; what sends more is no model.
+MOST_TOKENS = 10**8  #: Of one answer: ten times what MOST_BYTES could hold, and what any database counts.
 MOST_WAIT = 60.0  #: Seconds that a provider may have a request without a deadline wait before a retry.
 FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds before the first retry, at random more, at most.
 REST_S = 0.05  #: Seconds that the rest of a body may take to come when its reader has had enough.
@@ -158,8 +160,8 @@ class Exchange:
 class Body:
     """The body of an answer, as it comes in."""
 
-    def __init__(self, response: httpx2.Response, name: str, carrier: Carrier) -> None:
-        self._response, self._name, self._carrier = response, name, carrier
+    def __init__(self, response: httpx2.Response, name: str, carrier: Carrier, secrets: tuple[str, ...]) -> None:
+        self._response, self._name, self._carrier, self._secrets = response, name, carrier, secrets
 
     @property
     def has_events(self) -> bool:
@@ -167,23 +169,14 @@ class Body:
         return "text/event-stream" in self._response.headers.get("content-type", "").lower()
 
     async def events(self) -> AsyncGenerator[str, None]:
-        """Split server-sent events into the data of each, as it comes; a last one that is cut off is dropped."""
-        held: list[bytes] = []  # of a line that has not ended
-        data: list[bytes] = []  # of an event that has not ended
+        """Yield the data of each server-sent event as it comes; raises ExchangeError where one is an error."""
+        reader = sse.Reader()
         async with contextlib.aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
-                held.append(chunk)
-                if b"\n" not in chunk:
-                    continue
-                *whole, rest = b"".join(held).split(b"\n")
-                held = [rest]
-                for line in whole:
-                    line = line.rstrip(b"\r")
-                    if line.startswith(b"data:"):
-                        data.append(line[5:].removeprefix(b" "))
-                    elif not line and data:
-                        yield decoded(b"\n".join(data), self._name)
-                        data = []
+                for event in reader.feed(chunk):
+                    if event.name == b"error":
+                        raise of_event(event.data, self._name, self._secrets)
+                    yield decoded(event.data, self._name)
 
     async def text(self) -> str:
         """Return it whole."""
@@ -265,7 +258,18 @@ def parsed(text: str, name: str) -> dict[str, Any]:
         raise BadReply(f"{name} sent what is not JSON: {str(error)[:SHOWN]}") from None
     if not isinstance(value, dict):
         raise BadReply(f"{name} sent a JSON {type(value).__name__} where its protocol has an object")
+    if "\\ud" in text.lower() and not is_text(json.dumps(value, ensure_ascii=False)):
+        raise BadReply(f"{name} sent half of a surrogate pair, which no text has")
     return value
+
+
+def is_text(text: str) -> bool:
+    """Whether a text is Unicode: no half of a surrogate pair is in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -311,6 +315,16 @@ def of_stream(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:
     if _FILTERED.search(f"{kinds} {said}"):
         return ExchangeError(ContentFiltered(f"{name} withheld the answer: {said}"))
     return ExchangeError(Unavailable(f"{name} failed while it answered: {said}"), again=True)
+
+
+def of_event(data: bytes, name: str, secrets: tuple[str, ...]) -> ExchangeError:
+    """Return the failure that an event of the type `error` reports, whatever its data are."""
+    words = data.decode(errors="replace")
+    try:
+        said = parsed(words, name)
+    except BadReply:
+        return of_stream(words, name, secrets)
+    return of_stream(said.get("error") or said, name, secrets)
 
 
 def broken_off(name: str) -> ExchangeError:
@@ -421,5 +435,6 @@ def estimated_tokens(text: str) -> int:
 
 
 def count(value: Any, otherwise: int) -> int:
-    """Return a count that a provider reports, or what to take where it reports none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+    """Return a count that a provider reports, or what to take where it reports none, or one that can't be."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+    return value if is_count else otherwise

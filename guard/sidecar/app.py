@@ -34,7 +34,7 @@ from guard.sidecar.room import Room
 from guard.sidecar.serving import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.sse import Line
-from guard.sidecar.visit import JSON, Visit, answer
+from guard.sidecar.visit import JSON, Visit, answer, encoded
 from guard.trace import TraceError, TraceStore
 
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
@@ -212,7 +212,7 @@ class Sidecar:
         else:
             is_chat = isinstance(way, Chat)
             whole = completion(visit, asked, choices) if is_chat else responses.response(visit, body, choices[0])
-            await answer(send, visit, 200, json.dumps(whole, ensure_ascii=False).encode())
+            await answer(send, visit, 200, encoded(whole))
 
     async def _live(self, visit: Visit, way: Any, plan: Any, body: dict[str, Any], send: Any) -> None:
         line, events = Line(visit, send), way.events(visit, body)

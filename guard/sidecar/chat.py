@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from guard.sidecar import tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
-from guard.sidecar.visit import Visit
+from guard.sidecar.visit import Visit, encoded, written
 
 #: Fields that would change what a model says, and that one which decodes here does not have.
 UNSUPPORTED = (
@@ -44,29 +43,31 @@ class Chat:
         """Return what is asked."""
         return tuple(body["messages"])
 
-    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text of the first choice, and how it ended."""
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the text of a whole answer's first choice, and how it ended."""
         choices = said.get("choices")
-        is_event = said.get("object") == "chat.completion.chunk" or (
-            isinstance(choices, list) and all(isinstance(c, dict) and "message" not in c for c in choices)
-        )
-        if not isinstance(choices, list) or (not choices and not is_event):
+        if not isinstance(choices, list) or not choices:
+            raise BadReply("the model did not answer by the protocol: no choices")
+        for choice in choices:
+            if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+                raise BadReply("the model did not answer by the protocol: no message")
+            if ended(choice) is None:
+                raise BadReply("the model did not answer by the protocol: no finish_reason")
+        return _said(choices[0]["message"]), str(ended(choices[0]))
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of the first choice in an event, and how it ended."""
+        choices = said.get("choices")
+        if not isinstance(choices, list):
             raise BadReply("the model did not answer by the protocol: no choices")
         text, finish = "", None
         for choice in choices:
-            part = choice.get("delta" if is_event else "message") if isinstance(choice, dict) else None
-            if not isinstance(part, dict):
-                if is_event and part is None and isinstance(choice, dict):
-                    part = {}
-                else:
-                    raise BadReply("the model did not answer by the protocol: no message")
+            part = choice.get("delta", choice.get("message")) if isinstance(choice, dict) else choice
+            if not isinstance(part, dict | None) or not isinstance(choice, dict):
+                raise BadReply("the model did not answer by the protocol: no message")
+            end = ended(choice)
             if choice.get("index", 0) == 0:
-                content, calls = part.get("content"), part.get("tool_calls")
-                text = content if isinstance(content, str) else ""
-                text += json.dumps(calls, ensure_ascii=False) if calls else ""
-                finish = choice.get("finish_reason")
-        if not is_event and not isinstance(finish, str):
-            raise BadReply("the model did not answer by the protocol: no finish_reason")
+                text, finish = text + _said(part or {}), end or finish
         return text, finish
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
@@ -96,6 +97,22 @@ class Chat:
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
         """Return what writes its events."""
         return Events(visit, Asked.of(dict(body)))
+
+
+def ended(choice: Mapping[str, Any]) -> str | None:
+    """Return how a model's server says that a choice has ended; None where it has not; BadReply where it failed."""
+    finish = choice.get("finish_reason")
+    if finish is not None and not isinstance(finish, str):
+        raise BadReply("the model did not answer by the protocol: finish_reason")
+    if finish == "error":
+        raise BadReply("the model's server failed while it answered")
+    return finish
+
+
+def _said(part: Mapping[str, Any]) -> str:
+    """Return what a message, or a piece of one, says: its text, and the calls of tools as they came."""
+    content, calls = part.get("content"), part.get("tool_calls")
+    return (content if isinstance(content, str) else "") + (written(calls) if calls else "")
 
 
 def _text(reply: Reply, asked: Asked) -> Choice:
@@ -219,7 +236,7 @@ def usage(visit: Visit) -> dict[str, int]:
 
 def event(data: Any) -> bytes:
     """Return a server-sent event."""
-    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + encoded(data) + b"\n\n"
 
 
 def check_local(asked: Asked, served: Served) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.asked import checked
-from guard.sidecar.chat import FINISH, Cut, cut, event, usage
+from guard.sidecar.chat import FINISH, Cut, cut, ended, event, usage
 from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import Visit
@@ -59,15 +59,21 @@ class Completions:
         prompt = body["prompt"]
         return ({"role": "user", "content": prompt if isinstance(prompt, str) else str(prompt)},)
 
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of a whole answer's first choice, and how it ended."""
+        if not said.get("choices"):
+            raise BadReply("the model did not answer by the protocol: no choices")
+        return self.piece(said)
+
     def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text of the first choice, and how it ended."""
+        """Return the text of the first choice in an event, and how it ended."""
         choices = said.get("choices")
         if choices == [] and said.get("usage"):
             return "", None
         first = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(first, Mapping) or not isinstance(first.get("text"), str):
             raise BadReply("the model did not answer by the protocol: no text")
-        return first["text"], first.get("finish_reason")
+        return first["text"], ended(first)
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that has no upstream."""
@@ -131,11 +137,15 @@ class Embeddings:
         given = body["input"]
         return ({"role": "user", "content": given if isinstance(given, str) else str(given)},)
 
-    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
         """Check the answer, which has no text."""
         if not isinstance(said.get("data"), list):
             raise BadReply("the model did not answer by the protocol: no data")
         return "", "stop"
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Never come to: embeddings don't stream."""
+        raise NotImplementedError
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:  # noqa: ARG002 (a Way's)
         """Refuse: only an upstream makes embeddings."""

@@ -160,8 +160,8 @@ PAGES = {
     "/guard/stats": stats,
     "/guard/failures": failures,
     "/guard/traces": traces,
-    "/guard/traces/{number:int}": trace,
-    "/guard/traces/{number:int}/page": trace_page,
+    "/guard/traces/{number}": trace,
+    "/guard/traces/{number}/page": trace_page,
 }
 
 
@@ -225,10 +225,11 @@ _FLOATS = ("mean_seconds", "max_seconds", "usd")
 
 
 async def _call(sidecar: Sidecar, scope: Any) -> Call:
-    number = scope["path_params"]["number"]
-    call = await asyncio.to_thread(sidecar.store.read, number) if number < MOST_NUMBER else None
+    given = scope["path_params"]["number"]
+    number = _natural(given)
+    call = None if number is None else await asyncio.to_thread(sidecar.store.read, number)
     if call is None:
-        raise ApiError(404, f"the trace has no call {number}", code="not_found")
+        raise ApiError(404, f"the trace has no call {given[:40]}", code="not_found")
     return call
 
 
@@ -276,9 +277,15 @@ def _number(scope: Mapping[str, Any], name: str, otherwise: int, most: int) -> i
     given = parse_qs(scope["query_string"].decode("latin-1")).get(name)
     if given is None:
         return otherwise
-    if not (given[-1].isascii() and given[-1].isdigit() and len(given[-1]) < 20 and 1 <= int(given[-1]) <= most):
+    number = _natural(given[-1])
+    if number is None or not 1 <= number <= most:
         raise bad(f"{name} must be a number from 1 to {most}", name)
-    return int(given[-1])
+    return number
+
+
+def _natural(text: str) -> int | None:
+    """Return a number as a client writes it; None where it is none, or one that nothing here has."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MOST_NUMBER else None
 
 
 def _json(value: Any) -> bytes:

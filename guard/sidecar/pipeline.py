@@ -28,7 +28,7 @@ from guard.sidecar.compiling import Targets
 from guard.sidecar.errors import bad
 from guard.sidecar.relay import every
 from guard.sidecar.serving import Served, Tier, Wrapper
-from guard.sidecar.visit import Visit
+from guard.sidecar.visit import Visit, encoded, written
 from guard.steps import Plan
 from guard.trace import TraceStore
 
@@ -118,10 +118,10 @@ class Pipeline:
         if plan.target.name != "calls" or not asked.has_tools:
             return Choice(call.text, reply)
         if isinstance(value, list):
-            calls = tuple((c["name"], json.dumps(c["arguments"], ensure_ascii=False)) for c in value)
+            calls = tuple((c["name"], written(c["arguments"])) for c in value)
             return Choice(None, reply, calls)
         content = value["content"]
-        return Choice(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), reply)
+        return Choice(content if isinstance(content, str) else written(content), reply)
 
 
 class Native(Wrapper):
@@ -141,7 +141,7 @@ class Native(Wrapper):
         }
         if self._asked.chat.seed is not None:  # each choice and each attempt is another draw
             body["seed"] = request.seed
-        payload = json.dumps(body, ensure_ascii=False).encode()
+        payload = encoded(body)
         exchange, start = (
             Exchange(self.name, request.seconds, self._served.settings.transport_retries),
             time.perf_counter(),
@@ -159,7 +159,7 @@ class Native(Wrapper):
         raise AssertionError("an exchange ends with an answer or an error")
 
     def _reply(self, said: Mapping[str, Any], exchange: Exchange, seconds: float) -> Reply:
-        _, finish = chat.Chat().piece(said)
+        _, finish = chat.Chat().answer(said)
         message = said["choices"][0]["message"]
         refusal = message.get("refusal")
         asked = self._asked
@@ -171,8 +171,10 @@ class Native(Wrapper):
                 text = ""
         told = said.get("usage")
         usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-        prompt = count(usage.get("prompt_tokens"), estimated_tokens(json.dumps(asked.chat.messages)))
-        given = count(usage.get("completion_tokens"), estimated_tokens(text))
+        prompt, given = (count(usage.get(name), -1) for name in ("prompt_tokens", "completion_tokens"))
+        is_estimate = prompt < 0 or given < 0
+        prompt = prompt if prompt >= 0 else estimated_tokens(json.dumps(asked.chat.messages))
+        given = given if given >= 0 else estimated_tokens(text)
         model = said["model"] if isinstance(said.get("model"), str) else self._served.upstream_model
         ends = {"length": "length", "content_filter": "filter"}
         return Reply(
@@ -185,6 +187,7 @@ class Native(Wrapper):
             retries=exchange.retries,
             mode="native",
             cost=cost(model, prompt, given, url=self._upstream.url),
+            is_estimate=is_estimate,
         )
 
 

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import json
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -27,7 +26,7 @@ from guard.sidecar.journal import Journal
 from guard.sidecar.serving import Served, Tier
 from guard.sidecar.sse import Line
 from guard.sidecar.upstream import within
-from guard.sidecar.visit import Visit, answer
+from guard.sidecar.visit import Visit, answer, encoded
 
 T = TypeVar("T")
 
@@ -44,8 +43,12 @@ class Way(Protocol):
         """Return what is asked, as the record has it."""
         ...
 
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text in a whole answer, and how it ended; raises BadReply where it is none."""
+        ...
+
     def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text in an answer or an event, and how it ended; raises BadReply where it is none."""
+        """Return the text in an event, and how the answer ended; raises BadReply where it is none."""
         ...
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
@@ -84,7 +87,7 @@ class Relay:
             data = runs[0].data
         await self._settle(visit)
         replies = [run.reply for run in runs if run.reply is not None]
-        await answer(send, visit, 200, data or json.dumps(way.whole(visit, body, replies)).encode())
+        await answer(send, visit, 200, data or encoded(way.whole(visit, body, replies)))
 
     async def _answered(self, run: _Run, raw: bytes | None) -> None:
         """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
@@ -98,7 +101,7 @@ class Relay:
                 else:
                     async with run.attempt(), tier.turn():
                         run.data, said = await run.post(tier, _payload(tier, body, raw))
-                        run.take(said)
+                        run.take(said, way.answer(said))
         await run.commit()
 
     async def stream(self, visit: Visit, way: Way, served: Served, body: dict[str, Any], raw: bytes, send: Any) -> None:
@@ -132,7 +135,7 @@ class Relay:
                             async for event, said in events:
                                 if said is None:
                                     continue  # [DONE] is sent once the record is committed
-                                run.take(said, exchange.retries)
+                                run.take(said, run.way.piece(said), exchange.retries)
                                 if not (more and said.get("choices") == []):  # usage that the client did not ask for
                                     await line.send(event)
                     except ExchangeError as failure:
@@ -268,9 +271,9 @@ class _Run:
                 await asyncio.sleep(wait)
         raise AssertionError("retries are finite")
 
-    def take(self, said: Mapping[str, Any], retries: int | None = None) -> None:
-        """Take what an answer or an event says."""
-        text, finish = self.way.piece(said)
+    def take(self, said: Mapping[str, Any], read: tuple[str, str | None], retries: int | None = None) -> None:
+        """Take what an answer or an event says, and what the way of asking reads in it."""
+        text, finish = read
         if text:
             self._texts.append(text)
         self._finish = finish or self._finish
@@ -306,9 +309,11 @@ class _Run:
         """Return what came from an upstream as the record has it."""
         text, usage, model = "".join(self._texts), self._usage, self._model or tier.settings.model
         asked = count(usage.get("prompt_tokens", usage.get("input_tokens")), -1)
-        if asked < 0:
+        is_estimate = asked < 0
+        if is_estimate:
             asked = sum(estimated_tokens(str(m.get("content", ""))) for m in self.way.messages(self.body))
         given = count(usage.get("completion_tokens", usage.get("output_tokens")), -1)
+        is_estimate = given < 0 or is_estimate
         given = given if given >= 0 else estimated_tokens(text)
         upstream = tier.upstream
         return Reply(
@@ -320,6 +325,7 @@ class _Run:
             seconds=seconds,
             retries=self._retries,
             cost=prices.cost(model, asked, given, url=upstream.url if upstream else None),
+            is_estimate=is_estimate,
         )
 
 
@@ -331,7 +337,7 @@ def _payload(
 ) -> bytes:
     if raw is not None and not more and body.get("model") == tier.upstream_model:
         return raw
-    return json.dumps({**body, "model": tier.upstream_model, **more}, ensure_ascii=False).encode()
+    return encoded({**body, "model": tier.upstream_model, **more})
 
 
 async def _events(

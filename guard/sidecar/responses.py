@@ -7,7 +7,6 @@ earlier response is refused.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from guard.sidecar.asked import Asked, checked
 from guard.sidecar.chat import Chat, Choice
 from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
-from guard.sidecar.visit import Visit
+from guard.sidecar.visit import Visit, written
 
 
 class Response(BaseModel):
@@ -50,16 +49,21 @@ class Responses:
         return ({"role": "user", "content": given},) if isinstance(given, str) else tuple(given)
 
     def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text of an answer or an event, and how it ended."""
+        """Return the text of an event, and how it ended."""
         kind = said.get("type")
-        if isinstance(kind, str) and kind.startswith("response."):
-            delta = said.get("delta") if kind == "response.output_text.delta" else ""
-            return delta if isinstance(delta, str) else "", "stop" if kind == "response.completed" else None
+        if not isinstance(kind, str) or not kind.startswith("response."):
+            raise BadReply("the model did not answer by the protocol: no event of a response")
+        delta = said.get("delta") if kind == "response.output_text.delta" else ""
+        finish = _ended(said.get("response")) if kind in ("response.completed", "response.incomplete") else None
+        return delta if isinstance(delta, str) else "", finish
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of a whole answer, and how it ended."""
         output = said.get("output")
         if not isinstance(output, list):
             raise BadReply("the model did not answer by the protocol: no output")
         parts = [part for item in output if isinstance(item, Mapping) for part in item.get("content") or []]
-        return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping)), "stop"
+        return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping)), _ended(said)
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that has no upstream."""
@@ -72,6 +76,16 @@ class Responses:
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
         """Return what writes its events."""
         return Events(visit, body)
+
+
+def _ended(said: Any) -> str:
+    """Return how a response has ended, in the words of a chat; BadReply where it has not."""
+    status = said.get("status", "completed") if isinstance(said, Mapping) else "completed"
+    if status not in ("completed", "incomplete"):
+        raise BadReply(f"the model did not answer by the protocol: a response that is {str(status)[:40]!r}")
+    details = said.get("incomplete_details") if isinstance(said, Mapping) else None
+    reason = details.get("reason") if isinstance(details, Mapping) else None
+    return "stop" if status == "completed" else "content_filter" if reason == "content_filter" else "length"
 
 
 class Events:
@@ -142,7 +156,7 @@ class Events:
     def _event(self, kind: str, **fields: Any) -> bytes:
         data = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
-        return f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+        return f"event: {kind}\ndata: {written(data)}\n\n".encode()
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,7 +114,9 @@ class ServeSettings(BaseSettings):
         default=None, description="/metrics there too, without a key"
     )
     workers: Count = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
-    in_flight: Count = Field(default=512, ge=1, description="requests at once in a process, once their bodies are there")
+    in_flight: Count = Field(
+        default=512, ge=1, description="requests at once in a process, once their bodies are there"
+    )
     slow_bodies: Count = Field(default=64, ge=1, description="waited for at once from one key, or one address without")
     held_bytes: Count = Field(
         default=500_000_000, ge=1, description="of all requests' bodies in a process; of one key or address a quarter"

@@ -17,7 +17,8 @@ import jiter
 from multidict import CIMultiDict
 
 from guard.errors import BadReply, ModelError, TimedOut, Unavailable
-from guard.models.transport import ExchangeError, broken_off, of_status, of_stream
+from guard.models import sse
+from guard.models.transport import ExchangeError, broken_off, of_event, of_status, of_stream, said_by
 
 CONNECT_SECONDS = 10.0  #: Until a connection stands.
 IDLE_SECONDS = 30.0  #: An unused connection is closed after these.
@@ -54,20 +55,21 @@ class Upstream:
         async with self._asked(path, body) as response:
             if response.content_type != "text/event-stream":
                 raise ExchangeError(BadReply(f"{self.name} did not stream: {response.content_type[:60]}"))
-            ended = False
+            end = _End()
             async for event in self._split(response):
-                data = b"\n".join(
-                    line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")
-                )
-                if not data:
-                    continue  # a comment
-                if data.strip() == b"[DONE]":
-                    yield event + b"\n\n", None
+                if event.name == b"error":
+                    raise of_event(event.data, self.name, self._secrets)
+                if event.data.strip() == b"[DONE]":
+                    if not end.is_begun:
+                        raise ExchangeError(
+                            BadReply(f"{self.name} ended its stream before it began an answer"), again=True
+                        )
+                    yield event.raw, None
                     return
-                said = self._object(data)
-                ended = ended or _ends(said)
-                yield event + b"\n\n", said
-            if not ended:
+                said = self._object(event.data)
+                end.take(said)
+                yield event.raw, said
+            if not end.is_there:
                 raise broken_off(self.name)
 
     async def close(self) -> None:
@@ -98,11 +100,12 @@ class Upstream:
         except aiohttp.ServerTimeoutError:
             raise ExchangeError(TimedOut(f"{self.name} did not answer in time"), again=True) from None
         except (aiohttp.InvalidURL, UnicodeError) as error:
-            raise ExchangeError(ModelError(f"{self.name} has an address that can't be asked: {error}")) from None
+            said = said_by(str(error), self._secrets)
+            raise ExchangeError(ModelError(f"{self.name} has an address that can't be asked: {said}")) from None
         except aiohttp.ClientResponseError:
             raise ExchangeError(BadReply(f"{self.name} did not answer by HTTP")) from None
         except (aiohttp.ClientError, OSError) as error:
-            said = str(error) or type(error).__name__
+            said = said_by(str(error) or type(error).__name__, self._secrets)
             raise ExchangeError(Unavailable(f"{self.name} broke off: {said}"), again=True) from None
 
     async def _sent(self, session: aiohttp.ClientSession, path: str, body: bytes) -> aiohttp.ClientResponse:
@@ -129,15 +132,13 @@ class Upstream:
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _split(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        held, size = b"", 0
+    async def _split(self, response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
+        reader, size = sse.Reader(), 0
         async for part in response.content.iter_any():
             size += len(part)
             if size > self._most:
                 raise self._too_long()
-            held += part.replace(b"\r\n", b"\n") if b"\r" in part else part
-            *events, held = held.split(b"\n\n")
-            for event in events:
+            for event in reader.feed(part):
                 yield event
 
     def _object(self, data: bytes) -> dict[str, Any]:
@@ -148,8 +149,8 @@ class Upstream:
             raise ExchangeError(BadReply(f"{self.name} sent {what}"), again=True) from None
         if not isinstance(said, dict):
             raise ExchangeError(BadReply(f"{self.name} sent JSON that is no object"), again=True)
-        if said.get("error"):
-            raise of_stream(said["error"], self.name, self._secrets)
+        if failure := _failure(said):
+            raise of_stream(failure, self.name, self._secrets)
         return said
 
     def _too_long(self) -> ExchangeError:
@@ -171,11 +172,46 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-def _ends(said: dict[str, Any]) -> bool:
-    choices = said.get("choices")
-    if isinstance(choices, list):
-        return any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
-    return said.get("type") in ("response.completed", "response.incomplete", "response.failed")
+class _End:
+    """Whether a stream has begun an answer, and whether all that it has begun has ended, by its own account."""
+
+    def __init__(self) -> None:
+        self.is_begun = False
+        self._open: set[str] = set()  # choices that have not ended
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the answer is whole."""
+        return self.is_begun and not self._open
+
+    def take(self, said: dict[str, Any]) -> None:
+        """Take an event."""
+        choices, kind = said.get("choices"), said.get("type")
+        if isinstance(choices, list):
+            for choice in choices:
+                known: dict[str, Any] = choice if isinstance(choice, dict) else {}
+                self._note(str(known.get("index", 0)), is_over=bool(known.get("finish_reason")))
+        elif isinstance(kind, str) and kind.startswith("response."):
+            self._note("response", is_over=kind in ("response.completed", "response.incomplete"))
+
+    def _note(self, choice: str, *, is_over: bool) -> None:
+        self.is_begun = True
+        if is_over:
+            self._open.discard(choice)
+        else:
+            self._open.add(choice)
+
+
+def _failure(said: dict[str, Any]) -> Any:
+    """Return what an answer or an event says of a failure; None where it says that of none."""
+    kind = said.get("type")
+    if said.get("error") or kind == "error":
+        return said.get("error") or said
+    response = said.get("response") if kind in ("response.failed", "response.cancelled") else said
+    if response is said and (said.get("object") != "response" or said.get("status") not in ("failed", "cancelled")):
+        return None
+    told = response.get("error") if isinstance(response, dict) else None
+    return told or f"the response {str(said.get('status') or kind).removeprefix('response.')}"
 
 
 async def within(seconds: float, name: str, work: Any) -> Any:

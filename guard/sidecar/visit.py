@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import secrets
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from guard.models.transport import is_text
 
 if TYPE_CHECKING:
     from guard.records import Call
@@ -108,6 +111,17 @@ class Visit:
         if self.call is not None:
             named.append((b"x-guard-call", b"%d" % self.call))
         return named
+
+
+def written(value: Any) -> str:
+    """Return a value as JSON that any encoding takes: as it is, but escaped where it has halves of surrogate pairs."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if is_text(text) else json.dumps(value)
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as the bytes of JSON."""
+    return written(value).encode()
 
 
 async def answer(send: Any, visit: Visit, status: int, body: bytes, headers: Iterable[Header] = (JSON,)) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import urllib.parse
 from typing import Any
 
 import pytest
@@ -102,3 +103,13 @@ def test_figures_are_told(sidecar: Sidecar) -> None:
     assert sidecar.chat().status == 200
     found = sidecar.ask("GET", "/guard/stats?minutes=10").json
     assert sum(point["calls"] for point in found["models"]["openai:served-1"]) >= 1
+
+
+def test_a_number_of_any_length_is_a_call_or_none(sidecar: Sidecar) -> None:
+    for number in ("9" * 5_000, "9" * 19, "-1", "0", "x", "\u0663", "1e5", "%31"):
+        for path in (f"/guard/traces/{number}", f"/guard/traces/{number}/page"):
+            reply = sidecar.ask("GET", urllib.parse.quote(path, safe="/%"))
+            assert reply.status in (200, 404) if number == "%31" else reply.status == 404
+        for query in ("limit", "before"):
+            assert sidecar.ask("GET", f"/guard/traces?{query}={urllib.parse.quote(number)}").status == 400
+        assert sidecar.ask("GET", f"/guard/stats?minutes={urllib.parse.quote(number)}").status == 400
