@@ -14,6 +14,8 @@ from typing import Any
 
 from guard import dialects
 from guard.errors import ModelError
+from guard.models.absent import UNUSED_KEY
+from guard.models.address import address
 from guard.models.base import Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
@@ -30,6 +32,7 @@ _CLIENTS: Mapping[Carrier, Any] = {
     THREAD: (anthropic.Anthropic, anthropic.DefaultHttpxClient),
     LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
 }
+URL = "https://api.anthropic.com"  #: Where Anthropic is asked.
 LEAST_THINKING = 1024  #: Tokens that the API wants a budget of thinking to have.
 
 _FINISH = {
@@ -60,19 +63,24 @@ class AnthropicModel(Remote):
         extra: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         title = f"anthropic:{name}"
+        where = address(base_url, "ANTHROPIC_BASE_URL", URL)
+        # Where none is given, the SDK looks for credentials in the environment: these are not a stranger's.
+        key = api_key or (None if where.is_environments else UNUSED_KEY)
 
         def make(carrier: Carrier) -> Any:
             sdk, http = _CLIENTS[carrier]
             try:
                 return sdk(
-                    api_key=api_key,
-                    base_url=base_url,
+                    api_key=key,
+                    base_url=None if where.is_default else where.url,
                     max_retries=0,
-                    http_client=http(**http_options(carrier, title)),
+                    http_client=http(**http_options(carrier, title, where, key)),
                 )
             except (anthropic.AnthropicError, httpx2.InvalidURL, ValueError) as error:
-                raise ModelError(f"{title} can't be asked: {said_by(str(error), (api_key or '',))}") from None
+                words = said_by(str(error), (key or "", *where.secrets))
+                raise ModelError(f"{title} can't be asked: {words}") from None
 
+        self._where = where
         super().__init__(
             name,
             title=title,
@@ -101,7 +109,8 @@ class AnthropicModel(Remote):
 
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
-        secrets = tuple(secret for secret in (client.api_key, client.auth_token) if isinstance(secret, str) and secret)
+        known = (client.api_key, client.auth_token)
+        secrets = (*(secret for secret in known if isinstance(secret, str) and secret), *self._where.secrets)
         system = "\n\n".join(_words(message) for message in asked.messages if message.get("role") == "system")
         others = [dict(message) for message in asked.messages if message.get("role") != "system"]
         fields = {

@@ -1,5 +1,6 @@
 """Any server that speaks OpenAI's chat completions: `openai:NAME` honours OPENAI_BASE_URL and OPENAI_API_KEY.
 
+The environment's key is sent to the address that the environment names, never to one that is given as `base_url`.
 The SDK sends and knows credentials; bodies are read here, strictly and within bounds. See remote.py for modes and
 retries.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import AsyncGenerator, Mapping
 from copy import copy
@@ -20,6 +20,7 @@ import httpx2
 from guard import dialects
 from guard.errors import ModelError
 from guard.models.absent import UNUSED_KEY
+from guard.models.address import address
 from guard.models.base import Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
@@ -35,6 +36,8 @@ _CLIENTS: Mapping[Carrier, Any] = {
     THREAD: (openai.OpenAI, openai.DefaultHttpxClient),
     LOOP: (openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient),
 }
+BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"  #: Variables of the environment.
+URL = "https://api.openai.com/v1"  #: Where OpenAI is asked.
 #: What a provider says of how an answer ended.
 _FINISH = {
     **dict.fromkeys(("stop", "tool_calls", "function_call", "tool_use", "end_turn", "stop_sequence", "eos"), "stop"),
@@ -76,22 +79,26 @@ class OpenAIModel(Remote):
         extra: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         title = f"openai:{name}"
-        has_own_server = bool(base_url or os.environ.get("OPENAI_BASE_URL"))
+        where = address(base_url, BASE_URL, URL)
+        # A server of one's own may want no key; OpenAI's does.
+        key = where.key(api_key, API_KEY) or (None if where.is_default else UNUSED_KEY)
 
         def make(carrier: Carrier) -> Any:
             sdk, http = _CLIENTS[carrier]
-            key = api_key or os.environ.get("OPENAI_API_KEY") or (UNUSED_KEY if has_own_server else None)
             try:
+                if key is None:
+                    raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
                 return sdk(
                     api_key=key,
-                    base_url=base_url,
+                    base_url=where.url,
                     max_retries=0,
-                    http_client=http(**http_options(carrier, title)),
+                    http_client=http(**http_options(carrier, title, where, key)),
                 )
             except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
-                words = "set OPENAI_API_KEY, or give api_key" if key is None else said_by(str(error), (key,))
+                words = said_by(str(error), (key or "", *where.secrets))
                 raise ModelError(f"{title} can't be asked: {words}") from None
 
+        self._where = where
         given = client and client.with_options(max_retries=0)
         super().__init__(
             name,
@@ -147,7 +154,8 @@ class OpenAIModel(Remote):
 
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
-        secrets = (client.api_key,) if isinstance(client.api_key, str) and client.api_key != UNUSED_KEY else ()
+        has_key = isinstance(client.api_key, str) and client.api_key != UNUSED_KEY
+        secrets = (*((client.api_key,) if has_key else ()), *self._where.secrets)
         fields = {
             "model": self.model,
             "messages": asked.messages,

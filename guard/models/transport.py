@@ -35,6 +35,7 @@ from guard.errors import (
 )
 from guard.interrupts import injected
 from guard.models import sse
+from guard.models.address import Address
 from guard.models.base import Reply
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.sockets import AsyncTransport, Transport, is_proxied
@@ -414,19 +415,25 @@ class BoundedStream(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def http_options(carrier: Carrier, name: str) -> dict[str, Any]:
-    """Return the options of a carrier's HTTP client that bound every body."""
+def http_options(carrier: Carrier, name: str, address: Address, key: str | None) -> dict[str, Any]:
+    """Return the options of a carrier's HTTP client that bound every body, and tell an address what it may know."""
+    login = {} if address.login is None else {"auth": address.login}
     if carrier is THREAD:
-        return {"transport": Transport(functools.partial(bounded_blocking, name=name))}
+        hooks: dict[str, Any] = {"request": [lambda request: address.hide(request.headers, key)]}
+        return {"transport": Transport(functools.partial(bounded_blocking, name=name)), "event_hooks": hooks, **login}
+
+    async def hide(request: httpx2.Request) -> None:
+        address.hide(request.headers, key)
 
     async def bound(response: httpx2.Response) -> None:
         response.stream = BoundedStream(response.stream, name)
         if not response.is_success:  # the same as sockets.py does
             response.headers.pop("content-encoding", None)
 
+    hooks = {"request": [hide], "response": [bound]}
     # Of a proxy AsyncTransport knows nothing; the client's own transport does, and must use no connection twice.
     over = {"limits": httpx2.Limits(max_keepalive_connections=0)} if is_proxied() else {"transport": AsyncTransport()}
-    return {"event_hooks": {"response": [bound]}, **over}
+    return {"event_hooks": hooks, **over, **login}
 
 
 def estimated_tokens(text: str) -> int:

@@ -21,6 +21,7 @@ from guard.models import KNOWN
 from guard.settings import Count, Seconds, Settings, default_file, line_of
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
+_SECRET = frozenset({"api_key", "base_url"})  #: Whose values no message shows; nor those of keys that are not known.
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -30,8 +31,10 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1, description="as for guard.Guard: smollm2, openai:NAME, anthropic:NAME …")
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", description="of openai:")
-    api_key: str | None = Field(default=None, description="env:NAME, where the key is; None: the SDK's own variable")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", description="of openai:")
+    api_key: str | None = Field(
+        default=None, description="env:NAME, where the key is; None: the SDK's own variable, of a base_url none"
+    )
     escalate_to: tuple[str, ...] = Field(default=(), description="served models asked next, in order")
     retries: Count = Field(default=2, le=20, description="re-asks after an answer that is not valid")
     transport_retries: Count = Field(default=1, le=10, description="of broken connections, 429 and 5xx")
@@ -53,6 +56,15 @@ class ModelSettings(BaseModel):
         kind, _, rest = value.partition(":")
         if value not in KNOWN and not (rest and any(known.startswith(f"{kind}:") for known in KNOWN)):
             raise ValueError(f"there is no such kind of model; known are {', '.join(KNOWN)}")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_password(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                'a password is not written here: set api_key = "env:NAME" and the environment variable NAME'
+            )
         return value
 
     @field_validator("api_key")
@@ -214,7 +226,8 @@ def _where(path: Path, text: str, error: ValidationError) -> str:
         kind = ModelSettings if loc[0] == "models" else ServeSettings
         message = "there is no such key"
         known = f"; known are {', '.join(kind.model_fields)}"
-    shown = "" if "api_key" in loc or isinstance(first["input"], dict) else f" ({written(first['input'])})"
+    may_hold_secret = first["type"] == "extra_forbidden" or not _SECRET.isdisjoint(loc)
+    shown = "" if may_hold_secret or isinstance(first["input"], dict) else f" ({written(first['input'])})"
     return f"{_place(path, text, loc)}: {message}{shown}{known}"
 
 

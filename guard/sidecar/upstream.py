@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -18,11 +17,12 @@ from multidict import CIMultiDict
 
 from guard.errors import BadReply, ModelError, TimedOut, Unavailable
 from guard.models import sse
+from guard.models.address import address
+from guard.models.openai import API_KEY, BASE_URL, URL
 from guard.models.transport import ExchangeError, broken_off, of_event, of_status, of_stream, said_by
 
 CONNECT_SECONDS = 10.0  #: Until a connection stands.
 IDLE_SECONDS = 30.0  #: An unused connection is closed after these.
-OPENAI_URL = "https://api.openai.com/v1"  #: Where the SDK asks where nothing else is said.
 ERROR_BYTES = 65_536  #: Of the body of an error, beyond which nobody reads.
 
 
@@ -31,12 +31,13 @@ class Upstream:
 
     def __init__(self, name: str, base_url: str | None, api_key: str | None, response_bytes: int) -> None:
         self.name = name
-        self.url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
-        key = api_key or os.environ.get("OPENAI_API_KEY")
-        self._secrets = (key,) if key else ()
+        where = address(base_url, BASE_URL, URL)
+        self.url = where.url.rstrip("/")
+        key = where.key(api_key, API_KEY)
+        self._secrets = (*((key,) if key else ()), *where.secrets)
         self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
+        if authorization := where.authorization or (f"Bearer {key}" if key else ""):
+            self._headers["Authorization"] = authorization
         self._most = response_bytes
         self._session: aiohttp.ClientSession | None = None
         self.tells_usage = True  # in streams; given up where the server refuses to be asked for it

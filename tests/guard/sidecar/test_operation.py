@@ -283,3 +283,65 @@ def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
     bad = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     assert bad.returncode == 2
     assert bad.stderr.startswith(f"guard: {file}, line 2, serve.port: ")
+
+
+# -- Credentials -------------------------------------------------------------------------------------------------------
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
+WAYS: list[dict[str, Any]] = [{}, {"response_format": {"type": "json_object"}}, {"response_format": SCHEMA}]
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_models_own_address_is_not_sent_the_environments_key(tmp_path: Path, is_given: bool) -> None:
+    canaries = {"OPENAI_API_KEY": "canary-key", "OPENAI_ORG_ID": "canary-org", "GIVEN": "given-key"}
+    own = {"api_key": "env:GIVEN"} if is_given else {}
+    with servers.Server('{"a": 1}') as provider, serving(tmp_path, model(provider.url, **own), env=canaries) as sidecar:
+        for fields in WAYS:
+            for stream in (False, True):
+                assert sidecar.chat(stream=stream, **fields).status == 200
+        assert len(provider.requests) == 6
+        for request in provider.requests:
+            assert "canary" not in str(request.headers)
+            assert ("given-key" in str(request.headers)) == is_given
+
+
+def test_a_password_in_the_environments_address_is_sent_and_nowhere_shown(tmp_path: Path) -> None:
+    secret = "hunter2hunter2"
+    answers = ['{"a": 1}'] * 6 + [servers.error(400, f"not for user:{secret}")]
+    with servers.Server(*answers) as provider:
+        env = {"OPENAI_BASE_URL": provider.url.replace("://", f"://user:{secret}@")}
+        toml = '[serve.models.m]\nmodel = "openai:served-1"\ntransport_retries = 0\n'
+        with serving(tmp_path, toml, env=env) as sidecar:
+            for fields in WAYS:
+                for stream in (False, True):
+                    assert sidecar.chat(stream=stream, **fields).status == 200
+            refused = [sidecar.chat(**fields).data for fields in WAYS]
+            shown = [*refused, *(sidecar.ask("GET", f"/guard/{page}").data for page in ("live", "traces", "failures"))]
+            assert all(request.headers["authorization"].startswith("Basic ") for request in provider.requests)
+            assert not any(secret.encode() in data for data in shown)
+            sidecar.end()
+            assert secret not in "\n".join(sidecar.errors) + str(sidecar.log)
+            assert secret.encode() not in sidecar.trace.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'base_url = "http://user:hunter2@model.example/v1"',
+        'base_url = "http://hunter2@model.example"',
+        'base_url = "http://model.example/v1?key=hunter2"',
+        'base_url = "hunter2"',
+        'base_url = ["hunter2"]',
+        'api_key = "hunter2"',
+        'apikey = "hunter2"',
+        'password = "hunter2"',
+    ],
+)
+def test_what_may_be_a_secret_is_not_shown_where_it_is_wrong(tmp_path: Path, line: str) -> None:
+    config = tmp_path / "guard.toml"
+    config.write_text(f'trace = "{tmp_path / "trace.db"}"\n[serve.models.m]\nmodel = "openai:served-1"\n{line}\n')
+    command = [sys.executable, "-m", "guard", "serve", "--check", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    assert done.returncode != 0
+    assert "line 4" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
