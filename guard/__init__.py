@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TimedOut,
         Truncated,
         Unavailable,
+        Unchecked,
         ValidationFailed,
         Violation,
     )
@@ -57,6 +58,7 @@ __all__ = [
     "TimedOut",
     "Truncated",
     "Unavailable",
+    "Unchecked",
     "ValidationFailed",
     "Violation",
     "Vocabulary",
@@ -81,6 +83,7 @@ _HOMES = {
         "TimedOut",
         "Truncated",
         "Unavailable",
+        "Unchecked",
         "ValidationFailed",
         "Violation",
     ),

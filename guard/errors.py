@@ -30,6 +30,7 @@ __all__ = [
     "TimedOut",
     "Truncated",
     "Unavailable",
+    "Unchecked",
     "ValidationFailed",
     "Violation",
 ]
@@ -75,6 +76,10 @@ class CallError(GuardError):
 
 class ValidationFailed(CallError):
     """The last attempt's reply still breaks the type."""
+
+
+class Unchecked(CallError):
+    """Whether the answer is valid could not be found out within the bounds of a check; it is not a value."""
 
 
 class Truncated(CallError):

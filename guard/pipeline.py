@@ -10,20 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import inspect
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
-from guard import models, prompts, replay, targets, validators
-from guard.errors import SchemaError
+from guard import models, prompts, replay, targets, validators, workers
+from guard.checking import Checked
+from guard.errors import SchemaError, Unchecked
 from guard.models import absent, asking
 from guard.models.base import Model, Reply
 from guard.policy import Budget, Confidence, Policy
 from guard.records import Call
 from guard.settings import Settings
-from guard.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, steps
+from guard.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
 from guard.trace import TraceStore
 
 T = TypeVar("T")
@@ -328,6 +331,8 @@ def _generator(parts: Iterator[Any]) -> Generator[Any, None, None]:
 def _do(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Ask):
         return asking.generate(step.model, step.request)
+    if isinstance(step, Check):
+        return step.checker.check(step.text, mends=step.mends, until=step.until)
     if isinstance(step, Load):
         return absent.stand_in(step.model) if step.is_replay else models.load(step.model)
     if isinstance(step, Record):
@@ -376,5 +381,23 @@ async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partia
 async def _ado(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Load) and not isinstance(step.model, str):
         return models.load(step.model)
+    if isinstance(step, Check):
+        return await _acheck(step)
     # A record that was begun is finished, also when the caller is cancelled meanwhile.
     return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
+
+
+async def _acheck(step: Check) -> Checked:
+    """Check a text without holding the event loop up."""
+    checker, text, mends = step.checker, step.text, step.mends
+    is_quick = checker.is_quick(text, mends=mends)
+    near = checker.near(text, mends=mends) if is_quick else await asyncio.to_thread(checker.near, text, mends=mends)
+    if near is not None:
+        return near
+    far = functools.partial(checker.far, text, mends=mends, until=step.until)
+    waiting = asyncio.get_running_loop().run_in_executor(workers.WORKERS.threads, far)
+    try:
+        async with asyncio.timeout(None if step.until is None else step.until - time.monotonic()):
+            return await waiting
+    except TimeoutError:
+        raise Unchecked("the answer could not be checked in the time that was left") from None

@@ -3,7 +3,7 @@
 Written once, as a generator that does no I/O: it yields what is to be done (load a model, ask it, look up or keep a
 reply, record the call) and is sent the result, or has the error thrown in. The drivers in guard/pipeline.py do these
 things, blocking or async, whole or piece by piece. How far a call goes is guard/policy.py's; words are
-guard/prompts.py's; checks are guard/targets.py's.
+guard/prompts.py's; checks are guard/checking.py's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from guard import confidence, prompts, replay, targets, telemetry, validators
+from guard.checking import Checked, Checker
 from guard.errors import (
     BudgetExceeded,
     CallError,
@@ -25,13 +26,14 @@ from guard.errors import (
     ModelError,
     Refused,
     Truncated,
+    Unchecked,
     ValidationFailed,
 )
 from guard.interrupts import injected, is_injected
 from guard.models.base import Model, Reply, Request
 from guard.policy import Budget, Policy
 from guard.records import VALID, Attempt, Call
-from guard.repair import Edit, repair
+from guard.repair import Edit
 from guard.violations import Violation, clipped
 
 if TYPE_CHECKING:
@@ -98,7 +100,17 @@ class Record:
     compiled: Compiled
 
 
-Step = Load | Ask | Recall | Keep | Record
+@dataclass(frozen=True)
+class Check:
+    """Check a text; is sent what was found."""
+
+    checker: Checker
+    text: str
+    mends: bool  # where it is not JSON
+    until: float | None  # by time.monotonic(), when nobody waits any more
+
+
+Step = Load | Ask | Check | Recall | Keep | Record
 #: What the steps of a call yield, are sent, and return.
 Steps = Generator[Step, Any, tuple[Any, Call]]
 
@@ -240,7 +252,10 @@ class _Run:
             keep("refusal", reply)
             return _Failure("refusal", ContentFiltered(f"the provider of {name} withheld the answer"))
         try:
-            value, findings, edits, repaired = self._checked(reply)
+            value, findings, edits, repaired = yield from self._checked(reply)
+        except Unchecked as error:
+            keep("schema", reply, error=error.message)
+            return _Failure("schema", error)
         except BaseException as error:  # a validator that fails is its author's business, but the reply was paid for
             if self._is_interruption(error):
                 keep("interrupted", reply, error=type(error).__name__)
@@ -290,20 +305,19 @@ class _Run:
     def _is_interruption(error: BaseException) -> bool:
         return not isinstance(error, Exception) or is_injected(error)
 
-    def _checked(self, reply: Reply) -> tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None]:
+    def _checked(
+        self, reply: Reply
+    ) -> Generator[Step, Any, tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None]]:
         """Check a reply, mended where it is not JSON: value, findings, edits, and the text after them."""
-        target = self.plan.target
-        edits: tuple[Edit, ...] = ()
-        repaired: str | None = None
-        value, findings = target.check(reply.text)
-        if findings and reply.mode != "masks" and self.plan.policy.repair and findings[0].rule == targets.NOT_JSON:
-            mended = repair(reply.text)
-            if mended.edits:
-                edits, repaired = tuple(mended.edits), mended.text
-                value, findings = target.check(repaired)
+        policy = self.plan.policy
+        most = policy.budget.seconds
+        until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
+        mends = reply.mode != "masks" and policy.repair
+        checked: Checked = yield Check(self.plan.target.checker, reply.text, mends, until)
+        findings = checked.findings
         if not findings and self.plan.validators:
-            findings = validators.check(value, self.plan.validators)
-        return value, findings, edits, repaired
+            findings = validators.check(checked.value, self.plan.validators)
+        return checked.value, findings, checked.edits, checked.repaired
 
     def _invalid(self, name: str, findings: Sequence[Violation]) -> ValidationFailed:
         more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""

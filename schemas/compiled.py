@@ -19,6 +19,7 @@ from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import COMMON, Vocabulary
 from guard.schemas import jsontext, types
+from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.kept import KEPT
@@ -196,6 +197,12 @@ class Compiled:
     def report(self) -> list[ReportLine]:
         """Return what becomes of each keyword of every schema that the root reaches."""
         return report(self._front.documents, self._front.scan, assert_formats=self.options.formats)
+
+    @cached_property
+    def costs(self) -> Costs:
+        """Return what judging a text by this schema can cost."""
+        with _LOWERING:
+            return Costs(self._front.documents)
 
     @cached_property
     def hash(self) -> str:

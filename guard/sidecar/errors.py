@@ -30,6 +30,7 @@ _STATUS: Sequence[tuple[type[GuardError], int, str]] = (
     (errors.ContentFiltered, 422, "content_filter"),
     (errors.Refused, 422, "refusal"),
     (errors.ValidationFailed, 422, "validation_failed"),
+    (errors.Unchecked, 422, "unchecked"),
     (TraceError, 503, "trace_unavailable"),
     (SchemaError, 400, "invalid_schema"),
 )

@@ -15,7 +15,7 @@ import referencing
 import referencing.exceptions
 import referencing.jsonschema
 
-from guard import targets
+from guard import judge
 from guard.schemas.formats import is_known
 
 _PYTHON = {
@@ -73,12 +73,12 @@ class Judges:
 
     def __init__(self, schema: Any, draft: str, options: Mapping[str, Any]) -> None:
         """Take a schema of a dialect, and the options with which it was compiled: formats, documents."""
-        self._is_large = targets.holds_large(schema)
-        schema = targets.judged(schema, draft)
-        documents = {uri: targets.judged(one, draft) for uri, one in (options.get("documents") or {}).items()}
+        self._is_large = judge.holds_large(schema)
+        schema = judge.judged(schema, draft)
+        documents = {uri: judge.judged(one, draft) for uri, one in (options.get("documents") or {}).items()}
         formats = options.get("formats", True)
         registry = jsonschema_rs.Registry(list(documents.items())) if documents else None
-        self._fast = getattr(jsonschema_rs, targets.JUDGES[draft])(
+        self._fast = getattr(jsonschema_rs, judge.JUDGES[draft])(
             schema, validate_formats=formats, registry=registry, offline=True
         )
         kind = _bounded(draft)
@@ -119,7 +119,7 @@ class Judges:
         return fast if slow == fast or self._is_blind else None
 
     def _meant(self, value: Any) -> Any:
-        return targets.decimal(value) if self._is_large else value
+        return judge.decimal(value) if self._is_large else value
 
 
 def copied(schema: Any) -> Any:

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from guard.judge import NOT_JSON
 from guard.repair import repair
-from guard.targets import NOT_JSON, Target
+from guard.targets import Target
 from guard.testing.sayings import Saying, written
 from guard.violations import Violation
 
