@@ -18,6 +18,9 @@ from guard.interrupts import is_injected
 from guard.trace.errors import TraceError
 
 SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken for a secret: "1" is not one.
+WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets at once: some milliseconds.
+NEEDED = 600  #: Characters by which it shows whether a secret begins at a place: a URL's, before its @.
+LONGEST_MARK = 8  #: Characters before a secret by which it shows.
 REDACTED = "[redacted]"  #: What stands in a text where a secret stood.
 
 Hook = Callable[[str], str]
@@ -57,10 +60,33 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
     for secret in secrets:
         if secret in text:
             text = text.replace(secret, REDACTED)
-    for mark in _SECRET_MARKS:
-        if mark in text:
-            return _SECRET_FORM.sub(REDACTED, text)
-    return text
+    if len(text) <= WINDOW:
+        return _SECRET_FORM.sub(REDACTED, text) if _may_hold_secret(text) else text
+    return _redacted_long(text)
+
+
+def _redacted_long(text: str) -> str:
+    """Do what `_SECRET_FORM.sub` does, window by window: a call into `re` lets no other thread run before its end."""
+    parts: list[str] = []
+    kept = at = 0  # all before `kept` is in parts, and no match begins before `at`
+    while at < len(text):
+        end = at + WINDOW
+        if not _may_hold_secret(text[max(0, at - LONGEST_MARK) : end + NEEDED]):
+            at = end
+            continue
+        while at < end and (seen := _SECRET_FORM.search(text, at, end + NEEDED)) is not None and seen.start() < end:
+            found = _SECRET_FORM.match(text, seen.start())  # what was seen may go on beyond the window, or not be one
+            if found is None:
+                at = seen.start() + 1
+                continue
+            parts += (text[kept : found.start()], REDACTED)
+            kept = at = found.end()
+        at = max(at, end)
+    return "".join((*parts, text[kept:]))
+
+
+def _may_hold_secret(text: str) -> bool:
+    return any(mark in text for mark in _SECRET_MARKS)
 
 
 @dataclass(frozen=True)
