@@ -37,6 +37,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 LIMIT = 1_000_000  #: Characters of the longest text that is looked into: no answer is longer; seconds at worst.
+MOST_EDITS = 10_000  #: A text with more slips is none that was meant as JSON; each is kept, and recorded.
 
 _BLANK = re.compile(r"[ \t\n\r]*+")
 _ODD_BLANK = re.compile(r"(?:(?![ \t\n\r\x1c-\x1f])\s|[\u200b-\u200d\u2060\ufeff])++")
@@ -259,7 +260,9 @@ class _Reader:
         return sorted(self.edits, key=lambda edit: edit.at)
 
     def edit(self, at: int, kind: str, removed: str, inserted: str = "") -> None:
-        """Note an edit."""
+        """Note an edit. Raises _BrokenError where there are too many."""
+        if len(self.edits) == MOST_EDITS:
+            raise _BrokenError
         self.edits.append(Edit(at, kind, removed, inserted))
         self.sure = self.sure or kind not in _OF_WHITE_SPACE
 

@@ -106,7 +106,8 @@ class Costs:
         documents = self._documents
         schema, home = documents.schemas[position], documents.homes[position]
         same, below = self._same[position], self._below[position]
-        own, only = 1.0, []
+        own = 1.0
+        only: list[int] = []
         is_reference = home.dialect.ref_alone and "$ref" in schema
         for keyword, value in schema.items():
             holds = home.dialect.keywords.get(keyword)
@@ -221,9 +222,9 @@ def _states_of(pattern: str) -> float:
 def _states(tree: Tree) -> float:
     kind = tree[0]
     if kind in (Rx.CAT, Rx.ALT):
-        return 1 + sum([_states(part) for part in tree[1]])
+        return 1.0 + sum([_states(part) for part in tree[1]])
     if kind == Rx.REPEAT:
-        return 1 + max(1, tree[2], tree[3]) * _states(tree[1])
+        return 1.0 + float(max(1, tree[2], tree[3])) * _states(tree[1])
     if kind == Rx.LOOK:
         return 1 + _states(tree[3])
     return 1 if kind != Rx.SET or not tree[1] or tree[1][-1][1] < 128 else _WIDE

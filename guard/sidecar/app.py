@@ -263,8 +263,9 @@ class _Endpoint:
         settings, room, visit = self._sidecar.settings, self._sidecar.room, scope["visit"]
         with room.share(scope, settings) as share:
             raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
+            visit.size = len(raw)
             with room.under_way(settings):
-                body = bodies.parsed(raw)
+                body = await bodies.aparsed(raw)
                 if settings.log_prompts:
                     visit.prompt = body
                 await _until_gone(visit, receive, self._handle(visit, scope["fields"], body, raw, send))

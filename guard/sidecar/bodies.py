@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from guard.sidecar.room import Share
 
 SOON_SECONDS = 0.5  #: A body that is not there after these is a slow one.
+LARGE = 65_536  #: Bytes of a body from which on work on it is not done on the event loop: some milliseconds.
+MOST_VALUES = 100_000  #: Values of one body: reading so many takes some 30 ms, in which nothing else of Python runs.
+#: A string of JSON, or what stands before a value inside of another.
+_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,\[{]', re.DOTALL)
+_QUOTE = ord('"')
 
 #: Keys that decide what is done with a request; another spelling of one might be read as it.
 _DECIDING = frozenset(
@@ -69,8 +75,14 @@ async def _rest(receive: Callable[[], Awaitable[Any]], held: bytearray, share: S
             return bytes(held)
 
 
+async def aparsed(data: bytes) -> dict[str, Any]:
+    """Do what `parsed` does, without holding the event loop up."""
+    return parsed(data) if len(data) < LARGE else await asyncio.to_thread(parsed, data)
+
+
 def parsed(data: bytes) -> dict[str, Any]:
     """Return the JSON object of a body; ApiError says what is wrong with it."""
+    _check_values(data)
     try:
         body = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
     except ValueError as error:
@@ -82,3 +94,14 @@ def parsed(data: bytes) -> dict[str, Any]:
             if key.lower().strip() in _DECIDING:
                 raise bad(f"{key[:60]!r} is not a key of the protocol; write {key.lower().strip()!r}", key[:60])
     return body
+
+
+def _check_values(data: bytes) -> None:
+    """Raise ApiError where a body holds more values than may be read. It need not be JSON."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") <= MOST_VALUES:  # as almost all do; also in strings
+        return
+    values = 0
+    for part in _PART.finditer(data):
+        values += data[part.start()] != _QUOTE
+        if values > MOST_VALUES:
+            raise ApiError(413, f"the body holds more than {MOST_VALUES:,} values", code="body_too_large")

@@ -38,19 +38,20 @@ class Targets:
         """What is kept weighs about so much."""
         return sum(size * WEIGHT + target.compiled.nbytes for target, size in self._kept.values())
 
-    async def of(self, schema: Any, name: str, *, is_checked_only: bool) -> targets.Target:
+    async def of(self, schema: Any, name: str, *, is_checked_only: bool, is_large: bool = False) -> targets.Target:
         """Return a schema's target; SchemaError where it is refused.
 
-        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all.
+        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all. `is_large`: to
+        write it out, by which it is known, takes a while.
         """
-        text = json.dumps([name, is_checked_only, schema], ensure_ascii=True)
-        key = hashlib.sha256(text.encode()).hexdigest()
+        named = schema, name, is_checked_only
+        key, size = await asyncio.to_thread(_key, *named) if is_large else _key(*named)
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return kept[0]
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(self._compiled(key, len(text), schema, name, is_checked_only))
+            flight = asyncio.create_task(self._compiled(key, size, schema, name, is_checked_only))
             self._flights[key] = flight
             flight.add_done_callback(_seen)
         return await asyncio.shield(flight)
@@ -84,6 +85,12 @@ def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
         unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
         target = dataclasses.replace(unmasked, refused=error)
     return dataclasses.replace(target, name=name)
+
+
+def _key(schema: Any, name: str, is_checked_only: bool) -> tuple[str, int]:
+    """Return by what a schema is known, and the length of its text."""
+    text = json.dumps([name, is_checked_only, schema], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest(), len(text)
 
 
 def _seen(flight: asyncio.Task[targets.Target]) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from guard.errors import BadReply, ContentFiltered, Refused
+from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused
 from guard.models import asking
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
@@ -21,7 +21,7 @@ from guard.models.transport import Exchange, ExchangeError, count, estimated_tok
 from guard.pipeline import Guard
 from guard.policy import Budget, Policy
 from guard.prices import cost
-from guard.sidecar import chat, tools
+from guard.sidecar import bodies, chat, tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.chat import Choice
 from guard.sidecar.compiling import Targets
@@ -31,6 +31,8 @@ from guard.sidecar.serving import Served, Tier, Wrapper
 from guard.sidecar.visit import Visit, encoded, written
 from guard.steps import Plan
 from guard.trace import TraceStore
+
+LEAST_SECONDS = 0.001  #: Of a budget: above 0.
 
 #: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
 _OURS = frozenset(
@@ -65,7 +67,13 @@ class Pipeline:
         else:
             schema, name = asked.schema, asked.name
         has_unmasked = not all(tier.is_masked for tier in tiers)
-        target = await self._targets.of(schema, name, is_checked_only=has_unmasked)
+        total = served.settings.total_seconds
+        try:
+            async with asyncio.timeout(total - visit.seconds):
+                is_large = visit.size >= bodies.LARGE
+                target = await self._targets.of(schema, name, is_checked_only=has_unmasked, is_large=is_large)
+        except TimeoutError:
+            raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         messages = tuple(asked.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
@@ -73,7 +81,7 @@ class Pipeline:
             max_tokens=asked.chat.limit or served.settings.most_tokens,
             temperature=asked.chat.temperature or 0.0,
             seed=asked.chat.seed or 0,
-            budget=Budget(seconds=served.settings.total_seconds),
+            budget=Budget(seconds=max(LEAST_SECONDS, total - visit.seconds)),
         )
         models = tuple(_tier(tier, asked) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take)

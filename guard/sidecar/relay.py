@@ -22,6 +22,7 @@ from guard.errors import CallError, ContentFiltered, TimedOut
 from guard.models.base import Reply, Request
 from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
 from guard.records import VALID, Attempt, Call
+from guard.sidecar.bodies import LARGE
 from guard.sidecar.journal import Journal
 from guard.sidecar.serving import Served, Tier
 from guard.sidecar.sse import Line
@@ -100,7 +101,7 @@ class Relay:
                         run.reply = await Tier(tier).agenerate(request)
                 else:
                     async with run.attempt(), tier.turn():
-                        run.data, said = await run.post(tier, _payload(tier, body, raw))
+                        run.data, said = await run.post(tier, await _payload(run, tier, raw))
                         run.take(said, way.answer(said))
         await run.commit()
 
@@ -125,7 +126,7 @@ class Relay:
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
         while True:
             more = {} if asks or run.way.path == "/responses" or not tier.upstream.tells_usage else _USAGE
-            payload = _payload(tier, run.body, raw, more)
+            payload = await _payload(run, tier, raw, more)
             exchange = Exchange(tier.name, None, tier.settings.transport_retries)
             receive = functools.partial(_events, tier, run.way.path, payload, tier.settings.first_token_seconds)
             try:
@@ -247,7 +248,7 @@ class _Run:
         except BaseException as error:
             call = self._call(type(error).__name__, "")
             self.visit.take(call)
-            self._journal.write(call)  # the client is gone: nobody waits
+            self._journal.write(call, self.visit.size)  # the client is gone: nobody waits
             raise
 
     async def commit(self) -> None:
@@ -286,7 +287,7 @@ class _Run:
     async def _write(self, outcome: str, error: str) -> int:
         call = self._call(outcome, error)
         self.visit.take(call)
-        self.visit.call = await asyncio.shield(self._journal.write(call))
+        self.visit.call = await asyncio.shield(self._journal.write(call, self.visit.size))
         return self.visit.call
 
     def _call(self, outcome: str, error: str) -> Call:
@@ -332,12 +333,11 @@ class _Run:
 _USAGE = {"stream_options": {"include_usage": True}}
 
 
-def _payload(
-    tier: Served, body: dict[str, Any], raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})
-) -> bytes:
-    if raw is not None and not more and body.get("model") == tier.upstream_model:
+async def _payload(run: _Run, tier: Served, raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    if raw is not None and not more and run.body.get("model") == tier.upstream_model:
         return raw
-    return encoded({**body, "model": tier.upstream_model, **more})
+    changed = {**run.body, "model": tier.upstream_model, **more}
+    return encoded(changed) if run.visit.size < LARGE else await asyncio.to_thread(encoded, changed)
 
 
 async def _events(

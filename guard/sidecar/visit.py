@@ -29,7 +29,7 @@ class Visit:
     __slots__ = (
         "attempts", "began", "call", "completion_tokens", "cost", "escalations", "first_valid", "guarantee", "id",
         "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "models_at_work", "outcome", "path",
-        "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "started", "status", "tier",
+        "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "size", "started", "status", "tier",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, given_id: bytes | None) -> None:
@@ -54,6 +54,7 @@ class Visit:
         self.outcome = ""  # "valid", or an error's name; "" where no model was asked
         self.guarantee = ""  # "live" or "buffered", of a stream
         self.status = 0
+        self.size = 0  # bytes of the request's body
         self.sent = 0  # bytes of the answer's body
         self.is_answered = False  # the end of the answer was handed to the connection
         self.is_settled = False  # what it has spent was counted
