@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import pickle
@@ -18,10 +19,12 @@ import sys
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard.worker import LENGTH
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 MOST = 2  #: Workers at once.
 SECONDS = 2.0  #: That a job may take.
@@ -34,13 +37,18 @@ class Workers:
     """Some workers; safe from any thread."""
 
     def __init__(self, most: int = MOST, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+        self._most, self._seconds = most, seconds
         self._free = threading.Semaphore(most)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._all: weakref.WeakSet[_Worker] = weakref.WeakSet()
-        #: Threads in which to wait for a worker, so that other work finds threads however many wait.
-        self.threads = ThreadPoolExecutor(most, thread_name_prefix="guard-worker")
+
+    @functools.cached_property
+    def threads(self) -> Executor:
+        """Threads in which to wait for a worker, so that other work finds threads however many wait."""
+        from concurrent.futures import ThreadPoolExecutor  # not importable once the main thread has ended
+
+        return ThreadPoolExecutor(self._most, thread_name_prefix="guard-worker")
 
     def run(self, job: Any, until: float | None = None) -> dict[str, Any]:
         """Have a job done; returns what became known of it, with `is_over` where it came to its end.

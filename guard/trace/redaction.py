@@ -18,9 +18,8 @@ from guard.interrupts import is_injected
 from guard.trace.errors import TraceError
 
 SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken for a secret: "1" is not one.
-WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets at once: some milliseconds.
+WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets at once: a millisecond.
 NEEDED = 600  #: Characters by which it shows whether a secret begins at a place: a URL's, before its @.
-LONGEST_MARK = 8  #: Characters before a secret by which it shows.
 REDACTED = "[redacted]"  #: What stands in a text where a secret stood.
 
 Hook = Callable[[str], str]
@@ -34,6 +33,18 @@ _SECRET_FORM = re.compile(
 )
 #: What a text that holds such a secret holds too; looking for these is much faster than the expression.
 _SECRET_MARKS = ("sk-", "pk-", "rk-", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "AKIA", "earer ", "://")
+#: The same forms, each by its mark: where one begins, behind the mark or (True) with it. Looking for a plain text first
+#: is quick, and as little is looked at as tells it: a text of nothing but beginnings takes no longer than its length.
+_SECRET_STARTS = [
+    *((f"{mark}-", re.compile(rf"{mark}-(?<=\b{mark}-)(?=[A-Za-z0-9_-]{{16}})"), True) for mark in ("sk", "pk", "rk")),
+    *(
+        (f"{mark}_", re.compile(rf"{mark}_(?<=\b{mark}_)(?=[A-Za-z0-9]{{20}})"), True)
+        for mark in ("hf", "ghp", "gho", "ghu", "ghs", "ghr")
+    ),
+    ("AKIA", re.compile(r"AKIA(?<=\bAKIA)(?=[0-9A-Z]{16}\b)"), True),
+    ("earer ", re.compile(r"earer (?<=[Bb]earer )(?=[A-Za-z0-9._~+/-]{16})"), False),
+    ("://", re.compile(r'://(?=[^/\s:@"]{1,256}:[^/\s:@"]{1,256}@)'), False),
+]
 
 _hooks: tuple[Hook, ...] = ()  # of the process
 
@@ -60,33 +71,32 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
     for secret in secrets:
         if secret in text:
             text = text.replace(secret, REDACTED)
-    if len(text) <= WINDOW:
-        return _SECRET_FORM.sub(REDACTED, text) if _may_hold_secret(text) else text
-    return _redacted_long(text)
+    if len(text) > WINDOW:
+        return _redacted_long(text)
+    for mark in _SECRET_MARKS:
+        if mark in text:
+            return _SECRET_FORM.sub(REDACTED, text)
+    return text
 
 
 def _redacted_long(text: str) -> str:
-    """Do what `_SECRET_FORM.sub` does, window by window: a call into `re` lets no other thread run before its end."""
+    """Do what `_SECRET_FORM.sub` does, many times faster, and in short calls, between which other threads run."""
     parts: list[str] = []
-    kept = at = 0  # all before `kept` is in parts, and no match begins before `at`
-    while at < len(text):
-        end = at + WINDOW
-        if not _may_hold_secret(text[max(0, at - LONGEST_MARK) : end + NEEDED]):
-            at = end
+    kept = 0  # all before is in parts
+    for begin in range(0, len(text), WINDOW):
+        end = begin + WINDOW
+        if end <= kept:  # a secret that goes on and on
             continue
-        while at < end and (seen := _SECRET_FORM.search(text, at, end + NEEDED)) is not None and seen.start() < end:
-            found = _SECRET_FORM.match(text, seen.start())  # what was seen may go on beyond the window, or not be one
-            if found is None:
-                at = seen.start() + 1
-                continue
-            parts += (text[kept : found.start()], REDACTED)
-            kept = at = found.end()
-        at = max(at, end)
+        starts: list[int] = []
+        for mark, form, is_part in _SECRET_STARTS:
+            if text.find(mark, begin, end + len(mark)) >= 0:
+                found = form.finditer(text, begin, end + NEEDED)
+                starts += [at for each in found if (at := each.start() if is_part else each.end()) < end + len(mark)]
+        for start in sorted(starts):
+            if start >= kept and (secret := _SECRET_FORM.match(text, start)) is not None:
+                parts += (text[kept:start], REDACTED)
+                kept = secret.end()
     return "".join((*parts, text[kept:]))
-
-
-def _may_hold_secret(text: str) -> bool:
-    return any(mark in text for mark in _SECRET_MARKS)
 
 
 @dataclass(frozen=True)
