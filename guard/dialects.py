@@ -21,6 +21,7 @@ from typing import Any
 
 WRAPPER = "value"  #: The one property of the object around what is none.
 MOST_PLACES = 5_000  #: Sets of schemas that `undo` may have to tell apart.
+MOST_STEPS = 30_000  #: Schemas looked at to translate one: 2^n where each of n refers to the next twice, and none will do.
 
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _NAMES = {
@@ -199,9 +200,17 @@ class _Transform:
         self._names: dict[str, str] = {}  # pointer of a referenced schema → its name in `definitions`
         self._open: list[str] = []  # references that are being translated
         self._depth = 0
+        self._steps = 0
+
+    def step(self) -> None:
+        """Count a schema that is looked at; DialectError where there were too many."""
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise DialectError("combinations that are too many to translate")
 
     def place(self, schema: Any, at: str) -> dict[str, Any]:
         """Translate one subschema: the first of its constraints that can be sent."""
+        self.step()
         self._depth += 1
         if self._depth > 60:
             raise DialectError(f"{at}: nested too deep")
@@ -213,6 +222,8 @@ class _Transform:
                 try:
                     body = translate()
                 except DialectError as error:
+                    if self._steps > MOST_STEPS:
+                        raise
                     reasons.append(str(error))
                     self._names, self.dropped, self.definitions = names, dropped, definitions
                     continue
@@ -387,6 +398,7 @@ class _Transform:
 
     def allows_null(self, body: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> bool:
         """Whether a translated schema allows null."""
+        self.step()
         if "$ref" in body:
             name = body["$ref"].removeprefix("#/$defs/")
             return name not in seen and self.allows_null(self.definitions[name], seen | {name})
@@ -499,6 +511,7 @@ class _Nulls:
 
 def _allows_null(schema: Any, transform: _Transform, seen: frozenset[int] = frozenset()) -> bool:
     """Whether the caller's schema allows null."""
+    transform.step()
     if isinstance(schema, bool):
         return schema
     if not isinstance(schema, Mapping) or id(schema) in seen:

@@ -20,6 +20,7 @@ from guard.trace.errors import TraceError
 SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken for a secret: "1" is not one.
 WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets at once: a millisecond.
 NEEDED = 600  #: Characters by which it shows whether a secret begins at a place: a URL's, before its @.
+LONGEST_MARK = 6  #: Characters before a secret by which it shows: "earer ".
 REDACTED = "[redacted]"  #: What stands in a text where a secret stood.
 
 Hook = Callable[[str], str]
@@ -87,11 +88,12 @@ def _redacted_long(text: str) -> str:
         end = begin + WINDOW
         if end <= kept:  # a secret that goes on and on
             continue
+        first = max(0, begin - LONGEST_MARK)
         starts: list[int] = []
         for mark, form, is_part in _SECRET_STARTS:
-            if text.find(mark, begin, end + len(mark)) >= 0:
-                found = form.finditer(text, begin, end + NEEDED)
-                starts += [at for each in found if (at := each.start() if is_part else each.end()) < end + len(mark)]
+            if text.find(mark, first, end + len(mark)) >= 0:
+                found = form.finditer(text, first, end + NEEDED)
+                starts += [at for each in found if (at := each.start() if is_part else each.end()) < end]
         for start in sorted(starts):
             if start >= kept and (secret := _SECRET_FORM.match(text, start)) is not None:
                 parts += (text[kept:start], REDACTED)
