@@ -17,6 +17,7 @@ import struct
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from guard.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep, unlisted
@@ -43,7 +44,7 @@ def main(file: int, seconds: float) -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
             for known in check(*job):
                 _tell(line, known)
-            is_last = _most_memory() > MOST_KEPT
+            is_last = _memory() > MOST_KEPT
             _tell(line, {"is_over": True, "is_last": is_last})
             if is_last:
                 return
@@ -110,5 +111,9 @@ def _tell(line: socket.socket, known: Known) -> None:
     line.sendall(LENGTH.pack(len(body)) + body)
 
 
-def _most_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _memory() -> int:
+    """Return the bytes that are resident; the most that ever were would also be those of the parent, before `exec`."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
