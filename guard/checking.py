@@ -3,7 +3,8 @@
 What a check costs may be a stranger's choice, of the schema and of the text. So it is bounded before it begins
 (guard/schemas/costs.py). Within the bound, which holds for nearly all real schemas, it is done **near**: at once, in
 this process. Beyond it, it is done **far**: by a worker (guard/workers.py), in so many seconds and so much memory.
-A worker that can't say whether a text is valid is an `Unchecked`, never a value.
+Where even that may not suffice, a text that the mask engine refuses does not come before the judge; one that it takes
+does. A worker that can't say whether a text is valid is an `Unchecked`, never a value.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ QUICK_STEPS = 100_000  #: The same, on an event loop: up to 2 ms.
 #: Steps of a verdict whose findings are listed near. Where each step finds something, listing takes a hundred times as
 #: long as the verdict, and kilobytes: up to 10 ms.
 NEAR_FINDINGS = 5_000
+HOPELESS_STEPS = 100_000_000  #: Steps that a worker may well not come to the end of.
 NEAR_MAKING = 100_000  #: Steps of making a judge that is made near: up to 25 ms, once.
 
 
@@ -133,7 +135,8 @@ class SchemaChecker(Checker):
 
     def far(self, text: str, *, mends: bool, until: float | None = None) -> Checked:
         """See Checker."""
-        known = _asked(self._pickled, text, mends=mends, until=until)
+        is_hopeless = self._costs.steps(text) > HOPELESS_STEPS
+        known = _asked(self._pickled, text, mends=mends, until=until, is_hopeless=is_hopeless)
         if known.findings:
             return known
         value, _ = read(text if known.repaired is None else known.repaired)
@@ -171,9 +174,9 @@ def _near(checked: Found, text: str, *, mends: bool) -> Checked | None:
     return None if found is None else Checked(*found, mended.edits, mended.text)
 
 
-def _asked(case: bytes | None, text: str, *, mends: bool, until: float | None) -> Checked:
+def _asked(case: bytes | None, text: str, *, mends: bool, until: float | None, is_hopeless: bool = False) -> Checked:
     """Have a worker check a text; the value is None also where it is valid."""
-    known = workers.WORKERS.run((case, text, mends), until)
+    known = workers.WORKERS.run((case, text, mends, is_hopeless), until)
     if known.get("findings") is None:
         if until is not None and time.monotonic() >= until:
             raise Unchecked("the answer could not be checked in the time that was left")

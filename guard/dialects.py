@@ -21,7 +21,9 @@ from typing import Any
 
 WRAPPER = "value"  #: The one property of the object around what is none.
 MOST_PLACES = 5_000  #: Sets of schemas that `undo` may have to tell apart.
-MOST_STEPS = 30_000  #: Schemas looked at to translate one: 2^n where each of n refers to the next twice, and none will do.
+MOST_STEPS = (
+    30_000  #: Schemas looked at to translate one: 2^n where each of n refers to the next twice, and none will do.
+)
 
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _NAMES = {

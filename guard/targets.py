@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from guard import streaming
 from guard.checking import Checker, SchemaChecker, TypeChecker
 from guard.errors import SchemaError
+from guard.judge import MOST_FINDINGS, Case
 from guard.violations import Violation, clipped, pointer
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
         try:
             return adapter.validate_json(text), ()
         except pydantic.ValidationError as error:
-            return None, _from_pydantic(error.errors(include_url=False, include_context=False), value)
+            found = error.errors(include_url=False, include_context=False)
+            return None, _from_pydantic(found[:MOST_FINDINGS], value)
 
     name = getattr(wanted, "__name__", None) or str(wanted)
     return Target(name, schema, compiled, TypeChecker(validated), functools.partial(streaming.partial, wanted))
@@ -116,7 +118,6 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     from guard import schemas
-    from guard.judge import Case
 
     compiled = schemas.compile(given, **options)
     schema = compiled.schema

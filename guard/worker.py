@@ -25,8 +25,10 @@ from guard.repair import repair
 
 LENGTH = struct.Struct("!Q")  #: Stands before each message.
 MEMORY = 400_000_000  #: Bytes of the worker's own data.
+ENGINE_REGION = 2**28  #: Bytes that the mask engine reserves at its first use, without taking them.
 MOST_KEPT = 150_000_000  #: Bytes beyond which a worker ends after its job: what it has had it does not give back.
 KEPT_JUDGES = 16
+ENGINE_SECONDS = 0.5  #: Of one call of the mask engine, where it is asked before the judge.
 
 Known = dict[str, Any]
 
@@ -35,8 +37,7 @@ def main(file: int, seconds: float) -> None:
     """Do jobs until the parent closes the socket; each in so many seconds of the processor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is the parent's to heed
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # systems differ in what they can limit
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    _limit_memory(MEMORY)
     with socket.socket(fileno=file) as line:
         _tell(line, {"ready": True})
         while (job := _next(line)) is not None:
@@ -50,11 +51,12 @@ def main(file: int, seconds: float) -> None:
                 return
 
 
-def check(case: bytes | None, text: str, mends: bool) -> Iterator[Known]:
+def check(case: bytes | None, text: str, mends: bool, is_hopeless: bool = False) -> Iterator[Known]:
     """Tell of a text: `findings` (None: not known), and, where it was mended, `repaired` and the `edits`.
 
     `case`: what it is judged by, pickled; None: only whether it is JSON. That its judge was made is told (`is_made`),
-    or in words why that can't be (`unjudged`).
+    or in words why that can't be (`unjudged`). `is_hopeless`: the judge may well not come to an end, so that the mask
+    engine is asked first, which reads a text once: what it refuses is not valid, and what it takes is judged.
     """
     value, findings = read(text)
     if findings and mends and findings[0].rule == NOT_JSON:
@@ -78,6 +80,9 @@ def check(case: bytes | None, text: str, mends: bool) -> Iterator[Known]:
     except RecursionError:
         yield {"findings": [vars(finding) for finding in too_deep(text)]}
         return
+    if is_hopeless and _is_refused(case, text):
+        yield {"findings": [vars(finding) for finding in unlisted(text)]}
+        return
     if judge.is_valid(meant):
         yield {"findings": []}
         return
@@ -88,6 +93,36 @@ def check(case: bytes | None, text: str, mends: bool) -> Iterator[Known]:
 @lru_cache(KEPT_JUDGES)
 def _judge(case: bytes) -> Judge:
     return Judge(Case(*pickle.loads(case)), backtracks=True)  # noqa: S301 (the parent's own)
+
+
+def _limit_memory(most: int) -> None:
+    with contextlib.suppress(ValueError, OSError):  # systems differ in what they can limit
+        resource.setrlimit(resource.RLIMIT_DATA, (most, MEMORY + ENGINE_REGION))
+
+
+def _is_refused(case: bytes, text: str) -> bool:
+    """Answer whether the mask engine refuses a text, however it may be written."""
+    _limit_memory(MEMORY + ENGINE_REGION)
+    from guard import Limits, SchemaError, Vocabulary, schemas  # here: few texts come to it
+
+    schema, draft, formats, documents = pickle.loads(case)  # noqa: S301 (the parent's own)
+    vocabulary = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
+    try:
+        compiled = schemas.compile(
+            schema,
+            key_order="any",
+            whitespace="any",
+            spelling="any",
+            formats=formats,
+            draft=draft,
+            documents=documents,
+            inexact="residual",
+            limits=Limits(nesting=len(text) + 1, seconds=ENGINE_SECONDS),
+        )
+        matcher = compiled.matcher(vocabulary)
+        return not (matcher.accept_bytes(text.encode()) and matcher.can_stop())
+    except (SchemaError, UnicodeEncodeError):  # nothing is known
+        return False
 
 
 def _next(line: socket.socket) -> Any:

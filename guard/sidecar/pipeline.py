@@ -6,6 +6,7 @@ sent them (`Native`), and everything else in words and under masks. Whichever an
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json

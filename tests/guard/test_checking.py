@@ -45,12 +45,21 @@ def checker(schema: Any) -> checking.Checker:
 
 
 UNKNOWN = [
-    (tower("anyOf", 40), '"x"'),
     (tower("allOf", 40), "1"),
-    (tower("oneOf", 40), "1"),
     ({"not": {"pattern": "^(a|a)*(?!b)$"}}, json.dumps("a" * 60 + "b")),
+]
+#: What no judge comes to the end of, and the mask engine refuses at once.
+REFUSED = [
+    (tower("anyOf", 40), '"x"'),
+    (tower("oneOf", 40), "1"),
     ({"pattern": "(?=a)(a+)+$"}, json.dumps("a" * 200_000 + "b")),
 ]
+
+
+@pytest.mark.parametrize(("schema", "text"), REFUSED)
+def test_what_the_mask_engine_refuses_is_invalid(schema: Any, text: str) -> None:
+    (finding,) = checker(schema).check(text).findings
+    assert finding.expected == "a value of the schema, which it breaks in more ways than can be listed"
 
 
 @pytest.mark.parametrize(("schema", "text"), UNKNOWN)
@@ -98,6 +107,24 @@ def test_near_and_far_find_the_same(seed: int) -> None:
         assert both.far(text, mends=True) == near
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_engine_refuses_nothing_that_is_valid(seed: int) -> None:
+    """Where it is asked before the judge, what it says is taken; so it must say what the judge would."""
+    r = Random(seed)
+    try:
+        both = targets.from_any(case(r).schema, {"inexact": "residual"}).checker
+    except guard.SchemaError:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking, "HOPELESS_STEPS", -1)
+        for text in r.sample([text.decode() for text in universe()], 4):
+            near = both.near(text, mends=False)
+            assert near is not None
+            far = both.far(text, mends=False)
+            assert (far.value, bool(far.findings)) == (near.value, bool(near.findings))
+
+
 def test_what_is_far_is_mended_too() -> None:
     text = "```json\n" + json.dumps({"a": ["x"] * 20_000})[:-1] + ",}\n```"
     wanted = {"properties": {"a": {"items": {"type": "string"}}}}
@@ -119,14 +146,14 @@ def test_a_text_that_takes_too_long_to_mend_is_no_json() -> None:
 
 def test_a_check_ends_when_nobody_waits_any_more() -> None:
     with pytest.raises(Unchecked, match="in the time that was left"):
-        checker(tower("anyOf", 40)).check('"x"', until=time.monotonic() + 0.3)
+        checker(tower("allOf", 40)).check("1", until=time.monotonic() + 0.3)
 
 
 def test_a_check_is_a_failure_of_the_call_and_on_record(tmp_path: Path) -> None:
-    model = Scripted('"x"', "5", name="far")
+    model = Scripted("1", "5", name="far")
     asked = guard.Guard(model, trace=tmp_path / "trace.db")
     with pytest.raises(Unchecked) as caught:
-        asked.generate(tower("anyOf", 40), [{"role": "user", "content": "?"}])
+        asked.generate(tower("allOf", 40), [{"role": "user", "content": "?"}])
     call = asked.store.read(caught.value.call or 0)
     assert call is not None
     assert (call.outcome, [attempt.reason for attempt in call.attempts]) == ("Unchecked", ["schema"])
@@ -142,8 +169,8 @@ def test_an_event_loop_goes_on_while_a_check_does_not_end(tmp_path: Path) -> Non
     """It used to stand still for good; a second is a busy machine's share."""
 
     async def main() -> float:
-        asked = guard.Guard(Scripted('"x"'), trace=tmp_path / "trace.db")
-        work = asyncio.create_task(asked.agenerate(tower("anyOf", 40), [{"role": "user", "content": "?"}]))
+        asked = guard.Guard(Scripted("1"), trace=tmp_path / "trace.db")
+        work = asyncio.create_task(asked.agenerate(tower("allOf", 40), [{"role": "user", "content": "?"}]))
         slowest, beats = 0.0, 0
         while not work.done():
             began = time.monotonic()

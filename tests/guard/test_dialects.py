@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from random import Random
@@ -373,3 +374,23 @@ def test_the_caller_s_schema_is_not_changed() -> None:
     assert [s.schema["properties"]["a"] for s in sent[:2]] == [{"$ref": "#/$defs/x"}] * 2
     assert json.dumps(schema) == before
     assert dialects.WRAPPER == "value"
+
+
+@pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC])
+@pytest.mark.parametrize("word", ["allOf", "anyOf", "oneOf"])
+@pytest.mark.parametrize("leaf", [{"not": {}}, {"type": ["null", "integer"]}, {"type": "array"}])
+def test_a_translation_looks_at_so_many_schemas_and_no_more(dialect: Any, word: str, leaf: Any) -> None:
+    """Each of these refers to the next twice: to try all ways took minutes, of a loop that all requests share."""
+    levels = {f"d{at}": {word: [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(25)}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/d0"}},
+        "additionalProperties": False,
+        "$defs": {**levels, "d25": leaf},
+    }
+    transform = dialects._Transform(schema, dialect, formats=True)
+    with contextlib.suppress(DialectError):
+        transform.place(schema, "")
+        if dialect.requires_all:
+            dialects._Nulls(transform)
+    assert transform._steps <= dialects.MOST_STEPS + 100

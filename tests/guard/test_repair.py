@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.repair import Edit, Repaired, repair
+from guard.repair import MOST_EDITS, Edit, Repaired, repair
 
 # ---- what is mended, case by case ------------------------------------------------------------------------------------
 
@@ -457,6 +457,12 @@ def test_nesting_of_any_depth_is_read() -> None:
     assert repair(deep) == Repaired(deep)
     assert repair(deep[:-1] + ",]") == Repaired(deep, (Edit(200_000, "trailing comma", ",", ""),))
     assert repair(deep[:-50_000]) == Repaired(deep, (Edit(150_001, "missing bracket", "", "]" * 50_000),))
+
+
+def test_a_text_of_nothing_but_slips_is_none_that_was_meant_as_json() -> None:
+    few, many = ("[" + "'a'," * count + "1]" for count in (MOST_EDITS // 2, MOST_EDITS // 2 + 1))
+    assert len(repair(few).edits) == MOST_EDITS
+    assert repair(many) == Repaired(many)
 
 
 # ---- another repairer ------------------------------------------------------------------------------------------------
