@@ -13,14 +13,15 @@ import functools
 import json
 import os
 import pickle
+import queue
 import socket
 import subprocess
 import sys
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from guard.aside import aside
 from guard.worker import LENGTH
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ class Workers:
 
     def __init__(self, most: int = MOST, seconds: float = SECONDS) -> None:
         self._most, self._seconds = most, seconds
-        self._free = threading.Semaphore(most)
-        self._lock = threading.Lock()
-        self._idle: list[_Worker] = []
+        #: The workers that have nothing to do; None stands for one that has not begun.
+        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        for _ in range(most):
+            self._idle.put(None)
         self._all: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
     @functools.cached_property
@@ -55,18 +57,12 @@ class Workers:
 
         `until`: by time.monotonic(), when nobody waits any more.
         """
-        if not self._free.acquire(timeout=None if until is None else max(0.0, until - time.monotonic())):
-            return {}
-        try:
-            return self._run(job, until)
-        finally:
-            self._free.release()
+        payload = pickle.dumps(job)
+        return aside(lambda: self._run(payload, until))  # a signal handler's call may need a worker as well
 
     def close(self) -> None:
         """End all workers; the next job begins others."""
-        with self._lock:
-            workers, self._idle = list(self._all), []
-        for worker in workers:
+        for worker in list(self._all):
             worker.kill()
 
     def forget(self) -> None:
@@ -74,28 +70,27 @@ class Workers:
         for worker in list(self._all):
             worker.forget()
 
-    def _run(self, job: Any, until: float | None) -> dict[str, Any]:
-        payload = pickle.dumps(job)
-        with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        if worker is None or not worker.is_alive:
-            worker = _Worker(self._seconds)
-            self._all.add(worker)
-        known: dict[str, Any] = {}
+    def _run(self, payload: bytes, until: float | None) -> dict[str, Any]:
         try:
+            worker = self._idle.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            return {}
+        known: dict[str, Any] = {}
+        is_kept = False
+        try:
+            if worker is None or not worker.is_alive:
+                worker = _Worker(self._seconds)
+                self._all.add(worker)
             worker.begin(until)
             end = time.monotonic() + self._seconds
             worker.ask(payload, end if until is None else min(end, until), known)
-        except OSError:  # it took too long, or died
-            worker.kill()
-        except BaseException:
-            worker.kill()
-            raise
-        if known.pop("is_last", True):
-            worker.kill()
-        else:
-            with self._lock:
-                self._idle.append(worker)
+            is_kept = not known.pop("is_last")
+        except OSError:  # it could not begin, took too long, or died
+            pass
+        finally:
+            if worker is not None and not is_kept:
+                worker.kill()
+            self._idle.put(worker if is_kept else None)
         return known
 
 

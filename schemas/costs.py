@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from guard.schemas import regex
 from guard.schemas.documents import Documents, Target
@@ -50,6 +49,14 @@ _WIDE = 4
 _Choice: TypeAlias = tuple[int, ...]
 
 
+class _Rates(NamedTuple):
+    """The rates as far as they are known; never changed, so that no lock is needed."""
+
+    dearest: tuple[float, ...]  # of the root, by depth
+    level: list[float] | None  # by position: the rate of values so many levels below
+    is_settled: bool  # all below is like the last, or has no bound where that is MOST_STEPS
+
+
 class Costs:
     """The bound of one compiled schema, made while nobody places schemas; asked from any thread."""
 
@@ -63,10 +70,7 @@ class Costs:
         for position in range(FALSE + 1, count):
             self._read(position)
         self._order = self._from_the_leaves()
-        self._level: list[float] | None = None  # by position: the rate of values so many levels below
-        self._rates: list[float] = []  # of the root, by depth
-        self._is_settled = self._order is None
-        self._deepening = Lock()
+        self._rates = _Rates((), None, self._order is None)
 
     def steps(self, text: str) -> float:
         """Return the most steps that judging a text takes; infinity where nothing is known."""
@@ -76,30 +80,26 @@ class Costs:
 
     def rate(self, depth: int) -> float:
         """Return the most steps that one value takes, at most so deep in the text; infinity where nothing is known."""
-        if len(self._rates) <= depth and not self._is_settled:
-            with self._deepening:
-                while len(self._rates) <= depth and not self._is_settled:
-                    self._deepen()
-        if depth < len(self._rates):
-            return self._rates[depth]
-        return self._rates[-1] if self._rates and self._rates[-1] < MOST_STEPS else math.inf
+        rates = self._rates
+        while len(rates.dearest) <= depth and not rates.is_settled:
+            rates = self._rates = self._deepened(rates)  # whoever else is at it comes to the same
+        if depth < len(rates.dearest):
+            return rates.dearest[depth]
+        return rates.dearest[-1] if rates.dearest and rates.dearest[-1] < MOST_STEPS else math.inf
 
-    def _deepen(self) -> None:
+    def _deepened(self, rates: _Rates) -> _Rates:
         """Work out the rates one level further down."""
-        above = self._level
+        above = rates.level
         level = [0.0] * len(self._own)
         assert self._order is not None
         for position in self._order:
             steps = self._own[position] if above is None else _sum(above, self._below[position])
             level[position] = min(steps + _sum(level, self._same[position]), MOST_STEPS)
-        self._level = level
-        dearest = max(level[self._documents.root], self._rates[-1] if self._rates else 0.0)
-        self._rates.append(dearest)
-        if level == above or not any(level) or dearest >= MOST_STEPS:
-            self._is_settled = True
-        elif len(self._rates) == MOST_LEVELS:
-            self._rates.append(MOST_STEPS)
-            self._is_settled = True
+        dearest = (*rates.dearest, max(level[self._documents.root], *rates.dearest[-1:], 0.0))
+        is_settled = level == above or not any(level) or dearest[-1] >= MOST_STEPS
+        if len(dearest) == MOST_LEVELS and not is_settled:
+            dearest, is_settled = (*dearest, MOST_STEPS), True
+        return _Rates(dearest, level, is_settled)
 
     def _read(self, position: int) -> None:
         """Note what one schema costs by itself, and what applies with it and below it."""

@@ -192,17 +192,43 @@ def test_an_event_loop_goes_on_while_a_check_does_not_end(tmp_path: Path) -> Non
 def test_a_worker_is_used_again_and_replaced_where_it_died() -> None:
     some = workers.Workers(most=1, seconds=20)
     job = (None, "[1]", False)
-    assert some.run(job) == {"findings": [], "is_over": True}
-    (first,) = some._idle
-    assert some.run(job)["is_over"]
-    assert some._idle == [first]
+    done = {"findings": [], "is_over": True}
+    assert some.run(job) == done
+    (first,) = some._all
+    assert some.run(job) == done
+    assert list(some._all) == [first]
     first._process.kill()
     first._process.wait()
-    assert some.run(job)["is_over"]
-    assert some._idle != [first]
+    assert some.run(job) == done
+    assert len(some._all) == 2
     some.close()
-    assert some.run(job)["is_over"]
+    assert some.run(job) == done
     some.close()
+
+
+def test_a_signal_handler_may_check_while_a_check_is_under_way() -> None:
+    """As a worker's soft time limit does, in the main thread, in the middle of anything."""
+    program = (
+        "import signal, time\n"
+        "from guard import targets, workers\n"
+        "levels = {f'd{at}': {'allOf': [{'$ref': f'#/$defs/d{at + 1}'}] * 2} for at in range(40)}\n"
+        "tower = {'$ref': '#/$defs/d0', '$defs': {**levels, 'd40': {'type': 'integer'}}}\n"
+        "target = targets.from_any(tower, {})\n"
+        "workers.WORKERS = workers.Workers(most=1, seconds=1.0)\n"
+        "def handler(*_):\n"
+        "    print(target.checker.far('[', mends=False).findings[0].rule, flush=True)\n"
+        "    raise TimeoutError('mine')\n"
+        "signal.signal(signal.SIGALRM, handler)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.3)\n"
+        "try:\n"
+        "    target.check('1')\n"
+        "except TimeoutError as error:\n"
+        "    print(error, flush=True)\n"
+    )
+    done = subprocess.run(  # noqa: S603 (ours)
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=2 * LONG_S, check=False
+    )
+    assert (done.stdout, done.stderr) == ("json\nmine\n", "")
 
 
 def test_a_worker_knows_no_secret_and_ends_with_its_parent() -> None:
@@ -212,7 +238,7 @@ def test_a_worker_knows_no_secret_and_ends_with_its_parent() -> None:
         "from guard import workers\n"
         "some = workers.Workers()\n"
         "some.run((None, '1', False))\n"
-        "(one,) = some._idle\n"
+        "(one,) = some._all\n"
         "print(one._process.pid, b'hunter22' in open(f'/proc/{one._process.pid}/environ', 'rb').read(), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
