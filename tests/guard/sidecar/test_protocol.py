@@ -305,12 +305,12 @@ def test_slow_bodies_take_no_place_of_requests_under_way_and_each_client_has_few
 ) -> None:
     store = TraceStore(tmp_path / "trace.db")
     keys_ = [keys.create(store, name)[1] for name in ("slow", "other")]
-    toml = "in_flight = 4\nslow_bodies = 3\nbody_seconds = 20.0\n" + model(provider.url)
+    toml = "in_flight = 4\nslow_bodies = 3\nbody_seconds = 200.0\n" + model(provider.url)
     with serving(tmp_path, toml) as sidecar, contextlib.ExitStack() as stack:
         slow, other = ({"Authorization": f"Bearer {key}"} for key in keys_)
 
         def begun(headers: dict[str, str]) -> socket.socket:
-            connection = stack.enter_context(socket.create_connection((sidecar.host, sidecar.port), timeout=20))
+            connection = stack.enter_context(socket.create_connection((sidecar.host, sidecar.port), timeout=100))
             extra = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
             connection.sendall(sized(extra=extra)[:-5])
             return connection
