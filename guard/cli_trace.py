@@ -13,10 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guard import private
 from guard.plain import plain, plain_json
 from guard.terminal import (
     EXIT_MODEL,
@@ -350,12 +351,12 @@ def _since(when: str | None) -> float | None:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[TextIO]:
+def _writing(path: Path) -> Iterator[IO[str]]:
     if path == STDOUT:
         yield sys.stdout
         return
     try:
-        with path.open("w", encoding="utf-8") as file:
+        with private.open_text(path, "w") as file:
             yield file
     except OSError as error:
         raise Problem(f"{path} can't be written: {error.strerror}; name another file") from None

@@ -28,6 +28,7 @@ from guard.records import Call
 from guard.settings import Settings
 from guard.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
 from guard.trace import TraceStore
+from guard.trace.databases import WAIT_S
 
 T = TypeVar("T")
 
@@ -178,7 +179,7 @@ class Guard:
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, blocking; returns the value and the record of the call."""
-        driven = _drive(steps(plan), self._ready(), None)
+        driven = _drive(steps(plan), self._ready(plan), None)
         while True:
             try:
                 next(driven)
@@ -188,7 +189,7 @@ class Guard:
 
     async def arun(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, async; returns the value and the record of the call."""
-        async with contextlib.aclosing(_adrive(steps(plan), self._ready, None)) as driven:
+        async with contextlib.aclosing(_adrive(steps(plan), functools.partial(self._ready, plan), None)) as driven:
             async for event in driven:
                 if isinstance(event, _End):
                     return event.value, event.call
@@ -196,15 +197,16 @@ class Guard:
 
     def run_stream(self, plan: Plan) -> Stream[Any]:
         """Carry out a plan, blocking, with what is known of the value while it arrives."""
-        return Stream(_drive(steps(plan), self._ready(), plan.target.partial))
+        return Stream(_drive(steps(plan), self._ready(plan), plan.target.partial))
 
     def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
         """Carry out a plan, async, with what is known of the value while it arrives."""
-        return AsyncStream(_adrive(steps(plan), self._ready, plan.target.partial))
+        return AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), plan.target.partial))
 
-    def _ready(self) -> TraceStore:
+    def _ready(self, plan: Plan) -> TraceStore:
         store = self.store
-        store.check_writable()  # before the call costs anything
+        seconds = plan.policy.budget.seconds
+        store.check_writable(WAIT_S if seconds is None else min(WAIT_S, seconds))  # before the call costs anything
         return store
 
 
@@ -336,11 +338,11 @@ def _do(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Load):
         return absent.stand_in(step.model) if step.is_replay else models.load(step.model)
     if isinstance(step, Record):
-        return store.write(step.call, step.compiled)
+        return store.write(step.call, step.compiled, step.seconds)
     if isinstance(step, Recall):
         return store.recorded(step.key)
     assert isinstance(step, Keep)
-    return store.record(step.key, dict(step.body))
+    return store.record(step.key, dict(step.body), step.seconds)
 
 
 async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
@@ -383,7 +385,9 @@ async def _ado(step: Step, store: TraceStore) -> Any:
         return models.load(step.model)
     if isinstance(step, Check):
         return await _acheck(step)
-    # A record that was begun is finished, also when the caller is cancelled meanwhile.
+    if isinstance(step, Record):
+        return await store.awrite(step.call, step.compiled, step.seconds)
+    # What was begun is finished, also when the caller is cancelled meanwhile.
     return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
 
 

@@ -34,10 +34,13 @@ from guard.models.base import Model, Reply, Request
 from guard.policy import Budget, Policy
 from guard.records import VALID, Attempt, Call
 from guard.repair import Edit
+from guard.trace.databases import WAIT_S
 from guard.violations import Violation, clipped
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
+
+RECORDING_S = 0.5  #: For which the trace is waited for also where a budget of seconds is spent.
 
 
 @dataclass(frozen=True)
@@ -86,18 +89,20 @@ class Recall:
 
 @dataclass(frozen=True)
 class Keep:
-    """Keep a reply."""
+    """Keep a reply, within so many seconds."""
 
     key: str
     body: Mapping[str, Any]
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Record:
-    """Commit the record of the call; is sent the Call with its number."""
+    """Commit the record of the call, within so many seconds; is sent the Call with its number."""
 
     call: Call
     compiled: Compiled
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -189,10 +194,16 @@ class _Run:
 
     def recorded(self, outcome: str, error: str = "") -> Generator[Step, Any, Call]:
         """Commit the record of the call as it stands; returns it with its number."""
-        call: Call = yield Record(self._call(outcome, error), self.plan.target.compiled)
+        call: Call = yield Record(self._call(outcome, error), self.plan.target.compiled, self._patience())
         if self.plan.told is not None:
             self.plan.told(call)
         return call
+
+    def _patience(self) -> float:
+        """Return for how many seconds the trace may be waited for."""
+        most = self.plan.policy.budget.seconds
+        left = WAIT_S if most is None else most - (time.perf_counter() - self._clock) + RECORDING_S
+        return min(WAIT_S, max(RECORDING_S, left))
 
     def _call(self, outcome: str, error: str) -> Call:
         plan = self.plan
@@ -344,9 +355,9 @@ class _Run:
             reply = yield Ask(model, request)
         except CallError as error:
             if mode == "record":
-                yield Keep(key, replay.body_of_error(error))
+                yield Keep(key, replay.body_of_error(error), self._patience())
             raise
-        yield Keep(key, replay.body(reply))
+        yield Keep(key, replay.body(reply), self._patience())
         return reply
 
     def _request(self, tier: int, model: Model, told: Callable[[Reply], None]) -> Request:

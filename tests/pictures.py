@@ -102,7 +102,7 @@ def take(folder: Path) -> None:
         toml += sidecars.model(provider.url, "fast", escalate_to=["careful"]).replace("served-1", "qwen3-4b")
         with sidecars.serving(Path(scratch), toml) as sidecar:
             calls = sorted(history(random.Random(7), 58), key=lambda call: call.started)
-            TraceStore(sidecar.trace).write_all(calls)
+            TraceStore(sidecar.trace).write_all([(call, None, 60.0) for call in calls])
             whole = next(c for c in TraceStore(sidecar.trace).failures(200) if c.model == "smollm2")
             address = f"{sidecar.url.removesuffix('/v1')}/ui"
             for scheme in ("light", "dark"):

@@ -10,8 +10,9 @@ import datetime
 import json
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
+from guard import private
 from guard.sidecar.visit import Visit
 
 DELAY = 0.1  #: Seconds for which lines may wait for others.
@@ -21,11 +22,11 @@ class AccessLog:
     """Writes to a file, to standard output ("-"), or nowhere ("")."""
 
     def __init__(self, place: str) -> None:
-        self._file: TextIO | None = None
+        self._file: IO[str] | None = None
         if place == "-":
             self._file = sys.stdout
         elif place:
-            self._file = Path(place).open("a", encoding="utf-8")  # noqa: SIM115 (open as long as the process)
+            self._file = private.open_text(Path(place), "a")  # open as long as the process
         self._lines: list[str] = []
 
     def write(self, visit: Visit) -> None:

@@ -9,7 +9,8 @@ import gc
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
@@ -21,9 +22,9 @@ from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
 from guard.sidecar.chat import Chat, completion
 from guard.sidecar.completions import Completion, Completions, Embedding, Embeddings
+from guard.sidecar.door import Door
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.gate import Gate, Watched
-from guard.sidecar.journal import Journal
 from guard.sidecar.keys import Keyring
 from guard.sidecar.limits import Ledger
 from guard.sidecar.openapi import document
@@ -36,7 +37,12 @@ from guard.sidecar.settings import ServeSettings
 from guard.sidecar.sse import Line
 from guard.sidecar.visit import JSON, Visit, answer, encoded
 from guard.trace import TraceError, TraceStore
+from guard.trace.databases import WAIT_S
 
+T = TypeVar("T")
+
+BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
+PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
 
 _log = logging.getLogger("guard.sidecar")
@@ -45,7 +51,7 @@ _log = logging.getLogger("guard.sidecar")
 class Sidecar:
     """All that the requests of one process share; of one event loop."""
 
-    def __init__(self, settings: ServeSettings, store: TraceStore, *, needs_key: bool) -> None:
+    def __init__(self, settings: ServeSettings, store: TraceStore, door: Door) -> None:
         self.settings, self.store = settings, store
         self.models = Models(settings)
         self.keys = Keyring(store)
@@ -54,8 +60,10 @@ class Sidecar:
         self.visits: dict[int, Visit] = {}  # under way
         self.room = Room()
         self.is_draining = False
-        self._is_beyond_loopback = needs_key
-        self.journal = Journal(store)
+        self._door = door
+        self._books = ThreadPoolExecutor(BOOKKEEPERS, thread_name_prefix="guard-books")
+        self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "": it can
+        self.journal = store.journal
         self.relay = Relay(self.journal, self.settle)
         self.pipeline = Pipeline(store)
         self._ended: list[Models] = []  # replaced by a reload, and perhaps still at work
@@ -63,13 +71,33 @@ class Sidecar:
 
     @property
     def needs_key(self) -> bool:
-        """Whether a request needs a key: beyond loopback, and wherever one was ever made."""
-        return self._is_beyond_loopback or self.keys.is_used
+        """Whether a request needs a key."""
+        return self._door.needs_key
 
     @property
-    def is_ready(self) -> bool:
-        """Whether requests should be sent here."""
-        return not self.is_draining and self.models.is_loaded
+    def faults(self) -> list[str]:
+        """Why no requests should be sent here; none: they should."""
+        faults = ["draining"] if self.is_draining else [] if self.models.is_loaded else ["loading models"]
+        return [*faults, self._fault] if self._fault else faults
+
+    @property
+    def least_seconds(self) -> float:
+        """The seconds that a request has in which the model is not known yet."""
+        return min(WAIT_S, *(model.total_seconds for model in self.settings.models.values()))
+
+    async def book(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
+        """Do what the trace is needed for in a thread; TraceError where it takes longer than so many seconds.
+
+        These threads have nothing else to do, so that nothing else waits where the trace does not answer.
+        """
+        job = asyncio.get_running_loop().run_in_executor(
+            self._books, functools.partial(work, *arguments, seconds=seconds)
+        )
+        done, _ = await asyncio.wait([job], timeout=seconds)
+        if not done:
+            job.cancel()  # where it has not begun; else it ends by itself
+            raise TraceError(f"the trace did not answer within {seconds:.3g} s")
+        return job.result()
 
     def served(self, name: str) -> Served:
         """Return a model by the name that clients ask for; ApiError where it is not served."""
@@ -87,10 +115,8 @@ class Sidecar:
         if key is None or visit.is_settled or not key.has_budget:
             return
         visit.is_settled = True
-        spend = functools.partial(
-            self.ledger.spend, key, visit.prompt_tokens + visit.completion_tokens, visit.cost or 0.0
-        )
-        await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(spend)))
+        tokens = visit.prompt_tokens + visit.completion_tokens
+        await self.book(self.ledger.spend, key, tokens, visit.cost or 0.0, seconds=visit.patience)
 
     def replace(self, settings: ServeSettings) -> None:
         """Serve by other settings from now on; blocking, and raises ModelError before anything is changed.
@@ -131,20 +157,23 @@ class Sidecar:
     @contextlib.asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
         """Be there: load models, read keys; at the end commit what is not, and close connections."""
-        await asyncio.to_thread(self.keys.refresh)
+        await asyncio.to_thread(self._read_keys)
+        await self._probe()
         await asyncio.to_thread(self.models.load)
         await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
         # What is there by now stays: no collection looks through it again, which took tenths of a second.
         gc.collect()
         gc.freeze()
-        refreshing = asyncio.create_task(self._refresh())
+        watching = [asyncio.create_task(self._refresh()), asyncio.create_task(self._watch())]
         try:
             yield
         finally:
-            refreshing.cancel()
+            for task in watching:
+                task.cancel()
             await self.journal.close()
             for models in (self.models, *self._ended):
                 await models.close()
+            self._books.shutdown(wait=False, cancel_futures=True)
             self.access.flush()
 
     async def _refresh(self) -> None:
@@ -152,12 +181,32 @@ class Sidecar:
         while True:
             await asyncio.sleep(keys.FRESH)
             try:
-                await asyncio.to_thread(self.keys.refresh)
+                await asyncio.to_thread(self._read_keys)
             except TraceError as error:
                 _log.error("the keys can't be read, those known before are kept: %s", error)
             if not self.visits:
                 while self._ended:
                     await self._ended.pop().close()
+
+    async def _watch(self) -> None:
+        """Look whether the trace can be written: /health/ready is asked by anyone, and must cost nothing."""
+        while True:
+            await asyncio.sleep(keys.FRESH)
+            await self._probe()
+
+    async def _probe(self) -> None:
+        try:
+            await self.book(self.store.probe, seconds=PROBE_S)
+        except TraceError as error:
+            if not self._fault:
+                _log.error("nothing can be recorded, and so nothing is answered: %s", error)
+            self._fault = str(error)
+        else:
+            self._fault = ""
+
+    def _read_keys(self) -> None:
+        self.keys.refresh()
+        self._door.look(has_keys=self.keys.is_used)
 
     # -- Ways to ask ---------------------------------------------------------------------------------------------------
 
@@ -243,11 +292,7 @@ class Sidecar:
         return 200, json.dumps(_listed(self.served(scope["path_params"]["name"]))).encode()
 
     async def _ready(self, _scope: Any) -> tuple[int, bytes]:
-        reasons = [] if self.is_ready else ["draining" if self.is_draining else "loading models"]
-        try:
-            await asyncio.to_thread(self.store.check_writable)
-        except TraceError as error:
-            reasons.append(str(error))
+        reasons = self.faults
         models = {name: served.breaker.state for name, served in self.models.by_name.items()}
         body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "breakers": models}
         return 503 if reasons else 200, json.dumps(body).encode()

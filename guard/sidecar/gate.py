@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -115,13 +116,15 @@ class Gate:
         if path.startswith(OPERATORS) and not key.is_operator:
             raise ApiError(403, "only an operator's key may look at this", code="operators_only")
         if path.startswith("/v1/") and key.is_limited and visit.method == "POST":
-            await self._count(key)
+            await self._count(key, visit)
 
-    async def _count(self, key: Key) -> None:
-        ledger = self._sidecar.ledger
-        if ledger.take(key):
+    async def _count(self, key: Key, visit: Visit) -> None:
+        side = self._sidecar
+        if side.ledger.take(key):
             return
-        excess = await asyncio.to_thread(ledger.admit, key)
+        began = time.perf_counter()
+        excess = await side.book(side.ledger.admit, key, seconds=side.least_seconds)
+        visit.waited = time.perf_counter() - began
         if excess is None:
             return
         if excess.is_budget:

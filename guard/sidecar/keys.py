@@ -74,7 +74,9 @@ def create(
 
 def every(store: TraceStore) -> list[Key]:
     """Return all keys, revoked ones too, the oldest first."""
-    with store.begin() as connection:
+    with store.reading() as connection:
+        if connection is None:
+            return []
         rows = connection.execute(KEYS.select().order_by(KEYS.c.created, KEYS.c.id)).mappings().all()
     return [Key(**{**row, "is_operator": bool(row["is_operator"])}) for row in rows]
 
@@ -92,13 +94,13 @@ class Keyring:
     def __init__(self, store: TraceStore) -> None:
         self._store = store
         self._good: dict[str, Key] = {}
-        self.is_used = False  # whether a key was ever made: then each request needs one
+        self.is_used = False  # whether a key was ever made, in any trace that was read: then each request needs one
 
     def refresh(self) -> None:
         """Read the keys again; blocking."""
         keys = every(self._store)
         self._good = {key.id: key for key in keys if key.revoked is None}
-        self.is_used = bool(keys)
+        self.is_used = self.is_used or bool(keys)
 
     @property
     def has_good(self) -> bool:

@@ -8,6 +8,7 @@ when they end: a budget stops the next request, never one that runs.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from guard.sidecar.keys import Key
-from guard.trace import TraceStore
+from guard.trace import TraceError, TraceStore
+from guard.trace.databases import WAIT_S
 from guard.trace.tables import SPENDING
 
 MINUTE, DAY = 60, 86_400
@@ -32,60 +34,85 @@ class Excess:
 
 
 class Ledger:
-    """What keys have spent; `admit` and `spend` block, `has_portion` does not."""
+    """What keys have spent; `admit` and `spend` block, `take` does not."""
 
     def __init__(self, store: TraceStore) -> None:
         self._store = store
-        self._portions: dict[str, tuple[int, int]] = {}  # key → (minute, requests left of the portion)
+        self._portions: dict[str, tuple[int, int]] = {}  # key → (minute, requests left of what was taken)
+        self._taking = threading.Lock()  # of a portion's requests, for a moment
+        self._booking = threading.Lock()  # of portions: while one comes, nobody is told that there are no more
 
     def take(self, key: Key) -> bool:
-        """Take a request from this process's portion; False where the database must be asked."""
-        if key.has_budget:
-            return False
-        minute, left = self._portions.get(key.id, (0, 0))
-        if left == 0 or minute != int(time.time() // MINUTE):
-            return False
-        self._portions[key.id] = minute, left - 1
-        return True
+        """Count a request where this process knows that it may be; False where the database must be asked."""
+        return not key.has_budget and self._take(key, int(time.time() // MINUTE))
 
-    def admit(self, key: Key) -> Excess | None:
-        """Count a request; returns why it may not be, or None. Blocking."""
+    def admit(self, key: Key, seconds: float = WAIT_S) -> Excess | None:
+        """Count a request; returns why it may not be, or None. Blocking; TraceError where it takes longer."""
         now = time.time()
-        minute, day = int(now // MINUTE), int(now // DAY)
-        with self._store.begin() as connection:
-            if key.has_budget:
-                spent = _row(connection, key, f"day {day}")
-                for name, used in (("tokens_per_day", spent.tokens), ("usd_per_day", spent.usd)):
-                    most = getattr(key, name)
-                    if most is not None and used >= most:
-                        return Excess(f"{name}={most:g}", (day + 1) * DAY - now, True)
-            most = key.requests_per_minute
-            if most is None:
+        minute, until = int(now // MINUTE), time.monotonic() + seconds
+        if key.has_budget and (excess := self._overspent(key, now)) is not None:
+            return excess
+        if key.requests_per_minute is None or self._take(key, minute):
+            return None
+        if not self._booking.acquire(timeout=max(0.0, seconds)):
+            raise TraceError(f"the rate of {key.name} could not be asked for within {seconds:.3g} s")
+        try:
+            if self._take(key, minute) or self._book(key, minute, until - time.monotonic()):
                 return None
-            period = f"minute {minute}"
+        finally:
+            self._booking.release()
+        return Excess(f"requests_per_minute={key.requests_per_minute}", (minute + 1) * MINUTE - now, False)
+
+    def spend(self, key: Key, tokens: int, usd: float, seconds: float = WAIT_S) -> None:
+        """Count what a request has spent. Blocking; TraceError where it takes longer."""
+        period = f"day {int(time.time() // DAY)}"
+        with self._store.begin(seconds) as connection:
+            _row(connection, key, period)
+            _add(connection, key, period, requests=1, tokens=tokens, usd=usd)
+
+    def _take(self, key: Key, minute: int) -> bool:
+        """Count a request of what was taken for this minute."""
+        with self._taking:
+            taken, left = self._portions.get(key.id, (0, 0))
+            if left == 0 or taken != minute:
+                return False
+            self._portions[key.id] = minute, left - 1
+            return True
+
+    def _overspent(self, key: Key, now: float) -> Excess | None:
+        """Return the budget of the day that is spent, or None. Reads, and waits for nobody."""
+        day = int(now // DAY)
+        where = SPENDING.c.key == key.id, SPENDING.c.period == f"day {day}"
+        with self._store.reading() as connection:
+            query = sa.select(SPENDING.c.tokens, SPENDING.c.usd).where(*where)
+            spent = None if connection is None else connection.execute(query).one_or_none()
+        for name, used in () if spent is None else (("tokens_per_day", spent.tokens), ("usd_per_day", spent.usd)):
+            most = getattr(key, name)
+            if most is not None and used >= most:
+                return Excess(f"{name}={most:g}", (day + 1) * DAY - now, True)
+        return None
+
+    def _book(self, key: Key, minute: int, seconds: float) -> bool:
+        """Take a portion of a minute's requests, and one of it at once; False where there are no more."""
+        most, period = key.requests_per_minute or 0, f"minute {minute}"
+        with self._store.begin(max(0.0, seconds)) as connection:
             used = _row(connection, key, period).requests
-            if used >= most:
-                return Excess(f"requests_per_minute={most}", (minute + 1) * MINUTE - now, False)
             portion = min(max(1, most // PORTIONS), most - used)
+            if portion <= 0:
+                return False
             _add(connection, key, period, requests=portion)
             if used == 0:  # a new minute: the old ones are over
                 old = SPENDING.c.period.like("minute %") & (SPENDING.c.period != period)
                 connection.execute(SPENDING.delete().where(SPENDING.c.key == key.id, old))
-        self._portions[key.id] = minute, portion - 1
-        return None
-
-    def spend(self, key: Key, tokens: int, usd: float) -> None:
-        """Count what a request has spent. Blocking."""
-        period = f"day {int(time.time() // DAY)}"
-        with self._store.begin() as connection:
-            _row(connection, key, period)
-            _add(connection, key, period, requests=1, tokens=tokens, usd=usd)
+        with self._taking:
+            self._portions[key.id] = minute, portion - 1
+        return True
 
 
 def _row(connection: sa.Connection, key: Key, period: str) -> Any:
     """Return the row of a period, made where it is not there, and locked."""
     where = SPENDING.c.key == key.id, SPENDING.c.period == period
-    query = sa.select(SPENDING.c.requests, SPENDING.c.tokens, SPENDING.c.usd).where(*where).with_for_update()
+    query = sa.select(SPENDING.c.requests).where(*where).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None:
         values = {"key": key.id, "period": period, "requests": 0, "tokens": 0, "usd": 0.0}

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
-from guard.records import VALID, Call
+from guard.records import Call
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.visit import answer
 from guard.trace import TraceStore
 from guard.trace.page import page
 from guard.trace.rows import restored
-from guard.trace.tables import ATTEMPTS, CALLS
+from guard.trace.totals import MINUTE, minute_of
 
 if TYPE_CHECKING:
     from guard.sidecar.app import Sidecar
@@ -165,63 +165,42 @@ PAGES = {
 }
 
 
-def figures(store: TraceStore, minutes: int, until: float) -> dict[str, Any]:
-    """Sum up the calls of the last minutes by model, as asked for, and by step of time.
+def figures(store: TraceStore, minutes: int, now: float) -> dict[str, Any]:
+    """Sum up the calls of the last minutes by model, as asked for, and by step of time, which is whole minutes.
 
     `usd` is of the attempts whose price is known; `unpriced` is how many calls had others.
     """
-    since = until - minutes * 60
-    step = minutes * 60 / BUCKETS
-    is_unpriced = ATTEMPTS.c.text.is_not(None) & ATTEMPTS.c.cost.is_(None) & (ATTEMPTS.c.is_kept == 0)
-    with store.begin() as connection:
-        bucket = sa.cast(sa.func.floor((CALLS.c.started - since) / step), sa.Integer).label("bucket")
-        per_call = (
-            sa.select(
-                CALLS.c.id,
-                CALLS.c.model,
-                CALLS.c.outcome,
-                CALLS.c.seconds,
-                bucket,
-                sa.func.count(ATTEMPTS.c.number).label("attempts"),
-                sa.func.coalesce(sa.func.max(ATTEMPTS.c.tier), 0).label("tier"),
-                sa.func.coalesce(sa.func.sum(ATTEMPTS.c.cost), 0.0).label("usd"),
-                sa.func.count(sa.case((is_unpriced, 1))).label("unpriced"),
-                sa.func.coalesce(sa.func.sum(ATTEMPTS.c.prompt_tokens + ATTEMPTS.c.completion_tokens), 0).label(
-                    "tokens"
-                ),
-            )
-            .join(ATTEMPTS, ATTEMPTS.c.call == CALLS.c.id, isouter=True)
-            .where(CALLS.c.started >= since)
-            .group_by(CALLS.c.id, CALLS.c.model, CALLS.c.outcome, CALLS.c.seconds, CALLS.c.started)
-            .subquery()
-        )
-        c = per_call.c
-        query = sa.select(
-            c.model,
-            c.bucket,
-            sa.func.count().label("calls"),
-            sa.func.sum(sa.case((c.outcome == VALID, 1), else_=0)).label("valid"),
-            sa.func.sum(sa.case((c.attempts > c.tier + 1, c.attempts - c.tier - 1), else_=0)).label("re_asks"),
-            sa.func.sum(sa.case((c.tier > 0, 1), else_=0)).label("escalated"),
-            sa.func.avg(c.seconds).label("mean_seconds"),
-            sa.func.max(c.seconds).label("max_seconds"),
-            sa.func.sum(c.tokens).label("tokens"),
-            sa.func.sum(c.usd).label("usd"),
-            sa.func.sum(sa.case((c.unpriced > 0, 1), else_=0)).label("unpriced"),
-        ).group_by(c.model, c.bucket)
-        rows = connection.execute(query.order_by(c.model, c.bucket)).mappings().all()
-    models: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        point = {
-            name: float(value) if name in _FLOATS else int(value or 0)
-            for name, value in row.items()
-            if name not in ("model", "bucket")
-        }
-        models.setdefault(restored(row["model"]), []).append({"started": since + row["bucket"] * step, **point})
-    return {"since": since, "until": until, "step_seconds": step, "models": models}
+    step = math.ceil(minutes / BUCKETS)
+    until = minute_of(now) + 1
+    since = until - math.ceil(minutes / step) * step
+    models: dict[str, dict[int, dict[str, Any]]] = {}
+    for bucket, row in store.points(since, until, step):
+        began, point = (since + bucket * step) * MINUTE, dict.fromkeys(_POINT, 0)
+        point = models.setdefault(restored(row.about.asked), {}).setdefault(bucket, {"started": began, **point})
+        figures = row.figures
+        for name, value in (
+            ("calls", figures["ended"]),
+            ("valid", figures["valid"]),
+            ("re_asks", figures["re_asks"]),
+            ("escalated", figures["ended"] if row.about.ended else 0),
+            ("seconds", figures["seconds"]),
+            ("tokens", figures["prompt_tokens"] + figures["completion_tokens"]),
+            ("usd", figures["cost"]),
+            ("unpriced", figures["unpriced"]),
+        ):
+            point[name] += value
+        point["max_seconds"] = max(point["max_seconds"], figures["max_seconds"])
+    shown = {
+        model: [
+            {**at[bucket], "mean_seconds": at[bucket].pop("seconds") / at[bucket]["calls"]} for bucket in sorted(at)
+        ]
+        for model, at in sorted(models.items())
+    }
+    return {"since": since * MINUTE, "until": until * MINUTE, "step_seconds": step * MINUTE, "models": shown}
 
 
-_FLOATS = ("mean_seconds", "max_seconds", "usd")
+#: What is said of each step.
+_POINT = ("calls", "valid", "re_asks", "escalated", "seconds", "max_seconds", "tokens", "usd", "unpriced")
 
 
 async def _call(sidecar: Sidecar, scope: Any) -> Call:

@@ -82,7 +82,7 @@ class Pipeline:
             max_tokens=asked.chat.limit or served.settings.most_tokens,
             temperature=asked.chat.temperature or 0.0,
             seed=asked.chat.seed or 0,
-            budget=Budget(seconds=max(LEAST_SECONDS, total - visit.seconds)),
+            budget=Budget(seconds=visit.begin(served.settings.total_seconds)),
         )
         models = tuple(_tier(tier, asked) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take)

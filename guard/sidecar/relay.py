@@ -23,11 +23,12 @@ from guard.models.base import Reply, Request
 from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
 from guard.records import VALID, Attempt, Call
 from guard.sidecar.bodies import LARGE
-from guard.sidecar.journal import Journal
 from guard.sidecar.serving import Served, Tier
 from guard.sidecar.sse import Line
 from guard.sidecar.upstream import within
 from guard.sidecar.visit import Visit, answer, encoded
+from guard.trace.databases import WAIT_S
+from guard.trace.journal import Journal
 
 T = TypeVar("T")
 
@@ -188,7 +189,7 @@ class _Run:
         self._usage: Mapping[str, Any] = {}
         self._model = ""
         self._retries = 0
-        self._end = time.perf_counter() + served.settings.total_seconds
+        self._end = time.perf_counter() + visit.begin(served.settings.total_seconds)
 
     def left(self) -> float:
         """Seconds that are left."""
@@ -248,7 +249,7 @@ class _Run:
         except BaseException as error:
             call = self._call(type(error).__name__, "")
             self.visit.take(call)
-            self._journal.write(call, self.visit.size)  # the client is gone: nobody waits
+            self._journal.begin(call, None, WAIT_S, self.visit.size)  # the client is gone: nobody waits
             raise
 
     async def commit(self) -> None:
@@ -287,7 +288,7 @@ class _Run:
     async def _write(self, outcome: str, error: str) -> int:
         call = self._call(outcome, error)
         self.visit.take(call)
-        self.visit.call = await asyncio.shield(self._journal.write(call, self.visit.size))
+        self.visit.call = await self._journal.written(call, None, self.visit.patience, self.visit.size)
         return self.visit.call
 
     def _call(self, outcome: str, error: str) -> Call:

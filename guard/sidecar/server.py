@@ -33,6 +33,7 @@ import uvicorn
 from guard.errors import GuardError, SettingError
 from guard.plain import plain, plain_line
 from guard.settings import Settings
+from guard.sidecar import door
 from guard.sidecar import settings as settings_module
 from guard.sidecar.keys import Keyring
 from guard.sidecar.settings import ServeSettings
@@ -44,10 +45,11 @@ OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the tr
 #: Settings that are read at the start only.
 STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
-    | {"keep_alive_seconds", "access_log"}
+    | {"keep_alive_seconds", "access_log", "needs_key"}
 )
 SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
 
+_SPAWN = multiprocessing.get_context("spawn")
 _log = logging.getLogger("guard.sidecar")
 
 
@@ -80,11 +82,13 @@ def check(start: Start) -> ServeSettings:
 def run(start: Start) -> int:
     """Serve until a signal ends it; returns the exit code."""
     serve = check(start)
+    if serve.needs_key is False:
+        door.forget(_store(start.settings()[1]))
     _more_files(serve.connections)
     listener = _listen(serve.host, serve.port)
     address = _address(listener)
     if serve.workers == 1:
-        return _serve(start, listener, address, is_alone=True)
+        return _serve(start, listener, address)
     return _Workers(start, serve, listener, address).run()
 
 
@@ -172,8 +176,9 @@ def _changes(before: ServeSettings, after: ServeSettings) -> str:
     return "; ".join(words if len(words) > 1 else [*words, "nothing has changed"])
 
 
-def _serve(start: Start, listener: socket.socket, address: str, *, is_alone: bool) -> int:
-    """Serve in this process."""
+def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = None) -> int:
+    """Serve in this process; as a worker it is given what tells all of them that keys are needed."""
+    is_alone = seen is None
     from concurrent.futures import ThreadPoolExecutor
 
     from guard.sidecar.app import Sidecar
@@ -187,7 +192,9 @@ def _serve(start: Start, listener: socket.socket, address: str, *, is_alone: boo
         decoding = sum(model.slots for model in serve.models.values() if not model.is_remote)
         threads = ThreadPoolExecutor(OTHER_THREADS + decoding, thread_name_prefix="guard")
         asyncio.get_running_loop().set_default_executor(threads)
-        sidecar = Sidecar(serve, _store(common), needs_key=not is_loopback(serve.host))
+        store = _store(common)
+        shut = door.Door(store, serve.needs_key, is_beyond_loopback=not is_loopback(serve.host), seen=seen)
+        sidecar = Sidecar(serve, store, shut)
         config = uvicorn.Config(
             _failing(sidecar, failure),
             http=functools.partial(Wire, serve),  # type: ignore[arg-type]  # called like the class that it stands for
@@ -249,6 +256,7 @@ class _Workers:
 
     def __init__(self, start: Start, serve: ServeSettings, listener: socket.socket, address: str) -> None:
         self._start, self._serve, self._listener, self._address = start, serve, listener, address
+        self._seen = _SPAWN.RawValue("b", 0)  # 1: keys were seen. No lock, which a worker that is killed could keep
         self._children: list[Any] = []
         self._is_ending = False
         self._told: set[int] = set()  # workers that were told to end
@@ -292,8 +300,7 @@ class _Workers:
                 self._children[at] = self._child()
 
     def _child(self) -> Any:
-        context = multiprocessing.get_context("spawn")
-        child = context.Process(target=_work, args=(self._start, self._listener, self._address))
+        child = _SPAWN.Process(target=_work, args=(self._start, self._listener, self._address, self._seen))
         child.start()
         return child
 
@@ -307,10 +314,10 @@ class _Workers:
                 os.kill(child.pid, sig)
 
 
-def _work(start: Start, listener: socket.socket, address: str) -> None:
+def _work(start: Start, listener: socket.socket, address: str, seen: Any) -> None:
     """Serve in a worker."""
     try:
-        sys.exit(_serve(start, listener, address, is_alone=False))
+        sys.exit(_serve(start, listener, address, seen=seen))
     except GuardError as error:
         print(f"guard: {plain_line(str(error))}", file=sys.stderr)
         sys.exit(1)
@@ -335,15 +342,23 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_keys(serve: ServeSettings, store: TraceStore) -> None:
-    if is_loopback(serve.host):
+    is_local = is_loopback(serve.host)
+    if serve.needs_key is False and not is_local:
+        raise SettingError(
+            f"host={serve.host!r} can be reached from elsewhere: needs_key = false is for loopback alone"
+        )
+    if is_local and not serve.needs_key:
         return
     keys = Keyring(store)
     keys.refresh()
-    if not keys.has_good:
-        raise SettingError(
-            f"host={serve.host!r} can be reached from elsewhere, and there is no key yet: make one with"
-            " `guard keys create NAME`, or listen on 127.0.0.1"
-        )
+    if keys.has_good:
+        return
+    if is_local:
+        raise SettingError("needs_key = true, and there is no key yet: make one with `guard keys create NAME`")
+    raise SettingError(
+        f"host={serve.host!r} can be reached from elsewhere, and there is no key yet: make one with"
+        " `guard keys create NAME`, or listen on 127.0.0.1"
+    )
 
 
 def _store(common: Settings) -> TraceStore:

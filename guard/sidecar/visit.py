@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from guard.models.transport import is_text
+from guard.steps import RECORDING_S
+from guard.trace.databases import WAIT_S
 
 if TYPE_CHECKING:
     from guard.records import Call
@@ -20,6 +22,7 @@ Header = tuple[bytes, bytes]
 
 JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+LEAST_S = 0.1  #: For which the trace is waited for in any case.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -27,9 +30,10 @@ class Visit:
     """One request under way. Belongs to one task."""
 
     __slots__ = (
-        "attempts", "began", "call", "completion_tokens", "cost", "escalations", "first_valid", "guarantee", "id",
-        "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "models_at_work", "outcome", "path",
-        "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "size", "started", "status", "tier",
+        "attempts", "began", "call", "completion_tokens", "cost", "ends", "escalations", "first_valid", "guarantee",
+        "id", "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "models_at_work", "outcome",
+        "path", "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "size", "started", "status",
+        "tier", "waited",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, given_id: bytes | None) -> None:
@@ -59,11 +63,26 @@ class Visit:
         self.is_answered = False  # the end of the answer was handed to the connection
         self.is_settled = False  # what it has spent was counted
         self.prompt: Any = None  # kept only where the access log may hold it
+        self.waited = 0.0  # seconds of its time, for the trace, before a model was known
+        self.ends: float | None = None  # when its time is over, once a model is known
 
     @property
     def seconds(self) -> float:
         """How long it has taken so far."""
         return time.perf_counter() - self.started
+
+    def begin(self, total: float) -> float:
+        """Begin to be answered within the seconds of its model; returns how many of them are left."""
+        left = max(0.001, total - self.seconds)
+        self.ends = time.perf_counter() + left
+        return left
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the trace may still be waited for."""
+        if self.ends is None:
+            return WAIT_S
+        return min(WAIT_S, max(LEAST_S, self.ends + RECORDING_S - time.perf_counter()))
 
     @property
     def model_seconds(self) -> float:

@@ -106,7 +106,7 @@ class Replay:
         self._kept: dict[str, Any] = {} if is_recording else _read(path)
         self._asked: set[str] = set()
         store = TraceStore.at(self._trace)
-        store.record, store.recorded = self._keep, self._recall  # type: ignore[method-assign] # of this store alone
+        store.record, store.recorded = self._keep, self._recall  # type: ignore[method-assign, assignment] # of this store alone
 
     def __call__(self, asked: Any) -> Any:
         """Return a structured function or a Guard like this one, whose models are recorded or replayed."""
@@ -130,7 +130,7 @@ class Replay:
                 pytrace=False,
             )
 
-    def _keep(self, key: str, body: Mapping[str, Any]) -> bool:
+    def _keep(self, key: str, body: Mapping[str, Any], _seconds: float) -> bool:
         self._kept[key] = dict(body)
         return True
 

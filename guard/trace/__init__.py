@@ -3,7 +3,9 @@
 tables.py     what a record is in SQL, and how a trace that an older Guard wrote becomes today's
 redaction.py  what is cut out of every text before it is written
 rows.py       records (guard/records.py) as rows, and back
-writer.py     group commit: many callers, one transaction
+databases.py  SQLite and PostgreSQL: how each is opened, and waited for
+writer.py     group commit: many callers, one transaction, each with a deadline; journal.py: the same for an event loop
+totals.py     running totals, kept in the transaction of each record
 store.py      the trace itself, in SQLite or PostgreSQL
 retention.py  how long records are kept
 stats.py, export.py, page.py, replay.py   what is made of it: figures, training data, a page, the call again

@@ -1,30 +1,29 @@
 """Figures of the trace: for each function and tier, how often it was right, what it took, and what it saved.
 
-The large model is the last tier, or the one that is named. What the calls would have cost on it alone is known where a
-call went up to it (what it cost there), and estimated elsewhere: the call's first prompt and its last completion, in
-the tokens that were counted, at the prices that genai-prices ships with. Models on this machine cost nothing, and
-neither does what was replayed or came from a cache.
+They are made of running totals (totals.py), which a million calls leave some thousand of. The large model is the last
+tier, or the one that is named. What the calls would have cost on it alone is known where a call went up to it (what it
+cost there), and estimated elsewhere: the call's first prompt and its last completion, in the tokens that were counted,
+at the prices that genai-prices ships with. Models on this machine cost nothing, and neither does what was replayed or
+came from a cache.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from guard import prices
-from guard.records import VALID
 from guard.trace.rows import restored
+from guard.trace.totals import SIZES, Row
 
 ALL = "(all)"  #: The function of the last line, which sums up the others.
 
 #: Kinds of models that run on this machine, by what stands before the colon of their names.
 _LOCAL = ("smollm2", "transformers", "llamacpp")
-#: Why an attempt's answer is not the call's although it is valid.
-_VALID_REASONS = ("", "confidence")
+_MUCH = 1_000_000  #: Tokens, of which a price is asked to know that of one.
 
 
 @dataclass
@@ -54,23 +53,32 @@ class Line:
         return asdict(self) | {"tokens": self.prompt_tokens + self.completion_tokens}
 
 
-def collect(ledger: Iterable[Any], large: str | None = None) -> list[Line]:
+def collect(ledger: Iterable[Row], large: str | None = None) -> list[Line]:
     """Return the lines of a `TraceStore.ledger`: each function's tiers, then their sum; at the end that of all.
 
     `large` names the large model where it is not to be each call's last tier.
     """
     functions: dict[str, dict[int | None, Line]] = {}
     everything = Line(ALL)
-    for _, group in itertools.groupby(ledger, key=lambda row: row.id):
-        rows = list(group)
-        call = rows[0]
-        attempts = [row for row in rows if row.number is not None]  # a call may end before its first attempt
-        function = restored(call.function) or f"({restored(call.target)})"
-        lines = functions.setdefault(function, {})
-        whole, tiers = _of_call(call, attempts, large)
-        for line in (whole, *tiers):
-            _add(lines.setdefault(line.tier, Line(function, line.tier)), line)
-        _add(everything, whole)
+    for row in sorted(ledger, key=lambda row: row.last):
+        name = row.about.name
+        lines = functions.setdefault(name, {None: Line(name)})
+        whole, tier = lines[None], row.about.tier
+        if tier is not None:
+            line = lines.setdefault(tier, Line(name, tier))
+            line.calls += row.figures["calls"]
+            line.first_valid += row.figures["first_valid"]
+            line.model = (restored(row.about.model) if row.figures["calls"] else "") or line.model
+        for line in (everything, whole):
+            line.calls += row.figures["ended"]
+            line.first_valid += row.figures["began_valid"]
+        for line in (everything, whole, *([] if tier is None else [lines[tier]])):
+            for figure in _SPENT:
+                setattr(line, figure, getattr(line, figure) + row.figures[figure])
+        ended = [] if row.about.ended is None else [lines.setdefault(row.about.ended, Line(name, row.about.ended))]
+        for line in (everything, whole, *ended):
+            line.valid += row.figures["valid"] if ended else 0
+            _compare(line, row, large or restored(row.about.large))
     ordered = [
         lines[tier]
         for _, lines in sorted(functions.items())
@@ -79,74 +87,59 @@ def collect(ledger: Iterable[Any], large: str | None = None) -> list[Line]:
     return [*ordered, everything]
 
 
-def _add(to: Line, line: Line) -> None:
-    for name, value in vars(line).items():
-        if name in ("function", "tier"):
-            continue
-        if name in ("model", "large"):
-            setattr(to, name, value or getattr(to, name))
-        else:
-            setattr(to, name, getattr(to, name) + value)
+#: Of a line and a row alike, what is paid for.
+_SPENT = (
+    *("re_asks", "escalations", "prompt_tokens", "completion_tokens", "cost", "cost_unknown"),
+    *("estimates", "replayed"),
+)
 
 
-def _of_call(call: Any, attempts: Sequence[Any], large: str | None) -> tuple[Line, list[Line]]:
-    """Return what one call adds to its function and to each tier that it asked."""
-    tiers = [_of_tier(tier, list(rows)) for tier, rows in itertools.groupby(attempts, key=lambda attempt: attempt.tier)]
-    for left in tiers[:-1]:
-        left.escalations = 1
-    named = large or _last_tier(call, attempts)
-    cost = _large_cost(named, attempts)
-    if tiers:
-        last = tiers[-1]
-        last.valid = int(call.outcome == VALID)
-        last.large, last.large_cost, last.large_unknown = named, cost or 0.0, int(cost is None)
-    whole = Line("")
-    for line in tiers:
-        _add(whole, line)
-    whole.model = ""
-    whole.calls, whole.first_valid = 1, tiers[0].first_valid if tiers else 0
-    if not tiers:
-        whole.large, whole.large_unknown = named, 1
-    return whole, tiers
+def _compare(line: Line, row: Row, large: str) -> None:
+    """Add to the line of the tier where calls ended what they would have cost on the large model alone."""
+    about, figures = row.about, row.figures
+    if large in map(restored, about.models):
+        if restored(about.model) == large:
+            line.large_cost += figures["there_cost"]
+            line.large_unknown += figures["there_unknown"]
+    elif figures["estimable"]:
+        price = _priced(large, about.size, figures["estimable"], figures["first_prompt"], figures["last_completion"])
+        line.large_cost += price or 0.0
+        line.large_unknown += figures["estimable"] if price is None else 0
+    if figures["ended"]:
+        line.large = large or line.large
+        line.large_unknown += figures["silent"]
 
 
-def _of_tier(tier: int, attempts: Sequence[Any]) -> Line:
-    first = attempts[0]
-    spent = [a for a in attempts if a.replied and not a.is_kept]
-    return Line(
-        function="",
-        tier=tier,
-        model=restored(attempts[-1].model),
-        calls=1,
-        first_valid=int(first.replied and first.reason in _VALID_REASONS),
-        re_asks=len(attempts) - 1,
-        replayed=sum(bool(a.replied and a.is_kept) for a in attempts),
-        prompt_tokens=sum(a.prompt_tokens for a in spent),
-        completion_tokens=sum(a.completion_tokens for a in spent),
-        cost=sum(a.cost for a in spent if a.cost is not None),
-        cost_unknown=sum(a.cost is None for a in spent),
-        estimates=sum(bool(a.is_estimate) for a in spent),
-    )
+def _priced(model: str, size: int, calls: int, prompts: int, completions: int) -> float | None:
+    """Return what calls with prompts of one size would cost together, or None where that is not known."""
+    rates = _rates(model, size)
+    if rates is None:
+        return None
+    each, prompt, completion = rates
+    # What is below a millionth of a millionth is the sum's own error.
+    return round(calls * each + prompts * prompt + completions * completion, 12)
 
 
-def _last_tier(call: Any, attempts: Sequence[Any]) -> str:
-    tiers = json.loads(restored(call.options)).get("tiers")
-    if isinstance(tiers, list) and tiers:
-        return str(tiers[-1])
-    return restored(attempts[-1].model) if attempts else ""  # of a time when a call had one tier
+@functools.lru_cache(10_000)
+def _rates(model: str, size: int) -> tuple[float, float, float] | None:
+    """Return US dollars for a call, a token of its prompt and one of its completion, for prompts of one size.
 
-
-def _large_cost(model: str, attempts: Sequence[Any]) -> float | None:
-    """Return what a call would have cost on the large model alone; None where that is not known."""
-    replied = [a for a in attempts if a.replied]
-    spent = [a for a in replied if not a.is_kept]
-    if replied and not spent:
-        return 0.0
-    there = [a.cost for a in spent if restored(a.model) == model]
-    if there:
-        return None if None in there else sum(there)
-    whole = [a for a in spent if a.finish != "cut"] or spent
-    return price(model, spent[0].prompt_tokens, whole[-1].completion_tokens) if spent else None
+    None where no price is known, or where it changes within the size.
+    """
+    first = size + 1 if size else 0
+    last = next((other for other in SIZES if other > size), first + 10 * _MUCH)
+    middle = (first + last) // 2
+    known = {(p, c): price(model, p, c) for p in (first, middle, last) for c in (0, _MUCH)}
+    costs = {at: cost for at, cost in known.items() if cost is not None}
+    if len(costs) < len(known):
+        return None
+    completion = (costs[first, _MUCH] - costs[first, 0]) / _MUCH
+    prompt = (costs[last, 0] - costs[first, 0]) / (last - first) if last > first else 0.0
+    each = costs[first, 0] - prompt * first
+    for (p, c), cost in costs.items():
+        if not math.isclose(each + prompt * p + completion * c, cost, rel_tol=1e-9, abs_tol=1e-15):
+            return None
+    return each, prompt, completion
 
 
 @functools.lru_cache(10_000)

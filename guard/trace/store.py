@@ -3,6 +3,9 @@
 A record is committed before the call returns. SQLite is in WAL mode with synchronous=NORMAL: a process may die at any
 point and loses nothing that was committed; a power failure may lose the last commits, never the file's integrity.
 PostgreSQL keeps its own promise, which by default covers power failures too.
+
+Whoever writes says for how long at most. Where the database is not free by then nothing is written, and TraceError says
+so. Reading takes no lock that anyone waits for.
 """
 
 from __future__ import annotations
@@ -10,36 +13,54 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import sqlalchemy as sa
 
+from guard import private
 from guard.aside import aside
-from guard.interrupts import is_injected
-from guard.records import VALID, Attempt, Call
+from guard.records import Attempt, Call
 from guard.settings import Settings
-from guard.trace import rows, tables
+from guard.trace import rows, tables, totals
+from guard.trace.databases import WAIT_S, Database, is_busy
 from guard.trace.errors import TraceError
+from guard.trace.journal import Entry, Journal
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, Retention
-from guard.trace.tables import ATTEMPTS, CALLS, REPLIES, SCHEMAS, VERSION
-from guard.trace.writer import Work, Writer
+from guard.trace.tables import ATTEMPTS, CALLS, FAILED, REPLIES, SCHEMA, SCHEMAS, VERSION
+from guard.trace.totals import Totals
+from guard.trace.writer import Late, Writer
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
-BUSY_TIMEOUT_MS = 30_000  #: Longest wait for another process's write; one write takes well under a millisecond.
 PAGE = 200  #: Calls that `each` reads at a time.
 KEPT_SCHEMAS = 256  #: Schemas whose text a store remembers, so as not to write it out for every call;
 KEPT_CHARACTERS = 16_000_000  #: and how long these texts may be together.
 CALL_ERRORS = (OSError, sa.exc.SQLAlchemyError)  #: What reading and writing may raise.
+
+
+class Transaction:
+    """What the writer's work is done over. What it adds to the totals comes last, after all that others may lock."""
+
+    def __init__(self, cursor: Any, *, is_sqlite: bool) -> None:
+        self.cursor = cursor  # of the driver's
+        self.totals = Totals()  # of what is written and deleted
+        self._is_sqlite = is_sqlite
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.totals.write(self.cursor, is_sqlite=self._is_sqlite)
 
 
 class TraceStore:
@@ -69,114 +90,144 @@ class TraceStore:
         return store
 
     def __init__(self, place: str | os.PathLike[str], retention: Retention = Retention()) -> None:  # noqa: B008 (frozen)
-        name = os.fspath(place)
-        self._name = name
-        self._path: str | None = None if "://" in name else name
+        self._name = os.fspath(place)
         self.retention = retention
-        if self._path is not None:
-            url = sa.URL.create("sqlite", database=self._path)
-            self._engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-            sa.event.listen(self._engine, "connect", _on_connect)
-            sa.event.listen(self._engine, "begin", _on_begin)
-        else:
-            self._engine = _postgresql(name)
-        #: The file, or the URL without its password.
-        self.place = self._path or self._engine.url.render_as_string(hide_password=True)
-        dialect = self._engine.dialect
-        sqlite = dialect.name == "sqlite"
-        self._mark = "?" if sqlite else "%s"
-        self._insert_call = tables.insertion(CALLS, dialect, "" if sqlite else "RETURNING id")
-        self._insert_attempt = tables.insertion(ATTEMPTS, dialect)
-        self._insert_schema = tables.insertion(SCHEMAS, dialect, "ON CONFLICT (hash) DO NOTHING")
+        self._database = Database(self._name)
+        self.path = self._database.path  #: Of the file; None: it is a server's.
+        self.place = self._database.place  #: The file, or the URL without its password.
+        self._engine = self._database.engine
+        is_sqlite = self._database.is_sqlite
+        self._mark = self._database.mark
+        self._insert_call = tables.insertion(CALLS, is_sqlite, "" if is_sqlite else "RETURNING id")
+        self._insert_attempt = tables.insertion(ATTEMPTS, is_sqlite)
+        self._insert_schema = tables.insertion(SCHEMAS, is_sqlite, "ON CONFLICT (hash) DO NOTHING")
         self._insert_reply = tables.insertion(
             REPLIES,
-            dialect,
+            is_sqlite,
             "ON CONFLICT (key) DO UPDATE SET started = excluded.started, body = excluded.body",
         )
-        # Taking the write lock at once, a writer waits for another instead of failing half-way.
-        self._writer = Writer(self._engine, "BEGIN IMMEDIATE" if sqlite else "")
+        opened = functools.partial(Transaction, is_sqlite=is_sqlite)
+        self._writer = Writer(
+            self._engine, self._database.begin, opened=opened, is_busy=is_busy, patience=self._database.patience
+        )
+        self._journals: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Journal] = weakref.WeakKeyDictionary()
         self._schemas: dict[tuple[str, Redaction], str] = {}
         self._ready = False
         self._preparing = threading.Lock()
         self._pid = os.getpid()
-        weakref.finalize(self, _close, self._engine, self._writer, self._pid).atexit = False
+        weakref.finalize(self, _close, self._database, self._writer, self._pid).atexit = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the place: another process opens it for itself."""
         return _opened, (self._name, self.retention)
 
-    def check_writable(self) -> None:
+    def check_writable(self, seconds: float = WAIT_S) -> None:
         """Create the database's tables, and a file where it is missing; TraceError says why that can't be."""
         if not self._is_ready():
-            aside(self._prepared)
+            aside(functools.partial(self._prepared, seconds))
 
-    def _prepared(self) -> None:
-        with self._preparing:  # once for all threads of the process
+    def _prepared(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        if not self._preparing.acquire(timeout=max(0.0, seconds)):  # once for all threads of the process
+            raise self._late(Late("another holds it"), seconds)
+        try:
             if not self._is_ready():
-                self._prepare()
+                self._prepare(max(0.0, until - time.monotonic()))
+        finally:
+            self._preparing.release()
 
     def _is_ready(self) -> bool:
-        return self._ready and (self._path is None or os.path.exists(self._path))  # noqa: PTH110 (pathlib is slower)
+        return self._ready and self._database.is_there()
 
-    def _prepare(self) -> None:
+    def _prepare(self, seconds: float) -> None:
         self._ready = False
         try:
-            if self._path is not None:
-                Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            if self.path is not None:
                 self.close()  # the file may have been deleted under the open connections
-            with self._engine.begin() as connection:
-                version = tables.prepare(connection)
+                private.make_file(self.path)
+            with self._database.writer(seconds).begin() as connection:
+                version = tables.prepare(connection, self._upgrade)
         except CALL_ERRORS as error:
             raise self._error("can't be written", error) from error
         self._check_version(version)
         self._ready = True
 
-    def write(self, call: Call, compiled: Compiled | None = None) -> Call:
+    def _upgrade(self, connection: sa.Connection) -> None:
+        """Do what tables of a version before 5 need, beside their new columns."""
+        totals.recount(connection)
+        if self.path is not None:
+            private.close_to_others(self.path)
+
+    def probe(self, seconds: float) -> None:
+        """Write what is there already; TraceError where that can't be within so many seconds."""
+        with self.begin(seconds) as connection:  # apart from all records: a row that others look at as well
+            connection.execute(SCHEMA.update().values(version=SCHEMA.c.version))
+
+    def write(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """Commit a call and its attempts; returns the call with its number.
 
-        With `compiled`, what was asked for is kept as well, once, so that the call can be replayed.
+        With `compiled`, what was asked for is kept as well, once, so that the call can be replayed. Nothing waits for
+        longer than `seconds` for a database that others use.
         """
-        self.check_writable()
-        insert = self._insertion(call, compiled, Redaction.current())
-        number = 0
-
-        def work(cursor: Any) -> None:
-            nonlocal number
-            number = insert(cursor)
-
-        self._commit(work)
+        (number,) = self.write_all([(call, compiled, seconds)])
+        if isinstance(number, Exception):
+            raise number
         return dataclasses.replace(call, number=number)
 
-    def write_all(self, calls: Sequence[Call]) -> list[int]:
-        """Commit calls without a schema in one transaction, all or none; returns their numbers."""
-        self.check_writable()
+    def write_all(self, entries: Sequence[Entry]) -> list[int | Exception]:
+        """Commit calls together, as far as each can be written; returns the number of each, or why it has none.
+
+        Each comes with what it asked for, or None, and with the seconds for which it may wait.
+        """
+        began = time.monotonic()
+        self.check_writable(max(seconds for _, _, seconds in entries))
         redaction = Redaction.current()
-        inserts = [self._insertion(call, None, redaction) for call in calls]
-        numbers: list[int] = []
+        found: list[int | Exception] = [0] * len(entries)
+        works = []
+        for at, (call, compiled, seconds) in enumerate(entries):
+            try:
+                insert = self._insertion(call, compiled, redaction)
+            except Exception as error:  # of a redaction hook, or of a value that can't be written: this call's alone
+                found[at] = error
+                continue
 
-        def work(cursor: Any) -> None:
-            numbers[:] = [insert(cursor) for insert in inserts]
+            def work(to: Transaction, at: int = at, insert: Callable[[Transaction], int] = insert) -> None:
+                found[at] = insert(to)
 
-        self._commit(work)
-        return numbers
+            works.append((at, work, seconds))
+        spent = time.monotonic() - began
+        errors = self._writer.commit_all([(work, seconds - spent) for _, work, seconds in works]) if works else []
+        for (at, _, seconds), failed in zip(works, errors, strict=True):
+            if failed is not None:
+                found[at] = self._written_error(failed, seconds)
+        return found
 
-    async def awrite(self, call: Call, compiled: Compiled | None = None) -> Call:
+    async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """Do as `write` does, without holding the event loop up."""
-        return await asyncio.to_thread(self.write, call, compiled)
+        return dataclasses.replace(call, number=await self.journal.written(call, compiled, seconds))
 
-    def record(self, key: str, body: Mapping[str, Any]) -> bool:
+    @property
+    def journal(self) -> Journal:
+        """What writes the records of the running event loop."""
+        loop = asyncio.get_running_loop()
+        journal = self._journals.get(loop)
+        if journal is None:
+            journal = self._journals[loop] = Journal(self.write_all)
+        return journal
+
+    def record(self, key: str, body: Mapping[str, Any], seconds: float = WAIT_S) -> bool:
         """Commit a reply under its key, in place of an earlier one; False where redaction would have changed it."""
-        self.check_writable()
+        self.check_writable(seconds)
         text = rows.body_text(body, Redaction.current())
         if text is None:
             return False
         row = {"key": rows.storable(key), "started": time.time(), "body": text}
-        self._commit(lambda cursor: cursor.execute(self._insert_reply, row))
+        self._commit(lambda to: to.cursor.execute(self._insert_reply, row), seconds)
         return True
 
     def recorded(self, key: str) -> dict[str, Any] | None:
         """Return the reply under a key, or None."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             if connection is None:
                 return None
             query = f"SELECT body FROM replies WHERE key = {self._mark}"  # noqa: S608 (text: an application waits for it)
@@ -185,7 +236,7 @@ class TraceStore:
 
     def schema(self, schema_hash: str) -> dict[str, Any] | None:
         """Return what `guard.compile` was given for a hash, as keyword arguments; None where it was not kept."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             if connection is None:
                 return None
             text = connection.scalar(sa.select(SCHEMAS.c.text).where(SCHEMAS.c.hash == rows.storable(schema_hash)))
@@ -207,7 +258,7 @@ class TraceStore:
 
     def failures(self, limit: int = 20, before: int | None = None) -> list[Call]:
         """Return the latest calls that ended without a value, the newest first."""
-        conditions = [CALLS.c.outcome != VALID, *([] if before is None else [CALLS.c.id < before])]
+        conditions: list[Any] = [FAILED, *([] if before is None else [CALLS.c.id < before])]
         return self._select(conditions, CALLS.c.id.desc(), limit)
 
     def each(
@@ -223,62 +274,73 @@ class TraceStore:
     def count(self, *, function: str | None = None, since: float | None = None) -> int:
         """Return how many calls there are."""
         query = sa.select(sa.func.count()).select_from(CALLS).where(*_conditions(function, None, since))
-        with self._reading() as connection:
+        with self.reading() as connection:
             return 0 if connection is None else connection.scalar(query) or 0
 
-    def ledger(self, *, function: str | None = None, since: float | None = None) -> Iterator[Any]:
-        """Yield a row of figures for each attempt, by call and number: what statistics need, without the texts."""
-        query = (
-            sa.select(
-                *CALLS.c["id", "function", "target", "started", "outcome", "options"],
-                *ATTEMPTS.c["number", "tier", "model", "reason", "prompt_tokens", "completion_tokens", "cost"],
-                *ATTEMPTS.c["finish", "is_estimate", "is_kept"],
-                ATTEMPTS.c.text.is_not(None).label("replied"),
-            )
-            .join(ATTEMPTS, ATTEMPTS.c.call == CALLS.c.id, isouter=True)
-            .where(*_conditions(function, None, since))
-            .order_by(CALLS.c.id, ATTEMPTS.c.number)
-        )
-        with self._reading() as connection:
-            if connection is not None:
-                yield from connection.execution_options(yield_per=1000).execute(query)
+    def ledger(self, *, function: str | None = None, since: float | None = None) -> list[totals.Row]:
+        """Return what statistics need: the running totals, and what began in a part of a minute counted."""
+        with self.reading() as connection:
+            if connection is None:
+                return []
+            first = None if since is None else -int(-since // totals.MINUTE)
+            found = totals.read(connection, first)
+            conditions = [] if first is None else [CALLS.c.started >= first * totals.MINUTE]
+            there = connection.scalar(sa.select(sa.func.count()).select_from(CALLS).where(*conditions))
+            parts: list[tuple[str, list[float]]] = []
+            if sum(row.figures["ended"] for row in found) != there:  # an older Guard has written beside this one
+                found = []
+                parts = [("1 = 1", [])] if since is None else [(f"c.started >= {self._mark}", [since])]
+            elif since is not None and first is not None and since < first * totals.MINUTE:
+                where = f"c.started >= {self._mark} AND c.started < {self._mark}"
+                parts = [(where, [since, first * totals.MINUTE])]
+            counted = Totals()
+            for where, values in parts:
+                for record in totals.records(connection.connection.cursor(), where, values):
+                    counted.add(*record)
+        wanted = None if function is None else rows.storable(function)
+        return [row for row in (*found, *counted.rows()) if wanted is None or row.about.function == wanted]
+
+    def points(self, since: int, until: int, step: int) -> list[tuple[int, totals.Row]]:
+        """Return the running totals by step of so many minutes, from a minute to before another: step and row."""
+        with self.reading() as connection:
+            return [] if connection is None else totals.points(connection, since, until, step)
 
     def prune(self, retention: Retention) -> int:
         """Delete all that is not to be kept, for good; returns how many calls went."""
         self.check_writable()
         total, gone = 0, 1
 
-        def sweep(cursor: Any) -> None:
+        def sweep(to: Transaction) -> None:
             nonlocal gone
-            gone = retention.apply(cursor, self._mark)
+            gone = retention.apply(to.cursor, to.totals, is_sqlite=self._database.is_sqlite)
 
         while gone:
-            self._commit(sweep)
+            self._commit(sweep, WAIT_S)
             total += gone
-        if self._path is not None:
+        if self.path is not None:
             try:
-                self._writer.execute_alone("VACUUM")
-                self._writer.execute_alone("PRAGMA wal_checkpoint(TRUNCATE)")
-            except (*CALL_ERRORS, self._engine.dialect.loaded_dbapi.Error) as error:
+                self._writer.execute_alone("VACUUM", WAIT_S)
+                self._writer.execute_alone("PRAGMA wal_checkpoint(TRUNCATE)", WAIT_S)
+            except (*CALL_ERRORS, self._database.error) as error:
                 raise self._error("can't be compacted", error) from error
         return total
 
     @contextlib.contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
+    def begin(self, seconds: float = WAIT_S) -> Iterator[sa.Connection]:
         """Open a transaction that may write, for what the sidecar keeps beside the records."""
-        self.check_writable()
+        self.check_writable(seconds)
         try:
-            with self._engine.begin() as connection:
+            with self._database.writer(seconds).begin() as connection:
                 yield connection
         except CALL_ERRORS as error:
             raise self._error("can't be written", error) from error
 
     def close(self) -> None:
         """Give up all connections; the next use opens others."""
-        _close(self._engine, self._writer, self._pid)
+        _close(self._database, self._writer, self._pid)
 
-    def _insertion(self, call: Call, compiled: Compiled | None, redaction: Redaction) -> Callable[[Any], int]:
-        """Return what inserts a call over a cursor, and returns its number; may be run more than once."""
+    def _insertion(self, call: Call, compiled: Compiled | None, redaction: Redaction) -> Callable[[Transaction], int]:
+        """Return what inserts a call in a transaction, and returns its number; may be run more than once."""
         try:
             row = rows.call_row(call, redaction)
             attempts = [rows.attempt_row(attempt, redaction) for attempt in call.attempts]
@@ -287,9 +349,10 @@ class TraceStore:
         text = None if compiled is None else self._schema(compiled, redaction)
         schema = None if text is None else {"hash": row["schema_hash"], "text": text}
 
-        def insert(cursor: Any) -> int:
+        def insert(to: Transaction) -> int:
+            cursor = to.cursor
             cursor.execute(self._insert_call, row)
-            number: int = cursor.lastrowid if self._path is not None else cursor.fetchone()[0]
+            number: int = cursor.lastrowid if self.path is not None else cursor.fetchone()[0]
             for attempt in attempts:
                 attempt["call"] = number
             if len(attempts) == 1:
@@ -298,19 +361,30 @@ class TraceStore:
                 cursor.executemany(self._insert_attempt, attempts)
             if schema is not None:
                 cursor.execute(self._insert_schema, schema)
+            to.totals.add(number, row, attempts)
             if number % EVERY == 0 and self.retention.asks:
-                self.retention.apply(cursor, self._mark)
+                self.retention.apply(cursor, to.totals, is_sqlite=self._database.is_sqlite)
             return number
 
         return insert
 
-    def _commit(self, work: Work) -> None:
-        try:
-            self._writer.commit(work)
-        except (*CALL_ERRORS, self._engine.dialect.loaded_dbapi.Error) as error:
-            if is_injected(error):  # the wait was broken, not the trace
-                raise
-            raise self._error("can't be written", error) from error
+    def _commit(self, work: Callable[[Transaction], object], seconds: float) -> None:
+        (error,) = self._writer.commit_all([(work, seconds)])
+        if error is not None:
+            raise self._written_error(error, seconds)
+
+    def _written_error(self, error: Exception, seconds: float) -> Exception:
+        if isinstance(error, Late):
+            told = self._late(error, seconds)
+        elif isinstance(error, (*CALL_ERRORS, self._database.error)):
+            told = self._error("can't be written", error)
+        else:
+            return error
+        told.__cause__ = error
+        return told
+
+    def _late(self, error: Late, seconds: float) -> TraceError:
+        return TraceError(f"the trace {self.place} was not written within {seconds:.3g} s: {error}")
 
     def _schema(self, compiled: Compiled, redaction: Redaction) -> str | None:
         """Return the text that is kept of a schema, or None where it is nested too deeply for this thread's stack."""
@@ -329,7 +403,7 @@ class TraceStore:
 
     def _select(self, conditions: list[sa.ColumnElement[bool]], order: Any, limit: int) -> list[Call]:
         query = sa.select(CALLS).where(*conditions).order_by(order).limit(limit)
-        with self._reading() as connection:
+        with self.reading() as connection:
             if connection is None:
                 return []
             calls = connection.execute(query).all()
@@ -340,16 +414,16 @@ class TraceStore:
         return [rows.call_of(row, attempts[row.id]) for row in calls]
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sa.Connection | None]:
+    def reading(self) -> Iterator[sa.Connection | None]:
         """Open a transaction that reads, or None where there is no trace yet: reading makes none.
 
         The tables of an older Guard are migrated first.
         """
-        if self._path is not None and not os.path.exists(self._path):  # noqa: PTH110
+        if not self._database.is_there():
             yield None
             return
         try:
-            engine = self._engine.execution_options(guard_reads=True)
+            engine = self._database.reader
             if not self._ready:
                 with engine.connect() as connection:
                     version = tables.version_of(connection)
@@ -402,33 +476,7 @@ def _conditions(
     return conditions
 
 
-def _postgresql(name: str) -> sa.Engine:
-    """Return the engine of a URL; TraceError says which are known."""
-    scheme, _, rest = name.partition("://")
-    if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise TraceError(f"the trace can't be a {scheme}:// URL; name a file, or postgresql://USER@HOST/DATABASE")
-    try:
-        return sa.create_engine(f"postgresql+psycopg://{rest}", pool_pre_ping=True)
-    except (sa.exc.ArgumentError, ValueError):  # its words quote the URL, password and all
-        raise TraceError("the trace's URL can't be read; write it as postgresql://USER@HOST/DATABASE") from None
-    except ModuleNotFoundError as error:
-        raise TraceError(f"a trace in PostgreSQL needs {error.name}: pip install 'guard-slm[postgres]'") from error
-
-
-def _close(engine: sa.Engine, writer: Writer, pid: int) -> None:
+def _close(database: Database, writer: Writer, pid: int) -> None:
     if os.getpid() == pid:  # a fork shares the connections of the process that opened them, and must leave them be
         writer.close()
-        engine.dispose()
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 begins no transactions of its own; `_on_begin` and the writer do
-    # What is deleted is overwritten, not only forgotten: retention is a promise.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    """Take the write lock at once, so that a writer waits for another instead of failing half-way."""
-    reads = connection.get_execution_options().get("guard_reads")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        database.dispose()

@@ -1,7 +1,8 @@
 """Tables of the trace, their version, and how those of an older version become today's.
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
-hash, `replies` what the record-and-replay of guard/replay.py keeps; `keys` and `spending` are the sidecar's: who may
+hash, `replies` what the record-and-replay of guard/replay.py keeps; `totals` sums the records up by the minute
+(totals.py); `keys` and `spending` are the sidecar's: who may
 ask it, and what each has spent, in all its processes together. docs/usage.md lists the columns. A text column holds
 what rows.py's `storable` makes of a text; lists and objects are JSON.
 
@@ -10,13 +11,16 @@ A migration is literal SQL, never made from the tables below: those change, what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-VERSION = 4  #: Of the tables below.
+VERSION = 5  #: Of the tables below.
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
+
+#: Which calls ended without a value; literal, for an index holds for no query that asks otherwise.
+FAILED = sa.text("outcome <> 'valid'")
 
 TABLES = sa.MetaData()
 SCHEMA = sa.Table("guard_schema", TABLES, sa.Column("version", sa.Integer, nullable=False))
@@ -26,14 +30,18 @@ CALLS = sa.Table(
     sa.Column("id", _NUMBER, primary_key=True),
     sa.Column("started", sa.Float, nullable=False, index=True),
     sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("function", sa.Text, nullable=False, index=True),
+    sa.Column("function", sa.Text, nullable=False),
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("schema_hash", sa.Text, nullable=False, index=True),  # retention asks whether a schema is named still
     sa.Column("template", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("options", sa.Text, nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False, index=True),
+    sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
+    # The newest of a function, of an outcome, and of all that failed.
+    sa.Index("ix_calls_function", "function", "id"),
+    sa.Index("ix_calls_outcome", "outcome", "id"),
+    sa.Index("ix_calls_failed", "id", sqlite_where=FAILED, postgresql_where=FAILED),
     sqlite_autoincrement=True,  # a deleted record's number is never given out again
 )
 ATTEMPTS = sa.Table(
@@ -82,6 +90,42 @@ REPLIES = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("started", sa.Float, nullable=False, index=True),
     sa.Column("body", sa.Text, nullable=False),
+)
+
+#: What totals.py counts and sums up; each is of the calls, tiers or attempts of one row.
+COUNTS = (
+    "parts",  # calls that have added to it
+    "calls",  # that asked this tier, this model last
+    "first_valid",  # of those, whose first answer here was valid
+    "re_asks",  # attempts after the first of each call
+    "escalations",  # calls that left this tier for a higher one
+    "prompt_tokens",  # of the attempts that were paid for
+    "completion_tokens",
+    "cost_unknown",  # attempts whose price is not known
+    "estimates",  # attempts whose tokens the provider did not count
+    "replayed",  # attempts whose reply was looked up
+    "there_unknown",  # calls of which is not known what they cost on this model
+    "ended",  # calls that ended here; what follows is of those
+    "valid",
+    "began_valid",  # calls that began here with a valid answer
+    "unpriced",  # calls that asked something whose price is not known
+    "silent",  # calls that got no reply
+    "estimable",  # calls that could be priced by their tokens
+    "first_prompt",  # tokens, of those
+    "last_completion",
+)
+SUMS = ("cost", "there_cost", "seconds")
+TOTALS = sa.Table(
+    "totals",
+    TABLES,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),  # in which calls began, since the epoch
+    sa.Column("shape", sa.Text, primary_key=True),  # the digest of `about`
+    sa.Column("about", sa.Text, nullable=False),
+    sa.Column("asked", sa.Text, nullable=False),  # the first model, of what is said there
+    sa.Column("last", sa.BigInteger, nullable=False),  # the number of the newest call
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTS),
+    *(sa.Column(name, sa.Float, nullable=False) for name in SUMS),
+    sa.Column("max_seconds", sa.Float, nullable=False),
 )
 
 KEYS = sa.Table(
@@ -146,14 +190,30 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         """CREATE TABLE spending ("key" TEXT NOT NULL, period TEXT NOT NULL, requests INTEGER NOT NULL,
            tokens BIGINT NOT NULL, usd FLOAT NOT NULL, PRIMARY KEY ("key", period))""",
     ),
+    4: (  # and all records are counted
+        """CREATE TABLE totals (minute BIGINT NOT NULL, shape TEXT NOT NULL, about TEXT NOT NULL, asked TEXT NOT
+           NULL, last BIGINT NOT NULL, parts BIGINT NOT NULL, calls BIGINT NOT NULL, first_valid BIGINT NOT NULL,
+           re_asks BIGINT NOT NULL, escalations BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL, completion_tokens
+           BIGINT NOT NULL, cost_unknown BIGINT NOT NULL, estimates BIGINT NOT NULL, replayed BIGINT NOT NULL,
+           there_unknown BIGINT NOT NULL, ended BIGINT NOT NULL, valid BIGINT NOT NULL, began_valid BIGINT NOT NULL,
+           unpriced BIGINT NOT NULL, silent BIGINT NOT NULL, estimable BIGINT NOT NULL, first_prompt BIGINT NOT
+           NULL, last_completion BIGINT NOT NULL, cost FLOAT NOT NULL, there_cost FLOAT NOT NULL, seconds FLOAT NOT
+           NULL, max_seconds FLOAT NOT NULL, PRIMARY KEY (minute, shape))""",
+        "DROP INDEX ix_calls_function",
+        "DROP INDEX ix_calls_outcome",
+        "CREATE INDEX ix_calls_function ON calls (function, id)",
+        "CREATE INDEX ix_calls_outcome ON calls (outcome, id)",
+        "CREATE INDEX ix_calls_failed ON calls (id) WHERE outcome <> 'valid'",
+    ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.
 _ADVISORY_LOCK = 0x6775617264
 
 
-def prepare(connection: sa.Connection) -> int:
+def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None]) -> int:
     """Make or migrate the tables inside a transaction; returns the version that they have then.
 
+    `upgrade` sees to what no statement can where they are older than version 5: it counts the records.
     Tables that a newer Guard made are left as they are: their version is returned, for the caller to refuse.
     """
     if connection.dialect.name == "postgresql":
@@ -163,11 +223,14 @@ def prepare(connection: sa.Connection) -> int:
         TABLES.create_all(connection)
         connection.execute(SCHEMA.insert().values(version=VERSION))
         return VERSION
+    is_counted = version >= 5
     while version in _MIGRATIONS:
         for statement in _MIGRATIONS[version]:
             connection.exec_driver_sql(statement)
         version += 1
         connection.execute(SCHEMA.update().values(version=version))
+    if not is_counted:
+        upgrade(connection)
     return version
 
 
@@ -178,12 +241,12 @@ def version_of(connection: sa.Connection) -> int | None:
     return connection.scalar(sa.select(SCHEMA.c.version))
 
 
-def insertion(table: sa.Table, dialect: sa.Dialect, tail: str = "") -> str:
+def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> str:
     """Return the SQL that inserts a row given as a dictionary of all columns but a number that is counted up.
 
     Written once as text: SQLAlchemy would look its own up again for every row.
     """
     names = [c.name for c in table.columns if c is not CALLS.c.id]
-    mark = "%({})s" if dialect.paramstyle == "pyformat" else ":{}"
+    mark = ":{}" if is_sqlite else "%({})s"
     values = ", ".join(mark.format(name) for name in names)
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) {tail}"  # noqa: S608 (our own names)

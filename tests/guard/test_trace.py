@@ -31,7 +31,7 @@ from guard.repair import Edit
 from guard.trace import REDACTED, VERSION, TraceError, TraceStore, redact_with, redacted, stop_redacting_with, tables
 from guard.trace.retention import EVERY, Retention
 from guard.trace.rows import restored, storable
-from guard.trace.writer import Writer
+from guard.trace.writer import Late, Writer
 
 FINDING = guard.Violation("/n", "minimum", "a number >= 3", "1")
 CALL = Call(
@@ -445,6 +445,72 @@ def test_an_interrupted_caller_leaves_its_work_to_those_who_wait(engine: sa.Engi
         thread.join(10)
     assert _done(engine) == [0, 1, 2]
     assert not writer._pending
+    writer.close()
+
+
+def test_a_caller_whose_time_is_over_takes_its_job_back(engine: sa.Engine) -> None:
+    writer = Writer(engine, "BEGIN IMMEDIATE")
+    gate = Gate(writer)
+    with pytest.raises(Late, match="another holds it"):
+        writer.commit(_inserting(1), 0.1)
+    errors = writer.commit_all([(_inserting(2), 0.1), (_inserting(3), 0.2)])
+    assert [str(error) for error in errors] == ["another holds it"] * 2
+    gate.finish()
+    assert _done(engine) == []
+    assert not writer._pending
+    writer.close()
+
+
+def test_of_a_job_that_is_at_work_is_said_that_it_may_be_written(engine: sa.Engine) -> None:
+    writer = Writer(engine, "BEGIN IMMEDIATE")
+    gate = Gate(writer)
+    entered, resume, errors = threading.Event(), threading.Event(), []
+
+    def slow(_cursor: Any) -> None:
+        entered.set()
+        assert resume.wait(10)
+
+    gate.behind(slow)
+    late = [
+        threading.Thread(target=lambda n=n: errors.extend(writer.commit_all([(_inserting(n), 1.5)])))  # type: ignore[misc]
+        for n in range(3)
+    ]
+    for thread in late:
+        thread.start()
+    while len(writer._pending) < 5:
+        time.sleep(0.001)
+    gate.open.set()
+    assert entered.wait(10)
+    time.sleep(2.5)
+    resume.set()
+    gate.finish()
+    for thread in late:
+        thread.join(10)
+    told = [str(error) for error in errors if error is not None]
+    assert len(told) >= 2  # one of them may be who commits
+    assert set(told) == {"it may be written or not: the database did not answer in time"}
+    assert _done(engine) == [0, 1, 2]
+    writer.close()
+
+
+def test_a_database_that_is_in_use_is_asked_again_until_nobody_has_time_left(engine: sa.Engine) -> None:
+    begun = 0
+
+    def opened(cursor: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            raise BlockingIOError
+        return contextlib.nullcontext(cursor)
+
+    is_busy = lambda error: isinstance(error, BlockingIOError)  # noqa: E731
+    writer = Writer(engine, "BEGIN IMMEDIATE", opened=opened, is_busy=is_busy)
+    writer.commit(_inserting(1), 10)
+    assert (_done(engine), begun) == ([1], 3)
+    begun = -1_000_000
+    with pytest.raises(Late, match="another holds it"):
+        writer.commit(_inserting(2), 0.1)
+    assert _done(engine) == [1]
     writer.close()
 
 

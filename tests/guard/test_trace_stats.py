@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import reply
+from tiered import LARGE, SMALL, attempt_of, call_of, calls
 
-from guard.records import Attempt, Call
+from guard.records import Call
 from guard.trace import TraceStore, stats
 from guard.trace.stats import Line
-
-SMALL, LARGE = "smollm2", "openai:gpt-5-mini"  # $0.25 for a million tokens of prompt, $2 of completion
-
-
-def _attempt(
-    tier: int, reason: str = "", prompt: int = 1000, completion: int = 100, cost: float | None = 0.0, **more: Any
-) -> Attempt:
-    answer = reply("{}", prompt_tokens=prompt, completion_tokens=completion, cost=cost, **more)
-    return Attempt(0, (), answer, tier=tier, model=(SMALL, LARGE)[tier], reason=reason)
-
-
-def _call(function: str, *attempts: Attempt, outcome: str = "valid", tiers: tuple[str, ...] = (SMALL, LARGE)) -> Call:
-    numbered = tuple(dataclasses.replace(attempt, number=n) for n, attempt in enumerate(attempts, 1))
-    options = {"tiers": list(tiers)} if tiers else {}
-    return Call(function, "T", "hash", "", SMALL, options, 1.0, outcome=outcome, attempts=numbered)
 
 
 def test_the_figures_of_each_tier_and_what_was_saved(place: str) -> None:
     store = TraceStore.at(place)
-    store.write(_call("f", _attempt(0)))
-    store.write(_call("f", _attempt(0, "invalid"), _attempt(0, prompt=1200)))
-    store.write(_call("f", _attempt(0, "invalid"), _attempt(0, "invalid"), _attempt(1, cost=0.002)))
-    store.write(_call("f", _attempt(0, "confidence"), _attempt(1, "invalid", cost=None), outcome="ValidationFailed"))
+    store.write(call_of("f", attempt_of(0)))
+    store.write(call_of("f", attempt_of(0, "invalid"), attempt_of(0, prompt=1200)))
+    store.write(call_of("f", attempt_of(0, "invalid"), attempt_of(0, "invalid"), attempt_of(1, cost=0.002)))
+    store.write(
+        call_of("f", attempt_of(0, "confidence"), attempt_of(1, "invalid", cost=None), outcome="ValidationFailed")
+    )
     assert stats.collect(store.ledger()) == [
         Line("f", 0, SMALL, 4, 2, 2, 2, 2, 6200, 600, 0.0, 0, LARGE, 2 * 0.00045, 0),
         Line("f", 1, LARGE, 2, 1, 1, 0, 0, 2000, 200, 0.002, 1, LARGE, 0.002, 1),
@@ -47,7 +33,7 @@ def test_the_figures_of_each_tier_and_what_was_saved(place: str) -> None:
 
 def test_another_large_model_may_be_named(place: str) -> None:
     store = TraceStore.at(place)
-    store.write(_call("f", _attempt(0), tiers=(SMALL,)))
+    store.write(call_of("f", attempt_of(0), tiers=(SMALL,)))
     first = stats.collect(store.ledger())[0]
     assert (first.large, first.large_cost, first.large_unknown) == (SMALL, 0.0, 0)
     first = stats.collect(store.ledger(), "openai:gpt-5-mini")[0]
@@ -58,7 +44,7 @@ def test_another_large_model_may_be_named(place: str) -> None:
 
 def test_a_call_that_asked_nobody_is_a_call_of_its_function_alone(place: str) -> None:
     store = TraceStore.at(place)
-    store.write(_call("", outcome="BudgetExceeded", tiers=()))
+    store.write(call_of("", outcome="BudgetExceeded", tiers=()))
     assert stats.collect(store.ledger()) == [
         Line("(T)", None, calls=1, large_unknown=1),
         Line(stats.ALL, None, calls=1, large_unknown=1),
@@ -67,8 +53,8 @@ def test_a_call_that_asked_nobody_is_a_call_of_its_function_alone(place: str) ->
 
 def test_a_replay_and_a_stream_that_was_left_cost_what_they_cost(place: str) -> None:
     store = TraceStore.at(place)
-    store.write(_call("f", _attempt(1, cost=0.002, is_kept=True)))
-    store.write(_call("f", _attempt(1, "interrupted", cost=0.001, finish="cut", is_estimate=True), outcome="x"))
+    store.write(call_of("f", attempt_of(1, cost=0.002, is_kept=True)))
+    store.write(call_of("f", attempt_of(1, "interrupted", cost=0.001, finish="cut", is_estimate=True), outcome="x"))
     line = stats.collect(store.ledger())[0]
     assert (line.prompt_tokens, line.cost, line.large_cost) == (1000, 0.001, 0.001)
     assert (line.replayed, line.estimates) == (1, 1)
@@ -87,26 +73,6 @@ def test_prices_are_found_by_the_names_that_guard_has_for_models(model: str, cos
 
 
 EXAMPLES = itertools.count(1)  # when the calls of an example began, so that it can look at its own
-REASONS = st.sampled_from(["invalid", "confidence", "length", "error"])
-COSTS = st.none() | st.integers(0, 1000).map(lambda n: n / 1024)
-
-
-@st.composite
-def calls(draw: st.DrawFn) -> Call:
-    attempts: list[Attempt] = []
-    for tier in range(draw(st.integers(0, 2))):
-        for _ in range(draw(st.integers(1, 3))):
-            asked = Attempt(0, (), None, error="down", tier=tier, model=(SMALL, LARGE)[tier], reason="error")
-            if draw(st.booleans()):
-                asked = _attempt(
-                    tier, draw(REASONS), draw(st.integers(0, 99)), draw(st.integers(0, 99)), draw(COSTS),
-                    is_kept=draw(st.booleans()), is_estimate=draw(st.booleans()),
-                )  # fmt: skip
-            attempts.append(asked)
-    valid = bool(attempts) and attempts[-1].reply is not None and draw(st.booleans())
-    if valid:
-        attempts[-1] = dataclasses.replace(attempts[-1], reason="")
-    return _call(draw(st.sampled_from(["f", "g", ""])), *attempts, outcome="valid" if valid else "ModelError")
 
 
 def _recount(every: list[Call], function: str | None, tier: int | None) -> dict[str, float]:

@@ -1,0 +1,129 @@
+"""The two databases: how each is opened, how long it is waited for, and which of its errors mean that it is in use.
+
+SQLite is in WAL mode: who reads holds nobody up, one connection writes at a time, and a checkpoint, which a writer does
+every thousand pages, waits for nobody. PostgreSQL locks by the row; what reads sees one moment of it, as in SQLite.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import sqlalchemy as sa
+
+from guard.trace.errors import TraceError
+
+WAIT_S = 30.0  #: Longest wait for another's write, where no deadline comes before; one takes well under a millisecond.
+CONNECT_S = 10  #: Of a server.
+SILENT_MS = 20_000  #: After which a server that acknowledges nothing is given up.
+STILL_MS = 5_000  #: For which a transaction may do nothing.
+WAL_BYTES = 64 * 2**20  #: To which the log shrinks again that grew while something read for long.
+
+#: What makes a server's connection read: it can't write, and sees one moment.
+READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+_PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
+#: A process that stands still in a transaction is cut off: what it holds, others wait for.
+_BEGIN_POSTGRES = f"SET LOCAL lock_timeout = {{ms}}; SET LOCAL idle_in_transaction_session_timeout = {STILL_MS}"
+#: What PostgreSQL calls a lock that did not come in time, and two that waited for each other.
+_BUSY = ("55P03", "40P01")
+
+
+class Database:
+    """An engine, and what the trace must know of it."""
+
+    def __init__(self, name: str) -> None:
+        self.path: str | None = None if "://" in name else name  #: Of the file.
+        self.is_sqlite = self.path is not None
+        if self.path is not None:
+            url = sa.URL.create("sqlite", database=self.path)
+            self.engine = _sqlite(url)
+            self.reader = _sqlite(url)  # connections of their own, which can do nothing else
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+            sa.event.listen(self.reader, "connect", _read_only)
+            sa.event.listen(self.reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        else:
+            self.engine = _postgresql(name)
+            sa.event.listen(self.engine, "begin", _begin_postgresql)
+            self.reader = self.engine.execution_options(**READING)
+        #: The file, or the URL without its password.
+        self.place = self.path or self.engine.url.render_as_string(hide_password=True)
+        self.mark = "?" if self.is_sqlite else "%s"
+        #: What begins a transaction of the writer's. SQLite takes the write lock at once, so that a writer waits for
+        #: another instead of failing half-way.
+        self.begin = "BEGIN IMMEDIATE" if self.is_sqlite else _BEGIN_POSTGRES
+        #: What tells a connection the longest wait, where the beginning does not.
+        self.patience = _PATIENCE_SQLITE if self.is_sqlite else ""
+        #: What the driver raises.
+        self.error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+
+    def writer(self, seconds: float) -> sa.Engine:
+        """Return the engine for transactions that may write, and wait so long for others at most."""
+        return self.engine.execution_options(guard_seconds=seconds)
+
+    def dispose(self) -> None:
+        """Close what nobody uses."""
+        self.engine.dispose()
+        if self.is_sqlite:
+            self.reader.dispose()
+
+    def is_there(self) -> bool:
+        """Whether there is a file; of a server only asking tells."""
+        return self.path is None or os.path.exists(self.path)  # noqa: PTH110 (pathlib is slower)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether an error says that another has what is needed, so that it may go well later."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return (code & 0xFF) in (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED
+    return getattr(error, "sqlstate", None) in _BUSY
+
+
+def _postgresql(name: str) -> sa.Engine:
+    """Return the engine of a URL; TraceError says which are known."""
+    scheme, _, rest = name.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise TraceError(f"the trace can't be a {scheme}:// URL; name a file, or postgresql://USER@HOST/DATABASE")
+    try:
+        url = sa.make_url(f"postgresql+psycopg://{rest}")
+        wanted = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
+        unsaid = {name: value for name, value in wanted.items() if name not in url.query}
+        return sa.create_engine(url, pool_pre_ping=True, connect_args=unsaid)
+    except (sa.exc.ArgumentError, ValueError):  # its words quote the URL, password and all
+        raise TraceError("the trace's URL can't be read; write it as postgresql://USER@HOST/DATABASE") from None
+    except ModuleNotFoundError as error:
+        raise TraceError(f"a trace in PostgreSQL needs {error.name}: pip install 'guard-slm[postgres]'") from error
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": WAIT_S})
+    sa.event.listen(engine, "connect", _on_connect)
+    return engine
+
+
+def _read_only(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA query_only = 1").close()
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 begins no transactions of its own; what follows and the writer do
+    # What is deleted is overwritten, not only forgotten: retention is a promise.
+    pragmas = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON")
+    for pragma in (*pragmas, f"journal_size_limit={WAL_BYTES}"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    seconds = connection.get_execution_options().get("guard_seconds", WAIT_S)
+    connection.exec_driver_sql(_PATIENCE_SQLITE.format(ms=_ms(seconds)))
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get("guard_reads"):
+        connection.exec_driver_sql(_BEGIN_POSTGRES.format(ms=_ms(options.get("guard_seconds", WAIT_S))))
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

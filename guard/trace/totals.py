@@ -1,0 +1,356 @@
+"""Running totals: what statistics need of the records, summed by the minute, in the transaction that writes them.
+
+A call adds a row for each tier and model that it asked, and what concerns it whole (how it ended, how long it took) to
+the row of its last. Rows of one minute that are about the same are one row: `about` says what they have in common,
+`shape` is its digest. So a million calls are read as some thousand rows, and all of `COUNTS` and `SUMS` are exact: a
+record that goes takes away what it brought. Whatever reads a figure from records reads it through `Totals.add` too.
+
+What a call would have cost on another model is known by its tokens where prices are so much for a token. They are,
+among prompts of about the same size: `SIZES` divides them where providers change their prices.
+
+Two writers at once: rows are written last in a transaction, and in one order, so that they never wait for each other
+in a circle.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from guard.records import VALID
+from guard.trace.rows import restored, storable
+from guard.trace.tables import COUNTS, SUMS, TOTALS
+
+MINUTE = 60
+#: Tokens of a prompt above which some provider has another price, as genai-prices knows them.
+SIZES = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
+PAGE = 2_000  #: Calls that are read at once.
+
+#: Why an attempt's answer is not the call's although it is valid.
+_VALID_REASONS = ("", "confidence")
+#: Beyond what any call takes or costs; keeps sums finite, whatever a record says.
+_MOST = 2**40
+_MOST_MINUTE = 2**53
+
+_NAMES = (*COUNTS, *SUMS)
+#: What no call counts as, and what one begins by; the order is that of `_Statements.upsert`.
+_NONE: dict[str, Any] = dict.fromkeys((*_NAMES, "last", "max_seconds"), 0)
+_ONE = _NONE | {"parts": 1}
+_decode = json.JSONDecoder().decode
+
+#: What a call's record is counted by, a row for each attempt, or one without where there was none.
+LEDGER = """
+    SELECT c.id, c.started, c.seconds, c.function, c.target, c.model AS asked, c.options, c.outcome, a.number, a.tier,
+        a.model, a.reason, CASE WHEN a.text IS NULL THEN NULL ELSE '' END AS text, a.prompt_tokens, a.completion_tokens,
+        a.cost, a.finish, a.is_estimate, a.is_kept
+    FROM calls c LEFT JOIN attempts a ON a.call = c.id
+"""
+_FIELDS = (
+    *("id", "started", "seconds", "function", "target", "model", "options", "outcome"),
+    *("number", "tier", "model", "reason", "text", "prompt_tokens", "completion_tokens"),
+    *("cost", "finish", "is_estimate", "is_kept"),
+)
+_OF_CALL = 8  # of these, so many are the call's
+
+
+class About(NamedTuple):
+    """What the calls of a row have in common; texts as the tables hold them."""
+
+    function: str
+    target: str  # "" where there is a function
+    asked: str  # the first tier's model
+    large: str  # the last tier's, as named in the call's options
+    models: tuple[str, ...]  # on which it spent something, in order
+    size: int  # of its first prompt there: above so many tokens, up to the next of SIZES
+    ended: int | None  # the tier that was asked last; None: none was
+    tier: int | None  # this row's
+    model: str  # this row's
+
+    @classmethod
+    def of(cls, text: str) -> About:
+        """Read it from its column."""
+        function, target, asked, large, models, size, ended, tier, model = json.loads(text)
+        return cls(function, target, asked, large, tuple(models), size, ended, tier, model)
+
+    @property
+    def text(self) -> str:
+        """It, as its column has it."""
+        return json.dumps(self, separators=(",", ":"))
+
+    @property
+    def name(self) -> str:
+        """The function, or the type in its place."""
+        return restored(self.function) or f"({restored(self.target)})"
+
+
+class Row(NamedTuple):
+    """The totals of calls that are about the same."""
+
+    about: About
+    last: int  # number of the newest
+    figures: Mapping[str, Any]  # COUNTS and SUMS by name
+
+
+def minute_of(started: float) -> int:
+    """Return the minute in which something began, since the epoch."""
+    return math.floor(min(max(started // MINUTE, -_MOST_MINUTE), _MOST_MINUTE))
+
+
+class Totals:
+    """What some records add to the totals, and others take away."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[int, str], dict[str, Any]] = {}
+        self._gone: dict[tuple[int, str], float] = {}  # the longest of those that went, by minute and first model
+
+    def add(self, number: int, call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], sign: int = 1) -> None:
+        """Count a call, given as its rows; a sign of -1 takes it away again."""
+        minute = minute_of(call["started"])
+        if sign < 0:
+            gone = minute, call["model"]
+            self._gone[gone] = max(_sound(call["seconds"]), self._gone.get(gone, 0.0))
+        for about, values in _counted(call, attempts):
+            row = self._rows.get((minute, about))
+            if row is None and sign > 0:
+                row = self._rows[minute, about] = values
+            else:
+                if row is None:
+                    row = self._rows[minute, about] = _NONE.copy()
+                for name in _NAMES:
+                    row[name] += sign * values[name]
+            if sign > 0:
+                row["last"] = max(number, row["last"])
+                row["max_seconds"] = max(values["seconds"], row["max_seconds"])
+
+    def write(self, cursor: Any, *, is_sqlite: bool) -> None:
+        """Add it to the table, over a cursor of the driver's."""
+        if not self._rows:
+            return
+        sql = _Statements.of(is_sqlite)
+        rows = [
+            (minute, _digest(about), about, _asked(about), *self._rows[minute, about].values())
+            for minute, about in sorted(self._rows)
+        ]
+        if len(rows) == 1:
+            cursor.execute(sql.upsert, rows[0])
+        else:
+            cursor.executemany(sql.upsert, rows)
+        for (minute, asked), seconds in sorted(self._gone.items()):
+            cursor.execute(sql.empty, (minute,))
+            if sql.lock:  # what is committed by now is seen by what follows
+                cursor.execute(sql.lock, (minute, asked))
+            between = minute * MINUTE, (minute + 1) * MINUTE
+            cursor.execute(sql.longest, (asked, *between, minute, asked, seconds))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what has been counted."""
+        for (_, about), row in self._rows.items():
+            yield Row(About.of(about), row["last"], row)
+
+
+def records(cursor: Any, where: str, values: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any], list[Any]]]:
+    """Yield number, row and attempts' rows of the calls of a condition, as `Totals.add` takes them."""
+    cursor.execute(f"{LEDGER} WHERE {where} ORDER BY c.id, a.number", values)
+    fetched = itertools.chain.from_iterable(iter(lambda: cursor.fetchmany(PAGE), []))
+    for number, group in itertools.groupby(fetched, key=lambda row: row[0]):
+        rows = list(group)
+        call = dict(zip(_FIELDS[:_OF_CALL], rows[0], strict=False))
+        attempts = [dict(zip(_FIELDS[_OF_CALL:], row[_OF_CALL:], strict=True)) for row in rows if row[_OF_CALL]]
+        yield number, call, attempts
+
+
+def recount(connection: sa.Connection) -> None:
+    """Make the totals of all records, those that an older Guard wrote."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    mark = "?" if is_sqlite else "%s"
+    cursor = connection.connection.cursor()
+    last = 0
+    while True:
+        cursor.execute(f"SELECT id FROM calls WHERE id > {mark} ORDER BY id LIMIT {PAGE}", (last,))  # noqa: S608
+        numbers = [row[0] for row in cursor.fetchall()]
+        if not numbers:
+            return
+        totals = Totals()
+        for record in records(cursor, f"c.id > {mark} AND c.id <= {mark}", (last, numbers[-1])):
+            totals.add(*record)
+        totals.write(cursor, is_sqlite=is_sqlite)
+        last = numbers[-1]
+
+
+def read(connection: sa.Connection, since: int | None) -> list[Row]:
+    """Return the sums of the minutes since one, by what they are about."""
+    return [_row(row) for row in _summed(connection, since)]
+
+
+def points(connection: sa.Connection, since: int, until: int, step: int) -> list[tuple[int, Row]]:
+    """Return what happened in each step of so many minutes, from one minute to before another: step and row."""
+    bucket = ((TOTALS.c.minute - since) // sa.literal_column(str(step), sa.BigInteger)).label("bucket")
+    return [(row["bucket"], _row(row)) for row in _summed(connection, since, bucket, TOTALS.c.minute < until)]
+
+
+def size_above(prompt_tokens: int) -> int:
+    """Return the size of a prompt: the last of SIZES, or 0, that it is above."""
+    at = bisect.bisect_left(SIZES, prompt_tokens)
+    return SIZES[at - 1] if at else 0
+
+
+def _summed(connection: sa.Connection, since: int | None, *more: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the sums of rows about the same; what is no condition divides them further."""
+    by = [part for part in more if isinstance(part, sa.Label)]
+    where = [part for part in more if not isinstance(part, sa.Label)]
+    if since is not None:
+        where.append(TOTALS.c.minute >= since)
+    most = [sa.func.max(TOTALS.c[name]).label(name) for name in ("about", "last", "max_seconds")]
+    sums = [sa.func.sum(TOTALS.c[name]).label(name) for name in _NAMES]
+    query = sa.select(*most, *sums, *by).where(*where).group_by(TOTALS.c.shape, *by)
+    for row in connection.execute(query).mappings():
+        yield {str(name): value for name, value in row.items()}
+
+
+def _row(found: Mapping[str, Any]) -> Row:
+    figures: dict[str, Any] = {name: int(found[name]) for name in COUNTS}
+    for name in (*SUMS, "max_seconds"):
+        figures[name] = float(found[name])
+    return Row(About.of(found["about"]), found["last"], figures)
+
+
+def _counted(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what a call adds to each row, by the row's `about`. Every call pays for this: no more than it must."""
+    rows: dict[tuple[int | None, str], dict[str, Any]] = {}
+    spent: list[Mapping[str, Any]] = []
+    before: int | None = None  # the tier of the attempt before
+    is_silent = True
+    for number, attempt in enumerate(attempts):
+        tier = attempt["tier"]
+        row = _row_of(rows, tier, attempt["model"])
+        if number == 0 or tier != before:  # the first that this tier was asked
+            is_valid = attempt["text"] is not None and attempt["reason"] in _VALID_REASONS
+            asked = row if len(attempts) == 1 else _row_of(rows, tier, _last_model(attempts, number))
+            asked["calls"] += 1
+            asked["first_valid"] += is_valid
+            if number == 0:
+                asked["began_valid"] += is_valid
+            else:
+                _row_of(rows, before, attempts[number - 1]["model"])["escalations"] += 1
+        else:
+            _row_of(rows, tier, _last_model(attempts, number))["re_asks"] += 1
+        before = tier
+        if attempt["text"] is None:
+            continue
+        is_silent = False
+        if attempt["is_kept"]:
+            row["replayed"] += 1
+            continue
+        spent.append(attempt)
+        row["prompt_tokens"] += _sound(attempt["prompt_tokens"])
+        row["completion_tokens"] += _sound(attempt["completion_tokens"])
+        if attempt["cost"] is None:
+            row["cost_unknown"] += 1
+        else:
+            row["cost"] += _sound(attempt["cost"])
+        if attempt["is_estimate"]:
+            row["estimates"] += 1
+    models = tuple(dict.fromkeys([attempt["model"] for attempt in spent]))
+    for model in models:  # what it has cost there, at the first of the tiers that are this model
+        there = spent if len(models) == 1 else [a for a in spent if a["model"] == model]
+        row = rows[there[0]["tier"], model]
+        costs = [a["cost"] for a in there]
+        if None in costs:
+            row["there_unknown"] += 1
+        else:
+            row["there_cost"] += sum(map(_sound, costs))
+    row = _row_of(rows, before, attempts[-1]["model"] if attempts else "")
+    row["ended"] = 1
+    row["valid"] = int(call["outcome"] == VALID)
+    row["seconds"] = _sound(call["seconds"])
+    row["silent"] = int(is_silent)
+    size = 0
+    if spent:
+        whole = [a for a in spent if a["finish"] != "cut"] or spent
+        row["unpriced"] = int(None in [a["cost"] for a in spent])
+        row["estimable"] = 1
+        row["first_prompt"] = _sound(spent[0]["prompt_tokens"])
+        row["last_completion"] = _sound(whole[-1]["completion_tokens"])
+        size = size_above(spent[0]["prompt_tokens"])
+    function, target = call["function"], "" if call["function"] else call["target"]
+    large = _large(call, attempts)
+    for (tier, model), row in rows.items():
+        yield _about(function, target, call["model"], large, models, size, before, tier, model), row
+
+
+def _row_of(rows: dict[tuple[int | None, str], dict[str, Any]], tier: int | None, model: str) -> dict[str, Any]:
+    row = rows.get((tier, model))
+    if row is None:
+        row = rows[tier, model] = _ONE.copy()
+    return row
+
+
+def _last_model(attempts: Sequence[Mapping[str, Any]], number: int) -> str:
+    """Return the model that a tier was asked for last, of the attempts from one on."""
+    tier = attempts[number]["tier"]
+    while number + 1 < len(attempts) and attempts[number + 1]["tier"] == tier:
+        number += 1
+    model: str = attempts[number]["model"]
+    return model
+
+
+def _large(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> str:
+    """Return the large model of a call: its last tier."""
+    tiers = _decode(restored(call["options"])).get("tiers")
+    if isinstance(tiers, list) and tiers:
+        return storable(str(tiers[-1]))
+    return attempts[-1]["model"] if attempts else ""  # of a time when a call had one tier
+
+
+def _sound(value: Any) -> Any:
+    return value if -_MOST <= value <= _MOST else min(max(value, -_MOST), _MOST)
+
+
+@functools.lru_cache(10_000)
+def _asked(about: str) -> str:
+    return About.of(about).asked
+
+
+@functools.lru_cache(10_000)
+def _about(*parts: Any) -> str:
+    return About(*parts).text
+
+
+@functools.lru_cache(10_000)
+def _digest(about: str) -> str:
+    return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
+
+
+class _Statements(NamedTuple):
+    upsert: str
+    empty: str
+    lock: str
+    longest: str
+
+    @classmethod
+    @functools.cache
+    def of(cls, is_sqlite: bool) -> _Statements:
+        mark = "?" if is_sqlite else "%s"
+        greater = "MAX" if is_sqlite else "GREATEST"
+        sets = [f"{name} = totals.{name} + excluded.{name}" for name in _NAMES]
+        sets += [f"{name} = {greater}(totals.{name}, excluded.{name})" for name in ("last", "max_seconds")]
+        where = f"WHERE minute = {mark} AND asked = {mark}"
+        names = ("minute", "shape", "about", "asked", *_NONE)
+        insert = f"INSERT INTO totals ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))})"  # noqa: S608 (ours)
+        return cls(
+            f"{insert} ON CONFLICT (minute, shape) DO UPDATE SET {', '.join(sets)}",
+            f"DELETE FROM totals WHERE minute = {mark} AND parts <= 0",  # noqa: S608 (our own names)
+            "" if is_sqlite else f"SELECT shape FROM totals {where} ORDER BY shape FOR UPDATE",  # noqa: S608
+            # The longest of a model's calls in a minute, which is what is asked for, in every row that had no longer
+            # one than those that went. So each row has the time of a call that is there.
+            f"""UPDATE totals SET max_seconds = COALESCE((SELECT MAX(seconds) FROM calls WHERE model = {mark}
+                AND started >= {mark} AND started < {mark}), 0) {where} AND max_seconds <= {mark}""",  # noqa: S608
+        )
