@@ -7,7 +7,6 @@ without a key where one is needed, above the key's limits, and what a web page s
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
