@@ -1,0 +1,150 @@
+"""The judge: whether a case ended as it must, and whether the record agrees."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+from attack.cases import CANARY, CODES, Case
+from attack.client import Exchange, Reply
+from attack.plays import POISON
+
+
+@dataclass
+class Verdict:
+    """What a case came to."""
+
+    case: Case
+    canary: str
+    exchange: Exchange | None = None
+    outcome: str = ""  # "200", "400 invalid_json", "closed", …
+    faults: list[str] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)  # numbers of records that were told
+
+
+def judged(case: Case, canary: str, sent: str, exchange: Exchange, *, slack: float = 0.0) -> Verdict:
+    """Judge one exchange. `slack`: seconds that a loaded machine may add."""
+    verdict = Verdict(case, canary, exchange)
+    faults, wanted = verdict.faults, case.expected
+    if exchange.fault:
+        faults.append(exchange.fault)
+    if exchange.seconds > wanted.seconds + slack:
+        faults.append(f"took {exchange.seconds:.1f} s; at most {wanted.seconds:g} s are allowed")
+    if not exchange.replies:
+        verdict.outcome = "closed" if exchange.is_closed else "nothing"
+        if not wanted.may_close and not exchange.fault:
+            faults.append("no answer came")
+    said = exchange.raw.decode("latin-1")
+    if strange := {*re.findall(CANARY, said)} - {canary, *re.findall(CANARY, sent)}:
+        faults.append(f"CROSSED: it holds what is another's: {', '.join(sorted(strange))}")
+    if POISON in said:
+        faults.append("CROSSED: it holds what nobody was to have")
+    for reply in exchange.replies:
+        _judge_reply(verdict, reply)
+    return verdict
+
+
+def _judge_reply(verdict: Verdict, reply: Reply) -> None:
+    case, faults, wanted = verdict.case, verdict.faults, verdict.case.expected
+    status, code = reply.status, ""
+    try:
+        if number := reply.figures.get("x-guard-call"):
+            verdict.calls.append(int(number))
+        if case.method == "HEAD":
+            pass
+        elif status >= 400:
+            code = _code(json.loads(reply.data), faults)
+        elif reply.is_stream:
+            last = reply.events[-1] if reply.events else None
+            if isinstance(last, dict) and "error" in last:
+                code = _code(last, faults)
+                status = CODES.get(code, (500,))[0]
+            elif last != "[DONE]" and not (isinstance(last, dict) and str(last.get("type")).startswith("response.")):
+                faults.append("a stream that does not say how it ended")
+        elif reply.headers.get("content-type", "").startswith("application/json"):
+            json.loads(reply.data)
+        if status == 200 and wanted.text is not None:
+            text = text_of(reply)
+            if text != wanted.text and json.loads(text) != json.loads(wanted.text):
+                faults.append(f"INVALID: given was {text[:60]!r}")
+        if status == 200 and wanted.schema is not None:
+            text = text_of(reply)
+            if not jsonschema_rs.is_valid(wanted.schema, json.loads(text)):
+                faults.append(f"INVALID: given was {text[:60]!r}")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        faults.append(f"an answer that can't be read: {type(error).__name__}: {error}: {reply.data[:80]!r}")
+    verdict.outcome = f"{status} {code}".strip()
+    if code and status not in CODES.get(code, ()):
+        faults.append(f"{status} with the code {code!r}")
+    if status not in wanted.statuses:
+        faults.append(f"answered {verdict.outcome}; right are {', '.join(map(str, sorted(wanted.statuses)))}")
+    elif code and wanted.codes is not None and code not in wanted.codes:
+        faults.append(f"answered {verdict.outcome}; right are {', '.join(sorted(wanted.codes))}")
+    given = reply.headers.get("x-request-id")
+    if given not in (None, verdict.canary) and not wanted.any_id:
+        faults.append(f"the request's number came back as {given!r}")
+
+
+def _code(said: Any, faults: list[str]) -> str:
+    """Return an error's code; what is no error of OpenAI's shape is a fault."""
+    error = said["error"]
+    if not (isinstance(error["message"], str) and error["message"] and isinstance(error["type"], str)):
+        faults.append("an error without message or type")
+    if not isinstance(error.get("param"), str | None):
+        faults.append("an error whose param is no text")
+    code = error["code"]
+    if code not in CODES:
+        faults.append(f"an error with the code {code!r}, which nothing tells of")
+    return str(code)
+
+
+def text_of(reply: Reply) -> str:
+    """Return the text of a good answer in any of the protocols; of a tool's call its arguments."""
+    if reply.is_stream:
+        events = [event for event in reply.events if isinstance(event, dict)]
+        if any("type" in event for event in events):
+            return "".join(e["delta"] for e in events if e.get("type") == "response.output_text.delta")
+        choices = [choice for event in events for choice in event["choices"]]
+        return "".join(c["delta"].get("content") or "" if "delta" in c else c.get("text") or "" for c in choices)
+    said = json.loads(reply.data)
+    if "output" in said:
+        parts = [part for item in said["output"] for part in item.get("content", ())]
+        return "".join(part["text"] for part in parts)
+    if "choices" not in said:
+        return str(said.get("text"))
+    choice = said["choices"][0]
+    if "message" not in choice:
+        return str(choice["text"])
+    if calls := choice["message"].get("tool_calls"):
+        return str(calls[0]["function"]["arguments"])
+    return str(choice["message"]["content"])
+
+
+def check_record(trace: Path, verdicts: list[Verdict]) -> None:
+    """Compare what was answered with what is on record, and add what differs as faults."""
+    with sqlite3.connect(f"file:{trace}?mode=ro", uri=True) as connection:
+        rows = connection.execute(
+            "SELECT calls.id, calls.outcome, calls.options, coalesce(group_concat(attempts.messages), ''),"
+            " coalesce(group_concat(attempts.text), '') FROM calls LEFT JOIN attempts ON attempts.call = calls.id"
+            " GROUP BY calls.id"
+        ).fetchall()
+    connection.close()
+    found = {row[0]: row for row in rows}
+    for verdict in verdicts:
+        status = verdict.outcome.partition(" ")[0]
+        for number in verdict.calls:
+            if number not in found:
+                verdict.faults.append(f"LOST: call {number} is not on record")
+                continue
+            _, outcome, _, messages, text = found[number]
+            if (status == "200") != (outcome == "valid") and outcome not in ("Refused", "ContentFiltered"):
+                verdict.faults.append(f"answered {verdict.outcome}, on record {outcome}")
+            strange = {*re.findall(CANARY, f"{messages} {text}")} - {verdict.canary}
+            if strange or POISON in text:
+                verdict.faults.append(f"CROSSED on record: {', '.join(sorted(strange)) or POISON}")
