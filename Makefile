@@ -23,7 +23,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint format fuzz bench llamacpp audit sanitize wheel clean types
+.PHONY: help build demo test lint format fuzz attack bench llamacpp audit sanitize wheel clean types
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
@@ -56,14 +56,20 @@ fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
 	$(BIN)/python -m fuzz.front --seconds $(SECONDS)
 	$(BIN)/python -m fuzz.strategies --seconds $(SECONDS)
 
-# BENCH=--short takes a quarter of an hour; BENCH=--docs writes tables and plot into docs/ as well as build/bench/.
+# A sidecar and a hostile provider, client, database and operator: tests/attack. ATTACK="--family schemas" and the like choose.
+ATTACK :=
+attack: build  ## Attack a sidecar in every way there is; the report goes to build/attack.
+	cd tests && $(CURDIR)/$(BIN)/python -m attack $(ATTACK)
+
+# SOAK=600 soaks the sidecar for ten minutes. BENCH=--short takes a quarter of an hour; BENCH=--docs writes tables and plot into docs/ as well as build/bench/.
 BENCH :=
+SOAK := 60
 bench: build  ## Measure against peers.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks.all $(BENCH)
 	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }
 	$(BIN)/python -m benchmarks.sidecar
-	$(BIN)/python tests/soak.py
+	$(BIN)/python tests/soak.py --seconds $(SOAK)
 
 # Asks PyPI's JSON interface, which a mirror may not have: then it says so, and fails.
 audit: build  ## Look for known faults in what is installed.

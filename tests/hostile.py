@@ -311,6 +311,15 @@ class Endless(Mapping[str, Any]):
         return 1
 
 
+def eight_patterns() -> Iterator[Any]:
+    """Yield 55 schemas of 250 bytes: eight patterns at once, each of which must remember much."""
+    draws = Random(55)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for _ in range(55):
+        ends = zip(draws.sample(letters, 8), draws.sample(letters, 8), strict=True)
+        yield {"type": "string", "allOf": [{"pattern": f"{a}.{{{draws.randrange(5)}}}{b}.*{a}"} for a, b in ends]}
+
+
 def colliding(pairs: int) -> list[str]:
     """Return 2**pairs texts that MurmurHash64A, which C++'s std::hash is on Linux, maps to one number for any seed.
 

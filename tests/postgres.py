@@ -28,9 +28,35 @@ def binaries() -> Path | None:
 class Server:
     """A running server: every call of `place` makes another empty namespace in its one database."""
 
-    def __init__(self, socket: Path) -> None:
-        self.url = f"postgresql://postgres@/postgres?host={socket}"
+    def __init__(self, base: Path, command: list[object], who: dict[str, object]) -> None:
+        self.url = f"postgresql://postgres@/postgres?host={base}"
+        self._base, self._command, self._who = base, command, who
         self._names = (f"trace{n}" for n in itertools.count(1))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def rise(self) -> None:
+        """Start, and return once it answers."""
+        with (self._base / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
+                self._command, stdout=log, stderr=log, cwd=self._base, **self._who
+            )
+        until = time.monotonic() + START_S
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"PostgreSQL did not start:\n{(self._base / 'log').read_text()}")
+            time.sleep(0.05)
+
+    def die(self) -> None:
+        """End at once: what it has not committed is thrown away."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(30)
+
+    @property
+    def pid(self) -> int:
+        """The process that the others are children of."""
+        assert self._process is not None
+        return self._process.pid
 
     def answers(self) -> bool:
         import psycopg
@@ -65,18 +91,11 @@ def running(folder: Path) -> Iterator[Server]:
         initdb = [folder / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, cwd=base, **who)  # type: ignore[call-overload]  # noqa: S603
         command = [folder / "postgres", "-D", data, "-k", base, "-c", "listen_addresses=", "-c", "fsync=off"]
-        with (base / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=base, **who)  # type: ignore[call-overload]  # noqa: S603
+        server = Server(base, [*command, "-c", "max_connections=200"], who)
         try:
-            server = Server(base)
-            until = time.monotonic() + START_S
-            while not server.answers():
-                if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"PostgreSQL did not start:\n{(base / 'log').read_text()}")
-                time.sleep(0.05)
+            server.rise()
             yield server
         finally:
-            process.send_signal(signal.SIGQUIT)  # at once: what it holds is thrown away
-            process.wait(30)
+            server.die()
     finally:
         shutil.rmtree(base, ignore_errors=True)

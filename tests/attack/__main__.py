@@ -1,8 +1,8 @@
 """`make attack`: every case and every scenario, with what came of them; the report goes to build/attack/report.json.
 
-    python -m attack                                  all of it, from the folder tests
-    python -m attack --family schemas --only tower    some cases
-    python -m attack --list
+python -m attack                                  all of it, from the folder tests
+python -m attack --family schemas --only tower    some cases
+python -m attack --list
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only cases and scenarios with this in their name")
     parser.add_argument("--most", type=int, help="cases of each family")
     parser.add_argument("--list", action="store_true", help="say what there is")
-    parser.add_argument("--slack", type=float, default=0.0, help="seconds more that each case may take, on a loaded machine")
+    parser.add_argument(
+        "--slack", type=float, default=0.0, help="seconds more that each case may take, on a loaded machine"
+    )
     parser.add_argument("--report", type=Path, default=TESTS.parent / "build" / "attack" / "report.json")
     arguments = parser.parse_args()
     cases = chosen(arguments.family, arguments.most, arguments.only)
@@ -48,11 +50,13 @@ def main() -> int:
     report = outcome.report()
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
     arguments.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"{report['tried']:,} cases and {len(outcome.scenarios)} scenarios in {report['seconds']:.0f} s, {report['faulty']} cases at fault")
+    tried = f"{report['tried']:,} cases and {len(outcome.scenarios)} scenarios in {report['seconds']:.0f} s"
+    print(f"{tried}, {report['faulty']} cases at fault")
     print("answers: " + ", ".join(f"{name}: {count}" for name, count in report["answers"].items()))
     for kind, figures in outcome.bystander.items():
         print(f"bystander, {kind}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
-    print(f"memory: {report['rss_peak_mb']:,} MB, with children {report['all_peak_mb']:,} MB; started {outcome.lives} times")
+    own, every = report["rss_peak_mb"], report["all_peak_mb"]
+    print(f"memory: {own:,} MB, with children {every:,} MB; started {outcome.lives} times")
     for breach in outcome.breaches:
         print(f"BREACH: {breach[:1000]}")
     return int(not outcome.is_good)

@@ -29,7 +29,17 @@ HOPELESS = {
 #: Plays that say the right thing in a strange way: what is given must be it.
 GOOD = {"crlf", "crlf-divided", "crlf-bytes", "comments", "data-in-lines", "retry-lines", "done-twice", "cookies"}
 _STREAMED = {
-    *("only-done", "done-twice", "events-after-done", "no-done", "no-finish", "no-blank-lines", "crlf", "cr", "comments"),
+    *(
+        "only-done",
+        "done-twice",
+        "events-after-done",
+        "no-done",
+        "no-finish",
+        "no-blank-lines",
+        "crlf",
+        "cr",
+        "comments",
+    ),
     *("retry-lines", "data-not-json", "data-null", "data-list", "data-in-lines", "event-bom", "event-error"),
     *("million-events", "crlf-divided", "crlf-bytes", "events-without-end", "comments-without-end", "event-of-50-mb"),
 }
@@ -81,7 +91,7 @@ for _name in tuple(PLAYS):
         )
 
 for _group, _texts, _right in (("invalid", INVALID, FAILED), ("broken", BROKEN, OK | FAILED)):
-    for _name, _said in _texts.items():
+    for _name in _texts:
         for _way in ("schema", "schema live", "tools", "responses schema"):
             if _group == "broken" and _way in ("tools", "responses schema") and len(_name) % 2:
                 continue

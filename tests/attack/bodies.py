@@ -29,18 +29,50 @@ def with_(canary: str, more: bytes) -> bytes:
 # ---- bytes -----------------------------------------------------------------------------------------------------------
 
 for _name, _bytes in {
-    "empty": b"", "blank": b" \r\n\t", "null": b"null", "a list": b"[]", "a text": b'"m"', "a number": b"7", "true": b"true",
-    "an empty object": b"{}", "two": b"{} {}", "open": b'{"model": "m"', "bare": b"model=m&messages=x", "single quotes": b"{'model': 'm'}",
-    "a comma too many": b'{"model": "m",}', "a comment": b'{"model": "m" /* x */}', "a line comment": b'{"model": "m"} // x',
-    "no quotes": b'{model: "m"}', "a plus": b'{"n": +1}', "a dot first": b'{"n": .5}', "a dot last": b'{"n": 5.}', "hex": b'{"n": 0x5}',
-    "a zero first": b'{"n": 05}', "infinity": b'{"temperature": Infinity}', "minus infinity": b'{"temperature": -Infinity}', "NaN": b'{"n": NaN}',
-    "a bad escape": b'{"model": "\\x41"}', "half of an escape": b'{"model": "\\u00"}', "a control character": b'{"model": "\x01"}',
-    "a line feed in a text": b'{"model": "\n"}', "UTF-16": '{"model": "m"}'.encode("utf-16"), "UTF-32": '{"model": "m"}'.encode("utf-32"),
-    "UTF-8's mark": b'\xef\xbb\xbf{"model": "m"}', "Latin-1": b'{"model": "\xe9"}', "an overlong slash": b'{"model": "\xc0\xaf"}',
-    "a surrogate in UTF-8": b'{"model": "\xed\xa0\x80"}', "beyond Unicode": b'{"model": "\xf4\x90\x80\x80"}', "a NUL behind": b'{"model": "m"}\x00',
-    "YAML": b"model: m\n", "XML": b"<model>m</model>", "pickle": b"\x80\x04\x95", "gzip": b"\x1f\x8b\x08\x00", "MessagePack": b"\x81\xa5model\xa1m",
-    "JSON lines": b'{"model": "m"}\n{"model": "m"}\n', "a record separator": b'\x1e{"model": "m"}\n',
-}.items():  # fmt: skip
+    "empty": b"",
+    "blank": b" \r\n\t",
+    "null": b"null",
+    "a list": b"[]",
+    "a text": b'"m"',
+    "a number": b"7",
+    "true": b"true",
+    "an empty object": b"{}",
+    "two": b"{} {}",
+    "open": b'{"model": "m"',
+    "bare": b"model=m&messages=x",
+    "single quotes": b"{'model': 'm'}",
+    "a comma too many": b'{"model": "m",}',
+    "a comment": b'{"model": "m" /* x */}',
+    "a line comment": b'{"model": "m"} // x',
+    "no quotes": b'{model: "m"}',
+    "a plus": b'{"n": +1}',
+    "a dot first": b'{"n": .5}',
+    "a dot last": b'{"n": 5.}',
+    "hex": b'{"n": 0x5}',
+    "a zero first": b'{"n": 05}',
+    "infinity": b'{"temperature": Infinity}',
+    "minus infinity": b'{"temperature": -Infinity}',
+    "NaN": b'{"n": NaN}',
+    "a bad escape": b'{"model": "\\x41"}',
+    "half of an escape": b'{"model": "\\u00"}',
+    "a control character": b'{"model": "\x01"}',
+    "a line feed in a text": b'{"model": "\n"}',
+    "UTF-16": '{"model": "m"}'.encode("utf-16"),
+    "UTF-32": '{"model": "m"}'.encode("utf-32"),
+    "UTF-8's mark": b'\xef\xbb\xbf{"model": "m"}',
+    "Latin-1": b'{"model": "\xe9"}',
+    "an overlong slash": b'{"model": "\xc0\xaf"}',
+    "a surrogate in UTF-8": b'{"model": "\xed\xa0\x80"}',
+    "beyond Unicode": b'{"model": "\xf4\x90\x80\x80"}',
+    "a NUL behind": b'{"model": "m"}\x00',
+    "YAML": b"model: m\n",
+    "XML": b"<model>m</model>",
+    "pickle": b"\x80\x04\x95",
+    "gzip": b"\x1f\x8b\x08\x00",
+    "MessagePack": b"\x81\xa5model\xa1m",
+    "JSON lines": b'{"model": "m"}\n{"model": "m"}\n',
+    "a record separator": b'\x1e{"model": "m"}\n',
+}.items():
     case(f"bytes, {_name}", lambda _, data=_bytes: data, REFUSED)
 for _depth in (1_000, 10_000, 1_000_000):
     for _open in (b"[", b'{"a":', b'[{"a":'):
@@ -52,12 +84,21 @@ for _depth in (150, 1_000, 5_000, 100_000):
         EITHER if _depth < 1_000 else REFUSED,
     )
 for _name, _more in {
-    "model": b'"model": "other"', "model, escaped": b'"mod\\u0065l": "other"', "messages": b'"messages": []', "unknown": b'"x": 1, "x": 2',
-    "inside": b'"x": {"a": 1, "a": 2}', "deep inside": b'"x": [[{"a": {"b": 1, "b": 1}}]]', "in capitals": b'"Model": "other"',
-    "stream in capitals": b'"STREAM": true', "with a blank": b'"model ": "other"', "with a tab": b'"\\tmodel": "other"',
-    "empty": b'"": 1, "": 2', "null twice": b'"stop": null, "stop": null', "with a long s": '"ſtream": true'.encode(),
-    "with a Kelvin sign": '"toKen": true'.encode() + b', "tools": null, "tools": null',
-}.items():  # fmt: skip
+    "model": b'"model": "other"',
+    "model, escaped": b'"mod\\u0065l": "other"',
+    "messages": b'"messages": []',
+    "unknown": b'"x": 1, "x": 2',
+    "inside": b'"x": {"a": 1, "a": 2}',
+    "deep inside": b'"x": [[{"a": {"b": 1, "b": 1}}]]',
+    "in capitals": b'"Model": "other"',
+    "stream in capitals": b'"STREAM": true',
+    "with a blank": b'"model ": "other"',
+    "with a tab": b'"\\tmodel": "other"',
+    "empty": b'"": 1, "": 2',
+    "null twice": b'"stop": null, "stop": null',
+    "with a long s": '"ſtream": true'.encode(),
+    "with a Kelvin sign": b'"toKen": true' + b', "tools": null, "tools": null',
+}.items():
     _right = EITHER if _name == "with a long s" else REFUSED
     case(f"twice, {_name}", lambda canary, m=_more: with_(canary, m), _right)
 for _name, _more, _right in (
@@ -76,17 +117,28 @@ for _name, _more, _right in (
 ):
     case(f"numbers, {_name}", lambda canary, m=_more: with_(canary, m), _right)
 for _name, _more in {
-    "in a field": b'"user": "\\ud800"', "low in a field": b'"user": "\\udc00"', "turned round": b'"user": "\\udc00\\ud800"',
-    "in a key": b'"\\ud800": 1', "in a stop": b'"stop": ["\\ud800"]', "in a schema": b'"response_format": {"type": "\\ud800"}',
-    "half of an escape": b'"user": "\\ud800\\u"', "and a letter": b'"user": "\\ud800x"',
-}.items():  # fmt: skip
+    "in a field": b'"user": "\\ud800"',
+    "low in a field": b'"user": "\\udc00"',
+    "turned round": b'"user": "\\udc00\\ud800"',
+    "in a key": b'"\\ud800": 1',
+    "in a stop": b'"stop": ["\\ud800"]',
+    "in a schema": b'"response_format": {"type": "\\ud800"}',
+    "half of an escape": b'"user": "\\ud800\\u"',
+    "and a letter": b'"user": "\\ud800x"',
+}.items():
     case(f"surrogates, {_name}", lambda canary, m=_more: with_(canary, m), REFUSED)
 for _name, _more in {
-    "NUL": b'"user": "a\\u0000b"', "NUL in a key": b'"a\\u0000": 1', "a right-to-left mark": '"user": "\u202e"'.encode(),
-    "a million combining marks": b'"user": "a' + "\u0301".encode() * 1_000_000 + b'"', "noncharacters": '"user": "\uffff\ufdd0"'.encode(),
-    "escapes of a terminal": b'"user": "\\u001b[2J\\u001b]0;x\\u0007"', "__proto__": b'"__proto__": {"a": 1}', "dunder": b'"__class__": "x"',
-    "a key of 1 MB": b'"' + b"k" * 1_000_000 + b'": 1', "100,000 keys": b", ".join(b'"k%d": 1' % n for n in range(100_000)),
-}.items():  # fmt: skip
+    "NUL": b'"user": "a\\u0000b"',
+    "NUL in a key": b'"a\\u0000": 1',
+    "a right-to-left mark": '"user": "\u202e"'.encode(),
+    "a million combining marks": b'"user": "a' + "\u0301".encode() * 1_000_000 + b'"',
+    "noncharacters": '"user": "\uffff\ufdd0"'.encode(),
+    "escapes of a terminal": b'"user": "\\u001b[2J\\u001b]0;x\\u0007"',
+    "__proto__": b'"__proto__": {"a": 1}',
+    "dunder": b'"__class__": "x"',
+    "a key of 1 MB": b'"' + b"k" * 1_000_000 + b'": 1',
+    "100,000 keys": b", ".join(b'"k%d": 1' % n for n in range(100_000)),
+}.items():
     case(f"texts, {_name}", lambda canary, m=_more: with_(canary, m), EITHER)
 
 
@@ -96,16 +148,34 @@ def _filled(canary: str, unit: bytes, size: int = BODY_BYTES - 1_000) -> bytes:
 
 
 for _name, _unit in {
-    "empty objects": b"{}", "empty lists": b"[]", "zeros": b"0", "fractions": b"0.1", "nulls": b"null", "empty texts": b'""',
-    "objects": b'{"a":1}', "lists of lists": b"[[[]]]", "escapes": b'"\\u0041"',
-}.items():  # fmt: skip
+    "empty objects": b"{}",
+    "empty lists": b"[]",
+    "zeros": b"0",
+    "fractions": b"0.1",
+    "nulls": b"null",
+    "empty texts": b'""',
+    "objects": b'{"a":1}',
+    "lists of lists": b"[[[]]]",
+    "escapes": b'"\\u0041"',
+}.items():
     _right = Expected(ANY, seconds=LARGE_S)
     case(f"10 MB, {_name}", lambda canary, u=_unit: _filled(canary, u), _right)
 for _name, _text in {
-    "letters": "a", "quotes": '"', "two bytes": "é", "astral": "😀", "keys of a kind": "sk-aaaaaaaaaaaaaaaaaaaaaaaaaa ",
-    "Bearer": "Bearer ", "e-mail": "a@b.cc ", "digits": "4111 1111 1111 1111 ", "URLs": "https://a:b@c.dd/?token=x&", "equals": "key=",
-    "dots": "a.", "JWTs": "eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.x ", "lines": "\n", "private keys": "-----BEGIN PRIVATE KEY-----\n",
-}.items():  # fmt: skip
+    "letters": "a",
+    "quotes": '"',
+    "two bytes": "é",
+    "astral": "😀",
+    "keys of a kind": "sk-aaaaaaaaaaaaaaaaaaaaaaaaaa ",
+    "Bearer": "Bearer ",
+    "e-mail": "a@b.cc ",
+    "digits": "4111 1111 1111 1111 ",
+    "URLs": "https://a:b@c.dd/?token=x&",
+    "equals": "key=",
+    "dots": "a.",
+    "JWTs": "eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.x ",
+    "lines": "\n",
+    "private keys": "-----BEGIN PRIVATE KEY-----\n",
+}.items():
 
     def _long(canary: str, text: str = _text) -> bytes:
         held = chat(canary, say("Hello."))
@@ -116,11 +186,19 @@ for _name, _text in {
         return json.dumps(held, ensure_ascii=False).encode()
 
     case(f"10 MB, a prompt of {_name}", _long, Expected(ANY, seconds=LARGE_S))
-case("10 MB, blanks", lambda canary: with_(canary, b" " * (BODY_BYTES - 1_000) + b'"x": 1'), Expected(ANY, seconds=LARGE_S))
-case("10 MB, messages", lambda canary: {
-    **chat(canary, say("Hello.")),
-    "messages": [*chat(canary, say("Hello."))["messages"], *[{"role": "user", "content": "x"}] * 280_000],
-}, Expected(ANY, seconds=LARGE_S))  # fmt: skip
+case(
+    "10 MB, blanks",
+    lambda canary: with_(canary, b" " * (BODY_BYTES - 1_000) + b'"x": 1'),
+    Expected(ANY, seconds=LARGE_S),
+)
+case(
+    "10 MB, messages",
+    lambda canary: {
+        **chat(canary, say("Hello.")),
+        "messages": [*chat(canary, say("Hello."))["messages"], *[{"role": "user", "content": "x"}] * 280_000],
+    },
+    Expected(ANY, seconds=LARGE_S),
+)
 case("10 MB, not JSON", lambda _: b"[" + b"1," * 4_999_000, Expected(BAD, seconds=LARGE_S))
 case("10 MB, not JSON at its end", lambda canary: _filled(canary, b"{}") + b"x", Expected(BAD, seconds=LARGE_S))
 case("too long by one", lambda _: b" " * (BODY_BYTES + 1), Expected(frozenset({413}), may_close=True))
@@ -129,10 +207,25 @@ case("too long by one", lambda _: b" " * (BODY_BYTES + 1), Expected(frozenset({4
 
 #: Values of every kind; a field's own right ones are left out.
 POOL: Mapping[str, Any] = {
-    "null": None, "true": True, "zero": 0, "one": 1, "minus one": -1, "a fraction": 0.5, "a huge number": 10**30, "a text": "x",
-    "an empty text": "", "a list": [], "a list of numbers": [1, 2], "a list of texts": ["x"], "a list of null": [None], "a list of lists": [[]],
-    "an object": {}, "a strange object": {"type": 7}, "a list of objects": [{}], "a long text": "y" * 200_000,
-}  # fmt: skip
+    "null": None,
+    "true": True,
+    "zero": 0,
+    "one": 1,
+    "minus one": -1,
+    "a fraction": 0.5,
+    "a huge number": 10**30,
+    "a text": "x",
+    "an empty text": "",
+    "a list": [],
+    "a list of numbers": [1, 2],
+    "a list of texts": ["x"],
+    "a list of null": [None],
+    "a list of lists": [[]],
+    "an object": {},
+    "a strange object": {"type": 7},
+    "a list of objects": [{}],
+    "a long text": "y" * 200_000,
+}
 NUMBERS = {"zero", "one", "minus one", "a fraction", "a huge number"}
 TEXTS = {"a text", "an empty text", "a long text"}
 #: Fields of a chat that Guard reads itself, with the kinds that may be right; all others must be refused.
@@ -157,7 +250,15 @@ CHAT: dict[str, set[str]] = {
 }
 COMPLETION: dict[str, set[str]] = {
     "model": set(),
-    "prompt": {*TEXTS, "a list", "a list of numbers", "a list of texts", "a list of null", "a list of lists", "a list of objects"},
+    "prompt": {
+        *TEXTS,
+        "a list",
+        "a list of numbers",
+        "a list of texts",
+        "a list of null",
+        "a list of lists",
+        "a list of objects",
+    },
     **{name: CHAT[name] for name in ("stream", "n", "stop", "seed", "max_tokens", "temperature")},
 }
 RESPONSE: dict[str, set[str]] = {
@@ -249,16 +350,29 @@ for _key in ("name", "parameters", "strict", "description"):
             Expected(ANY),
         )
 for _name, _choice in {
-    "unknown": {"type": "function", "function": {"name": "other"}}, "no name": {"type": "function", "function": {}}, "text": "sometimes",
-    "a list": [], "null name": {"type": "function", "function": {"name": None}},
-}.items():  # fmt: skip
+    "unknown": {"type": "function", "function": {"name": "other"}},
+    "no name": {"type": "function", "function": {}},
+    "text": "sometimes",
+    "a list": [],
+    "null name": {"type": "function", "function": {"name": None}},
+}.items():
     case(
         f"tools, a choice that is {_name}",
         lambda canary, c=_choice: chat(canary, _HELLO, tools=[tool({"type": "object"})], tool_choice=c),
         REFUSED,
     )
 case("tools, 129", lambda canary: chat(canary, _HELLO, tools=[tool({}) for _ in range(129)]), REFUSED)
-case("tools, two of one name", lambda canary: chat(canary, _HELLO, tools=[tool({})] * 2, tool_choice="required"), REFUSED)
-case("n, 128 with a schema", lambda canary: chat(canary, say('{"a": 1}'), n=128, response_format=form({"type": "object"})), EITHER)
-case("n, 128 that hang", lambda canary: chat(canary, "hang", n=128, response_format=form({"type": "object"})), Expected(TYPED))
+case(
+    "tools, two of one name", lambda canary: chat(canary, _HELLO, tools=[tool({})] * 2, tool_choice="required"), REFUSED
+)
+case(
+    "n, 128 with a schema",
+    lambda canary: chat(canary, say('{"a": 1}'), n=128, response_format=form({"type": "object"})),
+    EITHER,
+)
+case(
+    "n, 128 that hang",
+    lambda canary: chat(canary, "hang", n=128, response_format=form({"type": "object"})),
+    Expected(TYPED),
+)
 case("stop, 100,000", lambda canary: chat(canary, _HELLO, stop=[f"s{n}" for n in range(100_000)]), EITHER)

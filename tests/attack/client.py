@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import h11
-
 from attack.cases import Sign, Step
 
 PATIENCE_S = 30.0  #: Longest wait for anything; what a case allows is less.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-
 from attack.cases import CANARY, CODES, Case
 from attack.client import Exchange, Reply
 from attack.plays import POISON

@@ -1,4 +1,4 @@
-"""Operators' pages: numbers of 5,000 digits, paths that climb, methods that no page has, questions that ask for everything."""
+"""Operators' pages: numbers of 5,000 digits, paths that climb, methods that no page has, questions that ask for all."""
 
 from __future__ import annotations
 
@@ -32,24 +32,106 @@ for _endpoint in ENDPOINTS:
         case(f"{_endpoint}, {_method}", _endpoint, frozenset({400, 405, 404}), _method)
     case(f"{_endpoint}, POST without a body", _endpoint, BAD | {411}, "POST")
 for _number in (
-    *("0", "-1", "1" * 20, "9" * 5_000, "1.5", "1e3", "0x1", "٣", "1" + "0" * 60_000, " 1", "+1", "NaN", "null", "1;drop table calls", "'", "%27%20OR%201=1"),
+    *(
+        "0",
+        "-1",
+        "1" * 20,
+        "9" * 5_000,
+        "1.5",
+        "1e3",
+        "0x1",
+        "٣",
+        "1" + "0" * 60_000,
+        " 1",
+        "+1",
+        "NaN",
+        "null",
+        "1;drop table calls",
+        "'",
+        "%27%20OR%201=1",
+    ),
     *("9223372036854775807", "9223372036854775808", "4611686018427387904", "..", "%2e%2e", "1%00", "01", "²"),
 ):
     _shown = _number if len(_number) < 30 else f"{_number[:5]}… of {len(_number):,}"
     _path = _number.encode().decode("latin-1").replace(" ", "%20")
-    _right = NOT_THERE | ({414, 431} if len(_number) > 60_000 else frozenset()) | (OK if _number == "01" else frozenset())
+    _right = (
+        NOT_THERE | ({414, 431} if len(_number) > 60_000 else frozenset()) | (OK if _number == "01" else frozenset())
+    )
     case(f"trace number {_shown}", f"/guard/traces/{_path}", _right)
     case(f"page number {_shown}", f"/guard/traces/{_path}/page", _right)
-    for _name, _page in (("before", "/guard/traces"), ("limit", "/guard/traces"), ("limit", "/guard/failures"), ("minutes", "/guard/stats")):
+    for _name, _page in (
+        ("before", "/guard/traces"),
+        ("limit", "/guard/traces"),
+        ("limit", "/guard/failures"),
+        ("minutes", "/guard/stats"),
+    ):
         _good = OK if _number in ("01", "4611686018427387904") or "%00" in _number else frozenset()
-        case(f"{_page} {_name}={_shown}", f"{_page}?{_name}={_path}", BAD | {431} | _good | (OK if " " in _number or "+" in _number else frozenset()))
-for _query in ("limit=1&limit=2", "limit", "limit=", "=", "&" * 10_000, "a=b&" * 10_000, "%", "limit[]=5", "limit=5&" + "x" * 50_000, "%ff=%fe"):
+        case(
+            f"{_page} {_name}={_shown}",
+            f"{_page}?{_name}={_path}",
+            BAD | {431} | _good | (OK if " " in _number or "+" in _number else frozenset()),
+        )
+for _query in (
+    "limit=1&limit=2",
+    "limit",
+    "limit=",
+    "=",
+    "&" * 10_000,
+    "a=b&" * 10_000,
+    "%",
+    "limit[]=5",
+    "limit=5&" + "x" * 50_000,
+    "%ff=%fe",
+):
     case(f"question {_query[:30]} of {len(_query):,}", f"/guard/traces?{_query}", ANY)
 for _path in (
-    *("/ui/../../../etc/passwd", "/ui/%2e%2e/%2e%2e/etc/passwd", "/ui/..%2f..%2fetc%2fpasswd", "/ui/....//etc/passwd", "/ui\\..\\..\\etc\\passwd"),
-    *("/ui/%c0%ae%c0%ae/etc/passwd", "/ui/app.js%00.png", "/ui/", "/ui/x", "/static/../guard.toml", "/guard.toml", "/.env", "/trace.db", "/.git/config"),
-    *("/guard/", "/guard", "/guard/..", "/GUARD/live", "/guard/live%20", "/guard%2flive", "/%67uard/live", "//guard/live", "/v1/../guard/live"),
-    *("/v1/models/" + "a" * 5_000, "/v1/models/%2e%2e", "/v1/models/m%00", "/v1/models/é".encode().decode("latin-1"), "/v1/models/", "/v1"),
-    *("/docs", "/redoc", "/server-status", "/actuator/env", "/debug/pprof", "/wp-login.php", "/cgi-bin/x", "/favicon.ico", "/robots.txt"),
+    *(
+        "/ui/../../../etc/passwd",
+        "/ui/%2e%2e/%2e%2e/etc/passwd",
+        "/ui/..%2f..%2fetc%2fpasswd",
+        "/ui/....//etc/passwd",
+        "/ui\\..\\..\\etc\\passwd",
+    ),
+    *(
+        "/ui/%c0%ae%c0%ae/etc/passwd",
+        "/ui/app.js%00.png",
+        "/ui/",
+        "/ui/x",
+        "/static/../guard.toml",
+        "/guard.toml",
+        "/.env",
+        "/trace.db",
+        "/.git/config",
+    ),
+    *(
+        "/guard/",
+        "/guard",
+        "/guard/..",
+        "/GUARD/live",
+        "/guard/live%20",
+        "/guard%2flive",
+        "/%67uard/live",
+        "//guard/live",
+        "/v1/../guard/live",
+    ),
+    *(
+        "/v1/models/" + "a" * 5_000,
+        "/v1/models/%2e%2e",
+        "/v1/models/m%00",
+        "/v1/models/é".encode().decode("latin-1"),
+        "/v1/models/",
+        "/v1",
+    ),
+    *(
+        "/docs",
+        "/redoc",
+        "/server-status",
+        "/actuator/env",
+        "/debug/pprof",
+        "/wp-login.php",
+        "/cgi-bin/x",
+        "/favicon.ico",
+        "/robots.txt",
+    ),
 ):
     case(f"path {_path[:40]}", _path, ANY)

@@ -1,7 +1,7 @@
 """Plays: whole answers of a provider that means harm, head included, by the names that prompts say.
 
-A play is a function of what was asked, for it must fit the way that was taken to get past the first look. Where it can, it holds the
-request's canary, so that an answer that reaches another request is known; POISON must reach nobody.
+A play is a function of what was asked, for it must fit the way that was taken to get past the first look. Where it
+can, it holds the request's canary, so that an answer that reaches another request is known; POISON must reach nobody.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attack.cases import Sign, Step
+
 from guard.testing import servers
 
 TRAP = "/trap"  #: Where redirects lead; nobody may come.
@@ -90,8 +91,6 @@ def http(
     if length is not None:
         said.append(f"Content-Length: {length or len(body)}")
     return "\r\n".join([*said, *lines, "", ""]).encode("latin-1") + body
-
-
 
 
 def play(name: str) -> Callable[[Play], Play]:
@@ -203,12 +202,18 @@ PLAYS["http-none"] = lambda heard: [_hi(heard), Sign.CLOSE]
 PLAYS["binary"] = lambda _: [bytes(range(256)) * 40, Sign.CLOSE]
 PLAYS["nothing"] = lambda _: [Sign.CLOSE]
 PLAYS["storm-of-100"] = lambda heard: [b"HTTP/1.1 100 Continue\r\n\r\n" * 5_000, http(heard, _hi(heard))]
-PLAYS["storm-of-103"] = lambda heard: [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 5_000, http(heard, _hi(heard))]
-PLAYS["switching"] = lambda _: [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", b"x" * 99]
+PLAYS["storm-of-103"] = lambda heard: [
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 5_000,
+    http(heard, _hi(heard)),
+]
+PLAYS["switching"] = lambda _: [
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+    b"x" * 99,
+]
 for _status in (301, 302, 303, 307, 308):
     _body(f"redirect-{_status}", lambda _: b"", status=f"{_status} Elsewhere", lines=[f"Location: {TRAP}"])
 _body("redirect-and-body", _hi, status="307 Elsewhere", lines=[f"Location: {TRAP}"])
-_body("refresh", _hi, lines=[f"Refresh: 0; url={TRAP}", f"Alt-Svc: h2=\":{1}\"", f"Content-Location: {TRAP}"])
+_body("refresh", _hi, lines=[f"Refresh: 0; url={TRAP}", f'Alt-Svc: h2=":{1}"', f"Content-Location: {TRAP}"])
 
 
 @play("storm-without-end")
@@ -370,8 +375,8 @@ for _name, _number in {
 }.items():
     _body(
         f"tokens-{_name}",
-        lambda heard, number=_number: (
-            _changed(heard, ("usage",), {"prompt_tokens": number, "completion_tokens": number, "input_tokens": number})
+        lambda heard, number=_number: _changed(
+            heard, ("usage",), {"prompt_tokens": number, "completion_tokens": number, "input_tokens": number}
         ),
     )
 for _name, _text in {
@@ -436,12 +441,17 @@ _body("error-400-deep", lambda _: b"[" * 60_000, status="400 No")
 _body("error-400-escapes", lambda _: dumped({"error": {"message": "\x1b[2J\ud800\x00"}}), status="400 No")
 _body("error-400-list", lambda _: b"[1, 2]", status="400 No")
 for _name, _after in {
-    "inf": "inf", "nan": "nan", "huge": "9" * 400, "negative": "-5", "date": "Fri, 31 Dec 9999 23:59:59 GMT", "junk": "x",
-}.items():  # fmt: skip
+    "inf": "inf",
+    "nan": "nan",
+    "huge": "9" * 400,
+    "negative": "-5",
+    "date": "Fri, 31 Dec 9999 23:59:59 GMT",
+    "junk": "x",
+}.items():
     _body(f"retry-after-{_name}", lambda _: b"{}", status="429 No", lines=[f"Retry-After: {_after}"])
     _body(f"retry-after-ms-{_name}", lambda _: b"{}", status="503 No", lines=[f"Retry-After-Ms: {_after}"])
 
-# ---- values that are none ---------------------------------------------------------------------------------------------
+# ---- values that are none --------------------------------------------------------------------------------------------
 
 #: Texts that are no value of {"a": integer}, or not JSON at all: under a schema none may come back as one.
 INVALID = {

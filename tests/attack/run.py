@@ -271,7 +271,9 @@ class Attack:
                 sidecar.host, sidecar.port, steps, answers=case.answers, method=case.method, patience=patience
             )
         except OSError as error:
-            return Verdict(case, canary, None, "refused", [f"no connection after {time.monotonic() - began:.1f} s: {error}"])
+            return Verdict(
+                case, canary, None, "refused", [f"no connection after {time.monotonic() - began:.1f} s: {error}"]
+            )
         sent = b"".join(step for step in steps if isinstance(step, bytes))[:10_000].decode("latin-1")
         return judged(case, canary, sent, found, slack=self._slack)
 
@@ -333,7 +335,9 @@ def attack(cases: Sequence[Case], folder: Path, *, slack: float = 0.0, says: boo
             "most_ms": round(1000 * max(seconds, default=0.0), 1),
         }
         if kind != "direct" and figures["failed"]:
-            outcome.breaches.append(f"the bystander's {kind} failed {len(figures['failed'])} times: {figures['failed'][0]}")
+            outcome.breaches.append(
+                f"the bystander's {kind} failed {len(figures['failed'])} times: {figures['failed'][0]}"
+            )
     if trapped:
         outcome.breaches.append(f"{len(trapped)} redirects were followed: {trapped[0]}")
     return outcome
@@ -344,7 +348,9 @@ def hold_to_goals(outcome: Outcome) -> None:
     floor = outcome.bystander["direct"]["p99_ms"]
     for kind in ("live", "plain"):
         if (p99 := outcome.bystander[kind]["p99_ms"]) > floor + 1000 * GOAL_S:
-            outcome.breaches.append(f"p99 of {kind} is {p99} ms, {floor} of them the machine's; the goal is {1000 * GOAL_S:g}")
+            outcome.breaches.append(
+                f"p99 of {kind} is {p99} ms, {floor} of them the machine's; the goal is {1000 * GOAL_S:g}"
+            )
     if max(outcome.rss_peak, outcome.all_peak) > GOAL_BYTES:
         outcome.breaches.append(f"it held {max(outcome.rss_peak, outcome.all_peak) / 1e6:,.0f} MB")
 

@@ -1,4 +1,4 @@
-"""Scenarios: attacks that need a sidecar of their own, for what they do to its keys, its database, its signals, its files.
+"""Scenarios: attacks that need a sidecar of their own, for what they do to its keys, database, signals or files.
 
 A scenario returns what did not hold, as sentences; none is good.
 """
@@ -28,6 +28,7 @@ import sidecars
 from attack.cases import CODES, TOTAL_S, chat, say
 from attack.run import memory, settings, upstream
 from attack.schemas import tower
+
 from guard.testing import servers
 
 Play = Callable[[Path], list[str]]
@@ -51,7 +52,7 @@ def played(name: str, folder: Path) -> list[str]:
     """Play one; whatever is raised is a fault as well."""
     try:
         return SCENARIOS[name](folder)
-    except Exception as error:  # noqa: BLE001 (whatever goes wrong, the others are played)
+    except Exception as error:
         return [f"{type(error).__name__}: {error}"]
 
 
@@ -115,9 +116,7 @@ def key(folder: Path, *arguments: str) -> dict[str, str]:
 def asked_at_once(sidecar: sidecars.Sidecar, number: int, **how: Any) -> list[tuple[sidecars.Reply, float]]:
     """Ask so many times side by side."""
     found: list[tuple[sidecars.Reply, float]] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(timed(lambda: sidecar.chat(**how)))) for _ in range(number)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(timed(lambda: sidecar.chat(**how)))) for _ in range(number)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -127,7 +126,15 @@ def asked_at_once(sidecar: sidecars.Sidecar, number: int, **how: Any) -> list[tu
 
 # ---- keys ------------------------------------------------------------------------------------------------------------
 
-PAGES = ("/guard/live", "/guard/stats", "/guard/failures", "/guard/traces", "/guard/traces/1", "/guard/traces/1/page", "/metrics")
+PAGES = (
+    "/guard/live",
+    "/guard/stats",
+    "/guard/failures",
+    "/guard/traces",
+    "/guard/traces/1",
+    "/guard/traces/1/page",
+    "/metrics",
+)
 
 
 @scenario("keys: only a good one in its own header opens the door")
@@ -135,23 +142,44 @@ def _door(folder: Path) -> list[str]:
     faults, good = Faults(), key(folder, "shop")
     text = good["Authorization"].removeprefix("Bearer ")
     wrong: dict[str, dict[str, str]] = {
-        "none": {}, "empty": {"Authorization": ""}, "a scheme alone": {"Authorization": "Bearer"}, "another scheme": {"Authorization": f"Basic {text}"},
-        "cut": {"Authorization": f"Bearer {text[:-1]}"}, "longer": {"Authorization": f"Bearer {text}x"}, "in capitals": {"Authorization": f"Bearer {text.upper()}"},
-        "its id": {"Authorization": f"Bearer {text.rpartition('-')[0]}"}, "a prefix": {"Authorization": "Bearer sk-guard-"}, "as X-Api-Key": {"X-Api-Key": text},
-        "as a cookie": {"Cookie": f"Authorization=Bearer {text}"}, "a digest": {"Authorization": "Bearer " + "0" * 64}, "NULs": {"Authorization": "Bearer \xa0\xa0"},
-        "50 kB": {"Authorization": "Bearer " + "k" * 50_000}, "SQL": {"Authorization": "Bearer sk-guard-' OR 1=1 --"}, "a proxy's": {"Proxy-Authorization": f"Bearer {text}"},
+        "none": {},
+        "empty": {"Authorization": ""},
+        "a scheme alone": {"Authorization": "Bearer"},
+        "another scheme": {"Authorization": f"Basic {text}"},
+        "cut": {"Authorization": f"Bearer {text[:-1]}"},
+        "longer": {"Authorization": f"Bearer {text}x"},
+        "in capitals": {"Authorization": f"Bearer {text.upper()}"},
+        "its id": {"Authorization": f"Bearer {text.rpartition('-')[0]}"},
+        "a prefix": {"Authorization": "Bearer sk-guard-"},
+        "as X-Api-Key": {"X-Api-Key": text},
+        "as a cookie": {"Cookie": f"Authorization=Bearer {text}"},
+        "a digest": {"Authorization": "Bearer " + "0" * 64},
+        "NULs": {"Authorization": "Bearer \xa0\xa0"},
+        "50 kB": {"Authorization": "Bearer " + "k" * 50_000},
+        "SQL": {"Authorization": "Bearer sk-guard-' OR 1=1 --"},
+        "a proxy's": {"Proxy-Authorization": f"Bearer {text}"},
         "two": {"Authorization": f"Bearer {text}, Bearer x"},
-    }  # fmt: skip
+    }
     with serving(folder) as (sidecar, provider):
         for name, headers in wrong.items():
-            for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/guard/playground"):
+            for path in (
+                "/v1/chat/completions",
+                "/v1/completions",
+                "/v1/embeddings",
+                "/v1/responses",
+                "/guard/playground",
+            ):
                 faults.replied(sidecar.ask("POST", path, {"model": "m"}, headers), {401}, f"{name} at {path}")
             for path in ("/v1/models", *PAGES):
                 faults.replied(sidecar.ask("GET", path, None, headers), {401}, f"{name} at {path}")
-        faults.replied(sidecar.ask("POST", f"/v1/chat/completions?api_key={text}", {"model": "m"}), {401}, "in the address")
+        faults.replied(
+            sidecar.ask("POST", f"/v1/chat/completions?api_key={text}", {"model": "m"}), {401}, "in the address"
+        )
         for path in (*PAGES, "/guard/", "//guard/live", "/guard/live/", "/guard/%74races", "/Guard/live"):
             faults.replied(sidecar.ask("GET", path, None, good), {403, 404}, f"a key that is no operator's at {path}")
-        faults.replied(sidecar.ask("POST", "/guard/playground", {"model": "m", "prompt": "x"}, good), {403}, "the playground")
+        faults.replied(
+            sidecar.ask("POST", "/guard/playground", {"model": "m", "prompt": "x"}, good), {403}, "the playground"
+        )
         faults.check(not provider.requests, "a request without a key reached the provider")
         faults.replied(sidecar.chat(headers=good), {200}, "the good one")
         sidecar.end()
@@ -250,7 +278,11 @@ def _rate(folder: Path) -> list[str]:
 @scenario("keys: a model with its own address gets no key of the environment")
 def _environment(folder: Path) -> list[str]:
     faults = Faults()
-    env = {"OPENAI_API_KEY": "sk-environment-0123456789", "OPENAI_ORG_ID": "org-environment", "OPENAI_PROJECT_ID": "proj-environment"}
+    env = {
+        "OPENAI_API_KEY": "sk-environment-0123456789",
+        "OPENAI_ORG_ID": "org-environment",
+        "OPENAI_PROJECT_ID": "proj-environment",
+    }
     schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
     with serving(folder, env=env) as (sidecar, provider):
         provider.answers = ["{}"]
@@ -306,7 +338,9 @@ def _held_to(faults: Faults, sidecar: sidecars.Sidecar, name: str) -> None:
     for reply, seconds in asked_at_once(sidecar, 8):
         faults.replied(reply, {503, 504}, f"{name}: a request", seconds)
     reply, seconds = timed(lambda: sidecar.chat(stream=True))
-    is_told = reply.status in (503, 504) or (reply.status == 200 and reply.events[-1] != "[DONE]" and "error" in reply.events[-1])
+    is_told = reply.status in (503, 504) or (
+        reply.status == 200 and reply.events[-1] != "[DONE]" and "error" in reply.events[-1]
+    )
     faults.check(is_told and seconds <= LATE_S, f"{name}: a stream was answered {reply.status} after {seconds:.1f} s")
     reply, seconds = timed(lambda: sidecar.ask("GET", "/health/live"))
     faults.check(reply.status == 200 and seconds < 1, f"{name}: live {reply.status} after {seconds:.1f} s")
@@ -352,7 +386,9 @@ def _full(folder: Path) -> list[str]:
         resource.prlimit(sidecar.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         _recovers(faults, sidecar, "full")
         faults.check(sidecar.end() == 0, "the process did not end with 0")
-        faults.check(not [line for line in sidecar.errors if "Traceback" in line], f"tracebacks: {sidecar.errors[-12:]}")
+        faults.check(
+            not [line for line in sidecar.errors if "Traceback" in line], f"tracebacks: {sidecar.errors[-12:]}"
+        )
     return faults
 
 
@@ -382,18 +418,23 @@ def _figures(folder: Path) -> list[str]:
         sidecar.chat()
         now = time.time()
         with sqlite3.connect(sidecar.trace) as trace:
-            numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)"
-            calls = [row[1] for row in trace.execute("PRAGMA table_info(calls)")]
-            attempts = [row[1] for row in trace.execute("PRAGMA table_info(attempts)")]
-            of_calls = ", ".join({"id": "1000 + i", "started": f"{now} - i / 100.0"}.get(name, name) for name in calls)
-            of_attempts = ", ".join({"call": "1000 + i"}.get(name, name) for name in attempts)
-            trace.execute(f"{numbers} INSERT INTO calls ({', '.join(calls)}) SELECT {of_calls} FROM n, (SELECT * FROM calls WHERE calls.id = 1)")  # noqa: S608
-            trace.execute(f"{numbers} INSERT INTO attempts ({', '.join(attempts)}) SELECT {of_attempts} FROM n, (SELECT * FROM attempts WHERE call = 1)")  # noqa: S608
+            for name, number, where in (("calls", "id", "id = 1"), ("attempts", "call", "call = 1")):
+                columns = [row[1] for row in trace.execute(f"PRAGMA table_info({name})")]
+                new = {number: "1000 + i", "started": f"{now} - i / 100.0"}
+                numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)"
+                values = ", ".join(new.get(each, each) for each in columns)
+                copied = f"SELECT {values} FROM n, (SELECT * FROM {name} WHERE {where})"  # noqa: S608 (our own names)
+                trace.execute(f"{numbers} INSERT INTO {name} ({', '.join(columns)}) {copied}")
         trace.close()
         took: list[float] = []
         pages = [
             threading.Thread(target=lambda p=path: took.append(timed(lambda: sidecar.ask("GET", p))[1]))  # type: ignore[misc]
-            for path in ("/guard/stats?minutes=60", "/guard/stats?minutes=10080", "/guard/failures?limit=200", "/guard/traces?limit=200")
+            for path in (
+                "/guard/stats?minutes=60",
+                "/guard/stats?minutes=10080",
+                "/guard/failures?limit=200",
+                "/guard/traces?limit=200",
+            )
         ]
         for thread in pages:
             thread.start()
@@ -408,7 +449,9 @@ def _figures(folder: Path) -> list[str]:
         began = time.monotonic()
         stats = guard(folder, "trace", "stats", timeout=120)
         seconds = time.monotonic() - began
-        faults.check(stats.returncode == 0 and seconds < 6, f"guard trace stats: {stats.returncode} after {seconds:.1f} s")
+        faults.check(
+            stats.returncode == 0 and seconds < 6, f"guard trace stats: {stats.returncode} after {seconds:.1f} s"
+        )
     return sorted(set(faults))
 
 
@@ -422,10 +465,7 @@ def _postgres(folder: Path) -> list[str]:
         place = server.place()
         with serving(folder, env={"GUARD_TRACE": place}) as (sidecar, _):
             faults.replied(sidecar.chat(), {200}, "in order")
-            base = re.search(r"host=([^&]+)", place)
-            assert base is not None
-            postmaster = int((Path(base[1]) / "data" / "postmaster.pid").read_text().split()[0])
-            family = [postmaster, *_children(postmaster)]
+            family = [server.pid, *_children(server.pid)]
             for pid in family:
                 os.kill(pid, signal.SIGSTOP)
             try:
@@ -435,9 +475,10 @@ def _postgres(folder: Path) -> list[str]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGCONT)
             _recovers(faults, sidecar, "still")
-            os.kill(postmaster, signal.SIGQUIT)
-            time.sleep(0.5)
+            server.die()
             _held_to(faults, sidecar, "dead")
+            server.rise()
+            _recovers(faults, sidecar, "dead")
             faults.check(sidecar.end() == 0, "the process did not end with 0")
     return faults
 
@@ -459,10 +500,18 @@ def _hangup(folder: Path) -> list[str]:
         config = folder / "guard.toml"
         good = config.read_text()
         for name, text in {
-            "empty": "", "blank": "\n\n", "a comment": "# nothing\n", "no TOML": "[serve\n", "garbage": "\x00\x01\x02", "no models": "[serve]\nport = 0\n",
-            "an unknown key": good + "nonsense = 1\n", "a wrong type": good.replace("retries = 0", 'retries = "x"', 1), "a huge one": "#" * 5_000_000,
-            "endless seconds": good.replace(f"total_seconds = {TOTAL_S}", "total_seconds = inf", 1), "not UTF-8": "\udcff",
-        }.items():  # fmt: skip
+            "empty": "",
+            "blank": "\n\n",
+            "a comment": "# nothing\n",
+            "no TOML": "[serve\n",
+            "garbage": "\x00\x01\x02",
+            "no models": "[serve]\nport = 0\n",
+            "an unknown key": good + "nonsense = 1\n",
+            "a wrong type": good.replace("retries = 0", 'retries = "x"', 1),
+            "a huge one": "#" * 5_000_000,
+            "endless seconds": good.replace(f"total_seconds = {TOTAL_S}", "total_seconds = inf", 1),
+            "not UTF-8": "\udcff",
+        }.items():
             said = len(sidecar.errors)
             config.write_text(text, errors="surrogateescape")
             sidecar.process.send_signal(signal.SIGHUP)
@@ -510,7 +559,9 @@ def _hangups(folder: Path) -> list[str]:
     return faults
 
 
-def _loaded(folder: Path, hostile: str, body: dict[str, Any], harm: Callable[[sidecars.Sidecar], None]) -> tuple[Faults, int | None, float]:
+def _loaded(
+    folder: Path, hostile: str, body: dict[str, Any], harm: Callable[[sidecars.Sidecar], None]
+) -> tuple[Faults, int | None, float]:
     """Have 20 clients ask, do harm, and hold what was answered to the record."""
     faults, numbers, is_over = Faults(), [], threading.Event()
     with sidecars.serving(folder, settings(hostile)) as sidecar:
@@ -559,7 +610,9 @@ def _good(name: str) -> dict[str, Any]:
 @scenario("signals: SIGTERM under load")
 def _term(folder: Path) -> list[str]:
     with upstream() as hostile:
-        faults, code, seconds = _loaded(folder, hostile, _good("schema"), lambda s: s.process.send_signal(signal.SIGTERM))
+        faults, code, seconds = _loaded(
+            folder, hostile, _good("schema"), lambda s: s.process.send_signal(signal.SIGTERM)
+        )
     faults.check(code == 0, f"ended with {code} after {seconds:.1f} s")
     return faults
 
@@ -577,7 +630,9 @@ def _term_hostile(folder: Path) -> list[str]:
 @scenario("signals: SIGTERM while providers hang")
 def _term_hang(folder: Path) -> list[str]:
     with upstream() as hostile:
-        faults, code, seconds = _loaded(folder, hostile, chat("cn" + "1" * 16, "hang"), lambda s: s.process.send_signal(signal.SIGTERM))
+        faults, code, seconds = _loaded(
+            folder, hostile, chat("cn" + "1" * 16, "hang"), lambda s: s.process.send_signal(signal.SIGTERM)
+        )
     faults.check(code == 0 and seconds < 12, f"ended with {code} after {seconds:.1f} s")
     return faults
 
@@ -605,15 +660,23 @@ def _twice(folder: Path) -> list[str]:
 def _settings(folder: Path) -> list[str]:
     faults = Faults()
     for name, line in {
-        "total_seconds inf": "total_seconds = inf", "total_seconds nan": "total_seconds = nan", "first_token_seconds inf": "first_token_seconds = inf",
-        "breaker_seconds nan": "breaker_seconds = nan", "retries huge": "retries = 99999999999", "a password": 'base_url = "http://user:hush-hush@localhost:1/v1"',
-        "a password that is half": 'base_url = "http://user:hush-hush@"', "a key": 'api_key = "hush-hush"', "an address that is none": 'base_url = "http://[hush-hush"',
-    }.items():  # fmt: skip
+        "total_seconds inf": "total_seconds = inf",
+        "total_seconds nan": "total_seconds = nan",
+        "first_token_seconds inf": "first_token_seconds = inf",
+        "breaker_seconds nan": "breaker_seconds = nan",
+        "retries huge": "retries = 99999999999",
+        "a password": 'base_url = "http://user:hush-hush@localhost:1/v1"',
+        "a password that is half": 'base_url = "http://user:hush-hush@"',
+        "a key": 'api_key = "hush-hush"',
+        "an address that is none": 'base_url = "http://[hush-hush"',
+    }.items():
         text = f'trace = "{folder / "t.db"}"\n[serve.models.m]\nmodel = "openai:x"\n{line}\n'
         (folder / "guard.toml").write_text(text)
         found = guard(folder, "serve", "--check", "--config", "guard.toml")
         faults.check(found.returncode == 2, f"{name}: ended with {found.returncode}")
-        faults.check("hush-hush" not in found.stdout + found.stderr, f"{name}: the secret is printed: {found.stderr[:200]}")
+        faults.check(
+            "hush-hush" not in found.stdout + found.stderr, f"{name}: the secret is printed: {found.stderr[:200]}"
+        )
         faults.check("Traceback" not in found.stderr, f"{name}: a traceback")
     for name in ("drain_seconds", "head_seconds", "body_seconds"):
         (folder / "guard.toml").write_text(f"[serve]\n{name} = inf\n[serve.models.m]\nmodel = 'openai:x'\n")
@@ -629,10 +692,21 @@ def _settings(folder: Path) -> list[str]:
 def _terminals(folder: Path) -> list[str]:
     faults = Faults()
     texts = {
-        "colours": "\x1b[31mred\x1b[0m", "title": "\x1b]0;owned\x07", "clear": "\x1b[2J\x1b[H", "8-bit": "\x9b2J\x9d0;x\x9c", "bell": "\x07\x07", "backspace": "rm -rf\x08\x08\x08ls",
-        "return": "good\rbad", "direction": "\u202egnp.exe\u2066", "links": "\x1b]8;;http://evil.example\x07click\x1b]8;;\x07", "paste": "\x1b[201~; rm -rf /", "delete": "\x7f",
-        "markup": "[red]x[/red] [link=http://evil.example]y[/link] [/]", "NUL": "a\x00b", "device": "\x1b[c\x1b[6n\x1bP+q544e\x1b\\",
-    }  # fmt: skip
+        "colours": "\x1b[31mred\x1b[0m",
+        "title": "\x1b]0;owned\x07",
+        "clear": "\x1b[2J\x1b[H",
+        "8-bit": "\x9b2J\x9d0;x\x9c",
+        "bell": "\x07\x07",
+        "backspace": "rm -rf\x08\x08\x08ls",
+        "return": "good\rbad",
+        "direction": "\u202egnp.exe\u2066",
+        "links": "\x1b]8;;http://evil.example\x07click\x1b]8;;\x07",
+        "paste": "\x1b[201~; rm -rf /",
+        "delete": "\x7f",
+        "markup": "[red]x[/red] [link=http://evil.example]y[/link] [/]",
+        "NUL": "a\x00b",
+        "device": "\x1b[c\x1b[6n\x1bP+q544e\x1b\\",
+    }
     with serving(folder) as (sidecar, provider):
         for text in texts.values():
             for said in (text, json.dumps({"a": text})):
@@ -648,7 +722,11 @@ def _terminals(folder: Path) -> list[str]:
     with sqlite3.connect(folder / "trace.db") as trace:
         numbers = [row[0] for row in trace.execute("SELECT id FROM calls")]
     trace.close()
-    asked = [("list", "--limit", "200"), ("stats",), *(("show", str(number)) for number in numbers[:: max(1, len(numbers) // 20)])]
+    asked = [
+        ("list", "--limit", "200"),
+        ("stats",),
+        *(("show", str(number)) for number in numbers[:: max(1, len(numbers) // 20)]),
+    ]
     for arguments in asked:
         for width in ("80", "200"):
             shown = guard(folder, "trace", *arguments, COLUMNS=width)
@@ -672,15 +750,24 @@ def _gguf(folder: Path) -> list[str]:
 
     listed = text(b"a") + struct.pack("<I", 9)
     files = {
-        "empty": b"", "a magic alone": b"GGUF", "another": b"GGML" * 100, "cut": head(0, 5), "2^50 fields": head(0, 2**50), "2^50 tensors": head(2**50, 0),
-        "2^50 items": head(0, 1) + listed + struct.pack("<IQ", 4, 2**50), "2^50 empty lists": head(0, 1) + listed + struct.pack("<IQ", 9, 2**50) + b"\x00" * 5_000,
-        "nested": head(0, 1) + listed + struct.pack("<IQ", 9, 1) * 50_000, "a text of 2^63": head(0, 1) + text(b"a") + struct.pack("<IQ", 8, 2**63),
-        "an unknown type": head(0, 1) + text(b"a") + struct.pack("<I", 99) + b"\x00" * 64, "version 0": b"GGUF" + struct.pack("<IQQ", 0, 0, 0),
-        "version 2^31": b"GGUF" + struct.pack("<IQQ", 2**31, 0, 0), "no fields": head(0, 0),
+        "empty": b"",
+        "a magic alone": b"GGUF",
+        "another": b"GGML" * 100,
+        "cut": head(0, 5),
+        "2^50 fields": head(0, 2**50),
+        "2^50 tensors": head(2**50, 0),
+        "2^50 items": head(0, 1) + listed + struct.pack("<IQ", 4, 2**50),
+        "2^50 empty lists": head(0, 1) + listed + struct.pack("<IQ", 9, 2**50) + b"\x00" * 5_000,
+        "nested": head(0, 1) + listed + struct.pack("<IQ", 9, 1) * 50_000,
+        "a text of 2^63": head(0, 1) + text(b"a") + struct.pack("<IQ", 8, 2**63),
+        "an unknown type": head(0, 1) + text(b"a") + struct.pack("<I", 99) + b"\x00" * 64,
+        "version 0": b"GGUF" + struct.pack("<IQQ", 0, 0, 0),
+        "version 2^31": b"GGUF" + struct.pack("<IQQ", 2**31, 0, 0),
+        "no fields": head(0, 0),
         "only an architecture": head(0, 1) + text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama"),
         "a name that is no UTF-8": head(0, 1) + text(b"\xff\xfe") + struct.pack("<II", 4, 1),
         "an architecture that is a number": head(0, 1) + text(b"general.architecture") + struct.pack("<II", 4, 1),
-    }  # fmt: skip
+    }
     program = (
         "import pathlib, resource, sys\n"
         "from guard.errors import GuardError\n"
@@ -704,5 +791,3 @@ def _gguf(folder: Path) -> list[str]:
         faults.check(found.returncode == 0, f"{name}: {found.stderr.strip().splitlines()[-1:]}")
         faults.check("converted" not in found.stdout, f"{name}: it was converted")
     return faults
-
-

@@ -72,9 +72,7 @@ async def _play(steps: Iterable[Step], writer: asyncio.StreamWriter) -> bool:
             return False
         else:
             if step is Sign.RESET:
-                writer.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
             return False
     return True
