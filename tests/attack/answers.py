@@ -27,7 +27,7 @@ HOPELESS = {
     *(name for name in PLAYS if name.startswith(("error-4", "error-5", "retry-after"))),
 }
 #: Plays that say the right thing in a strange way: what is given must be it.
-GOOD = {"crlf", "crlf-divided", "crlf-bytes", "comments", "data-in-lines", "retry-lines", "done-twice", "cookies"}
+GOOD = {"crlf", "crlf-divided", "crlf-bytes", "data-in-lines", "retry-lines", "done-twice", "cookies"}
 _STREAMED = {
     *(
         "only-done",
@@ -76,10 +76,12 @@ for _name in tuple(PLAYS):
         _right = ANY
         if _name in HOPELESS:
             _right = FAILED | (TYPED & {400, 404, 413})
+            if "stream" in _way or "live" in _way:  # the last event may have come before what is wrong
+                _right |= OK if _name.startswith(("length-", "json-cut", "json-two")) else frozenset()
         elif _name in GOOD:
             _right = OK
         _text = None
-        if "schema" in _way or _way == "tools" or _name in GOOD:
+        if "schema" in _way or _way == "tools" or (_name in GOOD and _way != "embeddings"):
             _text = VALUE
         add(
             Case(

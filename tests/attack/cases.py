@@ -67,6 +67,7 @@ class Expected:
     codes: frozenset[str] | None = None  # None: any that is known
     may_close: bool = False  # without an answer
     any_id: bool = False  # the answer may have another number than the request's
+    tells_others: bool = False  # it is a page that tells an operator of the requests of others
     seconds: float = TOTAL_S + 1
     text: str | None = None  # of the answer, where there is one: nothing else will do
     schema: Any = None  # that the answer's text must hold to, where there is one and the schema is cheap to judge

@@ -40,9 +40,9 @@ def judged(case: Case, canary: str, sent: str, exchange: Exchange, *, slack: flo
         if not wanted.may_close and not exchange.fault:
             faults.append("no answer came")
     said = exchange.raw.decode("latin-1")
-    if strange := {*re.findall(CANARY, said)} - {canary, *re.findall(CANARY, sent)}:
+    if not wanted.tells_others and (strange := {*re.findall(CANARY, said)} - {canary, *re.findall(CANARY, sent)}):
         faults.append(f"CROSSED: it holds what is another's: {', '.join(sorted(strange))}")
-    if POISON in said:
+    if POISON in said and not wanted.tells_others:
         faults.append("CROSSED: it holds what nobody was to have")
     for reply in exchange.replies:
         _judge_reply(verdict, reply)
@@ -68,12 +68,11 @@ def _judge_reply(verdict: Verdict, reply: Reply) -> None:
                 faults.append("a stream that does not say how it ended")
         elif reply.headers.get("content-type", "").startswith("application/json"):
             json.loads(reply.data)
-        if status == 200 and wanted.text is not None:
-            text = text_of(reply)
+        text = text_of(reply) if status == 200 and (wanted.text is not None or wanted.schema is not None) else None
+        if text is not None and wanted.text is not None:
             if text != wanted.text and json.loads(text) != json.loads(wanted.text):
                 faults.append(f"INVALID: given was {text[:60]!r}")
-        if status == 200 and wanted.schema is not None:
-            text = text_of(reply)
+        if text is not None and wanted.schema is not None:
             if not jsonschema_rs.is_valid(wanted.schema, json.loads(text)):
                 faults.append(f"INVALID: given was {text[:60]!r}")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
@@ -103,8 +102,8 @@ def _code(said: Any, faults: list[str]) -> str:
     return str(code)
 
 
-def text_of(reply: Reply) -> str:
-    """Return the text of a good answer in any of the protocols; of a tool's call its arguments."""
+def text_of(reply: Reply) -> str | None:
+    """Return the text of a good answer in any of the protocols; of a tool's call its arguments; None of a refusal."""
     if reply.is_stream:
         events = [event for event in reply.events if isinstance(event, dict)]
         if any("type" in event for event in events):
@@ -120,6 +119,8 @@ def text_of(reply: Reply) -> str:
     choice = said["choices"][0]
     if "message" not in choice:
         return str(choice["text"])
+    if choice["message"].get("refusal"):
+        return None
     if calls := choice["message"].get("tool_calls"):
         return str(calls[0]["function"]["arguments"])
     return str(choice["message"]["content"])

@@ -17,7 +17,7 @@ ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/r
 
 def case(name: str, path: str, statuses: frozenset[int], method: str = "GET") -> None:
     """Register a case."""
-    made = Expected(statuses, may_close=method not in ("GET", "POST", "PUT", "HEAD"))
+    made = Expected(statuses, may_close=method not in ("GET", "POST", "PUT", "HEAD"), tells_others="uard" in path)
     add(Case(FAMILY, name, lambda canary, _: got(canary, path, method=method), made, method=method))
 
 
