@@ -37,7 +37,7 @@ Step = bytes | float | Sign  #: Bytes to send, seconds to wait, or a sign.
 #: Errors by code, with the status of each; `refused_upstream` has the provider's. docs/sidecar.md tells of them.
 CODES: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("invalid_json", "invalid_value", "missing_required_parameter", "unsupported_value"), (400,)),
-    **dict.fromkeys(("invalid_schema", "invalid_http", "ambiguous_header", "invalid_request"), (400,)),
+    **dict.fromkeys(("invalid_schema", "invalid_http", "ambiguous_header", "invalid_request", "trailers"), (400,)),
     "refused_upstream": (400, 404, 413, 422),
     "invalid_api_key": (401,),
     **dict.fromkeys(("operators_only", "host_not_allowed", "origin_not_allowed", "no_price"), (403,)),

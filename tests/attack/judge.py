@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-from attack.cases import CANARY, CODES, Case
+from attack.cases import CANARY, CODES, Case, Expected
 from attack.client import Exchange, Reply
 from attack.plays import POISON
 
@@ -24,7 +24,7 @@ class Verdict:
     exchange: Exchange | None = None
     outcome: str = ""  # "200", "400 invalid_json", "closed", …
     faults: list[str] = field(default_factory=list)
-    calls: list[int] = field(default_factory=list)  # numbers of records that were told
+    calls: list[tuple[int, str]] = field(default_factory=list)  # numbers of records, and what was told of each
 
 
 def judged(case: Case, canary: str, sent: str, exchange: Exchange, *, slack: float = 0.0) -> Verdict:
@@ -51,10 +51,9 @@ def judged(case: Case, canary: str, sent: str, exchange: Exchange, *, slack: flo
 
 def _judge_reply(verdict: Verdict, reply: Reply) -> None:
     case, faults, wanted = verdict.case, verdict.faults, verdict.case.expected
-    status, code = reply.status, ""
+    status, code, number = reply.status, "", None
     try:
-        if number := reply.figures.get("x-guard-call"):
-            verdict.calls.append(int(number))
+        number = reply.figures.get("x-guard-call")
         if case.method == "HEAD":
             pass
         elif status >= 400:
@@ -69,15 +68,13 @@ def _judge_reply(verdict: Verdict, reply: Reply) -> None:
         elif reply.headers.get("content-type", "").startswith("application/json"):
             json.loads(reply.data)
         text = text_of(reply) if status == 200 and (wanted.text is not None or wanted.schema is not None) else None
-        if text is not None and wanted.text is not None:
-            if text != wanted.text and json.loads(text) != json.loads(wanted.text):
-                faults.append(f"INVALID: given was {text[:60]!r}")
-        if text is not None and wanted.schema is not None:
-            if not jsonschema_rs.is_valid(wanted.schema, json.loads(text)):
-                faults.append(f"INVALID: given was {text[:60]!r}")
+        if text is not None and not _is_right(text, wanted):
+            faults.append(f"INVALID: given was {text[:60]!r}")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         faults.append(f"an answer that can't be read: {type(error).__name__}: {error}: {reply.data[:80]!r}")
     verdict.outcome = f"{status} {code}".strip()
+    if number:
+        verdict.calls.append((int(number), verdict.outcome))
     if code and status not in CODES.get(code, ()):
         faults.append(f"{status} with the code {code!r}")
     if status not in wanted.statuses:
@@ -87,6 +84,13 @@ def _judge_reply(verdict: Verdict, reply: Reply) -> None:
     given = reply.headers.get("x-request-id")
     if given not in (None, verdict.canary) and not wanted.any_id:
         faults.append(f"the request's number came back as {given!r}")
+
+
+def _is_right(text: str, wanted: Expected) -> bool:
+    """Whether a text is the one that is wanted, or a value of the schema."""
+    if wanted.text is not None:
+        return text == wanted.text or json.loads(text) == json.loads(wanted.text)
+    return wanted.schema is None or jsonschema_rs.is_valid(wanted.schema, json.loads(text))
 
 
 def _code(said: Any, faults: list[str]) -> str:
@@ -137,14 +141,13 @@ def check_record(trace: Path, verdicts: list[Verdict]) -> None:
     connection.close()
     found = {row[0]: row for row in rows}
     for verdict in verdicts:
-        status = verdict.outcome.partition(" ")[0]
-        for number in verdict.calls:
+        for number, told in verdict.calls:
             if number not in found:
                 verdict.faults.append(f"LOST: call {number} is not on record")
                 continue
             _, outcome, _, messages, text = found[number]
-            if (status == "200") != (outcome == "valid") and outcome not in ("Refused", "ContentFiltered"):
-                verdict.faults.append(f"answered {verdict.outcome}, on record {outcome}")
+            if (told == "200") != (outcome == "valid") and outcome not in ("Refused", "ContentFiltered"):
+                verdict.faults.append(f"answered {told}, on record {outcome}")
             strange = {*re.findall(CANARY, f"{messages} {text}")} - {verdict.canary}
             if strange or POISON in text:
                 verdict.faults.append(f"CROSSED on record: {', '.join(sorted(strange)) or POISON}")

@@ -126,7 +126,7 @@ def test_the_judge_holds_answers_to_the_record(tmp_path: Path) -> None:
         trace.executemany("INSERT INTO attempts VALUES (?, ?, ?)", [(1, OWN, "x"), (2, OWN, None), (3, OWN, OTHER)])
     trace.close()
     wanted = {1: "", 2: "on record TimedOut", 3: "CROSSED", 4: "LOST"}
-    verdicts = [replace(Verdict(case(), OWN, None, "200"), calls=[number]) for number in wanted]
+    verdicts = [replace(Verdict(case(), OWN, None, "200"), calls=[(number, "200")]) for number in wanted]
     check_record(place, verdicts)
     for verdict, words in zip(verdicts, wanted.values(), strict=True):
         assert bool(verdict.faults) == bool(words)
