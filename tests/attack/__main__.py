@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from attack.cases import CASES
-from attack.run import TESTS, attack, chosen, hold_to_goals
+from attack.run import CLIENTS, TESTS, attack, chosen, hold_to_goals
 from attack.scenarios import SCENARIOS, played
 
 
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument(
         "--slack", type=float, default=0.0, help="seconds more that each case may take, on a loaded machine"
     )
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="at once")
     parser.add_argument("--report", type=Path, default=TESTS.parent / "build" / "attack" / "report.json")
     arguments = parser.parse_args()
     cases = chosen(arguments.family, arguments.most, arguments.only)
@@ -38,7 +39,7 @@ def main() -> int:
         print(Counter(case.family for case in CASES.values()), len(CASES), len(SCENARIOS))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        outcome = attack(cases, Path(folder), slack=arguments.slack, says=True)
+        outcome = attack(cases, Path(folder), slack=arguments.slack, clients=arguments.clients, says=True)
         for name in scenarios:
             place = Path(folder) / f"scenario{len(outcome.scenarios)}"
             place.mkdir()

@@ -47,7 +47,7 @@ CODES: dict[str, tuple[int, ...]] = {
     "body_too_large": (413,),
     "unsupported_encoding": (415,),
     "head_too_large": (431,),
-    **dict.fromkeys(("validation_failed", "truncated", "refusal", "content_filter"), (422,)),
+    **dict.fromkeys(("validation_failed", "unchecked", "truncated", "refusal", "content_filter"), (422,)),
     **dict.fromkeys(("rate_limit_exceeded", "insufficient_quota", "rate_limited"), (429,)),
     **dict.fromkeys(("unavailable", "bad_reply", "model_error"), (502,)),
     **dict.fromkeys(("busy", "draining", "trace_unavailable"), (503,)),

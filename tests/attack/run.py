@@ -176,11 +176,11 @@ def _family(pid: int) -> Iterator[int]:
 class Attack:
     """One run over cases."""
 
-    def __init__(self, cases: Sequence[Case], folder: Path, slack: float = 0.0, *, says: bool = False) -> None:
+    def __init__(self, cases: Sequence[Case], folder: Path, slack: float, clients: int, *, says: bool) -> None:
         self.outcome = Outcome()
         self._waiting = deque(cases)
         self._suspects: deque[Case] = deque()
-        self._folder, self._slack, self._says = folder, slack, says
+        self._folder, self._slack, self._clients, self._says = folder, slack, clients, says
         self._broken = ""  # why the sidecar must be started again
 
     async def run(self, hostile: str, good: str, bystander: Any) -> None:
@@ -225,7 +225,7 @@ class Attack:
         is_alone = not self._waiting
         under_way: list[Case] = []
         watch = asyncio.create_task(self._watch(sidecar))
-        count = 1 if is_alone else CLIENTS
+        count = 1 if is_alone else self._clients
         queue = self._suspects if is_alone else self._waiting
         clients = [asyncio.create_task(self._client(sidecar, queue, under_way, told)) for _ in range(count)]
         every = asyncio.gather(*clients, return_exceptions=True)
@@ -314,9 +314,11 @@ def percentile(seconds: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
-def attack(cases: Sequence[Case], folder: Path, *, slack: float = 0.0, says: bool = False) -> Outcome:
+def attack(
+    cases: Sequence[Case], folder: Path, *, slack: float = 0.0, clients: int = CLIENTS, says: bool = False
+) -> Outcome:
     """Try cases; the outcome says what held."""
-    run = Attack(cases, folder, slack, says=says)
+    run = Attack(cases, folder, slack, clients, says=says)
     with upstream() as hostile, helper("bystander") as (bystander, good):
         asyncio.run(run.run(hostile, good, bystander))
         assert bystander.stdin is not None
