@@ -61,6 +61,8 @@ KINDS: tuple[dict[str, Any], ...] = (
 #: Faults that leave whole words, which plain text may be: a provider's words are its own business.
 WORDED = ("wrong type", "extra key", "prose around", "empty answer")
 GROWTH, SPARE = 1.1, 30_000_000  #: Memory is flat where the last third holds so much more than the middle, and bytes.
+WARM_S = 60.0  #: A run that is shorter tells nothing of memory: caches fill.
+REFUSED = ("busy", "draining", "trace_unavailable")  #: Codes of what has no record.
 
 
 @dataclass
@@ -69,6 +71,7 @@ class Outcome:
 
     answered: int = 0  # honest requests
     recorded: int = 0  # of these, those whose record agrees
+    unrecorded: int = 0  # of these, those that were refused because nothing could be put on record, or taken on
     invalid: list[Any] = field(default_factory=list)  # successes that were none
     crossed: list[Any] = field(default_factory=list)  # answers that hold another request's name
     statuses: Counter[int] = field(default_factory=Counter)
@@ -82,20 +85,21 @@ class Outcome:
 
     @property
     def is_flat(self) -> bool:
-        """Whether the last third of the run held no more than the middle."""
-        third = len(self.memory) // 3
-        if third < 2:
+        """Whether the last third of the run held no more than the middle; a short run is one that warms up."""
+        if self.seconds < WARM_S:
             return True
+        third = len(self.memory) // 3
         middle, last = (statistics.median(self.memory[at : at + third]) for at in (third, 2 * third))
         return last <= middle * GROWTH + SPARE
 
     @property
     def breaches(self) -> list[str]:
         """What did not hold, in words."""
+        lost = self.answered - self.recorded - self.unrecorded
         held = {
             f"{len(self.invalid)} invalid": not self.invalid,
             f"{len(self.crossed)} crossed": not self.crossed,
-            f"{self.answered - self.recorded} lost": self.recorded == self.answered,
+            f"{lost} lost": lost == 0,
             f"hostile requests at fault: {self.faulty}": not self.faulty,
             "memory is not flat": self.is_flat,
             "the process ended": self.is_alive,
@@ -127,6 +131,7 @@ class Soak:
 
     def __init__(self, clients: int, seconds: float, hostile: float, seed: int) -> None:
         self.outcome = Outcome()
+        self.is_killed = False  # by the run itself
         self.told: dict[int, bool] = {}  # number of a record → whether it was told as valid
         self._clients, self._seconds, self._hostile = clients, seconds, hostile
         self._numbers, self._draws = itertools.count(), random.Random(seed)
@@ -167,9 +172,11 @@ class Soak:
             outcome.crossed.append((name, reply))
         elif not is_honest(reply, kind, name):
             outcome.invalid.append((kind, reply))
-        call, is_valid = told_by(reply)
+        call, code = told_by(reply)
         if call is not None:
-            self.told[call] = is_valid
+            self.told[call] = not code
+        elif code in REFUSED:
+            outcome.unrecorded += 1
 
     async def _attack(self, sidecar: sidecars.Sidecar) -> None:
         case, canary = self._draws.choice(self._cases), f"cn{secrets.token_hex(8)}"
@@ -179,7 +186,7 @@ class Soak:
         # Two hundred clients on two processors take turns: how long a case may take is the attack's to say.
         verdict = judged(case, canary, sent, found, slack=60)
         self.outcome.hostile += 1
-        if verdict.faults and sidecar.process.poll() is None and not verdict.outcome.startswith("503"):
+        if verdict.faults and not self.is_killed and not verdict.outcome.startswith("503"):
             self.outcome.faulty[case.id] = verdict.faults
 
     async def _watch(self, sidecar: sidecars.Sidecar) -> None:
@@ -203,27 +210,25 @@ class Soak:
             rows = dict(trace.execute(sa.text("SELECT id, outcome FROM calls")).all())
         engine.dispose()
         refusals = ("valid", "Refused", "ContentFiltered")  # a refusal is an answer of the protocol
-        agreeing = sum(
+        self.outcome.recorded = sum(
             number in rows and (rows[number] in refusals if is_valid else rows[number] != "valid")
             for number, is_valid in self.told.items()
         )
-        # What was refused before a model was asked has no record: the process was busy, or could not write one.
-        self.outcome.recorded = agreeing + self.outcome.statuses[503]
 
 
-def told_by(reply: sidecars.Reply) -> tuple[int | None, bool]:
-    """Return the number of the record that a reply names, and whether the reply is a success."""
+def told_by(reply: sidecars.Reply) -> tuple[int | None, str]:
+    """Return the number of the record that a reply names, and the code of its error; "" where it is none."""
     headers = {name.lower(): value for name, value in reply.headers.items()}
     if reply.status != 200:
-        return reply.json["error"].get("call"), False
+        return reply.json["error"].get("call"), str(reply.json["error"]["code"])
     if headers["content-type"].startswith("text/event-stream"):
         if isinstance(last := reply.events[-1], dict) and "error" in last:
-            return last["error"].get("call"), False
+            return last["error"].get("call"), str(last["error"]["code"])
         for line in reply.data.decode().split("\n"):
             if line.startswith(": {"):
                 headers |= json.loads(line[2:])
     number = headers.get("x-guard-call")
-    return (int(number) if number else None), True
+    return (int(number) if number else None), ""
 
 
 def is_honest(reply: sidecars.Reply, kind: dict[str, Any], name: str) -> bool:
@@ -286,7 +291,11 @@ def killed(folder: Path, clients: int, seconds: float) -> Outcome:
     soak = Soak(clients, 2 * seconds, 0.05, 2)
 
     async def both(sidecar: sidecars.Sidecar) -> None:
-        asyncio.get_running_loop().call_later(seconds, sidecar.process.kill)
+        def kill() -> None:
+            soak.is_killed = True
+            sidecar.process.kill()
+
+        asyncio.get_running_loop().call_later(seconds, kill)
         await soak.run(sidecar)
 
     with started(folder, 0.2, 2) as sidecar:
