@@ -25,7 +25,8 @@ from typing import Any
 
 import postgres
 import sidecars
-from attack.cases import CODES, TOTAL_S, chat, say
+from attack.cases import CODES, TOTAL_S, ask, chat, say
+from attack.plays import POISON, SCHEMA
 from attack.run import memory, settings, upstream
 from attack.schemas import tower
 
@@ -327,6 +328,38 @@ def _slow_bodies(folder: Path) -> list[str]:
             reply, seconds = timed(sidecar.chat)
             faults.replied(reply, {200}, "beside slow bodies", seconds)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return sorted(set(faults))
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+@scenario("answers: a second one that comes while the connection waits reaches nobody")
+def _late(folder: Path) -> list[str]:
+    faults = Faults()
+    with upstream() as hostile, sidecars.serving(folder, settings(hostile)) as sidecar:
+        for way in (
+            "plain",
+            "stream",
+            "schema",
+            "schema live",
+            "json",
+            "tools",
+            "responses",
+            "completions",
+            "embeddings",
+        ):
+            for play in ("two-answers-late", "two-answers", "two-valid-answers", "half-an-answer-more"):
+                for number in range(3):
+                    canary = f"cn{number:016x}"
+                    with socket.create_connection((sidecar.host, sidecar.port), timeout=20) as connection:
+                        connection.sendall(b"".join(s for s in ask(way, canary, play, SCHEMA) if isinstance(s, bytes)))
+                        reply = http.client.HTTPResponse(connection)
+                        reply.begin()
+                        data = reply.read().decode()
+                    faults.check(POISON not in data and "666" not in data, f"{way}, {play}: it holds another's answer")
+                    faults.check(reply.status == 200 or number, f"{way}, {play}: answered {reply.status}")
+                    time.sleep(0.1)
     return sorted(set(faults))
 
 
