@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=CLIENTS, help="at once")
     parser.add_argument("--report", type=Path, default=TESTS.parent / "build" / "attack" / "report.json")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that what was started is ended
     cases = chosen(arguments.family, arguments.most, arguments.only)
     scenarios = [name for name in SCENARIOS if arguments.only in name and arguments.family in ([], ["scenarios"])]
     if arguments.list:
