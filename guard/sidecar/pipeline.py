@@ -33,7 +33,6 @@ from guard.sidecar.visit import Visit, encoded, written
 from guard.steps import Plan
 from guard.trace import TraceStore
 
-
 #: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
 _OURS = frozenset(
     {
