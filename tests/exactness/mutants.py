@@ -350,11 +350,11 @@ MUTANTS = (
     Mutant(
         "mask.cpp",
         "a nearly full string takes tokens of one character too many",
-        "sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars));",
-        "sink.add(sink.vocabulary.at_most(mask, b.hi - at.chars + 1));",
+        "sink.add(sink.masks.at_most(mask, b.hi - at.chars));",
+        "sink.add(sink.masks.at_most(mask, b.hi - at.chars + 1));",
     ),
     Mutant(
-        "vocabulary.cpp",
+        "lexeme_masks.cpp",
         "tokens that fill a string to the brim are left out",
         "const std::int32_t most = chars - !group.whole;",
         "const std::int32_t most = chars - 1;",
@@ -362,7 +362,7 @@ MUTANTS = (
     Mutant(
         "reading.cpp",
         "characters of a class that lead elsewhere are taken for the others",
-        "if (is_plain(*t)) reading.draft.forget(*t);",
+        "if (v_.is_plain(*t)) reading.draft.forget(*t);",
         "",
     ),
     Mutant(
