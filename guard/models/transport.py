@@ -51,6 +51,7 @@ MOST_WAIT = 60.0  #: Seconds that a provider may have a request without a deadli
 FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds before the first retry, at random more, at most.
 REST_S = 0.05  #: Seconds that the rest of a body may take to come when its reader has had enough.
 SHOWN = 300  #: Characters of a provider's own words that a message shows.
+LOOKED_AT = 10_000  #: Of these words, for what is secret in them: a regular expression holds up all other threads.
 BYTES_A_TOKEN = 4  #: An estimate, used only where a provider does not tell, or before it is asked.
 
 #: The body comes as it is: what is not packed can't grow while it is unpacked.
@@ -335,7 +336,10 @@ def broken_off(name: str) -> ExchangeError:
 
 def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
     """Return a provider's own words as a message may show them: short, on one line, without secrets."""
-    text = " ".join((words if isinstance(words, str) else json.dumps(words, default=repr)).split())
+    whole = words if isinstance(words, str) else json.dumps(words, default=repr)
+    text = " ".join(whole[:LOOKED_AT].split())
+    if len(whole) > LOOKED_AT:  # the last word may be a part of a secret, which nothing would find
+        text = f"{text.rpartition(' ')[0]} …".lstrip()
     for secret in secrets:
         text = text.replace(secret, "[redacted]") if secret else text
     text = _SECRET.sub("[redacted]", text)

@@ -35,6 +35,7 @@ from guard.errors import (
     Truncated,
     Unavailable,
 )
+from guard.models import transport
 from guard.models.anthropic import AnthropicModel
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
@@ -886,3 +887,14 @@ def test_an_overloaded_stream_is_unavailable() -> None:
     raw = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
     with Server(Answer(raw=raw)) as server, pytest.raises(Unavailable, match="Overloaded"):
         list(claude(server, retries=0).stream(request()))
+
+
+@pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "no-form-that-is-known"])
+def test_of_a_provider_s_words_the_beginning_is_looked_at_and_no_part_of_a_secret_is_shown(secret: str) -> None:
+    for length in range(transport.LOOKED_AT - 30, transport.LOOKED_AT + 5):
+        hidden = "sk-" + "x" * (length - 3)  # so long that of all before the secret nothing is left
+        shown = transport.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
+        assert shown.startswith(("[redacted]", "…"))
+        assert secret[:4] not in shown
+    assert transport.said_by("word " * 2_000_000) == transport.said_by("word " * 1_000)
+    assert transport.said_by("x" * 2_000_000) == "…"
