@@ -66,6 +66,7 @@ def _run(waiting: queue.SimpleQueue[_Work | None]) -> None:
         except BaseException as error:
             done.put((None, error))
         del job, work, done  # what is done is not held until there is more to do
+    waiting.put(None)  # for another, begun by a handler while this one was
 
 
 def _stop() -> None:

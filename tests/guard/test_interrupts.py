@@ -308,3 +308,19 @@ def test_a_handler_may_call_guard_wherever_it_strikes(tmp_path: Path, seed: int)
     assert valid >= told["value"] + told["nested"]
     assert outcomes <= {"valid", "Soft"}
     assert check == "ok"
+
+
+def test_a_program_ends_where_a_handler_began_another_thread_for_work_aside() -> None:
+    """A handler strikes between a thread's start and its name: both wait for work, and for the end of it."""
+    program = (
+        "import signal, threading\n"
+        "from guard import aside\n"
+        "signal.signal(signal.SIGALRM, lambda *_: None)\n"
+        "for _ in range(20):\n"
+        "    threading.Thread(target=aside._run, args=(aside._waiting,), daemon=True).start()\n"
+        "print(aside.aside(lambda: 'done'), flush=True)\n"
+    )
+    done = subprocess.run(  # noqa: S603 (ours)
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("done\n", 0)
