@@ -309,13 +309,15 @@ Id Goals::number_set(std::vector<Id> pieces) {
   return number_sets_.intern({std::move(pieces)});
 }
 
+bool Goals::is_point(Id id) const {
+  const Piece& p = lexicon_.numbers.piece(id);
+  return p.has_lo && p.has_hi && p.lo == p.hi && p.multiples.empty() && p.not_multiples.empty() && p.not_values.empty() && !p.written;
+}
+
 bool Goals::is_points(Id set) {
   if (const auto found = points_.find(set); found != points_.end()) return found->second;
   const std::vector<Id>& pieces = number_sets_[set].ids;
-  const bool all = std::all_of(pieces.begin(), pieces.end(), [this](Id id) {
-    const Piece& p = lexicon_.numbers.piece(id);
-    return p.has_lo && p.has_hi && p.lo == p.hi && p.multiples.empty() && p.not_multiples.empty() && p.not_values.empty() && !p.written;
-  });
+  const bool all = std::all_of(pieces.begin(), pieces.end(), [this](Id id) { return is_point(id); });
   points_[set] = all;
   return all;
 }
@@ -335,7 +337,7 @@ bool Goals::reads_alike(Id g, Id literal) {
 
 Id Goals::numbers_and(Id a, Id b) {
   if (a == b) return a;
-  if (is_points(a) && is_points(b)) {  // equal ones are one piece
+  if (is_points(a) && is_points(b)) {
     std::vector<Id> common, x = number_sets_[a].ids, y = number_sets_[b].ids;
     if (x.size() > y.size()) std::swap(x, y);
     for (Id p : x)
@@ -346,9 +348,14 @@ Id Goals::numbers_and(Id a, Id b) {
   if (x.size() * y.size() > limits_.alternatives * 10) throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
   std::vector<Id> out;
   Piece p;
-  for (Id i : x)
-    for (Id j : y)
-      if (tick(); Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
+  for (Id j : y) {
+    const bool point = is_point(j);
+    for (Id i : x) {
+      tick();
+      if (point && i != j && is_point(i)) continue;
+      if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
+    }
+  }
   return number_set(std::move(out));
 }
 

@@ -419,7 +419,8 @@ class Goals {
 
   Id settled_by(Id open, Id known);
   Id decided_apart(Id open, Id literal);
-  bool is_points(Id number_set);  // single values, and nothing else is said of them
+  bool is_point(Id piece) const;  // a single value, and nothing else is said of it: equal ones are one piece
+  bool is_points(Id number_set);
   const std::vector<Id>* listed(Id literal) const;  // values of which it asks one, where `enum` or `const` lists them; null: not known
   bool are_apart(const std::vector<Id>& values, Id literal) const;
   bool speaks_of(Id shape, const KeyClass& cls) const;
