@@ -353,6 +353,13 @@ Id Goals::numbers_and(Id a, Id b) {
     for (Id i : x) {
       tick();
       if (point && i != j && is_point(i)) continue;
+      if (const Piece& other = lexicon_.numbers.piece(i); point && other.multiples.empty() && other.not_multiples.empty() && !other.written) {
+        const Decimal& v = lexicon_.numbers.piece(j).lo;  // is it within? Thousands of excluded values are not copied for each
+        const int lo = other.has_lo ? compare(v, other.lo) : 1, hi = other.has_hi ? compare(v, other.hi) : -1;
+        const bool excluded = std::binary_search(other.not_values.begin(), other.not_values.end(), v, [](const Decimal& x, const Decimal& y) { return compare(x, y) < 0; });
+        if (lo >= (other.lo_open ? 1 : 0) && hi <= (other.hi_open ? -1 : 0) && !excluded) out.push_back(j);
+        continue;
+      }
       if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
     }
   }

@@ -19,7 +19,7 @@ from strategies import Case, byte_vocabulary, vocabulary
 import guard
 
 WIDE = 4000
-CHAIN = 1000  #: Implications: of 4,000 `distance()` meets the limit of memory.
+CHAIN = 100  #: Implications: under a budget hundreds of them meet the limit of memory.
 FEW = 40  #: More than the engine looks into one by one.
 
 
