@@ -349,15 +349,20 @@ Id Goals::numbers_and(Id a, Id b) {
   std::vector<Id> out;
   Piece p;
   for (Id j : y) {
-    const bool point = is_point(j);
+    const bool is_one = is_point(j);
     for (Id i : x) {
       tick();
-      if (point && i != j && is_point(i)) continue;
-      if (const Piece& other = lexicon_.numbers.piece(i); point && other.multiples.empty() && other.not_multiples.empty() && !other.written) {
-        const Decimal& v = lexicon_.numbers.piece(j).lo;  // is it within? Thousands of excluded values are not copied for each
-        const int lo = other.has_lo ? compare(v, other.lo) : 1, hi = other.has_hi ? compare(v, other.hi) : -1;
-        const bool excluded = std::binary_search(other.not_values.begin(), other.not_values.end(), v, [](const Decimal& x, const Decimal& y) { return compare(x, y) < 0; });
-        if (lo >= (other.lo_open ? 1 : 0) && hi <= (other.hi_open ? -1 : 0) && !excluded) out.push_back(j);
+      const bool is_other = is_point(i);
+      if (is_one && is_other) {
+        if (i == j) out.push_back(i);
+        continue;
+      }
+      const Piece& wide = lexicon_.numbers.piece(is_one ? i : j);
+      if ((is_one || is_other) && wide.multiples.empty() && wide.not_multiples.empty() && !wide.written) {
+        const Decimal& v = lexicon_.numbers.piece(is_one ? j : i).lo;  // is it within? Thousands of excluded values are not copied for each
+        const int lo = wide.has_lo ? compare(v, wide.lo) : 1, hi = wide.has_hi ? compare(v, wide.hi) : -1;
+        const bool excluded = std::binary_search(wide.not_values.begin(), wide.not_values.end(), v, [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
+        if (lo >= (wide.lo_open ? 1 : 0) && hi <= (wide.hi_open ? -1 : 0) && !excluded) out.push_back(is_one ? j : i);
         continue;
       }
       if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
