@@ -12,25 +12,31 @@ from guard.testing import servers
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[servers.Server]:
-    """Start a provider; a test says what it answers."""
+def providing() -> Iterator[servers.Server]:
+    """Start a provider."""
     with servers.Server("Hello.", keeps_alive=True) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def running(provider: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sidecars.Sidecar]:
+def running(providing: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sidecars.Sidecar]:
     """Start a sidecar that serves the provider as `m`, without further retries, and as `again` with one."""
     folder: Path = tmp_path_factory.mktemp("sidecar")
-    toml = sidecars.model(provider.url, transport_retries=0, breaker_failures=1000, first_token_seconds=5)
-    toml += sidecars.model(provider.url, "again", transport_retries=1, breaker_failures=1000)
+    toml = sidecars.model(providing.url, transport_retries=0, breaker_failures=1000, first_token_seconds=5)
+    toml += sidecars.model(providing.url, "again", transport_retries=1, breaker_failures=1000)
     with sidecars.serving(folder, toml) as sidecar:
         yield sidecar
 
 
 @pytest.fixture
+def provider(providing: servers.Server) -> servers.Server:
+    """Give a test a provider that has heard nothing yet; the test says what it answers."""
+    providing.answers = ["Hello."]
+    providing.requests.clear()
+    return providing
+
+
+@pytest.fixture
 def sidecar(running: sidecars.Sidecar, provider: servers.Server) -> sidecars.Sidecar:
     """Give a test the module's sidecar, and a provider that has heard nothing yet."""
-    provider.answers = ["Hello."]
-    provider.requests.clear()
     return running

@@ -29,8 +29,8 @@ keep_alive_seconds = 3
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, provider: servers.Server) -> Iterator[Sidecar]:
-    toml = LIMITS + model(provider.url, transport_retries=0, breaker_failures=1000)
+def running(tmp_path_factory: pytest.TempPathFactory, providing: servers.Server) -> Iterator[Sidecar]:
+    toml = LIMITS + model(providing.url, transport_retries=0, breaker_failures=1000)
     with serving(tmp_path_factory.mktemp("sidecar"), toml) as sidecar:
         sidecar.chat()
         yield sidecar

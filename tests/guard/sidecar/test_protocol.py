@@ -34,17 +34,17 @@ def chunked(body: bytes = BODY, end: bytes = b"\r\n", extra: bytes = b"", last: 
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, provider: servers.Server) -> Iterator[Sidecar]:
-    with serving(tmp_path_factory.mktemp("sidecar"), LIMITS + model(provider.url)) as sidecar:
+def running(tmp_path_factory: pytest.TempPathFactory, providing: servers.Server) -> Iterator[Sidecar]:
+    with serving(tmp_path_factory.mktemp("sidecar"), LIMITS + model(providing.url)) as sidecar:
         yield sidecar
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, provider: servers.Server) -> Iterator[tuple[Sidecar, str]]:
+def locked(tmp_path_factory: pytest.TempPathFactory, providing: servers.Server) -> Iterator[tuple[Sidecar, str]]:
     """Start a sidecar that needs a key; returns it and one."""
     folder = tmp_path_factory.mktemp("locked")
     _, key = keys.create(TraceStore(folder / "trace.db"), "shop")
-    with serving(folder, LIMITS + model(provider.url)) as sidecar:
+    with serving(folder, LIMITS + model(providing.url)) as sidecar:
         yield sidecar, key
 
 
@@ -362,4 +362,3 @@ def test_bodies_hold_so_many_bytes_and_one_client_a_quarter_of_them(tmp_path: Pa
         assert connection.getresponse().status == 200
         connection.close()
         assert sidecar.ask("POST", "/v1/chat/completions", body, first).status == 200
-    provider.answers = ["Hello."]

@@ -121,7 +121,7 @@ def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
 
 @pytest.fixture(scope="module")
-def filled(running: Sidecar, provider: servers.Server) -> Sidecar:
+def filled(running: Sidecar, providing: servers.Server) -> Sidecar:
     """Give a sidecar that has answered, re-asked, and failed."""
     for answers, fields in (
         (["Hello."], {}),
@@ -129,7 +129,7 @@ def filled(running: Sidecar, provider: servers.Server) -> Sidecar:
         ([WRONG, GOOD], {"response_format": FORMAT}),
         ([WRONG], {"response_format": FORMAT}),
     ):
-        provider.answers = list(answers)
+        providing.answers = list(answers)
         running.chat(**fields)
     return running
 
