@@ -8,6 +8,7 @@ import functools
 import gc
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -308,7 +309,7 @@ class _Endpoint:
         settings, room, visit = self._sidecar.settings, self._sidecar.room, scope["visit"]
         with room.share(scope, settings) as share:
             raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
-            visit.size = len(raw)
+            visit.size, visit.came = len(raw), time.perf_counter()
             with room.under_way(settings):
                 body = await bodies.aparsed(raw)
                 if settings.log_prompts:

@@ -68,7 +68,7 @@ class Pipeline:
         has_unmasked = not all(tier.is_masked for tier in tiers)
         total = served.settings.total_seconds
         try:
-            async with asyncio.timeout(total - visit.seconds):
+            async with asyncio.timeout(visit.begin(total)):
                 is_large = visit.size >= bodies.LARGE
                 target = await self._targets.of(schema, name, is_checked_only=has_unmasked, is_large=is_large)
         except TimeoutError:
@@ -80,7 +80,7 @@ class Pipeline:
             max_tokens=asked.chat.limit or served.settings.most_tokens,
             temperature=asked.chat.temperature or 0.0,
             seed=asked.chat.seed or 0,
-            budget=Budget(seconds=visit.begin(served.settings.total_seconds)),
+            budget=Budget(seconds=visit.begin(total)),
         )
         models = tuple(_tier(tier, asked) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take)

@@ -249,7 +249,7 @@ class _Run:
         except BaseException as error:
             call = self._call(type(error).__name__, "")
             self.visit.take(call)
-            self._journal.begin(call, None, WAIT_S, self.visit.size)  # the client is gone: nobody waits
+            self._journal.begin(call, None, WAIT_S)  # the client is gone: nobody waits
             raise
 
     async def commit(self) -> None:
@@ -288,7 +288,7 @@ class _Run:
     async def _write(self, outcome: str, error: str) -> int:
         call = self._call(outcome, error)
         self.visit.take(call)
-        self.visit.call = await self._journal.written(call, None, self.visit.patience, self.visit.size)
+        self.visit.call = await self._journal.written(call, None, self.visit.patience)
         return self.visit.call
 
     def _call(self, outcome: str, error: str) -> Call:

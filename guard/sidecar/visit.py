@@ -23,6 +23,7 @@ Header = tuple[bytes, bytes]
 JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 LEAST_S = 0.1  #: For which the trace is waited for in any case.
+LEAST_LEFT_S = 0.001  #: Of a request whose time is over: a budget is above 0.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -30,10 +31,10 @@ class Visit:
     """One request under way. Belongs to one task."""
 
     __slots__ = (
-        "attempts", "began", "call", "completion_tokens", "cost", "ends", "escalations", "first_valid", "guarantee",
-        "id", "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "models_at_work", "outcome",
-        "path", "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "size", "started", "status",
-        "tier", "waited",
+        "attempts", "began", "call", "came", "completion_tokens", "cost", "ends", "escalations", "first_valid",
+        "guarantee", "id", "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "models_at_work",
+        "outcome", "path", "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "size", "started",
+        "status", "tier", "waited",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, given_id: bytes | None) -> None:
@@ -64,6 +65,7 @@ class Visit:
         self.is_settled = False  # what it has spent was counted
         self.prompt: Any = None  # kept only where the access log may hold it
         self.waited = 0.0  # seconds of its time, for the trace, before a model was known
+        self.came = self.started  # when its body was there
         self.ends: float | None = None  # when its time is over, once a model is known
 
     @property
@@ -72,10 +74,12 @@ class Visit:
         return time.perf_counter() - self.started
 
     def begin(self, total: float) -> float:
-        """Begin to be answered within the seconds of its model; returns how many of them are left."""
-        left = max(0.001, total - self.seconds)
-        self.ends = time.perf_counter() + left
-        return left
+        """Begin to be answered within the seconds of its model; returns how many of them are left.
+
+        They count while the trace is waited for, and from when the body is there: how slowly it came is its client's.
+        """
+        self.ends = self.came + total - self.waited
+        return max(LEAST_LEFT_S, self.ends - time.perf_counter())
 
     @property
     def patience(self) -> float:

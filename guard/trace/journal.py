@@ -2,14 +2,14 @@
 
 One thread commits; whatever comes in meanwhile is the next commit, so that under load a transaction carries many
 records and alone one waits for nothing. However many wait for a database that is in use, they take one thread. Large
-records, of which each takes a while to be written out, are another thread's, so that no small one waits behind them.
+records, of which each takes a while to be written out, have a lane of their own: no small one waits behind them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guard.records import Call
@@ -18,8 +18,9 @@ from guard.trace.errors import TraceError
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
-MOST = 256  #: Records of one commit.
-LARGE = 262_144  #: Bytes of a request from which on its record is a large one: some 10 ms.
+MOST = 256  #: Records of one commit; of large ones each has its own.
+LARGE = 262_144  #: Characters of a record from which on it is a large one: some 10 ms.
+VALUE = 64  #: Characters that take as long as one value more.
 
 #: A call, what it asked for, and for how many seconds its record may wait.
 Entry = tuple[Call, "Compiled | None", float]
@@ -29,39 +30,22 @@ class Journal:
     """Writes records; of one event loop."""
 
     def __init__(self, write: Callable[[Sequence[Entry]], list[Any]]) -> None:
-        # Not above: a program whose main thread has ended can't import it any more.
-        from concurrent.futures import ThreadPoolExecutor
+        self._small, self._large = _Lane(write, "guard-journal", MOST), _Lane(write, "guard-journal-large", 1)
 
-        self._write = write
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="guard-journal")
-        self._large = ThreadPoolExecutor(1, thread_name_prefix="guard-journal-large")
-        self._waiting: list[tuple[Call, Compiled | None, float, asyncio.Future[int]]] = []
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
-
-    def begin(self, call: Call, compiled: Compiled | None, seconds: float, size: int = 0) -> asyncio.Future[int]:
+    def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
         """Begin to write a record; the future gives its number once it is committed, or raises TraceError.
 
-        Cancelled before its turn comes, it is not written. `size`: bytes of the request.
+        Cancelled before its turn comes, it is not written.
         """
-        loop = asyncio.get_running_loop()
-        written: asyncio.Future[int] = loop.create_future()
-        if size >= LARGE:
-            entry = call, compiled, time.monotonic() + seconds
-            job = loop.run_in_executor(self._large, self._written, [entry])
-            job.add_done_callback(lambda done: _tell([written], done))
-            return written
-        self._waiting.append((call, compiled, time.monotonic() + seconds, written))
-        if self._is_idle.is_set():
-            self._commit()
-        return written
+        lane = self._large if is_large(call, compiled) else self._small
+        return lane.begin(call, compiled, time.monotonic() + seconds)
 
-    async def written(self, call: Call, compiled: Compiled | None, seconds: float, size: int = 0) -> int:
+    async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
         """Return the number of a record once it is committed; TraceError where it is not within so many seconds.
 
         A record that was begun is finished, also when the caller is cancelled meanwhile.
         """
-        written = self.begin(call, compiled, seconds, size)
+        written = self.begin(call, compiled, seconds)
         done, _ = await asyncio.wait([written], timeout=seconds)
         if not done:
             written.cancel()
@@ -70,13 +54,37 @@ class Journal:
 
     async def close(self) -> None:
         """Return when all is committed."""
+        await self._small.close()
+        await self._large.close()
+
+
+class _Lane:
+    """Records that are committed one batch after the other."""
+
+    def __init__(self, write: Callable[[Sequence[Entry]], list[Any]], name: str, most: int) -> None:
+        # Not above: a program whose main thread has ended can't import it any more.
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._write, self._most = write, most
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._waiting: list[tuple[Call, Compiled | None, float, asyncio.Future[int]]] = []
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    def begin(self, call: Call, compiled: Compiled | None, until: float) -> asyncio.Future[int]:
+        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, compiled, until, written))
+        if self._is_idle.is_set():
+            self._commit()
+        return written
+
+    async def close(self) -> None:
         await self._is_idle.wait()
         self._thread.shutdown()
-        await asyncio.to_thread(self._large.shutdown)
 
     def _commit(self) -> None:
         waiting = [entry for entry in self._waiting if not entry[-1].cancelled()]
-        batch, self._waiting = waiting[:MOST], waiting[MOST:]
+        batch, self._waiting = waiting[: self._most], waiting[self._most :]
         if not batch:
             self._is_idle.set()
             return
@@ -86,7 +94,14 @@ class Journal:
 
     def _finish(self, waiting: Sequence[asyncio.Future[int]], done: asyncio.Future[list[Any]]) -> None:
         self._commit()
-        _tell(waiting, done)
+        for written, number in zip(waiting, done.result(), strict=True):
+            if written.cancelled():
+                continue
+            if isinstance(number, Exception):
+                written.set_exception(_told(number))
+                written.exception()  # seen, also where the client has gone and nobody waits
+            else:
+                written.set_result(number)
 
     def _written(self, entries: Sequence[tuple[Call, Compiled | None, float]]) -> list[Any]:
         now = time.monotonic()
@@ -96,15 +111,27 @@ class Journal:
             return [error for _ in entries]
 
 
-def _tell(waiting: Sequence[asyncio.Future[int]], done: asyncio.Future[list[Any]]) -> None:
-    for written, number in zip(waiting, done.result(), strict=True):
-        if written.cancelled():
-            continue
-        if isinstance(number, Exception):
-            written.set_exception(_told(number))
-            written.exception()  # seen, also where the client has gone and nobody waits
-        else:
-            written.set_result(number)
+def is_large(call: Call, compiled: Compiled | None) -> bool:
+    """Say whether a record takes a while to be written out; looks at some thousands of values at most."""
+    left: list[Any] = [] if compiled is None else [compiled.schema]
+    weight = 0
+    for attempt in call.attempts:
+        weight += VALUE * len(attempt.repairs)
+        left += attempt.messages, attempt.repaired
+        if (reply := attempt.reply) is not None:
+            weight += VALUE * len(reply.tokens)
+            left += reply.text, reply.thinking
+    while left and weight < LARGE:
+        part = left.pop()
+        weight += VALUE
+        if isinstance(part, str):
+            weight += len(part)
+        elif isinstance(part, Mapping):
+            left += part.keys()
+            left += part.values()
+        elif isinstance(part, Sequence):
+            left += part
+    return weight >= LARGE
 
 
 def _told(error: Exception) -> TraceError:

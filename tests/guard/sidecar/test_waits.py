@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sidecars import Reply, model, serving
 
 from guard.sidecar import keys
@@ -59,6 +62,20 @@ def test_while_another_holds_the_trace_all_are_told_in_time_and_it_is_not_ready(
         it.wait(lambda: it.ask("GET", "/health/ready").status == 200, 20)
         assert all(reply.status == 200 for _, reply in map(ask, range(6)))
         assert len(TraceStore(it.trace).latest(limit=100)) == before + 6  # none of those that were told otherwise
+
+
+@pytest.mark.parametrize("way", [{}, {"response_format": SCHEMA}])
+def test_how_slowly_a_body_comes_is_not_the_models_time(tmp_path: Path, way: dict[str, Any]) -> None:
+    with servers.Server("{}") as provider, serving(tmp_path, model(provider.url, total_seconds=TOTAL)) as it:
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}], **way}).encode()
+        connection = http.client.HTTPConnection(it.host, it.port, timeout=60)
+        connection.putrequest("POST", "/v1/chat/completions")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:-1])
+        time.sleep(TOTAL + 1)
+        connection.send(body[-1:])
+        assert connection.getresponse().status == 200
+        connection.close()
 
 
 def test_a_trace_that_is_gone_or_full_of_errors_is_not_ready(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Records of an event loop: one commit for many, and none behind a large one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from guard.models.base import Reply, Token
+from guard.records import Attempt, Call
+from guard.repair import repair
+from guard.schemas import compile as compiled_of
+from guard.trace.journal import LARGE, VALUE, Entry, Journal, is_large
+
+
+def call(content: Any = "x", text: str = "1", **more: Any) -> Call:
+    """Return a record."""
+    reply = Reply(text, "stop", "m", 1, 1, tokens=more.pop("tokens", ()))
+    attempt = Attempt(1, ({"role": "user", "content": content},), reply, **more)
+    return Call("f", "T", "h", "", "m", {}, 1.0, attempts=(attempt,))
+
+
+SMALL = call()
+LONG = "x" * LARGE
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        call(LONG),
+        call([{"type": "text", "text": LONG}]),
+        call([{"type": "text", "text": "x"}] * 5000),
+        call({LONG: 1}),
+        call(text=LONG),
+        call(text="x", repaired=LONG),
+        call(repairs=repair("{'a': 1}").edits * 5000),
+        call(tokens=(Token("x", 0.0, 0.0, None),) * 5000),
+    ],
+    ids=["prompt", "part", "parts", "key", "answer", "mended", "edits", "tokens"],
+)
+def test_what_takes_long_to_be_written_out_is_large(large: Call) -> None:
+    assert is_large(large, None)
+    assert not is_large(SMALL, None)
+
+
+def test_a_record_is_as_large_as_its_schema() -> None:
+    assert is_large(SMALL, compiled_of({"enum": [f"value {at}" for at in range(5000)]}))
+    assert not is_large(SMALL, compiled_of({"type": "integer"}))
+
+
+def test_looking_costs_little_however_large_a_record_is() -> None:
+    class Counted(list[Any]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            Counted.looks += 1
+            return super().__iter__()
+
+    assert is_large(call([Counted() for _ in range(1_000_000)]), None)
+    assert Counted.looks <= LARGE // VALUE
+
+
+def test_no_small_record_waits_behind_a_large_one() -> None:
+    is_let, is_at_work = threading.Event(), threading.Event()
+    batches: list[int] = []
+
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        if is_large(*entries[0][:2]):
+            is_at_work.set()
+            assert is_let.wait(60)
+        batches.append(len(entries))
+        return list(range(len(entries)))
+
+    async def records() -> None:
+        journal = Journal(write)
+        large = [journal.begin(call(LONG), None, 60.0) for _ in range(3)]
+        await asyncio.to_thread(is_at_work.wait, 60)
+        assert await asyncio.gather(*(journal.written(SMALL, None, 60.0) for _ in range(10))) == [0, *range(9)]
+        assert not any(future.done() for future in large)
+        large[2].cancel()
+        is_let.set()
+        await journal.close()
+        assert [future.result() for future in large[:2]] == [0, 0]
+
+    asyncio.run(records())
+    assert batches == [1, 9, 1, 1]  # one at once, those that came meanwhile together, large ones each by itself
