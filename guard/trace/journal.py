@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST = 256  #: Records of one commit; of large ones each has its own.
 LARGE = 262_144  #: Characters of a record from which on it is a large one: some 10 ms.
 VALUE = 64  #: Characters that take as long as one value more.
+KEPT = 1024  #: Schemas of which it is known what they weigh.
 
 #: A call, what it asked for, and for how many seconds its record may wait.
 Entry = tuple[Call, "Compiled | None", float]
@@ -31,13 +32,15 @@ class Journal:
 
     def __init__(self, write: Callable[[Sequence[Entry]], list[Any]]) -> None:
         self._small, self._large = _Lane(write, "guard-journal", MOST), _Lane(write, "guard-journal-large", 1)
+        self._schemas: dict[str, int] = {}  # what they weigh, by hash
 
     def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
         """Begin to write a record; the future gives its number once it is committed, or raises TraceError.
 
         Cancelled before its turn comes, it is not written.
         """
-        lane = self._large if is_large(call, compiled) else self._small
+        weight = weight_of(call) + (0 if compiled is None else self._weight(compiled))
+        lane = self._small if weight < LARGE else self._large
         return lane.begin(call, compiled, time.monotonic() + seconds)
 
     async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
@@ -56,6 +59,15 @@ class Journal:
         """Return when all is committed."""
         await self._small.close()
         await self._large.close()
+
+    def _weight(self, compiled: Compiled) -> int:
+        """Return what a schema weighs; each is looked at once, for most are asked for many times."""
+        weight = self._schemas.get(compiled.hash)
+        if weight is None:
+            if len(self._schemas) >= KEPT:
+                self._schemas.clear()
+            weight = self._schemas[compiled.hash] = _weight([compiled.schema])
+        return weight
 
 
 class _Lane:
@@ -111,16 +123,21 @@ class _Lane:
             return [error for _ in entries]
 
 
-def is_large(call: Call, compiled: Compiled | None) -> bool:
-    """Say whether a record takes a while to be written out; looks at some thousands of values at most."""
-    left: list[Any] = [] if compiled is None else [compiled.schema]
+def weight_of(call: Call) -> int:
+    """Return about how many characters a record has, counted up to LARGE: some thousands of values are looked at."""
+    parts: list[Any] = []
     weight = 0
     for attempt in call.attempts:
         weight += VALUE * len(attempt.repairs)
-        left += attempt.messages, attempt.repaired
+        parts += attempt.messages, attempt.repaired
         if (reply := attempt.reply) is not None:
             weight += VALUE * len(reply.tokens)
-            left += reply.text, reply.thinking
+            parts += reply.text, reply.thinking
+    return weight if weight >= LARGE else weight + _weight(parts)
+
+
+def _weight(left: list[Any]) -> int:
+    weight = 0
     while left and weight < LARGE:
         part = left.pop()
         weight += VALUE
@@ -131,7 +148,7 @@ def is_large(call: Call, compiled: Compiled | None) -> bool:
             left += part.values()
         elif isinstance(part, Sequence):
             left += part
-    return weight >= LARGE
+    return weight
 
 
 def _told(error: Exception) -> TraceError:

@@ -13,7 +13,7 @@ from guard.models.base import Reply, Token
 from guard.records import Attempt, Call
 from guard.repair import repair
 from guard.schemas import compile as compiled_of
-from guard.trace.journal import LARGE, VALUE, Entry, Journal, is_large
+from guard.trace.journal import LARGE, VALUE, Entry, Journal, weight_of
 
 
 def call(content: Any = "x", text: str = "1", **more: Any) -> Call:
@@ -42,13 +42,8 @@ LONG = "x" * LARGE
     ids=["prompt", "part", "parts", "key", "answer", "mended", "edits", "tokens"],
 )
 def test_what_takes_long_to_be_written_out_is_large(large: Call) -> None:
-    assert is_large(large, None)
-    assert not is_large(SMALL, None)
-
-
-def test_a_record_is_as_large_as_its_schema() -> None:
-    assert is_large(SMALL, compiled_of({"enum": [f"value {at}" for at in range(5000)]}))
-    assert not is_large(SMALL, compiled_of({"type": "integer"}))
+    assert weight_of(large) >= LARGE
+    assert weight_of(SMALL) < LARGE / 100
 
 
 def test_looking_costs_little_however_large_a_record_is() -> None:
@@ -59,16 +54,22 @@ def test_looking_costs_little_however_large_a_record_is() -> None:
             Counted.looks += 1
             return super().__iter__()
 
-    assert is_large(call([Counted() for _ in range(1_000_000)]), None)
+    assert weight_of(call([Counted() for _ in range(1_000_000)])) >= LARGE
     assert Counted.looks <= LARGE // VALUE
 
 
-def test_no_small_record_waits_behind_a_large_one() -> None:
+@pytest.mark.parametrize(
+    ("large", "schema"),
+    [(call(LONG), True), (SMALL, {"enum": [f"value {at}" for at in range(5000)]})],
+    ids=["call", "schema"],
+)
+def test_no_small_record_waits_behind_a_large_one(large: Call, schema: Any) -> None:
     is_let, is_at_work = threading.Event(), threading.Event()
     batches: list[int] = []
+    compiled, other = compiled_of(schema), compiled_of({"type": "integer"})
 
     def write(entries: Sequence[Entry]) -> list[Any]:
-        if is_large(*entries[0][:2]):
+        if entries[0][1] is compiled:
             is_at_work.set()
             assert is_let.wait(60)
         batches.append(len(entries))
@@ -76,14 +77,14 @@ def test_no_small_record_waits_behind_a_large_one() -> None:
 
     async def records() -> None:
         journal = Journal(write)
-        large = [journal.begin(call(LONG), None, 60.0) for _ in range(3)]
+        slow = [journal.begin(large, compiled, 60.0) for _ in range(3)]
         await asyncio.to_thread(is_at_work.wait, 60)
-        assert await asyncio.gather(*(journal.written(SMALL, None, 60.0) for _ in range(10))) == [0, *range(9)]
-        assert not any(future.done() for future in large)
-        large[2].cancel()
+        assert await asyncio.gather(*(journal.written(SMALL, other, 60.0) for _ in range(10))) == [0, *range(9)]
+        assert not any(future.done() for future in slow)
+        slow[2].cancel()
         is_let.set()
         await journal.close()
-        assert [future.result() for future in large[:2]] == [0, 0]
+        assert [future.result() for future in slow[:2]] == [0, 0]
 
     asyncio.run(records())
     assert batches == [1, 9, 1, 1]  # one at once, those that came meanwhile together, large ones each by itself
