@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard.records import Call
 from guard.trace.errors import TraceError
+from guard.trace.writer import MOMENT_S
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MOST = 256  #: Records of one commit; of large ones each has its own.
 LARGE = 262_144  #: Characters of a record from which on it is a large one: some 10 ms.
 VALUE = 64  #: Characters that take as long as one value more.
+MARGIN_S = 0.1  #: For which who writes is waited for beyond the longest that it may take.
 KEPT = 1024  #: Schemas of which it is known what they weigh.
 
 #: A call, what it asked for, and for how many seconds its record may wait.
@@ -46,10 +48,11 @@ class Journal:
     async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
         """Return the number of a record once it is committed; TraceError where it is not within so many seconds.
 
-        A record that was begun is finished, also when the caller is cancelled meanwhile.
+        A record that was begun is finished, also when the caller is cancelled meanwhile. Who writes has the same time
+        and knows how it has ended, and so is waited for a moment longer.
         """
         written = self.begin(call, compiled, seconds)
-        done, _ = await asyncio.wait([written], timeout=seconds)
+        done, _ = await asyncio.wait([written], timeout=seconds + MOMENT_S + MARGIN_S)
         if not done:
             written.cancel()
             raise TraceError(f"the trace took no record within {seconds:.3g} s, and nothing is answered without one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from guard.models.base import Reply, Token
 from guard.records import Attempt, Call
 from guard.repair import repair
 from guard.schemas import compile as compiled_of
+from guard.trace.errors import TraceError
 from guard.trace.journal import LARGE, VALUE, Entry, Journal, weight_of
 
 
@@ -88,3 +90,15 @@ def test_no_small_record_waits_behind_a_large_one(large: Call, schema: Any) -> N
 
     asyncio.run(records())
     assert batches == [1, 9, 1, 1]  # one at once, those that came meanwhile together, large ones each by itself
+
+
+def test_who_waits_is_told_what_the_writer_knows_and_not_that_the_same_time_is_over_here() -> None:
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        time.sleep(max(0.0, entries[0][2]) + 0.05)  # the database says so when the time is over
+        return [TraceError("another holds it")] * len(entries)
+
+    async def record() -> None:
+        with pytest.raises(TraceError, match="another holds it"):
+            await Journal(write).written(SMALL, None, 0.1)
+
+    asyncio.run(record())
