@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ FOCUSED = """() => {
   const isShown = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
   return [e.tagName.toLowerCase(), (words || e.textContent).replace(/\\s+/g, " ").trim(), isShown];
 }"""
+
+
+def comes_true(page: Page, expression: str) -> None:
+    """Wait until an expression holds: asked from here, as the page's policy lets no text be run as code in it."""
+    until = time.monotonic() + 5
+    while not page.evaluate(expression):
+        assert time.monotonic() < until, expression
+        page.wait_for_timeout(20)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +182,7 @@ def test_figures_are_those_of_the_endpoints(filled: Sidecar, watched: Callable[.
     page.get_by_role("button", name="Pause").click()  # so that no step moves while they are read
     page.get_by_label("Time", exact=True).select_option("15")
     plot = page.get_by_role("slider", name="Calls", exact=True)
-    expect(plot).to_have_attribute("aria-valuetext", re.compile(r"^\d+:\d+:\d+: "))
+    expect(plot).to_have_attribute("aria-valuemax", "14")
     plot.press("Home")
     steps = {plot.press("ArrowRight") or plot.get_attribute("aria-valuetext") for _ in range(60)}
     read = sum(int(words.rpartition("served-1 ")[2]) for words in steps if words and "served-1" in words)
@@ -213,7 +222,7 @@ def test_tokens_are_shown_in_colours_and_a_frame_as_high_as_they_need(
     reply = Reply("".join(t.text for t in tokens), "stop", "served-1", 11, 7, tokens=tokens, mode="masks", cost=0.0)
     attempt = Attempt(1, ({"role": "user", "content": "How much?"},), reply, model="openai:served-1")
     call = Call("f", "sum", "", "", "openai:served-1", {}, 1.0, attempts=(attempt,))
-    (number,) = TraceStore(filled.trace).write_all([call])
+    (number,) = TraceStore(filled.trace).write_all([(call, None, 30.0)])
     page = watched(filled, f"call/{number}").page
     expect(page.frame_locator("iframe").locator("pre .t")).to_have_count(2)
     # Asked from outside: no script runs in there, playwright's neither.
@@ -222,14 +231,14 @@ def test_tokens_are_shown_in_colours_and_a_frame_as_high_as_they_need(
     assert len(set(page.evaluate(colours))) == 2
     height = page.evaluate("document.querySelector('iframe').clientHeight")
     page.evaluate(f"{inside}.querySelectorAll('details').forEach((e) => (e.open = true))")
-    page.wait_for_function(f"document.querySelector('iframe').clientHeight > {height}")
-    page.wait_for_function(f"document.querySelector('iframe').clientHeight >= {inside}.documentElement.scrollHeight")
+    comes_true(page, f"document.querySelector('iframe').clientHeight > {height}")
+    comes_true(page, f"document.querySelector('iframe').clientHeight >= {inside}.documentElement.scrollHeight")
 
 
 def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., Watched]) -> None:
     page = watched(filled, "calls").page
     store = TraceStore(filled.trace)
-    store.write_all([Call("f", "t", "", "", "openai:a", {}, 1.0) for _ in range(30)])
+    store.write_all([(Call("f", "t", "", "", "openai:a", {}, 1.0), None, 30.0) for _ in range(30)])
     newest = filled.ask("GET", "/guard/traces?limit=1").json["calls"][0]["call"]
     first = page.locator("#list tbody tr").first.locator("td").first
     page.get_by_role("button", name="Refresh").click()
@@ -238,7 +247,7 @@ def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., 
     page.get_by_role("button", name="Older").click()
     expect(first).to_have_text(str(newest - 25))
     expect(page.get_by_role("button", name="Older")).to_be_disabled()
-    store.write_all([Call("f", "t", "", "", "openai:a", {}, 1.0)])
+    store.write_all([(Call("f", "t", "", "", "openai:a", {}, 1.0), None, 30.0)])
     page.get_by_role("button", name="Refresh").click()
     expect(page.locator("#told")).to_have_text("Refreshed.")
     expect(first).to_have_text(str(newest - 25))  # a page that was gone back to stands still
@@ -278,7 +287,7 @@ def test_the_playground_answers_or_says_what_is_wrong(
     schema, ask = page.get_by_label("JSON Schema"), page.get_by_role("button", name="Ask")
     # As it is written: a browser's own reading would make this 12345678901234567000, and lose the first of two names.
     schema.fill('{"type": "object", "properties": {"total": {"maximum": 12345678901234567890}}}')
-    provider.answers = [WRONG, '{"total":12345678901234567890}']
+    provider.answers = ['{"total":12345678901234567890}']
     ask.click()
     expect(page.locator("#progress")).to_have_text("The answer is valid.")
     assert '"maximum": 12345678901234567890' in json.dumps(provider.requests[-1].body).replace('\\"', '"')
@@ -457,7 +466,9 @@ def test_texts_can_be_read(
     tokens = tuple(Token(f"{share}% ", -0.5, share / 100, 1.0) for share in range(0, 101, 10))
     reply = Reply("".join(t.text for t in tokens), "stop", "served-1", 1, 1, tokens=tokens, mode="masks")
     attempt = Attempt(1, ({"role": "user", "content": "How?"},), reply, (Violation("/a", "/b", "c", "d"),))
-    (number,) = TraceStore(filled.trace).write_all([Call("f", "t", "", "", "a", {}, 1.0, attempts=(attempt,))])
+    (number,) = TraceStore(filled.trace).write_all(
+        [(Call("f", "t", "", "", "a", {}, 1.0, attempts=(attempt,)), None, 30.0)]
+    )
     page.goto(f"{ui(filled)}#call/{number}")
     expect(page.frame_locator("iframe").locator("pre .t").first).to_be_visible()
     seen["call"] = page.locator("iframe").evaluate(CONTRASTS)
@@ -472,7 +483,7 @@ def test_no_view_is_wider_than_the_screen(filled: Sidecar, watched: Callable[...
     reply = Reply(long, "stop", long, 1, 1)
     attempt = Attempt(1, ({"role": "user", "content": long},), reply, (Violation(long, long, long, long),), model=long)
     call = Call(long, long, "", "", long, {}, 2.0, outcome="ValidationFailed", error=long, attempts=(attempt,))
-    (number,) = TraceStore(filled.trace).write_all([call])
+    (number,) = TraceStore(filled.trace).write_all([(call, None, 30.0)])
     page = watched(filled, viewport={"width": width, "height": 812}, has_touch=width < 500).page
     for view in (*VIEWS, f"call/{number}"):
         page.goto(f"{ui(filled)}#{view}")
@@ -496,9 +507,8 @@ def test_what_strangers_wrote_is_text(
     finding = Violation(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     message = {"role": HOSTILE, "content": HOSTILE, HOSTILE: HOSTILE}
     attempt = Attempt(1, (message,), reply, (finding,), HOSTILE, model=HOSTILE, reason=HOSTILE)
-    now = filled.ask("GET", "/guard/stats").json["until"]
-    call = Call(HOSTILE, HOSTILE, "", HOSTILE, HOSTILE, {}, now, 1.0, HOSTILE, HOSTILE, (attempt,))
-    (number,) = TraceStore(filled.trace).write_all([call])
+    call = Call(HOSTILE, HOSTILE, "", HOSTILE, HOSTILE, {}, time.time(), 1.0, HOSTILE, HOSTILE, (attempt,))
+    (number,) = TraceStore(filled.trace).write_all([(call, None, 30.0)])
     page = watched(filled).page
     expect(page.locator(".failure").first).to_contain_text(HOSTILE)
     expect(page.locator("#models")).to_contain_text(HOSTILE)
