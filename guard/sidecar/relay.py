@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from guard import prices
-from guard.errors import CallError, ContentFiltered, TimedOut
+from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
 from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
 from guard.records import VALID, Attempt, Call
@@ -101,7 +101,7 @@ class Relay:
                     async with run.attempt():
                         run.reply = await Tier(tier).agenerate(request)
                 else:
-                    async with run.attempt(), tier.turn():
+                    async with run.attempt(), tier.turn(run.left()):
                         run.data, said = await run.post(tier, await _payload(run, tier, raw))
                         run.take(said, way.answer(said))
         await run.commit()
@@ -131,7 +131,7 @@ class Relay:
             exchange = Exchange(tier.name, None, tier.settings.transport_retries)
             receive = functools.partial(_events, tier, run.way.path, payload, tier.settings.first_token_seconds)
             try:
-                async with tier.turn():
+                async with tier.turn(run.left(), is_streamed=True):
                     try:
                         async with contextlib.aclosing(exchange.send(receive)) as events:
                             async for event, said in events:
@@ -205,18 +205,13 @@ class _Run:
 
     @contextlib.asynccontextmanager
     async def attempt(self) -> AsyncGenerator[None, None]:
-        """Hold one tier's answer to the time that is left; a failure goes on to the next tier, where that may help."""
+        """Keep one tier's answer, or failure, as an attempt; a failure goes to the next tier, where that may help."""
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
         self._texts, self._finish, self._usage, self._retries = [], None, {}, 0
         error: BaseException | None = None
         try:
-            try:
-                async with asyncio.timeout(self.left()):
-                    yield
-            except TimeoutError:
-                seconds = self._served.settings.total_seconds
-                raise TimedOut(f"{tier.name} gave no whole answer within {seconds:g} s") from None
+            yield
         except CallError as failed:
             error = failed
             if self._tier == len(self._served.tiers) - 1 or self.visit.sent or not _may_escalate(failed):

@@ -85,16 +85,28 @@ class Served:
             self._model = models.load(self.settings.model)
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a slot, and tell the breaker how it went; raises Unavailable while that is open."""
+    async def turn(self, seconds: float | None, *, is_streamed: bool = False) -> AsyncIterator[None]:
+        """Hold a slot, and tell the breaker how it went, all within `seconds`, the wait for the slot among them.
+
+        Raises Unavailable while the breaker is open, and TimedOut where the time is over. The breaker is not told of
+        that where no slot was had, nor where the answer is streamed: whoever reads it may be what was slow.
+        """
         self.breaker.check()
-        async with self.slots:
-            try:
+        has_slot = False
+        try:
+            async with asyncio.timeout(seconds), self.slots:
+                has_slot = True
                 yield
-            except UNWELL:
+        except TimeoutError:
+            if not has_slot:
+                raise TimedOut(f"{self.name} had no slot free within {seconds:.3g} s") from None
+            if not is_streamed:
                 self.breaker.failed()
-                raise
-            self.breaker.succeeded()
+            raise TimedOut(f"{self.name} gave no whole answer within {seconds:.3g} s") from None
+        except UNWELL:
+            self.breaker.failed()
+            raise
+        self.breaker.succeeded()
 
 
 class Wrapper:
@@ -124,15 +136,14 @@ class Tier(Wrapper):
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
-        async with self._served.turn(), self._timed(request):
+        async with self._served.turn(request.seconds):
             return await asking.agenerate(self.model, request)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply."""
         first = self._served.settings.first_token_seconds
         async with (
-            self._served.turn(),
-            self._timed(request),
+            self._served.turn(request.seconds, is_streamed=True),
             contextlib.aclosing(asking.apieces(self.model, request)) as parts,
         ):
             try:
@@ -143,14 +154,6 @@ class Tier(Wrapper):
             yield part
             async for part in parts:
                 yield part
-
-    @contextlib.asynccontextmanager
-    async def _timed(self, request: Request) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(request.seconds):
-                yield
-        except TimeoutError:
-            raise TimedOut(f"{self.name} gave no whole answer within {request.seconds:.3g} s") from None
 
 
 class Models:

@@ -390,13 +390,27 @@ class Call {
  private:
   const Limits& limits() const { return seat_.front->options.limits; }
 
+  // The lock of an isolate. While it is waited for, others have the GIL.
+  static std::unique_lock<std::mutex> held(Isolate& isolate, Gil& gil, bool keeps_gil) {
+    std::unique_lock lock(isolate.lock, std::try_to_lock);
+    while (!lock.owns_lock()) {
+      Gil::give(&gil);
+      lock = isolate.wait();
+      if (!keeps_gil) break;
+      lock.unlock();  // the GIL is never waited for under it
+      gil.take();
+      static_cast<void>(lock.try_lock());
+    }
+    return lock;
+  }
   // A turn of f(engine, turn, gil); whatever ends early leaves nothing half made. False: it is to be taken again.
   template <class F>
   bool turn(F f, bool keeps_gil = false) {
     bool moves = false;
     {
       Gil gil;
-      Turn turn(seat_.place(), *account_, &used_, limits(), keeps_gil ? nullptr : Gil::give, &gil);
+      Place& place = seat_.place();
+      Turn turn(place, held(*place.isolate, gil, keeps_gil), *account_, &used_, limits(), keeps_gil ? nullptr : Gil::give, &gil);
       try {
         f(turn.engine(seat_.front->options, seat_.front->root), turn, gil);
       } catch (const Elsewhere&) {
@@ -600,8 +614,12 @@ struct PyMatcher {
   template <class F>
   bool in_batch(F f) {
     {
-      Account account(*seat.place().isolate);
-      Turn turn(seat.place(), account, nullptr, seat.front->options.limits, nullptr, nullptr);
+      Place& place = seat.place();
+      Isolate& isolate = *place.isolate;
+      Account account(isolate);
+      std::unique_lock lock(isolate.lock, std::try_to_lock);
+      if (!lock.owns_lock()) lock = isolate.wait();
+      Turn turn(place, std::move(lock), account, nullptr, seat.front->options.limits, nullptr, nullptr);
       try {
         matcher.enter(turn.engine(seat.front->options, seat.front->root));
         return f();
@@ -779,12 +797,7 @@ NB_MODULE(_native, m) {
                  },
                  [](Engine& engine) { return engine.goals().is_defined(engine.root()) ? std::vector<Id>() : std::vector<Id>{engine.root()}; });
            })
-      .def_prop_ro("nbytes",
-                   [](const std::shared_ptr<Front>& f) {
-                     const std::shared_ptr<Place> place = f->place();
-                     const std::lock_guard lock(place->isolate->lock);
-                     return place->engine ? place->engine->nbytes() : 0;
-                   })
+      .def_prop_ro("nbytes", [](const std::shared_ptr<Front>& f) { return f->place()->nbytes.load(); })
       .def("stats", [](const std::shared_ptr<Front>& f) {
         std::array<std::size_t, 4> counts{};
         Seat seat(f);

@@ -57,7 +57,7 @@ bool Isolate::may_be_flushed() {
 
 void Isolate::flush(Flushed* out) {
   const std::lock_guard lock(listing_);
-  for (Place* place : places_) out->add(std::move(place->engine));
+  for (Place* place : places_) out->add(std::move(place->engine)), place->nbytes = 0;
   out->tables = std::move(tables);
   out->all = true;
   Isolates::instance().add(*this, -nbytes);  // whatever was counted wrong is forgotten, too
@@ -164,19 +164,19 @@ void Account::settle() {
   before_ = now, sum_ += more;
 }
 
-Turn::Hold::Hold(Isolate& in) : isolate(in) {
-  if (isolate.lock.try_lock()) return;
-  ++isolate.waiting;
-  isolate.lock.lock();
-  --isolate.waiting;
+std::unique_lock<std::mutex> Isolate::wait() {
+  ++waiting;
+  std::unique_lock held(lock);
+  --waiting;
+  return held;
 }
 
-Turn::Turn(Place& place, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of)
+Turn::Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of)
     : place_(place),
       isolate_(*place.isolate),
       memory_(limits.memory),
       account_(account),
-      hold_(isolate_),
+      lock_(std::move(lock)),
       slowly_(slowly),
       of_(of),
       clock_(limits.seconds, used, limits.states, limits.memory, this) {
@@ -185,7 +185,8 @@ Turn::Turn(Place& place, Account& account, double* used, const Limits& limits, v
 
 Turn::~Turn() {
   let_allocations_fail(false);
-  hold_.release();
+  place_.nbytes = place_.engine ? place_.engine->nbytes() : 0;
+  lock_.unlock();
   flushed_.free();
 }
 

@@ -35,6 +35,7 @@ class Place {
   const bool pinned;                     // is the engine never flushed?
   std::atomic<bool> is_current = true;   // false: the schema has moved
   std::unique_ptr<Engine> engine;        // null: not yet, or flushed. Guarded by isolate->lock
+  std::atomic<std::size_t> nbytes = 0;   // of the engine, as the last turn left it: read without the lock, which may be held for seconds
 };
 
 // What was flushed, until the lock is given back: to free much takes long.
@@ -57,6 +58,7 @@ class Isolate {
   const bool common;
   std::unique_ptr<Tables> tables;  // null: not yet, or flushed
   void flush(Flushed* out);        // requires the lock
+  std::unique_lock<std::mutex> wait();  // for the lock. In an isolate of a schema's own it may be held for seconds: not with the GIL
   bool may_be_flushed();
 
  private:
@@ -126,7 +128,8 @@ class Turn final : private Watch {
  public:
   static constexpr std::chrono::microseconds kWhile{1000}, kLong{3000};
   static constexpr std::int64_t kMuch = 8'000'000;  // bytes of one turn
-  Turn(Place& place, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of);
+  // `lock`: of the place's isolate, and held.
+  Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of);
   ~Turn();
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
@@ -138,22 +141,12 @@ class Turn final : private Watch {
 
  private:
   void look(Clock::Time now) override;
-  struct Hold {
-    explicit Hold(Isolate& isolate);
-    ~Hold() { release(); }
-    void release() {
-      if (holds) isolate.lock.unlock();
-      holds = false;
-    }
-    Isolate& isolate;
-    bool holds = true;
-  };
   Place& place_;
   Isolate& isolate_;
   const std::int64_t memory_;  // Limits.memory
   Account& account_;
   Flushed flushed_;  // freed once the lock is given back
-  Hold hold_;
+  std::unique_lock<std::mutex> lock_;
   Clock::Time begun_{};  // the first look
   void (*slowly_)(void*);
   void* of_;

@@ -275,7 +275,10 @@ class Attack:
                 case, canary, None, "refused", [f"no connection after {time.monotonic() - began:.1f} s: {error}"]
             )
         sent = b"".join(step for step in steps if isinstance(step, bytes))[:10_000].decode("latin-1")
-        return judged(case, canary, sent, found, slack=self._slack)
+        verdict = judged(case, canary, sent, found, slack=self._slack)
+        found.raw = b""  # it was judged; thousands of answers would take gigabytes
+        found.replies.clear()
+        return verdict
 
     async def _watch(self, sidecar: sidecars.Sidecar) -> None:
         """Return once the sidecar is broken."""
