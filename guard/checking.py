@@ -125,7 +125,9 @@ class SchemaChecker(Checker):
     def is_quick(self, text: str, *, mends: bool) -> bool:
         """See Checker."""
         most = NEAR_REPAIR if mends else NEAR_TEXT
-        return len(text) <= most and (self._judge is None or self._costs.steps(text) <= QUICK_STEPS)
+        if len(text) > most or not self._costs.is_at_hand(text):
+            return False
+        return self._judge is None or self._costs.steps(text) <= QUICK_STEPS
 
     def near(self, text: str, *, mends: bool) -> Checked | None:
         """See Checker."""

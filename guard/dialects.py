@@ -13,6 +13,7 @@ Where it requires an object at the root, anything else is wrapped in {"value": �
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -200,6 +201,8 @@ class _Transform:
         self.definitions: dict[str, Any] = {}
         self.dropped: list[str] = []
         self._names: dict[str, str] = {}  # pointer of a referenced schema → its name in `definitions`
+        self._taken: set[str] = set()  # those names
+        self._numbers: dict[str, int] = {}  # wanted name → the number that the next definition of it gets
         self._open: list[str] = []  # references that are being translated
         self._depth = 0
         self._steps = 0
@@ -219,21 +222,32 @@ class _Transform:
         try:
             reasons = []
             for keywords, translate in self.facets(schema, at):
-                names, dropped = dict(self._names), list(self.dropped)
-                definitions = dict(self.definitions)
+                kept = self._mark()
                 try:
                     body = translate()
                 except DialectError as error:
                     if self._steps > MOST_STEPS:
                         raise
                     reasons.append(str(error))
-                    self._names, self.dropped, self.definitions = names, dropped, definitions
+                    self._return_to(kept)
                     continue
                 self.dropped += [f"{at}: {key}" for key in schema if key not in keywords and key not in _SILENT]
                 return _described(body, schema)
             raise DialectError(reasons[0] if reasons else f"{at or '(root)'}: any value at all")
         finally:
             self._depth -= 1
+
+    def _mark(self) -> tuple[int, int, int]:
+        return len(self._names), len(self.definitions), len(self.dropped)
+
+    def _return_to(self, mark: tuple[int, int, int]) -> None:
+        """Forget the names, definitions and notes that came since: the newest ones."""
+        names, definitions, dropped = mark
+        while len(self._names) > names:
+            self._taken.discard(self._names.popitem()[1])
+        while len(self.definitions) > definitions:
+            self.definitions.popitem()
+        del self.dropped[dropped:]
 
     def facets(self, schema: Any, at: str) -> Iterator[tuple[frozenset[str], Callable[[], dict[str, Any]]]]:
         """Yield the constraints of a schema, each enough by itself: the keywords it covers, and its translation."""
@@ -322,7 +336,8 @@ class _Transform:
         if not closed or schema.get("patternProperties"):
             raise DialectError(f"{at or '(root)'}: an object open to properties that it does not name")
         named: Mapping[str, Any] = schema.get("properties") or {}
-        required = [key for key in schema.get("required") or () if isinstance(key, str)]  # draft 3 has a bool there
+        # In order, without repetitions; draft 3 has a bool there.
+        required = dict.fromkeys(key for key in schema.get("required") or () if isinstance(key, str))
         properties: dict[str, Any] = {}
         for key, part in named.items():
             if part is False:  # can't be present: the object is closed, so it need not be named
@@ -335,7 +350,7 @@ class _Transform:
         return {
             "type": "object",
             "properties": properties,
-            "required": list(properties) if self.dialect.requires_all else required,
+            "required": list(properties if self.dialect.requires_all else required),
             "additionalProperties": False,
         }
 
@@ -368,9 +383,11 @@ class _Transform:
             raise DialectError(f"{at}: recursion")
         if pointer not in self._names:
             wanted = re.sub(r"[^A-Za-z0-9_-]", "_", pointer.rpartition("/")[2]) or "root"
-            taken = set(self._names.values())
-            name = next(n for i in range(len(taken) + 1) if (n := wanted + f"_{i}" * (i > 0)) not in taken)
+            counted = itertools.count(self._numbers.get(wanted, 0))
+            number, name = next((i, n) for i in counted if (n := wanted + f"_{i}" * (i > 0)) not in self._taken)
+            self._numbers[wanted] = number + 1
             self._names[pointer] = name
+            self._taken.add(name)
             self.definitions[name] = {}  # its place in the order
             self._open.append(pointer)
             try:
@@ -595,16 +612,11 @@ def _is(value: Any, kind: str) -> bool:
 def _any_of(bodies: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the union of schemas, flat and without repetitions."""
     flat = [part for body in bodies for part in (body["anyOf"] if set(body) == {"anyOf"} else [body])]
-    unique: list[dict[str, Any]] = []
+    unique: dict[str, dict[str, Any]] = {}  # by how they are written: 1 and true are not the same
     for part in flat:
-        if not any(_same(part, other) for other in unique):
-            unique.append(part)
-    return unique[0] if len(unique) == 1 else {"anyOf": unique}
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two schemas are written alike; 1 and true are not."""
-    return json.dumps(one) == json.dumps(other)
+        unique.setdefault(json.dumps(part), part)
+    parts = list(unique.values())
+    return parts[0] if len(parts) == 1 else {"anyOf": parts}
 
 
 def _described(body: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ KEY_ORDERS = {"schema": 0, "any": 1}
 WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
 SPELLINGS = {"canonical": 0, "any": 1}
 INEXACT = ("refuse", "residual")
+LARGE = 2_000  #: Values of a schema, or 64 characters of its texts each, from which on it is a large one.
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,22 @@ class Compiled:
         for uri, contents in sorted(self._front.documents.loaded()):
             digest.update(json.dumps([uri, contents], default=str).encode())
         return digest.hexdigest()
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether to walk over the schema, or to write it down, may take some milliseconds: not on an event loop."""
+        left, waiting = LARGE, [self.schema]
+        while waiting and left > 0:
+            part = waiting.pop()
+            left -= 1
+            if isinstance(part, str):
+                left -= len(part) // 64
+            elif isinstance(part, dict):
+                left -= sum(map(len, part)) // 64
+                waiting += part.values()
+            elif isinstance(part, list):
+                waiting += part
+        return left <= 0
 
     def arguments(self) -> dict[str, Any]:
         """Return what `compile` makes this of again, by name; options only where they are not the defaults."""

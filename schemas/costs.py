@@ -23,6 +23,7 @@ from guard.schemas.ops import FALSE, Rx, Tree
 
 #: A rate above this is as good as none: years.
 MOST_STEPS = 1e15
+AT_HAND = 20_000  #: Schemas that are looked at within some milliseconds.
 #: Levels of values for which rates are worked out; a schema that still changes below them has no bound there.
 MOST_LEVELS = 64
 #: Characters of a text that cost as much as one value more.
@@ -71,6 +72,12 @@ class Costs:
             self._read(position)
         self._order = self._from_the_leaves()
         self._rates = _Rates((), None, self._order is None)
+
+    def is_at_hand(self, text: str) -> bool:
+        """Whether `steps` tells soon, within a few milliseconds at most."""
+        rates = self._rates
+        lacking = text.count("[") + text.count("{") + 1 - len(rates.dearest)
+        return rates.is_settled or lacking * len(self._own) <= AT_HAND
 
     def steps(self, text: str) -> float:
         """Return the most steps that judging a text takes; infinity where nothing is known."""

@@ -50,6 +50,10 @@ class Carrier(Protocol):
         """Iterate over a response's body."""
         ...
 
+    async def computed(self, work: Callable[[], T]) -> T:
+        """Return what some long work returns; nobody else waits for it."""
+        ...
+
 
 class _Loop:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -76,6 +80,9 @@ class _Loop:
     def chunks(self, response: Any) -> AsyncIterator[bytes]:
         chunks: AsyncIterator[bytes] = response.aiter_raw()
         return chunks
+
+    async def computed(self, work: Callable[[], T]) -> T:
+        return await asyncio.to_thread(work)
 
 
 class _Thread:
@@ -123,6 +130,9 @@ class _Thread:
     async def chunks(self, response: Any) -> AsyncIterator[bytes]:
         for chunk in response.iter_raw():
             yield chunk
+
+    async def computed(self, work: Callable[[], T]) -> T:
+        return work()
 
 
 class _Running(threading.local):

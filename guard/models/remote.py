@@ -240,7 +240,11 @@ class Remote(ABC):
         self, request: Request, exchange: Exchange, sent: list[Asked], is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask once; of what fails midway, keep what there is."""
-        sent.append(asked := self._asked(request, exchange))
+        if request.compiled is not None and request.compiled.is_large:
+            asked = await exchange.carrier.computed(lambda: self._asked(request, exchange))
+        else:
+            asked = self._asked(request, exchange)
+        sent.append(asked)
         reading, start = Reading(self, asked), time.perf_counter()
         try:
             async with contextlib.aclosing(self._receive(asked, reading, is_streaming)) as pieces:

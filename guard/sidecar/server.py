@@ -42,6 +42,7 @@ from guard.trace.retention import Retention
 
 BACKLOG = 4096  #: Connections that wait to be accepted.
 OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the trace, and for compiling schemas.
+SWITCH_S = 0.0005  #: After so long a thread that computes in Python lets another one; 5 ms where nobody sets it.
 #: Settings that are read at the start only.
 STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
@@ -216,6 +217,8 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
         if announced is not None:
             announced.cancel()
 
+    # Threads compile and check what strangers sent. The loop waits so long for the GIL, several times a request.
+    sys.setswitchinterval(SWITCH_S)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         with contextlib.suppress(SystemExit), runner:

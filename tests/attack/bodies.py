@@ -77,8 +77,13 @@ for _name, _bytes in {
 }.items():
     case(f"bytes, {_name}", lambda _, data=_bytes: data, REFUSED)
 for _depth in (1_000, 10_000, 1_000_000):
+    _right = REFUSED if _depth < 100_000 else TOO_MANY
     for _open in (b"[", b'{"a":', b'[{"a":'):
-        case(f"nested, {_depth:,} of {_open.decode()}", lambda _, d=_depth, o=_open: o * d, REFUSED if _depth < 100_000 else TOO_MANY)
+        case(
+            f"nested, {_depth:,} of {_open.decode()}",
+            lambda _, d=_depth, o=_open: o * d,
+            REFUSED if _depth < 100_000 else TOO_MANY,
+        )
 for _depth in (150, 1_000, 5_000, 100_000):
     case(
         f"nested, {_depth:,} inside of a field",

@@ -225,19 +225,21 @@ case(
         None,
     ),
 )
-case("chain, if then else of 25", lambda: (_conditions(25), '{"a0": "x", "z": "y"}', None))
-case("chain, if then else of 200", lambda: (_conditions(200), '{"a0": "x", "z": "y"}', None))
+case("chain, if then else of 25", lambda: (_conditions(25), '{"a0": "x"}', '{"a0": "x", "z": 1}'))
+case("chain, if then else of 200", lambda: (_conditions(200), '{"a0": "x"}', '{"a0": "x", "z": 1}'))
 
 
 def _conditions(length: int) -> Any:
-    schema: Any = {"properties": {"z": {"type": "integer"}}, "required": ["z"]}
-    for number in reversed(range(length)):
-        schema = {
-            "if": {"required": [f"a{number}"]},
-            "then": schema,
-            "else": {"properties": {f"b{number}": schema}, "required": ["z"]},
+    table: dict[str, Any] = {
+        f"d{n}": {
+            "if": {"required": [f"a{n}"]},
+            "then": {"$ref": f"#/$defs/d{n + 1}"},
+            "else": {"properties": {f"b{n}": {"$ref": f"#/$defs/d{n + 1}"}}, "required": ["z"]},
         }
-    return {"type": "object", **schema}
+        for n in range(length)
+    }
+    last = {"properties": {"z": {"type": "integer"}}, "required": ["z"]}
+    return {"type": "object", "$ref": "#/$defs/d0", "$defs": {**table, f"d{length}": last}}
 
 
 # ---- patterns --------------------------------------------------------------------------------------------------------
