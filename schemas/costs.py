@@ -71,6 +71,7 @@ class Costs:
         for position in range(FALSE + 1, count):
             self._read(position)
         self._order = self._from_the_leaves()
+        self.building = min(self.building + self._unfolded(), MOST_STEPS)
         self._rates = _Rates((), None, self._order is None)
 
     def is_at_hand(self, text: str) -> bool:
@@ -107,6 +108,26 @@ class Costs:
         if len(dearest) == MOST_LEVELS and not is_settled:
             dearest, is_settled = (*dearest, MOST_STEPS), True
         return _Rates(dearest, level, is_settled)
+
+    def _unfolded(self) -> float:
+        """Return the schemas that apply in place with an `unevaluated…`, each as often as there are ways to it.
+
+        The validator looks for evaluated properties and items along each of these ways as it is made.
+        """
+        schemas = self._documents.schemas
+        asking = [at for at in range(FALSE + 1, len(schemas)) if type(schemas[at]) is dict and not _AGAIN.isdisjoint(schemas[at])]
+        if not asking:
+            return 0.0
+        if self._order is None:
+            return MOST_STEPS
+        ways = [1.0] * len(self._own)
+        for position in self._order:
+            choices = self._same[position]
+            if type(schemas[position]) is dict and not _AGAIN.isdisjoint(schemas[position]):
+                choices = choices[: len(choices) // 2]  # they stand there twice
+            below = sum(ways[other] for choice in choices for other in choice)
+            ways[position] = min(1.0 + below, MOST_STEPS)
+        return sum(ways[position] for position in asking)
 
     def _read(self, position: int) -> None:
         """Note what one schema costs by itself, and what applies with it and below it."""

@@ -4,6 +4,8 @@
 // hold. What is not evaluated whatever holds must meet S; where conditions could evaluate it, either it meets S or one of the
 // conditions holds. Classes of keys (spans of positions) with the same conditions share one clause, so that the result is linear
 // in the annotations. The negation is the dual. A `contains` evaluates the items that meet it: for them S becomes S or C.
+#include <set>
+
 #include "algebra.hpp"
 
 namespace guard {
@@ -44,14 +46,17 @@ struct Goals::InPlace {
   std::function<Id(Id, bool)> of;
   std::function<bool(Id, Conditions*)> present;
   std::vector<Applied> out = {};
+  std::set<std::pair<Id, Conditions>> walked = {};  // what is met again under the same conditions evaluates nothing new
 
   void walk(Id node, const Conditions& under) {
-    if (node < 2) return;
+    if (node < 2 || walked.contains({node, {}}) || !walked.emplace(node, under).second) return;
+    kernel_clock.tick();
     const Recursion deeper(&g->depth_, g->limits_.depth);
     for (const Atom& a : g->atoms(node)) {
       const auto branch = [&](Id child, Id decides, bool sign) {
         Conditions inner = under;
         inner.push_back({of(decides, sign), of(decides, !sign)});
+        sort_unique(&inner);
         walk(child, inner);
       };
       switch (a.op) {
@@ -71,7 +76,9 @@ struct Goals::InPlace {
         case Op::DependentSchemas:
           for (std::size_t i = 0; i < a.nodes.size(); ++i) {
             Conditions inner = under;
-            if (present(a.names[i], &inner)) walk(a.nodes[i], inner);
+            if (!present(a.names[i], &inner)) continue;
+            sort_unique(&inner);
+            walk(a.nodes[i], inner);
           }
           break;
         default: out.push_back({&a, node, under});

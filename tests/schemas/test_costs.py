@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard.checking import NEAR_STEPS
+from guard.checking import NEAR_MAKING, NEAR_STEPS
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "maskbench.jsonl.gz"
 NAMES = ("a", "b", "c")
@@ -142,3 +142,14 @@ def test_nearly_all_real_schemas_are_judged_near() -> None:
         found += [costs.steps(json.dumps(case["data"])) <= NEAR_STEPS for case in row["tests"][:2]]
     assert len(found) > 200
     assert sum(found) / len(found) > 0.97
+
+
+@pytest.mark.parametrize(("height", "is_near"), [(1, True), (8, True), (22, False), (200, False)])
+def test_ways_from_an_unevaluated_keyword_are_counted(height: int, is_near: bool) -> None:
+    """The validator takes each of them as it is made: 2^22 took eight seconds, and nobody else had the GIL."""
+    table: dict[str, Any] = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(height)}
+    table[f"d{height}"] = {"properties": {"b": {"type": "integer"}}}
+    schema = {"$ref": "#/$defs/d0", "$defs": table, "type": "object", "unevaluatedProperties": False}
+    costs = guard.compile(schema).costs
+    assert (costs.building <= NEAR_MAKING) == is_near
+    assert costs.building >= 2.0 ** min(height, 40)
