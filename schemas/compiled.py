@@ -189,10 +189,15 @@ class Compiled:
         return self._front.documents.root_home.dialect.name
 
     @property
+    def contents(self) -> Any:
+        """Return what `schema` copies: to be read only."""
+        return self._front.documents.root_home.document.contents
+
+    @property
     def schema(self) -> Any:
         """Return a copy of the schema as JSON; a type's is what Pydantic says of it."""
         limits = replace(self.options.limits, bytes=2**62)
-        return jsontext.private(self._front.documents.root_home.document.contents, limits, "")[0]
+        return jsontext.private(self.contents, limits, "")[0]
 
     @cached_property
     def report(self) -> list[ReportLine]:
@@ -216,7 +221,7 @@ class Compiled:
     @cached_property
     def is_large(self) -> bool:
         """Whether to walk over the schema, or to write it down, may take some milliseconds: not on an event loop."""
-        left, waiting = LARGE, [self.schema]
+        left, waiting = LARGE, [self.contents]
         while waiting and left > 0:
             part = waiting.pop()
             left -= 1

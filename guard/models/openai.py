@@ -147,7 +147,7 @@ class OpenAIModel(Remote):
             fields["tool_choice"] = {"type": "function", "function": {"name": name}}
             fields["parallel_tool_calls"] = False
         elif request.compiled is not None and "response_format" not in conceded:
-            schema = request.compiled.schema
+            schema = request.compiled.contents
             if isinstance(schema, Mapping) and schema.get("type") == "object":
                 fields["response_format"] = {"type": "json_object"}
         return {key: value for key, value in (fields | self._extra).items() if key not in conceded}

@@ -266,7 +266,7 @@ class Remote(ABC):
         if request.compiled is not None:
             mode, sent = self._carried(request.compiled)
             if mode == "prompt":
-                messages = prompts.with_schema(messages, request.compiled.schema)
+                messages = prompts.with_schema(messages, request.compiled.contents)
         max_tokens = request.max_tokens + request.thinking
         schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
         prompt = prompts.most_tokens(messages) + schema
@@ -311,8 +311,8 @@ class Remote(ABC):
         """Return a schema as a mode sends it, or the reason why it can't."""
         try:
             if mode == "native":
-                return dialects.strict(compiled.schema, self.dialect, formats=compiled.options.formats)
-            return dialects.loose(compiled.schema) if mode == "tool" else None
+                return dialects.strict(compiled.contents, self.dialect, formats=compiled.options.formats)
+            return dialects.loose(compiled.contents) if mode == "tool" else None
         except dialects.DialectError as reason:
             return str(reason)
 

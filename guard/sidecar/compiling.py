@@ -84,6 +84,8 @@ def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
             raise
         unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
         target = dataclasses.replace(unmasked, refused=error)
+    # What is asked of it on the loop is worked out here.
+    _ = target.compiled.hash, target.compiled.is_large
     return dataclasses.replace(target, name=name)
 
 

@@ -69,7 +69,7 @@ class Journal:
         if weight is None:
             if len(self._schemas) >= KEPT:
                 self._schemas.clear()
-            weight = self._schemas[compiled.hash] = _weight([compiled.schema])
+            weight = self._schemas[compiled.hash] = _weight([compiled.contents])
         return weight
 
 
