@@ -100,7 +100,8 @@ class LocalModel(ABC):
                 if fed:
                     request.cut(self._reply(request, completion, fed, "cut", start))
                 raise
-        yield self._reply(request, completion, len(prompt), "stop" if completion.is_finished else "length", start)
+        is_whole = completion.is_finished and not completion.cut_at
+        yield self._reply(request, completion, len(prompt), "stop" if is_whole else "length", start)
 
     def _reply(self, request: Request, completion: Completion, prompt: int, finish: str, start: float) -> Reply:
         """What was written after so many tokens of prompt."""
@@ -116,6 +117,8 @@ class LocalModel(ABC):
             thinking_tokens=completion.thinking_tokens,
             thinking=completion.thought,
             tokens=tuple(completion.details),
+            cut_at=completion.cut_at,
+            room=None if self._context is None else self._context - prompt,
             mode="masks" if request.compiled is not None else "prompt",
             cost=0.0,
         )
@@ -124,7 +127,11 @@ class LocalModel(ABC):
         """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
         matcher = request.compiled.matcher(self._vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
-        limits: dict[str, Any] = {"matcher": matcher, "max_tokens": request.max_tokens}
+        limits: dict[str, Any] = {
+            "matcher": matcher,
+            "max_tokens": request.max_tokens,
+            "stops_repetition": request.repetition == "stop",
+        }
         text = self._render(request.messages, thinks=False)
         if self._reasoning is not None and request.thinking:
             prompt = self._tokenize(self._reasoning.opened(self._render(request.messages, thinks=True)))
