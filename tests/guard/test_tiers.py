@@ -163,7 +163,7 @@ def test_the_last_tiers_answer_is_taken_however_sure_it_is(on: dict[str, str]) -
 def test_an_action_that_is_named_for_unsure_answers_holds_on_every_tier() -> None:
     sure = {"confidence": Confidence(logprob=-0.1)}
     only = Scripted(UNSURE, UNSURE, UNSURE)
-    with pytest.raises(guard.ValidationFailed, match="not sure of its answer: mean log-probability -9.000"):
+    with pytest.raises(guard.ValidationFailed, match=r"not sure of its answer: mean log-probability -9\.000"):
         guard.Guard(only, **sure, on={"confidence": "fail"}).generate(Count, ASK)
     assert len(only.requests) == 1
     again = Scripted(UNSURE, GOOD)
