@@ -378,8 +378,6 @@ def _print_inspection(target: str, found: Inspection, *, every: bool) -> None:
             f"  {found.walk.texts:,} random texts under the masks: slowest of {found.walk.masks:,} masks "
             f"{found.walk.slowest_mask_seconds * 1e3:.2f} ms{after}"
         )
-    if found.satisfiable is False:
-        say("  no value at all meets the schema: every mask is empty")
     changes = [*found.troubles, *found.advice]
     if changes:
         say("  to change:")

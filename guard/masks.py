@@ -64,9 +64,7 @@ def check_budget(matcher: Matcher, max_tokens: int) -> None:
     """Raise Truncated where the budget is below what an answer surely needs, SchemaError where there is no answer."""
     needed = matcher.distance()
     if needed < 0:
-        raise SchemaError(
-            Finding("", None, "no value satisfies the schema", "look for constraints that contradict each other")
-        )
+        raise SchemaError(Finding("", None, "nothing can meet it", "correct what contradicts itself"))
     if needed > max_tokens:
         error = Truncated(
             f"max_tokens={max_tokens} can't hold the shortest answer; it may need {needed}: raise max_tokens to that"

@@ -158,8 +158,19 @@ def test_check_says_what_a_person_should_change(run: Run, tmp_path: Path) -> Non
     ]
     found = json.loads(run("check", "typo.json", "--json")[1])
     assert found["unknown_keywords"] == ["/require", "/properties/name/minLenght"]
-    (tmp_path / "never.json").write_text(json.dumps({"type": "string", "maxLength": 1, "minLength": 2}))
-    assert "no value at all meets the schema" in run("check", "never.json")[1]
+    never = {
+        "required": ["s"],
+        "properties": {"s": {"type": "string", "maxLength": 1, "minLength": 2}},
+        "type": "object",
+    }
+    (tmp_path / "never.json").write_text(json.dumps(never))
+    words = "/properties/s: nothing can meet it, and so not the whole; correct what contradicts itself"
+    code, out, err = run("check", "never.json")
+    assert (code, err) == (cli.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
+    assert words in out
+    (tmp_path / "a.txt").write_text("a text")
+    code, _, err = run("run", "never.json", "a.txt", "--model", "transformers:/nowhere")  # which would not load
+    assert (code, err) == (cli.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
     (tmp_path / "invalid.json").write_text(json.dumps({"type": "whole number"}))
     code, out, err = run("check", "invalid.json")
     assert (code, err.count("\n")) == (cli.EXIT_SCHEMA, 1)
