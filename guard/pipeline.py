@@ -181,6 +181,7 @@ class Guard:
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
         asked = prompts.checked(messages)
+        prompts.check_size(asked)
         return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from guard import confidence, prompts, replay, targets, telemetry, validators
 from guard.checking import Checked, Checker
 from guard.errors import (
+    BadReply,
     BudgetExceeded,
     CallError,
     ContentFiltered,
@@ -42,6 +43,8 @@ from guard.violations import Violation, clipped
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
+MOST_TEXT = 10_000_000  #: Characters of an answer; what says more is no model.
+SHOWN_TEXT = 10_000  #: Characters of such an answer that are recorded.
 RECORDING_S = 0.5  #: For which the trace is waited for also where a budget of seconds is spent.
 
 
@@ -273,6 +276,12 @@ class _Run:
             if not isinstance(answered, Reply) or not isinstance(answered.text, str):
                 raise ModelError(f"{name} answered with {clipped(answered)}, which is no Reply with a text")
             reply = answered
+            if len(reply.text) > MOST_TEXT:
+                size = len(reply.text)
+                cut.append(replace(reply, text=reply.text[:SHOWN_TEXT], tokens=(), finish="cut"))
+                raise BadReply(
+                    f"{name} answered with {size:,} characters; of one answer at most {MOST_TEXT:,} are read"
+                )
         except BaseException as error:
             return self._failed(tier, name, error, keep)
         if reply.finish == "refusal":
