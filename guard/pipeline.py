@@ -228,8 +228,8 @@ def whole(value: T, call: Call) -> T:
     """Return the value of a call whose record nobody looks at; the log is told where it is not whole."""
     if call.cut_at:
         _log.warning(
-            "%s is not whole: max_tokens=%s cut it %s (call %s); raise it, or say on={'length': 'fail'}",
-            call.target, call.options.get("max_tokens"), listed(call.cut_at), call.number,
+            "%s is not whole: max_tokens cut it %s (call %s); raise it, or say on={'length': 'fail'}",
+            call.target, listed(call.cut_at), call.number,
         )  # fmt: skip
     elif call.repeated_at:
         _log.warning("%s says the same over and over %s (call %s)", call.target, listed(call.repeated_at), call.number)
