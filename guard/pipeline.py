@@ -224,15 +224,19 @@ _checked = validators.check_validators
 Partial = Callable[[str], Any] | None
 
 
+def marks(call: Call) -> Iterator[str]:
+    """Say in words what of a call's value is not whole."""
+    record = "" if call.number is None else f" (call {call.number})"
+    if call.cut_at:
+        yield f"max_tokens cut it {listed(call.cut_at)}{record}; raise it for all of it"
+    if call.repeated_at:
+        yield f"it says the same over and over {listed(call.repeated_at)}{record}"
+
+
 def whole(value: T, call: Call) -> T:
     """Return the value of a call whose record nobody looks at; the log is told where it is not whole."""
-    if call.cut_at:
-        _log.warning(
-            "%s is not whole: max_tokens cut it %s (call %s); raise it, or say on={'length': 'fail'}",
-            call.target, listed(call.cut_at), call.number,
-        )  # fmt: skip
-    elif call.repeated_at:
-        _log.warning("%s says the same over and over %s (call %s)", call.target, listed(call.repeated_at), call.number)
+    for words in marks(call):
+        _log.warning("%s is not whole: %s", call.target, words)
     return value
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import Scripted
+from scripted import Scripted, reply
 
 import guard
 from guard import cli
@@ -72,6 +72,25 @@ def test_run_reads_several_files_and_prints_a_line_of_json_for_each(run: Run, an
         ("a.txt", {"n": 3}, 1),
         ("b.txt", {"n": 4}, 2),
     ]
+
+
+CLOSED = reply('{"n": 3}', finish="length", mode="masks", cut_at=("/n",))
+
+
+def test_run_says_where_max_tokens_cut_a_value(run: Run, answers: Callable[..., Scripted]) -> None:
+    answers(CLOSED)
+    code, out, err = run("run", "schema.json", "a.txt", "--max-tokens", "9")
+    assert (code, out) == (0, '{\n  "n": 3\n}\n')
+    assert err == "guard: a.txt: max_tokens cut it at /n (call 1); raise it for all of it\n"
+    answers(CLOSED)
+    line = json.loads(run("run", "schema.json", "a.txt", "--max-tokens", "9", "--json")[1])
+    assert (line["cut_at"], line["repeated_at"]) == (["/n"], [])
+    answers(CLOSED)
+    code, out, err = run("run", "schema.json", "a.txt", "--max-tokens", "9", "--on", "length=fail")
+    assert (code, out) == (cli.EXIT_NO_ANSWER, "")
+    assert "max_tokens=9 cut" in err
+    assert run("run", "schema.json", "a.txt", "--on", "length")[0] == cli.EXIT_INPUT
+    assert run("run", "schema.json", "a.txt", "--on", "length=stay")[0] == cli.EXIT_INPUT
 
 
 def test_run_goes_on_after_a_file_without_an_answer_and_says_so(run: Run, answers: Callable[..., Scripted]) -> None:

@@ -218,7 +218,7 @@ def test_a_cut_answer_goes_up_and_is_returned_where_nobody_above_answers() -> No
 def test_who_calls_without_a_record_is_told_of_a_cut_answer_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     guard.Guard(Scripted(CLOSED), max_tokens=30).generate(Count, ASK)
     assert [r.message for r in caplog.records if r.name == "guard"] == [
-        "Count is not whole: max_tokens cut it at /n (call 1); raise it, or say on={'length': 'fail'}"
+        "Count is not whole: max_tokens cut it at /n (call 1); raise it for all of it"
     ]
 
 
