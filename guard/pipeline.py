@@ -86,7 +86,6 @@ class Guard:
             repair=repair,
             repetition=repetition,
         )
-        self.policy.check_tiers(len(self.tiers))
         self.validators = _checked(validators)
         self.mode = replay.check_mode(mode)
         self.options = dict(options)
@@ -180,6 +179,7 @@ class Guard:
         function: str = "",
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
+        self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
         asked = prompts.checked(messages)
         prompts.check_size(asked)
         return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)

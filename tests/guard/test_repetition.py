@@ -19,7 +19,7 @@ from guard.repetition import _STRIDE, LONGEST_PART, REPEATS, SHORTEST, ends_so, 
 PLAIN = (
     "The armies marched, and laws were written in the great cities of the empire, which lasted for a thousand years and"
     " more; of its roads, its aqueducts and its harbours we see what stone can keep. Who built them, and who paid for"
-    " it, is told by few: the rolls of the treasury burned twice, once by accident, once in a war that nobody had wanted."
+    " it, is told by few: the rolls of the treasury burned twice, once by accident, once in a war."
 )
 #: Slow and obvious: some part, REPEATS times in a row.
 _REPEATED = re.compile(rf"(.{{1,{LONGEST_PART}}}?)\1{{{REPEATS - 1},}}", re.DOTALL)

@@ -323,8 +323,14 @@ def test_a_model_without_a_price_is_not_asked_under_a_budget_of_money() -> None:
         (lambda: Policy(on={"invalid": "return"}), "no valid answer to return"),
         (lambda: Policy(on={"confidence": "fail"}), "needs thresholds: give confidence="),
         (lambda: Policy(repetition="end"), "repetition='end' must be one of tell, stop, allow"),
-        (lambda: guard.Guard("smollm2", confidence=Confidence(margin=1)), "confidence= has no tier to go to"),
-        (lambda: guard.Guard("smollm2", tier_budget=Budget(usd=1)), "tier_budget= holds for each tier but the last"),
+        (
+            lambda: guard.Guard("smollm2", confidence=Confidence(margin=1)).generate(Count, ASK),
+            "confidence= has no tier to go to",
+        ),
+        (
+            lambda: guard.Guard("smollm2", tier_budget=Budget(usd=1)).generate(Count, ASK),
+            "tier_budget= holds for each tier but the last",
+        ),
         (lambda: Policy(on={"refusal": "ask"}), "would ask for ever"),
         (lambda: guard.Guard("smollm2", mode="replays"), "mode='replays' must be one of live, record, replay, cache"),
         (lambda: guard.Guard("smollm2").using(sed=3), "using() knows no 'sed'"),
