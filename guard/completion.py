@@ -219,15 +219,17 @@ class Completion:
             self._mask.fill([guide.matcher], [self._max_tokens - (len(self.written) - self._start)])
             is_scarce = guide.matcher.is_scarce()
             token = guide.narrow(self._mask.words[0])
-            if token is None and self._stops_repetition and repetition.ends_so(self._text):
-                token = self._closing(self._mask)
+            if token is None and self._stops_repetition:
+                token = self._closing(guide, self._mask)
             if is_scarce and self._widen(guide, self._mask):
                 return None
         return token
 
-    def _closing(self, mask: MaskBuffer) -> int | None:
-        """Leave in the mask what ends the string, where something does; returns the token that is left alone."""
-        kept = mask.words[0] & repetition.closing_words(self._vocabulary)
+    def _closing(self, guide: Guide, mask: MaskBuffer) -> int | None:
+        """Leave in the mask of a string that repeats itself what ends it, if it may end; returns a token left alone."""
+        if guide.matcher.lexeme() < 0 or not repetition.ends_so(self._text):
+            return None
+        kept = mask.words[0] & repetition.closing_words(self._vocabulary)  # none in a number: no quote comes behind it
         if self._text.endswith("\\") or not kept.any():
             return None
         mask.words[0] = kept

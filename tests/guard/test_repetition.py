@@ -29,6 +29,10 @@ def is_repeated(text: str) -> bool:
     return any(len(match[0]) >= SHORTEST for match in _REPEATED.finditer(text))
 
 
+def _is_in_string(text: str) -> bool:
+    return re.sub(r"\\.", "", text).count('"') % 2 == 1
+
+
 parts = st.text('abcdefgh ,.\\"', min_size=1, max_size=12)
 
 
@@ -61,7 +65,8 @@ def test_what_is_found_is_there(text: str) -> None:
 def test_nothing_is_found_where_no_string_repeats_itself(value: Any) -> None:
     text = json.dumps(value)
     assert repeated_at(text) == ()
-    assert not any(ends_so(text[:size]) for size in range(0, len(text), 7))
+    inside = [size for size in range(0, len(text), 7) if _is_in_string(text[:size])]
+    assert not any(ends_so(text[:size]) for size in inside)
 
 
 def test_every_string_that_does_is_named() -> None:
