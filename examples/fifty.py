@@ -63,7 +63,7 @@ def made(number: int) -> Document:
     return Document(text, Mail(sender=sender, order=order, product=product, problem=problem, wish=wish))  # type: ignore[arg-type] # the keys of PROBLEMS and WISHES
 
 
-@guard.structured(retries=0, max_tokens=96, confidence=guard.Confidence(margin=1.0))
+@guard.structured(retries=0, max_tokens=96)
 def read(document: str) -> Mail:
     """Read the e-mail."""
 
@@ -76,7 +76,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=50, help="how many e-mails (default: %(default)s)")
     given = parser.parse_args()
     console = Console()
-    ask = read.using(model=given.model, escalate_to=[given.large] if given.large else [])
+    ask = read.using(model=given.model)
+    if given.large:
+        ask = ask.using(escalate_to=given.large, confidence=guard.Confidence(margin=1.0))
     outcomes: dict[str, int] = {}
     right = total = 0
     columns = SpinnerColumn(), TextColumn("{task.description} {task.completed}/{task.total}"), TimeElapsedColumn()

@@ -71,6 +71,7 @@ app.command("serve", epilog=cli_serve.EXAMPLES)(cli_serve.serve)
         "guard run examples/invoice.py:Invoice --input examples/invoice.txt --json",
         "cat mail.txt | guard run shop.types:Ticket --input - --instruction 'Read the e-mail.'",
         "guard run schema.json a.txt --model smollm2 --escalate-to openai:gpt-5-mini --usd 0.01",
+        "guard run schema.json a.txt --max-tokens 60 --on length=fail",
     )
 )
 def run(
@@ -103,13 +104,23 @@ def run(
         bounded(0.001, MOST_SECONDS, "For each file, everything included."),
     ] = None,
     usd: Annotated[float | None, bounded(0.000001, MOST_USD, "For each file, in US dollars.")] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FAILURE=ACTION",
+            help="What a failure leads to, as length=fail or refusal=escalate (docs/usage.md). May be repeated.",
+        ),
+    ] = None,
+    repetition: Annotated[
+        str, typer.Option(help="tell, stop, or allow: what becomes of a text that says the same over and over.")
+    ] = "tell",
     mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,
 ) -> None:
     """Read files with a model: one valid value of the type for each."""
     from guard import models, prompts
     from guard.errors import GuardError, ModelError
-    from guard.pipeline import Guard
+    from guard.pipeline import Guard, marks
     from guard.policy import Budget
     from guard.targets import from_any
 
@@ -125,6 +136,8 @@ def run(
             seed=seed,
             max_tokens=max_tokens,
             budget=Budget(seconds=seconds, usd=usd),
+            on=dict(_action(given) for given in on or []),
+            repetition=repetition,
             mode=mode,
         )
     except ValueError as error:  # an option
@@ -149,6 +162,8 @@ def run(
                 complain(f"{path}: {first_line(error)}")
             else:
                 _print_value(path, call, as_json, alone=len(texts) == 1)
+                for words in marks(call):
+                    complain(f"{path}: {words}")
             advance(str(path), 1)
     if failed:
         raise typer.Exit(EXIT_NO_ANSWER)
@@ -343,6 +358,14 @@ def _document(given: str) -> tuple[str, str]:
     return uri, read_text(Path(path))
 
 
+def _action(given: str) -> tuple[str, str]:
+    """Read what --on says."""
+    failure, equals, action = given.partition("=")
+    if not equals:
+        raise Problem(f"--on {given} must be FAILURE=ACTION, as length=fail")
+    return failure.strip(), action.strip()
+
+
 def _report_below(report: Progress, target: str, step: str, done: int, known: int) -> None:
     report(f"{target}: {step}", done, known)
 
@@ -378,8 +401,6 @@ def _print_inspection(target: str, found: Inspection, *, every: bool) -> None:
             f"  {found.walk.texts:,} random texts under the masks: slowest of {found.walk.masks:,} masks "
             f"{found.walk.slowest_mask_seconds * 1e3:.2f} ms{after}"
         )
-    if found.satisfiable is False:
-        say("  no value at all meets the schema: every mask is empty")
     changes = [*found.troubles, *found.advice]
     if changes:
         say("  to change:")
@@ -404,7 +425,8 @@ def _print_value(path: Path, call: Call, as_json: bool, *, alone: bool) -> None:
     value = json.loads(call.text)
     if as_json:
         facts = {"value": value, "input": str(path), "call": call.number, "attempts": len(call.attempts)}
-        say_json({**facts, "tokens": call.tokens, "seconds": round(call.seconds, 3)})
+        not_whole = {"cut_at": list(call.cut_at), "repeated_at": list(call.repeated_at)}
+        say_json({**facts, "tokens": call.tokens, "seconds": round(call.seconds, 3), **not_whole})
         return
     if not alone:
         say(f"# {path}")

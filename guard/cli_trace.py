@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard import private
+from guard.places import listed
 from guard.plain import plain, plain_json
 from guard.terminal import (
     EXIT_MODEL,
@@ -135,6 +136,10 @@ def show(
             out.print(Text(f"mended: {edit.kind} at {edit.at}: {edit.removed!r} became {edit.inserted!r}"))
         for finding in attempt.findings:
             out.print(Text(f"finding: {finding}", style="yellow"))
+        if attempt.reply and attempt.reply.cut_at:
+            out.print(Text(f"max_tokens cut it {listed(attempt.reply.cut_at)}", style="yellow"))
+        if attempt.reply and attempt.reply.repeated_at:
+            out.print(Text(f"it says the same over and over {listed(attempt.reply.repeated_at)}", style="yellow"))
         if attempt.error and attempt.reply:
             out.print(Text(f"not taken: {attempt.error}", style="yellow"))
 
@@ -385,6 +390,8 @@ def _as_dict(call: Call) -> dict[str, Any]:
         "forced_tokens": call.forced_tokens,
         "estimated": call.is_estimate,
         "cost": call.cost,
+        "cut_at": list(call.cut_at),
+        "repeated_at": list(call.repeated_at),
         "answer": call.text,
     }
 

@@ -6,6 +6,10 @@ appended without asking the model and fed together with the next token that the 
 so that the value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning model may
 think first, unmasked.
 
+A budget that is nearly spent takes tokens away that the schema allows. There `wide` is the mask without the budget:
+whoever chooses says to `wish` what the model would have chosen under it, and the model is asked also where one token
+is left. So it is known which values the budget cut (`cut_at`), at no cost where it takes nothing away.
+
 The state is the list of tokens written and the tail of it that the model has not been fed. The model's cache holds
 exactly the others, in order, because nothing is ever taken back.
 """
@@ -18,6 +22,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from guard import repetition
 from guard.guide import Guide
 from guard.masks import MaskBuffer, allowed_tokens, check_budget
 from guard.models.base import Token
@@ -46,11 +51,12 @@ class Completion:
         forcing: Forcing | None = None,
         thinking: Thinking | None = None,
         room: int | None = None,
+        stops_repetition: bool = False,
     ) -> None:
         """Write up to `max_tokens`, the end-of-sequence token included; raises Truncated where they can't suffice.
 
         Without `forcing`, the model writes forced text too, where its masks leave a choice. `room` bounds thinking and
-        value together.
+        value together. `stops_repetition` ends a string, as soon as it may end, that says the same over and over.
         """
         self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
         self.forced_tokens = 0
@@ -64,6 +70,9 @@ class Completion:
         self._start = 0  # where the value begins in what was written
         self._fed = 0  # how many of the tokens are in the model's cache
         self._mask: MaskBuffer | None = None
+        self._wide: MaskBuffer | None = None
+        self._stops_repetition = stops_repetition
+        self._is_scarce = False  # the mask lacks tokens that `_wide` has
         self._engine_seconds = 0.0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = ""
@@ -84,7 +93,8 @@ class Completion:
     @property
     def mask_seconds(self) -> float:
         """Seconds spent in the mask engine and on applying masks."""
-        return self._engine_seconds + (self._mask.seconds if self._mask is not None else 0.0)
+        masks = [mask for mask in (self._mask, self._wide) if mask is not None]
+        return self._engine_seconds + sum(mask.seconds for mask in masks)
 
     @property
     def text(self) -> bytes:
@@ -110,6 +120,16 @@ class Completion:
     def mask(self) -> MaskBuffer | None:
         """The mask under which the next token must be chosen; None where any may come."""
         return None if self._is_thinking else self._mask
+
+    @property
+    def wide(self) -> MaskBuffer | None:
+        """The mask without the budget, where that allows more than `mask`; else None."""
+        return self._wide if self._is_scarce and not self._is_thinking else None
+
+    @property
+    def cut_at(self) -> tuple[str, ...]:
+        """The JSON Pointers of the values that the budget cut: the model would have gone on with them."""
+        return self._guide.cut_at() if self._guide is not None else ()
 
     def use(self, mask: MaskBuffer) -> None:
         """Fill this buffer, of one row; called once, before the first step."""
@@ -142,6 +162,13 @@ class Completion:
                 self.written.append(token)
             return
         self._append(token, logprob=logprob, removed=removed, margin=margin)
+
+    def wish(self, token: int) -> None:
+        """Take the token that the model would choose under `wide`; called before `take`."""
+        assert self._guide is not None
+        assert self._mask is not None
+        if not self._mask.allows(0, token):
+            self._guide.wish(token)
 
     def choices(self) -> list[int]:
         """The allowed tokens, where they are a closed choice; else none."""
@@ -186,8 +213,34 @@ class Completion:
         start = time.perf_counter()
         token = guide.forced()
         self._engine_seconds += time.perf_counter() - start
+        self._is_scarce = False
         if token is None:
             assert self._mask is not None, "use(mask) comes before the first step"
             self._mask.fill([guide.matcher], [self._max_tokens - (len(self.written) - self._start)])
+            is_scarce = guide.matcher.is_scarce()
             token = guide.narrow(self._mask.words[0])
+            if token is None and self._stops_repetition:
+                token = self._closing(guide, self._mask)
+            if is_scarce and self._widen(guide, self._mask):
+                return None
         return token
+
+    def _closing(self, guide: Guide, mask: MaskBuffer) -> int | None:
+        """Leave in the mask of a string that repeats itself what ends it, if it may end; returns a token left alone."""
+        if guide.matcher.lexeme() < 0 or not repetition.ends_so(self._text):
+            return None
+        kept = mask.words[0] & repetition.closing_words(self._vocabulary)  # none in a number: no quote comes behind it
+        if self._text.endswith("\\") or not kept.any():
+            return None
+        mask.words[0] = kept
+        allowed = allowed_tokens(kept, 1)
+        return allowed[0] if len(allowed) == 1 else None
+
+    def _widen(self, guide: Guide, mask: MaskBuffer) -> bool:
+        """Fill the mask without the budget; returns whether it allows more."""
+        if self._wide is None:
+            self._wide = mask.another()
+        self._wide.fill([guide.matcher])
+        guide.narrow(self._wide.words[0])
+        self._is_scarce = bool((self._wide.words[0] & ~mask.words[0]).any())
+        return self._is_scarce

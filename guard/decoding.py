@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,11 +36,20 @@ class Decoding(Completion):
         forcing: Forcing | None = None,
         thinking: Thinking | None = None,
         room: int | None = None,
+        stops_repetition: bool = False,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
         """See Completion. `temperature` 0 is greedy; `seed` is of the sampling."""
-        super().__init__(vocabulary, matcher, max_tokens=max_tokens, forcing=forcing, thinking=thinking, room=room)
+        super().__init__(
+            vocabulary,
+            matcher,
+            max_tokens=max_tokens,
+            forcing=forcing,
+            thinking=thinking,
+            room=room,
+            stops_repetition=stops_repetition,
+        )
         self._temperature = temperature
         self._seed = seed
         self._generator: torch.Generator | None = None
@@ -79,8 +89,9 @@ class Decoding(Completion):
 
     def choose(self, logits: torch.Tensor, processor: Any = None, prompt: list[int] | None = None) -> None:
         """Write the next token, chosen among the allowed ones by the logits, `[1, width]`, after the last one fed."""
-        mask = self.mask
+        mask, wide = self.mask, self.wide
         raw = logits.to(torch.float32, copy=True)
+        free = raw.clone() if wide is not None else None  # to be masked without the budget
         whole = raw[0].logsumexp(dim=-1)
         kept = whole
         if mask is not None:
@@ -90,11 +101,15 @@ class Decoding(Completion):
         if mask is not None or raw.shape[1] > self._vocabulary.size:
             kept = raw[0].logsumexp(dim=-1)
         scores = raw
+        ids = None
         if processor:
             ids = torch.tensor([[*(prompt or ()), *self.written]], device=logits.device)
             scores = processor(ids, raw.clone())
             if mask is not None:
                 mask.apply_(scores)
+        wished = None
+        if free is not None and wide is not None:
+            wished = self._wished(free, wide, lambda masked: processor(ids, masked) if processor else masked)
         # One transfer from the device: everything that is asked of the logits at once.
         found = torch.stack([whole, kept, *scores[0].max(dim=-1)]).tolist()
         if found[2] == -math.inf and scores is not raw:  # the processors left none of the allowed tokens
@@ -109,7 +124,8 @@ class Decoding(Completion):
             return
         score = best
         if self._temperature:
-            token = self._sample(scores[0], best)
+            is_kept = wished is not None and mask is not None and mask.allows(0, wished)
+            token = wished if wished is not None and is_kept else self._sample(scores[0], best)
             score = float(scores[0, token])
         among = allowed if scores is raw else float(scores[0].logsumexp(dim=-1))
         margin = None
@@ -122,6 +138,21 @@ class Decoding(Completion):
             removed=min(1.0, max(0.0, 1.0 - math.exp(allowed - total))) if mask is not None else 0.0,
             margin=margin if margin is not None and math.isfinite(margin) else None,
         )
+
+    def _wished(self, free: torch.Tensor, wide: MaskBuffer, processed: Callable[[Any], Any]) -> int | None:
+        """Say which token would be chosen without the budget; None where the model rules out all of them.
+
+        Drawn first, and again under the budget where that lacks it, a token has the probability that it has there.
+        """
+        wide.apply_(free)
+        scores = processed(free)
+        wide.apply_(scores)
+        best, token = scores[0].max(dim=-1)
+        if not math.isfinite(float(best)):
+            return None
+        wished = self._sample(scores[0], float(best)) if self._temperature else int(token)
+        self.wish(wished)
+        return wished
 
     def _sample(self, scores: torch.Tensor, best: float) -> int:
         if self._generator is None:

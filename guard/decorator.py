@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from guard import prompts
-from guard.pipeline import AsyncStream, Guard, Stream
+from guard.pipeline import AsyncStream, Guard, Stream, whole
 from guard.records import Call
 from guard.steps import Plan
 
@@ -121,7 +121,7 @@ class Structured(Decorated[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value; raises a GuardError that says why there is none."""
-        return self.traced(*args, **kwargs)[0]
+        return whole(*self.traced(*args, **kwargs))
 
     def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
         """Return the value and the record of the call: attempts, tokens, times, the model that served."""
@@ -137,7 +137,7 @@ class AsyncStructured(Decorated[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value; raises a GuardError that says why there is none."""
-        return (await self.traced(*args, **kwargs))[0]
+        return whole(*await self.traced(*args, **kwargs))
 
     async def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
         """Return the value and the record of the call."""

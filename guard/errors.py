@@ -83,7 +83,9 @@ class Unchecked(CallError):
 
 
 class Truncated(CallError):
-    """The token budget or the model's context can't hold an answer."""
+    """The token budget or the model's context can't hold an answer, or has cut it."""
+
+    needed: int | None = None  # so many tokens surely hold an answer, where that is known
 
 
 class Refused(CallError):

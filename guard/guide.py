@@ -18,6 +18,7 @@ import numpy as np
 
 from guard.kernels.bitmask import WORD, allocate_bitmask
 from guard.masks import allowed_tokens
+from guard.places import pointers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class Guide:
         """Take a matcher that has accepted nothing; without `forcing`, no token is forced."""
         self.matcher = matcher
         self.tokens: list[int] = []
+        self.wishes: list[tuple[int, int]] = []  # how many tokens there were, and the token that a budget took away
         self._vocabulary = vocabulary
         self._forcing = forcing
         self._runs: list[tuple[int, ...]] = []  # what must come behind the first i tokens; the last may be missing
@@ -62,6 +64,23 @@ class Guide:
         self.matcher.rollback(count)
         del self.tokens[len(self.tokens) - count :]
         del self._runs[len(self.tokens) + 1 :]
+        while self.wishes and self.wishes[-1][0] > len(self.tokens):
+            self.wishes.pop()
+
+    def wish(self, token: int) -> None:
+        """Note that without its budget the value would have gone on with that token."""
+        wish = len(self.tokens), token
+        if self.wishes[-1:] != [wish]:  # asked for again behind the same tokens
+            self.wishes.append(wish)
+
+    def cut_at(self) -> tuple[str, ...]:
+        """The JSON Pointers of what the budget cut: values, and containers that would have had more in them."""
+        if not self.wishes:
+            return ()
+        spelled = [self._vocabulary.token_bytes(token) for token in self.tokens]
+        ends = [0, *itertools.accumulate(map(len, spelled))]
+        wishes = [(ends[count], self._vocabulary.token_bytes(token)) for count, token in self.wishes]
+        return pointers(b"".join(spelled), wishes)
 
     def narrow(self, words: NDArray[np.int32]) -> int | None:
         """Take from the mask of the next token what the tokenizer itself would not write; it stays a subset, not empty.

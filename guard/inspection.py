@@ -119,7 +119,8 @@ def inspect(
     limits = tuple(dict.fromkeys([*exploration.limits, *walk.limits]))
     more = exploration.advice
     if not satisfiable:
-        more = (Finding("", None, "no value at all meets the schema", "correct what contradicts itself"),)
+        limits = (compiled.contradiction(), *limits)
+        more = ()
     return replace(
         found,
         verdict=REFUSED if limits else found.verdict,

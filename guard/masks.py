@@ -29,6 +29,7 @@ class MaskBuffer:
 
     def __init__(self, rows: int, size: int, device: torch.device | None = None) -> None:
         """Make one for logits on that device; None: in NumPy arrays, without torch."""
+        self._made_of = rows, size, device
         self.words: NDArray[np.int32] = allocate_bitmask(rows, size)
         self._bits: Any = self.words
         if device is not None and device.type == "cuda":
@@ -37,6 +38,14 @@ class MaskBuffer:
             self._bits = torch.zeros((rows, -(-size // WORD)), dtype=torch.int32, pin_memory=True)
             self.words = self._bits.numpy()  # the same memory
         self.seconds = 0.0
+
+    def another(self) -> MaskBuffer:
+        """Return a buffer for masks of the same logits."""
+        return MaskBuffer(*self._made_of)
+
+    def allows(self, row: int, token: int) -> bool:
+        """Answer whether a row allows a token."""
+        return bool(self.words[row, token // WORD] >> (token % WORD) & 1)
 
     def fill(self, matchers: Sequence[Matcher], remaining: Sequence[int] | None = None) -> None:
         """Fill row i from matcher i; with `remaining`, only with tokens after which the rest still fits."""
@@ -55,13 +64,13 @@ def check_budget(matcher: Matcher, max_tokens: int) -> None:
     """Raise Truncated where the budget is below what an answer surely needs, SchemaError where there is no answer."""
     needed = matcher.distance()
     if needed < 0:
-        raise SchemaError(
-            Finding("", None, "no value satisfies the schema", "look for constraints that contradict each other")
-        )
+        raise SchemaError(Finding("", None, "nothing can meet it", "correct what contradicts itself"))
     if needed > max_tokens:
-        raise Truncated(
+        error = Truncated(
             f"max_tokens={max_tokens} can't hold the shortest answer; it may need {needed}: raise max_tokens to that"
         )
+        error.needed = needed
+        raise error
 
 
 def allowed_tokens(words: NDArray[np.int32], most: int | None) -> list[int]:

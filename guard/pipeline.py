@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from guard.checking import Checked
 from guard.errors import SchemaError, Unchecked
 from guard.models import absent, asking
 from guard.models.base import Model, Reply
+from guard.places import listed
 from guard.policy import Budget, Confidence, Policy
 from guard.records import Call
 from guard.settings import Settings
@@ -31,6 +33,7 @@ from guard.trace import TraceStore
 from guard.trace.databases import WAIT_S
 
 T = TypeVar("T")
+_log = logging.getLogger("guard")
 
 #: What a policy's fields are called where a call or a decorator gives them.
 POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
@@ -61,6 +64,7 @@ class Guard:
         on: Mapping[str, str] = MappingProxyType({}),
         thinking: int = 0,
         repair: bool = True,
+        repetition: str = "tell",
         validators: Iterable[validators.Validator] = (),
         mode: str = "live",
         trace: str | os.PathLike[str] | TraceStore | None = None,
@@ -80,6 +84,7 @@ class Guard:
             on=dict(on),
             thinking=thinking,
             repair=repair,
+            repetition=repetition,
         )
         self.validators = _checked(validators)
         self.mode = replay.check_mode(mode)
@@ -126,7 +131,7 @@ class Guard:
         The messages are sent as they are: what the model should know about the fields is the caller's to say, or
         `guard.structured`'s, which writes the prompt.
         """
-        return self.traced(wanted, messages)[0]
+        return whole(*self.traced(wanted, messages))
 
     @overload
     async def agenerate(self, wanted: type[T], messages: Sequence[Mapping[str, Any]]) -> T: ...
@@ -134,7 +139,7 @@ class Guard:
     async def agenerate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any: ...
     async def agenerate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any:
         """Do what `generate` does, async."""
-        return (await self.atraced(wanted, messages))[0]
+        return whole(*await self.atraced(wanted, messages))
 
     def traced(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
@@ -174,7 +179,9 @@ class Guard:
         function: str = "",
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
+        self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
         asked = prompts.checked(messages)
+        prompts.check_size(asked)
         return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
@@ -215,6 +222,22 @@ _checked = validators.check_validators
 
 #: Makes a partial value of the beginning of a text; None where nobody wants partial values.
 Partial = Callable[[str], Any] | None
+
+
+def marks(call: Call) -> Iterator[str]:
+    """Say in words what of a call's value is not whole."""
+    record = "" if call.number is None else f" (call {call.number})"
+    if call.cut_at:
+        yield f"max_tokens cut it {listed(call.cut_at)}{record}; raise it for all of it"
+    if call.repeated_at:
+        yield f"it says the same over and over {listed(call.repeated_at)}{record}"
+
+
+def whole(value: T, call: Call) -> T:
+    """Return the value of a call whose record nobody looks at; the log is told where it is not whole."""
+    for words in marks(call):
+        _log.warning("%s is not whole: %s", call.target, words)
+    return value
 
 
 class Stream(Generic[T]):

@@ -3,6 +3,8 @@
 A call asks the tiers in order. What goes wrong with an attempt is one of `FAILURES`; what is done about it is one of
 `ACTIONS`: ask the same tier again with the findings, go on to the next tier, or end the call with the failure's error.
 Where the action can't be carried out (attempts spent, no further tier) the next weaker one is: ask → escalate → fail.
+What `on` says holds on every tier. Where it says nothing, two kinds of valid answers are taken in the end: the last
+tier's, without a look at its confidence, and one that `max_tokens` cut (`length`), which is marked.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, M
 FAILURES: Mapping[str, str] = MappingProxyType(
     {
         "invalid": "ask",  # the answer breaks the type or a validator
-        "length": "escalate",  # it was cut off, or the budget of tokens can't hold one
+        "length": "ask",  # max_tokens cut it, or can't hold one: with more room; or a string in it repeats itself
         "refusal": "fail",  # the model declined, or the provider withheld the answer
         "error": "escalate",  # the model or its transport failed, after the transport's own retries
         "schema": "escalate",  # the schema can't be enforced on this tier
@@ -29,7 +31,11 @@ FAILURES: Mapping[str, str] = MappingProxyType(
         "budget": "escalate",  # this tier's own budget is spent
     }
 )
-ACTIONS = ("ask", "escalate", "fail")
+ACTIONS = ("ask", "escalate", "return", "fail")  #: "return" only where the answer is valid: of "length".
+FIRST_TOKENS = 512  #: Of a completion where nobody says how many; twice as many whenever they cut one.
+#: What is done about a string that repeats itself (guard/repetition.py): it is told, as `length`; it is ended where the
+#: model decodes here, and told; or nothing.
+REPETITION = ("tell", "stop", "allow")
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Confidence:
-    """The least confidence with which a tier's answer is taken; None asks nothing. See guard/confidence.py."""
+    """The least confidence with which a tier's answer is taken; None asks nothing. See guard/confidence.py.
+
+    The last tier's is taken anyhow, unless `on` says what is done about the failure "confidence".
+    """
 
     logprob: float | None = None  # mean log-probability of the tokens, at most 0: -0.5
     removed: float | None = None  # most of the model's probability that masks may take away, on average, 0 to 1
@@ -78,22 +87,26 @@ class Policy:
     """How far a call may go."""
 
     retries: int = 2  # re-asks of each tier after its first attempt
-    max_tokens: int = 512  # of each attempt's completion
+    max_tokens: int | None = None  # of each attempt's completion; None: FIRST_TOKENS, and more where they cut an answer
     temperature: float = 0.0  # 0 is greedy
     seed: int = 0
     budget: Budget = Budget()  # of the whole call
     tier_budget: Budget = Budget()  # of each tier but the last
-    confidence: Confidence = Confidence()  # of each tier's answer but the last's
+    confidence: Confidence = Confidence()  # of each tier's answer but the last's, of that too where `on` names it
     on: Mapping[str, str] = field(default_factory=dict)  # failure → action, where it differs from FAILURES
     thinking: int = 0  # tokens that a reasoning model may think before the value
     repair: bool = True  # of what models without masks write
+    repetition: str = "tell"  # one of REPETITION
 
     def __post_init__(self) -> None:
         check("retries", self.retries, 0, MOST_COUNT, is_whole=True)
-        check("max_tokens", self.max_tokens, 1, MOST_COUNT, is_whole=True)
+        if self.max_tokens is not None:
+            check("max_tokens", self.max_tokens, 1, MOST_COUNT, is_whole=True)
         check("temperature", self.temperature, 0, MOST_TEMPERATURE)
         check("seed", self.seed, -(2**63), 2**64 - 1, is_whole=True)
         check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
+        if self.repetition not in REPETITION:
+            raise ValueError(f"repetition={self.repetition!r} must be one of {', '.join(REPETITION)}")
         for failure, action in self.on.items():
             if failure not in FAILURES:
                 raise ValueError(f"on={{{failure!r}: …}} must name one of {', '.join(FAILURES)}")
@@ -101,6 +114,10 @@ class Policy:
                 raise ValueError(f"on={{{failure!r}: {action!r}}} must be one of {', '.join(ACTIONS)}")
             if action == "ask" and failure in ("refusal", "budget"):
                 raise ValueError(f"on={{{failure!r}: 'ask'}} would ask for ever; use 'escalate' or 'fail'")
+            if action == "return" and failure != "length":
+                raise ValueError(f"on={{{failure!r}: 'return'}}: there is no valid answer to return, but of 'length'")
+        if self.on.get("confidence", "escalate") != "escalate" and not self.confidence.asks:
+            raise ValueError(f"on={{'confidence': {self.on['confidence']!r}}} needs thresholds: give confidence=")
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the fields, not what was made of them."""
@@ -109,6 +126,27 @@ class Policy:
     def action(self, failure: str) -> str:
         """Return what is done about a failure."""
         return self.on.get(failure, FAILURES[failure])
+
+    def returns(self, failure: str) -> bool:
+        """Answer whether a valid answer that fails so is taken in the end, where nothing better came."""
+        return failure == "length" and self.on.get(failure, "return") == "return"
+
+    def is_sure_asked(self, *, is_last: bool) -> bool:
+        """Answer whether a tier's answers are held to the least confidence; the last tier's only where `on` says so."""
+        is_named = self.on.get("confidence", "escalate") != "escalate"
+        return self.confidence.asks and (is_named or not is_last)
+
+    def check_tiers(self, count: int) -> None:
+        """Raise ValueError where something is asked that can't be done with so many tiers."""
+        if count > 1:
+            return
+        action = self.on.get("confidence", "escalate")
+        if self.confidence.asks and action == "escalate":
+            raise ValueError(
+                "confidence= has no tier to go to: give escalate_to=, or on={'confidence': 'fail'} or 'ask'"
+            )
+        if self.tier_budget != Budget():
+            raise ValueError("tier_budget= holds for each tier but the last, and there is one: give budget=")
 
     @functools.cached_property
     def as_json(self) -> Mapping[str, Any]:

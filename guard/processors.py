@@ -60,17 +60,27 @@ class LogitsProcessor:
         self._seen = 0  # the length of the rows in the last call
         self._rows: list[Guide] = []
         self._mask: MaskBuffer | None = None
+        self._wide: MaskBuffer | None = None  # of one row, without the budget
         self._seconds = 0.0  # of the batches before this one, and of forced text
 
     @property
     def mask_seconds(self) -> float:
         """Seconds spent on filling and applying masks."""
-        return self._seconds + (self._mask.seconds if self._mask is not None else 0.0)
+        return self._seconds + sum(mask.seconds for mask in (self._mask, self._wide) if mask is not None)
+
+    @property
+    def cut_at(self) -> tuple[tuple[str, ...], ...]:
+        """For each row, the JSON Pointers of the values that `max_tokens` cut.
+
+        There the likeliest of the tokens that the schema allows was taken away for the budget. Where tokens are
+        sampled, another one might have been drawn; what a beam has from another one is not looked at.
+        """
+        return tuple(row.cut_at() for row in self._rows)
 
     def reset(self) -> None:
         """Forget the batch; the next call starts a new one."""
         self._prompt, self._rows = None, []
-        self._seconds, self._mask = self.mask_seconds, None
+        self._seconds, self._mask, self._wide = self.mask_seconds, None, None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores with -inf over every token that can't come next; `scores` may be wider than the vocabulary.
@@ -88,7 +98,10 @@ class LogitsProcessor:
             for row, written in zip(self._rows, ids[:, self._prompt.shape[1] :].tolist(), strict=True)
         ]
         self._check_lost(refused)
-        self._fill(self._mask)
+        is_scarce = self._fill(self._mask)
+        for number, row in enumerate(self._rows):
+            if is_scarce[number] and refused[number] is None and not row.matcher.is_finished():
+                self._look_for_a_cut(number, row, self._mask, scores)
         self._mask.words[[token is not None for token in refused]] = 0
         masked = scores.clone()  # generate may keep the raw scores
         self._mask.apply_(masked)
@@ -127,16 +140,34 @@ class LogitsProcessor:
                     " missing"
                 )
 
-    def _fill(self, mask: MaskBuffer) -> None:
+    def _fill(self, mask: MaskBuffer) -> list[bool]:
+        """Fill the rows' masks; returns of each whether it may lack tokens for the budget."""
         remaining = None
         if self._max_tokens is not None:
             remaining = [max(1, self._max_tokens - len(row.tokens)) for row in self._rows]
         mask.fill([row.matcher for row in self._rows], remaining)
+        is_scarce = [row.matcher.is_scarce() for row in self._rows]
         if self._forcing is not None:
             start = time.perf_counter()
             for row, words in zip(self._rows, mask.words, strict=True):
                 row.narrow(words)
             self._seconds += time.perf_counter() - start
+        return is_scarce
+
+    def _look_for_a_cut(self, number: int, row: Guide, mask: MaskBuffer, scores: torch.Tensor) -> None:
+        """Note whether the budget takes the row's likeliest token away."""
+        if self._wide is None:
+            self._wide = MaskBuffer(1, self._vocabulary.size, scores.device)
+        self._wide.fill([row.matcher])
+        if self._forcing is not None:
+            row.narrow(self._wide.words[0])
+        if not (self._wide.words[0] & ~mask.words[number]).any():
+            return
+        free = scores[number : number + 1].clone()
+        self._wide.apply_(free)
+        best, token = free[0].max(dim=-1)
+        if bool(best.isfinite()) and not mask.allows(number, int(token)):
+            row.wish(int(token))
 
     def _start(self, ids: torch.Tensor, device: torch.device) -> None:
         rows = ids.shape[0]

@@ -12,9 +12,12 @@ import marshal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from guard.errors import Truncated
 from guard.violations import Violation, clipped
 
 TEMPLATE = "typed/1"  #: Name and version of what `build` writes; change it with the words.
+
+MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest contexts hold.
 
 Messages = tuple[dict[str, Any], ...]
 
@@ -86,6 +89,15 @@ def checked(messages: Any) -> Messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ValueError(f"messages[{number}]={clipped(message)} must have a role and a content: {_EXAMPLE}")
     return copied(listed)
+
+
+def check_size(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Truncated where the texts of the messages are longer than any model reads."""
+    size = sum(len(message["content"]) for message in messages if isinstance(message.get("content"), str))
+    if size > MOST_TEXT:
+        raise Truncated(
+            f"a text of {size:,} characters is more than any model reads ({MOST_TEXT:,}); shorten the input"
+        )
 
 
 def copied(messages: Sequence[Mapping[str, Any]]) -> Messages:

@@ -61,8 +61,27 @@ class Call:
     number: int | None = field(default=None, compare=False)  # of the record in the trace; None until it is written
 
     @property
+    def answer(self) -> Attempt | None:
+        """The attempt whose text is the value; of a call without one the last; None where nothing was asked."""
+        last = self.attempts[-1] if self.attempts else None
+        return next((a for a in reversed(self.attempts) if not a.reason), last) if self.outcome == VALID else last
+
+    @property
+    def cut_at(self) -> tuple[str, ...]:
+        """JSON Pointers of the value's parts that are not whole: `max_tokens` cut them. Empty: the value is whole."""
+        return self.answer.reply.cut_at if self.answer is not None and self.answer.reply is not None else ()
+
+    @property
+    def repeated_at(self) -> tuple[str, ...]:
+        """JSON Pointers of the value's strings that say the same over and over."""
+        return self.answer.reply.repeated_at if self.answer is not None and self.answer.reply is not None else ()
+
+    @property
     def served(self) -> str:
-        """The model that answered last, by its own name."""
+        """The model that answered, by its own name; of a call without a value the last."""
+        answer = self.answer
+        if self.outcome == VALID and answer is not None and answer.reply is not None:
+            return answer.reply.model
         return next((a.reply.model for a in reversed(self.attempts) if a.reply and a.reply.finish != "cut"), "")
 
     @property
@@ -72,8 +91,8 @@ class Call:
 
     @property
     def tier(self) -> int:
-        """The tier that was asked last, from 0: of a valid call, the one that answered."""
-        return self.attempts[-1].tier if self.attempts else 0
+        """The tier that answered, from 0; of a call without a value the one that was asked last."""
+        return self.answer.tier if self.answer is not None else 0
 
     @property
     def escalations(self) -> tuple[str, ...]:
@@ -94,8 +113,8 @@ class Call:
 
     @property
     def text(self) -> str:
-        """The last attempt's text: the value, as JSON, where the outcome is valid."""
-        return self.attempts[-1].text if self.attempts else ""
+        """The value, as JSON, where the outcome is valid; else the last attempt's text."""
+        return self.answer.text if self.answer is not None else ""
 
     @property
     def prompt_tokens(self) -> int:

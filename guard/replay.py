@@ -41,8 +41,9 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds", "usd", "told")
+            if field.name not in ("compiled", "seconds", "usd", "told", "repetition")
         },
+        **({"repetition": "stop"} if request.repetition == "stop" else {}),
     }
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -66,4 +67,5 @@ def revived(kept: Mapping[str, Any]) -> Reply:
         kind = getattr(errors, kept["error"], errors.ModelError)
         raise kind(kept["message"])
     tokens = tuple(Token(*fields) for fields in kept["tokens"])
-    return Reply(**{**kept, "tokens": tokens, "is_kept": True})
+    pointers = {name: tuple(kept.get(name, ())) for name in ("cut_at", "repeated_at")}
+    return Reply(**{**kept, **pointers, "tokens": tokens, "is_kept": True})

@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     model: str = Field(default="smollm2", min_length=1, description="the model asked")
     retries: Count = Field(default=2, description="re-asks after the first attempt")
     seed: Annotated[int, BeforeValidator(not_bool)] = Field(default=0, ge=-(2**63), lt=2**64, description="of sampling")
-    max_tokens: Count = Field(default=512, ge=1, description="of each attempt's completion")
+    max_tokens: Annotated[Count, Field(ge=1)] | None = Field(
+        default=None, description="of each attempt's completion; None: 512, and more where they cut an answer"
+    )
     temperature: Number = Field(default=0.0, le=MOST_TEMPERATURE, description="0 is greedy")
     trace: str | None = Field(
         default=None, description="file of the trace, or postgresql:// URL; None: a file in the user's data folder"

@@ -12,13 +12,14 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from guard import confidence, prompts, replay, targets, telemetry, validators
 from guard.checking import Checked, Checker
 from guard.errors import (
+    BadReply,
     BudgetExceeded,
     CallError,
     ContentFiltered,
@@ -31,15 +32,19 @@ from guard.errors import (
 )
 from guard.interrupts import injected, is_injected
 from guard.models.base import Model, Reply, Request
-from guard.policy import Budget, Policy
+from guard.places import end_of, listed
+from guard.policy import FIRST_TOKENS, Budget, Policy
 from guard.records import VALID, Attempt, Call
 from guard.repair import Edit
+from guard.repetition import repeated_at
 from guard.trace.databases import WAIT_S
 from guard.violations import Violation, clipped
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
+MOST_TEXT = 10_000_000  #: Characters of an answer; what says more is no model.
+SHOWN_TEXT = 10_000  #: Characters of such an answer that are recorded.
 RECORDING_S = 0.5  #: For which the trace is waited for also where a budget of seconds is spent.
 
 
@@ -146,15 +151,18 @@ _REASONS: Mapping[type[CallError], str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class _Answer:
+    value: Any
+    number: int  # of its attempt
+
+
+@dataclass(frozen=True)
 class _Failure:
     kind: str  # one of policy.FAILURES
     error: GuardError  # what the call ends in, where nothing else is done
     is_final: bool = False  # the whole call's budget is spent
-
-
-@dataclass(frozen=True)
-class _Answer:
-    value: Any
+    answer: _Answer | None = None  # the value, where it is valid all the same
+    room: int | None = None  # tokens of a completion with which asking again may help; None: it can't
 
 
 class _Run:
@@ -167,29 +175,44 @@ class _Run:
         self._messages = plan.messages
         self._started, self._clock = time.time(), time.perf_counter()
         self._tier_clock = self._clock
+        self._most = self._first = plan.policy.max_tokens or FIRST_TOKENS  # tokens of the next completion
         self._known = sys.exception()  # what the caller handles has nothing to do with this call
 
     def tiers(self) -> Generator[Step, Any, Any]:
         """Ask the tiers in order; returns the value."""
-        last = len(self.plan.tiers) - 1
+        policy, last = self.plan.policy, len(self.plan.tiers) - 1
+        marked: _Answer | None = None  # the latest valid answer that is not whole
         for tier in range(last + 1):
             outcome = yield from self._tier(tier)
             if isinstance(outcome, _Answer):
                 return outcome.value
-            if outcome.is_final or tier == last or self.plan.policy.action(outcome.kind) == "fail":
-                raise outcome.error
+            marked = outcome.answer or marked
+            if outcome.is_final or tier == last or policy.action(outcome.kind) in ("return", "fail"):
+                if marked is None or not policy.returns("length") or policy.on.get(outcome.kind) == "fail":
+                    raise outcome.error
+                at = marked.number - 1
+                self.attempts[at] = replace(self.attempts[at], reason="")  # it is the answer
+                return marked.value
         raise AssertionError("a plan has at least one tier")
 
     def _tier(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
-        """Ask one tier as often as the policy says."""
+        """Ask one tier as often as the policy says; a failure has the latest valid answer that is not whole."""
         policy = self.plan.policy
         self._tier_clock = time.perf_counter()
+        self._most = self._first
+        marked: _Answer | None = None
         for number in itertools.count():
             outcome = yield from self._attempt(tier)
-            if isinstance(outcome, _Answer) or outcome.is_final:
+            if isinstance(outcome, _Answer):
                 return outcome
-            if number == policy.retries or policy.action(outcome.kind) != "ask":
+            marked = outcome.answer or marked
+            outcome = replace(outcome, answer=marked)
+            if outcome.is_final or number == policy.retries or policy.action(outcome.kind) != "ask":
                 return outcome
+            if outcome.kind == "length":
+                if outcome.room is None and "length" not in policy.on:
+                    return outcome
+                self._most = outcome.room or self._most
         raise AssertionError("retries are finite")
 
     def recorded(self, outcome: str, error: str = "") -> Generator[Step, Any, Call]:
@@ -253,6 +276,12 @@ class _Run:
             if not isinstance(answered, Reply) or not isinstance(answered.text, str):
                 raise ModelError(f"{name} answered with {clipped(answered)}, which is no Reply with a text")
             reply = answered
+            if len(reply.text) > MOST_TEXT:
+                size = len(reply.text)
+                cut.append(replace(reply, text=reply.text[:SHOWN_TEXT], tokens=(), finish="cut"))
+                raise BadReply(
+                    f"{name} answered with {size:,} characters; of one answer at most {MOST_TEXT:,} are read"
+                )
         except BaseException as error:
             return self._failed(tier, name, error, keep)
         if reply.finish == "refusal":
@@ -274,21 +303,48 @@ class _Run:
                 keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
             raise
         more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
-        if reply.finish == "length" and (findings or reply.mode != "masks"):
-            keep("length", reply, findings)
-            words = f"{name} stopped at max_tokens={request.max_tokens} before the value ended; raise it"
-            return _Failure("length", Truncated(words))
+        reply = self._marked(reply, more, is_valid=not findings)
+        room = self._room(model, request, reply) if reply.finish == "length" else None
+        if reply.finish == "length" and not (findings and reply.mode == "masks" and room is None):
+            keep("length", reply, findings, **more)
+            answer = None if findings else _Answer(value, len(self.attempts))
+            return _Failure("length", Truncated(_cut_words(name, request, reply)), answer=answer, room=room)
         if findings:
             keep("invalid", reply, findings, **more)
             self._messages = prompts.re_ask(messages, reply.text, findings)
             return _Failure("invalid", self._invalid(name, findings))
-        if tier < len(plan.tiers) - 1 and policy.confidence.asks:
+        if policy.is_sure_asked(is_last=tier == len(plan.tiers) - 1):
             doubt = confidence.shortfall(confidence.measured(reply.tokens), policy.confidence)
             if doubt:
                 keep("confidence", reply, error=doubt, **more)
                 return _Failure("confidence", ValidationFailed(f"{name} was not sure of its answer: {doubt}"))
         keep("", reply, **more)
-        return _Answer(value)
+        return _Answer(value, len(self.attempts))
+
+    def _marked(self, reply: Reply, more: Mapping[str, Any], *, is_valid: bool) -> Reply:
+        """Return a reply with what of it is cut or repeats itself; such a one has the finish "length"."""
+        text = reply.text if more["repaired"] is None else more["repaired"]
+        if reply.finish == "length" and not reply.cut_at:  # of a model that does not tell
+            return replace(reply, cut_at=end_of(text))
+        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text)):
+            return replace(reply, finish="length", repeated_at=repeated)
+        return reply
+
+    def _room(self, model: Model, request: Request, reply: Reply) -> int | None:
+        """Return how many tokens of completion the next attempt has; None where it would have no more than this one.
+
+        A string that repeats itself would do so with more room, too.
+        """
+        if self.plan.policy.max_tokens is not None or reply.repeated_at:
+            return None
+        room, prompt = self._most * 2, reply.prompt_tokens
+        if reply.room is not None:
+            room = min(room, reply.room)
+        if request.total_tokens is not None:
+            room = min(room, request.total_tokens - reply.completion_tokens - 2 * prompt)
+        if request.usd is not None and not getattr(model, "is_masked", False):
+            room = min(room, _affordable(model, prompt, self._most * 2, request.usd - (reply.cost or 0.0)))
+        return room if room > request.max_tokens else None
 
     def _failed(self, tier: int, name: str, error: BaseException, keep: Callable[..., None]) -> _Failure:
         """Say what an attempt has failed of; raises what was none of the model's doing."""
@@ -302,7 +358,8 @@ class _Run:
         for kind, reason in _REASONS.items():
             if isinstance(error, kind):
                 keep(reason, error=error.message)
-                return _Failure(reason, error, is_final=reason == "budget" and not self._is_tiers_own(tier))
+                is_final = reason == "budget" and not self._is_tiers_own(tier)
+                return _Failure(reason, error, is_final=is_final, room=self._room_for(error))
         if isinstance(error, GuardError):  # a limit of the schema, met while decoding
             keep("schema", error=str(error))
             return _Failure("schema", error)
@@ -311,6 +368,13 @@ class _Run:
         failed = ModelError(words)
         failed.__cause__ = error
         return _Failure("error", failed)
+
+    def _room_for(self, error: CallError) -> int | None:
+        """Return with how many tokens there may be an answer where a model says that these can't hold one."""
+        needed = error.needed if isinstance(error, Truncated) else None
+        if needed is None or self.plan.policy.max_tokens is not None or needed <= self._most:
+            return None
+        return max(needed, self._most * 2)
 
     @staticmethod
     def _is_interruption(error: BaseException) -> bool:
@@ -323,7 +387,7 @@ class _Run:
         policy = self.plan.policy
         most = policy.budget.seconds
         until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
-        mends = reply.mode != "masks" and policy.repair
+        mends = reply.mode != "masks" and policy.repair and reply.finish != "length"
         checked: Checked = yield Check(self.plan.target.checker, reply.text, mends, until)
         findings = checked.findings
         if not findings and self.plan.validators:
@@ -368,7 +432,7 @@ class _Run:
         if tier < len(plan.tiers) - 1:
             own = [a for a in self.attempts if a.tier == tier]
             left = _least(whole, self._left(policy.tier_budget, own, self._tier_clock, is_final=False))
-        most = policy.max_tokens
+        most = self._most
         is_masked = bool(getattr(model, "is_masked", False))  # such a model counts its prompt, and costs nothing
         if not is_masked:
             prompt = prompts.most_tokens(self._messages)
@@ -389,6 +453,7 @@ class _Run:
             total_tokens=None if left.tokens is None else int(left.tokens),
             usd=left.usd,
             thinking=policy.thinking,
+            repetition=policy.repetition,
             name=plan.target.name,
             told=told,
         )
@@ -421,6 +486,18 @@ class _Spent(Exception):  # noqa: N818 (never leaves this module)
     def __init__(self, words: str, is_final: bool) -> None:
         super().__init__(words)
         self.is_final = is_final
+
+
+def _cut_words(name: str, request: Request, reply: Reply) -> str:
+    """Say what is not whole of an answer, and what to do about it."""
+    if reply.repeated_at:
+        return (
+            f"{name} says the same over and over {listed(reply.repeated_at)}: ask another model, or take another seed"
+        )
+    if reply.mode == "masks":
+        cut = listed(reply.cut_at)
+        return f"max_tokens={request.max_tokens} cut {name}'s answer {cut}, which would have gone on; raise it"
+    return f"{name} stopped at max_tokens={request.max_tokens} before the value ended; raise it"
 
 
 def _least(one: Budget, other: Budget) -> Budget:

@@ -103,6 +103,7 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
     schema = closed(types.json_schema(wanted))
     compiled = schemas.compile(schema, **options)
+    compiled.check_satisfiable()
     adapter = types.adapter(wanted)
 
     def validated(text: str, value: Any) -> tuple[Any, tuple[Violation, ...]]:
@@ -120,6 +121,7 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     from guard import schemas
 
     compiled = schemas.compile(given, **options)
+    compiled.check_satisfiable()
     schema = compiled.schema
     case = Case(schema, compiled.draft, options.get("formats", True), options.get("documents") or {})
     checker = SchemaChecker(case, compiled.costs)

@@ -117,6 +117,9 @@ class Matcher:
         Tests hold fill_bitmask to it.
         """
 
+    def is_scarce(self) -> bool:
+        """Whether the mask filled last may lack tokens for the sake of `remaining` alone; False: none. O(1)."""
+
     def accept(self, token: int) -> bool:
         """Take a token; False, and unchanged, where it is not allowed. An end-of-sequence token finishes."""
 

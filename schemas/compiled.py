@@ -6,6 +6,7 @@ compiled schema may serve any number of matchers in any threads.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from guard.kernels.vocabulary import COMMON, Vocabulary
 from guard.schemas import jsontext, types
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
-from guard.schemas.exploration import MOST_STATES, Exploration, explore
+from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
 from guard.schemas.kept import KEPT
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
@@ -76,6 +77,8 @@ _DEFAULT_LIMITS = Limits()
 _LONGEST_KEY = (
     8_000  #: Bytes of content by which a schema is kept; a digest takes longer, and of more it is kept by one.
 )
+CONTRADICTIONS_S = 0.2  #: For which a schema's contradictions are looked for, once it is known that it has some.
+MOST_CONTRADICTIONS = 5_000  #: Schemas inside of it that are looked into for them.
 _options = lru_cache(64)(Options)  # few are ever in use, and checking them takes longer than half of a small scan
 
 #: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
@@ -241,6 +244,24 @@ class Compiled:
         documents = {uri: contents for uri, contents in self._front.documents.loaded() if uri}
         return {"schema": self.schema, **options, **({"documents": documents} if documents else {})}
 
+    def check_satisfiable(self) -> None:
+        """Raise SchemaError where it is known that no value meets the schema; where a limit is met first, it is not."""
+        try:
+            if self.matcher(_single_bytes()).distance() >= 0:
+                return
+        except SchemaError:
+            return
+        raise SchemaError(self.contradiction())
+
+    def contradiction(self) -> Finding:
+        """Return what is to be said of a schema that no value meets: where it contradicts itself."""
+        native = Explorer(self._engine, 0)
+        for position in range(FALSE + 1, min(len(self._front.documents.schemas), MOST_CONTRADICTIONS)):
+            native.add(position)
+        with contextlib.suppress(SchemaError):
+            native.run(CONTRADICTIONS_S)
+        return nothing_meets(place for node in native.empty() for place in self._front.where(node))
+
     def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
         size = len(json.dumps(self.schema, default=str))
@@ -262,6 +283,12 @@ class Compiled:
     def stats(self) -> dict[str, int]:
         """Return the engine's counters: automaton states, masks, lowered nodes."""
         return self._engine.stats()
+
+
+@lru_cache(1)
+def _single_bytes() -> Vocabulary:
+    """Return a vocabulary of single bytes, for what is asked of a schema alone."""
+    return Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
 
 
 def compile(  # noqa: A001 - guard.compile is the name, as re.compile is

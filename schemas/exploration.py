@@ -8,7 +8,7 @@ counts, nesting and which keys were written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from guard.kernels.errors import Finding, SchemaError
 SLICE_S = 0.1
 #: States of one language that are followed, beside as many as the schema has bytes: a list of words has no more.
 MOST_STATES = 50_000
+#: Places that a contradiction is said to be in.
+MOST_PLACES = 3
 #: Limits that are met before an exploration stops: a schema with more has the same few reasons.
 MOST_LIMITS = 20
 
@@ -36,6 +38,14 @@ class Exploration:
     waiting: int  # found and not expanded, or that can go too many ways
     limits: tuple[Finding, ...]  # limits that were met
     advice: tuple[Finding, ...]  # what no value meets, and what may yet meet a limit
+
+
+def nothing_meets(places: Iterable[str]) -> Finding:
+    """Return what is to be said of a schema that no value meets, where no value meets what is asked in these places."""
+    deepest = sorted(dict.fromkeys(places), key=lambda place: -place.count("/")) or [""]
+    more = f", nor what is asked at {', '.join(deepest[1:MOST_PLACES])}" if deepest[1:-1] else ""
+    whole = ", and so not the whole" if deepest[0] else ""
+    return Finding(deepest[0], None, f"nothing can meet it{more}{whole}", "correct what contradicts itself")
 
 
 def explore(

@@ -147,6 +147,11 @@ def check_generation(case: Case, vocabulary: guard.Vocabulary) -> Counter[str]:
         choice = allowed(matcher, vocabulary, budget - len(written))
         text = b"".join(map(vocabulary.token_bytes, written))
         assert choice.size, f"{case}: a dead end, {budget - len(written)} of {budget} tokens before the end: {text!r}"
+        if (is_scarce := matcher.is_scarce()) or len(written) % 4 == 0:
+            free = allowed(matcher, vocabulary)
+            assert not matcher.is_scarce(), f"{case}: no budget, and yet it rules something out after {text!r}"
+            assert is_scarce or free.size == choice.size, f"{case}: it rules something out unsaid after {text!r}"
+            count += Counter(scarce=is_scarce, lacking=free.size > choice.size)
         logits = noise.normal(size=vocabulary.size)
         written.append(int(choice[logits[choice].argmax()]))
         assert matcher.accept(written[-1]), f"{case}: the mask allows {written[-1]} after {text!r}, accept does not"

@@ -30,6 +30,7 @@ class Request:
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
     usd: float | None = None  # that may be spent, transport retries included; `max_tokens` heeds it already
     thinking: int = 0  # tokens that the model may think before the value; 0: it must not
+    repetition: str = "tell"  # one of guard/policy.py's REPETITION; only "stop" concerns a model
     name: str = "value"  # of what is asked for; providers want one for a schema
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # what `cut` calls
 
@@ -64,8 +65,8 @@ class Reply:
     """What a model wrote, and what it cost."""
 
     text: str
-    # "stop": it ended by itself; "length": max_tokens ran out; "refusal": it declined; "filter": it was withheld;
-    # "cut": it was closed, or failed, before it ended
+    # "stop": it ended by itself; "length": max_tokens ran out, or closed a value that would have gone on (`cut_at`);
+    # "refusal": it declined; "filter": it was withheld; "cut": it was closed, or failed, before it ended
     finish: str
     model: str  # the name of the model that answered, by its own account
     prompt_tokens: int
@@ -76,10 +77,13 @@ class Reply:
     thinking_tokens: int = 0  # of the completion, before the value
     thinking: str = ""  # what it thought; never part of the text
     tokens: tuple[Token, ...] = ()  # of the text; empty where the model can't tell
+    cut_at: tuple[str, ...] = ()  # JSON Pointers of the values that max_tokens cut: the model would have written more
+    repeated_at: tuple[str, ...] = ()  # the same, of strings that say the same over and over; the pipeline tells
     retries: int = 0  # of the transport, before this reply came
     mode: str = "prompt"  # what held it to the schema: "masks", "native", "tool", or "prompt" (nothing but words)
     cost: float | None = None  # US dollars; None where no price is known, 0 for a model that runs here
     is_estimate: bool = False  # of the tokens, and so of the cost: the provider did not count them
+    room: int | None = None  # for the completion, in the context; None: unknown
     is_kept: bool = False  # it was recorded before and looked up now: the figures are those of then
 
 

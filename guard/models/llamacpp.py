@@ -180,7 +180,8 @@ class _Session:
 
     def _choose(self, logits: NDArray[np.float32]) -> None:
         """Take the next token, chosen among the allowed ones by the logits, which are masked in place."""
-        completion, mask = self.completion, self.completion.mask
+        completion, mask, wide = self.completion, self.completion.mask, self.completion.wide
+        free = logits.copy() if wide is not None else None  # to be masked without the budget
         whole = kept = _log_sum(logits)
         if mask is not None:
             mask.apply_(logits[None])
@@ -189,12 +190,19 @@ class _Session:
         best = float(logits[token])
         if not whole < np.inf or not best < np.inf:
             raise ModelError("the model's logits are not finite numbers; use a wider quantisation")
+        wished = None
+        if free is not None and wide is not None:
+            wide.apply_(free[None])
+            if free.max() > -np.inf:
+                wished = self._drawn(free)
+                completion.wish(wished)
         if best == -np.inf:  # the model rules out every allowed token: any will do
             completion.take(allowed_tokens(mask.words[0], None)[0] if mask is not None else token, LEAST, 1.0)
             return
-        if self._temperature:
-            weights = np.exp((logits.astype(np.float64) - best) / self._temperature).cumsum()
-            token = int(np.searchsorted(weights, self._random.random() * weights[-1], side="right"))
+        if wished is not None and mask is not None and mask.allows(0, wished):
+            token = wished  # drawn without the budget first, and again where that lacks it: its probability is the same
+        elif self._temperature:
+            token = self._drawn(logits)
         others = [float(logits[other]) for other in completion.choices() if other != token]
         margin = float(logits[token]) - max(others, default=-np.inf)
         completion.take(
@@ -203,6 +211,13 @@ class _Session:
             removed=min(1.0, max(0.0, 1.0 - float(np.exp(kept - whole)))) if mask is not None else 0.0,
             margin=margin if np.isfinite(margin) else None,
         )
+
+    def _drawn(self, logits: NDArray[np.float32]) -> int:
+        """Draw a token; the likeliest at temperature 0."""
+        if not self._temperature:
+            return int(logits.argmax())
+        weights = np.exp((logits.astype(np.float64) - float(logits.max())) / self._temperature).cumsum()
+        return int(np.searchsorted(weights, self._random.random() * weights[-1], side="right"))
 
 
 class _Tokenizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from guard.errors import BudgetExceeded, Truncated
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
 from guard.thinking import Reasoning
+
+LONGEST_NAME = 64  #: Bytes of the name of a special token, such as <|im_start|>; longer ones are not known.
 
 
 class Session(Protocol):
@@ -100,7 +103,8 @@ class LocalModel(ABC):
                 if fed:
                     request.cut(self._reply(request, completion, fed, "cut", start))
                 raise
-        yield self._reply(request, completion, len(prompt), "stop" if completion.is_finished else "length", start)
+        is_whole = completion.is_finished and not completion.cut_at
+        yield self._reply(request, completion, len(prompt), "stop" if is_whole else "length", start)
 
     def _reply(self, request: Request, completion: Completion, prompt: int, finish: str, start: float) -> Reply:
         """What was written after so many tokens of prompt."""
@@ -116,6 +120,8 @@ class LocalModel(ABC):
             thinking_tokens=completion.thinking_tokens,
             thinking=completion.thought,
             tokens=tuple(completion.details),
+            cut_at=completion.cut_at,
+            room=None if self._context is None else self._context - prompt,
             mode="masks" if request.compiled is not None else "prompt",
             cost=0.0,
         )
@@ -124,8 +130,13 @@ class LocalModel(ABC):
         """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
         matcher = request.compiled.matcher(self._vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
-        limits: dict[str, Any] = {"matcher": matcher, "max_tokens": request.max_tokens}
+        limits: dict[str, Any] = {
+            "matcher": matcher,
+            "max_tokens": request.max_tokens,
+            "stops_repetition": request.repetition == "stop",
+        }
         text = self._render(request.messages, thinks=False)
+        self._check_size(text)
         if self._reasoning is not None and request.thinking:
             prompt = self._tokenize(self._reasoning.opened(self._render(request.messages, thinks=True)))
             room = self._room(request, len(prompt), request.thinking, least)
@@ -134,6 +145,21 @@ class LocalModel(ABC):
                 return prompt, {**limits, "room": room, "thinking": thinking}
         prompt = self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
         return prompt, {**limits, "room": self._room(request, len(prompt), 0, least)}
+
+    def _check_size(self, text: str) -> None:
+        """Raise Truncated where a prompt is surely longer than the context; to tokenize it would take far longer."""
+        if self._context is not None and len(text) > self._context * self._longest_token:
+            least = len(text) // self._longest_token
+            raise Truncated(
+                f"a prompt of {len(text):,} characters is at least {least:,} tokens, of which {self._name}'s context"
+                f" holds {self._context:,}; shorten the input"
+            )
+
+    @functools.cached_property
+    def _longest_token(self) -> int:
+        """The most bytes of a text that one token stands for; those that spell nothing have names of some length."""
+        lengths = (len(self._vocabulary.token_bytes(token)) for token in range(self._vocabulary.size))
+        return max(LONGEST_NAME, *lengths)
 
     def _room(self, request: Request, prompt: int, thinking: int, least: int) -> int | None:
         """Tokens left for thinking and value together; None: no limit. Raises where they can't suffice."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from guard import prompts
-from guard.errors import GuardError, ModelError, TimedOut
+from guard.errors import BudgetExceeded, GuardError, ModelError
 from guard.interrupts import injected
 from guard.models.base import Reply, Request
 from guard.models.portal import PORTAL
@@ -149,7 +149,10 @@ class AsyncOutlinesModel(OutlinesModel):
             async with asyncio.timeout(request.seconds):
                 text = await generator(Chat(messages), **self._options(request))
         except TimeoutError:
-            raise TimedOut(f"{self._name} gave no answer within {request.seconds:.3g} s") from None
+            raise BudgetExceeded(
+                f"{self._name} gave no answer within the {request.seconds:.3g} s that were left; raise the budget of"
+                " seconds"
+            ) from None
         except Exception as error:
             raise self._failed(error) from error
         return self._reply(text, request, mode, messages, time.perf_counter() - start)

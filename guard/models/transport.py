@@ -25,6 +25,7 @@ import stamina
 
 from guard.errors import (
     BadReply,
+    BudgetExceeded,
     CallError,
     ContentFiltered,
     ModelError,
@@ -114,7 +115,10 @@ class Exchange:
             async with self.carrier.timeout(self.seconds):
                 yield
         except TimeoutError:
-            raise self._failure or TimedOut(f"{self.name} gave no whole answer within {self.seconds:.3g} s") from None
+            raise self._failure or BudgetExceeded(
+                f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
+                " seconds"
+            ) from None
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         """Hand on what one request brings, tried again where that may help; raises ExchangeError."""

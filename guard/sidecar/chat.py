@@ -272,7 +272,8 @@ def _message(choice: Choice) -> dict[str, Any]:
 
 
 def _finish(choice: Choice) -> str:
-    return "tool_calls" if choice.calls else FINISH.get(choice.reply.finish, choice.reply.finish)
+    finish = FINISH.get(choice.reply.finish, choice.reply.finish)
+    return "tool_calls" if choice.calls and finish != "length" else finish
 
 
 def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:

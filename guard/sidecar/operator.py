@@ -247,6 +247,8 @@ def _attempt(attempt: Any) -> dict[str, Any]:
         "seconds": attempt.seconds,
         "mode": reply.mode if reply else None,
         "finish": reply.finish if reply else None,
+        "cut_at": list(reply.cut_at) if reply else [],
+        "repeated_at": list(reply.repeated_at) if reply else [],
         "tokens": [asdict(token) for token in reply.tokens] if reply else [],
     }
 

@@ -100,7 +100,8 @@ class Pipeline:
         async with stream:
             async for known in stream:
                 if stream.call is not None:
-                    reply = stream.call.attempts[-1].reply
+                    assert stream.call.answer is not None
+                    reply = stream.call.answer.reply
                     assert reply is not None
                     if not stream.call.text.startswith(told):
                         raise BadReply("what was streamed is not how the value ends")
@@ -120,7 +121,7 @@ class Pipeline:
                 raise
             words = None if isinstance(error, ContentFiltered) else reply.text or error.message
             return Choice(None, reply, refusal=words)
-        reply = call.attempts[-1].reply
+        reply = call.answer.reply if call.answer is not None else None
         assert reply is not None
         if plan.target.name != "calls" or not asked.has_tools:
             return Choice(call.text, reply)

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from guard import models
-from guard.errors import BadReply, ModelError, TimedOut, Unavailable
+from guard.errors import BadReply, BudgetExceeded, ModelError, TimedOut, Unavailable
 from guard.models import asking
 from guard.models.base import Model, Reply, Request
 from guard.models.openai import OpenAIModel
@@ -103,6 +103,12 @@ class Served:
             if not is_streamed:
                 self.breaker.failed()
             raise TimedOut(f"{self.name} gave no whole answer within {seconds:.3g} s") from None
+        except BudgetExceeded as error:  # the client of a provider has the same deadline
+            if self.upstream is None:
+                raise
+            if not is_streamed:
+                self.breaker.failed()
+            raise TimedOut(error.message) from None
         except UNWELL:
             self.breaker.failed()
             raise

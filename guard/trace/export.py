@@ -5,7 +5,8 @@
     kto   prompt, completion, label    every answer under its own prompt; whether it was valid
 
 A failed answer breaks the type, or was cut off. An answer that a tier was not sure of is neither: nobody knows that it
-was wrong. Answers from which redaction cut something are left out: they are not what the model wrote.
+was wrong. A valid answer that is not whole (`Call.cut_at`) teaches nothing. Answers from which redaction cut something
+are left out: they are not what the model wrote.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def kto(call: Call) -> Iterator[Row]:
         if rejected := _rejected(attempt):
             yield {"prompt": _prompt(attempt), "completion": rejected, "label": False}
     if chosen := _chosen(call):
-        yield {"prompt": _prompt(call.attempts[-1]), "completion": chosen, "label": True}
+        assert call.answer is not None
+        yield {"prompt": _prompt(call.answer), "completion": chosen, "label": True}
 
 
 FORMATS: Mapping[str, Callable[[Call], Iterator[Row]]] = {"sft": sft, "dpo": dpo, "kto": kto}
@@ -64,7 +66,8 @@ def _prompt(attempt: Attempt) -> list[Row]:
 
 
 def _chosen(call: Call) -> list[Row]:
-    return _assistant(call.text) if call.outcome == VALID and call.attempts else []
+    is_whole = not (call.cut_at or call.repeated_at)
+    return _assistant(call.text) if call.outcome == VALID and call.attempts and is_whole else []
 
 
 def _rejected(attempt: Attempt) -> list[Row]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from guard import confidence
 from guard.models.base import Token
+from guard.places import listed
 from guard.records import VALID, Attempt, Call
 
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
@@ -261,6 +262,10 @@ def _figures(attempt: Attempt) -> str:
             ("in masks", f"{reply.mask_seconds * 1e3:.1f} ms of {reply.seconds * 1e3:.1f} ms"),
             ("cost", "none: it was looked up" if reply.is_kept else _dollars(reply.cost)),
         ]
+        if reply.cut_at:
+            facts.append(("cut by max_tokens", listed(reply.cut_at)))
+        if reply.repeated_at:
+            facts.append(("says the same over and over", listed(reply.repeated_at)))
         if reply.retries:
             facts.append(("transport retries", str(reply.retries)))
         if sure is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from guard import models, targets
 from guard.errors import CallError, SchemaError
 from guard.models.base import Model, Reply, Request
-from guard.policy import Policy
+from guard.policy import FIRST_TOKENS, Policy
 from guard.records import VALID, Attempt, Call
 from guard.schemas import Limits
 from guard.trace.errors import TraceError
@@ -48,6 +48,7 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
     asked = models.load(model if model is not None else first.model or call.model)
     name = model if isinstance(model, str) else asked.name
     defaults = {field: call.options.get(field, getattr(Policy, field)) for field in _OPTIONS}
+    defaults["max_tokens"] = defaults["max_tokens"] or FIRST_TOKENS
     request = Request(tuple(first.messages), target.compiled, name=call.target, **defaults)
     started, clock = time.time(), time.perf_counter()
     reply: Reply | None = None
@@ -95,7 +96,7 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
 
 
 #: Of a call's options, those that decide its first answer.
-_OPTIONS = ("max_tokens", "temperature", "seed", "thinking")
+_OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition")
 
 
 def _target(store: TraceStore, call: Call) -> targets.Target:

@@ -104,6 +104,9 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     row["cost"] = reply.cost
     row["is_estimate"] = int(reply.is_estimate)
     row["is_kept"] = int(reply.is_kept)
+    row["cut_at"] = _json(redaction.value(reply.cut_at)) if reply.cut_at else None
+    row["room"] = reply.room
+    row["repeated_at"] = _json(redaction.value(reply.repeated_at)) if reply.repeated_at else None
     return row
 
 
@@ -112,7 +115,7 @@ _NO_REPLY = dict.fromkeys(
     (
         *("text", "finish", "served", "prompt_tokens", "completion_tokens", "forced_tokens"),
         *("seconds", "mask_seconds", "thinking_tokens", "thinking", "tokens", "retries", "mode", "cost"),
-        *("is_estimate", "is_kept"),
+        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room"),
     )
 )
 
@@ -156,6 +159,9 @@ def attempt_of(row: Any) -> Attempt:
             cost=row.cost,
             is_estimate=bool(row.is_estimate),
             is_kept=bool(row.is_kept),
+            cut_at=() if row.cut_at is None else tuple(loaded(row.cut_at)),
+            room=row.room,
+            repeated_at=() if row.repeated_at is None else tuple(loaded(row.repeated_at)),
         )
     return Attempt(
         number=row.number,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-VERSION = 5  #: Of the tables below.
+VERSION = 6  #: Of the tables below.
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
 
@@ -77,6 +77,9 @@ ATTEMPTS = sa.Table(
     # of the reply again: 1 where the provider did not count the tokens; 1 where it was looked up, and cost nothing
     sa.Column("is_estimate", sa.Integer),
     sa.Column("is_kept", sa.Integer),
+    sa.Column("cut_at", sa.Text),  # null where nothing was cut
+    sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
+    sa.Column("room", sa.Integer),  # null where it is not known
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -204,6 +207,11 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_calls_function ON calls (function, id)",
         "CREATE INDEX ix_calls_outcome ON calls (outcome, id)",
         "CREATE INDEX ix_calls_failed ON calls (id) WHERE outcome <> 'valid'",
+    ),
+    5: (
+        "ALTER TABLE attempts ADD COLUMN cut_at TEXT",
+        "ALTER TABLE attempts ADD COLUMN repeated_at TEXT",
+        "ALTER TABLE attempts ADD COLUMN room INTEGER",
     ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.

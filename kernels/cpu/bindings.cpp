@@ -873,6 +873,10 @@ NB_MODULE(_native, m) {
         const RowsView view = view_of(bitmask, self.matcher.vocabulary().words());
         self.placed([&] { self.matcher.fill_by_bytes(self.row_of(view, 0), remaining.value_or(-1)); });
       }, "bitmask"_a, "remaining"_a.none() = nb::none())
+      .def("is_scarce", [](PyMatcher& self) {
+        const PyMatcher::Use use(self);
+        return self.matcher.is_scarce();
+      })
       .def("accept", [](PyMatcher& self, Id token) { return self.placed([&] { return self.matcher.accept(token); }); }, "token"_a)
       .def("accept_bytes", [](PyMatcher& self, const nb::bytes& data) {
         return self.placed([&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });

@@ -31,7 +31,7 @@ class Matcher {
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
     const std::int64_t enough = engine_->fill(now(), *masks_, budget, row, scratch_);
-    const bool alone = budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
+    const bool alone = scarce_ = budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {  // a batch may be reading the row
       if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
       return;
@@ -45,10 +45,13 @@ class Matcher {
     engine_->fill(now(), *masks_, budget, row, scratch, false);
   }
   // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until the next call. Needs no turn.
-  const MaskRow* known(std::int64_t budget = -1) const {
+  const MaskRow* known(std::int64_t budget = -1) {
     const bool is_of = held_.budget >= 0 ? budget == held_.budget : budget < 0 || budget >= held_.enough;
-    return is_of && is_held() ? held_.row.get() : nullptr;
+    const MaskRow* row = is_of && is_held() ? held_.row.get() : nullptr;
+    if (row) scarce_ = held_.budget >= 0;
+    return row;
   }
+  bool is_scarce() const { return scarce_; }  // needs no turn
   // The same, of what any matcher knows.
   const MaskRow* find() {
     if (const MaskRow* row = known()) return row;
@@ -180,6 +183,7 @@ class Matcher {
   std::vector<Config> history_;  // the start, then one for each step, as far as they were read by the engine
   Scratch scratch_;
   Held held_;
+  bool scarce_ = false;  // may the last mask lack a token for the sake of its budget?
   std::shared_ptr<MaskRow> own_;  // for what is held, unless others hold it, too: a text is tens of tokens, and its row no one else's
   std::string key_;  // of the last find()
 };

@@ -37,7 +37,10 @@ def _ends() -> Iterator[None]:
 
 def tower(word: str, height: int) -> dict[str, Any]:
     levels = {f"d{at}": {word: [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(height)}
-    return {"$ref": "#/$defs/d0", "$defs": {**levels, f"d{height}": {"type": "integer"}}}
+    return {
+        "anyOf": [{"$ref": "#/$defs/d0"}, {"const": "what meets it"}],  # for of two that say the same none is the one
+        "$defs": {**levels, f"d{height}": {"type": "integer"}},
+    }
 
 
 def checker(schema: Any) -> checking.Checker:

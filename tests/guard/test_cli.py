@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import Scripted
+from scripted import Scripted, reply
 
 import guard
 from guard import cli
@@ -72,6 +72,25 @@ def test_run_reads_several_files_and_prints_a_line_of_json_for_each(run: Run, an
         ("a.txt", {"n": 3}, 1),
         ("b.txt", {"n": 4}, 2),
     ]
+
+
+CLOSED = reply('{"n": 3}', finish="length", mode="masks", cut_at=("/n",))
+
+
+def test_run_says_where_max_tokens_cut_a_value(run: Run, answers: Callable[..., Scripted]) -> None:
+    answers(CLOSED)
+    code, out, err = run("run", "schema.json", "a.txt", "--max-tokens", "9")
+    assert (code, out) == (0, '{\n  "n": 3\n}\n')
+    assert err == "guard: a.txt: max_tokens cut it at /n (call 1); raise it for all of it\n"
+    answers(CLOSED)
+    line = json.loads(run("run", "schema.json", "a.txt", "--max-tokens", "9", "--json")[1])
+    assert (line["cut_at"], line["repeated_at"]) == (["/n"], [])
+    answers(CLOSED)
+    code, out, err = run("run", "schema.json", "a.txt", "--max-tokens", "9", "--on", "length=fail")
+    assert (code, out) == (cli.EXIT_NO_ANSWER, "")
+    assert "max_tokens=9 cut" in err
+    assert run("run", "schema.json", "a.txt", "--on", "length")[0] == cli.EXIT_INPUT
+    assert run("run", "schema.json", "a.txt", "--on", "length=stay")[0] == cli.EXIT_INPUT
 
 
 def test_run_goes_on_after_a_file_without_an_answer_and_says_so(run: Run, answers: Callable[..., Scripted]) -> None:
@@ -158,8 +177,19 @@ def test_check_says_what_a_person_should_change(run: Run, tmp_path: Path) -> Non
     ]
     found = json.loads(run("check", "typo.json", "--json")[1])
     assert found["unknown_keywords"] == ["/require", "/properties/name/minLenght"]
-    (tmp_path / "never.json").write_text(json.dumps({"type": "string", "maxLength": 1, "minLength": 2}))
-    assert "no value at all meets the schema" in run("check", "never.json")[1]
+    never = {
+        "required": ["s"],
+        "properties": {"s": {"type": "string", "maxLength": 1, "minLength": 2}},
+        "type": "object",
+    }
+    (tmp_path / "never.json").write_text(json.dumps(never))
+    words = "/properties/s: nothing can meet it, and so not the whole; correct what contradicts itself"
+    code, out, err = run("check", "never.json")
+    assert (code, err) == (cli.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
+    assert words in out
+    (tmp_path / "a.txt").write_text("a text")
+    code, _, err = run("run", "never.json", "a.txt", "--model", "transformers:/nowhere")  # which would not load
+    assert (code, err) == (cli.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
     (tmp_path / "invalid.json").write_text(json.dumps({"type": "whole number"}))
     code, out, err = run("check", "invalid.json")
     assert (code, err.count("\n")) == (cli.EXIT_SCHEMA, 1)

@@ -119,10 +119,11 @@ def test_traced_returns_the_record_that_the_trace_holds(trace_file: Path) -> Non
     assert call.options == {
         "retries": 1,
         "seed": 3,
-        "max_tokens": 512,
+        "max_tokens": None,
         "temperature": 0.0,
         "thinking": 0,
         "repair": True,
+        "repetition": "tell",
         "tiers": ["tiny"],
         "mode": "live",
     }

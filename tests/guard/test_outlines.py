@@ -14,7 +14,7 @@ import torch
 
 import guard
 from guard import models
-from guard.errors import ModelError, TimedOut
+from guard.errors import BudgetExceeded, ModelError
 from guard.models.base import Model, Request
 from guard.testing.servers import FAULTS, Answer, Server
 
@@ -66,7 +66,7 @@ def test_an_async_model_of_outlines_is_asked_in_both_ways() -> None:
         assert model.generate(request()).text == TEXT
         assert asyncio.run(model.agenerate(request())).text == TEXT
         server.answers = [FAULTS["time-out"](Answer(TEXT))]
-        with pytest.raises(TimedOut):
+        with pytest.raises(BudgetExceeded):
             model.generate(request(seconds=0.3))
 
 

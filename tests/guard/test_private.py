@@ -61,6 +61,8 @@ def test_a_trace_that_an_older_guard_made_is_its_owners_from_then_on(trace_file:
     with sqlite3.connect(trace_file) as old:
         for statement in ("DROP TABLE totals", "DROP INDEX ix_calls_failed", "UPDATE guard_schema SET version = 4"):
             old.execute(statement)
+        for column in ("cut_at", "repeated_at", "room"):
+            old.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
     for file in trace_file.parent.glob("trace.db*"):
         file.chmod(0o644)
     store = TraceStore(trace_file)

@@ -133,7 +133,7 @@ def test_nothing_is_waited_for_after_an_answer_s_end() -> None:
 #: What each fault leads to: a reply's end, or the type of an error. Where a stream shows it otherwise, both.
 CELLS: dict[str, tuple[Any, Any]] = {
     "reset mid-body": (Unavailable, Unavailable),
-    "time-out": (TimedOut, TimedOut),
+    "time-out": (BudgetExceeded, BudgetExceeded),
     "429": (RateLimited, RateLimited),
     "500": (Unavailable, Unavailable),
     "503": (Unavailable, Unavailable),
@@ -148,7 +148,7 @@ CELLS: dict[str, tuple[Any, Any]] = {
     "empty body": (BadReply, Unavailable),
     "empty answer": ("stop", "stop"),
     "huge body": (BadReply, BadReply),
-    "slow drip": (TimedOut, TimedOut),
+    "slow drip": (BudgetExceeded, BudgetExceeded),
     "duplicate keys": (BadReply, BadReply),
 }
 
@@ -274,7 +274,7 @@ def test_what_a_provider_counted_before_a_stream_was_left_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"), [("reset mid-body", Unavailable), ("slow drip", TimedOut), ("duplicate keys", BadReply)]
+    ("fault", "error"), [("reset mid-body", Unavailable), ("slow drip", BudgetExceeded), ("duplicate keys", BadReply)]
 )
 def test_a_stream_that_fails_says_about_what_it_used(fault: str, error: type[CallError]) -> None:
     seconds = SECONDS if fault in WAITS else 60.0
@@ -371,7 +371,7 @@ def test_a_spent_quota_is_not_waited_for() -> None:
 def test_the_deadline_is_one_over_all_retries() -> None:
     slow = Answer(TEXT, change=lambda body: [0.4, *servers.halved(servers.RESET)(body)])
     with Server(slow) as server:
-        with clock.waiting() as wait, pytest.raises((TimedOut, Unavailable)):
+        with clock.waiting() as wait, pytest.raises((BudgetExceeded, Unavailable)):
             model(server, retries=100).generate(request(seconds=1.0))
         assert wait.seconds < 1.5
         assert len(server.requests) < 4

@@ -31,6 +31,8 @@ OUTCOMES: dict[str, tuple[Any, str]] = {
     "good": (GOOD, ""),
     "bad": (BAD, "invalid"),
     "cut": (reply('{"n": 3', finish="length"), "length"),
+    "closed": (reply(GOOD, finish="length", mode="masks", cut_at=("/n",)), "length"),
+    "whole": (reply(GOOD, finish="length"), "length"),
     "declined": (reply("I can't.", finish="refusal"), "refusal"),
     "withheld": (reply("", finish="filter"), "refusal"),
     "down": (guard.Unavailable("503"), "error"),
@@ -44,17 +46,23 @@ OUTCOMES: dict[str, tuple[Any, str]] = {
 def expected(policy: Policy, scripts: list[list[str]]) -> tuple[str, list[tuple[int, str]]]:
     """Say how a call ends and which attempts it makes, by reading the policy's words as a table."""
     made: list[tuple[int, str]] = []
-    last = ""
+    last, marked = "", None
     for tier, script in enumerate(scripts):
         for number, outcome in enumerate(script[: policy.retries + 1]):
             last = OUTCOMES[outcome][1]
             made.append((tier, last))
             if not last:
                 return "valid", made
-            if policy.action(last) != "ask" or number == policy.retries:
+            if outcome in ("closed", "whole"):
+                marked = len(made) - 1
+            is_hopeless = outcome == "too short" and "length" not in policy.on  # no room would be enough
+            if policy.action(last) != "ask" or number == policy.retries or is_hopeless:
                 break
-        if policy.action(last) == "fail":
+        if policy.action(last) in ("return", "fail"):
             break
+    if marked is not None and policy.on.get("length", "return") == "return" and policy.on.get(last) != "fail":
+        made[marked] = made[marked][0], ""
+        return "valid", made
     return last, made
 
 
@@ -67,7 +75,13 @@ def expected(policy: Policy, scripts: list[list[str]]) -> tuple[str, list[tuple[
 def test_a_call_asks_whom_the_policy_says_and_records_it(
     retries: int, names: list[list[str]], changes: dict[str, str]
 ) -> None:
-    on = {k: v for k, v in changes.items() if not (v == "ask" and k in ("refusal", "budget"))}
+    on = {
+        failure: action
+        for failure, action in changes.items()
+        if not (action == "ask" and failure in ("refusal", "budget"))
+        and (action != "return" or failure == "length")
+        and (action == "escalate" or failure != "confidence")
+    }
     models = [Scripted(*(OUTCOMES[n][0] for n in script), name=f"tier{i}") for i, script in enumerate(names)]
     asked = guard.Guard(models[0], escalate_to=models[1:], retries=retries, on=on)
     end, attempts = expected(Policy(retries=retries, on=on), names)
@@ -88,7 +102,8 @@ def test_a_call_asks_whom_the_policy_says_and_records_it(
     else:
         assert (value, end) == (Count(n=3), "valid")
         stored = asked.store.read(call.number or 0) or call
-        assert call.tier == attempts[-1][0]
+        assert call.tier == next(tier for tier, reason in reversed(attempts) if not reason)
+        assert bool(call.cut_at) == (call.answer.reply.finish == "length")
     assert [(a.tier, a.reason) for a in stored.attempts] == attempts
     assert [len(m.requests) for m in models] == [sum(t == i for t, _ in attempts) for i in range(len(models))]
     assert stored.tokens == sum(a.reply.prompt_tokens + a.reply.completion_tokens for a in stored.attempts if a.reply)
@@ -135,9 +150,89 @@ def test_an_answer_of_which_the_model_is_not_sure_goes_to_the_next_tier(
     assert call.escalations == (("confidence",) if reason else ())
 
 
-def test_the_last_tiers_answer_is_taken_however_sure_it_is() -> None:
-    only = Scripted(reply(GOOD, tokens=(token(-9.0),)))
-    assert guard.Guard(only, confidence=Confidence(logprob=-0.1)).generate(Count, ASK) == Count(n=3)
+UNSURE = reply(GOOD, tokens=(token(-9.0),))
+
+
+@pytest.mark.parametrize("on", [{}, {"confidence": "escalate"}])
+def test_the_last_tiers_answer_is_taken_however_sure_it_is(on: dict[str, str]) -> None:
+    asked = guard.Guard(Scripted(UNSURE), escalate_to=Scripted(UNSURE), confidence=Confidence(logprob=-0.1), on=on)
+    value, call = asked.traced(Count, ASK)
+    assert (value, call.tier) == (Count(n=3), 1)
+
+
+def test_an_action_that_is_named_for_unsure_answers_holds_on_every_tier() -> None:
+    sure = {"confidence": Confidence(logprob=-0.1)}
+    only = Scripted(UNSURE, UNSURE, UNSURE)
+    with pytest.raises(guard.ValidationFailed, match=r"not sure of its answer: mean log-probability -9\.000"):
+        guard.Guard(only, **sure, on={"confidence": "fail"}).generate(Count, ASK)
+    assert len(only.requests) == 1
+    again = Scripted(UNSURE, GOOD)
+    assert guard.Guard(again, **sure, on={"confidence": "ask"}).generate(Count, ASK) == Count(n=3)
+    with pytest.raises(guard.ValidationFailed, match="not sure"):
+        guard.Guard(Scripted(UNSURE, UNSURE), **sure, on={"confidence": "ask"}, retries=1).generate(Count, ASK)
+    with pytest.raises(guard.ValidationFailed, match="not sure"):
+        guard.Guard(Scripted(UNSURE), escalate_to=Scripted(UNSURE), **sure, on={"confidence": "fail"}).generate(
+            Count, ASK
+        )
+
+
+CLOSED = reply(GOOD, finish="length", mode="masks", cut_at=("/n",))
+
+
+def test_an_answer_that_the_budget_cut_is_asked_for_again_with_twice_the_room() -> None:
+    model = Scripted(CLOSED, CLOSED, GOOD)
+    value, call = guard.Guard(model).traced(Count, ASK)
+    assert (value, call.cut_at, [r.max_tokens for r in model.requests]) == (Count(n=3), (), [512, 1024, 2048])
+    assert [a.reason for a in call.attempts] == ["length", "length", ""]
+
+
+def test_a_limit_that_is_named_is_kept_and_the_cut_answer_is_returned_marked() -> None:
+    model = Scripted(CLOSED)
+    value, call = guard.Guard(model, max_tokens=30).traced(Count, ASK)
+    assert (value, call.cut_at, call.outcome, len(model.requests)) == (Count(n=3), ("/n",), "valid", 1)
+    with pytest.raises(
+        guard.Truncated, match=r"max_tokens=30 cut .*'s answer at /n, which would have gone on; raise it"
+    ):
+        guard.Guard(Scripted(CLOSED), max_tokens=30, on={"length": "fail"}).generate(Count, ASK)
+
+
+def test_room_ends_where_the_context_and_the_budgets_do() -> None:
+    model = Scripted(reply(GOOD, finish="length", mode="masks", cut_at=("/n",), room=600), CLOSED)
+    guard.Guard(model, retries=1).generate(Count, ASK)
+    assert [r.max_tokens for r in model.requests] == [512, 600]
+    full = Scripted(reply(GOOD, finish="length", mode="masks", cut_at=("/n",), room=512))
+    assert guard.Guard(full).traced(Count, ASK)[1].cut_at == ("/n",)
+    assert len(full.requests) == 1
+
+
+def test_a_cut_answer_goes_up_and_is_returned_where_nobody_above_answers() -> None:
+    large = Scripted(GOOD, name="large")
+    assert guard.Guard(Scripted(CLOSED), escalate_to=large, max_tokens=30).traced(Count, ASK)[1].served == "scripted-1"
+    assert len(large.requests) == 1
+    down = Scripted(guard.Unavailable("503"), name="large")
+    value, call = guard.Guard(Scripted(CLOSED, name="small"), escalate_to=down, max_tokens=30).traced(Count, ASK)
+    assert (value, call.cut_at, call.tier, call.text) == (Count(n=3), ("/n",), 0, GOOD)
+    assert [(a.model, a.reason) for a in call.attempts] == [("small", ""), ("large", "error")]
+
+
+def test_who_calls_without_a_record_is_told_of_a_cut_answer_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    guard.Guard(Scripted(CLOSED), max_tokens=30).generate(Count, ASK)
+    assert [r.message for r in caplog.records if r.name == "guard"] == [
+        "Count is not whole: max_tokens cut it at /n (call 1); raise it for all of it"
+    ]
+
+
+REPEATED = reply('{"s": "' + "and on " * 40 + '"}')
+
+
+def test_a_string_that_repeats_itself_is_told_like_a_cut_one() -> None:
+    model = Scripted(REPEATED)
+    _, call = guard.Guard(model).traced({"type": "object"}, ASK)
+    assert (call.repeated_at, call.cut_at, call.answer.reply.finish, len(model.requests)) == (("/s",), (), "length", 1)
+    with pytest.raises(guard.Truncated, match="says the same over and over at /s"):
+        guard.Guard(Scripted(REPEATED), on={"length": "fail"}).generate({"type": "object"}, ASK)
+    _, call = guard.Guard(Scripted(REPEATED), repetition="allow").traced({"type": "object"}, ASK)
+    assert (call.repeated_at, call.answer.reply.finish) == ((), "stop")
 
 
 class Slow(Scripted):
@@ -224,7 +319,18 @@ def test_a_model_without_a_price_is_not_asked_under_a_budget_of_money() -> None:
         (lambda: Confidence(removed=1.5), "removed=1.5 must be between 0 and 1"),
         (lambda: Confidence(margin=-1), "margin=-1 must be at least 0"),
         (lambda: Policy(on={"refused": "ask"}), "must name one of invalid, length, refusal"),
-        (lambda: Policy(on={"error": "retry"}), "must be one of ask, escalate, fail"),
+        (lambda: Policy(on={"error": "retry"}), "must be one of ask, escalate, return, fail"),
+        (lambda: Policy(on={"invalid": "return"}), "no valid answer to return"),
+        (lambda: Policy(on={"confidence": "fail"}), "needs thresholds: give confidence="),
+        (lambda: Policy(repetition="end"), "repetition='end' must be one of tell, stop, allow"),
+        (
+            lambda: guard.Guard("smollm2", confidence=Confidence(margin=1)).generate(Count, ASK),
+            "confidence= has no tier to go to",
+        ),
+        (
+            lambda: guard.Guard("smollm2", tier_budget=Budget(usd=1)).generate(Count, ASK),
+            "tier_budget= holds for each tier but the last",
+        ),
         (lambda: Policy(on={"refusal": "ask"}), "would ask for ever"),
         (lambda: guard.Guard("smollm2", mode="replays"), "mode='replays' must be one of live, record, replay, cache"),
         (lambda: guard.Guard("smollm2").using(sed=3), "using() knows no 'sed'"),

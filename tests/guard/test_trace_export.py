@@ -56,6 +56,8 @@ def _with(*attempts: Attempt, **changes: Any) -> Call:
         (_with(dataclasses.replace(FIRST, findings=(), reason="confidence"), SECOND), (1, 0, 1)),
         # cut off, without findings of its own
         (_with(dataclasses.replace(FIRST, findings=(), reason="length"), SECOND), (1, 1, 2)),
+        # valid, but cut by max_tokens: nothing to learn from
+        (_with(dataclasses.replace(SECOND, reply=reply("3", finish="length", cut_at=("",)))), (0, 0, 0)),
         # the model raised, declined, or said nothing
         (_with(Attempt(1, (ASKED,), error="down", reason="error"), SECOND), (1, 0, 1)),
         (_with(dataclasses.replace(FIRST, findings=(), reason="refusal"), SECOND), (1, 0, 1)),

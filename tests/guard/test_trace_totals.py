@@ -202,6 +202,7 @@ DOWN = (
     "DROP INDEX ix_calls_outcome",
     "CREATE INDEX ix_calls_function ON calls (function)",
     "CREATE INDEX ix_calls_outcome ON calls (outcome)",
+    *(f"ALTER TABLE attempts DROP COLUMN {column}" for column in ("cut_at", "repeated_at", "room")),
     "UPDATE guard_schema SET version = 4",
 )
 

@@ -23,3 +23,4 @@ def test_every_generation_ends_inside_its_budget_with_a_valid_value(first: bool,
     assert count["limits"] <= 0.01 * count["schemas"], count
     assert count["unsatisfiable"] < 0.5 * count["schemas"], count
     assert count["tokens"] > 5 * count["texts"], count
+    assert count["scarce"] >= count["lacking"] > 0.9 * count["scarce"], count

@@ -317,3 +317,18 @@ def test_a_schema_that_masks_can_not_enforce_is_checked_where_a_provider_answers
 def test_an_unknown_model_is_404(sidecar: Sidecar) -> None:
     reply = sidecar.chat(model="nonesuch")
     assert (reply.status, reply.json["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_valid_answer_that_a_provider_cut_ends_in_length(
+    sidecar: Sidecar, provider: servers.Server, is_stream: bool
+) -> None:
+    provider.answers = [servers.Answer(GOOD, finish="length")]
+    reply = sidecar.chat(response_format=FORMAT, max_tokens=12, stream=is_stream)
+    if is_stream:
+        assert pieces(reply) == GOOD
+        ends = [c["finish_reason"] for e in reply.events[:-1] for c in e["choices"] if c["finish_reason"]]
+    else:
+        assert content(reply) == GOOD
+        ends = [choice["finish_reason"] for choice in reply.json["choices"]]
+    assert (ends, len(provider.requests)) == (["length"], 1)

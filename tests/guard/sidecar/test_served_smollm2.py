@@ -16,7 +16,7 @@ TOML = '[serve.models.smollm2]\nmodel = "smollm2"\nmax_tokens = 120\n'
 
 
 class Order(pydantic.BaseModel):
-    product: str
+    product: str = pydantic.Field(max_length=20)  # or it goes on until the budget cuts it
     count: int = pydantic.Field(ge=1, le=99)
     size: Literal["small", "large"]
 
@@ -151,3 +151,35 @@ def test_requests_at_once_share_passes_and_are_what_each_is_alone(sidecar: Sidec
         thread.join()
     assert [together[text] for text in texts] == alone
     assert all(Order.model_validate(json.loads(text)) for text in alone)
+
+
+COPY = (
+    "Copy this text as JSON: The armies marched, and laws were written in the great cities of the empire, which lasted"
+    " for a thousand years."
+)
+
+
+class Story(pydantic.BaseModel):
+    story: str = pydantic.Field(min_length=1)
+
+
+def test_a_value_that_the_budget_closed_ends_in_length(client: openai.OpenAI, sidecar: Sidecar) -> None:
+    """As OpenAI's clients expect: theirs raise where they are to parse it."""
+    messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": COPY}]
+    with pytest.raises(openai.LengthFinishReasonError) as caught:
+        client.chat.completions.parse(model="smollm2", messages=messages, response_format=Story, max_tokens=24)
+    (choice,) = caught.value.completion.choices
+    assert Story.model_validate_json(choice.message.content or "").story
+    response = client.responses.create(
+        model="smollm2",
+        input=COPY,
+        text={"format": {"type": "json_schema", "name": "story", "schema": Story.model_json_schema()}},
+        max_output_tokens=24,
+    )
+    assert Story.model_validate_json(response.output_text).story
+    assert response.status == "incomplete"
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
+    schema = {"type": "json_schema", "json_schema": {"name": "story", "schema": Story.model_json_schema()}}
+    events = sidecar.chat(model="smollm2", messages=messages, response_format=schema, max_tokens=24, stream=True).events
+    assert [e["choices"][0]["finish_reason"] for e in events if e != "[DONE]" and e["choices"]][-1] == "length"
