@@ -32,7 +32,7 @@ from guard.errors import (
 from guard.interrupts import injected, is_injected
 from guard.models.base import Model, Reply, Request
 from guard.policy import Budget, Policy
-from guard.records import VALID, Attempt, Call
+from guard.records import VALID, Attempt, Call, Item
 from guard.repair import Edit
 from guard.trace.databases import WAIT_S
 from guard.violations import Violation, clipped
@@ -57,6 +57,7 @@ class Plan:
     mode: str = "live"  # one of replay.MODES
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
+    item: Item | None = None  # of a run of many: guard/batch/mapping.py
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -219,6 +220,7 @@ class _Run:
             outcome=outcome,
             error=error,
             attempts=tuple(self.attempts),
+            item=plan.item,
         )
 
     def findings(self, error: CallError) -> Sequence[Violation]:
