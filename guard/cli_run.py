@@ -125,19 +125,15 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
             next(iter(batch.inputs)).text()
         except InputError as error:
             raise Problem(str(error)) from None
-    run_name = _begin(guard, batch)
-    options = Options(batch.concurrency, resume=run_name, retry_failed=batch.retry_failed)
     guard.store.check_writable()
     with contextlib.ExitStack() as stack:
+        options = Options(batch.concurrency, resume=_begun(guard, batch, stack), retry_failed=batch.retry_failed)
         report, advance = stack.enter_context(_progress(counts))
         try:
             if guard.mode != "replay":  # which needs no weights
                 models.load(guard.tiers[0], report)
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
-        if batch.output is not None:
-            batch.output.begin()
-            stack.callback(batch.output.close)
         counts.began = time.perf_counter()
         results = Results[Any](guard, _questions(guard, wanted, batch), options)
         try:
@@ -153,8 +149,8 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
         raise typer.Exit(EXIT_NO_ANSWER)
 
 
-def _begin(guard: Guard, batch: Batch) -> str | None:
-    """Return the run's name, by which its records are found again; Problem where it must not begin."""
+def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | None:
+    """Open the output; return the run's name, by which its records are found again. Problem where it must not begin."""
     output = batch.output
     if output is None:
         return None
@@ -168,6 +164,11 @@ def _begin(guard: Guard, batch: Batch) -> str | None:
             f"trace_calls={kept} keeps fewer records than the {len(batch.inputs):,} inputs, so that --resume could not"
             " find their answers; raise it, or name another trace in GUARD_TRACE"
         )
+    try:
+        output.begin()
+    except InputError as error:
+        raise Problem(str(error)) from None
+    stack.callback(output.close)
     if not batch.resume:
         guard.store.forget_items(name)
     return name

@@ -155,25 +155,15 @@ class Results(Iterator[Result[R]]):
             done = self._done.get()
             self._under_way -= 1
             if isinstance(done, BaseException):
-                self.close()
+                self._settle()
                 raise done
             run.take(done)
         return run.ready.popleft()
 
     def finish(self) -> Iterator[Result[R]]:
-        """Start nothing more; yield what is done and, as they come, the calls under way, in any order."""
-        run = self._run
-        run.stop()
-        _abandon(self._todo, self._threads)
-        for thread in self._threads:
-            thread.join()
-        with contextlib.suppress(queue.Empty):
-            while True:
-                done = self._done.get_nowait()
-                if isinstance(done, Result):
-                    run.take(done)
-        self._under_way = 0
-        yield from run.rest()
+        """Start nothing more, wait for the calls under way, and yield what was not handed on; there may be gaps."""
+        self._settle()
+        yield from self._run.rest()
 
     @property
     def under_way(self) -> int:
@@ -182,13 +172,26 @@ class Results(Iterator[Result[R]]):
 
     def close(self) -> None:
         """Start nothing more, and wait for the calls under way."""
-        collections.deque(self.finish(), maxlen=0)
+        self._settle()
+        self._run.drop()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _settle(self) -> None:
+        self._run.stop()
+        _abandon(self._todo, self._threads)
+        for thread in self._threads:
+            thread.join()
+        self._under_way = 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                done = self._done.get_nowait()
+                if isinstance(done, Result):
+                    self._run.take(done)
 
     def _ask(self, task: tuple[int, Question]) -> None:
         self._todo.put(task)
@@ -323,6 +326,10 @@ class _Run:
         """Yield what was not handed on; in order, there may be gaps."""
         yield from self.ready
         yield from sorted(self._waiting.values(), key=lambda result: result.index)
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget what was not handed on."""
         self.ready.clear()
         self._waiting.clear()
 

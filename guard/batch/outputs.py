@@ -45,14 +45,15 @@ class Output:
 
     @property
     def is_begun(self) -> bool:
-        """Whether an earlier run has left files."""
-        return self.path.exists() or self.partial.exists()
+        """Whether an earlier run has left answers."""
+        return self.path.exists() or (self.partial.exists() and self.partial.stat().st_size > 0)
 
     def begin(self) -> None:
         """Open the partial files, empty; InputError where that can't be, or another process has them open."""
         try:
             self._rows = self.partial.open("a", encoding="utf-8")
             if not _is_locked(self._rows):
+                self._rows.close()
                 raise InputError(f"another process writes {self.partial}; wait for it, or name another --output")
             self._rows.truncate(0)
             self._failed = self._partial_failures.open("w", encoding="utf-8")
@@ -84,9 +85,11 @@ class Output:
         self.partial.unlink()
 
     def close(self) -> None:
-        """Leave the partial files as they are."""
+        """Leave the partial files as they are, where there is anything in them."""
         for file in (self._rows, self._failed):
-            if file is not None:
+            if file is not None and not file.closed:
+                if not file.tell():
+                    Path(file.name).unlink(missing_ok=True)
                 file.close()
 
 

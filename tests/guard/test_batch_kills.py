@@ -1,4 +1,4 @@
-"""A run of many documents that is killed at random loses nothing and asks nothing twice; tests/killed.py is the judge."""
+"""A run of many documents that is killed loses nothing and asks nothing twice; tests/killed.py is the judge."""
 
 from __future__ import annotations
 
