@@ -26,6 +26,10 @@ import guard
 from benchmarks.overhead import ANSWER, TEXT, Invoice, served
 
 
+#: What `make bench` runs.
+BENCH = {"full": [], "short": ["--documents", "400", "--rounds", "3"]}
+
+
 def ways(url: str, texts: list[str], concurrency: int) -> dict[str, Callable[[], None]]:
     """Return what is compared; each reads all texts."""
     import openai
