@@ -97,7 +97,7 @@ ITEMS = sa.Table(
     TABLES,
     sa.Column("run", sa.Text, primary_key=True),  # the name that a run is resumed by
     sa.Column("key", sa.Text, primary_key=True),  # of an input
-    sa.Column("call", _NUMBER, sa.ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 
 #: What totals.py counts and sums up; each is of the calls, tiers or attempts of one row.
