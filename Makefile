@@ -70,6 +70,7 @@ bench: build  ## Measure against peers.
 	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }
 	$(BIN)/python -m benchmarks.sidecar
 	$(BIN)/python tests/soak.py --seconds $(SOAK)
+	$(BIN)/python tests/killed.py
 
 # Asks PyPI's JSON interface, which a mirror may not have: then it says so, and fails.
 audit: build  ## Look for known faults in what is installed.

@@ -51,6 +51,8 @@ class Instant:
 
 
 class _Handler(socketserver.StreamRequestHandler):
+    server: _Server
+
     def handle(self) -> None:
         """Answer requests on one connection until it is closed."""
         while self.rfile.readline().strip():
@@ -73,6 +75,7 @@ class _Handler(socketserver.StreamRequestHandler):
                     "usage": {"prompt_tokens": 400, "completion_tokens": 40, "total_tokens": 440},
                 }
             ).encode()
+            time.sleep(self.server.delay)
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             self.wfile.write(head.encode() + body)
 
@@ -80,19 +83,25 @@ class _Handler(socketserver.StreamRequestHandler):
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
+    delay = 0.0
 
 
-def served() -> str:
-    """Start the fake server in a process of its own, so that it shares no interpreter lock; return its address."""
+def served(delay: float = 0.0) -> str:
+    """Start the fake server in a process of its own, so that it shares no interpreter lock; return its address.
+
+    It takes `delay` seconds for an answer.
+    """
     import multiprocessing
 
     parent, child = multiprocessing.get_context("spawn").Pipe()
-    multiprocessing.get_context("spawn").Process(target=_serve, args=(child,), daemon=True).start()
+    multiprocessing.get_context("spawn").Process(target=_serve, args=(child, delay), daemon=True).start()
     return f"http://127.0.0.1:{parent.recv()}/v1"
 
 
-def _serve(pipe: Any) -> None:
+def _serve(pipe: Any, delay: float) -> None:
     server = _Server(("127.0.0.1", 0), _Handler)
+    server.delay = delay
     pipe.send(server.server_address[1])
     server.serve_forever()
 

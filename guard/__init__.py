@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guard.batch.mapping import Result, amap, map  # noqa: A004 (called as the built-in is)
     from guard.decorator import structured
     from guard.errors import (
         BadReply,
@@ -54,6 +55,7 @@ __all__ = [
     "ModelError",
     "RateLimited",
     "Refused",
+    "Result",
     "SchemaError",
     "TimedOut",
     "Truncated",
@@ -62,7 +64,9 @@ __all__ = [
     "ValidationFailed",
     "Violation",
     "Vocabulary",
+    "amap",
     "compile",
+    "map",
     "structured",
 ]
 
@@ -87,6 +91,7 @@ _HOMES = {
         "ValidationFailed",
         "Violation",
     ),
+    "guard.batch.mapping": ("Result", "amap", "map"),
     "guard.pipeline": ("Guard",),
     "guard.policy": ("Budget", "Confidence"),
     "guard.processors": ("LogitsProcessor",),

@@ -15,6 +15,8 @@ MOST_SUM = 2**53  #: Of what adds up: tokens of a budget, calls of a trace.
 MOST_USD = 1e9  #: Of a budget in US dollars.
 MOST_TEMPERATURE = 100.0  #: Every token is as likely as any other long before.
 MOST_DAYS = 100_000.0  #: For which records are kept.
+MOST_CONCURRENCY = 1024  #: Of calls of one run under way at once, of which each takes a thread;
+CONCURRENCY = 8  #: and as many as there are where nobody says.
 SHOWN = 100  #: Characters of a value that a message shows.
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard import cli_serve, cli_test, cli_trace
-from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_USD
+from guard.bounds import CONCURRENCY, MOST_CONCURRENCY, MOST_COUNT, MOST_SECONDS, MOST_USD
 from guard.terminal import (
     EPILOG,
     EXIT_INPUT,
@@ -44,9 +44,7 @@ from guard.terminal import (
 if TYPE_CHECKING:
     from guard.inspection import Inspection
     from guard.models import Progress
-    from guard.records import Call
 
-STDIN = Path("-")  #: The name under which standard input is read.
 INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
 SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
@@ -72,6 +70,8 @@ app.command("serve", epilog=cli_serve.EXAMPLES)(cli_serve.serve)
         "cat mail.txt | guard run shop.types:Ticket --input - --instruction 'Read the e-mail.'",
         "guard run schema.json a.txt --model smollm2 --escalate-to openai:gpt-5-mini --usd 0.01",
         "guard run schema.json a.txt --max-tokens 60 --on length=fail",
+        "guard run schema.json --input 'docs/*.txt' --output answers.jsonl --concurrency 16",
+        "guard run schema.json --input tickets.csv --column body --keep id --output answers.parquet --resume",
     )
 )
 def run(
@@ -86,8 +86,36 @@ def run(
     ] = None,
     inputs: Annotated[
         list[Path] | None,
-        typer.Option("--input", "-i", metavar="FILE…", help="A text to read; - is standard input. May be repeated."),
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE…",
+            help="A text to read, a quoted pattern ('docs/**/*.txt'), a table (.jsonl, .csv, .tsv, .parquet: each row"
+            " is a text), or - for standard input. May be repeated.",
+        ),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Answers in the order of the inputs: .jsonl, .csv, .tsv or .parquet. What failed is in"
+            " FILE.failures.jsonl beside it. Default: standard output.",
+        ),
+    ] = None,
+    column: Annotated[str | None, typer.Option(metavar="NAME", help="Of a table: the text.")] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of a table: goes along to the output. May be repeated.")
+    ] = None,
+    concurrency: Annotated[int, bounded(1, MOST_CONCURRENCY, "Inputs asked at the same time.")] = CONCURRENCY,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that writes --output: nothing is asked twice.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: ask again also where the answer was not valid.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew, also where --output is there already.")] = False,
     model: Annotated[
         str | None,
         typer.Option(help="smollm2, transformers:PATH_OR_ID, openai:NAME, anthropic:NAME, … Default: the settings'."),
@@ -101,9 +129,9 @@ def run(
     max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of each answer; it always ends inside.")] = None,
     seconds: Annotated[
         float | None,
-        bounded(0.001, MOST_SECONDS, "For each file, everything included."),
+        bounded(0.001, MOST_SECONDS, "For each input, everything included."),
     ] = None,
-    usd: Annotated[float | None, bounded(0.000001, MOST_USD, "For each file, in US dollars.")] = None,
+    usd: Annotated[float | None, bounded(0.000001, MOST_USD, "For each input, in US dollars.")] = None,
     on: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,17 +145,30 @@ def run(
     mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,
 ) -> None:
-    """Read files with a model: one valid value of the type for each."""
-    from guard import models, prompts
-    from guard.errors import GuardError, ModelError
-    from guard.pipeline import Guard, marks
+    """Read texts with a model: one valid value of the type for each.
+
+    With --output a run can be killed at any time: the same command with --resume goes on. Each input is answered once,
+    and none is asked again whose answer was recorded.
+    """
+    from guard import cli_run
+    from guard.batch.inputs import InputError, Inputs
+    from guard.batch.outputs import Output
+    from guard.pipeline import Guard
     from guard.policy import Budget
     from guard.targets import from_any
 
     paths = [*(inputs or []), *(files or [])]
     if not paths:
         raise Problem("no input; name a file with --input FILE, or - for standard input")
-    texts = [(path, read_text(path)) for path in paths]
+    if output is None and (resume or force):
+        raise Problem("--resume and --force are about the file of an earlier run; name it with --output FILE")
+    if retry_failed and not resume:
+        raise Problem("--retry-failed goes on with an earlier run; give --resume as well")
+    try:
+        read = Inputs(paths, column, keep or ())
+        write = None if output is None else Output(output)
+    except InputError as error:
+        raise Problem(str(error)) from None
     try:
         guard = Guard(
             model,
@@ -143,30 +184,8 @@ def run(
     except ValueError as error:  # an option
         raise Problem(first_line(error)) from None
     wanted = from_any(resolve(target), guard.options)
-    guard.store.check_writable()
-    with progress(len(texts)) as (report, advance):
-        try:
-            if mode != "replay":  # which needs no weights
-                models.load(guard.tiers[0], report)
-        except ModelError as error:
-            raise Problem(str(error), EXIT_MODEL) from error
-        failed = 0
-        for path, text in texts:
-            advance(str(path), 0)
-            messages = prompts.build(instruction, {"text": text}, wanted.schema)
-            plan = guard.plan(wanted, messages, template=prompts.TEMPLATE, function="guard run")
-            try:
-                _, call = guard.run(plan)
-            except GuardError as error:
-                failed += 1
-                complain(f"{path}: {first_line(error)}")
-            else:
-                _print_value(path, call, as_json, alone=len(texts) == 1)
-                for words in marks(call):
-                    complain(f"{path}: {words}")
-            advance(str(path), 1)
-    if failed:
-        raise typer.Exit(EXIT_NO_ANSWER)
+    batch = cli_run.Batch(read, instruction, concurrency, write, resume, force, retry_failed, as_json)
+    cli_run.run(guard, wanted, batch)
 
 
 @app.command(
@@ -289,16 +308,12 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def read_text(path: Path) -> str:
     """Return a file's text; Problem says why it can't be read."""
+    from guard.batch.inputs import InputError, text_of
+
     try:
-        data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
-    except FileNotFoundError:
-        raise Problem(f"no such file: {path}; check the name") from None
-    except OSError as error:
-        raise Problem(f"{path} can't be read: {error.strerror}; name a readable file") from None
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise Problem(f"{path} is not UTF-8 (byte {error.start}); convert it to UTF-8") from None
+        text = text_of(path)
+    except InputError as error:
+        raise Problem(str(error)) from None
     if not text.strip():
         raise Problem(f"{path} is empty; there is nothing to read in it")
     return text
@@ -419,15 +434,3 @@ def _print_inspection(target: str, found: Inspection, *, every: bool) -> None:
 
 def _command(error: Any) -> str:
     return error.ctx.command_path if getattr(error, "ctx", None) else "guard"
-
-
-def _print_value(path: Path, call: Call, as_json: bool, *, alone: bool) -> None:
-    value = json.loads(call.text)
-    if as_json:
-        facts = {"value": value, "input": str(path), "call": call.number, "attempts": len(call.attempts)}
-        not_whole = {"cut_at": list(call.cut_at), "repeated_at": list(call.repeated_at)}
-        say_json({**facts, "tokens": call.tokens, "seconds": round(call.seconds, 3), **not_whole})
-        return
-    if not alone:
-        say(f"# {path}")
-    say_json(value, indent=2)

@@ -44,6 +44,14 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Item:
+    """Which input of a run of many a call is for; the trace finds the call again by it."""
+
+    run: str  # the name that the run is resumed by
+    key: str  # a digest of what was asked and for which type; and which it is of several that are the same
+
+
+@dataclass(frozen=True)
 class Call:
     """One call: what was asked, every attempt, and the outcome. The ledger is the sum of the attempts."""
 
@@ -59,6 +67,7 @@ class Call:
     error: str = ""
     attempts: tuple[Attempt, ...] = ()
     number: int | None = field(default=None, compare=False)  # of the record in the trace; None until it is written
+    item: Item | None = field(default=None, compare=False)  # None: the call is no part of a run that can be resumed
 
     @property
     def answer(self) -> Attempt | None:

@@ -34,7 +34,7 @@ from guard.interrupts import injected, is_injected
 from guard.models.base import Model, Reply, Request
 from guard.places import end_of, listed
 from guard.policy import FIRST_TOKENS, Budget, Policy
-from guard.records import VALID, Attempt, Call
+from guard.records import VALID, Attempt, Call, Item
 from guard.repair import Edit
 from guard.repetition import repeated_at
 from guard.trace.databases import WAIT_S
@@ -62,6 +62,7 @@ class Plan:
     mode: str = "live"  # one of replay.MODES
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
+    item: Item | None = None  # of a run of many: guard/batch/mapping.py
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -242,6 +243,7 @@ class _Run:
             outcome=outcome,
             error=error,
             attempts=tuple(self.attempts),
+            item=plan.item,
         )
 
     def findings(self, error: CallError) -> Sequence[Violation]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -63,8 +63,11 @@ def examples(*lines: str) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int, doing: str = "reading") -> Iterator[tuple[Progress, Any]]:
-    """Show a bar on standard error: `report` for what a model's loading says, `advance` for inputs done."""
+def progress(total: int, doing: str = "reading", note: Callable[[], str] = str) -> Iterator[tuple[Progress, Any]]:
+    """Show a bar on standard error: `report` for what a model's loading says, `advance` for inputs done.
+
+    `note` words what stands behind the bar of the inputs.
+    """
     from rich.console import Console
 
     console = Console(file=sys.stderr)  # this very one, also where a test of an application listens to another
@@ -74,20 +77,23 @@ def progress(total: int, doing: str = "reading") -> Iterator[tuple[Progress, Any
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
     with Bar(*columns, console=console, transient=True) as bar:
-        inputs = bar.add_task(doing, total=total, visible=False)
+        inputs = bar.add_task(doing, total=total, visible=False, note="")
         steps: dict[str, Any] = {}
 
         def report(step: str, done: int, size: int) -> None:
             if step not in steps:
-                steps[step] = bar.add_task(plain_line(step), total=None)
+                steps[step] = bar.add_task(plain_line(step), total=None, note="")
             bar.update(steps[step], completed=done, total=size or None)
 
         def advance(name: str, count: int) -> None:
             for step in steps.values():
                 bar.update(step, visible=False)
-            bar.update(inputs, description=plain_line(name), advance=count, visible=True)
+            bar.update(inputs, description=plain_line(name), advance=count, visible=True, note=note())
 
         yield report, advance
 

@@ -110,6 +110,15 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     return row
 
 
+def is_whole(call: Call, attempts: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the text that a call ended in is in the rows of its attempts as it was, no secret cut out."""
+    if not attempts:
+        return True
+    last = attempts[-1]
+    kept = last["text"] if last["repaired"] is None else last["repaired"]
+    return bool((kept or "") == storable(call.text))
+
+
 #: The columns of an attempt whose model said nothing.
 _NO_REPLY = dict.fromkeys(
     (

@@ -34,7 +34,7 @@ from guard.trace.errors import TraceError
 from guard.trace.journal import Entry, Journal
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, Retention
-from guard.trace.tables import ATTEMPTS, CALLS, FAILED, REPLIES, SCHEMA, SCHEMAS, VERSION
+from guard.trace.tables import ATTEMPTS, CALLS, FAILED, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
 from guard.trace.writer import Late, Writer
 
@@ -105,6 +105,9 @@ class TraceStore:
             REPLIES,
             is_sqlite,
             "ON CONFLICT (key) DO UPDATE SET started = excluded.started, body = excluded.body",
+        )
+        self._insert_item = tables.insertion(
+            ITEMS, is_sqlite, "ON CONFLICT (run, key) DO UPDATE SET call = excluded.call"
         )
         opened = functools.partial(Transaction, is_sqlite=is_sqlite)
         self._writer = Writer(
@@ -234,6 +237,22 @@ class TraceStore:
             body = connection.exec_driver_sql(query, (rows.storable(key),)).scalar()
         return None if body is None else rows.loaded(body)
 
+    def items(self, run: str) -> dict[str, tuple[int, str]]:
+        """Return what is recorded of a run of many: by the key of each input, its call's number and outcome.
+
+        An answer that redaction has changed is left out: what is recorded is not what the model wrote.
+        """
+        query = sa.select(ITEMS.c.key, CALLS.c.id, CALLS.c.outcome).join(CALLS).where(ITEMS.c.run == rows.storable(run))
+        with self.reading() as connection:
+            if connection is None:
+                return {}
+            return {key: (number, rows.restored(outcome)) for key, number, outcome in connection.execute(query)}
+
+    def forget_items(self, run: str) -> None:
+        """Begin a run of many anew: its calls stay on record, and answer no input any more."""
+        with self.begin() as connection:
+            connection.execute(ITEMS.delete().where(ITEMS.c.run == rows.storable(run)))
+
     def schema(self, schema_hash: str) -> dict[str, Any] | None:
         """Return what `guard.compile` was given for a hash, as keyword arguments; None where it was not kept."""
         with self.reading() as connection:
@@ -346,6 +365,9 @@ class TraceStore:
             attempts = [rows.attempt_row(attempt, redaction) for attempt in call.attempts]
         except RecursionError:
             raise TraceError("a message is nested too deeply to be recorded; nothing was written") from None
+        item = None
+        if call.item is not None and rows.is_whole(call, attempts):
+            item = {"run": rows.storable(call.item.run), "key": call.item.key}
         text = None if compiled is None else self._schema(compiled, redaction)
         schema = None if text is None else {"hash": row["schema_hash"], "text": text}
 
@@ -361,6 +383,8 @@ class TraceStore:
                 cursor.executemany(self._insert_attempt, attempts)
             if schema is not None:
                 cursor.execute(self._insert_schema, schema)
+            if item is not None:
+                cursor.execute(self._insert_item, {**item, "call": number})
             to.totals.add(number, row, attempts)
             if number % EVERY == 0 and self.retention.asks:
                 self.retention.apply(cursor, to.totals, is_sqlite=self._database.is_sqlite)

@@ -1,10 +1,10 @@
 """Tables of the trace, their version, and how those of an older version become today's.
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
-hash, `replies` what the record-and-replay of guard/replay.py keeps; `totals` sums the records up by the minute
-(totals.py); `keys` and `spending` are the sidecar's: who may
-ask it, and what each has spent, in all its processes together. docs/usage.md lists the columns. A text column holds
-what rows.py's `storable` makes of a text; lists and objects are JSON.
+hash, `replies` what the record-and-replay of guard/replay.py keeps, `items` which call answers which input of a run of
+many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys` and `spending` are the
+sidecar's: who may ask it, and what each has spent, in all its processes together. docs/usage.md lists the columns. A
+text column holds what rows.py's `storable` makes of a text; lists and objects are JSON.
 
 A migration is literal SQL, never made from the tables below: those change, what a version was does not.
 """
@@ -93,6 +93,14 @@ REPLIES = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("started", sa.Float, nullable=False, index=True),
     sa.Column("body", sa.Text, nullable=False),
+)
+
+ITEMS = sa.Table(
+    "items",
+    TABLES,
+    sa.Column("run", sa.Text, primary_key=True),  # the name that a run is resumed by
+    sa.Column("key", sa.Text, primary_key=True),  # of an input
+    sa.Column("call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 
 #: What totals.py counts and sums up; each is of the calls, tiers or attempts of one row.
@@ -212,6 +220,9 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "ALTER TABLE attempts ADD COLUMN cut_at TEXT",
         "ALTER TABLE attempts ADD COLUMN repeated_at TEXT",
         "ALTER TABLE attempts ADD COLUMN room INTEGER",
+        """CREATE TABLE items (run TEXT NOT NULL, "key" TEXT NOT NULL,
+           "call" BIGINT NOT NULL REFERENCES calls (id) ON DELETE CASCADE, PRIMARY KEY (run, "key"))""",
+        "CREATE INDEX ix_items_call ON items (call)",
     ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.

@@ -65,7 +65,7 @@ def test_run_prints_the_value(run: Run, answers: Callable[..., Scripted]) -> Non
 
 def test_run_reads_several_files_and_prints_a_line_of_json_for_each(run: Run, answers: Callable[..., Scripted]) -> None:
     answers('{"n": 3}', '{"n": 4}')
-    code, out, err = run("run", "schema.json", "--input", "a.txt", "b.txt", "--json")
+    code, out, err = run("run", "schema.json", "--input", "a.txt", "b.txt", "--json", "--concurrency", "1")
     assert (code, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [(line["input"], line["value"], line["call"]) for line in lines] == [
@@ -95,7 +95,8 @@ def test_run_says_where_max_tokens_cut_a_value(run: Run, answers: Callable[..., 
 
 def test_run_goes_on_after_a_file_without_an_answer_and_says_so(run: Run, answers: Callable[..., Scripted]) -> None:
     answers('{"n": -3}', '{"n": 4}')
-    code, out, err = run("run", "schema.json", "-i", "a.txt", "-i", "b.txt", "--retries", "0", "--model", "m")
+    files = ("-i", "a.txt", "-i", "b.txt", "--concurrency", "1")
+    code, out, err = run("run", "schema.json", *files, "--retries", "0", "--model", "m")
     assert code == cli.EXIT_NO_ANSWER
     assert out == '# b.txt\n{\n  "n": 4\n}\n'
     assert (

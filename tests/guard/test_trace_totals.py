@@ -196,6 +196,7 @@ def test_a_record_that_fails_leaves_no_trace_in_the_totals(place: str) -> None:
 
 #: What version 4 had and this one has not, and the other way round.
 DOWN = (
+    "DROP TABLE items",
     "DROP TABLE totals",
     "DROP INDEX ix_calls_failed",
     "DROP INDEX ix_calls_function",

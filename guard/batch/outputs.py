@@ -1,0 +1,240 @@
+"""What `guard run --output` writes: answers in the order of the inputs, as JSONL, CSV, TSV or Parquet, and failures.
+
+While a run is under way its rows are lines of JSON in `OUTPUT.partial`, and the failures in `OUTPUT.failures.partial`:
+whoever wants to may look. At the end they become the output and `OUTPUT.failures.jsonl`, each complete or absent. A run
+that was killed has no output; its answers are in the trace, from which `--resume` writes the partial files anew.
+
+In CSV and Parquet the members of an answer are columns, lists and objects in them are JSON. A type that mixes kinds of
+values in a column, or has integers beyond 64 bits, is text there, so that nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from guard.batch.inputs import InputError, pyarrow_parquet
+
+ROWS = 1_000  #: Of a Parquet file, written at a time.
+_INT64 = range(-(2**63), 2**63)
+_EXACT = range(-(2**53), 2**53 + 1)  #: Integers that a float holds.
+
+Row = Mapping[str, Any]  #: "input", "row" and "columns" of a table; "value", "call" and figures; or "error" and words.
+
+
+class Output:
+    """The files of one run; one process at a time writes them."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the output's name; InputError where its ending says no format, or it can't be written."""
+        convert = _FORMATS.get(path.suffix.lower())
+        if convert is None:
+            raise InputError(f"--output {path} must end in .jsonl, .csv, .tsv or .parquet")
+        if convert is _to_parquet:
+            pyarrow_parquet()
+        self.path, self._convert = path, convert
+        self.failures = path.with_suffix(".failures.jsonl")
+        self.partial = path.with_name(f"{path.name}.partial")
+        self._partial_failures = path.with_name(f"{path.name}.failures.partial")
+        self._rows: IO[str] | None = None
+        self._failed: IO[str] | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether an earlier run has left answers."""
+        return self.path.exists() or (self.partial.exists() and self.partial.stat().st_size > 0)
+
+    def begin(self) -> None:
+        """Open the partial files, empty; InputError where that can't be, or another process has them open."""
+        try:
+            self._rows = self.partial.open("a", encoding="utf-8")
+            if not _is_locked(self._rows):
+                self._rows.close()
+                raise InputError(f"another process writes {self.partial}; wait for it, or name another --output")
+            self._rows.truncate(0)
+            self._failed = self._partial_failures.open("w", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{error.filename} can't be written: {error.strerror}; name another --output") from None
+
+    def add(self, row: Row) -> None:
+        """Write an answer; it is the system's when this returns."""
+        _write(self._rows, row)
+
+    def fail(self, row: Row) -> None:
+        """Write a failure."""
+        _write(self._failed, row)
+
+    def finish(self) -> None:
+        """Make the output and the failures of the partial files; a file without failures is removed."""
+        assert self._rows is not None
+        assert self._failed is not None
+        made = self.path.with_name(f"{self.path.name}.tmp")
+        self._convert(self.partial, made)
+        made.replace(self.path)
+        self._failed.close()
+        if self._partial_failures.stat().st_size:
+            self._partial_failures.replace(self.failures)
+        else:
+            self._partial_failures.unlink()
+            self.failures.unlink(missing_ok=True)
+        self._rows.close()
+        self.partial.unlink()
+
+    def close(self) -> None:
+        """Leave the partial files as they are, where there is anything in them."""
+        for file in (self._rows, self._failed):
+            if file is not None and not file.closed:
+                if not file.tell():
+                    Path(file.name).unlink(missing_ok=True)
+                file.close()
+
+
+def _write(file: IO[str] | None, row: Row) -> None:
+    assert file is not None
+    file.write(_json(row) + "\n")
+    file.flush()
+
+
+def _json(value: Any) -> str:
+    """Return a value as JSON, in characters as far as UTF-8 has them: a surrogate that stands alone it has not."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() or _is_unicode(text) else json.dumps(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_locked(file: IO[str]) -> bool:
+    """Lock a file for this process, as long as it is open; False where another has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs into one file are nobody's wish there either
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _to_jsonl(partial: Path, made: Path) -> None:
+    with partial.open("rb") as source, made.open("wb") as target:
+        while chunk := source.read(1 << 20):
+            target.write(chunk)
+        _sync(target)
+
+
+def _to_csv(partial: Path, made: Path, separator: str = ",") -> None:
+    columns = _columns(partial)
+    with made.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerow(columns)
+        for row in map(_flat, _lines(partial)):
+            writer.writerow([_cell(row.get(name)) for name in columns])
+        _sync(file)
+
+
+def _to_tsv(partial: Path, made: Path) -> None:
+    _to_csv(partial, made, "\t")
+
+
+def _to_parquet(partial: Path, made: Path) -> None:
+    import pyarrow as pa
+
+    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    columns = _columns(partial)
+    schema = pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in columns.items()])
+    with pyarrow_parquet().ParquetWriter(made, schema) as writer:
+        batch: list[dict[str, Any]] = []
+        for row in map(_flat, _lines(partial)):
+            batch.append({name: _typed(row.get(name), kind) for name, kind in columns.items()})
+            if len(batch) == ROWS:
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema))
+    with made.open("rb+") as file:
+        _sync(file)
+
+
+def _sync(file: IO[Any]) -> None:
+    """Put a file on the disk before its name says that it is complete."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """Return a row as columns: where it comes from, the columns that go along, the answer's members, its call."""
+    flat = {name: row[name] for name in ("input", "row") if name in row} | dict(row.get("columns", {}))
+    value = row["value"]
+    for name, member in (value if isinstance(value, Mapping) else {"value": value}).items():
+        flat[f"value.{name}" if name in flat or name == "call" else name] = member
+    return {**flat, "call": row["call"]}
+
+
+def _columns(partial: Path) -> dict[str, str]:
+    """Return the columns of all rows, in the order in which they come, and of what kind each is."""
+    kinds: dict[str, set[str]] = {"input": set()}
+    for row in map(_flat, _lines(partial)):
+        for name, value in row.items():
+            kinds.setdefault(name, set()).update(_kinds(value))
+    return {name: _joined(found) for name, found in kinds.items()}
+
+
+def _kinds(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, bool):
+        return ("bool",)
+    if isinstance(value, int):
+        return ("int" if value in _INT64 else "json", *(() if value in _EXACT else ("long",)))
+    return ("float",) if isinstance(value, float) else ("text",) if isinstance(value, str) else ("json",)
+
+
+def _joined(kinds: set[str]) -> str:
+    """Return the one kind that holds them all: bool, int, float, text, or json, which is text as well."""
+    if kinds <= {"int", "long"} and kinds:
+        return "int"
+    if kinds and kinds <= {"int", "float"}:
+        return "float"
+    return next(iter(kinds)) if len(kinds) == 1 else "text" if not kinds else "json"
+
+
+def _cell(value: Any) -> Any:
+    """Return what a cell of CSV holds: text as it is, nothing for null, everything else as JSON."""
+    if isinstance(value, str):
+        return value if _is_unicode(value) else value.encode(errors="backslashreplace").decode()
+    return "" if value is None else _json(value)
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """Return what a cell of Parquet holds."""
+    if value is None:
+        return None
+    if kind == "json":
+        return _json(value)
+    return float(value) if kind == "float" else _cell(value) if kind == "text" else value
+
+
+_FORMATS: Mapping[str, Callable[[Path, Path], None]] = {
+    ".jsonl": _to_jsonl,
+    ".ndjson": _to_jsonl,
+    ".csv": _to_csv,
+    ".tsv": _to_tsv,
+    ".parquet": _to_parquet,
+    ".pq": _to_parquet,
+}
