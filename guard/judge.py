@@ -19,6 +19,7 @@ from guard.violations import Violation, clipped, pointer
 
 NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
 MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.
+MOST_DEPTH = 16  #: Unions inside each other that are looked into.
 WORDS = 1000  #: Characters of what a finding expected; longer words are clipped.
 
 #: What a keyword of JSON Schema expects, by the name jsonschema-rs gives the kind of error.
@@ -118,7 +119,8 @@ class Judge:
     def findings(self, meant: Any) -> tuple[Violation, ...]:
         """Return what is wrong with a value. May take a thousand times the time of `is_valid`, and much memory."""
         errors = itertools.islice(self._validator.iter_errors(meant), MOST_FINDINGS)
-        return tuple(_violation(error) for error in errors)
+        found = (_violation(inner) for error in errors for inner in _closest(error))
+        return tuple(itertools.islice(found, MOST_FINDINGS))
 
 
 def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
@@ -220,6 +222,25 @@ def _judged(schema: Any, *, is_nullable: bool) -> Any:
 
 def _unescaped(pattern: str) -> str:
     return re.sub(r"\\(.)", lambda pair: pair[1] if pair[1] in "<>" else pair[0], pattern, flags=re.DOTALL)
+
+
+def _closest(error: Any, depth: int = 0) -> list[Any]:
+    """Return what is wrong with a value by the one branch of a union that it can be meant for, where there is one.
+
+    A branch is ruled out where the value is of another type than its own, or a member is none of the constants that it
+    wants there. Where several are left, or none, the union is what is broken.
+    """
+    branches = getattr(error.kind, "context", None)
+    if not branches or depth == MOST_DEPTH:
+        return [error]
+    at = len(error.instance_path)
+    left = [branch for branch in branches if branch]
+    for kind, deeper in (("type", 0), ("const", 1), ("enum", 1)):
+        if len(left) > 1:
+            left = [b for b in left if not any(e.kind.name == kind and len(e.instance_path) == at + deeper for e in b)]
+    if len(left) != 1:
+        return [error]
+    return [innermost for inner in left[0] for innermost in _closest(inner, depth + 1)]
 
 
 def _violation(error: Any) -> Violation:

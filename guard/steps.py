@@ -55,6 +55,8 @@ class Plan:
     function: str = ""
     validators: tuple[validators.Validator, ...] = ()
     mode: str = "live"  # one of replay.MODES
+    #: The messages of the next attempt, of those of the last, its text, and what was found in it.
+    re_ask: Callable[[prompts.Messages, str, Sequence[Violation]], prompts.Messages] = prompts.re_ask
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
 
@@ -280,7 +282,7 @@ class _Run:
             return _Failure("length", Truncated(words))
         if findings:
             keep("invalid", reply, findings, **more)
-            self._messages = prompts.re_ask(messages, reply.text, findings)
+            self._messages = plan.re_ask(messages, reply.text, findings)
             return _Failure("invalid", self._invalid(name, findings))
         if tier < len(plan.tiers) - 1 and policy.confidence.asks:
             doubt = confidence.shortfall(confidence.measured(reply.tokens), policy.confidence)

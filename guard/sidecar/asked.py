@@ -1,8 +1,9 @@
 """What a chat request asks for: its fields checked, and which kind of answer it wants.
 
-`text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object, and
-`calls` a request whose tools must be held to their parameters, for one of them is strict. Fields that are not known
-here are the model's business and go to it as they are.
+`text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object,
+`string` a plain text of a language, and `calls` a request whose tools must be held to their parameters. In which other
+words a request may say these is guard/sidecar/constraints.py's. Fields that are not known here are the model's business
+and go to it as they are.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from guard.sidecar.constraints import Language, understood
 from guard.sidecar.errors import ApiError, bad
 
-Kind = Literal["text", "json", "schema", "calls"]
+Kind = Literal["text", "json", "schema", "string", "calls"]
 
 MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
 #: What a location has for the branch of a union, which is no part of the body.
@@ -115,33 +117,43 @@ class Asked:
     """A request, understood."""
 
     chat: Chat
-    body: dict[str, Any]  # as it came; never changed
+    body: dict[str, Any]  # in OpenAI's words; never changed
     kind: Kind
     choice: str  # of tools: "none", "auto", "required", or a function's name
+    language: Language | None = None  # of kind `string`
+    older: dict[str, Any] | None = None  # the body as it came, where it came as POST /v1/completions
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Asked:
         """Understand a body; ApiError names the field that is wrong."""
+        body, language = understood(body)
         chat = checked(Chat, body)
         tools = chat.tools or []
         choice = _choice(chat)
         wanted = chat.response_format
-        kind: Kind = "text"
-        if wanted is not None:
-            if wanted.type not in ("text", "json_object", "json_schema"):
-                raise bad(f"response_format.type {wanted.type[:60]!r} is not known", "response_format.type")
+        kind: Kind = "text" if language is None else "string"
+        if wanted is not None and language is None:
             if wanted.type == "json_schema" and wanted.json_schema is None:
                 raise bad("response_format of type json_schema needs json_schema", "response_format.json_schema")
             kinds: dict[str, Kind] = {"text": "text", "json_object": "json", "json_schema": "schema"}
             kind = kinds[wanted.type]
         if choice != "none" and any(tool.function is not None and tool.function.strict for tool in tools):
             kind = "calls"
-        return cls(chat, body, kind, choice)
+        if language is not None and tools and choice != "none":
+            raise bad(f"{language.field} can't be kept beside tools; leave one of them out", language.field)
+        return cls(chat, body, kind, choice, language)
 
     @property
     def has_tools(self) -> bool:
         """Whether the model may call a tool."""
         return bool(self.chat.tools) and self.choice != "none"
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the model may call tools that are all functions, whose arguments can be checked."""
+        return (
+            self.has_tools and not self.chat.logprobs and all(tool.type == "function" for tool in self.chat.tools or [])
+        )
 
     @property
     def functions(self) -> list[Function]:
@@ -160,6 +172,8 @@ class Asked:
     def schema(self) -> Any:
         """The schema of the answer's text; True where any will do."""
         wanted = self.chat.response_format
+        if self.language is not None:
+            return self.language.schema
         if wanted is None or wanted.type == "text":
             return None
         return {"type": "object"} if wanted.json_schema is None else wanted.json_schema.schema_

@@ -12,15 +12,18 @@ from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar import tools
 from guard.sidecar.asked import Asked
+from guard.sidecar.constraints import check_known
 from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import Visit, encoded, written
 
-#: Fields that would change what a model says, and that one which decodes here does not have.
-UNSUPPORTED = (
-    *("frequency_penalty", "presence_penalty", "logit_bias", "functions", "function_call", "modalities", "audio"),
-    *("prediction", "web_search_options"),
+#: Fields of a chat that a model without a provider heeds.
+HEEDED = (
+    *("model", "messages", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "max_completion_tokens"),
+    *("temperature", "logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
 )
+#: Those that one heeds which decodes here.
+SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 
 
@@ -32,6 +35,7 @@ class Choice:
     reply: Reply
     calls: tuple[tuple[str, str], ...] = ()  # names and arguments
     refusal: str | None = None
+    beside: str | None = None  # what is said beside calls
 
 
 class Chat:
@@ -94,6 +98,10 @@ class Chat:
         asked = Asked.of(dict(body))
         return completion(visit, asked, [_text(reply, asked) for reply in replies])
 
+    def answered(self, visit: Visit, asked: Asked, _: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return the answer of choices that were checked."""
+        return completion(visit, asked, choices)
+
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
         """Return what writes its events."""
         return Events(visit, Asked.of(dict(body)))
@@ -137,13 +145,17 @@ class Events:
         if piece:
             yield self._event({"content": piece})
 
-    def end(self, reply: Reply) -> Iterator[bytes]:
-        """Yield the events that end the answer."""
-        rest = self._cut.end()
+    def end(self, choice: Choice) -> Iterator[bytes]:
+        """Yield the events that end the answer: what is left of its text, its calls, its end."""
+        rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
         yield from self._begin()
         if rest:
             yield self._event({"content": rest})
-        yield self._event({}, "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish))
+        message = _message(choice)
+        if calls := message.get("tool_calls"):
+            yield self._event({"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]})
+        is_cut = self._cut.is_over and not calls
+        yield self._event({}, "stop" if is_cut else _finish(choice))
         yield from self._usage()
 
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
@@ -151,8 +163,11 @@ class Events:
         for index, choice in enumerate(choices):
             message = _message(choice)
             calls = [{"index": at, **call} for at, call in enumerate(message.pop("tool_calls", []))]
-            yield self._event({"role": "assistant", "content": "" if choice.text is not None else None}, index=index)
+            is_said = choice.text is not None or choice.beside
+            yield self._event({"role": "assistant", "content": "" if is_said else None}, index=index)
             message.pop("role")
+            if thought := message.pop("reasoning_content", None):
+                yield self._event({"reasoning_content": thought}, index=index)
             delta = {**message, **({"tool_calls": calls} if calls else {})}
             yield self._event(delta, index=index, logprobs=_logprobs(choice, self._asked))
             yield self._event({}, _finish(choice), index=index)
@@ -218,7 +233,7 @@ def completion(visit: Visit, asked: Asked, choices: Sequence[Choice]) -> dict[st
         "choices": [
             {
                 "index": index,
-                "message": {"content": None, "refusal": None, **_message(choice)},
+                "message": {"refusal": None, **_message(choice)},
                 "logprobs": _logprobs(choice, asked),
                 "finish_reason": _finish(choice),
             }
@@ -241,23 +256,21 @@ def event(data: Any) -> bytes:
 
 def check_local(asked: Asked, served: Served) -> None:
     """Refuse what a model that decodes here can't do; what is not refused is done."""
-    chat = asked.chat
-    if chat.top_p not in (None, 1):
-        raise bad(f"{served.name} samples by temperature alone; leave top_p out", "top_p", "unsupported_value")
-    for name in UNSUPPORTED:
-        if asked.body.get(name):
-            raise bad(f"{served.name} knows no {name}; leave it out", name, "unsupported_value")
-    if chat.top_logprobs:
-        raise bad(
-            f"{served.name} tells the log-probability of its own tokens only", "top_logprobs", "unsupported_value"
-        )
-    if chat.logprobs and not served.is_masked:
+    is_here = served.is_masked
+    check_known(asked.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
+    if asked.chat.logprobs and not is_here:
         raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
 
 
 def _message(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.reply.thinking:
+        message["reasoning_content"] = choice.reply.thinking
+    if choice.refusal is not None:
+        return {**message, "refusal": choice.refusal}
     if choice.calls:
-        calls = [
+        message["content"] = choice.beside or None
+        message["tool_calls"] = [
             {
                 "id": f"call_{secrets.token_hex(12)}",
                 "type": "function",
@@ -265,10 +278,7 @@ def _message(choice: Choice) -> dict[str, Any]:
             }
             for name, arguments in choice.calls
         ]
-        return {"role": "assistant", "tool_calls": calls}
-    if choice.refusal is not None:
-        return {"role": "assistant", "refusal": choice.refusal}
-    return {"role": "assistant", "content": choice.text}
+    return message
 
 
 def _finish(choice: Choice) -> str:

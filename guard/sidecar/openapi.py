@@ -48,7 +48,7 @@ def document() -> bytes:
         "/guard/failures": "The latest calls without a value",
         "/guard/traces": "The latest calls",
     }
-    named = {"/v1/models/{name}": "string", "/guard/traces/{number}": "integer"}
+    named = {"/v1/models/{name}": "string", "/v1/responses/{name}": "string", "/guard/traces/{number}": "integer"}
     schemas: dict[str, Any] = {"Error": _error()}
     paths: dict[str, Any] = {}
     for path, (kind, summary) in bodies.items():

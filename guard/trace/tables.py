@@ -2,8 +2,8 @@
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
 hash, `replies` what the record-and-replay of guard/replay.py keeps; `totals` sums the records up by the minute
-(totals.py); `keys` and `spending` are the sidecar's: who may
-ask it, and what each has spent, in all its processes together. docs/usage.md lists the columns. A text column holds
+(totals.py); `keys`, `spending` and `responses` are the sidecar's: who may ask it, what each has spent, in all its
+processes together, and what a client may go on from. docs/usage.md lists the columns. A text column holds
 what rows.py's `storable` makes of a text; lists and objects are JSON.
 
 A migration is literal SQL, never made from the tables below: those change, what a version was does not.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-VERSION = 5  #: Of the tables below.
+VERSION = 6  #: Of the tables below.
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
 
@@ -151,6 +151,19 @@ SPENDING = sa.Table(
     sa.Column("usd", sa.Float, nullable=False),
 )
 
+#: What a client may go on from, by the key that asked: a response with its input, and each item of its output.
+RESPONSES = sa.Table(
+    "responses",
+    TABLES,
+    sa.Column("owner", sa.Text, primary_key=True),  # the key's id; "" where no key is needed
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),  # characters of the body
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("ix_responses_created", "created"),
+    sa.Index("ix_responses_owner", "owner", "created"),
+)
+
 #: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike.
 _MIGRATIONS: dict[int, Sequence[str]] = {
     1: (
@@ -204,6 +217,12 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_calls_function ON calls (function, id)",
         "CREATE INDEX ix_calls_outcome ON calls (outcome, id)",
         "CREATE INDEX ix_calls_failed ON calls (id) WHERE outcome <> 'valid'",
+    ),
+    5: (
+        """CREATE TABLE responses (owner TEXT NOT NULL, id TEXT NOT NULL, created FLOAT NOT NULL, size BIGINT NOT NULL,
+           body TEXT NOT NULL, PRIMARY KEY (owner, id))""",
+        "CREATE INDEX ix_responses_created ON responses (created)",
+        "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.

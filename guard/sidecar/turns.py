@@ -1,0 +1,178 @@
+"""Responses that were given, kept so that a later request can go on from them: `previous_response_id`, `item_reference`.
+
+They lie in the trace's database, for every process that shares it: each response with what it was asked, and each item
+of its output by its own id. A key sees its own alone. What is kept is bounded for each key, in number, bytes and days;
+the oldest go first. A request with `store: false` leaves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.visit import Visit, written
+from guard.trace import TraceError, TraceStore
+from guard.trace.databases import WAIT_S
+from guard.trace.tables import RESPONSES
+
+MOST_BYTES = 100_000_000  #: That one key's responses take.
+MOST_TURNS = 1_000  #: Responses that one goes on from, one after the other.
+MOST_ITEMS = 100_000  #: Items of one input, with all that it refers to.
+EVERY = 32  #: Responses between two looks at what is too old.
+
+Book = Callable[..., Awaitable[Any]]  #: Does what the database is needed for, in a thread.
+
+
+class Turns:
+    """The responses that are kept."""
+
+    def __init__(self, store: TraceStore, book: Book, most: int, days: float) -> None:
+        """Keep so many responses of each key, for so many days."""
+        self._store, self._book = store, book
+        self._most, self._days = most, days
+        self._written = 0
+
+    async def whole(
+        self, visit: Visit, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
+    ) -> dict[str, Any]:
+        """Return a body with what it refers to in place of the references; the body itself where there are none.
+
+        ApiError where something is not kept here, unless `is_known_upstream`: the model's server may know it.
+        """
+        previous, items = body.get("previous_response_id"), _items(body)
+        has_reference = any(_is_reference(item) for item in items)
+        if previous is None and not has_reference:
+            return body
+        if previous is not None and not isinstance(previous, str):
+            raise bad("previous_response_id must be a text", "previous_response_id")
+        wanted = [str(item.get("id")) for item in items if _is_reference(item)]
+        work = self._read, _owner(visit), previous, wanted, most_bytes
+        before, found = await self._book(*work, seconds=visit.patience)
+        if is_known_upstream and (before is None or len(found) < len(set(wanted))):
+            return body
+        if before is None:
+            words = f"response {str(previous)[:100]!r} is not kept here; send the whole input"
+            raise bad(words, "previous_response_id", "previous_response_not_found")
+        for number, item in enumerate(items):
+            if _is_reference(item) and item.get("id") not in found:
+                raise _missing(f"item {str(item.get('id'))[:100]!r}", f"input.{number}.id")
+        resolved = [found[item["id"]] if _is_reference(item) else item for item in items]
+        rest = {key: value for key, value in body.items() if key != "previous_response_id"}
+        return {**rest, "input": [*before, *resolved]}
+
+    async def keep(
+        self, visit: Visit, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
+    ) -> None:
+        """Keep a response to a body as it came, which was asked as another; TraceError where that can't be."""
+        if body.get("store") is False or not self._most or not isinstance(response.get("id"), str):
+            return
+        count = len(_items(body))
+        items = _items(asked)[-count:] if count else []  # its own; what it goes on from is kept already
+        row = {"previous": body.get("previous_response_id"), "input": items, "response": dict(response)}
+        output = response.get("output")
+        named = {response["id"]: row}
+        for item in output if isinstance(output, list) else ():
+            if isinstance(item, Mapping) and isinstance(item.get("id"), str):
+                named[item["id"]] = {"item": dict(item)}
+        await self._book(self._write, _owner(visit), named, seconds=visit.patience)
+
+    async def read(self, visit: Visit, name: str) -> dict[str, Any]:
+        """Return a response by its id; ApiError where none is kept."""
+        found = await self._book(self._rows, _owner(visit), [name], seconds=visit.patience)
+        response = found.get(name, {}).get("response")
+        if response is None:
+            raise _missing(f"response {name[:100]!r}", "response_id")
+        return dict(response)
+
+    async def forget(self, visit: Visit, name: str) -> None:
+        """Delete a response; ApiError where none is kept."""
+        response = await self.read(visit, name)
+        names = [name, *(item["id"] for item in response.get("output") or () if isinstance(item.get("id"), str))]
+        await self._book(self._delete, _owner(visit), names, seconds=visit.patience)
+
+    # -- In a thread ---------------------------------------------------------------------------------------------------
+
+    def _read(
+        self, owner: str, previous: str | None, wanted: list[str], most_bytes: int, *, seconds: float
+    ) -> tuple[list[Any] | None, dict[str, Any]]:
+        """Return the items before a request, None where a response is not kept, and those that it names, by id."""
+        until, left = time.monotonic() + seconds, most_bytes
+        turns: list[list[Any]] = []
+        name = previous
+        while name is not None:
+            row = self._rows(owner, [name], seconds=until - time.monotonic()).get(name)
+            if row is None or "response" not in row:
+                return None, {}
+            turns.append([*row["input"], *(row["response"].get("output") or ())])
+            left -= len(written(turns[-1]))
+            if len(turns) > MOST_TURNS or sum(map(len, turns)) > MOST_ITEMS or left < 0:
+                raise bad("the responses before are too long to go on from", "previous_response_id", "invalid_value")
+            name = row["previous"]
+        rows = self._rows(owner, wanted, seconds=until - time.monotonic()) if wanted else {}
+        return [item for turn in reversed(turns) for item in turn], {
+            key: row["item"] for key, row in rows.items() if "item" in row
+        }
+
+    def _rows(self, owner: str, names: list[str], *, seconds: float) -> dict[str, Any]:
+        if seconds <= 0:
+            raise TraceError("the responses before were not read in time")
+        found: dict[str, Any] = {}
+        with self._store.reading() as connection:
+            for at in range(0, len(names) if connection is not None else 0, 500):
+                where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(names[at : at + 500])
+                assert connection is not None
+                rows = connection.execute(sa.select(RESPONSES.c.id, RESPONSES.c.body).where(*where))
+                found |= {row.id: json.loads(row.body) for row in rows}
+        return found
+
+    def _write(self, owner: str, named: Mapping[str, Any], *, seconds: float) -> None:
+        now = time.time()
+        texts = {name: json.dumps(row) for name, row in named.items()}
+        rows = [{"owner": owner, "id": i, "created": now, "size": len(t), "body": t} for i, t in texts.items()]
+        with self._store.begin(seconds) as connection:
+            where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(list(texts))
+            connection.execute(RESPONSES.delete().where(*where))  # an upstream's ids may come again
+            connection.execute(RESPONSES.insert(), rows)
+            self._written += 1
+            if self._written % EVERY == 1:
+                self._make_room(connection, owner, now)
+
+    def _make_room(self, connection: sa.Connection, owner: str, now: float) -> None:
+        """Delete what is too old, of everyone, and the oldest of one key's above its bounds."""
+        connection.execute(RESPONSES.delete().where(RESPONSES.c.created < now - self._days * 86_400))
+        mine = RESPONSES.c.owner == owner
+        query = sa.select(RESPONSES.c.created, RESPONSES.c.size).where(mine).order_by(RESPONSES.c.created.desc())
+        size = 0
+        for number, row in enumerate(connection.execute(query), 1):
+            size += row.size
+            if number > self._most or size > MOST_BYTES:
+                connection.execute(RESPONSES.delete().where(mine, RESPONSES.c.created <= row.created))
+                return
+
+    def _delete(self, owner: str, names: list[str], *, seconds: float) -> None:
+        with self._store.begin(seconds) as connection:
+            connection.execute(RESPONSES.delete().where(RESPONSES.c.owner == owner, RESPONSES.c.id.in_(names)))
+
+
+def _items(body: Mapping[str, Any]) -> list[Any]:
+    given = body.get("input")
+    return given if isinstance(given, list) else [{"role": "user", "content": given}]
+
+
+def _is_reference(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.get("type") == "item_reference"
+
+
+def _owner(visit: Visit) -> str:
+    return visit.key.id if visit.key is not None else ""
+
+
+def _missing(what: str, param: str) -> ApiError:
+    words = f"{what} is not kept here: it was asked with store false, by another key, or too long ago"
+    return ApiError(404, words, code="not_found", param=param)
