@@ -157,3 +157,16 @@ def model(url: str, name: str = "m", **settings: Any) -> str:
     """Return the table of a served model that stands for a provider at an address."""
     lines = [f"[serve.models.{name}]", 'model = "openai:served-1"', f'base_url = "{url}"']
     return "\n".join([*lines, *(f"{key} = {json.dumps(value)}" for key, value in settings.items()), ""])
+
+
+@contextlib.contextmanager
+def serving_here(folder: Path, toml: str = "") -> Iterator[Sidecar]:
+    """Start one whose model `m` decodes here: a random llama so small that it loads at once, never right by itself."""
+    import tiny
+
+    weights = folder / "tiny"
+    tiny.llama(padded_to=len(tiny.tokenizer())).save_pretrained(weights)
+    tiny.tokenizer().save_pretrained(weights)
+    own = f'[serve.models.m]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'
+    with serving(folder, toml + own) as sidecar:
+        yield sidecar

@@ -17,13 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from guard import prices
-from guard.sidecar import bodies, completions, keys, metrics, operator, responses, ui
+from guard.sidecar import bodies, completions, cross_origin, keys, metrics, operator, responses, ui
 from guard.sidecar.access import AccessLog
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
 from guard.sidecar.chat import Chat
 from guard.sidecar.completions import Completion, Completions, Embedding, Embeddings
-from guard.sidecar.constraints import understood
+from guard.sidecar.constraints import check_tools, understood
 from guard.sidecar.door import Door
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.gate import Gate, Watched
@@ -136,7 +136,8 @@ class Sidecar:
         """Put the middleware in order, the outermost last."""
         app: Any = Router(self._routes(), redirect_slashes=False, default=_nowhere)
         app = Gate(app, self)
-        return Watched(app, self)
+        app = Watched(app, self)
+        return cross_origin.shared(app, self.settings.origins) if self.settings.origins else app
 
     def _routes(self) -> list[Route]:
         post, get = ["POST"], ["GET"]
@@ -218,6 +219,8 @@ class Sidecar:
     async def _chat(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         asked = Asked.of(body)
         served = self.visited(visit, asked.chat.model)
+        if served.settings.validate_tools:
+            check_tools(body.get("tools"))
         is_native = all(tier.upstream for tier in served.tiers)
         is_plain = asked.kind == "text" and not (served.settings.validate_tools and asked.has_functions)
         if is_plain and (is_native or not asked.has_tools):
@@ -240,6 +243,8 @@ class Sidecar:
 
     async def _responses(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Response, body).model)
+        if served.settings.validate_tools:
+            check_tools(body.get("tools"))
         has_upstreams = all(tier.upstream for tier in served.tiers)
         is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
         is_plain = is_text and (has_upstreams or not body.get("tools"))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from guard.sidecar.constraints import Language, understood
 from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.functions import in_tools
 
 Kind = Literal["text", "json", "schema", "string", "calls"]
 
@@ -120,16 +121,19 @@ class Asked:
     body: dict[str, Any]  # in OpenAI's words; never changed
     kind: Kind
     choice: str  # of tools: "none", "auto", "required", or a function's name
+    allowed: frozenset[str] | None = None  # names of the functions that may be called; None: all
     language: Language | None = None  # of kind `string`
     older: dict[str, Any] | None = None  # the body as it came, where it came as POST /v1/completions
+    has_older_functions: bool = False  # whether tools are called functions
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Asked:
         """Understand a body; ApiError names the field that is wrong."""
+        body, is_older = in_tools(body)
         body, language = understood(body)
         chat = checked(Chat, body)
         tools = chat.tools or []
-        choice = _choice(chat)
+        choice, allowed = _choice(chat)
         wanted = chat.response_format
         kind: Kind = "text" if language is None else "string"
         if wanted is not None and language is None:
@@ -141,7 +145,7 @@ class Asked:
             kind = "calls"
         if language is not None and tools and choice != "none":
             raise bad(f"{language.field} can't be kept beside tools; leave one of them out", language.field)
-        return cls(chat, body, kind, choice, language)
+        return cls(chat, body, kind, choice, allowed, language, has_older_functions=is_older)
 
     @property
     def has_tools(self) -> bool:
@@ -166,7 +170,8 @@ class Asked:
         names = [function.name for function in found]
         if len(set(names)) < len(names):
             raise bad("two tools have one name", "tools")
-        return [f for f in found if self.choice in ("auto", "required", f.name)]
+        named = [f for f in found if self.choice in ("auto", "required", f.name)]
+        return named if self.allowed is None else [f for f in named if f.name in self.allowed]
 
     @property
     def schema(self) -> Any:
@@ -197,19 +202,31 @@ def checked(kind: Any, body: dict[str, Any]) -> Any:
         raise ApiError(400, f"{param}: {message}", code=code, param=param) from None
 
 
-def _choice(chat: Chat) -> str:
-    """Return what tool_choice says; ApiError where it says nothing that can be done."""
+def _choice(chat: Chat) -> tuple[str, frozenset[str] | None]:
+    """Return what tool_choice says, and which functions it allows; ApiError where it says nothing that can be done."""
     given = chat.tool_choice
     if not chat.tools:
         if given not in (None, "none", "auto"):
             raise bad("tool_choice needs tools", "tool_choice")
-        return "none"
+        return "none", None
     if given is None:
-        return "auto"
+        return "auto", None
     if given in ("none", "auto", "required"):
-        return str(given)
-    named = given.get("function") if isinstance(given, dict) else None
-    name = named.get("name") if isinstance(named, dict) else None
-    if not isinstance(name, str) or name not in {t.function.name for t in chat.tools if t.function}:
-        raise bad("tool_choice must be none, auto, required, or name one of the tools", "tool_choice")
-    return name
+        return str(given), None
+    names = {tool.function.name for tool in chat.tools if tool.function}
+    allowed = given.get("allowed_tools") if isinstance(given, dict) else None
+    if isinstance(allowed, dict) and isinstance(tools := allowed.get("tools"), list):
+        wanted = frozenset(name for name in map(_named, tools) if name is not None)
+        if len(wanted) == len(tools) and wanted <= names and allowed.get("mode") in ("auto", "required"):
+            return str(allowed["mode"]), wanted
+    name = _named(given)
+    if name not in names:
+        raise bad("tool_choice must be none, auto, required, allowed_tools, or name one of the tools", "tool_choice")
+    return str(name), None
+
+
+def _named(tool: Any) -> str | None:
+    """Return the function that a tool, or a choice of one, names."""
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None

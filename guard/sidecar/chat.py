@@ -14,6 +14,7 @@ from guard.sidecar import tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.constraints import check_known
 from guard.sidecar.errors import bad
+from guard.sidecar.functions import in_functions
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import Visit, encoded, written
 
@@ -151,26 +152,25 @@ class Events:
         yield from self._begin()
         if rest:
             yield self._event({"content": rest})
-        message = _message(choice)
-        if calls := message.get("tool_calls"):
-            yield self._event({"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]})
+        if calls := _delta(choice, self._asked):
+            yield self._event(calls)
         is_cut = self._cut.is_over and not calls
-        yield self._event({}, "stop" if is_cut else _finish(choice))
+        yield self._event({}, "stop" if is_cut else _finish(choice, self._asked))
         yield from self._usage()
 
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
         """Yield the events of whole choices, which were checked before."""
         for index, choice in enumerate(choices):
             message = _message(choice)
-            calls = [{"index": at, **call} for at, call in enumerate(message.pop("tool_calls", []))]
+            message.pop("tool_calls", None)
             is_said = choice.text is not None or choice.beside
             yield self._event({"role": "assistant", "content": "" if is_said else None}, index=index)
             message.pop("role")
             if thought := message.pop("reasoning_content", None):
                 yield self._event({"reasoning_content": thought}, index=index)
-            delta = {**message, **({"tool_calls": calls} if calls else {})}
+            delta = {**message, **_delta(choice, self._asked)}
             yield self._event(delta, index=index, logprobs=_logprobs(choice, self._asked))
-            yield self._event({}, _finish(choice), index=index)
+            yield self._event({}, _finish(choice, self._asked), index=index)
         yield from self._usage()
 
     def _begin(self) -> Iterator[bytes]:
@@ -233,9 +233,9 @@ def completion(visit: Visit, asked: Asked, choices: Sequence[Choice]) -> dict[st
         "choices": [
             {
                 "index": index,
-                "message": {"refusal": None, **_message(choice)},
+                "message": {"refusal": None, **_shown(choice, asked)},
                 "logprobs": _logprobs(choice, asked),
-                "finish_reason": _finish(choice),
+                "finish_reason": _finish(choice, asked),
             }
             for index, choice in enumerate(choices)
         ],
@@ -281,8 +281,23 @@ def _message(choice: Choice) -> dict[str, Any]:
     return message
 
 
-def _finish(choice: Choice) -> str:
-    return "tool_calls" if choice.calls else FINISH.get(choice.reply.finish, choice.reply.finish)
+def _shown(choice: Choice, asked: Asked) -> dict[str, Any]:
+    message = _message(choice)
+    return in_functions(message) if asked.has_older_functions else message
+
+
+def _delta(choice: Choice, asked: Asked) -> dict[str, Any]:
+    """Return the calls of a choice as an event has them; empty where there are none."""
+    calls = _message(choice).get("tool_calls", []) if choice.calls else []
+    if calls and asked.has_older_functions:
+        return {"function_call": calls[0]["function"]}
+    return {"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]} if calls else {}
+
+
+def _finish(choice: Choice, asked: Asked) -> str:
+    if choice.calls:
+        return "function_call" if asked.has_older_functions else "tool_calls"
+    return FINISH.get(choice.reply.finish, choice.reply.finish)
 
 
 def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:

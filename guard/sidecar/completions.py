@@ -102,9 +102,7 @@ class Completions:
         finish = "stop" if is_cut else FINISH.get(reply.finish, reply.finish)
         return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
 
-    def answered(
-        self, visit: Visit, _: Asked, _body: Mapping[str, Any], choices: Sequence[Choice]
-    ) -> dict[str, Any]:
+    def answered(self, visit: Visit, _: Asked, _body: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
         """Return the answer of choices that were checked."""
         finish = FINISH.get(choices[0].reply.finish, choices[0].reply.finish)
         head = _whole(visit, _said(choices[0]), finish, choices[0].reply.model)

@@ -99,10 +99,23 @@ def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
 
 def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> None:
     """Refuse a field that is not known to the model `name`, unless it asks for nothing."""
-    told = {*known, *NOTES, *(field.partition(".")[0] for field in (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *ENGINES))}
+    told = {"grammar", *known, *NOTES}
+    told |= {*(field.partition(".")[0] for field in (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *ENGINES))}
     for field, value in body.items():
         if field not in told and not is_neutral(field, value):
             raise _refused(field, f"is nothing that {name} can do")
+
+
+def check_tools(tools: Any) -> None:
+    """Refuse a tool whose input must be of a grammar: nothing here checks it."""
+    for number, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if not isinstance(tool, Mapping) or tool.get("type") != "custom":
+            continue
+        at = "custom.format" if isinstance(tool.get("custom"), Mapping) else "format"
+        wanted = _value(tool, at)
+        if isinstance(wanted, Mapping) and wanted.get("type") == "grammar":
+            words = "can't be checked here; leave it out, or set validate_tools = false"
+            raise bad(f"tools.{number}.{at} {words}", f"tools.{number}.{at}", "unsupported_value")
 
 
 def is_neutral(field: str, value: Any) -> bool:

@@ -88,18 +88,19 @@ class Native(Wrapper):
         if asked.chat.seed is not None:  # each choice and each attempt is another draw
             body["seed"] = request.seed
         if asked.choice == "auto" and tools.is_asked_again(request.messages, asked):
+            choice: Any = body.get("tool_choice")
             body["tool_choice"] = "required"
+            if isinstance(choice, Mapping) and isinstance(some := choice.get("allowed_tools"), Mapping):
+                body["tool_choice"] = {**choice, "allowed_tools": {**some, "mode": "required"}}
         return body
 
     def _reply(self, said: Mapping[str, Any], request: Request, exchange: Exchange, seconds: float) -> Reply:
-        asked, message = self._asked, None
-        if asked.older is None:
-            _, finish = Chat().answer(said)
-            message = said["choices"][0]["message"]
-            content = message.get("content")
-        else:
-            content, finish = Completions().answer(said)
-        message = message or {}
+        asked = self._asked
+        way: Chat | Completions = Chat() if asked.older is None else Completions()
+        _, finish = way.answer(said)
+        choice = said["choices"][0]
+        message: Mapping[str, Any] = choice.get("message") or {"content": choice.get("text")}
+        content = message.get("content")
         text = content if isinstance(content, str) else ""
         if asked.has_tools:
             text = tools.value_of(message, has_schema=asked.schema is not None)

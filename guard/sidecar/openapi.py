@@ -46,6 +46,7 @@ def document() -> bytes:
         "/guard/live": "Requests under way",
         "/guard/stats": "Figures of each model over time",
         "/guard/failures": "The latest calls without a value",
+        "/guard/failures/kinds": "The kinds of these, with a count",
         "/guard/traces": "The latest calls",
     }
     named = {"/v1/models/{name}": "string", "/v1/responses/{name}": "string", "/guard/traces/{number}": "integer"}

@@ -17,7 +17,7 @@ from typing import Any
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
 from guard.models import asking
 from guard.models.base import Model, Reply, Request
-from guard.models.openai import OpenAIModel
+from guard.models.remote import Remote
 from guard.pipeline import Guard
 from guard.policy import Budget, Policy
 from guard.records import Call
@@ -41,6 +41,8 @@ _OURS = frozenset(
         *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
     }
 )
+#: Of these, what a provider must not be asked without where a request says it.
+_WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
 
 
 class Pipeline:
@@ -183,12 +185,15 @@ def _choice(asked: Asked, value: Any, call: Call) -> Choice:
 def _tier(served: Served, asked: Asked) -> Tier:
     """Return a tier as this request asks it."""
     model = served.model
+    if isinstance(model, Remote):
+        extra = {key: value for key, value in asked.body.items() if key not in _OURS}
+        wished = {key for key in (*extra, *_WISHES) if asked.body.get(key) is not None}
+        model = model.with_body(extra if served.upstream is not None else {}, wished)
     if served.upstream is None:
         return Tier(served, Worded(model, asked))
     if asked.has_tools or asked.kind in ("json", "string") or asked.older is not None:
         return Tier(served, Native(served, asked))
-    extra = {key: value for key, value in asked.body.items() if key not in _OURS}
-    return Tier(served, model.with_body(extra) if isinstance(model, OpenAIModel) and extra else model)
+    return Tier(served, model)
 
 
 def _nth(plan: Plan, number: int) -> Plan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import itertools
 import random
@@ -115,7 +116,7 @@ class Relay:
         async with run.recorded():
             async for tier in run.tiers():
                 if tier.upstream is None:
-                    request = way.request(body, tier, run.left())
+                    request = dataclasses.replace(way.request(body, tier, run.left()), told=run.cut.append)
                     async with run.attempt():
                         run.reply = await Tier(tier).agenerate(request)
                 else:
@@ -188,7 +189,8 @@ class Relay:
 
     async def _model_stream(self, run: _Run, line: Line, tier: Served) -> None:
         events = run.way.events(run.visit, run.body)
-        async with contextlib.aclosing(Tier(tier).astream(run.way.request(run.body, tier, run.left()))) as parts:
+        request = dataclasses.replace(run.way.request(run.body, tier, run.left()), told=run.cut.append)
+        async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     run.reply = part
@@ -217,6 +219,7 @@ class _Run:
         self.data = b""
         self.said: dict[str, Any] = {}  # by that
         self.reply: Reply | None = None
+        self.cut: list[Reply] = []  # what there was of answers that ended midway
         self.events: Any = None  # what writes the last ones, once the record is committed
         self._served, self._journal = served, journal
         self._attempts: list[Attempt] = []
@@ -245,7 +248,7 @@ class _Run:
         """Keep one tier's answer, or failure, as an attempt; a failure goes to the next tier, where that may help."""
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
-        self._texts, self._finish, self._usage, self._retries = [], None, {}, 0
+        self._texts, self._finish, self._usage, self._retries, self.cut[:] = [], None, {}, 0, []
         error: BaseException | None = None
         try:
             yield
@@ -260,6 +263,8 @@ class _Run:
             reply = self.reply
             if reply is None and (error is None or self._texts):  # of a stream that broke off, what there was
                 reply = self._read(tier, time.perf_counter() - clock)
+            if error is not None and reply is None and self.cut:
+                reply = self.cut[-1]
             self.reply = reply if error is None else None
             words = "" if error is None else getattr(error, "message", type(error).__name__)
             reason = "" if error is None else "error" if isinstance(error, CallError) else "interrupted"

@@ -128,8 +128,10 @@ class Events:
         if self._text:
             yield from self.text(rest)
             told = "".join(self._text)
-            is_text = choice.text is not None
-            choice = dataclasses.replace(choice, **({"text": told} if is_text else {"beside": told}))
+            if choice.text is not None:
+                choice = dataclasses.replace(choice, text=told)
+            else:
+                choice = dataclasses.replace(choice, beside=told)
         elif not self._number:
             yield from self._created()
         whole = response(self._visit, self._body, choice, is_begun=bool(self._text))
@@ -155,8 +157,12 @@ class Events:
 
     def _item(self, index: int, item: Mapping[str, Any]) -> Iterator[bytes]:
         """Yield the events of a whole item: it begins empty, and its content comes once."""
-        empty = {"function_call": {"arguments": ""}}.get(item["type"], {"content": []})
-        begun = {**item, **empty, **({"status": "in_progress"} if "status" in item else {})}
+        empty: Any = "" if item["type"] == "function_call" else []
+        begun = {
+            **item,
+            ("content" if empty == [] else "arguments"): empty,
+            **({"status": "in_progress"} if "status" in item else {}),
+        }
         yield self._event("response.output_item.added", output_index=index, item=begun)
         place = {"item_id": item["id"], "output_index": index}
         if item["type"] == "function_call":
@@ -165,7 +171,8 @@ class Events:
             yield self._event("response.function_call_arguments.done", **place, name=item["name"], arguments=arguments)
         for number, part in enumerate(item.get("content") or ()):
             kind, key = _KINDS[part["type"]]
-            at, more = {**place, "content_index": number}, {"logprobs": []} if kind == "output_text" else {}
+            at = {**place, "content_index": number}
+            more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
             yield self._event("response.content_part.added", **at, part={**part, key: ""})
             yield self._event(f"response.{kind}.delta", **at, delta=part[key], **more)
             yield self._event(f"response.{kind}.done", **at, **{key: part[key]}, **more)

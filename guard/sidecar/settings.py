@@ -22,6 +22,7 @@ from guard.settings import Count, Number, Seconds, Settings, default_file, line_
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
 _SECRET = frozenset({"api_key", "base_url"})  #: Whose values no message shows; nor those of keys that are not known.
+_ORIGIN = r"^https?://[^\s/?#@*]+$"  #: As browsers send it: no path, no wildcard.
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -130,6 +131,9 @@ class ServeSettings(BaseSettings):
         default=None, description="/metrics there too, without a key"
     )
     needs_key: bool | None = Field(default=None, description="None: beyond loopback, and where one was ever made")
+    origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = Field(
+        default=(), description="of web pages that may ask: https://app.example"
+    )
     workers: Count = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
     in_flight: Count = Field(
         default=512, ge=1, description="requests at once in a process, once their bodies are there"

@@ -85,7 +85,7 @@ def read(value: Any) -> tuple[Any, list[dict[str, Any]]]:
     return value.get("content"), value.get("calls", [])
 
 
-# -- Asking again --------------------------------------------------------------------------------------------------------
+# -- Asking again ------------------------------------------------------------------------------------------------------
 
 
 def re_ask(
@@ -164,7 +164,7 @@ def _text(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
-# -- The value -----------------------------------------------------------------------------------------------------------
+# -- The value ---------------------------------------------------------------------------------------------------------
 
 
 class Spoken:

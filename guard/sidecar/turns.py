@@ -1,4 +1,4 @@
-"""Responses that were given, kept so that a later request can go on from them: `previous_response_id`, `item_reference`.
+"""Responses that were given, kept for requests that go on from them: by `previous_response_id` or `item_reference`.
 
 They lie in the trace's database, for every process that shares it: each response with what it was asked, and each item
 of its output by its own id. A key sees its own alone. What is kept is bounded for each key, in number, bytes and days;
@@ -7,7 +7,6 @@ the oldest go first. A request with `store: false` leaves nothing.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +17,6 @@ import sqlalchemy as sa
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.visit import Visit, written
 from guard.trace import TraceError, TraceStore
-from guard.trace.databases import WAIT_S
 from guard.trace.tables import RESPONSES
 
 MOST_BYTES = 100_000_000  #: That one key's responses take.
