@@ -359,7 +359,7 @@ class _Endpoint:
         settings, room, visit = self._sidecar.settings, self._sidecar.room, scope["visit"]
         with room.share(scope, settings) as share:
             raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
-            visit.size, visit.came = len(raw), time.perf_counter()
+            visit.size, visit.share, visit.came = len(raw), share, time.perf_counter()
             with room.under_way(settings):
                 body = await bodies.aparsed(raw)
                 if settings.log_prompts:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.errors import BadReply
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Sampling
 from guard.sidecar import tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.constraints import check_known
@@ -25,6 +25,7 @@ HEEDED = (
 )
 #: Those that one heeds which decodes here.
 SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
+_BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 
 
@@ -92,6 +93,7 @@ class Chat:
             temperature=chat.temperature or 0.0,
             seed=chat.seed or 0,
             seconds=seconds,
+            sampling=sampling(asked.body),
         )
 
     def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
@@ -260,6 +262,19 @@ def check_local(asked: Asked, served: Served) -> None:
     check_known(asked.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
     if asked.chat.logprobs and not is_here:
         raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
+    if asked.chat.top_logprobs and not asked.chat.logprobs:
+        raise bad("top_logprobs needs logprobs", "top_logprobs")
+    sampling(asked.body)
+
+
+def sampling(body: Mapping[str, Any]) -> Sampling:
+    """Return how a request wants tokens drawn; ApiError where that is out of bounds."""
+    given = {name: body[name] for name in _BOUNDS if body.get(name) is not None}
+    for name, value in given.items():
+        least, most = _BOUNDS[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise bad(f"{name} must be a number from {least:g} to {most:g}", name)
+    return Sampling(**given)
 
 
 def _message(choice: Choice) -> dict[str, Any]:
@@ -305,7 +320,11 @@ def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:
     if not asked.chat.logprobs or choice.text is None:
         return None
     content = [
-        {"token": t.text, "logprob": t.logprob, "bytes": list(t.text.encode(errors="replace")), "top_logprobs": []}
-        for t in choice.reply.tokens
+        {**_token(token.text, token.logprob), "top_logprobs": [_token(*other) for other in token.top]}
+        for token in choice.reply.tokens
     ]
     return {"content": content, "refusal": None}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode(errors="replace"))}

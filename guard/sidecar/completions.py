@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.asked import Asked, checked
-from guard.sidecar.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, usage
+from guard.sidecar.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
 from guard.sidecar.constraints import check_known, is_neutral
 from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
@@ -85,7 +85,7 @@ class Completions:
         """Return the request to a model that has no upstream."""
         asked: Completion = checked(Completion, dict(body))
         check_one(body, asked, served.name)
-        check_known(body, (*HEEDED, *(SAMPLING if served.is_masked else ())), served.name)
+        check_known(body, (*HEEDED, *(SAMPLING[:3] if served.is_masked else ())), served.name)
         return Request(
             messages=self.messages(body),
             compiled=None,
@@ -93,6 +93,7 @@ class Completions:
             temperature=asked.temperature or 0.0,
             seed=asked.seed or 0,
             seconds=seconds,
+            sampling=sampling({name: body.get(name) for name in SAMPLING[:3]}),
         )
 
     def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:

@@ -157,7 +157,8 @@ class Worded(Wrapper):
                     yield part if spoken is None else spoken.feed(part)
 
     def _request(self, request: Request) -> Request:
-        return dataclasses.replace(request, messages=tools.worded(request.messages, self._told))
+        drawn = chat.sampling(self._asked.body) if self.is_masked else request.sampling
+        return dataclasses.replace(request, messages=tools.worded(request.messages, self._told), sampling=drawn)
 
     def _reply(self, request: Request, reply: Reply) -> Reply:
         if not self._told:

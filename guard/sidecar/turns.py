@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.visit import Visit, written
+from guard.sidecar.visit import Visit
 from guard.trace import TraceError, TraceStore
 from guard.trace.tables import RESPONSES
 
 MOST_BYTES = 100_000_000  #: That one key's responses take.
 MOST_TURNS = 1_000  #: Responses that one goes on from, one after the other.
-MOST_ITEMS = 100_000  #: Items of one input, with all that it refers to.
+MOST_ITEMS = 10_000  #: Items of one input, with all that it refers to.
 EVERY = 32  #: Responses between two looks at what is too old.
 
 Book = Callable[..., Awaitable[Any]]  #: Does what the database is needed for, in a thread.
@@ -49,10 +49,20 @@ class Turns:
             return body
         if previous is not None and not isinstance(previous, str):
             raise bad("previous_response_id must be a text", "previous_response_id")
-        wanted = [str(item.get("id")) for item in items if _is_reference(item)]
-        work = self._read, _owner(visit), previous, wanted, most_bytes
-        before, found = await self._book(*work, seconds=visit.patience)
-        if is_known_upstream and (before is None or len(found) < len(set(wanted))):
+        wanted = {str(item.get("id")) for item in items if _is_reference(item)}
+        if len(items) > MOST_ITEMS:
+            raise bad(f"input has {len(items):,} items; at most {MOST_ITEMS:,} are taken", "input")
+        turns = await self._book(self._chain, _owner(visit), previous, seconds=visit.patience)
+        sizes = await self._book(self._sizes, _owner(visit), wanted, seconds=visit.patience)
+        named = sum(sizes.get(str(item.get("id")), 0) for item in items if _is_reference(item))  # once for each time
+        size = named + sum(of for _, of in turns or ())
+        if size > most_bytes:
+            raise bad("what the request goes on from is too long", "previous_response_id")
+        if visit.share is not None:
+            visit.share.take(size)  # it is held like the body
+        visit.size += size
+        before, found = await self._book(self._read, _owner(visit), turns, [*sizes], seconds=visit.patience)
+        if is_known_upstream and (before is None or len(found) < len(wanted)):
             return body
         if before is None:
             words = f"response {str(previous)[:100]!r} is not kept here; send the whole input"
@@ -72,13 +82,14 @@ class Turns:
             return
         count = len(_items(body))
         items = _items(asked)[-count:] if count else []  # its own; what it goes on from is kept already
-        row = {"previous": body.get("previous_response_id"), "input": items, "response": dict(response)}
+        row = {"input": items, "response": dict(response)}
         output = response.get("output")
         named = {response["id"]: row}
         for item in output if isinstance(output, list) else ():
             if isinstance(item, Mapping) and isinstance(item.get("id"), str):
                 named[item["id"]] = {"item": dict(item)}
-        await self._book(self._write, _owner(visit), named, seconds=visit.patience)
+        previous = body.get("previous_response_id")
+        await self._book(self._write, _owner(visit), named, response["id"], previous, seconds=visit.patience)
 
     async def read(self, visit: Visit, name: str) -> dict[str, Any]:
         """Return a response by its id; ApiError where none is kept."""
@@ -96,43 +107,74 @@ class Turns:
 
     # -- In a thread ---------------------------------------------------------------------------------------------------
 
-    def _read(
-        self, owner: str, previous: str | None, wanted: list[str], most_bytes: int, *, seconds: float
-    ) -> tuple[list[Any] | None, dict[str, Any]]:
-        """Return the items before a request, None where a response is not kept, and those that it names, by id."""
-        until, left = time.monotonic() + seconds, most_bytes
-        turns: list[list[Any]] = []
-        name = previous
-        while name is not None:
-            row = self._rows(owner, [name], seconds=until - time.monotonic()).get(name)
-            if row is None or "response" not in row:
-                return None, {}
-            turns.append([*row["input"], *(row["response"].get("output") or ())])
-            left -= len(written(turns[-1]))
-            if len(turns) > MOST_TURNS or sum(map(len, turns)) > MOST_ITEMS or left < 0:
-                raise bad("the responses before are too long to go on from", "previous_response_id", "invalid_value")
-            name = row["previous"]
-        rows = self._rows(owner, wanted, seconds=until - time.monotonic()) if wanted else {}
-        return [item for turn in reversed(turns) for item in turn], {
-            key: row["item"] for key, row in rows.items() if "item" in row
-        }
-
-    def _rows(self, owner: str, names: list[str], *, seconds: float) -> dict[str, Any]:
-        if seconds <= 0:
-            raise TraceError("the responses before were not read in time")
-        found: dict[str, Any] = {}
+    def _chain(self, owner: str, previous: str | None, *, seconds: float) -> list[tuple[str, int]] | None:
+        """Return the responses before a request, the last first, each with its size; None where one is not kept."""
+        until, found, name = time.monotonic() + seconds, [], previous
+        columns = sa.select(RESPONSES.c.previous, RESPONSES.c.size).where(RESPONSES.c.owner == owner)
         with self._store.reading() as connection:
-            for at in range(0, len(names) if connection is not None else 0, 500):
-                where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(names[at : at + 500])
-                assert connection is not None
-                rows = connection.execute(sa.select(RESPONSES.c.id, RESPONSES.c.body).where(*where))
-                found |= {row.id: json.loads(row.body) for row in rows}
+            while name is not None:
+                query = columns.where(RESPONSES.c.id == name)
+                row = None if connection is None else connection.execute(query).one_or_none()
+                if row is None:
+                    return None
+                found.append((name, int(row.size)))
+                name = row.previous
+                if len(found) > MOST_TURNS:
+                    raise bad(f"more than {MOST_TURNS:,} responses are before this one", "previous_response_id")
+                if time.monotonic() > until:
+                    raise TraceError("the responses before were not read in time")
         return found
 
-    def _write(self, owner: str, named: Mapping[str, Any], *, seconds: float) -> None:
+    def _sizes(self, owner: str, names: Collection[str], *, seconds: float) -> dict[str, int]:  # noqa: ARG002 (a book's)
+        """Return the sizes of some items that are kept."""
+        return {row.id: int(row.size) for row in self._select(owner, list(names), RESPONSES.c.id, RESPONSES.c.size)}
+
+    def _read(
+        self, owner: str, turns: list[tuple[str, int]] | None, wanted: list[str], *, seconds: float
+    ) -> tuple[list[Any] | None, dict[str, Any]]:
+        """Return the items before a request, None where a response is not kept, and those that it names, by id."""
+        rows = self._rows(owner, wanted, seconds=seconds)
+        found = {name: row["item"] for name, row in rows.items() if "item" in row}
+        if turns is None:
+            return None, found
+        before: list[Any] = []
+        kept = self._rows(owner, [name for name, _ in turns], seconds=seconds)
+        for name, _ in reversed(turns):
+            row = kept.get(name, {})
+            if "response" not in row:
+                return None, found
+            before += [*row["input"], *(row["response"].get("output") or ())]
+        if len(before) > MOST_ITEMS:
+            raise bad(f"more than {MOST_ITEMS:,} items are before this request", "previous_response_id")
+        return before, found
+
+    def _rows(self, owner: str, names: list[str], *, seconds: float) -> dict[str, Any]:  # noqa: ARG002 (a book's)
+        """Return what is kept by some ids."""
+        return {row.id: json.loads(row.body) for row in self._select(owner, names, RESPONSES.c.id, RESPONSES.c.body)}
+
+    def _select(self, owner: str, names: list[str], *columns: Any) -> Iterator[Any]:
+        with self._store.reading() as connection:
+            for at in range(0, len(names) if connection is not None else 0, 500):
+                assert connection is not None
+                where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(names[at : at + 500])
+                yield from connection.execute(sa.select(*columns).where(*where))
+
+    def _write(
+        self, owner: str, named: Mapping[str, Any], response: str = "", previous: str | None = None, *, seconds: float
+    ) -> None:
         now = time.time()
         texts = {name: json.dumps(row) for name, row in named.items()}
-        rows = [{"owner": owner, "id": i, "created": now, "size": len(t), "body": t} for i, t in texts.items()]
+        rows = [
+            {
+                "owner": owner,
+                "id": name,
+                "created": now,
+                "previous": previous if name == response else None,
+                "size": len(text),
+                "body": text,
+            }
+            for name, text in texts.items()
+        ]
         with self._store.begin(seconds) as connection:
             where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(list(texts))
             connection.execute(RESPONSES.delete().where(*where))  # an upstream's ids may come again

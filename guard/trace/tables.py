@@ -158,6 +158,7 @@ RESPONSES = sa.Table(
     sa.Column("owner", sa.Text, primary_key=True),  # the key's id; "" where no key is needed
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("created", sa.Float, nullable=False),
+    sa.Column("previous", sa.Text),  # the response that it went on from; null: none
     sa.Column("size", sa.BigInteger, nullable=False),  # characters of the body
     sa.Column("body", sa.Text, nullable=False),
     sa.Index("ix_responses_created", "created"),
@@ -219,8 +220,8 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_calls_failed ON calls (id) WHERE outcome <> 'valid'",
     ),
     5: (
-        """CREATE TABLE responses (owner TEXT NOT NULL, id TEXT NOT NULL, created FLOAT NOT NULL, size BIGINT NOT NULL,
-           body TEXT NOT NULL, PRIMARY KEY (owner, id))""",
+        """CREATE TABLE responses (owner TEXT NOT NULL, id TEXT NOT NULL, created FLOAT NOT NULL, previous TEXT,
+           size BIGINT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (owner, id))""",
         "CREATE INDEX ix_responses_created ON responses (created)",
         "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),

@@ -13,23 +13,25 @@ APP = "https://app.example"
 
 
 def test_pages_of_configured_origins_may_ask_and_read_and_no_others(tmp_path: Path) -> None:
-    with servers.Server("Hello.") as provider:
-        with serving(tmp_path, f'origins = ["{APP}"]\n' + model(provider.url)) as sidecar:
-            asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
-            path = "/v1/chat/completions"
-            preflight = sidecar.ask("OPTIONS", path, headers={"origin": APP, **asks})
-            assert (preflight.status, preflight.headers["access-control-allow-origin"]) == (200, APP)
-            assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
-            for fields in ({}, {"stream": True}, {"response_format": {"type": "json_object"}}):
-                reply = sidecar.chat(headers={"origin": APP}, **fields)
-                assert reply.headers["access-control-allow-origin"] == APP
-                assert "x-guard-call" in reply.headers["access-control-expose-headers"]
-            assert sidecar.chat(headers={"origin": APP}).status == 200
-            for other in ("https://evil.example", "null", f"{APP}.evil.example", "http://app.example"):
-                assert sidecar.ask("OPTIONS", path, headers={"origin": other, **asks}).status == 400
-                reply = sidecar.chat(headers={"origin": other})
-                assert (reply.status, reply.json["error"]["code"]) == (403, "origin_not_allowed")
-                assert "access-control-allow-origin" not in reply.headers
+    with (
+        servers.Server("Hello.") as provider,
+        serving(tmp_path, f'origins = ["{APP}"]\n' + model(provider.url)) as sidecar,
+    ):
+        asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        path = "/v1/chat/completions"
+        preflight = sidecar.ask("OPTIONS", path, headers={"origin": APP, **asks})
+        assert (preflight.status, preflight.headers["access-control-allow-origin"]) == (200, APP)
+        assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        for fields in ({}, {"stream": True}, {"response_format": {"type": "json_object"}}):
+            reply = sidecar.chat(headers={"origin": APP}, **fields)
+            assert reply.headers["access-control-allow-origin"] == APP
+            assert "x-guard-call" in reply.headers["access-control-expose-headers"]
+        assert sidecar.chat(headers={"origin": APP}).status == 200
+        for other in ("https://evil.example", "null", f"{APP}.evil.example", "http://app.example"):
+            assert sidecar.ask("OPTIONS", path, headers={"origin": other, **asks}).status == 400
+            reply = sidecar.chat(headers={"origin": other})
+            assert (reply.status, reply.json["error"]["code"]) == (403, "origin_not_allowed")
+            assert "access-control-allow-origin" not in reply.headers
 
 
 def test_without_origins_nothing_is_said_of_them(sidecar: Sidecar) -> None:

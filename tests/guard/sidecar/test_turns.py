@@ -13,8 +13,7 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sidecars import Sidecar, model, serving, serving_here
-from test_calls import OSLO, WRONG, says
+from sidecars import Sidecar, model, says, serving, serving_here
 
 from guard.sidecar import items, keys
 from guard.sidecar.errors import ApiError
@@ -29,6 +28,7 @@ WEATHER: Any = {
     "name": "weather",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
+OSLO, WRONG = '{"city": "Oslo"}', '{"city": 3}'
 PICTURE = "data:image/png;base64,AAAA"
 
 
