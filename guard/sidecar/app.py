@@ -407,7 +407,7 @@ async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
 def _guarantee(visit: Visit, fields: Any, asked: Asked, served: Served) -> str:
     """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
     is_talk = asked.choice == "auto" and asked.schema is None  # beside its calls
-    has_text = is_talk if asked.has_tools else asked.kind != "string"
+    has_text = is_talk if asked.has_tools else asked.kind != "string" and (asked.older is None or served.is_masked)
     can_be_live = has_text and (asked.chat.n or 1) == 1 and not asked.chat.logprobs
     given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
     if given:

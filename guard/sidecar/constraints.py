@@ -41,12 +41,15 @@ _NO_FIELD = ("extra_body", "structured_outputs.extra_body")
 NOTES = frozenset(
     {
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_options"),
-        *("prompt_cache_retention", "reasoning_effort", "verbosity", "include", "truncation", "client_metadata"),
+        *("prompt_cache_retention", "reasoning", "reasoning_effort", "verbosity", "include", "truncation"),
+        "client_metadata",
     }
 )
 #: Values with which a field asks for nothing.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("frequency_penalty", "presence_penalty", "min_p", "min_tokens", "repeat_last_n"), (0,)),
+    **dict.fromkeys(
+        ("frequency_penalty", "presence_penalty", "min_p", "min_tokens", "repeat_last_n", "logprobs"), (0,)
+    ),
     **dict.fromkeys(("repetition_penalty", "repeat_penalty", "typical_p", "length_penalty", "best_of", "top_p"), (1,)),
     **dict.fromkeys(("skip_special_tokens", "spaces_between_special_tokens", "add_generation_prompt"), (True,)),
     "top_k": (0, -1),
