@@ -60,6 +60,11 @@ _PATTERNS = "patternProperties"
 #: Keywords whose values are schemas by name.
 _BY_NAME = frozenset({"properties", "$defs", _PATTERNS, "definitions", "dependencies", "dependentSchemas"})
 _LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
+#: Errors of a branch that say that a value is not meant for it: their kind, how deep inside, and whether that is sure.
+_NOT_MEANT = (
+    *(("type", 0, True), ("const", 1, True)),
+    *(("enum", 1, False), ("additionalProperties", 0, False), ("required", 0, False)),
+)
 _NO_LIMIT = 2**62  #: Steps of backtracking: time ends it, in silence they would make what is valid invalid.
 
 
@@ -227,17 +232,19 @@ def _unescaped(pattern: str) -> str:
 def _closest(error: Any, depth: int = 0) -> list[Any]:
     """Return what is wrong with a value by the one branch of a union that it can be meant for, where there is one.
 
-    A branch is ruled out where the value is of another type than its own, or a member is none of the constants that it
-    wants there. Where several are left, or none, the union is what is broken.
+    A branch is ruled out where the value is of another type than its own, or a member is not the constant that it wants
+    there; then, while others are left, by what members may be and which there are. Where several are left, or none, the
+    union is what is broken.
     """
     branches = getattr(error.kind, "context", None)
     if not branches or depth == MOST_DEPTH:
         return [error]
     at = len(error.instance_path)
     left = [branch for branch in branches if branch]
-    for kind, deeper in (("type", 0), ("const", 1), ("enum", 1)):
+    for kind, deeper, is_sure in _NOT_MEANT:
         if len(left) > 1:
-            left = [b for b in left if not any(e.kind.name == kind and len(e.instance_path) == at + deeper for e in b)]
+            fewer = [b for b in left if not any(e.kind.name == kind and len(e.instance_path) == at + deeper for e in b)]
+            left = fewer if fewer or is_sure else left
     if len(left) != 1:
         return [error]
     return [innermost for inner in left[0] for innermost in _closest(inner, depth + 1)]

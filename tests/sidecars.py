@@ -189,7 +189,7 @@ def says(*calls: tuple[str, str], content: str | None = None, **more: Any) -> An
             usage = {"prompt_tokens": 11, "completion_tokens": 7}
             return servers.Answer(raw=json.dumps({"model": "served-1", "choices": choices, "usage": usage}).encode())
         pieces = [{**more}] if more else []
-        pieces += [{"content": word} for word in (content or "").split(" ")]
+        pieces += [{"content": word} for word in re.findall(r"\S+\s*", content or "")]
         for at, call in enumerate(made):
             name, arguments = calls[at]
             pieces.append({"tool_calls": [{**call, "index": at, "function": {"name": name, "arguments": ""}}]})

@@ -179,9 +179,9 @@ class Turns:
             where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(list(texts))
             connection.execute(RESPONSES.delete().where(*where))  # an upstream's ids may come again
             connection.execute(RESPONSES.insert(), rows)
-            self._written += 1
-            if self._written % EVERY == 1:
+            if self._written % EVERY == 0:
                 self._make_room(connection, owner, now)
+            self._written += 1
 
     def _make_room(self, connection: sa.Connection, owner: str, now: float) -> None:
         """Delete what is too old, of everyone, and the oldest of one key's above its bounds."""

@@ -82,7 +82,7 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def _without(text: str, secret: str) -> str:
-    """Return a text without a secret; one that might be a word, such as a key for tests, only where it is a whole one."""
+    """Return a text without a secret; one that might be a word only where it stands as one."""
     if len(secret) >= WORD_LENGTH or not secret.isalpha():
         return text.replace(secret, REDACTED)
     return re.sub(rf"(?<!\w){secret}(?!\w)", REDACTED, text)

@@ -163,6 +163,13 @@ def test_the_older_words_for_tools_are_checked_too(sidecar: Sidecar, provider: s
     assert [d["function_call"]["arguments"] for d in deltas if "function_call" in d] == [OSLO]
 
 
+def test_the_older_words_for_tools_hold_a_model_here(here: Sidecar) -> None:
+    fields: Any = {"functions": [WEATHER["function"]], "function_call": {"name": "weather"}, "max_tokens": 60}
+    choice = here.chat(**fields).json["choices"][0]
+    assert choice["finish_reason"] == "function_call"
+    assert isinstance(json.loads(choice["message"]["function_call"]["arguments"])["city"], str)
+
+
 def test_only_allowed_tools_may_be_called(sidecar: Sidecar, provider: servers.Server) -> None:
     allowed = {"type": "function", "function": {"name": "time"}}
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [allowed]}}

@@ -117,7 +117,6 @@ SERVERS_OWN: dict[str, Any] = {
     "audio": {"voice": "alloy", "format": "wav"},
     "prediction": {"type": "content", "content": "x"},
     "web_search_options": {"search_context_size": "low"},
-    "functions": [{"name": "f", "parameters": {"type": "object"}}],
 }
 PATHS = ("/v1/chat/completions", "/v1/completions")
 
@@ -275,9 +274,8 @@ def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: servers.Se
         provider.requests.clear()
         provider.answers = [says('{"n": 3}')]
         reply = ask(sidecar, PATHS[0], **{field: SERVERS_OWN[field]}, **more)
-        if field != "functions":
-            assert text_of(reply) == '{"n": 3}'
-            assert provider.requests[0].body[field] == SERVERS_OWN[field]
+        assert text_of(reply) == '{"n": 3}'
+        assert provider.requests[0].body[field] == SERVERS_OWN[field]
 
 
 def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: servers.Server) -> None:

@@ -118,7 +118,7 @@ def test_a_model_here_goes_on_too_and_a_stream_is_kept_before_its_end(tmp_path: 
                 model="m", input="And?", previous_response_id=first.id, max_output_tokens=16
             )
             assert again.usage.input_tokens > first.usage.input_tokens > 0
-            assert client.responses.retrieve(first.id).output == first.output
+            assert client.responses.retrieve(first.id).output_text == first.output_text
             client.responses.delete(first.id)
             with pytest.raises(openai.NotFoundError):
                 client.responses.retrieve(first.id)
