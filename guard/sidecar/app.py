@@ -23,7 +23,7 @@ from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
 from guard.sidecar.chat import Chat
 from guard.sidecar.completions import Completion, Completions, Embedding, Embeddings
-from guard.sidecar.constraints import check_tools, understood
+from guard.sidecar.constraints import check_tools
 from guard.sidecar.door import Door
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.gate import Gate, Watched
@@ -230,12 +230,10 @@ class Sidecar:
 
     async def _completions(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Completion, body).model)
-        in_words, language = understood(body)
-        wanted = in_words.get("response_format")
-        if language is None and (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text")):
-            await self._relayed(visit, Completions(), served, body, raw, send)
-        else:
+        if completions.is_constrained(body):
             await self._worked(visit, fields, Completions(), completions.as_chat(body), served, body, send)
+        else:
+            await self._relayed(visit, Completions(), served, body, raw, send)
 
     async def _embeddings(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Embedding, body).model)

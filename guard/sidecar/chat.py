@@ -139,7 +139,7 @@ class Events:
     def __init__(self, visit: Visit, asked: Asked) -> None:
         self._visit, self._asked = visit, asked
         self._id, self._is_begun = f"chatcmpl-{visit.id}", False
-        self._cut = Cut(asked.chat.stops)
+        self._cut = Cut(asked.chat.stops if asked.schema is None else ())  # of a value nothing is cut
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""

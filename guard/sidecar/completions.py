@@ -16,7 +16,7 @@ from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
-from guard.sidecar.constraints import check_known, is_neutral
+from guard.sidecar.constraints import check_known, is_neutral, understood
 from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import Visit
@@ -111,15 +111,15 @@ class Completions:
 
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
         """Return what writes its events."""
-        return Events(visit, body)
+        return Events(visit, body, () if is_constrained(body) else checked(Completion, dict(body)).stops)
 
 
 class Events:
     """Writes the events of one streamed completion."""
 
-    def __init__(self, visit: Visit, body: Mapping[str, Any]) -> None:
+    def __init__(self, visit: Visit, body: Mapping[str, Any], stops: Sequence[str]) -> None:
         self._visit, self._body = visit, body
-        self._cut = Cut(checked(Completion, dict(body)).stops)
+        self._cut = Cut(stops)
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
@@ -171,6 +171,13 @@ class Embeddings:
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
         """Never come to: embeddings don't stream."""
         raise NotImplementedError
+
+
+def is_constrained(body: Mapping[str, Any]) -> bool:
+    """Whether a request says what its completion must be; ApiError where that can't be kept."""
+    in_words, language = understood(dict(body))
+    wanted = in_words.get("response_format")
+    return language is not None or not (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"))
 
 
 def as_chat(body: dict[str, Any]) -> Asked:

@@ -179,6 +179,8 @@ def _choice(asked: Asked, value: Any, call: Call) -> Choice:
         return Choice(None, reply, tuple((c["name"], written(c["arguments"])) for c in calls), beside=content)
     if not isinstance(content, str):
         return Choice(written(content), reply)
+    if asked.schema is not None:
+        return Choice(content, reply)
     text, is_cut = chat.cut(content, asked.chat.stops)
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 

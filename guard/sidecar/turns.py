@@ -8,6 +8,7 @@ the oldest go first. A request with `store: false` leaves nothing.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ MOST_BYTES = 100_000_000  #: That one key's responses take.
 MOST_TURNS = 1_000  #: Responses that one goes on from, one after the other.
 MOST_ITEMS = 10_000  #: Items of one input, with all that it refers to.
 EVERY = 32  #: Responses between two looks at what is too old.
+
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 Book = Callable[..., Awaitable[Any]]  #: Does what the database is needed for, in a thread.
 
@@ -49,10 +52,13 @@ class Turns:
             return body
         if previous is not None and not isinstance(previous, str):
             raise bad("previous_response_id must be a text", "previous_response_id")
-        wanted = {str(item.get("id")) for item in items if _is_reference(item)}
+        wanted = {str(item.get("id")) for item in items if _is_reference(item) and _is_id(item.get("id"))}
         if len(items) > MOST_ITEMS:
             raise bad(f"input has {len(items):,} items; at most {MOST_ITEMS:,} are taken", "input")
-        turns = await self._book(self._chain, _owner(visit), previous, seconds=visit.patience)
+        if previous is not None and not _is_id(previous):
+            turns = None  # no database is asked for what none holds
+        else:
+            turns = await self._book(self._chain, _owner(visit), previous, seconds=visit.patience)
         sizes = await self._book(self._sizes, _owner(visit), wanted, seconds=visit.patience)
         named = sum(sizes.get(str(item.get("id")), 0) for item in items if _is_reference(item))  # once for each time
         size = named + sum(of for _, of in turns or ())
@@ -78,7 +84,7 @@ class Turns:
         self, visit: Visit, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
     ) -> None:
         """Keep a response to a body as it came, which was asked as another; TraceError where that can't be."""
-        if body.get("store") is False or not self._most or not isinstance(response.get("id"), str):
+        if body.get("store") is False or not self._most or not _is_id(response.get("id")):
             return
         count = len(_items(body))
         items = _items(asked)[-count:] if count else []  # its own; what it goes on from is kept already
@@ -86,14 +92,15 @@ class Turns:
         output = response.get("output")
         named = {response["id"]: row}
         for item in output if isinstance(output, list) else ():
-            if isinstance(item, Mapping) and isinstance(item.get("id"), str):
+            if isinstance(item, Mapping) and _is_id(item.get("id")):
                 named[item["id"]] = {"item": dict(item)}
         previous = body.get("previous_response_id")
         await self._book(self._write, _owner(visit), named, response["id"], previous, seconds=visit.patience)
 
     async def read(self, visit: Visit, name: str) -> dict[str, Any]:
         """Return a response by its id; ApiError where none is kept."""
-        found = await self._book(self._rows, _owner(visit), [name], seconds=visit.patience)
+        names = [name] if _is_id(name) else []
+        found = await self._book(self._rows, _owner(visit), names, seconds=visit.patience)
         response = found.get(name, {}).get("response")
         if response is None:
             raise _missing(f"response {name[:100]!r}", "response_id")
@@ -102,7 +109,7 @@ class Turns:
     async def forget(self, visit: Visit, name: str) -> None:
         """Delete a response; ApiError where none is kept."""
         response = await self.read(visit, name)
-        names = [name, *(item["id"] for item in response.get("output") or () if isinstance(item.get("id"), str))]
+        names = [name, *(item["id"] for item in response.get("output") or () if _is_id(item.get("id")))]
         await self._book(self._delete, _owner(visit), names, seconds=visit.patience)
 
     # -- In a thread ---------------------------------------------------------------------------------------------------
@@ -207,6 +214,11 @@ def _items(body: Mapping[str, Any]) -> list[Any]:
 
 def _is_reference(item: Any) -> bool:
     return isinstance(item, Mapping) and item.get("type") == "item_reference"
+
+
+def _is_id(text: Any) -> bool:
+    """Whether something may be the id of what is kept: ids are the protocol's, which any database takes."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def _owner(visit: Visit) -> str:

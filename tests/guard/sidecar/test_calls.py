@@ -182,8 +182,14 @@ def test_only_allowed_tools_may_be_called(sidecar: Sidecar, provider: servers.Se
 def test_a_stop_text_ends_what_is_said_and_no_value(here: Sidecar) -> None:
     schema = {"type": "object", "properties": {"a": {"const": "x}y"}}, "required": ["a"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    reply = here.chat(response_format=wanted, stop=["}", "x"])
-    assert json.loads(reply.json["choices"][0]["message"]["content"])["a"] == "x}y"
+    for stream in (False, True):
+        reply = here.chat(response_format=wanted, stop=["}", "x"], stream=stream)
+        text = spoken(reply) if stream else reply.json["choices"][0]["message"]["content"]
+        assert json.loads(text)["a"] == "x}y"
+        body = {"model": "m", "prompt": "?", "guided_json": schema, "stop": "}", "max_tokens": 60, "stream": stream}
+        reply = here.ask("POST", "/v1/completions", body)
+        choices = [e["choices"][0] for e in reply.events[:-1]] if stream else reply.json["choices"]
+        assert json.loads("".join(choice["text"] for choice in choices))["a"] == "x}y"
     whole = here.chat(tools=[WEATHER], max_tokens=60, stop="\u0000").json["choices"][0]["message"]
     if whole["content"]:
         stop = whole["content"][3:5]
