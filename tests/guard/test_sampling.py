@@ -78,7 +78,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
 
 
 def choice(sidecar: Sidecar, **fields: Any) -> Any:
-    reply = sidecar.chat(max_tokens=20, **fields)
+    reply = sidecar.chat(**{"max_tokens": 60, **fields})
     assert reply.status == 200, reply.data
     return reply.json["choices"][0]
 
@@ -109,7 +109,8 @@ def test_the_likeliest_tokens_stand_beside_each(here: Sidecar) -> None:
     assert asked
     for token in asked:  # greedily, the likeliest was taken
         first = token["top_logprobs"][0]
-        assert (first["token"], first["logprob"]) == (token["token"], pytest.approx(token["logprob"], abs=1e-4))
+        assert first["logprob"] == pytest.approx(token["logprob"], abs=1e-4)
+        assert token["token"] in (first["token"], "")  # half of a character has no text of its own
         assert len(token["top_logprobs"]) <= 3
 
 

@@ -108,7 +108,7 @@ def test_an_older_completion_and_a_response_are_answered_too(client: openai.Open
     assert isinstance(response.output_parsed, Order)
     streamed = client.responses.create(model="smollm2", input="Say hello.", max_output_tokens=16, stream=True)
     kinds = [event.type for event in streamed]
-    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.incomplete")  # 16 tokens are not enough
 
 
 def test_what_it_can_not_do_is_refused_not_ignored(client: openai.OpenAI) -> None:
