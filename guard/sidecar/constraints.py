@@ -139,13 +139,13 @@ class _Wanted:
     language: Language | None = None
 
     @property
-    def meaning(self) -> str:
+    def meaning(self) -> tuple[str, Any]:
         """What is the same where two fields ask for the same."""
         if self.language is not None:
-            return json.dumps(["text", self.language.schema], sort_keys=True)
+            return "text", self.language.schema
         assert self.format is not None
-        schema = (self.format.get("json_schema") or {}).get("schema") if self.format["type"] == "json_schema" else None
-        return json.dumps([self.format["type"], schema], sort_keys=True)
+        inner = self.format.get("json_schema") if self.format["type"] == "json_schema" else None
+        return self.format["type"], inner.get("schema") if isinstance(inner, Mapping) else inner
 
 
 def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:

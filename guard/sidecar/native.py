@@ -7,6 +7,7 @@ that has said what it calls is silent until the calls are whole.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -32,16 +33,18 @@ _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a mod
 class Native(Wrapper):
     """An upstream that is asked in its own protocol."""
 
-    def __init__(self, served: Served, asked: Asked) -> None:
+    def __init__(self, served: Served, asked: Asked, *, is_large: bool) -> None:
+        """Ask an upstream; `is_large`: to write its requests takes a while, and is done beside the loop."""
         assert served.upstream is not None
         super().__init__(served.model)
         self._served, self._asked, self._upstream = served, asked, served.upstream
+        self._is_large = is_large
         self._path = Chat.path if asked.older is None else Completions.path
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
         exchange, start = self._exchange(request), time.perf_counter()
-        payload = encoded(self._body(request))
+        payload = await self._payload(self._body(request))
 
         async def once() -> AsyncGenerator[Any, None]:
             yield await self._upstream.post(self._path, payload)
@@ -60,7 +63,7 @@ class Native(Wrapper):
         more: dict[str, Any] = {"stream": True}
         if self._upstream.tells_usage:
             more["stream_options"] = {"include_usage": True}
-        payload = encoded({**self._body(request), **more})
+        payload = await self._payload({**self._body(request), **more})
         first = self._served.settings.first_token_seconds
         receive = functools.partial(events_of, self._upstream, self.name, self._path, payload, first)
         is_again = tools.is_asked_again(request.messages, self._asked)
@@ -72,6 +75,9 @@ class Native(Wrapper):
         except ExchangeError as failure:
             raise failure.error from failure
         yield self._reply(whole.answer, request, exchange, time.perf_counter() - start)
+
+    async def _payload(self, body: dict[str, Any]) -> bytes:
+        return await asyncio.to_thread(encoded, body) if self._is_large else encoded(body)
 
     def _exchange(self, request: Request) -> Exchange:
         return Exchange(self.name, request.seconds, self._served.settings.transport_retries)

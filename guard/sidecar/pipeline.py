@@ -89,7 +89,7 @@ class Pipeline:
             seed=asked.chat.seed or 0,
             budget=Budget(seconds=visit.begin(total)),
         )
-        models = tuple(_tier(tier, asked) for tier in tiers)
+        models = tuple(_tier(tier, asked, is_large=visit.size >= bodies.LARGE) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take, **more)
 
     async def choices(self, asked: Asked, plan: Plan) -> list[Choice]:
@@ -185,7 +185,7 @@ def _choice(asked: Asked, value: Any, call: Call) -> Choice:
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 
 
-def _tier(served: Served, asked: Asked) -> Tier:
+def _tier(served: Served, asked: Asked, *, is_large: bool) -> Tier:
     """Return a tier as this request asks it."""
     model = served.model
     if isinstance(model, Remote):
@@ -195,7 +195,7 @@ def _tier(served: Served, asked: Asked) -> Tier:
     if served.upstream is None:
         return Tier(served, Worded(model, asked))
     if asked.has_tools or asked.kind in ("json", "string") or asked.older is not None:
-        return Tier(served, Native(served, asked))
+        return Tier(served, Native(served, asked, is_large=is_large))
     return Tier(served, model)
 
 
