@@ -25,7 +25,6 @@ from rich.table import Table
 import guard
 from benchmarks.overhead import ANSWER, TEXT, Invoice, served
 
-
 #: What `make bench` runs.
 BENCH = {"full": [], "short": ["--documents", "400", "--rounds", "3"]}
 

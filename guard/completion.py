@@ -17,6 +17,7 @@ exactly the others, in order, because nothing is ever taken back.
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import math
 import sys
 import time
@@ -28,6 +29,8 @@ from guard.masks import MaskBuffer, allowed_tokens, check_budget
 from guard.models.base import Token
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guard.forcing import Forcing
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
@@ -169,6 +172,12 @@ class Completion:
         assert self._mask is not None
         if not self._mask.allows(0, token):
             self._guide.wish(token)
+
+    def tell(self, likeliest: Sequence[tuple[int, float]]) -> None:
+        """Keep with the token that was taken last which were the likeliest, and their logprobs."""
+        if likeliest and self.details:
+            top = tuple((self._vocabulary.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
+            self.details[-1] = dataclasses.replace(self.details[-1], top=top)
 
     def choices(self) -> list[int]:
         """The allowed tokens, where they are a closed choice; else none."""

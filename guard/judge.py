@@ -19,6 +19,7 @@ from guard.violations import Violation, clipped, pointer
 
 NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
 MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.
+MOST_DEPTH = 16  #: Unions inside each other that are looked into.
 WORDS = 1000  #: Characters of what a finding expected; longer words are clipped.
 
 #: What a keyword of JSON Schema expects, by the name jsonschema-rs gives the kind of error.
@@ -59,6 +60,11 @@ _PATTERNS = "patternProperties"
 #: Keywords whose values are schemas by name.
 _BY_NAME = frozenset({"properties", "$defs", _PATTERNS, "definitions", "dependencies", "dependentSchemas"})
 _LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
+#: Errors of a branch that say that a value is not meant for it: their kind, how deep inside, and whether that is sure.
+_NOT_MEANT = (
+    *(("type", 0, True), ("const", 1, True)),
+    *(("enum", 1, False), ("additionalProperties", 0, False), ("required", 0, False)),
+)
 _NO_LIMIT = 2**62  #: Steps of backtracking: time ends it, in silence they would make what is valid invalid.
 
 
@@ -118,7 +124,8 @@ class Judge:
     def findings(self, meant: Any) -> tuple[Violation, ...]:
         """Return what is wrong with a value. May take a thousand times the time of `is_valid`, and much memory."""
         errors = itertools.islice(self._validator.iter_errors(meant), MOST_FINDINGS)
-        return tuple(_violation(error) for error in errors)
+        found = (_violation(inner) for error in errors for inner in _closest(error))
+        return tuple(itertools.islice(found, MOST_FINDINGS))
 
 
 def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
@@ -220,6 +227,27 @@ def _judged(schema: Any, *, is_nullable: bool) -> Any:
 
 def _unescaped(pattern: str) -> str:
     return re.sub(r"\\(.)", lambda pair: pair[1] if pair[1] in "<>" else pair[0], pattern, flags=re.DOTALL)
+
+
+def _closest(error: Any, depth: int = 0) -> list[Any]:
+    """Return what is wrong with a value by the one branch of a union that it can be meant for, where there is one.
+
+    A branch is ruled out where the value is of another type than its own, or a member is not the constant that it wants
+    there; then, while others are left, by what members may be and which there are. Where several are left, or none, the
+    union is what is broken.
+    """
+    branches = getattr(error.kind, "context", None)
+    if not branches or depth == MOST_DEPTH:
+        return [error]
+    at = len(error.instance_path)
+    left = [branch for branch in branches if branch]
+    for kind, deeper, is_sure in _NOT_MEANT:
+        if len(left) > 1:
+            fewer = [b for b in left if not any(e.kind.name == kind and len(e.instance_path) == at + deeper for e in b)]
+            left = fewer if fewer or is_sure else left
+    if len(left) != 1:
+        return [error]
+    return [innermost for inner in left[0] for innermost in _closest(inner, depth + 1)]
 
 
 def _violation(error: Any) -> Violation:

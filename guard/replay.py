@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from guard import errors
-from guard.models.base import Model, Reply, Request, Token
+from guard.models.base import Model, Reply, Request, Sampling, Token
 
 VERSION = 1  #: Of keys and bodies; goes up when either changes its meaning.
 
@@ -41,10 +41,12 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds", "usd", "told", "repetition")
+            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling")
         },
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
     }
+    if request.sampling != Sampling():
+        parts["sampling"] = dataclasses.asdict(request.sampling)
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -52,7 +54,8 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
 def body(reply: Reply) -> dict[str, Any]:
     """Return a reply as JSON."""
     fields: dict[str, Any] = {field.name: getattr(reply, field.name) for field in dataclasses.fields(reply)}
-    tokens = [[getattr(token, f.name) for f in dataclasses.fields(Token)] for token in reply.tokens]
+    kept = [f.name for f in dataclasses.fields(Token) if f.name != "top"]
+    tokens = [[getattr(token, name) for name in kept] for token in reply.tokens]
     return {**fields, "tokens": tokens}
 
 

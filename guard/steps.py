@@ -60,6 +60,8 @@ class Plan:
     function: str = ""
     validators: tuple[validators.Validator, ...] = ()
     mode: str = "live"  # one of replay.MODES
+    #: The messages of the next attempt, of those of the last, its text, and what was found in it.
+    re_ask: Callable[[prompts.Messages, str, Sequence[Violation]], prompts.Messages] = prompts.re_ask
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
     item: Item | None = None  # of a run of many: guard/batch/mapping.py
@@ -313,7 +315,7 @@ class _Run:
             return _Failure("length", Truncated(_cut_words(name, request, reply)), answer=answer, room=room)
         if findings:
             keep("invalid", reply, findings, **more)
-            self._messages = prompts.re_ask(messages, reply.text, findings)
+            self._messages = plan.re_ask(messages, reply.text, findings)
             return _Failure("invalid", self._invalid(name, findings))
         if policy.is_sure_asked(is_last=tier == len(plan.tiers) - 1):
             doubt = confidence.shortfall(confidence.measured(reply.tokens), policy.confidence)

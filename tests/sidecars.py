@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from guard.testing import servers
+
 START_S = 120.0  #: Longest wait for a process that others make slow.
 
 
@@ -157,3 +159,45 @@ def model(url: str, name: str = "m", **settings: Any) -> str:
     """Return the table of a served model that stands for a provider at an address."""
     lines = [f"[serve.models.{name}]", 'model = "openai:served-1"', f'base_url = "{url}"']
     return "\n".join([*lines, *(f"{key} = {json.dumps(value)}" for key, value in settings.items()), ""])
+
+
+@contextlib.contextmanager
+def serving_here(folder: Path, toml: str = "") -> Iterator[Sidecar]:
+    """Start one whose model `m` decodes here: a random llama so small that it loads at once, never right by itself."""
+    import tiny
+
+    weights = folder / "tiny"
+    tiny.llama(padded_to=len(tiny.tokenizer())).save_pretrained(weights)
+    tiny.tokenizer().save_pretrained(weights)
+    own = f'[serve.models.m]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'
+    with serving(folder, toml + own) as sidecar:
+        yield sidecar
+
+
+def says(*calls: tuple[str, str], content: str | None = None, **more: Any) -> Any:
+    """Answer with calls of tools, and words beside them, streamed where asked so."""
+
+    def answer(request: servers.Request) -> servers.Answer:
+        made = [
+            {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for at, (name, arguments) in enumerate(calls)
+        ]
+        message = {"role": "assistant", "content": content, **more, **({"tool_calls": made} if made else {})}
+        finish = "tool_calls" if made else "stop"
+        if not request.is_streaming:
+            choices: Any = [{"index": 0, "message": message, "finish_reason": finish}]
+            usage = {"prompt_tokens": 11, "completion_tokens": 7}
+            return servers.Answer(raw=json.dumps({"model": "served-1", "choices": choices, "usage": usage}).encode())
+        pieces = [{**more}] if more else []
+        pieces += [{"content": word} for word in re.findall(r"\S+\s*", content or "")]
+        for at, call in enumerate(made):
+            name, arguments = calls[at]
+            pieces.append({"tool_calls": [{**call, "index": at, "function": {"name": name, "arguments": ""}}]})
+            pieces += [{"tool_calls": [{"index": at, "function": {"arguments": letter}}]} for letter in arguments]
+        deltas: list[Any] = [{"index": 0, "delta": piece, "finish_reason": None} for piece in pieces]
+        deltas.append({"index": 0, "delta": {}, "finish_reason": finish})
+        events = [{"model": "served-1", "choices": [delta]} for delta in deltas]
+        raw = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
+        return servers.Answer(raw=raw + b"data: [DONE]\n\n")
+
+    return answer

@@ -19,7 +19,7 @@ from guard.models.address import address
 from guard.models.base import Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import Body, count, http_options, mapped, of_stream, parsed, said_by
+from guard.models.transport import Body, ExchangeError, count, http_options, mapped, of_stream, parsed, said_by
 
 try:
     import anthropic
@@ -105,7 +105,7 @@ class AnthropicModel(Remote):
             fields["tools"] = [{"name": name, "description": "Takes the answer.", "input_schema": sent.schema}]
             fields["tool_choice"] = {"type": "auto"} if thinks else {"type": "tool", "name": name}
             fields["tool_choice"]["disable_parallel_tool_use"] = True
-        return {key: value for key, value in (fields | self._extra).items() if key not in self._conceded}
+        return self._sent_body(fields)
 
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
@@ -139,9 +139,9 @@ class AnthropicModel(Remote):
                     if is_streaming and piece:
                         yield piece
 
-    def _concede(self, asked: Asked, words: str) -> bool:
+    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
         for field in _OPTIONAL:
-            if field in asked.body and field in words.lower():
+            if field in asked.body and self._may_concede(field, failure):
                 self._conceded.add(field)
                 return True
         return False

@@ -40,6 +40,15 @@ async def agenerate(model: Model, request: Request) -> Reply:
     raise AssertionError("pieces end with a reply")
 
 
+def price(model: Model, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """Return what an answer would cost, in US dollars: 0 where the model runs here, None where it is not known."""
+    known = getattr(model, "price", None)
+    if known is None:
+        return 0.0 if getattr(model, "is_masked", False) else None
+    cost: float | None = known(prompt_tokens, completion_tokens)
+    return cost
+
+
 def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     """Ask, blocking; the text in pieces, then the reply. Closing the iterator stops the model."""
     with _Charge(model, request) as charge:
@@ -95,14 +104,13 @@ class _Charge:
 
         prompt = sum(estimated_tokens(str(message.get("content", ""))) for message in self._asked.messages)
         written = estimated_tokens(text)
-        price = getattr(self._model, "price", None)
         return Reply(
             text=text,
             finish="cut",
             model=self._model.name,
             prompt_tokens=prompt,
             completion_tokens=written,
-            cost=None if price is None else price(prompt, written),
+            cost=price(self._model, prompt, written),
             is_estimate=True,
         )
 

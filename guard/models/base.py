@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn beyond temperature and seed; only models that decode here heed it."""
+
+    top_p: float = 1.0  # of the probability, that the tokens have among which one is drawn
+    frequency_penalty: float = 0.0  # what a token's logit loses for each time that the value holds it
+    presence_penalty: float = 0.0  # what it loses where the value holds it at all
+    top_logprobs: int = 0  # of the likeliest tokens, told with each token of the reply
+
+
+@dataclass(frozen=True)
 class Request:
     """One question to a model."""
 
@@ -31,6 +41,7 @@ class Request:
     usd: float | None = None  # that may be spent, transport retries included; `max_tokens` heeds it already
     thinking: int = 0  # tokens that the model may think before the value; 0: it must not
     repetition: str = "tell"  # one of guard/policy.py's REPETITION; only "stop" concerns a model
+    sampling: Sampling = Sampling()
     name: str = "value"  # of what is asked for; providers want one for a schema
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # what `cut` calls
 
@@ -58,6 +69,7 @@ class Token:
     removed: float  # the share of the model's probability that the mask took away here, 0 to 1
     margin: float | None  # by how much its logprob exceeds the best other allowed one's; None: there was no other
     forced: bool = False  # appended without asking the model
+    top: tuple[tuple[str, float], ...] = ()  # the likeliest tokens here, with their logprobs, where they were asked for
 
 
 @dataclass(frozen=True)

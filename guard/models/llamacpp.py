@@ -26,9 +26,10 @@ from guard.errors import ModelError
 from guard.forcing import Forcing
 from guard.kernels.vocabulary import Vocabulary, alphabet_of
 from guard.masks import MaskBuffer, allowed_tokens
-from guard.models.base import Request
+from guard.models.base import Request, Sampling
 from guard.models.chat import without_system
 from guard.models.local import LocalModel
+from guard.models.sampling import Sampler
 from guard.thinking import Reasoning
 
 try:
@@ -123,6 +124,7 @@ class _Session:
         self._model = model
         self._llama = model._llama
         self._temperature = request.temperature
+        self._sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
         self._random = np.random.default_rng(request.seed % 2**64)
         self._is_in = False
         self._aside: tuple[int, Any] | None = None  # tokens and state, while the context holds another's
@@ -186,6 +188,9 @@ class _Session:
         if mask is not None:
             mask.apply_(logits[None])
             kept = _log_sum(logits)
+        if self._sampler is not None:
+            logits[:] = self._sampler.apply(completion.tokens, logits)
+            kept = _log_sum(logits)
         token = int(logits.argmax())
         best = float(logits[token])
         if not whole < np.inf or not best < np.inf:
@@ -211,6 +216,8 @@ class _Session:
             removed=min(1.0, max(0.0, 1.0 - float(np.exp(kept - whole)))) if mask is not None else 0.0,
             margin=margin if np.isfinite(margin) else None,
         )
+        if self._sampler is not None:
+            completion.tell(self._sampler.likeliest(logits))
 
     def _drawn(self, logits: NDArray[np.float32]) -> int:
         """Draw a token; the likeliest at temperature 0."""

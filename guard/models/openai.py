@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping
-from copy import copy
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +23,7 @@ from guard.models.address import address
 from guard.models.base import Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import Body, http_options, mapped, of_stream, parsed, said_by
+from guard.models.transport import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
 
 try:
     import openai
@@ -112,20 +111,16 @@ class OpenAIModel(Remote):
             extra=extra,
         )
 
-    def with_body(self, extra: Mapping[str, Any]) -> OpenAIModel:
-        """Return the same model, over the same connections, with more in every request's body."""
-        same = copy(self)
-        same._extra = {**self._extra, **extra}
-        return same
-
     @property
     def _is_openai(self) -> bool:
         return str(self._client.base_url.host).endswith("openai.com")
 
     @property
     def _budget(self) -> str:
-        """What the server calls the budget of tokens: OpenAI's new name, or the old one that others know."""
-        is_new = self._is_openai != ("max_tokens" in self._conceded)  # given up: the other one
+        """What the budget of tokens is called: as the caller did, else OpenAI's new name, or the one others know."""
+        named = next((name for name in ("max_completion_tokens", "max_tokens") if name in self._wished), None)
+        is_new = self._is_openai if named is None else named == "max_completion_tokens"
+        is_new = is_new != ("max_tokens" in self._conceded)  # given up: the other one
         return "max_completion_tokens" if is_new else "max_tokens"
 
     def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
@@ -150,7 +145,7 @@ class OpenAIModel(Remote):
             schema = request.compiled.contents
             if isinstance(schema, Mapping) and schema.get("type") == "object":
                 fields["response_format"] = {"type": "json_object"}
-        return {key: value for key, value in (fields | self._extra).items() if key not in conceded}
+        return self._sent_body(fields)
 
     async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
@@ -187,9 +182,8 @@ class OpenAIModel(Remote):
                     if is_streaming and piece:
                         yield piece
 
-    def _concede(self, asked: Asked, words: str) -> bool:
-        conceded, lowered = self._conceded, words.lower()
-        before = len(conceded)
+    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+        conceded, words, lowered = self._conceded, failure.words, failure.words.lower()
         names_budget = "max_completion_tokens" in lowered or (
             self._budget == "max_tokens" and "'max_tokens'" in lowered
         )
@@ -197,14 +191,16 @@ class OpenAIModel(Remote):
             conceded.add("max_tokens")
             return True
         for field in _OPTIONAL:
-            if field in lowered and _UNKNOWN.search(words):
+            if self._may_concede(field, failure) and _UNKNOWN.search(words):
                 effort = asked.body.get("reasoning_effort") if field == "reasoning_effort" else None
-                conceded.add(f"{field}={effort}" if effort else field)
-                if len(conceded) > before:
+                given_up = f"{field}={effort}" if effort else field
+                if given_up not in conceded:
+                    conceded.add(given_up)
                     return True
         if asked.mode == "prompt" and "response_format" in asked.body and _FORMAT.search(words):
             conceded.add("response_format")
-        return len(conceded) > before
+            return True
+        return False
 
 
 def _read(reading: Reading, message: Mapping[str, Any], key: str, name: str, secrets: tuple[str, ...]) -> str:

@@ -1,9 +1,10 @@
 """What a model behind a provider's API is, whatever the provider: modes, concessions, and the four ways to be asked.
 
 A schema is sent in one of three modes, the strongest that can carry it: `native`, the provider's own structured output,
-in its dialect; `tool`, as the parameters of one tool that must be called; `prompt`, in words. What a provider refuses
-with HTTP 400, a schema's mode or a parameter it does not know, is given up once and remembered; the schema itself never
-is: the pipeline validates every answer against it.
+in its dialect; `tool`, as the parameters of one tool that must be called; `prompt`, in words. What Guard has added to a
+request and a provider refuses with HTTP 400 is given up, and remembered for a while: a parameter that it does not know,
+and, where it speaks of the schema, that schema's mode. The schema itself never is: the pipeline validates every answer
+against it. Nor is what the caller asked for (`wished`): a provider that refuses that has refused the request.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import functools
 import json
 import logging
 import os
+import re
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -33,7 +36,13 @@ from guard.models.thoughts import Thoughts
 from guard.models.transport import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
 
 MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
-CACHED = 256  #: Schemas of which a model remembers that a mode was refused.
+CACHED = 256  #: Things of which a model remembers that they were refused.
+AGAIN_S = 600.0  #: Seconds after which they are tried again: servers change.
+#: What a refusal says that is about a schema, or the way it was sent in.
+_SCHEMA = re.compile(
+    r"response_?format|schema|structured|strict|output_?(config|format)|grammar|guided|\btools?\b|tool_choice|function",
+    re.IGNORECASE,
+)
 
 _log = logging.getLogger("guard.models")
 
@@ -107,6 +116,23 @@ def _close(client: Any, pid: int, carrier: Carrier) -> None:
         client.close()
 
 
+class Refused:
+    """What a provider has refused, for AGAIN_S."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def add(self, what: str) -> None:
+        """Remember a refusal."""
+        self._since[what] = time.monotonic()
+        for oldest in list(self._since)[:-CACHED]:
+            self._since.pop(oldest, None)
+
+    def __contains__(self, what: str) -> bool:
+        since = self._since.get(what)
+        return since is not None and time.monotonic() - since < AGAIN_S
+
+
 class Remote(ABC):
     """A model behind a provider's API. A subclass says how its API is asked and read."""
 
@@ -140,8 +166,9 @@ class Remote(ABC):
         self._blocking = LOOP if client is not None or is_proxied() else THREAD
         self._clients = Clients(make, client)
         self._clients.of(self._blocking)  # where it can't be made, that is said now
-        self._weaker: dict[str, str] = {}  # hash of a schema → the mode to begin with, after a refusal
-        self._conceded: set[str] = set()  # parameters that the provider refuses
+        self._wished = frozenset(extra)  # parameters that the caller asked for
+        self._refused = Refused()  # modes, each with the hash of a schema
+        self._conceded = Refused()  # parameters
         #: How a schema is sent, by mode; held no longer than the schema.
         self._sent: weakref.WeakKeyDictionary[Any, dict[str, dialects.Sent | str | None]] = weakref.WeakKeyDictionary()
 
@@ -175,6 +202,16 @@ class Remote(ABC):
         """Answer a request: the text in pieces, then the reply."""
         return PORTAL.aiterate(self._answer(request, LOOP, is_streaming=True))
 
+    def with_body(self, extra: Mapping[str, Any], wished: Iterable[str] = ()) -> Self:
+        """Return the same model, over the same connections, with more in every request's body.
+
+        `wished` are parameters that the caller asked for, also among those that a request has by itself.
+        """
+        same = copy(self)
+        same._extra = {**self._extra, **extra}
+        same._wished = self._wished | frozenset(extra) | frozenset(wished)
+        return same
+
     # -- What a provider's module says ---------------------------------------------------------------------------------
 
     @abstractmethod
@@ -186,8 +223,8 @@ class Remote(ABC):
         """Send a request once and read the answer; yields what is to be handed on at once; raises ExchangeError."""
 
     @abstractmethod
-    def _concede(self, asked: Asked, words: str) -> bool:
-        """Give up a parameter that a provider refused with these words; returns whether there was one."""
+    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+        """Give up a parameter that a provider refused; returns whether there was one."""
 
     # -- What they have in common --------------------------------------------------------------------------------------
 
@@ -229,8 +266,8 @@ class Remote(ABC):
                                 yield item
                         return
                     except ExchangeError as failure:
-                        if not (failure.is_refused_request and self._gives_in(asked[-1], failure.words)):
-                            raise failure.error from None
+                        if not (failure.is_refused_request and self._gives_in(asked[-1], failure)):
+                            raise failure.error from failure
         except BaseException:  # closed as well
             if exchange.lost:
                 request.cut(exchange.settled(exchange.lost.pop()))
@@ -295,7 +332,8 @@ class Remote(ABC):
 
     def _carried(self, compiled: Any) -> tuple[str, dialects.Sent | None]:
         """Return the strongest mode that carries a schema, and the schema as it is sent in it."""
-        first = self._mode or self._weaker.get(compiled.hash, MODES[0])
+        left = (mode for mode in MODES if f"{compiled.hash} {mode}" not in self._refused)
+        first = self._mode or next(left, MODES[-1])
         for mode in MODES[MODES.index(first) :]:
             known = self._sent.setdefault(compiled, {})
             if mode not in known:
@@ -316,18 +354,41 @@ class Remote(ABC):
         except dialects.DialectError as reason:
             return str(reason)
 
-    def _gives_in(self, asked: Asked, words: str) -> bool:
+    def _sent_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of a request without those that were given up."""
+        whole = {**fields, **self._extra}
+        return {key: value for key, value in whole.items() if key in self._wished or key not in self._conceded}
+
+    def _may_concede(self, field: str, failure: ExchangeError) -> bool:
+        """Whether a refusal is about a parameter that Guard has added by itself."""
+        if failure.param:
+            return failure.param == field and field not in self._wished
+        return field in failure.words.lower() and field not in self._wished
+
+    def _gives_in(self, asked: Asked, failure: ExchangeError) -> bool:
         """Give up what a provider refuses: a parameter it names, else the mode; returns whether anything was left."""
-        if self._concede(asked, words):
+        if self._concede(asked, failure):
             return True
         compiled = asked.request.compiled
         if compiled is None or self._mode is not None or asked.mode == MODES[-1]:
             return False
-        self._weaker[compiled.hash] = MODES[MODES.index(asked.mode) + 1]
-        for oldest in list(self._weaker)[:-CACHED]:
-            self._weaker.pop(oldest, None)
-        _log.info("%s refuses a schema in mode %s: %s", self._name, asked.mode, words)
+        if not _SCHEMA.search(failure.words) or self._is_callers(failure):
+            return False
+        self._refused.add(f"{compiled.hash} {asked.mode}")
+        _log.info("%s refuses a schema in mode %s: %s", self._name, asked.mode, failure.words)
         return True
+
+    def _is_callers(self, failure: ExchangeError) -> bool:
+        """Whether a refusal is about a parameter that the caller asked for, and not about the schema."""
+        if failure.param:
+            return re.split(r"[.\[]", failure.param)[0] in self._wished
+        return any(_names(failure.words, name) for name in self._wished)
+
+
+def _names(words: str, field: str) -> bool:
+    """Whether words speak of a field: one that might be any word, such as `user`, in quotes or before a colon."""
+    name = re.escape(field)
+    return re.search(rf"\b{name}\b" if "_" in field else rf"(['\"`]){name}\1|\b{name}:", words) is not None
 
 
 class Reading:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guard.errors import ModelError
-from guard.models.base import Request
+from guard.models.base import Request, Sampling
 from guard.models.chat import without_system
 from guard.models.local import LocalModel
 
@@ -35,6 +35,7 @@ from guard.forcing import Forcing
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.packing import is_fast_in_bfloat16, pack
 from guard.models.passes import Passes
+from guard.models.sampling import Sampler
 from guard.thinking import Reasoning
 
 
@@ -121,7 +122,8 @@ class TransformersModel(LocalModel):
         try:
             forward = self._prepare(prompt, request.max_tokens)
             with self._passes.here():
-                yield _Session(decoding, forward, self._passes)
+                sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
+                yield _Session(decoding, forward, self._passes, sampler)
         except RuntimeError as error:  # torch's: out of memory, a device that fails
             raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
 
@@ -182,13 +184,27 @@ class TransformersModel(LocalModel):
 class _Session:
     """One request at one model."""
 
-    def __init__(self, decoding: Decoding, forward: Forward, passes: Passes) -> None:
+    def __init__(self, decoding: Decoding, forward: Forward, passes: Passes, sampler: Sampler | None) -> None:
         self.completion = decoding
         self._forward = forward
         self._passes = passes
+        self._sampler = sampler
+        self._scores: Any = None  # of the token that is chosen: what the sampler first left
 
     def step(self, tokens: list[int]) -> None:
-        self.completion.choose(self._passes(self._forward, tokens))
+        logits = self._passes(self._forward, tokens)
+        if self._sampler is None:
+            self.completion.choose(logits)
+            return
+        self._scores = None
+        self.completion.choose(logits, self._sampled)
+        self.completion.tell(self._sampler.likeliest(self._scores))
+
+    def _sampled(self, _: Any, scores: torch.Tensor) -> torch.Tensor:
+        assert self._sampler is not None
+        left = self._sampler.apply(self.completion.tokens, scores[0].cpu().numpy())
+        self._scores = left if self._scores is None else self._scores
+        return torch.from_numpy(left).to(scores.device)[None]
 
     def away(self) -> contextlib.AbstractContextManager[None]:
         return self._passes.away()

@@ -53,11 +53,13 @@ FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds before the f
 REST_S = 0.05  #: Seconds that the rest of a body may take to come when its reader has had enough.
 SHOWN = 300  #: Characters of a provider's own words that a message shows.
 LOOKED_AT = 10_000  #: Of these words, for what is secret in them: a regular expression holds up all other threads.
+LONG_SECRET = 16  #: Characters from which on a secret is found inside of words too.
 BYTES_A_TOKEN = 4  #: An estimate, used only where a provider does not tell, or before it is asked.
 
 #: The body comes as it is: what is not packed can't grow while it is unpacked.
 HEADERS = {"Accept-Encoding": "identity"}
 
+_NAMES = ("code", "param")  #: Of an error that a provider reports: what it is, and of which field.
 #: Keys and tokens by their form, masked ones too: providers repeat them in their messages.
 _SECRET = re.compile(r"\b(?:sk|pk|rk|hf|gh[a-z])[-_][\w*.-]{4,}|(?i:\bbearer\s+)\S+|(?<=://)[^/\s@]+@")
 _TOO_LONG = re.compile(r"context.?(length|window)|maximum context|prompt is too long|too many tokens", re.IGNORECASE)
@@ -78,10 +80,13 @@ class ExchangeError(Exception):
         after: float | None = None,
         status: int = 0,
         words: str = "",
+        code: str = "",
+        param: str = "",
         is_counted: bool = True,
     ) -> None:
         super().__init__(error.message)
         self.error, self.again, self.after, self.status, self.words = error, again, after, status, words
+        self.code, self.param = code, param  # as the provider has them; "": it has none
         self.is_counted = is_counted and not status
 
     @property
@@ -345,9 +350,18 @@ def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
     if len(whole) > LOOKED_AT:  # the last word may be a part of a secret, which nothing would find
         text = f"{text.rpartition(' ')[0]} …".lstrip()
     for secret in secrets:
-        text = text.replace(secret, "[redacted]") if secret else text
+        text = _hidden(text, secret)
     text = _SECRET.sub("[redacted]", text)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _hidden(text: str, secret: str) -> str:
+    """Return a text without a secret; one that is short stands for itself only where it is a word of its own."""
+    if not secret:
+        return text
+    if len(secret) >= LONG_SECRET:
+        return text.replace(secret, "[redacted]")
+    return re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", "[redacted]", text)
 
 
 def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, secrets: tuple[str, ...]) -> ExchangeError:
@@ -372,12 +386,18 @@ def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, sec
         return ExchangeError(limited, again=True, after=after, status=status)
     if status in (408, 409) or status >= 500:
         return ExchangeError(Unavailable(f"{name} failed ({where})"), again=True, after=after, status=status)
+    named, about = (said_by(said, secrets) if isinstance(said := details.get(name), str) else "" for name in _NAMES)
     if status in (400, 413, 422) and _TOO_LONG.search(hint):
-        return ExchangeError(Truncated(f"the input is too long for {name} ({where}); shorten it"), status=status)
+        return ExchangeError(
+            Truncated(f"the input is too long for {name} ({where}); shorten it"), status=status, code=named, param=about
+        )
     if status in (400, 403, 422) and _FILTERED.search(hint):
-        return ExchangeError(ContentFiltered(f"{name} withheld the answer ({where})"), status=status)
+        return ExchangeError(
+            ContentFiltered(f"{name} withheld the answer ({where})"), status=status, code=named, param=about
+        )
     advice = {401: "; is the key right?", 403: "; may this key use it?", 404: "; is there such a model here?"}
-    return ExchangeError(ModelError(f"{name} refused ({where}){advice.get(status, '')}"), status=status, words=hint)
+    refused = ModelError(f"{name} refused ({where}){advice.get(status, '')}")
+    return ExchangeError(refused, status=status, words=hint, code=named, param=about)
 
 
 def _of_transport(error: BaseException, name: str, secrets: tuple[str, ...]) -> ExchangeError:

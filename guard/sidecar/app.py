@@ -17,12 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from guard import prices
-from guard.sidecar import bodies, keys, metrics, operator, responses, ui
+from guard.sidecar import bodies, completions, cross_origin, keys, metrics, operator, responses, ui
 from guard.sidecar.access import AccessLog
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
-from guard.sidecar.chat import Chat, completion
+from guard.sidecar.chat import Chat
 from guard.sidecar.completions import Completion, Completions, Embedding, Embeddings
+from guard.sidecar.constraints import check_tools
 from guard.sidecar.door import Door
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.gate import Gate, Watched
@@ -30,12 +31,13 @@ from guard.sidecar.keys import Keyring
 from guard.sidecar.limits import Ledger
 from guard.sidecar.openapi import document
 from guard.sidecar.pipeline import Pipeline
-from guard.sidecar.relay import Relay
+from guard.sidecar.relay import Keep, Relay
 from guard.sidecar.responses import Response, Responses
 from guard.sidecar.room import Room
 from guard.sidecar.serving import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.sse import Line
+from guard.sidecar.turns import Turns
 from guard.sidecar.visit import JSON, Visit, answer, encoded
 from guard.trace import TraceError, TraceStore
 from guard.trace.databases import WAIT_S
@@ -67,6 +69,7 @@ class Sidecar:
         self.journal = store.journal
         self.relay = Relay(self.journal, self.settle)
         self.pipeline = Pipeline(store)
+        self.turns = Turns(store, self.book, settings.responses_kept, settings.responses_days)
         self._ended: list[Models] = []  # replaced by a reload, and perhaps still at work
         self.app = self._stack()
 
@@ -133,7 +136,8 @@ class Sidecar:
         """Put the middleware in order, the outermost last."""
         app: Any = Router(self._routes(), redirect_slashes=False, default=_nowhere)
         app = Gate(app, self)
-        return Watched(app, self)
+        app = Watched(app, self)
+        return cross_origin.shared(app, self.settings.origins) if self.settings.origins else app
 
     def _routes(self) -> list[Route]:
         post, get = ["POST"], ["GET"]
@@ -142,6 +146,7 @@ class Sidecar:
             Route("/v1/completions", _Endpoint(self, self._completions), methods=post),
             Route("/v1/embeddings", _Endpoint(self, self._embeddings), methods=post),
             Route("/v1/responses", _Endpoint(self, self._responses), methods=post),
+            Route("/v1/responses/{name}", _Page(self._response), methods=["GET", "DELETE"]),
             Route("/v1/models", _Page(self._models), methods=get),
             Route("/v1/models/{name:path}", _Page(self._model), methods=get),
             Route("/health/live", _Page(_live), methods=get),
@@ -214,15 +219,21 @@ class Sidecar:
     async def _chat(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         asked = Asked.of(body)
         served = self.visited(visit, asked.chat.model)
+        if served.settings.validate_tools:
+            check_tools(body.get("tools"))
         is_native = all(tier.upstream for tier in served.tiers)
-        if asked.kind == "text" and (is_native or not asked.has_tools):
+        is_plain = asked.kind == "text" and not (served.settings.validate_tools and asked.has_functions)
+        if is_plain and (is_native or not asked.has_tools):
             await self._relayed(visit, Chat(), served, body, raw, send)
         else:
             await self._worked(visit, fields, Chat(), asked, served, body, send)
 
-    async def _completions(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+    async def _completions(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Completion, body).model)
-        await self._relayed(visit, Completions(), served, body, raw, send)
+        if completions.is_constrained(body):
+            await self._worked(visit, fields, Completions(), completions.as_chat(body), served, body, send)
+        else:
+            await self._relayed(visit, Completions(), served, body, raw, send)
 
     async def _embeddings(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Embedding, body).model)
@@ -230,46 +241,75 @@ class Sidecar:
 
     async def _responses(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Response, body).model)
+        if served.settings.validate_tools:
+            check_tools(body.get("tools"))
         has_upstreams = all(tier.upstream for tier in served.tiers)
-        if responses.is_text(body) and (has_upstreams or not body.get("tools")):
-            await self._relayed(visit, Responses(), served, body, raw, send)
+        is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
+        is_plain = is_text and (has_upstreams or not body.get("tools"))
+        whole = await self.turns.whole(
+            visit, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
+        )
+        way, keep = Responses(body), functools.partial(self.turns.keep, visit, body, whole)
+        if is_plain:
+            await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
         else:
-            await self._worked(visit, fields, Responses(), responses.chat_of(body), served, body, send)
+            await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
 
     async def _relayed(
-        self, visit: Visit, way: Any, served: Served, body: dict[str, Any], raw: bytes, send: Any
+        self,
+        visit: Visit,
+        way: Any,
+        served: Served,
+        body: dict[str, Any],
+        raw: bytes | None,
+        send: Any,
+        keep: Keep | None = None,
     ) -> None:
-        if body.get("stream"):
-            await self.relay.stream(visit, way, served, body, raw, send)
-        else:
-            await self.relay.whole(visit, way, served, body, raw, send)
+        work = self.relay.stream if body.get("stream") else self.relay.whole
+        await work(visit, way, served, body, raw, send, keep)
 
     async def _worked(
-        self, visit: Visit, fields: Any, way: Any, asked: Asked, served: Served, body: dict[str, Any], send: Any
+        self,
+        visit: Visit,
+        fields: Any,
+        way: Any,
+        asked: Asked,
+        served: Served,
+        body: dict[str, Any],
+        send: Any,
+        keep: Keep | None = None,
     ) -> None:
+        """Answer what needs schema work; `keep` is handed a whole answer before its end is sent."""
         is_live = bool(asked.chat.stream) and _guarantee(visit, fields, asked, served) == "live"
-        plan = await self.pipeline.plan(visit, asked, served, is_live=is_live)
+        plan = await self.pipeline.plan(visit, asked, served, is_live=is_live and not asked.has_tools)
         if is_live:
-            await self._live(visit, way, plan, body, send)
+            await self._live(visit, way.events(visit, body), asked, plan, send, keep)
             return
         choices = await self.pipeline.choices(asked, plan)
         await self.settle(visit)
         if asked.chat.stream:
-            line = Line(visit, send)
-            for event in way.events(visit, body).choices(choices):
+            line, events = Line(visit, send), way.events(visit, body)
+            last = list(events.choices(choices))
+            if keep is not None:
+                await keep(events.whole)
+            for event in last:
                 await line.send(event)
             await line.end()
         else:
-            is_chat = isinstance(way, Chat)
-            whole = completion(visit, asked, choices) if is_chat else responses.response(visit, body, choices[0])
+            whole = way.answered(visit, asked, body, choices)
+            if keep is not None:
+                await keep(whole)
             await answer(send, visit, 200, encoded(whole))
 
-    async def _live(self, visit: Visit, way: Any, plan: Any, body: dict[str, Any], send: Any) -> None:
-        line, events = Line(visit, send), way.events(visit, body)
+    async def _live(self, visit: Visit, events: Any, asked: Asked, plan: Any, send: Any, keep: Keep | None) -> None:
+        line = Line(visit, send)
         async with line.ending():
-            async with contextlib.aclosing(self.pipeline.pieces(plan)) as parts:
+            async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
                 async for part in parts:
-                    for event in events.text(part) if isinstance(part, str) else events.end(part):
+                    last = list(events.text(part) if isinstance(part, str) else events.end(part))
+                    if keep is not None and not isinstance(part, str):
+                        await keep(events.whole)
+                    for event in last:
                         await line.send(event)
             await self.settle(visit)
 
@@ -292,6 +332,14 @@ class Sidecar:
     async def _model(self, scope: Any) -> tuple[int, bytes]:
         return 200, json.dumps(_listed(self.served(scope["path_params"]["name"]))).encode()
 
+    async def _response(self, scope: Any) -> tuple[int, bytes]:
+        """Return a response that is kept, or forget it."""
+        visit, name = scope["visit"], scope["path_params"]["name"]
+        if scope["method"] == "GET":
+            return 200, encoded(await self.turns.read(visit, name))
+        await self.turns.forget(visit, name)
+        return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
+
     async def _ready(self, _scope: Any) -> tuple[int, bytes]:
         reasons = self.faults
         models = {name: served.breaker.state for name, served in self.models.by_name.items()}
@@ -309,7 +357,7 @@ class _Endpoint:
         settings, room, visit = self._sidecar.settings, self._sidecar.room, scope["visit"]
         with room.share(scope, settings) as share:
             raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
-            visit.size, visit.came = len(raw), time.perf_counter()
+            visit.size, visit.share, visit.came = len(raw), share, time.perf_counter()
             with room.under_way(settings):
                 body = await bodies.aparsed(raw)
                 if settings.log_prompts:
@@ -356,18 +404,22 @@ async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
 
 def _guarantee(visit: Visit, fields: Any, asked: Asked, served: Served) -> str:
     """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
-    can_be_live = not asked.has_tools and (asked.chat.n or 1) == 1 and not asked.chat.logprobs
+    is_talk = asked.choice == "auto" and asked.schema is None  # beside its calls
+    has_text = is_talk if asked.has_tools else asked.kind != "string" and (asked.older is None or served.is_masked)
+    can_be_live = has_text and (asked.chat.n or 1) == 1 and not asked.chat.logprobs
     given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
     if given:
         if given not in GUARANTEES:
             raise bad(f"x-guard-stream: {given[:40]!r} must be live or buffered", "x-guard-stream")
         if given == "live" and not can_be_live:
             raise bad(
-                "calls of tools, several choices, and logprobs are streamed once they are whole", "x-guard-stream"
+                "calls that must be made, several choices, logprobs and texts of a language are streamed once they are"
+                " whole",
+                "x-guard-stream",
             )
         visit.guarantee = given
     else:
-        wanted = served.settings.stream or ("live" if served.is_masked else "buffered")
+        wanted = served.settings.stream or ("live" if served.is_masked or asked.has_tools else "buffered")
         visit.guarantee = wanted if can_be_live else "buffered"
     return visit.guarantee
 

@@ -1,8 +1,9 @@
 """What a chat request asks for: its fields checked, and which kind of answer it wants.
 
-`text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object, and
-`calls` a request whose tools must be held to their parameters, for one of them is strict. Fields that are not known
-here are the model's business and go to it as they are.
+`text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object,
+`string` a plain text of a language, and `calls` a request whose tools must be held to their parameters. In which other
+words a request may say these is guard/sidecar/constraints.py's. Fields that are not known here are the model's business
+and go to it as they are.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from guard.sidecar.constraints import Language, understood
 from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.functions import in_tools
 
-Kind = Literal["text", "json", "schema", "calls"]
+Kind = Literal["text", "json", "schema", "string", "calls"]
 
 MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
 #: What a location has for the branch of a union, which is no part of the body.
@@ -115,33 +118,46 @@ class Asked:
     """A request, understood."""
 
     chat: Chat
-    body: dict[str, Any]  # as it came; never changed
+    body: dict[str, Any]  # in OpenAI's words; never changed
     kind: Kind
     choice: str  # of tools: "none", "auto", "required", or a function's name
+    allowed: frozenset[str] | None = None  # names of the functions that may be called; None: all
+    language: Language | None = None  # of kind `string`
+    older: dict[str, Any] | None = None  # the body as it came, where it came as POST /v1/completions
+    has_older_functions: bool = False  # whether tools are called functions
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Asked:
         """Understand a body; ApiError names the field that is wrong."""
+        body, is_older = in_tools(body)
+        body, language = understood(body)
         chat = checked(Chat, body)
         tools = chat.tools or []
-        choice = _choice(chat)
+        choice, allowed = _choice(chat)
         wanted = chat.response_format
-        kind: Kind = "text"
-        if wanted is not None:
-            if wanted.type not in ("text", "json_object", "json_schema"):
-                raise bad(f"response_format.type {wanted.type[:60]!r} is not known", "response_format.type")
+        kind: Kind = "text" if language is None else "string"
+        if wanted is not None and language is None:
             if wanted.type == "json_schema" and wanted.json_schema is None:
                 raise bad("response_format of type json_schema needs json_schema", "response_format.json_schema")
             kinds: dict[str, Kind] = {"text": "text", "json_object": "json", "json_schema": "schema"}
             kind = kinds[wanted.type]
         if choice != "none" and any(tool.function is not None and tool.function.strict for tool in tools):
             kind = "calls"
-        return cls(chat, body, kind, choice)
+        if language is not None and tools and choice != "none":
+            raise bad(f"{language.field} can't be kept beside tools; leave one of them out", language.field)
+        return cls(chat, body, kind, choice, allowed, language, has_older_functions=is_older)
 
     @property
     def has_tools(self) -> bool:
         """Whether the model may call a tool."""
         return bool(self.chat.tools) and self.choice != "none"
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the model may call tools that are all functions, whose arguments can be checked."""
+        return (
+            self.has_tools and not self.chat.logprobs and all(tool.type == "function" for tool in self.chat.tools or [])
+        )
 
     @property
     def functions(self) -> list[Function]:
@@ -154,12 +170,15 @@ class Asked:
         names = [function.name for function in found]
         if len(set(names)) < len(names):
             raise bad("two tools have one name", "tools")
-        return [f for f in found if self.choice in ("auto", "required", f.name)]
+        named = [f for f in found if self.choice in ("auto", "required", f.name)]
+        return named if self.allowed is None else [f for f in named if f.name in self.allowed]
 
     @property
     def schema(self) -> Any:
         """The schema of the answer's text; True where any will do."""
         wanted = self.chat.response_format
+        if self.language is not None:
+            return self.language.schema
         if wanted is None or wanted.type == "text":
             return None
         return {"type": "object"} if wanted.json_schema is None else wanted.json_schema.schema_
@@ -183,19 +202,31 @@ def checked(kind: Any, body: dict[str, Any]) -> Any:
         raise ApiError(400, f"{param}: {message}", code=code, param=param) from None
 
 
-def _choice(chat: Chat) -> str:
-    """Return what tool_choice says; ApiError where it says nothing that can be done."""
+def _choice(chat: Chat) -> tuple[str, frozenset[str] | None]:
+    """Return what tool_choice says, and which functions it allows; ApiError where it says nothing that can be done."""
     given = chat.tool_choice
     if not chat.tools:
         if given not in (None, "none", "auto"):
             raise bad("tool_choice needs tools", "tool_choice")
-        return "none"
+        return "none", None
     if given is None:
-        return "auto"
+        return "auto", None
     if given in ("none", "auto", "required"):
-        return str(given)
-    named = given.get("function") if isinstance(given, dict) else None
-    name = named.get("name") if isinstance(named, dict) else None
-    if not isinstance(name, str) or name not in {t.function.name for t in chat.tools if t.function}:
-        raise bad("tool_choice must be none, auto, required, or name one of the tools", "tool_choice")
-    return name
+        return str(given), None
+    names = {tool.function.name for tool in chat.tools if tool.function}
+    allowed = given.get("allowed_tools") if isinstance(given, dict) else None
+    if isinstance(allowed, dict) and isinstance(tools := allowed.get("tools"), list):
+        wanted = frozenset(name for name in map(_named, tools) if name is not None)
+        if len(wanted) == len(tools) and wanted <= names and allowed.get("mode") in ("auto", "required"):
+            return str(allowed["mode"]), wanted
+    name = _named(given)
+    if name not in names:
+        raise bad("tool_choice must be none, auto, required, allowed_tools, or name one of the tools", "tool_choice")
+    return str(name), None
+
+
+def _named(tool: Any) -> str | None:
+    """Return the function that a tool, or a choice of one, names."""
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None

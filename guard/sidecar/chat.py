@@ -9,18 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.errors import BadReply
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Sampling
 from guard.sidecar import tools
 from guard.sidecar.asked import Asked
+from guard.sidecar.constraints import check_known
 from guard.sidecar.errors import bad
+from guard.sidecar.functions import in_functions
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import Visit, encoded, written
 
-#: Fields that would change what a model says, and that one which decodes here does not have.
-UNSUPPORTED = (
-    *("frequency_penalty", "presence_penalty", "logit_bias", "functions", "function_call", "modalities", "audio"),
-    *("prediction", "web_search_options"),
+#: Fields of a chat that a model without a provider heeds.
+HEEDED = (
+    *("model", "messages", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "max_completion_tokens"),
+    *("temperature", "logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
 )
+#: Those that one heeds which decodes here.
+SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
+_BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 
 
@@ -32,6 +37,7 @@ class Choice:
     reply: Reply
     calls: tuple[tuple[str, str], ...] = ()  # names and arguments
     refusal: str | None = None
+    beside: str | None = None  # what is said beside calls
 
 
 class Chat:
@@ -87,12 +93,17 @@ class Chat:
             temperature=chat.temperature or 0.0,
             seed=chat.seed or 0,
             seconds=seconds,
+            sampling=sampling(asked.body),
         )
 
     def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer of one reply of plain text."""
         asked = Asked.of(dict(body))
         return completion(visit, asked, [_text(reply, asked) for reply in replies])
+
+    def answered(self, visit: Visit, asked: Asked, _: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return the answer of choices that were checked."""
+        return completion(visit, asked, choices)
 
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
         """Return what writes its events."""
@@ -128,7 +139,7 @@ class Events:
     def __init__(self, visit: Visit, asked: Asked) -> None:
         self._visit, self._asked = visit, asked
         self._id, self._is_begun = f"chatcmpl-{visit.id}", False
-        self._cut = Cut(asked.chat.stops)
+        self._cut = Cut(asked.chat.stops if asked.schema is None else ())  # of a value nothing is cut
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
@@ -137,25 +148,31 @@ class Events:
         if piece:
             yield self._event({"content": piece})
 
-    def end(self, reply: Reply) -> Iterator[bytes]:
-        """Yield the events that end the answer."""
-        rest = self._cut.end()
+    def end(self, choice: Choice) -> Iterator[bytes]:
+        """Yield the events that end the answer: what is left of its text, its calls, its end."""
+        rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
         yield from self._begin()
         if rest:
             yield self._event({"content": rest})
-        yield self._event({}, "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish))
+        if calls := _delta(choice, self._asked):
+            yield self._event(calls)
+        is_cut = self._cut.is_over and not calls
+        yield self._event({}, "stop" if is_cut else _finish(choice, self._asked))
         yield from self._usage()
 
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
         """Yield the events of whole choices, which were checked before."""
         for index, choice in enumerate(choices):
             message = _message(choice)
-            calls = [{"index": at, **call} for at, call in enumerate(message.pop("tool_calls", []))]
-            yield self._event({"role": "assistant", "content": "" if choice.text is not None else None}, index=index)
+            message.pop("tool_calls", None)
+            is_said = choice.text is not None or choice.beside
+            yield self._event({"role": "assistant", "content": "" if is_said else None}, index=index)
             message.pop("role")
-            delta = {**message, **({"tool_calls": calls} if calls else {})}
+            if thought := message.pop("reasoning_content", None):
+                yield self._event({"reasoning_content": thought}, index=index)
+            delta = {**message, **_delta(choice, self._asked)}
             yield self._event(delta, index=index, logprobs=_logprobs(choice, self._asked))
-            yield self._event({}, _finish(choice), index=index)
+            yield self._event({}, _finish(choice, self._asked), index=index)
         yield from self._usage()
 
     def _begin(self) -> Iterator[bytes]:
@@ -218,9 +235,9 @@ def completion(visit: Visit, asked: Asked, choices: Sequence[Choice]) -> dict[st
         "choices": [
             {
                 "index": index,
-                "message": {"content": None, "refusal": None, **_message(choice)},
+                "message": {"refusal": None, **_shown(choice, asked)},
                 "logprobs": _logprobs(choice, asked),
-                "finish_reason": _finish(choice),
+                "finish_reason": _finish(choice, asked),
             }
             for index, choice in enumerate(choices)
         ],
@@ -241,23 +258,34 @@ def event(data: Any) -> bytes:
 
 def check_local(asked: Asked, served: Served) -> None:
     """Refuse what a model that decodes here can't do; what is not refused is done."""
-    chat = asked.chat
-    if chat.top_p not in (None, 1):
-        raise bad(f"{served.name} samples by temperature alone; leave top_p out", "top_p", "unsupported_value")
-    for name in UNSUPPORTED:
-        if asked.body.get(name):
-            raise bad(f"{served.name} knows no {name}; leave it out", name, "unsupported_value")
-    if chat.top_logprobs:
-        raise bad(
-            f"{served.name} tells the log-probability of its own tokens only", "top_logprobs", "unsupported_value"
-        )
-    if chat.logprobs and not served.is_masked:
+    is_here = served.is_masked
+    check_known(asked.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
+    if asked.chat.logprobs and not is_here:
         raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
+    if asked.chat.top_logprobs and not asked.chat.logprobs:
+        raise bad("top_logprobs needs logprobs", "top_logprobs")
+    sampling(asked.body)
+
+
+def sampling(body: Mapping[str, Any]) -> Sampling:
+    """Return how a request wants tokens drawn; ApiError where that is out of bounds."""
+    given = {name: body[name] for name in _BOUNDS if body.get(name) is not None}
+    for name, value in given.items():
+        least, most = _BOUNDS[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise bad(f"{name} must be a number from {least:g} to {most:g}", name)
+    return Sampling(**given)
 
 
 def _message(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.reply.thinking:
+        message["reasoning_content"] = choice.reply.thinking
+    if choice.refusal is not None:
+        return {**message, "refusal": choice.refusal}
     if choice.calls:
-        calls = [
+        message["content"] = choice.beside or None
+        message["tool_calls"] = [
             {
                 "id": f"call_{secrets.token_hex(12)}",
                 "type": "function",
@@ -265,15 +293,27 @@ def _message(choice: Choice) -> dict[str, Any]:
             }
             for name, arguments in choice.calls
         ]
-        return {"role": "assistant", "tool_calls": calls}
-    if choice.refusal is not None:
-        return {"role": "assistant", "refusal": choice.refusal}
-    return {"role": "assistant", "content": choice.text}
+    return message
 
 
-def _finish(choice: Choice) -> str:
+def _shown(choice: Choice, asked: Asked) -> dict[str, Any]:
+    message = _message(choice)
+    return in_functions(message) if asked.has_older_functions else message
+
+
+def _delta(choice: Choice, asked: Asked) -> dict[str, Any]:
+    """Return the calls of a choice as an event has them; empty where there are none."""
+    calls = _message(choice).get("tool_calls", []) if choice.calls else []
+    if calls and asked.has_older_functions:
+        return {"function_call": calls[0]["function"]}
+    return {"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]} if calls else {}
+
+
+def _finish(choice: Choice, asked: Asked) -> str:
     finish = FINISH.get(choice.reply.finish, choice.reply.finish)
-    return "tool_calls" if choice.calls and finish != "length" else finish
+    if choice.calls and finish != "length":
+        return "function_call" if asked.has_older_functions else "tool_calls"
+    return finish
 
 
 def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:
@@ -281,7 +321,11 @@ def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:
     if not asked.chat.logprobs or choice.text is None:
         return None
     content = [
-        {"token": t.text, "logprob": t.logprob, "bytes": list(t.text.encode(errors="replace")), "top_logprobs": []}
-        for t in choice.reply.tokens
+        {**_token(token.text, token.logprob), "top_logprobs": [_token(*other) for other in token.top]}
+        for token in choice.reply.tokens
     ]
     return {"content": content, "refusal": None}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode(errors="replace"))}

@@ -1,10 +1,12 @@
 """POST /v1/completions, the older way to ask, and POST /v1/embeddings, which only goes through.
 
+A completion that must be of a schema, or of a language, is asked for like a chat's answer (`as_chat`).
 A model that decodes here is given the prompt as a person's message: it was tuned for a conversation.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
-from guard.sidecar.asked import checked
-from guard.sidecar.chat import FINISH, Cut, cut, ended, event, usage
+from guard.sidecar.asked import Asked, checked
+from guard.sidecar.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
+from guard.sidecar.constraints import check_known, is_neutral, understood
 from guard.sidecar.errors import bad
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import Visit
+
+#: Fields that a model without a provider heeds.
+HEEDED = ("model", "prompt", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "temperature")
 
 
 class Completion(BaseModel):
@@ -78,13 +84,8 @@ class Completions:
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that has no upstream."""
         asked: Completion = checked(Completion, dict(body))
-        if not isinstance(asked.prompt, str):
-            raise bad(f"{served.name} takes one text as its prompt", "prompt", "unsupported_value")
-        for name in ("echo", "suffix", "logprobs", "best_of"):
-            if body.get(name):
-                raise bad(f"{served.name} knows no {name}", name, "unsupported_value")
-        if (asked.n or 1) > 1:
-            raise bad(f"{served.name} gives one completion at a time", "n", "unsupported_value")
+        check_one(body, asked, served.name)
+        check_known(body, (*HEEDED, *(SAMPLING[:3] if served.is_masked else ())), served.name)
         return Request(
             messages=self.messages(body),
             compiled=None,
@@ -92,6 +93,7 @@ class Completions:
             temperature=asked.temperature or 0.0,
             seed=asked.seed or 0,
             seconds=seconds,
+            sampling=sampling({name: body.get(name) for name in SAMPLING[:3]}),
         )
 
     def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
@@ -101,27 +103,38 @@ class Completions:
         finish = "stop" if is_cut else FINISH.get(reply.finish, reply.finish)
         return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
 
+    def answered(self, visit: Visit, _: Asked, _body: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return the answer of choices that were checked."""
+        finish = FINISH.get(choices[0].reply.finish, choices[0].reply.finish)
+        head = _whole(visit, _said(choices[0]), finish, choices[0].reply.model)
+        return {**head, "usage": usage(visit)}
+
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
         """Return what writes its events."""
-        return Events(visit, body)
+        return Events(visit, body, () if is_constrained(body) else checked(Completion, dict(body)).stops)
 
 
 class Events:
     """Writes the events of one streamed completion."""
 
-    def __init__(self, visit: Visit, body: Mapping[str, Any]) -> None:
+    def __init__(self, visit: Visit, body: Mapping[str, Any], stops: Sequence[str]) -> None:
         self._visit, self._body = visit, body
-        self._cut = Cut(checked(Completion, dict(body)).stops)
+        self._cut = Cut(stops)
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
         if piece := self._cut.feed(piece):
             yield event(_whole(self._visit, piece, None, self._visit.model))
 
-    def end(self, reply: Reply) -> Iterator[bytes]:
+    def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
+        """Yield the events of a whole choice, which was checked before."""
+        yield from self.end(choices[0])
+
+    def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer."""
+        reply, rest = choice.reply, self._cut.feed(_said(choice)) + self._cut.end()
         finish = "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish)
-        yield event(_whole(self._visit, self._cut.end(), finish, reply.model))
+        yield event(_whole(self._visit, rest, finish, reply.model))
         if (self._body.get("stream_options") or {}).get("include_usage"):
             last = _whole(self._visit, "", None, reply.model)
             yield event({**last, "choices": [], "usage": usage(self._visit)})
@@ -158,6 +171,37 @@ class Embeddings:
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
         """Never come to: embeddings don't stream."""
         raise NotImplementedError
+
+
+def is_constrained(body: Mapping[str, Any]) -> bool:
+    """Whether a request says what its completion must be; ApiError where that can't be kept."""
+    in_words, language = understood(dict(body))
+    wanted = in_words.get("response_format")
+    return language is not None or not (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"))
+
+
+def as_chat(body: dict[str, Any]) -> Asked:
+    """Return a completion of which a request says what it must be, as a chat that asks the same; ApiError."""
+    asked: Completion = checked(Completion, body)
+    check_one(body, asked, "what is held to a schema")
+    rest = {key: value for key, value in body.items() if key != "prompt"}
+    chat = Asked.of({**rest, "messages": [{"role": "user", "content": asked.prompt}]})
+    return dataclasses.replace(chat, older=body)
+
+
+def check_one(body: Mapping[str, Any], asked: Completion, name: str) -> None:
+    """Refuse what can't be done where one text is answered by one."""
+    if not isinstance(asked.prompt, str):
+        raise bad(f"{name} takes one text as its prompt", "prompt", "unsupported_value")
+    if (asked.n or 1) > 1:
+        raise bad(f"{name} gives one completion at a time", "n", "unsupported_value")
+    for field in ("echo", "suffix", "logprobs", "best_of"):
+        if not is_neutral(field, body.get(field)):
+            raise bad(f"{name} knows no {field}", field, "unsupported_value")
+
+
+def _said(choice: Choice) -> str:
+    return (choice.text if choice.text is not None else choice.refusal) or ""
 
 
 def _whole(visit: Visit, text: str, finish: str | None, model: str) -> dict[str, Any]:

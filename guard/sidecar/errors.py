@@ -96,9 +96,10 @@ def of(error: GuardError) -> ApiError:
     """Return an error of Guard's as the protocol has it."""
     status, code = next(((s, c) for kind, s, c in _STATUS if isinstance(error, kind)), (500, "internal_error"))
     more: dict[str, Any] = {}
+    param = None
     cause = error.__cause__
     if isinstance(cause, ExchangeError) and cause.status in PASSED:
-        status, code = cause.status, "refused_upstream"
+        status, code, param = cause.status, cause.code or "refused_upstream", cause.param or None
     if isinstance(error, CallError):
         if error.findings:
             more["findings"] = [vars(finding) for finding in error.findings]
@@ -106,5 +107,11 @@ def of(error: GuardError) -> ApiError:
             more["call"] = error.call
     retry_after = getattr(error, "retry_after", None) if status == 429 else None
     return ApiError(
-        status, str(error), code=code, retry_after=retry_after, is_final=status >= 422 and status != 503, **more
+        status,
+        str(error),
+        code=code,
+        param=param,
+        retry_after=retry_after,
+        is_final=status >= 422 and status != 503,
+        **more,
     )

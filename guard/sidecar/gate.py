@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Paths that anyone may ask for.
 OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
+#: Paths of the protocol without the /v1 before them.
+SHORT = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models")
 #: What only an operator's key may look at, where keys are needed.
 OPERATORS = ("/guard/", "/metrics")
 #: Headers that may be there once.
@@ -50,6 +52,8 @@ class Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["path"].startswith(SHORT):  # a client whose base URL lacks /v1
+            scope["path"] = f"/v1{scope['path']}"
         headers = dict(scope["headers"])
         visit = Visit(scope["method"], scope["path"], headers.get(b"x-request-id"))
         scope["visit"], scope["fields"] = visit, headers
@@ -104,7 +108,7 @@ class Gate:
     async def _check(self, path: str, visit: Visit, headers: Mapping[bytes, bytes]) -> None:
         side = self._sidecar
         if not side.needs_key:
-            _check_local(headers)
+            _check_local(headers, side.settings.origins)
             return
         scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         key = side.keys.find(text.strip()) if scheme.lower() == "bearer" else None
@@ -153,13 +157,13 @@ def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
             raise ApiError(400, f"the header {name.decode()} is there twice", code="ambiguous_header")
 
 
-def _check_local(headers: Mapping[bytes, bytes]) -> None:
+def _check_local(headers: Mapping[bytes, bytes], origins: Sequence[str]) -> None:
     """Refuse what a web page may have a browser send to this machine: no key would stop it."""
     host = _name(b"//" + headers.get(b"host", b"localhost"))
     if host not in _LOCAL:
         raise ApiError(403, "without keys only loopback names are answered", code="host_not_allowed")
     origin = headers.get(b"origin")
-    if origin is not None and _name(origin) not in _LOCAL:
+    if origin is not None and origin.decode("latin-1") not in origins and _name(origin) not in _LOCAL:
         raise ApiError(403, "without keys no web page of elsewhere may ask", code="origin_not_allowed")
 
 

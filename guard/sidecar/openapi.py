@@ -46,9 +46,10 @@ def document() -> bytes:
         "/guard/live": "Requests under way",
         "/guard/stats": "Figures of each model over time",
         "/guard/failures": "The latest calls without a value",
+        "/guard/failures/kinds": "The kinds of these, with a count",
         "/guard/traces": "The latest calls",
     }
-    named = {"/v1/models/{name}": "string", "/guard/traces/{number}": "integer"}
+    named = {"/v1/models/{name}": "string", "/v1/responses/{name}": "string", "/guard/traces/{number}": "integer"}
     schemas: dict[str, Any] = {"Error": _error()}
     paths: dict[str, Any] = {}
     for path, (kind, summary) in bodies.items():

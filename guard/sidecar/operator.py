@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,6 +34,7 @@ MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
 BUCKETS = 60  #: Points of a curve.
 MOST_CALLS = 200  #: Of a list.
 MOST_NUMBER = 2**62  #: Of a call.
+_INDEX, _FIGURE = re.compile(r"/\d+(?=/|$)"), re.compile(r"\d+(\.\d+)?")  #: What differs between failures of one kind.
 #: Headers of a page that a browser shows: nothing of elsewhere, and inside of nothing.
 PAGE = [
     (b"content-type", b"text/html; charset=utf-8"),
@@ -97,6 +99,29 @@ async def failures(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
     return 200, _json({"calls": [_shown(call) for call in calls]})
 
 
+async def kinds(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the kinds of the latest 200 failures, each by its newest call and with a count: `?before=NUMBER`.
+
+    `next` is the number to go on from, None where there are no more.
+    """
+    before = _number(scope, "before", 0, MOST_NUMBER) or None
+    calls = await asyncio.to_thread(sidecar.store.failures, MOST_CALLS, before)
+    found: dict[str, dict[str, Any]] = {}
+    for call in calls:  # the newest first
+        shown = found.setdefault(_kind(call), {**_shown(call), "count": 0, "since": call.started})
+        shown["count"] += 1
+        shown["since"] = min(shown["since"], call.started)
+    further = calls[-1].number if len(calls) == MOST_CALLS else None
+    return 200, _json({"calls": list(found.values()), "next": further})
+
+
+def _kind(call: Call) -> str:
+    """Return what failures of one kind have in common: who was asked for what, how it ended, and what was found."""
+    findings = [finding for attempt in call.attempts[-1:] for finding in attempt.findings]
+    found: Any = sorted({(finding.rule, _INDEX.sub("/*", finding.at)) for finding in findings})
+    return json.dumps([call.outcome, call.model, call.function, call.target, found or _FIGURE.sub("N", call.error)])
+
+
 async def traces(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
@@ -159,6 +184,7 @@ PAGES = {
     "/guard/live": live,
     "/guard/stats": stats,
     "/guard/failures": failures,
+    "/guard/failures/kinds": kinds,
     "/guard/traces": traces,
     "/guard/traces/{number}": trace,
     "/guard/traces/{number}/page": trace_page,
@@ -166,41 +192,52 @@ PAGES = {
 
 
 def figures(store: TraceStore, minutes: int, now: float) -> dict[str, Any]:
-    """Sum up the calls of the last minutes by model, as asked for, and by step of time, which is whole minutes.
+    """Sum up the calls of the last minutes by the model that answered, and by step of time, which is whole minutes.
 
-    `usd` is of the attempts whose price is known; `unpriced` is how many calls had others.
+    Of a model, `calls` are those that asked it, `ended` those that it answered last, with a value (`valid`) or without,
+    and `escalated` those that went on to another. In `total` each call counts once. `usd` is of the attempts whose
+    price is known; `unpriced` is how many calls had others.
     """
     step = math.ceil(minutes / BUCKETS)
     until = minute_of(now) + 1
     since = until - math.ceil(minutes / step) * step
     models: dict[str, dict[int, dict[str, Any]]] = {}
+    total: dict[int, dict[str, Any]] = {}
     for bucket, row in store.points(since, until, step):
-        began, point = (since + bucket * step) * MINUTE, dict.fromkeys(_POINT, 0)
-        point = models.setdefault(restored(row.about.asked), {}).setdefault(bucket, {"started": began, **point})
-        figures = row.figures
-        for name, value in (
-            ("calls", figures["ended"]),
-            ("valid", figures["valid"]),
-            ("re_asks", figures["re_asks"]),
-            ("escalated", figures["ended"] if row.about.ended else 0),
-            ("seconds", figures["seconds"]),
-            ("tokens", figures["prompt_tokens"] + figures["completion_tokens"]),
-            ("usd", figures["cost"]),
-            ("unpriced", figures["unpriced"]),
-        ):
-            point[name] += value
-        point["max_seconds"] = max(point["max_seconds"], figures["max_seconds"])
-    shown = {
-        model: [
-            {**at[bucket], "mean_seconds": at[bucket].pop("seconds") / at[bucket]["calls"]} for bucket in sorted(at)
-        ]
-        for model, at in sorted(models.items())
+        began, about, figures = (since + bucket * step) * MINUTE, row.about, row.figures
+        empty = {"started": began, **dict.fromkeys(_POINT, 0)}
+        name = restored(about.model or about.asked)
+        point, whole = models.setdefault(name, {}).setdefault(bucket, empty), total.setdefault(bucket, dict(empty))
+        point["calls"] += figures["calls"] or figures["silent"]
+        point["escalated"] += figures["escalations"]
+        whole["calls"] += figures["ended"]
+        whole["escalated"] += figures["ended"] if about.ended else 0
+        tokens = figures["prompt_tokens"] + figures["completion_tokens"]
+        for at in (point, whole):
+            for key in ("ended", "valid", "re_asks", "seconds", "unpriced"):
+                at[key] += figures[key]
+            at["tokens"] += tokens
+            at["usd"] += figures["cost"]
+            at["max_seconds"] = max(at["max_seconds"], figures["max_seconds"])
+    return {
+        "since": since * MINUTE,
+        "until": until * MINUTE,
+        "step_seconds": step * MINUTE,
+        "total": _steps(total),
+        "models": {model: _steps(at) for model, at in sorted(models.items())},
     }
-    return {"since": since * MINUTE, "until": until * MINUTE, "step_seconds": step * MINUTE, "models": shown}
+
+
+def _steps(points: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points in order of time; `mean_seconds` is of the calls that ended there, None where none did."""
+    return [
+        {**point, "mean_seconds": point.pop("seconds") / point["ended"] if point["ended"] else None}
+        for _, point in sorted(points.items())
+    ]
 
 
 #: What is said of each step.
-_POINT = ("calls", "valid", "re_asks", "escalated", "seconds", "max_seconds", "tokens", "usd", "unpriced")
+_POINT = ("calls", "ended", "valid", "re_asks", "escalated", "seconds", "max_seconds", "tokens", "usd", "unpriced")
 
 
 async def _call(sidecar: Sidecar, scope: Any) -> Call:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import itertools
 import random
@@ -20,18 +21,21 @@ from typing import Any, Protocol, TypeVar
 from guard import prices
 from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
-from guard.models.transport import Exchange, ExchangeError, broken_off, count, estimated_tokens
+from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
 from guard.records import VALID, Attempt, Call
 from guard.sidecar.bodies import LARGE
+from guard.sidecar.chat import Choice
 from guard.sidecar.serving import Served, Tier
 from guard.sidecar.sse import Line
-from guard.sidecar.upstream import within
+from guard.sidecar.upstream import events_of
 from guard.sidecar.visit import Visit, answer, encoded
 from guard.trace.databases import WAIT_S
 from guard.trace.journal import Journal
 
 T = TypeVar("T")
+Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
 
+_ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
 FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, and up to as much again by chance.
 MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
 
@@ -72,8 +76,20 @@ class Relay:
     def __init__(self, journal: Journal, settle: Callable[[Visit], Awaitable[None]]) -> None:
         self._journal, self._settle = journal, settle
 
-    async def whole(self, visit: Visit, way: Way, served: Served, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        """Answer with one body."""
+    async def whole(
+        self,
+        visit: Visit,
+        way: Way,
+        served: Served,
+        body: dict[str, Any],
+        raw: bytes | None,
+        send: Any,
+        keep: Keep | None = None,
+    ) -> None:
+        """Answer with one body; `raw` is the request as it came, None where it was changed.
+
+        `keep` is handed the answer before it is sent.
+        """
         number = body.get("n") or 1
         if served.upstream is None and number > 1:
             way.request(body, served, served.settings.total_seconds)  # refuses what it can't do, before it is divided
@@ -89,7 +105,10 @@ class Relay:
             data = runs[0].data
         await self._settle(visit)
         replies = [run.reply for run in runs if run.reply is not None]
-        await answer(send, visit, 200, data or encoded(way.whole(visit, body, replies)))
+        whole = None if data else way.whole(visit, body, replies)
+        if keep is not None:
+            await keep(whole or runs[0].said)
+        await answer(send, visit, 200, data or encoded(whole))
 
     async def _answered(self, run: _Run, raw: bytes | None) -> None:
         """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
@@ -97,17 +116,26 @@ class Relay:
         async with run.recorded():
             async for tier in run.tiers():
                 if tier.upstream is None:
-                    request = way.request(body, tier, run.left())
+                    request = dataclasses.replace(way.request(body, tier, run.left()), told=run.cut.append)
                     async with run.attempt():
                         run.reply = await Tier(tier).agenerate(request)
                 else:
                     async with run.attempt(), tier.turn(run.left()):
-                        run.data, said = await run.post(tier, await _payload(run, tier, raw))
-                        run.take(said, way.answer(said))
+                        run.data, run.said = await run.post(tier, await _payload(run, tier, raw))
+                        run.take(run.said, way.answer(run.said))
         await run.commit()
 
-    async def stream(self, visit: Visit, way: Way, served: Served, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        """Answer with events, each as it comes."""
+    async def stream(
+        self,
+        visit: Visit,
+        way: Way,
+        served: Served,
+        body: dict[str, Any],
+        raw: bytes | None,
+        send: Any,
+        keep: Keep | None = None,
+    ) -> None:
+        """Answer with events, each as it comes; the arguments are those of `whole`."""
         visit.guarantee = "live"
         run = _Run(visit, way, served, body, self._journal)
         line = Line(visit, send)
@@ -118,18 +146,25 @@ class Relay:
                         if tier.upstream is None:
                             await self._model_stream(run, line, tier)
                         else:
-                            await self._upstream_stream(run, line, tier, raw)
+                            await self._upstream_stream(run, line, tier, raw, keep)
             await run.commit()
             await self._settle(visit)
+            if run.events is not None and run.reply is not None:  # what it used is known now
+                last = list(run.events.end(Choice("", run.reply)))
+                if keep is not None:
+                    await keep(run.events.whole)
+                for event in last:
+                    await line.send(event)
 
-    async def _upstream_stream(self, run: _Run, line: Line, tier: Served, raw: bytes) -> None:
+    async def _upstream_stream(self, run: _Run, line: Line, tier: Served, raw: bytes | None, keep: Keep | None) -> None:
         assert tier.upstream is not None
+        first = tier.settings.first_token_seconds
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
         while True:
             more = {} if asks or run.way.path == "/responses" or not tier.upstream.tells_usage else _USAGE
             payload = await _payload(run, tier, raw, more)
             exchange = Exchange(tier.name, None, tier.settings.transport_retries)
-            receive = functools.partial(_events, tier, run.way.path, payload, tier.settings.first_token_seconds)
+            receive = functools.partial(events_of, tier.upstream, tier.name, run.way.path, payload, first)
             try:
                 async with tier.turn(run.left(), is_streamed=True):
                     try:
@@ -138,6 +173,8 @@ class Relay:
                                 if said is None:
                                     continue  # [DONE] is sent once the record is committed
                                 run.take(said, run.way.piece(said), exchange.retries)
+                                if keep is not None and said.get("type") in _ENDED:
+                                    await keep(said.get("response") or {})
                                 if not (more and said.get("choices") == []):  # usage that the client did not ask for
                                     await line.send(event)
                     except ExchangeError as failure:
@@ -152,7 +189,8 @@ class Relay:
 
     async def _model_stream(self, run: _Run, line: Line, tier: Served) -> None:
         events = run.way.events(run.visit, run.body)
-        async with contextlib.aclosing(Tier(tier).astream(run.way.request(run.body, tier, run.left()))) as parts:
+        request = dataclasses.replace(run.way.request(run.body, tier, run.left()), told=run.cut.append)
+        async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     run.reply = part
@@ -160,8 +198,7 @@ class Relay:
                     for event in events.text(part):
                         await line.send(event)
         assert run.reply is not None
-        for event in events.end(run.reply):
-            await line.send(event)
+        run.events = events
 
 
 async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -180,7 +217,10 @@ class _Run:
     def __init__(self, visit: Visit, way: Way, served: Served, body: dict[str, Any], journal: Journal) -> None:
         self.visit, self.way, self.body = visit, way, body
         self.data = b""
+        self.said: dict[str, Any] = {}  # by that
         self.reply: Reply | None = None
+        self.cut: list[Reply] = []  # what there was of answers that ended midway
+        self.events: Any = None  # what writes the last ones, once the record is committed
         self._served, self._journal = served, journal
         self._attempts: list[Attempt] = []
         self._tier = 0
@@ -208,7 +248,7 @@ class _Run:
         """Keep one tier's answer, or failure, as an attempt; a failure goes to the next tier, where that may help."""
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
-        self._texts, self._finish, self._usage, self._retries = [], None, {}, 0
+        self._texts, self._finish, self._usage, self._retries, self.cut[:] = [], None, {}, 0, []
         error: BaseException | None = None
         try:
             yield
@@ -223,6 +263,8 @@ class _Run:
             reply = self.reply
             if reply is None and (error is None or self._texts):  # of a stream that broke off, what there was
                 reply = self._read(tier, time.perf_counter() - clock)
+            if error is not None and reply is None and self.cut:
+                reply = self.cut[-1]
             self.reply = reply if error is None else None
             words = "" if error is None else getattr(error, "message", type(error).__name__)
             reason = "" if error is None else "error" if isinstance(error, CallError) else "interrupted"
@@ -334,19 +376,6 @@ async def _payload(run: _Run, tier: Served, raw: bytes | None, more: Mapping[str
         return raw
     changed = {**run.body, "model": tier.upstream_model, **more}
     return encoded(changed) if run.visit.size < LARGE else await asyncio.to_thread(encoded, changed)
-
-
-async def _events(
-    tier: Served, path: str, payload: bytes, first: float
-) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
-    assert tier.upstream is not None
-    async with contextlib.aclosing(tier.upstream.events(path, payload)) as events:
-        try:
-            yield await within(first, tier.name, anext(events))
-        except StopAsyncIteration:
-            raise broken_off(tier.name) from None
-        async for event in events:
-            yield event
 
 
 def _may_escalate(error: CallError) -> bool:

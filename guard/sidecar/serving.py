@@ -124,9 +124,7 @@ class Wrapper:
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return what an answer would cost, or None."""
-        price = getattr(self.model, "price", None)
-        cost: float | None = None if price is None else price(prompt_tokens, completion_tokens)
-        return cost
+        return asking.price(self.model, prompt_tokens, completion_tokens)
 
     def generate(self, _request: Request) -> Reply:
         """Answer, blocking: nobody in a sidecar does."""

@@ -15,13 +15,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from guard.bounds import MOST_SECONDS, written
+from guard.bounds import MOST_DAYS, MOST_SECONDS, written
 from guard.errors import SettingError
 from guard.models import KNOWN
-from guard.settings import Count, Seconds, Settings, default_file, line_of
+from guard.settings import Count, Number, Seconds, Settings, default_file, line_of
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
 _SECRET = frozenset({"api_key", "base_url"})  #: Whose values no message shows; nor those of keys that are not known.
+_ORIGIN = r"^https?://[^\s/?#@*]+$"  #: As browsers send it: no path, no wildcard.
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -47,6 +48,10 @@ class ModelSettings(BaseModel):
         default=None, description="of schema work, where a request says none; None: 4,096, 1,024 of a model here"
     )
     stream: Literal["live", "buffered"] | None = Field(default=None, description="None: by what the model can do")
+    validate_tools: bool = Field(
+        default=True,
+        description="whether calls are checked of tools that are not strict; false: they go through as they are",
+    )
     breaker_failures: Count = Field(default=8, ge=1, description="failures in a row that open the breaker")
     breaker_seconds: Seconds = Field(default=15.0, gt=0, description="for which it stays open before one request tries")
 
@@ -126,6 +131,9 @@ class ServeSettings(BaseSettings):
         default=None, description="/metrics there too, without a key"
     )
     needs_key: bool | None = Field(default=None, description="None: beyond loopback, and where one was ever made")
+    origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = Field(
+        default=(), description="of web pages that may ask: https://app.example"
+    )
     workers: Count = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
     in_flight: Count = Field(
         default=512, ge=1, description="requests at once in a process, once their bodies are there"
@@ -146,6 +154,8 @@ class ServeSettings(BaseSettings):
         default=75, ge=1, le=int(MOST_SECONDS), description="for which an idle connection stays open"
     )
     drain_seconds: Seconds = Field(default=30.0, description="for which running requests may finish after SIGTERM")
+    responses_kept: Count = Field(default=10_000, description="of each key, for previous_response_id; 0: none")
+    responses_days: Annotated[Number, Field(gt=0, le=MOST_DAYS)] = Field(default=30.0, description="for which they are")
     access_log: str = Field(default="-", description='a file of JSON lines; "-": standard output; "": none')
     log_prompts: bool = Field(default=False, description="whether the access log holds what was asked")
     models: dict[str, ModelSettings] = Field(

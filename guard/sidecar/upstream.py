@@ -215,6 +215,19 @@ def _failure(said: dict[str, Any]) -> Any:
     return told or f"the response {str(said.get('status') or kind).removeprefix('response.')}"
 
 
+async def events_of(
+    upstream: Upstream, name: str, path: str, body: bytes, first: float
+) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
+    """Yield an upstream's events, the first of them within so many seconds; raises ExchangeError."""
+    async with contextlib.aclosing(upstream.events(path, body)) as events:
+        try:
+            yield await within(first, name, anext(events))
+        except StopAsyncIteration:
+            raise broken_off(name) from None
+        async for event in events:
+            yield event
+
+
 async def within(seconds: float, name: str, work: Any) -> Any:
     """Await something for so long; raises ExchangeError where it takes longer."""
     try:

@@ -17,6 +17,7 @@ from guard.trace.databases import WAIT_S
 if TYPE_CHECKING:
     from guard.records import Call
     from guard.sidecar.keys import Key
+    from guard.sidecar.room import Share
 
 Header = tuple[bytes, bytes]
 
@@ -31,10 +32,38 @@ class Visit:
     """One request under way. Belongs to one task."""
 
     __slots__ = (
-        "attempts", "began", "call", "came", "completion_tokens", "cost", "ends", "escalations", "first_valid",
-        "guarantee", "id", "is_answered", "is_settled", "key", "mask_seconds", "method", "model", "models_at_work",
-        "outcome", "path", "prompt", "prompt_tokens", "re_asks", "repairs", "sent", "served", "size", "started",
-        "status", "tier", "waited",
+        "attempts",
+        "began",
+        "call",
+        "came",
+        "completion_tokens",
+        "cost",
+        "ends",
+        "escalations",
+        "first_valid",
+        "guarantee",
+        "id",
+        "is_answered",
+        "is_settled",
+        "key",
+        "mask_seconds",
+        "method",
+        "model",
+        "models_at_work",
+        "outcome",
+        "path",
+        "prompt",
+        "prompt_tokens",
+        "re_asks",
+        "repairs",
+        "sent",
+        "served",
+        "share",
+        "size",
+        "started",
+        "status",
+        "tier",
+        "waited",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, given_id: bytes | None) -> None:
@@ -60,6 +89,7 @@ class Visit:
         self.guarantee = ""  # "live" or "buffered", of a stream
         self.status = 0
         self.size = 0  # bytes of the request's body
+        self.share: Share | None = None  # of the room for bodies
         self.sent = 0  # bytes of the answer's body
         self.is_answered = False  # the end of the answer was handed to the connection
         self.is_settled = False  # what it has spent was counted

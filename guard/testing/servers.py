@@ -130,6 +130,10 @@ class Answer:
             for piece in _pieces(self.refusal, self.piece):
                 yield event({"refusal": piece})
         else:
+            if request.is_tool:
+                name = request.body["tools"][0]["function"]["name"]
+                call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
+                yield event({"tool_calls": [call]})
             for piece in _pieces(self.text, self.piece):
                 call = {"index": 0, "function": {"arguments": piece}}
                 yield event({"tool_calls": [call]} if request.is_tool else {"content": piece})

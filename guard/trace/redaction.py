@@ -18,6 +18,7 @@ from guard.interrupts import is_injected
 from guard.trace.errors import TraceError
 
 SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken for a secret: "1" is not one.
+WORD_LENGTH = 16  #: A value of letters that is shorter may be a word.
 WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets at once: a millisecond.
 NEEDED = 600  #: Characters by which it shows whether a secret begins at a place: a URL's, before its @.
 LONGEST_MARK = 6  #: Characters before a secret by which it shows: "earer ".
@@ -71,13 +72,20 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Return a text without the given secrets and without any that show by their form."""
     for secret in secrets:
         if secret in text:
-            text = text.replace(secret, REDACTED)
+            text = _without(text, secret)
     if len(text) > WINDOW:
         return _redacted_long(text)
     for mark in _SECRET_MARKS:
         if mark in text:
             return _SECRET_FORM.sub(REDACTED, text)
     return text
+
+
+def _without(text: str, secret: str) -> str:
+    """Return a text without a secret; one that might be a word only where it stands as one."""
+    if len(secret) >= WORD_LENGTH or not secret.isalpha():
+        return text.replace(secret, REDACTED)
+    return re.sub(rf"(?<!\w){secret}(?!\w)", REDACTED, text)
 
 
 def _redacted_long(text: str) -> str:

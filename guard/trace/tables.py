@@ -2,9 +2,10 @@
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
 hash, `replies` what the record-and-replay of guard/replay.py keeps, `items` which call answers which input of a run of
-many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys` and `spending` are the
-sidecar's: who may ask it, and what each has spent, in all its processes together. docs/usage.md lists the columns. A
-text column holds what rows.py's `storable` makes of a text; lists and objects are JSON.
+many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
+`responses` are the sidecar's: who may ask it, what each has spent, in all its processes together, and what a client may
+go on from. docs/usage.md lists the columns. A text column holds what rows.py's `storable` makes of a text; lists and
+objects are JSON.
 
 A migration is literal SQL, never made from the tables below: those change, what a version was does not.
 """
@@ -162,6 +163,20 @@ SPENDING = sa.Table(
     sa.Column("usd", sa.Float, nullable=False),
 )
 
+#: What a client may go on from, by the key that asked: a response with its input, and each item of its output.
+RESPONSES = sa.Table(
+    "responses",
+    TABLES,
+    sa.Column("owner", sa.Text, primary_key=True),  # the key's id; "" where no key is needed
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("previous", sa.Text),  # the response that it went on from; null: none
+    sa.Column("size", sa.BigInteger, nullable=False),  # characters of the body
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("ix_responses_created", "created"),
+    sa.Index("ix_responses_owner", "owner", "created"),
+)
+
 #: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike.
 _MIGRATIONS: dict[int, Sequence[str]] = {
     1: (
@@ -223,6 +238,10 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         """CREATE TABLE items (run TEXT NOT NULL, "key" TEXT NOT NULL,
            "call" BIGINT NOT NULL REFERENCES calls (id) ON DELETE CASCADE, PRIMARY KEY (run, "key"))""",
         "CREATE INDEX ix_items_call ON items (call)",
+        """CREATE TABLE responses (owner TEXT NOT NULL, id TEXT NOT NULL, created FLOAT NOT NULL, previous TEXT,
+           size BIGINT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (owner, id))""",
+        "CREATE INDEX ix_responses_created ON responses (created)",
+        "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.

@@ -9,7 +9,15 @@ ANY = OK | TYPED
 NOT_THERE = frozenset({400, 404})
 
 PAGES = (
-    *("/guard/live", "/guard/stats", "/guard/failures", "/guard/traces", "/guard/traces/1", "/guard/traces/1/page"),
+    *(
+        "/guard/live",
+        "/guard/stats",
+        "/guard/failures",
+        "/guard/failures/kinds",
+        "/guard/traces",
+        "/guard/traces/1",
+        "/guard/traces/1/page",
+    ),
     *("/health/live", "/health/ready", "/metrics", "/openapi.json", "/v1/models", "/v1/models/m", "/ui"),
 )
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/guard/playground")

@@ -285,3 +285,36 @@ def test_a_worker_that_needs_too_much_memory_says_nothing_and_is_replaced() -> N
 
 def test_a_result_says_what_it_is() -> None:
     assert dataclasses.astuple(Checked(1, ())) == (1, (), (), None)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"kind": "a", "n": "x"}, ("/n", "a value of type integer")),  # by the constant
+        ({"kind": "b", "deep": {"n": "x"}}, ("/deep/n", "a value of type integer")),  # a union inside
+        (["x"], ("/0", "a value of type integer")),  # by the type
+        ({"kind": "c"}, ("", "anyOf: ")),  # it is meant for none
+        ({"m": 1, "n": "x"}, ("/n", "a value of type integer")),  # by the members that there are
+    ],
+)
+def test_a_finding_about_a_union_is_about_the_branch_that_is_meant(value: object, found: tuple[str, str]) -> None:
+    number = {"n": {"type": "integer"}}
+
+    def closed(**members: object) -> dict[str, object]:
+        return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+
+    schema = {
+        "anyOf": [
+            closed(kind={"const": "a"}, **number),
+            closed(kind={"const": "b"}, deep={"anyOf": [{"type": "null"}, closed(**number)]}),
+            {"type": "array", "items": {"type": "integer"}},
+            *(
+                [closed(**number), closed(m={"type": "integer"}, **number)]
+                if isinstance(value, dict) and "m" in value
+                else []
+            ),
+        ]
+    }
+    target = targets.from_any(schema, {})
+    first = target.check(json.dumps(value))[1][0]
+    assert (first.at, first.expected[: len(found[1])]) == found

@@ -28,3 +28,9 @@ def test_a_secret_is_found_wherever_a_window_ends(secret: str) -> None:
     for before in range(redaction.WINDOW - 30, redaction.WINDOW + 3):
         text = " " * before + secret + " " + "y" * redaction.WINDOW
         assert redaction.redacted(text) == redaction._SECRET_FORM.sub(redaction.REDACTED, text) != text
+
+
+def test_a_key_that_is_a_word_is_cut_out_of_no_other_word() -> None:
+    secrets = ("anything", "hunter22", "correcthorsebatterystaple")
+    said = "anything but anythings; xhunter22x and a correcthorsebatterystapler"
+    assert redaction.redacted(said, secrets) == "[redacted] but anythings; x[redacted]x and a [redacted]r"

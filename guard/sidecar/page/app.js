@@ -46,8 +46,7 @@ const charts = [
 const pages = {
   overview: new Pages({
     box: by("failures"),
-    path: "guard/failures",
-    size: 10,
+    path: "guard/failures/kinds",
     name: "failures",
     make: failed,
     empty: "No call has failed.",
@@ -153,7 +152,7 @@ function announce(shown) {
 function overview(live, figures) {
   const names = Object.keys(figures.models).sort();
   const lines = names.map((name, place) => ({ name, place, ...summed(figures.models[name]) }));
-  const all = summed(Object.values(figures.models).flat());
+  const all = summed(figures.total);
   show(by("totals"), all, () => [
     tile("Calls", number(all.calls)),
     tile(
@@ -178,6 +177,7 @@ function overview(live, figures) {
 function summed(points) {
   const all = {
     calls: 0,
+    ended: 0,
     valid: 0,
     re_asks: 0,
     escalated: 0,
@@ -191,9 +191,10 @@ function summed(points) {
     for (const name of ["calls", "valid", "re_asks", "escalated", "tokens", "usd", "unpriced"])
       all[name] += point[name];
     all.max_seconds = Math.max(all.max_seconds, point.max_seconds);
-    all.mean_seconds += point.mean_seconds * point.calls;
+    all.ended += point.ended;
+    all.mean_seconds += (point.mean_seconds ?? 0) * point.ended;
   }
-  if (all.calls) all.mean_seconds /= all.calls;
+  if (all.ended) all.mean_seconds /= all.ended;
   return all;
 }
 
@@ -226,8 +227,8 @@ function models(served, lines) {
       figure("Valid", "num", (line) => percent(line.valid, line.calls)),
       figure("Re-asks", "num", (line) => number(line.re_asks)),
       figure("Escalated", "num", (line) => number(line.escalated)),
-      figure("Mean", "num", (line) => seconds(line.mean_seconds)),
-      figure("Longest", "num", (line) => seconds(line.max_seconds)),
+      figure("Mean", "num", (line) => (line.ended ? seconds(line.mean_seconds) : "–")),
+      figure("Longest", "num", (line) => (line.ended ? seconds(line.max_seconds) : "–")),
       figure("Tokens", "num", (line) => number(line.tokens)),
       figure("Cost", "num", (line) => dollars(line.usd, line.unpriced)),
     ],

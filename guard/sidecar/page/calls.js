@@ -24,12 +24,13 @@ export class Pages {
 
   async refresh() {
     const before = this.before.at(-1);
-    // One more than is shown tells whether there is an older page.
-    const { calls } = await get(`${this.path}?limit=${this.size + 1}${before ? `&before=${before}` : ""}`);
+    // One more than is shown tells whether there is an older page; where there is no size, the answer itself does.
+    const parts = [this.size ? `limit=${this.size + 1}` : null, before ? `before=${before}` : null];
+    const { calls, next } = await get(`${this.path}?${parts.filter(Boolean).join("&")}`);
     if (before !== this.before.at(-1)) return; // the page was turned meanwhile
-    const shown = calls.slice(0, this.size);
-    this.last = shown.at(-1)?.call;
-    const [isFirst, isLast] = [!this.before.length, calls.length <= this.size];
+    const shown = this.size ? calls.slice(0, this.size) : calls;
+    this.last = this.size ? shown.at(-1)?.call : next;
+    const [isFirst, isLast] = [!this.before.length, this.size ? calls.length <= this.size : !next];
     this.nav.hidden = isFirst && isLast;
     disable(this.newer, isFirst);
     disable(this.older, isLast);
@@ -74,7 +75,7 @@ export function listed(calls) {
   );
 }
 
-/** Return failures with what was found in their last answer. */
+/** Return kinds of failures, each with what was found in the last answer of its newest call. */
 export function failed(calls) {
   return calls.map((call) => {
     const name = `failure-${call.call}`;
@@ -90,6 +91,7 @@ export function failed(calls) {
         said(call.path || call.target, "span"),
         el("span", {}, `${call.attempts} attempt${call.attempts === 1 ? "" : "s"}`),
         el("span", {}, seconds(call.seconds)),
+        call.count > 1 ? el("span", { class: "count" }, `${number(call.count)} times since `, moment(call.since)) : null,
       ),
       call.findings.length ? findings(call.findings, FINDINGS) : said(call.error || "It says no more.", "p"),
     );

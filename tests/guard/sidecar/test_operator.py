@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import threading
 import time
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
-from sidecars import Sidecar
+from sidecars import Sidecar, serving_here
 
 from guard.models.base import Reply
 from guard.records import Attempt, Call
@@ -16,6 +20,7 @@ from guard.testing import servers
 from guard.trace import TraceStore
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
+TOOL = {"type": "function", "function": {"name": "add", "parameters": SCHEMA}}
 WRONG = [{"at": "", "rule": "/required", "expected": "the property 'total'", "got": "{}"}]
 
 
@@ -68,16 +73,24 @@ def test_figures_are_by_model_and_by_step_of_time_in_any_database(place: str) ->
     store, now = TraceStore.at(place), time.time() // 60 * 60 + 59  # late in a minute: a step is one, or several
 
     def call(age: float, outcome: str, *tiers: int) -> Call:
-        attempts = tuple(Attempt(n, ({"role": "user"},), tier=tier) for n, tier in enumerate(tiers, 1))
+        attempts = tuple(
+            Attempt(n, ({"role": "user"},), tier=tier, model=f"openai:{'ab'[tier]}") for n, tier in enumerate(tiers, 1)
+        )
         started = now - age
         return Call("f", "t", "", "", "openai:a", {}, started, 0.5, outcome=outcome, attempts=attempts)
 
     for each in (call(30, "valid", 0), call(31, "valid", 0, 0, 1), call(1800, "Refused", 0), call(9000, "valid", 0)):
         store.write(each)
     figures = operator.figures(store, 60, now)
-    points = figures["models"]["openai:a"]
     assert figures["step_seconds"] == 60
-    assert [(p["calls"], p["valid"], p["re_asks"], p["escalated"]) for p in points] == [(1, 0, 0, 0), (2, 2, 1, 1)]
+
+    def told(points: list[Any]) -> list[tuple[int, ...]]:
+        return [tuple(p[name] for name in ("calls", "ended", "valid", "re_asks", "escalated")) for p in points]
+
+    points = figures["models"]["openai:a"]
+    assert told(points) == [(1, 1, 0, 0, 0), (2, 1, 1, 1, 1)]
+    assert told(figures["models"]["openai:b"]) == [(1, 1, 1, 0, 0)]
+    assert told(figures["total"]) == [(1, 1, 0, 0, 0), (2, 2, 2, 1, 1)]
     assert points[1]["started"] == now - 59
     assert points[0]["mean_seconds"] == 0.5
 
@@ -96,6 +109,37 @@ def test_a_cost_that_is_not_known_is_not_counted_as_nothing(place: str) -> None:
         store.write(each)
     (point,) = operator.figures(store, 60, now)["models"]["openai:a"]
     assert (point["calls"], point["usd"], point["unpriced"]) == (5, 0.75, 2)
+
+
+def test_failures_of_one_kind_are_one_row_with_a_count(sidecar: Sidecar, provider: servers.Server) -> None:
+    schema = {"type": "array", "items": {"type": "integer"}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "numbers", "schema": schema}}
+    before = sidecar.ask("GET", "/guard/failures/kinds").json["calls"]
+    for text in ('["x"]', '[1, "y"]', "{}"):  # two kinds: an item, wherever it is; and no list
+        provider.answers = [text]
+        assert sidecar.chat(response_format=wanted).status == 422
+    found = sidecar.ask("GET", "/guard/failures/kinds").json
+    assert found["next"] is None
+    other, items = found["calls"][:2]
+    assert (other["count"], items["count"], len(found["calls"])) == (1, 2, len(before) + 2)
+    assert items["call"] == other["call"] - 1
+    assert items["since"] < items["started"]
+    assert items["findings"][0]["at"] == "/1"
+
+
+def test_a_local_models_calls_cost_nothing_also_where_a_stream_was_left(tmp_path: Path) -> None:
+    with serving_here(tmp_path) as here:
+        for fields in ({}, {"response_format": {"type": "json_object"}}, {"tools": [TOOL]}):
+            body = {"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True, **fields}
+            with contextlib.closing(http.client.HTTPConnection(here.host, here.port)) as connection:
+                connection.request("POST", "/v1/chat/completions", json.dumps({**body, "max_tokens": 400}))
+                connection.getresponse().read(1)
+        here.wait(lambda: here.ask("GET", "/guard/live").json["requests"] == [])
+        here.wait(lambda: len(here.ask("GET", "/guard/traces").json["calls"]) == 3)
+        for call in here.ask("GET", "/guard/traces").json["calls"]:
+            assert call["usd"] == 0
+        (points,) = here.ask("GET", "/guard/stats?minutes=10").json["models"].values()
+        assert sum(point["unpriced"] for point in points) == sum(point["usd"] for point in points) == 0
 
 
 def test_figures_are_told(sidecar: Sidecar) -> None:

@@ -108,7 +108,7 @@ def test_an_older_completion_and_a_response_are_answered_too(client: openai.Open
     assert isinstance(response.output_parsed, Order)
     streamed = client.responses.create(model="smollm2", input="Say hello.", max_output_tokens=16, stream=True)
     kinds = [event.type for event in streamed]
-    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.incomplete")  # 16 tokens are not enough
 
 
 def test_what_it_can_not_do_is_refused_not_ignored(client: openai.OpenAI) -> None:
@@ -117,13 +117,11 @@ def test_what_it_can_not_do_is_refused_not_ignored(client: openai.OpenAI) -> Non
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}
     ]
     for fields in (
-        {"top_p": 0.5},
-        {"logprobs": True, "top_logprobs": 3},
+        {"logit_bias": {"5": 1}},
         {"messages": picture},
-        {"frequency_penalty": 0.5},
+        {"extra_body": {"grammar": "root ::= [0-9]"}},
         {"stream": True, "n": 2},
         {"stream": True, "logprobs": True},
-        {"stop": "}", "response_format": {"type": "json_object"}},
     ):
         with pytest.raises(openai.BadRequestError):
             client.chat.completions.create(**{"model": "smollm2", "messages": messages, **fields})  # type: ignore[call-overload]

@@ -1,0 +1,49 @@
+"""How tokens are drawn beyond temperature and seed: penalties, the nucleus, and the likeliest others.
+
+Masks come first: what is counted and narrowed here is what a schema allows. Penalties are of what the value holds so
+far, as OpenAI has them; the nucleus is the least set of tokens that has `top_p` of the probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guard.models.base import Sampling
+
+
+class Sampler:
+    """The sampling of one request."""
+
+    def __init__(self, sampling: Sampling, temperature: float) -> None:
+        self._sampling, self._temperature = sampling, temperature
+
+    def apply(self, written: Sequence[int], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of the next token, `[vocabulary]`, after penalties and outside of the nucleus -inf."""
+        asked = self._sampling
+        changed = logits.copy()
+        if written and (asked.frequency_penalty or asked.presence_penalty):
+            tokens, counts = np.unique(np.asarray(written, dtype=np.int64), return_counts=True)
+            changed[tokens] -= (asked.frequency_penalty * counts + asked.presence_penalty).astype(np.float32)
+        best = changed.max()
+        if asked.top_p < 1 and self._temperature and best > -np.inf:
+            order = np.argsort(-changed, kind="stable")
+            weights = np.exp((changed[order].astype(np.float64) - float(best)) / self._temperature)
+            before = np.cumsum(weights) - weights  # of the likelier ones
+            beyond = before >= asked.top_p * weights.sum()
+            beyond[0] = False
+            changed[order[beyond]] = -np.inf
+        return changed
+
+    def likeliest(self, logits: NDArray[np.float32]) -> list[tuple[int, float]]:
+        """Return the likeliest tokens that are allowed, with the logarithms of their probabilities."""
+        count = min(self._sampling.top_logprobs, len(logits))
+        best = logits.max()
+        if not count or best == -np.inf:
+            return []
+        whole = float(best) + float(np.log(np.exp(logits - best).sum()))
+        order = np.argpartition(-logits, count - 1)[:count]
+        order = order[np.argsort(-logits[order], kind="stable")]
+        return [(int(at), min(0.0, float(logits[at]) - whole)) for at in order if logits[at] > -np.inf]

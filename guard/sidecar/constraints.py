@@ -1,0 +1,236 @@
+"""Every way in which a request may say what its answer must be: each is kept, or refused with the field's name.
+
+OpenAI's word is `response_format`. vLLM, SGLang, llama.cpp, Ollama and TGI have a dozen others for the same thing, and
+a server that does not know one ignores it. So `understood` reads them all: a JSON Schema in any spelling becomes a
+`response_format`; a regular expression, or a list of choices, becomes a `Language` of plain texts; a grammar, which
+nothing here can check, is refused. `check_known` refuses what a model that decodes here does not do, by what it does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from guard.sidecar.compiling import LIMITS
+from guard.sidecar.errors import bad
+
+#: Fields that hold a JSON Schema, as an object or as its text. A dot leads into an object.
+SCHEMAS = ("guided_json", "structured_outputs.json", "json_schema", "format")
+#: Fields that hold a regular expression, which the whole answer must match.
+PATTERNS = ("guided_regex", "structured_outputs.regex", "regex", "regex_pattern")
+#: Fields that hold a list of texts, of which the answer must be one.
+CHOICES = ("guided_choice", "structured_outputs.choice")
+#: Fields that ask for any JSON object.
+OBJECTS = ("guided_json_object", "structured_outputs.json_object")
+#: Fields that say what an answer may be in a language that nothing here reads, or change what JSON may look like.
+GRAMMARS = (
+    *("guided_grammar", "structured_outputs.grammar", "grammar", "ebnf", "lark", "grammar_string", "structural_tag"),
+    *("structured_outputs.structural_tag", "guided_structural_tag", "stop_regex", "custom_logit_processor"),
+    *("logits_processors", "guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
+    *("structured_outputs.disable_any_whitespace", "structured_outputs.disable_additional_properties"),
+    *("grammar_lazy", "grammar_triggers", "grammar_json_functions"),
+)
+#: Fields that say only which engine a server should use.
+ENGINES = ("guided_decoding_backend", "structured_outputs.backend", "structured_outputs.disable_fallback")
+#: What stands in a body where a caller took an argument of the SDK's for a field.
+_NO_FIELD = ("extra_body", "structured_outputs.extra_body")
+
+#: Fields of a chat that change nothing of what a model says: notes for a provider's own use.
+NOTES = frozenset(
+    {
+        *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_options"),
+        *("prompt_cache_retention", "reasoning", "reasoning_effort", "verbosity", "include", "truncation"),
+        "client_metadata",
+    }
+)
+#: Values with which a field asks for nothing.
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(
+        ("frequency_penalty", "presence_penalty", "min_p", "min_tokens", "repeat_last_n", "logprobs"), (0,)
+    ),
+    **dict.fromkeys(("repetition_penalty", "repeat_penalty", "typical_p", "length_penalty", "best_of", "top_p"), (1,)),
+    **dict.fromkeys(("skip_special_tokens", "spaces_between_special_tokens", "add_generation_prompt"), (True,)),
+    "top_k": (0, -1),
+    "modalities": (["text"],),
+    "chat_template_kwargs": ({"enable_thinking": False}, {"thinking": False}),
+}
+
+
+@dataclass(frozen=True)
+class Language:
+    """The plain texts that an answer may be, as the JSON Schema of a string; `field` asked for it."""
+
+    field: str
+    schema: Mapping[str, Any]
+
+
+def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
+    """Return a body in OpenAI's words, and the language of its answer; ApiError for what can't be kept.
+
+    The fields of a JSON Schema and of an object are gone from it, for its `response_format` says the same; those of a
+    language are still there, for a model's server that knows them.
+    """
+    for field in (*GRAMMARS, *_NO_FIELD):
+        value = _value(body, field)
+        if not is_neutral(field, value) and not (field == "grammar" and _is_typed(value)):
+            words = "is an argument of SDKs, whose fields belong into the body itself"
+            raise _refused(field, words if field in _NO_FIELD else "can't be enforced or checked here")
+    if isinstance(given := body.get("structured_outputs"), Mapping):
+        known = [field.partition(".")[2] for field in _ALL if field.startswith("structured_outputs.")]
+        for key, value in given.items():
+            if key not in known and not is_neutral(key, value):
+                raise _refused(f"structured_outputs.{key}", "is not known here")
+    elif not is_neutral("structured_outputs", given):
+        raise bad("structured_outputs must be an object", "structured_outputs")
+    found = [*_formats(body), *_typed_grammar(body)]
+    for read, fields in _READERS:
+        found += [read(field, value) for field in fields if not is_neutral(field, value := _value(body, field))]
+    if not found:
+        return body, None
+    first, *others = found
+    for other in others:
+        if other.meaning != first.meaning:
+            raise bad(f"{other.field} and {first.field} ask for different answers; send one of them", other.field)
+    if first.language is not None:
+        return body, first.language
+    taken = {field.partition(".")[0] for field in (*SCHEMAS, *OBJECTS, *ENGINES)}
+    kept = {field: value for field, value in body.items() if field not in taken and field != "grammar"}
+    return {**kept, "response_format": first.format}, None
+
+
+def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> None:
+    """Refuse a field that is not known to the model `name`, unless it asks for nothing."""
+    told = {"grammar", *known, *NOTES}
+    told |= {*(field.partition(".")[0] for field in (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *ENGINES))}
+    for field, value in body.items():
+        if field not in told and not is_neutral(field, value):
+            raise _refused(field, f"is nothing that {name} can do")
+
+
+def check_tools(tools: Any) -> None:
+    """Refuse a tool whose input must be of a grammar: nothing here checks it."""
+    for number, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if not isinstance(tool, Mapping) or tool.get("type") != "custom":
+            continue
+        at = "custom.format" if isinstance(tool.get("custom"), Mapping) else "format"
+        wanted = _value(tool, at)
+        if isinstance(wanted, Mapping) and wanted.get("type") == "grammar":
+            words = "can't be checked here; leave it out, or set validate_tools = false"
+            raise bad(f"tools.{number}.{at} {words}", f"tools.{number}.{at}", "unsupported_value")
+
+
+def is_neutral(field: str, value: Any) -> bool:
+    """Whether a value asks for nothing."""
+    if (value is False and field in SCHEMAS) or (value == [] and field in CHOICES):
+        return False
+    if value is None or value is False or value in ("", [], {}):
+        return True
+    return any(value == other and (value is True) == (other is True) for other in _NEUTRAL.get(field, ()))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What one field asks for: a response_format, or a language."""
+
+    field: str
+    format: Mapping[str, Any] | None = None
+    language: Language | None = None
+
+    @property
+    def meaning(self) -> tuple[str, Any]:
+        """What is the same where two fields ask for the same."""
+        if self.language is not None:
+            return "text", self.language.schema
+        assert self.format is not None
+        inner = self.format.get("json_schema") if self.format["type"] == "json_schema" else None
+        return self.format["type"], inner.get("schema") if isinstance(inner, Mapping) else inner
+
+
+def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
+    """Yield what `response_format` asks for, in any dialect of it; what is none is for its class to refuse."""
+    given = body.get("response_format")
+    if not isinstance(given, Mapping) or given.get("type") in (None, "text"):
+        return
+    kind = given["type"]
+    inner = next((given[key] for key in ("schema", "value") if given.get(key) is not None), None)
+    is_plain = kind == "json_schema" and given.get("json_schema") is not None
+    if kind in ("json_object", "json_schema", "json") and inner is not None and not is_plain:
+        yield _of_schema("response_format.schema" if "schema" in given else "response_format.value", inner)
+    elif kind in ("json_object", "json_schema"):
+        yield _Wanted("response_format", given)
+    elif kind == "regex" and isinstance(pattern := given.get("regex", given.get("pattern", inner)), str):
+        yield _of_pattern("response_format", pattern)
+    else:
+        raise bad(f"response_format.type {str(kind)[:60]!r} is not known", "response_format.type")
+
+
+def _is_typed(grammar: Any) -> bool:
+    return isinstance(grammar, Mapping) and grammar.get("type") in ("json", "json_object", "json_schema", "regex")
+
+
+def _typed_grammar(body: Mapping[str, Any]) -> Iterator[_Wanted]:
+    """Yield what TGI's `grammar` asks for: a type and a value."""
+    given = body.get("grammar")
+    if isinstance(given, Mapping) and _is_typed(given):
+        read = _of_pattern if given["type"] == "regex" else _of_schema
+        yield read("grammar.value", given.get("value"))
+
+
+def _of_schema(field: str, value: Any) -> _Wanted:
+    if field == "format" and value == "json":
+        return _of_object(field, True)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if len(value) <= LIMITS.bytes else None
+        except (ValueError, RecursionError):
+            raise bad(f"{field} must be a JSON Schema, or the text of one", field) from None
+    if isinstance(value, Mapping) and isinstance(inner := value.get("schema"), Mapping | bool) and "name" in value:
+        value = inner  # OpenAI's wrapping
+    if not isinstance(value, Mapping | bool):
+        raise bad(f"{field} must be a JSON Schema, or the text of one", field)
+    return _Wanted(field, {"type": "json_schema", "json_schema": {"name": "value", "schema": value}})
+
+
+def _of_object(field: str, value: Any) -> _Wanted:
+    if value is not True:
+        raise bad(f"{field} must be true or false", field)
+    return _Wanted(field, {"type": "json_object"})
+
+
+def _of_pattern(field: str, value: Any) -> _Wanted:
+    if not isinstance(value, str):
+        raise bad(f"{field} must be a regular expression", field)
+    patterns = [
+        {"pattern": value},
+        {"pattern": f"^(?:{value})$"},
+    ]  # by itself too: it may close a group it did not open
+    return _Wanted(field, language=Language(field, {"type": "string", "allOf": patterns}))
+
+
+def _of_choice(field: str, value: Any) -> _Wanted:
+    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        raise bad(f"{field} must be a list of texts", field)
+    return _Wanted(field, language=Language(field, {"type": "string", "enum": list(dict.fromkeys(value))}))
+
+
+_READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (
+    (_of_schema, SCHEMAS),
+    (_of_pattern, PATTERNS),
+    (_of_choice, CHOICES),
+    (_of_object, OBJECTS),
+)
+_ALL = (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *GRAMMARS, *ENGINES, *_NO_FIELD)
+
+
+def _value(body: Mapping[str, Any], field: str) -> Any:
+    outer, _, inner = field.partition(".")
+    value = body.get(outer)
+    if not inner:
+        return value
+    return value.get(inner) if isinstance(value, Mapping) else None
+
+
+def _refused(field: str, why: str) -> Exception:
+    return bad(f"{field} {why}; leave it out", field, "unsupported_value")

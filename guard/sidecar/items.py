@@ -1,0 +1,83 @@
+"""Items of a response's input, as messages of a chat.
+
+Calls that stand next to each other, and the words before them, are one message of the assistant, as its turn was. What
+a chat has no place for is refused with its place; what a model thought in earlier turns is left out, as OpenAI does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from guard.sidecar.errors import bad
+
+#: Parts of a content that hold text.
+_TEXTS = ("input_text", "output_text", "text", "summary_text")
+
+
+def messages(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages that say what the items say; ApiError where a chat can't."""
+    found: list[dict[str, Any]] = []
+    is_turn = False  # whether the last message is the assistant's, and still going on
+    for number, item in enumerate(items):
+        at, kind = f"input.{number}", item.get("type", "message")
+        if kind == "reasoning":
+            continue
+        if kind == "function_call":
+            function = {"name": item.get("name"), "arguments": item.get("arguments")}
+            if not all(isinstance(part, str) for part in (*function.values(), item.get("call_id"))):
+                raise bad(f"{at}: a function_call has a call_id, a name and arguments, which are texts", at)
+            if not is_turn:
+                found.append({"role": "assistant", "content": None})
+            calls = found[-1].setdefault("tool_calls", [])
+            calls.append({"id": item["call_id"], "type": "function", "function": function})
+            is_turn = True
+            continue
+        is_turn = False
+        if kind == "function_call_output":
+            found.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _output(at, item)})
+            continue
+        role = item.get("role")
+        if kind != "message" or not isinstance(role, str):
+            raise bad(f"an item of type {str(kind)[:60]!r} can't be asked of this model", f"{at}.type")
+        found.append({"role": role, "content": _content(f"{at}.content", item.get("content"))})
+        is_turn = role == "assistant"
+    return found
+
+
+def _output(at: str, item: Mapping[str, Any]) -> Any:
+    output = item.get("output")
+    if not isinstance(output, str | list):
+        raise bad(f"{at}.output must be a text or a list of parts", f"{at}.output")
+    return _content(f"{at}.output", output)
+
+
+def _content(at: str, content: Any) -> Any:
+    if not isinstance(content, list):
+        return content
+    if not all(isinstance(part, Mapping) for part in content):
+        raise bad(f"{at} must be a text or a list of parts", at)
+    return [_part(f"{at}.{number}", part) for number, part in enumerate(content)]
+
+
+def _part(at: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    kind = part.get("type")
+    if kind in _TEXTS:
+        return {"type": "text", "text": part.get("text")}
+    if kind == "refusal":
+        return {"type": "refusal", "refusal": part.get("refusal")}
+    if kind == "input_image":
+        if not isinstance(part.get("image_url"), str):
+            raise bad(f"{at}: a chat takes a picture by its image_url", f"{at}.image_url", "unsupported_value")
+        return {"type": "image_url", "image_url": {"url": part["image_url"], **_given(part, "detail")}}
+    if kind == "input_file":
+        if not isinstance(part.get("file_id", part.get("file_data")), str):
+            raise bad(f"{at}: a chat takes a file by file_id or file_data", at, "unsupported_value")
+        return {"type": "file", "file": _given(part, "file_id", "file_data", "filename")}
+    if kind in ("input_audio", "image_url", "file", "video_url", "audio_url"):
+        return dict(part)
+    raise bad(f"{at}: a part of type {str(kind)[:60]!r} can't be asked of this model", f"{at}.type")
+
+
+def _given(part: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: part[name] for name in names if part.get(name) is not None}

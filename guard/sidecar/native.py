@@ -1,0 +1,182 @@
+"""An upstream asked with the fields that the client sent, its answer written down as one JSON text that can be checked.
+
+The text is the answer's own where that is JSON, the JSON of a string where it is a plain text of a language, and the
+value of guard/sidecar/tools.py where there are tools. Streamed, it yields what the model says beside calls; a model
+that has said what it calls is silent until the calls are whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import time
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from guard.models.base import Reply, Request
+from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
+from guard.prices import cost
+from guard.sidecar import tools
+from guard.sidecar.asked import Asked
+from guard.sidecar.chat import Chat
+from guard.sidecar.completions import Completions
+from guard.sidecar.serving import Served, Wrapper
+from guard.sidecar.upstream import events_of
+from guard.sidecar.visit import encoded, written
+
+_ENDS = {"length": "length", "content_filter": "filter"}  #: Of finish_reason; any other is an answer's own end.
+_REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a model thought.
+
+
+class Native(Wrapper):
+    """An upstream that is asked in its own protocol."""
+
+    def __init__(self, served: Served, asked: Asked, *, is_large: bool) -> None:
+        """Ask an upstream; `is_large`: to write its requests takes a while, and is done beside the loop."""
+        assert served.upstream is not None
+        super().__init__(served.model)
+        self._served, self._asked, self._upstream = served, asked, served.upstream
+        self._is_large = is_large
+        self._path = Chat.path if asked.older is None else Completions.path
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        exchange, start = self._exchange(request), time.perf_counter()
+        payload = await self._payload(self._body(request))
+
+        async def once() -> AsyncGenerator[Any, None]:
+            yield await self._upstream.post(self._path, payload)
+
+        try:
+            async with exchange.deadline(), contextlib.aclosing(exchange.send(once)) as answers:
+                async for _, said in answers:
+                    return self._reply(said, request, exchange, time.perf_counter() - start)
+        except ExchangeError as failure:
+            raise failure.error from failure
+        raise AssertionError("an exchange ends with an answer or an error")
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Answer a request: what the model says beside calls in pieces, then the reply."""
+        exchange, start, whole = self._exchange(request), time.perf_counter(), _Whole()
+        more: dict[str, Any] = {"stream": True}
+        if self._upstream.tells_usage:
+            more["stream_options"] = {"include_usage": True}
+        payload = await self._payload({**self._body(request), **more})
+        first = self._served.settings.first_token_seconds
+        receive = functools.partial(events_of, self._upstream, self.name, self._path, payload, first)
+        is_again = tools.is_asked_again(request.messages, self._asked)
+        try:
+            async with exchange.deadline(), contextlib.aclosing(exchange.send(receive)) as events:
+                async for _, said in events:
+                    if said is not None and (piece := whole.take(said)) and not (is_again or whole.calls):
+                        yield piece
+        except ExchangeError as failure:
+            raise failure.error from failure
+        yield self._reply(whole.answer, request, exchange, time.perf_counter() - start)
+
+    async def _payload(self, body: dict[str, Any]) -> bytes:
+        return await asyncio.to_thread(encoded, body) if self._is_large else encoded(body)
+
+    def _exchange(self, request: Request) -> Exchange:
+        return Exchange(self.name, request.seconds, self._served.settings.transport_retries)
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        asked = self._asked
+        given = asked.body if asked.older is None else asked.older
+        body = {key: value for key, value in given.items() if key not in ("stream", "stream_options", "n")}
+        body["model"] = self._served.upstream_model
+        if asked.older is None:
+            body["messages"] = list(request.messages)
+        elif len(request.messages) > 1:
+            body["prompt"] = "\n\n".join(str(message["content"]) for message in request.messages)
+        if asked.chat.seed is not None:  # each choice and each attempt is another draw
+            body["seed"] = request.seed
+        if asked.choice == "auto" and tools.is_asked_again(request.messages, asked):
+            choice: Any = body.get("tool_choice")
+            body["tool_choice"] = "required"
+            if isinstance(choice, Mapping) and isinstance(some := choice.get("allowed_tools"), Mapping):
+                body["tool_choice"] = {**choice, "allowed_tools": {**some, "mode": "required"}}
+        return body
+
+    def _reply(self, said: Mapping[str, Any], request: Request, exchange: Exchange, seconds: float) -> Reply:
+        asked = self._asked
+        way: Chat | Completions = Chat() if asked.older is None else Completions()
+        _, finish = way.answer(said)
+        choice = said["choices"][0]
+        message: Mapping[str, Any] = choice.get("message") or {"content": choice.get("text")}
+        content = message.get("content")
+        text = content if isinstance(content, str) else ""
+        if asked.has_tools:
+            text = tools.value_of(message, has_schema=asked.schema is not None)
+            text = tools.still_calls(text, request.messages, asked)
+        elif asked.kind == "string":
+            text = written(text)
+        refusal = message.get("refusal")
+        thought = next((message[name] for name in _REASONING if isinstance(message.get(name), str)), "")
+        told = said.get("usage")
+        usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+        prompt, given = (count(usage.get(name), -1) for name in ("prompt_tokens", "completion_tokens"))
+        is_estimate = prompt < 0 or given < 0
+        prompt = prompt if prompt >= 0 else estimated_tokens(json.dumps(asked.chat.messages))
+        given = given if given >= 0 else estimated_tokens(text + thought)
+        model = said["model"] if isinstance(said.get("model"), str) else self._served.upstream_model
+        return Reply(
+            text=refusal if refusal else text,
+            finish="refusal" if refusal else _ENDS.get(str(finish), "stop"),
+            model=model,
+            prompt_tokens=prompt,
+            completion_tokens=given,
+            seconds=seconds,
+            thinking_tokens=min(given, estimated_tokens(thought)),
+            thinking=thought,
+            retries=exchange.retries,
+            mode="native",
+            cost=cost(model, prompt, given, url=self._upstream.url),
+            is_estimate=is_estimate,
+        )
+
+
+class _Whole:
+    """A chat's answer, put together of the events that it came in."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, dict[str, Any]] = {}  # by index
+        self._texts: dict[str, list[str]] = {"content": [], "refusal": [], _REASONING[0]: []}
+        self._head: dict[str, Any] = {}
+        self._finish: str | None = None
+
+    def take(self, said: Mapping[str, Any]) -> str:
+        """Take an event; returns the text in it."""
+        Chat().piece(said)  # checks it
+        self._head |= {key: said[key] for key in ("model", "usage") if said.get(key) is not None}
+        text = ""
+        for choice in said["choices"]:
+            if choice.get("index", 0) != 0:
+                continue
+            self._finish = choice.get("finish_reason") or self._finish
+            delta = choice.get("delta") or {}
+            for name in ("content", "refusal", *_REASONING):
+                if isinstance(piece := delta.get(name), str) and piece:
+                    self._texts[_REASONING[0] if name in _REASONING else name].append(piece)
+                    text += piece if name == "content" else ""
+            for at, call in enumerate(delta.get("tool_calls") or ()):
+                self._call(call.get("index", at) if isinstance(call, Mapping) else at, call)
+        return text
+
+    def _call(self, index: int, part: Any) -> None:
+        call = self.calls.setdefault(index, {"function": {"name": "", "arguments": ""}})
+        function = part.get("function") if isinstance(part, Mapping) else None
+        if isinstance(function, Mapping):
+            call["function"]["name"] += function.get("name") or ""
+            arguments = function.get("arguments") or ""
+            call["function"]["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The whole answer."""
+        message: dict[str, Any] = {name: "".join(parts) or None for name, parts in self._texts.items()}
+        if self.calls:
+            message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
+        return {**self._head, "choices": [{"message": message, "finish_reason": self._finish or "stop"}]}

@@ -1,0 +1,309 @@
+"""Every field by which a client of OpenAI, vLLM, SGLang, llama.cpp, Ollama or TGI may say what an answer must be.
+
+Each is enforced, or refused with 400 and its name: on a model that decodes here, and before a provider.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sidecars import Reply, Sidecar, serving_here
+
+from guard.sidecar import constraints
+from guard.sidecar.errors import ApiError
+from guard.testing import servers
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "maximum": 9}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+TEXT = json.dumps(SCHEMA)
+WRAPPED = {"name": "n", "schema": SCHEMA}
+CHOICE = ["yes", "no", 'a "quoted" one']
+PATTERN = r"[ab]{3}-\d"
+
+#: Ways to ask for SCHEMA.
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "OpenAI": {"response_format": {"type": "json_schema", "json_schema": WRAPPED}},
+    "vLLM guided_json": {"guided_json": SCHEMA},
+    "vLLM guided_json, text": {"guided_json": TEXT, "guided_decoding_backend": "xgrammar"},
+    "vLLM structured_outputs": {"structured_outputs": {"json": SCHEMA, "disable_fallback": True}},
+    "vLLM structured_outputs, text": {"structured_outputs": {"json": TEXT}},
+    "SGLang json_schema": {"json_schema": TEXT},
+    "llama.cpp json_schema": {"json_schema": SCHEMA},
+    "llama.cpp response_format": {"response_format": {"type": "json_schema", "schema": SCHEMA}},
+    "llama.cpp json_object": {"response_format": {"type": "json_object", "schema": SCHEMA}},
+    "Ollama format": {"format": SCHEMA},
+    "TGI response_format": {"response_format": {"type": "json_object", "value": SCHEMA}},
+    "TGI grammar": {"grammar": {"type": "json", "value": SCHEMA}},
+    "two that are one": {"guided_json": SCHEMA, "response_format": {"type": "json_object", "schema": SCHEMA}},
+}
+#: Ways to ask for any object.
+OBJECTS: dict[str, dict[str, Any]] = {
+    "OpenAI": {"response_format": {"type": "json_object"}},
+    "vLLM guided": {"guided_json_object": True},
+    "vLLM": {"structured_outputs": {"json_object": True}},
+    "Ollama": {"format": "json"},
+}
+#: Ways to ask for plain text of a language.
+PATTERNS: dict[str, dict[str, Any]] = {
+    "vLLM guided_regex": {"guided_regex": PATTERN},
+    "vLLM structured_outputs": {"structured_outputs": {"regex": PATTERN}},
+    "SGLang regex": {"regex": PATTERN},
+    "TGI grammar": {"grammar": {"type": "regex", "value": PATTERN}},
+    "anchored": {"guided_regex": f"^{PATTERN}$"},
+}
+CHOICES: dict[str, dict[str, Any]] = {
+    "vLLM guided_choice": {"guided_choice": CHOICE},
+    "vLLM structured_outputs": {"structured_outputs": {"choice": CHOICE}},
+}
+#: What nothing here can check, by the field that is to be named.
+REFUSED: dict[str, Any] = {
+    "guided_grammar": 'root ::= "a"',
+    "grammar": 'root ::= "a"',
+    "ebnf": 'root ::= "a"',
+    "structural_tag": {"type": "structural_tag", "structures": []},
+    "structured_outputs.grammar": 'root ::= "a"',
+    "structured_outputs.structural_tag": "{}",
+    "structured_outputs.whitespace_pattern": " ",
+    "structured_outputs.disable_any_whitespace": True,
+    "structured_outputs.disable_additional_properties": True,
+    "structured_outputs.nonesuch": 1,
+    "guided_whitespace_pattern": " ",
+    "stop_regex": "a+",
+    "custom_logit_processor": "x",
+    "logits_processors": ["x"],
+    "grammar_lazy": True,
+    "grammar_triggers": [{}],
+    "grammar_string": "x",
+    "extra_body": {"guided_json": SCHEMA},
+    "response_format.type": {"type": "structural_tag", "structures": []},
+    "guided_choice": [],
+    "guided_regex": "a)|(?:b",
+    "guided_json": "no schema",
+    "json_schema": 3,
+}
+#: What only a model's server can do, or a model here: there it is named, and a provider is sent it as it came.
+SERVERS_OWN: dict[str, Any] = {
+    "logit_bias": {"50256": -100},
+    "allowed_token_ids": [1, 2],
+    "bad_words": ["x"],
+    "min_tokens": 5,
+    "ignore_eos": True,
+    "stop_token_ids": [7],
+    "top_k": 3,
+    "min_p": 0.1,
+    "repetition_penalty": 1.2,
+    "repeat_penalty": 1.2,
+    "dry_multiplier": 0.5,
+    "mirostat": 2,
+    "typical_p": 0.5,
+    "n_predict": 5,
+    "t_max_predict_ms": 100,
+    "options": {"num_predict": 5},
+    "use_beam_search": True,
+    "continue_final_message": True,
+    "chat_template_kwargs": {"enable_thinking": True},
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "alloy", "format": "wav"},
+    "prediction": {"type": "content", "content": "x"},
+    "web_search_options": {"search_context_size": "low"},
+}
+PATHS = ("/v1/chat/completions", "/v1/completions")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """Start a sidecar whose model decodes here."""
+    with serving_here(tmp_path_factory.mktemp("local")) as sidecar:
+        yield sidecar
+
+
+def ask(sidecar: Sidecar, path: str, **fields: Any) -> Reply:
+    what: dict[str, Any] = (
+        {"messages": [{"role": "user", "content": "Say something."}]}
+        if "chat" in path
+        else {"prompt": "Say something."}
+    )
+    return sidecar.ask("POST", path, {"model": "m", **what, **fields})
+
+
+def text_of(reply: Reply) -> str:
+    assert reply.status == 200, reply.data
+    choices = [e["choices"][0] for e in reply.events if e != "[DONE]"] if reply.events else [reply.json["choices"][0]]
+    parts = [c.get("text") or (c.get("message") or c.get("delta") or {}).get("content") or "" for c in choices]
+    return "".join(parts)
+
+
+def nested(field: str, value: Any) -> dict[str, Any]:
+    if field == "response_format.type":
+        return {"response_format": value}
+    outer, _, inner = field.partition(".")
+    return {outer: {inner: value} if inner else value}
+
+
+def says(text: str) -> servers.Answer:
+    """Answer a chat or a completion with a text, whatever it asks for."""
+    choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return servers.Answer(raw=json.dumps({"model": "served-1", "choices": [choice]}).encode())
+
+
+# ---- a model that decodes here ----
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fields", SCHEMAS.values(), ids=SCHEMAS.keys())
+def test_a_model_here_keeps_a_schema_in_every_spelling(here: Sidecar, path: str, fields: dict[str, Any]) -> None:
+    for stream in (False, True):
+        reply = ask(here, path, stream=stream, max_tokens=60, **fields)
+        jsonschema.validate(json.loads(text_of(reply)), SCHEMA)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fields", OBJECTS.values(), ids=OBJECTS.keys())
+def test_a_model_here_writes_an_object(here: Sidecar, path: str, fields: dict[str, Any]) -> None:
+    assert isinstance(json.loads(text_of(ask(here, path, max_tokens=60, **fields))), dict)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fields", [*PATTERNS.values(), *CHOICES.values()], ids=[*PATTERNS, *CHOICES])
+def test_a_model_here_writes_plain_text_of_a_language(here: Sidecar, path: str, fields: dict[str, Any]) -> None:
+    for stream in (False, True):
+        text = text_of(ask(here, path, stream=stream, max_tokens=60, temperature=1, **fields))
+        assert re.fullmatch(PATTERN, text) if fields in PATTERNS.values() else text in CHOICE
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("field", [*REFUSED, *SERVERS_OWN])
+def test_a_model_here_refuses_what_it_can_not_keep_by_name(here: Sidecar, path: str, field: str) -> None:
+    reply = ask(here, path, max_tokens=20, **nested(field, {**REFUSED, **SERVERS_OWN}[field]))
+    assert reply.status == 400, reply.data
+    assert reply.json["error"]["param"] == field
+
+
+def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing_is_not(here: Sidecar) -> None:
+    reply = ask(here, PATHS[0], constrained_to="x")
+    assert (reply.status, reply.json["error"]["param"]) == (400, "constrained_to")
+    nothing: dict[str, Any] = {
+        "guided_json": None,
+        "grammar": "",
+        "structured_outputs": {},
+        "logit_bias": {},
+        "min_tokens": 0,
+        "top_k": -1,
+        "repetition_penalty": 1.0,
+        "modalities": ["text"],
+        "response_format": {"type": "text"},
+        "tools": [],
+        "chat_template_kwargs": {"enable_thinking": False},
+        "user": "u",
+        "metadata": {"a": "b"},
+        "store": True,
+    }
+    assert ask(here, PATHS[0], max_tokens=5, **nothing).status == 200
+
+
+# ---- before a provider ----
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fields", SCHEMAS.values(), ids=SCHEMAS.keys())
+def test_a_provider_is_sent_the_schema_and_its_answer_is_checked(
+    sidecar: Sidecar, provider: servers.Server, path: str, fields: dict[str, Any]
+) -> None:
+    provider.answers = [says("prose"), says('{"n": 3}')]
+    assert text_of(ask(sidecar, path, **fields)) == '{"n": 3}'
+    sent = provider.requests[0].body
+    if "chat" in path:
+        assert sent["response_format"]["json_schema"]["schema"]["properties"] == SCHEMA["properties"]
+    else:
+        assert sent.items() >= fields.items()
+    assert len(provider.requests) == 2
+    provider.answers = [says("prose")]
+    assert ask(sidecar, path, **fields).status == 422
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fields", OBJECTS.values(), ids=OBJECTS.keys())
+def test_a_provider_is_held_to_an_object(
+    sidecar: Sidecar, provider: servers.Server, path: str, fields: dict[str, Any]
+) -> None:
+    provider.answers = [says("[]"), says("{}")]
+    assert text_of(ask(sidecar, path, **fields)) == "{}"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fields", [*PATTERNS.values(), *CHOICES.values()], ids=[*PATTERNS, *CHOICES])
+def test_a_provider_is_sent_a_language_as_it_came_and_its_text_is_checked(
+    sidecar: Sidecar, provider: servers.Server, path: str, fields: dict[str, Any]
+) -> None:
+    good = "aba-7" if fields in PATTERNS.values() else CHOICE[2]
+    for stream in (False, True):
+        provider.requests.clear()
+        provider.answers = [says(f"It is {good}."), says(good)]
+        assert text_of(ask(sidecar, path, stream=stream, **fields)) == good
+        assert all(request.body.items() >= fields.items() for request in provider.requests)
+    assert "It is " in json.dumps(provider.requests[1].body)
+    provider.answers = [says("prose")]
+    reply = ask(sidecar, path, **fields)
+    assert (reply.status, reply.json["error"]["code"]) == (422, "validation_failed")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("field", REFUSED)
+def test_what_can_not_be_checked_is_refused_before_a_provider_too(
+    sidecar: Sidecar, provider: servers.Server, path: str, field: str
+) -> None:
+    reply = ask(sidecar, path, **nested(field, REFUSED[field]))
+    assert (reply.status, reply.json["error"]["param"]) == (400, field), reply.data
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("field", SERVERS_OWN)
+def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: servers.Server, field: str) -> None:
+    for more in ({}, SCHEMAS["OpenAI"]):
+        provider.requests.clear()
+        provider.answers = [says('{"n": 3}')]
+        reply = ask(sidecar, PATHS[0], **{field: SERVERS_OWN[field]}, **more)
+        assert text_of(reply) == '{"n": 3}'
+        assert provider.requests[0].body[field] == SERVERS_OWN[field]
+
+
+def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: servers.Server) -> None:
+    for fields in (
+        {"guided_json": SCHEMA, "json_schema": {"type": "array"}},
+        {"regex": "a", "guided_choice": ["a"]},
+        {"response_format": {"type": "json_object"}, "regex": "a"},
+    ):
+        assert ask(sidecar, PATHS[0], **fields).status == 400
+    assert provider.requests == []
+
+
+# ---- the reading itself ----
+
+
+SAID = st.none() | st.booleans() | st.text(max_size=3) | st.just({}) | st.lists(st.text(max_size=2), max_size=2)
+INNER = st.dictionaries(st.sampled_from(["json", "regex", "choice", "type", "schema", "value"]), SAID, max_size=3)
+OUTER = st.sampled_from(sorted({field.partition(".")[0] for field in constraints._ALL}))
+
+
+@given(st.dictionaries(OUTER, SAID | INNER, max_size=4))
+def test_whatever_such_a_field_holds_it_is_neutral_kept_or_refused_by_name(body: dict[str, Any]) -> None:
+    refused: str | None = None
+    words, language = body, None
+    try:
+        words, language = constraints.understood(body)
+    except ApiError as error:
+        refused = error.param
+    is_kept = refused is not None or language is not None or words.get("response_format") is not None
+    unread = ("structured_outputs", *constraints.ENGINES)
+    assert is_kept or all(constraints.is_neutral(field, said) or field in unread for field, said in body.items())
