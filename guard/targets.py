@@ -87,6 +87,8 @@ def closed(schema: Any) -> Any:
     copy.update((key, schema[key]) for key in _LITERAL if key in schema)
     if schema.get("type") == "object" and "properties" in schema:
         copy.setdefault("additionalProperties", False)
+        if copy["additionalProperties"] is False:  # which says it of other names of members, too
+            copy["properties"] = {name: part for name, part in copy["properties"].items() if part is not False}
     return copy
 
 
@@ -101,8 +103,9 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     from guard import schemas
     from guard.schemas import types
 
-    schema = closed(types.json_schema(wanted))
-    compiled = schemas.compile(schema, **options)
+    described = types.described(wanted)
+    schema = closed(described.schema)
+    compiled = schemas.compile(types.Described(schema, described.beyond), **options)
     adapter = types.adapter(wanted)
 
     def validated(text: str, value: Any) -> tuple[Any, tuple[Violation, ...]]:
