@@ -209,7 +209,7 @@ class Compiled:
 
     @cached_property
     def report(self) -> list[ReportLine]:
-        """Return what becomes of each keyword of every schema that the root reaches; of a type, what is left to Pydantic."""
+        """Return what becomes of each keyword that the root reaches; of a type, also what is left to Pydantic."""
         return self._front.report()
 
     @cached_property

@@ -71,7 +71,7 @@ def _read(source: str) -> Tree:
 # ---- dates and times: RFC 3339 ----
 
 _LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
-DATE = (
+_DATE = (
     "(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
     f"|{_LEAP_YEAR}-02-29)"
 )
@@ -123,7 +123,7 @@ def _time() -> Tree:
 
 
 def _date_time() -> Tree:
-    return _cat(_read(f"{DATE}[Tt]"), _time())
+    return _cat(_read(f"{_DATE}[Tt]"), _time())
 
 
 def _duration() -> str:
@@ -288,7 +288,7 @@ def _regex() -> Tree:
 
 
 _TREES: dict[str, Callable[[], Tree]] = {
-    "date": lambda: _read(DATE),
+    "date": lambda: _read(_DATE),
     "time": _time,
     "date-time": _date_time,
     "duration": lambda: _read(_duration()),

@@ -132,7 +132,7 @@ class Generator(GenerateJsonSchema):
         form = texts.decimal(digits, places)
         if all(schema.get(bound) is None for bound in _BOUNDS):
             plain = places is None and digits is None
-            source = f"-?{form}(?:E[+-]?[0-9]{{1,3}})?" if plain else f"-?{form}"
+            source = f"-?{form}(?:E[+-]?[0-9]{{1,6}})?" if plain else f"-?{form}"
         else:
             try:
                 source = _between(schema, form, fraction=places != 0)
@@ -233,7 +233,7 @@ class Generator(GenerateJsonSchema):
         """Return UUIDs of a version, or of any."""
         found = {"type": "string", "format": "uuid"}
         if schema.get("version") is not None:
-            found["pattern"] = f"^.{{14}}{schema['version']}.{{4}}[89abAB]"
+            found["pattern"] = texts.whole(texts.uuid(schema["version"]))
         return found
 
     def url_schema(self, schema: Any) -> Schema:
@@ -281,7 +281,9 @@ class Generator(GenerateJsonSchema):
         if "enum" in keys or "const" in keys:
             values = keys["enum"] if "enum" in keys else [keys["const"]]
             if _innermost(core)["type"] == "enum":
-                names = [value if isinstance(value, str) else str(value) for value in values if isinstance(value, str | int)]
+                names = [
+                    value if isinstance(value, str) else str(value) for value in values if isinstance(value, str | int)
+                ]
             else:
                 names = [value for value in values if isinstance(value, str)]
             return {"enum": names} if names else False

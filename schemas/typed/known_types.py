@@ -11,6 +11,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from guard.schemas.formats import BYTE
 from guard.schemas.typed import texts
 
 Schema: TypeAlias = dict[str, Any]
@@ -40,6 +41,10 @@ BEYOND = {
 }
 
 
+#: Packages whose functions and types the generator knows.
+_OWN = frozenset(("pydantic", "pydantic_core", "ipaddress", "pathlib", "re", "builtins", "collections"))
+
+
 def function_of(schema: Mapping[str, Any]) -> Any:
     """Return the function of a core schema that has one, out of any partial; None where it has none."""
     function = schema.get("function")
@@ -57,7 +62,15 @@ def name_of(function: Any) -> str:
 def is_pydantic(function: Any) -> bool:
     """Say whether a function is of Pydantic's own machinery, or a type of the standard library."""
     module = getattr(function, "__module__", "") or ""
-    return module.split(".")[0] in ("pydantic", "pydantic_core", "ipaddress", "pathlib", "re", "builtins", "collections")
+    return module.split(".")[0] in (
+        "pydantic",
+        "pydantic_core",
+        "ipaddress",
+        "pathlib",
+        "re",
+        "builtins",
+        "collections",
+    )
 
 
 def schema_of(schema: Mapping[str, Any], found: Schema) -> Schema | None:
@@ -99,9 +112,7 @@ def _zones(_schema: Mapping[str, Any], _found: Schema) -> Schema:
 
 
 #: Where types describe themselves more loosely than their core schemas do.
-_LOOSE = frozenset(
-    ("Latitude.__get_pydantic_json_schema__", "Longitude.__get_pydantic_json_schema__")
-)
+_LOOSE = frozenset(("Latitude.__get_pydantic_json_schema__", "Longitude.__get_pydantic_json_schema__"))
 _ADDRESS = {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}
 
 _BY_FORMAT: dict[str, Callable[[Mapping[str, Any], Schema], Schema]] = {
@@ -123,9 +134,9 @@ _BY_FORMAT: dict[str, Callable[[Mapping[str, Any], Schema], Schema]] = {
 # ---- by the function that checks ----
 
 _HEX_COLOR = "#(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})"
-_BYTE_OF_COLOR = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_THREE = ", ".join([BYTE] * 3)
 _ALPHA = "(?:0(?:\\.[0-9]{1,2})?|1)"
-_RGB = f"rgb\\({_BYTE_OF_COLOR}, {_BYTE_OF_COLOR}, {_BYTE_OF_COLOR}\\)|rgba\\({_BYTE_OF_COLOR}, {_BYTE_OF_COLOR}, {_BYTE_OF_COLOR}, {_ALPHA}\\)"
+_RGB = f"rgb\\({_THREE}\\)|rgba\\({_THREE}, {_ALPHA}\\)"
 _MAC = "[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}(?:(?::[0-9a-fA-F]{2}){2}(?:(?::[0-9a-fA-F]{2}){12})?)?"
 #: Crockford's base 32; the first character of 26 holds three bits.
 _ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"

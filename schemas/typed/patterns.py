@@ -24,7 +24,7 @@ _CONTROLS = {"a": "\\x07", "f": "\\f", "n": "\\n", "r": "\\r", "t": "\\t", "v": 
 
 
 def ecma(pattern: str, *, python: bool, ignores_case: bool = False) -> str:
-    """Return a pattern of Rust's `regex`, or of `re` where `python`, as ECMA-262 has it; ValueError where that can't be."""
+    """Return a pattern of Rust's `regex`, or of `re` where `python`, as ECMA-262 has it; ValueError if it has not."""
     out = _Translation(pattern, python).run()
     if ignores_case:
         out = f"(?i:{out})"
@@ -158,16 +158,15 @@ class _Translation:
             return ("\\p{N}" if char == "d" else _WORD) if negated else "\\" + char
         if char == "s":
             return _SPACES if negated else _SPACE
-        if char in "DS":
-            return ("\\D" if char == "D" else "\\P{White_Space}") if negated else {"D": "\\P{N}", "S": ""}[char] or self.no(char)
-        if char == "W":
-            return "\\W" if negated else self.no(char)
+        if char == "D":
+            return "\\D" if negated else "\\P{N}"
+        if char in "WS":
+            if not negated:
+                raise ValueError(f"\\{char} inside of a class")
+            return "\\W" if char == "W" else "\\P{White_Space}"
         if char == "b":
             return "\\x08"
         return self.one(char, in_class=True)
-
-    def no(self, char: str) -> str:
-        raise ValueError(f"\\{char} inside of a class")
 
     def next(self, reason: str) -> str:
         if self.at >= len(self.source):

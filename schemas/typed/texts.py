@@ -15,8 +15,13 @@ from guard.schemas.typed import decimals
 
 
 def whole(texts: str) -> str:
-    """Return the pattern that the whole text must match."""
-    return f"^(?:{texts})$" if "|" in texts else f"^{texts}$"
+    """Return the pattern that the whole text must match.
+
+    Its groups are plain ones where all can be: there are services that read no others.
+    """
+    if texts.count("(?") == texts.count("(?:"):
+        texts = texts.replace("(?:", "(")
+    return f"^({texts})$" if "|" in texts else f"^{texts}$"
 
 
 # ---- dates and times ----
@@ -26,7 +31,12 @@ NOT_YEAR_0 = "^(?!0000)"
 _HOUR = "(?:[01][0-9]|2[0-3])"
 _CLOCK = f"{_HOUR}:[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{{1,6}})?"
 _OFFSET = f"(?:Z|[+-]{_HOUR}:[0-5][0-9])"
-_DATE = f"(?!0000){formats.DATE}"
+_YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+_FOURTH = "(?:0[48]|[2468][048]|[13579][26])"
+_DATE = (
+    f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9]{{2}}{_FOURTH}|{_FOURTH}00)-02-29)"
+)
 
 
 def time(zone: str | None) -> str:
@@ -50,7 +60,7 @@ def dates(low: datetime.date | None, high: datetime.date | None) -> str:
 
 
 def _same_length(text: str, end: str) -> list[str]:
-    """Return the beginnings of digits, dashes among them, that lie from a text on towards `end`; the text itself last."""
+    """Return the beginnings of digits, dashes among them, from a text on towards `end`; the text itself last."""
     ways = []
     for at, char in enumerate(text):
         if char.isdigit() and char != end:
@@ -60,7 +70,9 @@ def _same_length(text: str, end: str) -> list[str]:
 
 
 #: Years of 365 days of which seven digits are needed, up to 999,999,999 days.
-_MANY_YEARS = "(?:1[0-9]{6}|2[0-6][0-9]{5}|27[0-2][0-9]{4}|273[0-8][0-9]{3}|2739[0-6][0-9]{2}|27397[01][0-9]|273972[0-5])"
+_MANY_YEARS = (
+    "(?:1[0-9]{6}|2[0-6][0-9]{5}|27[0-2][0-9]{4}|273[0-8][0-9]{3}|2739[0-6][0-9]{2}|27397[01][0-9]|273972[0-5])"
+)
 _DAYS = "(?:[12]?[0-9]{1,2}|3[0-5][0-9]|36[0-4])D"
 _SECONDS = "(?:\\.[0-9]{1,6})?S"
 _SHORT = f"T(?=[0-9])(?:(?:1?[0-9]|2[0-3])H)?(?:[1-5]?[0-9]M)?(?:[1-5]?[0-9]{_SECONDS})?"
@@ -68,7 +80,7 @@ _SHORT = f"T(?=[0-9])(?:(?:1?[0-9]|2[0-3])H)?(?:[1-5]?[0-9]M)?(?:[1-5]?[0-9]{_SE
 DURATION = (
     "-?P[0-9]{1,4}W|-?P(?=[0-9T])(?:[0-9]{1,6}Y)?(?:[0-9]{1,4}M)?(?:[0-9]{1,8}D)?"
     f"(?:T(?=[0-9])(?:[0-9]{{1,6}}H)?(?:[0-9]{{1,6}}M)?(?:[0-9]{{1,6}}{_SECONDS})?)?"
-    f"|-?P{_MANY_YEARS}Y(?:{_DAYS})?(?:{_SHORT})?"
+    f"|-?P[1-8][0-9]{{8}}D(?:{_SHORT})?|-?P{_MANY_YEARS}Y(?:{_DAYS})?(?:{_SHORT})?"
     f"|-?P2739726Y(?:[1-8]D)?(?:{_SHORT})?|-?P2739726Y9D|P2739726Y9D{_SHORT}"
 )
 
@@ -106,7 +118,13 @@ COMPLEX = f"-?{_FLOAT}(?:[+-]{_FLOAT}j)?|-?{_FLOAT}j"
 INTEGER_KEY = f"-?{decimals.WHOLE}"
 FLOAT_KEY = f"-?{_FLOAT}"
 #: Beside integers, how ByteSize reads sizes.
-BYTE_SIZE = f"(?:0|[1-9][0-9]{{0,14}})(?:\\.[0-9]{{1,6}})? ?(?:[KMGTPE]i?)?B"
+BYTE_SIZE = "(?:0|[1-9][0-9]{0,14})(?:\\.[0-9]{1,6})? ?(?:[KMGTPE]i?)?B"
+
+
+def uuid(version: int) -> str:
+    """Return the UUIDs of a version."""
+    digit = "[0-9A-Fa-f]"
+    return f"{digit}{{8}}-{digit}{{4}}-{version}{digit}{{3}}-[89ABab]{digit}{{3}}-{digit}{{12}}"
 
 
 # ---- bytes ----
@@ -182,9 +200,7 @@ _ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = "(?!..--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 #: Domains that nobody is to be reached at.
 _SPECIAL = "(?!(?:arpa|invalid|local|localhost|onion|test)(?![a-z0-9-]))"
-_ADDRESS = (
-    f"{_ATOM}(?:\\.{_ATOM})*@(?:{_LABEL}\\.)+{_SPECIAL}(?!..--)[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z])"
-)
+_ADDRESS = f"{_ATOM}(?:\\.{_ATOM})*@(?:{_LABEL}\\.)+{_SPECIAL}(?!..--)[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z])"
 #: Addresses as email-validator reads them, in ASCII, without quoted local parts.
 EMAIL = f"(?=[^@]{{1,64}}@)(?=.{{1,254}}$){_ADDRESS}"
 #: The same behind a name: `Jane Doe <jane@example.org>`.

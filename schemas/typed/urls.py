@@ -53,8 +53,9 @@ def multi_host_url(schemes: Sequence[str] | None, *, needs_host: bool) -> str:
     other = [scheme for scheme in schemes or () if scheme not in SPECIAL]
     ways = [f"{_any(special)}://{_hosts(_HOST)}{_REST}"] if special else []
     if other:
-        authority = _hosts(_OPAQUE_HOST) if needs_host else f"(?:{_hosts(_OPAQUE_HOST)})?"
-        ways.append(f"{_any(other)}://{authority}{_REST}")
+        ways.append(f"{_any(other)}://{_hosts(_OPAQUE_HOST)}{_REST}")
+        if not needs_host:  # then a comma would tell hosts apart wherever it is
+            ways.append(f"{_any(other)}://(?![^]*,){_REST}")
     if schemes is None:
         ways.append(f"(?!(?:{'|'.join((*SPECIAL, 'file'))}):)[a-z][a-z0-9+.-]*://{_hosts(_OPAQUE_HOST)}{_REST}")
     return "|".join(ways)

@@ -32,11 +32,19 @@ def main() -> int:
         exact += is_exact
         is_wrong = (not is_exact and not is_reported) or (bool(found.left_out) and name not in LEFT_OUT)
         wrong += is_wrong
-        report[name] = {"texts": found.texts, "refused": found.refused, "left_out": found.left_out, "notes": found.notes}
+        report[name] = {
+            "texts": found.texts,
+            "refused": found.refused,
+            "left_out": found.left_out,
+            "notes": found.notes,
+        }
         mark = "WRONG" if is_wrong else "exact" if is_exact else "said"
         seconds = time.perf_counter() - started
-        print(f"{mark:5} {name:24} {found.texts} texts, {len(found.refused)} refused, {len(found.left_out)} left out, "
-              f"{seconds:.1f} s", flush=True)
+        print(
+            f"{mark:5} {name:24} {found.texts} texts, {len(found.refused)} refused, {len(found.left_out)} left out, "
+            f"{seconds:.1f} s",
+            flush=True,
+        )
         for text, reason in found.refused[:3] if is_wrong else ():
             print(f"      {text[:150]!r}: {reason[:200]}")
         for text in found.left_out[:3] if is_wrong else ():

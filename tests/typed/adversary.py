@@ -18,8 +18,8 @@ import pydantic
 from guard import schemas
 from guard.kernels import allocate_bitmask
 from guard.kernels.errors import SchemaError
-from guard.targets import closed
 from guard.schemas import Compiled, Vocabulary, types
+from guard.targets import closed
 from guard.testing.instances import Instances
 
 VOCABULARY = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
@@ -42,7 +42,7 @@ class Outcome:
 
 def examine(wanted: Any, examples: list[str], count: int, seed: int) -> Outcome:
     """Look for `count` texts that the schema of a type accepts, and ask the type of each."""
-    r = random.Random(seed)  # noqa: S311 - which texts are tried is no secret
+    r = random.Random(seed)
     described = types.described(wanted)
     adapter = types.adapter(wanted)
     out = Outcome(notes=tuple(beyond.note for beyond in described.beyond))
@@ -163,5 +163,3 @@ def _changed(compiled: Compiled, examples: list[str], count: int, r: random.Rand
         if changed not in examples and accepts(compiled, changed):
             found.append(changed)
     return found
-
-
