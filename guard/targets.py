@@ -121,10 +121,18 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     from guard import schemas
+    from guard.schemas import leniency
+    from guard.schemas.keywords import DIALECTS
 
     compiled = schemas.compile(given, **options)
     schema = compiled.schema
-    case = Case(schema, compiled.draft, options.get("formats", True), options.get("documents") or {})
+    wants_names = DIALECTS[compiled.draft].boolean_bounds
+    documents = {
+        uri: leniency.as_standard(document, wants_names=wants_names)
+        for uri, document in (options.get("documents") or {}).items()
+    }
+    standard = leniency.as_standard(schema, wants_names=wants_names)
+    case = Case(standard, compiled.draft, options.get("formats", True), documents)
     checker = SchemaChecker(case, compiled.costs)
     title = schema.get("title") if isinstance(schema, Mapping) else None
     name = title if isinstance(title, str) else "schema"

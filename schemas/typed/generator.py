@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from guard.schemas import jsontext
 from guard.schemas.typed import decimals, known_types, patterns, texts, urls
@@ -155,7 +156,7 @@ class Generator(GenerateJsonSchema):
         told = [one for one in schema["expected"] if not isinstance(one, enum.Enum) or isinstance(one, str | int)]
         if not told:
             raise PydanticInvalidForJsonSchema(f"no JSON value is one of {schema['expected']}")
-        return super().literal_schema({**schema, "expected": told})
+        return super().literal_schema(core_schema.literal_schema(told))
 
     # ---- texts ----
 
