@@ -88,15 +88,14 @@ def inspect(
         return Inspection(REFUSED, troubles=error.findings)
     from guard.schemas.advice import advice, unknown_names
     from guard.schemas.compiled import Compiled
-    from guard.schemas.scan import report as lines_of
 
     refuse = options.get("inexact", "refuse") == "refuse"
     formats = front.options.formats
     keywords, names = unknown_names(front.documents)
     found = Inspection(
-        REFUSED if refuse and front.scan.troubles else RESIDUAL if front.scan.troubles else ENFORCED,
+        REFUSED if refuse and front.scan.troubles else RESIDUAL if front.scan.troubles or front.beyond else ENFORCED,
         draft=front.documents.root_home.dialect.name,
-        lines=tuple(lines_of(front.documents, front.scan, assert_formats=formats, refuse=refuse)),
+        lines=tuple(front.report(refuse=refuse)),
         troubles=tuple(front.scan.findings(front.documents)) if refuse else (),
         advice=tuple(advice(front.documents, assert_formats=formats)),
         unknown_keywords=tuple(keywords),
@@ -147,8 +146,10 @@ def _front_end(wanted: Any, options: dict[str, Any]) -> FrontEnd:
     from guard.schemas.compiled import FrontEnd, Options
 
     documents = options.pop("documents", {})
-    schema = wanted if targets.is_schema(wanted) else targets.closed(types.json_schema(wanted))
-    return FrontEnd(schema, Options(**options), documents)
+    if targets.is_schema(wanted):
+        return FrontEnd(wanted, Options(**options), documents)
+    described = types.described(wanted)
+    return FrontEnd(types.Described(targets.closed(described.schema), described.beyond), Options(**options), documents)
 
 
 def _bytes() -> Vocabulary:

@@ -65,6 +65,10 @@ _NOT_MEANT = (
     *(("type", 0, True), ("const", 1, True)),
     *(("enum", 1, False), ("additionalProperties", 0, False), ("required", 0, False)),
 )
+#: A class, or an escape outside of one; the ends of a text that ECMA 262 writes otherwise; what Rust reads otherwise.
+_PIECES = re.compile(r"\[(?:[^\]\\]|\\.)*\]|\\.", re.DOTALL)
+_PLAINLY = {"\\A": "^", "\\z": "$", "\\Z": "$"}
+_ENDS_OF_WORDS = re.compile(r"\\([<>])")
 _NO_LIMIT = 2**62  #: Steps of backtracking: time ends it, in silence they would make what is valid invalid.
 
 
@@ -80,7 +84,7 @@ class NoJudgeError(ValueError):
 class Case:
     """What a judge judges by."""
 
-    schema: Any
+    schema: Any  # as the standard writes it: guard/schemas/leniency.py
     draft: str
     formats: bool
     documents: Mapping[str, Any]
@@ -193,13 +197,13 @@ def judged(schema: Any, draft: str) -> Any:
     r"""Return a schema of a dialect as jsonschema-rs is to read it.
 
     `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. `\<` and `\>` in patterns, which are
-    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words. Where
-    `holds_large`, numbers are decimals, and so must those of the value be.
+    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words. `\A`,
+    `\z` and `\Z` become `^` and `$`. Where `holds_large`, numbers are decimals, and so must those of the value be.
     """
     schema = decimal(schema) if holds_large(schema) else schema
     if draft != "openapi3.0":
         text = json.dumps(schema)
-        if "\\\\<" not in text and "\\\\>" not in text:
+        if not any(f"\\\\{char}" in text for char in "<>AzZ"):
             return schema
     return _judged(schema, is_nullable=draft == "openapi3.0")
 
@@ -226,7 +230,7 @@ def _judged(schema: Any, *, is_nullable: bool) -> Any:
 
 
 def _unescaped(pattern: str) -> str:
-    return re.sub(r"\\(.)", lambda pair: pair[1] if pair[1] in "<>" else pair[0], pattern, flags=re.DOTALL)
+    return _PIECES.sub(lambda piece: _PLAINLY.get(piece[0], _ENDS_OF_WORDS.sub(r"\1", piece[0])), pattern)
 
 
 def _closest(error: Any, depth: int = 0) -> list[Any]:

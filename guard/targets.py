@@ -87,6 +87,8 @@ def closed(schema: Any) -> Any:
     copy.update((key, schema[key]) for key in _LITERAL if key in schema)
     if schema.get("type") == "object" and "properties" in schema:
         copy.setdefault("additionalProperties", False)
+        if copy["additionalProperties"] is False:  # which says it of other names of members, too
+            copy["properties"] = {name: part for name, part in copy["properties"].items() if part is not False}
     return copy
 
 
@@ -101,8 +103,9 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     from guard import schemas
     from guard.schemas import types
 
-    schema = closed(types.json_schema(wanted))
-    compiled = schemas.compile(schema, **options)
+    described = types.described(wanted)
+    schema = closed(described.schema)
+    compiled = schemas.compile(types.Described(schema, described.beyond), **options)
     compiled.check_satisfiable()
     adapter = types.adapter(wanted)
 
@@ -119,11 +122,19 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     from guard import schemas
+    from guard.schemas import leniency
+    from guard.schemas.keywords import DIALECTS
 
     compiled = schemas.compile(given, **options)
     compiled.check_satisfiable()
     schema = compiled.schema
-    case = Case(schema, compiled.draft, options.get("formats", True), options.get("documents") or {})
+    wants_names = DIALECTS[compiled.draft].boolean_bounds
+    documents = {
+        uri: leniency.as_standard(document, wants_names=wants_names)
+        for uri, document in (options.get("documents") or {}).items()
+    }
+    standard = leniency.as_standard(schema, wants_names=wants_names)
+    case = Case(standard, compiled.draft, options.get("formats", True), documents)
     checker = SchemaChecker(case, compiled.costs)
     title = schema.get("title") if isinstance(schema, Mapping) else None
     name = title if isinstance(title, str) else "schema"

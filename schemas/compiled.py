@@ -28,7 +28,8 @@ from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
 from guard.schemas.ops import FALSE, KEYWORDS, Record
-from guard.schemas.scan import ReportLine, Scan, report, scan
+from guard.schemas.scan import RESIDUAL, ReportLine, Scan, report, scan
+from guard.schemas.typed.generator import Beyond
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -89,8 +90,15 @@ os.register_at_fork(before=_LOWERING.acquire, after_in_parent=_LOWERING.release,
 class FrontEnd:
     """What Python knows of a compiled schema: documents, the scan's verdict, and records on demand."""
 
-    def __init__(self, schema: Any, options: Options, documents: Mapping[str, Any]) -> None:
-        given = schema if isinstance(schema, jsontext.Private) else _json_of(schema)
+    def __init__(
+        self, schema: Any, options: Options, documents: Mapping[str, Any], beyond: tuple[Beyond, ...] = ()
+    ) -> None:
+        if isinstance(schema, jsontext.Private):
+            given: Any = schema
+        else:
+            described = types.as_described(schema)
+            given, beyond = described.schema, described.beyond
+        self.beyond = beyond  # of a type, what its schema does not say
         dialect = DEFAULT_DIALECT if options.draft is None else DIALECTS[options.draft]
         self.options = options
         self.documents = Documents(given, documents, dialect, options.limits)
@@ -104,6 +112,11 @@ class FrontEnd:
             annotate=self.scan.unevaluated,
             dropped=frozenset((t.position, t.keyword) for t in troubles) if troubles else frozenset(),
         )
+
+    def report(self, *, refuse: bool = False) -> list[ReportLine]:
+        """Return what becomes of each keyword, and what of a type is no keyword; with `refuse`, troubles refuse."""
+        lines = report(self.documents, self.scan, assert_formats=self.options.formats, refuse=refuse)
+        return lines + [ReportLine(beyond.pointer, "(type)", RESIDUAL, beyond.note) for beyond in self.beyond]
 
     def lower(self, nodes: list[int]) -> list[Record]:
         """Return the records of nodes; the engine calls this from any thread."""
@@ -162,7 +175,7 @@ class Compiled:
         """Pickle by content: the schema, the options, the documents. Whoever reads it compiles it, under its limits."""
         options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         documents = {uri: contents for uri, contents in self._front.documents.loaded() if uri}
-        return _again, (self.schema, options, documents)
+        return _again, (self.schema, options, documents, self._front.beyond)
 
     def __copy__(self) -> Compiled:
         """Return this one: nothing that can be seen of it ever changes."""
@@ -204,8 +217,8 @@ class Compiled:
 
     @cached_property
     def report(self) -> list[ReportLine]:
-        """Return what becomes of each keyword of every schema that the root reaches."""
-        return report(self._front.documents, self._front.scan, assert_formats=self.options.formats)
+        """Return what becomes of each keyword that the root reaches; of a type, also what is left to Pydantic."""
+        return self._front.report()
 
     @cached_property
     def costs(self) -> Costs:
@@ -317,26 +330,27 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     options = _options(key_order, whitespace, spelling, formats, draft, inexact, limits or _DEFAULT_LIMITS)
     if documents:
         return Compiled(FrontEnd(schema, options, documents))
-    private = jsontext.private(_json_of(schema), options.limits, "")
+    described = types.as_described(schema)
+    private = jsontext.private(described.schema, options.limits, "")
     if private.written is None:
-        return Compiled(FrontEnd(private, options, {}))
+        return Compiled(FrontEnd(private, options, {}, described.beyond))
     key = private.written + options.tag  # what is written says where it ends
+    if described.beyond:
+        key += repr(described.beyond).encode()
     if len(key) > _LONGEST_KEY:
         key = hashlib.blake2b(key, digest_size=32).digest()
-    return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {})), len(private.written))
+    return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written))
 
 
-def _again(schema: Any, options: Mapping[str, Any], documents: Mapping[str, Any]) -> Compiled:
+def _again(
+    schema: Any, options: Mapping[str, Any], documents: Mapping[str, Any], beyond: tuple[Beyond, ...] = ()
+) -> Compiled:
     """Compile what a pickle holds; ValueError, TypeError or SchemaError where it is broken."""
     limits = options.get("limits")
     if not isinstance(limits, Limits):
         raise TypeError(f"a pickled schema's limits are guard.Limits, not {type(limits).__name__}")
     Limits(**{field.name: getattr(limits, field.name) for field in fields(limits)})  # which checks them
-    return compile(schema, **options, documents=documents or None)
-
-
-def _json_of(schema: Any) -> Any:
-    return schema if types.is_schema(schema) else types.json_schema(schema)
+    return compile(types.Described(schema, beyond) if beyond else schema, **options, documents=documents or None)
 
 
 #: What may follow hangs on whether the year is a leap year, and on the month.

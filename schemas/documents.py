@@ -23,7 +23,15 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, metaschemas
-from guard.schemas.keywords import DIALECTS, Dialect, Holds, dialect_of, vocabularies, vocabulary_of
+from guard.schemas.keywords import (
+    DIALECTS,
+    Dialect,
+    Holds,
+    dialect_of,
+    nearest_metaschema,
+    vocabularies,
+    vocabulary_of,
+)
 from guard.schemas.limits import Limits, limit_error
 from guard.schemas.ops import FALSE, TRUE
 
@@ -274,14 +282,10 @@ class Documents:
         contents = self._given[self.given[name]] if name in self.given else None
         if not isinstance(contents, Mapping) or contents.get("$schema") == uri:
             known = ", ".join(DIALECTS)
-            raise SchemaError(
-                Finding(
-                    pointer,
-                    "$schema",
-                    f"{jsontext.clip(uri)} is no metaschema known here",
-                    f"leave it out and name the draft with draft= ({known}), or hand in the metaschema with documents=",
-                )
-            )
+            near = nearest_metaschema(uri) if isinstance(uri, str) else None
+            fix = f"leave it out and name the draft with draft= ({known}), or hand in the metaschema with documents="
+            fix = f'write "{near}" if that is meant, {fix}' if near else fix
+            raise SchemaError(Finding(pointer, "$schema", f"{jsontext.clip(uri)} is no metaschema known here", fix))
         below = dialect_of(contents.get("$schema", "")) or self.default
         chosen = contents.get("$vocabulary")
         if not isinstance(chosen, Mapping) or below.ref_alone:

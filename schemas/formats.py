@@ -134,11 +134,11 @@ def _duration() -> str:
 
 # ---- the network: RFC 1123, RFC 5321, RFC 4291, RFC 3986, RFC 3987, RFC 6570 ----
 
-_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4 = f"{_BYTE}(?:\\.{_BYTE}){{3}}"
+BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+IPV4 = f"{BYTE}(?:\\.{BYTE}){{3}}"
 _GROUP = "[0-9A-Fa-f]{1,4}"
 #: The last 32 bits of an address, in either way of writing.
-_LAST = f"(?:{_GROUP}:{_GROUP}|{_IPV4})"
+_LAST = f"(?:{_GROUP}:{_GROUP}|{IPV4})"
 
 
 def _ipv6() -> str:
@@ -150,7 +150,7 @@ def _ipv6() -> str:
     return "(?:" + "|".join(forms) + ")"
 
 
-_IPV6 = _ipv6()
+IPV6 = _ipv6()
 
 #: Before draft 7, when names were those of RFC 1123 alone and `xn--` meant nothing.
 _OLD_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -167,7 +167,7 @@ def _hostname() -> Tree:
 
 
 _ATOM = "A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
-_LITERAL = f"\\[(?:{_IPV4}|IPv6:{_IPV6})\\]"
+_LITERAL = f"\\[(?:{IPV4}|IPv6:{IPV6})\\]"
 
 
 #: Quoted local parts that escape a space: validators disagree about them.
@@ -202,7 +202,7 @@ class _Uri:
         user = f"(?:[{unreserved}{delimiters}:]|{hexadecimal})*"
         name = f"(?:[{unreserved}{delimiters}]|{hexadecimal})*"
         future = f"[Vv][0-9A-Fa-f]+\\.[A-Za-z0-9._~\\-{delimiters}:]+"
-        authority = f"(?:{user}@)?(?:\\[(?:{_IPV6}|{future})\\]|{name})(?::[0-9]*)?"
+        authority = f"(?:{user}@)?(?:\\[(?:{IPV6}|{future})\\]|{name})(?::[0-9]*)?"
         rest = f"(?:/{char}*)*"
         absolute = f"/(?:{char}+{rest})?"
         query = f"(?:\\?(?:{char}|[/?{private}])*)?(?:#(?:{char}|[/?])*)?"
@@ -297,8 +297,8 @@ _TREES: dict[str, Callable[[], Tree]] = {
     "hostname": _hostname,
     "idn-hostname": lambda: _any(_hostname(), idna.names(), idna.OPEN),
     "idn-email": _idn_email,
-    "ipv4": lambda: _read(_IPV4),
-    "ipv6": lambda: _read(_IPV6),
+    "ipv4": lambda: _read(IPV4),
+    "ipv6": lambda: _read(IPV6),
     "uri": lambda: _read(_Uri().absolute),
     "uri-reference": lambda: _read(_Uri().reference),
     "iri": lambda: _read(_Uri(_IRI_MORE, _IRI_PRIVATE).absolute),

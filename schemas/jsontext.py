@@ -6,6 +6,7 @@ that is not JSON, or that readers disagree about (NaN, a key twice, bytes that a
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import math
@@ -18,6 +19,7 @@ import jsonschema_rs
 
 from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import leniency
 from guard.schemas.keywords import Dialect
 from guard.schemas.limits import Limits, limit_error
 
@@ -213,6 +215,9 @@ def check_metaschema(schema: Any, dialect: Dialect, uri: str, path: str = "") ->
         schema = schema | {"$schema": declared}
     try:
         valid = jsonschema_rs.meta.is_valid(schema)
+        if not valid:
+            schema = leniency.as_standard(schema, wants_names=dialect.boolean_bounds)
+            valid = jsonschema_rs.meta.is_valid(schema)
     except UnicodeEncodeError as error:
         message = f"a lone surrogate, {clip(error.object[error.start])}, in what must be text"
         raise SchemaError(Finding(where, None, message, "mend the schema")) from error
@@ -232,13 +237,56 @@ def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaErro
     if not faults:  # too deep for it, or a regex that only the faster validator finds wrong
         faults = [(list(e.instance_path), e.message) for e in _errors_of_rust(schema)]
     findings = []
-    for path, message in faults:
+    for path, message in dict.fromkeys((tuple(path), message) for path, message in faults):
         keyword = next(
             (str(step) for step in reversed(path) if isinstance(step, str) and step in dialect.keywords), None
         )
         text = f"not a valid schema ({dialect.name}): {clip_line(message)}"
-        findings.append(Finding(where + pointer(path), keyword, text, "mend the schema"))
+        findings.append(Finding(where + pointer(path), keyword, text, _fix(schema, path, dialect)))
     return SchemaError(findings or Finding(where, None, f"not a valid schema ({dialect.name})", "mend the schema"))
+
+
+#: The names of types; others that people write for them.
+_TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
+_TYPES_ELSEWHERE = {
+    "str": "string",
+    "text": "string",
+    "date": "string",
+    "datetime": "string",
+    "int": "integer",
+    "long": "integer",
+    "float": "number",
+    "double": "number",
+    "decimal": "number",
+    "bool": "boolean",
+    "dict": "object",
+    "map": "object",
+    "list": "array",
+    "tuple": "array",
+    "none": "null",
+}
+
+
+def _fix(schema: Any, path: tuple[str | int, ...], dialect: Dialect) -> str:
+    """Return how to mend what a metaschema finds wrong at a place."""
+    value = schema
+    for step in path:
+        value = value[step]
+    keyword = path[-1] if path else None
+    if keyword == "items" and isinstance(value, list) and "prefixItems" in dialect.keywords:
+        return 'write prefixItems, or name a draft in which items may be a list, with $schema or draft="draft7"'
+    if keyword in ("exclusiveMinimum", "exclusiveMaximum") and isinstance(value, bool):
+        return 'write the bound itself, a number, or name the draft in which it is a flag, draft="draft4"'
+    if keyword in ("exclusiveMinimum", "exclusiveMaximum") and dialect.boolean_bounds:
+        return 'name a draft in which it is a number, with $schema or draft="draft7"'
+    if keyword == "required" and isinstance(value, bool):
+        return 'list the names of what must be there in the object around it: "required": ["name"]'
+    if "type" in path[-2:] and isinstance(value, str):
+        near = _TYPES_ELSEWHERE.get(value.lower()) or next(
+            iter(difflib.get_close_matches(value.lower(), _TYPES, 1)), ""
+        )
+        return f'write "{near}"' if near else "leave it out to take any type, or write one of " + ", ".join(_TYPES)
+    return "mend the schema"
 
 
 def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:

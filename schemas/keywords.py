@@ -7,6 +7,8 @@ the set of keywords of one draft (or of one metaschema's vocabularies) with the 
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache, cached_property
@@ -279,6 +281,7 @@ DIALECTS: dict[str, Dialect] = {
 #: The dialect where neither `$schema` nor `draft=` names one.
 DEFAULT_DIALECT = DIALECTS["draft2020-12"]
 
+_SHORT = 16  #: Characters of a draft's bare name: "draft-07", "2020-12".
 _BY_URI = {d.metaschema.partition("://")[2]: d for d in DIALECTS.values() if not d.name.startswith("openapi")} | {
     "json-schema.org/schema": DEFAULT_DIALECT,  # "the latest"
     "spec.openapis.org/oas/3.1/dialect/base": DIALECTS["openapi3.1"],
@@ -289,6 +292,28 @@ def dialect_of(uri: str) -> Dialect | None:
     """Return the dialect that a `$schema` names, whether http or https, with or without an empty fragment."""
     scheme, _, rest = uri.rstrip("#").partition("://")
     return _BY_URI.get(rest) if scheme in ("http", "https") else None
+
+
+#: How each draft is called in the URIs that people write.
+_CALLED = re.compile(r"draft[-/]?0?([467])(?![0-9])|(2019-09|2020-12)|v?(3\.[01])")
+
+
+def nearest_metaschema(uri: str) -> str | None:
+    """Return the URI that a `$schema` which is none is probably meant to be, as its draft writes it."""
+    called = _CALLED.search(uri.lower())
+    of_json_schema = "json" in uri.lower() and "schema" in uri.lower()
+    if called and called[3]:
+        return _written(DIALECTS["openapi3.1"]) if "openapi" in uri.lower() and called[3] == "3.1" else None
+    if called and (of_json_schema or len(uri) < _SHORT):
+        return _written(DIALECTS["draft" + (called[1] or called[2])])
+    near = difflib.get_close_matches(uri, [_written(dialect) for dialect in DIALECTS.values()], 1, 0.8)
+    return near[0] if near else None
+
+
+def _written(dialect: Dialect) -> str:
+    if dialect.name == "openapi3.1":
+        return "https://spec.openapis.org/oas/3.1/dialect/base"
+    return dialect.metaschema + ("#" if "draft-0" in dialect.metaschema else "")
 
 
 @cache

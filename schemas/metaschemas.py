@@ -59,7 +59,7 @@ _DRAFT_4 = (
         "not": Rule.SCHEMA,
         "items": Rule.EITHER,
         "uniqueItems": Rule.FLAG,
-        "required": Rule.SOME_NAMES,
+        "required": Rule.SOME_NAMES,  # of none schemas/leniency.py tells
         "pattern": Rule.PATTERN,
     }
 )

@@ -9,6 +9,10 @@ The parser keeps its own stack and looks at each character a bounded number of t
 back-reference, which no automaton can follow, is noted for the scan to judge, so that one place decides what is
 refused. Flags are gone from the trees: `(?i:a)` is the set of "a" and "A". So are word boundaries: `\b` is two
 look-arounds of one character.
+
+Three things are taken that ECMA-262 has not, and that others write: `\A`, `\z` and `\Z` are the ends of the text;
+`(?i)` and `(?u)` in front hold for the whole pattern, whose characters are Unicode's here anyway; and a group is named
+by `(?P<name>` as well.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ _SYNTAX = frozenset("^$\\.*+?()[]{}|/")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _PLAIN = re.compile(r"[^\\^$.*+?()\[\]{}|]+")  # characters that stand for themselves
+_IN_FRONT = re.compile(r"\(\?([iu]+)\)")
+_FLAGS = re.compile(r"\(\?([a-zA-Z]+)\)")
 _QUANTIFIERS = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}
 _LONGEST_PROPERTY = 100
 #: Counts are 32 bits in the engine. A longer text than this cannot be, so a larger maximum is none.
@@ -123,6 +129,8 @@ class _Parser:
         stack: list[_Group] = []
         group = _Group("", 0, self.flags)
         repeatable = False  # may a quantifier follow
+        if in_front := _IN_FRONT.match(source):
+            self.flags, self.at = frozenset(in_front[1]) - {"u"}, in_front.end()
         references: list[tuple[str, int]] = []
         while self.at < end:
             start, char = self.at, source[self.at]
@@ -159,6 +167,10 @@ class _Parser:
                 repeatable = False
             elif char == "\\" and self.at < end and source[self.at] in "bB":
                 group.terms.append(self._word_boundary(source[self.at]))
+                self.at += 1
+                repeatable = False
+            elif char == "\\" and self.at < end and source[self.at] in "AzZ":
+                group.terms.append(_START if source[self.at] == "A" else _END)
                 self.at += 1
                 repeatable = False
             elif char == "\\":
@@ -216,8 +228,8 @@ class _Parser:
             if source.startswith(kind, start):
                 self.at = start + len(kind)
                 return kind
-        if source.startswith("(?<", start):
-            self.at = start + 3
+        if source.startswith(("(?<", "(?P<"), start):
+            self.at = source.index("<", start) + 1
             name = self._group_name()
             if name in self.names:
                 raise self.fail(f"two groups are named {name!r}", start)
@@ -230,6 +242,12 @@ class _Parser:
             self.flags = (self.flags | set(on)) - set(off)
             self.at = colon + 1
             return "(?:"
+        if found := _FLAGS.match(source, start):
+            if start == 0 or set(found[1]) - set("ims"):
+                raise self.fail(f"flags that ECMA-262 does not have, {found[0]},", start)
+            raise self.fail(f"flags in the middle, {found[0]}, where only (?{found[1]}:...) may stand", start)
+        if source.startswith(("(?P=", "(?P>", "(?>", "(?#", "(?("), start):
+            raise self.fail(f"a group of Python's or Perl's, {source[start : start + 4]}...,", start)
         raise self.fail("a group that starts with (? and is none of ECMA-262", start)
 
     def _group_name(self) -> str:

@@ -32,7 +32,7 @@ class ReportLine:
     """What becomes of one keyword of a schema."""
 
     pointer: str  # JSON Pointer of the keyword
-    keyword: str
+    keyword: str  # "(type)" where it is what a Python type checks and no schema says
     status: str  # "enforced", "residual", "refused" or "annotation"
     note: str  # why, where that is not plain; "" otherwise
 

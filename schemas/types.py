@@ -12,6 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pydantic
@@ -24,6 +25,7 @@ from pydantic.errors import (
 )
 
 from guard.kernels.errors import Finding, SchemaError
+from guard.schemas.typed.generator import Beyond, Generator, take_notes
 
 _TROUBLES = (
     PydanticUserError,
@@ -39,10 +41,30 @@ def is_schema(schema: object) -> bool:
     return isinstance(schema, (dict, bool, str, bytes, bytearray, Mapping))
 
 
-def json_schema(annotation: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Described:
+    """A Python type as JSON Schema, and what of it no schema says."""
+
+    schema: Any
+    beyond: tuple[Beyond, ...] = ()  # left to Pydantic, which reads the answer
+
+
+def json_schema(annotation: Any) -> Any:
     """Return the JSON Schema of a Python type: a model, dataclass, TypedDict, Enum, Literal or any annotation."""
+    return described(annotation).schema
+
+
+def as_described(wanted: Any) -> Described:
+    """Return a JSON Schema or a type as a schema with what it does not say; SchemaError where a type has none."""
+    if isinstance(wanted, Described):
+        return wanted
+    return Described(wanted) if is_schema(wanted) else described(wanted)
+
+
+def described(annotation: Any) -> Described:
+    """Return the JSON Schema of a Python type, exact but for what is listed; SchemaError where it has none."""
     try:
-        return adapter(annotation).json_schema()
+        return Described(*take_notes(adapter(annotation).json_schema(schema_generator=Generator)))
     except _TROUBLES as error:
         name = getattr(annotation, "__qualname__", repr(annotation))
         reason = str(error).partition("\n")[0]

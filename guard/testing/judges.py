@@ -16,7 +16,9 @@ import referencing.exceptions
 import referencing.jsonschema
 
 from guard import judge
+from guard.schemas import leniency
 from guard.schemas.formats import is_known
+from guard.schemas.keywords import DIALECTS
 
 _PYTHON = {
     "draft4": jsonschema.Draft4Validator,
@@ -74,8 +76,12 @@ class Judges:
     def __init__(self, schema: Any, draft: str, options: Mapping[str, Any]) -> None:
         """Take a schema of a dialect, and the options with which it was compiled: formats, documents."""
         self._is_large = judge.holds_large(schema)
-        schema = judge.judged(schema, draft)
-        documents = {uri: judge.judged(one, draft) for uri, one in (options.get("documents") or {}).items()}
+        wants_names = DIALECTS[draft].boolean_bounds
+        schema = judge.judged(leniency.as_standard(schema, wants_names=wants_names), draft)
+        documents = {
+            uri: judge.judged(leniency.as_standard(one, wants_names=wants_names), draft)
+            for uri, one in (options.get("documents") or {}).items()
+        }
         formats = options.get("formats", True)
         registry = jsonschema_rs.Registry(list(documents.items())) if documents else None
         self._fast = getattr(jsonschema_rs, judge.JUDGES[draft])(

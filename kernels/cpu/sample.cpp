@@ -79,6 +79,7 @@ bool scaled(const Decimal& d, int scale, Wide* out) {
   *out = d.negative ? -v : v;
   return true;
 }
+double approximate(const Decimal& d) { return d.digits.empty() ? 0 : (d.negative ? -1 : 1) * std::strtod((d.digits + "e" + std::to_string(d.exp)).c_str(), nullptr); }
 Wide floored(Wide a, Wide m) { return a >= 0 ? a / m : -((-a + m - 1) / m); }
 }  // namespace
 
@@ -182,8 +183,9 @@ void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
   if (types.empty()) return;
   if (deep_ && depth < kDeep && types.back() >= Type::Array) std::erase_if(types, [](Type t) { return t < Type::Array; });
   const std::size_t n_types = types.size();
-  for (std::size_t i = 0; i < n_types; ++i)
-    if (types[i] >= Type::Number) types.push_back(types[i]);  // of which there is more to see
+  for (int more = 0; more < 2; ++more)
+    for (std::size_t i = 0; i < n_types; ++i)
+      if (types[i] >= Type::Number) types.push_back(types[i]);  // of which there is more to see
   const Type type = types[pick(types.size())];
   const auto is_it = [type](const Way& way) { return way.type == type; };
   const auto first = std::find_if(ways->begin(), ways->end(), is_it);
@@ -263,7 +265,7 @@ std::string Sampler::string_of(Id goal, bool simplest) {
 std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool simplest) {
   constexpr std::int64_t kMost = 2000;
   constexpr std::int64_t kLong = 100;  // characters from which on a text that has none to reach is brought to its end
-  constexpr std::uint8_t kEnd = 32, kOddly = 160, kLess = 228, kFull = 236;
+  constexpr std::uint8_t kEmpty = 8, kEnd = 32, kOddly = 160, kLess = 228, kFull = 236;
   const bool plainest = simplest || is_unit_over() || static_cast<std::uint8_t>(choices_[unit_][at_]) == 0;
   std::int64_t wanted = lo;
   std::string* keep = nullptr;
@@ -281,7 +283,7 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
   for (std::int64_t written = 0; written < std::max<std::int64_t>(lo, 2 * kMost); ++written) {
     const bool ends = written >= wanted && langs_.accepts(at);
     const std::uint8_t choice = plainest ? 0 : next();
-    if (written == hi || (ends && choice < kEnd)) break;
+    if (written == hi || (ends && choice < (written == 0 ? kEmpty : kEnd))) break;
     if (at == Langs::kAll) {
       append_json(&out, choice < kEnd ? 'a' : choice < kOddly ? plain_character(choice - kEnd) : kOdd[(choice - kOddly) % std::size(kOdd)]);
       continue;
@@ -413,8 +415,9 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
     for (const Decimal& d : *list) scale = std::max(scale, decimals(d));
   if (piece.has_lo) scale = std::max(scale, decimals(piece.lo));
   if (piece.has_hi) scale = std::max(scale, decimals(piece.hi));
-  const bool fraction = !whole_only && mode % 4 == 3, fine = fraction && mode % 8 == 7;
-  const int more = !fraction ? 0 : fine ? 5 : 2;  // digits of the fraction, beyond those of the bounds
+  const bool narrow = piece.has_lo && piece.has_hi && std::abs(approximate(piece.hi) - approximate(piece.lo)) < 20;  // few of them are whole
+  const bool fraction = !whole_only && (narrow ? mode % 8 != 0 : mode % 4 == 3), fine = fraction && (narrow ? mode % 2 == 1 : mode % 8 == 7);
+  const int more = !fraction ? 0 : std::clamp(12 - scale, 0, fine ? 5 : 2);  // digits of the fraction, beyond those of the bounds
   scale += more;
   Wide lo = 0, hi = 0, unit = 1;
   for (int i = 0; i < scale - more; ++i) unit *= 10;
@@ -431,28 +434,27 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   if (piece.has_hi && piece.hi_open && high == hi) high -= unit;
   std::vector<std::string> tries;
   const auto add = [&](Wide v) { tries.push_back(written(v, scale)); };
-  const Wide step = fine ? size * Wide{389} : mode % 2 ? size % 10 : size;
-  if (mode < 48) {  // near zero
+  const bool between = piece.has_lo && piece.has_hi && high > low;
+  Wide step = fine ? size * Wide{389} : mode % 4 == 1 ? size % 10 : mode % 8 == 6 ? size * Wide{37} : size;
+  if (between) step %= (high - low) / unit + 1;
+  if (between && ((mode >= 64 && mode < 96) || (mode >= 128 && mode < 192))) {  // anywhere
+    Wide at = size;
+    for (int i = 0; i < 2; ++i) at = at << 8 | next();
+    add(low + at * ((high - low) / unit + 1) / (Wide{1} << 24) * unit);
+  } else if (mode < 48) {  // near zero
     Wide zero = piece.has_lo && lo > 0 ? low : piece.has_hi && hi < 0 ? high : 0;
     add(piece.has_hi && hi <= 0 ? zero - step * unit : zero + step * unit);
     add(zero);
   } else if (mode < 96 && piece.has_lo) {
-    if (!whole_only && !piece.lo_open && mode < 80) add(lo);
-    add(low + (mode < 80 ? 0 : step * unit));
+    if (!whole_only && !piece.lo_open && mode < 60) add(lo);
+    add(low + (mode < 60 ? 0 : step * unit));
     add(low);
   } else if (mode < 144 && piece.has_hi) {
-    if (!whole_only && !piece.hi_open && mode < 128) add(hi);
-    add(high - (mode < 128 ? 0 : step * unit));
+    if (!whole_only && !piece.hi_open && mode < 108) add(hi);
+    add(high - (mode < 108 ? 0 : step * unit));
     add(high);
   } else if (mode < 192) {
-    if (piece.has_lo && piece.has_hi && high > low) {
-      const Wide n = (high - low) / unit + 1;
-      Wide at = size;
-      for (int i = 0; i < 2; ++i) at = at << 8 | next();
-      add(low + at * n / (Wide{1} << 24) * unit);
-    } else {
-      add((piece.has_lo ? low : piece.has_hi ? high : 0) + (piece.has_hi ? -1 : 1) * step * unit);
-    }
+    add((piece.has_lo ? low : piece.has_hi ? high : 0) + (piece.has_hi ? -1 : 1) * step * unit);
     add(-step * unit);
     add(step * unit);
   } else if (mode < 224) {
@@ -555,7 +557,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
     begin_unit();
     choice = next();
   }
-  const bool stop = is_over || (!plan.few && !plan.all && choice < kStop);
+  const bool stop = is_over || (!plan.few && !plan.all && choice < (members == 0 ? kStop / 3 : kStop));
   if (closes && (spent() ? is_nearer(closed) : stop)) return close();
   if (!engine_.any_is_writable(*now_.top)) return closes && close();
   const Config before = now_;
@@ -613,7 +615,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   }
   if (!simplest) {
     // Behind the last name: a key that the schema does not name, or the end.
-    if (!stop && (!plan.few || choice >= kNew) && write_new_key(false)) return true;
+    if (!stop && (!plan.few || choice >= (ranked.empty() ? kNewAlone : kNew)) && write_new_key(false)) return true;
     if (closes) {
       now_ = before;
       text_.resize(size);
@@ -656,7 +658,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
 bool Sampler::object() {
   const Frame* outer = now_.top;
   if (!put('{')) return false;
-  constexpr std::uint8_t kBare = 24, kHalf = 112, kOne = 208, kAll = 224;
+  constexpr std::uint8_t kBare = 6, kHalf = 24, kOne = 208, kAll = 224;
   const std::uint8_t choice = next();
   const Engine::ObjectInfo& info = engine_.info(now_.top->level);
   Plan plan;
@@ -664,7 +666,7 @@ bool Sampler::object() {
   plan.one = deep_ || (choice >= kOne && choice < kAll);
   plan.optional = info.plain ? info.is_asked.size() - static_cast<std::size_t>(std::count(info.is_asked.begin(), info.is_asked.end(), 1)) : info.is_asked.size();
   plan.few = plan.optional <= kFew;
-  plan.least = choice < kBare ? kNothing : choice < kHalf ? 128 : plan.all ? 1 : 80;
+  plan.least = choice < kBare ? kNothing : choice < kHalf ? 120 : plan.all ? 1 : kThere;
   for (std::size_t members = 0;; ++members) {
     bool stopped;
     if (!member(plan, members, &stopped)) return finish(outer);
@@ -680,7 +682,7 @@ bool Sampler::array() {
   if (!put('[')) return false;
   std::int32_t hi = 0;
   for (const Engine::Alternative& a : engine_.levels_[now_.top->level].alternatives) hi = std::max(hi, goals_.row(a.shape).hi);
-  constexpr std::uint8_t kEmpty = 40, kStop = 64, kFull = 236;
+  constexpr std::uint8_t kEmpty = 6, kFirst = kThere, kStop = 48, kFull = 236;
   const std::uint8_t plan = next();
   const bool full = plan >= kFull;  // as many as there may be
   const std::int32_t most = full ? (hi <= 64 ? hi : 12) : deep_ ? 1 : plan < kEmpty ? 0 : kInf;
@@ -691,7 +693,7 @@ bool Sampler::array() {
     bool go_on = !closes || f.count < most || (spent() && !is_nearer(closed));
     if (go_on) {
       begin_unit();
-      go_on = !closes || (spent() ? !is_nearer(closed) : next() >= kStop || full);
+      go_on = !closes || (spent() ? !is_nearer(closed) : next() >= (f.count == 0 ? kFirst : kStop) || full);
     }
     if (!go_on) {
       put(closed, ']');

@@ -27,7 +27,9 @@ class Sampler {
   static constexpr std::size_t kFew = 8;          // names that may be left out
   static constexpr std::uint16_t kNothing = 256;  // no choice
   static constexpr std::uint8_t kStop = 24;       // choices that end an object
-  static constexpr std::uint8_t kNew = 208;       // choices that lead to a key of no name
+  static constexpr std::uint8_t kThere = 20;      // choices from which on a member is there, or a first item: of one the unit does for the other, when it shrinks
+  static constexpr std::uint8_t kNew = 64;        // choices that lead to a key of no name
+  static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
 
   std::uint8_t next();                      // a choice; 0 when the unit has none left
   void begin_unit();

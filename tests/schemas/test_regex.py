@@ -125,6 +125,9 @@ def test_any_text_is_read_or_refused_with_a_position(source: str) -> None:
         (r"[\w-a]", (Rx.SET, ((45, 45), (48, 57), (65, 90), (95, 95), (97, 122)))),
         (r"\k", (Rx.SET, ((107, 107),))),
         (r"\c", (Rx.CAT, [(Rx.SET, ((92, 92),)), (Rx.SET, ((99, 99),))])),
+        (r"\Aa\z\Z", (Rx.CAT, [(Rx.START,), (Rx.SET, ((97, 97),)), (Rx.END,), (Rx.END,)])),  # none of ECMA-262's
+        ("(?i)a", (Rx.SET, ((65, 65), (97, 97)))),
+        ("(?P<n>a)", (Rx.SET, ((97, 97),))),
         (r"\u{61}\-", (Rx.CAT, [(Rx.SET, ((97, 97),)), (Rx.SET, ((45, 45),))])),  # kinder than Annex B
     ],
 )
@@ -144,7 +147,9 @@ def test_trees_of_some_patterns(source: str, tree: object) -> None:
         ("[a", "a [ that nothing closes at character 0"),
         ("a{2,1}", "a quantifier of at least 2 and at most 1 at character 1"),
         ("\\", "a \\ at the end at character 0"),
-        ("(?i)a", "a group that starts with (? and is none of ECMA-262 at character 0"),
+        ("(?s)a", "flags that ECMA-262 does not have, (?s), at character 0"),
+        ("a(?i)b", "flags in the middle, (?i), where only (?i:...) may stand at character 1"),
+        ("(?>a)", "a group of Python's or Perl's, (?>a..., at character 0"),
         ("(?ii:a)", "a group that starts with (? and is none of ECMA-262 at character 0"),
         ("(?i-i:a)", "a group that starts with (? and is none of ECMA-262 at character 0"),
         ("(?-:a)", "a group that starts with (? and is none of ECMA-262 at character 0"),
