@@ -110,7 +110,8 @@ def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> Non
     told = {"grammar", *known, *NOTES}
     told |= {*(field.partition(".")[0] for field in (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *ENGINES))}
     for field, value in body.items():
-        if field not in told and not is_neutral(field, value):
+        is_told = field in told and (field not in _OUTER or isinstance(value, Mapping))
+        if not is_told and not is_neutral(field, value):
             raise _refused(field, f"is nothing that {name} can do")
         for key, inner in value.items() if field in _OUTER and isinstance(value, Mapping) else ():
             if f"{field}.{key}" not in _ALL and not is_neutral(key, inner):

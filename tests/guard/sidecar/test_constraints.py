@@ -216,8 +216,9 @@ def test_responses_are_held_by_the_same_words(here: Sidecar) -> None:
 
 
 def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing_is_not(here: Sidecar) -> None:
-    reply = ask(here, PATHS[0], constrained_to="x")
-    assert (reply.status, reply.json["error"]["param"]) == (400, "constrained_to")
+    for field in ("constrained_to", "nvext"):
+        reply = ask(here, PATHS[0], **{field: "x"})
+        assert (reply.status, reply.json["error"]["param"]) == (400, field)
     nothing: dict[str, Any] = {
         "guided_json": None,
         "grammar": "",
@@ -330,5 +331,5 @@ def test_whatever_such_a_field_holds_it_is_neutral_kept_or_refused_by_name(body:
     except ApiError as error:
         refused = error.param
     is_kept = refused is not None or language is not None or words.get("response_format") is not None
-    unread = ("structured_outputs", *constraints.ENGINES)
+    unread = ("structured_outputs", "nvext", *constraints.ENGINES)  # an engine's name; NIM's other settings
     assert is_kept or all(constraints.is_neutral(field, said) or field in unread for field, said in body.items())
