@@ -110,7 +110,8 @@ def test_the_likeliest_tokens_stand_beside_each(here: Sidecar) -> None:
     for token in asked:  # greedily, the likeliest was taken
         first = token["top_logprobs"][0]
         assert first["logprob"] == pytest.approx(token["logprob"], abs=1e-4)
-        assert token["token"] in (first["token"], "")  # half of a character has no text of its own
+        if "\ufffd" not in first["token"]:  # half of a character has no text of its own
+            assert token["token"] == first["token"]
         assert len(token["top_logprobs"]) <= 3
 
 

@@ -215,6 +215,7 @@ def test_a_trace_that_an_older_guard_wrote_gets_the_tables(tmp_path: Path) -> No
         old.execute("DROP TABLE keys")
         old.execute("DROP TABLE spending")
         old.execute("DROP TABLE totals")
+        old.execute("DROP TABLE responses")
         old.execute("DROP INDEX ix_calls_failed")
         old.execute("UPDATE guard_schema SET version = 3")
     old.close()
