@@ -198,6 +198,7 @@ def test_a_record_that_fails_leaves_no_trace_in_the_totals(place: str) -> None:
 DOWN = (
     "DROP TABLE items",
     "DROP TABLE totals",
+    "DROP TABLE responses",
     "DROP INDEX ix_calls_failed",
     "DROP INDEX ix_calls_function",
     "DROP INDEX ix_calls_outcome",
