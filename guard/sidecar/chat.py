@@ -152,6 +152,8 @@ class Events:
         """Yield the events that end the answer: what is left of its text, its calls, its end."""
         rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
         yield from self._begin()
+        if choice.reply.thinking:
+            yield self._event({"reasoning_content": choice.reply.thinking})
         if rest:
             yield self._event({"content": rest})
         if calls := _delta(choice, self._asked):

@@ -17,11 +17,11 @@ from guard.sidecar.compiling import LIMITS
 from guard.sidecar.errors import bad
 
 #: Fields that hold a JSON Schema, as an object or as its text. A dot leads into an object.
-SCHEMAS = ("guided_json", "structured_outputs.json", "json_schema", "format")
+SCHEMAS = ("guided_json", "structured_outputs.json", "nvext.guided_json", "json_schema", "format")
 #: Fields that hold a regular expression, which the whole answer must match.
-PATTERNS = ("guided_regex", "structured_outputs.regex", "regex", "regex_pattern")
+PATTERNS = ("guided_regex", "structured_outputs.regex", "nvext.guided_regex", "regex", "regex_pattern")
 #: Fields that hold a list of texts, of which the answer must be one.
-CHOICES = ("guided_choice", "structured_outputs.choice")
+CHOICES = ("guided_choice", "structured_outputs.choice", "nvext.guided_choice")
 #: Fields that ask for any JSON object.
 OBJECTS = ("guided_json_object", "structured_outputs.json_object")
 #: Fields that say what an answer may be in a language that nothing here reads, or change what JSON may look like.
@@ -30,7 +30,7 @@ GRAMMARS = (
     *("structured_outputs.structural_tag", "guided_structural_tag", "stop_regex", "custom_logit_processor"),
     *("logits_processors", "guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
     *("structured_outputs.disable_any_whitespace", "structured_outputs.disable_additional_properties"),
-    *("grammar_lazy", "grammar_triggers", "grammar_json_functions"),
+    *("grammar_lazy", "grammar_triggers", "grammar_json_functions", "nvext.guided_grammar", "guided_decoding_params"),
 )
 #: Fields that say only which engine a server should use.
 ENGINES = ("guided_decoding_backend", "structured_outputs.backend", "structured_outputs.disable_fallback")
@@ -95,8 +95,13 @@ def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
             raise bad(f"{other.field} and {first.field} ask for different answers; send one of them", other.field)
     if first.language is not None:
         return body, first.language
-    taken = {field.partition(".")[0] for field in (*SCHEMAS, *OBJECTS, *ENGINES)}
-    kept = {field: value for field, value in body.items() if field not in taken and field != "grammar"}
+    kept = {field: value for field, value in body.items() if field != "grammar"}
+    for field in (*SCHEMAS, *OBJECTS, *ENGINES):
+        outer, _, inner = field.partition(".")
+        if inner and isinstance(kept.get(outer), Mapping):
+            kept[outer] = {key: value for key, value in kept[outer].items() if key != inner}
+        if not inner or not kept.get(outer):
+            kept.pop(outer, None)
     return {**kept, "response_format": first.format}, None
 
 
@@ -107,6 +112,9 @@ def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> Non
     for field, value in body.items():
         if field not in told and not is_neutral(field, value):
             raise _refused(field, f"is nothing that {name} can do")
+        for key, inner in value.items() if field in _OUTER and isinstance(value, Mapping) else ():
+            if f"{field}.{key}" not in _ALL and not is_neutral(key, inner):
+                raise _refused(f"{field}.{key}", f"is nothing that {name} can do")
 
 
 def check_tools(tools: Any) -> None:
@@ -160,7 +168,8 @@ def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
         yield _of_schema("response_format.schema" if "schema" in given else "response_format.value", inner)
     elif kind in ("json_object", "json_schema"):
         yield _Wanted("response_format", given)
-    elif kind == "regex" and isinstance(pattern := given.get("regex", given.get("pattern", inner)), str):
+    elif kind in ("regex", "regex_schema"):
+        pattern = next((given[key] for key in ("regex", "pattern", "regex_schema") if key in given), inner)
         yield _of_pattern("response_format", pattern)
     else:
         raise bad(f"response_format.type {str(kind)[:60]!r} is not known", "response_format.type")
@@ -222,6 +231,7 @@ _READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (
     (_of_object, OBJECTS),
 )
 _ALL = (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *GRAMMARS, *ENGINES, *_NO_FIELD)
+_OUTER = frozenset(field.partition(".")[0] for field in _ALL if "." in field)
 
 
 def _value(body: Mapping[str, Any], field: str) -> Any:

@@ -149,11 +149,12 @@ class Worded(Wrapper):
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply; with tools, the text that is no call."""
         spoken = tools.Spoken() if self._asked.has_tools else None
+        is_again = tools.is_asked_again(request.messages, self._asked)
         async with contextlib.aclosing(asking.apieces(self.model, self._request(request))) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     yield self._reply(request, part)
-                else:
+                elif not is_again:
                     yield part if spoken is None else spoken.feed(part)
 
     def _request(self, request: Request) -> Request:

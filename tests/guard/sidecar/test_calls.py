@@ -135,6 +135,10 @@ def test_content_and_reasoning_beside_calls_survive(sidecar: Sidecar, provider: 
     provider.answers = [says(("weather", OSLO), content="Let me look.", reasoning_content="Hm, weather.")]
     message = sidecar.chat(tools=[WEATHER]).json["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("Let me look.", "Hm, weather.")
+    reply = sidecar.chat(tools=[WEATHER], stream=True)
+    assert (spoken(reply), called(reply)) == ("Let me look.", [("weather", {"city": "Oslo"})])
+    deltas = [c["delta"] for e in reply.events[:-1] for c in e["choices"]]
+    assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "Hm, weather."
     provider.answers = [servers.Answer('{"a": 1}', thinking="Hm.")]
     for wanted in ({"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}):
         message = sidecar.chat(response_format=wanted).json["choices"][0]["message"]

@@ -1,4 +1,4 @@
-"""Every field by which a client of OpenAI, vLLM, SGLang, llama.cpp, Ollama or TGI may say what an answer must be.
+"""Every field by which clients of OpenAI, vLLM, SGLang, llama.cpp, Ollama, TGI, NIM say what an answer must be.
 
 Each is enforced, or refused with 400 and its name: on a model that decodes here, and before a provider.
 """
@@ -40,6 +40,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "vLLM structured_outputs, text": {"structured_outputs": {"json": TEXT}},
     "SGLang json_schema": {"json_schema": TEXT},
     "llama.cpp json_schema": {"json_schema": SCHEMA},
+    "NIM nvext": {"nvext": {"guided_json": SCHEMA, "top_n_tokens": None}},
     "llama.cpp response_format": {"response_format": {"type": "json_schema", "schema": SCHEMA}},
     "llama.cpp json_object": {"response_format": {"type": "json_object", "schema": SCHEMA}},
     "Ollama format": {"format": SCHEMA},
@@ -60,6 +61,9 @@ PATTERNS: dict[str, dict[str, Any]] = {
     "vLLM structured_outputs": {"structured_outputs": {"regex": PATTERN}},
     "SGLang regex": {"regex": PATTERN},
     "TGI grammar": {"grammar": {"type": "regex", "value": PATTERN}},
+    "Together response_format": {"response_format": {"type": "regex", "pattern": PATTERN}},
+    "LMDeploy response_format": {"response_format": {"type": "regex_schema", "regex_schema": PATTERN}},
+    "NIM nvext": {"nvext": {"guided_regex": PATTERN}},
     "anchored": {"guided_regex": f"^{PATTERN}$"},
 }
 CHOICES: dict[str, dict[str, Any]] = {
@@ -79,6 +83,8 @@ REFUSED: dict[str, Any] = {
     "structured_outputs.disable_additional_properties": True,
     "structured_outputs.nonesuch": 1,
     "guided_whitespace_pattern": " ",
+    "guided_decoding_params": {"grammar": "x"},
+    "nvext.guided_grammar": "x",
     "stop_regex": "a+",
     "custom_logit_processor": "x",
     "logits_processors": ["x"],
@@ -108,6 +114,7 @@ SERVERS_OWN: dict[str, Any] = {
     "mirostat": 2,
     "typical_p": 0.5,
     "n_predict": 5,
+    "nvext.max_thinking_tokens": 5,
     "t_max_predict_ms": 100,
     "options": {"num_predict": 5},
     "use_beam_search": True,
@@ -188,6 +195,24 @@ def test_a_model_here_refuses_what_it_can_not_keep_by_name(here: Sidecar, path: 
     reply = ask(here, path, max_tokens=20, **nested(field, {**REFUSED, **SERVERS_OWN}[field]))
     assert reply.status == 400, reply.data
     assert reply.json["error"]["param"] == field
+
+
+def test_responses_are_held_by_the_same_words(here: Sidecar) -> None:
+    def respond(**fields: Any) -> Reply:
+        return here.ask("POST", "/v1/responses", {"model": "m", "input": "?", "max_output_tokens": 60, **fields})
+
+    def text(**fields: Any) -> str:
+        reply = respond(**fields)
+        assert reply.status == 200, reply.data
+        return str(reply.json["output"][0]["content"][0]["text"])
+
+    for fields in (SCHEMAS["vLLM guided_json"], SCHEMAS["llama.cpp json_object"], SCHEMAS["Ollama format"]):
+        jsonschema.validate(json.loads(text(**fields)), SCHEMA)
+    assert text(**CHOICES["vLLM guided_choice"]) in CHOICE
+    assert re.fullmatch(PATTERN, text(**PATTERNS["SGLang regex"]))
+    for field in ("grammar", "guided_grammar", "logit_bias", "min_tokens", "top_k"):
+        reply = respond(**nested(field, {**REFUSED, **SERVERS_OWN}[field]))
+        assert (reply.status, reply.json["error"]["param"]) == (400, field)
 
 
 def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing_is_not(here: Sidecar) -> None:
@@ -273,9 +298,9 @@ def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: servers.Se
     for more in ({}, SCHEMAS["OpenAI"]):
         provider.requests.clear()
         provider.answers = [says('{"n": 3}')]
-        reply = ask(sidecar, PATHS[0], **{field: SERVERS_OWN[field]}, **more)
+        reply = ask(sidecar, PATHS[0], **nested(field, SERVERS_OWN[field]), **more)
         assert text_of(reply) == '{"n": 3}'
-        assert provider.requests[0].body[field] == SERVERS_OWN[field]
+        assert provider.requests[0].body.items() >= nested(field, SERVERS_OWN[field]).items()
 
 
 def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: servers.Server) -> None:
