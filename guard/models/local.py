@@ -62,6 +62,11 @@ class LocalModel(ABC):
         """The answer's text in pieces as it is decoded, then the reply. Once it is closed, no further pass is run."""
         return self._steps(request, is_told=True)
 
+    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many tokens of prompt these messages are, where the model does not think; thread-safe."""
+        text = self._render(messages, thinks=False)
+        return len(self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text))
+
     @abstractmethod
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
         """The prompt's text."""

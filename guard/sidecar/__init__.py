@@ -1,4 +1,4 @@
-"""The sidecar: OpenAI's protocol in front, any model behind, Guard's pipeline in between; `guard serve`.
+"""The sidecar: OpenAI's and Anthropic's protocols in front, any model behind, Guard's pipeline in between.
 
 settings.py    guard.toml's table [serve], checked with line and key
 server.py      the process: sockets, signals, draining, reloading, worker processes
@@ -11,6 +11,7 @@ bodies.py      reading a body, strictly and within bounds
 asked.py       what a chat request asks for: text, JSON, a schema, calls of tools
 serving.py     models by name: tiers, time-outs, slots, breakers; breaker.py, upstream.py: the connections behind
 relay.py       what needs no schema work goes through, checked; pipeline.py: what does
-chat.py, completions.py, responses.py   the three ways to ask, and their answers
+chat.py, completions.py, responses.py   OpenAI's three ways to ask, and their answers
+messages.py, message_answers.py   Anthropic's way, asked as a chat
 operator.py    what a person looks at: live requests, figures, failures, traces, a playground
 """

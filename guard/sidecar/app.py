@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from guard import prices
-from guard.sidecar import bodies, completions, cross_origin, keys, metrics, operator, responses, ui
+from guard.sidecar import bodies, completions, cross_origin, keys, messages, metrics, operator, responses, ui
 from guard.sidecar.access import AccessLog
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
@@ -29,6 +29,7 @@ from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.gate import Gate, Watched
 from guard.sidecar.keys import Keyring
 from guard.sidecar.limits import Ledger
+from guard.sidecar.message_answers import Answer
 from guard.sidecar.openapi import document
 from guard.sidecar.pipeline import Pipeline
 from guard.sidecar.relay import Keep, Relay
@@ -147,6 +148,8 @@ class Sidecar:
             Route("/v1/embeddings", _Endpoint(self, self._embeddings), methods=post),
             Route("/v1/responses", _Endpoint(self, self._responses), methods=post),
             Route("/v1/responses/{name}", _Page(self._response), methods=["GET", "DELETE"]),
+            Route(messages.PATH, _Endpoint(self, self._messages), methods=post),
+            Route(messages.COUNT_PATH, _Endpoint(self, self._count_tokens), methods=post),
             Route("/v1/models", _Page(self._models), methods=get),
             Route("/v1/models/{name:path}", _Page(self._model), methods=get),
             Route("/health/live", _Page(_live), methods=get),
@@ -255,6 +258,18 @@ class Sidecar:
         else:
             await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
 
+    async def _messages(self, visit: Visit, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
+        asked = messages.read(body, is_count=False)
+        chat = messages.as_chat(asked, self.visited(visit, asked.model))
+        reply = Answer(visit, send, tuple(asked.stop_sequences or ()))
+        raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
+        await self._chat(visit, fields, chat, raw, reply)
+
+    async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
+        asked = messages.read(body, is_count=True)
+        served = self.visited(visit, asked.model)
+        await answer(send, visit, 200, encoded(await asyncio.to_thread(messages.count, asked, served)))
+
     async def _relayed(
         self,
         visit: Visit,
@@ -326,11 +341,13 @@ class Sidecar:
 
     # -- Pages ---------------------------------------------------------------------------------------------------------
 
-    async def _models(self, _scope: Any) -> tuple[int, bytes]:
-        return 200, json.dumps({"object": "list", "data": [_listed(s) for s in self.models.by_name.values()]}).encode()
+    async def _models(self, scope: Any) -> tuple[int, bytes]:
+        listed = [_listed(served, scope) for served in self.models.by_name.values()]
+        ends = {"has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
+        return 200, json.dumps({"object": "list", "data": listed, **(ends if _is_anthropic(scope) else {})}).encode()
 
     async def _model(self, scope: Any) -> tuple[int, bytes]:
-        return 200, json.dumps(_listed(self.served(scope["path_params"]["name"]))).encode()
+        return 200, json.dumps(_listed(self.served(scope["path_params"]["name"]), scope)).encode()
 
     async def _response(self, scope: Any) -> tuple[int, bytes]:
         """Return a response that is kept, or forget it."""
@@ -424,8 +441,17 @@ def _guarantee(visit: Visit, fields: Any, asked: Asked, served: Served) -> str:
     return visit.guarantee
 
 
-def _listed(served: Served) -> dict[str, Any]:
-    return {"id": served.name, "object": "model", "created": 0, "owned_by": served.settings.model.partition(":")[0]}
+def _listed(served: Served, scope: Any) -> dict[str, Any]:
+    owner = served.settings.model.partition(":")[0]
+    listed = {"id": served.name, "object": "model", "created": 0, "owned_by": owner}
+    if _is_anthropic(scope):
+        listed |= {"type": "model", "display_name": served.name, "created_at": "1970-01-01T00:00:00Z"}
+    return listed
+
+
+def _is_anthropic(scope: Any) -> bool:
+    """Whether a request comes from an SDK of Anthropic's."""
+    return b"anthropic-version" in scope["fields"]
 
 
 async def _nowhere(scope: Any, _receive: Any, _send: Any) -> None:

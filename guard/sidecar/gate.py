@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.exceptions import HTTPException
 
 from guard.errors import GuardError
-from guard.sidecar import errors, metrics, ui
+from guard.sidecar import errors, message_answers, messages, metrics, ui
 from guard.sidecar.bodies import Gone
 from guard.sidecar.errors import ApiError
 from guard.sidecar.keys import Key
@@ -34,7 +34,10 @@ SHORT = ("/chat/completions", "/completions", "/embeddings", "/responses", "/mod
 #: What only an operator's key may look at, where keys are needed.
 OPERATORS = ("/guard/", "/metrics")
 #: Headers that may be there once.
-ONCE = (b"host", b"authorization", b"content-type", b"content-encoding", b"origin", b"x-request-id", b"x-guard-stream")
+ONCE = (
+    *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding", b"origin", b"x-request-id"),
+    b"x-guard-stream",
+)
 CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -72,7 +75,11 @@ class Watched:
                 _log.exception("%s broke off", visit.id)
                 raise
             refusal = _refusal(error, visit)
-            await answer(send, visit, refusal.status, refusal.body, refusal.headers)
+            body, named = refusal.body, refusal.headers
+            if visit.path.startswith(messages.PATH):
+                body = message_answers.error_body(refusal, visit)
+                named = [*named, *message_answers.request_id(visit)]
+            await answer(send, visit, refusal.status, body, named)
         finally:
             try:
                 await side.settle(visit)
@@ -110,11 +117,12 @@ class Gate:
         if not side.needs_key:
             _check_local(headers, side.settings.origins)
             return
-        scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        key = side.keys.find(text.strip()) if scheme.lower() == "bearer" else None
+        given = _given_key(headers)
+        key = side.keys.find(given) if given else None
         if key is None:
-            said = "the API key is not known here, or was revoked" if text else "an API key is needed"
-            raise ApiError(401, f"{said}: Authorization: Bearer sk-guard-…", code="invalid_api_key")
+            said = "the API key is not known here, or was revoked" if given else "an API key is needed"
+            words = f"{said}: Authorization: Bearer sk-guard-…, or x-api-key: sk-guard-…"
+            raise ApiError(401, words, code="invalid_api_key")
         visit.key = key
         if path.startswith(OPERATORS) and not key.is_operator:
             raise ApiError(403, "only an operator's key may look at this", code="operators_only")
@@ -135,6 +143,16 @@ class Gate:
             raise ApiError(429, words, code="insufficient_quota", retry_after=excess.seconds, is_final=True)
         words = f"the key may not ask more often than {excess.what}"
         raise ApiError(429, words, code="rate_limit_exceeded", retry_after=excess.seconds)
+
+
+def _given_key(headers: Mapping[bytes, bytes]) -> str:
+    """Return the key that a request brings, as clients of either protocol do; ApiError where it brings two."""
+    scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    bearer = text.strip() if scheme.lower() == "bearer" else ""
+    named = headers.get(b"x-api-key", b"").decode("latin-1").strip()
+    if bearer and named and bearer != named:
+        raise ApiError(400, "Authorization and x-api-key bring two different keys", code="ambiguous_header")
+    return bearer or named
 
 
 def _refusal(error: Exception, visit: Visit) -> ApiError:

@@ -45,7 +45,12 @@ _COST = Counter("guard_cost_usd", "Money, where prices are known.", ["model"], r
 IN_FLIGHT = Gauge("guard_in_flight", "Requests under way.", registry=REGISTRY, multiprocess_mode="livesum")
 
 #: Paths by which requests are counted; a client's own are one.
-_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/models"})
+_PATHS = frozenset(
+    {
+        *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/models", "/v1/messages"),
+        "/v1/messages/count_tokens",
+    }
+)
 
 
 def observe(visit: Visit) -> None:

@@ -10,10 +10,12 @@ from pydantic import BaseModel
 
 from guard.sidecar.asked import Chat
 from guard.sidecar.completions import Completion, Embedding
+from guard.sidecar.messages import COUNT_PATH, PATH, Counted, Message
 from guard.sidecar.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground
 from guard.sidecar.responses import Response
 
 _OBJECT = {"type": "object"}
+_ABOUT = "OpenAI's and Anthropic's protocols, with answers that are valid."
 _STATUSES = {
     "400": "the request says something wrong",
     "401": "a key is needed",
@@ -37,6 +39,8 @@ def document() -> bytes:
         "/v1/completions": (Completion, "Ask for a completion"),
         "/v1/embeddings": (Embedding, "Ask for embeddings"),
         "/v1/responses": (Response, "Ask for a response"),
+        PATH: (Message, "Ask for a message, by Anthropic's protocol"),
+        COUNT_PATH: (Counted, "Count the tokens of a prompt, by Anthropic's protocol"),
         "/guard/playground": (Playground, "Try a schema against a model"),
     }
     pages = {
@@ -82,7 +86,11 @@ def document() -> bytes:
         ]
     whole = {
         "openapi": "3.1.0",
-        "info": {"title": "Guard", "version": "1", "description": "OpenAI's protocol, with answers that are valid."},
+        "info": {
+            "title": "Guard",
+            "version": "1",
+            "description": _ABOUT,
+        },
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{"key": []}, {}],
