@@ -23,7 +23,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint format fuzz attack bench llamacpp audit sanitize wheel clean types
+.PHONY: help build demo test lint format fuzz attack bench clients llamacpp audit sanitize wheel clean types
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
@@ -76,6 +76,11 @@ audit: build  ## Look for known faults in what is installed.
 	test -x build/audit/bin/pip-audit || { $(BIN)/python -m venv build/audit && build/audit/bin/pip install -q pip-audit; }
 	build/audit/bin/pip-audit --strict --progress-spinner off --skip-editable \
 	  --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+# Real clients (Python and Node) against a sidecar, each in an environment of its own under build/clients; the first time takes minutes. CLIENTS="--only anthropic" chooses.
+CLIENTS :=
+clients: build  ## Try real clients against a sidecar: a table of clients and features.
+	cd tests && $(CURDIR)/$(BIN)/python -m clients $(CLIENTS)
 
 llamacpp: build  ## Build llama.cpp from source (minutes), so that `make test` tests its models too.
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMACPP)" && export CMAKE_BUILD_PARALLEL_LEVEL CMAKE_ARGS && $(call extra,llamacpp)

@@ -1,0 +1,6 @@
+"""haystack, by chat completions."""
+
+from haystack.components.generators.chat import OpenAIChatGenerator
+from haystack_generator import run
+
+run(OpenAIChatGenerator, "max_completion_tokens")
