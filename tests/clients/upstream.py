@@ -220,13 +220,13 @@ def say(messages: list[Mapping[str, Any]], tools: list[str], *, form: Any, is_on
     if ASKED["tools"] in text and "weather" in tools:
         said = [_words(message).strip('" ') for message in messages if message["role"] == "tool"]
         returned = [words for words in said if words.isdigit()] or _observed(messages)  # others say what was wrong
-        if len(returned) < len(WARM):
-            calls = tuple(("weather", {"city": city}) for city in [*WARM][len(returned) :])
+        known = [city for city, degrees in WARM.items() if str(degrees) in returned]  # in whatever order they came
+        if len(known) < len(WARM):
+            calls = tuple(("weather", {"city": city}) for city in WARM if city not in known)
             if "town" not in text:
                 calls = (("weather", {"town": "Rome"}), *calls[1:])
             return Said(calls=calls[:1] if is_one else calls, finish="tool_calls")
-        degrees = ", ".join(f"{city} {number}" for city, number in zip(WARM, returned, strict=False))
-        return final(f"{degrees}.")
+        return final(", ".join(f"{city} {WARM[city]}" for city in known) + ".")
     if ASKED["tools"] in text:  # without tools: what they returned is told
         return final("Rome 21, Oslo 9." if "21 and 9" in text else "I do not know.")
     if ASKED["second turn"] in last:
