@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Literal
 
+import anthropic
 import openai
 import pydantic
 import pytest
@@ -149,3 +150,25 @@ def test_requests_at_once_share_passes_and_are_what_each_is_alone(sidecar: Sidec
         thread.join()
     assert [together[text] for text in texts] == alone
     assert all(Order.model_validate(json.loads(text)) for text in alone)
+
+
+def test_anthropics_protocol_is_spoken_too(sidecar: Sidecar) -> None:
+    tool: anthropic.types.ToolParam = {"name": "weather", "input_schema": Weather.model_json_schema()}
+    warm: list[anthropic.types.MessageParam] = [{"role": "user", "content": "How warm is it in Rome?"}]
+    with anthropic.Anthropic(base_url=sidecar.url.removesuffix("/v1"), api_key="unused", max_retries=0) as client:
+        order: list[anthropic.types.MessageParam] = [{"role": "user", "content": ORDER}]
+        parsed = client.messages.parse(model="smollm2", max_tokens=120, messages=order, output_format=Order)
+        assert isinstance(parsed.parsed_output, Order)
+        must: anthropic.types.ToolChoiceAnyParam = {"type": "any"}
+        called = client.messages.create(model="smollm2", max_tokens=120, messages=warm, tools=[tool], tool_choice=must)
+        assert [Weather.model_validate(block.input) for block in called.content if block.type == "tool_use"]
+        assert called.stop_reason == "tool_use"
+        counted = client.messages.count_tokens(
+            model="smollm2", messages=warm, tools=[tool], tool_choice={"type": "any"}
+        )
+        assert counted.input_tokens == called.usage.input_tokens
+        with client.messages.stream(model="smollm2", max_tokens=16, messages=warm) as stream:
+            pieces = list(stream.text_stream)
+            final = stream.get_final_message()
+    assert len(pieces) > 1
+    assert (final.usage.output_tokens, final.stop_reason) == (16, "max_tokens")
