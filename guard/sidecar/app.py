@@ -268,7 +268,9 @@ class Sidecar:
     async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=True)
         served = self.visited(visit, asked.model)
-        await answer(send, visit, 200, encoded(await asyncio.to_thread(messages.count, asked, served)))
+        async with served.turn(visit.begin(served.settings.total_seconds)):
+            counted = await asyncio.to_thread(messages.count, asked, served)
+        await answer(send, visit, 200, encoded(counted))
 
     async def _relayed(
         self,

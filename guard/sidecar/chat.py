@@ -156,9 +156,9 @@ class Events:
             yield self._event({"reasoning_content": choice.reply.thinking})
         if rest:
             yield self._event({"content": rest})
-        if calls := _delta(choice, self._asked):
+        for calls in (deltas := _deltas(choice, self._asked)):
             yield self._event(calls)
-        is_cut = self._cut.is_over and not calls
+        is_cut = self._cut.is_over and not deltas
         yield self._event({}, "stop" if is_cut else _finish(choice, self._asked))
         yield from self._usage()
 
@@ -172,8 +172,11 @@ class Events:
             message.pop("role")
             if thought := message.pop("reasoning_content", None):
                 yield self._event({"reasoning_content": thought}, index=index)
-            delta = {**message, **_delta(choice, self._asked)}
-            yield self._event(delta, index=index, logprobs=_logprobs(choice, self._asked))
+            deltas = _deltas(choice, self._asked)
+            if is_said or not deltas:
+                yield self._event(message, index=index, logprobs=_logprobs(choice, self._asked))
+            for calls in deltas:
+                yield self._event(calls, index=index)
             yield self._event({}, _finish(choice, self._asked), index=index)
         yield from self._usage()
 
@@ -303,12 +306,12 @@ def _shown(choice: Choice, asked: Asked) -> dict[str, Any]:
     return in_functions(message) if asked.has_older_functions else message
 
 
-def _delta(choice: Choice, asked: Asked) -> dict[str, Any]:
-    """Return the calls of a choice as an event has them; empty where there are none."""
+def _deltas(choice: Choice, asked: Asked) -> list[dict[str, Any]]:
+    """Return the calls of a choice as events have them: one in each, as clients expect."""
     calls = _message(choice).get("tool_calls", []) if choice.calls else []
     if calls and asked.has_older_functions:
-        return {"function_call": calls[0]["function"]}
-    return {"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]} if calls else {}
+        return [{"function_call": calls[0]["function"]}]
+    return [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(calls)]
 
 
 def _finish(choice: Choice, asked: Asked) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Paths that anyone may ask for.
 OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
 #: Paths of the protocol without the /v1 before them.
-SHORT = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models")
+SHORT = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models", "/messages")
 #: What only an operator's key may look at, where keys are needed.
 OPERATORS = ("/guard/", "/metrics")
 #: Headers that may be there once.

@@ -6,6 +6,7 @@ as a message. Blocks come in the order in which the model gave them: thinking, t
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -65,7 +66,8 @@ class Answer:
             if not has_more:
                 await self._whole(b"".join(self._held))
             return
-        body = b"".join(out for event in self._reader.feed(data) for out in self._events.take(event))
+        with _by_the_protocol():
+            body = b"".join(out for event in self._reader.feed(data) for out in self._events.take(event))
         if not has_more and data.startswith(b": "):  # the figures that no header could tell
             body = data[: data.index(b"\n\n") + 2] + body
         self._visit.sent += len(body) - len(data)
@@ -74,7 +76,11 @@ class Answer:
 
     async def _whole(self, data: bytes) -> None:
         start, visit = self._start, self._visit
-        body = encoded(message(visit, json.loads(data), self._stops)) if start["status"] == 200 else data
+        try:
+            body = encoded(message(visit, json.loads(data), self._stops))
+        except BadReply:
+            visit.status, visit.is_answered = 0, False  # nothing is out yet: it is answered as an error
+            raise
         headers = [header for header in start["headers"] if header[0] != b"content-length"]
         visit.sent = len(body)
         await self._send({**start, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
@@ -82,18 +88,23 @@ class Answer:
 
 
 def message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
-    """Return a chat's whole answer as a message; BadReply where a call's arguments are no object."""
+    """Return a chat's whole answer as a message; BadReply where it is not as the protocol has it."""
+    with _by_the_protocol():
+        return _message(visit, said, stops)
+
+
+def _message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
     choice = said["choices"][0]
     given = choice["message"]
     content: list[dict[str, Any]] = []
     if thought := _thought(given):
         content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE})
     if text := given.get("content") or given.get("refusal"):
-        content.append({"type": "text", "text": text})
+        content.append({"type": "text", "text": _known(text, str)})
     for call in given.get("tool_calls") or []:
         function = call["function"]
-        use = {"name": function["name"], "input": _input(function.get("arguments"))}
-        content.append({"type": "tool_use", "id": call.get("id"), **use})
+        use = {"name": _known(function["name"], str), "input": _input(function.get("arguments"))}
+        content.append({"type": "tool_use", "id": _known(call["id"], str), **use})
     reason = "refusal" if given.get("refusal") else STOP_REASONS.get(choice["finish_reason"], "end_turn")
     usage = said.get("usage")
     return {
@@ -143,7 +154,7 @@ class _Events:
             if thought := _thought(delta):
                 yield from self._piece("thinking", "thinking_delta", "thinking", thought)
             if text := delta.get("content") or delta.get("refusal"):
-                yield from self._piece("text", "text_delta", "text", text)
+                yield from self._piece("text", "text_delta", "text", _known(text, str))
             if delta.get("refusal"):
                 self._finish = "refusal"
             for call in delta.get("tool_calls") or []:
@@ -153,15 +164,16 @@ class _Events:
             self._stop = choice.get("stop_reason") or self._stop
 
     def _called(self, call: Mapping[str, Any]) -> Iterator[bytes]:
-        number, function = call.get("index", 0), call.get("function") or {}
+        number, function = _known(call.get("index", 0), int), call.get("function") or {}
         if number != self._call:
             if number < self._call:
                 raise BadReply("the model's server went back to a call of a tool that was over")
             self._call = number
-            use: dict[str, Any] = {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": {}}
+            named = {"id": _known(call["id"], str), "name": _known(function["name"], str)}
+            use: dict[str, Any] = {"type": "tool_use", **named, "input": {}}
             yield from self._open("tool_use", use)
         if arguments := function.get("arguments"):
-            yield self._delta({"type": "input_json_delta", "partial_json": arguments})
+            yield self._delta({"type": "input_json_delta", "partial_json": _known(arguments, str)})
 
     def _piece(self, kind: str, delta: str, field: str, text: str) -> Iterator[bytes]:
         if self._kind != kind:
@@ -226,6 +238,21 @@ def _thought(part: Mapping[str, Any]) -> str:
     """Return what a message, or a piece of one, tells of the model's thinking, as servers name it."""
     thought = part.get("reasoning_content") or part.get("reasoning")
     return thought if isinstance(thought, str) else ""
+
+
+@contextlib.contextmanager
+def _by_the_protocol() -> Iterator[None]:
+    """Say what is not as the protocol has it, in answers that go through unchecked."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise BadReply("the model did not answer by the protocol: what it says is no message") from None
+
+
+def _known(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
 
 
 def _input(arguments: Any) -> dict[str, Any]:

@@ -84,6 +84,14 @@ class OutputConfig(_Part):
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
 
 
+class Metadata(BaseModel):
+    """Who asks, for the provider to know; other members are nobody's."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    user_id: str | None = None
+
+
 class Counted(_Part):
     """What a prompt is made of: the request to count its tokens."""
 
@@ -116,7 +124,7 @@ class Message(Counted):
     temperature: float | None = Field(default=None, ge=0, le=1)
     top_p: float | None = Field(default=None, ge=0, le=1)
     top_k: int | None = Field(default=None, ge=0, lt=2**31)
-    metadata: dict[str, Any] | None = None
+    metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
 
 
@@ -163,7 +171,7 @@ def _settings(asked: Message, served: Served) -> dict[str, Any]:
         "top_p": asked.top_p,
         "top_k": asked.top_k,
         "stop": asked.stop_sequences or None,
-        "user": (asked.metadata or {}).get("user_id"),
+        "user": asked.metadata and asked.metadata.user_id,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -312,7 +320,8 @@ def _part(block: Mapping[str, Any], where: str) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": _data_url(source, where)}}
     if kind == "image" and source.get("type") == "url":
         return {"type": "image_url", "image_url": {"url": _text(source, "url", f"{where}.source")}}
-    if kind == "document" and (block.get("citations") or {}).get("enabled"):
+    cites = block.get("citations")
+    if kind == "document" and cites and not (isinstance(cites, Mapping) and cites.get("enabled") is False):
         raise bad(f"{where}.citations: no citations can be asked for", f"{where}.citations", "unsupported_value")
     if kind == "document" and source.get("type") == "text":
         words = [block.get(name) for name in ("title", "context")]

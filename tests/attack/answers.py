@@ -10,9 +10,10 @@ ANY = OK | FAILED | {400, 404, 413}
 
 CHAT = ("plain", "schema", "tools")
 STREAMS = ("stream", "schema live")
-OTHERS = ("responses", "completions", "embeddings")
-OTHER_STREAMS = ("responses stream", "completions stream")
-EVERY = (*CHAT, "schema stream", "json", *STREAMS, *OTHERS, *OTHER_STREAMS, "responses schema")
+OTHERS = ("responses", "completions", "embeddings", "messages")
+OTHER_STREAMS = ("responses stream", "completions stream", "messages stream")
+SCHEMAS = ("responses schema", "messages schema", "messages tools")
+EVERY = (*CHAT, "schema stream", "json", *STREAMS, *OTHERS, *OTHER_STREAMS, *SCHEMAS)
 
 #: Plays of which nothing good may come, whatever way is taken.
 HOPELESS = {
@@ -59,9 +60,9 @@ def _ways(name: str) -> tuple[str, ...]:
     if part == "data":
         return ("embeddings",)
     if part in ("delta", "delta-content"):
-        return STREAMS
+        return (*STREAMS, "messages stream")
     if part in ("message", "content", "calls", "refusal"):
-        return (*CHAT, "json")
+        return (*CHAT, "json", "messages")
     if part in ("choice", "finish", "index", "choices"):
         return (*CHAT, "stream", "completions")
     if name.startswith(("model-", "id-", "finish-", "usage", "tokens", "says")):

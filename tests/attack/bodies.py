@@ -279,6 +279,23 @@ RESPONSE: dict[str, set[str]] = {
     "tools": {"null", "a list", "a list of objects"},
     "tool_choice": {"null", "an object", "a strange object", *TEXTS},
 }
+MESSAGE: dict[str, set[str]] = {
+    "model": set(),
+    "messages": set(),
+    "max_tokens": {"one"},
+    "system": {"null", "a list", *TEXTS},
+    "stream": {"null", "true"},
+    "stop_sequences": {"null", "a list", "a list of texts"},
+    "temperature": {"null", "zero", "one", "a fraction"},
+    "top_p": {"null", "zero", "one", "a fraction"},
+    "top_k": {"null", "zero", "one"},
+    "tools": {"null", "a list"},
+    "tool_choice": {"null"},
+    "thinking": {"null"},
+    "output_config": {"null", "an object"},
+    "metadata": {"null", "an object", "a strange object"},
+    "guided_json": set(),
+}
 EMBEDDING: dict[str, set[str]] = {"model": set(), "input": COMPLETION["prompt"]}
 PLAYGROUND: dict[str, set[str]] = {
     "model": set(),
@@ -308,6 +325,28 @@ _HELLO = say("Hello.")
 wrong("/v1/chat/completions", CHAT, lambda canary: chat(canary, _HELLO))
 wrong("/v1/completions", COMPLETION, lambda canary: {"model": "m", "prompt": prompt(canary, _HELLO)})
 wrong("/v1/responses", RESPONSE, lambda canary: {"model": "m", "input": prompt(canary, _HELLO)})
+_ASKING = {"model": "m", "max_tokens": 9}
+wrong(
+    "/v1/messages",
+    MESSAGE,
+    lambda canary: {**_ASKING, "messages": [{"role": "user", "content": prompt(canary, _HELLO)}]},
+)
+for _block in ("text", "image", "document", "tool_result", "tool_use", "thinking", "search_result"):
+    for _name, _value in POOL.items():
+        for _key in ("text", "source", "content", "tool_use_id", "input", "type"):
+            case(
+                f"types, a block {_block} {_key}: {_name}",
+                lambda canary, b=_block, k=_key, v=_value: {
+                    **_ASKING,
+                    "messages": [
+                        {"role": "user", "content": prompt(canary, _HELLO)},
+                        {"role": "assistant", "content": [{"type": b, k: v}]},
+                        {"role": "user", "content": [{"type": b, k: v}]},
+                    ],
+                },
+                Expected(ANY),
+                "/v1/messages",
+            )
 wrong("/v1/embeddings", EMBEDDING, lambda canary: {"model": "m", "input": prompt(canary, _HELLO)})
 wrong("/guard/playground", PLAYGROUND, lambda canary: {"model": "m", "prompt": prompt(canary, say('{"a": 1}'))})
 for _field in ("role", "content", "name", "tool_calls", "tool_call_id", "refusal"):

@@ -172,6 +172,10 @@ def ask(way: str, canary: str, play: str, schema: Any = None) -> list[Step]:
     more: dict[str, Any] = dict(fields)
     if "schema" in way and path == "/v1/chat/completions":
         more["response_format"] = form(schema)
+    elif "schema" in way and path == "/v1/messages":
+        more["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    elif "tools" in way and path == "/v1/messages":
+        more |= {"tools": [{"name": "act", "strict": True, "input_schema": schema}], "tool_choice": {"type": "any"}}
     elif "schema" in way:
         more["text"] = {"format": {"type": "json_schema", "name": "value", "schema": schema}}
     elif "tools" in way:
@@ -179,6 +183,7 @@ def ask(way: str, canary: str, play: str, schema: Any = None) -> list[Step]:
     bodies: Mapping[str, dict[str, Any]] = {
         "/v1/chat/completions": {"messages": [{"role": "user", "content": words}]},
         "/v1/responses": {"input": words},
+        "/v1/messages": {"messages": [{"role": "user", "content": words}], "max_tokens": 200},
         "/v1/completions": {"prompt": words},
         "/v1/embeddings": {"input": words},
         "/guard/playground": {"prompt": words, "schema": schema},
@@ -198,6 +203,10 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "responses": ("/v1/responses", {}),
     "responses stream": ("/v1/responses", _STREAM),
     "responses schema": ("/v1/responses", {}),
+    "messages": ("/v1/messages", {}),
+    "messages stream": ("/v1/messages", _STREAM),
+    "messages schema": ("/v1/messages", {}),
+    "messages tools": ("/v1/messages", {}),
     "completions": ("/v1/completions", {}),
     "completions stream": ("/v1/completions", _STREAM),
     "embeddings": ("/v1/embeddings", {}),

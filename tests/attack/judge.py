@@ -49,6 +49,10 @@ def judged(case: Case, canary: str, sent: str, exchange: Exchange, *, slack: flo
     return verdict
 
 
+#: Types of the event that ends a stream by its own account.
+_ENDINGS = ("response.", "message_stop")
+
+
 def _judge_reply(verdict: Verdict, reply: Reply) -> None:
     case, faults, wanted = verdict.case, verdict.faults, verdict.case.expected
     status, code, number = reply.status, "", None
@@ -63,7 +67,7 @@ def _judge_reply(verdict: Verdict, reply: Reply) -> None:
             if isinstance(last, dict) and "error" in last:
                 code = _code(last, faults)
                 status = CODES.get(code, (500,))[0]
-            elif last != "[DONE]" and not (isinstance(last, dict) and str(last.get("type")).startswith("response.")):
+            elif last != "[DONE]" and not (isinstance(last, dict) and str(last.get("type")).startswith(_ENDINGS)):
                 faults.append("a stream that does not say how it ended")
         elif reply.headers.get("content-type", "").startswith("application/json"):
             json.loads(reply.data)
@@ -110,6 +114,8 @@ def text_of(reply: Reply) -> str | None:
     """Return the text of a good answer in any of the protocols; of a tool's call its arguments; None of a refusal."""
     if reply.is_stream:
         events = [event for event in reply.events if isinstance(event, dict)]
+        if any(event.get("type") == "message_start" for event in events):
+            return "".join(e["delta"].get("text", "") for e in events if e["type"] == "content_block_delta")
         if any("type" in event for event in events):
             return "".join(e["delta"] for e in events if e.get("type") == "response.output_text.delta")
         choices = [choice for event in events for choice in event["choices"]]
@@ -118,6 +124,9 @@ def text_of(reply: Reply) -> str | None:
     if "output" in said:
         parts = [part for item in said["output"] for part in item.get("content", ())]
         return "".join(part["text"] for part in parts)
+    if said.get("type") == "message":
+        block = said["content"][0]
+        return None if said["stop_reason"] == "refusal" else str(block.get("text") or json.dumps(block.get("input")))
     if "choices" not in said:
         return str(said.get("text"))
     choice = said["choices"][0]

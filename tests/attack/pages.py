@@ -20,7 +20,10 @@ PAGES = (
     ),
     *("/health/live", "/health/ready", "/metrics", "/openapi.json", "/v1/models", "/v1/models/m", "/ui"),
 )
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/guard/playground")
+ENDPOINTS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/guard/playground"),
+    *("/v1/messages", "/v1/messages/count_tokens"),
+)
 
 
 def case(name: str, path: str, statuses: frozenset[int], method: str = "GET") -> None:

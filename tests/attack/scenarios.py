@@ -152,7 +152,7 @@ def _door(folder: Path) -> list[str]:
         "in capitals": {"Authorization": f"Bearer {text.upper()}"},
         "its id": {"Authorization": f"Bearer {text.rpartition('-')[0]}"},
         "a prefix": {"Authorization": "Bearer sk-guard-"},
-        "as X-Api-Key": {"X-Api-Key": text},
+        "as X-Api-Key, another": {"X-Api-Key": "sk-guard-" + "0" * 43},
         "as a cookie": {"Cookie": f"Authorization=Bearer {text}"},
         "a digest": {"Authorization": "Bearer " + "0" * 64},
         "NULs": {"Authorization": "Bearer \xa0\xa0"},
@@ -168,6 +168,8 @@ def _door(folder: Path) -> list[str]:
                 "/v1/completions",
                 "/v1/embeddings",
                 "/v1/responses",
+                "/v1/messages",
+                "/v1/messages/count_tokens",
                 "/guard/playground",
             ):
                 faults.replied(sidecar.ask("POST", path, {"model": "m"}, headers), {401}, f"{name} at {path}")

@@ -80,7 +80,8 @@ class Upstream:
     def _chat(self, request: servers.Request) -> servers.Answer:
         body = request.body
         tools = [tool["function"]["name"] for tool in body.get("tools") or []]
-        said = say(body["messages"], tools, form=body.get("response_format"))
+        is_one = body.get("parallel_tool_calls") is False
+        said = say(body["messages"], tools, form=body.get("response_format"), is_one=is_one)
         calls = [
             {"id": self._id("call"), "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
             for name, given in said.calls
@@ -126,7 +127,8 @@ class Upstream:
         told = [*before, *known]
         tools = [tool["name"] for tool in body.get("tools") or []]
         form = (body.get("text") or {}).get("format")
-        said = say(_as_messages(told), tools, form=form)
+        is_one = body.get("parallel_tool_calls") is False
+        said = say(_as_messages(told), tools, form=form, is_one=is_one)
         output: list[dict[str, Any]] = [
             {
                 "type": "function_call",
@@ -184,11 +186,12 @@ class Upstream:
         }
 
 
-def say(messages: list[Mapping[str, Any]], tools: list[str], *, form: Any) -> Said:
+def say(messages: list[Mapping[str, Any]], tools: list[str], *, form: Any, is_one: bool = False) -> Said:
     """Return what the model says to messages of a chat.
 
     A schema, or a tool that stands for one, gets the invoice: at first with a total that is no number. `form` is the
-    form that the answer must have, as a chat or a request for a response says it; None: any.
+    form that the answer must have, as a chat or a request for a response says it; None: any. `is_one`: tools are called
+    one at a time.
     """
     text = "\n".join(_words(message) for message in messages)
 
@@ -215,16 +218,15 @@ def say(messages: list[Mapping[str, Any]], tools: list[str], *, form: Any) -> Sa
             return Said(json.dumps({"invoice": invoice} if "invoice" in _members(form) else invoice))
         return Said(calls=((other[0], invoice),), finish="tool_calls")
     if ASKED["tools"] in text and "weather" in tools:
-        returned = [_words(message) for message in messages if message["role"] == "tool"]
-        returned = returned or _observed(messages)
-        if not returned:
-            calls = tuple(("weather", {"city": city}) for city in WARM)
+        said = [_words(message).strip('" ') for message in messages if message["role"] == "tool"]
+        returned = [words for words in said if words.isdigit()] or _observed(messages)  # others say what was wrong
+        known = [city for city, degrees in WARM.items() if str(degrees) in returned]  # in whatever order they came
+        if len(known) < len(WARM):
+            calls = tuple(("weather", {"city": city}) for city in WARM if city not in known)
             if "town" not in text:
                 calls = (("weather", {"town": "Rome"}), *calls[1:])
-            return Said(calls=calls, finish="tool_calls")
-        found = [re.findall(r"\d+", words)[:1] for words in returned[-2:]]
-        degrees = ", ".join(f"{city} {number[0]}" for city, number in zip(WARM, found, strict=False) if number)
-        return final(f"{degrees}.")
+            return Said(calls=calls[:1] if is_one else calls, finish="tool_calls")
+        return final(", ".join(f"{city} {WARM[city]}" for city in known) + ".")
     if ASKED["tools"] in text:  # without tools: what they returned is told
         return final("Rome 21, Oslo 9." if "21 and 9" in text else "I do not know.")
     if ASKED["second turn"] in last:

@@ -54,7 +54,7 @@ def stream() -> Any:
 def tools() -> Any:
     history = [user("tools")]
     for _ in range(4):
-        answer = model.chat_with_tools([TOOL], chat_history=history)
+        answer = model.chat_with_tools([TOOL], chat_history=history, allow_parallel_tool_calls=True)
         history.append(answer.message)
         calls = model.get_tool_calls_from_response(answer, error_on_no_tool_call=False)
         if not calls:
@@ -67,7 +67,7 @@ def tools() -> Any:
 
 
 def streamed_tools() -> Any:
-    *_, last = model.stream_chat_with_tools([TOOL], chat_history=[user("tools")])
+    *_, last = model.stream_chat_with_tools([TOOL], chat_history=[user("tools")], allow_parallel_tool_calls=True)
     for call in model.get_tool_calls_from_response(last, error_on_no_tool_call=False):
         TOOL.call(**call.tool_kwargs)
     return told("")

@@ -199,6 +199,8 @@ def test_thinking_of_turns_that_are_over_and_of_others_is_dropped(signature: str
         ({"messages": [user([{"type": "search_result"}])]}, "messages.0.content.0"),
         ({"messages": [user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])]}, "messages.0.content.0"),
         ({"messages": [user([{"type": "tool_result", "content": "21"}])]}, "messages.0.content.0.tool_use_id"),
+        ({"messages": [user([{"type": "document", "citations": []}])]}, "messages.0.content.0"),
+        ({"metadata": {"user_id": 7}}, "metadata.user_id"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools"),
         ({"tools": [WEATHER], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
@@ -427,3 +429,28 @@ def test_a_key_comes_in_either_header_but_not_two(tmp_path: Path, provider: serv
         assert ask(sidecar, headers={"Authorization": f"Bearer {text}", "x-api-key": "sk-guard-x"}).status == 400
         refused = ask(sidecar, headers={"x-api-key": "sk-guard-x"})
         assert (refused.status, refused.json["error"]["type"]) == (401, "authentication_error")
+
+
+STRANGE = [
+    {"content": 7},
+    {"content": "x", "tool_calls": 7},
+    {"tool_calls": [7]},
+    {"tool_calls": [{"id": "c", "function": {"name": "weather", "arguments": 7}}]},
+    {"tool_calls": [{"id": 7, "function": {"name": "weather", "arguments": "{}"}}]},
+    {"tool_calls": [{"id": "c", "function": 7}]},
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=str)
+def test_a_strange_answer_is_a_bad_one(strange: Any, sidecar: Sidecar, provider: servers.Server) -> None:
+    choice = {"index": 0, "message": strange, "finish_reason": "stop"}
+    provider.answers = [servers.Answer(raw=json.dumps({"model": "m", "choices": [choice]}).encode())]
+    reply = ask(sidecar)
+    assert (reply.status, reply.json["error"]["code"]) == (502, "bad_reply")
+    begun = {"index": 0, "delta": {"content": "Hi"}}
+    ending = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    chunks = [{"choices": [each]} for each in (begun, {"index": 0, "delta": strange}, ending)]
+    events = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+    provider.answers = [servers.Answer(raw=events + b"data: [DONE]\n\n")]
+    last = ask(sidecar, stream=True).events[-1]
+    assert (last["type"], last["error"]["code"]) == ("error", "bad_reply")

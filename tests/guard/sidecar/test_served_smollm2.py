@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Literal
 
+import anthropic
 import openai
 import pydantic
 import pytest
@@ -181,3 +182,25 @@ def test_a_value_that_the_budget_closed_ends_in_length(client: openai.OpenAI, si
     schema = {"type": "json_schema", "json_schema": {"name": "story", "schema": Story.model_json_schema()}}
     events = sidecar.chat(model="smollm2", messages=messages, response_format=schema, max_tokens=24, stream=True).events
     assert [e["choices"][0]["finish_reason"] for e in events if e != "[DONE]" and e["choices"]][-1] == "length"
+
+
+def test_anthropics_protocol_is_spoken_too(sidecar: Sidecar) -> None:
+    tool: anthropic.types.ToolParam = {"name": "weather", "input_schema": Weather.model_json_schema()}
+    warm: list[anthropic.types.MessageParam] = [{"role": "user", "content": "How warm is it in Rome?"}]
+    with anthropic.Anthropic(base_url=sidecar.url.removesuffix("/v1"), api_key="unused", max_retries=0) as client:
+        order: list[anthropic.types.MessageParam] = [{"role": "user", "content": ORDER}]
+        parsed = client.messages.parse(model="smollm2", max_tokens=120, messages=order, output_format=Order)
+        assert isinstance(parsed.parsed_output, Order)
+        must: anthropic.types.ToolChoiceAnyParam = {"type": "any"}
+        called = client.messages.create(model="smollm2", max_tokens=120, messages=warm, tools=[tool], tool_choice=must)
+        assert [Weather.model_validate(block.input) for block in called.content if block.type == "tool_use"]
+        assert called.stop_reason == "tool_use"
+        counted = client.messages.count_tokens(
+            model="smollm2", messages=warm, tools=[tool], tool_choice={"type": "any"}
+        )
+        assert counted.input_tokens == called.usage.input_tokens
+        with client.messages.stream(model="smollm2", max_tokens=16, messages=warm) as stream:
+            pieces = list(stream.text_stream)
+            final = stream.get_final_message()
+    assert len(pieces) > 1
+    assert (final.usage.output_tokens, final.stop_reason) == (16, "max_tokens")
