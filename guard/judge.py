@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ _NOT_MEANT = (
 _PIECES = re.compile(r"\[(?:[^\]\\]|\\.)*\]|\\.", re.DOTALL)
 _PLAINLY = {"\\A": "^", "\\z": "$", "\\Z": "$"}
 _ENDS_OF_WORDS = re.compile(r"\\([<>])")
+#: What a number has that may be too small for a float: an exponent of three digits, or as many zeros after the point.
+_MAY_VANISH = re.compile(r"[eE]-[0-9]{3}|\.0{100}")
 _NO_LIMIT = 2**62  #: Steps of backtracking: time ends it, in silence they would make what is valid invalid.
 
 
@@ -135,7 +138,8 @@ class Judge:
 def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
     """Read a text as RFC 8259 has it, with no key twice in an object; returns the value, or what is wrong."""
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        fraction = _fraction if _MAY_VANISH.search(text) else None
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=fraction)
         text.encode()
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -148,6 +152,14 @@ def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
         return None, (Violation("", NOT_JSON, f"JSON ({error})", clipped(text)),)
     except RecursionError:
         return None, too_deep(text)
+
+
+def _fraction(text: str) -> float:
+    """Return the nearest float that is 0 only if the number is: 1e-400 is no integer, and above 0."""
+    number = float(text)
+    if number == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
+        return math.copysign(5e-324, number)
+    return number
 
 
 def too_deep(text: str) -> tuple[Violation, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,9 @@ ONCE = (
     b"x-guard-stream",
 )
 CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+# Read by the letter: readers of addresses differ in what they make of one that is none.
+_LOCAL_HOST = re.compile(rb"(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
+_LOCAL_ORIGIN = re.compile(rb"(?i:https?)://(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
 
 _log = logging.getLogger("guard.sidecar")
 
@@ -177,16 +179,8 @@ def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
 
 def _check_local(headers: Mapping[bytes, bytes], origins: Sequence[str]) -> None:
     """Refuse what a web page may have a browser send to this machine: no key would stop it."""
-    host = _name(b"//" + headers.get(b"host", b"localhost"))
-    if host not in _LOCAL:
+    if _LOCAL_HOST.fullmatch(headers.get(b"host", b"localhost")) is None:
         raise ApiError(403, "without keys only loopback names are answered", code="host_not_allowed")
     origin = headers.get(b"origin")
-    if origin is not None and origin.decode("latin-1") not in origins and _name(origin) not in _LOCAL:
+    if origin is not None and origin.decode("latin-1") not in origins and not _LOCAL_ORIGIN.fullmatch(origin):
         raise ApiError(403, "without keys no web page of elsewhere may ask", code="origin_not_allowed")
-
-
-def _name(url: bytes) -> str | None:
-    try:
-        return urllib.parse.urlsplit(url.decode("latin-1")).hostname
-    except ValueError:
-        return None

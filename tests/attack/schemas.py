@@ -464,7 +464,11 @@ for _format in (
 ):
     case(
         f"format, {_format}",
-        lambda f=_format: ({"type": "string", "format": f}, json.dumps("(" + "a." * 100_000 + "@"), None),
+        lambda f=_format: (
+            {"type": "string", "format": f},
+            json.dumps(("{(" if f == "uri-template" else "(") + "a." * 100_000 + "@"),
+            None,
+        ),
     )
     case(
         f"format, {_format} of 20 and more",

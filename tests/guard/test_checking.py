@@ -318,3 +318,18 @@ def test_a_finding_about_a_union_is_about_the_branch_that_is_meant(value: object
     target = targets.from_any(schema, {})
     first = target.check(json.dumps(value))[1][0]
     assert (first.at, first.expected[: len(found[1])]) == found
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "is_valid"),
+    [
+        ({"type": "integer"}, "1e-999999999", False),
+        ({"type": "integer"}, f"0.{'0' * 400}1", False),
+        ({"type": "integer"}, "-0e-999", True),
+        ({"exclusiveMinimum": 0}, "1e-400", True),
+        ({"exclusiveMinimum": 0}, "-1e-400", False),
+        ({"const": 0}, "1e-400", False),
+    ],
+)
+def test_a_number_that_a_float_takes_for_0_is_not_0(schema: Any, text: str, is_valid: bool) -> None:
+    assert (targets.from_any(schema, {}).checker.check(text).findings == ()) == is_valid

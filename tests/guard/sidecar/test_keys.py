@@ -100,6 +100,8 @@ def test_a_web_page_of_elsewhere_can_not_use_a_sidecar_that_needs_no_key(sidecar
         ({"Host": "evil.example:8080"}, 403),  # a name that was made to lead here
         ({"Origin": "http://localhost:3000"}, 200),
         ({"Host": "localhost:8080"}, 200),
+        ({"Host": "[::1]:8080"}, 200),
+        ({"Host": "[::1].evil.example"}, 403),  # some readers of addresses call that ::1
     ):
         assert sidecar.chat(headers=headers).status == status, headers
 
