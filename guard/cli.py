@@ -124,6 +124,7 @@ def run(
         list[str] | None, typer.Option(metavar="MODEL", help="Asked where the first fails. May be repeated.")
     ] = None,
     instruction: Annotated[str, typer.Option(help="What the model is told to do with the text.")] = INSTRUCTION,
+    system: Annotated[str, typer.Option(help="What the system says before it all.")] = "",
     retries: Annotated[int | None, bounded(0, MOST_COUNT, "Re-asks after an answer that is not valid.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling.")] = None,
     max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of each answer; it always ends inside.")] = None,
@@ -180,6 +181,7 @@ def run(
             on=dict(_action(given) for given in on or []),
             repetition=repetition,
             mode=mode,
+            system=system,
         )
     except ValueError as error:  # an option
         raise Problem(first_line(error)) from None

@@ -181,7 +181,7 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
         except InputError as error:
             yield Question(source, None, error)
             continue
-        messages = prompts.build(batch.instruction, {"text": text}, wanted.schema)
+        messages = prompts.build(batch.instruction, {"text": text}, wanted.schema, system=guard.system)
         yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=FUNCTION))
 
 
