@@ -93,12 +93,19 @@ def _convert_by_transformers(path: Path, folder: Path, progress: Progress | None
 
     step(0)
     where, file = str(path.parent), path.name
+    logging = transformers.utils.logging
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()  # it advises how to run such a file packed, which nobody does here
+    logging.disable_progress_bar()
     try:
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.bfloat16)
         step(1)
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, gguf_file=file)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(f"{file} can't be converted: {next(iter(str(error).splitlines()), '')}") from error
+    finally:
+        logging.set_verbosity(said)
+        logging.enable_progress_bar()
     step(2)
     config = model.config.to_dict()
     config.pop("quantization_config", None)

@@ -124,8 +124,8 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA
 
 def test_parts_that_are_text_are_read_as_lines_and_a_picture_is_refused_by_name() -> None:
     model = TransformersModel("tiny", tiny.llama(), tiny.tokenizer())
-    one = model._begin(Request(({"role": "user", "content": PARTS},), None))[0]
-    other = model._begin(Request(({"role": "user", "content": "What is\nit?"},), None))[0]
+    one = model._begin(Request(({"role": "user", "content": PARTS},), None, max_tokens=9))[0]
+    other = model._begin(Request(({"role": "user", "content": "What is\nit?"},), None, max_tokens=9))[0]
     assert one == other
     with pytest.raises(
         guard.Unsupported, match=r"tiny reads text alone, and messages\[1\]\.content\[2\] is 'image_url'"
