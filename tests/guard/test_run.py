@@ -346,3 +346,21 @@ def test_inputs_are_counted_before_they_are_read(tmp_path: Path) -> None:
     assert [len(found.text()) for found in Inputs([tmp_path / "long.csv"])] == [300_000]
     with pytest.raises(InputError, match="no such file"):
         Inputs([tmp_path / "absent.csv"])
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_what_was_cut_is_marked_in_tables_too(tmp_path: Path, name: str) -> None:
+    output = Output(tmp_path / name)
+    output.begin()
+    output.add({"input": "a", "value": {"n": 1, "cut_at": "x"}, "call": 1, "cut_at": [], "repeated_at": []})
+    output.add({"input": "b", "value": {"n": 2, "cut_at": "y"}, "call": 2, "cut_at": ["/n"], "repeated_at": []})
+    output.finish()
+    if name == "out.parquet":
+        found = pyarrow.parquet.read_table(output.path).to_pylist()
+    else:
+        with output.path.open(newline="") as file:
+            found = [{key: value or None for key, value in row.items()} for row in csv.DictReader(file)]
+    assert [(str(row["n"]), row["value.cut_at"], row["cut_at"]) for row in found] == [
+        ("1", "x", None),
+        ("2", "y", '["/n"]'),
+    ]
