@@ -284,7 +284,7 @@ def test_what_can_not_be_converted_is_named(tmp_path: Path) -> None:
 
     model = tiny.rounded(tiny.llama())
     for options, message in (
-        ({"architecture": "mamba"}, "holds the architecture 'mamba'; only 'llama'"),
+        ({"architecture": "mamba"}, "holds the architecture 'mamba'; only llama, gemma3 can be converted"),
         ({"pre": "qwen2"}, "the GGUF file's tokenizer is 'gpt2' with 'qwen2'"),
     ):
         tiny.write_gguf(tmp_path / "tiny.gguf", model, **options)
@@ -367,7 +367,7 @@ def test_a_template_without_a_system_message_gets_it_in_the_first_other() -> Non
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gpt-9", "unknown model 'gpt-9'; known are smollm2, transformers:PATH_OR_ID, llamacpp:FILE"),
+        ("gpt-9", "unknown model 'gpt-9'; known are smollm2, gemma-3-270m, transformers:PATH_OR_ID, llamacpp:FILE"),
         ("transformers:", "unknown model 'transformers:'"),
         ("transformers:/no/such/folder", "no such folder: /no/such/folder"),
         ("transformers:./none", "no such folder: ./none"),
