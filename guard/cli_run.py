@@ -65,6 +65,7 @@ class Counts:
     answered: int = 0
     failed: int = 0
     kept: int = 0  # of both, those that were recorded before
+    marked: int = 0  # of the answers, those that are not whole
     tokens: int = 0
     cost: float | None = 0.0  # None: a price is not known
     began: float = field(default_factory=time.perf_counter)
@@ -79,6 +80,7 @@ class Counts:
         self.failed += result.error is not None
         self.answered += result.error is None
         self.kept += result.is_kept
+        self.marked += result.call is not None and any(marks(result.call))
         if result.is_kept:
             return
         attempts = result.call.attempts if result.call else getattr(result.error, "attempts", ())
@@ -104,12 +106,13 @@ class Counts:
         """Return the summary for programs."""
         seconds = time.perf_counter() - self.began
         facts = {"inputs": self.total, "answered": self.answered, "failed": self.failed, "recorded_before": self.kept}
-        more = {"tokens": self.tokens, "cost": self.cost, "seconds": round(seconds, 3)}
+        more = {"not_whole": self.marked, "tokens": self.tokens, "cost": self.cost, "seconds": round(seconds, 3)}
         return {**facts, **more, "per_second": round(self.rate(), 3)}
 
     def summary(self) -> str:
         """Say what became of all inputs."""
         parts = [f"{self.answered:,} of {self.total:,} answered ({self.valid():.1%})", f"{self.failed:,} failed"]
+        parts += [f"{self.marked:,} not whole: see cut_at and repeated_at"] if self.marked else []
         parts += [f"{self.kept:,} recorded before"] if self.kept else []
         parts += [f"{self.tokens:,} tokens"]
         parts += [f"${self.cost:.4f}"] if self.cost else []
@@ -181,7 +184,7 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
         except InputError as error:
             yield Question(source, None, error)
             continue
-        messages = prompts.build(batch.instruction, {"text": text}, wanted.schema)
+        messages = prompts.build(batch.instruction, {"text": text}, wanted.schema, system=guard.system)
         yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=FUNCTION))
 
 

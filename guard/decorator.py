@@ -46,6 +46,7 @@ class Decorated(Generic[P, R]):
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND
         self._name = f"{_module(function)}.{function.__qualname__}"
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
+        self._examples = self._shown(guard)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Self:
         if instance is None or not self._is_method:
@@ -76,16 +77,37 @@ class Decorated(Generic[P, R]):
         """
         changed = copy.copy(self)
         changed.guard = self.guard.using(**changes)
+        changed._examples = changed._shown(changed.guard)
         if changed.guard.options != self.guard.options:
             raise TypeError("using(options=…) would compile the type anew; decorate another function")
         return changed
 
     def messages(self, *args: P.args, **kwargs: P.kwargs) -> prompts.Messages:
         """Return what the model would be asked first."""
-        bound = self._signature.bind(*self._bound, *args, **kwargs)
+        inputs = self._inputs(self._signature.bind(*self._bound, *args, **kwargs))
+        return prompts.build(
+            self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
+        )
+
+    def _inputs(self, bound: inspect.BoundArguments) -> dict[str, str]:
         bound.apply_defaults()
-        given = list(bound.arguments.items())[self._is_method :]
-        return prompts.build(self.instruction, {name: _as_text(name, v) for name, v in given}, self.target.schema)
+        return {name: _as_text(name, value) for name, value in list(bound.arguments.items())[self._is_method :]}
+
+    def _shown(self, guard: Guard) -> list[tuple[dict[str, str], str]]:
+        """Return the examples as prompts show them; ValueError where one is no input or no answer of the function's."""
+        shown = []
+        for number, (given, answer) in enumerate(guard.examples):
+            many = len(self._signature.parameters) - self._is_method > 1
+            self_ = (None,) * self._is_method
+            try:
+                if many and isinstance(given, Mapping):
+                    bound = self._signature.bind(*self_, **given)
+                else:
+                    bound = self._signature.bind(*self_, *(given if many and isinstance(given, tuple) else (given,)))
+            except TypeError as error:
+                raise ValueError(f"examples[{number}]: {given!r} is no input of {self._name}: {error}") from None
+            shown.append((self._inputs(bound), self.target.written(answer, f"examples[{number}]")))
+        return shown
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""

@@ -31,6 +31,7 @@ __all__ = [
     "Truncated",
     "Unavailable",
     "Unchecked",
+    "Unsupported",
     "ValidationFailed",
     "Violation",
 ]
@@ -102,6 +103,10 @@ class ContentFiltered(Refused):
 
 class ModelError(CallError):
     """The model is unknown, can't be loaded, or failed."""
+
+
+class Unsupported(ModelError):
+    """The model can't take what a message holds: a picture, a sound, a file."""
 
 
 class RateLimited(ModelError):

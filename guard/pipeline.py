@@ -35,6 +35,9 @@ from guard.trace.databases import WAIT_S
 T = TypeVar("T")
 _log = logging.getLogger("guard")
 
+#: What a caller asks: messages, each with a role and a content, or one text, which is a user's.
+Asked = str | Sequence[Mapping[str, Any]]
+
 #: What a policy's fields are called where a call or a decorator gives them.
 POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
 
@@ -45,8 +48,9 @@ class Guard:
     `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
     temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
     `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
-    "record", "replay" or "cache" (guard/replay.py); `validators` check every value. Safe to share between threads
-    where its models are.
+    "record", "replay" or "cache" (guard/replay.py); `validators` check every value. `system` is what the system says
+    before all other messages; `examples` are pairs of an input and its answer, shown as turns of the conversation. Safe
+    to share between threads where its models are.
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class Guard:
         mode: str = "live",
         trace: str | os.PathLike[str] | TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
+        system: str = "",
+        examples: Iterable[tuple[Any, Any]] = (),
     ) -> None:
         settings = Settings.load()
         further = [escalate_to] if isinstance(escalate_to, str | Model) else list(escalate_to)
@@ -89,6 +95,8 @@ class Guard:
         self.validators = _checked(validators)
         self.mode = replay.check_mode(mode)
         self.options = dict(options)
+        self.system = _text("system", system)
+        self.examples = _pairs(examples)
         self._trace = trace
         self._default_trace = settings.trace_path()
 
@@ -105,6 +113,8 @@ class Guard:
             "mode": self.mode,
             "trace": self._trace,
             "options": self.options,
+            "system": self.system,
+            "examples": self.examples,
         }
         return Guard(**{**given, **changes})
 
@@ -122,43 +132,54 @@ class Guard:
         return TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
 
     @overload
-    def generate(self, wanted: type[T], messages: Sequence[Mapping[str, Any]]) -> T: ...
+    def generate(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> T: ...
     @overload
-    def generate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any: ...
-    def generate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any:
+    def generate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any: ...
+    def generate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
         """Return a value of a type, or of a JSON Schema; raises a GuardError that says why there is none.
 
-        The messages are sent as they are: what the model should know about the fields is the caller's to say, or
-        `guard.structured`'s, which writes the prompt.
+        The messages are sent as they are, a text as a user's only one, behind the system's message and the examples
+        where there are any: what the model should know about the fields is the caller's to say, or
+        `guard.structured`'s, which writes the prompt. `seed` is this call's.
         """
-        return whole(*self.traced(wanted, messages))
+        return whole(*self.traced(wanted, messages, seed=seed))
 
     @overload
-    async def agenerate(self, wanted: type[T], messages: Sequence[Mapping[str, Any]]) -> T: ...
+    async def agenerate(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> T: ...
     @overload
-    async def agenerate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any: ...
-    async def agenerate(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Any:
+    async def agenerate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any: ...
+    async def agenerate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
         """Do what `generate` does, async."""
-        return whole(*await self.atraced(wanted, messages))
+        return whole(*await self.atraced(wanted, messages, seed=seed))
 
-    def traced(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[Any, Call]:
+    def traced(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
-        return self.run(self._planned(wanted, messages))
+        return self.run(self._planned(wanted, messages, seed))
 
-    async def atraced(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[Any, Call]:
+    async def atraced(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]:
         """Do what `traced` does, async."""
-        return await self.arun(self._planned(wanted, messages))
+        return await self.arun(self._planned(wanted, messages, seed))
 
-    def stream(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Stream[Any]:
+    def stream(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Stream[Any]:
         """Return an iterator of partial values while they arrive; the last one is the value, checked."""
-        return self.run_stream(self._planned(wanted, messages))
+        return self.run_stream(self._planned(wanted, messages, seed))
 
-    def astream(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> AsyncStream[Any]:
+    def astream(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
-        return self.arun_stream(self._planned(wanted, messages))
+        return self.arun_stream(self._planned(wanted, messages, seed))
 
-    def _planned(self, wanted: Any, messages: Sequence[Mapping[str, Any]]) -> Plan:
-        return self.plan(self.target(wanted), messages)
+    def _planned(self, wanted: Any, messages: Asked, seed: int | None) -> Plan:
+        target = self.target(wanted)
+        asked = prompts.checked(messages)
+        if self.system and asked[0]["role"] == "system":
+            raise ValueError("system=… and a message of the system's at the beginning are two; leave one out")
+        turns = [
+            (prompts.as_text(given), target.written(answer, f"examples[{number}]"))
+            for number, (given, answer) in enumerate(self.examples)
+        ]
+        policy = self.policy if seed is None else dataclasses.replace(self.policy, seed=seed)
+        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked))
+        return plan if seed is None else dataclasses.replace(plan, policy=policy)
 
     def target(self, wanted: Any) -> targets.Target:
         """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
@@ -217,8 +238,22 @@ class Guard:
         return store
 
 
-_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options")
+_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
 _checked = validators.check_validators
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} must be a text")
+    return value
+
+
+def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
+    listed = None if isinstance(examples, str | Mapping) else tuple(examples)
+    if listed is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in listed):
+        raise ValueError("examples=… must be a list of pairs, each an input and its answer: [(text, Invoice(…))]")
+    return tuple((given, answer) for given, answer in listed)
+
 
 #: Makes a partial value of the beginning of a text; None where nobody wants partial values.
 Partial = Callable[[str], Any] | None

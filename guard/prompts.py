@@ -15,7 +15,7 @@ from typing import Any
 from guard.errors import Truncated
 from guard.violations import Violation, clipped
 
-TEMPLATE = "typed/1"  #: Name and version of what `build` writes; change it with the words.
+TEMPLATE = "typed/2"  #: Name and version of what `build` writes; change it with the words.
 
 MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest contexts hold.
 
@@ -24,27 +24,57 @@ Messages = tuple[dict[str, Any], ...]
 _EXAMPLE = '[{"role": "user", "content": "..."}]'
 
 
-def build(instruction: str, inputs: Mapping[str, str], schema: Any) -> Messages:
+def build(
+    instruction: str,
+    inputs: Mapping[str, str],
+    schema: Any,
+    *,
+    system: str = "",
+    examples: Sequence[tuple[Mapping[str, str], str]] = (),
+) -> Messages:
     """Return the messages that ask for a value of `schema` from named inputs.
 
     The text first, the question last, and of the fields only what their names don't say. docs/usage.md compares
-    this prompt with others on a small model; they are close.
+    this prompt with others on a small model; they are close. `system` is a message before it all; `examples`, each
+    inputs and the answer as JSON, are turns of the same form before the question.
     """
+    turns = [(_question(instruction, given, schema), answer) for given, answer in examples]
+    return (*opening(system, turns), {"role": "user", "content": _question(instruction, inputs, schema)})
+
+
+def opening(system: str, turns: Sequence[tuple[str, str]]) -> Messages:
+    """Return what comes before the question: the system's message, and examples, each a question and its answer."""
+    first = ({"role": "system", "content": system},) if system else ()
+    shown = [
+        message
+        for question, answer in turns
+        for message in ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    ]
+    return (*first, *shown)
+
+
+def _question(instruction: str, inputs: Mapping[str, str], schema: Any) -> str:
     texts = [f"{name}:\n{text.strip()}" if len(inputs) > 1 else text.strip() for name, text in inputs.items()]
     question = "\n".join([f"{instruction.strip()} Answer as JSON.", *descriptions(schema)])
-    return ({"role": "user", "content": "\n\n".join([*texts, question])},)
+    return "\n\n".join([*texts, question])
 
 
 def descriptions(schema: Any) -> list[str]:
-    """List the fields of an object's schema that have a description, with it."""
+    """List the fields of an object's schema that have a description or examples, with these."""
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     if not isinstance(properties, Mapping):
         return []
-    return [
-        f"- {name}: {field['description']}"
-        for name, field in properties.items()
-        if isinstance(field, Mapping) and isinstance(field.get("description"), str)
-    ]
+    shown = [(name, _described(field)) for name, field in properties.items() if isinstance(field, Mapping)]
+    return [f"- {name}: {words}" for name, words in shown if words]
+
+
+def _described(field: Mapping[str, Any]) -> str:
+    description, examples = field.get("description"), field.get("examples")
+    words = description if isinstance(description, str) else ""
+    if isinstance(examples, list) and examples:
+        such = "such as " + ", ".join(json.dumps(example, ensure_ascii=False) for example in examples)
+        words = f"{words} ({such})" if words else such
+    return words
 
 
 def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
@@ -79,9 +109,11 @@ def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
 
 
 def checked(messages: Any) -> Messages:
-    """Return a deep copy of a caller's messages; ValueError where they are none."""
+    """Return a deep copy of a caller's messages, a text being a user's only one; ValueError where they are none."""
+    if isinstance(messages, str) and messages.strip():
+        return ({"role": "user", "content": messages},)
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
-        raise ValueError(f"messages={clipped(messages)} must be a list of messages: {_EXAMPLE}")
+        raise ValueError(f"messages={clipped(messages)} must be a text or a list of messages: {_EXAMPLE}")
     listed = list(messages)
     if not listed:
         raise ValueError("messages=[] must hold at least one message")

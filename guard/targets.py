@@ -7,6 +7,7 @@ A type is checked by Pydantic, which also builds the value; a plain schema by js
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,19 @@ class Target:
         """
         checked = self.checker.check(text)
         return checked.value, checked.findings
+
+    def written(self, value: Any, what: str) -> str:
+        """Return an answer, as a value of the type or of JSON, in the text that a model would write it in.
+
+        ValueError names `what` where it is not valid.
+        """
+        from pydantic_core import to_json
+
+        text = json.dumps(json.loads(to_json(value)), ensure_ascii=False)
+        findings = self.check(text)[1]
+        if findings:
+            raise ValueError(f"{what}: the answer is not valid: {findings[0]}")
+        return text
 
 
 def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:

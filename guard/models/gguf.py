@@ -44,6 +44,8 @@ OTHER_TENSORS = {
 }
 #: GGUF's name of a way to split text before BPE → does it take digits one by one?
 PRE_TOKENIZERS = {"smollm": True, "gpt-2": False}
+#: Architectures of which transformers itself reads the GGUF, tokenizer included, and that were tried with it.
+BY_TRANSFORMERS = ("gemma3",)
 MOST = 2**31 - 1  #: Of any count of a model.
 #: GGUF's token types: control tokens, and tokens that were added without being control.
 CONTROL, USER_DEFINED = 3, 4
@@ -60,8 +62,15 @@ def convert(path: Path, folder: Path, progress: Progress | None = None) -> None:
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(f"{path.name} is no GGUF file that can be read: {error}") from error
     architecture = fields.text("general.architecture", "none")
+    if architecture in BY_TRANSFORMERS:
+        _convert_by_transformers(path, folder, progress)
+        return
     if architecture != "llama":
-        raise ModelError(f"{path.name} holds the architecture {architecture!r}; only 'llama' can be converted")
+        known = ", ".join(["llama", *BY_TRANSFORMERS])
+        raise ModelError(
+            f"{path.name} holds the architecture {architecture!r}; only {known} can be converted; llama.cpp may run it:"
+            " llamacpp:FILE"
+        )
     config = _config(fields, {tensor.name for tensor in reader.tensors})
     _write_json(folder / "config.json", config)
     _write_json(
@@ -70,6 +79,44 @@ def convert(path: Path, folder: Path, progress: Progress | None = None) -> None:
     )
     _write_tokenizer(fields, folder)
     _write_weights(reader, config, folder, progress)
+
+
+def _convert_by_transformers(path: Path, folder: Path, progress: Progress | None) -> None:
+    """Have transformers read the file, and write what it made of it."""
+    import torch
+    import transformers
+    from safetensors.torch import save_file
+
+    def step(number: int) -> None:
+        if progress is not None:
+            progress("converting", number, 3)
+
+    step(0)
+    where, file = str(path.parent), path.name
+    logging = transformers.utils.logging
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()  # it advises how to run such a file packed, which nobody does here
+    logging.disable_progress_bar()
+    try:
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.bfloat16)
+        step(1)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, gguf_file=file)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise ModelError(f"{file} can't be converted: {next(iter(str(error).splitlines()), '')}") from error
+    finally:
+        logging.set_verbosity(said)
+        logging.enable_progress_bar()
+    step(2)
+    config = model.config.to_dict()
+    config.pop("quantization_config", None)
+    _write_json(folder / "config.json", {**config, "architectures": [type(model).__name__], "dtype": "bfloat16"})
+    ends = ("bos_token_id", "eos_token_id", "pad_token_id")
+    _write_json(folder / "generation_config.json", {name: config.get(name) for name in ends})
+    tokenizer.save_pretrained(folder)
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in tied}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    step(3)
 
 
 class _Fields:

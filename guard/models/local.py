@@ -13,6 +13,7 @@ from guard.completion import Completion
 from guard.errors import BudgetExceeded, Truncated
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
+from guard.models.chat import as_texts
 from guard.thinking import Reasoning
 
 LONGEST_NAME = 64  #: Bytes of the name of a special token, such as <|im_start|>; longer ones are not known.
@@ -67,7 +68,7 @@ class LocalModel(ABC):
 
     def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
         """Return how many tokens of prompt these messages are, where the model does not think; thread-safe."""
-        text = self._render(messages, thinks=False)
+        text = self._render(as_texts(messages, self._name), thinks=False)
         return len(self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text))
 
     @abstractmethod
@@ -140,10 +141,11 @@ class LocalModel(ABC):
             "max_tokens": request.max_tokens,
             "stops_repetition": request.repetition == "stop",
         }
-        text = self._render(request.messages, thinks=False)
+        messages = as_texts(request.messages, self._name)
+        text = self._render(messages, thinks=False)
         self._check_size(text)
         if self._reasoning is not None and request.thinking:
-            prompt = self._tokenize(self._reasoning.opened(self._render(request.messages, thinks=True)))
+            prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True)))
             room = self._room(request, len(prompt), request.thinking, least)
             budget = request.thinking if room is None else min(request.thinking, room - least)
             if (thinking := self._reasoning.thinking(budget, text)) is not None:

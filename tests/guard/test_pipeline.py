@@ -230,9 +230,9 @@ def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     ("messages", "words"),
     [
         ([], "must hold at least one message"),
-        ("hi", "messages='hi' must be a list of messages"),
-        (None, "messages=None must be a list of messages"),
-        ({"role": "user", "content": "hi"}, "must be a list of messages"),
+        (" ", "messages=' ' must be a text or a list of messages"),
+        (None, "messages=None must be a text or a list of messages"),
+        ({"role": "user", "content": "hi"}, "must be a text or a list of messages"),
         (["hi"], r"messages\[0\]='hi' must have a role and a content"),
         ([{"role": "user", "content": "hi"}, {"content": "x"}], r"messages\[1\]=.* must have a role"),
     ],

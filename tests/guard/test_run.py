@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -346,3 +347,40 @@ def test_inputs_are_counted_before_they_are_read(tmp_path: Path) -> None:
     assert [len(found.text()) for found in Inputs([tmp_path / "long.csv"])] == [300_000]
     with pytest.raises(InputError, match="no such file"):
         Inputs([tmp_path / "absent.csv"])
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_what_was_cut_is_marked_in_tables_too(tmp_path: Path, name: str) -> None:
+    output = Output(tmp_path / name)
+    output.begin()
+    output.add({"input": "a", "value": {"n": 1, "cut_at": "x"}, "call": 1, "cut_at": [], "repeated_at": []})
+    output.add({"input": "b", "value": {"n": 2, "cut_at": "y"}, "call": 2, "cut_at": ["/n"], "repeated_at": []})
+    output.finish()
+    if name == "out.parquet":
+        found = pyarrow.parquet.read_table(output.path).to_pylist()
+    else:
+        with output.path.open(newline="") as file:
+            found = [{key: value or None for key, value in row.items()} for row in csv.DictReader(file)]
+    assert [(str(row["n"]), row["value.cut_at"], row["cut_at"]) for row in found] == [
+        ("1", "x", None),
+        ("2", "y", '["/n"]'),
+    ]
+
+
+def test_the_commands_of_the_documentation_run_as_they_stand(run: Run, model: Echo, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "usage.md").read_text()
+    section = text[text.index("## Many documents") :].partition("\n## ")[0]
+    commands = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].splitlines()
+    (tmp_path / "schema.json").rename(tmp_path / "ticket.schema.json")
+    (tmp_path / "mails" / "may").mkdir(parents=True)
+    (tmp_path / "mails" / "may" / "a.txt").write_text("It says 1.")
+    (tmp_path / "tickets.csv").write_text("id,body\n7,It says 2.\n")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "types.py").write_text("import pydantic\nclass Ticket(pydantic.BaseModel):\n    n: int\n")
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(shlex.split(command)[1:])
+        assert ended.value.code == 0, command
+    assert [row["value"] for row in lines(tmp_path / "answers.jsonl")] == [{"n": 1}]
+    (row,) = pyarrow.parquet.read_table(tmp_path / "answers.parquet").to_pylist()
+    assert (row["id"], row["n"], len(model.asked)) == ("7", 2, 2)
