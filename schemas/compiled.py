@@ -29,7 +29,7 @@ from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
 from guard.schemas.ops import FALSE, KEYWORDS, Record
 from guard.schemas.scan import RESIDUAL, ReportLine, Scan, report, scan
-from guard.schemas.typed.generator import Beyond
+from guard.schemas.typed.notes import Beyond
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -25,7 +25,7 @@ from pydantic.errors import (
 )
 
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas.typed.generator import Beyond, Generator, take_notes
+from guard.schemas.typed.notes import Beyond, take_notes
 
 _TROUBLES = (
     PydanticUserError,
@@ -63,6 +63,8 @@ def as_described(wanted: Any) -> Described:
 
 def described(annotation: Any) -> Described:
     """Return the JSON Schema of a Python type, exact but for what is listed; SchemaError where it has none."""
+    from guard.schemas.typed.generator import Generator  # here: it takes time that schemas do not need
+
     try:
         return Described(*take_notes(adapter(annotation).json_schema(schema_generator=Generator)))
     except _TROUBLES as error:

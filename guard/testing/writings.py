@@ -159,7 +159,7 @@ def _good(draw: DrawFn, value: Any) -> Text:
         how.append(slip)
         outcome = "repairable"
     text = write(value, style)
-    if slip is None and _closes_well(text, value) and draw(st.integers(0, 7)) == 7:
+    if slip is None and _closes_well(text, value) and draw(st.integers(0, 3)) == 3:
         return Text(text[:-1].rstrip(), "repairable", value, (*how, "missing bracket"))
     wrappers = [name for name, (_, fits) in WRAPPERS.items() if fits(value, text)]
     wrapper = draw(st.sampled_from([None, None, *wrappers]))

@@ -2,8 +2,7 @@
 
 Pydantic's own schemas describe; they let through UUIDs of the wrong version, URLs without a host, keys that are no
 integers. `Generator` says all that a schema can say. What none can say is written down beside the schema that it
-belongs to, under NOTE, and `take_notes` takes it out again: code of the caller's own, what depends on the day, what is
-looked up elsewhere.
+belongs to (notes.py): code of the caller's own, what depends on the day, what is looked up elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -22,13 +20,11 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from guard.schemas import jsontext
 from guard.schemas.typed import decimals, known_types, patterns, texts, urls
+from guard.schemas.typed.notes import NOTE, noted
 
 Schema: TypeAlias = dict[str, Any]
 
-#: The key of what can't be said. No schema of a caller's has it.
-NOTE = "\0beyond"
 #: Keywords that say nothing of a value.
 _ANNOTATIONS = frozenset(
     ("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "discriminator", NOTE)
@@ -39,34 +35,6 @@ _PRECISION = 28
 _BOUNDS = ("ge", "gt", "le", "lt")
 #: Items that are equal only where their JSON is: of others two texts may be one member of a set.
 _PLAIN_ITEMS = frozenset(("int", "bool", "none", "literal", "enum"))
-
-
-@dataclass(frozen=True)
-class Beyond:
-    """What of a type its schema does not say, and Pydantic checks when the answer is there."""
-
-    pointer: str  # JSON Pointer of the schema that it belongs to
-    note: str  # "the validator check_total"
-
-
-def take_notes(schema: Schema) -> tuple[Schema, tuple[Beyond, ...]]:
-    """Return a schema without its notes, and them. O(size)."""
-    found: list[Beyond] = []
-
-    def without(part: Any, at: tuple[str | int, ...]) -> Any:
-        if isinstance(part, list):
-            return [without(item, (*at, index)) for index, item in enumerate(part)]
-        if not isinstance(part, dict):
-            return part
-        found.extend(Beyond(jsontext.pointer(at), note) for note in part.get(NOTE, ()))
-        return {key: without(value, (*at, key)) for key, value in part.items() if key != NOTE}
-
-    return without(schema, ()), tuple(dict.fromkeys(found))
-
-
-def noted(schema: Schema, note: str) -> Schema:
-    """Return a schema with a note."""
-    return {**schema, NOTE: [*schema.get(NOTE, ()), note]}
 
 
 class Generator(GenerateJsonSchema):

@@ -7,7 +7,6 @@ is known: the generator says so.
 from __future__ import annotations
 
 import functools
-import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -108,6 +107,8 @@ def _encoded(alphabet: str) -> Callable[[Mapping[str, Any], Schema], Schema]:
 
 
 def _zones(_schema: Mapping[str, Any], _found: Schema) -> Schema:
+    import zoneinfo
+
     return {"type": "string", "enum": sorted(zoneinfo.available_timezones())}
 
 
