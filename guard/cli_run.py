@@ -64,6 +64,7 @@ class Counts:
     total: int
     answered: int = 0
     failed: int = 0
+    marked: int = 0  # of the answers, those that are not whole
     kept: int = 0  # of both, those that were recorded before
     tokens: int = 0
     cost: float | None = 0.0  # None: a price is not known
@@ -78,6 +79,7 @@ class Counts:
         """Count a result."""
         self.failed += result.error is not None
         self.answered += result.error is None
+        self.marked += result.call is not None and next(marks(result.call), None) is not None
         self.kept += result.is_kept
         if result.is_kept:
             return
@@ -104,12 +106,13 @@ class Counts:
         """Return the summary for programs."""
         seconds = time.perf_counter() - self.began
         facts = {"inputs": self.total, "answered": self.answered, "failed": self.failed, "recorded_before": self.kept}
-        more = {"tokens": self.tokens, "cost": self.cost, "seconds": round(seconds, 3)}
+        more = {"not_whole": self.marked, "tokens": self.tokens, "cost": self.cost, "seconds": round(seconds, 3)}
         return {**facts, **more, "per_second": round(self.rate(), 3)}
 
     def summary(self) -> str:
         """Say what became of all inputs."""
         parts = [f"{self.answered:,} of {self.total:,} answered ({self.valid():.1%})", f"{self.failed:,} failed"]
+        parts += [f"{self.marked:,} not whole (cut_at, repeated_at)"] if self.marked else []
         parts += [f"{self.kept:,} recorded before"] if self.kept else []
         parts += [f"{self.tokens:,} tokens"]
         parts += [f"${self.cost:.4f}"] if self.cost else []

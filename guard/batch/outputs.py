@@ -183,7 +183,10 @@ def _flat(row: Row) -> dict[str, Any]:
     value = row["value"]
     for name, member in (value if isinstance(value, Mapping) else {"value": value}).items():
         flat[f"value.{name}" if name in flat or name == "call" else name] = member
-    return {**flat, "call": row["call"]}
+    not_whole = {
+        name: row[name] for name in ("cut_at", "repeated_at") if row.get(name)
+    }  # no column where all are whole
+    return {**flat, "call": row["call"], **not_whole}
 
 
 def _columns(partial: Path) -> dict[str, str]:
