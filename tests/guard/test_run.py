@@ -32,7 +32,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 class Echo:
-    """Answers with the number of the text; a negative one is not valid, and a nine has parts."""
+    """Answers with the number of the text; a negative one is not valid, a nine has parts, a 77 is cut."""
 
     name = "echo"
 
@@ -46,6 +46,8 @@ class Echo:
         value: dict[str, Any] = {"n": number if number >= 0 else "none"}
         if number == 9:
             value["parts"] = [1, "x"]
+        if number == 77:
+            return Reply(json.dumps(value), "length", "echo", 10, 5, mode="masks", cost=0.001, cut_at=("/n",))
         return Reply(json.dumps(value), "stop", "echo", 10, 5, cost=0.001)
 
 
@@ -195,6 +197,22 @@ def test_no_value_is_changed_on_its_way_into_parquet(values: list[Any], tmp_path
     assert found == values
     if str(column.type) != "double":  # where an integer is the same number
         assert [type(one) for one in found] == [type(one) for one in values]
+
+
+def test_an_answer_that_is_not_whole_is_marked_among_many(run: Run, model: Echo, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text\n77\n8\n")
+    given = ("--input", "in.csv", "--max-tokens", "9", "--json")
+    code, out, _ = run(*given, "--output", "out.csv")
+    assert (code, json.loads(out)["not_whole"]) == (0, 1)
+    assert list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))) == [
+        {"input": "in.csv", "row": "1", "n": "77", "call": "1", "cut_at": '["/n"]'},
+        {"input": "in.csv", "row": "2", "n": "8", "call": "2", "cut_at": ""},
+    ]
+    code, out, err = run(*given)
+    assert [json.loads(line)["cut_at"] for line in out.splitlines()] == [["/n"], []]
+    assert "max_tokens cut it at /n" in err
+    code, out, err = run(*given, "--on", "length=fail")
+    assert (code, len(out.splitlines())) == (cli.EXIT_NO_ANSWER, 1)
 
 
 def test_a_run_that_was_interrupted_goes_on_and_asks_nothing_twice(

@@ -102,7 +102,7 @@ def test_a_flaky_model_behind_an_address_answers_the_schema_of_each_request() ->
 def test_masks_hold_a_model_of_the_worst_will_to_a_valid_value_inside_its_budget(taste: str, budget: int) -> None:
     for seed in range(3):
         model = AdversarialModel(seed, taste=taste)
-        value, call = guard.Guard(model, max_tokens=budget).traced(Tree, ASK)
+        value, call = guard.Guard(model, max_tokens=budget, repetition="allow").traced(Tree, ASK)
         assert isinstance(value, Tree)
         (attempt,) = call.attempts
         assert attempt.reply is not None
