@@ -16,3 +16,12 @@ def trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "trace.db"
     monkeypatch.setenv("GUARD_TRACE", str(path))
     return path
+
+
+#: What makes of today's tables those of version 5.
+TO_VERSION_5 = (
+    "DROP TABLE items",
+    "DROP TABLE responses",
+    *(f"ALTER TABLE attempts DROP COLUMN {column}" for column in ("cut_at", "repeated_at", "room")),
+    "UPDATE guard_schema SET version = 5",
+)

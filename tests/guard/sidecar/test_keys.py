@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import traces
 from sidecars import Sidecar, model, serving
 
 from guard.sidecar import keys, limits
@@ -214,10 +215,11 @@ def test_a_trace_that_an_older_guard_wrote_gets_the_tables(tmp_path: Path) -> No
     place = tmp_path / "old.db"
     TraceStore(place).check_writable()
     with sqlite3.connect(place) as old:
+        for statement in traces.TO_VERSION_5:
+            old.execute(statement)
         old.execute("DROP TABLE keys")
         old.execute("DROP TABLE spending")
         old.execute("DROP TABLE totals")
-        old.execute("DROP TABLE responses")
         old.execute("DROP INDEX ix_calls_failed")
         old.execute("UPDATE guard_schema SET version = 3")
     old.close()
