@@ -36,6 +36,7 @@ from guard.terminal import (
 )
 
 if TYPE_CHECKING:
+    from guard.decorator import Decorated
     from guard.models import Progress
 
 #: What a call's record says that is run by this command.
@@ -48,7 +49,7 @@ class Batch:
     """What `guard run` is to do beside what a `Guard` does."""
 
     inputs: Inputs
-    instruction: str
+    words: Decorated[..., Any] | str  # a function that says what is asked, or an instruction
     concurrency: int
     output: Output | None
     resume: bool
@@ -184,7 +185,10 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
         except InputError as error:
             yield Question(source, None, error)
             continue
-        messages = prompts.build(batch.instruction, {"text": text}, wanted.schema, system=guard.system)
+        if isinstance(batch.words, str):
+            messages = prompts.build(batch.words, {"text": text}, wanted.schema, system=guard.system)
+        else:
+            messages = batch.words.messages(text)
         yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=FUNCTION))
 
 
