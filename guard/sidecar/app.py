@@ -219,17 +219,19 @@ class Sidecar:
 
     # -- Ways to ask ---------------------------------------------------------------------------------------------------
 
-    async def _chat(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        asked = Asked.of(body)
+    async def _chat(
+        self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
+    ) -> None:
+        asked, way = Asked.of(body), way or Chat()
         served = self.visited(visit, asked.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
         is_native = all(tier.upstream for tier in served.tiers)
         is_plain = asked.kind == "text" and not (served.settings.validate_tools and asked.has_functions)
         if is_plain and (is_native or not asked.has_tools):
-            await self._relayed(visit, Chat(), served, body, raw, send)
+            await self._relayed(visit, way, served, body, raw, send)
         else:
-            await self._worked(visit, fields, Chat(), asked, served, body, send)
+            await self._worked(visit, fields, way, asked, served, body, send)
 
     async def _completions(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Completion, body).model)
@@ -263,7 +265,7 @@ class Sidecar:
         chat = messages.as_chat(asked, self.visited(visit, asked.model))
         reply = Answer(visit, send, tuple(asked.stop_sequences or ()))
         raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
-        await self._chat(visit, fields, chat, raw, reply)
+        await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
 
     async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=True)

@@ -93,9 +93,28 @@ def message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> di
         return _message(visit, said, stops)
 
 
+def check(said: Mapping[str, Any]) -> None:
+    """Raise BadReply where a chat's whole answer is none that can be written down as a message."""
+    with _by_the_protocol():
+        _blocks(said["choices"][0]["message"])
+
+
 def _message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
     choice = said["choices"][0]
     given = choice["message"]
+    content = _blocks(given)
+    reason = "refusal" if given.get("refusal") else STOP_REASONS.get(choice["finish_reason"], "end_turn")
+    usage = said.get("usage")
+    return {
+        **_head(visit, said.get("model")),
+        "content": content,
+        **_stop(reason, choice.get("stop_reason"), stops),
+        "usage": _usage(visit, usage if isinstance(usage, Mapping) else {}),
+    }
+
+
+def _blocks(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the content of a chat's message as blocks."""
     content: list[dict[str, Any]] = []
     if thought := _thought(given):
         content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE})
@@ -105,14 +124,7 @@ def _message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> d
         function = call["function"]
         use = {"name": _known(function["name"], str), "input": _input(function.get("arguments"))}
         content.append({"type": "tool_use", "id": _known(call["id"], str), **use})
-    reason = "refusal" if given.get("refusal") else STOP_REASONS.get(choice["finish_reason"], "end_turn")
-    usage = said.get("usage")
-    return {
-        **_head(visit, said.get("model")),
-        "content": content,
-        **_stop(reason, choice.get("stop_reason"), stops),
-        "usage": _usage(visit, usage if isinstance(usage, Mapping) else {}),
-    }
+    return content
 
 
 def error_body(error: ApiError, visit: Visit) -> bytes:

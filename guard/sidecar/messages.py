@@ -18,8 +18,9 @@ from guard.models.openai import URL
 from guard.models.transport import estimated_tokens
 from guard.sidecar import tools
 from guard.sidecar.asked import Asked, checked
+from guard.sidecar.chat import Chat
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.message_answers import SIGNATURE
+from guard.sidecar.message_answers import SIGNATURE, check
 from guard.sidecar.serving import Served
 from guard.sidecar.visit import written
 
@@ -126,6 +127,16 @@ class Message(Counted):
     top_k: int | None = Field(default=None, ge=0, lt=2**31)
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
+
+
+class MessageChat(Chat):
+    """The way to ask for a chat whose answer can be written down as a message."""
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the text of a whole answer, and how it ended; BadReply, which is then on record, where it is none."""
+        found = super().answer(said)
+        check(said)
+        return found
 
 
 def as_chat(asked: Counted, served: Served) -> dict[str, Any]:

@@ -447,6 +447,7 @@ def test_a_strange_answer_is_a_bad_one(strange: Any, sidecar: Sidecar, provider:
     provider.answers = [servers.Answer(raw=json.dumps({"model": "m", "choices": [choice]}).encode())]
     reply = ask(sidecar)
     assert (reply.status, reply.json["error"]["code"]) == (502, "bad_reply")
+    assert reply.json["error"]["call"]  # it is on record as that
     begun = {"index": 0, "delta": {"content": "Hi"}}
     ending = {"index": 0, "delta": {}, "finish_reason": "stop"}
     chunks = [{"choices": [each]} for each in (begun, {"index": 0, "delta": strange}, ending)]
