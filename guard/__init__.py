@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RateLimited,
         Refused,
         SchemaError,
+        SettingError,
         TimedOut,
         Truncated,
         Unavailable,
@@ -32,13 +33,16 @@ if TYPE_CHECKING:
         Violation,
     )
     from guard.kernels.vocabulary import Vocabulary
-    from guard.pipeline import Guard
-    from guard.policy import Budget, Confidence
+    from guard.models.base import Model, Reply, Request
+    from guard.pipeline import AsyncStream, Guard, Stream
+    from guard.policy import Budget, Confidence, Policy
     from guard.processors import LogitsProcessor
     from guard.records import Attempt, Call
     from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
+    from guard.trace.errors import TraceError
 
 __all__ = [
+    "AsyncStream",
     "Attempt",
     "BadReply",
     "Budget",
@@ -53,12 +57,19 @@ __all__ = [
     "GuardError",
     "Limits",
     "LogitsProcessor",
+    "Model",
     "ModelError",
+    "Policy",
     "RateLimited",
     "Refused",
+    "Reply",
+    "Request",
     "Result",
     "SchemaError",
+    "SettingError",
+    "Stream",
     "TimedOut",
+    "TraceError",
     "Truncated",
     "Unavailable",
     "Unchecked",
@@ -86,6 +97,7 @@ _HOMES = {
         "RateLimited",
         "Refused",
         "SchemaError",
+        "SettingError",
         "TimedOut",
         "Truncated",
         "Unavailable",
@@ -95,11 +107,13 @@ _HOMES = {
         "Violation",
     ),
     "guard.batch.mapping": ("Result", "amap", "map"),
-    "guard.pipeline": ("Guard",),
-    "guard.policy": ("Budget", "Confidence"),
+    "guard.models.base": ("Model", "Reply", "Request"),
+    "guard.pipeline": ("AsyncStream", "Guard", "Stream"),
+    "guard.policy": ("Budget", "Confidence", "Policy"),
     "guard.processors": ("LogitsProcessor",),
     "guard.records": ("Attempt", "Call"),
     "guard.schemas": ("Compiled", "Limits", "Vocabulary", "compile"),  # a vocabulary is made with the formats' masks
+    "guard.trace.errors": ("TraceError",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = frozenset(

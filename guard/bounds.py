@@ -1,4 +1,4 @@
-"""Bounds of the numbers that people set: what is no number, not finite, or beyond what a clock or a database can hold.
+"""Bounds of what people set: what is no number, not finite, beyond what a clock or a database can hold, or of no kind.
 
 A bound is far above what anybody means, and low enough that every sum, deadline and column holds it.
 """
@@ -32,6 +32,12 @@ def check(name: str, value: Any, least: float, most: float, *, is_above: bool = 
         raise ValueError(f"{name}={written(value)} must be at most {most:,}")
     end = "" if is_whole else " and finite"
     raise ValueError(f"{name}={written(value)} must be {'above' if is_above else 'at least'} {least:g}{end}")
+
+
+def check_kind(name: str, value: Any, kind: Any, words: str) -> None:
+    """Raise TypeError where a value is not of a kind, which the words tell: "a guard.Budget"."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}={written(value)} must be {words}")
 
 
 def written(value: Any) -> str:

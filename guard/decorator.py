@@ -11,21 +11,22 @@ annotated with an (async) iterator of a type gives partial values of the type wh
 from __future__ import annotations
 
 import collections.abc
-import copy
 import functools
 import inspect
 import sys
 import typing
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from guard import prompts
-from guard.pipeline import AsyncStream, Guard, Stream, whole
+from guard.pipeline import AsyncStream, CallSettings, Guard, Stream, whole
 from guard.records import Call
 from guard.steps import Plan
 
-P = ParamSpec("P")
-R = TypeVar("R")
+P = ParamSpec("P")  #: What a decorated function takes.
+Q = ParamSpec("Q")  #: What a method takes behind its `self`.
+R = TypeVar("R")  #: The type that the model answers with.
+S = TypeVar("S")  #: The object whose method is decorated.
 
 #: Return annotations that ask for partial values: the first argument is the type.
 _STREAMED = {collections.abc.Iterator, collections.abc.Generator}
@@ -48,12 +49,24 @@ class Decorated(Generic[P, R]):
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
         self._examples = self._shown(guard)
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Self:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the parameters whose values the model is shown, in order."""
+        return tuple(self._signature.parameters)[self._is_method :]
+
+    def _of(self, instance: Any) -> Self:
+        """Return the method of an object; the function itself where it is no method, or is asked of the class."""
         if instance is None or not self._is_method:
             return self
-        bound = copy.copy(self)
+        bound = self._copy()
         bound._bound = (instance,)
         return bound
+
+    def _copy(self) -> Self:
+        """Return another object of the same content; `copy.copy` returns what pickles by name itself."""
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickle by name, as functions do; else, and where the name is the program's own, by content.
@@ -70,12 +83,12 @@ class Decorated(Generic[P, R]):
             function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
         return _again, (type(self), function, self.guard, self._wanted, self._name, self._bound)
 
-    def using(self, **changes: Any) -> Self:
+    def using(self, **changes: Unpack[CallSettings]) -> Self:
         """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
 
         The names are those of `structured`.
         """
-        changed = copy.copy(self)
+        changed = self._copy()
         changed.guard = self.guard.using(**changes)
         changed._examples = changed._shown(changed.guard)
         if changed.guard.options != self.guard.options:
@@ -141,6 +154,15 @@ def _found(module: str, name: str) -> Any:
 class Structured(Decorated[P, R]):
     """A decorated function: call it for the value, `traced` for the value and the record."""
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: Structured[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Structured[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value; raises a GuardError that says why there is none."""
         return whole(*self.traced(*args, **kwargs))
@@ -156,6 +178,17 @@ class Structured(Decorated[P, R]):
 
 class AsyncStructured(Decorated[P, R]):
     """A decorated `async def`."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(
+        self: AsyncStructured[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> AsyncStructured[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value; raises a GuardError that says why there is none."""
@@ -173,6 +206,15 @@ class AsyncStructured(Decorated[P, R]):
 class Streamed(Decorated[P, R]):
     """A decorated function that gives partial values."""
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: Streamed[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Streamed[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
         """Return an iterator of partial values; the last one is the value, and its `call` the record then."""
         return self.guard.run_stream(self.plan(*args, **kwargs))
@@ -180,6 +222,17 @@ class Streamed(Decorated[P, R]):
 
 class AsyncStreamed(Decorated[P, R]):
     """A decorated function that gives partial values, async."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(
+        self: AsyncStreamed[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> AsyncStreamed[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
         """Return an async iterator of partial values; the last one is the value."""
@@ -212,8 +265,8 @@ def structured(  # type: ignore[overload-overlap] # first wins
 @overload
 def structured(function: Callable[P, R], /) -> Structured[P, R]: ...
 @overload
-def structured(**settings: Any) -> Decorator: ...
-def structured(function: Callable[P, Any] | None = None, /, **settings: Any) -> Any:
+def structured(**settings: Unpack[CallSettings]) -> Decorator: ...
+def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[CallSettings]) -> Any:
     """Make a function return what a model answers, as a valid value of the function's return type.
 
     ```python

@@ -17,18 +17,22 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
+
+from typing_extensions import TypeForm
 
 from guard import models, prompts, replay, targets, validators, workers
+from guard.bounds import check_kind
 from guard.checking import Checked
 from guard.errors import SchemaError, Unchecked
 from guard.models import absent, asking
 from guard.models.base import Model, Reply
 from guard.places import listed
-from guard.policy import Budget, Confidence, Policy
+from guard.policy import Action, Budget, Confidence, Failure, Policy, Repetition
 from guard.records import Call
 from guard.settings import Settings
 from guard.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
+from guard.streaming import UNKNOWN, Partials, TextSoFar
 from guard.trace import TraceStore
 from guard.trace.databases import WAIT_S
 
@@ -38,8 +42,35 @@ _log = logging.getLogger("guard")
 #: What a caller asks: messages, each with a role and a content, or one text, which is a user's.
 Asked = str | Sequence[Mapping[str, Any]]
 
+#: A JSON Schema: an object of keywords, true or false, or the JSON text of one.
+Schema = Mapping[str, Any] | bool | str | bytes
+
 #: What a policy's fields are called where a call or a decorator gives them.
 POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
+
+
+class CallSettings(TypedDict, total=False):
+    """The settings of `guard.Guard`, `guard.structured` and `using`, as type checkers and editors see them."""
+
+    model: str | Model | None
+    escalate_to: str | Model | Sequence[str | Model]
+    retries: int | None
+    seed: int | None
+    max_tokens: int | None
+    temperature: float | None
+    budget: Budget | None
+    tier_budget: Budget | None
+    confidence: Confidence | None
+    on: Mapping[Failure, Action]
+    thinking: int
+    repair: bool
+    repetition: Repetition
+    validators: Iterable[validators.Validator]
+    mode: replay.Mode
+    trace: str | os.PathLike[str] | TraceStore | None
+    options: Mapping[str, Any]
+    system: str
+    examples: Iterable[tuple[Any, Any]]
 
 
 class Guard:
@@ -65,29 +96,39 @@ class Guard:
         budget: Budget | None = None,
         tier_budget: Budget | None = None,
         confidence: Confidence | None = None,
-        on: Mapping[str, str] = MappingProxyType({}),
+        on: Mapping[Failure, Action] = MappingProxyType({}),
         thinking: int = 0,
         repair: bool = True,
-        repetition: str = "tell",
+        repetition: Repetition = "tell",
         validators: Iterable[validators.Validator] = (),
-        mode: str = "live",
+        mode: replay.Mode = "live",
         trace: str | os.PathLike[str] | TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
         system: str = "",
         examples: Iterable[tuple[Any, Any]] = (),
     ) -> None:
+        if model is not None:
+            check_kind("model", model, str | Model, _A_MODEL)
+        check_kind("escalate_to", escalate_to, str | Model | Sequence, f"{_A_MODEL}, or a list of these")
+        check_kind("on", on, Mapping, "a dictionary, from failures to actions")
+        check_kind("validators", validators, Iterable, "a list of functions")
+        check_kind("options", options, Mapping, "a dictionary of guard.compile's options")
+        if trace is not None:
+            check_kind("trace", trace, str | os.PathLike | TraceStore, "a file, a postgresql:// URL, or a TraceStore")
         settings = Settings.load()
         further = [escalate_to] if isinstance(escalate_to, str | Model) else list(escalate_to)
+        for tier in further:
+            check_kind("escalate_to", tier, str | Model, f"{_A_MODEL}, or a list of these")
         self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
         self.policy = Policy(
             retries=settings.retries if retries is None else retries,
             max_tokens=settings.max_tokens if max_tokens is None else max_tokens,
             temperature=settings.temperature if temperature is None else temperature,
             seed=settings.seed if seed is None else seed,
-            budget=budget or Budget(),
-            tier_budget=tier_budget or Budget(),
-            confidence=confidence or Confidence(),
-            on=dict(on),
+            budget=Budget() if budget is None else budget,
+            tier_budget=Budget() if tier_budget is None else tier_budget,
+            confidence=Confidence() if confidence is None else confidence,
+            on=dict(on.items()),
             thinking=thinking,
             repair=repair,
             repetition=repetition,
@@ -100,7 +141,7 @@ class Guard:
         self._trace = trace
         self._default_trace = settings.trace_path()
 
-    def using(self, **changes: Any) -> Guard:
+    def using(self, **changes: Unpack[CallSettings]) -> Guard:
         """Return a Guard like this one but for what is given; the names are the constructor's."""
         unknown = changes.keys() - _NAMES
         if unknown:
@@ -134,7 +175,9 @@ class Guard:
     @overload
     def generate(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> T: ...
     @overload
-    def generate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any: ...
+    def generate(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> Any: ...
+    @overload
+    def generate(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> T: ...
     def generate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
         """Return a value of a type, or of a JSON Schema; raises a GuardError that says why there is none.
 
@@ -147,23 +190,49 @@ class Guard:
     @overload
     async def agenerate(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> T: ...
     @overload
-    async def agenerate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any: ...
+    async def agenerate(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> Any: ...
+    @overload
+    async def agenerate(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> T: ...
     async def agenerate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
         """Do what `generate` does, async."""
         return whole(*await self.atraced(wanted, messages, seed=seed))
 
+    @overload
+    def traced(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
+    @overload
+    def traced(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    @overload
+    def traced(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
     def traced(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
         return self.run(self._planned(wanted, messages, seed))
 
+    @overload
+    async def atraced(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
+    @overload
+    async def atraced(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    @overload
+    async def atraced(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
     async def atraced(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]:
         """Do what `traced` does, async."""
         return await self.arun(self._planned(wanted, messages, seed))
 
+    @overload
+    def stream(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> Stream[T]: ...
+    @overload
+    def stream(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> Stream[Any]: ...
+    @overload
+    def stream(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> Stream[T]: ...
     def stream(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Stream[Any]:
         """Return an iterator of partial values while they arrive; the last one is the value, checked."""
         return self.run_stream(self._planned(wanted, messages, seed))
 
+    @overload
+    def astream(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> AsyncStream[T]: ...
+    @overload
+    def astream(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> AsyncStream[Any]: ...
+    @overload
+    def astream(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> AsyncStream[T]: ...
     def astream(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
         return self.arun_stream(self._planned(wanted, messages, seed))
@@ -225,11 +294,11 @@ class Guard:
 
     def run_stream(self, plan: Plan) -> Stream[Any]:
         """Carry out a plan, blocking, with what is known of the value while it arrives."""
-        return Stream(_drive(steps(plan), self._ready(plan), plan.target.partial))
+        return Stream(_drive(steps(plan), self._ready(plan), plan.target.partials))
 
     def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
         """Carry out a plan, async, with what is known of the value while it arrives."""
-        return AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), plan.target.partial))
+        return AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), plan.target.partials))
 
     def _ready(self, plan: Plan) -> TraceStore:
         store = self.store
@@ -238,6 +307,7 @@ class Guard:
         return store
 
 
+_A_MODEL = "the name of a model, or an object with a name and generate(request)"
 _NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
 _checked = validators.check_validators
 
@@ -255,8 +325,8 @@ def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
     return tuple((given, answer) for given, answer in listed)
 
 
-#: Makes a partial value of the beginning of a text; None where nobody wants partial values.
-Partial = Callable[[str], Any] | None
+#: Begins the partial values of an answer; None where nobody wants them.
+Partial = Callable[[], Partials | TextSoFar] | None
 
 
 def marks(call: Call) -> Iterator[str]:
@@ -358,7 +428,7 @@ def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, 
                 step = steps.send(done) if error is None else steps.throw(error)
                 error = None
                 if partial is not None and isinstance(step, Ask):
-                    done = yield from _pieces(step, partial)
+                    done = yield from _pieces(step, partial())
                 else:
                     done = _do(step, store)
             except BaseException as raised:  # also in between, by a signal handler
@@ -372,15 +442,13 @@ def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, 
         del error  # its traceback holds this frame
 
 
-def _pieces(step: Ask, partial: Callable[[str], Any]) -> Generator[Any, None, Reply]:
-    text = ""
+def _pieces(step: Ask, partials: Partials | TextSoFar) -> Generator[Any, None, Reply]:
     with contextlib.closing(_generator(asking.pieces(step.model, step.request))) as parts:
         for part in parts:
             if isinstance(part, Reply):
                 return part
-            if part:
-                text += part
-                yield partial(text)
+            if part and (known := partials.feed(part)) is not UNKNOWN:
+                yield known
     raise AssertionError(f"the stream of {step.model.name} ended without its reply")
 
 
@@ -418,14 +486,13 @@ async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partia
                 elif partial is None:
                     done = await asking.agenerate(step.model, step.request)
                 else:
-                    text, done = "", None
+                    partials, done = partial(), None
                     async with contextlib.aclosing(asking.apieces(step.model, step.request)) as parts:
                         async for part in parts:
                             if isinstance(part, Reply):
                                 done = part
-                            elif part:
-                                text += part
-                                yield partial(text)
+                            elif part and (known := partials.feed(part)) is not UNKNOWN:
+                                yield known
                     assert done is not None, f"the stream of {step.model.name} ended without its reply"
             except BaseException as raised:
                 if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:

@@ -15,9 +15,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check
+from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
+
+Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
+Action = Literal["ask", "escalate", "return", "fail"]
+Repetition = Literal["tell", "stop", "allow"]
 
 #: What can go wrong with an attempt, and what is done about it where the policy does not say.
 FAILURES: Mapping[str, str] = MappingProxyType(
@@ -96,7 +100,7 @@ class Policy:
     on: Mapping[str, str] = field(default_factory=dict)  # failure → action, where it differs from FAILURES
     thinking: int = 0  # tokens that a reasoning model may think before the value
     repair: bool = True  # of what models without masks write
-    repetition: str = "tell"  # one of REPETITION
+    repetition: Repetition = "tell"
 
     def __post_init__(self) -> None:
         check("retries", self.retries, 0, MOST_COUNT, is_whole=True)
@@ -107,6 +111,12 @@ class Policy:
         check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
         if self.repetition not in REPETITION:
             raise ValueError(f"repetition={self.repetition!r} must be one of {', '.join(REPETITION)}")
+        check_kind("repair", self.repair, bool, "True or False")
+        check_kind("budget", self.budget, Budget, "a guard.Budget: guard.Budget(seconds=30)")
+        check_kind("tier_budget", self.tier_budget, Budget, "a guard.Budget: guard.Budget(seconds=10)")
+        check_kind("confidence", self.confidence, Confidence, "a guard.Confidence: guard.Confidence(margin=0.2)")
+        check_kind("on", self.on, Mapping, "a dictionary, from failures to actions")
+        object.__setattr__(self, "on", dict(self.on))  # the caller's may change
         for failure, action in self.on.items():
             if failure not in FAILURES:
                 raise ValueError(f"on={{{failure!r}: …}} must name one of {', '.join(FAILURES)}")

@@ -12,22 +12,25 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from guard import errors
 from guard.models.base import Model, Reply, Request, Sampling, Token
 
 VERSION = 1  #: Of keys and bodies; goes up when either changes its meaning.
 
+Mode = Literal["live", "record", "replay", "cache"]
+
 #: What a call does with recorded replies.
-MODES = ("live", "record", "replay", "cache")
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
-def check_mode(mode: str) -> str:
+def check_mode(mode: str) -> Mode:
     """Return the mode; ValueError where there is no such."""
-    if mode not in MODES:
-        raise ValueError(f"mode={mode!r} must be one of {', '.join(MODES)}")
-    return mode
+    for known in MODES:
+        if mode == known:
+            return known
+    raise ValueError(f"mode={mode!r} must be one of {', '.join(MODES)}")
 
 
 def key(name: str, model: Model, request: Request, template: str) -> str:

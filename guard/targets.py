@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard import streaming
 from guard.checking import Checker, SchemaChecker, TypeChecker
 from guard.errors import SchemaError
 from guard.judge import MOST_FINDINGS, Case
+from guard.streaming import Partials, TextSoFar
 from guard.violations import Violation, clipped, pointer
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Target:
     schema: Any  # as compiled
     compiled: Compiled
     checker: Checker
-    partial: Callable[[str], Any]  # the beginning of a text in, what is known of the value out: guard/streaming.py
+    partials: Callable[[], Partials | TextSoFar]  # pieces in, what is known of the value out
     refused: SchemaError | None = None  # why masks can't enforce it all: only models without masks may be asked
 
     def check(self, text: str) -> tuple[Any, tuple[Violation, ...]]:
@@ -131,20 +131,24 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
             return None, _from_pydantic(found[:MOST_FINDINGS], value)
 
     name = getattr(wanted, "__name__", None) or str(wanted)
-    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(streaming.partial, wanted))
+    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted))
 
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     from guard import schemas
-    from guard.schemas import leniency
+    from guard.schemas import jsontext, leniency
     from guard.schemas.keywords import DIALECTS
 
     compiled = schemas.compile(given, **options)
     compiled.check_satisfiable()
     schema = compiled.schema
     wants_names = DIALECTS[compiled.draft].boolean_bounds
+    limits = compiled.options.limits
     documents = {
-        uri: leniency.as_standard(document, wants_names=wants_names)
+        uri: leniency.as_standard(
+            jsontext.parse(document, limits, uri) if isinstance(document, str | bytes) else document,
+            wants_names=wants_names,
+        )
         for uri, document in (options.get("documents") or {}).items()
     }
     standard = leniency.as_standard(schema, wants_names=wants_names)
@@ -152,7 +156,7 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     checker = SchemaChecker(case, compiled.costs)
     title = schema.get("title") if isinstance(schema, Mapping) else None
     name = title if isinstance(title, str) else "schema"
-    return Target(name, schema, compiled, checker, functools.partial(streaming.partial, None))
+    return Target(name, schema, compiled, checker, functools.partial(Partials, None))
 
 
 def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:

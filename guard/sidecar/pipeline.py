@@ -31,6 +31,7 @@ from guard.sidecar.relay import every
 from guard.sidecar.serving import Served, Tier, Wrapper
 from guard.sidecar.visit import Visit, written
 from guard.steps import Plan
+from guard.streaming import TextSoFar
 from guard.trace import TraceStore
 
 #: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
@@ -104,7 +105,7 @@ class Pipeline:
 
         With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
         """
-        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partial=_text))
+        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=TextSoFar))
         told = ""
         stream = self._guard.arun_stream(live)
         async with stream:
@@ -202,7 +203,3 @@ def _tier(served: Served, asked: Asked, *, is_large: bool) -> Tier:
 
 def _nth(plan: Plan, number: int) -> Plan:
     return dataclasses.replace(plan, policy=dataclasses.replace(plan.policy, seed=plan.policy.seed + number))
-
-
-def _text(text: str) -> str:
-    return text

@@ -239,6 +239,32 @@ def test_an_argument_that_cannot_be_shown_is_named() -> None:
 ADA = '{"name": "Ada", "age": 36}'
 
 
+@guard.structured(model=Scripted(ADA, ADA), seed=3)
+def module_level(text: str) -> Person:
+    """Find the person."""
+    raise NotImplementedError
+
+
+class Desk:
+    """Has a method."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @guard.structured(model=Scripted(ADA, ADA))
+    def read(self, text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+
+def test_using_and_methods_leave_the_function_of_a_module_as_it_is() -> None:
+    assert module_level.using(seed=7).guard.policy.seed == 7
+    assert module_level.guard.policy.seed == 3
+    one, other = Desk("one").read, Desk("other").read
+    assert [bound._bound[0].name for bound in (one, other)] == ["one", "other"]
+    assert (one("x"), Desk.read._bound) == (Person(name="Ada", age=36), ())
+
+
 def test_an_async_function_is_awaited() -> None:
     @guard.structured(model=Scripted(ADA, ADA))
     async def read(text: str) -> Person:
