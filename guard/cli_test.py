@@ -132,7 +132,7 @@ def harness(
         return
     if cases is not None or plot is not None or require:
         raise Problem("--cases, --plot and --require belong to an evaluation; name a --model")
-    options: dict[str, Any] = {"seed": seed, "cases": runs, "without": without or (), "seconds": seconds, "port": port}
+    options: dict[str, Any] = {"seed": seed, "runs": runs, "without": without or (), "seconds": seconds, "port": port}
     options["strict"] = strict
     if faults:
         options["faults"] = tuple(faults)

@@ -50,7 +50,11 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     """Import a public name's home on first use."""
     if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
+        try:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+        except ModuleNotFoundError as error:
+            words = f"guard.testing.{name} needs {error.name}: pip install 'guard-slm[testing]'"
+            raise ModuleNotFoundError(words, name=error.name) from error
         globals()[name] = value
         return value
     raise AttributeError(f"module 'guard.testing' has no attribute {name!r}")

@@ -17,7 +17,7 @@ from typing import Any
 from guard import targets
 from guard.errors import SchemaError
 from guard.testing.ports import Ask, HttpPort, ModelPort, Stage
-from guard.testing.sayings import FAULTS, Palette, Saying
+from guard.testing.sayings import FAULTS, NEAR_MISS, Palette, Saying
 
 DRAWN = 60  #: Sayings drawn for each schema; what is said is chosen among them.
 KEPT = 1_000  #: Of the latest requests, that are kept.
@@ -81,7 +81,7 @@ class FlakyStage(Stage):
             from guard.testing.sayings import valid
 
             bad = drawn(palette.faulty(self._faults), DRAWN, self._seed) if self._faults else []
-            if palette.misses is not None and len(self._faults) > 1:
+            if palette.misses is not None and NEAR_MISS in self._faults:
                 bad += drawn(palette.misses, DRAWN // 2, self._seed, 3.0)
             self._drawn[key] = [valid(value) for value in good], bad
         return self._drawn[key]
@@ -90,8 +90,8 @@ class FlakyStage(Stage):
 class FlakyModel(ModelPort):
     """A deterministic model that errs: the n-th answer to a schema follows from the seed alone.
 
-    An answer is bad with probability `rate`: one of `faults` (names out of `guard.testing.FAULTS`), and with more than
-    one fault also near misses of the schema; else it is a valid value. `injected` lists what each answer had. It
+    An answer is bad with probability `rate`: one of `faults` (names out of `guard.testing.FAULTS`), where "near miss"
+    stands for all near misses of the schema; else it is a valid value. `injected` lists what each answer had. It
     answers for the schema of a request, else for `schema`. Closing a stream early is noted on its request in `asks`.
     `pieces` is how many characters a stream brings at once, 0 all.
     """

@@ -222,8 +222,25 @@ def _answers(trial: Trial) -> str | None:
     run = trial.main
     if run.error is None or len(run.asks) != 1 or trial.readings[0].kind != "valid":
         return None
-    if isinstance(run.error, (*_CRASHES, json.JSONDecodeError)):
+    if isinstance(run.error, (*_CRASHES, json.JSONDecodeError)) or _denies(trial.subject, run.error):
         return f"a valid answer ended in {type(run.error).__name__}: {clipped(str(run.error))}"
+    return None
+
+
+def _denies(subject: Subject, error: BaseException) -> bool:
+    """Answer whether Pydantic's error is about the very type that takes the answer: it was shown something else."""
+    import pydantic
+
+    if not isinstance(error, pydantic.ValidationError):
+        return False
+    is_broken_json = any(found["type"] == "json_invalid" for found in error.errors(include_url=False))
+    return is_broken_json or (subject.target is not None and error.title == subject.target.name)
+
+
+def _not_run(trial: Trial) -> str | None:
+    """What an answer says is data; whoever runs it runs what a stranger wrote."""
+    if any(run.ran_answer for run in _runs(trial)):
+        return "an answer that held a program of Python was run (eval or exec): read it with json.loads or Pydantic"
     return None
 
 
@@ -504,6 +521,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         6,
         _answers,
     ),
+    Invariant("not-run", "What an answer says is never run as a program.", 6, _not_run),
     Invariant("bounded", "A call ends, after a bounded number of requests.", 13, _bounded),
     Invariant("refusals-end", "A model that declined is not asked again.", 5, _terminal),
     Invariant("feedback", "A model that is asked again is told of everything that was wrong.", 9, _feedback),

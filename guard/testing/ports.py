@@ -24,6 +24,7 @@ from guard.testing import servers
 from guard.testing.sayings import Saying
 
 MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
+PAUSE_S = 0.2  #: How long who still asks when its call is over waits for its error.
 MOST_PIECES = 25  #: Pieces in which a body is sent at most where it is cut on the network.
 MOST_PIECES_OF_TEXT = 400  #: The same of a text that is streamed.
 CANARY = "sk-guard-canary-5f1c7a9e0b3d"  #: The key that applications under test are given; it must show up nowhere.
@@ -77,6 +78,7 @@ class Stage:
     refuses_schemas: bool = False  # over HTTP: structured output and tools are answered by HTTP 400
     refused: list[Ask] = field(default_factory=list)  # those
     is_over: bool = False  # the call has ended: who still asks gets nothing
+    is_overasked: bool = False  # there were too many requests
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def size(self, text: str) -> int:
@@ -87,14 +89,18 @@ class Stage:
         """Begin a call."""
         with self._lock:
             self.sayings, self.pieces, self.wire = tuple(sayings), pieces, wire
-            self.asks, self.refused, self.refuses_schemas, self.is_over = [], [], refuses_schemas, False
+            self.asks, self.refused, self.refuses_schemas = [], [], refuses_schemas
+            self.is_over = self.is_overasked = False
 
     def ask(self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any) -> Ask:
         """Take a request; raises Enough where there were too many."""
         kept = [dict(copy.deepcopy(message)) for message in messages]
+        if self.is_over:  # whoever catches everything and goes on is slowed down, for nobody waits for it any more
+            threading.Event().wait(PAUSE_S)
         with self._lock:
             number = len(self.asks) + 1
             if self.is_over or number > MOST_ASKS:
+                self.is_overasked = True
                 raise Enough(f"asked {number} times in one call")
             saying = self.sayings[min(number, len(self.sayings)) - 1]
             ask = Ask(number, port, model, f"{model}-served", kept, copy.deepcopy(schema), streaming, saying, **more)

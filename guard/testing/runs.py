@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from guard.records import Call
+from guard.testing.evaluated import EvaluatedByTheApplication
 from guard.testing.ports import CANARY, Ask, HttpPort, ModelPort, Stage
 from guard.testing.sayings import Saying
 
+JOIN_S = 0.25  #: How long a call is waited for before it is asked whether it asks without end.
+OVERASKED_S = 1.0  #: How long one that was asked too often may take to end by the error that it gets.
 LONGEST_WAIT = 0.005  #: Seconds for which a sleeping application really sleeps; the rest is only counted.
 #: Loggers that speak of every request at their lowest levels; what they say is their makers' business.
 _LIBRARIES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "anthropic", "asyncio", "stamina")
@@ -62,9 +65,11 @@ class Run:
     error: BaseException | None = None
     is_streamed: bool = False
     is_stuck: bool = False  # it did not end by itself
+    goes_on: bool = False  # nor when it was interrupted: it may still ask
     seconds: float = 0.0
     waited: float = 0.0  # seconds that it meant to sleep
     said: str = ""  # what it logged and printed
+    ran_answer: bool = False  # it ran a program that stood in an answer
     calls: tuple[Call, ...] = ()  # of Guard, in its trace
     kept: dict[str, Any] = field(default_factory=dict)  # ledgers after the call, by name
 
@@ -125,17 +130,22 @@ class Surroundings:
         self.waited = 0.0
         run = Run(scene, {}, {})
         worker = threading.Thread(target=self._carried_out, args=(call, run), daemon=True, name="guard-test")
+        programs = EvaluatedByTheApplication.runs
         started = time.perf_counter()
         worker.start()
-        worker.join(limit)
+        while worker.is_alive() and not self.stage.is_overasked and time.perf_counter() < started + limit:
+            worker.join(JOIN_S)
+        worker.join(OVERASKED_S if self.stage.is_overasked else 0)
         if worker.is_alive():
             run.is_stuck = True
             self.stage.is_over = True
             _interrupt(worker)
             worker.join(1.0)
+            run.goes_on = worker.is_alive()
         run.seconds = time.perf_counter() - started
         run.waited = self.waited
         run.said = self._text.getvalue()
+        run.ran_answer = EvaluatedByTheApplication.runs > programs
         self.stage.is_over = True
         run.asks, run.refused = list(self.stage.asks), list(self.stage.refused)
         run.calls = self._new_calls()

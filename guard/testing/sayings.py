@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from guard.targets import Target
+from guard.testing.evaluated import PROGRAM
 from guard.testing.instances import values
 from guard.testing.misses import near_misses
 from guard.testing.writings import Text, texts
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 DECLINED = "I can't help with that."
 BIG = 2**53 + 1  #: The first integer that a double does not hold.
+HUGE = 2**64 + 1  #: One that 64 bits do not hold.
+#: Times that differ once their offset or their fraction is dropped.
+TIMES = ("2026-03-01T12:30:45.123456+05:30", "12:30:45.123456+05:30", "P1DT2H3M4.5S")
+#: Of the faults: a value that the schema refuses, however near. Without it nothing but the faults named happens.
+NEAR_MISS = "near miss"
 DECIMAL = 1234.56789  #: A number that rounding to cents changes.
 
 
@@ -192,6 +198,20 @@ def _schema(_value: Any, _other: Any, target: Target) -> Saying:
     return Saying("the schema itself", json.dumps(target.schema))
 
 
+def _near_miss(value: Any, _other: Any, target: Target) -> Saying:
+    """Put one member out of bounds, else give it another type."""
+    found = spoiled(value, target)
+    return Saying(NEAR_MISS, found[0].text if found else _wrong("", value))
+
+
+def _program(_text: str, value: Any) -> str:
+    """Write a program of Python in place of the first member: it tells when it is run."""
+    if not isinstance(value, dict) or not value:
+        return PROGRAM
+    first = next(iter(value))
+    return "{" + ", ".join(f"{written(k)}: {PROGRAM if k == first else written(v)}" for k, v in value.items()) + "}"
+
+
 def _error(name: str) -> Fault:
     return lambda _value, _other, _target: Saying(name, error=name)
 
@@ -235,6 +255,8 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "deep": _text("nested twenty thousand deep", lambda *_: "[" * 20_000),
         "other order": _text("its keys in another order", lambda _, v: written(_reversed(v))),
         "the schema": _schema,
+        "program": _text("a program in place of a value", _program),
+        NEAR_MISS: _near_miss,
         **{name: _error(name) for name in ERRORS},
     }
 )
@@ -267,12 +289,14 @@ def telling(value: Any, target: Target) -> list[Any]:
     """Return valid values like this one whose members tell what is done to them: big numbers, odd texts, many items."""
     found = []
     members = value.items() if isinstance(value, dict) else ()
-    changed = [_filled(value, lambda v: BIG if isinstance(v, int) and not isinstance(v, bool) else v)]
+    changed = [_filled(value, functools.partial(_number_for, number)) for number in (BIG, HUGE, -HUGE)]
     for key, member in members:
         if isinstance(member, int | float) and not isinstance(member, bool):
             changed.append({**value, key: DECIMAL})
         elif isinstance(member, list):
             changed += [{**value, key: many} for many in _many(member or ["item"])]
+        elif isinstance(member, str):
+            changed += [{**value, key: text} for text in TIMES]
         elif isinstance(member, dict):
             changed.append({**value, key: {"MiXeD": next(iter(member.values()), 1)}})
     changed += [_filled(value, functools.partial(_text_for, text)) for text in TELLING]
@@ -290,6 +314,10 @@ def _many(items: list[Any]) -> list[list[Any]]:
     if isinstance(first, int) and not isinstance(first, bool):
         return [[first + number for number in range(MANY, 0, -1)], [first] * MANY]
     return [[first] * MANY]
+
+
+def _number_for(number: int, value: Any) -> Any:
+    return number if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _text_for(text: str, value: Any) -> Any:
@@ -353,11 +381,11 @@ class Palette:
         self._texts = _possible(lambda: texts(wanted, **options))
 
     def sayings(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[Saying]:
-        """Return a strategy of sayings: valid, missed, as models write, or with one of the faults."""
+        """Return a strategy of sayings: valid, or with a fault; where all may happen, texts as models write, too."""
         choices: list[SearchStrategy[Saying]] = [self.values.map(valid)]
-        if self.misses is not None:
+        if NEAR_MISS in faults and self.misses is not None:
             choices.append(self.misses)
-        if self._texts is not None:
+        if len(faults) == len(FAULTS) and self._texts is not None:
             choices.append(self._texts.map(of_text))
         if faults:
             choices.append(self.faulty(faults))

@@ -28,15 +28,19 @@ from guard.testing import subjects
 from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
 from guard.testing.ports import Stage
 from guard.testing.runs import Run, Scene, Surroundings
-from guard.testing.sayings import FAULTS, Palette, Saying, spoiled, telling, valid, written
+from guard.testing.sayings import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
 from guard.testing.subjects import FILLER
 
-CASES = 100  #: Scenes that Hypothesis draws, beside each fault alone.
+#: What ends up as more than text where a prompt is put together with str.format, %, a template or markup.
+ODD = '{{key}} %s %(key)s {{{{x}}}} ${{y}} </text> """ \\ \\u0041'
+RUNS = 100  #: Scenes that Hypothesis draws, beside each fault alone.
 SHRINK_CASES = 60  #: Scenes drawn to cut one counterexample down.
 SHRINK_SECONDS = 8.0  #: Longest time spent on that.
 DRAW_SECONDS = 3.0  #: Longest time spent on drawing those.
 DRAWN = 60  #: Values and near misses drawn to choose from.
 MOST_MISSES = 24  #: Near misses that are played alone, each of another keyword or place.
+MOST_STUCK = 3  #: Calls that do not end by themselves, after which the search stops: it says `bounded` by then.
+MOST_STUCK_SECONDS = 5.0  #: How long they may take together.
 COMPANIONS = 4  #: Of every so many scenes one is played again and compared.
 SETTINGS: dict[str, Any] = {
     "database": None,
@@ -109,17 +113,17 @@ class Check:
     """One subject's search: `run` carries it out; as a decorator it makes a test of a function.
 
     ```python
-    @guard.testing.check(read_invoice, cases=50)
+    @guard.testing.check(read_invoice, runs=50)
     def test_read_invoice_survives_whatever_a_model_says(report): ...
     ```
 
     `subject` is a structured function, a `guard.Guard`, a callable or `module:function`, or the address of a server
     (guard/testing/subjects.py says how a callable is given its model). `schema` is what it is to return, where neither
     its annotations nor its requests tell; `inputs` are arguments by name, each a value, or a function of a mark that
-    tells calls apart. `cases` are drawn beside each fault alone; `seed` decides them. `without` names invariants that
-    are not meant to hold, `faults` those that may happen; `seconds` is when to stop looking. `options` are those of
-    `guard.compile`. `port` is where the harness's server listens; 0 takes a free one. `strict` makes
-    advice count: what most programs break by the reader of JSON that they use.
+    tells calls apart. `runs` are drawn beside each fault alone; `seed` decides them. `without` names invariants that
+    are not meant to hold, `faults` those that may happen, near misses among them; `seconds` is when to stop looking.
+    `options` are those of `guard.compile`. `port` is where the harness's server listens; 0 takes a free one. `strict`
+    makes advice count: what most programs break by the reader of JSON that they use.
     """
 
     def __init__(
@@ -129,7 +133,7 @@ class Check:
         schema: Any = None,
         inputs: Mapping[str, Any] | None = None,
         seed: int = 0,
-        cases: int = CASES,
+        runs: int = RUNS,
         without: Sequence[str] = (),
         faults: Sequence[str] = tuple(FAULTS),
         seconds: float | None = None,
@@ -144,10 +148,10 @@ class Check:
         for name in faults:
             if name not in FAULTS:
                 raise ValueError(f"faults={name!r} must be among {', '.join(FAULTS)}")
-        if cases < 0:
-            raise ValueError(f"cases={cases} must be at least 0")
+        if runs < 0:
+            raise ValueError(f"runs={runs} must be at least 0")
         self._given, self._schema, self._inputs, self._options = subject, schema, inputs, options
-        self.seed, self.cases, self.seconds = seed, cases, seconds
+        self.seed, self.runs, self.seconds = seed, runs, seconds
         self.faults = tuple(faults)
         self.invariants = tuple(i for i in INVARIANTS if i.name not in without)
         self._port, self._is_strict = port, strict
@@ -165,9 +169,12 @@ class Check:
             self.report = Report(self.subject.name, self.seed, findings=findings, is_strict=self._is_strict)
             self._until = None if self.seconds is None else started + self.seconds
             self._broken: dict[str, tuple[Trial, str]] = {}
+            self._stuck, self._stuck_seconds = 0, 0.0
             try:
                 self._acquaint()
                 self._search(progress or (lambda _done, _all: None))
+                if self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS:
+                    self.report.notes.append("calls do not end by themselves, so that the search stopped early")
                 self._shrink_all()
             finally:
                 self.subject.close(surroundings)
@@ -209,7 +216,11 @@ class Check:
         assert subject.target is not None
         self._aim()
         run = first
+        if first.is_stuck:
+            self._note(Trial(subject, first))
         for value in self.examples:
+            if self._is_late():
+                break
             run = self._play_one(Scene((valid(value),)))
             if run.ended_well and run.asks:
                 before = subject.target
@@ -228,7 +239,7 @@ class Check:
         subject.gives_nothing = run.ended_well and run.value is None
         asks_nothing = not first.asks and not first.refused and not run.asks
         has_answered = run.ended_well or first.ended_well or isinstance(run.error, subjects.ServedError)
-        if asks_nothing and not has_answered:
+        if asks_nothing and not has_answered and not run.is_stuck:
             raise ValueError(
                 f"{subject} was called, and asked no model, and {outcome(run)}: nothing can be learned from that;"
                 " see that it runs, and that its model is the harness (OPENAI_BASE_URL, --port)"
@@ -264,7 +275,11 @@ class Check:
 
     def _play_one(self, scene: Scene, data: Mapping[str, Any] | None = None) -> Run:
         given = self.subject.data(self._mark()) if data is None else data
-        return self.subject.run(scene, given, self._around)
+        run = self.subject.run(scene, given, self._around)
+        if run.is_stuck:
+            self._stuck += MOST_STUCK if run.goes_on else 1
+            self._stuck_seconds += run.seconds
+        return run
 
     def play(self, scene: Scene, *, compared: bool) -> Trial:
         """Play a scene, and where it is to be compared the calls beside it."""
@@ -338,7 +353,7 @@ class Check:
     def _search(self, progress: Progress) -> None:
         scenes = list(self._planned())
         questions = list(self._questions())
-        total = len(scenes) + len(questions) + self.cases
+        total = len(scenes) + len(questions) + self.runs
         done = itertools.count(1)
         for scene, compared in scenes:
             if self._is_late():
@@ -350,12 +365,12 @@ class Check:
                 return
             self._note(self.question(scene, other, name, change))
             progress(next(done), total)
-        if not self.cases:
+        if not self.runs:
             return
         played = itertools.count()
 
         @hypothesis.seed(self.seed)
-        @hypothesis.settings(max_examples=self.cases, phases=[Phase.generate], **SETTINGS)
+        @hypothesis.settings(max_examples=self.runs, phases=[Phase.generate], **SETTINGS)
         @hypothesis.given(self.scenes())
         def search(scene: Scene) -> None:
             if self._is_late():
@@ -366,7 +381,9 @@ class Check:
         search()
 
     def _is_late(self) -> bool:
-        return self._until is not None and time.perf_counter() > self._until
+        """Answer whether to stop looking: time is up, or calls were seen not to end, each of which takes long."""
+        is_up = self._until is not None and time.perf_counter() > self._until
+        return is_up or self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS
 
     def _note(self, trial: Trial) -> None:
         for name, words in self.judge(trial).items():
@@ -384,7 +401,8 @@ class Check:
         for number, value in enumerate([*values[:3], good, *odd]):
             yield Scene((valid(value),)), number < 4 or number % 3 == 0
         last = valid(good)
-        for miss in [*self.misses, *spoiled(good, target)]:
+        misses = [*self.misses, *spoiled(good, target)] if NEAR_MISS in self.faults else []
+        for miss in misses:
             yield Scene((miss,)), False
         for name in self.faults:
             saying = FAULTS[name](good, other, target)
@@ -394,15 +412,18 @@ class Check:
             yield Scene((saying, last)), name in ("wrong type", "unavailable")
             if saying.finish != "stop" or saying.error:
                 yield Scene((saying, saying, saying, last)), False
-        for miss in self.misses[:3]:
+        for miss in misses[:3]:
             yield Scene((miss, last)), False
-        if "unavailable" in self.faults:  # the first tier is down, and the next one says what is not valid
+        if {"unavailable", "all wrong"} <= set(
+            self.faults
+        ):  # the first tier is down, and the next one says what is not valid
             down = FAULTS["unavailable"](good, other, target)
             wrong = FAULTS["all wrong"](good, other, target)
             yield Scene((down, down, down, wrong)), False
             yield Scene((wrong, down, last)), False
         if self.is_http:
-            for saying in (last, FAULTS["wrong type"](good, other, target)):
+            wrongs = [FAULTS["wrong type"](good, other, target)] if "wrong type" in self.faults else []
+            for saying in (last, *wrongs):
                 yield Scene((saying,), refuses_schemas=True), False
 
     def _good(self) -> Any:
@@ -430,6 +451,7 @@ class Check:
                 (FILLER + "{}. First", FILLER + "{}. Second"),
                 ("First {} " + FILLER, "Second {} " + FILLER),
                 ("Turn left {}", "TURN LEFT {}"),
+                (ODD + " {}", "{} " + ODD),
             ):
                 yield one, two, name, change
 
@@ -554,4 +576,4 @@ def _richness(value: Any) -> tuple[int, int]:
     return (1 if value else 0), len(written(value))
 
 
-__all__ = ["CASES", "Check", "Counterexample", "Finding", "Report", "check", "drawn"]
+__all__ = ["RUNS", "Check", "Counterexample", "Finding", "Report", "check", "drawn"]

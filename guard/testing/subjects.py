@@ -132,9 +132,9 @@ class Subject:
     def _made(self, name: str, mark: str) -> Any:
         hint = self._hints.get(name, str)
         if hint is str or hint is Any:
-            return f"the text {mark}"
+            return f"the {name} {mark}"
         if hint is bytes:
-            return f"the text {mark}".encode()
+            return f"the {name} {mark}".encode()
         if name not in self._samples:
             from guard.testing.instances import values
             from guard.testing.searching import drawn

@@ -90,6 +90,12 @@ std::uint8_t Sampler::next() {
   return static_cast<std::uint8_t>(choices_[unit_][at_++]);
 }
 
+std::uint8_t Sampler::once_more(std::size_t unit, std::int64_t written) const {
+  const std::string_view choices = choices_[unit];
+  const auto at = static_cast<std::size_t>(written);
+  return static_cast<std::uint8_t>(static_cast<std::uint8_t>(choices[at % choices.size()]) * 167u + at * 59u);
+}
+
 void Sampler::begin_unit() {
   if (unit_ < choices_.size()) ++unit_;
   at_ = 0;
@@ -265,8 +271,12 @@ std::string Sampler::string_of(Id goal, bool simplest) {
 std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool simplest) {
   constexpr std::int64_t kMost = 2000;
   constexpr std::int64_t kLong = 100;  // characters from which on a text that has none to reach is brought to its end
-  constexpr std::uint8_t kEmpty = 8, kEnd = 32, kOddly = 160, kLess = 228, kFull = 236;
+  constexpr std::uint8_t kEmpty = 8, kEnd = 32, kAgain = 96, kOddly = 160, kLess = 228, kFull = 236;
+  constexpr std::int64_t kAgainUpTo = 48;  // characters that are chosen by a unit's choices once more where it is over
   const bool plainest = simplest || is_unit_over() || static_cast<std::uint8_t>(choices_[unit_][at_]) == 0;
+  // What a format makes long has parts that a short unit never reaches: fractions of seconds, offsets.
+  const std::size_t unit = unit_;
+  const bool again = !plainest && lang != Langs::kAll && static_cast<std::uint8_t>(choices_[unit][at_]) >= kAgain;
   std::int64_t wanted = lo;
   std::string* keep = nullptr;
   if (plainest) {
@@ -282,13 +292,14 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
   Id at = lang;
   for (std::int64_t written = 0; written < std::max<std::int64_t>(lo, 2 * kMost); ++written) {
     const bool ends = written >= wanted && langs_.accepts(at);
-    const std::uint8_t choice = plainest ? 0 : next();
+    const bool over = is_unit_over() && (!again || written >= kAgainUpTo || langs_.accepts(at));
+    const std::uint8_t choice = plainest ? 0 : over || !is_unit_over() ? next() : once_more(unit, written);
     if (written == hi || (ends && choice < (written == 0 ? kEmpty : kEnd))) break;
     if (at == Langs::kAll) {
       append_json(&out, choice < kEnd ? 'a' : choice < kOddly ? plain_character(choice - kEnd) : kOdd[(choice - kOddly) % std::size(kOdd)]);
       continue;
     }
-    const bool closing = written >= wanted && (plainest || is_unit_over() || written > wanted + kLong);
+    const bool closing = written >= wanted && (plainest || over || written > wanted + kLong);
     const std::vector<Edge> edges = edges_of(at, lo - written - 1, hi == kInf ? kInf : hi - written - 1, closing);
     if (edges.empty()) break;
     const Edge& e = edges[choice * edges.size() >> 8];

@@ -32,6 +32,7 @@ class Sampler {
   static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
 
   std::uint8_t next();                      // a choice; 0 when the unit has none left
+  std::uint8_t once_more(std::size_t unit, std::int64_t written) const;  // a choice made of those of a unit that is over
   void begin_unit();
   std::size_t pick(std::size_t n);          // one of n, the first the simplest
   bool spent() const { return unit_ >= choices_.size() || text_.size() > kBytes; }

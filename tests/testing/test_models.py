@@ -58,7 +58,7 @@ def test_a_flaky_model_without_faults_is_always_valid() -> None:
 def test_a_chosen_fault_happens_every_time(fault: str) -> None:
     model = FlakyModel(3, [fault], rate=1.0)
     outcomes(model, 2)
-    assert len(set(model.injected)) == 1
+    assert len({how.partition(" of ")[0] for how in model.injected}) == 1  # near misses are each of a keyword
     assert model.injected[0]
 
 

@@ -97,7 +97,7 @@ SUBJECTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_every_way_of_asking_holds_the_invariants(name: str) -> None:
-    report = Check(SUBJECTS[name], schema=SCHEMA if name in ("native", "in words") else None, cases=15).run()
+    report = Check(SUBJECTS[name], schema=SCHEMA if name in ("native", "in words") else None, runs=15).run()
     assert report.holds, as_text(report)
     assert report.outcomes["value"] > 0
     assert not report.notes
@@ -123,7 +123,7 @@ SERVICES: dict[str, Callable[[str], contextlib.AbstractContextManager[str]]] = {
 def test_a_service_holds_the_invariants(name: str) -> None:
     port = gateway.free_port()
     with SERVICES[name](f"http://127.0.0.1:{port}/v1") as address:
-        report = Check(address, schema=SCHEMA, port=port, cases=15).run()
+        report = Check(address, schema=SCHEMA, port=port, runs=15).run()
     assert report.holds, as_text(report)
     assert report.asks > 50
 
@@ -140,12 +140,12 @@ def test_a_service_holds_the_invariants(name: str) -> None:
 def test_a_service_with_a_bug_is_found(bug: dict[str, bool], invariant: str) -> None:
     port = gateway.free_port()
     with gateway.running(f"http://127.0.0.1:{port}/v1", **bug) as address:
-        report = Check(address, schema=SCHEMA, port=port, cases=0).run()
+        report = Check(address, schema=SCHEMA, port=port, runs=0).run()
     assert invariant in [finding.invariant.name for finding in report.broken]
 
 
 def test_a_service_that_can_t_be_looked_into_is_judged_by_what_it_answers() -> None:
     with gateway.running("http://127.0.0.1:9/v1") as address:
-        report = Check(address, schema=SCHEMA, cases=0).run()
+        report = Check(address, schema=SCHEMA, runs=0).run()
     assert report.holds, as_text(report)
     assert report.notes[0] == "no request reached the harness: only what comes back is looked at"

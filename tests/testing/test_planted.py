@@ -17,6 +17,13 @@ PLANTED: dict[str, set[str]] = {
     "cut_prompt": {"question-kept"},
     "dropped_finding": {"feedback"},
     "duplicate_key": {"one-meaning"},
+    "evaluated": {"not-run"},
+    "first_braces": {"reads-what-is-valid"},
+    "formatted_twice": {"typed-error"},
+    "packed_number": {"faithful"},
+    "rules_dropped": {"question-kept"},
+    "tried_for_ever": {"bounded"},
+    "whole_seconds": {"faithful"},
     "empty_success": {"no-answer-no-value"},
     "hidden_model": {"served-model"},
     "invented_values": {"nothing-invented"},
@@ -44,14 +51,14 @@ PLANTED: dict[str, set[str]] = {
 }
 #: What an application is to return, where neither its annotations nor its requests tell.
 SCHEMAS = {"weaker_schema": "SCHEMA"}
-CASES = 10  #: Drawn beside each fault alone; `guard test` draws more.
+RUNS = 10  #: Drawn beside each fault alone; `guard test` draws more.
 
 
 def searched(name: str, twin: str) -> Report:
     """Put one twin under test, as `guard test` does."""
     module: Any = importlib.import_module(f"testing.planted.{name}")
     schema = getattr(module, SCHEMAS[name]) if name in SCHEMAS else None
-    return Check(f"testing.planted.{name}:{twin}", schema=schema, cases=CASES, strict=True).run()
+    return Check(f"testing.planted.{name}:{twin}", schema=schema, runs=RUNS, strict=True).run()
 
 
 @pytest.mark.parametrize("name", PLANTED)

@@ -35,7 +35,7 @@ SWALLOWING = """
         except guard.GuardError:
             return Order(product="", quantity=0)
 
-    @check(swallowing, cases=0, faults=["empty"])
+    @check(swallowing, runs=0, faults=["empty"])
     def test_swallowing(): ...
 """
 
@@ -135,7 +135,7 @@ def test_a_check_is_a_test_and_the_summary_tells_what_broke(pytester: pytest.Pyt
         APP
         + SWALLOWING
         + """
-    @check(read, cases=0)
+    @check(read, runs=0)
     def test_read(report):
         assert report.cases > 20
     """
@@ -145,14 +145,14 @@ def test_a_check_is_a_test_and_the_summary_tells_what_broke(pytester: pytest.Pyt
     result.stdout.fnmatch_lines(
         [
             "*no-answer-no-value: Without a whole, valid answer there is an error, never a value.",
-            "*called with mail='the text no. *",
+            "*called with mail='the mail no. *",
             "*asked model, it said empty: *",
             "*it returned Order(product='', quantity=0)*",
             "*= guard =*",
-            "*swallowing: * of 22 invariants hold; * cases, * faults injected, seed 0",
+            "*swallowing: * of 23 invariants hold; * cases, * faults injected, seed 0",
             "  no-answer-no-value: it returned Order(product='', quantity=0), though *",
             '  again: pytest "*::test_swallowing"',
-            "*read: 22 of 22 invariants hold; * cases, * faults injected, seed 0",
+            "*read: 23 of 23 invariants hold; * cases, * faults injected, seed 0",
         ]
     )
 
