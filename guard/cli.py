@@ -44,7 +44,13 @@ from guard.terminal import (
 if TYPE_CHECKING:
     from guard.inspection import Inspection
     from guard.models import Progress
+    from guard.pipeline import CallSettings, Guard
+    from guard.targets import Target
 
+Documents = Annotated[
+    list[str] | None,
+    typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
+]
 INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
 SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
@@ -68,6 +74,7 @@ app.command("serve", epilog=cli_serve.EXAMPLES)(cli_serve.serve)
         "guard run invoice.schema.json --input a.txt b.txt",
         "guard run examples/invoice.py:Invoice --input examples/invoice.txt --json",
         "cat mail.txt | guard run shop.types:Ticket --input - --instruction 'Read the e-mail.'",
+        "guard run app.py:read_invoice --input invoice.txt   (a structured function)",
         "guard run schema.json a.txt --model smollm2 --escalate-to openai:gpt-5-mini --usd 0.01",
         "guard run schema.json a.txt --max-tokens 60 --on length=fail",
         "guard run schema.json --input 'docs/*.txt' --output answers.jsonl --concurrency 16",
@@ -123,8 +130,12 @@ def run(
     escalate_to: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Asked where the first fails. May be repeated.")
     ] = None,
-    instruction: Annotated[str, typer.Option(help="What the model is told to do with the text.")] = INSTRUCTION,
-    system: Annotated[str, typer.Option(help="What the system says before it all.")] = "",
+    instruction: Annotated[
+        str | None,
+        typer.Option(help=f"What the model is told to do. Default: a function's own words, else {INSTRUCTION!r}"),
+    ] = None,
+    documents: Documents = None,
+    system: Annotated[str | None, typer.Option(help="What the system says before it all.")] = None,
     retries: Annotated[int | None, bounded(0, MOST_COUNT, "Re-asks after an answer that is not valid.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling.")] = None,
     max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of each answer; it always ends inside.")] = None,
@@ -141,12 +152,16 @@ def run(
         ),
     ] = None,
     repetition: Annotated[
-        str, typer.Option(help="tell, stop, or allow: what becomes of a text that says the same over and over.")
-    ] = "tell",
+        str | None,
+        typer.Option(help="tell, stop, or allow: what becomes of a text that says the same over and over."),
+    ] = None,
     mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,
 ) -> None:
     """Read texts with a model: one valid value of the type for each.
+
+    A structured function, module:function or file.py:function, is asked with its own words, models and settings; what
+    is given here goes before these.
 
     With --output a run can be killed at any time: the same command with --resume goes on. Each input is answered once,
     and none is asked again whose answer was recorded.
@@ -154,9 +169,8 @@ def run(
     from guard import cli_run
     from guard.batch.inputs import InputError, Inputs
     from guard.batch.outputs import Output
-    from guard.pipeline import Guard
     from guard.policy import Budget
-    from guard.targets import from_any
+    from guard.replay import check_mode
 
     paths = [*(inputs or []), *(files or [])]
     if not paths:
@@ -170,23 +184,26 @@ def run(
         write = None if output is None else Output(output)
     except InputError as error:
         raise Problem(str(error)) from None
+    settings = {
+        "model": model,
+        "escalate_to": escalate_to,
+        "retries": retries,
+        "seed": seed,
+        "max_tokens": max_tokens,
+        "budget": Budget(seconds=seconds, usd=usd) if seconds or usd else None,
+        "on": dict(_action(given) for given in on) if on else None,
+        "repetition": repetition,
+        "system": system,
+        "options": {"documents": dict(_document(one) for one in documents)} if documents else None,
+    }
     try:
-        guard = Guard(
-            model,
-            escalate_to=escalate_to or (),
-            retries=retries,
-            seed=seed,
-            max_tokens=max_tokens,
-            budget=Budget(seconds=seconds, usd=usd),
-            on=dict(_action(given) for given in on or []),
-            repetition=repetition,
-            mode=mode,
-            system=system,
-        )
+        given: Any = {name: value for name, value in settings.items() if value is not None}
+        given["mode"] = check_mode(mode)
+        guard, wanted, own_words = _asker(target, given)
     except ValueError as error:  # an option
         raise Problem(first_line(error)) from None
-    wanted = from_any(resolve(target), guard.options)
-    batch = cli_run.Batch(read, instruction, concurrency, write, resume, force, retry_failed, as_json)
+    words = instruction or own_words
+    batch = cli_run.Batch(read, words, concurrency, write, resume, force, retry_failed, as_json)
     cli_run.run(guard, wanted, batch)
 
 
@@ -209,10 +226,7 @@ def check(
         str | None,
         typer.Option(help="How a schema without $schema is read: draft4 … openapi3.1. Default: draft2020-12."),
     ] = None,
-    documents: Annotated[
-        list[str] | None,
-        typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
-    ] = None,
+    documents: Documents = None,
     key_order: Annotated[str, typer.Option(help="schema or any, as for guard.compile.")] = "schema",
     formats: Annotated[bool, typer.Option(help="Whether formats constrain.")] = True,
     seconds: Annotated[
@@ -391,6 +405,23 @@ def resolve(target: str) -> Any:
             raise Problem(f"{place} has no {name}{known}")
         found = getattr(found, part)
     return found
+
+
+def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, str]:
+    """Return who is asked, for what, and in which words, of what a command line calls a type, or of a function."""
+    from guard.decorator import Decorated
+    from guard.pipeline import Guard
+    from guard.targets import from_any
+
+    found = resolve(target)
+    if not isinstance(found, Decorated):
+        guard = Guard(**settings)
+        return guard, from_any(found, guard.options), INSTRUCTION
+    if "options" in settings:
+        raise Problem(f"--document is for schemas; {target} was compiled when it was decorated: give it options= there")
+    if len(found.inputs) != 1:
+        raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
+    return found.guard.using(**settings), found.target, found.instruction
 
 
 def _import(place: str) -> Any:

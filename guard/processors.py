@@ -16,7 +16,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "guard.LogitsProcessor needs torch: pip install 'guard-slm[local]'", name="torch"
+    ) from error
 
 from guard.forcing import forcing_of
 from guard.guide import Guide

@@ -70,12 +70,16 @@ class AnthropicModel(Remote):
         def make(carrier: Carrier) -> Any:
             sdk, http = _CLIENTS[carrier]
             try:
-                return sdk(
+                made = sdk(
                     api_key=key,
                     base_url=None if where.is_default else where.url,
                     max_retries=0,
                     http_client=http(**http_options(carrier, title, where, key)),
                 )
+                # Where it finds nothing, the SDK says so with the first request, by a TypeError.
+                if not (made.api_key or made.auth_token or getattr(made, "credentials", None)):
+                    raise ModelError(f"{title} can't be asked: set ANTHROPIC_API_KEY, or give api_key")
+                return made
             except (anthropic.AnthropicError, httpx2.InvalidURL, ValueError) as error:
                 words = said_by(str(error), (key or "", *where.secrets))
                 raise ModelError(f"{title} can't be asked: {words}") from None

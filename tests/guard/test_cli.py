@@ -117,6 +117,56 @@ def test_run_reads_standard_input_and_types_from_files(
         assert json.loads(out)["value"] in ({"n": 3}, {"n": 4})
 
 
+FUNCTIONS = """
+import guard
+
+@guard.structured(model="its-own", retries=0, seed=7)
+def count(text: str) -> dict[str, int]:
+    "Count what there is."
+
+@guard.structured
+def compare(one: str, other: str) -> bool:
+    "Say whether they are alike."
+
+class Desk:
+    @guard.structured
+    def read(self, mail: str) -> int:
+        "Read the number."
+"""
+
+
+def test_run_asks_a_structured_function_with_its_own_words_and_settings(
+    run: Run, answers: Callable[..., Scripted], tmp_path: Path
+) -> None:
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    model = answers('{"n": 3}', '{"n": 4}', "5")
+    assert run("run", "functions.py:count", "--input", "a.txt") == (0, '{\n  "n": 3\n}\n', "")
+    call = TraceStore.at(tmp_path / "trace.db").latest()[0]
+    assert (call.model, call.options["seed"], call.options["retries"]) == ("its-own", 7, 0)
+    assert model.requests[0].messages[0]["content"].startswith("There are three.\n\nCount what there is.")
+    more = ("--instruction", "Add up.", "--seed", "9", "--model", "another")
+    assert run("run", "functions.py:count", "--input", "a.txt", *more) == (0, '{\n  "n": 4\n}\n', "")
+    call = TraceStore.at(tmp_path / "trace.db").latest()[0]
+    assert (call.model, call.options["seed"], call.options["retries"]) == ("another", 9, 0)
+    assert model.requests[1].messages[0]["content"].startswith("There are three.\n\nAdd up.")
+    assert run("run", "functions.py:Desk.read", "--input", "a.txt") == (0, "5\n", "")
+    code, _, err = run("run", "functions.py:compare", "--input", "a.txt")
+    assert (code, err) == (2, "guard: functions.py:compare takes one, other; guard run gives it one text\n")
+
+
+def test_run_takes_what_references_lead_to(run: Run, answers: Callable[..., Scripted], tmp_path: Path) -> None:
+    answers("3", "3")
+    (tmp_path / "leads.json").write_text('{"$ref": "urn:count"}')
+    (tmp_path / "count.json").write_text('{"type": "integer", "maximum": 3}')
+    code, _, err = run("run", "leads.json", "--input", "a.txt")
+    assert (code, "urn:count" in err) == (3, True)
+    more = ("--document", "urn:count=count.json")
+    assert run("run", "leads.json", "--input", "a.txt", *more) == (0, "3\n", "")
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    code, _, err = run("run", "functions.py:count", "--input", "a.txt", *more)
+    assert (code, "give it options= there" in err) == (2, True)
+
+
 def test_check_says_what_is_enforced_how_fast_and_that_no_limit_is_met(run: Run) -> None:
     code, out, err = run("check", "schema.json", "--json")
     assert (code, err) == (0, "")

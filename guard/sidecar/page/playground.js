@@ -41,6 +41,7 @@ export class Playground {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) by("try").requestSubmit();
     });
     by("schema").addEventListener("input", () => this.#schema());
+    by("try").addEventListener("input", () => this.#edited());
     by("stop").addEventListener("click", () => this.running?.abort());
     by("answer").append(el("p", { class: "empty" }, "Nothing was asked yet."));
   }
@@ -59,6 +60,12 @@ export class Playground {
           ),
         ),
     );
+  }
+
+  /** Take a verdict back: it was of what stood there before. The answer stays, under what it is now. */
+  #edited() {
+    this.isEdited = true;
+    if (!this.running && by("progress").textContent) progress("Edited since the last answer: ask again.", "quiet");
   }
 
   /** Check the schema as it is written; returns whether it is JSON. */
@@ -110,6 +117,7 @@ export class Playground {
     const body = this.#body();
     if (body === null) return;
     this.running = new AbortController();
+    this.isEdited = false;
     const began = performance.now();
     const elapsed = () => `${Math.floor((performance.now() - began) / 1000)} s`;
     by("stop").hidden = false;
@@ -138,6 +146,7 @@ export class Playground {
       clearInterval(ticking);
       by("answer").scrollIntoView({ block: "nearest" }); // on a telephone it is far below
       this.running = null;
+      if (this.isEdited) this.#edited();
       by("ask").disabled = false;
       const hadFocus = document.activeElement === by("stop");
       by("stop").hidden = true;

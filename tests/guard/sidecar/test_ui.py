@@ -295,6 +295,7 @@ def test_the_playground_answers_or_says_what_is_wrong(
     expect(page.locator("#answer .pairs")).to_contain_text("served-1")
 
     schema.fill(json.dumps(SCHEMA))
+    expect(page.locator("#progress")).to_have_text("Edited since the last answer: ask again.")
     provider.answers = [WRONG]
     ask.click()
     expect(page.locator("#progress")).to_have_text("There is no valid answer.")
