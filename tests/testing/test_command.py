@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -155,9 +156,19 @@ def test_a_model_that_can_t_be_had_exits_with_4(schema: str, capsys: pytest.Capt
 def test_a_model_that_misbehaves_is_served_until_ctrl_c(schema: str) -> None:
     command = [sys.executable, "-m", "guard", "test", "--serve", schema, "--seed", "3", "--rate", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(  # noqa: S603 (this very Python)
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with (
+        subprocess.Popen(  # noqa: S603 (this very Python)
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            # A shell that puts the tests into the background ignores it, and so would the command.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
         assert process.stderr is not None
         assert process.stdout is not None
         line = process.stderr.readline()
