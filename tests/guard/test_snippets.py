@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
+import anthropic
 import numpy as np
 import openai
 import pytest
@@ -62,7 +63,7 @@ def blocks(page: Path, kind: str) -> list[str]:
 
 def commands(page: Path) -> list[str]:
     """Return the command lines that a page shows: the indented lines that begin with `guard`, without what is said."""
-    shown = re.findall(r"^    (guard (?!trace stats$).*)$", page.read_text(), re.MULTILINE)
+    shown = re.findall(r"^(?: {4})?(guard (?!trace stats$).*)$", page.read_text(), re.MULTILINE)
     return [re.split(r"\s+#|\s{2,}", line)[0] for line in shown]
 
 
@@ -87,6 +88,12 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             init(self, **{**how, "base_url": server.url})
 
         monkeypatch.setattr(openai.OpenAI, "__init__", redirected)
+        init_other, address = anthropic.Anthropic.__init__, server.url.removesuffix("/v1")
+
+        def redirected_too(self: Any, **how: Any) -> None:
+            init_other(self, **{**how, "base_url": address})
+
+        monkeypatch.setattr(anthropic.Anthropic, "__init__", redirected_too)
         yield folder
 
 
@@ -242,11 +249,14 @@ def _files(folder: Path) -> None:
     schema = json.dumps(targets.from_any(Invoice, {}).schema)
     for name in ("schema.json", "ticket.schema.json", "invoice.schema.json", "ticket.json"):
         (folder / name).write_text(schema)
-    (folder / "a.json").write_text('{"type": "object", "properties": {"b": {"$ref": "urn:b"}}}')
+    (folder / "a.json").write_text('{"properties": {"b": {"$ref": "urn:b"}}}')
     (folder / "b.json").write_text('{"type": "integer"}')
     (folder / "guard.toml").write_text('[serve.models.small]\nmodel = "smollm2"\n')
     for name in ("mail.txt", "a.txt"):
         (folder / name).write_text(TEXT)
+    (folder / "mails" / "may").mkdir(parents=True)
+    (folder / "mails" / "may" / "a.txt").write_text(TEXT)
+    (folder / "tickets.csv").write_text(f'id,body\n1,"{TEXT}"\n2,"{TEXT}"\n')
     (folder / "cases.jsonl").write_text('{"input": "Northwind: 581.5", "expected": {"vendor": "N", "total": 581.5}}\n')
     source = inspect.getsource(Invoice) + "\n\n" + inspect.getsource(Ticket)
     code = f"from typing import *\nfrom pydantic import *\nimport guard\n\n{source}\n\n@guard.structured\n"
