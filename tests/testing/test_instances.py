@@ -355,9 +355,10 @@ def test_of_twenty_values_fifteen_differ(name: str) -> None:
 
 
 def test_members_that_are_not_declared_come_often_and_of_every_type() -> None:
-    found = [json.loads(text) for seed in range(5) for text in written(VARIED["an open object"], seed)]
+    # What Hypothesis draws by a seed depends on the modules that are loaded: it takes their constants.
+    found = [json.loads(text) for seed in range(20) for text in written(VARIED["an open object"], seed)]
     more = [value for one in found for key, value in one.items() if key != "a"]
-    assert len([one for one in found if len(one) > 1]) >= 50
+    assert len([one for one in found if len(one) > 1]) >= 0.4 * len(found)
     assert {type(value) for value in more} == {type(None), bool, int, float, str, list, dict}
 
 
