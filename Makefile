@@ -36,8 +36,10 @@ build: $(STAMPS)/native  ## Make .venv, install Guard in it (editable), and buil
 demo: build  ## Read the documents in examples/ with a small model that can only write valid values.
 	@$(BIN)/python -m examples.demo
 
-test: build  ## Run the tests.
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+# Several at a time: most tests wait for processes that they start. A file's tests stay together, for what they share.
+WORKERS := 3
+test: build  ## Run the tests, WORKERS at a time.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 lint: build types  ## Check style, format and types.
 	$(BIN)/ruff check .

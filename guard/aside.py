@@ -9,11 +9,13 @@ and so does the main thread where no handler is installed but Python's own, whic
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal.getsignal makes enums, and takes twenty times as long
+import _thread  # Thread.start leaves its tables in disorder where a handler raises in its middle
 import atexit
 import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -23,19 +25,19 @@ _Work = tuple[Callable[[], Any], "queue.SimpleQueue[tuple[Any, BaseException | N
 
 # A SimpleQueue takes no lock that a handler's call could find taken.
 _waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-_thread: threading.Thread | None = None
+_is_begun = False
 _is_over = False
+_alive: list[None] = []  # an entry for each thread that waits for work, or does some
 
 
 def aside(work: Callable[[], T]) -> T:
     """Return what some work returns, or raise what it raises. Begun, it is finished, also where the wait is broken."""
-    global _thread
+    global _is_begun
     if threading.get_ident() != threading.main_thread().ident or _is_over or not _has_handlers():
         return work()
-    if _thread is None:
-        thread = threading.Thread(target=_run, args=(_waiting,), name="guard-aside", daemon=True)
-        thread.start()
-        _thread = thread
+    if not _is_begun:
+        _thread.start_new_thread(_run, (_waiting,))
+        _is_begun = True  # a handler that raises before this makes for a second thread, which does no harm
     done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
     _waiting.put((work, done))
     value, error = done.get()
@@ -59,6 +61,7 @@ def _has_handlers() -> bool:
 
 
 def _run(waiting: queue.SimpleQueue[_Work | None]) -> None:
+    _alive.append(None)
     while (job := waiting.get()) is not None:
         work, done = job
         try:
@@ -67,21 +70,23 @@ def _run(waiting: queue.SimpleQueue[_Work | None]) -> None:
             done.put((None, error))
         del job, work, done  # what is done is not held until there is more to do
     waiting.put(None)  # for another, begun by a handler while this one was
+    _alive.pop()
 
 
 def _stop() -> None:
     """Finish what was begun before the interpreter goes; what comes after that is done in place."""
     global _is_over
     _is_over = True
-    if _thread is not None:
-        _waiting.put(None)
-        _thread.join()
+    _waiting.put(None)
+    while _alive:
+        time.sleep(0.001)
 
 
 def _forget() -> None:
     """Start anew: in a forked child the thread is not there."""
-    global _waiting, _thread
-    _waiting, _thread = queue.SimpleQueue(), None
+    global _waiting, _is_begun
+    _waiting, _is_begun = queue.SimpleQueue(), False
+    _alive.clear()
 
 
 atexit.register(_stop)

@@ -22,6 +22,12 @@ class Order(pydantic.BaseModel):
     size: Literal["small", "large"]
 
 
+class Portion(pydantic.BaseModel):
+    """What Anthropic's SDK sends as it is: lengths and bounds it turns into words."""
+
+    size: Literal["small", "large"]
+
+
 class Weather(pydantic.BaseModel):
     """Look the weather up."""
 
@@ -189,15 +195,13 @@ def test_anthropics_protocol_is_spoken_too(sidecar: Sidecar) -> None:
     warm: list[anthropic.types.MessageParam] = [{"role": "user", "content": "How warm is it in Rome?"}]
     with anthropic.Anthropic(base_url=sidecar.url.removesuffix("/v1"), api_key="unused", max_retries=0) as client:
         order: list[anthropic.types.MessageParam] = [{"role": "user", "content": ORDER}]
-        parsed = client.messages.parse(model="smollm2", max_tokens=120, messages=order, output_format=Order)
-        assert isinstance(parsed.parsed_output, Order)
-        must: anthropic.types.ToolChoiceAnyParam = {"type": "any"}
+        parsed = client.messages.parse(model="smollm2", max_tokens=120, messages=order, output_format=Portion)
+        assert isinstance(parsed.parsed_output, Portion)
+        must: anthropic.types.ToolChoiceAnyParam = {"type": "any", "disable_parallel_tool_use": True}
         called = client.messages.create(model="smollm2", max_tokens=120, messages=warm, tools=[tool], tool_choice=must)
         assert [Weather.model_validate(block.input) for block in called.content if block.type == "tool_use"]
         assert called.stop_reason == "tool_use"
-        counted = client.messages.count_tokens(
-            model="smollm2", messages=warm, tools=[tool], tool_choice={"type": "any"}
-        )
+        counted = client.messages.count_tokens(model="smollm2", messages=warm, tools=[tool], tool_choice=must)
         assert counted.input_tokens == called.usage.input_tokens
         with client.messages.stream(model="smollm2", max_tokens=16, messages=warm) as stream:
             pieces = list(stream.text_stream)
