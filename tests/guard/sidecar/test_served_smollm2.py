@@ -191,7 +191,8 @@ def test_a_value_that_the_budget_closed_ends_in_length(client: openai.OpenAI, si
 
 
 def test_anthropics_protocol_is_spoken_too(sidecar: Sidecar) -> None:
-    tool: anthropic.types.ToolParam = {"name": "weather", "input_schema": Weather.model_json_schema()}
+    closed = {**Weather.model_json_schema(), "additionalProperties": False}  # else it goes on until the budget cuts it
+    tool: anthropic.types.ToolParam = {"name": "weather", "input_schema": closed}
     warm: list[anthropic.types.MessageParam] = [{"role": "user", "content": "How warm is it in Rome?"}]
     with anthropic.Anthropic(base_url=sidecar.url.removesuffix("/v1"), api_key="unused", max_retries=0) as client:
         order: list[anthropic.types.MessageParam] = [{"role": "user", "content": ORDER}]
