@@ -446,6 +446,8 @@ def _import(place: str) -> Any:
         missing = error.name == name or name.startswith(f"{error.name}.")
         what = f"no module {name}" if missing else f"{place} can't be imported: no module {error.name}"
         raise Problem(f"{what}; run from its folder, install it, or name a file.py:Type") from None
+    except SystemExit as error:
+        raise Problem(f"{place} can't be imported: it ends the program, with {error.code!r}; correct it") from None
     except Exception as error:
         raise Problem(f"{place} can't be imported: {type(error).__name__}: {first_line(error)}; correct it") from None
     finally:

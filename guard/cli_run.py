@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -158,10 +159,12 @@ def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | Non
     output = batch.output
     if output is None:
         return None
-    if output.is_begun and not (batch.resume or batch.force):
-        there = output.path if output.path.exists() else output.partial
-        raise Problem(f"{there} is there already; --resume goes on with that run, --force begins it anew")
+    read = {path.resolve() for path in batch.inputs.files}
+    if taken := next((path for path in output.files if path.resolve() in read), None):
+        raise Problem(f"{taken} is one of the inputs, and the run would write over it; name another --output")
     name = f"{FUNCTION} --output {output.path.resolve()}"
+    if output.is_begun and not batch.force:
+        _check_resumed(guard, batch, output, name)
     kept = guard.store.retention.calls
     if kept is not None and kept < len(batch.inputs):
         raise Problem(
@@ -176,6 +179,21 @@ def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | Non
     if not batch.resume:
         guard.store.forget_items(name)
     return name
+
+
+def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> None:
+    """Raise a Problem where an output that is there would be lost: it is not the run's that is resumed, or has more."""
+    there = output.path if output.path.exists() else output.partial
+    known = len(guard.store.items(name))
+    if not known:
+        raise Problem(f"{there} is there already, and no run that the trace knows wrote it; --force writes over it")
+    if not batch.resume:
+        raise Problem(f"{there} is there already; --resume goes on with that run, --force begins it anew")
+    if known > len(batch.inputs):
+        raise Problem(
+            f"{there} has answers to {known:,} inputs, and {len(batch.inputs):,} are named now; name those as well,"
+            " another --output, or --force, which begins it anew"
+        )
 
 
 def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]:
@@ -241,8 +259,14 @@ def _leave(results: Results[Any], counts: Counts, batch: Batch) -> None:
     """End after an interrupt: the calls under way are paid for, and are waited for until a second one."""
     if results.under_way:
         complain("interrupted; waiting for the calls under way, which Ctrl-C again leaves")
-    for result in results.finish():
-        _take(result, counts, batch)
+    try:
+        for result in results.finish():
+            _take(result, counts, batch)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)  # at an exit that waits for nobody, weights that are at work end in a crash
     if batch.output is not None:
         words = f"interrupted: {counts.answered:,} of {counts.total:,} answered; the same command with --resume goes on"
         raise Problem(words, EXIT_INTERRUPTED)

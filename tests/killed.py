@@ -113,7 +113,7 @@ def killed(documents: int, kills: int, folder: Path, *, seed: int = 0, delay: fl
         found.answered.append(row["columns"]["id"])
         if row["value"] != {"number": row["columns"]["id"]}:
             found.wrong.append(row["columns"]["id"])
-    for line in (folder / "out.failures.jsonl").read_text().splitlines():
+    for line in (folder / "out.jsonl.failures.jsonl").read_text().splitlines():
         found.failed.append(json.loads(line)["columns"]["id"])
     found.seconds = time.perf_counter() - began
     return found

@@ -63,8 +63,10 @@ class Inputs:
         `column` is the one that is read of tables, `keep` are those that go along. Costs one pass over each table.
         """
         sources: list[_Source] = []
+        self.files: list[Path] = []  #: All that are read; standard input is `-`.
         for path in paths:
             for found in _files(path):
+                self.files.append(found)
                 kind = _KINDS.get(found.suffix.lower(), _Text)
                 sources.append(kind(found, column, tuple(keep)))
         if not any(isinstance(source, _Table) for source in sources) and (column is not None or keep):

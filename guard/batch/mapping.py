@@ -12,6 +12,7 @@ order at most AHEAD results wait for an earlier one.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import collections
 import contextlib
 import dataclasses
@@ -140,6 +141,7 @@ class Results(Iterator[Result[R]]):
         self._threads: list[threading.Thread] = []
         self._under_way = 0
         weakref.finalize(self, _abandon, self._todo, self._threads).atexit = False
+        _open.add(self)
 
     def __iter__(self) -> Self:
         return self
@@ -197,11 +199,27 @@ class Results(Iterator[Result[R]]):
         self._todo.put(task)
         self._under_way += 1
         if len(self._threads) < min(self._under_way, self._run.options.concurrency):
-            # Daemons: a program that is interrupted a second time waits for none of them.
+            # Daemons: a program that is interrupted while it waits for them may go on to its end.
             work = (self._run.result, self._todo, self._done)  # not self: what is dropped is to be collected
             thread = threading.Thread(target=_work, args=work, name="guard-map", daemon=True)
             self._threads.append(thread)
+            _alive.add(thread)
             thread.start()
+
+
+#: Runs that somebody holds, and threads that are at work. At exit all are ended: a thread that is still in a model's
+#: native code while the interpreter goes ends the process with a crash.
+_open: weakref.WeakSet[Results[Any]] = weakref.WeakSet()
+_alive: set[threading.Thread] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    for results in list(_open):
+        results._run.stop()
+        _abandon(results._todo, results._threads)
+    for thread in list(_alive):
+        thread.join()
 
 
 def _work(
@@ -212,6 +230,7 @@ def _work(
             done.put(ask(*task))
         except BaseException as error:
             done.put(error)
+    _alive.discard(threading.current_thread())
 
 
 def _abandon(todo: queue.SimpleQueue[Any], threads: list[threading.Thread]) -> None:

@@ -40,11 +40,16 @@ class Output:
         if convert is _to_parquet:
             pyarrow_parquet()
         self.path, self._convert = path, convert
-        self.failures = path.with_suffix(".failures.jsonl")
+        self.failures = path.with_name(f"{path.name}.failures.jsonl")
         self.partial = path.with_name(f"{path.name}.partial")
         self._partial_failures = path.with_name(f"{path.name}.failures.partial")
         self._rows: IO[str] | None = None
         self._failed: IO[str] | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that a run may write."""
+        return self.path, self.failures, self.partial, self._partial_failures
 
     @property
     def is_begun(self) -> bool:

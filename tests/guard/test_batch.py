@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -358,3 +361,33 @@ def test_what_is_wrong_is_said_at_once(call: Callable[[], object], error: type[E
 def test_a_run_is_an_iterator_with_a_type() -> None:
     assert isinstance(guard.map(reader(Counting()), []), Results)
     assert list(guard.map(reader(Counting()), [])) == []
+
+
+def test_a_program_that_leaves_a_run_ends_as_it_would(tmp_path: Path) -> None:
+    """Threads that were in a model's native code ended it with a crash."""
+    program = (
+        "import guard, time\n"
+        "from guard.models import scripted\n"
+        "class Slow:\n"
+        "    name = 'slow'\n"
+        "    def generate(self, request):\n"
+        "        time.sleep(0.3)\n"
+        "        return scripted.reply('{\"a\": 1}')\n"
+        "@guard.structured(model=Slow())\n"
+        "def f(x: str) -> dict[str, int]: 'Count.'\n"
+        "runs = guard.map(f, map(str, range(20)), concurrency=4)\n"
+        "print(next(runs).answer)\n"
+    )
+    done = subprocess.run(  # noqa: S603 (ours)
+        [sys.executable, "-c", program],
+        env={**os.environ, "GUARD_TRACE": str(tmp_path / "trace.db")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("{'a': 1}\n", "", 0)
+    with TraceStore(tmp_path / "trace.db").reading() as connection:
+        assert connection is not None
+        recorded = connection.exec_driver_sql("SELECT count(*) FROM calls").scalar()
+    assert 4 <= recorded <= 8  # those that were under way too, and no further ones

@@ -95,7 +95,7 @@ def test_files_of_a_pattern_become_a_file_of_answers_in_order_and_one_of_failure
         ("docs/more/7.txt", 7),
     ]
     assert all(row["attempts"] == 1 and row["tokens"] == 15 and row["call"] for row in rows)
-    invalid, empty, binary = lines(tmp_path / "out.failures.jsonl")
+    invalid, empty, binary = lines(tmp_path / "out.jsonl.failures.jsonl")
     assert (invalid["input"], invalid["error"], invalid["findings"][0]["at"]) == (
         "docs/2.txt",
         "ValidationFailed",
@@ -105,8 +105,8 @@ def test_files_of_a_pattern_become_a_file_of_answers_in_order_and_one_of_failure
     assert binary["message"] == "docs/9.txt is not UTF-8 (byte 0); convert it to UTF-8"
     first, second = err.splitlines()
     assert first.startswith("out.jsonl: 6 of 9 answered (66.7%), 3 failed, 105 tokens, $0.0070, ")
-    assert second == "what failed is in out.failures.jsonl; --resume --retry-failed asks it again"
-    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.failures.jsonl", "out.jsonl"]
+    assert second == "what failed is in out.jsonl.failures.jsonl; --resume --retry-failed asks it again"
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.jsonl.failures.jsonl"]
 
 
 TABLES = {
@@ -168,7 +168,7 @@ def test_tables_go_in_and_out_in_every_format(run: Run, model: Echo, tmp_path: P
         with (tmp_path / target).open(newline="") as file:
             found = list(csv.DictReader(file, delimiter=separator))
     assert found == expected
-    empty, invalid = lines(tmp_path / "out.failures.jsonl")
+    empty, invalid = lines(tmp_path / f"{target}.failures.jsonl")
     assert (empty["row"], empty["columns"], empty["error"]) == (3, {"id": "a2", "n": "before"}, "InputError")
     assert (invalid["row"], invalid["error"]) == (4, "ValidationFailed")
 
@@ -263,12 +263,12 @@ def test_what_failed_is_asked_again_only_where_that_is_said(run: Run, model: Ech
     assert run(*command)[0] == 1
     assert run(*command, "--resume")[0] == 1
     assert len(model.asked) == 2
-    assert [row["row"] for row in lines(tmp_path / "out.failures.jsonl")] == [2]
+    assert [row["row"] for row in lines(tmp_path / "out.jsonl.failures.jsonl")] == [2]
     assert run(*command, "--resume", "--retry-failed")[0] == 1
     assert model.asked[2:] == ["It says -1."]
     model.generate = lambda _: Reply('{"n": 3}', "stop", "echo", 1, 1)  # type: ignore[method-assign, assignment]
     assert run(*command, "--resume", "--retry-failed")[0] == 0
-    assert not (tmp_path / "out.failures.jsonl").exists()
+    assert not (tmp_path / "out.jsonl.failures.jsonl").exists()
 
 
 def test_two_runs_into_one_file_are_refused(run: Run, model: Echo, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_rows_of_json_lines_that_are_no_texts_are_failures_of_their_own(run: Run
     code, out, _ = run("-i", "in.jsonl", "-o", "out.jsonl", "--json")
     assert (code, json.loads(out)["answered"]) == (1, 3)
     assert [row["value"]["n"] for row in lines(tmp_path / "out.jsonl")] == [1, 7, 8]
-    assert [row["message"].split(" (")[0] for row in lines(tmp_path / "out.failures.jsonl")] == [
+    assert [row["message"].split(" (")[0] for row in lines(tmp_path / "out.jsonl.failures.jsonl")] == [
         "in.jsonl, line 2 is not JSON",
         "in.jsonl, line 3 is [1], and neither an object nor a text",
         "in.jsonl, row 4 has nothing in the column 'text'",
@@ -402,3 +402,40 @@ def test_the_commands_of_the_documentation_run_as_they_stand(run: Run, model: Ec
     assert [row["value"] for row in lines(tmp_path / "answers.jsonl")] == [{"n": 1}]
     (row,) = pyarrow.parquet.read_table(tmp_path / "answers.parquet").to_pylist()
     assert (row["id"], row["n"], len(model.asked)) == ("7", 2, 2)
+
+
+def test_no_file_is_lost_to_an_output(run: Run, model: Echo, tmp_path: Path) -> None:
+    """What is an input, what no run wrote, and answers to inputs that are not named again."""
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(f"It says {number}.")
+    table = '{"text": "It says 1."}\n'
+    (tmp_path / "in.jsonl").write_text(table)
+    for more in ((), ("--resume",), ("--force",)):
+        code, out, err = run("-i", "in.jsonl", "-o", "in.jsonl", *more)
+        assert (code, out) == (2, "")
+        assert err == "guard: in.jsonl is one of the inputs, and the run would write over it; name another --output\n"
+    assert (tmp_path / "in.jsonl").read_text() == table
+    (tmp_path / "notes.csv").write_text("mine")
+    for more in ((), ("--resume",)):
+        code, out, err = run("-i", "0.txt", "-o", "notes.csv", *more)
+        assert (code, out) == (2, "")
+        words = "is there already, and no run that the trace knows wrote it; --force writes over it"
+        assert err == f"guard: notes.csv {words}\n"
+    assert (tmp_path / "notes.csv").read_text() == "mine"
+    assert run("-i", "0.txt", "1.txt", "2.txt", "-o", "out.jsonl")[0] == 0
+    before = (tmp_path / "out.jsonl").read_text()
+    code, out, err = run("-i", "1.txt", "-o", "out.jsonl", "--resume")
+    assert (code, out) == (2, "")
+    assert err.startswith("guard: out.jsonl has answers to 3 inputs, and 1 are named now; name those as well,")
+    assert (tmp_path / "out.jsonl").read_text() == before
+
+
+def test_a_module_that_ends_the_program_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ending.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", "ending.py:T"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == ("guard: ending.py can't be imported: it ends the program, with 0; correct it\n")
