@@ -7,6 +7,7 @@ without a key where one is needed, above the key's limits, and what a web page s
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -72,6 +73,12 @@ class Watched:
             await self._app(scope, receive, send)
         except Gone:
             visit.status = CLIENT_GONE
+        except asyncio.CancelledError:
+            if visit.status or not side.is_draining:
+                raise
+            # The process is told to end at once: whoever waits is told so, as far as that still gets out.
+            ending = ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
+            await answer(send, visit, ending.status, ending.body, ending.headers)
         except Exception as error:
             if visit.status:  # the answer has begun: all that can be done is to break it off
                 _log.exception("%s broke off", visit.id)

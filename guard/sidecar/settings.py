@@ -23,6 +23,7 @@ from guard.settings import Count, Number, Seconds, Settings, default_file, line_
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
 _SECRET = frozenset({"api_key", "base_url"})  #: Whose values no message shows; nor those of keys that are not known.
 _ORIGIN = r"^https?://[^\s/?#@*]+$"  #: As browsers send it: no path, no wildcard.
+_ADDRESS = r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#\[\]]+)(:[0-9]+)?(/[^\s?#]*)?$"
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -32,7 +33,7 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1, description="as for guard.Guard: smollm2, openai:NAME, anthropic:NAME …")
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", description="of openai:")
+    base_url: str | None = Field(default=None, pattern=_ADDRESS, description="of openai:")
     api_key: str | None = Field(
         default=None, description="env:NAME, where the key is; None: the SDK's own variable, of a base_url none"
     )
