@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from guard import prompts
+from guard import dialects, prompts
 from guard.sidecar.asked import Asked, Function
 from guard.sidecar.errors import bad
 from guard.violations import Violation
@@ -70,9 +70,9 @@ def value_of(message: Mapping[str, Any], *, has_schema: bool) -> str:
     """Return what a model with tools of its own has answered, as the value."""
     calls, content = message.get("tool_calls"), message.get("content")
     if calls:
-        made = [_written(call) for call in calls]
-        said = {"content": content, "calls": made} if isinstance(content, str) and content else made
-        return json.dumps(said, ensure_ascii=False)
+        made = f"[{', '.join(map(_written, calls))}]"
+        has_text = isinstance(content, str) and content
+        return f'{{"content": {json.dumps(content)}, "calls": {made}}}' if has_text else made
     if has_schema and isinstance(content, str):
         return f'{{"content": {content}}}'  # as it stands: what is no JSON is found out by the check
     return json.dumps({"content": content}, ensure_ascii=False)
@@ -212,15 +212,18 @@ def _whole(text: str) -> int:
     return at
 
 
-def _written(call: Any) -> Any:
+def _written(call: Any) -> str:
+    """Return a call as the text of a value, the numbers in it as they are written."""
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
-        return call
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        with contextlib.suppress(ValueError, RecursionError):  # the text stays, where the schema wants an object
-            arguments = json.loads(arguments or "{}")
-    return {"name": function.get("name"), "arguments": arguments}
+        return json.dumps(call)
+    given = function.get("arguments")
+    arguments = json.dumps(given)
+    if isinstance(given, str):
+        # It stays a text, where the schema wants an object, if it is no JSON, or says a key twice.
+        with contextlib.suppress(ValueError, RecursionError):
+            arguments = dialects.written(dialects.exact(given or "{}"))
+    return f'{{"name": {json.dumps(function.get("name"))}, "arguments": {arguments}}}'
 
 
 def _call(number: int, function: Function) -> dict[str, Any]:
@@ -248,7 +251,7 @@ def _plain(number: int, message: Mapping[str, Any]) -> dict[str, Any]:
         content = "".join(texts)
     content = content or ""
     if calls := message.get("tool_calls"):
-        content += json.dumps([_written(call) for call in calls], ensure_ascii=False)
+        content += f"[{', '.join(map(_written, calls))}]"
     if role == "tool":
         return {"role": "user", "content": f"The call {message.get('tool_call_id', '')} returned: {content}"}
     return {"role": {"developer": "system", "function": "user"}.get(role, role), "content": content}

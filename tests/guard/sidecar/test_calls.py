@@ -234,3 +234,16 @@ def test_what_is_said_is_read_out_of_the_value_in_any_pieces(content: str, sizes
             at, turn = at + size, turn + 1
         assert found == content
     assert tools.Spoken().feed('[{"name": "content"') == ""
+
+
+def test_a_call_is_read_as_it_is_written() -> None:
+    """Numbers that no float holds stay what they are, and a key that stands twice is no object."""
+    said = {"tool_calls": [{"function": {"name": "act", "arguments": '{"a": 1e-999, "b": 12345678901234567890.5}'}}]}
+    assert tools.value_of(said, has_schema=False) == (
+        '[{"name": "act", "arguments": {"a": 1e-999, "b": 12345678901234567890.5}}]'
+    )
+    twice = {"content": "Well.", "tool_calls": [{"function": {"name": "act", "arguments": '{"a": 1, "a": 2}'}}]}
+    assert json.loads(tools.value_of(twice, has_schema=False)) == {
+        "content": "Well.",
+        "calls": [{"name": "act", "arguments": '{"a": 1, "a": 2}'}],
+    }
