@@ -69,7 +69,7 @@ def list_(
             say_json(_as_dict(call))
         return
     if not calls:
-        say(f"no calls in {store.place}")
+        say(f"no call in {store.place} is so" if outcome or function else f"no calls in {store.place}")
         return
     shown = table("no", "time (UTC)", "function", "outcome", "tries", "tokens", "seconds")
     shown.expand = True
@@ -173,7 +173,7 @@ def stats(
             say_json(line.as_dict())
         return
     if not lines[-1].calls:
-        say(f"no calls in {store.place}")
+        say(f"no call in {store.place} is so" if since or function else f"no calls in {store.place}")
         return
     shown = table(
         "function", "tier", "calls", "first valid", "valid", "re-asks", "escalated", "tokens", "cost", "large alone"

@@ -6,7 +6,9 @@ from the working directory, else from the user's configuration folder.
 
 from __future__ import annotations
 
+import difflib
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -22,6 +24,9 @@ from guard.violations import pointer
 Count = Annotated[int, BeforeValidator(not_bool), Field(ge=0, le=MOST_COUNT)]
 Number = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[Number, Field(le=MOST_SECONDS)]
+
+
+SERVE = "serve"  #: The table of guard.toml that is the sidecar's: guard/sidecar/settings.py.
 
 
 class Settings(BaseSettings):
@@ -51,6 +56,7 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, file: Path | None = None) -> Settings:
         """Read the settings as they stand now, or with another guard.toml; SettingError names the one that is wrong."""
+        _check_names(file or default_file(), {*cls.model_fields, SERVE})
         kind: Any = cls if file is None else type("Settings", (cls,), {"__annotations__": {}, "file": file})
         try:
             settings: Settings = kind()
@@ -87,6 +93,19 @@ def default_file() -> Path:
     """Return where guard.toml is read from: the working directory, else the user's folder, where there may be none."""
     here = Path("guard.toml")
     return here if here.is_file() else platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"
+
+
+def _check_names(file: Path, known: set[str]) -> None:
+    """Raise SettingError where a file sets what there is not: it would be left out without a word."""
+    try:
+        said = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # no file, or none that can be read: whoever reads it says so
+    for name in said:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            advice = f"; write {near[0]}" if near else f"; there are {', '.join(sorted(known))}"
+            raise SettingError(f"{_place(file, name)}: there is no setting {name}{advice}")
 
 
 def _place(file: Path | None, name: str) -> str:

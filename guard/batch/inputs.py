@@ -256,7 +256,13 @@ class _Csv(_Table):
     def _rows(self) -> Iterator[Mapping[str, Any] | str | InputError]:
         records = self._records()
         columns = next(records, [])
-        for record in records:
+        for number, record in enumerate(records, 1):
+            if len(record) > len(columns):
+                yield InputError(
+                    f"{self._path}, row {number} has {len(record)} fields, and the first line names {len(columns)};"
+                    f" put a text that holds {self.separator!r} into quotes"
+                )
+                continue
             yield dict(zip(columns, record, strict=False))
 
     def _records(self) -> Iterator[list[str]]:

@@ -270,7 +270,7 @@ def test_trace_lists_and_shows_calls(run: Run, answers: Callable[..., Scripted])
     code, out, err = run("trace", "show", "1")
     assert (code, err) == (0, "")
     assert "finding: /n: expected a number >= 0, got -3" in out
-    assert run("trace", "list", "--outcome", "nothing")[1].startswith("no calls in ")
+    assert run("trace", "list", "--outcome", "nothing")[1].startswith("no call in ")
 
 
 WRONG: list[tuple[list[str], int, str]] = [

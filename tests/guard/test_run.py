@@ -439,3 +439,14 @@ def test_a_module_that_ends_the_program_is_no_success(
         cli.main(["check", "ending.py:T"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == ("guard: ending.py can't be imported: it ends the program, with 0; correct it\n")
+
+
+def test_a_row_with_more_fields_than_columns_is_a_failure(run: Run, model: Echo, tmp_path: Path) -> None:
+    """Most of them are texts with a comma, of which the half would be read."""
+    (tmp_path / "in.csv").write_text("id,text\n1,It says 1.\n2,It says 2, or 3.\n")
+    assert run("-i", "in.csv", "-o", "out.jsonl")[0] == 1
+    assert [row["value"]["n"] for row in lines(tmp_path / "out.jsonl")] == [1]
+    (failed,) = lines(tmp_path / "out.jsonl.failures.jsonl")
+    assert failed["message"] == (
+        "in.csv, row 2 has 3 fields, and the first line names 2; put a text that holds ',' into quotes"
+    )

@@ -121,3 +121,13 @@ def test_the_bounds_themselves_are_taken(tmp_path: Path) -> None:
     assert (settings.drain_seconds, settings.in_flight) == (0, 2**31 - 1)
     assert settings.models["m"].total_seconds == 1e7
     assert Budget(seconds=1e7, tokens=2**53, usd=1e-9)
+
+
+def test_a_setting_that_there_is_not_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text('retries = 1\nmodle = "smollm2"\n[serve]\nport = 1\n')
+    with pytest.raises(SettingError, match=r"guard\.toml, line 2: there is no setting modle; write model"):
+        Settings.load(file)
+    file.write_text("[server]\nport = 1\n")
+    with pytest.raises(SettingError, match=r"guard\.toml, line 1: there is no setting server; write serve"):
+        Settings.load(file)

@@ -118,7 +118,7 @@ def test_statistics_are_a_table_or_lines_of_json(run: Run, place: str) -> None:
         ("(all)", None, 202),
     ]
     assert {line["large"] for line in lines[1:]} == {"openai:gpt-5"}
-    assert run("stats", "--since", "1h")[1].startswith("no calls in ")
+    assert run("stats", "--since", "1h")[1].startswith("no call in ")
 
 
 def test_training_data_is_written_as_lines_of_json(run: Run, place: str, tmp_path: Path) -> None:
