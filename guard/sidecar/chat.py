@@ -270,6 +270,7 @@ def check_local(asked: Asked, served: Served) -> None:
     if asked.chat.top_logprobs and not asked.chat.logprobs:
         raise bad("top_logprobs needs logprobs", "top_logprobs")
     sampling(asked.body)
+    tools.check_messages(asked.chat.messages)
 
 
 def sampling(body: Mapping[str, Any]) -> Sampling:

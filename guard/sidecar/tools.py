@@ -56,6 +56,16 @@ def instruction(asked: Asked) -> str:
     return "\n".join(words)
 
 
+def check_messages(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse messages of a role that nobody knows, and those without a content that they must have."""
+    for number, message in enumerate(messages):
+        at, role = f"messages.{number}", message["role"]
+        if role not in _ROLES:
+            raise bad(f"message {number} has the role {str(role)[:60]!r}; one of {', '.join(_ROLES)}", f"{at}.role")
+        if message.get("content") is None and role in ("system", "developer", "user"):
+            raise bad(f"message {number} has no content", f"{at}.content", "missing_required_parameter")
+
+
 def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, Any], ...]:
     """Return messages as a model takes them that knows nothing but text: roles, and text; ApiError for pictures."""
     plain = [_plain(number, message) for number, message in enumerate(messages)]
@@ -240,6 +250,9 @@ def _own(inner: Any, name: str) -> Any:
     if not isinstance(inner, Mapping) or "$id" in inner or not ("$schema" in inner or "$ref" in json.dumps(inner)):
         return inner
     return {"$id": f"urn:guard:{name}", **inner}
+
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 def _plain(number: int, message: Mapping[str, Any]) -> dict[str, Any]:

@@ -247,3 +247,14 @@ def test_a_call_is_read_as_it_is_written() -> None:
         "content": "Well.",
         "calls": [{"name": "act", "arguments": '{"a": 1, "a": 2}'}],
     }
+
+
+@pytest.mark.parametrize("form", [None, {"type": "json_object"}])
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [({"role": "boss", "content": "Hi."}, "messages.1.role"), ({"role": "user"}, "messages.1.content")],
+)
+def test_a_model_here_is_asked_no_message_that_is_none(here: Sidecar, message: Any, param: str, form: Any) -> None:
+    more = {} if form is None else {"response_format": form}
+    refused = here.chat(messages=[{"role": "user", "content": "Hello."}, message], max_tokens=5, **more)
+    assert (refused.status, refused.json["error"]["param"]) == (400, param)
