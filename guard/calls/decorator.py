@@ -18,10 +18,10 @@ import typing
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from guard import prompts
-from guard.pipeline import AsyncStream, CallSettings, Guard, Stream, whole
-from guard.records import Call
-from guard.steps import Plan
+from guard.calls import prompts
+from guard.calls.pipeline import AsyncStream, CallSettings, Guard, Stream, whole
+from guard.calls.steps import Plan
+from guard.trace.records import Call
 
 P = ParamSpec("P")  #: What a decorated function takes.
 Q = ParamSpec("Q")  #: What a method takes behind its `self`.

@@ -1,8 +1,8 @@
 """`guard.Guard`: one call in, a valid value of a type or a typed error out; blocking or async, whole or in pieces.
 
-What a call does is written once, in guard/steps.py; this module carries its steps out. `_drive` is the blocking driver
-and `_adrive` the async one; each hands out what is known of the value while it arrives, which those who want only the
-end ignore.
+What a call does is written once, in guard/calls/steps.py; this module carries its steps out. `_drive` is the blocking
+driver and `_adrive` the async one; each hands out what is known of the value while it arrives, which those who want
+only the end ignore.
 """
 
 from __future__ import annotations
@@ -21,20 +21,23 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 from typing_extensions import TypeForm
 
-from guard import models, prompts, replay, targets, validators, workers
-from guard.bounds import check_kind
-from guard.checking import Checked
+from guard import models
+from guard.calls import prompts, recording, validators
+from guard.calls.policy import Action, Budget, Confidence, Failure, Policy, Repetition
+from guard.calls.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
+from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
-from guard.models import absent, asking
+from guard.models import adapters, replay_only
 from guard.models.base import Model, Reply
-from guard.places import listed
-from guard.policy import Action, Budget, Confidence, Failure, Policy, Repetition
-from guard.records import Call
+from guard.output import target as targets
+from guard.output import worker_pool
+from guard.output.checking import Checked
+from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
-from guard.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
-from guard.streaming import UNKNOWN, Partials, TextSoFar
+from guard.support.bounds import check_kind
 from guard.trace import TraceStore
 from guard.trace.databases import WAIT_S
+from guard.trace.records import Call
 
 T = TypeVar("T")
 _log = logging.getLogger("guard")
@@ -65,7 +68,7 @@ class CallSettings(TypedDict, total=False):
     repair: bool
     repetition: Repetition
     validators: Iterable[validators.Validator]
-    mode: replay.Mode
+    mode: recording.Mode
     trace: str | os.PathLike[str] | TraceStore | None
     options: Mapping[str, Any]
     system: str
@@ -78,9 +81,9 @@ class Guard:
     `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
     temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
     `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
-    "record", "replay" or "cache" (guard/replay.py); `validators` check every value. `system` is what the system says
-    before all other messages; `examples` are pairs of an input and its answer, shown as turns of the conversation. Safe
-    to share between threads where its models are.
+    "record", "replay" or "cache" (guard/calls/recording.py); `validators` check every value. `system` is what the
+    system says before all other messages; `examples` are pairs of an input and its answer, shown as turns of the
+    conversation. Safe to share between threads where its models are.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class Guard:
         repair: bool = True,
         repetition: Repetition = "tell",
         validators: Iterable[validators.Validator] = (),
-        mode: replay.Mode = "live",
+        mode: recording.Mode = "live",
         trace: str | os.PathLike[str] | TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
         system: str = "",
@@ -133,7 +136,7 @@ class Guard:
             repetition=repetition,
         )
         self.validators = _checked(validators)
-        self.mode = replay.check_mode(mode)
+        self.mode = recording.check_mode(mode)
         self.options = dict(options)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
@@ -443,7 +446,7 @@ def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, 
 
 
 def _pieces(step: Ask, partials: Partials | TextSoFar) -> Generator[Any, None, Reply]:
-    with contextlib.closing(_generator(asking.pieces(step.model, step.request))) as parts:
+    with contextlib.closing(_generator(adapters.pieces(step.model, step.request))) as parts:
         for part in parts:
             if isinstance(part, Reply):
                 return part
@@ -458,11 +461,11 @@ def _generator(parts: Iterator[Any]) -> Generator[Any, None, None]:
 
 def _do(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Ask):
-        return asking.generate(step.model, step.request)
+        return adapters.generate(step.model, step.request)
     if isinstance(step, Check):
         return step.checker.check(step.text, mends=step.mends, until=step.until)
     if isinstance(step, Load):
-        return absent.stand_in(step.model) if step.is_replay else models.load(step.model)
+        return replay_only.stand_in(step.model) if step.is_replay else models.load(step.model)
     if isinstance(step, Record):
         return store.write(step.call, step.compiled, step.seconds)
     if isinstance(step, Recall):
@@ -484,10 +487,10 @@ async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partia
                 if not isinstance(step, Ask):
                     done = await _ado(step, store)
                 elif partial is None:
-                    done = await asking.agenerate(step.model, step.request)
+                    done = await adapters.agenerate(step.model, step.request)
                 else:
                     partials, done = partial(), None
-                    async with contextlib.aclosing(asking.apieces(step.model, step.request)) as parts:
+                    async with contextlib.aclosing(adapters.apieces(step.model, step.request)) as parts:
                         async for part in parts:
                             if isinstance(part, Reply):
                                 done = part
@@ -524,7 +527,7 @@ async def _acheck(step: Check) -> Checked:
     if near is not None:
         return near
     far = functools.partial(checker.far, text, mends=mends, until=step.until)
-    waiting = asyncio.get_running_loop().run_in_executor(workers.WORKERS.threads, far)
+    waiting = asyncio.get_running_loop().run_in_executor(worker_pool.WORKERS.threads, far)
     try:
         async with asyncio.timeout(None if step.until is None else step.until - time.monotonic()):
             return await waiting

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
 
 Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
 Action = Literal["ask", "escalate", "return", "fail"]
@@ -37,8 +37,8 @@ FAILURES: Mapping[str, str] = MappingProxyType(
 )
 ACTIONS = ("ask", "escalate", "return", "fail")  #: "return" only where the answer is valid: of "length".
 FIRST_TOKENS = 512  #: Of a completion where nobody says how many; twice as many whenever they cut one.
-#: What is done about a string that repeats itself (guard/repetition.py): it is told, as `length`; it is ended where the
-#: model decodes here, and told; or nothing.
+#: What is done about a string that repeats itself (guard/decoding/repetition.py): it is told, as `length`; it is ended
+#: where the model decodes here, and told; or nothing.
 REPETITION = ("tell", "stop", "allow")
 
 
@@ -61,7 +61,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Confidence:
-    """The least confidence with which a tier's answer is taken; None asks nothing. See guard/confidence.py.
+    """The least confidence with which a tier's answer is taken; None asks nothing. See guard/decoding/confidence.py.
 
     The last tier's is taken anyhow, unless `on` says what is done about the failure "confidence".
     """

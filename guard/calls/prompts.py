@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guard.errors import Truncated
-from guard.violations import Violation, clipped
+from guard.output.violations import Violation, clipped
 
 TEMPLATE = "typed/2"  #: Name and version of what `build` writes; change it with the words.
 

@@ -6,16 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from guard import models, targets
+from guard import models
+from guard.calls.policy import FIRST_TOKENS, Policy
 from guard.errors import CallError, SchemaError
 from guard.models.base import Model, Reply, Request
-from guard.policy import FIRST_TOKENS, Policy
-from guard.records import VALID, Attempt, Call
+from guard.output import target as targets
+from guard.output.violations import Violation
 from guard.schemas import Limits
 from guard.trace.errors import TraceError
+from guard.trace.records import VALID, Attempt, Call
 from guard.trace.redaction import REDACTED
 from guard.trace.store import TraceStore
-from guard.violations import Violation
 
 FUNCTION = "guard trace replay"  #: Under which a replay is recorded itself.
 

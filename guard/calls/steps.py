@@ -1,9 +1,9 @@
 """The steps of one call: plan → attempt → validate → repair → re-ask → escalate → record.
 
 Written once, as a generator that does no I/O: it yields what is to be done (load a model, ask it, look up or keep a
-reply, record the call) and is sent the result, or has the error thrown in. The drivers in guard/pipeline.py do these
-things, blocking or async, whole or piece by piece. How far a call goes is guard/policy.py's; words are
-guard/prompts.py's; checks are guard/checking.py's.
+reply, record the call) and is sent the result, or has the error thrown in. The drivers in guard/calls/pipeline.py do
+these things, blocking or async, whole or piece by piece. How far a call goes is guard/calls/policy.py's; words are
+guard/calls/prompts.py's; checks are guard/output/checking.py's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from guard import confidence, prompts, replay, targets, telemetry, validators
-from guard.checking import Checked, Checker
+from guard.calls import prompts, recording, telemetry, validators
+from guard.calls.policy import FIRST_TOKENS, Budget, Policy
+from guard.decoding import confidence
+from guard.decoding.places import end_of, listed
+from guard.decoding.repetition import repeated_at
 from guard.errors import (
     BadReply,
     BudgetExceeded,
@@ -30,15 +33,14 @@ from guard.errors import (
     Unchecked,
     ValidationFailed,
 )
-from guard.interrupts import injected, is_injected
 from guard.models.base import Model, Reply, Request
-from guard.places import end_of, listed
-from guard.policy import FIRST_TOKENS, Budget, Policy
-from guard.records import VALID, Attempt, Call, Item
-from guard.repair import Edit
-from guard.repetition import repeated_at
+from guard.output import target as targets
+from guard.output.checking import Checked, Checker
+from guard.output.repair import Edit
+from guard.output.violations import Violation, clipped
+from guard.support.interrupts import injected, is_injected
 from guard.trace.databases import WAIT_S
-from guard.violations import Violation, clipped
+from guard.trace.records import VALID, Attempt, Call, Item
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
@@ -59,7 +61,7 @@ class Plan:
     template: str = ""
     function: str = ""
     validators: tuple[validators.Validator, ...] = ()
-    mode: str = "live"  # one of replay.MODES
+    mode: str = "live"  # one of recording.MODES
     #: The messages of the next attempt, of those of the last, its text, and what was found in it.
     re_ask: Callable[[prompts.Messages, str, Sequence[Violation]], prompts.Messages] = prompts.re_ask
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
@@ -412,20 +414,20 @@ class _Run:
         if mode == "live":
             reply: Reply = yield Ask(model, request)
             return reply
-        key = replay.key(name, model, request, self.plan.template)
+        key = recording.key(name, model, request, self.plan.template)
         if mode != "record":
             body = yield Recall(key)
             if body is not None:
-                return replay.revived(body)
+                return recording.revived(body)
             if mode == "replay":
                 raise ModelError(f"no reply of {name} to this request was recorded (key {key[:12]}…); record it first")
         try:
             reply = yield Ask(model, request)
         except CallError as error:
             if mode == "record":
-                yield Keep(key, replay.body_of_error(error), self._patience())
+                yield Keep(key, recording.body_of_error(error), self._patience())
             raise
-        yield Keep(key, replay.body(reply), self._patience())
+        yield Keep(key, recording.body(reply), self._patience())
         return reply
 
     def _request(self, tier: int, model: Model, told: Callable[[Reply], None]) -> Request:

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from guard.models.base import Request
-from guard.records import Attempt, Call
+from guard.trace.records import Attempt, Call
 
 if TYPE_CHECKING:
     from opentelemetry import trace

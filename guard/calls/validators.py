@@ -11,8 +11,8 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from guard.interrupts import is_injected
-from guard.violations import Violation, clipped
+from guard.output.violations import Violation, clipped
+from guard.support.interrupts import is_injected
 
 Validator = Callable[[Any], Any]
 

@@ -1,9 +1,9 @@
 """The command line: `guard run`, `check`, `pull`, `test`, `trace`, `serve` and `keys`.
 
 Results go to standard output, progress and errors to standard error. An error is one line that says what is wrong and
-how to mend it. Exit codes are `EXIT_*` in guard/terminal.py; `guard --help` lists them. What costs time to import is
-imported by the command that needs it. `guard test` is guard/cli_test.py's, the commands on the trace are
-guard/cli_trace.py's, the sidecar's guard/cli_serve.py's.
+how to mend it. Exit codes are `EXIT_*` in guard/cli/console.py; `guard --help` lists them. What costs time to import is
+imported by the command that needs it. `guard test` is guard/cli/test.py's, the commands on the trace are
+guard/cli/trace.py's, the sidecar's guard/cli/serve.py's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard import cli_serve, cli_test, cli_trace
-from guard.bounds import CONCURRENCY, MOST_CONCURRENCY, MOST_COUNT, MOST_SECONDS, MOST_USD
-from guard.terminal import (
+from guard.cli import serve, test, trace
+from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
     EXIT_INTERRUPTED,
@@ -40,13 +39,14 @@ from guard.terminal import (
     say_json,
     table,
 )
+from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, MOST_COUNT, MOST_SECONDS, MOST_USD
 
 if TYPE_CHECKING:
-    from guard.decorator import Decorated
-    from guard.inspection import Inspection
+    from guard.calls.decorator import Decorated
+    from guard.calls.pipeline import CallSettings, Guard
     from guard.models import Progress
-    from guard.pipeline import CallSettings, Guard
-    from guard.targets import Target
+    from guard.output.schema_report import Inspection
+    from guard.output.target import Target
 
 Documents = Annotated[
     list[str] | None,
@@ -64,10 +64,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(cli_trace.app, name="trace")
-app.command("test", epilog=cli_test.HELP_EXAMPLES)(cli_test.harness)
-app.add_typer(cli_serve.keys, name="keys")
-app.command("serve", epilog=cli_serve.EXAMPLES)(cli_serve.serve)
+app.add_typer(trace.app, name="trace")
+app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
+app.add_typer(serve.keys, name="keys")
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 
 
 @app.command(
@@ -167,11 +167,11 @@ def run(
     With --output a run can be killed at any time: the same command with --resume goes on. Each input is answered once,
     and none is asked again whose answer was recorded.
     """
-    from guard import cli_run
     from guard.batch.inputs import InputError, Inputs
     from guard.batch.outputs import Output
-    from guard.policy import Budget
-    from guard.replay import check_mode
+    from guard.calls.policy import Budget
+    from guard.calls.recording import check_mode
+    from guard.cli import run as cli_run
 
     paths = [*(inputs or []), *(files or [])]
     if not paths:
@@ -244,7 +244,7 @@ def check(
     Each keyword is *enforced* by the masks, *residual* (left to validation, with --inexact), *refused*, or an
     *annotation* that constrains nothing. With --json: one line for each schema; docs/usage.md lists the fields.
     """
-    from guard.inspection import inspect
+    from guard.output.schema_report import inspect
 
     options: dict[str, Any] = {
         "inexact": "residual" if inexact else "refuse",
@@ -300,7 +300,7 @@ def pull(
     """Fetch a model into the user's cache, ahead of need, and print its folder; or list the models that are known."""
     from guard import models
     from guard.errors import ModelError
-    from guard.models import embedded
+    from guard.models.local import embedded
 
     if model is None:
         _list_models(as_json)
@@ -323,7 +323,7 @@ def pull(
 
 
 def _list_models(as_json: bool) -> None:
-    from guard.models import embedded
+    from guard.models.local import embedded
 
     rows = table("name", "what", "fetched", "licence", "here")
     for name, source in embedded.SOURCES.items():
@@ -412,9 +412,9 @@ def resolve(target: str) -> Any:
 
 def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated[..., Any] | None]:
     """Return who is asked, for what, and the function whose words are asked, of what a command line calls a type."""
-    from guard.decorator import Decorated
-    from guard.pipeline import Guard
-    from guard.targets import from_any
+    from guard.calls.decorator import Decorated
+    from guard.calls.pipeline import Guard
+    from guard.output.target import from_any
 
     found = resolve(target)
     if not isinstance(found, Decorated):

@@ -1,7 +1,8 @@
 """How the command line speaks: exit codes, errors in one line, tables, progress; what all commands share.
 
 Results go to standard output, progress and errors to standard error. What is printed here, by `say`, `say_json`,
-`complain`, `console`, `table` and `progress`, is made fit for a terminal (guard/plain.py), whoever's text it is.
+`complain`, `console`, `table` and `progress`, is made fit for a terminal (guard/support/plain_text.py), whoever's text
+it is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.plain import plain, plain_json, plain_line
+from guard.support.plain_text import plain, plain_json, plain_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,6 +1,6 @@
 """`guard run` over its inputs, one or a million: asked several at a time, answers out in order, a bar, a summary.
 
-The command line's options become a `Guard`, a type and a `Batch` in guard/cli.py. What is asked and resumed is
+The command line's options become a `Guard`, a type and a `Batch` in guard/cli/app.py. What is asked and resumed is
 guard/batch/mapping.py's business, what is read and written that of guard/batch/inputs.py and outputs.py.
 """
 
@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from guard import models, prompts
+from guard import models
 from guard.batch.inputs import Input, InputError, Inputs
 from guard.batch.mapping import Options, Question, Result, Results
 from guard.batch.outputs import Output, Row
-from guard.errors import CallError, GuardError, ModelError
-from guard.pipeline import Guard, marks
-from guard.targets import Target
-from guard.terminal import (
+from guard.calls import prompts
+from guard.calls.pipeline import Guard, marks
+from guard.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_MODEL,
     EXIT_NO_ANSWER,
@@ -35,9 +34,11 @@ from guard.terminal import (
     say,
     say_json,
 )
+from guard.errors import CallError, GuardError, ModelError
+from guard.output.target import Target
 
 if TYPE_CHECKING:
-    from guard.decorator import Decorated
+    from guard.calls.decorator import Decorated
     from guard.models import Progress
 
 #: What a call's record says that is run by this command.

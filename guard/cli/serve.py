@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.bounds import MOST_COUNT, MOST_SUM, MOST_USD
-from guard.terminal import EXIT_INPUT, EXIT_NO_ANSWER, AsJson, Problem, bounded, console, examples, say, say_json, table
+from guard.cli.console import (
+    EXIT_INPUT,
+    EXIT_NO_ANSWER,
+    AsJson,
+    Problem,
+    bounded,
+    console,
+    examples,
+    say,
+    say_json,
+    table,
+)
+from guard.support.bounds import MOST_COUNT, MOST_SUM, MOST_USD
 
 if TYPE_CHECKING:
     from guard.sidecar.keys import Key
@@ -41,18 +52,18 @@ def serve(
     Without settings it serves SmolLM2, as the model `smollm2`, on 127.0.0.1:8080. docs/sidecar.md has all settings.
     """
     try:
-        from guard.sidecar import server
+        from guard.sidecar import process
     except ModuleNotFoundError as error:
         raise Problem(f"the sidecar needs {error.name}: pip install 'guard-slm[serve]'") from None
-    start = server.Start(config, host, port, workers)
+    start = process.Start(config, host, port, workers)
     if check:
-        settings = server.check(start)
+        settings = process.check(start)
         for name, model in settings.models.items():
             tiers = " → ".join([model.model, *model.escalate_to])
             say(f"{name}: {tiers}")
         say(f"good: {len(settings.models)} models on {settings.host}:{settings.port}")
         return
-    if code := server.run(start):
+    if code := process.run(start):
         raise typer.Exit(code)
 
 

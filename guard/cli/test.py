@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.bounds import MOST_COUNT, MOST_SECONDS
-from guard.models.cache import cache_dir
-from guard.terminal import (
+from guard.cli.console import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
     AsJson,
@@ -33,10 +31,12 @@ from guard.terminal import (
     say_json,
     table,
 )
+from guard.models.local.cache import cache_dir
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS
 
 if TYPE_CHECKING:
     from guard.testing.evaluation import Case, Comparison, Evaluation
-    from guard.testing.searching import Report
+    from guard.testing.search import Report
 
 INSTRUCTION = "Read the text."  #: What models are asked in an evaluation where --instruction says nothing else.
 #: What is asked where an evaluation has no cases: only validity and cost can be measured then.
@@ -154,9 +154,9 @@ def harness(
 
 
 def _searched(subject: str, schema: str | None, options: dict[str, Any], report: Any) -> Report:
-    from guard.cli import resolve
-    from guard.pipeline import Guard
-    from guard.testing.searching import Check
+    from guard.calls.pipeline import Guard
+    from guard.cli.app import resolve
+    from guard.testing.search import Check
 
     wanted = None if schema is None else resolve(schema)
     found: Any = subject
@@ -194,9 +194,9 @@ def _serve(given: Sequence[str], *, seed: int, port: int, rate: float, faults: S
     """Serve until Ctrl-C."""
     import threading
 
-    from guard.cli import resolve
+    from guard.cli.app import resolve
     from guard.testing.flaky import serving
-    from guard.testing.sayings import FAULTS
+    from guard.testing.scripted_replies import FAULTS
 
     if len(given) > 1:
         raise Problem("--serve answers for one schema, where a request carries none; name one")
@@ -233,10 +233,10 @@ def _evaluate(
     as_json: bool,
 ) -> None:
     from guard import models as all_models
-    from guard.cli import read_text, resolve
+    from guard.calls.pipeline import Guard
+    from guard.cli.app import read_text, resolve
     from guard.errors import ModelError
-    from guard.pipeline import Guard
-    from guard.targets import from_any
+    from guard.output.target import from_any
     from guard.testing import evaluation, plots
     from guard.testing.figures import page
 

@@ -1,6 +1,6 @@
 """`guard trace`: what the record of every call tells.
 
-What a command prints is made in guard/trace/; how the command line speaks is guard/terminal.py's.
+What a command prints is made in guard/trace/; how the command line speaks is guard/cli/console.py's.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard import private
-from guard.places import listed
-from guard.plain import plain, plain_json
-from guard.terminal import (
+from guard.cli.console import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
     AsJson,
@@ -34,10 +31,13 @@ from guard.terminal import (
     say_json,
     table,
 )
+from guard.decoding.places import listed
+from guard.support import private_files
+from guard.support.plain_text import plain, plain_json
 
 if TYPE_CHECKING:
-    from guard.records import Call
     from guard.trace import TraceStore
+    from guard.trace.records import Call
     from guard.trace.stats import Line
 
 STDOUT = Path("-")  #: The name under which standard output is written.
@@ -108,7 +108,7 @@ def show(
         say_json(_as_dict(call) | {"attempts": [_attempt_as_dict(attempt) for attempt in call.attempts]})
         return
     if html is not None:
-        from guard.trace.page import page
+        from guard.trace.html import page
 
         with _writing(html) as file:
             file.write(plain(page(call, store.schema(call.schema_hash))))
@@ -231,8 +231,8 @@ def replay(
 ) -> None:
     """Ask a recorded call's first question again, live; exit code 1 where the answer is not identical to the byte."""
     from guard import models
+    from guard.calls.rerun import replay as again
     from guard.errors import ModelError
-    from guard.trace.replay import replay as again
 
     store = _store()
     call = _call(store, number)
@@ -283,8 +283,8 @@ def export(
 
     Valid answers are what to learn; answers that broke the type are what to unlearn. Replays are left out.
     """
+    from guard.calls.rerun import FUNCTION
     from guard.trace import export as exported
-    from guard.trace.replay import FUNCTION
 
     if form not in exported.FORMATS:
         raise Problem(f"--format {form} must be one of {', '.join(exported.FORMATS)}")
@@ -361,7 +361,7 @@ def _writing(path: Path) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        with private.open_text(path, "w") as file:
+        with private_files.open_text(path, "w") as file:
             yield file
     except OSError as error:
         raise Problem(f"{path} can't be written: {error.strerror}; name another file") from None
@@ -397,7 +397,7 @@ def _as_dict(call: Call) -> dict[str, Any]:
 
 
 def _attempt_as_dict(attempt: Any) -> dict[str, Any]:
-    """Return an attempt as JSON: as guard/records.py has it, and under `answer` what was checked."""
+    """Return an attempt as JSON: as guard/trace/records.py has it, and under `answer` what was checked."""
     import dataclasses
 
     return dataclasses.asdict(attempt) | {"answer": attempt.text}

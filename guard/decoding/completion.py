@@ -1,10 +1,10 @@
 """One completion, token by token, whatever the model runs on: what is forced, what is allowed, what was written.
 
 Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it lets
-`take` have the token that it chose by the logits, under `mask`. Text that the schema forces (guard/guide.py) is
-appended without asking the model and fed together with the next token that the model is asked for; and the masks steer,
-so that the value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning model may
-think first, unmasked.
+`take` have the token that it chose by the logits, under `mask`. Text that the schema forces (guard/decoding/guide.py)
+is appended without asking the model and fed together with the next token that the model is asked for; and the masks
+steer, so that the value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning
+model may think first, unmasked.
 
 A budget that is nearly spent takes tokens away that the schema allows. There `wide` is the mask without the budget:
 whoever chooses says to `wish` what the model would have chosen under it, and the model is asked also where one token
@@ -23,18 +23,18 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from guard import repetition
-from guard.guide import Guide
-from guard.masks import MaskBuffer, allowed_tokens, check_budget
+from guard.decoding import repetition
+from guard.decoding.guide import Guide
+from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget
 from guard.models.base import Token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guard.forcing import Forcing
+    from guard.decoding.forced_tokens import Forcing
+    from guard.decoding.reasoning import Thinking
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
-    from guard.thinking import Thinking
 
 #: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
 CHOICE = 64

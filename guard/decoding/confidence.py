@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from guard.calls.policy import Confidence
 from guard.models.base import Token
-from guard.policy import Confidence
 
 
 def measured(tokens: Sequence[Token]) -> Confidence | None:

@@ -1,9 +1,10 @@
 """One value as it is written: what its schema has accepted, and the token that must come next.
 
-Forced text is cut as the tokenizer cuts it (guard/forcing.py), whether or not the model is asked for it: who runs the
-model appends the forced token without asking (guard/completion.py), or asks under a mask that leaves nothing else
-(guard/processors.py), and comes to the same tokens. Either way the budget holds, because `distance()` counts bytes:
-every completion begins with the forced text, so a token of it takes at least one off.
+Forced text is cut as the tokenizer cuts it (guard/decoding/forced_tokens.py), whether or not the model is asked for it:
+who runs the model appends the forced token without asking (guard/decoding/completion.py), or asks under a mask that
+leaves nothing else (guard/decoding/logits_processor.py), and comes to the same tokens. Either way the budget holds,
+because `distance()` counts bytes: every completion begins with the forced text, so a token of it takes at least one
+off.
 
 A run is cut once, where it is met, and what is left of it is kept for each place behind, as the matcher keeps its
 states: going back and on again, along the run or off it, comes to what a first time would.
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guard.decoding.mask_buffer import allowed_tokens
+from guard.decoding.places import pointers
 from guard.kernels.bitmask import WORD, allocate_bitmask
-from guard.masks import allowed_tokens
-from guard.places import pointers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from guard.forcing import Forcing
+    from guard.decoding.forced_tokens import Forcing
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 

@@ -1,13 +1,13 @@
 """Masks for anyone's `model.generate(..., logits_processor=[LogitsProcessor(...)])`: batches, padding, several schemas.
 
-Row i of the batch has a guide of its own (guard/guide.py). It is told of the tokens behind the prompt, and of nothing
-else: what the prompt holds, left padding too, is only compared, so that a new call of `generate` starts anew. A loop
-may extend a row by several tokens (assisted decoding) or exchange rows (beams): the guide goes back to where its row
-parted.
+Row i of the batch has a guide of its own (guard/decoding/guide.py). It is told of the tokens behind the prompt, and of
+nothing else: what the prompt holds, left padding too, is only compared, so that a new call of `generate` starts anew. A
+loop may extend a row by several tokens (assisted decoding) or exchange rows (beams): the guide goes back to where its
+row parted.
 
 A finished row is allowed the end-of-sequence tokens alone, and what is appended to it is not looked at. With
 `max_tokens`, every row ends inside it. With the tokenizer, forced text is cut as in Guard's own loop: its masks leave
-one token. Masks are filled and applied by guard/masks.py. A processor belongs to one thread.
+one token. Masks are filled and applied by guard/decoding/mask_buffer.py. A processor belongs to one thread.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ except ModuleNotFoundError as error:
         "guard.LogitsProcessor needs torch: pip install 'guard-slm[local]'", name="torch"
     ) from error
 
-from guard.forcing import forcing_of
-from guard.guide import Guide
-from guard.masks import MaskBuffer, check_budget
+from guard.decoding.forced_tokens import forcing_of
+from guard.decoding.guide import Guide
+from guard.decoding.mask_buffer import MaskBuffer, check_budget
 
 if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary

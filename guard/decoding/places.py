@@ -1,7 +1,8 @@
 """Places in a JSON text: the JSON Pointers of the values that are under way at some offsets of it.
 
 The text is read once, from its beginning, and need not be whole. What is looked for is where a budget took away what a
-model would have written next (guard/guide.py), and where a string repeats itself (guard/repetition.py).
+model would have written next (guard/decoding/guide.py), and where a string repeats itself
+(guard/decoding/repetition.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from guard.violations import pointer
+from guard.output.violations import pointer
 
 _LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*+("?)|[{}\[\],:]|[^\s"{}\[\],:]++', re.DOTALL)
 MOST_TEXT = 65_536  #: Characters of a text whose end is looked for: 15 ms.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guard.decoding.places import pointers
 from guard.kernels.bitmask import WORD, allocate_bitmask
-from guard.places import pointers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,7 +1,8 @@
 """Guard's own decoding loop for torch models, also for `model.generate(custom_generate=Decoding(...))`.
 
-What it adds to transformers' loops is the completion's (guard/completion.py): forced text costs no pass, and every
-value ends inside its budget. One sequence, no padding: batches are LogitsProcessor's, or guard/models/passes.py's.
+What it adds to transformers' loops is the completion's (guard/decoding/completion.py): forced text costs no pass, and
+every value ends inside its budget. One sequence, no padding: batches are LogitsProcessor's, or
+guard/models/local/batching.py's.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard.completion import LEAST, Completion
+from guard.decoding.completion import LEAST, Completion
+from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
 from guard.errors import ModelError
-from guard.masks import MaskBuffer, allowed_tokens
 
 if TYPE_CHECKING:
-    from guard.forcing import Forcing
+    from guard.decoding.forced_tokens import Forcing
+    from guard.decoding.reasoning import Thinking
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
-    from guard.thinking import Thinking
 
 
 class Decoding(Completion):

@@ -100,7 +100,7 @@ class _Charge:
             raise ModelError(f"the stream of {self._model.name} ended without its Reply")
 
     def _estimate(self, text: str) -> Reply:
-        from guard.models.transport import estimated_tokens
+        from guard.models.remote.http import estimated_tokens
 
         prompt = sum(estimated_tokens(str(message.get("content", ""))) for message in self._asked.messages)
         written = estimated_tokens(text)
@@ -119,7 +119,7 @@ def _pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     if hasattr(model, "stream"):
         yield from model.stream(request)
     elif hasattr(model, "astream"):
-        from guard.models.portal import PORTAL
+        from guard.models.event_loop import PORTAL
 
         yield from PORTAL.iterate(model.astream(request))
     else:

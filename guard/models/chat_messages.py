@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guard.errors import Unsupported
-from guard.violations import clipped
+from guard.output.violations import clipped
 
 
 def as_texts(messages: Sequence[Mapping[str, Any]], model: str) -> list[Mapping[str, Any]]:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
-from guard.aside import aside
+from guard.support.aside import aside
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
-from guard.models.servers import SERVERS
+from guard.models.remote.known_servers import SERVERS
 
 UNUSED_KEY = "unused"  #: Given where a provider's client wants a key that nobody will send.
 
@@ -32,15 +32,15 @@ def stand_in(model: str | Model) -> Model:
         return model
     kind, _, rest = model.partition(":")
     if kind in SERVERS and rest:
-        from guard.models.openai import OpenAIModel
+        from guard.models.remote.openai import OpenAIModel
 
         return OpenAIModel.at_server(kind, rest)
     if kind == "openai" and rest:
-        from guard.models.openai import OpenAIModel
+        from guard.models.remote.openai import OpenAIModel
 
         return OpenAIModel(rest, api_key=UNUSED_KEY)
     if kind == "anthropic" and rest:
-        from guard.models.anthropic import AnthropicModel
+        from guard.models.remote.anthropic import AnthropicModel
 
         return AnthropicModel(rest, api_key=UNUSED_KEY)
     return Absent(model)

@@ -2,9 +2,9 @@
 
 What a check costs may be a stranger's choice, of the schema and of the text. So it is bounded before it begins
 (guard/schemas/costs.py). Within the bound, which holds for nearly all real schemas, it is done **near**: at once, in
-this process. Beyond it, it is done **far**: by a worker (guard/workers.py), in so many seconds and so much memory.
-Where even that may not suffice, a text that the mask engine refuses does not come before the judge; one that it takes
-does. A worker that can't say whether a text is valid is an `Unchecked`, never a value.
+this process. Beyond it, it is done **far**: by a worker (guard/output/worker_pool.py), in so many seconds and so much
+memory. Where even that may not suffice, a text that the mask engine refuses does not come before the judge; one that it
+takes does. A worker that can't say whether a text is valid is an `Unchecked`, never a value.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard import workers
 from guard.errors import Finding, SchemaError, Unchecked
-from guard.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep
-from guard.repair import Edit, repair
-from guard.violations import Violation
-from guard.worker import MEMORY
+from guard.output import worker_pool
+from guard.output.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep
+from guard.output.repair import Edit, repair
+from guard.output.violations import Violation
+from guard.output.worker import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ class SchemaChecker(Checker):
         self._case, self._costs = case, costs
         self._judge: Judge | None = None
         if costs.building > NEAR_MAKING:
-            _check_made(workers.WORKERS.run((self._pickled, "null", False)))
+            _check_made(worker_pool.WORKERS.run((self._pickled, "null", False)))
             return
         try:
             self._judge = Judge(case, backtracks=False)
@@ -178,12 +178,12 @@ def _near(checked: Found, text: str, *, mends: bool) -> Checked | None:
 
 def _asked(case: bytes | None, text: str, *, mends: bool, until: float | None, is_hopeless: bool = False) -> Checked:
     """Have a worker check a text; the value is None also where it is valid."""
-    known = workers.WORKERS.run((case, text, mends, is_hopeless), until)
+    known = worker_pool.WORKERS.run((case, text, mends, is_hopeless), until)
     if known.get("findings") is None:
         if until is not None and time.monotonic() >= until:
             raise Unchecked("the answer could not be checked in the time that was left")
         raise Unchecked(
-            f"the answer could not be checked within {workers.SECONDS:g} s and {MEMORY // 1_000_000} MB: "
+            f"the answer could not be checked within {worker_pool.SECONDS:g} s and {MEMORY // 1_000_000} MB: "
             "the schema combines too much; simplify its references and branches"
         )
     findings = tuple(Violation(**finding) for finding in known["findings"])
@@ -196,7 +196,7 @@ def _check_made(known: dict[str, Any]) -> None:
     if "unjudged" in known:
         raise _unjudged(*known["unjudged"])
     if "is_made" not in known:
-        words = f"jsonschema-rs can't make a validator of it within {workers.SECONDS:g} s"
+        words = f"jsonschema-rs can't make a validator of it within {worker_pool.SECONDS:g} s"
         raise SchemaError(Finding("", None, words, "simplify the schema"), limit="seconds")
 
 

@@ -1,7 +1,7 @@
 """The judge of plain schemas: jsonschema-rs, which knows nothing of the mask engine, and the words for what it finds.
 
 It reads a schema as it is meant here (`judged`), and JSON as RFC 8259 has it. What it costs is a stranger's choice, so
-guard/checking.py decides in which process it works.
+guard/output/checking.py decides in which process it works.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from guard.interrupts import is_injected
-from guard.violations import Violation, clipped, pointer
+from guard.output.violations import Violation, clipped, pointer
+from guard.support.interrupts import is_injected
 
 NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
 MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import typing_extensions
 
 from guard.errors import GuardError
-from guard.partial_json import Kind, Node, Reader, plain
+from guard.output.partial_json import Kind, Node, Reader, plain
 from guard.schemas import types as schema_types
 
 UNKNOWN = None  #: What stands for what has not come.

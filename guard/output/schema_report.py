@@ -141,15 +141,15 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _front_end(wanted: Any, options: dict[str, Any]) -> FrontEnd:
-    from guard import targets
+    from guard.output import target
     from guard.schemas import types
     from guard.schemas.compiled import FrontEnd, Options
 
     documents = options.pop("documents", {})
-    if targets.is_schema(wanted):
+    if target.is_schema(wanted):
         return FrontEnd(wanted, Options(**options), documents)
     described = types.described(wanted)
-    return FrontEnd(types.Described(targets.closed(described.schema), described.beyond), Options(**options), documents)
+    return FrontEnd(types.Described(target.closed(described.schema), described.beyond), Options(**options), documents)
 
 
 def _bytes() -> Vocabulary:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard.checking import Checker, SchemaChecker, TypeChecker
 from guard.errors import SchemaError
-from guard.judge import MOST_FINDINGS, Case
-from guard.streaming import Partials, TextSoFar
-from guard.violations import Violation, clipped, pointer
+from guard.output.checking import Checker, SchemaChecker, TypeChecker
+from guard.output.judge import MOST_FINDINGS, Case
+from guard.output.partial import Partials, TextSoFar
+from guard.output.violations import Violation, clipped, pointer
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -1,7 +1,7 @@
 """Findings about values: where a value breaks what was asked for, as frozen values.
 
 Findings about schemas live in guard/kernels/errors.py. The sentence of a violation is derived here and nowhere else;
-the question that hands violations back to a model is worded in guard/prompts.py.
+the question that hands violations back to a model is worded in guard/calls/prompts.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A worker: a process that does what may take for ever, so that it can be killed. Its parent is guard/workers.py.
+"""A worker: a process that does what may take for ever, so that it can be killed. Its parent is worker_pool.py.
 
 It is handed jobs over a socket and tells what it knows as soon as it knows it, for it may not come to the end: what it
 told last holds. It has no secrets (its environment is empty but for paths), and its own bounds of memory and processor
@@ -20,8 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from guard.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep, unlisted
-from guard.repair import repair
+from guard.output.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep, unlisted
+from guard.output.repair import repair
 
 LENGTH = struct.Struct("!Q")  #: Stands before each message.
 MEMORY = 400_000_000  #: Bytes of the worker's own data.

@@ -2,7 +2,7 @@
 
 A job has so many seconds; whoever waits for a worker waits no longer than it says. What the worker told before it was
 killed, or died, is the answer. Workers inherit neither files nor the environment, but for the paths that Python needs.
-They end with this process, however it ends. What they do is guard/worker.py's.
+They end with this process, however it ends. What they do is guard/output/worker.py's.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from guard.aside import aside
-from guard.worker import LENGTH
+from guard.output.worker import LENGTH
+from guard.support.aside import aside
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -31,7 +31,7 @@ MOST = 2  #: Workers at once.
 SECONDS = 2.0  #: That a job may take.
 START_SECONDS = 30.0  #: Until a worker is there; a machine under load may take its time.
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")  #: Of the environment.
-_MAIN = "import sys; sys.path[:] = {path!r}; from guard.worker import main; main({file}, {seconds})"
+_MAIN = "import sys; sys.path[:] = {path!r}; from guard.output.worker import main; main({file}, {seconds})"
 
 
 class Workers:

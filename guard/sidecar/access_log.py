@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from guard import private
-from guard.sidecar.visit import Visit
+from guard.sidecar.request_context import Visit
+from guard.support import private_files
 
 DELAY = 0.1  #: Seconds for which lines may wait for others.
 
@@ -26,7 +26,7 @@ class AccessLog:
         if place == "-":
             self._file = sys.stdout
         elif place:
-            self._file = private.open_text(Path(place), "a")  # open as long as the process
+            self._file = private_files.open_text(Path(place), "a")  # open as long as the process
         self._lines: list[str] = []
 
     def write(self, visit: Visit) -> None:

@@ -16,30 +16,31 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
-from guard import prices
-from guard.sidecar import bodies, completions, cross_origin, keys, messages, metrics, operator, responses, ui
-from guard.sidecar.access import AccessLog
-from guard.sidecar.asked import Asked, checked
+from guard.models.remote import prices
+from guard.sidecar import bodies, cors, keys, metrics
+from guard.sidecar.access_log import AccessLog
+from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
-from guard.sidecar.chat import Chat
-from guard.sidecar.completions import Completion, Completions, Embedding, Embeddings
 from guard.sidecar.constraints import check_tools
-from guard.sidecar.door import Door
+from guard.sidecar.endpoints import completions, messages, operator, responses, ui
+from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.completions import Completion, Completions, Embedding, Embeddings
+from guard.sidecar.endpoints.message_answers import Answer
+from guard.sidecar.endpoints.openapi import document
+from guard.sidecar.endpoints.responses import Response, Responses
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.gate import Gate, Watched
+from guard.sidecar.event_stream import Line
+from guard.sidecar.key_requirement import Door
 from guard.sidecar.keys import Keyring
-from guard.sidecar.limits import Ledger
-from guard.sidecar.message_answers import Answer
-from guard.sidecar.openapi import document
-from guard.sidecar.pipeline import Pipeline
-from guard.sidecar.relay import Keep, Relay
-from guard.sidecar.responses import Response, Responses
-from guard.sidecar.room import Room
-from guard.sidecar.serving import Models, Served
+from guard.sidecar.middleware import Gate, Watched
+from guard.sidecar.passthrough import Keep, Relay
+from guard.sidecar.rate_limits import Ledger
+from guard.sidecar.request_context import JSON, Visit, answer, encoded
+from guard.sidecar.response_state import Turns
+from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
-from guard.sidecar.sse import Line
-from guard.sidecar.turns import Turns
-from guard.sidecar.visit import JSON, Visit, answer, encoded
+from guard.sidecar.structured import Pipeline
 from guard.trace import TraceError, TraceStore
 from guard.trace.databases import WAIT_S
 
@@ -138,7 +139,7 @@ class Sidecar:
         app: Any = Router(self._routes(), redirect_slashes=False, default=_nowhere)
         app = Gate(app, self)
         app = Watched(app, self)
-        return cross_origin.shared(app, self.settings.origins) if self.settings.origins else app
+        return cors.shared(app, self.settings.origins) if self.settings.origins else app
 
     def _routes(self) -> list[Route]:
         post, get = ["POST"], ["GET"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from guard.errors import GuardError
 from guard.sidecar.errors import ApiError, of
-from guard.sidecar.visit import EVENTS, Visit
+from guard.sidecar.request_context import EVENTS, Visit
 
 DONE = b"data: [DONE]\n\n"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import platformdirs
 
-from guard import private
+from guard.support import private_files
 from guard.trace import TraceStore
 
 _log = logging.getLogger("guard.sidecar")
@@ -54,7 +54,7 @@ class Door:
             self._seen.value = 1
         if not self._marker.exists():
             try:
-                private.make_file(os.fspath(self._marker))
+                private_files.make_file(os.fspath(self._marker))
             except OSError as error:
                 _log.error("that keys are needed is forgotten at the next start if the trace is: %s", error)
 

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 from starlette.exceptions import HTTPException
 
 from guard.errors import GuardError
-from guard.sidecar import errors, message_answers, messages, metrics, ui
+from guard.sidecar import errors, metrics
+from guard.sidecar.admission import AGAIN_SECONDS
 from guard.sidecar.bodies import Gone
+from guard.sidecar.endpoints import message_answers, messages, ui
 from guard.sidecar.errors import ApiError
 from guard.sidecar.keys import Key
-from guard.sidecar.room import AGAIN_SECONDS
-from guard.sidecar.visit import Visit, answer
+from guard.sidecar.request_context import Visit, answer
 
 if TYPE_CHECKING:
-    from guard.sidecar.app import Sidecar
+    from guard.sidecar.application import Sidecar
 
 #: Paths that anyone may ask for.
 OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})

@@ -18,19 +18,19 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from guard import prices
 from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
-from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
-from guard.records import VALID, Attempt, Call
+from guard.models.remote import prices
+from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
 from guard.sidecar.bodies import LARGE
-from guard.sidecar.chat import Choice
-from guard.sidecar.serving import Served, Tier
-from guard.sidecar.sse import Line
+from guard.sidecar.endpoints.chat import Choice
+from guard.sidecar.event_stream import Line
+from guard.sidecar.request_context import Visit, answer, encoded
+from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
-from guard.sidecar.visit import Visit, answer, encoded
 from guard.trace.databases import WAIT_S
-from guard.trace.journal import Journal
+from guard.trace.record_queue import Journal
+from guard.trace.records import VALID, Attempt, Call
 
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
@@ -66,7 +66,7 @@ class Way(Protocol):
         ...
 
     def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
-        """Return what writes the events of such an answer: guard/sidecar/sse.py."""
+        """Return what writes the events of such an answer: guard/sidecar/event_stream.py."""
         ...
 
 

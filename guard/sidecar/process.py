@@ -32,12 +32,12 @@ from typing import Any
 import uvicorn
 
 from guard.errors import GuardError, SettingError
-from guard.plain import plain, plain_line
 from guard.settings import Settings
-from guard.sidecar import door
+from guard.sidecar import key_requirement
 from guard.sidecar import settings as settings_module
 from guard.sidecar.keys import Keyring
 from guard.sidecar.settings import ServeSettings
+from guard.support.plain_text import plain, plain_line
 from guard.trace import TraceStore
 from guard.trace.retention import Retention
 
@@ -86,7 +86,7 @@ def run(start: Start) -> int:
     """Serve until a signal ends it; returns the exit code."""
     serve = check(start)
     if serve.needs_key is False:
-        door.forget(_store(start.settings()[1]))
+        key_requirement.forget(_store(start.settings()[1]))
     _more_files(serve.connections)
     listener = _listen(serve.host, serve.port)
     address = _address(listener)
@@ -196,8 +196,8 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
     is_alone = seen is None
     from concurrent.futures import ThreadPoolExecutor
 
-    from guard.sidecar.app import Sidecar
-    from guard.sidecar.protocol import Wire
+    from guard.sidecar.application import Sidecar
+    from guard.sidecar.http_limits import Wire
 
     _logging()
     _hold_little()
@@ -209,7 +209,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
         threads = ThreadPoolExecutor(OTHER_THREADS + decoding, thread_name_prefix="guard")
         asyncio.get_running_loop().set_default_executor(threads)
         store = _store(common)
-        shut = door.Door(store, serve.needs_key, is_beyond_loopback=not is_loopback(serve.host), seen=seen)
+        shut = key_requirement.Door(store, serve.needs_key, is_beyond_loopback=not is_loopback(serve.host), seen=seen)
         sidecar = Sidecar(serve, store, shut)
         config = uvicorn.Config(
             _failing(sidecar, failure),

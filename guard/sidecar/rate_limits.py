@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from guard.sidecar.keys import Key
 from guard.trace import TraceError, TraceStore
 from guard.trace.databases import WAIT_S
-from guard.trace.tables import SPENDING
+from guard.trace.sql_tables import SPENDING
 
 MINUTE, DAY = 60, 86_400
 PORTIONS = 64  #: A process takes this share of a minute's requests at once.

@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from guard.models.transport import is_text
-from guard.steps import RECORDING_S
+from guard.calls.steps import RECORDING_S
+from guard.models.remote.http import is_text
 from guard.trace.databases import WAIT_S
 
 if TYPE_CHECKING:
-    from guard.records import Call
+    from guard.sidecar.admission import Share
     from guard.sidecar.keys import Key
-    from guard.sidecar.room import Share
+    from guard.trace.records import Call
 
 Header = tuple[bytes, bytes]
 

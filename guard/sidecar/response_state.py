@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.visit import Visit
+from guard.sidecar.request_context import Visit
 from guard.trace import TraceError, TraceStore
-from guard.trace.tables import RESPONSES
+from guard.trace.sql_tables import RESPONSES
 
 MOST_BYTES = 100_000_000  #: That one key's responses take.
 MOST_TURNS = 1_000  #: Responses that one goes on from, one after the other.

@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from guard import models
 from guard.errors import BadReply, BudgetExceeded, ModelError, TimedOut, Unavailable
-from guard.models import asking
+from guard.models import adapters
 from guard.models.base import Model, Reply, Request
-from guard.models.openai import OpenAIModel
-from guard.sidecar.breaker import Breaker
+from guard.models.remote.openai import OpenAIModel
+from guard.sidecar.circuit_breaker import Breaker
 from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.sidecar.upstream import Upstream
 
@@ -47,7 +47,7 @@ class Served:
                 timeout=settings.first_token_seconds,
             )
         elif kind == "anthropic" and rest:
-            from guard.models.anthropic import AnthropicModel
+            from guard.models.remote.anthropic import AnthropicModel
 
             self._model = AnthropicModel(
                 rest,
@@ -124,7 +124,7 @@ class Wrapper:
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return what an answer would cost, or None."""
-        return asking.price(self.model, prompt_tokens, completion_tokens)
+        return adapters.price(self.model, prompt_tokens, completion_tokens)
 
     def generate(self, _request: Request) -> Reply:
         """Answer, blocking: nobody in a sidecar does."""
@@ -141,14 +141,14 @@ class Tier(Wrapper):
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
         async with self._served.turn(request.seconds):
-            return await asking.agenerate(self.model, request)
+            return await adapters.agenerate(self.model, request)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply."""
         first = self._served.settings.first_token_seconds
         async with (
             self._served.turn(request.seconds, is_streamed=True),
-            contextlib.aclosing(asking.apieces(self.model, request)) as parts,
+            contextlib.aclosing(adapters.apieces(self.model, request)) as parts,
         ):
             try:
                 async with asyncio.timeout(first):

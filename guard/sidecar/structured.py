@@ -1,6 +1,6 @@
 """What needs schema work, through Guard's pipeline: masks or native modes, validation, repair, re-asks, escalation.
 
-Each tier is asked in the way that suits it: a schema as guard/models/openai.py sends it; JSON, plain texts of a
+Each tier is asked in the way that suits it: a schema as guard/models/remote/openai.py sends it; JSON, plain texts of a
 language, and tools as the client sent them (guard/sidecar/native.py); everything else in words and under masks.
 Whichever answers, the value is checked here.
 """
@@ -14,25 +14,26 @@ import functools
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from guard.calls.pipeline import Guard
+from guard.calls.policy import Budget, Policy
+from guard.calls.steps import Plan
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
-from guard.models import asking
+from guard.models import adapters
 from guard.models.base import Model, Reply, Request
-from guard.models.remote import Remote
-from guard.pipeline import Guard
-from guard.policy import Budget, Policy
-from guard.records import Call
-from guard.sidecar import bodies, chat, tools
-from guard.sidecar.asked import Asked
-from guard.sidecar.chat import Choice
-from guard.sidecar.compiling import Targets
+from guard.models.remote.remote_model import Remote
+from guard.output.partial import TextSoFar
+from guard.sidecar import bodies
+from guard.sidecar.endpoints import chat, tool_calls
+from guard.sidecar.endpoints.chat import Choice
+from guard.sidecar.endpoints.chat_request import Asked
 from guard.sidecar.errors import bad
 from guard.sidecar.native import Native
-from guard.sidecar.relay import every
-from guard.sidecar.serving import Served, Tier, Wrapper
-from guard.sidecar.visit import Visit, written
-from guard.steps import Plan
-from guard.streaming import TextSoFar
+from guard.sidecar.passthrough import every
+from guard.sidecar.request_context import Visit, written
+from guard.sidecar.schema_cache import Targets
+from guard.sidecar.served_models import Served, Tier, Wrapper
 from guard.trace import TraceStore
+from guard.trace.records import Call
 
 #: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
 _OURS = frozenset(
@@ -64,8 +65,8 @@ class Pipeline:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}
         if asked.has_tools:
-            schema, name = tools.schema(asked, is_native=first.upstream is not None), "calls"
-            more["re_ask"] = functools.partial(tools.re_ask, names=[function.name for function in asked.functions])
+            schema, name = tool_calls.schema(asked, is_native=first.upstream is not None), "calls"
+            more["re_ask"] = functools.partial(tool_calls.re_ask, names=[function.name for function in asked.functions])
         else:
             schema, name = asked.schema, asked.name
         has_unmasked = not all(tier.is_masked for tier in tiers)
@@ -141,17 +142,17 @@ class Worded(Wrapper):
     def __init__(self, model: Model, asked: Asked) -> None:
         super().__init__(model)
         self._asked = asked
-        self._told = tools.instruction(asked) if asked.has_tools else ""
+        self._told = tool_calls.instruction(asked) if asked.has_tools else ""
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
-        return self._reply(request, await asking.agenerate(self.model, self._request(request)))
+        return self._reply(request, await adapters.agenerate(self.model, self._request(request)))
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply; with tools, the text that is no call."""
-        spoken = tools.Spoken() if self._asked.has_tools else None
-        is_again = tools.is_asked_again(request.messages, self._asked)
-        async with contextlib.aclosing(asking.apieces(self.model, self._request(request))) as parts:
+        spoken = tool_calls.Spoken() if self._asked.has_tools else None
+        is_again = tool_calls.is_asked_again(request.messages, self._asked)
+        async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
                     yield self._reply(request, part)
@@ -160,12 +161,12 @@ class Worded(Wrapper):
 
     def _request(self, request: Request) -> Request:
         drawn = chat.sampling(self._asked.body) if self.is_masked else request.sampling
-        return dataclasses.replace(request, messages=tools.worded(request.messages, self._told), sampling=drawn)
+        return dataclasses.replace(request, messages=tool_calls.worded(request.messages, self._told), sampling=drawn)
 
     def _reply(self, request: Request, reply: Reply) -> Reply:
         if not self._told:
             return reply
-        return dataclasses.replace(reply, text=tools.still_calls(reply.text, request.messages, self._asked))
+        return dataclasses.replace(reply, text=tool_calls.still_calls(reply.text, request.messages, self._asked))
 
 
 def _choice(asked: Asked, value: Any, call: Call) -> Choice:
@@ -176,7 +177,7 @@ def _choice(asked: Asked, value: Any, call: Call) -> Choice:
         return Choice(value, reply)
     if not asked.has_tools:
         return Choice(call.text, reply)
-    content, calls = tools.read(value)
+    content, calls = tool_calls.read(value)
     if calls:
         return Choice(None, reply, tuple((c["name"], written(c["arguments"])) for c in calls), beside=content)
     if not isinstance(content, str):

@@ -19,9 +19,9 @@ from typing import Any
 from guard.errors import GuardError, ModelError, RateLimited, TimedOut, Unavailable
 from guard.models.base import Reply, Request
 from guard.models.scripted import split
-from guard.models.thoughts import Thoughts
-from guard.testing import servers
-from guard.testing.sayings import Saying
+from guard.models.thinking_tags import Thoughts
+from guard.testing import fake_server
+from guard.testing.scripted_replies import Saying
 
 MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
 PAUSE_S = 0.2  #: How long who still asks when its call is over waits for its error.
@@ -237,14 +237,14 @@ def _prompted(given: Sequence[Any]) -> list[dict[str, Any]]:
     return messages
 
 
-class HttpPort(servers.Server):
+class HttpPort(fake_server.Server):
     """A server for which the stage answers, by OpenAI's protocol or by Anthropic's."""
 
     def __init__(self, stage: Stage, port: int = 0) -> None:
         super().__init__(keeps_alive=True, port=port)
         self._stage = stage
 
-    def answer(self, request: servers.Request) -> servers.Answer:
+    def answer(self, request: fake_server.Request) -> fake_server.Answer:
         """Return what the script says."""
         body = request.body
         schema = schema_of(body)
@@ -252,26 +252,26 @@ class HttpPort(servers.Server):
         model = str(body.get("model", ""))
         messages = body.get("messages") or []
         if not isinstance(messages, list):
-            return servers.error(400, "messages must be a list")
+            return fake_server.error(400, "messages must be a list")
         if stage.refuses_schemas and schema is not None:
             refused = Ask(0, "http", model, model, messages, schema, request.is_streaming, Saying("schema refused"))
             stage.refused.append(refused)
             words = (
                 "Invalid schema: 'response_format' of type 'json_schema' and 'tools' are not supported with this model"
             )
-            return servers.error(400, words)
+            return fake_server.error(400, words)
         try:
             temperature = body.get("temperature")
             ask = stage.ask("http", model, messages, schema, streaming=request.is_streaming, temperature=temperature)
         except Enough as enough:
             time.sleep(0.05)
-            return servers.error(400, str(enough))
+            return fake_server.error(400, str(enough))
         saying = ask.saying
         if saying.error:
             return _failure(saying.error, request)
         return self._answered(ask, saying, request)
 
-    def _answered(self, ask: Ask, saying: Saying, request: servers.Request) -> servers.Answer:
+    def _answered(self, ask: Ask, saying: Saying, request: fake_server.Request) -> fake_server.Answer:
         ask.usage = usage_of(ask)
         wants = (request.body.get("stream_options") or {}).get("include_usage")
         finish = {"filter": "content_filter", "refusal": "stop", "": "stop"}.get(saying.finish, saying.finish)
@@ -288,11 +288,11 @@ class HttpPort(servers.Server):
                 size = max(wire, len(sent) // MOST_PIECES)
                 pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
                 pieces = [part for piece in pieces for part in (piece, 0.0005)][:-1]
-            return [*pieces, servers.RESET] if is_broken and not request.is_streaming else pieces
+            return [*pieces, fake_server.RESET] if is_broken and not request.is_streaming else pieces
 
         if is_broken or (request.is_streaming and not wants and not request.is_anthropic):
             ask.usage = None
-        return servers.Answer(
+        return fake_server.Answer(
             text=saying.text,
             refusal=saying.text if saying.finish == "refusal" else None,
             finish=finish,
@@ -308,21 +308,25 @@ class HttpPort(servers.Server):
 _STATUS = {"unavailable": 503, "broken": 500, "rate limited": 429, "timed out": 504}
 
 
-def _failure(name: str, request: servers.Request) -> servers.Answer:
+def _failure(name: str, request: fake_server.Request) -> fake_server.Answer:
     if name in _STATUS:
         # Whoever waits as long as it is told to loses no time here.
-        return servers.error(_STATUS[name], f"{name} (injected)", {"Retry-After": "0.01", "retry-after-ms": "10"})
+        return fake_server.error(_STATUS[name], f"{name} (injected)", {"Retry-After": "0.01", "retry-after-ms": "10"})
     if name == "unauthorized":
         sent = request.headers.get("authorization", request.headers.get("x-api-key", ""))
-        return servers.error(401, f"Incorrect API key provided: {sent.removeprefix('Bearer ')}", code="invalid_api_key")
+        return fake_server.error(
+            401, f"Incorrect API key provided: {sent.removeprefix('Bearer ')}", code="invalid_api_key"
+        )
     if name == "no JSON":
-        return servers.Answer(raw=b"<html><body>502 Bad Gateway</body></html>", headers={"Content-Type": "text/html"})
+        return fake_server.Answer(
+            raw=b"<html><body>502 Bad Gateway</body></html>", headers={"Content-Type": "text/html"}
+        )
     if name == "no choices":
-        return servers.Answer(
+        return fake_server.Answer(
             raw=b'{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}'
         )
     assert name == "reset", name
-    return servers.Answer(raw=b"", change=lambda _: [servers.RESET])
+    return fake_server.Answer(raw=b"", change=lambda _: [fake_server.RESET])
 
 
 def schema_of(body: Mapping[str, Any]) -> Any:

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from guard.records import Call
+from guard.testing.app_adapters import CANARY, Ask, HttpPort, ModelPort, Stage
 from guard.testing.evaluated import EvaluatedByTheApplication
-from guard.testing.ports import CANARY, Ask, HttpPort, ModelPort, Stage
-from guard.testing.sayings import Saying
+from guard.testing.scripted_replies import Saying
+from guard.trace.records import Call
 
 JOIN_S = 0.25  #: How long a call is waited for before it is asked whether it asks without end.
 OVERASKED_S = 1.0  #: How long one that was asked too often may take to end by the error that it gets.
@@ -152,7 +152,7 @@ class Surroundings:
         return run
 
     def _carried_out(self, call: Callable[[], Any], run: Run) -> None:
-        from guard.testing.ports import Enough
+        from guard.testing.app_adapters import Enough
 
         try:
             result = call()
@@ -355,7 +355,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 def _interrupt(thread: threading.Thread) -> None:
     """Have a thread stop at its next step."""
-    from guard.testing.ports import Enough
+    from guard.testing.app_adapters import Enough
 
     if thread.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Enough))

@@ -15,7 +15,7 @@ import referencing
 import referencing.exceptions
 import referencing.jsonschema
 
-from guard import judge
+from guard.output import judge
 from guard.schemas import leniency
 from guard.schemas.formats import is_known
 from guard.schemas.keywords import DIALECTS

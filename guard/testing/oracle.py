@@ -1,7 +1,7 @@
 """Readings: what may honestly be made of a saying, judged by the type that is asked for and nothing else.
 
-The judge is guard/targets.py's: Pydantic for a type, jsonschema-rs for a schema, and RFC 8259 with no key twice. It
-knows nothing of the application under test.
+The judge is guard/output/target.py's: Pydantic for a type, jsonschema-rs for a schema, and RFC 8259 with no key twice.
+It knows nothing of the application under test.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from guard.judge import NOT_JSON
-from guard.repair import repair
-from guard.targets import Target
-from guard.testing.sayings import Saying, written
-from guard.violations import Violation
+from guard.output.judge import NOT_JSON
+from guard.output.repair import repair
+from guard.output.target import Target
+from guard.output.violations import Violation
+from guard.testing.scripted_replies import Saying, written
 
 _CONSTANT = re.compile(r"\b(NaN|Infinity)\b")
 _THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)

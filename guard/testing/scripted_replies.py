@@ -1,8 +1,8 @@
 """Sayings: what a model, or the provider before it, may do with one request, whatever way it is asked in.
 
-A saying is a text with how it ended, or an error; a port (guard/testing/ports.py) puts it into the words of a protocol.
-`FAULTS` are the ways to go wrong, by name: each makes a saying of a good value. What is to become of a saying is not
-written on it: guard/testing/readings.py judges the text.
+A saying is a text with how it ended, or an error; a port (guard/testing/app_adapters.py) puts it into the words of a
+protocol. `FAULTS` are the ways to go wrong, by name: each makes a saying of a good value. What is to become of a saying
+is not written on it: guard/testing/oracle.py judges the text.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from guard.targets import Target
+from guard.output.target import Target
 from guard.testing.evaluated import PROGRAM
-from guard.testing.instances import values
-from guard.testing.misses import near_misses
-from guard.testing.writings import Text, texts
+from guard.testing.strategies.near_misses import near_misses
+from guard.testing.strategies.texts import Text, texts
+from guard.testing.strategies.values import values
 
 if TYPE_CHECKING:
-    from guard.testing.misses import NearMiss
+    from guard.testing.strategies.near_misses import NearMiss
 
 DECLINED = "I can't help with that."
 BIG = 2**53 + 1  #: The first integer that a double does not hold.

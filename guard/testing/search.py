@@ -23,12 +23,12 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from guard.decorator import Decorated
+from guard.calls.decorator import Decorated
 from guard.testing import subjects
+from guard.testing.app_adapters import Stage
+from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
-from guard.testing.ports import Stage
-from guard.testing.runs import Run, Scene, Surroundings
-from guard.testing.sayings import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
+from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
 from guard.testing.subjects import FILLER
 
 #: What ends up as more than text where a prompt is put together with str.format, %, a template or markup.

@@ -3,7 +3,7 @@
 A caller adds its jobs to the pending ones and takes the lock. Who has it commits every pending job at once; the others
 find theirs done when they get it. There is no thread that could die with records in its hands: a job is committed by
 a caller that waits, before any caller returns; for the main thread, which signals break into, a thread aside does it
-while it waits (guard/aside.py). At most PENDING callers wait; further ones wait to join them.
+while it waits (guard/support/aside.py). At most PENDING callers wait; further ones wait to join them.
 
 Every job has a deadline, by the monotonic clock. Until a transaction has begun, which is when the database was free,
 its jobs are nobody's: one whose time is over is taken back by its caller, and is not committed. One that is in a
@@ -23,7 +23,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from guard.aside import aside
+from guard.support.aside import aside
 
 PENDING = 1024  #: Callers that may wait for a commit at once.
 MOMENT_S = 0.25  #: For which a job is waited for, beyond its time, that is in a transaction already.

@@ -14,10 +14,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from guard import confidence
+from guard.decoding import confidence
+from guard.decoding.places import listed
 from guard.models.base import Token
-from guard.places import listed
-from guard.records import VALID, Attempt, Call
+from guard.trace.records import VALID, Attempt, Call
 
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 

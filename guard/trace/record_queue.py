@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from guard.records import Call
 from guard.trace.errors import TraceError
-from guard.trace.writer import MOMENT_S
+from guard.trace.group_commit import MOMENT_S
+from guard.trace.records import Call
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled

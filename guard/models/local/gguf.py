@@ -1,8 +1,8 @@
 """GGUF to the folder that transformers loads: weights as bfloat16 safetensors, configuration, tokenizer, chat template.
 
-The `gguf` package reads and dequantises, once the header was checked (guard/models/gguf_header.py); this module only
-renames, undoes llama.cpp's reordering of the query and key rows, and writes. It knows the llama architecture with a
-byte-level BPE tokenizer of the kinds in PRE_TOKENIZERS, and refuses everything else by name. bfloat16 is what such
+The `gguf` package reads and dequantises, once the header was checked (guard/models/local/gguf_header.py); this module
+only renames, undoes llama.cpp's reordering of the query and key rows, and writes. It knows the llama architecture with
+a byte-level BPE tokenizer of the kinds in PRE_TOKENIZERS, and refuses everything else by name. bfloat16 is what such
 models were trained in; its rounding (2^-9) is far below the quantisation's.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard.errors import ModelError
-from guard.models import gguf_header
-from guard.models.cache import Progress
-from guard.violations import clipped
+from guard.models.local import gguf_header
+from guard.models.local.cache import Progress
+from guard.output.violations import clipped
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guard.completion import LEAST, Completion
+from guard.decoding.completion import LEAST, Completion
+from guard.decoding.forced_tokens import Forcing
+from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
+from guard.decoding.reasoning import Reasoning
 from guard.errors import ModelError
-from guard.forcing import Forcing
 from guard.kernels.vocabulary import Vocabulary, alphabet_of
-from guard.masks import MaskBuffer, allowed_tokens
 from guard.models.base import Request, Sampling
-from guard.models.chat import without_system
-from guard.models.local import LocalModel
-from guard.models.sampling import Sampler
-from guard.thinking import Reasoning
+from guard.models.chat_messages import without_system
+from guard.models.local.local_model import LocalModel
+from guard.models.local.sampling import Sampler
 
 try:
     import llama_cpp

@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from guard.completion import Completion
+from guard.decoding.completion import Completion
+from guard.decoding.reasoning import Reasoning
 from guard.errors import BudgetExceeded, Truncated
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
-from guard.models.chat import as_texts
-from guard.thinking import Reasoning
+from guard.models.chat_messages import as_texts
 
 LONGEST_NAME = 64  #: Bytes of the name of a special token, such as <|im_start|>; longer ones are not known.
 

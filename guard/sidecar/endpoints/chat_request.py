@@ -15,8 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from guard.sidecar.constraints import Language, understood
+from guard.sidecar.endpoints.functions import in_tools
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.functions import in_tools
 
 Kind = Literal["text", "json", "schema", "string", "calls"]
 

@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
-from guard.sidecar.asked import Asked, checked
-from guard.sidecar.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
 from guard.sidecar.constraints import check_known, is_neutral, understood
+from guard.sidecar.endpoints.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
+from guard.sidecar.endpoints.chat_request import Asked, checked
 from guard.sidecar.errors import bad
-from guard.sidecar.serving import Served
-from guard.sidecar.visit import Visit
+from guard.sidecar.request_context import Visit
+from guard.sidecar.served_models import Served
 
 #: Fields that a model without a provider heeds.
 HEEDED = ("model", "prompt", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "temperature")

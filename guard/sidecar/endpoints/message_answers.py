@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from guard.errors import BadReply
-from guard.models import sse
-from guard.models.transport import count
+from guard.models.remote import sse
+from guard.models.remote.http import count
 from guard.sidecar.errors import ApiError
-from guard.sidecar.visit import EVENTS, Header, Visit, encoded
+from guard.sidecar.request_context import EVENTS, Header, Visit, encoded
 
 #: What thinking is signed with that comes from here: no provider's signature, so that it is known when it comes back.
 SIGNATURE = "guard"

@@ -1,9 +1,9 @@
 """POST /v1/messages and /v1/messages/count_tokens: Anthropic's protocol, asked as a chat completion.
 
 A request becomes the chat request that means the same, and goes the way of all others: relayed, validated, masked,
-re-asked, escalated. The answer is written down as a message by guard/sidecar/message_answers.py. What a chat can't say
-is refused by its name. Hints that change no answer are dropped: `cache_control`, `service_tier`, `citations` that are
-off, and thinking of turns that are over, as Anthropic drops it.
+re-asked, escalated. The answer is written down as a message by guard/sidecar/endpoints/message_answers.py. What a chat
+can't say is refused by its name. Hints that change no answer are dropped: `cache_control`, `service_tier`, `citations`
+that are off, and thinking of turns that are over, as Anthropic drops it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from guard.models.openai import URL
-from guard.models.transport import estimated_tokens
-from guard.sidecar import tools
-from guard.sidecar.asked import Asked, checked
-from guard.sidecar.chat import Chat
+from guard.models.remote.http import estimated_tokens
+from guard.models.remote.openai import URL
+from guard.sidecar.endpoints import tool_calls as tools
+from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.message_answers import SIGNATURE, check
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.message_answers import SIGNATURE, check
-from guard.sidecar.serving import Served
-from guard.sidecar.visit import written
+from guard.sidecar.request_context import written
+from guard.sidecar.served_models import Served
 
 PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from guard.sidecar.asked import Chat
-from guard.sidecar.completions import Completion, Embedding
-from guard.sidecar.messages import COUNT_PATH, PATH, Counted, Message
-from guard.sidecar.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground
-from guard.sidecar.responses import Response
+from guard.sidecar.endpoints.chat_request import Chat
+from guard.sidecar.endpoints.completions import Completion, Embedding
+from guard.sidecar.endpoints.messages import COUNT_PATH, PATH, Counted, Message
+from guard.sidecar.endpoints.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground
+from guard.sidecar.endpoints.responses import Response
 
 _OBJECT = {"type": "object"}
 _ABOUT = "OpenAI's and Anthropic's protocols, with answers that are valid."

@@ -17,18 +17,18 @@ from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guard.records import Call
-from guard.sidecar.asked import Asked, checked
+from guard.sidecar.endpoints.chat_request import Asked, checked
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.visit import answer
+from guard.sidecar.request_context import answer
 from guard.trace import TraceStore
-from guard.trace.page import page
-from guard.trace.rows import restored
+from guard.trace.html import page
+from guard.trace.records import Call
+from guard.trace.row_codec import restored
 from guard.trace.totals import MINUTE, minute_of
 
 if TYPE_CHECKING:
-    from guard.sidecar.app import Sidecar
-    from guard.sidecar.visit import Visit
+    from guard.sidecar.application import Sidecar
+    from guard.sidecar.request_context import Visit
 
 MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
 BUCKETS = 60  #: Points of a curve.

@@ -2,7 +2,7 @@
 
 Plain text for an upstream goes through. What has a schema (`text.format`), strict tools, or a model that decodes here
 is asked as a chat, and the answer written down as a response. What a request says of earlier ones is put in its place
-before (guard/sidecar/turns.py); how items are messages is guard/sidecar/items.py's.
+before (guard/sidecar/response_state.py); how items are messages is guard/sidecar/endpoints/response_items.py's.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
-from guard.sidecar import items
-from guard.sidecar.asked import Asked, checked
-from guard.sidecar.chat import Chat, Choice
 from guard.sidecar.constraints import understood
+from guard.sidecar.endpoints import response_items
+from guard.sidecar.endpoints.chat import Chat, Choice
+from guard.sidecar.endpoints.chat_request import Asked, checked
 from guard.sidecar.errors import bad
-from guard.sidecar.serving import Served
-from guard.sidecar.visit import Visit, written
+from guard.sidecar.request_context import Visit, written
+from guard.sidecar.served_models import Served
 
 
 class Response(BaseModel):
@@ -209,7 +209,11 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     for name in _NOT_HERE:
         if body.get(name):
             raise bad(f"{name} needs what this server does not keep; send the whole input", name, "unsupported_value")
-    said = items.messages(asked.input) if isinstance(asked.input, list) else [{"role": "user", "content": asked.input}]
+    said = (
+        response_items.messages(asked.input)
+        if isinstance(asked.input, list)
+        else [{"role": "user", "content": asked.input}]
+    )
     if asked.instructions:
         said.insert(0, {"role": "system", "content": asked.instructions})
     chat = {key: value for key, value in body.items() if key not in _OWN and value is not None}

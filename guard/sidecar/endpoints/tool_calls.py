@@ -13,10 +13,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from guard import dialects, prompts
-from guard.sidecar.asked import Asked, Function
+from guard.calls import prompts
+from guard.output import provider_schema
+from guard.output.violations import Violation
+from guard.sidecar.endpoints.chat_request import Asked, Function
 from guard.sidecar.errors import bad
-from guard.violations import Violation
 
 MOST_CALLS = 32  #: In one answer.
 NO_CALL = "[]"  #: What is written down where a call was asked for again, and words came: no value.
@@ -232,7 +233,7 @@ def _written(call: Any) -> str:
     if isinstance(given, str):
         # It stays a text, where the schema wants an object, if it is no JSON, or says a key twice.
         with contextlib.suppress(ValueError, RecursionError):
-            arguments = dialects.written(dialects.exact(given or "{}"))
+            arguments = provider_schema.written(provider_schema.exact(given or "{}"))
     return f'{{"name": {json.dumps(function.get("name"))}, "arguments": {arguments}}}'
 
 

@@ -13,8 +13,8 @@ import hashlib
 from importlib import resources
 from typing import Any
 
-from guard.sidecar.visit import Header
-from guard.trace.page import PALETTE, SHADED, STYLE
+from guard.sidecar.request_context import Header
+from guard.trace.html import PALETTE, SHADED, STYLE
 
 #: Paths, and the files that are served there.
 FILES = {

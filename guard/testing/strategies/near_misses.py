@@ -18,14 +18,14 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from guard import targets
 from guard.kernels._native import Engine, Sampler
 from guard.kernels.errors import SchemaError
+from guard.output import target
+from guard.output.violations import pointer
 from guard.schemas import Options
 from guard.schemas.ops import FALSE, Op, Record
-from guard.testing import instances
-from guard.testing.judges import Judges, copied
-from guard.violations import pointer
+from guard.testing.json_validators import Judges, copied
+from guard.testing.strategies import values
 
 #: Keywords that a validator names in a finding. The others hold schemas, whose own keywords it names.
 KEYWORDS = (
@@ -66,7 +66,7 @@ def near_misses(wanted: Any, **options: Any) -> SearchStrategy[NearMiss]:
     if misses.first is None:
         raise ValueError(f"schema={wanted!r:.200} has no near miss: no value breaks one of its keywords alone")
     n = len(misses.places)
-    return st.builds(misses.draw, st.integers(0, n - 1), instances.Units(UNITS))
+    return st.builds(misses.draw, st.integers(0, n - 1), values.Units(UNITS))
 
 
 class Misses:
@@ -74,17 +74,17 @@ class Misses:
 
     def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
         """Lower the schema and find its places: positions with a keyword of KEYWORDS at which findings are made."""
-        schema = instances.schema_of(wanted)
+        schema = values.schema_of(wanted)
         self._options = dict(options)
         documents = self._options.pop("documents", None) or {}
-        self._front = instances.AgreedFront(
+        self._front = values.AgreedFront(
             schema, Options(**{k: v for k, v in self._options.items() if v is not None}), documents
         )
         self._draft = self._front.documents.root_home.dialect.name
         self._schema = schema_of_document(self._front)
         self._options["documents"] = documents
         self._judges = Judges(self._schema, self._draft, self._options)
-        self._check = None if targets.is_schema(wanted) else targets.from_any(wanted, options).check
+        self._check = None if target.is_schema(wanted) else target.from_any(wanted, options).check
         self._graph: dict[int, list[int]] = {}
         self._records: dict[int, Record] = {}
         self.places = list(self._found())
@@ -180,7 +180,7 @@ class Misses:
             todo += [n for n in children if n not in self._graph]
 
 
-def schema_of_document(front: instances.AgreedFront) -> Any:
+def schema_of_document(front: values.AgreedFront) -> Any:
     """Return a copy of the schema as JSON."""
     return copied(front.documents.root_home.document.contents)
 
@@ -188,9 +188,7 @@ def schema_of_document(front: instances.AgreedFront) -> Any:
 class _Variant:
     """The engine of one place's near misses."""
 
-    def __init__(
-        self, front: instances.AgreedFront, graph: Mapping[int, list[int]], position: int, keyword: str
-    ) -> None:
+    def __init__(self, front: values.AgreedFront, graph: Mapping[int, list[int]], position: int, keyword: str) -> None:
         self._front, self._position, self._keyword = front, position, keyword
         self._apart = (
             max(graph, default=FALSE) + 1
@@ -224,7 +222,7 @@ class _Variant:
         node -= self._apart
         if lowering.position_of(node) == self._position:
             draft = self._front.documents.root_home.dialect.name
-            record = [instances.agreed(entry, draft) for entry in lowering.lower_without(node, self._keyword)]
+            record = [values.agreed(entry, draft) for entry in lowering.lower_without(node, self._keyword)]
         else:
             record = self._front.lower([node])[0]
         return [_with_nodes(entry, self._without) for entry in record]

@@ -1,8 +1,8 @@
 """Texts: values as models write them, each with what is to become of it.
 
-A text is made of a value by named ways of writing. Some are JSON still, some are the slips that `guard.repair` mends,
-some are beyond repair. The outcome follows from how the text was made, not from reading it: where a way could be read
-in two ways, for want of a bracket or because of what a string holds, the value is written plainly instead.
+A text is made of a value by named ways of writing. Some are JSON still, some are the slips that `guard.output.repair`
+mends, some are beyond repair. The outcome follows from how the text was made, not from reading it: where a way could be
+read in two ways, for want of a bracket or because of what a string holds, the value is written plainly instead.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from guard.testing.instances import Units, values
-from guard.testing.misses import UNITS, Misses
+from guard.testing.strategies.near_misses import UNITS, Misses
+from guard.testing.strategies.values import Units, values
 
-#: What is to become of a text: "valid", JSON of a valid value; "repairable", which `guard.repair` mends to one;
+#: What is to become of a text: "valid", JSON of a valid value; "repairable", which `guard.output.repair` mends to one;
 #: "invalid", a whole answer that must not be accepted; "truncated", the beginning of one that was cut off.
 Outcome = Literal["valid", "repairable", "invalid", "truncated"]
 

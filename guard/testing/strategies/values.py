@@ -16,9 +16,9 @@ from hypothesis import reject
 from hypothesis.internal.conjecture.data import ConjectureData
 from hypothesis.strategies import SearchStrategy
 
-from guard import targets
 from guard.kernels._native import Sampler
 from guard.kernels.errors import SchemaError
+from guard.output import target
 from guard.schemas import Compiled, Options, formats, types
 from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import Entry, Op, Record
@@ -104,7 +104,7 @@ def agreed(entry: Entry, draft: str) -> Entry:
 
 def schema_of(wanted: Any) -> Any:
     """Return the schema that a call for a type or schema is held to."""
-    return wanted if targets.is_schema(wanted) else targets.closed(types.json_schema(wanted))
+    return wanted if target.is_schema(wanted) else target.closed(types.json_schema(wanted))
 
 
 def values(wanted: Any, **options: Any) -> SearchStrategy[Any]:
