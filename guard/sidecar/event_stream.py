@@ -14,7 +14,7 @@ from guard.sidecar.request_context import EVENTS, Visit
 DONE = b"data: [DONE]\n\n"
 
 
-class Line:
+class EventSender:
     """Sends events; the head before the first one, so that what fails before is answered with a status."""
 
     def __init__(self, visit: Visit, send: Any) -> None:

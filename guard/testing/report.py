@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from guard.testing.scripted_replies import Saying
-from guard.testing.search import Finding, Report
+from guard.testing.search import InvariantResult, Report
 from guard.trace.html import document, escaped
 
 #: Characters that XML can not hold.
@@ -51,7 +51,7 @@ def as_text(report: Report, *, every: bool = False) -> str:
     return "\n".join(lines)
 
 
-def example(finding: Finding) -> list[str]:
+def example(finding: InvariantResult) -> list[str]:
     """Return the lines that tell a counterexample."""
     found = finding.counterexample
     assert found is not None
@@ -77,7 +77,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def _as_dict(finding: Finding) -> dict[str, Any]:
+def _as_dict(finding: InvariantResult) -> dict[str, Any]:
     found, invariant = finding.counterexample, finding.invariant
     kept: dict[str, Any] = {
         "name": invariant.name,
@@ -179,7 +179,7 @@ def _section(report: Report) -> str:
 """
 
 
-def _broken(finding: Finding) -> str:
+def _broken(finding: InvariantResult) -> str:
     found, invariant = finding.counterexample, finding.invariant
     assert found is not None
     given = "".join(f"{name} = {_clipped(repr(value), 600)}\n" for name, value in found.given.items())

@@ -65,7 +65,7 @@ class Counterexample:
 
 
 @dataclass
-class Finding:
+class InvariantResult:
     """What became of one invariant."""
 
     invariant: Invariant
@@ -89,7 +89,7 @@ class Report:
     asks: int = 0  # requests to the model
     faults: Counter[str] = field(default_factory=Counter)  # answers given, by what was done
     outcomes: Counter[str] = field(default_factory=Counter)  # "value", or the name of the error
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[InvariantResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what could not be looked at, and why
     is_strict: bool = False  # advice that is not kept is a failure, too
 
@@ -99,12 +99,12 @@ class Report:
         return not self.broken
 
     @property
-    def broken(self) -> list[Finding]:
+    def broken(self) -> list[InvariantResult]:
         """The findings that do not hold."""
         return [f for f in self.findings if not f.holds and (self.is_strict or not f.invariant.is_advice)]
 
     @property
-    def advice(self) -> list[Finding]:
+    def advice(self) -> list[InvariantResult]:
         """The findings that do not hold and are no failure."""
         return [f for f in self.findings if not f.holds and not (self.is_strict or not f.invariant.is_advice)]
 
@@ -165,7 +165,7 @@ class Check:
             self.subject = subjects.from_any(
                 self._given, schema=self._schema, inputs=self._inputs, options=self._options
             )
-            findings = [Finding(invariant) for invariant in self.invariants]
+            findings = [InvariantResult(invariant) for invariant in self.invariants]
             self.report = Report(self.subject.name, self.seed, findings=findings, is_strict=self._is_strict)
             self._until = None if self.seconds is None else started + self.seconds
             self._broken: dict[str, tuple[Trial, str]] = {}
@@ -576,4 +576,4 @@ def _richness(value: Any) -> tuple[int, int]:
     return (1 if value else 0), len(written(value))
 
 
-__all__ = ["RUNS", "Check", "Counterexample", "Finding", "Report", "check", "drawn"]
+__all__ = ["RUNS", "Check", "Counterexample", "Report", "check", "drawn"]
