@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_table_of_keywords_is_that_of_the_code() -> None:
     documented: dict[str, str] = {}
-    for line in (DOCS / "coverage.md").read_text().splitlines():
+    for line in (DOCS / "reference" / "keywords.md").read_text().splitlines():
         if row := re.fullmatch(r"\| (.*) \| (enforced|not supported yet|annotation|identity) \|", line):
             documented |= dict.fromkeys(re.findall(r"`([^`]+)`", row[1]), row[2])
     expected: dict[str, str] = {}
@@ -40,7 +40,7 @@ def test_the_table_of_keywords_is_that_of_the_code() -> None:
 
 
 def test_the_list_of_formats_is_that_of_the_code() -> None:
-    text = (DOCS / "coverage.md").read_text()
+    text = (DOCS / "reference" / "keywords.md").read_text()
     asserted = text[text.index("Formats that are asserted") :].partition("Any other")[0]
     assert set(re.findall(r"`([a-z0-9-]+)`", asserted)) == formats.KNOWN
 

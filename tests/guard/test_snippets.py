@@ -38,7 +38,7 @@ from guard.output import target as targets
 from guard.testing import FlakyModel, serving
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = "NORTHWIND PAPER, invoice NW-20418: 581.50, VAT 116.30, total 697.80."
 
 
