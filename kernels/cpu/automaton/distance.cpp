@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "frames.hpp"
+#include "automaton/frames.hpp"
 
 namespace guard {
 

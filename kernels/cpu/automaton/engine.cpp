@@ -1,8 +1,8 @@
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 
 #include <algorithm>
 
-#include "frames.hpp"
+#include "automaton/frames.hpp"
 
 namespace guard {
 

@@ -10,13 +10,13 @@
 // product lexeme with labels; a container's become the alternatives of a child frame. When the value ends, the labels that
 // survive give each alternative its one residual. Transitions are memoised; every configuration that step() returns has a completion.
 //
-// All tables are guarded by the lock of the isolate that they lie in (isolate.hpp); frames live in the arena of the matcher that made them.
+// All tables are guarded by the lock of the isolate that they lie in (runtime/isolate.hpp); frames live in the arena of the matcher that made them.
 #pragma once
 #include <array>
 #include <memory>
 
-#include "goals.hpp"
-#include "lexeme_masks.hpp"
+#include "constraints/constraint.hpp"
+#include "masks/lexeme_masks.hpp"
 
 namespace guard {
 
@@ -250,7 +250,7 @@ class Engine {
   // The nodes that a mask would miss at the value that is due, as far as that is known: to end in Missing is far dearer.
   std::vector<Id> look_ahead(const Config& at);
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
-  // For tables outside of the engine: see tables.cpp. Equal keys, equal futures; "": there is no instance; ".": finished.
+  // For tables outside of the engine: see state_key.cpp. Equal keys, equal futures; "": there is no instance; ".": finished.
   void key(const Config& at, std::string* out);  // appends
   bool counts(const Config& at) const { return at.lex == Lex::Literal || ((at.lex == Lex::Text || at.lex == Lex::Key) && texts_.spec(at.spec).bounded); }  // does `chars` matter?
   std::int64_t lexeme(const Config& at) const;  // two configurations of one lexeme have the same classes; -1: it has none

@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 
 namespace guard {
 

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <map>
 
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 
 namespace guard {
 

@@ -1,11 +1,11 @@
-// What goals.cpp, objects.cpp and arrays.cpp share: small helpers, and the walk over a node's formula.
+// What constraint.cpp, object.cpp and array.cpp share: small helpers, and the walk over a node's formula.
 //
 // Each of the six JSON types is an algebra: null and booleans, strings, and numbers are Boolean algebras of sets; objects
 // and arrays have shapes. A formula is walked alike in all of them, signs pushed down to the leaves.
 #pragma once
 #include <algorithm>
 
-#include "goals.hpp"
+#include "constraints/constraint.hpp"
 
 namespace guard {
 

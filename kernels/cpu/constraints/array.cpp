@@ -1,5 +1,5 @@
-// Goals, of arrays: rows, cases and residuals, viability. See goals.hpp.
-#include "algebra.hpp"
+// Goals, of arrays: rows, cases and residuals, viability. See constraint.hpp.
+#include "constraints/algebra.hpp"
 
 namespace guard {
 

@@ -1,5 +1,5 @@
-// Goals: sets of signed nodes; null, booleans, strings and numbers as Boolean algebras; what is inhabited. See goals.hpp.
-#include "algebra.hpp"
+// Goals: sets of signed nodes; null, booleans, strings and numbers as Boolean algebras; what is inhabited. See constraint.hpp.
+#include "constraints/algebra.hpp"
 
 namespace guard {
 

@@ -15,8 +15,8 @@
 #include <optional>
 #include <unordered_set>
 
-#include "nodes.hpp"
-#include "words.hpp"
+#include "constraints/nodes.hpp"
+#include "regex/words.hpp"
 
 namespace guard {
 
@@ -163,7 +163,7 @@ struct Found {
   std::int64_t value;
 };
 
-// What is asked once a member or an item is being written whose value is not known yet: see open.cpp. Interned.
+// What is asked once a member or an item is being written whose value is not known yet: see partial_value.cpp. Interned.
 struct Open {
   bool array = false;
   Id here = 0;                  // a goal: literals that the value must meet

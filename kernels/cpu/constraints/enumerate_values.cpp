@@ -1,9 +1,9 @@
-// Values: read from JSON text, and listed of goals. See goals.hpp.
+// Values: read from JSON text, and listed of goals. See constraint.hpp.
 //
 // A goal's values are listed until there are enough of them: strings, arrays and objects by their size, at each step never more
 // beginnings than values are wanted, for each of them leads to another one. A goal inside of itself is listed by
 // rounds: what is known of it so far, until nothing new is found.
-#include "algebra.hpp"
+#include "constraints/algebra.hpp"
 
 namespace guard {
 

@@ -1,4 +1,4 @@
-#include "explorer.hpp"
+#include "constraints/explorer.hpp"
 
 namespace guard {
 

@@ -9,7 +9,7 @@
 #include <array>
 #include <unordered_set>
 
-#include "goals.hpp"
+#include "constraints/constraint.hpp"
 
 namespace guard {
 

@@ -2,7 +2,7 @@
 #include <queue>
 #include <tuple>
 
-#include "algebra.hpp"
+#include "constraints/algebra.hpp"
 
 namespace guard {
 

@@ -2,7 +2,7 @@
 //
 // The opcodes are schemas/ops.py's. Everything here has been checked by the binding; strings are UTF-8 without surrogates.
 #pragma once
-#include "number.hpp"
+#include "lexers/json_number.hpp"
 
 namespace guard {
 

@@ -5,7 +5,7 @@
 // then vital() is the goal under which some completion remains, as a formula over the literals: a decision diagram over
 // Opens (Bryant 1986), so that clauses which do not touch each other are not multiplied out. More literals met never ask more of the
 // rest, which bounds both ends: with none met already viable, or with all met still not.
-#include "algebra.hpp"
+#include "constraints/algebra.hpp"
 
 namespace guard {
 

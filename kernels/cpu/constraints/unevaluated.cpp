@@ -6,7 +6,7 @@
 // in the annotations. The negation is the dual. A `contains` evaluates the items that meet it: for them S becomes S or C.
 #include <set>
 
-#include "algebra.hpp"
+#include "constraints/algebra.hpp"
 
 namespace guard {
 

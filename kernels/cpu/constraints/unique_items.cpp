@@ -1,4 +1,4 @@
-// Goals: arrays whose items are compared: uniqueItems, and its negation. See goals.hpp.
+// Goals: arrays whose items are compared: uniqueItems, and its negation. See constraint.hpp.
 //
 // A row knows the values written. Under `unique` an item must meet its goal and be none of them, which is a goal like any other
 // (not a constant). Whether the items that still must come can all differ is judged before the value of the item at hand is known:
@@ -6,7 +6,7 @@
 // finite sets, are matched. The values that a matching needs are the only ones whose choice now could end badly: each is
 // tried, and where it does the item's goal excludes it. Under `repeat` an item that equals an earlier one is owed: where the
 // item at hand must be its partner, its goal is what a later item can meet.
-#include "algebra.hpp"
+#include "constraints/algebra.hpp"
 
 namespace guard {
 

@@ -5,7 +5,7 @@
 #pragma once
 #include <array>
 
-#include "lang.hpp"
+#include "regex/regex.hpp"
 
 namespace guard {
 

@@ -1,4 +1,4 @@
-#include "decimal.hpp"
+#include "lexers/decimal.hpp"
 
 #include <algorithm>
 #include <charconv>

@@ -4,7 +4,7 @@
 // ten cost nothing. A divisor of up to 18 digits takes one pass over the digits, a larger one long division.
 // All functions are pure. Tested against Python's integers and fractions through tests/kernels/test_number_languages.py.
 #pragma once
-#include "base.hpp"
+#include "support/base.hpp"
 
 namespace guard {
 

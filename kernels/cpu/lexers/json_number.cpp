@@ -1,4 +1,4 @@
-#include "number.hpp"
+#include "lexers/json_number.hpp"
 
 #include <algorithm>
 #include <tuple>

@@ -16,8 +16,8 @@
 #pragma once
 #include <memory>
 
-#include "decimal.hpp"
-#include "text.hpp"
+#include "lexers/decimal.hpp"
+#include "lexers/json_string.hpp"
 
 namespace guard {
 

@@ -1,4 +1,4 @@
-#include "text.hpp"
+#include "lexers/json_string.hpp"
 
 #include <algorithm>
 

@@ -8,7 +8,7 @@
 #pragma once
 #include <array>
 
-#include "classes.hpp"
+#include "lexers/char_classes.hpp"
 
 namespace guard {
 

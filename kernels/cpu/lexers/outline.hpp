@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "base.hpp"
+#include "support/base.hpp"
 
 namespace guard {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "number.hpp"
+#include "lexers/json_number.hpp"
 
 namespace guard {
 

@@ -1,6 +1,6 @@
-#include "apply.hpp"
+#include "masks/apply_mask.hpp"
 
-#include "crew.hpp"
+#include "support/thread_pool.hpp"
 
 #include <algorithm>
 #include <bit>

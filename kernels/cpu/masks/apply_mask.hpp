@@ -3,7 +3,7 @@
 // Elements are unsigned words of 2, 4 or 8 bytes, so that one loop serves every float type; only the pattern of -infinity
 // differs. A word of the mask that allows all its 32 tokens touches no logit, one that allows none is a fill, others blend,
 // with AVX2 where the processor has it. Costs about a memcpy of the row at worst. Strides are in elements and may be
-// negative; rows may lie anywhere. Where they are many, threads share them out (crew.hpp). Thread-safe on disjoint logits. Tested
+// negative; rows may lie anywhere. Where they are many, threads share them out (support/thread_pool.hpp). Thread-safe on disjoint logits. Tested
 // against a NumPy twin in tests/kernels/test_apply.py.
 #pragma once
 #include <cstdint>

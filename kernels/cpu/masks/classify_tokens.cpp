@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
-#include "outline.hpp"
-#include "lexeme_masks.hpp"
+#include "lexers/outline.hpp"
+#include "masks/lexeme_masks.hpp"
 
 namespace guard {
 

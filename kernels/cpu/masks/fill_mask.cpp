@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 
 namespace guard {
 

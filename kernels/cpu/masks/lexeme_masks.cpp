@@ -1,8 +1,8 @@
-#include "lexeme_masks.hpp"
+#include "masks/lexeme_masks.hpp"
 
 #include <algorithm>
 
-#include "outline.hpp"
+#include "lexers/outline.hpp"
 
 namespace guard {
 

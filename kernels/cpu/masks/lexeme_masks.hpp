@@ -8,10 +8,10 @@
 #include <functional>
 #include <memory>
 
-#include "number.hpp"
-#include "rows.hpp"
-#include "text.hpp"
-#include "vocabulary.hpp"
+#include "lexers/json_number.hpp"
+#include "masks/mask_cache.hpp"
+#include "lexers/json_string.hpp"
+#include "masks/vocabulary.hpp"
 
 namespace guard {
 

@@ -1,4 +1,4 @@
-#include "rows.hpp"
+#include "masks/mask_cache.hpp"
 
 namespace guard {
 

@@ -1,12 +1,12 @@
 // Rows: masks as they were made, for matchers that come to where one was before.
 //
-// A row is filed under its engine and the key of its configuration (tables.cpp: equal keys, equal masks); rows of equal content are one. A
+// A row is filed under its engine and the key of its configuration (automaton/state_key.cpp: equal keys, equal masks); rows of equal content are one. A
 // row never changes, and whoever reads one holds it: so reading takes no lock, and all rows may be forgotten at any time. A key that
 // came once is only noted, for most never come again. O(words) a row; the tables are guarded by the isolate's lock.
 #pragma once
 #include <memory>
 
-#include "base.hpp"
+#include "support/base.hpp"
 
 namespace guard {
 

@@ -10,7 +10,7 @@
 #include <bit>
 #include <deque>
 
-#include "base.hpp"
+#include "support/base.hpp"
 
 namespace guard {
 

@@ -1,9 +1,9 @@
-#include "vocabulary.hpp"
+#include "masks/vocabulary.hpp"
 
 #include <algorithm>
 #include <atomic>
 
-#include "outline.hpp"
+#include "lexers/outline.hpp"
 
 namespace guard {
 

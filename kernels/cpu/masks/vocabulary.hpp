@@ -6,8 +6,8 @@
 #include <functional>
 #include <memory>
 
-#include "classes.hpp"
-#include "trie.hpp"
+#include "lexers/char_classes.hpp"
+#include "masks/token_trie.hpp"
 
 namespace guard {
 

@@ -1,11 +1,11 @@
-// Binds apply.hpp: arrays come in through DLPack or the buffer protocol and are written in place, without the GIL.
-#include "bind_apply.hpp"
+// Binds masks/apply_mask.hpp: arrays come in through DLPack or the buffer protocol and are written in place, without the GIL.
+#include "python/apply.hpp"
 
 #include <nanobind/ndarray.h>
 
 #include <stdexcept>
 
-#include "apply.hpp"
+#include "masks/apply_mask.hpp"
 
 namespace nb = nanobind;
 

@@ -1,4 +1,4 @@
-// Binds apply.hpp; the module's one definition is in bindings.cpp.
+// Binds masks/apply_mask.hpp; the module's one definition is in module.cpp.
 #pragma once
 #include <nanobind/nanobind.h>
 

@@ -1,5 +1,5 @@
 // A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its slow twin, which also words what is wrong.
-#include "bind_copy.hpp"
+#include "python/copy_json.hpp"
 
 #include <bit>
 #include <cmath>

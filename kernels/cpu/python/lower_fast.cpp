@@ -1,10 +1,10 @@
 // Lowering of nodes by the keywords that nearly all schemas are made of; Lowering._lower (schemas/lowering.py) says all of it in Python,
 // keyword by keyword, with which this is compared in tests/schemas/test_lowering.py. What is not known here is asked for there.
-#include "bind_lower.hpp"
+#include "python/lower_fast.hpp"
 
 #include <utility>
 
-#include "nodes.hpp"
+#include "constraints/nodes.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;

@@ -1,4 +1,4 @@
-// Bindings: the module guard.kernels._native. The only file, with those whose names begin with bind_, that knows Python.
+// Bindings: the module guard.kernels._native. Only the files of this room know Python.
 //
 // Records and trees come from guard.schemas and are checked here once more: a wrong shape is a TypeError, never undefined
 // behaviour. The GIL is never waited for while an isolate's lock is held: a call that needs nodes not lowered yet ends in
@@ -16,16 +16,16 @@
 #include <cstring>
 #include <thread>
 
-#include "bind_apply.hpp"
-#include "bind_copy.hpp"
-#include "bind_lower.hpp"
-#include "bind_plain.hpp"
-#include "crew.hpp"
-#include "explorer.hpp"
-#include "heap.hpp"
-#include "isolate.hpp"
-#include "matcher.hpp"
-#include "sample.hpp"
+#include "python/apply.hpp"
+#include "python/copy_json.hpp"
+#include "python/lower_fast.hpp"
+#include "python/validate_fast.hpp"
+#include "support/thread_pool.hpp"
+#include "constraints/explorer.hpp"
+#include "support/allocator.hpp"
+#include "runtime/isolate.hpp"
+#include "runtime/matcher.hpp"
+#include "sampling/sampler.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;

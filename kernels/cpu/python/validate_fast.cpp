@@ -1,6 +1,6 @@
 // Whether a schema is plainly valid: a walk by one rule a keyword that says yes to most real schemas, and never to one that its
 // metaschema rejects. What each rule stands for is metaschemas.py's; what is not plain is for a validator, which also words what is wrong.
-#include "bind_plain.hpp"
+#include "python/validate_fast.hpp"
 
 #include <cstring>
 #include <string_view>

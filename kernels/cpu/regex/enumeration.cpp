@@ -1,5 +1,5 @@
-// The texts of a language: how long they are, how many, which, and what the cheapest takes. All are searches over its derivatives (lang.cpp).
-#include "lang.hpp"
+// The texts of a language: how long they are, how many, which, and what the cheapest takes. All are searches over its derivatives (regex.cpp).
+#include "regex/regex.hpp"
 
 #include <algorithm>
 #include <queue>

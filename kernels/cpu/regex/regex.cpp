@@ -1,4 +1,4 @@
-#include "lang.hpp"
+#include "regex/regex.hpp"
 
 #include <algorithm>
 #include <unordered_set>

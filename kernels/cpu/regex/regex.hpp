@@ -13,7 +13,7 @@
 #pragma once
 #include <unordered_set>
 
-#include "base.hpp"
+#include "support/base.hpp"
 
 namespace guard {
 

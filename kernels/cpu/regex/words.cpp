@@ -1,4 +1,4 @@
-#include "words.hpp"
+#include "regex/words.hpp"
 
 #include <algorithm>
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <queue>
 
-#include "lang.hpp"
+#include "regex/regex.hpp"
 
 namespace guard {
 

@@ -1,8 +1,8 @@
-#include "isolate.hpp"
+#include "runtime/isolate.hpp"
 
 #include <algorithm>
 
-#include "heap.hpp"
+#include "support/allocator.hpp"
 
 namespace guard {
 

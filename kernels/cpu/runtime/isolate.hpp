@@ -16,7 +16,7 @@
 #include <mutex>
 #include <optional>
 
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 
 namespace guard {
 

@@ -5,7 +5,7 @@
 // them again, step by step, and goes on as if nothing had happened. A matcher belongs to one thread at a time; every call is made in a turn of
 // the place (isolate.hpp), with enter() first, but for those that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
 #pragma once
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 
 namespace guard {
 

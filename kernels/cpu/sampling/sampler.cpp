@@ -1,4 +1,4 @@
-#include "sample.hpp"
+#include "sampling/sampler.hpp"
 
 #include <algorithm>
 #include <cmath>

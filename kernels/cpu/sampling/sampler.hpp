@@ -9,7 +9,7 @@
 // Costs: a step for each byte, and what Engine asks of itself at each value and key. Not thread-safe: guarded by the
 // isolate's lock. Tests: tests/testing/test_instances.py.
 #pragma once
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 
 namespace guard {
 

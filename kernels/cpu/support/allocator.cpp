@@ -1,4 +1,4 @@
-// The module's own memory: its operators new and delete, which nothing outside of it sees (module.map). All that they give out is counted.
+// The module's own memory: its operators new and delete, which nothing outside of it sees (python/module.map). All that they give out is counted.
 //
 // A mask that comes for the first time makes some hundred small objects. A heap that the whole process shares hands them out of gaps all over it
 // and writes beside each, and in a child of a fork each page that is written is first copied. Here objects of one size lie side by side in pages of
@@ -6,7 +6,7 @@
 // of a thread that ended go to the next that begins. Blocks go back to the list of the thread that gives them up; where it has many of a size more
 // than it uses, to a pool of that size, which all threads draw from before they begin a new page. Pages never go to the system: at most kRegion bytes
 // are held so, and what is larger than kMost, or comes later, is malloc's. Without GUARD_HEAP (sanitizers, other systems) all is malloc's.
-#include "heap.hpp"
+#include "support/allocator.hpp"
 
 #ifdef GUARD_HEAP
 #include <pthread.h>

@@ -1,7 +1,7 @@
 // Base: ids, hashing, interning, and the two ways in which an engine call can end early.
 //
 // Everything that is compared by meaning is interned: a value's id is its identity, ids index arenas, and nothing is
-// ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the lock of an isolate (isolate.hpp) guards its tables.
+// ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the lock of an isolate (runtime/isolate.hpp) guards its tables.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-#include "heap.hpp"
+#include "support/allocator.hpp"
 
 namespace guard {
 
@@ -42,7 +42,7 @@ struct Limit {
   Op op = Op{};        // the keyword in which it happened, where that is known; Pattern: one that holds a language
 };
 
-// A second look at a call that takes long, by what called it; may throw. See Turn (isolate.hpp).
+// A second look at a call that takes long, by what called it; may throw. See Turn (runtime/isolate.hpp).
 struct Watch {
   virtual void look(std::chrono::steady_clock::time_point now) = 0;
 
@@ -62,7 +62,7 @@ class Clock {
     Time deadline{};  // nothing: not before the first look. It is put off while the thread has had less than `seconds` of a processor
     double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look: what comes before it is nothing, and short calls ask no clock
     std::size_t states = kStates;
-    std::int64_t memory = kNoMemory;  // of held() (heap.hpp), up to which it may go
+    std::int64_t memory = kNoMemory;  // of held() (allocator.hpp), up to which it may go
     Watch* watch = nullptr;
   };
   class Running {  // until its end; then what ran before it goes on

@@ -1,7 +1,7 @@
 #include <ctime>
 
-#include "base.hpp"
-#include "heap.hpp"
+#include "support/base.hpp"
+#include "support/allocator.hpp"
 
 namespace guard {
 

@@ -1,4 +1,4 @@
-#include "crew.hpp"
+#include "support/thread_pool.hpp"
 
 #include <pthread.h>
 #include <sched.h>
