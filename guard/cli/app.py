@@ -242,7 +242,8 @@ def check(
     """Say what of a schema the masks enforce, what a person should change, whether a limit can be met, and how fast.
 
     Each keyword is *enforced* by the masks, *residual* (left to validation, with --inexact), *refused*, or an
-    *annotation* that constrains nothing. With --json: one line for each schema; docs/reference/command-line.md lists the members.
+    *annotation* that constrains nothing. With --json: one line for each schema, as docs/reference/command-line.md
+    describes it.
     """
     from guard.output.schema_report import inspect
 

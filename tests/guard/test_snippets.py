@@ -79,8 +79,12 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give the test a folder with a reader's files, and models that answer."""
     load = models.load
 
+    class Answering(FlakyModel):
+        def price(self, *_: int) -> float:
+            return 0.0
+
     def by_name(model: Any, progress: Any = None) -> Any:
-        return FlakyModel(0, rate=0.0, name=model) if isinstance(model, str) else load(model, progress)
+        return Answering(0, rate=0.0, name=model) if isinstance(model, str) else load(model, progress)
 
     monkeypatch.setattr(models, "load", by_name)
     folder = tmp_path / "work"
