@@ -27,7 +27,7 @@ from guard.testing.app_adapters import Stage
 from guard.testing.drawing import SETTINGS, drawn
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
-from guard.testing.report import Counterexample, Report, as_text
+from guard.testing.report import Counterexample, InvariantResult, Report, as_text
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
 from guard.testing.subjects import FILLER
 
