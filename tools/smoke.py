@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -81,7 +82,7 @@ def asked_for_a_type() -> object:
     from guard.models.scripted import ScriptedModel
     from guard.trace import TraceStore
 
-    with tempfile.TemporaryDirectory() as folder, TraceStore(str(Path(folder) / "trace.db")) as trace:
+    with tempfile.TemporaryDirectory() as folder, closing(TraceStore(str(Path(folder) / "trace.db"))) as trace:
         guard = Guard(ScriptedModel('{"name": "Ada", "age": "36"}', '{"name": "Ada", "age": 36}'), trace=trace)
         person = guard.generate(Person, "Who is it?")
     if person != Person("Ada", 36):

@@ -26,6 +26,7 @@ except ModuleNotFoundError as error:
 from guard.decoding.forced_tokens import forcing_of
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, check_budget
+from guard.schemas.compiled import warmed
 
 if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary
@@ -58,7 +59,7 @@ class LogitsProcessor:
             raise ValueError("compiled=[] must hold at least one schema")
         if max_tokens is not None and max_tokens < 1:
             raise ValueError(f"max_tokens={max_tokens} must be at least 1")
-        self._vocabulary = vocabulary
+        self._vocabulary = warmed(vocabulary)
         self._forcing = forcing_of(tokenizer, vocabulary) if tokenizer is not None else None
         self._max_tokens = max_tokens
         self._prompt: torch.Tensor | None = None  # [rows, length], on the CPU
