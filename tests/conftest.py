@@ -18,7 +18,6 @@ if shutil.which("nvidia-smi") is None:
 DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
-
 class _Skip:
     """An importer that skips the test, or the file of tests, that wants a package which tools/pythons.py does without."""
 

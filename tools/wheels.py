@@ -88,7 +88,9 @@ def tried(python: str, version: str, wheel: Path) -> None:
         _run([own, "-m", "pip", "install", "-q", "pytest", "hypothesis"])
         shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
-        _run([own, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/kernels/{test}" for test in TESTS)], folder)
+        _run(
+            [own, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/kernels/{test}" for test in TESTS)], folder
+        )
 
 
 def maker(name: str) -> str:
