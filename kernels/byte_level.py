@@ -23,7 +23,7 @@ _BYTE_OF = _byte_table()  #: The byte that a code point stands for in a byte-lev
 
 
 def spelled(names: Sequence[str]) -> list[bytes]:
-    """Return the bytes of tokens; one with a character that stands for no byte is its own UTF-8, as its decoder has it."""
+    """Return the bytes of tokens; one with a character that stands for no byte is its own UTF-8, as decoders do."""
     # All names at once: one character is one byte, so the ends of the names are the ends of the tokens.
     codes = np.frombuffer("".join(names).encode("utf-32-le"), dtype=np.uint32)
     values = _BYTE_OF[np.minimum(codes, len(_BYTE_OF) - 1)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import jsonschema
     import jsonschema_rs
 
-#: Words that a document holds below its root, or anywhere (anchors); kernels/cpu/python/copy_json.cpp has the same numbers.
+#: Words that a document holds below its root, or anywhere (anchors). kernels/cpu/python/copy_json.cpp has the same.
 ID, OLD_ID, SCHEMA, ANCHOR = 1, 2, 4, 8
 #: Errors of one schema that are worded; a schema with more has the same few reasons.
 MOST_ERRORS = 20

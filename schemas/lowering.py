@@ -659,7 +659,7 @@ _HOW: dict[str, _How] = {
     "unevaluatedItems": _unevaluated_items,
 }
 
-#: The same, with numbers for the keywords that kernels/cpu/python/lower_fast.cpp lowers by itself, which has the same numbers.
+#: The same, with numbers for the keywords that kernels/cpu/python/lower_fast.cpp lowers; it has the same ones.
 _FAST: dict[str, _How | int] = _HOW | {
     "type": 1,
     "enum": 2,

@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,14 +18,11 @@ DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[2] / "shared"
 
 
 class _Skip:
-    """An importer that skips the test, or the file of tests, that wants a package which tools/pythons.py does without."""
+    """An importer that skips the test, or the file of tests, that wants what tools/pythons.py does without."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+    def find_spec(self, name: str, *_: object) -> None:
         if name == "torch":
-            self._skip()
-
-    def _skip(self) -> NoReturn:
-        pytest.skip("it needs torch", allow_module_level=True)
+            pytest.skip("it needs torch", allow_module_level=True)
 
 
 if os.environ.get("GUARD_TESTS_WITHOUT") == "torch":

@@ -38,11 +38,10 @@ def _candidates(version: str) -> list[str]:
 
 
 def _of_uv(version: str) -> list[str]:
-    if shutil.which("uv") is None:
+    if (uv := shutil.which("uv")) is None:
         return []
-    done = subprocess.run(
-        ["uv", "python", "find", "--no-project", version], capture_output=True, text=True, check=False
-    )  # noqa: S607 (whichever uv is first)
+    command = [uv, "python", "find", "--no-project", version]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     return [done.stdout.strip()] if done.returncode == 0 else []
 
 

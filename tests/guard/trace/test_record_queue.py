@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from guard.models.base import Reply, Token
+from guard.decoding.confidence import Token
+from guard.models.base import Reply
 from guard.output.repair import repair
 from guard.schemas import compile as compiled_of
 from guard.trace.errors import TraceError

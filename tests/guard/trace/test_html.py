@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import reply
 
-from guard.models.base import Token
+from guard.decoding.confidence import Token
+from guard.errors import Violation
 from guard.output.repair import Edit
-from guard.output.violations import Violation
 from guard.trace.html import page
 from guard.trace.records import Attempt, Call
 

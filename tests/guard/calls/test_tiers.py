@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from scripted import Scripted, reply
 
 import guard
-from guard.calls.policy import ACTIONS, FAILURES, Budget, Confidence, Policy
-from guard.models.base import Model, Reply, Request, Token
+from guard.calls.policy import ACTIONS, FAILURES, Budget, Policy
+from guard.decoding.confidence import Confidence, Token
+from guard.models.base import Model, Reply, Request
 from guard.trace import TraceStore
 
 ASK = [{"role": "user", "content": "How many?"}]

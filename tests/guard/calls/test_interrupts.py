@@ -320,7 +320,7 @@ def test_a_program_ends_where_a_handler_began_another_thread_for_work_aside() ->
     """A handler strikes between a thread's start and its name: both wait for work, and for the end of it."""
     program = (
         "import signal, threading\n"
-        "from guard import aside\n"
+        "from guard.support import aside\n"
         "signal.signal(signal.SIGALRM, lambda *_: None)\n"
         "for _ in range(20):\n"
         "    threading.Thread(target=aside._run, args=(aside._waiting,), daemon=True).start()\n"

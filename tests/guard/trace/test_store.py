@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from scripted import Scripted, reply
 
 import guard
-from guard.models.base import Reply, Token
+from guard.decoding.confidence import Token
+from guard.models.base import Reply
 from guard.output.repair import Edit
 from guard.trace import (
     REDACTED,

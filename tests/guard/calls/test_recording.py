@@ -13,7 +13,8 @@ from scripted import Scripted, reply
 
 import guard
 from guard.calls import recording
-from guard.models.base import Request, Token
+from guard.decoding.confidence import Token
+from guard.models.base import Request
 from guard.testing.fake_server import Server
 from guard.trace import TraceStore, stats
 

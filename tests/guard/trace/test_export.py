@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from scripted import reply
 
+from guard.errors import Violation
 from guard.output.repair import Edit
-from guard.output.violations import Violation
 from guard.trace import REDACTED, export
 from guard.trace.records import Attempt, Call
 

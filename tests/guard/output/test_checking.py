@@ -214,7 +214,7 @@ def test_a_signal_handler_may_check_while_a_check_is_under_way() -> None:
     """As a worker's soft time limit does, in the main thread, in the middle of anything."""
     program = (
         "import signal, time\n"
-        "from guard import targets, workers\n"
+        "from guard.output import target as targets, worker_pool\n"
         "levels = {f'd{at}': {'allOf': [{'$ref': f'#/$defs/d{at + 1}'}] * 2} for at in range(40)}\n"
         "tower = {'$ref': '#/$defs/d0', '$defs': {**levels, 'd40': {'type': 'integer'}}}\n"
         "target = targets.from_any(tower, {})\n"
@@ -239,7 +239,7 @@ def test_a_worker_knows_no_secret_and_ends_with_its_parent() -> None:
     program = (
         "import os\n"
         "os.environ['SECRET_KEY'] = 'hunter22'\n"
-        "from guard import workers\n"
+        "from guard.output import worker_pool\n"
         "some = worker_pool.Workers()\n"
         "some.run((None, '1', False))\n"
         "(one,) = some._all\n"
