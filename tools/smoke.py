@@ -15,6 +15,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 SCHEMA = {
@@ -48,6 +49,7 @@ def main() -> None:
     print(f"guard {version}, kernel {Path(_native.__file__).name}, imported in {1000 * took:.0f} ms")
     print("masks:", written_under_masks())
     print("types:", asked_for_a_type())
+    print("missed in words:", *told_what_is_missing())
     for arguments in (["--help"], ["check", "SCHEMA"], ["check", "SCHEMA", "--json"]):
         print(f"guard {' '.join(arguments)}:", len(output_of(arguments).splitlines()), "lines")
 
@@ -88,6 +90,33 @@ def asked_for_a_type() -> object:
     if person != Person("Ada", 36):
         raise SystemExit(f"asked for a person, got {person!r}")
     return person
+
+
+def told_what_is_missing() -> list[str]:
+    """Ask for what only extras bring, where they are not installed; each must be told in a line that names its extra."""
+    from guard import models
+    from guard.trace import TraceStore
+
+    wanted = {
+        "local": ("torch", lambda: __import__("guard").LogitsProcessor),
+        "llamacpp": ("llama_cpp", lambda: models.load(f"llamacpp:{sys.executable}")),
+        "anthropic": ("anthropic", lambda: models.load("anthropic:any")),
+        "postgres": ("psycopg", lambda: TraceStore("postgresql://somebody@localhost/nowhere")),
+        "testing": ("hypothesis", lambda: __import__("guard").testing.values),
+    }
+    told = []
+    for extra, (package, ask) in wanted.items():
+        if find_spec(package) is not None:
+            continue
+        try:
+            ask()
+        except Exception as error:
+            if f"pip install 'guard-slm[{extra}]'" not in str(error):
+                raise
+            told.append(extra)
+        else:
+            raise SystemExit(f"nobody missed {package}")
+    return told
 
 
 def output_of(arguments: list[str]) -> str:
