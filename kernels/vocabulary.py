@@ -61,7 +61,8 @@ class Vocabulary:
         """Read a tokenizer of transformers, tokenizers, sentencepiece, mistral-common or tiktoken.
 
         `eos` names the tokens that end a sequence; None takes the tokenizer's, and those of the generation config when
-        the tokenizer was loaded from a folder or a cache on this machine that has one.
+        the tokenizer was loaded from a folder or a cache on this machine that has one. Raises ValueError where no token
+        ends a sequence, or a tokenizer is of no such kind.
         """
         table = _read(tokenizer)
         if eos is None:

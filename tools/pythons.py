@@ -2,7 +2,7 @@
 
     python tools/pythons.py [--all] [--only 3.12 ...] [-- PYTEST_ARGUMENT ...]
 
-Without --all it is the part that takes a minute or two and wants no torch: tests that do are skipped.
+Without --all it is a part of a few minutes that wants no torch: tests that do are skipped.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from pathlib import Path
 from interpreters import found
 
 ROOT = Path(__file__).parent.parent
-#: Where every module of Guard is imported, and every feature of Python that differs between versions is used.
+#: What differs between versions of Python: annotations and types, pickles, signals, threads, the native module.
 FAST = (
     "tests/schemas",
-    "tests/kernels/test_regressions.py",
-    "tests/kernels/test_batches.py",
-    "tests/kernels/test_nesting.py",
-    "tests/kernels/test_isolates.py",
-    "tests/guard",
-    "--ignore=tests/guard/sidecar",
+    *(f"tests/kernels/test_{name}.py" for name in ("regressions", "batches", "nesting", "isolates", "interrupted")),
+    *(f"tests/guard/{name}" for name in ("calls", "output", "support", "trace")),
+    *(f"tests/guard/test_{name}.py" for name in ("import", "packaging", "pickles", "settings", "tools")),
 )
 
 

@@ -93,7 +93,7 @@ def asked_for_a_type() -> object:
 
 
 def told_what_is_missing() -> list[str]:
-    """Ask for what only extras bring, where they are not installed; each must be told in a line that names its extra."""
+    """Ask for what only extras bring, where they are not installed: each is told in a line that names its extra."""
     from guard import models
     from guard.trace import TraceStore
 

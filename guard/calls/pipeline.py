@@ -147,7 +147,7 @@ class Guard:
         self._default_trace = settings.trace_path()
 
     def using(self, **changes: Unpack[CallSettings]) -> Guard:
-        """Return a Guard like this one but for what is given; the names are the constructor's."""
+        """Return a Guard like this one but for what is given; TypeError for a name that the constructor does not have."""
         unknown = changes.keys() - _NAMES
         if unknown:
             raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
@@ -184,7 +184,9 @@ class Guard:
     @overload
     def generate(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> T: ...
     def generate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
-        """Return a value of a type, or of a JSON Schema; raises a GuardError that says why there is none.
+        """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
+
+        SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
 
         The messages are sent as they are, a text as a user's only one, behind the system's message and the examples
         where there are any: what the model should know about the fields is the caller's to say, or

@@ -53,6 +53,8 @@ class LogitsProcessor:
         `tokenizer`, of transformers, must be the one that the vocabulary was read from. With it, text that the schema
         forces is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
         end-of-sequence token; without it, the model may cut forced text as it likes.
+
+        Raises ValueError for no schema at all, or a budget of no token.
         """
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
         if not self._compiled:

@@ -65,7 +65,10 @@ class Transaction:
 
 
 class TraceStore:
-    """A trace in one file or one database; safe from any thread and any number of processes."""
+    """A trace in one file or one database; safe from any thread and any number of processes.
+
+    Any method may raise TraceError: the database can't be read or written, or did not answer in time.
+    """
 
     _open: ClassVar[dict[tuple[int, str], TraceStore]] = {}  # by process: connections don't survive a fork
     _opening = threading.RLock()  # a signal handler's call may find it taken by its own thread
