@@ -147,7 +147,7 @@ class Guard:
         self._default_trace = settings.trace_path()
 
     def using(self, **changes: Unpack[CallSettings]) -> Guard:
-        """Return a Guard like this one but for what is given; TypeError for a name that the constructor does not have."""
+        """Return a Guard like this one but for what is given; TypeError for a name that the constructor has not."""
         unknown = changes.keys() - _NAMES
         if unknown:
             raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
