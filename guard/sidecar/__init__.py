@@ -12,7 +12,7 @@ bodies.py, headers.py   reading a body, strictly and within bounds; headers that
 endpoints             one file for each way to ask, and what a person looks at
 constraints.py        what an answer must be, in whichever words it is asked for; schema_cache.py: compiled once
 structured.py         what needs schema work; passthrough.py: what goes through, checked
-native.py             what only one provider knows of a request
+native.py             an upstream asked with the fields that its client sent
 served_models.py      models by name: tiers, time-outs, slots; upstream.py, circuit_breaker.py: the connections behind
 event_stream.py       server-sent events to a client; response_state.py: responses that later ones go on from
 errors.py, access_log.py, metrics.py   what is told of it
