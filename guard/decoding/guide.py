@@ -143,9 +143,7 @@ class Guide:
             self.matcher.rollback()
 
 
-def cut_places(
-    vocabulary: Vocabulary, tokens: Sequence[int], wishes: Sequence[tuple[int, int]]
-) -> tuple[str, ...]:
+def cut_places(vocabulary: Vocabulary, tokens: Sequence[int], wishes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """The JSON Pointers of what a budget cut of a value of these tokens; of a wish, how many came before it."""
     if not wishes:
         return ()

@@ -263,9 +263,7 @@ class Tables:
             self._set("keys", slot, state << 32 | alike)
             self._set("nexts", slot, after)
 
-    def walk(
-        self, engine: Any, matcher: Matcher, state: int, tokens: list[int], left: int
-    ) -> tuple[int, list[int]]:
+    def walk(self, engine: Any, matcher: Matcher, state: int, tokens: list[int], left: int) -> tuple[int, list[int]]:
         """Take the tokens with the matcher, and fill in what is missing on the way.
 
         Returns the last state, and which of the tokens were chosen where the budget took others away. `state` is the
