@@ -74,15 +74,9 @@ class Desk(Generic[M]):
 
 
 class Office:
-    """Class methods, and a decorated function as an attribute."""
+    """A decorated function as an attribute, and a method with defaults."""
 
     reader = staticmethod(read)
-
-    @classmethod
-    @guard.structured
-    def made(cls, text: str, size: int = 1) -> Invoice:
-        """Read the invoice."""
-        ...
 
     @guard.structured
     def sized(self, text: str, size: int = 1, *, loud: bool = False) -> Invoice:
@@ -124,8 +118,6 @@ def plain(office: Office) -> None:
     assert_type(Desk(Invoice).read("x"), Invoice)
     assert_type(list(Desk(Invoice).stream("x")), list[Invoice])
     assert_type(Office.reader("x"), Invoice)
-    assert_type(Office.made("x", size=2), Invoice)
-    assert_type(office.made("x"), Invoice)
     assert_type(office.sized("x", 3, loud=True), Invoice)
     assert_type(read("x", strict=True), Invoice)
     assert_type(titles("a", "b"), list[str])
@@ -140,7 +132,7 @@ def plain(office: Office) -> None:
     found: list[Invoice] = [part for text in ("a", "b") for part in parts(text)]
     assert_type(found, list[Invoice])
     for result in guard.map(read, ["a", "b"], concurrency=4):
-        assert_type(result.value, Invoice | None)
+        assert_type(result.value, Invoice)
         assert_type(result.call, guard.Call | None)
     read(3)  # wrong
     read("x", yaer=3)  # wrong
@@ -158,7 +150,7 @@ async def awaited() -> None:
     async with asyncio.TaskGroup() as group:
         assert_type(group.create_task(aread("x")), asyncio.Task[Invoice])
     async for result in guard.amap(aread, ["a"]):
-        assert_type(result.value, Invoice | None)
+        assert_type(result.value, Invoice)
     value: Any = await asyncio.to_thread(read, "x")
     assert value
 
@@ -168,7 +160,7 @@ def settled(text: str) -> Invoice | None:
     try:
         return read(text)
     except guard.ValidationFailed as error:
-        assert_type(error.violations, tuple[guard.Violation, ...])
+        assert_type(error.findings, tuple[guard.Violation, ...])
     except guard.GuardError:
         pass
     return None
