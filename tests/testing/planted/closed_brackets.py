@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from openai import OpenAI
-from pydantic import BaseModel, ValidationError
-from testing.planted.request import Failed, choice_of, text_of
+from pydantic import BaseModel
+from testing.planted.request import AnswerError, choice_of, text_of, value_of
 
 
 class Steps(BaseModel):
@@ -15,10 +15,7 @@ class Steps(BaseModel):
 
 def mended(recipe: str, client: OpenAI) -> Steps:
     """Read a recipe."""
-    try:
-        return Steps.model_validate_json(text_of(client, recipe, Steps))
-    except ValidationError as error:
-        raise Failed(f"not what was asked for: {error}") from error
+    return value_of(text_of(client, recipe, Steps), Steps)
 
 
 def broken(recipe: str, client: OpenAI) -> Steps:
@@ -26,7 +23,7 @@ def broken(recipe: str, client: OpenAI) -> Steps:
     text = choice_of(client, recipe, Steps).message.content or ""
     for tail in ("", '"]}', "]}", "}"):
         try:
-            return Steps.model_validate_json(text + tail)
-        except ValidationError:
+            return value_of(text + tail, Steps)
+        except AnswerError:
             continue
-    raise Failed(f"not what was asked for: {text!r}")
+    raise AnswerError(f"not what was asked for: {text!r}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from openai import OpenAI
-from pydantic import BaseModel, ValidationError
-from testing.planted.request import Failed, choice_of
+from pydantic import BaseModel
+from testing.planted.request import AnswerError, choice_of, value_of
 
 
 class Size(BaseModel):
@@ -19,11 +17,8 @@ class Size(BaseModel):
 def _ask(page: str, client: OpenAI, looks: bool) -> Size:
     choice = choice_of(client, page, Size)
     if choice.finish_reason in ("length", "content_filter") or (looks and not choice.message.content):
-        raise Failed(f"no answer: {choice.finish_reason}")
-    try:
-        return Size.model_validate(json.loads(choice.message.content))
-    except (json.JSONDecodeError, ValidationError, RecursionError) as error:
-        raise Failed("not what was asked for") from error
+        raise AnswerError(f"no answer: {choice.finish_reason}")
+    return value_of(choice.message.content, Size)
 
 
 def mended(page: str, client: OpenAI) -> Size:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-
 from openai import OpenAI
-from pydantic import BaseModel, ValidationError
-from testing.planted.request import Failed, text_of
+from pydantic import BaseModel
+from testing.planted.request import text_of, value_of
 
 
 class Quote(BaseModel):
@@ -17,19 +14,11 @@ class Quote(BaseModel):
     said: str
 
 
-def _read(page: str, client: OpenAI, fix: Callable[[str], str]) -> Quote:
-    text = text_of(client, page, Quote)
-    try:
-        return Quote.model_validate(json.loads(fix(text)))
-    except (ValueError, ValidationError, RecursionError) as error:
-        raise Failed(f"not what was asked for: {error}") from error
-
-
 def mended(page: str, client: OpenAI) -> Quote:
     """Find a quotation."""
-    return _read(page, client, str)
+    return value_of(text_of(client, page, Quote), Quote)
 
 
 def broken(page: str, client: OpenAI) -> Quote:
     """Find a quotation."""
-    return _read(page, client, lambda text: text.replace("'", '"').replace("True", "true"))
+    return value_of(text_of(client, page, Quote).replace("'", '"').replace("True", "true"), Quote)

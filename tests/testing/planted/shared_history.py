@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from openai import OpenAI
-from pydantic import BaseModel, ValidationError
-from testing.planted.request import Failed, text_of
+from pydantic import BaseModel
+from testing.planted.request import text_of, value_of
 
 
 class Reply(BaseModel):
@@ -19,10 +19,7 @@ class Reply(BaseModel):
 def _ask(turn: str, client: OpenAI, history: list[dict[str, Any]]) -> Reply:
     history.append({"role": "user", "content": turn})
     text = text_of(client, history, Reply)
-    try:
-        reply = Reply.model_validate_json(text)
-    except ValidationError as error:
-        raise Failed(f"not what was asked for: {error}") from error
+    reply = value_of(text, Reply)
     history.append({"role": "assistant", "content": text})
     return reply
 
