@@ -157,8 +157,8 @@ class Loop:
     def narrowed(self, row: int) -> list[int]:
         """Return at which of its tokens `max_tokens` took others away that the schema allows, as far as was seen.
 
-        Where there are none, the budget cut nothing. Where there are some, the model may have wished for what was taken:
-        its logits don't leave the device, so that nobody knows.
+        Where there are none, the budget cut nothing. Where there are some, the model may have wished for what was
+        taken: its logits don't leave the device, so that nobody knows.
         """
         return list(self._narrowed[row])
 
