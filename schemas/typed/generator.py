@@ -378,8 +378,9 @@ def _is_said(keyword: str, found: Schema) -> bool:
 def _is_read(schema: Any, value: Any) -> bool:
     """Say whether the validator of an enum reads a member's value from JSON."""
     keys = ("type", "cls", "members", "sub_type", "missing", "strict")
+    core: Any = {key: schema[key] for key in keys if key in schema}
     try:
-        SchemaValidator({key: schema[key] for key in keys if key in schema}).validate_json(to_json(value))
+        SchemaValidator(core).validate_json(to_json(value))
     except (ValidationError, PydanticSerializationError, ValueError):
         return False
     return True
