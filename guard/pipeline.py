@@ -119,6 +119,10 @@ class Guard:
         for tier in further:
             check_kind("escalate_to", tier, str | Model, f"{_A_MODEL}, or a list of these")
         self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
+        self.mode = replay.check_mode(mode)
+        for tier in self.tiers:
+            if isinstance(tier, str) and mode != "replay":  # which asks nobody: any name that was recorded will do
+                models.check_name(tier)
         self.policy = Policy(
             retries=settings.retries if retries is None else retries,
             max_tokens=settings.max_tokens if max_tokens is None else max_tokens,
@@ -133,7 +137,6 @@ class Guard:
             repetition=repetition,
         )
         self.validators = _checked(validators)
-        self.mode = replay.check_mode(mode)
         self.options = dict(options)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
