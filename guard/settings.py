@@ -74,9 +74,8 @@ class Settings(BaseSettings):
             variable = f"{PREFIX}{name.upper()}"
             place = variable if os.environ.get(variable) else _place(file, name)
             words = worded(first["msg"])
-            raise SettingError(
-                f"the setting {name}={written(first['input'])} ({place}){' ' if words.startswith('must') else ': '}{words}"
-            ) from None
+            joint = " " if words.startswith("must") else ": "
+            raise SettingError(f"the setting {name}={written(first['input'])} ({place}){joint}{words}") from None
         except (ValueError, RecursionError) as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
         return settings

@@ -41,7 +41,7 @@ class Decorated(Generic[P, R]):
         functools.update_wrapper(typing.cast("Any", self), function)
         self.guard = guard
         self.target = guard.target(wanted)
-        self._wanted = wanted
+        self.wanted = wanted  #: The type that the model answers with.
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND
@@ -81,7 +81,7 @@ class Decorated(Generic[P, R]):
         function = typing.cast("Any", self).__wrapped__
         if _found(module, f"{name}.__wrapped__") is function:
             function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
-        return _again, (type(self), function, self.guard, self._wanted, self._name, self._bound)
+        return _again, (type(self), function, self.guard, self.wanted, self._name, self._bound)
 
     def using(self, **changes: Unpack[CallSettings]) -> Self:
         """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.

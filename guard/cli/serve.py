@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard.cli.console import (
-    EXIT_INPUT,
-    EXIT_NO_ANSWER,
     AsJson,
     Problem,
     bounded,
@@ -134,9 +132,9 @@ def revoke(
     from guard.sidecar import keys as module
 
     if key_id.startswith(module.PREFIX):
-        raise Problem("that is a key itself; give its id, as `guard keys list` shows it", EXIT_INPUT)
+        raise Problem("that is a key itself; give its id, as `guard keys list` shows it")
     if not module.revoke(_store(config), key_id):
-        raise Problem(f"no key {key_id} that is good; see `guard keys list`", EXIT_NO_ANSWER)
+        raise Problem(f"no key {key_id} that is good; see `guard keys list`")
     say(f"revoked {key_id}")
 
 

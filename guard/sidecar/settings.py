@@ -135,9 +135,7 @@ class ServeSettings(BaseSettings):
         default=None, description="/metrics there too, without a key"
     )
     needs_key: bool | None = Field(default=None, description="None: beyond loopback, and where one was ever made")
-    origins: tuple[str, ...] = Field(
-        default=(), description="of web pages that may ask: https://app.example"
-    )
+    origins: tuple[str, ...] = Field(default=(), description="of web pages that may ask: https://app.example")
     workers: Count = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
     in_flight: Count = Field(
         default=512, ge=1, description="requests at once in a process, once their bodies are there"

@@ -34,6 +34,7 @@ from guard.calls.decorator import Decorated, Structured
 from guard.errors import GuardError
 from guard.models.base import Model
 from guard.output import target
+from guard.support.loading import load
 from guard.testing.app_adapters import CANARY, AsyncFunctionPort, FunctionPort, ModelPort
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.oracle import Reading, plain, read, same
@@ -401,17 +402,9 @@ def from_any(
 
 def imported(place: str) -> Any:
     """Return what `module:name` or `file.py:name` names; ValueError where there is no such."""
-    module, colon, name = place.rpartition(":")
-    if not colon:
+    if ":" not in place:
         raise ValueError(f"{place!r} must be module:function, file.py:function, or an address")
-    from guard.cli.app import _import
-
-    found: Any = _import(module)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"{module} has no {name}")
-        found = getattr(found, part)
-    return found
+    return load(place)
 
 
 def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Subject:
