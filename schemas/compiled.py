@@ -187,7 +187,10 @@ class Compiled:
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a value. It belongs to one thread."""
-        return self._engine.matcher(vocabulary._native)
+        try:
+            return self._engine.matcher(vocabulary._native)
+        except AttributeError:
+            raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
 
     @property
     def options(self) -> Options:
@@ -219,6 +222,13 @@ class Compiled:
     def report(self) -> list[ReportLine]:
         """Return what becomes of each keyword that the root reaches; of a type, also what is left to Pydantic."""
         return self._front.report()
+
+    def advice(self) -> list[Finding]:
+        """Return what of the schema constrains nothing although it looks as if it should."""
+        from guard.schemas.advice import advice
+
+        with _LOWERING:
+            return advice(self._front.documents, assert_formats=self.options.formats)
 
     @cached_property
     def costs(self) -> Costs:

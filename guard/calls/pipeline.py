@@ -34,12 +34,13 @@ from guard.output import worker_pool
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
-from guard.support.bounds import check_kind
+from guard.support.bounds import check_kind, check_names
 from guard.trace import TraceStore
 from guard.trace.databases import WAIT_S
 from guard.trace.records import Call
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("guard")
 
 #: What a caller asks: messages, each with a role and a content, or one text, which is a user's.
@@ -75,6 +76,17 @@ class CallSettings(TypedDict, total=False):
     examples: Iterable[tuple[Any, Any]]
 
 
+def _by_known_names(constructor: F) -> F:
+    """Have a constructor say of a name that is not among its parameters which one is meant."""
+
+    @functools.wraps(constructor)
+    def checked(self: Any, *args: Any, **settings: Any) -> None:
+        check_names(type(self).__name__, settings, SETTING_NAMES)
+        constructor(self, *args, **settings)
+
+    return checked  # type: ignore[return-value] # of the same parameters
+
+
 class Guard:
     """Asks models for typed values: `Guard(model="smollm2").generate(Invoice, messages=[...])`.
 
@@ -86,6 +98,7 @@ class Guard:
     conversation. Safe to share between threads where its models are.
     """
 
+    @_by_known_names
     def __init__(
         self,
         model: str | Model | None = None,
@@ -140,6 +153,7 @@ class Guard:
             repetition=repetition,
         )
         self.validators = _checked(validators)
+        check_names("options", options, _OPTION_NAMES)
         self.options = dict(options)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
@@ -148,9 +162,7 @@ class Guard:
 
     def using(self, **changes: Unpack[CallSettings]) -> Guard:
         """Return a Guard like this one but for what is given; the names are the constructor's."""
-        unknown = changes.keys() - _NAMES
-        if unknown:
-            raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
+        check_names("using", changes, SETTING_NAMES)
         given: dict[str, Any] = {
             "model": self.tiers[0],
             "escalate_to": self.tiers[1:],
@@ -312,7 +324,9 @@ class Guard:
         return store
 
 
-_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+SETTING_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+#: What `guard.compile` takes; its signature is not read, for to import it costs time.
+_OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
 
 

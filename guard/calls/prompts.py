@@ -110,7 +110,9 @@ def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
 
 def checked(messages: Any) -> Messages:
     """Return a deep copy of a caller's messages, a text being a user's only one; ValueError where they are none."""
-    if isinstance(messages, str) and messages.strip():
+    if isinstance(messages, str):
+        if not messages.strip():
+            raise ValueError(f"messages={messages!r} must say something: a text, or a list of messages: {_EXAMPLE}")
         return ({"role": "user", "content": messages},)
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
         raise ValueError(f"messages={clipped(messages)} must be a text or a list of messages: {_EXAMPLE}")

@@ -379,12 +379,15 @@ def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorate
     """Return who is asked, for what, and the function whose words are asked, of what a command line calls a type."""
     from guard.calls.decorator import Decorated
     from guard.calls.pipeline import Guard
-    from guard.output.target import from_any
+    from guard.output.target import from_any, is_schema
 
     found = named.resolve(target)
     if not isinstance(found, Decorated):
         guard = Guard(**settings)
-        return guard, from_any(found, guard.options), None
+        wanted = from_any(found, guard.options)
+        for finding in wanted.compiled.advice() if is_schema(found) else ():
+            complain(f"{target}: {spoken(finding)}")
+        return guard, wanted, None
     if "options" in settings:
         raise Problem(f"--document is for schemas; {target} has the documents that it was decorated with; leave it out")
     if len(found.inputs) != 1:

@@ -419,7 +419,7 @@ def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Map
             return _Traced(*staged.traced(*args, **kwargs))
         return staged(*args, **kwargs)
 
-    made = Subject(function._name, call, wanted=function.target.schema, inputs=inputs, options=options)
+    made = Subject(function.name, call, wanted=function.target.schema, inputs=inputs, options=options)
     made.aim(function.target.schema)
     made.target = function.target
     made.most_asks = (1 + asked.policy.retries) * len(asked.tiers)

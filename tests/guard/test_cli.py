@@ -51,6 +51,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
     def answers(*texts: object) -> Scripted:
         model = Scripted(*texts)
         monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: model)
+        monkeypatch.setattr("guard.models.check_there", lambda _name: None)
+        monkeypatch.setattr("guard.models.check_name", lambda _name: None)
         return model
 
     return answers
@@ -164,7 +166,7 @@ def test_run_takes_what_references_lead_to(run: Run, answers: Callable[..., Scri
     assert run("run", "leads.json", "--input", "a.txt", *more) == (0, "3\n", "")
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     code, _, err = run("run", "functions.py:count", "--input", "a.txt", *more)
-    assert (code, "give it options= there" in err) == (2, True)
+    assert (code, "has the documents that it was decorated with" in err) == (2, True)
 
 
 def test_check_says_what_is_enforced_how_fast_and_that_no_limit_is_met(run: Run) -> None:
