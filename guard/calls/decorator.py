@@ -104,7 +104,11 @@ class Decorated(Generic[P, R]):
 
     def messages(self, *args: P.args, **kwargs: P.kwargs) -> prompts.Messages:
         """Return what the model would be asked first."""
-        inputs = self._inputs(self._signature.bind(*self._bound, *args, **kwargs))
+        try:
+            given = self._signature.bind(*self._bound, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}(): {error}") from None
+        inputs = self._inputs(given)
         return prompts.build(
             self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
         )

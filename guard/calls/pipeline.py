@@ -153,7 +153,7 @@ class Guard:
             repetition=repetition,
         )
         self.validators = _checked(validators)
-        check_names("options", options, _OPTION_NAMES)
+        check_names("guard.compile", options, _OPTION_NAMES)
         self.options = dict(options)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
@@ -337,7 +337,8 @@ def _text(name: str, value: Any) -> str:
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
-    listed = None if isinstance(examples, str | Mapping) else tuple(examples)
+    is_list = isinstance(examples, Iterable) and not isinstance(examples, str | Mapping)
+    listed = tuple(examples) if is_list else None
     if listed is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in listed):
         raise ValueError("examples=… must be a list of pairs, each an input and its answer: [(text, Invoice(…))]")
     return tuple((given, answer) for given, answer in listed)

@@ -21,6 +21,9 @@ MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest con
 
 Messages = tuple[dict[str, Any], ...]
 
+_ALWAYS = frozenset(
+    {"role", "content", "name"}
+)  #: Of a message; one that has more, as calls of tools, may say nothing.
 _EXAMPLE = '[{"role": "user", "content": "..."}]'
 
 
@@ -122,6 +125,9 @@ def checked(messages: Any) -> Messages:
     for number, message in enumerate(listed):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ValueError(f"messages[{number}]={clipped(message)} must have a role and a content: {_EXAMPLE}")
+        content = message.get("content")
+        if not (isinstance(content, str | list | tuple) or (content is None and message.keys() - _ALWAYS)):
+            raise ValueError(f"messages[{number}]={clipped(message)} must have a content: a text, or a list of parts")
     return copied(listed)
 
 

