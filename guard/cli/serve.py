@@ -59,7 +59,8 @@ def serve(
         for name, model in settings.models.items():
             tiers = " → ".join([model.model, *model.escalate_to])
             say(f"{name}: {tiers}")
-        say(f"good: {len(settings.models)} models on {settings.host}:{settings.port}")
+        count = len(settings.models)
+        say(f"good: {count} model{'' if count == 1 else 's'} on {settings.host}:{settings.port}")
         return
     if code := process.run(start):
         raise typer.Exit(code)
