@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from guard.calls import prompts
 from guard.errors import GuardError
-from guard.output.violations import clipped
+from guard.support.clipping import clipped
 
 STDIN = Path("-")  #: The name under which standard input is read.
 TEXT = "text"  #: The column that is read where none is named and there are several.

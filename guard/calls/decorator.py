@@ -21,6 +21,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 from guard.calls import prompts
 from guard.calls.pipeline import SETTING_NAMES, AsyncStream, CallSettings, Guard, Stream, whole
 from guard.calls.steps import Plan
+from guard.models import chat_messages
 from guard.support.bounds import check_names
 from guard.trace.records import Call
 
@@ -102,7 +103,7 @@ class Decorated(Generic[P, R]):
         changed.instruction = instruction
         return changed
 
-    def messages(self, *args: P.args, **kwargs: P.kwargs) -> prompts.Messages:
+    def messages(self, *args: P.args, **kwargs: P.kwargs) -> chat_messages.Messages:
         """Return what the model would be asked first."""
         try:
             given = self._signature.bind(*self._bound, *args, **kwargs)

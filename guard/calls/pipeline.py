@@ -23,11 +23,12 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard.calls import prompts, recording, validators
-from guard.calls.policy import Action, Budget, Confidence, Failure, Policy, Repetition
+from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
 from guard.calls.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
+from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
-from guard.models import adapters, replay_only
+from guard.models import adapters, chat_messages, replay_only
 from guard.models.base import Model, Reply
 from guard.output import target as targets
 from guard.output import worker_pool
@@ -256,7 +257,7 @@ class Guard:
 
     def _planned(self, wanted: Any, messages: Asked, seed: int | None) -> Plan:
         target = self.target(wanted)
-        asked = prompts.checked(messages)
+        asked = chat_messages.checked(messages)
         if self.system and asked[0]["role"] == "system":
             raise ValueError("system=… and a message of the system's at the beginning are two; leave one out")
         turns = [
@@ -287,8 +288,8 @@ class Guard:
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
         self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
-        asked = prompts.checked(messages)
-        prompts.check_size(asked)
+        asked = chat_messages.checked(messages)
+        chat_messages.check_size(asked)
         return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:

@@ -15,11 +15,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard.errors import Finding, SchemaError, Unchecked
+from guard.errors import Finding, SchemaError, Unchecked, Violation
 from guard.output import worker_pool
 from guard.output.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep
 from guard.output.repair import Edit, repair
-from guard.output.violations import Violation
 from guard.output.worker import MEMORY
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard.errors import SchemaError
+from guard.errors import SchemaError, Violation
 from guard.output.checking import Checker, SchemaChecker, TypeChecker
 from guard.output.judge import MOST_FINDINGS, Case
 from guard.output.partial import Partials, TextSoFar
-from guard.output.violations import Violation, clipped, pointer
+from guard.support.clipping import clipped
+from guard.support.json_pointer import pointer
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -103,7 +103,9 @@ def _limit_memory(most: int) -> None:
 def _is_refused(case: bytes, text: str) -> bool:
     """Answer whether the mask engine refuses a text, however it may be written."""
     _limit_memory(MEMORY + ENGINE_REGION)
-    from guard import Limits, SchemaError, Vocabulary, schemas  # here: few texts come to it
+    from guard import schemas  # here: few texts come to it
+    from guard.errors import SchemaError
+    from guard.schemas import Limits, Vocabulary
 
     schema, draft, formats, documents = pickle.loads(case)  # noqa: S301 (the parent's own)
     vocabulary = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])

@@ -13,9 +13,9 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from guard import Limits
 from guard.errors import SchemaError
 from guard.output import target as targets
+from guard.schemas import Limits
 
 #: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds.
 LIMITS = Limits(bytes=1_000_000, nodes=100_000, states=500_000, seconds=2.0)

@@ -20,10 +20,10 @@ def load(place: str) -> Any:
     """Return what `module:name` or `file.py:name` names; the name may be dotted."""
     module_name, colon, name = place.rpartition(":")
     if not colon:
-        names = own_names(module(place))
+        names = own_names(load_module(place))
         such = f"{place}:{names[0]}; it has {_listed(names)}" if names else f"{place}:NAME; but it has none"
         raise LoadError(f"name a type or a structured function of {place}, as {such}")
-    found: Any = module(module_name)
+    found: Any = load_module(module_name)
     for part in name.split("."):
         if not hasattr(found, part):
             raise LoadError(f"{module_name} has no {name}{_instead(part, own_names(found))}")
@@ -31,7 +31,7 @@ def load(place: str) -> Any:
     return found
 
 
-def module(place: str) -> ModuleType:
+def load_module(place: str) -> ModuleType:
     """Import a module by name, from the working directory too, or a file by path."""
     path = Path(place)
     name = place

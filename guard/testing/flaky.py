@@ -69,7 +69,7 @@ class FlakyStage(Stage):
 
     def _sayings(self, key: str, wanted: Any) -> tuple[list[Saying], list[Saying]]:
         if key not in self._drawn:
-            from guard.testing.search import drawn
+            from guard.testing.drawing import drawn
 
             try:
                 options = {"inexact": "residual"}
@@ -140,3 +140,15 @@ def serving(
     """
     with HttpPort(FlakyStage(seed, faults, rate=rate, schema=schema, told=told), port) as server:
         yield server
+
+
+def by_name(rest: str, name: str) -> FlakyModel:
+    """Return the model that `flaky:SEED` names; ValueError where it names none."""
+    return FlakyModel(seed_of(rest), name=name)
+
+
+def seed_of(rest: str) -> int:
+    """Return the seed behind the colon of a model's name: digits, or nothing, which is 0."""
+    if rest and not rest.isdecimal():
+        raise ValueError(f"{rest!r} must be a seed, which is digits")
+    return int(rest or 0)

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guard.errors import GuardError
-from guard.output.violations import Violation
+from guard.errors import GuardError, Violation
 from guard.testing.app_adapters import CANARY, Ask, content
 from guard.testing.harness import Run
 from guard.testing.oracle import Reading, is_held, leaves, plain, same

@@ -18,12 +18,11 @@ import httpx2
 
 from guard.errors import ModelError
 from guard.models.base import Request
-from guard.models.remote.address import address
+from guard.models.remote.address import UNUSED_KEY, address
 from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
 from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import Asked, Reading, Remote, shape
 from guard.models.remote.runners import LOOP, THREAD, Carrier
-from guard.models.replay_only import UNUSED_KEY
 from guard.output import provider_schema
 
 try:

@@ -25,8 +25,8 @@ from typing import Any, Self
 
 import httpx2
 
-from guard.calls import prompts
 from guard.errors import BadReply, BudgetExceeded, ModelError
+from guard.models import chat_messages
 from guard.models.base import Reply, Request
 from guard.models.event_loop import PORTAL
 from guard.models.remote import prices
@@ -56,7 +56,7 @@ class Asked:
     request: Request
     mode: str
     sent: provider_schema.Sent | None  # None: no schema, or in words
-    messages: prompts.Messages
+    messages: chat_messages.Messages
     carrier: Carrier
     timeout: httpx2.Timeout
     max_tokens: int  # of thinking and answer
@@ -303,14 +303,14 @@ class Remote(ABC):
 
     def _asked(self, request: Request, exchange: Exchange) -> Asked:
         mode, sent = "prompt", None
-        messages = prompts.copied(request.messages)
+        messages = chat_messages.copied(request.messages)
         if request.compiled is not None:
             mode, sent = self._carried(request.compiled)
             if mode == "prompt":
-                messages = prompts.with_schema(messages, request.compiled.contents)
+                messages = chat_messages.with_schema(messages, request.compiled.contents)
         max_tokens = request.max_tokens + request.thinking
         schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
-        prompt = prompts.most_tokens(messages) + schema
+        prompt = chat_messages.most_tokens(messages) + schema
         if request.total_tokens is not None:
             left = request.total_tokens - sum(lost.prompt_tokens + lost.completion_tokens for lost in exchange.lost)
             if left <= prompt:
