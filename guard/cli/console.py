@@ -159,7 +159,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _option(found: re.Match[str]) -> str:
-    return f"--{_NAMES.get(found[1], found[1]).replace('_', '-')} {found[2]} "
+    return f"--{_NAMES.get(found[1], found[1]).replace('_', '-')} {found[2].removesuffix('.0')} "
 
 
 def _choices(found: re.Match[str]) -> str:
