@@ -35,9 +35,7 @@ def resolve(target: str) -> Any:
         except LoadError as error:
             raise Problem(str(error)) from None
         if inspect.isfunction(found) or inspect.isbuiltin(found):
-            raise Problem(
-                f"{target} is a function; decorate it with guard.structured, or name the type that it returns"
-            )
+            raise Problem(f"{target} is a function; decorate it with guard.structured, or name its return type")
         if isinstance(found, int | float | list | tuple | set) and not isinstance(found, bool):
             raise Problem(f"{target} is {written(found)}, and no type; name a type, or a structured function")
         return found

@@ -482,7 +482,7 @@ def test_a_structured_function_s_calls_are_on_record_under_its_name(
     run: Run, answers: Callable[..., Scripted], tmp_path: Path
 ) -> None:
     (tmp_path / "app_of_run.py").write_text(APP)
-    answers('{"urgent": true}', "3")
+    answers('{"urgent": true}', "3", "3", "3")
     assert run("run", "app_of_run.py:read", "-i", "a.txt")[0] == 0
     assert run("run", "schema.json", "-i", "a.txt")[0] == 1
     lines = [json.loads(line) for line in run("trace", "list", "--json")[1].splitlines()]
