@@ -26,7 +26,8 @@ except ModuleNotFoundError as error:
 from guard.decoding.forced_tokens import forcing_of
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, check_budget
-from guard.schemas import Compiled, Vocabulary
+from guard.kernels.vocabulary import Vocabulary
+from guard.schemas.compiled import Compiled, warmed
 from guard.support.bounds import MOST_COUNT, check, check_kind
 
 
@@ -50,6 +51,8 @@ class LogitsProcessor:
         `tokenizer`, of transformers, must be the one that the vocabulary was read from. With it, text that the schema
         forces is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
         end-of-sequence token; without it, the model may cut forced text as it likes.
+
+        Raises ValueError for no schema at all, or a budget of no token.
         """
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
         if not self._compiled:
@@ -59,7 +62,7 @@ class LogitsProcessor:
         check_kind("vocabulary", vocabulary, Vocabulary, "a guard.Vocabulary")
         if max_tokens is not None:
             check("max_tokens", max_tokens, 1, MOST_COUNT, is_whole=True)
-        self._vocabulary = vocabulary
+        self._vocabulary = warmed(vocabulary)
         self._forcing = forcing_of(tokenizer, vocabulary) if tokenizer is not None else None
         self._max_tokens = max_tokens
         self._prompt: torch.Tensor | None = None  # [rows, length], on the CPU
