@@ -113,7 +113,7 @@ INTEGER = guard.compile({"type": "integer"})
             lambda: ANY.Guard("flaky:1").generate(5, "x"),
             "(root): 5 has no JSON Schema: ",
         ),
-        (lambda: read(), "tests.guard.test_told_wrong.read(): missing a required argument: 'text'"),  # type: ignore[call-arg]
+        (lambda: read(), "tests.guard.calls.test_told_wrong.read(): missing a required argument: 'text'"),  # type: ignore[call-arg]
         (lambda: ANY.map(read, 5), "map() takes an iterable of inputs, not 5"),
         (lambda: ANY.map(read, ["a"], ordered=1), "ordered=1 must be True or False"),
         (lambda: ANY.compile(True, formats="no"), "formats='no' must be True or False"),
