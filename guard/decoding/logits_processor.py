@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import torch
@@ -26,11 +26,9 @@ except ModuleNotFoundError as error:
 from guard.decoding.forced_tokens import forcing_of
 from guard.decoding.guide import Guide, cut_places
 from guard.decoding.mask_buffer import MaskBuffer, check_budget
-from guard.schemas.compiled import warmed
-
-if TYPE_CHECKING:
-    from guard.kernels.vocabulary import Vocabulary
-    from guard.schemas.compiled import Compiled
+from guard.kernels.vocabulary import Vocabulary
+from guard.schemas.compiled import Compiled, warmed
+from guard.support.bounds import MOST_COUNT, check, check_kind
 
 
 class LogitsProcessor:
@@ -59,8 +57,11 @@ class LogitsProcessor:
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
         if not self._compiled:
             raise ValueError("compiled=[] must hold at least one schema")
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"max_tokens={max_tokens} must be at least 1")
+        for one in self._compiled:
+            check_kind("compiled", one, Compiled, "what guard.compile returns, or a list of these")
+        check_kind("vocabulary", vocabulary, Vocabulary, "a guard.Vocabulary")
+        if max_tokens is not None:
+            check("max_tokens", max_tokens, 1, MOST_COUNT, is_whole=True)
         self._vocabulary = warmed(vocabulary)
         self._forcing = forcing_of(tokenizer, vocabulary) if tokenizer is not None else None
         self._max_tokens = max_tokens

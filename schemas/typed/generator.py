@@ -150,7 +150,8 @@ class Generator(GenerateJsonSchema):
         told = {repr(member.value): member for member in members if _is_read(schema, member.value)}
         if not told:
             raise PydanticInvalidForJsonSchema(f"no JSON value is a member of {cls.__name__}")
-        return super().enum_schema({**schema, "members": list(told.values())})
+        narrowed: Any = {**schema, "members": list(told.values())}
+        return super().enum_schema(narrowed)
 
     def chain_schema(self, schema: Any) -> Schema:
         """Return what the first step reads; of what must be hashable, what is neither an object nor an array."""
