@@ -72,6 +72,12 @@ class Token:
     top: tuple[tuple[str, float], ...] = ()  # the likeliest tokens here, with their logprobs, where they were asked for
 
 
+class Thought(str):
+    """A piece of what a model thinks, in a stream of pieces: no part of its text."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Reply:
     """What a model wrote, and what it cost."""

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from guard import prices
-from guard.sidecar import bodies, completions, cross_origin, keys, messages, metrics, operator, responses, ui
+from guard.models.base import Thought
+from guard.sidecar import bodies, completions, cross_origin, keys, messages, metrics, operator, params, responses, ui
 from guard.sidecar.access import AccessLog
 from guard.sidecar.asked import Asked, checked
 from guard.sidecar.bodies import Gone
@@ -255,17 +256,19 @@ class Sidecar:
             visit, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
         )
         way, keep = Responses(body), functools.partial(self.turns.keep, visit, body, whole)
-        if is_plain:
-            await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
-        else:
-            await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
+        with params.named(params.RESPONSES, body):
+            if is_plain:
+                await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
+            else:
+                await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
 
     async def _messages(self, visit: Visit, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=False)
         chat = messages.as_chat(asked, self.visited(visit, asked.model))
         reply = Answer(visit, send, tuple(asked.stop_sequences or ()))
         raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
-        await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
+        with params.named(params.MESSAGES, body):
+            await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
 
     async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=True)
@@ -325,7 +328,10 @@ class Sidecar:
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
                 async for part in parts:
-                    last = list(events.text(part) if isinstance(part, str) else events.end(part))
+                    if isinstance(part, Thought):
+                        last = list(events.thought(part))
+                    else:
+                        last = list(events.text(part) if isinstance(part, str) else events.end(part))
                     if keep is not None and not isinstance(part, str):
                         await keep(events.whole)
                     for event in last:

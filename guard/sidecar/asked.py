@@ -125,12 +125,13 @@ class Asked:
     language: Language | None = None  # of kind `string`
     older: dict[str, Any] | None = None  # the body as it came, where it came as POST /v1/completions
     has_older_functions: bool = False  # whether tools are called functions
+    place: str = ""  # the field that holds the schema or the language of the answer, as it came; "": none does
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Asked:
         """Understand a body; ApiError names the field that is wrong."""
         body, is_older = in_tools(body)
-        body, language = understood(body)
+        body, language, place = understood(body)
         chat = checked(Chat, body)
         tools = chat.tools or []
         choice, allowed = _choice(chat)
@@ -145,7 +146,7 @@ class Asked:
             kind = "calls"
         if language is not None and tools and choice != "none":
             raise bad(f"{language.field} can't be kept beside tools; leave one of them out", language.field)
-        return cls(chat, body, kind, choice, allowed, language, has_older_functions=is_older)
+        return cls(chat, body, kind, choice, allowed, language, has_older_functions=is_older, place=place)
 
     @property
     def has_tools(self) -> bool:
@@ -164,6 +165,9 @@ class Asked:
         """The functions that may be called; ApiError where a tool is another kind of thing."""
         found: list[Function] = []
         for number, tool in enumerate(self.chat.tools or []):
+            if tool.function is None and tool.type == "function":
+                at = f"tools.{number}.function"
+                raise bad(f"{at}: a tool of this type must hold a function", at, "missing_required_parameter")
             if tool.function is None or tool.type != "function":
                 raise bad(f"a tool of type {tool.type[:60]!r} can't be held to a schema", f"tools.{number}.type")
             found.append(tool.function)

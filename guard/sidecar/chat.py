@@ -138,7 +138,7 @@ class Events:
 
     def __init__(self, visit: Visit, asked: Asked) -> None:
         self._visit, self._asked = visit, asked
-        self._id, self._is_begun = f"chatcmpl-{visit.id}", False
+        self._id, self._is_begun, self._has_thought = f"chatcmpl-{visit.id}", False, False
         self._cut = Cut(asked.chat.stops if asked.schema is None else ())  # of a value nothing is cut
 
     def text(self, piece: str) -> Iterator[bytes]:
@@ -148,11 +148,17 @@ class Events:
         if piece:
             yield self._event({"content": piece})
 
+    def thought(self, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of what the model thinks."""
+        self._has_thought = True
+        yield from self._begin()
+        yield self._event({"reasoning_content": piece})
+
     def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer: what is left of its text, its calls, its end."""
         rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
         yield from self._begin()
-        if choice.reply.thinking:
+        if choice.reply.thinking and not self._has_thought:
             yield self._event({"reasoning_content": choice.reply.thinking})
         if rest:
             yield self._event({"content": rest})

@@ -126,6 +126,10 @@ class Events:
         if piece := self._cut.feed(piece):
             yield event(_whole(self._visit, piece, None, self._visit.model))
 
+    def thought(self, _: str) -> Iterator[bytes]:
+        """Yield nothing: a completion has no place for what a model thinks."""
+        yield from ()
+
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
         """Yield the events of a whole choice, which was checked before."""
         yield from self.end(choices[0])
@@ -175,7 +179,7 @@ class Embeddings:
 
 def is_constrained(body: Mapping[str, Any]) -> bool:
     """Whether a request says what its completion must be; ApiError where that can't be kept."""
-    in_words, language = understood(dict(body))
+    in_words, language, _ = understood(dict(body))
     wanted = in_words.get("response_format")
     return language is not None or not (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"))
 

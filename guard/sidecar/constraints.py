@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from guard.sidecar.compiling import LIMITS
 from guard.sidecar.errors import bad
@@ -66,11 +66,19 @@ class Language:
     schema: Mapping[str, Any]
 
 
-def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
-    """Return a body in OpenAI's words, and the language of its answer; ApiError for what can't be kept.
+class Understood(NamedTuple):
+    """A request's body in OpenAI's words, and what it says of its answer."""
 
-    The fields of a JSON Schema and of an object are gone from it, for its `response_format` says the same; those of a
-    language are still there, for a model's server that knows them.
+    body: dict[str, Any]
+    language: Language | None  # of the answer, where it is plain text
+    place: str  # where in the body, as it came, the schema or the language stands; "": nowhere
+
+
+def understood(body: dict[str, Any]) -> Understood:
+    """Read what a body says of its answer; ApiError for what can't be kept.
+
+    The fields of a JSON Schema and of an object are gone from the body that is returned, for its `response_format` says
+    the same; those of a language are still there, for a model's server that knows them.
     """
     for field in (*GRAMMARS, *_NO_FIELD):
         value = _value(body, field)
@@ -88,13 +96,13 @@ def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
     for read, fields in _READERS:
         found += [read(field, value) for field in fields if not is_neutral(field, value := _value(body, field))]
     if not found:
-        return body, None
+        return Understood(body, None, "")
     first, *others = found
     for other in others:
         if other.meaning != first.meaning:
             raise bad(f"{other.field} and {first.field} ask for different answers; send one of them", other.field)
     if first.language is not None:
-        return body, first.language
+        return Understood(body, first.language, first.place)
     kept = {field: value for field, value in body.items() if field != "grammar"}
     for field in (*SCHEMAS, *OBJECTS, *ENGINES):
         outer, _, inner = field.partition(".")
@@ -102,7 +110,7 @@ def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
             kept[outer] = {key: value for key, value in kept[outer].items() if key != inner}
         if not inner or not kept.get(outer):
             kept.pop(outer, None)
-    return {**kept, "response_format": first.format}, None
+    return Understood({**kept, "response_format": first.format}, None, first.place)
 
 
 def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> None:
@@ -146,6 +154,7 @@ class _Wanted:
     field: str
     format: Mapping[str, Any] | None = None
     language: Language | None = None
+    place: str = ""  # where the schema, the expression or the list stands
 
     @property
     def meaning(self) -> tuple[str, Any]:
@@ -168,10 +177,10 @@ def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
     if kind in ("json_object", "json_schema", "json") and inner is not None and not is_plain:
         yield _of_schema("response_format.schema" if "schema" in given else "response_format.value", inner)
     elif kind in ("json_object", "json_schema"):
-        yield _Wanted("response_format", given)
+        yield _Wanted("response_format", given, place="response_format.json_schema.schema")
     elif kind in ("regex", "regex_schema"):
-        pattern = next((given[key] for key in ("regex", "pattern", "regex_schema") if key in given), inner)
-        yield _of_pattern("response_format", pattern)
+        key = next((key for key in ("regex", "pattern", "regex_schema", "schema", "value") if key in given), "pattern")
+        yield _of_pattern(f"response_format.{key}", given.get(key))
     else:
         raise bad(f"response_format.type {str(kind)[:60]!r} is not known", "response_format.type")
 
@@ -196,11 +205,12 @@ def _of_schema(field: str, value: Any) -> _Wanted:
             value = json.loads(value) if len(value) <= LIMITS.bytes else None
         except (ValueError, RecursionError):
             raise bad(f"{field} must be a JSON Schema, or the text of one", field) from None
+    place = field
     if isinstance(value, Mapping) and isinstance(inner := value.get("schema"), Mapping | bool) and "name" in value:
-        value = inner  # OpenAI's wrapping
+        value, place = inner, f"{field}.schema"  # OpenAI's wrapping
     if not isinstance(value, Mapping | bool):
         raise bad(f"{field} must be a JSON Schema, or the text of one", field)
-    return _Wanted(field, {"type": "json_schema", "json_schema": {"name": "value", "schema": value}})
+    return _Wanted(field, {"type": "json_schema", "json_schema": {"name": "value", "schema": value}}, place=place)
 
 
 def _of_object(field: str, value: Any) -> _Wanted:
@@ -216,13 +226,13 @@ def _of_pattern(field: str, value: Any) -> _Wanted:
         {"pattern": value},
         {"pattern": f"^(?:{value})$"},
     ]  # by itself too: it may close a group it did not open
-    return _Wanted(field, language=Language(field, {"type": "string", "allOf": patterns}))
+    return _Wanted(field, language=Language(field, {"type": "string", "allOf": patterns}), place=field)
 
 
 def _of_choice(field: str, value: Any) -> _Wanted:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
         raise bad(f"{field} must be a list of texts", field)
-    return _Wanted(field, language=Language(field, {"type": "string", "enum": list(dict.fromkeys(value))}))
+    return _Wanted(field, language=Language(field, {"type": "string", "enum": list(dict.fromkeys(value))}), place=field)
 
 
 _READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (

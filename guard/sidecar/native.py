@@ -1,8 +1,8 @@
 """An upstream asked with the fields that the client sent, its answer written down as one JSON text that can be checked.
 
 The text is the answer's own where that is JSON, the JSON of a string where it is a plain text of a language, and the
-value of guard/sidecar/tools.py where there are tools. Streamed, it yields what the model says beside calls; a model
-that has said what it calls is silent until the calls are whole.
+value of guard/sidecar/tools.py where there are tools. Streamed, it yields what the model thinks, and says beside calls;
+a model that has said what it calls is silent until the calls are whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Thought
 from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
 from guard.prices import cost
 from guard.sidecar import tools
@@ -58,7 +58,7 @@ class Native(Wrapper):
         raise AssertionError("an exchange ends with an answer or an error")
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
-        """Answer a request: what the model says beside calls in pieces, then the reply."""
+        """Answer a request: what the model thinks, and says beside calls, in pieces, then the reply."""
         exchange, start, whole = self._exchange(request), time.perf_counter(), _Whole()
         more: dict[str, Any] = {"stream": True}
         if self._upstream.tells_usage:
@@ -70,8 +70,9 @@ class Native(Wrapper):
         try:
             async with exchange.deadline(), contextlib.aclosing(exchange.send(receive)) as events:
                 async for _, said in events:
-                    if said is not None and (piece := whole.take(said)) and not (is_again or whole.calls):
-                        yield piece
+                    for piece in () if said is None else whole.take(said):
+                        if not (is_again or whole.calls):
+                            yield piece
         except ExchangeError as failure:
             raise failure.error from failure
         yield self._reply(whole.answer, request, exchange, time.perf_counter() - start)
@@ -114,7 +115,7 @@ class Native(Wrapper):
         elif asked.kind == "string":
             text = written(text)
         refusal = message.get("refusal")
-        thought = next((message[name] for name in _REASONING if isinstance(message.get(name), str)), "")
+        thought = _thought(message)
         told = said.get("usage")
         usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
         prompt, given = (count(usage.get(name), -1) for name in ("prompt_tokens", "completion_tokens"))
@@ -138,6 +139,11 @@ class Native(Wrapper):
         )
 
 
+def _thought(part: Mapping[str, Any]) -> str:
+    """Return what a message, or a piece of one, tells of thinking: once, though some servers say it twice."""
+    return next((part[name] for name in _REASONING if isinstance(part.get(name), str)), "")
+
+
 class _Whole:
     """A chat's answer, put together of the events that it came in."""
 
@@ -147,23 +153,26 @@ class _Whole:
         self._head: dict[str, Any] = {}
         self._finish: str | None = None
 
-    def take(self, said: Mapping[str, Any]) -> str:
-        """Take an event; returns the text in it."""
+    def take(self, said: Mapping[str, Any]) -> list[str]:
+        """Take an event; returns what in it the model thinks and says."""
         Chat().piece(said)  # checks it
         self._head |= {key: said[key] for key in ("model", "usage") if said.get(key) is not None}
-        text = ""
+        told: list[str] = []
         for choice in said["choices"]:
             if choice.get("index", 0) != 0:
                 continue
             self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or {}
-            for name in ("content", "refusal", *_REASONING):
+            if thought := _thought(delta):
+                self._texts[_REASONING[0]].append(thought)
+                told.append(Thought(thought))
+            for name in ("content", "refusal"):
                 if isinstance(piece := delta.get(name), str) and piece:
-                    self._texts[_REASONING[0] if name in _REASONING else name].append(piece)
-                    text += piece if name == "content" else ""
+                    self._texts[name].append(piece)
+                    told += [piece] if name == "content" else []
             for at, call in enumerate(delta.get("tool_calls") or ()):
                 self._call(call.get("index", at) if isinstance(call, Mapping) else at, call)
-        return text
+        return told
 
     def _call(self, index: int, part: Any) -> None:
         call = self.calls.setdefault(index, {"function": {"name": "", "arguments": ""}})

@@ -16,12 +16,12 @@ from typing import Any
 
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
 from guard.models import asking
-from guard.models.base import Model, Reply, Request
+from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote import Remote
 from guard.pipeline import Guard
 from guard.policy import Budget, Policy
 from guard.records import Call
-from guard.sidecar import bodies, chat, tools
+from guard.sidecar import bodies, chat, schema_errors, tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.chat import Choice
 from guard.sidecar.compiling import Targets
@@ -77,10 +77,7 @@ class Pipeline:
         except TimeoutError:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
-            if asked.language is None:
-                raise
-            field = asked.language.field
-            raise bad(f"{field}: {error}", field, "invalid_schema") from None
+            raise schema_errors.refused(error, asked) from None
         messages = tuple(asked.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
@@ -101,11 +98,11 @@ class Pipeline:
         return await every(self._choice(asked, each) for each in plans)
 
     async def pieces(self, asked: Asked, plan: Plan) -> AsyncGenerator[str | Choice, None]:
-        """Yield the text of an answer as it comes, and the answer once it was checked.
+        """Yield the text of an answer, and what the model thinks, as they come, and the answer once it was checked.
 
         With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
         """
-        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=TextSoFar))
+        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_SoFar))
         told = ""
         stream = self._guard.arun_stream(live)
         async with stream:
@@ -119,6 +116,8 @@ class Pipeline:
                     else:
                         raise BadReply("what was streamed is not how the value ends")
                     yield choice
+                elif isinstance(known, Thought):
+                    yield known
                 elif known.startswith(told):
                     yield known[len(told) :]
                     told = known
@@ -133,6 +132,14 @@ class Pipeline:
             words = None if isinstance(error, ContentFiltered) else reply.text or error.message
             return Choice(None, reply, refusal=words)
         return _choice(asked, value, call)
+
+
+class _SoFar(TextSoFar):
+    """All of the text that has come, or a thought by itself."""
+
+    def feed(self, piece: str) -> str:
+        """Take a piece; return what is to be told."""
+        return piece if isinstance(piece, Thought) else super().feed(piece)
 
 
 class Worded(Wrapper):

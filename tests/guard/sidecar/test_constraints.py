@@ -327,7 +327,7 @@ def test_whatever_such_a_field_holds_it_is_neutral_kept_or_refused_by_name(body:
     refused: str | None = None
     words, language = body, None
     try:
-        words, language = constraints.understood(body)
+        words, language, _ = constraints.understood(body)
     except ApiError as error:
         refused = error.param
     is_kept = refused is not None or language is not None or words.get("response_format") is not None

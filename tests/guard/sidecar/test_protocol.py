@@ -272,7 +272,10 @@ def test_what_is_left_of_a_body_that_was_answered_is_not_taken_for_a_request(loc
     hidden = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     data = sent(sidecar, POST + b"Content-Length: %d\r\n\r\n" % len(hidden), hidden, last)
-    assert statuses(data) == [401, 200]  # what is hidden in the body is dropped, and what comes behind the body is a request
+    assert statuses(data) == [
+        401,
+        200,
+    ]  # what is hidden in the body is dropped, and what comes behind the body is a request
 
 
 def test_the_rest_of_a_body_that_was_answered_is_bounded_in_bytes_and_time(locked: tuple[Sidecar, str]) -> None:
