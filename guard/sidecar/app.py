@@ -249,7 +249,7 @@ class Sidecar:
         served = self.visited(visit, checked(Response, body).model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
-        has_upstreams = all(tier.upstream for tier in served.tiers)
+        has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
         is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
         is_plain = is_text and (has_upstreams or not body.get("tools"))
         whole = await self.turns.whole(
@@ -287,6 +287,11 @@ class Sidecar:
         send: Any,
         keep: Keep | None = None,
     ) -> None:
+        for tier in served.tiers:
+            if (upstream := tier.at(way.path)) is not None:
+                upstream.check(body)
+                if upstream.is_translated and body.get("stream") and (body.get("n") or 1) > 1:
+                    raise bad(f"{tier.name} streams one choice; leave n out", "n", "unsupported_value")
         work = self.relay.stream if body.get("stream") else self.relay.whole
         await work(visit, way, served, body, raw, send, keep)
 

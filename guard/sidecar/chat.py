@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.errors import BadReply
-from guard.models.base import Reply, Request, Sampling
+from guard.models.base import Reply, Request, Sampling, Thought
 from guard.sidecar import tools
 from guard.sidecar.asked import Asked
 from guard.sidecar.constraints import check_known
@@ -86,8 +86,9 @@ class Chat:
             raise bad(
                 f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
             )
+        is_remote = served.upstream is not None  # and takes more than text
         return Request(
-            messages=tools.worded(chat.messages, ""),
+            messages=tuple(chat.messages) if is_remote else tools.worded(chat.messages, ""),
             compiled=None,
             max_tokens=chat.limit or served.settings.most_tokens,
             temperature=chat.temperature or 0.0,
@@ -148,11 +149,12 @@ class Events:
         if piece:
             yield self._event({"content": piece})
 
-    def thought(self, piece: str) -> Iterator[bytes]:
+    def thought(self, piece: Thought) -> Iterator[bytes]:
         """Yield the events of a piece of what the model thinks."""
         self._has_thought = True
         yield from self._begin()
-        yield self._event({"reasoning_content": piece})
+        signed = {"thinking_blocks": [piece.block]}
+        yield self._event({"reasoning_content": piece} if piece.block is None else signed)
 
     def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer: what is left of its text, its calls, its end."""
@@ -176,8 +178,9 @@ class Events:
             is_said = choice.text is not None or choice.beside
             yield self._event({"role": "assistant", "content": "" if is_said else None}, index=index)
             message.pop("role")
-            if thought := message.pop("reasoning_content", None):
-                yield self._event({"reasoning_content": thought}, index=index)
+            for name in ("reasoning_content", "thinking_blocks"):
+                if thought := message.pop(name, None):
+                    yield self._event({name: thought}, index=index)
             deltas = _deltas(choice, self._asked)
             if is_said or not deltas:
                 yield self._event(message, index=index, logprobs=_logprobs(choice, self._asked))
@@ -293,6 +296,8 @@ def _message(choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
     if choice.reply.thinking:
         message["reasoning_content"] = choice.reply.thinking
+    if choice.reply.thinking_blocks:
+        message["thinking_blocks"] = list(choice.reply.thinking_blocks)
     if choice.refusal is not None:
         return {**message, "refusal": choice.refusal}
     if choice.calls:

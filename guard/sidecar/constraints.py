@@ -17,7 +17,10 @@ from guard.sidecar.compiling import LIMITS
 from guard.sidecar.errors import bad
 
 #: Fields that hold a JSON Schema, as an object or as its text. A dot leads into an object.
-SCHEMAS = ("guided_json", "structured_outputs.json", "nvext.guided_json", "json_schema", "format")
+SCHEMAS = (
+    *("guided_json", "structured_outputs.json", "nvext.guided_json", "json_schema", "format", "output_config.format"),
+    "output_format",
+)
 #: Fields that hold a regular expression, which the whole answer must match.
 PATTERNS = ("guided_regex", "structured_outputs.regex", "nvext.guided_regex", "regex", "regex_pattern")
 #: Fields that hold a list of texts, of which the answer must be one.
@@ -122,7 +125,7 @@ def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> Non
         if not is_told and not is_neutral(field, value):
             raise _refused(field, f"is nothing that {name} can do")
         for key, inner in value.items() if field in _OUTER and isinstance(value, Mapping) else ():
-            if f"{field}.{key}" not in _ALL and not is_neutral(key, inner):
+            if f"{field}.{key}" not in (*_ALL, *told) and not is_neutral(key, inner):
                 raise _refused(f"{field}.{key}", f"is nothing that {name} can do")
 
 
@@ -206,8 +209,9 @@ def _of_schema(field: str, value: Any) -> _Wanted:
         except (ValueError, RecursionError):
             raise bad(f"{field} must be a JSON Schema, or the text of one", field) from None
     place = field
-    if isinstance(value, Mapping) and isinstance(inner := value.get("schema"), Mapping | bool) and "name" in value:
-        value, place = inner, f"{field}.schema"  # OpenAI's wrapping
+    is_wrapped = isinstance(value, Mapping) and ("name" in value or value.get("type") == "json_schema")
+    if is_wrapped and isinstance(inner := value.get("schema"), Mapping | bool):  # as OpenAI and Anthropic have it
+        value, place = inner, f"{field}.schema"
     if not isinstance(value, Mapping | bool):
         raise bad(f"{field} must be a JSON Schema, or the text of one", field)
     return _Wanted(field, {"type": "json_schema", "json_schema": {"name": "value", "schema": value}}, place=place)

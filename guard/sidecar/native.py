@@ -94,7 +94,8 @@ class Native(Wrapper):
             body["prompt"] = "\n\n".join(str(message["content"]) for message in request.messages)
         if asked.chat.seed is not None:  # each choice and each attempt is another draw
             body["seed"] = request.seed
-        if asked.choice == "auto" and tools.is_asked_again(request.messages, asked):
+        is_again = asked.choice == "auto" and tools.is_asked_again(request.messages, asked)
+        if is_again and self._upstream.can_force(asked.body):
             choice: Any = body.get("tool_choice")
             body["tool_choice"] = "required"
             if isinstance(choice, Mapping) and isinstance(some := choice.get("allowed_tools"), Mapping):
@@ -132,6 +133,7 @@ class Native(Wrapper):
             seconds=seconds,
             thinking_tokens=min(given, estimated_tokens(thought)),
             thinking=thought,
+            thinking_blocks=_blocks(message),
             retries=exchange.retries,
             mode="native",
             cost=cost(model, prompt, given, url=self._upstream.url),
@@ -144,12 +146,19 @@ def _thought(part: Mapping[str, Any]) -> str:
     return next((part[name] for name in _REASONING if isinstance(part.get(name), str)), "")
 
 
+def _blocks(part: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return the blocks of thinking that are signed."""
+    blocks = part.get("thinking_blocks")
+    return tuple(block for block in blocks if isinstance(block, Mapping)) if isinstance(blocks, list) else ()
+
+
 class _Whole:
     """A chat's answer, put together of the events that it came in."""
 
     def __init__(self) -> None:
         self.calls: dict[int, dict[str, Any]] = {}  # by index
         self._texts: dict[str, list[str]] = {"content": [], "refusal": [], _REASONING[0]: []}
+        self._blocks: list[Mapping[str, Any]] = []
         self._head: dict[str, Any] = {}
         self._finish: str | None = None
 
@@ -166,6 +175,9 @@ class _Whole:
             if thought := _thought(delta):
                 self._texts[_REASONING[0]].append(thought)
                 told.append(Thought(thought))
+            for block in _blocks(delta):
+                self._blocks.append(block)
+                told.append(Thought(block=block))
             for name in ("content", "refusal"):
                 if isinstance(piece := delta.get(name), str) and piece:
                     self._texts[name].append(piece)
@@ -186,6 +198,7 @@ class _Whole:
     def answer(self) -> dict[str, Any]:
         """The whole answer."""
         message: dict[str, Any] = {name: "".join(parts) or None for name, parts in self._texts.items()}
+        message["thinking_blocks"] = self._blocks
         if self.calls:
             message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
         return {**self._head, "choices": [{"message": message, "finish_reason": self._finish or "stop"}]}

@@ -34,15 +34,7 @@ from guard.steps import Plan
 from guard.streaming import TextSoFar
 from guard.trace import TraceStore
 
-#: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
-_OURS = frozenset(
-    {
-        *("model", "messages", "stream", "stream_options", "n", "response_format", "tools", "tool_choice"),
-        *("parallel_tool_calls", "max_tokens", "max_completion_tokens", "temperature", "seed", "logprobs"),
-        *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
-    }
-)
-#: Of these, what a provider must not be asked without where a request says it.
+#: Fields that the pipeline decides, and that a provider must not be asked without where a request says it.
 _WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
 
 
@@ -60,6 +52,8 @@ class Pipeline:
         for tier in tiers:
             if tier.upstream is None:
                 chat.check_local(asked, tier)
+            else:
+                tier.upstream.check(asked.body)
         if asked.chat.logprobs and not first.is_masked:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}
@@ -198,12 +192,13 @@ def _tier(served: Served, asked: Asked, *, is_large: bool) -> Tier:
     """Return a tier as this request asks it."""
     model = served.model
     if isinstance(model, Remote):
-        extra = {key: value for key, value in asked.body.items() if key not in _OURS}
-        wished = {key for key in (*extra, *_WISHES) if asked.body.get(key) is not None}
-        model = model.with_body(extra if served.upstream is not None else {}, wished)
+        extra = served.upstream.own(asked.body) if served.upstream is not None else {}
+        wished = {key for key in (*extra, *_WISHES) if {**asked.body, **extra}.get(key) is not None}
+        model = model.with_body(extra, wished)
     if served.upstream is None:
         return Tier(served, Worded(model, asked))
-    if asked.has_tools or asked.kind in ("json", "string") or asked.older is not None:
+    is_constrained = asked.kind in ("json", "string") or asked.older is not None
+    if asked.has_tools or (is_constrained and not served.upstream.is_translated):
         return Tier(served, Native(served, asked, is_large=is_large))
     return Tier(served, model)
 

@@ -115,7 +115,7 @@ class Events:
 
     def thought(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of what the model thinks; once it has begun to answer there are none."""
-        if _TEXT not in self._told:
+        if piece and _TEXT not in self._told:
             yield from self._piece(_THOUGHT, piece)
 
     def end(self, choice: Choice) -> Iterator[bytes]:
