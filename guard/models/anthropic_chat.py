@@ -233,6 +233,8 @@ def _tool(number: int, tool: Any) -> dict[str, Any]:
     function = tool.get("function") if isinstance(tool, Mapping) and tool.get("type") == "function" else None
     if not isinstance(function, Mapping):
         kind = tool.get("type") if isinstance(tool, Mapping) else None
+        if kind == "function":
+            raise UnsayableError(f"tools.{number}.function", "a tool of this type must hold a function")
         raise UnsayableError(f"tools.{number}.type", f"Anthropic's protocol has no tool of type {str(kind)[:60]!r}")
     made: dict[str, Any] = {"name": function.get("name")}
     schema, words = function.get("parameters") or {"type": "object"}, function.get("description") or ""

@@ -17,10 +17,11 @@ from guard.models.anthropic import API_KEY, BASE_URL, URL
 from guard.models.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
 from guard.models.transport import ExchangeError, broken_off, of_event
 from guard.sidecar.bodies import LARGE, parsed
-from guard.sidecar.chat import HEEDED, Chat
+from guard.sidecar.chat import HEEDED, Chat, sampling
 from guard.sidecar.constraints import check_known
 from guard.sidecar.errors import bad
 from guard.sidecar.sse import DONE
+from guard.sidecar.tools import check_messages
 from guard.sidecar.upstream import Upstream
 from guard.sidecar.visit import encoded
 
@@ -51,6 +52,8 @@ class AnthropicUpstream(Upstream):
     def check(self, body: Mapping[str, Any]) -> None:
         """Refuse a chat that it can't be asked."""
         check_known(body, _KNOWN, self.name)
+        check_messages(body["messages"])
+        sampling(body)
         if (body.get("temperature") or 0) > 1:
             raise bad(f"temperature: {self.name} takes 0 to 1", "temperature", "unsupported_value")
         if body.get("logprobs"):

@@ -223,7 +223,13 @@ class Sidecar:
     async def _chat(
         self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
     ) -> None:
-        asked, way = Asked.of(body), way or Chat()
+        with params.named(params.FUNCTIONS if body.get("functions") else (), body):
+            await self._asked_chat(visit, fields, body, raw, send, way or Chat())
+
+    async def _asked_chat(
+        self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat
+    ) -> None:
+        asked = Asked.of(body)
         served = self.visited(visit, asked.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
-from guard.sidecar.asked import Asked, checked
+from guard.sidecar.asked import MOST_STOPS, Asked, checked
 from guard.sidecar.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
 from guard.sidecar.constraints import check_known, is_neutral, understood
 from guard.sidecar.errors import bad
@@ -34,7 +34,7 @@ class Completion(BaseModel):
     prompt: str | list[Any]
     stream: bool | None = None
     n: int | None = Field(default=None, ge=1, le=128)
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)

@@ -34,11 +34,12 @@ GRAMMARS = (
     *("logits_processors", "guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
     *("structured_outputs.disable_any_whitespace", "structured_outputs.disable_additional_properties"),
     *("grammar_lazy", "grammar_triggers", "grammar_json_functions", "nvext.guided_grammar", "guided_decoding_params"),
+    "guided_decoding",
 )
 #: Fields that say only which engine a server should use.
 ENGINES = ("guided_decoding_backend", "structured_outputs.backend", "structured_outputs.disable_fallback")
 #: What stands in a body where a caller took an argument of the SDK's for a field.
-_NO_FIELD = ("extra_body", "structured_outputs.extra_body")
+_NO_FIELD = ("extra_body", "structured_outputs.extra_body", "sampling_params")
 
 #: Fields of a chat that change nothing of what a model says: notes for a provider's own use.
 NOTES = frozenset(
@@ -143,8 +144,8 @@ def check_tools(tools: Any) -> None:
 
 def is_neutral(field: str, value: Any) -> bool:
     """Whether a value asks for nothing."""
-    if (value is False and field in SCHEMAS) or (value == [] and field in CHOICES):
-        return False
+    if (field in SCHEMAS and (value is False or value == {})) or (field in CHOICES and value == []):
+        return False  # these are schemas too, and a list of which no text is one
     if value is None or value is False or value in ("", [], {}):
         return True
     return any(value == other and (value is True) == (other is True) for other in _NEUTRAL.get(field, ()))

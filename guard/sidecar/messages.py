@@ -153,9 +153,10 @@ def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
     if wanted is not None:
         named = {"name": "answer", "schema": wanted.schema_, "strict": True}
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
+    effort = _effort(asked)
     if is_anthropics:
         chat |= _own(asked)
-    elif effort := _effort(asked):
+    elif effort:
         chat["reasoning_effort"] = effort
     for name, param in (("reasoning_effort", "thinking"), ("top_k", "top_k")):
         if name in chat and not all(tier.upstream for tier in served.tiers):

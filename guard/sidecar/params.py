@@ -21,6 +21,12 @@ RESPONSES: Names = (
     (r"reasoning_effort\b", "reasoning.effort"),
     (r"verbosity\b", "text.verbosity"),
 )
+#: Of chats that have the older words for tools.
+FUNCTIONS: Names = (
+    (r"tools\.(\d+)\.function\b", r"functions.\1"),
+    (r"tools\b", "functions"),
+    (r"tool_choice\b", "function_call"),
+)
 MESSAGES: Names = (
     (r"response_format\.json_schema\b", "output_config.format"),
     (r"response_format\b", "output_config.format"),
