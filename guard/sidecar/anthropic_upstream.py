@@ -13,20 +13,17 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
 from guard.errors import BadReply
-from guard.models.anthropic import API_KEY, BASE_URL, URL
-from guard.models.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
-from guard.models.transport import ExchangeError, broken_off, of_event
+from guard.models.remote.anthropic import API_KEY, BASE_URL, URL
+from guard.models.remote.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
+from guard.models.remote.http import ExchangeError, broken_off, of_event
 from guard.sidecar.bodies import LARGE, parsed
-from guard.sidecar.chat import HEEDED, Chat, sampling
-from guard.sidecar.constraints import check_known
 from guard.sidecar.errors import bad
-from guard.sidecar.sse import DONE
-from guard.sidecar.tools import check_messages
+from guard.sidecar.event_stream import DONE
+from guard.sidecar.request_context import encoded
 from guard.sidecar.upstream import Upstream
-from guard.sidecar.visit import encoded
 
 TOKEN = "ANTHROPIC_AUTH_TOKEN"
-_KNOWN = (*HEEDED, "top_p", "top_k", "thinking", "output_config.effort")
+PATH = "/chat/completions"  #: The one path of OpenAI's protocol at which it is asked.
 
 
 class AnthropicUpstream(Upstream):
@@ -47,17 +44,12 @@ class AnthropicUpstream(Upstream):
 
     def speaks(self, path: str) -> bool:
         """Whether it can be asked at a path of OpenAI's protocol."""
-        return path == Chat.path
+        return path == PATH
 
     def check(self, body: Mapping[str, Any]) -> None:
-        """Refuse a chat that it can't be asked."""
-        check_known(body, _KNOWN, self.name)
-        check_messages(body["messages"])
-        sampling(body)
+        """Refuse a chat that the protocol has no words for."""
         if (body.get("temperature") or 0) > 1:
             raise bad(f"temperature: {self.name} takes 0 to 1", "temperature", "unsupported_value")
-        if body.get("logprobs"):
-            raise bad(f"{self.name} tells no log-probabilities", "logprobs", "unsupported_value")
         try:
             request(body, self._most_tokens)
         except UnsayableError as error:

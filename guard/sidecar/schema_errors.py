@@ -1,7 +1,8 @@
 """What is wrong with a client's schema, said by the field of the request in which it stands.
 
 The engine speaks of JSON Pointers into the schema that it was given. With tools that one is put together of several
-(guard/sidecar/tools.py), and of a language it was made here: what a client is told is where its own text is wrong.
+(guard/sidecar/endpoints/tool_calls.py), and of a language it was made here: what a client is told is where its own text
+is wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import re
 
 from guard.errors import Finding, SchemaError
-from guard.sidecar.asked import Asked
+from guard.sidecar.endpoints.chat_request import Asked
 from guard.sidecar.errors import ApiError, bad
 
 _OF_TOOL = re.compile(r"(?:/anyOf/\d+)?(?:/properties/calls)?/items/anyOf/(\d+)/properties/arguments(/.*)?", re.DOTALL)

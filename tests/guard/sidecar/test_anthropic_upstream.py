@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sidecars import Sidecar, serving
 
-from guard.models import anthropic_chat
-from guard.sidecar import messages
-from guard.sidecar.serving import Served
+from guard.models.remote import anthropic_chat
+from guard.sidecar.endpoints import messages
+from guard.sidecar.served_models import Served
 from guard.sidecar.settings import ModelSettings
-from guard.testing import servers
+from guard.testing import fake_server
 
 PARAMETERS = {
     "type": "object",
@@ -37,9 +37,9 @@ WRONG = {**OSLO, "input": {"city": 3}}
 def says(*content: Any, stop: str = "end_turn") -> Any:
     """Answer with blocks, streamed where asked so; a request that breaks Anthropic's rules is refused."""
 
-    def answer(request: servers.Request) -> servers.Answer:
+    def answer(request: fake_server.Request) -> fake_server.Answer:
         if wrong := broken(request):
-            return servers.Answer(
+            return fake_server.Answer(
                 status=400,
                 raw=json.dumps(
                     {"type": "error", "error": {"type": "invalid_request_error", "message": wrong}}
@@ -50,7 +50,7 @@ def says(*content: Any, stop: str = "end_turn") -> Any:
         usage = {"input_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 7}
         if not request.is_streaming:
             whole = {**head, "content": list(content), "stop_reason": reason, "usage": usage}
-            return servers.Answer(raw=json.dumps(whole).encode())
+            return fake_server.Answer(raw=json.dumps(whole).encode())
         events = [{"type": "message_start", "message": {**head, "content": [], "stop_reason": None, "usage": usage}}]
         for index, block in enumerate(content):
             begun, deltas = block, []
@@ -75,7 +75,7 @@ def says(*content: Any, stop: str = "end_turn") -> Any:
         )
         events.append({"type": "message_stop"})
         raw = b"".join(b"event: %s\ndata: %s\n\n" % (e["type"].encode(), json.dumps(e).encode()) for e in events)
-        return servers.Answer(raw=raw)
+        return fake_server.Answer(raw=raw)
 
     return answer
 
@@ -86,7 +86,7 @@ KNOWN = {
 }
 
 
-def broken(request: servers.Request) -> str:
+def broken(request: fake_server.Request) -> str:
     """Return which of Anthropic's rules a request breaks; "" where it breaks none."""
     body = request.body
     samples = body.keys() & {"temperature", "top_p", "top_k"}
@@ -123,13 +123,13 @@ def broken(request: servers.Request) -> str:
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[servers.Server]:
-    with servers.Server(keeps_alive=True) as server:
+def provider() -> Iterator[fake_server.Server]:
+    with fake_server.Server(keeps_alive=True) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def served(provider: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+def served(provider: fake_server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     toml = f'[serve.models.m]\nmodel = "anthropic:served-1"\nbase_url = "{provider.url.removesuffix("/v1")}"\n'
     toml += 'api_key = "env:KEY"\nbreaker_failures = 1000\n'
     with serving(tmp_path_factory.mktemp("anthropic"), toml, env={"KEY": "a key"}) as sidecar:
@@ -137,7 +137,7 @@ def served(provider: servers.Server, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def sidecar(served: Sidecar, provider: servers.Server) -> Sidecar:
+def sidecar(served: Sidecar, provider: fake_server.Server) -> Sidecar:
     provider.requests.clear()
     return served
 
@@ -158,7 +158,7 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def sent(provider: servers.Server) -> list[dict[str, Any]]:
+def sent(provider: fake_server.Server) -> list[dict[str, Any]]:
     return [request.body for request in provider.requests]
 
 
@@ -329,7 +329,7 @@ def test_a_schema_is_asked_for_natively_with_all_else_that_was_said(
     ],
 )
 def test_what_it_has_no_words_for_is_checked(sidecar: Sidecar, provider: Any, fields: Any, good: str) -> None:
-    def answer(request: servers.Request) -> servers.Answer:
+    def answer(request: fake_server.Request) -> fake_server.Answer:
         is_object = "response_format" in fields
         value = json.loads(good) if is_object else {"value": good}
         return says(
@@ -403,7 +403,7 @@ def test_a_refusal_is_one(sidecar: Sidecar, provider: Any, own: anthropic.Anthro
     ],
 )
 def test_what_is_no_answer_is_502(sidecar: Sidecar, provider: Any, body: bytes, stream: bool) -> None:
-    provider.answers = [servers.Answer(raw=body)]
+    provider.answers = [fake_server.Answer(raw=body)]
     for more in ({}, {"tools": [WEATHER]}):
         reply = sidecar.chat(stream=stream, **more)
         assert reply.status == 502, reply.data

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sidecars import Sidecar
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 WRONG = {"type": "object", "properties": {"n": {"type": "integer", "minimum": "three"}}}
 AT = "/properties/n/minimum: "
@@ -76,7 +76,7 @@ WRAPPED = {"type": "json_schema", "json_schema": {"name": "x", "schema": WRONG}}
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_where_it_stands(
-    sidecar: Sidecar, provider: servers.Server, ask: Any, fields: Any, param: str, begin: str
+    sidecar: Sidecar, provider: fake_server.Server, ask: Any, fields: Any, param: str, begin: str
 ) -> None:
     reply = ask(sidecar, **fields)
     error = reply.json["error"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sidecars import Sidecar, model, serving_here
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 USER = {"role": "user", "content": "Hi"}
 OBJECT = {"type": "object"}
@@ -115,13 +115,13 @@ WRONG: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[servers.Server]:
-    with servers.Server("prose") as server:
+def provider() -> Iterator[fake_server.Server]:
+    with fake_server.Server("prose") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def sidecar(tmp_path_factory: pytest.TempPathFactory, provider: servers.Server) -> Iterator[Sidecar]:
+def sidecar(tmp_path_factory: pytest.TempPathFactory, provider: fake_server.Server) -> Iterator[Sidecar]:
     own = f'[serve.models.own]\nmodel = "anthropic:x"\nbase_url = "{provider.url}"\n'
     with serving_here(tmp_path_factory.mktemp("wrong"), model(provider.url) + own, name=HERE) as sidecar:
         yield sidecar
@@ -129,7 +129,12 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, provider: servers.Server) 
 
 @pytest.mark.parametrize(("path", "wrong", "param", "models"), WRONG)
 def test_a_wrong_request_is_400_and_says_where(
-    sidecar: Sidecar, provider: servers.Server, path: str, wrong: dict[str, Any], param: str, models: tuple[str, ...]
+    sidecar: Sidecar,
+    provider: fake_server.Server,
+    path: str,
+    wrong: dict[str, Any],
+    param: str,
+    models: tuple[str, ...],
 ) -> None:
     for name in models:
         reply = sidecar.ask("POST", path, {"model": name, **BODIES[path], **wrong})
