@@ -339,7 +339,10 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
         key += repr(described.beyond).encode()
     if len(key) > _LONGEST_KEY:
         key = hashlib.blake2b(key, digest_size=32).digest()
-    return KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written))
+    kept: Compiled = KEPT.get(
+        key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written)
+    )
+    return kept
 
 
 def _again(

@@ -32,12 +32,13 @@ from guard.sidecar.endpoints.openapi import document
 from guard.sidecar.endpoints.responses import Response, Responses
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.event_stream import Line
+from guard.sidecar.headers import JSON
 from guard.sidecar.key_requirement import Door
 from guard.sidecar.keys import Keyring
 from guard.sidecar.middleware import Gate, Watched
 from guard.sidecar.passthrough import Keep, Relay
 from guard.sidecar.rate_limits import Ledger
-from guard.sidecar.request_context import JSON, Visit, answer, encoded
+from guard.sidecar.request_context import Visit, answer, encoded
 from guard.sidecar.response_state import Turns
 from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings

@@ -9,7 +9,8 @@ from typing import Any
 
 from guard.errors import GuardError
 from guard.sidecar.errors import ApiError, of
-from guard.sidecar.request_context import EVENTS, Visit
+from guard.sidecar.headers import EVENTS
+from guard.sidecar.request_context import Visit
 
 DONE = b"data: [DONE]\n\n"
 

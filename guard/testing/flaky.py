@@ -69,7 +69,7 @@ class FlakyStage(Stage):
 
     def _sayings(self, key: str, wanted: Any) -> tuple[list[Saying], list[Saying]]:
         if key not in self._drawn:
-            from guard.testing.search import drawn
+            from guard.testing.drawing import drawn
 
             try:
                 options = {"inexact": "residual"}

@@ -20,7 +20,8 @@ from guard.sidecar import keys
 from guard.sidecar.endpoints.message_answers import SIGNATURE, Answer, message
 from guard.sidecar.endpoints.messages import as_chat, read
 from guard.sidecar.errors import ApiError
-from guard.sidecar.request_context import EVENTS, JSON, Visit
+from guard.sidecar.headers import EVENTS, JSON
+from guard.sidecar.request_context import Visit
 from guard.sidecar.served_models import Served
 from guard.sidecar.settings import ModelSettings
 from guard.testing import fake_server
