@@ -109,7 +109,7 @@ def test_tools_go_through_as_they_are_where_the_settings_say_so(tmp_path: Path) 
             assert sidecar.chat(model="raw", tools=[strict]).status == 422
             custom = {"type": "custom", "custom": {"name": "sql", "format": {"type": "grammar", "grammar": {}}}}
             reply = sidecar.chat(tools=[custom])
-            assert (reply.status, reply.json["error"]["param"]) == (400, "tool_calls.0.custom.format")
+            assert (reply.status, reply.json["error"]["param"]) == (400, "tools.0.custom.format")
             assert sidecar.chat(model="raw", tools=[custom]).status == 200
 
 
