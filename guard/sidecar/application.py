@@ -297,7 +297,7 @@ class Sidecar:
     ) -> None:
         for tier in served.tiers:
             if (upstream := tier.at(way.path)) is not None and upstream.is_translated:
-                check_translated(body, tier)
+                await check_translated(body, tier, is_large=visit.size >= bodies.LARGE)
                 if body.get("stream") and (body.get("n") or 1) > 1:
                     raise bad(f"{tier.name} streams one choice; leave n out", "n", "unsupported_value")
         work = self.relay.stream if body.get("stream") else self.relay.whole

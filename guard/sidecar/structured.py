@@ -53,7 +53,7 @@ class Pipeline:
         for tier in tiers:
             if tier.upstream is None:
                 chat.check_local(asked, tier)
-            chat.check_translated(asked.body, tier)
+            await chat.check_translated(asked.body, tier, is_large=visit.size >= bodies.LARGE)
         if asked.chat.logprobs and not first.is_masked:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import Visit, encoded, written
 from guard.sidecar.served_models import Served
+from guard.sidecar.upstream import Upstream
 
 #: Fields of a chat that a model without a provider heeds.
 HEEDED = (
@@ -284,11 +286,18 @@ def check_local(asked: Asked, served: Served) -> None:
     tool_calls.check_messages(asked.chat.messages)
 
 
-def check_translated(body: Mapping[str, Any], served: Served) -> None:
+async def check_translated(body: Mapping[str, Any], served: Served, *, is_large: bool) -> None:
     """Refuse what a provider of another protocol can't be asked: it would not even hear of it."""
     upstream = served.upstream
     if upstream is None or not upstream.is_translated:
         return
+    if is_large:  # it is looked through, which takes a while
+        await asyncio.to_thread(_check_translated, body, served, upstream)
+    else:
+        _check_translated(body, served, upstream)
+
+
+def _check_translated(body: Mapping[str, Any], served: Served, upstream: Upstream) -> None:
     check_known(body, (*HEEDED, *TRANSLATED), served.name)
     tool_calls.check_messages(body["messages"])
     sampling(body)
