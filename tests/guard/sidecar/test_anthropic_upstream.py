@@ -37,7 +37,7 @@ WRONG = {**OSLO, "input": {"city": 3}}
 def says(*content: Any, stop: str = "end_turn") -> Any:
     """Answer with blocks, streamed where asked so; a request that breaks Anthropic's rules is refused."""
 
-    def answer(request: fake_server.Request) -> fake_server.Answer:
+    def answer(request: fake_server.ClientRequest) -> fake_server.Answer:
         if wrong := broken(request):
             return fake_server.Answer(
                 status=400,
@@ -86,7 +86,7 @@ KNOWN = {
 }
 
 
-def broken(request: fake_server.Request) -> str:
+def broken(request: fake_server.ClientRequest) -> str:
     """Return which of Anthropic's rules a request breaks; "" where it breaks none."""
     body = request.body
     samples = body.keys() & {"temperature", "top_p", "top_k"}
@@ -329,7 +329,7 @@ def test_a_schema_is_asked_for_natively_with_all_else_that_was_said(
     ],
 )
 def test_what_it_has_no_words_for_is_checked(sidecar: Sidecar, provider: Any, fields: Any, good: str) -> None:
-    def answer(request: fake_server.Request) -> fake_server.Answer:
+    def answer(request: fake_server.ClientRequest) -> fake_server.Answer:
         is_object = "response_format" in fields
         value = json.loads(good) if is_object else {"value": good}
         return says(
