@@ -109,8 +109,13 @@ class AnthropicModel(Remote):
         )
 
     def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
+        if 0 < request.thinking < LEAST_THINKING:
+            raise Unsupported(
+                f"{self._name} thinks with at least {LEAST_THINKING:,} tokens, or not at all; raise"
+                f" thinking={request.thinking}, or leave it out"
+            )
         fields: dict[str, Any] = {"thinking": {"type": "disabled"}, "temperature": min(request.temperature, 1.0)}
-        if request.thinking >= LEAST_THINKING:
+        if request.thinking:
             fields["thinking"] = {"type": "enabled", "budget_tokens": request.thinking}
         thinks = anthropic_chat.thinks({**fields, **self._extra})
         if thinks and "temperature" not in self._wished:  # it has one of its own for that
@@ -166,6 +171,8 @@ class AnthropicModel(Remote):
 
     def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
         for field in _OPTIONAL:
+            if field == "thinking" and asked.request.thinking:  # which the caller asked for
+                continue
             if field in asked.body and self._may_concede(field, failure):
                 self._conceded.add(field)
                 return True
