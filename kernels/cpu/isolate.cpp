@@ -56,6 +56,7 @@ bool Isolate::may_be_flushed() {
 }
 
 void Isolate::flush(Flushed* out) {
+  if (Account* const account = Account::current()) account->settle();  // what a call gave back while it ended early was counted, and so is taken off once
   const std::lock_guard lock(listing_);
   for (Place* place : places_) out->add(std::move(place->engine)), place->nbytes = 0;
   out->tables = std::move(tables);
