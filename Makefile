@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 extra = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"], sep="\n")' \
   > $(STAMPS)/$(1).txt && $(INSTALL) -r $(STAMPS)/$(1).txt
 EDITABLE := $(INSTALL) --no-build-isolation $(CMAKE_FLAGS) -e
-NATIVE := CMakeLists.txt $(wildcard kernels/cpu/*.cpp kernels/cpu/*.hpp)
+NATIVE := CMakeLists.txt $(wildcard kernels/cpu/*/*.?pp)
 # How long each fuzzer runs. Always `make fuzz SECONDS=600`, never from the environment: bash counts in a variable of this name.
 SECONDS := 60
 FUZZ_KERNEL := build/fuzz/fuzz_kernel

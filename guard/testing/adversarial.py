@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from guard.completion import Completion
+from guard.decoding.completion import Completion
+from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
 from guard.kernels.vocabulary import Vocabulary
-from guard.masks import MaskBuffer, allowed_tokens
 from guard.models.base import Request
-from guard.models.local import LocalModel
+from guard.models.local.local_model import LocalModel
+from guard.testing.flaky import seed_of
 
 #: What it would rather write than JSON, each a token of its own beside all bytes.
 _TEMPTATIONS = (
@@ -128,3 +129,8 @@ def _liked(taste: str, token: bytes) -> float:
 def _logsumexp(logits: Any) -> float:
     most = float(logits.max())
     return most + math.log(float(np.exp(logits - most).sum())) if math.isfinite(most) else most
+
+
+def by_name(rest: str, name: str) -> AdversarialModel:
+    """Return the model that `adversarial:SEED` names; ValueError where it names none."""
+    return AdversarialModel(seed_of(rest), name=name)

@@ -1,0 +1,89 @@
+"""What models are asked, in words: the one place where prompts are worded.
+
+A template has a version; it is written to the trace with every call and changes whenever the words or their order do,
+so that two records with one version were asked alike. Caller's messages are copied, never changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guard.errors import Violation
+from guard.models.chat_messages import Messages, copied
+
+TEMPLATE = "typed/2"  #: Name and version of what `build` writes; change it with the words.
+
+
+def build(
+    instruction: str,
+    inputs: Mapping[str, str],
+    schema: Any,
+    *,
+    system: str = "",
+    examples: Sequence[tuple[Mapping[str, str], str]] = (),
+) -> Messages:
+    """Return the messages that ask for a value of `schema` from named inputs.
+
+    The text first, the question last, and of the fields only what their names don't say. docs/usage.md compares
+    this prompt with others on a small model; they are close. `system` is a message before it all; `examples`, each
+    inputs and the answer as JSON, are turns of the same form before the question.
+    """
+    turns = [(_question(instruction, given, schema), answer) for given, answer in examples]
+    return (*opening(system, turns), {"role": "user", "content": _question(instruction, inputs, schema)})
+
+
+def opening(system: str, turns: Sequence[tuple[str, str]]) -> Messages:
+    """Return what comes before the question: the system's message, and examples, each a question and its answer."""
+    first = ({"role": "system", "content": system},) if system else ()
+    shown = [
+        message
+        for question, answer in turns
+        for message in ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    ]
+    return (*first, *shown)
+
+
+def _question(instruction: str, inputs: Mapping[str, str], schema: Any) -> str:
+    texts = [f"{name}:\n{text.strip()}" if len(inputs) > 1 else text.strip() for name, text in inputs.items()]
+    question = "\n".join([f"{instruction.strip()} Answer as JSON.", *descriptions(schema)])
+    return "\n\n".join([*texts, question])
+
+
+def descriptions(schema: Any) -> list[str]:
+    """List the fields of an object's schema that have a description or examples, with these."""
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    if not isinstance(properties, Mapping):
+        return []
+    shown = [(name, _described(field)) for name, field in properties.items() if isinstance(field, Mapping)]
+    return [f"- {name}: {words}" for name, words in shown if words]
+
+
+def _described(field: Mapping[str, Any]) -> str:
+    description, examples = field.get("description"), field.get("examples")
+    words = description if isinstance(description, str) else ""
+    if isinstance(examples, list) and examples:
+        such = "such as " + ", ".join(json.dumps(example, ensure_ascii=False) for example in examples)
+        words = f"{words} ({such})" if words else such
+    return words
+
+
+def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[Violation]) -> Messages:
+    """Return the messages of the next attempt: what was asked, what came, and every finding about it."""
+    words = "\n".join(f"- {finding}" for finding in findings)
+    question = f"That answer is not valid:\n{words}\nAnswer again with every one of these corrected."
+    return (
+        *copied(messages),
+        {"role": "assistant", "content": text},
+        {"role": "user", "content": question},
+    )
+
+
+def as_text(value: object) -> str:
+    """Return an argument as a prompt shows it: text as it is, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    from pydantic_core import to_json
+
+    return to_json(value, indent=2).decode() if not isinstance(value, bytes) else value.decode()

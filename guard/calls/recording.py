@@ -1,0 +1,78 @@
+"""Record and replay: a reply is kept under a key over everything that can change it.
+
+The key is a SHA-256 of the request in canonical JSON: model, messages, schema with its options, sampling, budgets of
+tokens, and the version below. Seconds and money are left out: they decide whether there is an answer, not which. A body
+holds the whole reply, so that a replayed call is byte-identical; of a call that ended in an error the error is kept. A
+reply that is looked up says so (`is_kept`): its figures are those of then, and nothing was spent now.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from guard import errors
+from guard.decoding.confidence import Token
+from guard.models.base import Model, Reply, Request, Sampling
+
+VERSION = 1  #: Of keys and bodies; goes up when either changes its meaning.
+
+Mode = Literal["live", "record", "replay", "cache"]
+
+#: What a call does with recorded replies.
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def check_mode(mode: str) -> Mode:
+    """Return the mode; ValueError where there is no such."""
+    for known in MODES:
+        if mode == known:
+            return known
+    raise ValueError(f"mode={mode!r} must be one of {', '.join(MODES)}")
+
+
+def key(name: str, model: Model, request: Request, template: str) -> str:
+    """Return the key of a request to a model, which may have an `identity` beyond its name (weights, address)."""
+    parts = {
+        "version": VERSION,
+        "model": name,
+        "identity": str(getattr(model, "identity", "")),
+        "template": template,
+        "schema": None if request.compiled is None else request.compiled.hash,
+        **{
+            field.name: getattr(request, field.name)
+            for field in dataclasses.fields(request)
+            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling")
+        },
+        **({"repetition": "stop"} if request.repetition == "stop" else {}),
+    }
+    if request.sampling != Sampling():
+        parts["sampling"] = dataclasses.asdict(request.sampling)
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def body(reply: Reply) -> dict[str, Any]:
+    """Return a reply as JSON."""
+    fields: dict[str, Any] = {field.name: getattr(reply, field.name) for field in dataclasses.fields(reply)}
+    kept = [f.name for f in dataclasses.fields(Token) if f.name != "top"]
+    tokens = [[getattr(token, name) for name in kept] for token in reply.tokens]
+    return {**fields, "tokens": tokens}
+
+
+def body_of_error(error: errors.CallError) -> dict[str, Any]:
+    """Return an error as JSON."""
+    return {"error": type(error).__name__, "message": error.message}
+
+
+def revived(kept: Mapping[str, Any]) -> Reply:
+    """Return the reply of a body, or raise its error."""
+    if "error" in kept:
+        kind = getattr(errors, kept["error"], errors.ModelError)
+        raise kind(kept["message"])
+    tokens = tuple(Token(*fields) for fields in kept["tokens"])
+    pointers = {name: tuple(kept.get(name, ())) for name in ("cut_at", "repeated_at")}
+    return Reply(**{**kept, **pointers, "tokens": tokens, "is_kept": True})

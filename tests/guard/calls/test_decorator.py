@@ -1,0 +1,342 @@
+"""`guard.structured`: what becomes the prompt, what becomes the type, and what is refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+from scripted import Scripted
+from typing_extensions import TypedDict
+
+import guard
+from guard.calls import prompts
+from guard.calls.decorator import Structured
+from guard.trace import TraceStore
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str = Field(description="first name")
+    age: int
+
+
+@dataclass
+class Point:
+    """A place."""
+
+    x: int
+    y: int
+
+
+class Options(TypedDict):
+    """What was chosen."""
+
+    size: Literal["small", "large"]
+
+
+class Colour(enum.Enum):
+    """A colour."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+def with_type(wanted: Any, answer: str) -> tuple[Structured[[str], Any], Scripted]:
+    """Decorate a function that returns a type; the model gives one answer."""
+
+    def read(text: str) -> Any:
+        """Read it."""
+
+    model = Scripted(answer)
+    read.__annotations__["return"] = wanted
+    return guard.structured(model=model)(read), model
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "value"),
+    [
+        (Person, '{"name": "Ada", "age": 36}', Person(name="Ada", age=36)),
+        (Point, '{"x": 1, "y": 2}', Point(1, 2)),
+        (Options, '{"size": "small"}', {"size": "small"}),
+        (Colour, '"blue"', Colour.BLUE),
+        (Literal["yes", "no"], '"no"', "no"),
+        (list[Person], '[{"name": "Ada", "age": 36}]', [Person(name="Ada", age=36)]),
+        (dict[str, int], '{"a": 1}', {"a": 1}),
+        (Person | Point, '{"x": 1, "y": 2}', Point(1, 2)),
+        (Person | None, "null", None),
+        (int, "7", 7),
+        (float, "0.5", 0.5),
+        (str, '"text"', "text"),
+        (bool, "true", True),
+    ],
+)
+def test_the_return_annotation_is_the_type_of_the_value(wanted: Any, answer: str, value: Any) -> None:
+    read, model = with_type(wanted, answer)
+    got = read("It says so.")
+    assert got == value
+    assert type(got) is type(value)
+    assert model.requests[0].compiled is read.target.compiled
+
+
+def test_the_docstring_is_the_instruction_and_the_arguments_are_the_input() -> None:
+    @guard.structured(model=Scripted('{"name": "Ada", "age": 36}'))
+    def read(text: str, hints: dict[str, int], year: int = 2026) -> Person:
+        """Find the person.
+
+        Count from the year.
+        """
+
+    assert read.messages("Ada was born in 1990.", hints={"births": 1}) == (
+        {
+            "role": "user",
+            "content": "text:\nAda was born in 1990.\n\n"
+            'hints:\n{\n  "births": 1\n}\n\n'
+            "year:\n2026\n\n"
+            "Find the person.\n\nCount from the year. Answer as JSON.\n- name: first name",
+        },
+    )
+    assert read("Ada was born in 1990.", {}) == Person(name="Ada", age=36)
+
+
+def test_traced_returns_the_record_that_the_trace_holds(trace_file: Path) -> None:
+    model = Scripted("nonsense", '{"name": "Ada", "age": 36}', name="tiny")
+
+    @guard.structured(model=model, retries=1, seed=3)
+    def read(text: str) -> Person:
+        """Find the person."""
+
+    value, call = read.traced("Ada, 36")
+    assert value == Person(name="Ada", age=36)
+    assert (call.model, call.served, call.target, call.template) == ("tiny", "scripted-1", "Person", prompts.TEMPLATE)
+    assert call.function == f"{__name__}.test_traced_returns_the_record_that_the_trace_holds.<locals>.read"
+    assert call.options == {
+        "retries": 1,
+        "seed": 3,
+        "max_tokens": None,
+        "temperature": 0.0,
+        "thinking": 0,
+        "repair": True,
+        "repetition": "tell",
+        "tiers": ["tiny"],
+        "mode": "live",
+    }
+    assert call.schema_hash == read.target.compiled.hash
+    assert [a.findings == () for a in call.attempts] == [False, True]
+    assert call.tokens == 2 * 100 + len("nonsense") + len('{"name": "Ada", "age": 36}')
+    assert call.number == 1
+    assert TraceStore.at(trace_file).read(1) == call
+
+
+def test_a_bare_decorator_takes_everything_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARD_MODEL", "from-environment")
+
+    @guard.structured
+    def read(text: str) -> Person:
+        """Find the person."""
+
+    assert read.guard.tiers[0] == "from-environment"
+    assert (read.__name__, read.__doc__, read.__module__) == ("read", "Find the person.", __name__)
+
+
+def test_a_type_of_the_enclosing_function_is_found() -> None:
+    class Local(BaseModel):
+        n: int
+
+    @guard.structured(model=Scripted('{"n": 1}'))
+    def read(text: str) -> Local:
+        """Count."""
+
+    assert read("one") == Local(n=1)
+
+
+def test_keys_that_the_type_does_not_declare_are_closed_in_the_schema() -> None:
+    class Open(BaseModel, extra="allow"):
+        n: int
+
+    class Outer(BaseModel):
+        person: Person
+        points: list[Point]
+        anything: dict[str, int]
+        open: Open
+
+    read, _ = with_type(Outer, "")
+    schema: Any = read.target.schema
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["Person"]["additionalProperties"] is False
+    assert schema["$defs"]["Point"]["additionalProperties"] is False
+    assert schema["$defs"]["Open"]["additionalProperties"] is True
+    assert schema["properties"]["anything"]["additionalProperties"] == {"type": "integer"}
+
+
+def _no_annotation(text: str):  # type: ignore[no-untyped-def]  # refused for it
+    """Read."""
+
+
+def _nothing(text: str) -> None:
+    """Read."""
+
+
+def _no_docstring(text: str) -> Person: ...  # type: ignore[empty-body]  # no body is ever run
+
+
+def _unknown(text: str) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821 - refused for it
+    """Read."""
+
+
+def _generator(text: str) -> Any:
+    """Read."""
+    yield
+
+
+def _no_schema(text: str) -> type[Any]:
+    """Read."""
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (_no_annotation, "_no_annotation has no return annotation; write `-> Type`"),
+        (_nothing, "_nothing is annotated to return nothing"),
+        (_no_docstring, "_no_docstring has no docstring"),
+        (_unknown, "name 'Nowhere' is not defined; define the type above it"),
+        (_generator, "_generator is a generator; annotate it with `-> Iterator[Type]`"),
+        (Person, "decorates functions, not"),
+        (_no_schema, "has no JSON Schema"),
+    ],
+)
+def test_what_cannot_be_decorated_says_so_when_it_is_decorated(function: Any, words: str) -> None:
+    with pytest.raises((TypeError, ValueError, guard.SchemaError)) as caught:
+        guard.structured(model=Scripted())(function)
+    assert words in str(caught.value)
+
+
+def test_a_schema_that_is_refused_is_refused_when_the_function_is_decorated() -> None:
+    class Hostile(BaseModel):
+        twins: str = Field(json_schema_extra={"pattern": r"(a)\1"})
+
+    with pytest.raises(guard.SchemaError) as caught:
+        with_type(Hostile, "")
+    assert caught.value.pointer == "/properties/twins/pattern"
+
+
+def test_an_argument_that_cannot_be_shown_is_named() -> None:
+    @guard.structured(model=Scripted())
+    def read(thing: object) -> Person:
+        """Read."""
+
+    with pytest.raises(ValueError, match="the argument thing=object can't be shown to a model"):
+        read(object())
+
+
+ADA = '{"name": "Ada", "age": 36}'
+
+
+@guard.structured(model=Scripted(ADA, ADA), seed=3)
+def module_level(text: str) -> Person:
+    """Find the person."""
+    raise NotImplementedError
+
+
+class Desk:
+    """Has a method."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @guard.structured(model=Scripted(ADA, ADA))
+    def read(self, text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+
+def test_using_and_methods_leave_the_function_of_a_module_as_it_is() -> None:
+    assert module_level.using(seed=7).guard.policy.seed == 7
+    assert module_level.guard.policy.seed == 3
+    one, other = Desk("one").read, Desk("other").read
+    assert [bound._bound[0].name for bound in (one, other)] == ["one", "other"]
+    assert (one("x"), Desk.read._bound) == (Person(name="Ada", age=36), ())
+
+
+def test_an_async_function_is_awaited() -> None:
+    @guard.structured(model=Scripted(ADA, ADA))
+    async def read(text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    async def run() -> tuple[Person, tuple[Person, guard.Call]]:
+        return await read("Ada, 36"), await read.traced("Ada, 36")
+
+    value, (again, call) = asyncio.run(run())
+    assert value == again == Person(name="Ada", age=36)
+    assert call.outcome == "valid"
+
+
+def test_a_function_that_returns_an_iterator_gives_partial_values() -> None:
+    @guard.structured(model=Scripted(ADA))
+    def read(text: str) -> Iterator[Person]:
+        """Find the person."""
+        raise NotImplementedError
+
+    stream = read("Ada, 36")
+    assert list(stream)[-1] == Person(name="Ada", age=36)
+    assert stream.call is not None
+    assert stream.call.outcome == "valid"
+
+
+def test_an_async_generator_gives_partial_values_async() -> None:
+    @guard.structured(model=Scripted(ADA))
+    async def read(text: str) -> AsyncIterator[Person]:
+        """Find the person."""
+        raise NotImplementedError
+        yield
+
+    async def run() -> list[Person]:
+        return [part async for part in read("Ada, 36")]
+
+    assert asyncio.run(run())[-1] == Person(name="Ada", age=36)
+
+
+def test_methods_take_their_object_for_themselves() -> None:
+    model = Scripted(ADA, ADA, ADA, ADA)
+
+    class Desk:
+        @guard.structured(model=model)
+        def read(self, text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+        @staticmethod
+        @guard.structured(model=model)
+        def plain(text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+    desk = Desk()
+    assert desk.read("Ada, 36") == Desk.read(desk, "Ada, 36") == Desk.plain("Ada, 36") == Person(name="Ada", age=36)
+    assert desk.read.traced("Ada, 36")[1].function.endswith("Desk.read")
+    assert {r.messages[0]["content"] for r in model.requests} == {
+        "Ada, 36\n\nFind the person. Answer as JSON.\n- name: first name"
+    }
+
+
+def test_one_call_may_be_made_with_other_settings() -> None:
+    first, second = Scripted(ADA), Scripted(ADA, name="other")
+
+    @guard.structured(model=first, seed=3)
+    def read(text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    changed = read.using(model=second, seed=9, max_tokens=99)
+    assert changed("Ada, 36") == read("Ada, 36") == Person(name="Ada", age=36)
+    assert [(r.seed, r.max_tokens) for r in (second.requests[0], first.requests[0])] == [(9, 99), (3, 512)]
+    with pytest.raises(TypeError, match="would compile the type anew"):
+        read.using(options={"key_order": "any"})

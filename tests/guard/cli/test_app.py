@@ -1,0 +1,393 @@
+"""The command line: what it prints, and that every wrong input ends in one line and an exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import Scripted, reply
+
+import guard
+from guard.cli import app
+from guard.trace import TraceStore
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "minimum": 0}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run the command line in a folder of the test's own: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    (tmp_path / "a.txt").write_text("There are three.")
+    (tmp_path / "b.txt").write_text("There are four.")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            app.main(arguments)
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
+    """Let every model's name stand for one scripted model."""
+
+    def answers(*texts: object) -> Scripted:
+        model = Scripted(*texts)
+        monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: model)
+        return model
+
+    return answers
+
+
+def test_run_prints_the_value(run: Run, answers: Callable[..., Scripted]) -> None:
+    model = answers('{"n": 3}')
+    assert run("run", "schema.json", "--input", "a.txt", "--instruction", "Count.") == (0, '{\n  "n": 3\n}\n', "")
+    (message,) = model.requests[0].messages
+    assert message["content"].startswith("There are three.\n\nCount.")
+
+
+def test_run_reads_several_files_and_prints_a_line_of_json_for_each(run: Run, answers: Callable[..., Scripted]) -> None:
+    answers('{"n": 3}', '{"n": 4}')
+    code, out, err = run("run", "schema.json", "--input", "a.txt", "b.txt", "--json", "--concurrency", "1")
+    assert (code, err) == (0, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(line["input"], line["value"], line["call"]) for line in lines] == [
+        ("a.txt", {"n": 3}, 1),
+        ("b.txt", {"n": 4}, 2),
+    ]
+
+
+CLOSED = reply('{"n": 3}', finish="length", mode="masks", cut_at=("/n",))
+
+
+def test_run_says_where_max_tokens_cut_a_value(run: Run, answers: Callable[..., Scripted]) -> None:
+    answers(CLOSED)
+    code, out, err = run("run", "schema.json", "a.txt", "--max-tokens", "9")
+    assert (code, out) == (0, '{\n  "n": 3\n}\n')
+    assert err == "guard: a.txt: max_tokens cut it at /n (call 1); raise it for all of it\n"
+    answers(CLOSED)
+    line = json.loads(run("run", "schema.json", "a.txt", "--max-tokens", "9", "--json")[1])
+    assert (line["cut_at"], line["repeated_at"]) == (["/n"], [])
+    answers(CLOSED)
+    code, out, err = run("run", "schema.json", "a.txt", "--max-tokens", "9", "--on", "length=fail")
+    assert (code, out) == (app.EXIT_NO_ANSWER, "")
+    assert "max_tokens=9 cut" in err
+    assert run("run", "schema.json", "a.txt", "--on", "length")[0] == app.EXIT_INPUT
+    assert run("run", "schema.json", "a.txt", "--on", "length=stay")[0] == app.EXIT_INPUT
+
+
+def test_run_goes_on_after_a_file_without_an_answer_and_says_so(run: Run, answers: Callable[..., Scripted]) -> None:
+    answers('{"n": -3}', '{"n": 4}')
+    files = ("-i", "a.txt", "-i", "b.txt", "--concurrency", "1")
+    code, out, err = run("run", "schema.json", *files, "--retries", "0", "--model", "m")
+    assert code == app.EXIT_NO_ANSWER
+    assert out == '# b.txt\n{\n  "n": 4\n}\n'
+    assert (
+        err == "guard: a.txt: m gave no valid schema in 1 attempt: "
+        "/n: expected a number >= 0, got -3 (rule /properties/n/minimum)\n"
+    )
+
+
+def test_run_reads_standard_input_and_types_from_files(
+    run: Run, answers: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "counts.py").write_text("import pydantic\nclass Count(pydantic.BaseModel):\n    n: int\n")
+    answers('{"n": 3}', '{"n": 4}')
+    for target in ("counts.py:Count", "counts:Count"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"three")))
+        code, out, err = run("run", target, "--input", "-", "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["value"] in ({"n": 3}, {"n": 4})
+
+
+FUNCTIONS = """
+import guard
+
+@guard.structured(model="its-own", retries=0, seed=7)
+def count(text: str) -> dict[str, int]:
+    "Count what there is."
+
+@guard.structured
+def compare(one: str, other: str) -> bool:
+    "Say whether they are alike."
+
+class Desk:
+    @guard.structured
+    def read(self, mail: str) -> int:
+        "Read the number."
+"""
+
+
+def test_run_asks_a_structured_function_with_its_own_words_and_settings(
+    run: Run, answers: Callable[..., Scripted], tmp_path: Path
+) -> None:
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    model = answers('{"n": 3}', '{"n": 4}', "5")
+    assert run("run", "functions.py:count", "--input", "a.txt") == (0, '{\n  "n": 3\n}\n', "")
+    call = TraceStore.at(tmp_path / "trace.db").latest()[0]
+    assert (call.model, call.options["seed"], call.options["retries"]) == ("its-own", 7, 0)
+    assert model.requests[0].messages[0]["content"].startswith("There are three.\n\nCount what there is.")
+    more = ("--instruction", "Add up.", "--seed", "9", "--model", "another")
+    assert run("run", "functions.py:count", "--input", "a.txt", *more) == (0, '{\n  "n": 4\n}\n', "")
+    call = TraceStore.at(tmp_path / "trace.db").latest()[0]
+    assert (call.model, call.options["seed"], call.options["retries"]) == ("another", 9, 0)
+    assert model.requests[1].messages[0]["content"].startswith("There are three.\n\nAdd up.")
+    assert run("run", "functions.py:Desk.read", "--input", "a.txt") == (0, "5\n", "")
+    code, _, err = run("run", "functions.py:compare", "--input", "a.txt")
+    assert (code, err) == (2, "guard: functions.py:compare takes one, other; guard run gives it one text\n")
+
+
+def test_run_takes_what_references_lead_to(run: Run, answers: Callable[..., Scripted], tmp_path: Path) -> None:
+    answers("3", "3")
+    (tmp_path / "leads.json").write_text('{"$ref": "urn:count"}')
+    (tmp_path / "count.json").write_text('{"type": "integer", "maximum": 3}')
+    code, _, err = run("run", "leads.json", "--input", "a.txt")
+    assert (code, "urn:count" in err) == (3, True)
+    more = ("--document", "urn:count=count.json")
+    assert run("run", "leads.json", "--input", "a.txt", *more) == (0, "3\n", "")
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    code, _, err = run("run", "functions.py:count", "--input", "a.txt", *more)
+    assert (code, "give it options= there" in err) == (2, True)
+
+
+def test_check_says_what_is_enforced_how_fast_and_that_no_limit_is_met(run: Run) -> None:
+    code, out, err = run("check", "schema.json", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert {line["keyword"]: line["status"] for line in found["report"]}["minimum"] == "enforced"
+    assert (found["schema"], found["verdict"], found["draft"]) == ("schema.json", "enforced", "draft2020-12")
+    assert (found["satisfiable"], found["exploration"]["complete"], found["troubles"]) == (True, True, [])
+    assert found["counts"] == {"enforced": 6}
+    assert 0 < found["compile_seconds"] < 10
+    assert 0 < found["first_mask_seconds"] < 10
+    assert found["automaton"]["bytes"] > 0
+    assert found["walk"]["texts"] == 200
+    code, out, err = run("check", "schema.json")
+    assert (code, err) == (0, "")
+    assert out.startswith("schema.json (draft2020-12): enforced\n  keywords: 6 enforced\n  compiled in ")
+    assert "/properties/n/minimum" in out
+    assert "expanded in full" in out
+
+
+def test_check_reads_several_schemas_and_standard_input_and_ends_in_the_worst_exit_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "back.json").write_text(json.dumps({"pattern": r"(a)\1", "minLength": 1}))
+    (tmp_path / "b.json").write_text('{"type": "string"}')
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"$ref": "urn:b"}')))
+    code, out, err = run("check", "schema.json", "back.json", "-", "--json", "--document", "urn:b=b.json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(f["schema"], f["verdict"]) for f in found] == [
+        ("schema.json", "enforced"),
+        ("back.json", "refused"),
+        ("-", "enforced"),
+    ]
+    assert [line["status"] for line in found[1]["report"]] == ["refused", "enforced"]
+    assert code == app.EXIT_SCHEMA
+    assert err.startswith("guard: back.json: the schema is refused: /pattern: the back-reference at character 3")
+    assert err.count("\n") == 1
+    code, out, err = run("check", "back.json", "--inexact")
+    assert (code, err) == (0, "")
+    assert out.startswith("back.json (draft2020-12): residual\n")
+
+
+def test_check_says_what_a_person_should_change(run: Run, tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLenght": 1},
+            "n": {"type": "integer", "minimum": 2, "maximum": 1},
+        },
+        "require": ["name"],
+    }
+    (tmp_path / "typo.json").write_text(json.dumps(schema))
+    code, out, err = run("check", "typo.json")
+    assert (code, err) == (0, "")
+    nothing = "is no keyword of draft2020-12 and constrains nothing"
+    assert [line.partition(". ")[2] for line in out.splitlines() if ". /" in line] == [
+        f"/require: require {nothing}; write required if that is meant",
+        f"/properties/name/minLenght: minLenght {nothing}; write minLength if that is meant",
+        "/properties/n: no value meets what is asked here, so that it is never written; correct it",
+    ]
+    found = json.loads(run("check", "typo.json", "--json")[1])
+    assert found["unknown_keywords"] == ["/require", "/properties/name/minLenght"]
+    never = {
+        "required": ["s"],
+        "properties": {"s": {"type": "string", "maxLength": 1, "minLength": 2}},
+        "type": "object",
+    }
+    (tmp_path / "never.json").write_text(json.dumps(never))
+    words = "/properties/s: nothing can meet it, and so not the whole; correct what contradicts itself"
+    code, out, err = run("check", "never.json")
+    assert (code, err) == (app.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
+    assert words in out
+    (tmp_path / "a.txt").write_text("a text")
+    code, _, err = run("run", "never.json", "a.txt", "--model", "transformers:/nowhere")  # which would not load
+    assert (code, err) == (app.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
+    (tmp_path / "invalid.json").write_text(json.dumps({"type": "whole number"}))
+    code, out, err = run("check", "invalid.json")
+    assert (code, err.count("\n")) == (app.EXIT_SCHEMA, 1)
+    assert out.startswith("invalid.json: refused\n  to change:\n    1. /type: not a valid schema (draft2020-12): ")
+
+
+def test_check_shows_only_what_is_to_be_said_of_a_large_schema(run: Run, tmp_path: Path) -> None:
+    schema = {"properties": {f"p{n}": {"type": "string", "titel": "t"} for n in range(80)}}
+    (tmp_path / "large.json").write_text(json.dumps(schema))
+    out = run("check", "large.json", "--seconds", "1")[1]
+    assert "81 keywords about which nothing is to be said are left out; see --all" in out
+    assert "/properties/p3/type" not in out
+    assert "/properties/p3/type" in run("check", "large.json", "--all")[1]
+
+
+def test_trace_lists_and_shows_calls(run: Run, answers: Callable[..., Scripted]) -> None:
+    assert run("trace", "list")[:2] == (0, f"no calls in {guard.trace.TraceStore.at(Path('trace.db')).place}\n")
+    answers('{"n": -3}', '{"n": 4}')
+    run("run", "schema.json", "--input", "a.txt")
+    code, out, err = run("trace", "list", "--json")
+    assert (code, err) == (0, "")
+    (line,) = map(json.loads, out.splitlines())
+    assert (line["call"], line["outcome"], line["answer"], line["prompt_tokens"]) == (1, "valid", '{"n": 4}', 200)
+    code, out, err = run("trace", "show", "1", "--json")
+    assert (code, err) == (0, "")
+    assert [a["answer"] for a in json.loads(out)["attempts"]] == ['{"n": -3}', '{"n": 4}']
+    code, out, err = run("trace", "show", "1")
+    assert (code, err) == (0, "")
+    assert "finding: /n: expected a number >= 0, got -3" in out
+    assert run("trace", "list", "--outcome", "nothing")[1].startswith("no call in ")
+
+
+WRONG: list[tuple[list[str], int, str]] = [
+    (["run", "schema.json", "--input", "absent.txt"], 2, "no such file: absent.txt; check the name"),
+    (["run", "absent.json", "--input", "a.txt"], 2, "no such file: absent.json; check the name"),
+    (["run", "absent.py:Type", "--input", "a.txt"], 2, "no such file: absent.py; check the name"),
+    (["run", "schema.json", "--input", "."], 2, ". can't be read: Is a directory; name a readable file"),
+    (["run", "schema.json"], 2, "no input; name a file with --input FILE, or - for standard input"),
+    (["run", "schema.json", "--input", "empty.txt"], 2, "empty.txt is empty; there is nothing to read in it"),
+    (["run", "schema.json", "--input", "binary.bin"], 2, "binary.bin is not UTF-8 (byte 0); convert it to UTF-8"),
+    (["run", "a.txt", "--input", "a.txt"], 2, "a.txt is not JSON (Expecting value: line 1 column 1 (char 0));"),
+    (["run", "list.json", "--input", "a.txt"], 2, "list.json is JSON but no JSON Schema"),
+    (["run", "deep.json", "--input", "a.txt"], 2, "deep.json is not JSON (maximum recursion depth exceeded"),
+    (["run", "nowhere.types:Ticket", "--input", "a.txt"], 2, "no module nowhere.types; run from its folder"),
+    (["run", "json:Ticket", "--input", "a.txt"], 2, "json has no Ticket"),
+    (
+        ["run", "broken.py:Ticket", "--input", "a.txt"],
+        2,
+        "broken.py can't be imported: ZeroDivisionError: division by zero",
+    ),
+    (
+        ["run", "json:JSONDecoder", "--input", "a.txt"],
+        3,
+        "the schema is refused: (root): JSONDecoder has no JSON Schema: ",
+    ),
+    (["run", "schema.json", "--input", "a.txt", "--retries", "-1"], 2, "Invalid value for '--retries':"),
+    (["run"], 2, "Missing argument 'SCHEMA_OR_MODULE:TYPE'"),
+    (["frobnicate"], 2, "No such command 'frobnicate'"),
+    (["trace", "show", "1"], 2, "no call 1 in "),
+    (["run", "refused.json", "--input", "a.txt"], 3, "the schema is refused: /properties/n/pattern: "),
+    (["check", "schema.json", "--draft", "draft9"], 2, "draft='draft9' must be one of "),
+    (["check", "schema.json", "--document", "b.json"], 2, "--document b.json must be URI=FILE"),
+    (
+        ["run", "schema.json", "--input", "a.txt", "--model", "nonesuch"],
+        4,
+        "unknown model 'nonesuch'; known are smollm2, ",
+    ),
+    (["pull", "nonesuch"], 4, "unknown model 'nonesuch'; `guard pull` knows smollm2, gemma-3-270m, a .gguf file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), WRONG, ids=[" ".join(arguments) for arguments, _, _ in WRONG])
+def test_wrong_input_ends_in_one_line_and_an_exit_code(
+    arguments: list[str], code: int, words: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "binary.bin").write_bytes(b"\xff\xfe")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "refused.json").write_text(json.dumps({"properties": {"n": {"pattern": r"(a)\1"}}}))
+    got, out, err = run(*arguments)
+    assert got == code
+    assert err.startswith(f"guard: {words}")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_no_registry_ends_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GUARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    for arguments in (("pull", "smollm2"), ("run", "schema.json", "--input", "a.txt")):
+        code, out, err = run(*arguments)
+        assert (code, out) == (app.EXIT_MODEL, "")
+        assert err.startswith("guard: ")
+        assert err.count("\n") == 1
+
+
+def test_an_unwritable_trace_and_a_wrong_setting_end_in_one_line(
+    run: Run, answers: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = answers('{"n": 3}')
+    monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "a.txt" / "trace.db"))
+    code, _, err = run("run", "schema.json", "--input", "a.txt")
+    assert (code, err.count("\n")) == (app.EXIT_NO_ANSWER, 1)
+    assert "can't be written" in err
+    monkeypatch.setenv("GUARD_SEED", "lucky")
+    code, _, err = run("run", "schema.json", "--input", "a.txt")
+    assert (code, err.count("\n")) == (app.EXIT_INPUT, 1)
+    assert "GUARD_SEED" in err
+    assert model.requests == []
+
+
+def test_an_interrupt_ends_in_one_line_and_is_recorded(
+    run: Run, answers: Callable[..., Scripted], trace_file: Path
+) -> None:
+    answers(KeyboardInterrupt())
+    assert run("run", "schema.json", "--input", "a.txt") == (app.EXIT_INTERRUPTED, "", "guard: interrupted\n")
+    assert [call.outcome for call in TraceStore.at(trace_file).latest()] == ["KeyboardInterrupt"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["run"], ["check"], ["pull"], ["trace"], ["trace", "list"], ["trace", "show"]]
+)
+def test_help_shows_an_example_or_the_commands_and_the_exit_codes(arguments: list[str], run: Run) -> None:
+    code, out, err = run(*arguments, "--help")
+    assert (code, err) == (0, "")
+    words = " ".join(out.split())
+    assert f"guard {' '.join(arguments)}".strip() in words
+    if arguments != ["trace"]:
+        assert "Exit codes: 0 success" in words
+
+
+def test_the_console_script_is_this_main() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "guard", "pull", "nonesuch"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (app.EXIT_MODEL, "")
+    assert done.stderr.startswith("guard: unknown model 'nonesuch'; `guard pull` knows smollm2, ")
+
+
+def test_exit_codes_in_the_help_are_the_constants() -> None:
+    codes: dict[str, Any] = {name: value for name, value in vars(app).items() if name.startswith("EXIT_")}
+    assert sorted(codes.values()) == [0, 1, 2, 3, 4, 130]
+    assert all(f"{code} " in app.EPILOG for code in codes.values())

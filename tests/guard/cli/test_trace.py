@@ -1,0 +1,249 @@
+"""`guard trace`: what it prints, on both kinds of database, and that wrong input ends in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scripted import Scripted, reply
+
+import guard
+from guard.cli import app
+from guard.trace import TraceStore
+from guard.trace.records import Attempt, Call
+
+Run = Callable[..., tuple[int, str, str]]
+ASKED = {"role": "user", "content": "How many?"}
+FINDING = guard.Violation("", "minimum", "a number >= 3", "1")
+SCHEMA = guard.compile({"type": "integer"})
+CALL = Call(
+    "shop.count",
+    "Count",
+    SCHEMA.hash,
+    "typed/1",
+    "small",
+    {"seed": 7, "max_tokens": 64, "temperature": 0.5, "tiers": ["small", "openai:gpt-5-mini"]},
+    1_770_000_000.5,
+    attempts=(
+        Attempt(1, (ASKED,), reply("1"), (FINDING,), model="small", reason="invalid"),
+        Attempt(2, (ASKED,), reply("3", cost=0.5), tier=1, model="openai:gpt-5-mini"),
+    ),
+)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run `guard trace` in a folder of the test's own: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            app.main(("trace", *arguments))
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+def test_a_call_is_listed_and_shown(run: Run, place: str) -> None:
+    TraceStore.at(place).write(CALL)
+    code, out, err = run("list")
+    assert (code, err) == (0, "")
+    assert "shop.count" in out
+    (line,) = map(json.loads, run("list", "--json")[1].splitlines())
+    assert (line["call"], line["tier"], line["escalations"], line["cost"]) == (1, 1, ["invalid"], None)
+    code, out, err = run("show", "1")
+    assert (code, err) == (0, "")
+    for words in ("attempt 1: small, tier 0, invalid", "finding: (root): expected a number >= 3, got 1", "How many?"):
+        assert words in out
+    shown = json.loads(run("show", "1", "--json")[1])
+    assert [(a["answer"], a["tier"], a["reply"]["cost"]) for a in shown["attempts"]] == [("1", 0, None), ("3", 1, 0.5)]
+
+
+def test_what_was_cut_off_or_raised_is_shown_as_what_it_is(run: Run, place: str) -> None:
+    cut = dataclasses.replace(CALL.attempts[0], reply=reply("12", finish="cut"), error="closed", findings=())
+    raised = dataclasses.replace(CALL.attempts[1], reply=None, error="it broke", reason="error")
+    TraceStore.at(place).write(dataclasses.replace(CALL, outcome="ModelError", attempts=(cut, raised)))
+    out = run("show", "1")[1]
+    for words in ("answer, cut off:\n12\nnot taken: closed", "error:\nit broke"):
+        assert words in out
+    page = run("show", "1", "--html", "-")[1]
+    assert "<h3>Answer, cut off</h3>" in page
+    assert "<h3>Error</h3>" in page
+
+
+def test_statistics_say_what_was_replayed_and_what_is_an_estimate(run: Run, place: str) -> None:
+    first, last = CALL.attempts
+    guessed = dataclasses.replace(first, reply=reply("1", cost=0.25, is_estimate=True))
+    kept = dataclasses.replace(last, reply=reply("3", cost=0.5, is_kept=True))
+    TraceStore.at(place).write(dataclasses.replace(CALL, attempts=(guessed, kept)))
+    out = run("stats")[1]
+    assert out.splitlines()[1].split()[-1] == "replayed"
+    assert [line.split()[-1] for line in out.splitlines()[3:] if line.strip()] == ["0", "1", "1"]
+    assert "about $0.2500" in out
+    assert "$0.5" not in out
+
+
+def test_a_page_is_written_to_a_file_or_printed(run: Run, place: str, tmp_path: Path) -> None:
+    TraceStore.at(place).write(CALL, SCHEMA)
+    assert run("show", "1", "--html", "call.html") == (0, "", "")
+    written = (tmp_path / "call.html").read_text()
+    assert written.startswith("<!doctype html>")
+    assert "&quot;type&quot;: &quot;integer&quot;" in written
+    assert run("show", "1", "--html", "-") == (0, written, "")
+
+
+def test_statistics_are_a_table_or_lines_of_json(run: Run, place: str) -> None:
+    assert run("stats")[1].startswith("no calls in ")
+    TraceStore.at(place).write(CALL)
+    code, out, err = run("stats")
+    assert (code, err) == (0, "")
+    rows = [line.split() for line in out.splitlines()[3:] if line.strip()]
+    assert [" ".join(row) for row in rows] == [
+        "shop.count 0 small 1 0 (0.0%) 0 (0.0%) 0 1 (100.0%) 101 $0.0000 + 1 unknown $0.0000",
+        "shop.count 1 openai:gpt-5-mini 1 1 (100.0%) 1 (100.0%) 0 0 (0.0%) 101 $0.5000 $0.5000",
+        "shop.count all 1 0 (0.0%) 1 (100.0%) 0 1 (100.0%) 202 $0.5000 + 1 unknown $0.5000",
+    ]
+    lines = [json.loads(line) for line in run("stats", "--json", "--large", "openai:gpt-5")[1].splitlines()]
+    assert [(line["function"], line["tier"], line["tokens"]) for line in lines] == [
+        ("shop.count", 0, 101),
+        ("shop.count", 1, 101),
+        ("shop.count", None, 202),
+        ("(all)", None, 202),
+    ]
+    assert {line["large"] for line in lines[1:]} == {"openai:gpt-5"}
+    assert run("stats", "--since", "1h")[1].startswith("no call in ")
+
+
+def test_training_data_is_written_as_lines_of_json(run: Run, place: str, tmp_path: Path) -> None:
+    store = TraceStore.at(place)
+    surrogate = dataclasses.replace(CALL.attempts[1], number=1, reply=reply('"\ud800"'))
+    store.write(CALL)
+    store.write(dataclasses.replace(CALL, attempts=(surrogate,), started=time.time()))
+    store.write(dataclasses.replace(CALL, function="guard trace replay"))
+    assert run("export", "--format", "sft", "-o", "train.jsonl") == (0, "", "2 rows\n")
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert [row["messages"][-1]["content"] for row in rows] == ["3", '"\ud800"']
+    code, out, err = run("export", "--format", "dpo")
+    assert (code, err) == (0, "1 row\n")
+    said = [[{"role": "assistant", "content": text}] for text in "31"]
+    assert json.loads(out) == {"prompt": [ASKED], "chosen": said[0], "rejected": said[1]}
+    assert run("export", "--format", "kto", "--since", "1d")[2] == "1 row\n"
+    assert run("export", "--format", "kto", "--function", "nothing")[2] == "0 rows\n"
+
+
+def test_since_reads_dates_times_and_ages(run: Run, place: str) -> None:
+    began = datetime.datetime(2026, 1, 31, 12, 30, tzinfo=datetime.UTC).timestamp()
+    TraceStore.at(place).write(dataclasses.replace(CALL, started=began))
+    for when, rows in (
+        ("2026-01-31", 1),
+        ("2026-02-01", 0),
+        ("2026-01-31T12:30", 1),
+        ("2026-01-31T12:31", 0),
+        ("2026-01-31T13:30+01:00", 1),
+        ("5200w", 1),
+    ):
+        assert run("export", "--format", "sft", "--since", when)[2] == f"{rows} row{'s' * (rows != 1)}\n", when
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    model = Scripted("1", "2", guard.ModelError("down"), name="small")
+    monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: model if isinstance(_name, str) else _name)
+    return model
+
+
+def test_a_replay_asks_the_first_question_again_and_compares_to_the_byte(run: Run, place: str, model: Scripted) -> None:
+    TraceStore.at(place).write(CALL, SCHEMA)
+    assert run("replay", "1") == (0, "identical: small answered call 1 with the same 1 byte\n", "")
+    (request,) = model.requests
+    assert request.messages == (ASKED,)
+    assert request.compiled is not None
+    assert request.compiled.hash == SCHEMA.hash
+    assert (request.seed, request.max_tokens, request.temperature, request.thinking) == (7, 64, 0.5, 0)
+    code, out, err = run("replay", "1", "--json")
+    assert (code, err) == (app.EXIT_NO_ANSWER, "")
+    assert json.loads(out) == {
+        "call": 1, "replay": 3, "model": "small", "identical": False, "redacted": False, "was": "1", "now": "2",
+    }  # fmt: skip
+    code, out, _ = run("replay", "1")
+    assert (code, out) == (
+        app.EXIT_NO_ANSWER,
+        "different: small answered call 1 otherwise (recorded as call 4)\nwas: 1\nnow: down\n",
+    )
+    assert [(call.function, call.outcome) for call in TraceStore.at(place).latest(limit=3)] == [
+        ("guard trace replay", "ModelError"),
+        ("guard trace replay", "valid"),
+        ("guard trace replay", "valid"),
+    ]
+
+
+def test_what_redaction_changed_is_said_or_refused(
+    run: Run, place: str, model: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_PASSWORD", "correct-horse")
+    first = dataclasses.replace(CALL.attempts[0], messages=({"role": "user", "content": "correct-horse?"},))
+    TraceStore.at(place).write(dataclasses.replace(CALL, attempts=(first,)), SCHEMA)
+    code, _, err = run("replay", "1")
+    assert (code, err) == (0, "something was cut out of the recorded question: it is not the one that was asked\n")
+    secret = guard.compile({"const": "correct-horse"})
+    TraceStore.at(place).write(dataclasses.replace(CALL, schema_hash=secret.hash), secret)
+    assert run("replay", "3") == (
+        app.EXIT_NO_ANSWER,
+        "",
+        "guard: what was kept of call 3's schema is not the whole of it; it can't be replayed\n",
+    )
+
+
+def test_what_is_too_old_is_deleted(run: Run, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TraceStore.at(place)
+    for days_ago in (40, 20, 0):
+        store.write(dataclasses.replace(CALL, started=time.time() - days_ago * 86_400))
+    assert run("prune", "--days", "30") == (0, f"1 call deleted from {store.place}\n", "")
+    assert run("prune", "--calls", "1", "--json") == (0, '{"deleted": 1}\n', "")
+    assert [call.number for call in store.each()] == [3]
+
+
+WRONG: list[tuple[list[str], int, str]] = [
+    (["show", "9"], 2, "no call 9 in "),
+    (["show", "1", "--html", "absent/call.html"], 2, "absent/call.html can't be written: No such file or directory; "),
+    (["stats", "--large", "nobody"], 2, "no price of 'nobody' is known; name a model as openai:gpt-5-mini or "),
+    (["stats", "--since", "yesterday"], 2, "--since yesterday must be a date, a time, or an age: "),
+    (["export"], 2, "Missing option '--format'"),
+    (["export", "--format", "ppo"], 2, "--format ppo must be one of sft, dpo, kto"),
+    (["export", "--format", "sft", "-o", "absent/x"], 2, "absent/x can't be written: No such file or directory; name"),
+    (["replay", "1"], 1, "the schema of call 1 was not kept, as in traces of version 1; it can't be replayed"),
+    (["replay", "2"], 1, "call 2 asked no model; there is nothing to replay"),
+    (["replay", "1", "--model", "nonesuch"], 4, "unknown model 'nonesuch'; "),
+    (["prune"], 2, "nothing says what may go; name --days or --calls, or set trace_days or trace_calls in guard.toml"),
+    (["prune", "--days", "0"], 2, "--days=0.0 must be above 0"),
+    (["prune", "--calls", "0"], 2, "--calls=0 must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), WRONG, ids=[" ".join(arguments) for arguments, _, _ in WRONG])
+def test_wrong_input_ends_in_one_line(
+    arguments: list[str], code: int, words: str, run: Run, trace_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "nonesuch" not in arguments:
+        monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: Scripted("1"))
+    TraceStore.at(trace_file).write(CALL)
+    TraceStore.at(trace_file).write(dataclasses.replace(CALL, attempts=()))
+    got, out, err = run(*arguments)
+    assert (got, out, err.count("\n")) == (code, "", 1)
+    assert err.startswith(f"guard: {words}")
+
+
+@pytest.mark.parametrize("command", ["list", "show", "stats", "replay", "export", "prune"])
+def test_help_shows_an_example_and_the_exit_codes(command: str, run: Run) -> None:
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    words = " ".join(out.split())
+    assert f"Examples: guard trace {command}" in words.replace("│ ", "")
+    assert "Exit codes: 0 success" in words

@@ -1,0 +1,900 @@
+"""Models behind providers' APIs, against providers on this machine that fail in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import clock
+import pytest
+import stamina
+
+import guard
+from guard import models
+from guard.errors import (
+    BadReply,
+    BudgetExceeded,
+    CallError,
+    ContentFiltered,
+    ModelError,
+    RateLimited,
+    TimedOut,
+    Truncated,
+    Unavailable,
+)
+from guard.models.base import Model, Reply, Request
+from guard.models.event_loop import PORTAL
+from guard.models.remote import http
+from guard.models.remote.anthropic import AnthropicModel
+from guard.models.remote.openai import OpenAIModel
+from guard.models.remote.remote_model import MODES
+from guard.testing import fake_server
+from guard.testing.fake_server import FAULTS, Answer, Server
+
+pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
+
+CLOSED = {
+    "type": "object",
+    "properties": {"reason": {"type": "string"}, "total": {"type": "integer"}},
+    "required": ["reason", "total"],
+    "additionalProperties": False,
+}
+OPTIONAL = {**CLOSED, "required": ["reason"]}
+OPEN = {"type": "object", "properties": {"total": {"type": "integer"}}}
+TEXT = '{"reason": "two and two", "total": 4}'
+GOOD = Answer(TEXT)
+SECONDS = 1.0  #: The deadline of what would take for ever; nothing may take longer, by more than a machine's hiccup.
+WAITS = ("time-out", "slow drip")  #: The faults that end only with the deadline.
+
+
+def request(schema: Any = CLOSED, **changes: Any) -> Request:
+    compiled = None if schema is None else guard.compile(schema, inexact="residual")
+    messages = ({"role": "system", "content": "Be exact."}, {"role": "user", "content": "What is 2 + 2?"})
+    return Request(**{"messages": messages, "compiled": compiled, "seconds": 60.0, **changes})
+
+
+def model(server: Server | str, **options: Any) -> OpenAIModel:
+    url = server if isinstance(server, str) else server.url
+    return OpenAIModel("m", base_url=url, api_key="sk-local-0123456789", **options)
+
+
+def blocking(asked: Any, request: Request) -> Reply:
+    return asked.generate(request)
+
+
+def coroutine(asked: Any, request: Request) -> Reply:
+    return asyncio.run(asked.agenerate(request))
+
+
+def streaming(asked: Any, request: Request) -> Reply:
+    *pieces, reply = asked.stream(request)
+    assert all(isinstance(piece, str) and piece for piece in pieces)
+    assert "".join(pieces) == ("" if reply.finish == "refusal" else reply.text)
+    return reply
+
+
+def async_streaming(asked: Any, request: Request) -> Reply:
+    async def whole() -> Reply:
+        *pieces, reply = [item async for item in asked.astream(request)]
+        assert "".join(pieces) == ("" if reply.finish == "refusal" else reply.text)
+        return reply
+
+    return asyncio.run(whole())
+
+
+WAYS = [blocking, coroutine, streaming, async_streaming]
+every_way = pytest.mark.parametrize("ask", WAYS, ids=lambda way: way.__name__)
+Way = Callable[[Any, Request], Reply]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_leftovers() -> Iterator[None]:
+    """Models close their connections when they go; a connection that is lost would be a warning, which is an error."""
+    yield
+    gc.collect()
+
+
+# ---- Connections -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [model, lambda server: AnthropicModel("m", base_url=server.url, api_key="none")])
+@every_way
+def test_a_connection_serves_one_answer_after_another(make: Callable[[Server], Any], ask: Way) -> None:
+    with Server(GOOD, keeps_alive=True) as server:
+        asked = make(server)
+        assert [ask(asked, request(OPEN)).text for _ in range(3)] == [TEXT] * 3
+        assert server.connections == 1
+
+
+def test_nothing_is_waited_for_after_an_answer_s_end() -> None:
+    """Some servers leave a stream open when all was said."""
+    with Server(Answer(TEXT, change=lambda body: [body, fake_server.HANG])) as server:
+        with clock.waiting() as wait:
+            assert streaming(model(server), request()).text == TEXT
+            assert server.left.wait(30)
+        assert wait.seconds < 2
+
+
+# ---- Every fault, every way ------------------------------------------------------------------------------------------
+
+#: What each fault leads to: a reply's end, or the type of an error. Where a stream shows it otherwise, both.
+CELLS: dict[str, tuple[Any, Any]] = {
+    "reset mid-body": (Unavailable, Unavailable),
+    "time-out": (BudgetExceeded, BudgetExceeded),
+    "429": (RateLimited, RateLimited),
+    "500": (Unavailable, Unavailable),
+    "503": (Unavailable, Unavailable),
+    "truncated JSON": (BadReply, Unavailable),
+    "length stop": ("length", "length"),
+    "refusal": ("refusal", "refusal"),
+    "content filter": ("filter", "filter"),
+    "wrong type": ("stop", "stop"),
+    "extra key": ("stop", "stop"),
+    "prose around": ("stop", "stop"),
+    "invalid UTF-8": (BadReply, BadReply),
+    "empty body": (BadReply, Unavailable),
+    "empty answer": ("stop", "stop"),
+    "huge body": (BadReply, BadReply),
+    "slow drip": (BudgetExceeded, BudgetExceeded),
+    "duplicate keys": (BadReply, BadReply),
+}
+
+
+def test_every_fault_has_its_cell() -> None:
+    assert CELLS.keys() == FAULTS.keys()
+
+
+@every_way
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_ends_in_a_typed_error_or_a_true_reply_in_time(fault: str, ask: Way) -> None:
+    expected = CELLS[fault]["streaming" in ask.__name__]
+    faulty, seconds = FAULTS[fault](GOOD), SECONDS if fault in WAITS else 60.0
+    with Server(faulty) as server, clock.waiting() as wait:
+        asked = model(server, retries=1)
+        if isinstance(expected, str):
+            reply = ask(asked, request(seconds=seconds))
+            assert reply.finish == expected
+            assert reply.text == (faulty.refusal or faulty.text)
+            assert (reply.model, reply.mode) == ("served-1", "native")
+            assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
+        else:
+            with pytest.raises(CallError) as caught:
+                ask(asked, request(seconds=seconds))
+            assert type(caught.value) is expected
+            assert "sk-local" not in str(caught.value)
+        assert wait.seconds < SECONDS + 0.9
+
+
+@every_way
+def test_nobody_listening_is_unavailable(ask: Way) -> None:
+    with pytest.raises(Unavailable, match="can't be reached"):
+        ask(model(fake_server.refused_url(), retries=1), request())
+
+
+@every_way
+@pytest.mark.parametrize("fault", ["reset mid-body", "429", "500", "503"])
+def test_what_may_go_away_is_tried_again_and_counted(fault: str, ask: Way) -> None:
+    with Server(FAULTS[fault](GOOD), GOOD) as server:
+        # Optional properties: the stream is held back, so that nothing was handed on before the reset.
+        reply = ask(model(server), request(OPTIONAL))
+        assert (reply.text, reply.retries, len(server.requests)) == (TEXT, 1, 2)
+
+
+@pytest.mark.parametrize("fault", ["truncated JSON", "invalid UTF-8", "empty body", "duplicate keys"])
+def test_what_stays_wrong_is_not_tried_again(fault: str) -> None:
+    with Server(FAULTS[fault](GOOD), GOOD) as server:
+        with pytest.raises(BadReply):
+            model(server).generate(request())
+        assert len(server.requests) == 1
+
+
+def test_a_stream_is_not_begun_again_once_a_piece_of_it_is_out() -> None:
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        stream = model(server).stream(request())
+        assert next(stream)
+        with pytest.raises(Unavailable):
+            list(stream)
+        assert len(server.requests) == 1
+
+
+def test_an_iterator_that_the_portal_s_own_thread_collects_does_not_stop_it() -> None:
+    """It waited there for what only it could do."""
+    begun, ended = threading.Event(), threading.Event()
+
+    async def endless() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            begun.set()
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    held = [PORTAL.iterate(endless())]
+    assert next(held[0]) == 1
+    assert begun.wait(30)
+    PORTAL.loop.call_soon_threadsafe(held.clear)
+    assert ended.wait(30)
+    assert PORTAL.run(asyncio.sleep(0, "alive")) == "alive"
+
+
+# ---- What an answer used that did not come to its end ----------------------------------------------------------------
+
+
+def told(ask: Callable[[Request], Any], error: type[BaseException] | None = None, **changes: Any) -> Reply:
+    """Return what the model says of an answer that was cut off."""
+    cut: list[Reply] = []
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        ask(request(told=cut.append, **changes))
+    (reply,) = cut
+    assert (reply.finish, reply.model) == ("cut", "served-1")
+    assert TEXT.startswith(reply.text)
+    return reply
+
+
+def left(asked: Any) -> Callable[[Request], None]:
+    """Return a way to ask that leaves after the first piece."""
+
+    def ask(request: Request) -> None:
+        stream = asked.stream(request)
+        next(stream)
+        stream.close()
+
+    return ask
+
+
+SLOW = Answer(TEXT, change=lambda body: [body[: len(body) // 2], fake_server.HANG])
+
+
+def test_a_stream_that_is_left_says_about_what_it_used() -> None:
+    with Server(SLOW) as server:
+        reply = told(left(model(server)))
+    assert reply.is_estimate
+    assert 20 < reply.prompt_tokens < 200
+    assert reply.completion_tokens == -(-len(reply.text) // 4) > 0
+
+
+def test_what_a_provider_counted_before_a_stream_was_left_is_taken() -> None:
+    with Server(SLOW) as server:
+        reply = told(left(AnthropicModel("claude-haiku-4-5", base_url=server.url, api_key="none", mode="prompt")))
+    assert (reply.prompt_tokens, reply.is_estimate) == (11, True)
+    assert reply.completion_tokens >= 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("reset mid-body", Unavailable), ("slow drip", BudgetExceeded), ("duplicate keys", BadReply)]
+)
+def test_a_stream_that_fails_says_about_what_it_used(fault: str, error: type[CallError]) -> None:
+    seconds = SECONDS if fault in WAITS else 60.0
+    with Server(FAULTS[fault](Answer(TEXT, piece=1))) as server:
+        cut: list[Reply] = []
+        with pytest.raises(error):
+            streaming(model(server, retries=0), request(told=cut.append, seconds=seconds))
+    assert [reply.is_estimate for reply in cut] == [True]
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "503"])
+def test_what_was_refused_used_nothing(fault: str) -> None:
+    cut: list[Reply] = []
+    with Server(FAULTS[fault](GOOD)) as server, pytest.raises(CallError):
+        model(server, retries=1).generate(request(told=cut.append))
+    with pytest.raises(Unavailable):
+        model(fake_server.refused_url(), retries=1).generate(request(told=cut.append))
+    assert cut == []
+
+
+def test_what_failed_tries_used_is_part_of_what_the_last_one_did() -> None:
+    """Transport retries are paid for: the tokens of the try that broke off are in the reply's."""
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        lone = model(server, retries=0)
+        cut: list[Reply] = []
+        with pytest.raises(Unavailable):
+            lone.generate(request(told=cut.append))
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        reply = model(server, retries=1).generate(request())
+    assert (reply.retries, reply.is_estimate) == (1, True)
+    assert reply.prompt_tokens == 11 + cut[0].prompt_tokens
+    assert reply.completion_tokens == 7 + cut[0].completion_tokens
+
+
+def test_a_retry_keeps_inside_what_the_tries_before_it_left() -> None:
+    """One budget of tokens and money for all of them."""
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        with pytest.raises(BudgetExceeded, match="that are left"):
+            model(server).generate(request(total_tokens=100))
+        assert len(server.requests) == 1
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        asked = OpenAIModel("gpt-5-mini", base_url=server.url, api_key="none", provider="openai")
+        price = asked.price(1, 512)
+        assert price is not None
+        with pytest.raises(BudgetExceeded, match="usd left"):
+            asked.generate(request(usd=price))
+        assert len(server.requests) == 1
+
+
+def test_an_answer_whose_tokens_nobody_counted_says_so() -> None:
+    with Server(replace(GOOD, usage=None)) as server:
+        assert model(server).generate(request()).is_estimate
+    with Server(GOOD) as server:
+        assert not model(server).generate(request()).is_estimate
+
+
+# ---- Retries and deadlines -------------------------------------------------------------------------------------------
+
+
+def test_retry_after_is_honoured() -> None:
+    with Server(fake_server.error(429, "slow down", {"Retry-After": "0.7"}), GOOD) as server:
+        start = time.monotonic()
+        with clock.waiting() as wait:
+            assert model(server).generate(request()).retries == 1
+        assert time.monotonic() - start >= 0.7
+        assert wait.seconds < 2
+
+
+@pytest.mark.parametrize(("seconds", "after"), [(1.0, "30"), (None, "86400"), (2.0, "Fri, 31 Dec 2100 23:59:59 GMT")])
+def test_a_wait_that_is_longer_than_what_is_left_ends_at_once(seconds: float | None, after: str) -> None:
+    with Server(fake_server.error(429, "slow down", {"Retry-After": after}), GOOD) as server:
+        with (
+            clock.waiting() as wait,
+            pytest.raises(RateLimited, match=r"asked again in \d+ s" if after.isdigit() else "again in"),
+        ):
+            model(server).generate(request(seconds=seconds))
+        assert wait.seconds < 0.9
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("after", ["-1", "nan", "inf", "1e9", "soon", "9" * 400, "٣", ""])
+def test_a_wait_that_is_none_is_not_taken_for_one(after: str) -> None:
+    with Server(fake_server.error(503, "busy", {"Retry-After": after} if after.isascii() else {}), GOOD) as server:
+        assert model(server).generate(request()).retries == 1
+
+
+def test_a_spent_quota_is_not_waited_for() -> None:
+    with Server(fake_server.error(429, "no money", code="insufficient_quota"), GOOD) as server:
+        with pytest.raises(RateLimited, match="quota is spent"):
+            model(server).generate(request())
+        assert len(server.requests) == 1
+
+
+def test_the_deadline_is_one_over_all_retries() -> None:
+    slow = Answer(TEXT, change=lambda body: [0.4, *fake_server.halved(fake_server.RESET)(body)])
+    with Server(slow) as server:
+        with clock.waiting() as wait, pytest.raises((BudgetExceeded, Unavailable)):
+            model(server, retries=100).generate(request(seconds=1.0))
+        assert wait.seconds < 1.5
+        assert len(server.requests) < 4
+
+
+def test_retries_can_be_switched_off_for_a_whole_program() -> None:
+    stamina.set_active(False)
+    try:
+        with Server(FAULTS["503"](GOOD), GOOD) as server, pytest.raises(Unavailable):
+            model(server).generate(request())
+    finally:
+        stamina.set_active(True)
+
+
+def test_silence_is_a_time_out_without_a_deadline_too() -> None:
+    with Server(FAULTS["time-out"](GOOD)) as server, pytest.raises(TimedOut):
+        model(server, timeout=0.2, retries=0).generate(request(seconds=None))
+
+
+def test_closing_a_stream_stops_the_model() -> None:
+    drip = Answer(TEXT, change=lambda body: [p for byte in body for p in (bytes([byte]), 0.005)])
+    with Server(drip) as server:
+        stream = model(server).stream(request())
+        assert next(stream)
+        stream.close()
+        assert server.left.wait(3)
+
+
+def test_cancelling_a_coroutine_stops_the_model() -> None:
+    async def cancelled(server: Server) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(model(server).agenerate(request()), 0.3)
+
+    with Server(FAULTS["time-out"](GOOD)) as server:
+        asyncio.run(cancelled(server))
+        assert server.left.wait(3)
+
+
+def test_many_threads_and_loops_share_a_model() -> None:
+    with Server(GOOD) as server:
+        asked, found = model(server), []
+
+        async def several() -> list[Reply]:
+            return await asyncio.gather(*(asked.agenerate(request()) for _ in range(4)))
+
+        threads = [threading.Thread(target=lambda: found.extend(asyncio.run(several()))) for _ in range(3)]
+        threads += [threading.Thread(target=lambda: found.append(asked.generate(request()))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [reply.text for reply in found] == [TEXT] * 15
+
+
+# ---- What is asked ---------------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_the_strongest_mode_that_carries_the_schema_is_taken(ask: Way) -> None:
+    recursive = {"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}}}}
+    with Server(Answer('{"total": 4}')) as server:
+        for schema, mode in ((OPEN, "tool"), (CLOSED, "native"), (None, "prompt")):
+            assert ask(model(server), request(schema)).mode == mode
+        native = server.requests[1].body["response_format"]["json_schema"]
+        assert native == {"name": "value", "strict": True, "schema": CLOSED}
+        tool = server.requests[0].body
+        assert tool["tools"][0]["function"]["parameters"] == OPEN
+        assert tool["tool_choice"]["function"]["name"] == tool["tools"][0]["function"]["name"] == "value"
+        assert not {"tools", "response_format"} & server.requests[2].body.keys()
+    with Server(Answer(json.dumps({"value": {"n": {}}}))) as server:
+        reply = ask(model(server), request(recursive))
+        assert (json.loads(reply.text), reply.mode) == ({"n": {}}, "tool")
+
+
+@every_way
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_can_be_chosen(mode: str, ask: Way) -> None:
+    with Server(GOOD) as server:
+        reply = ask(model(server, mode=mode), request())
+        assert (reply.text, reply.mode) == (TEXT, mode)
+        body = server.requests[0].body
+        system = body["messages"][0]["content"]
+        assert system.startswith("Be exact.")
+        assert (json.dumps(CLOSED) in system) == (mode == "prompt")
+        assert body["messages"][1:] == [{"role": "user", "content": "What is 2 + 2?"}]
+
+
+def test_a_chosen_mode_is_not_given_up() -> None:
+    with Server(fake_server.error(400, "Invalid schema for response_format"), GOOD) as server:
+        with pytest.raises(ModelError, match="Invalid schema"):
+            model(server, mode="native").generate(request())
+        with pytest.raises(ModelError, match=r"mode='native' can't carry the schema .* open to properties"):
+            model(server, mode="native").generate(request(OPEN))
+        with pytest.raises(ModelError, match="must be one of"):
+            model(server, mode="grammar")
+
+
+@every_way
+def test_a_refused_schema_goes_the_next_weaker_way_and_is_remembered(ask: Way) -> None:
+    refused = fake_server.error(400, "Invalid schema for response_format 'value': too complex", param="response_format")
+    with Server(refused, GOOD) as server:
+        asked = model(server)
+        compiled = request()
+        assert ask(asked, compiled).mode == "tool"
+        assert ask(asked, compiled).mode == "tool"
+        assert ask(asked, request({**CLOSED, "title": "Other"})).mode == "native"
+        assert ["response_format" in r.body for r in server.requests] == [True, False, False, True]
+        assert "retries" not in server.requests[0].body
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("Unsupported value: 'temperature' does not support 0 with this model.", "temperature"),
+        ("seed: Extra inputs are not permitted", "seed"),
+        ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "max_tokens"),
+        ("Unknown parameter: parallel_tool_calls", "parallel_tool_calls"),
+    ],
+)
+def test_a_refused_parameter_is_given_up_and_remembered(words: str, field: str) -> None:
+    with Server(fake_server.error(400, words), GOOD) as server:
+        asked = model(server)
+        asked.generate(request(OPEN))
+        asked.generate(request(OPEN))
+        assert [field in r.body for r in server.requests] == [True, False, False]
+        if field == "max_tokens":
+            assert server.requests[1].body["max_completion_tokens"] == 512
+
+
+def test_refused_stream_options_are_given_up() -> None:
+    with Server(fake_server.error(400, "stream_options is not supported"), GOOD) as server:
+        reply = streaming(model(server), request())
+        assert ["stream_options" in r.body for r in server.requests] == [True, False]
+        assert reply.completion_tokens == -(-len(TEXT) // 4)  # an estimate: this server does not tell
+
+
+def test_budgets_go_with_the_request() -> None:
+    with Server(GOOD) as server:
+        asked = model(server)
+        asked.generate(request(max_tokens=50, thinking=200, temperature=0.5, seed=2**40 + 3))
+        body = server.requests[-1].body
+        assert (body["max_tokens"], body["temperature"], body["seed"]) == (250, 0.5, 3)
+        asked.generate(request(total_tokens=100))
+        assert 0 < server.requests[-1].body["max_tokens"] < 100
+        with pytest.raises(BudgetExceeded, match="of the 5 that are left"):
+            asked.generate(request(total_tokens=5))
+        assert len(server.requests) == 2
+
+
+def test_messages_and_extras_are_sent_as_they_are() -> None:
+    with Server(GOOD) as server:
+        asked = request()
+        before = json.dumps(asked.messages)
+        model(server, extra={"top_k": 3, "seed": 5}, mode="prompt").generate(asked)
+        assert json.dumps(asked.messages) == before
+        assert (server.requests[0].body["top_k"], server.requests[0].body["seed"]) == (3, 5)
+        assert server.requests[0].headers["authorization"] == "Bearer sk-local-0123456789"
+
+
+def test_a_name_is_loaded_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(GOOD) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)  # servers of one's own want none
+        loaded = models.load("openai:from-the-environment")
+        assert isinstance(loaded, Model)
+        assert loaded.name == "openai:from-the-environment"
+        assert loaded.generate(request()).text == TEXT
+        assert server.requests[0].body["model"] == "from-the-environment"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    with pytest.raises(ModelError, match="set OPENAI_API_KEY"):
+        OpenAIModel("m")
+
+
+# ---- What is answered ------------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_nulls_for_absent_properties_do_not_reach_the_caller(ask: Way) -> None:
+    with Server(Answer('{"reason": "a \\u00e9 b", "total": null}')) as server:
+        reply = ask(model(server), request(OPTIONAL))
+        assert reply.text == '{"reason": "a é b"}'
+        sent = server.requests[0].body["response_format"]["json_schema"]["schema"]
+        assert sent["required"] == ["reason", "total"]
+    with Server(Answer('{"value": 1.50}')) as server:
+        assert ask(model(server), request({"type": "number"})).text == "1.50"
+
+
+def test_a_wrapped_value_streams_as_it_comes() -> None:
+    rows = {"type": "array", "items": {"type": "integer"}}
+    with Server(Answer('{"value": [10, 20, 30]}')) as server:
+        *pieces, reply = model(server).stream(request(rows))
+        assert ("".join(pieces), reply.text) == ("[10, 20, 30]",) * 2
+        assert len(pieces) > 3
+
+
+THOUGHTS = [
+    (Answer(TEXT, thinking="Let me {see}."), "Let me {see}."),
+    (Answer(f"<think>\nLet me {{see}}.\n</think>\n\n{TEXT}"), "Let me {see}."),
+    (Answer(f"\n<think></think>{TEXT}"), ""),
+    (Answer(f"Let me {{see}}.</think>{TEXT}"), "Let me {see}."),
+]
+
+
+@every_way
+@pytest.mark.parametrize(("answer", "thought"), THOUGHTS)
+def test_thoughts_never_reach_the_value(answer: Answer, thought: str, ask: Way) -> None:
+    pieces = (1, 2, 3, 7, 100) if "streaming" in ask.__name__ else (1,)
+    with Server(*(replace(answer, piece=piece) for piece in pieces)) as server:
+        for _ in pieces:
+            reply = ask(model(server), request(thinking=100))
+            assert (reply.text, reply.thinking) == (TEXT, thought)
+            assert reply.thinking_tokens == min(7, -(-len(thought) // 4))
+
+
+@every_way
+def test_thoughts_that_never_end_are_no_answer(ask: Way) -> None:
+    with Server(Answer("<think>Let me see", finish="length")) as server:
+        reply = ask(model(server), request())
+        assert (reply.text, reply.finish, reply.thinking) == ("", "length", "Let me see")
+
+
+@every_way
+@pytest.mark.parametrize(
+    "text", ['"</think>"', '{"a": "<think>"}', '"<think>x</think>"', "true", "12", "tru", "", " 1 "]
+)
+def test_values_that_look_like_thoughts_are_values(text: str, ask: Way) -> None:
+    with Server(Answer(text, piece=1)) as server:
+        assert ask(model(server, mode="prompt"), request({})).text == text
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "error"),
+    [
+        (401, "Incorrect API key provided: sk-local-0123456789", ModelError),
+        (403, "no", ModelError),
+        (404, "The model `m` does not exist", ModelError),
+        (400, "This model's maximum context length is 8192 tokens", Truncated),
+        (400, "The response was filtered due to the prompt triggering content management policy", ContentFiltered),
+        (400, "the user field is wrong", ModelError),
+    ],
+)
+def test_terminal_errors_say_why_and_tell_no_secret(status: int, words: str, error: type[CallError]) -> None:
+    with Server(fake_server.error(status, words)) as server:
+        with pytest.raises(CallError) as caught:
+            model(server).generate(request(None))
+        assert type(caught.value) is error
+        assert "sk-local" not in str(caught.value)
+        assert words.split("sk-")[0] in str(caught.value)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        "null",
+        '{"choices": []}',
+        '{"choices": [{"message": {"content": "x"}}]}',
+        '{"choices": [{"finish_reason": "stop"}]}',
+        '{"choices": [{"message": {"content": 3}, "finish_reason": "stop"}]}',
+        '{"choices": [{"message": {"content": "x"}, "finish_reason": "because"}]}',
+        '{"choices": [{"message": {"tool_calls": 3}, "finish_reason": "stop"}]}',
+        '{"choices": [{"message": {"content": NaN}, "finish_reason": "stop"}]}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_answer_by_the_protocol_is_a_bad_reply(body: str) -> None:
+    with Server(Answer(raw=body.encode())) as server, pytest.raises(BadReply):
+        model(server).generate(request())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"message": "overloaded", "type": "server_error"}, Unavailable),
+        ({"message": "slow down", "code": "rate_limit_exceeded"}, RateLimited),
+        ({"message": "no", "code": "content_filter"}, ContentFiltered),
+        ("it broke, sk-local-0123456789", Unavailable),
+    ],
+)
+def test_an_error_inside_an_answer_is_one(error: Any, expected: type[CallError]) -> None:
+    raw = json.dumps({"error": error})
+    with Server(Answer(raw=raw.encode())) as server, pytest.raises(expected) as caught:
+        model(server, retries=0).generate(request())
+    assert "sk-local" not in str(caught.value)
+    with Server(Answer(raw=f"data: {raw}\n\n".encode())) as server, pytest.raises(expected):
+        list(model(server, retries=0).stream(request()))
+
+
+def test_a_stream_that_stops_short_is_never_a_success() -> None:
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "12"}, "finish_reason": None}]})
+    with Server(Answer(raw=f"data: {chunk}\n\n".encode())) as server, pytest.raises(Unavailable, match="broke off"):
+        list(model(server, retries=0).stream(request({"type": "integer"})))
+
+
+def test_two_calls_of_the_one_tool_are_no_value() -> None:
+    call = {"function": {"name": "value", "arguments": '{"total": 4}'}}
+    choice = {"message": {"tool_calls": [call, call]}, "finish_reason": "tool_calls"}
+    with Server(Answer(raw=json.dumps({"choices": [choice]}).encode())) as server:
+        assert model(server).generate(request(OPEN)).text == '{"total": 4}\n{"total": 4}'
+
+
+def test_a_model_that_answers_beside_the_tool_has_answered() -> None:
+    choice = {"message": {"content": '{"total": 4}'}, "finish_reason": "stop"}
+    with Server(Answer(raw=json.dumps({"choices": [choice]}).encode())) as server:
+        assert model(server).generate(request(OPEN)).text == '{"total": 4}'
+
+
+def test_prices_are_known_by_provider_and_model() -> None:
+    with Server(Answer(TEXT, model="gpt-5-mini-2025-08-07", usage=(1000, 10))) as server:
+        assert model(server).generate(request()).cost is None  # this address is no provider's
+        assert model(server, provider="openai").generate(request()).cost == pytest.approx(0.00027)
+
+
+# ---- Hostile servers, interrupts, forks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [1, 2, 5, 64])
+@pytest.mark.parametrize("asked", [model, lambda server: claude(server)])
+def test_events_mean_the_same_however_their_bytes_come(piece: int, asked: Callable[[Server], Any]) -> None:
+    def cut(body: bytes) -> list[Any]:
+        body = b": a comment\n\n" + body.replace(b"data: ", b"data:").replace(b"\n", b"\r\n")
+        return [part for at in range(0, len(body), piece) for part in (body[at : at + piece], 0.0001)]
+
+    text = '{"reason": "é 😀 \\u00e9", "total": 4}'
+    with Server(Answer(text, change=cut)) as server:
+        assert streaming(asked(server), request()).text == text
+
+
+@functools.cache
+def packed() -> bytes:
+    return gzip.compress(b" " * 200_000_000)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_small_body_that_unpacks_to_a_huge_one_costs_little(status: int) -> None:
+    with Server(Answer(status=status, raw=packed(), headers={"Content-Encoding": "gzip"})) as server:
+        with clock.waiting() as wait, pytest.raises(ModelError):
+            model(server, retries=0).generate(request())
+        assert wait.seconds < 1
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xff\xfe", b"[" * 100_000, b'{"error": [1]}', b'{"error": {"message": 3}}', b"null"]
+)
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 599])
+def test_an_error_s_body_may_be_anything(status: int, raw: bytes) -> None:
+    expected = {429: RateLimited, 500: Unavailable, 599: Unavailable}.get(status, ModelError)
+    with Server(Answer(status=status, raw=raw)) as server, pytest.raises(CallError) as caught:
+        model(server, retries=0).generate(request(None))
+    assert type(caught.value) is expected
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("url", ["http://", "nonsense", "ftp://x/", "http://user:secret-password@127.0.0.1:9/v1"])
+def test_an_address_that_can_t_be_asked_is_said_without_its_password(url: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        model(url, retries=0).generate(request())
+    assert "secret-password" not in str(caught.value)
+
+
+PROGRAM = """
+import os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+from guard.testing.fake_server import FAULTS, Answer, Server
+from guard.models.base import Request
+from guard.models.remote.openai import OpenAIModel
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that puts the tests into the background ignores it
+
+request = Request(({"role": "user", "content": "?"},), None, seconds=20)
+with Server(Answer("first"), Answer("child"), Answer("parent"), keeps_alive=True) as server:
+    model = OpenAIModel("m", base_url=server.url)
+    print(model.generate(request).text, flush=True)
+    if (child := os.fork()) == 0:
+        print(model.generate(request).text, flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    print(model.generate(request).text, flush=True)
+    assert server.connections == 2  # one of the parent's and one of the child's
+for ask in (lambda m: m.generate(request), lambda m: list(m.stream(request))):
+    with Server(FAULTS["time-out"](Answer("never"))) as server:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            ask(OpenAIModel("m", base_url=server.url))
+        except KeyboardInterrupt:
+            print("interrupted", server.left.wait(5), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forks_and_interrupts() -> None:
+    """A child asks over connections of its own; an interrupt ends the request, not only the wait for it."""
+    tests = str(Path(fake_server.__file__).parent)
+    command = [sys.executable, "-c", PROGRAM, tests]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 (our own program)
+    said = ["first", "child", "parent", "interrupted True", "interrupted True"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+def test_a_request_on_guard_s_own_loop_can_t_block_it() -> None:
+    async def nested() -> None:
+        with pytest.raises(RuntimeError, match="use the async methods"):
+            model(fake_server.refused_url()).generate(request())
+
+    PORTAL.run(nested())
+
+
+class AtOpenAI(OpenAIModel):
+    """A model at OpenAI's own address, as far as what is asked goes."""
+
+    _is_openai = True
+
+
+def test_openai_s_own_models_are_told_how_much_to_think() -> None:
+    refused = [
+        fake_server.error(400, f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model.")
+        for effort in ("none", "minimal")
+    ]
+    with Server(*refused, GOOD) as server:
+        asked = AtOpenAI("gpt-5-mini", base_url=server.url, api_key="k")
+        assert asked.generate(request(max_tokens=70)).text == TEXT
+        asked.generate(request())
+        asked.generate(request(thinking=100, max_tokens=70))
+        bodies = [r.body for r in server.requests]
+        assert [body.get("reasoning_effort") for body in bodies] == ["none", "minimal", "low", "low", None]
+        assert (bodies[0]["max_completion_tokens"], bodies[4]["max_completion_tokens"]) == (70, 170)
+        assert not any("max_tokens" in body for body in bodies)
+
+
+def test_a_model_s_identity_and_price_are_those_of_its_address() -> None:
+    one, other = (OpenAIModel("gpt-5-mini", base_url=url, api_key="k") for url in ("http://a/v1", "http://b/v1"))
+    assert one.identity != other.identity
+    assert one.identity != OpenAIModel("gpt-5-mini", base_url="http://a/v1", api_key="k", mode="tool").identity
+    assert one.price(1000, 10) is None
+    known = OpenAIModel("gpt-5-mini", base_url="https://api.openai.com/v1", api_key="k")
+    assert known.price(1000, 10) == pytest.approx(0.00027)
+    assert AnthropicModel("claude-sonnet-4-5", api_key="k").price(1000, 10) == pytest.approx(0.00315)
+
+
+# ---- Anthropic -------------------------------------------------------------------------------------------------------
+
+
+def claude(server: Server, **options: Any) -> AnthropicModel:
+    # Its SDK adds the version of the API to the address itself.
+    url = server.url.removesuffix("/v1")
+    return AnthropicModel("c", base_url=url, api_key="sk-ant-local-0123456789", **options)
+
+
+#: Where Anthropic's protocol shows a fault otherwise. It has no content filter but refusals.
+CLAUDES = {**CELLS, "content filter": (BadReply, BadReply)}
+
+
+@every_way
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("time-out", "slow drip", "huge body")])
+def test_faults_of_anthropic_s_end_alike(fault: str, ask: Way) -> None:
+    expected = CLAUDES[fault]["streaming" in ask.__name__]
+    faulty = FAULTS[fault](GOOD)
+    with Server(faulty) as server:
+        asked = claude(server, retries=0)
+        if isinstance(expected, str):
+            reply = asked.generate(request()) if expected == "refusal" else ask(asked, request())
+            assert (reply.finish, reply.text, reply.mode) == (expected, faulty.text, "native")
+            assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
+        else:
+            with pytest.raises(CallError) as caught:
+                ask(asked, request())
+            assert type(caught.value) is expected
+            assert "sk-ant" not in str(caught.value)
+
+
+@every_way
+@pytest.mark.parametrize("mode", MODES)
+def test_anthropic_s_modes(mode: str, ask: Way) -> None:
+    text = '{"reason": "two", "total": 4.50}'
+    schema = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"type": "number"}}}
+    with Server(Answer(text, thinking="Let me see.")) as server:
+        reply = ask(claude(server, mode=mode), request(schema, max_tokens=50))
+        expected = text.replace("4.50", "4.5") if mode == "tool" and "streaming" not in ask.__name__ else text
+        assert (reply.text, reply.mode, reply.thinking) == (expected, mode, "Let me see.")
+        body = server.requests[0].body
+        assert body["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
+        assert body["system"].startswith("Be exact.")
+        assert body["max_tokens"] == 50
+        if mode == "native":
+            assert body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
+        if mode == "tool":
+            assert body["tools"][0]["input_schema"] == schema
+            assert body["tool_choice"]["name"] == body["tools"][0]["name"]
+
+
+def test_anthropic_s_thinking_has_a_budget_of_its_own() -> None:
+    with Server(GOOD) as server:
+        asked = claude(server, mode="tool")
+        asked.generate(request(max_tokens=50, thinking=2000))
+        asked.generate(request(max_tokens=50, thinking=10))
+        thinks, not_ = (r.body for r in server.requests)
+        assert thinks["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+        assert (thinks["max_tokens"], thinks["tool_choice"]["type"]) == (2050, "auto")
+        assert "temperature" not in thinks
+        assert not_["thinking"] == {"type": "disabled"}
+
+
+def test_anthropic_s_optional_properties_stay_optional_and_recursion_is_a_tool_s() -> None:
+    recursive = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"$ref": "#"}}, "required": ["reason"]}
+    with Server(Answer('{"reason": "r"}')) as server:
+        assert claude(server).generate(request(OPTIONAL)).mode == "native"
+        assert server.requests[0].body["output_config"]["format"]["schema"] == OPTIONAL
+        assert claude(server).generate(request(recursive)).mode == "tool"
+
+
+def test_an_overloaded_stream_is_unavailable() -> None:
+    raw = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
+    with Server(Answer(raw=raw)) as server, pytest.raises(Unavailable, match="Overloaded"):
+        list(claude(server, retries=0).stream(request()))
+
+
+@pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "no-form-that-is-known"])
+def test_of_a_provider_s_words_the_beginning_is_looked_at_and_no_part_of_a_secret_is_shown(secret: str) -> None:
+    for length in range(http.LOOKED_AT - 30, http.LOOKED_AT + 5):
+        hidden = "sk-" + "x" * (length - 3)  # so long that of all before the secret nothing is left
+        shown = http.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
+        assert shown.startswith(("[redacted]", "…"))
+        assert secret[:4] not in shown
+    assert http.said_by("word " * 2_000_000) == http.said_by("word " * 1_000)
+    assert http.said_by("x" * 2_000_000) == "…"

@@ -1,0 +1,71 @@
+"""Targets: what a schema means to the check after decoding is what it means to the masks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import guard
+from guard.output import target
+
+
+def findings(schema: Any, value: Any, **options: Any) -> tuple[str, ...]:
+    return tuple(f.rule for f in target.from_any(schema, options).check(json.dumps(value))[1])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "is_valid"),
+    [
+        (r"^\<\w+\>$", "<ink>", True),
+        (r"^\<\w+\>$", "ink", False),  # to Rust's regular expressions these are the ends of words
+        (r"^[\<\>]$", ">", True),
+        (r"^\\<$", "\\<", True),
+        (r"^(?<n>a)$", "a", True),
+        (r"^a\.b$", "a.b", True),
+    ],
+)
+def test_an_escaped_angle_bracket_is_that_character(pattern: str, value: str, is_valid: bool) -> None:
+    assert (findings({"pattern": pattern}, value) == ()) is is_valid
+    assert (findings({"patternProperties": {pattern: {"type": "null"}}}, {value: 1}) != ()) is is_valid
+    assert findings({"const": {"pattern": pattern}}, {"pattern": pattern}) == ()
+
+
+def test_what_is_nullable_in_openapi_may_be_null_whatever_its_name() -> None:
+    schema = {
+        "properties": {name: {"type": "string", "nullable": True} for name in ("default", "enum", "name")},
+        "default": {"nullable": True},
+    }
+    value = dict.fromkeys(schema["properties"])
+    assert findings(schema, value, draft="openapi3.0") == ()
+    assert findings(schema, {"default": 3}, draft="openapi3.0") == ("/properties/default/type",)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"pattern": r"(?<n>a)\k<n>"},  # jsonschema-rs knows no such pattern
+        {"type": "strin"},
+        {"$ref": "#/definitions/none"},
+        {"minLength": "3"},
+    ],
+)
+@pytest.mark.parametrize("inexact", ["refuse", "residual"])
+def test_a_schema_that_nothing_can_check_is_refused_as_one(schema: Any, inexact: str) -> None:
+    with pytest.raises(guard.SchemaError):
+        target.from_any(schema, {"inexact": inexact})
+
+
+@pytest.mark.parametrize("text", ["1e308", "1E+308", "1" + "0" * 308, "1" + "0" * 308 + ".0"])
+@pytest.mark.parametrize("schema", [{"enum": [1e308]}, {"const": 1e308}, {"minimum": 1e308}, {"multipleOf": 1e20}])
+def test_a_number_is_the_decimal_that_was_written_whatever_its_spelling(schema: Any, text: str) -> None:
+    """1e308 and its digits are one number, though a double is not that number."""
+    check = target.from_any(schema, {}).check
+    assert check(text)[1] == ()
+    assert [f.rule for f in check("100000000000000000001")[1]] == [f"/{next(iter(schema))}"]
+
+
+def test_a_value_that_is_nested_too_deeply_is_a_finding() -> None:
+    (finding,) = target.from_any({"not": {"const": 1e308}}, {}).check("[" * 700 + "]" * 700)[1]
+    assert finding.rule == "nesting"

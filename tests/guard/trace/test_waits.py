@@ -1,0 +1,168 @@
+"""How long a trace is waited for that others use: as long as a deadline says, and nobody who reads waits at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from scripted import Scripted, reply
+
+import guard
+from guard.models.base import Reply
+from guard.sidecar import keys
+from guard.sidecar.endpoints import operator
+from guard.trace import TraceError, TraceStore
+from guard.trace.records import Attempt, Call
+
+CALL = Call("f", "T", "h", "", "m", {}, 1.0, attempts=(Attempt(1, ({"role": "user"},), Reply("1", "stop", "m", 1, 1)),))
+MESSAGES = [{"role": "user", "content": "How many?"}]
+#: Far above what is asked for, for a machine that others make slow, and far below what was waited before.
+SLACK = 10.0
+
+
+@contextlib.contextmanager
+def locked(place: str) -> Iterator[None]:
+    """Hold what every writer needs."""
+    if "://" in place:
+        import psycopg
+
+        with psycopg.connect(place) as other:
+            other.execute("LOCK TABLE calls, guard_schema, spending, keys IN EXCLUSIVE MODE")
+            yield
+            other.rollback()
+        return
+    other = sqlite3.connect(place, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        other.close()
+
+
+@pytest.fixture
+def store(place: str) -> TraceStore:
+    """Return a trace that is ready."""
+    made = TraceStore.at(place)
+    made.write(CALL)
+    return made
+
+
+def test_a_write_waits_as_long_as_it_may_and_leaves_nothing_behind(store: TraceStore, place: str) -> None:
+    with locked(place):
+        began = time.monotonic()
+        with pytest.raises(TraceError, match=r"was not written within 0.3 s: another holds it"):
+            store.write(CALL, seconds=0.3)
+        assert 0.3 <= time.monotonic() - began < SLACK
+    assert store.write(CALL).number is not None
+    assert store.count() == 2
+
+
+def test_all_who_wait_at_once_wait_no_longer_than_one(store: TraceStore, place: str) -> None:
+    failures: list[str] = []
+
+    def write(number: int) -> None:
+        try:
+            store.write(CALL, seconds=0.3 + number / 100)
+        except TraceError as error:
+            failures.append(str(error))
+
+    with locked(place):
+        began = time.monotonic()
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(60)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - began < SLACK  # one after the other it would be half a minute
+    assert len(failures) == 60
+    store.write(CALL)
+    assert store.count() == 2
+
+
+def test_who_has_time_left_is_written_although_others_had_none(store: TraceStore, place: str) -> None:
+    found: list[Any] = []
+
+    def write(seconds: float) -> None:
+        found.extend(store.write_all([(CALL, None, seconds), (CALL, None, 60.0)]))
+
+    threads = [threading.Thread(target=write, args=(seconds,)) for seconds in (0.1, 0.2, 0.3)]
+    with locked(place):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.6)
+    for thread in threads:
+        thread.join()
+    assert [isinstance(number, TraceError) for number in found] == [True, False] * 3
+    assert store.count() == 4
+
+
+def test_a_budget_of_seconds_holds_over_the_record(store: TraceStore, place: str) -> None:
+    with locked(place):
+        began = time.monotonic()
+        with pytest.raises(TraceError, match="another holds it"):
+            guard.Guard(Scripted(reply("3"), name="m"), budget=guard.Budget(seconds=0.4)).generate(int, MESSAGES)
+        assert time.monotonic() - began < SLACK
+    assert store.count() == 1
+
+
+def test_a_budget_of_seconds_holds_over_the_record_awaited_too(store: TraceStore, place: str) -> None:
+    ask = guard.Guard(Scripted(*[reply("3")] * 50, name="m"), budget=guard.Budget(seconds=0.4))
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    async def calls() -> list[Any]:
+        ticking = asyncio.create_task(tick())
+        found = await asyncio.gather(*(ask.agenerate(int, MESSAGES) for _ in range(50)), return_exceptions=True)
+        ticking.cancel()
+        return found
+
+    with locked(place):
+        began = time.monotonic()
+        found = asyncio.run(calls())
+        assert time.monotonic() - began < SLACK
+    assert all(isinstance(error, TraceError) for error in found)
+    assert ticks > 5  # the loop was free meanwhile
+    store.write(CALL)
+    assert store.count() == 2
+
+
+def test_who_reads_waits_for_nobody(store: TraceStore, place: str) -> None:
+    keys.create(store, "shop")
+    with locked(place):
+        began = time.monotonic()
+        assert len(store.latest()) == 1
+        assert store.read(1) is not None
+        assert store.failures() == []
+        assert sum(row.figures["ended"] for row in store.ledger()) == 1
+        assert operator.figures(store, 60, 1.0)["models"]["m"][0]["calls"] == 1
+        assert len(keys.every(store)) == 1
+        assert time.monotonic() - began < SLACK
+
+
+def test_nobody_waits_for_who_reads(store: TraceStore) -> None:
+    with store.reading() as connection:
+        assert connection is not None
+        before = connection.exec_driver_sql("SELECT COUNT(*) FROM calls").scalar()
+        store.write(CALL, seconds=5.0)
+        keys.create(store, "shop")
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM calls").scalar() == before == 1  # one moment is seen
+        with pytest.raises(Exception, match=r"[Rr]ead-?only|cannot"):
+            connection.exec_driver_sql("DELETE FROM calls")
+
+
+def test_a_probe_tells_whether_anything_can_be_written(store: TraceStore, place: str) -> None:
+    store.probe(5.0)
+    with locked(place), pytest.raises(TraceError):
+        store.probe(0.2)
+    store.probe(5.0)
