@@ -192,11 +192,12 @@ bool give_back_small(void* block) {  // false: it is malloc's
   const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(block) - first;
   if (!first || offset >= kRegion) return false;
   Heap& own = mine();
-  const std::size_t grains = grains_of[offset / kPage], batch = batch_of(grains);
+  const std::size_t grains = grains_of[offset / kPage];
   Size& size = own.sizes[grains];
   size.free = new (block) Block{size.free};
   own.count(-static_cast<std::int64_t>(grains * kGrain));
-  if (++size.count < 3 * batch) return true;
+  if (++size.count * grains * kGrain < 3 * kBatch) return true;
+  const std::size_t batch = batch_of(grains);
   Block *const given = size.free, *last = given;
   for (std::size_t i = 1; i < batch; ++i) last = last->next;
   size.free = last->next;

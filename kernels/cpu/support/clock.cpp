@@ -57,8 +57,9 @@ void Clock::look(Op op) {
   }
   const Time now = std::chrono::steady_clock::now();
   if (now > now_.deadline) {
-    if (now_.begun < 0) now_.begun = processor_seconds();
-    const double left = now_.seconds - (processor_seconds() - now_.begun);
+    const double used = processor_seconds();
+    if (now_.begun < 0) now_.begun = used;
+    const double left = now_.seconds - (used - now_.begun);
     if (left < kLeast) throw Limit{"seconds", -1, "a search takes too long", op};
     now_.deadline = now + std::chrono::microseconds(static_cast<std::int64_t>(std::min(left, kMost) * 1e6));
   }
