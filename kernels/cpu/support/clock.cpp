@@ -26,7 +26,7 @@ double Clock::longest() {
 
 Clock::Running::Running(double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch) : before_(kernel_clock.now_), used_(used) {
   Clock& clock = kernel_clock;
-  clock.now_ = {{}, used ? seconds - *used : seconds, -1, states, memory > kNoMemory - held() ? kNoMemory : held() + memory, watch};
+  clock.now_ = {{}, used ? seconds - *used : seconds, -1, states, memory > kNoMemory - std::max<std::int64_t>(held(), 0) ? kNoMemory : held() + memory, watch};
   clock.last_ = clock.measures_ ? processor_seconds() : -1;
 }
 
