@@ -44,6 +44,7 @@ class AdversarialModel(LocalModel):
     `taste` says which way, one of `TASTES`: "far" takes the token after which the most tokens are still needed, which
     costs a look at each; the others prefer prose, white space, brackets, text, digits or escapes that do not end, or
     nothing in particular. What is not decided by taste the seed decides. Time per token is linear in the vocabulary.
+    Another taste is a ValueError.
     """
 
     def __init__(self, seed: int = 0, *, taste: str = "far", name: str = "adversarial") -> None:
@@ -60,13 +61,13 @@ class AdversarialModel(LocalModel):
         return list(text.encode(errors="replace"))
 
     @contextlib.contextmanager
-    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:  # noqa: ARG002
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_AdversarialSession]:  # noqa: ARG002
         completion = Completion(self._vocabulary, **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
-        yield _Session(self, completion, limits["matcher"], request.seed)
+        yield _AdversarialSession(self, completion, limits["matcher"], request.seed)
 
 
-class _Session:
+class _AdversarialSession:
     def __init__(self, model: AdversarialModel, completion: Completion, matcher: Any, seed: int) -> None:
         self.completion = completion
         self._matcher, self._taste = matcher, model.taste

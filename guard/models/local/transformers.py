@@ -37,6 +37,7 @@ from guard.kernels.vocabulary import Vocabulary
 from guard.models.local.batching import Passes
 from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
 from guard.models.local.sampling import Sampler
+from guard.schemas.compiled import warmed
 
 
 class TransformersModel(LocalModel):
@@ -56,7 +57,7 @@ class TransformersModel(LocalModel):
         self._lock = threading.RLock()  # of the tokenizer; a signal handler's call may find it taken by its own thread
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         try:
-            self._vocabulary = Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer))
+            self._vocabulary = warmed(Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer)))
         except ValueError as error:
             raise ModelError(f"{name}: {error}") from error
         self._forcing = Forcing(tokenizer, self._vocabulary)
@@ -115,7 +116,7 @@ class TransformersModel(LocalModel):
         return self._passes
 
     @contextlib.contextmanager
-    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_TransformersSession]:
         decoding = Decoding(
             self._vocabulary, forcing=self._forcing, temperature=request.temperature, seed=request.seed, **limits
         )
@@ -124,7 +125,7 @@ class TransformersModel(LocalModel):
             forward = self._prepare(prompt, request.max_tokens)
             with self._passes.here():
                 sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
-                yield _Session(decoding, forward, self._passes, sampler)
+                yield _TransformersSession(decoding, forward, self._passes, sampler)
         except RuntimeError as error:  # torch's: out of memory, a device that fails
             raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
 
@@ -182,7 +183,7 @@ class TransformersModel(LocalModel):
         return text
 
 
-class _Session:
+class _TransformersSession:
     """One request at one model."""
 
     def __init__(self, decoding: Decoding, forward: Forward, passes: Passes, sampler: Sampler | None) -> None:
