@@ -296,10 +296,7 @@ class _PassthroughRun:
         await self._write(VALID, "")
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return an upstream's answer, asked for again where that may help.
-
-        Not through an Exchange: what stamina keeps for a request that succeeds at once costs as much as sending it.
-        """
+        """Return an upstream's answer, asked for again where that may help."""
         assert tier.upstream is not None
         for number in itertools.count():
             try:
