@@ -1,8 +1,8 @@
 """How long one thread keeps the GIL: a thread that wakes every millisecond notes how late it was, and whose doing it was.
 
 `python -m attack.holds FILE serve …` is `guard serve …` with such a thread, and writes what it saw into FILE at the end.
-A hold is told in processor seconds of the thread that had it, so that other programs on the machine make none longer.
-What runs without the GIL beside a wait is counted as well: where a stack names no Python, look twice.
+Other programs on the machine make none longer: what the waking thread waited for a processor is taken off, and no hold
+is longer than the processor time of the thread that had it. Its stack is as it stood once it gave the GIL back.
 """
 
 from __future__ import annotations
@@ -64,16 +64,18 @@ class Holds:
             self.collections.append((info["generation"], time.thread_time() - self._began_collecting))
 
     def _run(self) -> None:
-        me = threading.get_ident()
+        me, queued = threading.get_ident(), Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
         clocks: dict[int, int] = {}
         before: dict[int, float] = {}
         while not gc.get_freeze_count() and not self._is_over.is_set():  # until the sidecar has begun
             time.sleep(0.05)
         self.collections.clear()
         while not self._is_over.is_set():
+            waited = int(queued.read_text().split()[1])
             began = time.monotonic()
             time.sleep(EVERY_S)
             late = time.monotonic() - began - EVERY_S
+            late -= (int(queued.read_text().split()[1]) - waited) / 1e9
             self.late.append(late)
             frames = sys._current_frames()
             now: dict[int, float] = {}
