@@ -25,7 +25,7 @@ import guard
 from guard import models
 from guard.kernels.bitmask import allocate_bitmask
 from guard.models.base import Request
-from guard.models.transformers import TransformersModel
+from guard.models.local.transformers import TransformersModel
 
 SCHEMA = {
     "type": "object",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guard import prompts
+from guard.calls import prompts
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUARD_DATA") or ROOT.parent / "shared" / "data") / "maskbench.jsonl.gz"

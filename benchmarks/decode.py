@@ -34,9 +34,9 @@ import transformers
 import guard
 from benchmarks.calls import Call, calls
 from guard import models
+from guard.decoding.logits_processor import LogitsProcessor
 from guard.models.base import Request
-from guard.models.transformers import TransformersModel
-from guard.processors import LogitsProcessor
+from guard.models.local.transformers import TransformersModel
 
 BENCH = {"full": [], "short": ["--n", "4", "--repeat", "1"]}  #: What `make bench` runs.
 BAR, PASS_BAR = 1.25, 0.98  #: Tokens/s, and passes/s, of transformers alone.

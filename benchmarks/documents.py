@@ -33,7 +33,7 @@ def ways(url: str, texts: list[str], concurrency: int) -> dict[str, Callable[[],
     """Return what is compared; each reads all texts."""
     import openai
 
-    from guard.models.openai import OpenAIModel
+    from guard.models.remote.openai import OpenAIModel
 
     wanted, runs = json.loads(ANSWER), itertools.count()
 

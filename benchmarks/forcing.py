@@ -40,11 +40,11 @@ import transformers
 import guard
 from benchmarks.calls import Call, calls
 from guard import models
-from guard.forcing import Forcing
+from guard.decoding.forced_tokens import Forcing
+from guard.decoding.logits_processor import LogitsProcessor
 from guard.kernels.bitmask import allocate_bitmask, apply_bitmask_
 from guard.models.base import Request
-from guard.models.transformers import TransformersModel
-from guard.processors import LogitsProcessor
+from guard.models.local.transformers import TransformersModel
 
 BENCH = {"full": [], "short": ["--n", "20", "--tokens", "40"]}  #: What `make bench` runs.
 BAR = 0.95  #: Share of texts that must be the same, skipping and asking.

@@ -115,7 +115,7 @@ def sampled(schema: Any) -> dict[str, Any]:
     """Measure the sampler without Hypothesis."""
     import jsonschema_rs
 
-    from guard.testing.instances import Instances
+    from guard.testing.strategies.values import Instances
 
     try:
         instances = Instances(schema, {})

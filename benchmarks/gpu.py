@@ -26,9 +26,9 @@ import guard
 from benchmarks.__main__ import INVOICE, table, tokenizer
 from guard.kernels.bitmask import WORD
 from guard.kernels.gpu.apply import apply_bitmask_
+from guard.kernels.gpu.device_tables import Tables
 from guard.kernels.gpu.loop import Loop
 from guard.kernels.gpu.sample import sample
-from guard.kernels.gpu.tables import Tables
 
 BENCH: dict[str, list[str]] = {"full": [], "short": []}  #: What `make bench` runs; without a GPU its exit code is 2.
 BATCHES = (1, 32, 256)

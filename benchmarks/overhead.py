@@ -110,7 +110,7 @@ def ways(url: str) -> dict[str, Callable[[], Any]]:
     """Return what is compared; instructor only where it is installed."""
     import openai
 
-    from guard.models.openai import OpenAIModel
+    from guard.models.remote.openai import OpenAIModel
 
     client = openai.OpenAI(base_url=url, api_key="none")
     found: dict[str, Callable[[], Any]] = {

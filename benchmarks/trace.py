@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from guard.records import Call
-from guard.sidecar.operator import figures
+from guard.sidecar.endpoints.operator import figures
 from guard.trace import TraceStore, totals
-from guard.trace.tables import ATTEMPTS, CALLS
+from guard.trace.records import Call
+from guard.trace.sql_tables import ATTEMPTS, CALLS
 
 BATCH = 10_000
 DAYS = 7

@@ -26,8 +26,8 @@ from rich.text import Text
 from examples import incident_report, invoice, lab_report, support_email
 from guard import models
 from guard.models import Request
-from guard.plain import plain_json, plain_line
-from guard.records import Call
+from guard.support.plain_text import plain_json, plain_line
+from guard.trace.records import Call
 
 HERE = Path(__file__).parent
 EXAMPLES = {

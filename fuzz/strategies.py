@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from guard.errors import SchemaError
-from guard.testing.instances import Instances
-from guard.testing.judges import Judges, copied
-from guard.testing.misses import Misses
+from guard.testing.json_validators import Judges, copied
+from guard.testing.strategies.near_misses import Misses
+from guard.testing.strategies.values import Instances
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUARD_DATA") or ROOT.parent / "shared" / "data")

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guard.batch.mapping import Result, amap, map  # noqa: A004 (called as the built-in is)
-    from guard.decorator import structured
+    from guard.calls.decorator import structured
+    from guard.calls.pipeline import AsyncStream, Guard, Stream
+    from guard.calls.policy import Budget, Confidence, Policy
+    from guard.decoding.logits_processor import LogitsProcessor
     from guard.errors import (
         BadReply,
         BudgetExceeded,
@@ -34,12 +37,9 @@ if TYPE_CHECKING:
     )
     from guard.kernels.vocabulary import Vocabulary
     from guard.models.base import Model, Reply, Request
-    from guard.pipeline import AsyncStream, Guard, Stream
-    from guard.policy import Budget, Confidence, Policy
-    from guard.processors import LogitsProcessor
-    from guard.records import Attempt, Call
     from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
     from guard.trace.errors import TraceError
+    from guard.trace.records import Attempt, Call
 
 __all__ = [
     "AsyncStream",
@@ -85,7 +85,7 @@ __all__ = [
 
 #: Where each public name lives. No module of the package may bear one of these names: importing it would hide the name.
 _HOMES = {
-    "guard.decorator": ("structured",),
+    "guard.calls.decorator": ("structured",),
     "guard.errors": (
         "BadReply",
         "BudgetExceeded",
@@ -108,10 +108,10 @@ _HOMES = {
     ),
     "guard.batch.mapping": ("Result", "amap", "map"),
     "guard.models.base": ("Model", "Reply", "Request"),
-    "guard.pipeline": ("AsyncStream", "Guard", "Stream"),
-    "guard.policy": ("Budget", "Confidence", "Policy"),
-    "guard.processors": ("LogitsProcessor",),
-    "guard.records": ("Attempt", "Call"),
+    "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),
+    "guard.calls.policy": ("Budget", "Confidence", "Policy"),
+    "guard.decoding.logits_processor": ("LogitsProcessor",),
+    "guard.trace.records": ("Attempt", "Call"),
     "guard.schemas": ("Compiled", "Limits", "Vocabulary", "compile"),  # a vocabulary is made with the formats' masks
     "guard.trace.errors": ("TraceError",),
 }

@@ -1,6 +1,6 @@
 """`python -m guard` is the command line."""
 
-from guard.cli import main
+from guard.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from guard.kernels.errors import Finding, GuardError, SchemaError
-from guard.violations import Violation
+from guard.output.violations import Violation
 
 if TYPE_CHECKING:
-    from guard.records import Attempt
+    from guard.trace.records import Attempt
 
 __all__ = [
     "BadReply",

@@ -15,7 +15,7 @@ from mypy.plugin import FunctionContext, MethodContext, Plugin
 from mypy.types import Type
 
 #: What mypy calls the two ways to write the decorator: `@structured` and `@structured(...)`.
-_BARE, _WITH_SETTINGS = "guard.decorator.structured", "guard.decorator.Decorator.__call__"
+_BARE, _WITH_SETTINGS = "guard.calls.decorator.structured", "guard.calls.decorator.Decorator.__call__"
 
 
 class GuardPlugin(Plugin):

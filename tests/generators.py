@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from guard.models.portal import PORTAL
+from guard.models.event_loop import PORTAL
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from guard.kernels.gpu import apply, sample, tables
+from guard.kernels.gpu import apply, device_tables, sample
 
 TARGET = GPUTarget("cuda", 80, 32)
 SIZES = {"width": "i32", "masked": "i32", "stride_l": "i64", "stride_t": "i32", "stride_m": "i32", "stride_w": "i32"}
@@ -28,9 +28,9 @@ SHARES = {"PASSES": 8, "SHARE": 2**30, "LEAST": sample.LEAST_TEMPERATURE, "BLOCK
 #: Each kernel with the types of its arguments, its constants, and how it is launched.
 KERNELS = [
     (
-        tables._advance,
+        device_tables._advance,
         {**dict.fromkeys((*ROWS, *TABLES), "*i32"), **dict.fromkeys(COUNTS, "i32"), "classes": "*u8", "keys": "*i64"},
-        {"PROBES": tables.PROBES, "FAULT": sample.NOT_A_NUMBER, "BLOCK": tables.BLOCK},
+        {"PROBES": device_tables.PROBES, "FAULT": sample.NOT_A_NUMBER, "BLOCK": device_tables.BLOCK},
         {},
     ),
     (sample._pick, {**FOUND, "out": "*i32"}, {**NONE, "NOTHING": sample.NOTHING, "WIDTH": 256}, {}),

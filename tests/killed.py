@@ -25,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guard.testing.servers import Answer, Request, Server
+from guard.testing.fake_server import Answer, Request, Server
 
 SCHEMA = {
     "type": "object",

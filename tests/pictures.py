@@ -19,10 +19,10 @@ import sidecars
 from playwright.sync_api import Page
 
 from guard.models.base import Reply, Token
-from guard.records import VALID, Attempt, Call
-from guard.testing import servers
+from guard.output.violations import Violation
+from guard.testing import fake_server
 from guard.trace import TraceStore
-from guard.violations import Violation
+from guard.trace.records import VALID, Attempt, Call
 
 VALUE = '{"customer": "Ada", "product": "pizza", "size": "large", "count": 2, "price": 9.5}'
 FINDINGS = (
@@ -95,7 +95,7 @@ def take(folder: Path) -> None:
     """Take all pictures."""
     with (
         tempfile.TemporaryDirectory() as scratch,
-        servers.Server(VALUE, keeps_alive=True) as provider,
+        fake_server.Server(VALUE, keeps_alive=True) as provider,
         browsers.opened() as browser,
     ):
         toml = sidecars.model(provider.url, "careful").replace("served-1", "gpt-5-mini")
@@ -111,7 +111,7 @@ def take(folder: Path) -> None:
                         color_scheme=scheme, viewport={"width": width, "height": height}, device_scale_factor=1
                     )
                     page = context.new_page()
-                    provider.answers = [servers.Answer(VALUE, change=lambda body: [2, body])]
+                    provider.answers = [fake_server.Answer(VALUE, change=lambda body: [2, body])]
                     thread = threading.Thread(target=lambda: sidecar.chat(model="fast"))
                     thread.start()
                     time.sleep(0.3)

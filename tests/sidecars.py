@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 START_S = 120.0  #: Longest wait for a process that others make slow.
 
@@ -186,7 +186,7 @@ def serving_here(folder: Path, toml: str = "") -> Iterator[Sidecar]:
 def says(*calls: tuple[str, str], content: str | None = None, **more: Any) -> Any:
     """Answer with calls of tools, and words beside them, streamed where asked so."""
 
-    def answer(request: servers.Request) -> servers.Answer:
+    def answer(request: fake_server.Request) -> fake_server.Answer:
         made = [
             {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": arguments}}
             for at, (name, arguments) in enumerate(calls)
@@ -196,7 +196,9 @@ def says(*calls: tuple[str, str], content: str | None = None, **more: Any) -> An
         if not request.is_streaming:
             choices: Any = [{"index": 0, "message": message, "finish_reason": finish}]
             usage = {"prompt_tokens": 11, "completion_tokens": 7}
-            return servers.Answer(raw=json.dumps({"model": "served-1", "choices": choices, "usage": usage}).encode())
+            return fake_server.Answer(
+                raw=json.dumps({"model": "served-1", "choices": choices, "usage": usage}).encode()
+            )
         pieces = [{**more}] if more else []
         pieces += [{"content": word} for word in re.findall(r"\S+\s*", content or "")]
         for at, call in enumerate(made):
@@ -207,6 +209,6 @@ def says(*calls: tuple[str, str], content: str | None = None, **more: Any) -> An
         deltas.append({"index": 0, "delta": {}, "finish_reason": finish})
         events = [{"model": "served-1", "choices": [delta]} for delta in deltas]
         raw = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
-        return servers.Answer(raw=raw + b"data: [DONE]\n\n")
+        return fake_server.Answer(raw=raw + b"data: [DONE]\n\n")
 
     return answer

@@ -38,7 +38,7 @@ from attack.client import exchange
 from attack.judge import judged
 from attack.run import chosen, memory, settings, upstream
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 MODEL = "soaked"
 NAME = r"soak-\d+-"  #: Of a request.
@@ -114,13 +114,13 @@ def good(name: str) -> str:
     return json.dumps({"vendor": name, "total": 3})
 
 
-def misbehaving(share: float, seed: int) -> Callable[[servers.Request], servers.Answer]:
+def misbehaving(share: float, seed: int) -> Callable[[fake_server.Request], fake_server.Answer]:
     """Return a provider's answers, of which a share is one of the fault matrix."""
-    draws, faults = random.Random(seed), list(servers.FAULTS.values())
+    draws, faults = random.Random(seed), list(fake_server.FAULTS.values())
 
-    def answer(request: servers.Request) -> servers.Answer:
+    def answer(request: fake_server.Request) -> fake_server.Answer:
         named = re.search(NAME, json.dumps(request.body))
-        whole = servers.Answer(good(named[0] if named else "nobody"))
+        whole = fake_server.Answer(good(named[0] if named else "nobody"))
         return draws.choice(faults)(whole) if draws.random() < share else whole
 
     return answer
@@ -255,8 +255,8 @@ def is_honest(reply: sidecars.Reply, kind: dict[str, Any], name: str) -> bool:
             for call in message["tool_calls"]:
                 jsonschema.validate(json.loads(call["function"]["arguments"]), SCHEMA)
         else:
-            whole = servers.Answer(good(name))
-            return message["content"] in {whole.text, *(servers.FAULTS[fault](whole).text for fault in WORDED)}
+            whole = fake_server.Answer(good(name))
+            return message["content"] in {whole.text, *(fake_server.FAULTS[fault](whole).text for fault in WORDED)}
     except (ValueError, KeyError, IndexError, TypeError, jsonschema.ValidationError):
         return False
     return True
@@ -265,7 +265,7 @@ def is_honest(reply: sidecars.Reply, kind: dict[str, Any], name: str) -> bool:
 @contextlib.contextmanager
 def started(folder: Path, share: float, seed: int, place: str = "") -> Any:
     """Start both providers and a sidecar."""
-    with servers.Server(misbehaving(share, seed), keeps_alive=True) as provider, upstream() as hostile:
+    with fake_server.Server(misbehaving(share, seed), keeps_alive=True) as provider, upstream() as hostile:
         toml = "in_flight = 2000\n" + settings(hostile)
         toml += sidecars.model(
             provider.url, MODEL, first_token_seconds=2, total_seconds=4, breaker_failures=1000, concurrency=500

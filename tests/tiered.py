@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from scripted import reply
 
-from guard.records import Attempt, Call
+from guard.trace.records import Attempt, Call
 
 SMALL, LARGE = "smollm2", "openai:gpt-5-mini"  # $0.25 for a million tokens of prompt, $2 of completion
 

@@ -173,7 +173,7 @@ def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llam
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(2)
     writer.add_chat_template(TEMPLATE)
-    from guard.models.gguf import BLOCK_TENSORS, OTHER_TENSORS
+    from guard.models.local.gguf import BLOCK_TENSORS, OTHER_TENSORS
 
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     for theirs, ours in OTHER_TENSORS.items():

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from guard import prompts
+from guard.calls import prompts
 from guard.errors import GuardError
-from guard.violations import clipped
+from guard.output.violations import clipped
 
 STDIN = Path("-")  #: The name under which standard input is read.
 TEXT = "text"  #: The column that is read where none is named and there are several.

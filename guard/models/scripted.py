@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from guard.errors import RateLimited, TimedOut, Unavailable
-from guard.models import asking
+from guard.models import adapters
 from guard.models.base import Model, Reply, Request
 
 #: What a scripted model can be told to say: a text, a whole reply, an error to raise, or a function that returns one.
@@ -212,13 +212,13 @@ class FaultyModel:
     async def agenerate(self, request: Request) -> Reply:
         """Answer, perhaps with a fault."""
         fault = self._drawn()
-        return self._spoiled(fault, await asking.agenerate(self._model, request))
+        return self._spoiled(fault, await adapters.agenerate(self._model, request))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer, perhaps with a fault: a spoiled text comes in pieces of three characters."""
         fault = self._drawn()
         if not fault:
-            yield from asking.pieces(self._model, request)
+            yield from adapters.pieces(self._model, request)
             return
         whole = self._spoiled(fault, self._model.generate(request))
         yield from split(whole.text, 3)
@@ -228,11 +228,11 @@ class FaultyModel:
         """Answer, perhaps with a fault: a spoiled text comes in pieces of three characters."""
         fault = self._drawn()
         if not fault:
-            async with contextlib.aclosing(asking.apieces(self._model, request)) as parts:
+            async with contextlib.aclosing(adapters.apieces(self._model, request)) as parts:
                 async for part in parts:
                     yield part
             return
-        whole = self._spoiled(fault, await asking.agenerate(self._model, request))
+        whole = self._spoiled(fault, await adapters.agenerate(self._model, request))
         for piece in split(whole.text, 3):
             yield piece
         yield whole

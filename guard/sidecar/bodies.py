@@ -17,7 +17,7 @@ import jiter
 from guard.sidecar.errors import ApiError, bad
 
 if TYPE_CHECKING:
-    from guard.sidecar.room import Share
+    from guard.sidecar.admission import Share
 
 SOON_SECONDS = 0.5  #: A body that is not there after these is a slow one.
 LARGE = 65_536  #: Bytes of a body from which on work on it is not done on the event loop: some milliseconds.

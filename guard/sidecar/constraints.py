@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from guard.sidecar.compiling import LIMITS
 from guard.sidecar.errors import bad
+from guard.sidecar.schema_cache import LIMITS
 
 #: Fields that hold a JSON Schema, as an object or as its text. A dot leads into an object.
 SCHEMAS = ("guided_json", "structured_outputs.json", "nvext.guided_json", "json_schema", "format")

@@ -14,8 +14,8 @@ from typing import Any
 
 from guard import errors
 from guard.errors import CallError, GuardError, SchemaError
-from guard.models.transport import ExchangeError
-from guard.sidecar.visit import JSON, Header
+from guard.models.remote.http import ExchangeError
+from guard.sidecar.request_context import JSON, Header
 from guard.trace import TraceError
 
 #: The status and the code of an error, by its kind; the first that fits.

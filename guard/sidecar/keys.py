@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 from guard.trace import TraceStore
-from guard.trace.tables import KEYS
+from guard.trace.sql_tables import KEYS
 
 PREFIX = "sk-guard-"
 FRESH = 1.0  #: Seconds after which a process has heard of a key that was made or revoked.

@@ -1,8 +1,8 @@
 """An upstream asked with the fields that the client sent, its answer written down as one JSON text that can be checked.
 
 The text is the answer's own where that is JSON, the JSON of a string where it is a plain text of a language, and the
-value of guard/sidecar/tools.py where there are tools. Streamed, it yields what the model says beside calls; a model
-that has said what it calls is silent until the calls are whole.
+value of guard/sidecar/endpoints/tool_calls.py where there are tools. Streamed, it yields what the model says beside
+calls; a model that has said what it calls is silent until the calls are whole.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from guard.models.base import Reply, Request
-from guard.models.transport import Exchange, ExchangeError, count, estimated_tokens
-from guard.prices import cost
-from guard.sidecar import tools
-from guard.sidecar.asked import Asked
-from guard.sidecar.chat import Chat
-from guard.sidecar.completions import Completions
-from guard.sidecar.serving import Served, Wrapper
+from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
+from guard.models.remote.prices import cost
+from guard.sidecar.endpoints import tool_calls
+from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.endpoints.completions import Completions
+from guard.sidecar.request_context import encoded, written
+from guard.sidecar.served_models import Served, Wrapper
 from guard.sidecar.upstream import events_of
-from guard.sidecar.visit import encoded, written
 
 _ENDS = {"length": "length", "content_filter": "filter"}  #: Of finish_reason; any other is an answer's own end.
 _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a model thought.
@@ -66,7 +66,7 @@ class Native(Wrapper):
         payload = await self._payload({**self._body(request), **more})
         first = self._served.settings.first_token_seconds
         receive = functools.partial(events_of, self._upstream, self.name, self._path, payload, first)
-        is_again = tools.is_asked_again(request.messages, self._asked)
+        is_again = tool_calls.is_asked_again(request.messages, self._asked)
         try:
             async with exchange.deadline(), contextlib.aclosing(exchange.send(receive)) as events:
                 async for _, said in events:
@@ -93,7 +93,7 @@ class Native(Wrapper):
             body["prompt"] = "\n\n".join(str(message["content"]) for message in request.messages)
         if asked.chat.seed is not None:  # each choice and each attempt is another draw
             body["seed"] = request.seed
-        if asked.choice == "auto" and tools.is_asked_again(request.messages, asked):
+        if asked.choice == "auto" and tool_calls.is_asked_again(request.messages, asked):
             choice: Any = body.get("tool_choice")
             body["tool_choice"] = "required"
             if isinstance(choice, Mapping) and isinstance(some := choice.get("allowed_tools"), Mapping):
@@ -109,8 +109,8 @@ class Native(Wrapper):
         content = message.get("content")
         text = content if isinstance(content, str) else ""
         if asked.has_tools:
-            text = tools.value_of(message, has_schema=asked.schema is not None)
-            text = tools.still_calls(text, request.messages, asked)
+            text = tool_calls.value_of(message, has_schema=asked.schema is not None)
+            text = tool_calls.still_calls(text, request.messages, asked)
         elif asked.kind == "string":
             text = written(text)
         refusal = message.get("refusal")

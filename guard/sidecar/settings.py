@@ -15,10 +15,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from guard.bounds import MOST_DAYS, MOST_SECONDS, written
 from guard.errors import SettingError
 from guard.models import KNOWN
 from guard.settings import Count, Number, Seconds, Settings, default_file, line_of
+from guard.support.bounds import MOST_DAYS, MOST_SECONDS, written
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
 _SECRET = frozenset({"api_key", "base_url"})  #: Whose values no message shows; nor those of keys that are not known.

@@ -1,7 +1,7 @@
 """A server that speaks OpenAI's protocol, asked over kept connections with what a client sent, byte for byte.
 
 Only the body goes through: headers are the sidecar's own, no cookie is kept, no redirect followed, nothing unpacked.
-Failures are guard.models.transport's, so that what is plain and what has a schema fails alike.
+Failures are guard.models.remote.http's, so that what is plain and what has a schema fails alike.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import jiter
 from multidict import CIMultiDict
 
 from guard.errors import BadReply, ModelError, TimedOut, Unavailable
-from guard.models import sse
-from guard.models.address import address
-from guard.models.openai import API_KEY, BASE_URL, URL
-from guard.models.transport import ExchangeError, broken_off, of_event, of_status, of_stream, said_by
+from guard.models.remote import sse
+from guard.models.remote.address import address
+from guard.models.remote.http import ExchangeError, broken_off, of_event, of_status, of_stream, said_by
+from guard.models.remote.openai import API_KEY, BASE_URL, URL
 
 CONNECT_SECONDS = 10.0  #: Until a connection stands.
 IDLE_SECONDS = 30.0  #: An unused connection is closed after these.

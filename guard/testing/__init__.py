@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guard.testing.adversarial import AdversarialModel
     from guard.testing.flaky import FlakyModel, serving
-    from guard.testing.instances import values
-    from guard.testing.misses import NearMiss, near_misses
-    from guard.testing.sayings import FAULTS
-    from guard.testing.searching import Check, Report, check
-    from guard.testing.writings import Text, texts
+    from guard.testing.scripted_replies import FAULTS
+    from guard.testing.search import Check, Report, check
+    from guard.testing.strategies.near_misses import NearMiss, near_misses
+    from guard.testing.strategies.texts import Text, texts
+    from guard.testing.strategies.values import values
 
 __all__ = [
     "FAULTS",
@@ -38,11 +38,11 @@ __all__ = [
 _HOMES = {
     "guard.testing.adversarial": ("AdversarialModel",),
     "guard.testing.flaky": ("FlakyModel", "serving"),
-    "guard.testing.sayings": ("FAULTS",),
-    "guard.testing.searching": ("Check", "Report", "check"),
-    "guard.testing.instances": ("values",),
-    "guard.testing.misses": ("NearMiss", "near_misses"),
-    "guard.testing.writings": ("Text", "texts"),
+    "guard.testing.scripted_replies": ("FAULTS",),
+    "guard.testing.search": ("Check", "Report", "check"),
+    "guard.testing.strategies.values": ("values",),
+    "guard.testing.strategies.near_misses": ("NearMiss", "near_misses"),
+    "guard.testing.strategies.texts": ("Text", "texts"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from guard.completion import Completion
+from guard.decoding.completion import Completion
+from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
 from guard.kernels.vocabulary import Vocabulary
-from guard.masks import MaskBuffer, allowed_tokens
 from guard.models.base import Request
-from guard.models.local import LocalModel
+from guard.models.local.local_model import LocalModel
 
 #: What it would rather write than JSON, each a token of its own beside all bytes.
 _TEMPTATIONS = (

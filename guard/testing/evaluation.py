@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from guard import confidence, prompts
+from guard.calls import prompts
+from guard.calls.pipeline import Guard
+from guard.decoding import confidence
 from guard.errors import CallError, GuardError, SchemaError, SettingError
-from guard.pipeline import Guard
-from guard.records import Call
-from guard.targets import Target
-from guard.testing.readings import plain
+from guard.output.target import Target
+from guard.testing.oracle import plain
+from guard.trace.records import Call
 
 RESAMPLES = 2_000
 LEVEL = 1.959964  #: Standard deviations of a 95% interval.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from guard.testing.evaluation import Comparison, Evaluation, Measure
 from guard.testing.plots import as_svg
-from guard.trace.page import document, escaped
+from guard.trace.html import document, escaped
 
 COLUMNS = ("valid", "exact", "right", "reasks", "tokens", "seconds", "removed", "cost")
 #: What a figure is called where its name does not tell.

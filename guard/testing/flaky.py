@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from guard import targets
 from guard.errors import SchemaError
-from guard.testing.ports import Ask, HttpPort, ModelPort, Stage
-from guard.testing.sayings import FAULTS, NEAR_MISS, Palette, Saying
+from guard.output import target
+from guard.testing.app_adapters import Ask, HttpPort, ModelPort, Stage
+from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying
 
 DRAWN = 60  #: Sayings drawn for each schema; what is said is chosen among them.
 KEPT = 1_000  #: Of the latest requests, that are kept.
@@ -69,16 +69,16 @@ class FlakyStage(Stage):
 
     def _sayings(self, key: str, wanted: Any) -> tuple[list[Saying], list[Saying]]:
         if key not in self._drawn:
-            from guard.testing.searching import drawn
+            from guard.testing.search import drawn
 
             try:
                 options = {"inexact": "residual"}
-                palette = Palette(targets.from_any(wanted, options), wanted, options)
+                palette = Palette(target.from_any(wanted, options), wanted, options)
                 good = drawn(palette.values, DRAWN, self._seed)
             except (SchemaError, ValueError):  # whatever is wrong with the schema is the application's to be told
-                palette = Palette(targets.from_any(True, {}), True)
+                palette = Palette(target.from_any(True, {}), True)
                 good = drawn(palette.values, DRAWN, self._seed)
-            from guard.testing.sayings import valid
+            from guard.testing.scripted_replies import valid
 
             bad = drawn(palette.faulty(self._faults), DRAWN, self._seed) if self._faults else []
             if palette.misses is not None and NEAR_MISS in self._faults:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guard.errors import GuardError
-from guard.records import VALID
-from guard.testing.ports import CANARY, Ask, content
-from guard.testing.readings import Reading, is_held, leaves, plain, same
-from guard.testing.runs import Run
-from guard.testing.sayings import written
+from guard.output.violations import Violation
+from guard.testing.app_adapters import CANARY, Ask, content
+from guard.testing.harness import Run
+from guard.testing.oracle import Reading, is_held, leaves, plain, same
+from guard.testing.scripted_replies import written
 from guard.testing.subjects import Subject
-from guard.violations import Violation
+from guard.trace.records import VALID
 
 MOST_ASKS = 6  #: Requests that one call may make where the application does not say: two models, three times each.
 SHOWN = 160  #: Characters of a value that a finding shows.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from guard.plain import plain
+from guard.support.plain_text import plain
 
 if TYPE_CHECKING:
     from guard.testing.flaky import FlakyModel
@@ -65,7 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def flaky_model(request: pytest.FixtureRequest) -> FlakyModel:
     """Give a model that errs as a seed has it: the test's own under the marker `guard`, else --guard-seed."""
     from guard.testing.flaky import FlakyModel
-    from guard.testing.sayings import FAULTS
+    from guard.testing.scripted_replies import FAULTS
 
     marker = request.node.get_closest_marker("guard")
     given = {} if marker is None else _given(marker)
@@ -196,7 +196,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Note what a test's model did, and what its searches found."""
     import sys
 
-    searching = sys.modules.get("guard.testing.searching")
+    searching = sys.modules.get("guard.testing.search")
     before = len(searching.REPORTS) if searching else 0
     try:
         return (yield)
@@ -206,7 +206,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         if model is not None:
             told["injected"] = list(model.injected)
             told["said"] = [f"{ask.saying.how}: {ask.saying.text[:200]}" for ask in model.asks[:5]]
-        searching = sys.modules.get("guard.testing.searching")
+        searching = sys.modules.get("guard.testing.search")
         if searching is not None and len(searching.REPORTS) > before:
             told["checks"] = [_check(report, item.nodeid) for report in searching.REPORTS[before:]]
         if told:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from guard.testing.sayings import Saying
-from guard.testing.searching import Finding, Report
-from guard.trace.page import document, escaped
+from guard.testing.scripted_replies import Saying
+from guard.testing.search import Finding, Report
+from guard.trace.html import document, escaped
 
 #: Characters that XML can not hold.
 _NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -30,14 +30,14 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guard import targets
-from guard.decorator import Decorated, Structured
+from guard.calls.decorator import Decorated, Structured
 from guard.errors import GuardError
 from guard.models.base import Model
-from guard.testing.ports import CANARY, AsyncFunctionPort, FunctionPort, ModelPort
-from guard.testing.readings import Reading, plain, read, same
-from guard.testing.runs import Run, Scene, Surroundings
-from guard.testing.sayings import Saying
+from guard.output import target
+from guard.testing.app_adapters import CANARY, AsyncFunctionPort, FunctionPort, ModelPort
+from guard.testing.harness import Run, Scene, Surroundings
+from guard.testing.oracle import Reading, plain, read, same
+from guard.testing.scripted_replies import Saying
 
 LIMIT = 10.0  #: Seconds after which a call is given up: a stage answers at once.
 _MODELS = ("model", "llm", "lm", "small", "large", "primary", "secondary", "fallback", "backup")
@@ -76,7 +76,7 @@ class Subject:
         self.wanted = wanted
         self.options = dict(options)
         self.home = home  # the module whose variables the application keeps things in
-        self.target: targets.Target | None = None
+        self.target: target.Target | None = None
         self.gives_nothing = False  # it returns None where all is well
         self.is_derived = False  # what is wanted is a schema that Guard made of a type which is not known
         self.path: tuple[Any, ...] | None = None  # where in a result the value stands; None: nowhere
@@ -136,8 +136,8 @@ class Subject:
         if hint is bytes:
             return f"the {name} {mark}".encode()
         if name not in self._samples:
-            from guard.testing.instances import values
-            from guard.testing.searching import drawn
+            from guard.testing.search import drawn
+            from guard.testing.strategies.values import values
 
             examples = drawn(values(hint), 6, 0)
             self._samples[name] = next((value for value in examples if value), examples[0])
@@ -275,7 +275,7 @@ class Subject:
 
     def aim(self, wanted: Any) -> None:
         """Take a type or schema as what is wanted."""
-        self.target = targets.from_any(wanted, {"inexact": "residual", **self.options})
+        self.target = target.from_any(wanted, {"inexact": "residual", **self.options})
         self._readings.clear()
 
     def read(self, saying: Saying) -> Reading:
@@ -381,12 +381,12 @@ def from_any(
     if isinstance(subject, str):
         return from_any(imported(subject), schema=schema, inputs=inputs, options=options)
     if isinstance(subject, type):
-        from guard.pipeline import Guard
+        from guard.calls.pipeline import Guard
 
         return _of_guard(Guard(), subject, options)
     if isinstance(subject, Decorated):
         return _of_structured(subject, inputs, options)
-    from guard.pipeline import Guard
+    from guard.calls.pipeline import Guard
 
     if isinstance(subject, Guard):
         return _of_guard(subject, ASKED_FOR if schema is None else schema, options)
@@ -404,7 +404,7 @@ def imported(place: str) -> Any:
     module, colon, name = place.rpartition(":")
     if not colon:
         raise ValueError(f"{place!r} must be module:function, file.py:function, or an address")
-    from guard.cli import _import
+    from guard.cli.app import _import
 
     found: Any = _import(module)
     for part in name.split("."):

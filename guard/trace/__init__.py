@@ -2,7 +2,7 @@
 
 tables.py     what a record is in SQL, and how a trace that an older Guard wrote becomes today's
 redaction.py  what is cut out of every text before it is written
-rows.py       records (guard/records.py) as rows, and back
+rows.py       records (guard/trace/records.py) as rows, and back
 databases.py  SQLite and PostgreSQL: how each is opened, and waited for
 writer.py     group commit: many callers, one transaction, each with a deadline; journal.py: the same for an event loop
 totals.py     running totals, kept in the transaction of each record
@@ -13,7 +13,7 @@ stats.py, export.py, page.py, replay.py   what is made of it: figures, training 
 
 from guard.trace.errors import TraceError
 from guard.trace.redaction import REDACTED, redact_with, redacted, stop_redacting_with
+from guard.trace.sql_tables import VERSION
 from guard.trace.store import TraceStore
-from guard.trace.tables import VERSION
 
 __all__ = ["REDACTED", "VERSION", "TraceError", "TraceStore", "redact_with", "redacted", "stop_redacting_with"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from guard.interrupts import is_injected
+from guard.support.interrupts import is_injected
 from guard.trace.errors import TraceError
 
 SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken for a secret: "1" is not one.

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from guard.bounds import MOST_DAYS, MOST_SUM, check
+from guard.support.bounds import MOST_DAYS, MOST_SUM, check
 from guard.trace.totals import Totals, records
 
 EVERY = 1_000  #: Calls between two looks at what is too old.

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from guard import prices
-from guard.trace.rows import restored
+from guard.models.remote import prices
+from guard.trace.row_codec import restored
 from guard.trace.totals import SIZES, Row
 
 ALL = "(all)"  #: The function of the last line, which sums up the others.

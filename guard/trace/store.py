@@ -24,19 +24,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import sqlalchemy as sa
 
-from guard import private
-from guard.aside import aside
-from guard.records import Attempt, Call
 from guard.settings import Settings
-from guard.trace import rows, tables, totals
+from guard.support import private_files
+from guard.support.aside import aside
+from guard.trace import row_codec, sql_tables, totals
 from guard.trace.databases import WAIT_S, Database, is_busy
 from guard.trace.errors import TraceError
-from guard.trace.journal import Entry, Journal
+from guard.trace.group_commit import Late, Writer
+from guard.trace.record_queue import Entry, Journal
+from guard.trace.records import Attempt, Call
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, Retention
-from guard.trace.tables import ATTEMPTS, CALLS, FAILED, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
+from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
-from guard.trace.writer import Late, Writer
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
@@ -98,15 +98,15 @@ class TraceStore:
         self._engine = self._database.engine
         is_sqlite = self._database.is_sqlite
         self._mark = self._database.mark
-        self._insert_call = tables.insertion(CALLS, is_sqlite, "" if is_sqlite else "RETURNING id")
-        self._insert_attempt = tables.insertion(ATTEMPTS, is_sqlite)
-        self._insert_schema = tables.insertion(SCHEMAS, is_sqlite, "ON CONFLICT (hash) DO NOTHING")
-        self._insert_reply = tables.insertion(
+        self._insert_call = sql_tables.insertion(CALLS, is_sqlite, "" if is_sqlite else "RETURNING id")
+        self._insert_attempt = sql_tables.insertion(ATTEMPTS, is_sqlite)
+        self._insert_schema = sql_tables.insertion(SCHEMAS, is_sqlite, "ON CONFLICT (hash) DO NOTHING")
+        self._insert_reply = sql_tables.insertion(
             REPLIES,
             is_sqlite,
             "ON CONFLICT (key) DO UPDATE SET started = excluded.started, body = excluded.body",
         )
-        self._insert_item = tables.insertion(
+        self._insert_item = sql_tables.insertion(
             ITEMS, is_sqlite, "ON CONFLICT (run, key) DO UPDATE SET call = excluded.call"
         )
         opened = functools.partial(Transaction, is_sqlite=is_sqlite)
@@ -147,9 +147,9 @@ class TraceStore:
         try:
             if self.path is not None:
                 self.close()  # the file may have been deleted under the open connections
-                private.make_file(self.path)
+                private_files.make_file(self.path)
             with self._database.writer(seconds).begin() as connection:
-                version = tables.prepare(connection, self._upgrade)
+                version = sql_tables.prepare(connection, self._upgrade)
         except CALL_ERRORS as error:
             raise self._error("can't be written", error) from error
         self._check_version(version)
@@ -159,7 +159,7 @@ class TraceStore:
         """Do what tables of a version before 5 need, beside their new columns."""
         totals.recount(connection)
         if self.path is not None:
-            private.close_to_others(self.path)
+            private_files.close_to_others(self.path)
 
     def probe(self, seconds: float) -> None:
         """Write what is there already; TraceError where that can't be within so many seconds."""
@@ -221,10 +221,10 @@ class TraceStore:
     def record(self, key: str, body: Mapping[str, Any], seconds: float = WAIT_S) -> bool:
         """Commit a reply under its key, in place of an earlier one; False where redaction would have changed it."""
         self.check_writable(seconds)
-        text = rows.body_text(body, Redaction.current())
+        text = row_codec.body_text(body, Redaction.current())
         if text is None:
             return False
-        row = {"key": rows.storable(key), "started": time.time(), "body": text}
+        row = {"key": row_codec.storable(key), "started": time.time(), "body": text}
         self._commit(lambda to: to.cursor.execute(self._insert_reply, row), seconds)
         return True
 
@@ -234,32 +234,36 @@ class TraceStore:
             if connection is None:
                 return None
             query = f"SELECT body FROM replies WHERE key = {self._mark}"  # noqa: S608 (text: an application waits for it)
-            body = connection.exec_driver_sql(query, (rows.storable(key),)).scalar()
-        return None if body is None else rows.loaded(body)
+            body = connection.exec_driver_sql(query, (row_codec.storable(key),)).scalar()
+        return None if body is None else row_codec.loaded(body)
 
     def items(self, run: str) -> dict[str, tuple[int, str]]:
         """Return what is recorded of a run of many: by the key of each input, its call's number and outcome.
 
         An answer that redaction has changed is left out: what is recorded is not what the model wrote.
         """
-        query = sa.select(ITEMS.c.key, CALLS.c.id, CALLS.c.outcome).join(CALLS).where(ITEMS.c.run == rows.storable(run))
+        query = (
+            sa.select(ITEMS.c.key, CALLS.c.id, CALLS.c.outcome)
+            .join(CALLS)
+            .where(ITEMS.c.run == row_codec.storable(run))
+        )
         with self.reading() as connection:
             if connection is None:
                 return {}
-            return {key: (number, rows.restored(outcome)) for key, number, outcome in connection.execute(query)}
+            return {key: (number, row_codec.restored(outcome)) for key, number, outcome in connection.execute(query)}
 
     def forget_items(self, run: str) -> None:
         """Begin a run of many anew: its calls stay on record, and answer no input any more."""
         with self.begin() as connection:
-            connection.execute(ITEMS.delete().where(ITEMS.c.run == rows.storable(run)))
+            connection.execute(ITEMS.delete().where(ITEMS.c.run == row_codec.storable(run)))
 
     def schema(self, schema_hash: str) -> dict[str, Any] | None:
         """Return what `guard.compile` was given for a hash, as keyword arguments; None where it was not kept."""
         with self.reading() as connection:
             if connection is None:
                 return None
-            text = connection.scalar(sa.select(SCHEMAS.c.text).where(SCHEMAS.c.hash == rows.storable(schema_hash)))
-        return None if text is None else rows.loaded(text)
+            text = connection.scalar(sa.select(SCHEMAS.c.text).where(SCHEMAS.c.hash == row_codec.storable(schema_hash)))
+        return None if text is None else row_codec.loaded(text)
 
     def read(self, number: int) -> Call | None:
         """Return one call, or None where the trace has no such number."""
@@ -316,7 +320,7 @@ class TraceStore:
             for where, values in parts:
                 for record in totals.records(connection.connection.cursor(), where, values):
                     counted.add(*record)
-        wanted = None if function is None else rows.storable(function)
+        wanted = None if function is None else row_codec.storable(function)
         return [row for row in (*found, *counted.rows()) if wanted is None or row.about.function == wanted]
 
     def points(self, since: int, until: int, step: int) -> list[tuple[int, totals.Row]]:
@@ -361,13 +365,13 @@ class TraceStore:
     def _insertion(self, call: Call, compiled: Compiled | None, redaction: Redaction) -> Callable[[Transaction], int]:
         """Return what inserts a call in a transaction, and returns its number; may be run more than once."""
         try:
-            row = rows.call_row(call, redaction)
-            attempts = [rows.attempt_row(attempt, redaction) for attempt in call.attempts]
+            row = row_codec.call_row(call, redaction)
+            attempts = [row_codec.attempt_row(attempt, redaction) for attempt in call.attempts]
         except RecursionError:
             raise TraceError("a message is nested too deeply to be recorded; nothing was written") from None
         item = None
-        if call.item is not None and rows.is_whole(call, attempts):
-            item = {"run": rows.storable(call.item.run), "key": call.item.key}
+        if call.item is not None and row_codec.is_whole(call, attempts):
+            item = {"run": row_codec.storable(call.item.run), "key": call.item.key}
         text = None if compiled is None else self._schema(compiled, redaction)
         schema = None if text is None else {"hash": row["schema_hash"], "text": text}
 
@@ -416,7 +420,7 @@ class TraceStore:
         text = self._schemas.get(key)
         if text is None:
             try:
-                text = rows.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
+                text = row_codec.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
             except RecursionError:
                 return None
             held = sum(map(len, list(self._schemas.values())))
@@ -434,8 +438,8 @@ class TraceStore:
             attempts: dict[int, list[Attempt]] = {row.id: [] for row in calls}
             of_these = sa.select(ATTEMPTS).where(ATTEMPTS.c.call.in_(list(attempts))).order_by(ATTEMPTS.c.number)
             for row in connection.execute(of_these):
-                attempts[row.call].append(rows.attempt_of(row))
-        return [rows.call_of(row, attempts[row.id]) for row in calls]
+                attempts[row.call].append(row_codec.attempt_of(row))
+        return [row_codec.call_of(row, attempts[row.id]) for row in calls]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:
@@ -450,7 +454,7 @@ class TraceStore:
             engine = self._database.reader
             if not self._ready:
                 with engine.connect() as connection:
-                    version = tables.version_of(connection)
+                    version = sql_tables.version_of(connection)
                 if version is None:
                     yield None
                     return
@@ -492,9 +496,9 @@ def _conditions(
 ) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if function is not None:
-        conditions.append(CALLS.c.function == rows.storable(function))
+        conditions.append(CALLS.c.function == row_codec.storable(function))
     if outcome is not None:
-        conditions.append(CALLS.c.outcome == rows.storable(outcome))
+        conditions.append(CALLS.c.outcome == row_codec.storable(outcome))
     if since is not None:
         conditions.append(CALLS.c.started >= since)
     return conditions

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from guard.records import VALID
-from guard.trace.rows import restored, storable
-from guard.trace.tables import COUNTS, SUMS, TOTALS
+from guard.trace.records import VALID
+from guard.trace.row_codec import restored, storable
+from guard.trace.sql_tables import COUNTS, SUMS, TOTALS
 
 MINUTE = 60
 #: Tokens of a prompt above which some provider has another price, as genai-prices knows them.

@@ -1,4 +1,4 @@
-// Tables: what tables outside of the engine need, such as a GPU's (kernels/gpu/tables.py): which configurations go on alike,
+// Tables: what tables outside of the engine need, such as a GPU's (kernels/gpu/device_tables.py): which configurations go on alike,
 // and which tokens lead on alike.
 //
 // key() is everything of a configuration on which step(), fill() and distance() depend, as bytes: equal keys, equal futures, under the

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 
 from guard.kernels.errors import GuardError
+from guard.kernels.gpu.device_tables import DONE, MISSING, Full, Rows, Tables, advance
 from guard.kernels.gpu.sample import sample
-from guard.kernels.gpu.tables import DONE, MISSING, Full, Rows, Tables, advance
 
 if TYPE_CHECKING:
     from guard.kernels._native import Matcher

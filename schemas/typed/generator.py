@@ -20,7 +20,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from guard.schemas.typed import decimals, known_types, patterns, texts, urls
+from guard.schemas.typed import decimals, known_types, patterns, text_types, urls
 from guard.schemas.typed.notes import NOTE, noted
 
 Schema: TypeAlias = dict[str, Any]
@@ -92,13 +92,13 @@ class Generator(GenerateJsonSchema):
         digits, places, multiple = (schema.get(name) for name in ("max_digits", "decimal_places", "multiple_of"))
         note = None
         if multiple is not None:
-            of_multiple = texts.places_of(Decimal(multiple))
+            of_multiple = text_types.places_of(Decimal(multiple))
             if of_multiple is None:
                 note = f"the constraint multiple_of={multiple}"
             else:
                 places = of_multiple if places is None else min(places, of_multiple)
                 digits = min(digits or _PRECISION, _PRECISION)
-        form = texts.decimal(digits, places)
+        form = text_types.decimal(digits, places)
         if all(schema.get(bound) is None for bound in _BOUNDS):
             plain = places is None and digits is None
             source = f"-?{form}(?:E[+-]?[0-9]{{1,6}})?" if plain else f"-?{form}"
@@ -107,17 +107,17 @@ class Generator(GenerateJsonSchema):
                 source = _between(schema, form, fraction=places != 0)
             except ValueError as error:
                 source, note = f"-?{form}", str(error)
-        found = {"type": "string", "pattern": texts.whole(source)}
+        found = {"type": "string", "pattern": text_types.whole(source)}
         return found if note is None else noted(found, note)
 
     def fraction_schema(self, schema: Any) -> Schema:
         """Return fractions as texts."""
-        return _bounded(schema, {"type": "string", "pattern": texts.whole(texts.FRACTION)})
+        return _bounded(schema, {"type": "string", "pattern": text_types.whole(text_types.FRACTION)})
 
     def complex_schema(self, schema: Any) -> Schema:
         """Return complex numbers as texts."""
         del schema
-        return {"type": "string", "pattern": texts.whole(texts.COMPLEX)}
+        return {"type": "string", "pattern": text_types.whole(text_types.COMPLEX)}
 
     def literal_schema(self, schema: Any) -> Schema:
         """Return the literals that JSON can name: of enums that are no texts or integers, Python alone can."""
@@ -162,58 +162,64 @@ class Generator(GenerateJsonSchema):
                 found["minLength"] = least  # characters; of bytes there are as many or more
             if most is not None:
                 ways = [f"[\\0-\\x7f]{{0,{most}}}", f"[\\0-\\u07ff]{{0,{most // 2}}}", f"[^]{{0,{most // 4}}}"]
-                found["pattern"] = texts.whole("|".join(ways))
+                found["pattern"] = text_types.whole("|".join(ways))
             return found
-        source = "(?:[0-9a-fA-F]{2})*" if encoding == "hex" else texts.base64("_-", ascii_only=False)
-        found = {"type": "string", "pattern": texts.whole(source)}
+        source = "(?:[0-9a-fA-F]{2})*" if encoding == "hex" else text_types.base64("_-", ascii_only=False)
+        found = {"type": "string", "pattern": text_types.whole(source)}
         return noted(found, "how many bytes there are") if least or most is not None else found
 
     def date_schema(self, schema: Any) -> Schema:
         """Return dates of Python's years, between bounds."""
-        found: Schema = {"type": "string", "format": "date", "pattern": texts.NOT_YEAR_0}
+        found: Schema = {"type": "string", "format": "date", "pattern": text_types.NOT_YEAR_0}
         low, high, day = schema.get("ge"), schema.get("le"), datetime.timedelta(1)
         if schema.get("gt") is not None:
             low = max(low or datetime.date.min, schema["gt"] + day)
         if schema.get("lt") is not None:
             high = min(high or datetime.date.max, schema["lt"] - day)
         if low is not None or high is not None:
-            found["pattern"] = texts.dates(low or datetime.date.min, high)
+            found["pattern"] = text_types.dates(low or datetime.date.min, high)
         return _at_its_time(schema, found)
 
     def time_schema(self, schema: Any) -> Schema:
         """Return times, with or without an offset."""
         zone = schema.get("tz_constraint")
-        found = {"type": "string", "pattern": texts.whole(texts.time(zone if isinstance(zone, str) else None))}
+        found = {
+            "type": "string",
+            "pattern": text_types.whole(text_types.time(zone if isinstance(zone, str) else None)),
+        }
         return _zoned(schema, _bounded(schema, found))
 
     def datetime_schema(self, schema: Any) -> Schema:
         """Return dates with times, with or without an offset."""
         zone = schema.get("tz_constraint")
-        found = {"type": "string", "pattern": texts.whole(texts.date_time(zone if isinstance(zone, str) else None))}
+        found = {
+            "type": "string",
+            "pattern": text_types.whole(text_types.date_time(zone if isinstance(zone, str) else None)),
+        }
         if zone == "aware":
             found["format"] = "date-time"
         return _zoned(schema, _at_its_time(schema, _bounded(schema, found)))
 
     def timedelta_schema(self, schema: Any) -> Schema:
         """Return durations."""
-        return _bounded(schema, {"type": "string", "pattern": texts.whole(texts.DURATION)})
+        return _bounded(schema, {"type": "string", "pattern": text_types.whole(text_types.DURATION)})
 
     def uuid_schema(self, schema: Any) -> Schema:
         """Return UUIDs of a version, or of any."""
         found = {"type": "string", "format": "uuid"}
         if schema.get("version") is not None:
-            found["pattern"] = texts.whole(texts.uuid(schema["version"]))
+            found["pattern"] = text_types.whole(text_types.uuid(schema["version"]))
         return found
 
     def url_schema(self, schema: Any) -> Schema:
         """Return URLs of the schemes that are allowed."""
         source = urls.url(schema.get("allowed_schemes"), needs_host=_needs_host(schema))
-        return _as_long(schema, {"type": "string", "pattern": texts.whole(source)})
+        return _as_long(schema, {"type": "string", "pattern": text_types.whole(source)})
 
     def multi_host_url_schema(self, schema: Any) -> Schema:
         """Return URLs with several hosts."""
         source = urls.multi_host_url(schema.get("allowed_schemes"), needs_host=_needs_host(schema))
-        return _as_long(schema, {"type": "string", "pattern": texts.whole(source)})
+        return _as_long(schema, {"type": "string", "pattern": text_types.whole(source)})
 
     def json_schema(self, schema: Any) -> Schema:
         """Return texts that hold JSON."""
@@ -354,13 +360,13 @@ def _between(schema: Any, form: str, *, fraction: bool) -> str:
 def _number_key(core: Any, keys: Schema, *, whole: bool) -> Schema:
     form = decimals.WHOLE if whole else decimals.PLAIN
     note = f"the constraint multiple_of={keys['multipleOf']} of keys" if "multipleOf" in keys else None
-    source = texts.INTEGER_KEY if whole else texts.FLOAT_KEY
+    source = text_types.INTEGER_KEY if whole else text_types.FLOAT_KEY
     if any(core.get(bound) is not None for bound in _BOUNDS):
         try:
             source = _between(core, form, fraction=not whole)
         except ValueError as error:
             note = str(error)
-    found = {"pattern": texts.whole(source)}
+    found = {"pattern": text_types.whole(source)}
     return found if note is None else noted(found, note)
 
 

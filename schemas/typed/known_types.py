@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from guard.schemas.formats import BYTE
-from guard.schemas.typed import texts
+from guard.schemas.typed import text_types
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -95,13 +95,13 @@ def is_told_by_core(schema: Mapping[str, Any]) -> bool:
 
 
 def _pattern(source: str, **more: Any) -> Callable[[Mapping[str, Any], Schema], Schema]:
-    return lambda _schema, _found: {"type": "string", "pattern": texts.whole(source), **more}
+    return lambda _schema, _found: {"type": "string", "pattern": text_types.whole(source), **more}
 
 
 def _encoded(alphabet: str) -> Callable[[Mapping[str, Any], Schema], Schema]:
     def of(schema: Mapping[str, Any], _found: Schema) -> Schema:
         is_text = schema.get("schema", {}).get("type") == "str"
-        return {"type": "string", "pattern": texts.whole(texts.base64(alphabet, ascii_only=is_text))}
+        return {"type": "string", "pattern": text_types.whole(text_types.base64(alphabet, ascii_only=is_text))}
 
     return of
 
@@ -119,13 +119,13 @@ _ADDRESS = {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "
 _BY_FORMAT: dict[str, Callable[[Mapping[str, Any], Schema], Schema]] = {
     "ipv4": lambda *_: {"type": "string", "format": "ipv4"},
     "ipv6": lambda *_: {"type": "string", "format": "ipv6"},
-    "ipv4interface": _pattern(texts.IPV4_INTERFACE),
-    "ipv6interface": _pattern(texts.IPV6_INTERFACE),
-    "ipv4network": _pattern(texts.IPV4_NETWORK),
-    "ipv6network": _pattern(texts.IPV6_NETWORK),
+    "ipv4interface": _pattern(text_types.IPV4_INTERFACE),
+    "ipv6interface": _pattern(text_types.IPV6_INTERFACE),
+    "ipv4network": _pattern(text_types.IPV4_NETWORK),
+    "ipv6network": _pattern(text_types.IPV6_NETWORK),
     "ipvanyaddress": lambda *_: _ADDRESS,
-    "ipvanyinterface": _pattern(f"{texts.IPV4_INTERFACE}|{texts.IPV6_INTERFACE}"),
-    "ipvanynetwork": _pattern(f"{texts.IPV4_NETWORK}|{texts.IPV6_NETWORK}"),
+    "ipvanyinterface": _pattern(f"{text_types.IPV4_INTERFACE}|{text_types.IPV6_INTERFACE}"),
+    "ipvanynetwork": _pattern(f"{text_types.IPV4_NETWORK}|{text_types.IPV6_NETWORK}"),
     "zoneinfo": _zones,
     "base64": _encoded("+/"),
     "base64url": _encoded("_-"),
@@ -147,7 +147,7 @@ _DOMAIN = "(?=.{1,253}$)(?:(?!-)[a-z0-9-]{1,63}(?<!-)\\.)+(?:[a-z]{2,63}|xn--[a-
 def _color(_schema: Mapping[str, Any], _found: Schema) -> Schema:
     from pydantic_extra_types.color import COLORS_BY_NAME
 
-    return {"type": "string", "pattern": texts.whole("|".join((*sorted(COLORS_BY_NAME), _HEX_COLOR, _RGB)))}
+    return {"type": "string", "pattern": text_types.whole("|".join((*sorted(COLORS_BY_NAME), _HEX_COLOR, _RGB)))}
 
 
 def _countries(field: str) -> Callable[[Mapping[str, Any], Schema], Schema]:
@@ -182,10 +182,13 @@ def _same(_schema: Mapping[str, Any], found: Schema) -> Schema:
 
 
 _BY_FUNCTION: dict[str, Callable[[Mapping[str, Any], Schema], Schema]] = {
-    "EmailStr._validate": _pattern(texts.EMAIL, format="email"),
-    "NameEmail._validate": _pattern(texts.NAME_EMAIL),
+    "EmailStr._validate": _pattern(text_types.EMAIL, format="email"),
+    "NameEmail._validate": _pattern(text_types.NAME_EMAIL),
     "ByteSize._validate": lambda *_: {
-        "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": texts.whole(texts.BYTE_SIZE)}]
+        "anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": text_types.whole(text_types.BYTE_SIZE)},
+        ]
     },
     "Color._validate": _color,
     "MacAddress._validate": _pattern(_MAC),

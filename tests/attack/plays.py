@@ -13,7 +13,7 @@ from typing import Any
 
 from attack.cases import Sign, Step
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 TRAP = "/trap"  #: Where redirects lead; nobody may come.
 POISON = "POISON-7f3a"  #: In what no client may ever be given.
@@ -55,10 +55,10 @@ class Heard:
             choice = {"index": 0, "text": text, "finish_reason": "stop"}
             whole = {"id": name, "object": "text_completion", "model": "served-1", "choices": [choice], **more}
             return event(whole) + b"data: [DONE]\n\n" if self.is_streaming else dumped({**whole, "usage": usage})
-        answer = servers.Answer(text, piece=max(3, len(text) // 20))
+        answer = fake_server.Answer(text, piece=max(3, len(text) // 20))
         tools = self.body.get("tools")
         asked = {**self.body, "tools": tools if _is_called(tools) else None}
-        request = servers.Request(self.path, {}, asked)
+        request = fake_server.Request(self.path, {}, asked)
         if self.is_streaming:
             return b"".join(answer.events(request))
         return dumped({**answer.openai(request), "id": name, **more})

@@ -30,7 +30,7 @@ from attack.plays import POISON, SCHEMA
 from attack.run import memory, settings, upstream
 from attack.schemas import tower
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 Play = Callable[[Path], list[str]]
 SCENARIOS: dict[str, Play] = {}
@@ -79,9 +79,9 @@ class Faults(list[str]):
 
 
 @contextlib.contextmanager
-def serving(folder: Path, toml: str = "", **how: Any) -> Iterator[tuple[sidecars.Sidecar, servers.Server]]:
+def serving(folder: Path, toml: str = "", **how: Any) -> Iterator[tuple[sidecars.Sidecar, fake_server.Server]]:
     """Start a sidecar in front of a provider that says Hello."""
-    with servers.Server("Hello.", keeps_alive=True) as provider:
+    with fake_server.Server("Hello.", keeps_alive=True) as provider:
         text = toml + settings(provider.url)
         with sidecars.serving(folder, text, **how) as sidecar:
             yield sidecar, provider
@@ -745,10 +745,10 @@ def _terminals(folder: Path) -> list[str]:
     with serving(folder) as (sidecar, provider):
         for text in texts.values():
             for said in (text, json.dumps({"a": text})):
-                provider.answers = [servers.Answer(said, model=f"served {text}", thinking=text)]
+                provider.answers = [fake_server.Answer(said, model=f"served {text}", thinking=text)]
                 sidecar.chat(text)
                 sidecar.chat(text, response_format={"type": "json_object"})
-                provider.answers = [servers.error(400, text)]
+                provider.answers = [fake_server.error(400, text)]
                 sidecar.chat(text)
         sidecar.end()
         for line in [*sidecar.errors, *(folder / "access.jsonl").read_text().splitlines()]:
@@ -806,7 +806,7 @@ def _gguf(folder: Path) -> list[str]:
     program = (
         "import pathlib, resource, sys\n"
         "from guard.errors import GuardError\n"
-        "from guard.models.gguf import convert\n"
+        "from guard.models.local.gguf import convert\n"
         "resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))\n"
         "try: convert(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
         "except GuardError as error: print(error)\n"

@@ -17,7 +17,7 @@ from typing import Any
 import sidecars
 from clients.upstream import ASKED, INVOICE, REFUSAL, Upstream
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE / "scripts"
@@ -176,7 +176,7 @@ def serving(folder: Path, upstream: Upstream) -> Any:
 
 class _Serving:
     def __init__(self, folder: Path, upstream: Upstream) -> None:
-        self._server = servers.Server(upstream, keeps_alive=True)
+        self._server = fake_server.Server(upstream, keeps_alive=True)
         self._folder = folder
         self._sidecar: Any = None
 

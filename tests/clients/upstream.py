@@ -17,7 +17,7 @@ from typing import Any
 
 from clients import rules
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 #: What the clients ask, by feature. They keep to these words, so that the model knows what to say.
 ASKED = {
@@ -55,7 +55,7 @@ class Upstream:
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
 
-    def __call__(self, request: servers.Request) -> servers.Answer:
+    def __call__(self, request: fake_server.Request) -> fake_server.Answer:
         """Answer a request."""
         with self._lock:
             if request.path.endswith("/chat/completions"):
@@ -63,21 +63,21 @@ class Upstream:
             if request.path.endswith("/responses"):
                 wrong = rules.broken_response(request.body, self._stored)
                 return self._refused(wrong) or self._response(request)
-            return servers.error(404, f"Invalid URL (POST {request.path})")
+            return fake_server.error(404, f"Invalid URL (POST {request.path})")
 
-    def _refused(self, wrong: rules.Broken | None) -> servers.Answer | None:
+    def _refused(self, wrong: rules.Broken | None) -> fake_server.Answer | None:
         if wrong is None:
             return None
         words, param, code = wrong
         self.broken.append(words)
-        return servers.error(400, words, type="invalid_request_error", param=param, code=code)
+        return fake_server.error(400, words, type="invalid_request_error", param=param, code=code)
 
     def _id(self, prefix: str) -> str:
         return f"{prefix}_{next(self._ids):08d}"
 
     # -- Chat completions ----------------------------------------------------------------------------------------------
 
-    def _chat(self, request: servers.Request) -> servers.Answer:
+    def _chat(self, request: fake_server.Request) -> fake_server.Answer:
         body = request.body
         tools = [tool["function"]["name"] for tool in body.get("tools") or []]
         is_one = body.get("parallel_tool_calls") is False
@@ -94,7 +94,7 @@ class Upstream:
                 message["tool_calls"] = calls
             choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.finish}
             whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
-            return servers.Answer(raw=json.dumps(whole).encode())
+            return fake_server.Answer(raw=json.dumps(whole).encode())
         chunks: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": None}, None)]
         for at, call in enumerate(calls):
             function = call["function"]
@@ -114,11 +114,11 @@ class Upstream:
         ]
         if (body.get("stream_options") or {}).get("include_usage"):
             events.append(_event({**head, "choices": [], "usage": usage}))
-        return servers.Answer(raw=b"".join([*events, b"data: [DONE]\n\n"]))
+        return fake_server.Answer(raw=b"".join([*events, b"data: [DONE]\n\n"]))
 
     # -- Responses -----------------------------------------------------------------------------------------------------
 
-    def _response(self, request: servers.Request) -> servers.Answer:
+    def _response(self, request: fake_server.Request) -> fake_server.Answer:
         body = request.body
         given = body["input"]
         items = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
@@ -151,12 +151,12 @@ class Upstream:
             self._stored |= {item["id"]: item for item in output}
             self._stored[whole["id"]] = [*told, *output]
         if not request.is_streaming:
-            return servers.Answer(raw=json.dumps(whole).encode())
+            return fake_server.Answer(raw=json.dumps(whole).encode())
         events = [
             f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': number, **fields})}\n\n".encode()
             for number, (kind, fields) in enumerate(_response_events(whole))
         ]
-        return servers.Answer(raw=b"".join(events))
+        return fake_server.Answer(raw=b"".join(events))
 
     def _whole(self, body: Mapping[str, Any], said: Said, output: list[dict[str, Any]]) -> dict[str, Any]:
         reason = _LENGTHS.get(said.finish)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from guard.errors import ModelError
-from guard.models.address import address
-from guard.models.anthropic import AnthropicModel
 from guard.models.base import Request
-from guard.models.openai import OpenAIModel
-from guard.testing.servers import Server, error
+from guard.models.remote.address import address
+from guard.models.remote.anthropic import AnthropicModel
+from guard.models.remote.openai import OpenAIModel
+from guard.testing.fake_server import Server, error
 
 ENVIRONMENT = {
     "OPENAI_API_KEY": "canary-openai-key",

@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 import guard
 from guard.errors import BadReply, BudgetExceeded, CallError, ModelError, TimedOut
 from guard.models.base import Reply, Request
-from guard.models.carriers import LOOP, THREAD, Carrier
-from guard.models.openai import OpenAIModel
-from guard.models.portal import PORTAL
-from guard.models.sockets import DEADLINE, Late
-from guard.testing import servers
-from guard.testing.servers import FAULTS, Answer, Server
+from guard.models.event_loop import PORTAL
+from guard.models.remote.blocking_http import DEADLINE, Late
+from guard.models.remote.openai import OpenAIModel
+from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.testing import fake_server
+from guard.testing.fake_server import FAULTS, Answer, Server
 
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
 
@@ -179,7 +179,7 @@ def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_request(what
 @any_way
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(status: int, ask: Way) -> None:
-    from guard.models.anthropic import AnthropicModel
+    from guard.models.remote.anthropic import AnthropicModel
 
     with Server(TEXT) as elsewhere:
         moved = Answer(raw=b"{}", status=status, headers={"Location": elsewhere.url + "/chat/completions"})
@@ -367,7 +367,7 @@ def test_what_is_late_gives_its_connection_up(ask: Way) -> None:
 
 def test_streams_in_one_thread_have_each_its_own_deadline() -> None:
     """What is asked between two pieces of a stream is not held to the stream's deadline, nor the other way round."""
-    first = Answer('{"total": 4, "why": "because"}', change=lambda body: [body[:300], servers.HANG])
+    first = Answer('{"total": 4, "why": "because"}', change=lambda body: [body[:300], fake_server.HANG])
     second = Answer(TEXT, change=lambda body: [1.4, body])
     with Server(first) as one, Server(second) as other:
         stream = OpenAIModel("m", base_url=one.url, retries=0).stream(request(seconds=1.0))
@@ -400,9 +400,9 @@ def test_an_interrupt_ends_a_call_where_it_waits_and_the_model_goes_on(sent: int
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def answer(_: servers.Request) -> Answer:
+    def answer(_: fake_server.Request) -> Answer:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()  # by then it waits for what is not sent
-        return Answer(TEXT, change=lambda body: [body[:sent], servers.HANG])
+        return Answer(TEXT, change=lambda body: [body[:sent], fake_server.HANG])
 
     before = signal.signal(signal.SIGUSR1, interrupted)
     cut: list[Reply] = []

@@ -22,9 +22,10 @@ from scripted import Scripted
 from strategies import case, universe
 
 import guard
-from guard import checking, judge, targets, workers
-from guard.checking import Checked, SchemaChecker
 from guard.errors import Unchecked
+from guard.output import checking, judge, worker_pool
+from guard.output import target as targets
+from guard.output.checking import Checked, SchemaChecker
 
 LONG_S = 30.0  #: More than any check may take on a busy machine, and less than what it would take unbounded.
 
@@ -32,7 +33,7 @@ LONG_S = 30.0  #: More than any check may take on a busy machine, and less than 
 @pytest.fixture(scope="module", autouse=True)
 def _ends() -> Iterator[None]:
     yield
-    workers.WORKERS.close()
+    worker_pool.WORKERS.close()
 
 
 def tower(word: str, height: int) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def test_what_is_far_is_mended_too() -> None:
 
 
 def test_a_text_that_takes_too_long_to_mend_is_no_json() -> None:
-    quick = workers.Workers(seconds=0.2)
+    quick = worker_pool.Workers(seconds=0.2)
     text = "[" + "{" * 900_000
     assert quick.run((None, text, True))["findings"][0]["rule"] == judge.NOT_JSON
     quick.close()
@@ -193,7 +194,7 @@ def test_an_event_loop_goes_on_while_a_check_does_not_end(tmp_path: Path) -> Non
 
 
 def test_a_worker_is_used_again_and_replaced_where_it_died() -> None:
-    some = workers.Workers(most=1, seconds=20)
+    some = worker_pool.Workers(most=1, seconds=20)
     job = (None, "[1]", False)
     done = {"findings": [], "is_over": True}
     assert some.run(job) == done
@@ -217,7 +218,7 @@ def test_a_signal_handler_may_check_while_a_check_is_under_way() -> None:
         "levels = {f'd{at}': {'allOf': [{'$ref': f'#/$defs/d{at + 1}'}] * 2} for at in range(40)}\n"
         "tower = {'$ref': '#/$defs/d0', '$defs': {**levels, 'd40': {'type': 'integer'}}}\n"
         "target = targets.from_any(tower, {})\n"
-        "workers.WORKERS = workers.Workers(most=1, seconds=1.0)\n"
+        "worker_pool.WORKERS = worker_pool.Workers(most=1, seconds=1.0)\n"
         "def handler(*_):\n"
         "    print(target.checker.far('[', mends=False).findings[0].rule, flush=True)\n"
         "    raise TimeoutError('mine')\n"
@@ -239,7 +240,7 @@ def test_a_worker_knows_no_secret_and_ends_with_its_parent() -> None:
         "import os\n"
         "os.environ['SECRET_KEY'] = 'hunter22'\n"
         "from guard import workers\n"
-        "some = workers.Workers()\n"
+        "some = worker_pool.Workers()\n"
         "some.run((None, '1', False))\n"
         "(one,) = some._all\n"
         "print(one._process.pid, b'hunter22' in open(f'/proc/{one._process.pid}/environ', 'rb').read(), flush=True)\n"
@@ -255,14 +256,14 @@ def test_a_worker_knows_no_secret_and_ends_with_its_parent() -> None:
 
 
 def test_a_forked_child_has_workers_of_its_own() -> None:
-    workers.WORKERS.run((None, "1", False))
+    worker_pool.WORKERS.run((None, "1", False))
     child = os.fork()
     if child == 0:
-        known = workers.WORKERS.run((None, "[2", False))
-        workers.WORKERS.close()
+        known = worker_pool.WORKERS.run((None, "[2", False))
+        worker_pool.WORKERS.close()
         os._exit(0 if known.get("is_over") and known["findings"] else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert workers.WORKERS.run((None, "1", False)) == {"findings": [], "is_over": True}
+    assert worker_pool.WORKERS.run((None, "1", False)) == {"findings": [], "is_over": True}
 
 
 def test_a_schema_whose_judge_takes_too_long_to_make_is_refused() -> None:
@@ -277,7 +278,7 @@ def test_a_schema_whose_judge_takes_too_long_to_make_is_refused() -> None:
 
 
 def test_a_worker_that_needs_too_much_memory_says_nothing_and_is_replaced() -> None:
-    some = workers.Workers(seconds=60)  # it is not time that ends it
+    some = worker_pool.Workers(seconds=60)  # it is not time that ends it
     assert some.run((None, "[" + "[]," * 8_000_000 + "[]]", False)) == {}
     assert some.run((None, "[[]]", False)) == {"findings": [], "is_over": True}
     some.close()

@@ -14,7 +14,7 @@ import pytest
 from scripted import Scripted, reply
 
 import guard
-from guard import cli
+from guard.cli import app
 from guard.trace import TraceStore
 
 SCHEMA = {
@@ -36,7 +36,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
     def run(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            cli.main(arguments)
+            app.main(arguments)
         out, err = capsys.readouterr()
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err
@@ -87,17 +87,17 @@ def test_run_says_where_max_tokens_cut_a_value(run: Run, answers: Callable[..., 
     assert (line["cut_at"], line["repeated_at"]) == (["/n"], [])
     answers(CLOSED)
     code, out, err = run("run", "schema.json", "a.txt", "--max-tokens", "9", "--on", "length=fail")
-    assert (code, out) == (cli.EXIT_NO_ANSWER, "")
+    assert (code, out) == (app.EXIT_NO_ANSWER, "")
     assert "max_tokens=9 cut" in err
-    assert run("run", "schema.json", "a.txt", "--on", "length")[0] == cli.EXIT_INPUT
-    assert run("run", "schema.json", "a.txt", "--on", "length=stay")[0] == cli.EXIT_INPUT
+    assert run("run", "schema.json", "a.txt", "--on", "length")[0] == app.EXIT_INPUT
+    assert run("run", "schema.json", "a.txt", "--on", "length=stay")[0] == app.EXIT_INPUT
 
 
 def test_run_goes_on_after_a_file_without_an_answer_and_says_so(run: Run, answers: Callable[..., Scripted]) -> None:
     answers('{"n": -3}', '{"n": 4}')
     files = ("-i", "a.txt", "-i", "b.txt", "--concurrency", "1")
     code, out, err = run("run", "schema.json", *files, "--retries", "0", "--model", "m")
-    assert code == cli.EXIT_NO_ANSWER
+    assert code == app.EXIT_NO_ANSWER
     assert out == '# b.txt\n{\n  "n": 4\n}\n'
     assert (
         err == "guard: a.txt: m gave no valid schema in 1 attempt: "
@@ -200,7 +200,7 @@ def test_check_reads_several_schemas_and_standard_input_and_ends_in_the_worst_ex
         ("-", "enforced"),
     ]
     assert [line["status"] for line in found[1]["report"]] == ["refused", "enforced"]
-    assert code == cli.EXIT_SCHEMA
+    assert code == app.EXIT_SCHEMA
     assert err.startswith("guard: back.json: the schema is refused: /pattern: the back-reference at character 3")
     assert err.count("\n") == 1
     code, out, err = run("check", "back.json", "--inexact")
@@ -236,14 +236,14 @@ def test_check_says_what_a_person_should_change(run: Run, tmp_path: Path) -> Non
     (tmp_path / "never.json").write_text(json.dumps(never))
     words = "/properties/s: nothing can meet it, and so not the whole; correct what contradicts itself"
     code, out, err = run("check", "never.json")
-    assert (code, err) == (cli.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
+    assert (code, err) == (app.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
     assert words in out
     (tmp_path / "a.txt").write_text("a text")
     code, _, err = run("run", "never.json", "a.txt", "--model", "transformers:/nowhere")  # which would not load
-    assert (code, err) == (cli.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
+    assert (code, err) == (app.EXIT_SCHEMA, f"guard: the schema is refused: {words}\n")
     (tmp_path / "invalid.json").write_text(json.dumps({"type": "whole number"}))
     code, out, err = run("check", "invalid.json")
-    assert (code, err.count("\n")) == (cli.EXIT_SCHEMA, 1)
+    assert (code, err.count("\n")) == (app.EXIT_SCHEMA, 1)
     assert out.startswith("invalid.json: refused\n  to change:\n    1. /type: not a valid schema (draft2020-12): ")
 
 
@@ -339,7 +339,7 @@ def test_no_registry_ends_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch,
         monkeypatch.delenv(name, raising=False)
     for arguments in (("pull", "smollm2"), ("run", "schema.json", "--input", "a.txt")):
         code, out, err = run(*arguments)
-        assert (code, out) == (cli.EXIT_MODEL, "")
+        assert (code, out) == (app.EXIT_MODEL, "")
         assert err.startswith("guard: ")
         assert err.count("\n") == 1
 
@@ -350,11 +350,11 @@ def test_an_unwritable_trace_and_a_wrong_setting_end_in_one_line(
     model = answers('{"n": 3}')
     monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "a.txt" / "trace.db"))
     code, _, err = run("run", "schema.json", "--input", "a.txt")
-    assert (code, err.count("\n")) == (cli.EXIT_NO_ANSWER, 1)
+    assert (code, err.count("\n")) == (app.EXIT_NO_ANSWER, 1)
     assert "can't be written" in err
     monkeypatch.setenv("GUARD_SEED", "lucky")
     code, _, err = run("run", "schema.json", "--input", "a.txt")
-    assert (code, err.count("\n")) == (cli.EXIT_INPUT, 1)
+    assert (code, err.count("\n")) == (app.EXIT_INPUT, 1)
     assert "GUARD_SEED" in err
     assert model.requests == []
 
@@ -363,7 +363,7 @@ def test_an_interrupt_ends_in_one_line_and_is_recorded(
     run: Run, answers: Callable[..., Scripted], trace_file: Path
 ) -> None:
     answers(KeyboardInterrupt())
-    assert run("run", "schema.json", "--input", "a.txt") == (cli.EXIT_INTERRUPTED, "", "guard: interrupted\n")
+    assert run("run", "schema.json", "--input", "a.txt") == (app.EXIT_INTERRUPTED, "", "guard: interrupted\n")
     assert [call.outcome for call in TraceStore.at(trace_file).latest()] == ["KeyboardInterrupt"]
 
 
@@ -383,11 +383,11 @@ def test_the_console_script_is_this_main() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "guard", "pull", "nonesuch"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (cli.EXIT_MODEL, "")
+    assert (done.returncode, done.stdout) == (app.EXIT_MODEL, "")
     assert done.stderr.startswith("guard: unknown model 'nonesuch'; `guard pull` knows smollm2, ")
 
 
 def test_exit_codes_in_the_help_are_the_constants() -> None:
-    codes: dict[str, Any] = {name: value for name, value in vars(cli).items() if name.startswith("EXIT_")}
+    codes: dict[str, Any] = {name: value for name, value in vars(app).items() if name.startswith("EXIT_")}
     assert sorted(codes.values()) == [0, 1, 2, 3, 4, 130]
-    assert all(f"{code} " in cli.EPILOG for code in codes.values())
+    assert all(f"{code} " in app.EPILOG for code in codes.values())

@@ -14,13 +14,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import guard
-from guard.decoding import Decoding
+from guard.decoding.forced_tokens import Forcing
+from guard.decoding.guide import Guide
+from guard.decoding.logits_processor import LogitsProcessor
+from guard.decoding.places import end_of, pointers
+from guard.decoding.torch_loop import Decoding
 from guard.errors import SchemaError, Truncated
-from guard.forcing import Forcing
-from guard.guide import Guide
 from guard.kernels.bitmask import allocate_bitmask
-from guard.places import end_of, pointers
-from guard.processors import LogitsProcessor
 
 PROMPT = [1, 40, 41, 42, 43]
 EOS = set(tiny.vocabulary().eos)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from transformers import DynamicCache
 
 import guard
-from guard.decoding import Decoding
+from guard.decoding.forced_tokens import Forcing
+from guard.decoding.torch_loop import Decoding
 from guard.errors import ModelError, SchemaError, Truncated
-from guard.forcing import Forcing
 
 PERSON = {
     "type": "object",

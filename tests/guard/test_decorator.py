@@ -15,8 +15,8 @@ from scripted import Scripted
 from typing_extensions import TypedDict
 
 import guard
-from guard import prompts
-from guard.decorator import Structured
+from guard.calls import prompts
+from guard.calls.decorator import Structured
 from guard.trace import TraceStore
 
 

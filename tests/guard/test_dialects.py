@@ -12,8 +12,8 @@ import jsonschema_rs
 import pytest
 from strategies import case, universe
 
-from guard import dialects
-from guard.dialects import ANTHROPIC, OPENAI, DialectError, Sent, loose, strict
+from guard.output import provider_schema
+from guard.output.provider_schema import ANTHROPIC, OPENAI, DialectError, Sent, loose, strict
 
 CASES = 1_500  #: Schemas of each property; a quarter of them is carried at least.
 NAMES = ("a", "b", "c", "x/y~", "é")
@@ -347,7 +347,7 @@ def test_a_wrapper_comes_off_however_the_text_is_split(text: str, value: str) ->
     assert sent.text(text) == value
     for first in range(len(text) + 1):
         for second in range(first, len(text) + 1):
-            unwrapping = dialects.Unwrapping()
+            unwrapping = provider_schema.Unwrapping()
             pieces = [unwrapping.feed(part) for part in (text[:first], text[first:second], text[second:])]
             assert "".join([*pieces, unwrapping.end()]) == value, (first, second)
 
@@ -373,7 +373,7 @@ def test_the_caller_s_schema_is_not_changed() -> None:
     sent: list[Sent] = [strict(schema, OPENAI), strict(schema, ANTHROPIC), loose(schema)]
     assert [s.schema["properties"]["a"] for s in sent[:2]] == [{"$ref": "#/$defs/x"}] * 2
     assert json.dumps(schema) == before
-    assert dialects.WRAPPER == "value"
+    assert provider_schema.WRAPPER == "value"
 
 
 @pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC])
@@ -388,9 +388,9 @@ def test_a_translation_looks_at_so_many_schemas_and_no_more(dialect: Any, word: 
         "additionalProperties": False,
         "$defs": {**levels, "d25": leaf},
     }
-    transform = dialects._Transform(schema, dialect, formats=True)
+    transform = provider_schema._Transform(schema, dialect, formats=True)
     with contextlib.suppress(DialectError):
         transform.place(schema, "")
         if dialect.requires_all:
-            dialects._Nulls(transform)
-    assert transform._steps <= dialects.MOST_STEPS + 100
+            provider_schema._Nulls(transform)
+    assert transform._steps <= provider_schema.MOST_STEPS + 100

@@ -15,7 +15,7 @@ from guard.schemas import formats, keywords
 from guard.schemas.keywords import Holds
 from guard.settings import Settings
 from guard.sidecar.settings import ModelSettings, ServeSettings
-from guard.trace import tables
+from guard.trace import sql_tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -60,9 +60,9 @@ def test_the_table_of_columns_is_that_of_the_trace() -> None:
         table = row[0].strip("`") or table
         documented.setdefault(table, []).extend(re.findall("[a-z_]+", row[1]))
     assert {name: sorted(columns) for name, columns in documented.items()} == {
-        name: sorted(made.columns.keys()) for name, made in tables.TABLES.tables.items()
+        name: sorted(made.columns.keys()) for name, made in sql_tables.TABLES.tables.items()
     }
-    assert f"**Tables**, version {tables.VERSION};" in text
+    assert f"**Tables**, version {sql_tables.VERSION};" in text
 
 
 def test_the_table_of_invariants_and_the_list_of_faults_are_those_of_the_harness() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from examples import demo
-from guard.records import VALID
+from guard.trace.records import VALID
 
 TITLES = sorted(demo.EXAMPLES)
 

@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict
 from scripted import Scripted
 
 import guard
-from guard.models.openai import OpenAIModel
-from guard.records import Call
-from guard.testing.servers import FAULTS, Answer, Server, refused_url
+from guard.models.remote.openai import OpenAIModel
+from guard.testing.fake_server import FAULTS, Answer, Server, refused_url
 from guard.trace import TraceStore
+from guard.trace.records import Call
 
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from guard import Vocabulary, models
-from guard.forcing import Forcing
+from guard.decoding.forced_tokens import Forcing
 
 TEXTS = st.text(st.sampled_from("aZ s'é文😀\u03011 .-\"\\\n\t_{<|"), max_size=12) | st.sampled_from(
     ["name", "vendor's", "total_amount", "it'll", "<|im_end|>", "<tool_call>", "2024-03-05", "naïve", "  two  spaces"]

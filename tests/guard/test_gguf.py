@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.errors import ModelError
-from guard.models import gguf_header
-from guard.models.gguf import convert
+from guard.models.local import gguf_header
+from guard.models.local.gguf import convert
 
 SECONDS = 20.0  #: Of processor time for one file of 100 kB; without the check of the header some took for ever.
 LARGE = (2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**50, 2**63 - 1, 2**63, 2**64 - 1)

@@ -17,12 +17,12 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 import guard
 from guard import Vocabulary, models
-from guard.decoding import Decoding
-from guard.forcing import forcing_of
-from guard.guide import Guide
+from guard.decoding.forced_tokens import forcing_of
+from guard.decoding.guide import Guide
+from guard.decoding.logits_processor import LogitsProcessor
+from guard.decoding.mask_buffer import allowed_tokens
+from guard.decoding.torch_loop import Decoding
 from guard.kernels.bitmask import allocate_bitmask
-from guard.masks import allowed_tokens
-from guard.processors import LogitsProcessor
 
 PROMPT = [1, 40, 41, 42, 43]
 KINDS = ("tiny", "words")  #: A tokenizer that cuts text into pieces, and one of SentencePiece's kind.

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import guard
 from guard.errors import ModelError
-from guard.interrupts import injected, is_injected
 from guard.models.base import Request
 from guard.models.scripted import ScriptedModel
-from guard.testing import servers
+from guard.support.interrupts import injected, is_injected
+from guard.testing import fake_server
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 MESSAGES = [{"role": "user", "content": "x"}]
@@ -150,14 +150,14 @@ def test_what_a_handler_raises_in_a_validator_is_no_finding(strike: Callable[[An
 def test_what_a_handler_raises_while_a_provider_is_waited_for_ends_the_call(
     tmp_path: Path, kind: type[Exception], retries: int
 ) -> None:
-    from guard.models.openai import OpenAIModel
+    from guard.models.remote.openai import OpenAIModel
 
-    def slow(_: servers.Request) -> servers.Answer:
-        return servers.Answer('{"a": 1}', change=lambda body: [body[:10], 3.0, body[10:]])
+    def slow(_: fake_server.Request) -> fake_server.Answer:
+        return fake_server.Answer('{"a": 1}', change=lambda body: [body[:10], 3.0, body[10:]])
 
     before = signal.signal(signal.SIGALRM, _Handler(kind))
     try:
-        with servers.Server(slow) as provider:
+        with fake_server.Server(slow) as provider:
             model = OpenAIModel("m", base_url=provider.url, api_key="k", retries=retries)
             asker = guard.Guard(model, escalate_to=ScriptedModel('{"a": 2}'), trace=tmp_path / "trace.db")
             for _ in range(2):
@@ -216,7 +216,7 @@ faulthandler.dump_traceback_later(150, exit=True)
 import guard
 from guard.models import scripted
 from guard.models.base import Request
-from guard.models.openai import OpenAIModel
+from guard.models.remote.openai import OpenAIModel
 
 trace, url, seed, calls = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 r = random.Random(seed)
@@ -234,7 +234,7 @@ class Plain:
 class Async:
     name = "async"
     def generate(self, request):
-        from guard.models.portal import PORTAL
+        from guard.models.event_loop import PORTAL
         return PORTAL.run(self.agenerate(request))
     async def agenerate(self, request):
         return scripted.reply('{"a": 1}')
@@ -293,7 +293,7 @@ print(json.dumps({"struck": struck, "nested": nested, **ended}))
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_handler_may_call_guard_wherever_it_strikes(tmp_path: Path, seed: int) -> None:
     trace = tmp_path / "trace.db"
-    with servers.Server('{"a": 1}') as provider:
+    with fake_server.Server('{"a": 1}') as provider:
         done = subprocess.run(  # noqa: S603 (ours)
             [sys.executable, "-c", PROGRAM, str(trace), provider.url, str(seed), str(CALLS)],
             capture_output=True,

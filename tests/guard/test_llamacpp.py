@@ -19,10 +19,10 @@ if "CI" not in os.environ:  # which has built it
 
 import guard
 from guard import models
-from guard.completion import Completion
+from guard.decoding.completion import Completion
 from guard.errors import BudgetExceeded, ModelError
 from guard.models.base import Model, Reply, Request
-from guard.models.llamacpp import LlamaCppModel
+from guard.models.local.llamacpp import LlamaCppModel
 
 SCHEMA = {
     "type": "object",

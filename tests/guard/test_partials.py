@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Discriminator, Field, RootModel, Tag, field_validator
 from typing_extensions import TypeAliasType, TypedDict
 
-from guard import partial_json, streaming
-from guard.streaming import Partials, partial
+from guard.output import partial as streaming
+from guard.output import partial_json
+from guard.output.partial import Partials, partial
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -24,10 +24,10 @@ from transformers import (
 import guard
 from guard.errors import ModelError
 from guard.models.base import Reply, Request
-from guard.models.packing import PackedLinear, is_fast_in_bfloat16, pack
-from guard.models.passes import ATTENTION, Way
-from guard.models.rows import pieces, take_apart
-from guard.models.transformers import TransformersModel
+from guard.models.local.batching import ATTENTION, Way
+from guard.models.local.packed_linear import PackedLinear, is_fast_in_bfloat16, pack
+from guard.models.local.row_invariant import pieces, take_apart
+from guard.models.local.transformers import TransformersModel
 
 SCHEMA = {
     "type": "object",

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard import cli
+from guard.cli import app
 from guard.models.scripted import ScriptedModel, reply
-from guard.plain import plain, plain_json, plain_line
 from guard.sidecar.keys import create
+from guard.support.plain_text import plain, plain_json, plain_line
 from guard.trace import TraceStore
 
 #: Clears the screen, sets the title, writes to the clipboard, by ESC and by C1; turns direction; markup of rich's.
@@ -121,7 +121,7 @@ def test_no_command_shows_what_strangers_say_raw(
         ),
     )
     with pytest.raises(SystemExit):
-        cli.main([*command, *(["--json"] if as_json else [])])
+        app.main([*command, *(["--json"] if as_json else [])])
     out, err = capsys.readouterr()
     assert out or err
     for character in out + err:
@@ -132,7 +132,7 @@ def test_no_command_shows_what_strangers_say_raw(
 
 
 def test_the_sidecars_log_is_one_line_a_message() -> None:
-    from guard.sidecar.server import _Lines
+    from guard.sidecar.process import _Lines
 
     try:
         raise ValueError(EVIL)

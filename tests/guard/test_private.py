@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import traces
 
-from guard import cli, private
+from guard.cli import app
 from guard.models.base import Reply
-from guard.records import Attempt, Call
-from guard.sidecar.access import AccessLog
+from guard.sidecar.access_log import AccessLog
+from guard.support import private_files
 from guard.trace import TraceStore
+from guard.trace.records import Attempt, Call
 from guard.trace.retention import Retention
 
 CALL = Call("f", "T", "h", "", "m", {}, 1.0, attempts=(Attempt(1, ({"role": "user"},), Reply("1", "stop", "m", 1, 1)),))
@@ -91,7 +92,7 @@ def test_what_is_exported_is_its_owners(trace_file: Path, tmp_path: Path, argume
     TraceStore.at(trace_file).write(CALL)
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as ended:
-        cli.main(("trace", *arguments, str(out)))
+        app.main(("trace", *arguments, str(out)))
     assert ended.value.code == 0
     assert out.read_text()
     assert mode(out) == 0o600
@@ -106,5 +107,5 @@ def test_an_access_log_is_its_owners(tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_is_not_emptied_by_making_it(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
-    private.make_file(str(tmp_path / "a"))
+    private_files.make_file(str(tmp_path / "a"))
     assert (tmp_path / "a").read_text() == "x"

@@ -12,8 +12,8 @@ import torch
 
 import guard
 from guard import Vocabulary
+from guard.decoding.logits_processor import LogitsProcessor
 from guard.errors import Truncated
-from guard.processors import LogitsProcessor
 
 NAME = {
     "type": "object",

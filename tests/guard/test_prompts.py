@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from scripted import Scripted
 
 import guard
-from guard.models import chat
+from guard.models import chat_messages
 from guard.models.base import Request
-from guard.models.transformers import TransformersModel
+from guard.models.local.transformers import TransformersModel
 
 
 class Person(BaseModel):
@@ -135,7 +135,7 @@ def test_parts_that_are_text_are_read_as_lines_and_a_picture_is_refused_by_name(
         )
     for wrong in (3, [3], [{"type": "text"}], {"type": "text", "text": "x"}):
         with pytest.raises(guard.Unsupported):
-            chat.as_texts([{"role": "user", "content": wrong}], "tiny")
+            chat_messages.as_texts([{"role": "user", "content": wrong}], "tiny")
 
 
 def test_a_picture_goes_on_to_the_tier_that_takes_it() -> None:

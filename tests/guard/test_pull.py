@@ -12,10 +12,13 @@ import pytest
 import tiny
 from transformers import AutoModelForCausalLM
 
-from guard import cli, models
+from guard import models
+from guard.cli import app
 from guard.errors import ModelError
-from guard.models import absent, embedded, hub, own_weights, servers, wheels
-from guard.models.openai import OpenAIModel
+from guard.models import replay_only
+from guard.models.local import embedded, hub, own_weights, wheel_download
+from guard.models.remote import known_servers
+from guard.models.remote.openai import OpenAIModel
 
 
 @pytest.fixture(autouse=True)
@@ -110,15 +113,15 @@ def test_a_licence_is_shown_and_accepted_on_the_command_line(
         models.load("gemma-3-270m")
     assert not source.is_here
     with pytest.raises(SystemExit) as ended:
-        cli.main(["pull", "gemma-3-270m"])
+        app.main(["pull", "gemma-3-270m"])
     assert ended.value.code == 4
     assert "Own Terms" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
-        cli.main(["pull", "gemma-3-270m", "--accept-license"])
+        app.main(["pull", "gemma-3-270m", "--accept-license"])
     assert ended.value.code == 0
     assert is_the_model(Path(capsys.readouterr().out.strip()))
     with pytest.raises(SystemExit):
-        cli.main(["pull", "--json"])
+        app.main(["pull", "--json"])
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["name"], row["is_here"]) for row in listed] == [("smollm2", False), ("gemma-3-270m", True)]
     assert models.pull("gemma-3-270m") == tmp_path / "cache" / "models" / "own-1"
@@ -128,7 +131,7 @@ def test_what_holds_no_one_model_is_refused(tmp_path: Path, gguf: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, words in (
         (str(tmp_path / "empty"), "holds no model: it needs config.json"),
-        (str(tmp_path / "absent.gguf"), "no such file"),
+        (str(tmp_path / "replay_only.gguf"), "no such file"),
         (str(wheel(tmp_path / "c.whl", {"c/__init__.py": b""})), "and holds none"),
         (str(wheel(tmp_path / "d.whl", {"d/a.gguf": b"", "d/b.gguf": b""})), "2 of them: d/a.gguf, d/b.gguf"),
         ("nonesuch", "unknown model 'nonesuch'; `guard pull` knows smollm2, gemma-3-270m, a .gguf file"),
@@ -142,8 +145,8 @@ def test_what_holds_no_one_model_is_refused(tmp_path: Path, gguf: Path) -> None:
 
 def test_names_of_servers_stand_for_their_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    for server, address in servers.SERVERS.items():
-        for model in (models.load(f"{server}:qwen3"), absent.stand_in(f"{server}:qwen3")):
+    for server, address in known_servers.SERVERS.items():
+        for model in (models.load(f"{server}:qwen3"), replay_only.stand_in(f"{server}:qwen3")):
             assert isinstance(model, OpenAIModel)
             assert (model.name, model.model) == (f"{server}:qwen3", "qwen3")
             assert str(model._client.base_url) == f"{address}/"
@@ -189,4 +192,4 @@ def test_what_isnt_there_is_said_before_torch_is_imported(name: str, words: str,
 def test_the_embedded_names_are_those_that_can_be_pulled() -> None:
     assert tuple(embedded.SOURCES) == models._EMBEDDED
     assert hub.HUB_TIMEOUT_S + 1 < 5
-    assert wheels.FIND[0] * (wheels.FIND[1] + 1) < 5
+    assert wheel_download.FIND[0] * (wheel_download.FIND[1] + 1) < 5

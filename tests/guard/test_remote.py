@@ -35,14 +35,14 @@ from guard.errors import (
     Truncated,
     Unavailable,
 )
-from guard.models import transport
-from guard.models.anthropic import AnthropicModel
 from guard.models.base import Model, Reply, Request
-from guard.models.openai import OpenAIModel
-from guard.models.portal import PORTAL
-from guard.models.remote import MODES
-from guard.testing import servers
-from guard.testing.servers import FAULTS, Answer, Server
+from guard.models.event_loop import PORTAL
+from guard.models.remote import http
+from guard.models.remote.anthropic import AnthropicModel
+from guard.models.remote.openai import OpenAIModel
+from guard.models.remote.remote_model import MODES
+from guard.testing import fake_server
+from guard.testing.fake_server import FAULTS, Answer, Server
 
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
 
@@ -121,7 +121,7 @@ def test_a_connection_serves_one_answer_after_another(make: Callable[[Server], A
 
 def test_nothing_is_waited_for_after_an_answer_s_end() -> None:
     """Some servers leave a stream open when all was said."""
-    with Server(Answer(TEXT, change=lambda body: [body, servers.HANG])) as server:
+    with Server(Answer(TEXT, change=lambda body: [body, fake_server.HANG])) as server:
         with clock.waiting() as wait:
             assert streaming(model(server), request()).text == TEXT
             assert server.left.wait(30)
@@ -181,7 +181,7 @@ def test_a_fault_ends_in_a_typed_error_or_a_true_reply_in_time(fault: str, ask: 
 @every_way
 def test_nobody_listening_is_unavailable(ask: Way) -> None:
     with pytest.raises(Unavailable, match="can't be reached"):
-        ask(model(servers.refused_url(), retries=1), request())
+        ask(model(fake_server.refused_url(), retries=1), request())
 
 
 @every_way
@@ -255,7 +255,7 @@ def left(asked: Any) -> Callable[[Request], None]:
     return ask
 
 
-SLOW = Answer(TEXT, change=lambda body: [body[: len(body) // 2], servers.HANG])
+SLOW = Answer(TEXT, change=lambda body: [body[: len(body) // 2], fake_server.HANG])
 
 
 def test_a_stream_that_is_left_says_about_what_it_used() -> None:
@@ -291,7 +291,7 @@ def test_what_was_refused_used_nothing(fault: str) -> None:
     with Server(FAULTS[fault](GOOD)) as server, pytest.raises(CallError):
         model(server, retries=1).generate(request(told=cut.append))
     with pytest.raises(Unavailable):
-        model(servers.refused_url(), retries=1).generate(request(told=cut.append))
+        model(fake_server.refused_url(), retries=1).generate(request(told=cut.append))
     assert cut == []
 
 
@@ -335,7 +335,7 @@ def test_an_answer_whose_tokens_nobody_counted_says_so() -> None:
 
 
 def test_retry_after_is_honoured() -> None:
-    with Server(servers.error(429, "slow down", {"Retry-After": "0.7"}), GOOD) as server:
+    with Server(fake_server.error(429, "slow down", {"Retry-After": "0.7"}), GOOD) as server:
         start = time.monotonic()
         with clock.waiting() as wait:
             assert model(server).generate(request()).retries == 1
@@ -345,7 +345,7 @@ def test_retry_after_is_honoured() -> None:
 
 @pytest.mark.parametrize(("seconds", "after"), [(1.0, "30"), (None, "86400"), (2.0, "Fri, 31 Dec 2100 23:59:59 GMT")])
 def test_a_wait_that_is_longer_than_what_is_left_ends_at_once(seconds: float | None, after: str) -> None:
-    with Server(servers.error(429, "slow down", {"Retry-After": after}), GOOD) as server:
+    with Server(fake_server.error(429, "slow down", {"Retry-After": after}), GOOD) as server:
         with (
             clock.waiting() as wait,
             pytest.raises(RateLimited, match=r"asked again in \d+ s" if after.isdigit() else "again in"),
@@ -357,19 +357,19 @@ def test_a_wait_that_is_longer_than_what_is_left_ends_at_once(seconds: float | N
 
 @pytest.mark.parametrize("after", ["-1", "nan", "inf", "1e9", "soon", "9" * 400, "٣", ""])
 def test_a_wait_that_is_none_is_not_taken_for_one(after: str) -> None:
-    with Server(servers.error(503, "busy", {"Retry-After": after} if after.isascii() else {}), GOOD) as server:
+    with Server(fake_server.error(503, "busy", {"Retry-After": after} if after.isascii() else {}), GOOD) as server:
         assert model(server).generate(request()).retries == 1
 
 
 def test_a_spent_quota_is_not_waited_for() -> None:
-    with Server(servers.error(429, "no money", code="insufficient_quota"), GOOD) as server:
+    with Server(fake_server.error(429, "no money", code="insufficient_quota"), GOOD) as server:
         with pytest.raises(RateLimited, match="quota is spent"):
             model(server).generate(request())
         assert len(server.requests) == 1
 
 
 def test_the_deadline_is_one_over_all_retries() -> None:
-    slow = Answer(TEXT, change=lambda body: [0.4, *servers.halved(servers.RESET)(body)])
+    slow = Answer(TEXT, change=lambda body: [0.4, *fake_server.halved(fake_server.RESET)(body)])
     with Server(slow) as server:
         with clock.waiting() as wait, pytest.raises((BudgetExceeded, Unavailable)):
             model(server, retries=100).generate(request(seconds=1.0))
@@ -460,7 +460,7 @@ def test_a_mode_can_be_chosen(mode: str, ask: Way) -> None:
 
 
 def test_a_chosen_mode_is_not_given_up() -> None:
-    with Server(servers.error(400, "Invalid schema for response_format"), GOOD) as server:
+    with Server(fake_server.error(400, "Invalid schema for response_format"), GOOD) as server:
         with pytest.raises(ModelError, match="Invalid schema"):
             model(server, mode="native").generate(request())
         with pytest.raises(ModelError, match=r"mode='native' can't carry the schema .* open to properties"):
@@ -471,7 +471,7 @@ def test_a_chosen_mode_is_not_given_up() -> None:
 
 @every_way
 def test_a_refused_schema_goes_the_next_weaker_way_and_is_remembered(ask: Way) -> None:
-    refused = servers.error(400, "Invalid schema for response_format 'value': too complex", param="response_format")
+    refused = fake_server.error(400, "Invalid schema for response_format 'value': too complex", param="response_format")
     with Server(refused, GOOD) as server:
         asked = model(server)
         compiled = request()
@@ -492,7 +492,7 @@ def test_a_refused_schema_goes_the_next_weaker_way_and_is_remembered(ask: Way) -
     ],
 )
 def test_a_refused_parameter_is_given_up_and_remembered(words: str, field: str) -> None:
-    with Server(servers.error(400, words), GOOD) as server:
+    with Server(fake_server.error(400, words), GOOD) as server:
         asked = model(server)
         asked.generate(request(OPEN))
         asked.generate(request(OPEN))
@@ -502,7 +502,7 @@ def test_a_refused_parameter_is_given_up_and_remembered(words: str, field: str) 
 
 
 def test_refused_stream_options_are_given_up() -> None:
-    with Server(servers.error(400, "stream_options is not supported"), GOOD) as server:
+    with Server(fake_server.error(400, "stream_options is not supported"), GOOD) as server:
         reply = streaming(model(server), request())
         assert ["stream_options" in r.body for r in server.requests] == [True, False]
         assert reply.completion_tokens == -(-len(TEXT) // 4)  # an estimate: this server does not tell
@@ -614,7 +614,7 @@ def test_values_that_look_like_thoughts_are_values(text: str, ask: Way) -> None:
     ],
 )
 def test_terminal_errors_say_why_and_tell_no_secret(status: int, words: str, error: type[CallError]) -> None:
-    with Server(servers.error(status, words)) as server:
+    with Server(fake_server.error(status, words)) as server:
         with pytest.raises(CallError) as caught:
             model(server).generate(request(None))
         assert type(caught.value) is error
@@ -736,9 +736,9 @@ def test_an_address_that_can_t_be_asked_is_said_without_its_password(url: str) -
 PROGRAM = """
 import os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
-from guard.testing.servers import FAULTS, Answer, Server
+from guard.testing.fake_server import FAULTS, Answer, Server
 from guard.models.base import Request
-from guard.models.openai import OpenAIModel
+from guard.models.remote.openai import OpenAIModel
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that puts the tests into the background ignores it
 
@@ -765,7 +765,7 @@ for ask in (lambda m: m.generate(request), lambda m: list(m.stream(request))):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_forks_and_interrupts() -> None:
     """A child asks over connections of its own; an interrupt ends the request, not only the wait for it."""
-    tests = str(Path(servers.__file__).parent)
+    tests = str(Path(fake_server.__file__).parent)
     command = [sys.executable, "-c", PROGRAM, tests]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 (our own program)
     said = ["first", "child", "parent", "interrupted True", "interrupted True"]
@@ -775,7 +775,7 @@ def test_forks_and_interrupts() -> None:
 def test_a_request_on_guard_s_own_loop_can_t_block_it() -> None:
     async def nested() -> None:
         with pytest.raises(RuntimeError, match="use the async methods"):
-            model(servers.refused_url()).generate(request())
+            model(fake_server.refused_url()).generate(request())
 
     PORTAL.run(nested())
 
@@ -788,7 +788,7 @@ class AtOpenAI(OpenAIModel):
 
 def test_openai_s_own_models_are_told_how_much_to_think() -> None:
     refused = [
-        servers.error(400, f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model.")
+        fake_server.error(400, f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model.")
         for effort in ("none", "minimal")
     ]
     with Server(*refused, GOOD) as server:
@@ -891,10 +891,10 @@ def test_an_overloaded_stream_is_unavailable() -> None:
 
 @pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "no-form-that-is-known"])
 def test_of_a_provider_s_words_the_beginning_is_looked_at_and_no_part_of_a_secret_is_shown(secret: str) -> None:
-    for length in range(transport.LOOKED_AT - 30, transport.LOOKED_AT + 5):
+    for length in range(http.LOOKED_AT - 30, http.LOOKED_AT + 5):
         hidden = "sk-" + "x" * (length - 3)  # so long that of all before the secret nothing is left
-        shown = transport.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
+        shown = http.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
         assert shown.startswith(("[redacted]", "…"))
         assert secret[:4] not in shown
-    assert transport.said_by("word " * 2_000_000) == transport.said_by("word " * 1_000)
-    assert transport.said_by("x" * 2_000_000) == "…"
+    assert http.said_by("word " * 2_000_000) == http.said_by("word " * 1_000)
+    assert http.said_by("x" * 2_000_000) == "…"

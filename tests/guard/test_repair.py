@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.repair import MOST_EDITS, Edit, Repaired, repair
+from guard.output.repair import MOST_EDITS, Edit, Repaired, repair
 
 # ---- what is mended, case by case ------------------------------------------------------------------------------------
 

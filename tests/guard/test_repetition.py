@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard.decoding import Decoding
-from guard.repetition import _STRIDE, LONGEST_PART, REPEATS, SHORTEST, ends_so, repeated_at
+from guard.decoding.repetition import _STRIDE, LONGEST_PART, REPEATS, SHORTEST, ends_so, repeated_at
+from guard.decoding.torch_loop import Decoding
 
 PLAIN = (
     "The armies marched, and laws were written in the great cities of the empire, which lasted for a thousand years and"

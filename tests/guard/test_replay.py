@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scripted import Scripted, reply
 
 import guard
-from guard import replay
+from guard.calls import recording
 from guard.models.base import Request, Token
-from guard.testing.servers import Server
+from guard.testing.fake_server import Server
 from guard.trace import TraceStore, stats
 
 ASK = [{"role": "user", "content": "How many?"}]
@@ -111,17 +111,17 @@ REQUEST = Request(({"role": "user", "content": "How many?"},), guard.compile(SCH
 )
 def test_any_change_of_meaning_changes_the_key(change: dict[str, Any]) -> None:
     model = Scripted(name="m")
-    first = replay.key("m", model, REQUEST, "t/1")
-    assert replay.key("m", model, dataclasses.replace(REQUEST, **change), "t/1") != first
-    assert replay.key("n", model, REQUEST, "t/1") != first
-    assert replay.key("m", model, REQUEST, "t/2") != first
+    first = recording.key("m", model, REQUEST, "t/1")
+    assert recording.key("m", model, dataclasses.replace(REQUEST, **change), "t/1") != first
+    assert recording.key("n", model, REQUEST, "t/1") != first
+    assert recording.key("m", model, REQUEST, "t/2") != first
 
 
 def test_the_same_request_has_the_same_key_in_every_process(trace_file: Path) -> None:
     again = dataclasses.replace(REQUEST, compiled=guard.compile(SCHEMA), seconds=3.5)
     model = Scripted(name="m")
-    assert replay.key("m", model, again, "t/1") == replay.key("m", model, REQUEST, "t/1")
-    assert len(replay.key("m", model, REQUEST, "")) == 64
+    assert recording.key("m", model, again, "t/1") == recording.key("m", model, REQUEST, "t/1")
+    assert len(recording.key("m", model, REQUEST, "")) == 64
     assert TraceStore.at(trace_file).recorded("0" * 64) is None
 
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guard import cli
 from guard.batch.inputs import InputError, Inputs
 from guard.batch.outputs import Output
+from guard.cli import app
 from guard.models.base import Reply, Request
 from guard.trace import TraceStore
 
@@ -66,7 +66,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
     def run(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            cli.main(["run", "schema.json", "--retries", "0", *arguments])
+            app.main(["run", "schema.json", "--retries", "0", *arguments])
         out, err = capsys.readouterr()
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err
@@ -212,7 +212,7 @@ def test_an_answer_that_is_not_whole_is_marked_among_many(run: Run, model: Echo,
     assert [json.loads(line)["cut_at"] for line in out.splitlines()] == [["/n"], []]
     assert "max_tokens cut it at /n" in err
     code, out, err = run(*given, "--on", "length=fail")
-    assert (code, len(out.splitlines())) == (cli.EXIT_NO_ANSWER, 1)
+    assert (code, len(out.splitlines())) == (app.EXIT_NO_ANSWER, 1)
 
 
 def test_a_run_that_was_interrupted_goes_on_and_asks_nothing_twice(
@@ -397,7 +397,7 @@ def test_the_commands_of_the_documentation_run_as_they_stand(run: Run, model: Ec
     (tmp_path / "shop" / "types.py").write_text("import pydantic\nclass Ticket(pydantic.BaseModel):\n    n: int\n")
     for command in commands:
         with pytest.raises(SystemExit) as ended:
-            cli.main(shlex.split(command)[1:])
+            app.main(shlex.split(command)[1:])
         assert ended.value.code == 0, command
     assert [row["value"] for row in lines(tmp_path / "answers.jsonl")] == [{"n": 1}]
     (row,) = pyarrow.parquet.read_table(tmp_path / "answers.parquet").to_pylist()
@@ -436,7 +436,7 @@ def test_a_module_that_ends_the_program_is_no_success(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ending.py").write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(SystemExit) as ended:
-        cli.main(["check", "ending.py:T"])
+        app.main(["check", "ending.py:T"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == ("guard: ending.py can't be imported: it ends the program, with 0; correct it\n")
 

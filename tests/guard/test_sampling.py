@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sidecars import Sidecar, serving_here
 
 from guard.models.base import Sampling
-from guard.models.sampling import Sampler
+from guard.models.local.sampling import Sampler
 
 LOGITS = st.lists(st.floats(-20, 20, width=32) | st.just(-math.inf), min_size=3, max_size=12)
 

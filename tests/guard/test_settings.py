@@ -12,9 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 import guard
+from guard.calls.policy import Budget, Confidence, Policy
 from guard.errors import ModelError, SettingError
 from guard.models.base import Request
-from guard.policy import Budget, Confidence, Policy
 from guard.settings import Settings
 from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.trace.retention import Retention
@@ -99,7 +99,7 @@ def test_no_number_of_a_call_is_either(make: Any, fields: tuple[str, ...], wrong
 
 
 def _openai(**more: Any) -> Any:
-    from guard.models.openai import OpenAIModel
+    from guard.models.remote.openai import OpenAIModel
 
     return OpenAIModel("m", base_url="http://127.0.0.1:9/v1", api_key="k", **more)
 

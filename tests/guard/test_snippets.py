@@ -30,8 +30,11 @@ import torch
 from pydantic import BaseModel, Field
 
 import guard
-from guard import cli, models, repair, targets
+from guard import models
+from guard.cli import app
 from guard.kernels import allocate_bitmask
+from guard.output import repair
+from guard.output import target as targets
 from guard.testing import FlakyModel, serving
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +130,7 @@ def stage(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def _without_a_gpu(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is shown of a GPU run on the processor, where Triton's interpreter stands in for one."""
-    from guard.kernels.gpu import tables
+    from guard.kernels.gpu import device_tables
 
     class Noise(type(names["model"])):  # type: ignore[misc] # the model of the page's other parts, which is called otherwise here
         def __call__(self, *given: Any, **named: Any) -> Any:
@@ -138,8 +141,8 @@ def _without_a_gpu(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> No
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     names["model"].__class__ = Noise
-    made = tables.Tables
-    monkeypatch.setattr(tables, "Tables", lambda vocabulary, _device, **how: made(vocabulary, device, **how))
+    made = device_tables.Tables
+    monkeypatch.setattr(device_tables, "Tables", lambda vocabulary, _device, **how: made(vocabulary, device, **how))
     monkeypatch.setattr(torch.cuda, "graph", lambda _graph: contextlib.nullcontext())
 
 
@@ -279,7 +282,7 @@ def test_what_is_shown_as_a_command_runs(
     monkeypatch.setattr(threading.Event, "wait", _interrupted(threading.Event.wait))  # of --serve, which waits for ever
     for line in commands(page):
         words = shlex.split(IN_PLACE.get(line, line))
-        code = cli._main(words[1:])
+        code = app._main(words[1:])
         ends = {130} if "--serve" in words else {0, 1} if words[1] == "test" else {ENDS.get(line, 0)}
         assert code in ends, (line, capsys.readouterr())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.models.sse import Event, Reader
+from guard.models.remote.sse import Event, Reader
 
 PARTS = (
     *(b"\r", b"\n", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b":", b" ", b"data", b"data:", b"data: ", b"event: error"),

@@ -19,9 +19,9 @@ from pydantic import BaseModel, Field, model_validator
 from scripted import Scripted, reply
 
 import guard
-from guard import streaming
 from guard.models.base import Reply, Request
 from guard.models.scripted import ScriptedModel
+from guard.output import partial
 from guard.trace import TraceStore
 
 pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
@@ -172,7 +172,7 @@ TEXT = '{"no": "A-1", "day": "2026-03-01", "lines": [{"item": "ink", "quantity":
 def test_partial_values_only_grow_and_hold_nothing_that_the_end_does_not(cuts: list[int]) -> None:
     last = Order.model_validate_json(TEXT)
     for cut in sorted(cuts):
-        part = streaming.partial(Order, TEXT[:cut])
+        part = partial.partial(Order, TEXT[:cut])
         if part is None:
             assert TEXT[:cut].strip() in ("", "{") or "{" not in TEXT[:cut]
             continue
@@ -207,7 +207,7 @@ class Point:
     ],
 )
 def test_the_partial_value_of_a_type(wanted: Any, text: str, value: Any) -> None:
-    assert streaming.partial(wanted, text) == value
+    assert partial.partial(wanted, text) == value
 
 
 def test_a_stream_that_is_left_stops_the_model_and_is_recorded(trace_file: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import guard
-from guard import targets
+from guard.output import target
 
 
 def findings(schema: Any, value: Any, **options: Any) -> tuple[str, ...]:
-    return tuple(f.rule for f in targets.from_any(schema, options).check(json.dumps(value))[1])
+    return tuple(f.rule for f in target.from_any(schema, options).check(json.dumps(value))[1])
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_what_is_nullable_in_openapi_may_be_null_whatever_its_name() -> None:
 @pytest.mark.parametrize("inexact", ["refuse", "residual"])
 def test_a_schema_that_nothing_can_check_is_refused_as_one(schema: Any, inexact: str) -> None:
     with pytest.raises(guard.SchemaError):
-        targets.from_any(schema, {"inexact": inexact})
+        target.from_any(schema, {"inexact": inexact})
 
 
 @pytest.mark.parametrize("text", ["1e308", "1E+308", "1" + "0" * 308, "1" + "0" * 308 + ".0"])
 @pytest.mark.parametrize("schema", [{"enum": [1e308]}, {"const": 1e308}, {"minimum": 1e308}, {"multipleOf": 1e20}])
 def test_a_number_is_the_decimal_that_was_written_whatever_its_spelling(schema: Any, text: str) -> None:
     """1e308 and its digits are one number, though a double is not that number."""
-    check = targets.from_any(schema, {}).check
+    check = target.from_any(schema, {}).check
     assert check(text)[1] == ()
     assert [f.rule for f in check("100000000000000000001")[1]] == [f"/{next(iter(schema))}"]
 
 
 def test_a_value_that_is_nested_too_deeply_is_a_finding() -> None:
-    (finding,) = targets.from_any({"not": {"const": 1e308}}, {}).check("[" * 700 + "]" * 700)[1]
+    (finding,) = target.from_any({"not": {"const": 1e308}}, {}).check("[" * 700 + "]" * 700)[1]
     assert finding.rule == "nesting"

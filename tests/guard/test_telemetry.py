@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from scripted import Scripted
 
 import guard
-from guard import telemetry
+from guard.calls import telemetry
 
 ASK = [{"role": "user", "content": "How many sheep?"}]
 SCHEMA = {"title": "Count", "type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

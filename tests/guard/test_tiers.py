@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from scripted import Scripted, reply
 
 import guard
+from guard.calls.policy import ACTIONS, FAILURES, Budget, Confidence, Policy
 from guard.models.base import Model, Reply, Request, Token
-from guard.policy import ACTIONS, FAILURES, Budget, Confidence, Policy
 from guard.trace import TraceStore
 
 ASK = [{"role": "user", "content": "How many?"}]
@@ -252,7 +252,7 @@ class Slow(Scripted):
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Stand in for the clock of the steps."""
     now = [100.0]
-    monkeypatch.setattr("guard.steps.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("guard.calls.steps.time.perf_counter", lambda: now[0])
     return now
 
 

@@ -26,12 +26,21 @@ from scripted import Scripted, reply
 
 import guard
 from guard.models.base import Reply, Token
-from guard.records import Attempt, Call
-from guard.repair import Edit
-from guard.trace import REDACTED, VERSION, TraceError, TraceStore, redact_with, redacted, stop_redacting_with, tables
+from guard.output.repair import Edit
+from guard.trace import (
+    REDACTED,
+    VERSION,
+    TraceError,
+    TraceStore,
+    redact_with,
+    redacted,
+    sql_tables,
+    stop_redacting_with,
+)
+from guard.trace.group_commit import Late, Writer
+from guard.trace.records import Attempt, Call
 from guard.trace.retention import EVERY, Retention
-from guard.trace.rows import restored, storable
-from guard.trace.writer import Late, Writer
+from guard.trace.row_codec import restored, storable
 
 FINDING = guard.Violation("/n", "minimum", "a number >= 3", "1")
 CALL = Call(
@@ -184,11 +193,11 @@ def test_any_text_is_stored_in_unicode_without_nul_and_restored(text: str) -> No
 
 def test_every_field_of_a_record_has_a_column(place: str) -> None:
     """A field added to the records and forgotten here would be lost in silence."""
-    assert {f.name for f in dataclasses.fields(Reply)} - {"model"} <= set(tables.ATTEMPTS.columns.keys())
+    assert {f.name for f in dataclasses.fields(Reply)} - {"model"} <= set(sql_tables.ATTEMPTS.columns.keys())
     own = {"call", "served", "elapsed"}  # of these three the records have no field of that name
     fields = {f.name for kind in (Attempt, Reply) for f in dataclasses.fields(kind)}
-    assert set(tables.ATTEMPTS.columns.keys()) - own == fields - {"reply"}
-    assert set(tables.CALLS.columns.keys()) - {"id"} == {f.name for f in dataclasses.fields(Call)} - {
+    assert set(sql_tables.ATTEMPTS.columns.keys()) - own == fields - {"reply"}
+    assert set(sql_tables.CALLS.columns.keys()) - {"id"} == {f.name for f in dataclasses.fields(Call)} - {
         "attempts",
         "number",
         "item",  # in a table of its own: test_batch.py
@@ -771,7 +780,7 @@ def test_only_the_newest_calls_are_kept_where_a_number_is_set(place: str) -> Non
     store.write(CALL)
     assert _numbers(store) == list(range(EVERY - 99, EVERY + 1))
     with store._engine.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.ATTEMPTS)) == 200
+        assert connection.scalar(sa.select(sa.func.count()).select_from(sql_tables.ATTEMPTS)) == 200
     store.close()
 
 
@@ -783,7 +792,7 @@ def test_old_calls_go_where_days_are_set_with_the_schemas_and_replies_that_nothi
         store.write(dataclasses.replace(_at(days_ago), schema_hash=asked.hash), asked)
     store.record("old", {"n": 1})
     with store._engine.begin() as connection:
-        connection.execute(tables.REPLIES.update().values(started=time.time() - 8 * 86_400))
+        connection.execute(sql_tables.REPLIES.update().values(started=time.time() - 8 * 86_400))
     store.record("new", {"n": 2})
     assert store.prune(Retention(days=7)) == 2
     assert _numbers(store) == [3, 4]
@@ -928,7 +937,7 @@ def test_migrated_tables_are_those_that_are_made_today(place: str, request: pyte
         store.close()
     fresh = TraceStore(other)
     assert _shape(engine) == _shape(fresh._engine)
-    assert set(_shape(engine)) == set(tables.TABLES.tables) | ({"sqlite_sequence"} & set(_shape(engine)))
+    assert set(_shape(engine)) == set(sql_tables.TABLES.tables) | ({"sqlite_sequence"} & set(_shape(engine)))
     fresh.close()
     engine.dispose()
 
@@ -958,7 +967,7 @@ def test_processes_that_make_a_trace_at_once_make_one(place: str) -> None:
 def test_a_migration_that_fails_leaves_the_old_version_whole(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _version_1(place)
     before = _shape(engine)
-    monkeypatch.setitem(tables._MIGRATIONS, 1, (*tables._MIGRATIONS[1], "nonsense"))
+    monkeypatch.setitem(sql_tables._MIGRATIONS, 1, (*sql_tables._MIGRATIONS[1], "nonsense"))
     with pytest.raises(TraceError, match=r"can't be written: .*syntax error"):
         TraceStore(place).check_writable()
     assert _shape(engine) == before
@@ -971,7 +980,7 @@ def test_a_trace_of_a_newer_version_is_refused_by_name(place: str) -> None:
     store = TraceStore.at(place)
     store.write(CALL)
     with store._engine.begin() as connection:
-        connection.execute(tables.SCHEMA.update().values(version=99))
+        connection.execute(sql_tables.SCHEMA.update().values(version=99))
     with pytest.raises(TraceError, match=f"version 99 .* version {VERSION}; upgrade Guard"):
         TraceStore(place).latest()
     with pytest.raises(TraceError, match="GUARD_TRACE"):

@@ -13,9 +13,9 @@ import pytest
 from scripted import Scripted, reply
 
 import guard
-from guard import cli
-from guard.records import Attempt, Call
+from guard.cli import app
 from guard.trace import TraceStore
+from guard.trace.records import Attempt, Call
 
 Run = Callable[..., tuple[int, str, str]]
 ASKED = {"role": "user", "content": "How many?"}
@@ -43,7 +43,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
     def run(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            cli.main(("trace", *arguments))
+            app.main(("trace", *arguments))
         out, err = capsys.readouterr()
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err
@@ -168,13 +168,13 @@ def test_a_replay_asks_the_first_question_again_and_compares_to_the_byte(run: Ru
     assert request.compiled.hash == SCHEMA.hash
     assert (request.seed, request.max_tokens, request.temperature, request.thinking) == (7, 64, 0.5, 0)
     code, out, err = run("replay", "1", "--json")
-    assert (code, err) == (cli.EXIT_NO_ANSWER, "")
+    assert (code, err) == (app.EXIT_NO_ANSWER, "")
     assert json.loads(out) == {
         "call": 1, "replay": 3, "model": "small", "identical": False, "redacted": False, "was": "1", "now": "2",
     }  # fmt: skip
     code, out, _ = run("replay", "1")
     assert (code, out) == (
-        cli.EXIT_NO_ANSWER,
+        app.EXIT_NO_ANSWER,
         "different: small answered call 1 otherwise (recorded as call 4)\nwas: 1\nnow: down\n",
     )
     assert [(call.function, call.outcome) for call in TraceStore.at(place).latest(limit=3)] == [
@@ -195,7 +195,7 @@ def test_what_redaction_changed_is_said_or_refused(
     secret = guard.compile({"const": "correct-horse"})
     TraceStore.at(place).write(dataclasses.replace(CALL, schema_hash=secret.hash), secret)
     assert run("replay", "3") == (
-        cli.EXIT_NO_ANSWER,
+        app.EXIT_NO_ANSWER,
         "",
         "guard: what was kept of call 3's schema is not the whole of it; it can't be replayed\n",
     )

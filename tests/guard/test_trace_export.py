@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from scripted import reply
 
-from guard.records import Attempt, Call
-from guard.repair import Edit
+from guard.output.repair import Edit
+from guard.output.violations import Violation
 from guard.trace import REDACTED, export
-from guard.violations import Violation
+from guard.trace.records import Attempt, Call
 
 ASKED = {"role": "user", "content": "How many?"}
 AGAIN = ({"role": "assistant", "content": "1"}, {"role": "user", "content": "At least 3."})

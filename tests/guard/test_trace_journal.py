@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from guard.models.base import Reply, Token
-from guard.records import Attempt, Call
-from guard.repair import repair
+from guard.output.repair import repair
 from guard.schemas import compile as compiled_of
 from guard.trace.errors import TraceError
-from guard.trace.journal import LARGE, VALUE, Entry, Journal, weight_of
+from guard.trace.record_queue import LARGE, VALUE, Entry, Journal, weight_of
+from guard.trace.records import Attempt, Call
 
 
 def call(content: Any = "x", text: str = "1", **more: Any) -> Call:

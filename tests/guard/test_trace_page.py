@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scripted import reply
 
 from guard.models.base import Token
-from guard.records import Attempt, Call
-from guard.repair import Edit
-from guard.trace.page import page
-from guard.violations import Violation
+from guard.output.repair import Edit
+from guard.output.violations import Violation
+from guard.trace.html import page
+from guard.trace.records import Attempt, Call
 
 TOKENS = (
     Token('{"', -0.25, 0.5, 1.5),

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiered import LARGE, SMALL, attempt_of, call_of, calls
 
-from guard.records import Call
 from guard.trace import TraceStore, stats
+from guard.trace.records import Call
 from guard.trace.stats import Line
 
 

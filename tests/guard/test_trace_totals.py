@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from scripted import reply
 from tiered import LARGE, SMALL, calls
 
-from guard import prices
-from guard.records import Attempt, Call
-from guard.sidecar import operator
-from guard.trace import TraceStore, stats, tables, totals
+from guard.models.remote import prices
+from guard.sidecar.endpoints import operator
+from guard.trace import TraceStore, sql_tables, stats, totals
+from guard.trace.records import Attempt, Call
 from guard.trace.retention import Retention
 from guard.trace.totals import SIZES, Totals
 
@@ -47,7 +47,7 @@ def _recounted(store: TraceStore) -> dict[tuple[int, str], dict[str, Any]]:
 def _kept(store: TraceStore) -> dict[tuple[int, str], dict[str, Any]]:
     with store.reading() as connection:
         assert connection is not None
-        rows = connection.execute(sa.select(tables.TOTALS)).mappings().all()
+        rows = connection.execute(sa.select(sql_tables.TOTALS)).mappings().all()
     return {(row["minute"], row["shape"]): {str(k): v for k, v in row.items()} for row in rows}
 
 

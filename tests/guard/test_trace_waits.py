@@ -15,9 +15,10 @@ from scripted import Scripted, reply
 
 import guard
 from guard.models.base import Reply
-from guard.records import Attempt, Call
-from guard.sidecar import keys, operator
+from guard.sidecar import keys
+from guard.sidecar.endpoints import operator
 from guard.trace import TraceError, TraceStore
+from guard.trace.records import Attempt, Call
 
 CALL = Call("f", "T", "h", "", "m", {}, 1.0, attempts=(Attempt(1, ({"role": "user"},), Reply("1", "stop", "m", 1, 1)),))
 MESSAGES = [{"role": "user", "content": "How many?"}]

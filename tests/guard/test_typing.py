@@ -15,8 +15,8 @@ from typing import get_args
 import pytest
 
 import guard
-from guard import policy
-from guard.pipeline import CallSettings
+from guard.calls import policy
+from guard.calls.pipeline import CallSettings
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "tests" / "typing"

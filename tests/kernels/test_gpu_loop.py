@@ -17,11 +17,11 @@ from tiny import vocabulary as tiny_vocabulary
 
 import guard
 from guard.kernels.bitmask import allocate_bitmask
+from guard.kernels.gpu import device_tables as tables_module
 from guard.kernels.gpu import sample as sample_module
-from guard.kernels.gpu import tables as tables_module
+from guard.kernels.gpu.device_tables import Tables
 from guard.kernels.gpu.loop import Loop
 from guard.kernels.gpu.sample import sample_torch
-from guard.kernels.gpu.tables import Tables
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the CPU's is Triton's interpreter
 SMALL = {"states": 4096, "masks": 256, "lexemes": 16, "members": 1 << 16, "slots": 1 << 12}

@@ -17,7 +17,7 @@ from properties import allowed, bits
 from strategies import Case, byte_vocabulary, cases, vocabularies
 
 import guard
-from guard.kernels.gpu.tables import BLOCK, DONE, MISSING, PROBES, Full, Rows, Tables, advance, advance_torch
+from guard.kernels.gpu.device_tables import BLOCK, DONE, MISSING, PROBES, Full, Rows, Tables, advance, advance_torch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the CPU's is Triton's interpreter
 SIZES = {"states": 64, "masks": 16, "lexemes": 3, "members": 1024, "slots": 256}

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard.checking import NEAR_MAKING, NEAR_STEPS
+from guard.output.checking import NEAR_MAKING, NEAR_STEPS
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "maskbench.jsonl.gz"
 NAMES = ("a", "b", "c")

@@ -7,7 +7,7 @@ import pytest
 from typed.adversary import accepts
 
 import guard
-from guard import targets
+from guard.output import target as targets
 from guard.schemas import leniency
 
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"

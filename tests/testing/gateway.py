@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import guard
-from guard.models.openai import OpenAIModel
+from guard.models.remote.openai import OpenAIModel
 
 STATUS = {"Refused": 422, "ContentFiltered": 422, "ValidationFailed": 422, "Truncated": 422, "RateLimited": 429}
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import httpx2
 import pytest
 
-from guard import cli
+from guard.cli import app
 
 SCHEMA = {
     "title": "Ticket",
@@ -37,7 +37,7 @@ def schema(tmp_path: Path) -> str:
 def called(*arguments: str) -> int:
     """Run the command; returns its exit code."""
     with pytest.raises(SystemExit) as end:
-        cli.main(["test", *arguments])
+        app.main(["test", *arguments])
     assert isinstance(end.value.code, int)
     return end.value.code
 
@@ -203,7 +203,7 @@ def test_what_can_t_even_be_called_is_no_success(
 def test_a_report_that_can_t_be_written_is_said_before_the_work(
     schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("guard.testing.searching.Check.run", lambda *_: pytest.fail("it was begun"))
+    monkeypatch.setattr("guard.testing.search.Check.run", lambda *_: pytest.fail("it was begun"))
     assert called(schema, "--html", str(tmp_path / "none" / "report.html")) == 2
     assert "there is no folder" in capsys.readouterr().err
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard import targets
 from guard.models.scripted import ScriptedModel
+from guard.output import target as targets
 from guard.testing import evaluation
 from guard.testing.evaluation import Case, Evaluation, compare, evaluate, mean, read_cases, share
 from guard.testing.figures import page

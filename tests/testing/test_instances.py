@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 import guard
-from guard import targets
 from guard.errors import SchemaError
+from guard.output import target
 from guard.testing import values
-from guard.testing.instances import Instances
-from guard.testing.judges import Judges
-from guard.testing.sayings import telling
-from guard.testing.searching import drawn as searched
+from guard.testing.json_validators import Judges
+from guard.testing.scripted_replies import telling
+from guard.testing.search import drawn as searched
+from guard.testing.strategies.values import Instances
 
 BYTES = guard.Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
 
@@ -314,7 +314,7 @@ def test_times_with_fractions_of_seconds_and_with_offsets_come_often(name: str) 
 
 def test_a_search_tells_what_is_done_to_large_numbers_and_to_times() -> None:
     schema = {"properties": {"n": {"type": "integer"}, "at": {"type": "string", "format": "date-time"}}}
-    told = telling({"n": 1, "at": "2026-03-01T00:00:00Z"}, targets.from_any(schema, {}))
+    told = telling({"n": 1, "at": "2026-03-01T00:00:00Z"}, target.from_any(schema, {}))
     assert {2**64 + 1, -(2**64) - 1} <= {value["n"] for value in told}
     assert "2026-03-01T12:30:45.123456+05:30" in {value["at"] for value in told}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from guard.testing.judges import Judges
+from guard.testing.json_validators import Judges
 
 
 def test_a_schema_on_which_jsonschema_takes_exponential_time_is_judged_by_the_other() -> None:

@@ -15,8 +15,9 @@ from hypothesis import Phase, find, given, settings
 from pydantic import BaseModel, Field, ValidationError
 
 from guard.errors import Finding, SchemaError
-from guard.testing import NearMiss, misses, near_misses
-from guard.testing.misses import KEYWORDS, Misses
+from guard.testing import NearMiss, near_misses
+from guard.testing.strategies import near_misses as misses
+from guard.testing.strategies.near_misses import KEYWORDS, Misses
 
 #: For each keyword a schema in which it can be broken alone: the place of the keyword, and where it is broken.
 BROKEN: dict[str, tuple[Any, str, str]] = {

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from testing import gateway
 
 import guard
-from guard.models.openai import OpenAIModel
+from guard.models.remote.openai import OpenAIModel
 from guard.testing import Check
 from guard.testing.report import as_text
 

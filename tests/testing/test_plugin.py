@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-import guard.testing.searching  # noqa: F401 # before pytester notes what is imported: numpy, say, can't be imported twice
+import guard.testing.search  # noqa: F401 # before pytester notes what is imported: numpy, say, can't be imported twice
 
 pytest_plugins = ["pytester"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import Phase, find, given, settings
 
-from guard import targets
-from guard.repair import repair
+from guard.output import target as targets
+from guard.output.repair import repair
 from guard.testing import Text, texts
-from guard.testing.writings import FAILURES, SLIPS, STYLES, WRAPPERS
+from guard.testing.strategies.texts import FAILURES, SLIPS, STYLES, WRAPPERS
 
 
 def became(target: targets.Target, text: str) -> tuple[str, Any]:

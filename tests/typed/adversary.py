@@ -18,9 +18,9 @@ import pydantic
 from guard import schemas
 from guard.kernels import allocate_bitmask
 from guard.kernels.errors import SchemaError
+from guard.output.target import closed
 from guard.schemas import Compiled, Vocabulary, types
-from guard.targets import closed
-from guard.testing.instances import Instances
+from guard.testing.strategies.values import Instances
 
 VOCABULARY = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
 #: Bytes that a walk writes at will before it is led to an end.

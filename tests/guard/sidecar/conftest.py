@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import sidecars
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 
 @pytest.fixture(scope="module")
-def providing() -> Iterator[servers.Server]:
+def providing() -> Iterator[fake_server.Server]:
     """Start a provider."""
-    with servers.Server("Hello.", keeps_alive=True) as server:
+    with fake_server.Server("Hello.", keeps_alive=True) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def running(providing: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sidecars.Sidecar]:
+def running(providing: fake_server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sidecars.Sidecar]:
     """Start a sidecar that serves the provider as `m`, without further retries, and as `again` with one."""
     folder: Path = tmp_path_factory.mktemp("sidecar")
     toml = sidecars.model(providing.url, transport_retries=0, breaker_failures=1000, first_token_seconds=5)
@@ -29,7 +29,7 @@ def running(providing: servers.Server, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def provider(providing: servers.Server) -> servers.Server:
+def provider(providing: fake_server.Server) -> fake_server.Server:
     """Give a test a provider that has heard nothing yet; the test says what it answers."""
     providing.answers = ["Hello."]
     providing.requests.clear()
@@ -37,6 +37,6 @@ def provider(providing: servers.Server) -> servers.Server:
 
 
 @pytest.fixture
-def sidecar(running: sidecars.Sidecar, provider: servers.Server) -> sidecars.Sidecar:
+def sidecar(running: sidecars.Sidecar, provider: fake_server.Server) -> sidecars.Sidecar:
     """Give a test the module's sidecar, and a provider that has heard nothing yet."""
     return running

@@ -22,7 +22,7 @@ from typing import Any
 
 from sidecars import Sidecar, model, serving
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 TOTAL_SECONDS = 6.0
 CLIENTS = 8
@@ -94,7 +94,7 @@ class Measured:
     memory: int = 0
 
 
-def echo(request: servers.Request) -> str:
+def echo(request: fake_server.Request) -> str:
     """Answer with what is asked; shortly where that is no answer of a hostile request."""
     content = request.body["messages"][-1]["content"]
     return content if len(content) < 2_000_000 else "Hello."
@@ -102,7 +102,7 @@ def echo(request: servers.Request) -> str:
 
 def provide(told: Any) -> None:
     """Be a provider, in a process of its own: what it takes is not to be measured."""
-    with servers.Server(echo, keeps_alive=True) as provider:
+    with fake_server.Server(echo, keeps_alive=True) as provider:
         told.send(provider.url)
         told.recv()
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sidecars import Reply, Sidecar, model, says, serving, serving_here
 
-from guard.sidecar import tools
-from guard.testing import servers
+from guard.sidecar.endpoints import tool_calls
+from guard.testing import fake_server
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER: Any = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
@@ -39,7 +39,7 @@ def spoken(reply: Reply) -> str:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_wrong_call_is_shown_back_as_a_call_with_the_property_that_is_wrong(
-    sidecar: Sidecar, provider: servers.Server, stream: bool
+    sidecar: Sidecar, provider: fake_server.Server, stream: bool
 ) -> None:
     provider.answers = [says(("weather", WRONG), ("time", "{}"), content="I look."), says(("weather", OSLO))]
     reply = sidecar.chat(tools=[WEATHER, TIME], stream=stream)
@@ -67,7 +67,7 @@ def test_a_wrong_call_is_shown_back_as_a_call_with_the_property_that_is_wrong(
     ],
 )
 def test_whatever_is_wrong_with_a_call_is_said_by_name(
-    sidecar: Sidecar, provider: servers.Server, call: tuple[str, str], said: str
+    sidecar: Sidecar, provider: fake_server.Server, call: tuple[str, str], said: str
 ) -> None:
     provider.answers = [says(call), says(("weather", OSLO))]
     assert called(sidecar.chat(tools=[WEATHER, TIME])) == [("weather", {"city": "Oslo"})]
@@ -76,7 +76,7 @@ def test_whatever_is_wrong_with_a_call_is_said_by_name(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_call_that_is_asked_for_again_never_comes_back_as_words(
-    sidecar: Sidecar, provider: servers.Server, stream: bool
+    sidecar: Sidecar, provider: fake_server.Server, stream: bool
 ) -> None:
     provider.answers = [says(("weather", WRONG)), says(content=OSLO), says(("weather", OSLO))]
     reply = sidecar.chat(tools=[WEATHER], stream=stream)
@@ -88,7 +88,7 @@ def test_a_call_that_is_asked_for_again_never_comes_back_as_words(
     assert sidecar.chat(tools=[WEATHER]).json["error"]["code"] == "validation_failed"
 
 
-def test_a_call_that_stays_wrong_is_422_with_the_property(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_call_that_stays_wrong_is_422_with_the_property(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = [says(("weather", WRONG))]
     error = sidecar.chat(tools=[WEATHER]).json["error"]
     assert error["findings"][0]["at"] == "/0/arguments/city"
@@ -96,7 +96,7 @@ def test_a_call_that_stays_wrong_is_422_with_the_property(sidecar: Sidecar, prov
 
 
 def test_tools_go_through_as_they_are_where_the_settings_say_so(tmp_path: Path) -> None:
-    with servers.Server(says(("weather", WRONG))) as provider:
+    with fake_server.Server(says(("weather", WRONG))) as provider:
         toml = model(provider.url) + model(provider.url, "raw", validate_tools=False, retries=0)
         with serving(tmp_path, toml) as sidecar:
             assert sidecar.chat(tools=[WEATHER]).status == 422
@@ -107,15 +107,17 @@ def test_tools_go_through_as_they_are_where_the_settings_say_so(tmp_path: Path) 
             assert sidecar.chat(model="raw", tools=[strict]).status == 422
             custom = {"type": "custom", "custom": {"name": "sql", "format": {"type": "grammar", "grammar": {}}}}
             reply = sidecar.chat(tools=[custom])
-            assert (reply.status, reply.json["error"]["param"]) == (400, "tools.0.custom.format")
+            assert (reply.status, reply.json["error"]["param"]) == (400, "tool_calls.0.custom.format")
             assert sidecar.chat(model="raw", tools=[custom]).status == 200
 
 
-def test_words_beside_tools_stream_while_they_come_and_calls_whole(sidecar: Sidecar, provider: servers.Server) -> None:
-    def slowly(request: servers.Request) -> servers.Answer:
+def test_words_beside_tools_stream_while_they_come_and_calls_whole(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
+    def slowly(request: fake_server.Request) -> fake_server.Answer:
         answer = says(("weather", OSLO), content="one two three")(request)
         first, second, rest = answer.raw.split(b"\n\n", 2)
-        return servers.Answer(raw=answer.raw, change=lambda _: [first + b"\n\n", 1.0, second + b"\n\n", 1.0, rest])
+        return fake_server.Answer(raw=answer.raw, change=lambda _: [first + b"\n\n", 1.0, second + b"\n\n", 1.0, rest])
 
     provider.answers = [slowly]
     with openai.OpenAI(base_url=sidecar.url, api_key="unused", max_retries=0) as client:
@@ -131,7 +133,7 @@ def test_words_beside_tools_stream_while_they_come_and_calls_whole(sidecar: Side
     assert times["content"] < 1.0 < 1.9 < times["tool_calls"]
 
 
-def test_content_and_reasoning_beside_calls_survive(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_content_and_reasoning_beside_calls_survive(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = [says(("weather", OSLO), content="Let me look.", reasoning_content="Hm, weather.")]
     message = sidecar.chat(tools=[WEATHER]).json["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("Let me look.", "Hm, weather.")
@@ -139,7 +141,7 @@ def test_content_and_reasoning_beside_calls_survive(sidecar: Sidecar, provider: 
     assert (spoken(reply), called(reply)) == ("Let me look.", [("weather", {"city": "Oslo"})])
     deltas = [c["delta"] for e in reply.events[:-1] for c in e["choices"]]
     assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "Hm, weather."
-    provider.answers = [servers.Answer('{"a": 1}', thinking="Hm.")]
+    provider.answers = [fake_server.Answer('{"a": 1}', thinking="Hm.")]
     for wanted in ({"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}):
         message = sidecar.chat(response_format=wanted).json["choices"][0]["message"]
         assert message["reasoning_content"] == "Hm."
@@ -147,7 +149,7 @@ def test_content_and_reasoning_beside_calls_survive(sidecar: Sidecar, provider: 
         assert "Hm." in [c["delta"].get("reasoning_content") for e in events[:-1] for c in e["choices"]]
 
 
-def test_the_older_words_for_tools_are_checked_too(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_the_older_words_for_tools_are_checked_too(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = [says(("weather", WRONG)), says(("weather", OSLO))]
     history = [
         {"role": "user", "content": "?"},
@@ -174,7 +176,7 @@ def test_the_older_words_for_tools_hold_a_model_here(here: Sidecar) -> None:
     assert isinstance(json.loads(choice["message"]["function_call"]["arguments"])["city"], str)
 
 
-def test_only_allowed_tools_may_be_called(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_only_allowed_tools_may_be_called(sidecar: Sidecar, provider: fake_server.Server) -> None:
     allowed = {"type": "function", "function": {"name": "time"}}
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [allowed]}}
     provider.answers = [says(("weather", OSLO)), says(("time", "{}"))]
@@ -226,24 +228,24 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
 def test_what_is_said_is_read_out_of_the_value_in_any_pieces(content: str, sizes: list[int]) -> None:
     for is_ascii in (True, False):
         text = json.dumps({"content": content}, ensure_ascii=is_ascii)
-        spoken, found, at, turn = tools.Spoken(), "", 0, 0
+        spoken, found, at, turn = tool_calls.Spoken(), "", 0, 0
         while at < len(text):
             size = sizes[turn % len(sizes)]
             found += spoken.feed(text[at : at + size])
             assert content.startswith(found)
             at, turn = at + size, turn + 1
         assert found == content
-    assert tools.Spoken().feed('[{"name": "content"') == ""
+    assert tool_calls.Spoken().feed('[{"name": "content"') == ""
 
 
 def test_a_call_is_read_as_it_is_written() -> None:
     """Numbers that no float holds stay what they are, and a key that stands twice is no object."""
     said = {"tool_calls": [{"function": {"name": "act", "arguments": '{"a": 1e-999, "b": 12345678901234567890.5}'}}]}
-    assert tools.value_of(said, has_schema=False) == (
+    assert tool_calls.value_of(said, has_schema=False) == (
         '[{"name": "act", "arguments": {"a": 1e-999, "b": 12345678901234567890.5}}]'
     )
     twice = {"content": "Well.", "tool_calls": [{"function": {"name": "act", "arguments": '{"a": 1, "a": 2}'}}]}
-    assert json.loads(tools.value_of(twice, has_schema=False)) == {
+    assert json.loads(tool_calls.value_of(twice, has_schema=False)) == {
         "content": "Well.",
         "calls": [{"name": "act", "arguments": '{"a": 1, "a": 2}'}],
     }

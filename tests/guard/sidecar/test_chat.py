@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sidecars import Reply, Sidecar, model, serving
 
-from guard.sidecar.visit import Visit
-from guard.testing import servers
+from guard.sidecar.request_context import Visit
+from guard.testing import fake_server
 
 GOOD = '{"vendor": "ACME", "total": 3}'
 SCHEMA = {
@@ -51,7 +51,7 @@ def pieces(reply: Reply) -> str:
 
 
 def test_an_answer_of_a_schema_is_valid_and_its_head_tells_how_it_came(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     provider.answers = ["no JSON at all", "Sure: " + GOOD]
     reply = sidecar.chat(response_format=FORMAT)
@@ -70,7 +70,7 @@ def test_an_answer_of_a_schema_is_valid_and_its_head_tells_how_it_came(
 
 
 def test_fields_that_are_not_known_here_go_to_the_provider_with_every_attempt(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     provider.answers = ["nope", GOOD]
     reply = sidecar.chat(response_format=FORMAT, top_p=0.5, user="u-1", metadata={"a": "b"}, service_tier="flex")
@@ -85,7 +85,7 @@ def test_fields_that_are_not_known_here_go_to_the_provider_with_every_attempt(
 
 
 def test_an_answer_that_stays_invalid_is_422_with_its_findings_and_the_number_of_its_record(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     provider.answers = ['{"vendor": "ACME"}']
     reply = sidecar.chat(response_format=FORMAT)
@@ -109,7 +109,7 @@ def test_an_answer_that_stays_invalid_is_422_with_its_findings_and_the_number_of
     mode=st.sampled_from(["schema", "object"]),
 )
 def test_whatever_a_provider_says_a_success_is_valid(
-    sidecar: Sidecar, provider: servers.Server, answer: str, stream: bool, mode: str
+    sidecar: Sidecar, provider: fake_server.Server, answer: str, stream: bool, mode: str
 ) -> None:
     provider.answers = [answer]
     wanted = FORMAT if mode == "schema" else {"type": "json_object"}
@@ -121,7 +121,7 @@ def test_whatever_a_provider_says_a_success_is_valid(
 
 
 def test_a_buffered_stream_is_checked_before_its_first_byte_and_says_so(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     provider.answers = ["nope", GOOD]
     reply = sidecar.chat(response_format=FORMAT, stream=True, stream_options={"include_usage": True})
@@ -135,7 +135,7 @@ def test_a_buffered_stream_is_checked_before_its_first_byte_and_says_so(
 
 
 def test_a_live_stream_hands_on_what_comes_and_ends_in_an_error_where_it_was_not_valid(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     live = {"x-guard-stream": "live"}
     provider.answers = [GOOD]
@@ -155,7 +155,7 @@ def test_a_header_that_names_no_guarantee_is_refused(sidecar: Sidecar) -> None:
     assert (reply.status, reply.json["error"]["param"]) == (400, "x-guard-stream")
 
 
-def test_a_call_of_a_strict_tool_has_valid_arguments(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_call_of_a_strict_tool_has_valid_arguments(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ['{"city": "Paris"}', '{"town": "Rome"}', '{"city": "Rome"}']
     reply = sidecar.chat(tools=[WEATHER])
     choice = reply.json["choices"][0]
@@ -167,11 +167,11 @@ def test_a_call_of_a_strict_tool_has_valid_arguments(sidecar: Sidecar, provider:
 
 
 def test_a_model_may_answer_without_a_call_unless_the_choice_says_that_it_must(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    def talk(_: servers.Request) -> servers.Answer:
+    def talk(_: fake_server.Request) -> fake_server.Answer:
         raw = {"choices": [{"message": {"role": "assistant", "content": "It is warm."}, "finish_reason": "stop"}]}
-        return servers.Answer(raw=json.dumps(raw).encode())
+        return fake_server.Answer(raw=json.dumps(raw).encode())
 
     provider.answers = [talk]
     assert content(sidecar.chat(tools=[WEATHER])) == "It is warm."
@@ -179,7 +179,7 @@ def test_a_model_may_answer_without_a_call_unless_the_choice_says_that_it_must(
         assert sidecar.chat(tools=[WEATHER], tool_choice=choice).status == 422
 
 
-def test_a_streamed_call_comes_whole(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_streamed_call_comes_whole(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ['{"city": "Oslo"}']
     reply = sidecar.chat(tools=[WEATHER], tool_choice="required", stream=True)
     deltas = [c["delta"] for e in reply.events[:-1] for c in e["choices"]]
@@ -188,7 +188,7 @@ def test_a_streamed_call_comes_whole(sidecar: Sidecar, provider: servers.Server)
     assert reply.headers["x-guard-stream"] == "buffered"
 
 
-def test_several_choices_are_all_valid_and_each_is_another_draw(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_several_choices_are_all_valid_and_each_is_another_draw(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = [GOOD]
     reply = sidecar.chat(response_format=FORMAT, n=3, seed=7, temperature=1)
     assert [choice["message"]["content"] for choice in reply.json["choices"]] == [GOOD] * 3
@@ -198,7 +198,7 @@ def test_several_choices_are_all_valid_and_each_is_another_draw(sidecar: Sidecar
 
 @pytest.mark.parametrize("how", [{"response_format": {"type": "json_object"}}, {"tools": [WEATHER]}])
 def test_each_choice_of_a_native_upstream_is_another_draw(
-    sidecar: Sidecar, provider: servers.Server, how: dict[str, Any]
+    sidecar: Sidecar, provider: fake_server.Server, how: dict[str, Any]
 ) -> None:
     provider.answers = ['{"city": "Oslo"}']
     before = len(provider.requests)
@@ -216,7 +216,7 @@ def test_a_tier_without_an_upstream_that_escalates_pays_for_each_choice_once(tmp
     )
     gone = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
     with (
-        servers.Server("One.", "Two.", "Three.") as provider,
+        fake_server.Server("One.", "Two.", "Three.") as provider,
         serving(tmp_path, toml.replace("{url}", provider.url), env=gone) as sidecar,
     ):
         for fields in ({}, {"seed": 5}):
@@ -230,8 +230,8 @@ def test_a_tier_without_an_upstream_that_escalates_pays_for_each_choice_once(tmp
 
 
 def test_the_overhead_of_choices_side_by_side_is_what_no_model_took(tmp_path: Path) -> None:
-    slow = servers.Answer("{}", change=lambda body: [0.3, body])
-    with servers.Server(slow) as provider, serving(tmp_path, model(provider.url, concurrency=2)) as sidecar:
+    slow = fake_server.Answer("{}", change=lambda body: [0.3, body])
+    with fake_server.Server(slow) as provider, serving(tmp_path, model(provider.url, concurrency=2)) as sidecar:
         reply = sidecar.chat(response_format={"type": "json_object"}, n=4)
         assert float(reply.headers["x-guard-overhead-ms"]) > 0
 
@@ -243,8 +243,8 @@ def test_models_at_work_side_by_side_count_once(spans: list[tuple[int, int]]) ->
     assert visit.model_seconds == len({at for start, length in spans for at in range(start, start + length)})
 
 
-def test_a_refusal_is_an_answer_of_the_protocol_not_a_value(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("x", refusal="I can't help with that.")]
+def test_a_refusal_is_an_answer_of_the_protocol_not_a_value(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("x", refusal="I can't help with that.")]
     message = sidecar.chat(response_format=FORMAT).json["choices"][0]["message"]
     assert message == {"role": "assistant", "content": None, "refusal": "I can't help with that."}
 
@@ -271,14 +271,14 @@ def test_a_refusal_is_an_answer_of_the_protocol_not_a_value(sidecar: Sidecar, pr
     ],
 )
 def test_a_request_that_says_something_wrong_is_400_and_names_the_field(
-    sidecar: Sidecar, provider: servers.Server, fields: dict[str, Any], param: str
+    sidecar: Sidecar, provider: fake_server.Server, fields: dict[str, Any], param: str
 ) -> None:
     reply = sidecar.chat(**fields)
     assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.data
     assert provider.requests == []
 
 
-def test_a_schema_that_is_none_or_costs_too_much_is_400(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_schema_that_is_none_or_costs_too_much_is_400(sidecar: Sidecar, provider: fake_server.Server) -> None:
     deep: dict[str, Any] = {}
     for _ in range(150):
         deep = {"properties": {"a": deep}}
@@ -292,7 +292,7 @@ def test_a_schema_that_is_none_or_costs_too_much_is_400(sidecar: Sidecar, provid
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_one_model_can_not_do_goes_on_to_the_next_with_the_schema(tmp_path: Path, stream: bool) -> None:
-    with servers.Server('{"vendor": 3}') as small, servers.Server(GOOD) as large:
+    with fake_server.Server('{"vendor": 3}') as small, fake_server.Server(GOOD) as large:
         toml = model(small.url, "m", escalate_to=["large"], retries=1) + model(large.url, "large")
         with serving(tmp_path, toml) as sidecar:
             reply = sidecar.chat(response_format=FORMAT, stream=stream)
@@ -305,7 +305,7 @@ def test_what_one_model_can_not_do_goes_on_to_the_next_with_the_schema(tmp_path:
 
 
 def test_a_schema_that_masks_can_not_enforce_is_checked_where_a_provider_answers(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     twice = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(.)\\1$"}}, "required": ["a"]}
     provider.answers = ['{"a": "xy"}', '{"a": "xx"}']
@@ -321,9 +321,9 @@ def test_an_unknown_model_is_404(sidecar: Sidecar) -> None:
 
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_a_valid_answer_that_a_provider_cut_ends_in_length(
-    sidecar: Sidecar, provider: servers.Server, is_stream: bool
+    sidecar: Sidecar, provider: fake_server.Server, is_stream: bool
 ) -> None:
-    provider.answers = [servers.Answer(GOOD, finish="length")]
+    provider.answers = [fake_server.Answer(GOOD, finish="length")]
     reply = sidecar.chat(response_format=FORMAT, max_tokens=12, stream=is_stream)
     if is_stream:
         assert pieces(reply) == GOOD

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.errors import SchemaError
-from guard.sidecar import compiling
-from guard.sidecar.compiling import WEIGHT, Targets
+from guard.sidecar import schema_cache
+from guard.sidecar.schema_cache import WEIGHT, Targets
 
 
 class _Compiler:
@@ -22,8 +22,8 @@ class _Compiler:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun: list[str] = []
         self.go = threading.Event()
-        self._real = compiling.compiled
-        monkeypatch.setattr(compiling, "compiled", self)
+        self._real = schema_cache.compiled
+        monkeypatch.setattr(schema_cache, "compiled", self)
 
     def __call__(self, schema: Any, name: str, is_checked_only: bool) -> Any:
         self.begun.append(name)

@@ -18,7 +18,7 @@ from sidecars import Reply, Sidecar, serving_here
 
 from guard.sidecar import constraints
 from guard.sidecar.errors import ApiError
-from guard.testing import servers
+from guard.testing import fake_server
 
 SCHEMA = {
     "type": "object",
@@ -158,10 +158,10 @@ def nested(field: str, value: Any) -> dict[str, Any]:
     return {outer: {inner: value} if inner else value}
 
 
-def says(text: str) -> servers.Answer:
+def says(text: str) -> fake_server.Answer:
     """Answer a chat or a completion with a text, whatever it asks for."""
     choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return servers.Answer(raw=json.dumps({"model": "served-1", "choices": [choice]}).encode())
+    return fake_server.Answer(raw=json.dumps({"model": "served-1", "choices": [choice]}).encode())
 
 
 # ---- a model that decodes here ----
@@ -244,7 +244,7 @@ def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("fields", SCHEMAS.values(), ids=SCHEMAS.keys())
 def test_a_provider_is_sent_the_schema_and_its_answer_is_checked(
-    sidecar: Sidecar, provider: servers.Server, path: str, fields: dict[str, Any]
+    sidecar: Sidecar, provider: fake_server.Server, path: str, fields: dict[str, Any]
 ) -> None:
     provider.answers = [says("prose"), says('{"n": 3}')]
     assert text_of(ask(sidecar, path, **fields)) == '{"n": 3}'
@@ -261,7 +261,7 @@ def test_a_provider_is_sent_the_schema_and_its_answer_is_checked(
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("fields", OBJECTS.values(), ids=OBJECTS.keys())
 def test_a_provider_is_held_to_an_object(
-    sidecar: Sidecar, provider: servers.Server, path: str, fields: dict[str, Any]
+    sidecar: Sidecar, provider: fake_server.Server, path: str, fields: dict[str, Any]
 ) -> None:
     provider.answers = [says("[]"), says("{}")]
     assert text_of(ask(sidecar, path, **fields)) == "{}"
@@ -270,7 +270,7 @@ def test_a_provider_is_held_to_an_object(
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("fields", [*PATTERNS.values(), *CHOICES.values()], ids=[*PATTERNS, *CHOICES])
 def test_a_provider_is_sent_a_language_as_it_came_and_its_text_is_checked(
-    sidecar: Sidecar, provider: servers.Server, path: str, fields: dict[str, Any]
+    sidecar: Sidecar, provider: fake_server.Server, path: str, fields: dict[str, Any]
 ) -> None:
     good = "aba-7" if fields in PATTERNS.values() else CHOICE[2]
     for stream in (False, True):
@@ -287,7 +287,7 @@ def test_a_provider_is_sent_a_language_as_it_came_and_its_text_is_checked(
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("field", REFUSED)
 def test_what_can_not_be_checked_is_refused_before_a_provider_too(
-    sidecar: Sidecar, provider: servers.Server, path: str, field: str
+    sidecar: Sidecar, provider: fake_server.Server, path: str, field: str
 ) -> None:
     reply = ask(sidecar, path, **nested(field, REFUSED[field]))
     assert (reply.status, reply.json["error"]["param"]) == (400, field), reply.data
@@ -295,7 +295,7 @@ def test_what_can_not_be_checked_is_refused_before_a_provider_too(
 
 
 @pytest.mark.parametrize("field", SERVERS_OWN)
-def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: servers.Server, field: str) -> None:
+def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: fake_server.Server, field: str) -> None:
     for more in ({}, SCHEMAS["OpenAI"]):
         provider.requests.clear()
         provider.answers = [says('{"n": 3}')]
@@ -304,7 +304,7 @@ def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: servers.Se
         assert provider.requests[0].body.items() >= nested(field, SERVERS_OWN[field]).items()
 
 
-def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: fake_server.Server) -> None:
     for fields in (
         {"guided_json": SCHEMA, "json_schema": {"type": "array"}},
         {"regex": "a", "guided_choice": ["a"]},

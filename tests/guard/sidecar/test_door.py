@@ -17,8 +17,8 @@ import pytest
 from sidecars import Sidecar, model, serving
 
 from guard.sidecar import keys
-from guard.sidecar.door import Door, forget, marker
-from guard.testing import servers
+from guard.sidecar.key_requirement import Door, forget, marker
+from guard.testing import fake_server
 from guard.trace import TraceStore
 
 
@@ -59,7 +59,7 @@ def unlocked(sidecar: Sidecar, times: int = 4) -> bool:
 @pytest.mark.parametrize("lose", LOSSES)
 def test_whatever_becomes_of_the_trace_the_door_stays_shut(tmp_path: Path, lose: Callable[[Path], None]) -> None:
     keys.create(TraceStore(tmp_path / "trace.db"), "shop")
-    with servers.Server("Hello.", keeps_alive=True) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.", keeps_alive=True) as provider, serving(tmp_path, model(provider.url)) as sidecar:
         assert not unlocked(sidecar)
         lose(sidecar.trace)
         for _ in range(4):
@@ -72,7 +72,7 @@ def test_whatever_becomes_of_the_trace_the_door_stays_shut(tmp_path: Path, lose:
 
 def test_a_worker_that_takes_anothers_place_needs_keys_too_also_where_they_were_made_later(tmp_path: Path) -> None:
     with (
-        servers.Server("Hello.", keeps_alive=True) as provider,
+        fake_server.Server("Hello.", keeps_alive=True) as provider,
         serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar,
     ):
         assert sidecar.chat().status == 200
@@ -90,7 +90,7 @@ def test_a_worker_that_takes_anothers_place_needs_keys_too_also_where_they_were_
 
 def test_a_start_remembers_unless_it_is_told_that_nobody_needs_a_key(tmp_path: Path) -> None:
     keys.create(TraceStore(tmp_path / "trace.db"), "shop")
-    with servers.Server("Hello.", keeps_alive=True) as provider:
+    with fake_server.Server("Hello.", keeps_alive=True) as provider:
         with serving(tmp_path, model(provider.url)) as sidecar:
             assert not unlocked(sidecar)
         _emptied(tmp_path / "trace.db")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sidecars import Sidecar, model, serving
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]}).encode()
 LIMITS = """
@@ -29,7 +29,7 @@ keep_alive_seconds = 3
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, providing: servers.Server) -> Iterator[Sidecar]:
+def running(tmp_path_factory: pytest.TempPathFactory, providing: fake_server.Server) -> Iterator[Sidecar]:
     toml = LIMITS + model(providing.url, transport_retries=0, breaker_failures=1000)
     with serving(tmp_path_factory.mktemp("sidecar"), toml) as sidecar:
         sidecar.chat()
@@ -142,7 +142,7 @@ def test_ten_thousand_open_connections_are_held_and_others_are_served(sidecar: S
 
 def test_one_connection_too_many_is_503(tmp_path: Path) -> None:
     with (
-        servers.Server("Hello.") as provider,
+        fake_server.Server("Hello.") as provider,
         serving(tmp_path, "connections = 2\n" + model(provider.url)) as few,
         connected(few) as first,
         connected(few) as second,
@@ -177,7 +177,7 @@ def test_one_connection_too_many_is_503(tmp_path: Path) -> None:
     ids=range(16),
 )
 def test_a_body_that_is_not_json_or_can_be_read_in_two_ways_is_400(
-    sidecar: Sidecar, provider: servers.Server, body: bytes
+    sidecar: Sidecar, provider: fake_server.Server, body: bytes
 ) -> None:
     reply = sidecar.ask("POST", "/v1/chat/completions", body)
     assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
@@ -226,7 +226,7 @@ def test_a_head_of_1_mb_is_431(sidecar: Sidecar) -> None:
     ids=range(14),
 )
 def test_a_request_whose_end_two_servers_could_see_at_two_places_is_400(
-    sidecar: Sidecar, provider: servers.Server, request_: bytes
+    sidecar: Sidecar, provider: fake_server.Server, request_: bytes
 ) -> None:
     with connected(sidecar) as connection:
         connection.sendall(request_)
@@ -237,8 +237,8 @@ def test_a_request_whose_end_two_servers_could_see_at_two_places_is_400(
     assert provider.requests == []
 
 
-def test_a_half_closed_connection_is_a_client_that_went_away(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("Hello.", change=lambda body: [5, body])]
+def test_a_half_closed_connection_is_a_client_that_went_away(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("Hello.", change=lambda body: [5, body])]
     provider.left.clear()
     with connected(sidecar) as connection:
         connection.sendall(head() + BODY)
@@ -255,9 +255,9 @@ def test_a_half_closed_connection_is_a_client_that_went_away(sidecar: Sidecar, p
 
 
 def test_clients_that_vanish_or_reset_in_the_middle_of_a_stream_leave_nothing(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    provider.answers = [servers.Answer("x" * 500, change=lambda body: [body[:300], 0.3, body[300:]])]
+    provider.answers = [fake_server.Answer("x" * 500, change=lambda body: [body[:300], 0.3, body[300:]])]
     body = json.dumps({**json.loads(BODY), "stream": True}).encode()
     for number in range(20):
         with connected(sidecar) as connection:
@@ -270,8 +270,8 @@ def test_clients_that_vanish_or_reset_in_the_middle_of_a_stream_leave_nothing(
     provider.answers = ["Hello."]
 
 
-def test_a_client_that_does_not_read_is_cut_off(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("x" * 8_000_000, piece=100_000)]
+def test_a_client_that_does_not_read_is_cut_off(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("x" * 8_000_000, piece=100_000)]
     for stream in (False, True):
         body = json.dumps({**json.loads(BODY), "stream": stream}).encode()
         with connected(sidecar) as connection:
@@ -283,7 +283,7 @@ def test_a_client_that_does_not_read_is_cut_off(sidecar: Sidecar, provider: serv
     provider.answers = ["Hello."]
 
 
-def test_memory_stays_flat_under_requests_of_all_kinds(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_memory_stays_flat_under_requests_of_all_kinds(sidecar: Sidecar, provider: fake_server.Server) -> None:
     def some(times: int) -> None:
         for number in range(times):
             provider.answers = ['{"a": 1}' if number % 3 else "nope"]

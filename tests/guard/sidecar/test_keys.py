@@ -16,10 +16,10 @@ import pytest
 import traces
 from sidecars import Sidecar, model, serving
 
-from guard.sidecar import keys, limits
+from guard.sidecar import keys, rate_limits
 from guard.sidecar.keys import Keyring
-from guard.sidecar.limits import Ledger
-from guard.testing import servers
+from guard.sidecar.rate_limits import Ledger
+from guard.testing import fake_server
 from guard.trace import TraceStore
 
 
@@ -61,7 +61,7 @@ def test_a_key_is_made_listed_and_revoked_and_only_its_digest_is_kept(tmp_path: 
 def test_where_a_key_was_ever_made_each_request_needs_one_and_operators_alone_see_traces(tmp_path: Path) -> None:
     key_id, key = made(tmp_path, "shop")
     _, operator = made(tmp_path, "boss", "--operator")
-    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
         for headers in ({}, bearer("sk-guard-x-y"), bearer(key[:-1]), {"Authorization": f"Basic {key}"}, bearer("é")):
             reply = sidecar.chat(headers=headers)
             assert (reply.status, reply.json["error"]["code"]) == (401, "invalid_api_key")
@@ -109,7 +109,7 @@ def test_a_web_page_of_elsewhere_can_not_use_a_sidecar_that_needs_no_key(sidecar
 
 def test_a_rate_is_kept_and_says_when_to_come_again(tmp_path: Path) -> None:
     _, key = made(tmp_path, "shop", "--requests-per-minute", "3")
-    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
         _early_in_a_minute()
         replies = [sidecar.chat(headers=bearer(key)) for _ in range(5)]
     assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
@@ -121,7 +121,7 @@ def test_a_rate_is_kept_and_says_when_to_come_again(tmp_path: Path) -> None:
 def test_a_budget_is_kept_and_counts_every_attempt(tmp_path: Path, schema: bool) -> None:
     _, key = made(tmp_path, "shop", "--tokens-per-day", "30")
     fields: dict[str, Any] = {"response_format": {"type": "json_object"}} if schema else {}
-    with servers.Server("{}", keeps_alive=True) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("{}", keeps_alive=True) as provider, serving(tmp_path, model(provider.url)) as sidecar:
         replies = [sidecar.chat(headers=bearer(key), **fields) for _ in range(3)]  # 18 tokens each
     assert [reply.status for reply in replies] == [200, 200, 429]
     assert replies[-1].json["error"]["code"] == "insufficient_quota"
@@ -131,7 +131,7 @@ def test_a_budget_is_kept_and_counts_every_attempt(tmp_path: Path, schema: bool)
 @pytest.mark.parametrize("way", ["buffered", "live"])
 def test_a_budget_counts_what_was_spent_for_a_client_that_went_away(tmp_path: Path, way: str) -> None:
     _, key = made(tmp_path, "shop", "--tokens-per-day", "5")
-    hanging = servers.Answer('{"a": "long"}', change=lambda body: [body[: len(body) // 2], servers.HANG])
+    hanging = fake_server.Answer('{"a": "long"}', change=lambda body: [body[: len(body) // 2], fake_server.HANG])
     body = {
         "model": "m",
         "messages": [{"role": "user", "content": "Hello."}],
@@ -139,7 +139,7 @@ def test_a_budget_counts_what_was_spent_for_a_client_that_went_away(tmp_path: Pa
         "stream": True,
     }
     headers = {**bearer(key), "x-guard-stream": way, "x-request-id": "left"}
-    with servers.Server() as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server() as provider, serving(tmp_path, model(provider.url)) as sidecar:
         # Live there is one attempt, and part of its answer is there; buffered a whole one, which was not valid.
         provider.answers = [hanging] if way == "live" else ["nope", hanging]
         connection = http.client.HTTPConnection(sidecar.host, sidecar.port, timeout=60)
@@ -156,7 +156,7 @@ def test_a_budget_counts_what_was_spent_for_a_client_that_went_away(tmp_path: Pa
 
 def test_a_budget_of_money_asks_no_model_without_a_known_price(tmp_path: Path) -> None:
     _, key = made(tmp_path, "shop", "--usd-per-day", "1")
-    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
         for fields in ({}, {"stream": True}, {"response_format": {"type": "json_object"}}):
             reply = sidecar.chat(headers=bearer(key), **fields)  # type: ignore[arg-type]
             assert (reply.status, reply.json["error"]["code"]) == (403, "no_price")
@@ -182,7 +182,7 @@ def test_processes_share_a_rate_to_the_request(place: str) -> None:
     for thread in threads:
         thread.join()
     # Never more; less only by portions that a ledger took and had no use for.
-    assert 500 - len(ledgers) * (500 // limits.PORTIONS) <= sum(admitted) <= 500
+    assert 500 - len(ledgers) * (500 // rate_limits.PORTIONS) <= sum(admitted) <= 500
 
 
 def test_processes_share_a_budget(place: str) -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guard.sidecar import keys, limits
+from guard.sidecar import keys, rate_limits
 from guard.sidecar.keys import Key
-from guard.sidecar.limits import Ledger
+from guard.sidecar.rate_limits import Ledger
 from guard.trace import TraceStore
 
 START = 29_500_000 * 60.0  #: The beginning of a minute.
@@ -33,7 +33,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(limits, "time", SimpleNamespace(time=made.time, monotonic=time.monotonic))
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(time=made.time, monotonic=time.monotonic))
     return made
 
 
@@ -115,7 +115,7 @@ def test_processes_together_never_let_in_more_and_fewer_only_by_what_one_of_them
     store = TraceStore.at(place)
     key, _ = keys.create(store, "shop", requests_per_minute=rate, tokens_per_day=10 if day else None)
     ledgers = [Ledger(store) for _ in range(3)]
-    portion = max(1, rate // limits.PORTIONS)
+    portion = max(1, rate // rate_limits.PORTIONS)
     inside, was_refused = 0, False
     for number, much in turns:
         for _ in range(much):

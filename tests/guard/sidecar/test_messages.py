@@ -17,13 +17,13 @@ from sidecars import Reply, Sidecar, model, serving
 
 from guard.errors import BadReply
 from guard.sidecar import keys
+from guard.sidecar.endpoints.message_answers import SIGNATURE, Answer, message
+from guard.sidecar.endpoints.messages import as_chat, read
 from guard.sidecar.errors import ApiError
-from guard.sidecar.message_answers import SIGNATURE, Answer, message
-from guard.sidecar.messages import as_chat, read
-from guard.sidecar.serving import Served
+from guard.sidecar.request_context import EVENTS, JSON, Visit
+from guard.sidecar.served_models import Served
 from guard.sidecar.settings import ModelSettings
-from guard.sidecar.visit import EVENTS, JSON, Visit
-from guard.testing import servers
+from guard.testing import fake_server
 from guard.trace import TraceStore
 
 CITY = {
@@ -334,8 +334,8 @@ def test_a_call_with_what_is_no_object_is_no_message() -> None:
 # -- Through a sidecar -------------------------------------------------------------------------------------------------
 
 
-def test_the_sdk_is_answered(client: anthropic.Anthropic, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("Hello there.", thinking="Hm.")]
+def test_the_sdk_is_answered(client: anthropic.Anthropic, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("Hello there.", thinking="Hm.")]
     answer = client.messages.create(
         model="m", max_tokens=9, system="Be kind.", messages=[{"role": "user", "content": "Hi"}]
     )
@@ -350,8 +350,8 @@ def test_the_sdk_is_answered(client: anthropic.Anthropic, provider: servers.Serv
     assert asked.body["messages"][0] == {"role": "system", "content": "Be kind."}
 
 
-def test_the_sdk_streams(client: anthropic.Anthropic, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("Hello there.", thinking="Hm.")]
+def test_the_sdk_streams(client: anthropic.Anthropic, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("Hello there.", thinking="Hm.")]
     with client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]) as stream:
         assert len(list(stream.text_stream)) > 1
         final = stream.get_final_message()
@@ -359,7 +359,7 @@ def test_the_sdk_streams(client: anthropic.Anthropic, provider: servers.Server) 
     assert (final.stop_reason, final.usage.input_tokens, final.usage.output_tokens) == ("end_turn", 11, 7)
 
 
-def test_a_schema_is_met_or_asked_for_again(client: anthropic.Anthropic, provider: servers.Server) -> None:
+def test_a_schema_is_met_or_asked_for_again(client: anthropic.Anthropic, provider: fake_server.Server) -> None:
     provider.answers = ["nope", '{"vendor": "ACME", "total": 3}']
     answer = client.messages.parse(
         model="m", max_tokens=99, messages=[{"role": "user", "content": "Read."}], output_format=Invoice
@@ -368,7 +368,7 @@ def test_a_schema_is_met_or_asked_for_again(client: anthropic.Anthropic, provide
     assert len(provider.requests) == 2
 
 
-def test_a_strict_tool_is_called_as_its_schema_says(client: anthropic.Anthropic, provider: servers.Server) -> None:
+def test_a_strict_tool_is_called_as_its_schema_says(client: anthropic.Anthropic, provider: fake_server.Server) -> None:
     provider.answers = ['{"town": "Rome"}', '{"city": "Rome"}']
     tools: Any = [WEATHER]
     answer = client.messages.create(
@@ -379,7 +379,9 @@ def test_a_strict_tool_is_called_as_its_schema_says(client: anthropic.Anthropic,
     assert (block.name, block.input, answer.stop_reason) == ("weather", {"city": "Rome"}, "tool_use")
 
 
-def test_errors_have_anthropics_shape(client: anthropic.Anthropic, sidecar: Sidecar, provider: servers.Server) -> None:
+def test_errors_have_anthropics_shape(
+    client: anthropic.Anthropic, sidecar: Sidecar, provider: fake_server.Server
+) -> None:
     with pytest.raises(anthropic.NotFoundError, match="no model"):
         client.messages.create(model="nonesuch", max_tokens=9, messages=[{"role": "user", "content": "Hi"}])
     reply = ask(sidecar, max_tokens=0)
@@ -394,13 +396,13 @@ def test_errors_have_anthropics_shape(client: anthropic.Anthropic, sidecar: Side
         "validation_failed",
     )
     assert reply.json["error"]["findings"]
-    provider.answers = [servers.error(429, "slow down")]
+    provider.answers = [fake_server.error(429, "slow down")]
     reply = ask(sidecar)
     assert (reply.status, reply.json["error"]["type"]) == (429, "rate_limit_error")
 
 
-def test_a_stream_that_breaks_off_ends_in_an_error_event(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("Hello there, all of you.", change=servers.halved())]
+def test_a_stream_that_breaks_off_ends_in_an_error_event(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("Hello there, all of you.", change=fake_server.halved())]
     events = ask(sidecar, stream=True).events
     assert events[0]["type"] == "message_start"
     assert (events[-1]["type"], events[-1]["error"]["type"]) == ("error", "api_error")
@@ -421,7 +423,7 @@ def test_models_are_listed_as_anthropic_does(client: anthropic.Anthropic, sideca
     assert "has_more" not in sidecar.ask("GET", "/v1/models").json
 
 
-def test_a_key_comes_in_either_header_but_not_two(tmp_path: Path, provider: servers.Server) -> None:
+def test_a_key_comes_in_either_header_but_not_two(tmp_path: Path, provider: fake_server.Server) -> None:
     _, text = keys.create(TraceStore.at(str(tmp_path / "trace.db")), "shop")
     with serving(tmp_path, model(provider.url)) as sidecar:
         assert ask(sidecar, headers={"x-api-key": text}).status == 200
@@ -442,9 +444,9 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("strange", STRANGE, ids=str)
-def test_a_strange_answer_is_a_bad_one(strange: Any, sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_strange_answer_is_a_bad_one(strange: Any, sidecar: Sidecar, provider: fake_server.Server) -> None:
     choice = {"index": 0, "message": strange, "finish_reason": "stop"}
-    provider.answers = [servers.Answer(raw=json.dumps({"model": "m", "choices": [choice]}).encode())]
+    provider.answers = [fake_server.Answer(raw=json.dumps({"model": "m", "choices": [choice]}).encode())]
     reply = ask(sidecar)
     assert (reply.status, reply.json["error"]["code"]) == (502, "bad_reply")
     assert reply.json["error"]["call"]  # it is on record as that
@@ -452,6 +454,6 @@ def test_a_strange_answer_is_a_bad_one(strange: Any, sidecar: Sidecar, provider:
     ending = {"index": 0, "delta": {}, "finish_reason": "stop"}
     chunks = [{"choices": [each]} for each in (begun, {"index": 0, "delta": strange}, ending)]
     events = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
-    provider.answers = [servers.Answer(raw=events + b"data: [DONE]\n\n")]
+    provider.answers = [fake_server.Answer(raw=events + b"data: [DONE]\n\n")]
     last = ask(sidecar, stream=True).events[-1]
     assert (last["type"], last["error"]["code"]) == ("error", "bad_reply")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecars import Sidecar
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 #: In an environment of its own, kept between runs: it holds some of Guard's dependencies to older versions.
 SCHEMATHESIS = Path(__file__).parents[3] / "build" / "schemathesis"
@@ -17,7 +17,9 @@ REQUIREMENT = "schemathesis>=4,<5"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
-def test_no_request_makes_it_fail_and_every_answer_is_as_described(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_no_request_makes_it_fail_and_every_answer_is_as_described(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
     if not (SCHEMATHESIS / "bin" / "schemathesis").exists():
         subprocess.run([sys.executable, "-m", "venv", SCHEMATHESIS], check=True)  # noqa: S603 (ours)
         pip = [SCHEMATHESIS / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]

@@ -20,12 +20,12 @@ from sidecars import Sidecar, model, serving
 
 from guard.errors import SettingError
 from guard.sidecar import settings
-from guard.testing import servers
+from guard.testing import fake_server
 
-SLOW = servers.Answer("Hello.", change=lambda body: [1.5, body])
+SLOW = fake_server.Answer("Hello.", change=lambda body: [1.5, body])
 
 
-def busy(sidecar: Sidecar, provider: servers.Server, **fields: Any) -> tuple[threading.Thread, list[Any]]:
+def busy(sidecar: Sidecar, provider: fake_server.Server, **fields: Any) -> tuple[threading.Thread, list[Any]]:
     """Have a request under way; its reply comes into the list."""
     replies: list[Any] = []
     before = len(provider.requests)
@@ -36,7 +36,7 @@ def busy(sidecar: Sidecar, provider: servers.Server, **fields: Any) -> tuple[thr
 
 
 def test_a_term_signal_drains_ready_turns_503_and_what_runs_finishes(tmp_path: Path) -> None:
-    with servers.Server(SLOW) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server(SLOW) as provider, serving(tmp_path, model(provider.url)) as sidecar:
         assert sidecar.ask("GET", "/health/ready").status == 200
         thread, replies = busy(sidecar, provider)
         sidecar.process.send_signal(signal.SIGTERM)
@@ -52,9 +52,9 @@ def test_a_term_signal_drains_ready_turns_503_and_what_runs_finishes(tmp_path: P
 
 
 def test_what_does_not_finish_in_the_time_to_drain_is_ended_and_on_record(tmp_path: Path) -> None:
-    hanging = servers.FAULTS["time-out"](servers.Answer(""))
+    hanging = fake_server.FAULTS["time-out"](fake_server.Answer(""))
     toml = "drain_seconds = 0.3\n"
-    with servers.Server(hanging) as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
+    with fake_server.Server(hanging) as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
         connection = http.client.HTTPConnection(sidecar.host, sidecar.port, timeout=30)
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]})
         connection.request("POST", "/v1/chat/completions", body)
@@ -68,7 +68,7 @@ def test_what_does_not_finish_in_the_time_to_drain_is_ended_and_on_record(tmp_pa
 
 def test_above_the_number_in_flight_it_is_503_with_when_to_come_again(tmp_path: Path) -> None:
     toml = "in_flight = 1\n"
-    with servers.Server(SLOW) as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
+    with fake_server.Server(SLOW) as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
         thread, replies = busy(sidecar, provider)
         refused = sidecar.chat()
         assert (refused.status, refused.json["error"]["code"], refused.headers["retry-after"]) == (503, "busy", "1")
@@ -83,7 +83,7 @@ def test_a_model_answers_no_more_at_once_than_it_may(tmp_path: Path) -> None:
     inside = 0
     lock = threading.Lock()
 
-    def counted(_: servers.Request) -> servers.Answer:
+    def counted(_: fake_server.Request) -> fake_server.Answer:
         nonlocal inside
         with lock:
             inside += 1
@@ -95,9 +95,9 @@ def test_a_model_answers_no_more_at_once_than_it_may(tmp_path: Path) -> None:
         time.sleep(0.1)
         with lock:
             inside -= 1
-        return servers.Answer("Hello.", change=change)
+        return fake_server.Answer("Hello.", change=change)
 
-    with servers.Server(counted) as provider, serving(tmp_path, model(provider.url, concurrency=2)) as sidecar:
+    with fake_server.Server(counted) as provider, serving(tmp_path, model(provider.url, concurrency=2)) as sidecar:
         fields: list[dict[str, Any]] = [{}, {"stream": True}, {"response_format": {"type": "json_object"}}] * 3
         threads = [threading.Thread(target=lambda f=f: sidecar.chat(**f)) for f in fields]  # type: ignore[misc]
         for thread in threads:
@@ -108,7 +108,7 @@ def test_a_model_answers_no_more_at_once_than_it_may(tmp_path: Path) -> None:
 
 
 def test_a_hangup_reads_the_settings_again_and_refuses_a_file_that_is_wrong(tmp_path: Path) -> None:
-    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
         config = tmp_path / "guard.toml"
         good = config.read_text()
         config.write_text(good + model(provider.url, "second"))
@@ -125,7 +125,7 @@ def test_a_hangup_reads_the_settings_again_and_refuses_a_file_that_is_wrong(tmp_
 
 def test_metrics_tell_of_calls_attempts_and_tokens_on_a_port_of_their_own_too(tmp_path: Path) -> None:
     with (
-        servers.Server("nope", "{}", "Hello.") as provider,
+        fake_server.Server("nope", "{}", "Hello.") as provider,
         serving(tmp_path, "metrics_port = 0\n" + model(provider.url)) as sidecar,
     ):
         sidecar.chat(response_format={"type": "json_object"})
@@ -151,7 +151,7 @@ def test_the_access_log_is_lines_of_json_without_what_was_asked_unless_that_is_o
         folder = tmp_path / str(number)
         folder.mkdir()
         toml = f"log_prompts = {str(opted).lower()}\n"
-        with servers.Server("An answer.") as provider, serving(folder, toml + model(provider.url)) as sidecar:
+        with fake_server.Server("An answer.") as provider, serving(folder, toml + model(provider.url)) as sidecar:
             reply = sidecar.chat("my secret question", headers={"x-request-id": "abc-1"})
             sidecar.chat("my secret question", headers={"x-request-id": "no good\tid"}, response_format={"type": "xml"})
             sidecar.end()
@@ -167,7 +167,7 @@ def test_the_access_log_is_lines_of_json_without_what_was_asked_unless_that_is_o
 
 def test_workers_share_the_port_the_trace_the_metrics_and_a_reload(tmp_path: Path) -> None:
     toml = "workers = 2\nmetrics_port = 0\n"
-    with servers.Server("Hello.") as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, toml + model(provider.url)) as sidecar:
         sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)
         for _ in range(30):
             assert sidecar.chat().status == 200
@@ -190,7 +190,7 @@ def test_workers_share_the_port_the_trace_the_metrics_and_a_reload(tmp_path: Pat
 
 def test_the_trace_may_lie_in_postgresql(tmp_path: Path, postgres_server: postgres.Server) -> None:
     env = {"GUARD_TRACE": postgres_server.place()}
-    with servers.Server("{}") as provider, serving(tmp_path, model(provider.url), env=env) as sidecar:
+    with fake_server.Server("{}") as provider, serving(tmp_path, model(provider.url), env=env) as sidecar:
         assert sidecar.chat().status == 200
         assert sidecar.chat(response_format={"type": "json_object"}).headers["x-guard-call"] == "2"
         assert sidecar.chat(stream=True).events[-1] == "[DONE]"
@@ -202,7 +202,7 @@ def test_the_trace_may_lie_in_postgresql(tmp_path: Path, postgres_server: postgr
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    with servers.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
         sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)
         children = Path(f"/proc/{sidecar.process.pid}/task/{sidecar.process.pid}/children").read_text().split()
         workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -295,7 +295,10 @@ WAYS: list[dict[str, Any]] = [{}, {"response_format": {"type": "json_object"}}, 
 def test_a_models_own_address_is_not_sent_the_environments_key(tmp_path: Path, is_given: bool) -> None:
     canaries = {"OPENAI_API_KEY": "canary-key", "OPENAI_ORG_ID": "canary-org", "GIVEN": "given-key"}
     own = {"api_key": "env:GIVEN"} if is_given else {}
-    with servers.Server('{"a": 1}') as provider, serving(tmp_path, model(provider.url, **own), env=canaries) as sidecar:
+    with (
+        fake_server.Server('{"a": 1}') as provider,
+        serving(tmp_path, model(provider.url, **own), env=canaries) as sidecar,
+    ):
         for fields in WAYS:
             for stream in (False, True):
                 assert sidecar.chat(stream=stream, **fields).status == 200
@@ -307,8 +310,8 @@ def test_a_models_own_address_is_not_sent_the_environments_key(tmp_path: Path, i
 
 def test_a_password_in_the_environments_address_is_sent_and_nowhere_shown(tmp_path: Path) -> None:
     secret = "hunter2hunter2"
-    answers = ['{"a": 1}'] * 6 + [servers.error(400, f"not for user:{secret}")]
-    with servers.Server(*answers) as provider:
+    answers = ['{"a": 1}'] * 6 + [fake_server.error(400, f"not for user:{secret}")]
+    with fake_server.Server(*answers) as provider:
         env = {"OPENAI_BASE_URL": provider.url.replace("://", f"://user:{secret}@")}
         toml = '[serve.models.m]\nmodel = "openai:served-1"\ntransport_retries = 0\n'
         with serving(tmp_path, toml, env=env) as sidecar:

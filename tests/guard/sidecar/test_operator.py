@@ -14,17 +14,17 @@ from typing import Any
 from sidecars import Sidecar, serving_here
 
 from guard.models.base import Reply
-from guard.records import Attempt, Call
-from guard.sidecar import operator
-from guard.testing import servers
+from guard.sidecar.endpoints import operator
+from guard.testing import fake_server
 from guard.trace import TraceStore
+from guard.trace.records import Attempt, Call
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": SCHEMA}}
 WRONG = [{"at": "", "rule": "/required", "expected": "the property 'total'", "got": "{}"}]
 
 
-def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ["{}", '{"total": 3}']
     asked: dict[str, Any] = {"model": "m", "prompt": "How much?", "schema": SCHEMA}
     found = sidecar.ask("POST", "/guard/playground", asked).json
@@ -37,7 +37,7 @@ def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, pr
 
 
 def test_failures_come_with_their_findings_and_traces_with_every_attempt(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     provider.answers = ["{}"]
     wanted = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
@@ -58,8 +58,8 @@ def test_failures_come_with_their_findings_and_traces_with_every_attempt(
         assert sidecar.ask("GET", f"/guard/failures?{wrong}").status == 400
 
 
-def test_live_requests_are_listed_while_they_run(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("Hello.", change=lambda body: [1, body])]
+def test_live_requests_are_listed_while_they_run(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("Hello.", change=lambda body: [1, body])]
     thread = threading.Thread(target=lambda: sidecar.chat(headers={"x-request-id": "slow-1"}))
     thread.start()
     sidecar.wait(lambda: provider.requests)
@@ -111,7 +111,7 @@ def test_a_cost_that_is_not_known_is_not_counted_as_nothing(place: str) -> None:
     assert (point["calls"], point["usd"], point["unpriced"]) == (5, 0.75, 2)
 
 
-def test_failures_of_one_kind_are_one_row_with_a_count(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_failures_of_one_kind_are_one_row_with_a_count(sidecar: Sidecar, provider: fake_server.Server) -> None:
     schema = {"type": "array", "items": {"type": "integer"}}
     wanted = {"type": "json_schema", "json_schema": {"name": "numbers", "schema": schema}}
     before = sidecar.ask("GET", "/guard/failures/kinds").json["calls"]

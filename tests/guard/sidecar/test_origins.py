@@ -7,14 +7,14 @@ from pathlib import Path
 import openai
 from sidecars import Sidecar, model, serving
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 APP = "https://app.example"
 
 
 def test_pages_of_configured_origins_may_ask_and_read_and_no_others(tmp_path: Path) -> None:
     with (
-        servers.Server("Hello.") as provider,
+        fake_server.Server("Hello.") as provider,
         serving(tmp_path, f'origins = ["{APP}"]\n' + model(provider.url)) as sidecar,
     ):
         asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
@@ -39,7 +39,7 @@ def test_without_origins_nothing_is_said_of_them(sidecar: Sidecar) -> None:
     assert "access-control-allow-origin" not in sidecar.chat(headers={"origin": "http://localhost:3000"}).headers
 
 
-def test_a_client_whose_address_lacks_v1_is_answered(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_client_whose_address_lacks_v1_is_answered(sidecar: Sidecar, provider: fake_server.Server) -> None:
     with openai.OpenAI(base_url=sidecar.url.removesuffix("/v1"), api_key="unused", max_retries=0) as client:
         answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "?"}])
         assert answer.choices[0].message.content == "Hello."

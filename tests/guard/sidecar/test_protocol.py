@@ -16,7 +16,7 @@ import pytest
 from sidecars import Sidecar, model, serving
 
 from guard.sidecar import keys
-from guard.testing import servers
+from guard.testing import fake_server
 from guard.trace import TraceStore
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]}).encode()
@@ -34,13 +34,13 @@ def chunked(body: bytes = BODY, end: bytes = b"\r\n", extra: bytes = b"", last: 
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, providing: servers.Server) -> Iterator[Sidecar]:
+def running(tmp_path_factory: pytest.TempPathFactory, providing: fake_server.Server) -> Iterator[Sidecar]:
     with serving(tmp_path_factory.mktemp("sidecar"), LIMITS + model(providing.url)) as sidecar:
         yield sidecar
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, providing: servers.Server) -> Iterator[tuple[Sidecar, str]]:
+def locked(tmp_path_factory: pytest.TempPathFactory, providing: fake_server.Server) -> Iterator[tuple[Sidecar, str]]:
     """Start a sidecar that needs a key; returns it and one."""
     folder = tmp_path_factory.mktemp("locked")
     _, key = keys.create(TraceStore(folder / "trace.db"), "shop")
@@ -91,7 +91,7 @@ def memory(sidecar: Sidecar) -> int:
     "trailer", [b"Authorization: Bearer %s", b"X-Any: 1", b"Host: other", b"X-Guard-Stream: live", b"Origin: http://e"]
 )
 def test_a_trailer_is_no_header_and_its_request_is_refused(
-    locked: tuple[Sidecar, str], provider: servers.Server, trailer: bytes, pieces: int
+    locked: tuple[Sidecar, str], provider: fake_server.Server, trailer: bytes, pieces: int
 ) -> None:
     sidecar, key = locked
     provider.requests.clear()
@@ -105,7 +105,7 @@ def test_a_trailer_is_no_header_and_its_request_is_refused(
     assert provider.requests == []
 
 
-def test_a_body_without_trailers_is_read_in_chunks_of_any_size(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_body_without_trailers_is_read_in_chunks_of_any_size(sidecar: Sidecar, provider: fake_server.Server) -> None:
     pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY)
     for data in (chunked(), CHUNKED + b"\r\n" + pieces + b"0\r\n\r\n", chunked(last=b"000")):
         assert sent(sidecar, data, until_closed=False).startswith(b"HTTP/1.1 200")
@@ -189,7 +189,7 @@ HEADLESS = sized(start=b"POST /v1/chat/completions HTTP/1.1\r\n")
 )
 @pytest.mark.parametrize("is_split", [False, True], ids=["whole", "byte by byte"])
 def test_what_two_servers_could_read_in_two_ways_is_400_and_closed(
-    sidecar: Sidecar, provider: servers.Server, request_: tuple[str, bytes], is_split: bool
+    sidecar: Sidecar, provider: fake_server.Server, request_: tuple[str, bytes], is_split: bool
 ) -> None:
     data = request_[1]
     with socket.create_connection((sidecar.host, sidecar.port), timeout=20) as connection:
@@ -231,7 +231,7 @@ def test_the_body_is_asked_for_where_the_client_waits_for_that(sidecar: Sidecar)
 # -- Several requests over one connection ------------------------------------------------------------------------------
 
 
-def test_requests_that_come_together_are_answered_in_order(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_requests_that_come_together_are_answered_in_order(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = [lambda request: str(request.body["messages"][0]["content"])]
     bodies = [BODY.replace(b'"x"', b'"%d"' % number) for number in range(3)]
     last = sized(bodies[2], b"Connection: close\r\n")
@@ -245,9 +245,9 @@ def test_requests_that_come_together_are_answered_in_order(sidecar: Sidecar, pro
 @pytest.mark.parametrize("bad", [b"GARBAGE\r\n\r\n", HEADLESS, sized(extra=b"X-A: b\x00\r\n"), b"\x16\x03\x01"])
 @pytest.mark.parametrize("is_together", [False, True])
 def test_a_bad_request_behind_one_under_way_is_not_answered_in_its_place(
-    sidecar: Sidecar, provider: servers.Server, bad: bytes, is_together: bool
+    sidecar: Sidecar, provider: fake_server.Server, bad: bytes, is_together: bool
 ) -> None:
-    provider.answers = [servers.Answer("Hello.", change=lambda body: [body[:5], 0.3, body[5:]])]
+    provider.answers = [fake_server.Answer("Hello.", change=lambda body: [body[:5], 0.3, body[5:]])]
     good = sized()
     data = sent(sidecar, good + bad) if is_together else sent(sidecar, good, bad)
     assert statuses(data) == [200]
@@ -255,9 +255,9 @@ def test_a_bad_request_behind_one_under_way_is_not_answered_in_its_place(
 
 
 def test_a_client_that_leaves_with_requests_in_line_ends_the_one_under_way(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    provider.answers = [servers.Answer("x" * 300, change=lambda body: [body[:-300], 30, body[-300:]])]
+    provider.answers = [fake_server.Answer("x" * 300, change=lambda body: [body[:-300], 30, body[-300:]])]
     provider.left.clear()
     body = json.dumps({**json.loads(BODY), "stream": True}).encode()
     with socket.create_connection((sidecar.host, sidecar.port), timeout=20) as connection:
@@ -272,7 +272,10 @@ def test_what_is_left_of_a_body_that_was_answered_is_not_taken_for_a_request(loc
     hidden = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     data = sent(sidecar, POST + b"Content-Length: %d\r\n\r\n" % len(hidden), hidden, last)
-    assert statuses(data) == [401, 200]  # what is hidden in the body is dropped, and what comes behind the body is a request
+    assert statuses(data) == [
+        401,
+        200,
+    ]  # what is hidden in the body is dropped, and what comes behind the body is a request
 
 
 def test_the_rest_of_a_body_that_was_answered_is_bounded_in_bytes_and_time(locked: tuple[Sidecar, str]) -> None:
@@ -302,7 +305,7 @@ def test_the_rest_of_a_body_that_was_answered_is_bounded_in_bytes_and_time(locke
 
 
 def test_slow_bodies_take_no_place_of_requests_under_way_and_each_client_has_few(
-    tmp_path: Path, provider: servers.Server
+    tmp_path: Path, provider: fake_server.Server
 ) -> None:
     store = TraceStore(tmp_path / "trace.db")
     keys_ = [keys.create(store, name)[1] for name in ("slow", "other")]
@@ -345,10 +348,12 @@ def is_answered(connection: socket.socket, seconds: float) -> bool:
         connection.settimeout(20)
 
 
-def test_bodies_hold_so_many_bytes_and_one_client_a_quarter_of_them(tmp_path: Path, provider: servers.Server) -> None:
+def test_bodies_hold_so_many_bytes_and_one_client_a_quarter_of_them(
+    tmp_path: Path, provider: fake_server.Server
+) -> None:
     store = TraceStore(tmp_path / "trace.db")
     first, second = ({"Authorization": f"Bearer {keys.create(store, name)[1]}"} for name in ("one", "two"))
-    provider.answers = [servers.Answer("Hello.", change=lambda body: [body[:5], 3, body[5:]]), "Hello."]
+    provider.answers = [fake_server.Answer("Hello.", change=lambda body: [body[:5], 3, body[5:]]), "Hello."]
     toml = "body_bytes = 400_000\nheld_bytes = 1_600_000\n" + model(provider.url)
     body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x" * 300_000}]}
     with serving(tmp_path, toml) as sidecar:

@@ -10,11 +10,11 @@ import pytest
 from sidecars import Sidecar
 
 import guard
-from guard.models import remote
 from guard.models.base import Request
-from guard.models.openai import OpenAIModel
-from guard.models.transport import said_by
-from guard.testing import servers
+from guard.models.remote import remote_model
+from guard.models.remote.http import said_by
+from guard.models.remote.openai import OpenAIModel
+from guard.testing import fake_server
 
 GOOD = '{"total": 3}'
 SCHEMA = {
@@ -27,17 +27,17 @@ FORMAT: Any = {"type": "json_schema", "json_schema": {"name": "sum", "strict": T
 MESSAGES: Any = [{"role": "user", "content": "How much?"}]
 
 
-def strict(request: servers.Request) -> servers.Answer:
+def strict(request: fake_server.Request) -> fake_server.Answer:
     """Answer as OpenAI does, which names the field that it refuses, whatever it is."""
     body = request.body
     if body.get("service_tier") == "nonesuch":
-        return servers.error(400, "Invalid value: 'nonesuch'.", param="service_tier", code="invalid_value")
+        return fake_server.error(400, "Invalid value: 'nonesuch'.", param="service_tier", code="invalid_value")
     if body.get("temperature", 0) not in (0, 1):
         words = "Unsupported value: 'temperature' does not support 0.7 with this model."
-        return servers.error(400, words, param="temperature", code="unsupported_value")
+        return fake_server.error(400, words, param="temperature", code="unsupported_value")
     if body.get("reasoning_effort") == "huge":  # as servers say it that give no param
-        return servers.error(400, "reasoning_effort: 'huge' is not allowed with response_format")
-    return servers.Answer(GOOD)
+        return fake_server.error(400, "reasoning_effort: 'huge' is not allowed with response_format")
+    return fake_server.Answer(GOOD)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def client(sidecar: Sidecar) -> Any:
     ],
 )
 def test_a_clients_own_error_stays_400_and_weakens_nobody(
-    client: openai.OpenAI, provider: servers.Server, field: str, value: Any, param: str | None, code: str
+    client: openai.OpenAI, provider: fake_server.Server, field: str, value: Any, param: str | None, code: str
 ) -> None:
     provider.answers = [strict]
     wrong: dict[str, Any] = {field: value}
@@ -77,12 +77,12 @@ def test_a_clients_own_error_stays_400_and_weakens_nobody(
 
 
 def test_a_refused_schema_is_sent_the_weaker_way_for_that_schema_alone(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    def picky(request: servers.Request) -> servers.Answer:
+    def picky(request: fake_server.Request) -> fake_server.Answer:
         if "picky" in json.dumps(request.body.get("response_format")):
-            return servers.error(400, "Invalid schema for response_format 'x'", param="response_format")
-        return servers.Answer(GOOD)
+            return fake_server.error(400, "Invalid schema for response_format 'x'", param="response_format")
+        return fake_server.Answer(GOOD)
 
     provider.answers = [picky]
     schema = {**SCHEMA, "properties": {"total": {"type": "integer"}, "picky": {"type": "null"}}}
@@ -95,14 +95,14 @@ def test_a_refused_schema_is_sent_the_weaker_way_for_that_schema_alone(
 
 def test_what_was_refused_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
 
-    monkeypatch.setattr(remote, "AGAIN_S", 0.0)
-    refused = servers.error(400, "Invalid schema for response_format", param="response_format")
-    with servers.Server(refused, servers.Answer(GOOD)) as server:
+    monkeypatch.setattr(remote_model, "AGAIN_S", 0.0)
+    refused = fake_server.error(400, "Invalid schema for response_format", param="response_format")
+    with fake_server.Server(refused, fake_server.Answer(GOOD)) as server:
         model = OpenAIModel("m", base_url=server.url)
         request = Request(({"role": "user", "content": "?"},), guard.compile(SCHEMA))
-        monkeypatch.setattr(remote, "AGAIN_S", 1000.0)
+        monkeypatch.setattr(remote_model, "AGAIN_S", 1000.0)
         assert model.generate(request).mode == "tool"
-        monkeypatch.setattr(remote, "AGAIN_S", 0.0)
+        monkeypatch.setattr(remote_model, "AGAIN_S", 0.0)
         assert model.generate(request).mode == "native"
 
 
@@ -117,15 +117,20 @@ def test_what_was_refused_is_tried_again_after_a_while(monkeypatch: pytest.Monke
 )
 @pytest.mark.parametrize("how", [{}, {"response_format": FORMAT}, {"response_format": {"type": "json_object"}}])
 def test_a_status_of_the_providers_stays_what_it_is(
-    sidecar: Sidecar, provider: servers.Server, how: dict[str, Any], status: int, said: dict[str, Any], code: str | None
+    sidecar: Sidecar,
+    provider: fake_server.Server,
+    how: dict[str, Any],
+    status: int,
+    said: dict[str, Any],
+    code: str | None,
 ) -> None:
-    provider.answers = [servers.Answer(status=status, raw=json.dumps({"error": {"type": "x", **said}}).encode())]
+    provider.answers = [fake_server.Answer(status=status, raw=json.dumps({"error": {"type": "x", **said}}).encode())]
     reply = sidecar.chat(**how)
     assert (reply.status, reply.json["error"]["code"]) == (status, code or said["code"])
 
 
 def test_the_budget_of_tokens_is_sent_under_the_name_that_it_came_by(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     provider.answers = [GOOD]
     for name, other in (("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")):

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from sidecars import Sidecar, model, serving
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 #: Faults of plain text: what is said is nobody's business, and what never ends is another test's.
-PLAIN = servers.FAULTS.keys() - {
+PLAIN = fake_server.FAULTS.keys() - {
     *("wrong type", "extra key", "prose around", "length stop", "refusal", "content filter", "empty answer"),
     *("time-out", "slow drip"),
 }
@@ -57,21 +57,21 @@ def test_a_body_and_its_answer_go_through_byte_for_byte(tmp_path: Path) -> None:
     assert (seen, reply.data) == ([asked], answer)
 
 
-def test_only_the_body_goes_through_no_header_does(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_only_the_body_goes_through_no_header_does(sidecar: Sidecar, provider: fake_server.Server) -> None:
     headers = {"Authorization": "Bearer of-the-client", "Cookie": "a=b", "X-Forwarded-For": "10.0.0.1", "X-Evil": "1"}
     assert sidecar.chat(headers=headers).status == 200
     (request,) = provider.requests
     assert request.headers.keys() == {"host", "content-type", "accept-encoding", "content-length"}
 
 
-def test_the_model_is_asked_for_by_its_own_name(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_the_model_is_asked_for_by_its_own_name(sidecar: Sidecar, provider: fake_server.Server) -> None:
     assert sidecar.chat(future={"kept": [1, None]}).status == 200
     body = provider.requests[0].body
     assert (body["model"], body["future"]) == ("served-1", {"kept": [1, None]})
 
 
 def test_a_stream_goes_through_as_it_comes_without_the_usage_that_nobody_asked_for(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     reply = sidecar.chat(stream=True)
     text = "".join(c["delta"].get("content", "") for e in reply.events[:-1] for c in e["choices"])
@@ -82,10 +82,12 @@ def test_a_stream_goes_through_as_it_comes_without_the_usage_that_nobody_asked_f
     assert [(outcome, text) for outcome, text in calls(sidecar)][-2:] == [("valid", "Hello.")] * 2
 
 
-def test_a_provider_that_knows_no_stream_options_is_asked_without(sidecar: Sidecar, provider: servers.Server) -> None:
-    def strict(request: servers.Request) -> Any:
+def test_a_provider_that_knows_no_stream_options_is_asked_without(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
+    def strict(request: fake_server.Request) -> Any:
         if "stream_options" in request.body:
-            return servers.error(400, "Unrecognized request argument: stream_options")
+            return fake_server.error(400, "Unrecognized request argument: stream_options")
         return "Hello."
 
     provider.answers = [strict]
@@ -97,10 +99,10 @@ def test_a_provider_that_knows_no_stream_options_is_asked_without(sidecar: Sidec
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", sorted(PLAIN))
 def test_no_fault_of_a_provider_passes_for_an_answer(
-    sidecar: Sidecar, provider: servers.Server, fault: str, stream: bool
+    sidecar: Sidecar, provider: fake_server.Server, fault: str, stream: bool
 ) -> None:
     good = '{"a": "' + "x" * 60 + '"}'
-    provider.answers = [servers.FAULTS[fault](servers.Answer(good))]
+    provider.answers = [fake_server.FAULTS[fault](fake_server.Answer(good))]
     before = len(calls(sidecar))
     reply = sidecar.chat(stream=stream)
     if reply.status == 200 and stream:
@@ -116,15 +118,15 @@ def test_no_fault_of_a_provider_passes_for_an_answer(
 
 
 def test_a_broken_connection_is_tried_again_and_the_record_counts_it(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    provider.answers = [servers.FAULTS["reset mid-body"](servers.Answer("Hello.")), "Hello."]
+    provider.answers = [fake_server.FAULTS["reset mid-body"](fake_server.Answer("Hello.")), "Hello."]
     assert sidecar.chat(model="again").status == 200
     assert len(provider.requests) == 2
 
 
 def test_a_model_that_fails_hands_over_to_the_next_tier_and_its_breaker_opens(tmp_path: Path) -> None:
-    with servers.Server(servers.error(500, "broke")) as bad, servers.Server("Hello.") as good:
+    with fake_server.Server(fake_server.error(500, "broke")) as bad, fake_server.Server("Hello.") as good:
         toml = model(bad.url, "m", escalate_to=["big"], transport_retries=0, breaker_failures=2, breaker_seconds=60)
         with serving(tmp_path, toml + model(good.url, "big")) as sidecar:
             for stream in (False, True, False, True):
@@ -137,7 +139,7 @@ def test_a_model_that_fails_hands_over_to_the_next_tier_and_its_breaker_opens(tm
 
 
 def test_a_breaker_lets_one_request_try_and_closes_when_that_went_well(tmp_path: Path) -> None:
-    with servers.Server(servers.error(500, "broke"), "Hello.") as provider:
+    with fake_server.Server(fake_server.error(500, "broke"), "Hello.") as provider:
         toml = model(provider.url, transport_retries=0, breaker_failures=1, breaker_seconds=0.3)
         with serving(tmp_path, toml) as sidecar:
             assert sidecar.chat().status == 502
@@ -151,7 +153,7 @@ def test_a_breaker_lets_one_request_try_and_closes_when_that_went_well(tmp_path:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("schema", [False, True])
 def test_a_provider_that_gives_nothing_is_given_up(tmp_path: Path, stream: bool, schema: bool) -> None:
-    with servers.Server(servers.FAULTS["time-out"](servers.Answer(""))) as provider:
+    with fake_server.Server(fake_server.FAULTS["time-out"](fake_server.Answer(""))) as provider:
         toml = model(provider.url, transport_retries=0, first_token_seconds=0.5, total_seconds=1)
         with serving(tmp_path, toml) as sidecar:
             fields: dict[str, Any] = {"response_format": {"type": "json_object"}} if schema else {}
@@ -160,26 +162,26 @@ def test_a_provider_that_gives_nothing_is_given_up(tmp_path: Path, stream: bool,
 
 
 def test_what_a_provider_refuses_is_handed_on_and_not_asked_of_another(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    provider.answers = [servers.error(400, "max_tokens is too large: 999999")]
+    provider.answers = [fake_server.error(400, "max_tokens is too large: 999999")]
     reply = sidecar.chat()
     assert reply.status == 400
     assert "max_tokens is too large" in reply.json["error"]["message"]
     assert len(provider.requests) == 1
 
 
-def test_a_providers_own_401_is_not_the_clients(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.error(401, "Incorrect API key provided: sk-aaaabbbbccccdddd")]
+def test_a_providers_own_401_is_not_the_clients(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.error(401, "Incorrect API key provided: sk-aaaabbbbccccdddd")]
     reply = sidecar.chat()
     assert reply.status == 502
     assert b"aaaabbbb" not in reply.data
 
 
 def test_a_client_that_vanishes_ends_the_providers_work_and_is_on_record(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    provider.answers = [servers.Answer("x" * 300, change=lambda body: [body[:-300], 30, body[-300:]])]
+    provider.answers = [fake_server.Answer("x" * 300, change=lambda body: [body[:-300], 30, body[-300:]])]
     provider.left.clear()
     for stream in (False, True):
         before = len(calls(sidecar))
@@ -202,20 +204,20 @@ def test_a_client_that_vanishes_ends_the_providers_work_and_is_on_record(
     assert sidecar.ask("GET", "/guard/live").json["requests"] == []
 
 
-def test_older_completions_and_embeddings_go_through(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_older_completions_and_embeddings_go_through(sidecar: Sidecar, provider: fake_server.Server) -> None:
     completion = {"id": "1", "model": "x", "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}]}
-    provider.answers = [servers.Answer(raw=json.dumps(completion).encode())]
+    provider.answers = [fake_server.Answer(raw=json.dumps(completion).encode())]
     assert sidecar.ask("POST", "/v1/completions", {"model": "m", "prompt": "Say hi"}).json == completion
     embedding = {"data": [{"index": 0, "embedding": [0.25, -1.0]}], "model": "x", "usage": {"prompt_tokens": 2}}
-    provider.answers = [servers.Answer(raw=json.dumps(embedding).encode())]
+    provider.answers = [fake_server.Answer(raw=json.dumps(embedding).encode())]
     assert sidecar.ask("POST", "/v1/embeddings", {"model": "m", "input": "Hi"}).json == embedding
     assert [request.path for request in provider.requests] == ["/v1/completions", "/v1/embeddings"]
-    provider.answers = [servers.Answer(raw=b'{"object": "list"}')]
+    provider.answers = [fake_server.Answer(raw=b'{"object": "list"}')]
     assert sidecar.ask("POST", "/v1/embeddings", {"model": "m", "input": "Hi"}).status == 502
 
 
 def test_every_call_is_on_record_before_its_answer_is_out_also_after_a_kill(tmp_path: Path) -> None:
-    with servers.Server("Hello.", keeps_alive=True) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.", keeps_alive=True) as provider, serving(tmp_path, model(provider.url)) as sidecar:
         for number in range(20):
             assert sidecar.chat(stream=number % 2 == 0).status == 200
         sidecar.process.kill()
@@ -224,7 +226,7 @@ def test_every_call_is_on_record_before_its_answer_is_out_also_after_a_kill(tmp_
 
 
 def test_a_trace_that_can_not_be_written_fails_the_request(tmp_path: Path) -> None:
-    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
         with sqlite3.connect(sidecar.trace) as trace:
             trace.execute("DROP TABLE attempts")
         trace.close()
@@ -291,9 +293,9 @@ RESPONSES = {
 
 @pytest.mark.parametrize("what", NO_ANSWERS)
 def test_a_stream_that_is_no_whole_answer_is_not_taken_for_one(
-    sidecar: Sidecar, provider: servers.Server, what: str
+    sidecar: Sidecar, provider: fake_server.Server, what: str
 ) -> None:
-    provider.answers = [servers.Answer(raw=NO_ANSWERS[what])]
+    provider.answers = [fake_server.Answer(raw=NO_ANSWERS[what])]
     for fields in ({}, {"stream_options": {"include_usage": True}}):
         reply = sidecar.chat(stream=True, **fields)
         if reply.status == 200:
@@ -305,28 +307,28 @@ def test_a_stream_that_is_no_whole_answer_is_not_taken_for_one(
 
 @pytest.mark.parametrize("what", RESPONSES)
 def test_a_streamed_response_that_failed_is_not_taken_for_one(
-    sidecar: Sidecar, provider: servers.Server, what: str
+    sidecar: Sidecar, provider: fake_server.Server, what: str
 ) -> None:
-    provider.answers = [servers.Answer(raw=RESPONSES[what])]
+    provider.answers = [fake_server.Answer(raw=RESPONSES[what])]
     reply = sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "x", "stream": True})
     assert "error" in reply.events[-1] if reply.status == 200 else reply.status == 502
     assert calls(sidecar)[-1][0] in ("BadReply", "Unavailable")
 
 
 def test_a_response_that_is_not_whole_is_handed_on_and_recorded_as_cut(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     for reason, finish in (("max_output_tokens", "length"), ("content_filter", "content_filter")):
         whole = {"object": "response", "status": "incomplete", "incomplete_details": {"reason": reason}, "output": []}
-        provider.answers = [servers.Answer(raw=event({"type": "response.incomplete", "response": whole}))]
+        provider.answers = [fake_server.Answer(raw=event({"type": "response.incomplete", "response": whole}))]
         reply = sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "x", "stream": True})
         assert (reply.status, reply.events[-1]["type"]) == (200, "response.incomplete")
         assert spent(sidecar)[-1][:2] == ("valid", finish)
-        provider.answers = [servers.Answer(raw=json.dumps(whole).encode())]
+        provider.answers = [fake_server.Answer(raw=json.dumps(whole).encode())]
         assert sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "x"}).json == whole
         assert spent(sidecar)[-1][:2] == ("valid", finish)
     for status in ("failed", "cancelled", "in_progress", "queued"):
-        provider.answers = [servers.Answer(raw=json.dumps({**whole, "status": status}).encode())]
+        provider.answers = [fake_server.Answer(raw=json.dumps({**whole, "status": status}).encode())]
         assert sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "x"}).status == 502
         assert calls(sidecar)[-1][0] in ("BadReply", "Unavailable")
 
@@ -347,8 +349,8 @@ def test_a_response_that_is_not_whole_is_handed_on_and_recorded_as_cut(
     ],
     ids=json.dumps,
 )
-def test_an_answer_without_a_choice_is_none(sidecar: Sidecar, provider: servers.Server, body: Any) -> None:
-    provider.answers = [servers.Answer(raw=json.dumps(body).encode())]
+def test_an_answer_without_a_choice_is_none(sidecar: Sidecar, provider: fake_server.Server, body: Any) -> None:
+    provider.answers = [fake_server.Answer(raw=json.dumps(body).encode())]
     schema = {"response_format": {"type": "json_object"}}
     tools = {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {}}}]}
     for fields in ({}, schema, tools):
@@ -363,16 +365,16 @@ def test_an_answer_without_a_choice_is_none(sidecar: Sidecar, provider: servers.
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("size", [1, 7])
 def test_a_stream_is_the_same_however_it_is_cut_and_its_lines_end(
-    sidecar: Sidecar, provider: servers.Server, ends: str, size: int
+    sidecar: Sidecar, provider: fake_server.Server, ends: str, size: int
 ) -> None:
     def cut(body: bytes) -> list[Any]:
         body = body.replace(b"\n", ends.encode())
         return [part for at in range(0, len(body), size) for part in (body[at : at + size], 0.0001)]
 
-    provider.answers = [servers.Answer("Hello, all!", change=cut)]
+    provider.answers = [fake_server.Answer("Hello, all!", change=cut)]
     for fields in ({}, {"response_format": {"type": "json_object"}}):
         if fields:
-            provider.answers = [servers.Answer('{"a": "é"}', change=cut)]
+            provider.answers = [fake_server.Answer('{"a": "é"}', change=cut)]
         reply = sidecar.chat(stream=True, headers={"x-guard-stream": "live"}, **fields)
         text = "".join(choice["delta"].get("content") or "" for e in reply.events[:-1] for choice in e["choices"])
         assert (text, reply.events[-1]) == ('{"a": "é"}' if fields else "Hello, all!", "[DONE]")
@@ -380,42 +382,42 @@ def test_a_stream_is_the_same_however_it_is_cut_and_its_lines_end(
 
 @pytest.mark.parametrize("used", [2**31, 2**63, 2**64, 10**30, -1, 1.5, "7", True])
 def test_counts_that_can_not_be_are_recorded_as_estimates(
-    sidecar: Sidecar, provider: servers.Server, used: Any
+    sidecar: Sidecar, provider: fake_server.Server, used: Any
 ) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
     for fields in ({}, {"response_format": {"type": "json_object"}}, {"response_format": schema}):
         for stream in (False, True):
-            provider.answers = [servers.Answer('{"a": 1}', usage=(used, used))]
+            provider.answers = [fake_server.Answer('{"a": 1}', usage=(used, used))]
             assert sidecar.chat(stream=stream, **fields).status == 200
             outcome, _, prompt, completion, is_estimate = spent(sidecar)[-1]
             assert (outcome, is_estimate) == ("valid", 1)
             assert 0 < prompt < 1000
             assert 0 < completion < 1000
-    provider.answers = [servers.Answer('{"a": 1}', usage=(10**8, 3))]
+    provider.answers = [fake_server.Answer('{"a": 1}', usage=(10**8, 3))]
     assert sidecar.chat().json["usage"]["prompt_tokens"] == 10**8
     assert spent(sidecar)[-1] == ("valid", "stop", 10**8, 3, 0)
 
 
 @pytest.mark.parametrize("text", ['{"a": "\ud800"}', '{"a": "\\ud800"}', '{"\\uDC00": 1}', "\udfff"], ids=ascii)
 def test_half_of_a_surrogate_pair_is_no_answer_and_nothing_breaks_of_it(
-    sidecar: Sidecar, provider: servers.Server, text: str
+    sidecar: Sidecar, provider: fake_server.Server, text: str
 ) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
     tools = [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "object"}}}]
     wanted: list[dict[str, Any]] = [{"response_format": {"type": "json_object"}}, {"response_format": schema}]
     for fields in [*wanted, {"tools": tools, "tool_choice": "required"}, {}]:
         for stream in (False, True):
-            provider.answers = [servers.Answer(text)]
+            provider.answers = [fake_server.Answer(text)]
             reply = sidecar.chat(stream=stream, **fields)
             if not fields and text.isascii():
                 assert reply.status == 200  # plain text of which nobody says that it is JSON
                 continue
             assert (reply.status in (422, 502)) or "error" in reply.events[-1]
             assert calls(sidecar)[-1][0] in ("ValidationFailed", "BadReply")
-    provider.answers = [servers.Answer('{"a": 1}', model="\ud800")]
+    provider.answers = [fake_server.Answer('{"a": 1}', model="\ud800")]
     for fields in [*wanted, {}]:
         assert sidecar.chat(**fields).status == 502
-    provider.answers = [servers.error(400, "no \ud800 here")]
+    provider.answers = [fake_server.error(400, "no \ud800 here")]
     assert sidecar.chat().status in (400, 502)
     assert sidecar.chat(response_format=schema).status in (400, 502)
     assert sidecar.ask("GET", "/guard/traces").status == 200
@@ -446,7 +448,7 @@ LEFT_OVER: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("kind", ["text", "json", "schema", "tools"])
 def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_client(
-    sidecar: Sidecar, provider: servers.Server, what: str, stream: bool, kind: str
+    sidecar: Sidecar, provider: fake_server.Server, what: str, stream: bool, kind: str
 ) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
     fields: dict[str, Any] = {
@@ -456,7 +458,7 @@ def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_client(
         "tools": {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}, "strict": True}}]},
     }[kind]
     mine = '{"a": "mine"}'
-    good = servers.Answer(mine, piece=100)
+    good = fake_server.Answer(mine, piece=100)
     provider.answers = [dataclasses.replace(good, beyond=LEFT_OVER[what]), good]
     sidecar.chat(stream=stream, **fields)
     time.sleep(0.15)
@@ -470,11 +472,11 @@ def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_client(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed_by_any_way(sidecar: Sidecar, provider: servers.Server, status: int) -> None:
+def test_a_redirect_is_not_followed_by_any_way(sidecar: Sidecar, provider: fake_server.Server, status: int) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
-    with servers.Server("Hello.") as elsewhere:
+    with fake_server.Server("Hello.") as elsewhere:
         location = {"Location": elsewhere.url + "/chat/completions"}
-        provider.answers = [servers.Answer(raw=b"{}", status=status, headers=location)]
+        provider.answers = [fake_server.Answer(raw=b"{}", status=status, headers=location)]
         for fields in ({}, {"response_format": {"type": "json_object"}}, {"response_format": schema}):
             for stream in (False, True):
                 reply = sidecar.chat(stream=stream, **fields)

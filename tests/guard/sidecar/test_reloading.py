@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from sidecars import model, serving
 
 from guard.errors import ModelError
-from guard.sidecar.server import Start, _changes, _Server
+from guard.sidecar.process import Start, _changes, _Server
 from guard.sidecar.settings import ServeSettings
-from guard.testing import servers
+from guard.testing import fake_server
 
 MODEL = '[serve.models.m{n}]\nmodel = "openai:x"\nbase_url = "http://127.0.0.1:9/v1"\n'
 
@@ -81,7 +81,7 @@ def test_the_file_written_last_is_served(
 
 
 def test_a_file_that_was_emptied_drops_nothing_and_the_log_says_so(tmp_path: Path) -> None:
-    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
         config = tmp_path / "guard.toml"
         good = config.read_text()
         for text in ("", "[serve]\n", None):

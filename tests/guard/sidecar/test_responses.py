@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sidecars import Sidecar
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
 FORMAT = {"format": {"type": "json_schema", "name": "sum", "schema": SCHEMA}}
@@ -19,15 +19,15 @@ def ask(sidecar: Sidecar, **fields: Any) -> Any:
     return sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "How much?", **fields})
 
 
-def test_plain_text_goes_through_to_the_providers_own(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_plain_text_goes_through_to_the_providers_own(sidecar: Sidecar, provider: fake_server.Server) -> None:
     part = {"type": "output_text", "text": "Three."}
     whole = {"id": "r", "model": "x", "output": [{"type": "message", "content": [part]}], "usage": {"input_tokens": 2}}
-    provider.answers = [servers.Answer(raw=json.dumps(whole).encode())]
+    provider.answers = [fake_server.Answer(raw=json.dumps(whole).encode())]
     assert ask(sidecar, reasoning={"effort": "low"}).json == whole
     assert (provider.requests[0].path, provider.requests[0].body["reasoning"]) == ("/v1/responses", {"effort": "low"})
 
 
-def test_a_schema_is_kept_as_in_a_chat(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_schema_is_kept_as_in_a_chat(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ["{}", '{"total": 3}']
     whole = ask(sidecar, text=FORMAT, instructions="Be brief.").json
     assert whole["output"][0]["content"][0]["text"] == '{"total": 3}'
@@ -38,7 +38,7 @@ def test_a_schema_is_kept_as_in_a_chat(sidecar: Sidecar, provider: servers.Serve
     assert ask(sidecar, text=FORMAT).status == 422
 
 
-def test_a_conversation_with_calls_is_asked_as_one(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_conversation_with_calls_is_asked_as_one(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ['{"total": "three"}', '{"total": 4}']
     conversation = [
         {"role": "user", "content": [{"type": "input_text", "text": "Add."}]},
@@ -54,7 +54,7 @@ def test_a_conversation_with_calls_is_asked_as_one(sidecar: Sidecar, provider: s
     assert sent[0]["content"] == [{"type": "text", "text": "Add."}]
 
 
-def test_a_stream_has_the_protocols_events_in_order(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_a_stream_has_the_protocols_events_in_order(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ['{"total": 3}']
     events = ask(sidecar, text=FORMAT, stream=True).events
     assert [event["type"] for event in events] == [
@@ -82,7 +82,7 @@ def test_a_stream_has_the_protocols_events_in_order(sidecar: Sidecar, provider: 
     ],
 )
 def test_what_can_not_be_asked_so_is_400(
-    sidecar: Sidecar, provider: servers.Server, fields: dict[str, Any], param: str
+    sidecar: Sidecar, provider: fake_server.Server, fields: dict[str, Any], param: str
 ) -> None:
     reply = ask(sidecar, **fields)
     assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.data

@@ -14,7 +14,7 @@ import pydantic
 import pytest
 from sidecars import Sidecar
 
-from guard.testing import servers
+from guard.testing import fake_server
 
 NODE_SDK = "openai@6"
 SCRIPT = Path(__file__).with_name("sdk.mjs")
@@ -42,7 +42,7 @@ def client(sidecar: Sidecar) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def test_python_parses_an_answer_into_a_type(client: openai.OpenAI, provider: servers.Server) -> None:
+def test_python_parses_an_answer_into_a_type(client: openai.OpenAI, provider: fake_server.Server) -> None:
     provider.answers = ["nope", GOOD]
     completion = client.chat.completions.parse(
         model="m", messages=[{"role": "user", "content": "Read."}], response_format=Invoice
@@ -52,7 +52,7 @@ def test_python_parses_an_answer_into_a_type(client: openai.OpenAI, provider: se
     assert completion._request_id.startswith("req-")
 
 
-def test_python_streams_an_answer_into_a_type(client: openai.OpenAI, provider: servers.Server) -> None:
+def test_python_streams_an_answer_into_a_type(client: openai.OpenAI, provider: fake_server.Server) -> None:
     provider.answers = [GOOD]
     with client.chat.completions.stream(
         model="m",
@@ -66,7 +66,7 @@ def test_python_streams_an_answer_into_a_type(client: openai.OpenAI, provider: s
     assert final.usage.total_tokens == 18
 
 
-def test_python_calls_a_tool(client: openai.OpenAI, provider: servers.Server) -> None:
+def test_python_calls_a_tool(client: openai.OpenAI, provider: fake_server.Server) -> None:
     provider.answers = ['{"town": "Rome"}', '{"city": "Rome"}']
     completion = client.chat.completions.parse(
         model="m",
@@ -77,7 +77,7 @@ def test_python_calls_a_tool(client: openai.OpenAI, provider: servers.Server) ->
     assert call.function.parsed_arguments == Weather(city="Rome")
 
 
-def test_python_asks_for_a_response(client: openai.OpenAI, provider: servers.Server) -> None:
+def test_python_asks_for_a_response(client: openai.OpenAI, provider: fake_server.Server) -> None:
     provider.answers = [GOOD]
     response = client.responses.parse(model="m", input="Read.", text_format=Invoice)
     assert response.output_parsed == Invoice(vendor="ACME", total=3)
@@ -86,14 +86,14 @@ def test_python_asks_for_a_response(client: openai.OpenAI, provider: servers.Ser
     assert final.output_parsed == Invoice(vendor="ACME", total=3)
 
 
-def test_python_streams_plain_text_and_lists_models(client: openai.OpenAI, provider: servers.Server) -> None:
+def test_python_streams_plain_text_and_lists_models(client: openai.OpenAI, provider: fake_server.Server) -> None:
     provider.answers = ["Hello there."]
     stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Hello there."
     assert [model.id for model in client.models.list()] == ["m", "again"]
 
 
-def test_python_raises_its_typed_errors(client: openai.OpenAI, provider: servers.Server) -> None:
+def test_python_raises_its_typed_errors(client: openai.OpenAI, provider: fake_server.Server) -> None:
     messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]
     with pytest.raises(openai.NotFoundError, match="no model"):
         client.chat.completions.create(model="nonesuch", messages=messages)
@@ -101,25 +101,25 @@ def test_python_raises_its_typed_errors(client: openai.OpenAI, provider: servers
     with pytest.raises(openai.UnprocessableEntityError, match="no valid Invoice") as raised:
         client.chat.completions.parse(model="m", messages=messages, response_format=Invoice)
     assert raised.value.code == "validation_failed"
-    provider.answers = [servers.error(429, "slow down")]
+    provider.answers = [fake_server.error(429, "slow down")]
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(model="m", messages=messages)
-    provider.answers = [servers.Answer("Hello there.", change=servers.halved())]
+    provider.answers = [fake_server.Answer("Hello there.", change=fake_server.halved())]
     with pytest.raises(openai.APIError):
         list(client.chat.completions.create(model="m", messages=messages, stream=True))
 
 
 def test_pythons_own_retries_leave_alone_what_was_asked_often_enough(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    provider.answers = [servers.error(500, "broke")]
+    provider.answers = [fake_server.error(500, "broke")]
     client = openai.OpenAI(base_url=sidecar.url, api_key="unused", max_retries=5)
     with client, pytest.raises(openai.InternalServerError):
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}])
     assert len(provider.requests) == 1
 
 
-def test_node_asks_streams_and_calls(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_node_asks_streams_and_calls(sidecar: Sidecar, provider: fake_server.Server) -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
         if os.environ.get("CI") == "true":
             pytest.fail("node and npm are absent, which .ci/run installs (Debian: apt-get install nodejs npm)")
@@ -129,7 +129,7 @@ def test_node_asks_streams_and_calls(sidecar: Sidecar, provider: servers.Server)
         command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(INSTALLED), NODE_SDK]
         subprocess.run(command, check=True, capture_output=True, timeout=300)  # noqa: S603 (a pinned package)
 
-    def answer(request: servers.Request) -> str:
+    def answer(request: fake_server.Request) -> str:
         return '{"city": "Rome"}' if request.is_tool else GOOD
 
     provider.answers = [answer]

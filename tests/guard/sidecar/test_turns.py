@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sidecars import Sidecar, model, says, serving, serving_here
 
-from guard.sidecar import items, keys
+from guard.sidecar import keys
+from guard.sidecar.endpoints import response_items
 from guard.sidecar.errors import ApiError
-from guard.sidecar.turns import Turns
-from guard.testing import servers
+from guard.sidecar.response_state import Turns
+from guard.testing import fake_server
 from guard.trace import TraceStore
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -38,7 +39,7 @@ def client(sidecar: Sidecar) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def whole(text: str, number: int = 1) -> servers.Answer:
+def whole(text: str, number: int = 1) -> fake_server.Answer:
     """Answer as a provider's own /responses does."""
     part = {"type": "output_text", "text": text, "annotations": []}
     item = {"type": "message", "id": f"msg_up_{number}", "role": "assistant", "status": "completed", "content": [part]}
@@ -49,20 +50,20 @@ def whole(text: str, number: int = 1) -> servers.Answer:
         "status": "completed",
         "model": "served-1",
     }
-    return servers.Answer(raw=json.dumps({**said, "output": [item], "usage": None}).encode())
+    return fake_server.Answer(raw=json.dumps({**said, "output": [item], "usage": None}).encode())
 
 
 def ask(sidecar: Sidecar, **fields: Any) -> Any:
     return sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "How much?", **fields})
 
 
-def messages(provider: servers.Server) -> list[Any]:
+def messages(provider: fake_server.Server) -> list[Any]:
     found: list[Any] = provider.requests[-1].body["messages"]
     return found
 
 
 def test_a_turn_goes_on_from_the_one_before_whether_that_was_typed_or_plain(
-    client: openai.OpenAI, provider: servers.Server
+    client: openai.OpenAI, provider: fake_server.Server
 ) -> None:
     provider.answers = [whole("Three.")]
     plain = client.responses.create(model="m", input="How much?")
@@ -85,7 +86,7 @@ def test_a_turn_goes_on_from_the_one_before_whether_that_was_typed_or_plain(
 
 
 def test_items_are_referred_to_as_the_ai_sdk_does_on_every_second_turn(
-    sidecar: Sidecar, provider: servers.Server
+    sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
     provider.answers = [says(("weather", OSLO), content="I look.")]
     user = {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]}
@@ -127,7 +128,7 @@ def test_a_model_here_goes_on_too_and_a_stream_is_kept_before_its_end(tmp_path: 
 
 
 def test_nothing_is_kept_where_store_is_false_and_another_key_sees_nothing(tmp_path: Path) -> None:
-    with servers.Server('{"n": 3}') as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server('{"n": 3}') as provider, serving(tmp_path, model(provider.url)) as sidecar:
         store = TraceStore(sidecar.trace)
         (_, one), (_, other) = keys.create(store, "one"), keys.create(store, "other")
         sidecar.wait(lambda: ask(sidecar, text=FORMAT).status == 401)
@@ -158,7 +159,7 @@ def test_nothing_is_kept_where_store_is_false_and_another_key_sees_nothing(tmp_p
 
 
 def test_a_response_that_was_answered_outlives_a_kill(tmp_path: Path) -> None:
-    with servers.Server('{"n": 3}') as provider:
+    with fake_server.Server('{"n": 3}') as provider:
         with serving(tmp_path, model(provider.url)) as sidecar:
             first = ask(sidecar, text=FORMAT).json
             sidecar.process.kill()
@@ -168,7 +169,7 @@ def test_a_response_that_was_answered_outlives_a_kill(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_bounded_for_each_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guard.sidecar.turns.EVERY", 1)
+    monkeypatch.setattr("guard.sidecar.response_state.EVERY", 1)
     turns = Turns(TraceStore.at(place), None, most=10, days=1.0)  # type: ignore[arg-type] # nothing is awaited
 
     def kept(owner: str) -> set[str]:
@@ -227,7 +228,7 @@ def test_items_become_the_messages_that_a_chat_had() -> None:
     calls = [
         {"id": i, "type": "function", "function": {"name": n, "arguments": "{}"}} for i, n in (("a", "f"), ("b", "g"))
     ]
-    assert items.messages(given) == [
+    assert response_items.messages(given) == [
         {"role": "user", "content": [{"type": "text", "text": "Look."}]},
         {"role": "assistant", "content": [{"type": "text", "text": "I call."}], "tool_calls": calls},
         {"role": "tool", "tool_call_id": "a", "content": "plain"},
@@ -259,7 +260,7 @@ def test_items_become_the_messages_that_a_chat_had() -> None:
 )
 def test_what_a_chat_has_no_place_for_is_refused_with_its_place(item: Any, param: str) -> None:
     with pytest.raises(ApiError) as caught:
-        items.messages([item])
+        response_items.messages([item])
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
@@ -273,7 +274,7 @@ SAID = st.builds(lambda role, text: {"role": role, "content": text}, st.sampled_
 @given(st.lists(CALLS | RESULTS | SAID))
 def test_no_item_is_lost_and_none_changes_places(given: list[Any]) -> None:
     told = []
-    for message in items.messages(given):
+    for message in response_items.messages(given):
         if message["role"] == "tool":
             told.append(("output", message["tool_call_id"]))
             continue
@@ -291,7 +292,7 @@ def test_no_item_is_lost_and_none_changes_places(given: list[Any]) -> None:
 
 
 def test_a_streamed_call_begins_empty_and_its_arguments_come_once(
-    client: openai.OpenAI, provider: servers.Server
+    client: openai.OpenAI, provider: fake_server.Server
 ) -> None:
     provider.answers = [says(("weather", WRONG)), says(("weather", OSLO))]
     with client.responses.stream(model="m", input="?", tools=[WEATHER]) as stream:
@@ -303,7 +304,7 @@ def test_a_streamed_call_begins_empty_and_its_arguments_come_once(
     assert events[-1].response.output[0].arguments == OSLO
 
 
-def test_words_come_before_calls_in_one_streamed_response(client: openai.OpenAI, provider: servers.Server) -> None:
+def test_words_come_before_calls_in_one_streamed_response(client: openai.OpenAI, provider: fake_server.Server) -> None:
     provider.answers = [says(("weather", OSLO), content="I look it up.")]
     with client.responses.stream(model="m", input="?", tools=[WEATHER]) as stream:
         events = list(stream)
@@ -314,8 +315,8 @@ def test_words_come_before_calls_in_one_streamed_response(client: openai.OpenAI,
     assert [e.sequence_number for e in events] == list(range(len(events)))
 
 
-def test_a_refusal_has_events_of_its_own(client: openai.OpenAI, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer("", refusal="I can't.")]
+def test_a_refusal_has_events_of_its_own(client: openai.OpenAI, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer("", refusal="I can't.")]
     with client.responses.stream(model="m", input="?", text=FORMAT) as stream:
         events = list(stream)
     kinds = [event.type for event in events]
@@ -336,7 +337,7 @@ def test_an_answer_that_was_cut_ends_as_incomplete(tmp_path: Path) -> None:
         assert last["response"]["usage"]["output_tokens"] == plain["usage"]["output_tokens"] > 0
 
 
-def test_fields_that_are_not_known_here_go_on(sidecar: Sidecar, provider: servers.Server) -> None:
+def test_fields_that_are_not_known_here_go_on(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ['{"n": 3}']
     ask(
         sidecar,
@@ -360,8 +361,8 @@ def test_fields_that_are_not_known_here_go_on(sidecar: Sidecar, provider: server
     assert "store" not in sent
 
 
-def test_what_a_model_thought_is_an_item(sidecar: Sidecar, provider: servers.Server) -> None:
-    provider.answers = [servers.Answer('{"n": 3}', thinking="Hm.")]
+def test_what_a_model_thought_is_an_item(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [fake_server.Answer('{"n": 3}', thinking="Hm.")]
     thought, message = ask(sidecar, text=FORMAT).json["output"]
     assert (thought["type"], thought["content"]) == ("reasoning", [{"type": "reasoning_text", "text": "Hm."}])
     assert message["content"][0]["text"] == '{"n": 3}'

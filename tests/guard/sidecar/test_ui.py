@@ -18,11 +18,11 @@ from playwright.sync_api import Browser, Page, Request, expect
 from sidecars import Sidecar, model, serving
 
 from guard.models.base import Reply, Token
-from guard.records import Attempt, Call
+from guard.output.violations import Violation
 from guard.sidecar import keys
-from guard.testing import servers
+from guard.testing import fake_server
 from guard.trace import TraceStore
-from guard.violations import Violation
+from guard.trace.records import Attempt, Call
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
@@ -130,7 +130,7 @@ def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
 
 @pytest.fixture(scope="module")
-def filled(running: Sidecar, providing: servers.Server) -> Sidecar:
+def filled(running: Sidecar, providing: fake_server.Server) -> Sidecar:
     """Give a sidecar that has answered, re-asked, and failed."""
     for answers, fields in (
         (["Hello."], {}),
@@ -256,7 +256,7 @@ def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., 
 
 
 def test_what_is_under_way_is_shown_while_it_is_and_refreshing_pauses(
-    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+    filled: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched]
 ) -> None:
     page = watched(filled).page
     expect(page.locator("#live")).to_have_text("No request is under way.")
@@ -279,7 +279,7 @@ def test_what_is_under_way_is_shown_while_it_is_and_refreshing_pauses(
 
 
 def test_the_playground_answers_or_says_what_is_wrong(
-    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+    filled: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched]
 ) -> None:
     page = watched(filled, "playground").page
     page.get_by_label("Model", exact=True).select_option("m")
@@ -376,10 +376,10 @@ def test_a_schema_is_read_as_the_sidecar_reads_it_and_indented_as_it_stands(read
 
 
 def test_the_playground_shows_that_it_asks_and_can_be_stopped(
-    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+    filled: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched]
 ) -> None:
     page = watched(filled, "playground", reduced_motion="reduce").page
-    provider.answers = [servers.Answer(GOOD, change=lambda _: [servers.HANG])]
+    provider.answers = [fake_server.Answer(GOOD, change=lambda _: [fake_server.HANG])]
     page.get_by_label("Model", exact=True).select_option("m")
     page.get_by_label("Prompt").press("Control+Enter")
     expect(page.locator("#progress")).to_have_text("Asking m.")
@@ -431,7 +431,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(
 
 
 def test_a_focus_is_kept_when_what_is_around_it_is_shown_anew(
-    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+    filled: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched]
 ) -> None:
     page = watched(filled).page
     link = page.locator(".failure a").first
@@ -447,7 +447,7 @@ def test_a_focus_is_kept_when_what_is_around_it_is_shown_anew(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_can_be_read(
-    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched], scheme: str
+    filled: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched], scheme: str
 ) -> None:
     page = watched(filled, color_scheme=scheme).page
     expect(page.locator(".failure").first).to_be_visible()
@@ -501,7 +501,7 @@ def test_no_view_is_wider_than_the_screen(filled: Sidecar, watched: Callable[...
 
 
 def test_what_strangers_wrote_is_text(
-    filled: Sidecar, provider: servers.Server, watched: Callable[..., Watched]
+    filled: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched]
 ) -> None:
     token = Token(HOSTILE, -0.5, 0.5, 1.0)
     reply = Reply(HOSTILE, "stop", HOSTILE, 1, 1, tokens=(token,), thinking=HOSTILE, thinking_tokens=1)
@@ -550,7 +550,7 @@ def test_where_keys_are_it_asks_for_an_operators_and_keeps_it_in_the_tab_only(
     store = TraceStore(tmp_path / "trace.db")
     _, operator = keys.create(store, "boss", is_operator=True)
     _, plain = keys.create(store, "shop")
-    with servers.Server(GOOD) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+    with fake_server.Server(GOOD) as provider, serving(tmp_path, model(provider.url)) as sidecar:
         found = watched(sidecar, "playground")
         page = found.page
         field = page.get_by_label("Operator's key", exact=True)
@@ -582,7 +582,7 @@ def test_where_keys_are_it_asks_for_an_operators_and_keeps_it_in_the_tab_only(
 
 
 def test_a_sidecar_that_is_gone_is_said_and_found_again(tmp_path: Path, watched: Callable[..., Watched]) -> None:
-    with servers.Server(GOOD) as provider:
+    with fake_server.Server(GOOD) as provider:
         with serving(tmp_path, model(provider.url)) as sidecar:
             page = watched(sidecar).page
             expect(page.locator("#state")).to_have_text("Live")

@@ -14,7 +14,7 @@ import pytest
 from sidecars import Reply, model, serving
 
 from guard.sidecar import keys
-from guard.testing import servers
+from guard.testing import fake_server
 from guard.trace import TraceStore
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
@@ -34,7 +34,10 @@ def test_while_another_holds_the_trace_all_are_told_in_time_and_it_is_not_ready(
     _, limited = keys.create(store, "limited", requests_per_minute=1000, tokens_per_day=1_000_000)
     store.close()
     toml = model("URL", total_seconds=TOTAL)
-    with servers.Server("{}", keeps_alive=True) as provider, serving(tmp_path, toml.replace("URL", provider.url)) as it:
+    with (
+        fake_server.Server("{}", keeps_alive=True) as provider,
+        serving(tmp_path, toml.replace("URL", provider.url)) as it,
+    ):
 
         def ask(number: int) -> tuple[float, Reply]:
             key = (plain, limited)[number % 2]
@@ -66,7 +69,7 @@ def test_while_another_holds_the_trace_all_are_told_in_time_and_it_is_not_ready(
 
 @pytest.mark.parametrize("way", [{}, {"response_format": SCHEMA}])
 def test_how_slowly_a_body_comes_is_not_the_models_time(tmp_path: Path, way: dict[str, Any]) -> None:
-    with servers.Server("{}") as provider, serving(tmp_path, model(provider.url, total_seconds=TOTAL)) as it:
+    with fake_server.Server("{}") as provider, serving(tmp_path, model(provider.url, total_seconds=TOTAL)) as it:
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}], **way}).encode()
         connection = http.client.HTTPConnection(it.host, it.port, timeout=60)
         connection.putrequest("POST", "/v1/chat/completions")
@@ -79,7 +82,7 @@ def test_how_slowly_a_body_comes_is_not_the_models_time(tmp_path: Path, way: dic
 
 
 def test_a_trace_that_is_gone_or_full_of_errors_is_not_ready(tmp_path: Path) -> None:
-    with servers.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as it:
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as it:
         assert it.ask("GET", "/health/ready").status == 200
         with sqlite3.connect(it.trace) as trace:
             trace.execute("ALTER TABLE guard_schema RENAME TO elsewhere")

@@ -1,0 +1,343 @@
+"""`guard.structured`: a function whose body is a model.
+
+The docstring is the instruction, the arguments are the input, the return annotation is the type. The type is compiled
+when the function is decorated, so that a schema that can't be enforced is an error at import; the model is loaded at
+the first call.
+
+What the function is decides how it is called: a plain one returns the value, an `async def` is awaited, and one that is
+annotated with an (async) iterator of a type gives partial values of the type while they arrive, the last one whole.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import inspect
+import sys
+import typing
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+
+from guard.calls import prompts
+from guard.calls.pipeline import AsyncStream, CallSettings, Guard, Stream, whole
+from guard.calls.steps import Plan
+from guard.trace.records import Call
+
+P = ParamSpec("P")  #: What a decorated function takes.
+Q = ParamSpec("Q")  #: What a method takes behind its `self`.
+R = TypeVar("R")  #: The type that the model answers with.
+S = TypeVar("S")  #: The object whose method is decorated.
+
+#: Return annotations that ask for partial values: the first argument is the type.
+_STREAMED = {collections.abc.Iterator, collections.abc.Generator}
+_ASYNC_STREAMED = {collections.abc.AsyncIterator, collections.abc.AsyncGenerator}
+_BOUND = ("self", "cls")  #: First parameters that are no input: the function is a method.
+
+
+class Decorated(Generic[P, R]):
+    """What all decorated functions share: `messages` for the prompt, `using` for one call's changes."""
+
+    def __init__(self, function: Callable[P, Any], guard: Guard, wanted: Any) -> None:
+        functools.update_wrapper(typing.cast("Any", self), function)
+        self.guard = guard
+        self.target = guard.target(wanted)
+        self._wanted = wanted
+        self.instruction = inspect.getdoc(function) or ""
+        self._signature = inspect.signature(function)
+        self._is_method = next(iter(self._signature.parameters), "") in _BOUND
+        self._name = f"{_module(function)}.{function.__qualname__}"
+        self._bound: tuple[Any, ...] = ()  # the object whose method this is
+        self._examples = self._shown(guard)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the parameters whose values the model is shown, in order."""
+        return tuple(self._signature.parameters)[self._is_method :]
+
+    def _of(self, instance: Any) -> Self:
+        """Return the method of an object; the function itself where it is no method, or is asked of the class."""
+        if instance is None or not self._is_method:
+            return self
+        bound = self._copy()
+        bound._bound = (instance,)
+        return bound
+
+    def _copy(self) -> Self:
+        """Return another object of the same content; `copy.copy` returns what pickles by name itself."""
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle by name, as functions do; else, and where the name is the program's own, by content.
+
+        A worker that is spawned has the program's names, one of another machine has not: it is sent what they stand
+        for, by a pickler that sends functions (cloudpickle).
+        """
+        name = getattr(self, "__qualname__", "")
+        module = getattr(self, "__module__", "")
+        if module != "__main__" and _found(module, name) is self:
+            return name
+        function = typing.cast("Any", self).__wrapped__
+        if _found(module, f"{name}.__wrapped__") is function:
+            function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
+        return _again, (type(self), function, self.guard, self._wanted, self._name, self._bound)
+
+    def using(self, **changes: Unpack[CallSettings]) -> Self:
+        """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
+
+        The names are those of `structured`.
+        """
+        changed = self._copy()
+        changed.guard = self.guard.using(**changes)
+        changed._examples = changed._shown(changed.guard)
+        if changed.guard.options != self.guard.options:
+            raise TypeError("using(options=…) would compile the type anew; decorate another function")
+        return changed
+
+    def saying(self, instruction: str) -> Self:
+        """Return the same function with another instruction in place of its docstring."""
+        changed = self._copy()
+        changed.instruction = instruction
+        return changed
+
+    def messages(self, *args: P.args, **kwargs: P.kwargs) -> prompts.Messages:
+        """Return what the model would be asked first."""
+        inputs = self._inputs(self._signature.bind(*self._bound, *args, **kwargs))
+        return prompts.build(
+            self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
+        )
+
+    def _inputs(self, bound: inspect.BoundArguments) -> dict[str, str]:
+        bound.apply_defaults()
+        return {name: _as_text(name, value) for name, value in list(bound.arguments.items())[self._is_method :]}
+
+    def _shown(self, guard: Guard) -> list[tuple[dict[str, str], str]]:
+        """Return the examples as prompts show them; ValueError where one is no input or no answer of the function's."""
+        shown = []
+        for number, (given, answer) in enumerate(guard.examples):
+            many = len(self._signature.parameters) - self._is_method > 1
+            self_ = (None,) * self._is_method
+            try:
+                if many and isinstance(given, Mapping):
+                    bound = self._signature.bind(*self_, **given)
+                else:
+                    bound = self._signature.bind(*self_, *(given if many and isinstance(given, tuple) else (given,)))
+            except TypeError as error:
+                raise ValueError(f"examples[{number}]: {given!r} is no input of {self._name}: {error}") from None
+            shown.append((self._inputs(bound), self.target.written(answer, f"examples[{number}]")))
+        return shown
+
+    def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
+        """Return the plan of a call, which `guard.Guard` carries out."""
+        messages = self.messages(*args, **kwargs)
+        return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self._name)
+
+
+def _again(
+    kind: type[Decorated[Any, Any]],
+    function: Callable[..., Any],
+    guard: Guard,
+    wanted: Any,
+    name: str,
+    bound: tuple[Any, ...],
+) -> Decorated[Any, Any]:
+    """Make what a pickle holds."""
+    made = kind(function, guard, wanted)
+    made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined]
+    made._name, made._bound = name, bound
+    return made
+
+
+def _found(module: str, name: str) -> Any:
+    """Return what a module has under a dotted name, as pickle finds it."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    return found
+
+
+class Structured(Decorated[P, R]):
+    """A decorated function: call it for the value, `traced` for the value and the record."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: Structured[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Structured[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the value; raises a GuardError that says why there is none."""
+        return whole(*self.traced(*args, **kwargs))
+
+    def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
+        """Return the value and the record of the call: attempts, tokens, times, the model that served."""
+        return self.guard.run(self.plan(*args, **kwargs))
+
+    def stream(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
+        """Return an iterator of partial values; the last one is the value."""
+        return self.guard.run_stream(self.plan(*args, **kwargs))
+
+
+class AsyncStructured(Decorated[P, R]):
+    """A decorated `async def`."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(
+        self: AsyncStructured[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> AsyncStructured[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the value; raises a GuardError that says why there is none."""
+        return whole(*await self.traced(*args, **kwargs))
+
+    async def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
+        """Return the value and the record of the call."""
+        return await self.guard.arun(self.plan(*args, **kwargs))
+
+    def stream(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
+        """Return an async iterator of partial values; the last one is the value."""
+        return self.guard.arun_stream(self.plan(*args, **kwargs))
+
+
+class Streamed(Decorated[P, R]):
+    """A decorated function that gives partial values."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: Streamed[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Streamed[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
+        """Return an iterator of partial values; the last one is the value, and its `call` the record then."""
+        return self.guard.run_stream(self.plan(*args, **kwargs))
+
+
+class AsyncStreamed(Decorated[P, R]):
+    """A decorated function that gives partial values, async."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(
+        self: AsyncStreamed[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> AsyncStreamed[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._of(instance)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
+        """Return an async iterator of partial values; the last one is the value."""
+        return self.guard.arun_stream(self.plan(*args, **kwargs))
+
+
+class Decorator(typing.Protocol):
+    """What `structured(...)` returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Iterator[R]], /) -> Streamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[R]], /) -> AsyncStreamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # first wins
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncStructured[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Structured[P, R]: ...
+
+
+@overload
+def structured(function: Callable[P, Iterator[R]], /) -> Streamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+@overload
+def structured(function: Callable[P, AsyncIterator[R]], /) -> AsyncStreamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
+@overload
+def structured(  # type: ignore[overload-overlap] # first wins
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncStructured[P, R]: ...
+@overload
+def structured(function: Callable[P, R], /) -> Structured[P, R]: ...
+@overload
+def structured(**settings: Unpack[CallSettings]) -> Decorator: ...
+def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[CallSettings]) -> Any:
+    """Make a function return what a model answers, as a valid value of the function's return type.
+
+    ```python
+    @guard.structured(model="smollm2", escalate_to="openai:gpt-5-mini", retries=2, seed=7)
+    def read_invoice(text: str) -> Invoice:
+        \"\"\"Read the invoice: vendor, date, line items and total.\"\"\"
+    ```
+
+    The settings are those of `guard.Guard`; what is not given comes from the environment and guard.toml.
+    """
+    caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations
+
+    def decorate(function: Callable[P, Any]) -> Decorated[P, Any]:
+        check_function(function)
+        annotated = return_type(function, caller)
+        kind, wanted = _kind(function, annotated)
+        return kind(function, Guard(**settings), wanted)
+
+    return decorate if function is None else decorate(function)
+
+
+def _kind(function: Callable[..., Any], annotated: Any) -> tuple[type[Decorated[Any, Any]], Any]:
+    """Return how a function is called, and the type that the model answers with."""
+    origin, arguments = typing.get_origin(annotated), typing.get_args(annotated)
+    if origin in _STREAMED and arguments:
+        return Streamed, arguments[0]
+    if origin in _ASYNC_STREAMED and arguments:
+        return AsyncStreamed, arguments[0]
+    name = function.__qualname__
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is a generator; annotate it with `-> Iterator[Type]` or `-> AsyncIterator[Type]`")
+    return (AsyncStructured if inspect.iscoroutinefunction(function) else Structured), annotated
+
+
+def check_function(function: Any) -> None:
+    """Raise TypeError or ValueError where something can't be decorated, saying what to write instead."""
+    if not inspect.isfunction(function):
+        raise TypeError(f"structured() decorates functions, not {function!r}")
+    if not (function.__doc__ or "").strip():
+        raise ValueError(f"{function.__qualname__} has no docstring; its docstring is the instruction to the model")
+
+
+def _module(function: Callable[..., Any]) -> str:
+    """Return the module's name, also of one that is run by `python -m`: the trace knows a function by it."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name if function.__module__ == "__main__" and spec is not None else function.__module__
+
+
+def return_type(function: Callable[..., Any], local: Mapping[str, Any]) -> Any:
+    """Return a function's return annotation; ValueError where it has none, or names a type that is not there."""
+    name = function.__qualname__
+    if "return" not in function.__annotations__:
+        raise ValueError(f"{name} has no return annotation; write `-> Type`, the type that the model is to answer with")
+    only_return = type("signature", (), {"__annotations__": {"return": function.__annotations__["return"]}})
+    try:
+        wanted = typing.get_type_hints(only_return, function.__globals__, dict(local), include_extras=True)["return"]
+    except NameError as error:
+        raise ValueError(f"{name}'s return annotation can't be read: {error}; define the type above it") from None
+    if wanted in (None, type(None), typing.Never, typing.NoReturn):
+        raise ValueError(f"{name} is annotated to return nothing; name the type that the model is to answer with")
+    return wanted
+
+
+def _as_text(name: str, value: object) -> str:
+    try:
+        return prompts.as_text(value)
+    except ValueError as error:  # pydantic_core's errors of serialisation, and undecodable bytes
+        raise ValueError(f"the argument {name}={type(value).__name__} can't be shown to a model: {error}") from None

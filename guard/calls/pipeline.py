@@ -1,0 +1,535 @@
+"""`guard.Guard`: one call in, a valid value of a type or a typed error out; blocking or async, whole or in pieces.
+
+What a call does is written once, in guard/calls/steps.py; this module carries its steps out. `_drive` is the blocking
+driver and `_adrive` the async one; each hands out what is known of the value while it arrives, which those who want
+only the end ignore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import inspect
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
+
+from typing_extensions import TypeForm
+
+from guard import models
+from guard.calls import prompts, recording, validators
+from guard.calls.policy import Action, Budget, Confidence, Failure, Policy, Repetition
+from guard.calls.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
+from guard.decoding.places import listed
+from guard.errors import SchemaError, Unchecked
+from guard.models import adapters, replay_only
+from guard.models.base import Model, Reply
+from guard.output import target as targets
+from guard.output import worker_pool
+from guard.output.checking import Checked
+from guard.output.partial import UNKNOWN, Partials, TextSoFar
+from guard.settings import Settings
+from guard.support.bounds import check_kind
+from guard.trace import TraceStore
+from guard.trace.databases import WAIT_S
+from guard.trace.records import Call
+
+T = TypeVar("T")
+_log = logging.getLogger("guard")
+
+#: What a caller asks: messages, each with a role and a content, or one text, which is a user's.
+Asked = str | Sequence[Mapping[str, Any]]
+#: A JSON Schema: an object of keywords, true or false, or the JSON text of one.
+Schema = Mapping[str, Any] | bool | str | bytes
+
+#: What a policy's fields are called where a call or a decorator gives them.
+POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
+
+
+class CallSettings(TypedDict, total=False):
+    """The settings of `guard.Guard`, `guard.structured` and `using`, as type checkers and editors see them."""
+
+    model: str | Model | None
+    escalate_to: str | Model | Sequence[str | Model]
+    retries: int | None
+    seed: int | None
+    max_tokens: int | None
+    temperature: float | None
+    budget: Budget | None
+    tier_budget: Budget | None
+    confidence: Confidence | None
+    on: Mapping[Failure, Action]
+    thinking: int
+    repair: bool
+    repetition: Repetition
+    validators: Iterable[validators.Validator]
+    mode: recording.Mode
+    trace: str | os.PathLike[str] | TraceStore | None
+    options: Mapping[str, Any]
+    system: str
+    examples: Iterable[tuple[Any, Any]]
+
+
+class Guard:
+    """Asks models for typed values: `Guard(model="smollm2").generate(Invoice, messages=[...])`.
+
+    `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
+    temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
+    `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
+    "record", "replay" or "cache" (guard/calls/recording.py); `validators` check every value. `system` is what the
+    system says before all other messages; `examples` are pairs of an input and its answer, shown as turns of the
+    conversation. Safe to share between threads where its models are.
+    """
+
+    def __init__(
+        self,
+        model: str | Model | None = None,
+        *,
+        escalate_to: str | Model | Sequence[str | Model] = (),
+        retries: int | None = None,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        budget: Budget | None = None,
+        tier_budget: Budget | None = None,
+        confidence: Confidence | None = None,
+        on: Mapping[Failure, Action] = MappingProxyType({}),
+        thinking: int = 0,
+        repair: bool = True,
+        repetition: Repetition = "tell",
+        validators: Iterable[validators.Validator] = (),
+        mode: recording.Mode = "live",
+        trace: str | os.PathLike[str] | TraceStore | None = None,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        system: str = "",
+        examples: Iterable[tuple[Any, Any]] = (),
+    ) -> None:
+        if model is not None:
+            check_kind("model", model, str | Model, _A_MODEL)
+        check_kind("escalate_to", escalate_to, str | Model | Sequence, f"{_A_MODEL}, or a list of these")
+        check_kind("on", on, Mapping, "a dictionary, from failures to actions")
+        check_kind("validators", validators, Iterable, "a list of functions")
+        check_kind("options", options, Mapping, "a dictionary of guard.compile's options")
+        if trace is not None:
+            check_kind("trace", trace, str | os.PathLike | TraceStore, "a file, a postgresql:// URL, or a TraceStore")
+        settings = Settings.load()
+        further = [escalate_to] if isinstance(escalate_to, str | Model) else list(escalate_to)
+        for tier in further:
+            check_kind("escalate_to", tier, str | Model, f"{_A_MODEL}, or a list of these")
+        self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
+        self.policy = Policy(
+            retries=settings.retries if retries is None else retries,
+            max_tokens=settings.max_tokens if max_tokens is None else max_tokens,
+            temperature=settings.temperature if temperature is None else temperature,
+            seed=settings.seed if seed is None else seed,
+            budget=Budget() if budget is None else budget,
+            tier_budget=Budget() if tier_budget is None else tier_budget,
+            confidence=Confidence() if confidence is None else confidence,
+            on=dict(on.items()),
+            thinking=thinking,
+            repair=repair,
+            repetition=repetition,
+        )
+        self.validators = _checked(validators)
+        self.mode = recording.check_mode(mode)
+        self.options = dict(options)
+        self.system = _text("system", system)
+        self.examples = _pairs(examples)
+        self._trace = trace
+        self._default_trace = settings.trace_path()
+
+    def using(self, **changes: Unpack[CallSettings]) -> Guard:
+        """Return a Guard like this one but for what is given; the names are the constructor's."""
+        unknown = changes.keys() - _NAMES
+        if unknown:
+            raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
+        given: dict[str, Any] = {
+            "model": self.tiers[0],
+            "escalate_to": self.tiers[1:],
+            **{name: getattr(self.policy, name) for name in POLICY_FIELDS},
+            "validators": self.validators,
+            "mode": self.mode,
+            "trace": self._trace,
+            "options": self.options,
+            "system": self.system,
+            "examples": self.examples,
+        }
+        return Guard(**{**given, **changes})
+
+    @property
+    def model_name(self) -> str:
+        """The first tier's model as asked for."""
+        first = self.tiers[0]
+        return first if isinstance(first, str) else first.name
+
+    @property
+    def store(self) -> TraceStore:
+        """Where calls are recorded: the file given, else the one that GUARD_TRACE names now, else the settings'."""
+        if isinstance(self._trace, TraceStore):
+            return self._trace
+        return TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
+
+    @overload
+    def generate(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> T: ...
+    @overload
+    def generate(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> Any: ...
+    @overload
+    def generate(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> T: ...
+    def generate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
+        """Return a value of a type, or of a JSON Schema; raises a GuardError that says why there is none.
+
+        The messages are sent as they are, a text as a user's only one, behind the system's message and the examples
+        where there are any: what the model should know about the fields is the caller's to say, or
+        `guard.structured`'s, which writes the prompt. `seed` is this call's.
+        """
+        return whole(*self.traced(wanted, messages, seed=seed))
+
+    @overload
+    async def agenerate(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> T: ...
+    @overload
+    async def agenerate(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> Any: ...
+    @overload
+    async def agenerate(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> T: ...
+    async def agenerate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
+        """Do what `generate` does, async."""
+        return whole(*await self.atraced(wanted, messages, seed=seed))
+
+    @overload
+    def traced(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
+    @overload
+    def traced(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    @overload
+    def traced(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
+    def traced(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]:
+        """Return the value and the record of the call."""
+        return self.run(self._planned(wanted, messages, seed))
+
+    @overload
+    async def atraced(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
+    @overload
+    async def atraced(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    @overload
+    async def atraced(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> tuple[T, Call]: ...
+    async def atraced(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> tuple[Any, Call]:
+        """Do what `traced` does, async."""
+        return await self.arun(self._planned(wanted, messages, seed))
+
+    @overload
+    def stream(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> Stream[T]: ...
+    @overload
+    def stream(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> Stream[Any]: ...
+    @overload
+    def stream(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> Stream[T]: ...
+    def stream(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Stream[Any]:
+        """Return an iterator of partial values while they arrive; the last one is the value, checked."""
+        return self.run_stream(self._planned(wanted, messages, seed))
+
+    @overload
+    def astream(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> AsyncStream[T]: ...
+    @overload
+    def astream(self, wanted: Schema, messages: Asked, *, seed: int | None = None) -> AsyncStream[Any]: ...
+    @overload
+    def astream(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> AsyncStream[T]: ...
+    def astream(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> AsyncStream[Any]:
+        """Do what `stream` does, async."""
+        return self.arun_stream(self._planned(wanted, messages, seed))
+
+    def _planned(self, wanted: Any, messages: Asked, seed: int | None) -> Plan:
+        target = self.target(wanted)
+        asked = prompts.checked(messages)
+        if self.system and asked[0]["role"] == "system":
+            raise ValueError("system=… and a message of the system's at the beginning are two; leave one out")
+        turns = [
+            (prompts.as_text(given), target.written(answer, f"examples[{number}]"))
+            for number, (given, answer) in enumerate(self.examples)
+        ]
+        policy = self.policy if seed is None else dataclasses.replace(self.policy, seed=seed)
+        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked))
+        return plan if seed is None else dataclasses.replace(plan, policy=policy)
+
+    def target(self, wanted: Any) -> targets.Target:
+        """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
+        try:
+            return targets.from_any(wanted, self.options)
+        except SchemaError as error:
+            if len(self.tiers) == 1 or "inexact" in self.options:
+                raise
+            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"})
+            return dataclasses.replace(unmasked, refused=error)
+
+    def plan(
+        self,
+        target: targets.Target,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        template: str = "",
+        function: str = "",
+    ) -> Plan:
+        """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
+        self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
+        asked = prompts.checked(messages)
+        prompts.check_size(asked)
+        return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
+
+    def run(self, plan: Plan) -> tuple[Any, Call]:
+        """Carry out a plan, blocking; returns the value and the record of the call."""
+        driven = _drive(steps(plan), self._ready(plan), None)
+        while True:
+            try:
+                next(driven)
+            except StopIteration as end:
+                value, call = end.value
+                return value, call
+
+    async def arun(self, plan: Plan) -> tuple[Any, Call]:
+        """Carry out a plan, async; returns the value and the record of the call."""
+        async with contextlib.aclosing(_adrive(steps(plan), functools.partial(self._ready, plan), None)) as driven:
+            async for event in driven:
+                if isinstance(event, _End):
+                    return event.value, event.call
+        raise AssertionError("the steps of a call end in a value or an error")
+
+    def run_stream(self, plan: Plan) -> Stream[Any]:
+        """Carry out a plan, blocking, with what is known of the value while it arrives."""
+        return Stream(_drive(steps(plan), self._ready(plan), plan.target.partials))
+
+    def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
+        """Carry out a plan, async, with what is known of the value while it arrives."""
+        return AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), plan.target.partials))
+
+    def _ready(self, plan: Plan) -> TraceStore:
+        store = self.store
+        seconds = plan.policy.budget.seconds
+        store.check_writable(WAIT_S if seconds is None else min(WAIT_S, seconds))  # before the call costs anything
+        return store
+
+
+_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+_checked = validators.check_validators
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} must be a text")
+    return value
+
+
+def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
+    listed = None if isinstance(examples, str | Mapping) else tuple(examples)
+    if listed is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in listed):
+        raise ValueError("examples=… must be a list of pairs, each an input and its answer: [(text, Invoice(…))]")
+    return tuple((given, answer) for given, answer in listed)
+
+
+_A_MODEL = "the name of a model, or an object with a name and generate(request)"
+
+#: Begins the partial values of an answer; None where nobody wants them.
+Partial = Callable[[], Partials | TextSoFar] | None
+
+
+def marks(call: Call) -> Iterator[str]:
+    """Say in words what of a call's value is not whole."""
+    record = "" if call.number is None else f" (call {call.number})"
+    if call.cut_at:
+        yield f"max_tokens cut it {listed(call.cut_at)}{record}; raise it for all of it"
+    if call.repeated_at:
+        yield f"it says the same over and over {listed(call.repeated_at)}{record}"
+
+
+def whole(value: T, call: Call) -> T:
+    """Return the value of a call whose record nobody looks at; the log is told where it is not whole."""
+    for words in marks(call):
+        _log.warning("%s is not whole: %s", call.target, words)
+    return value
+
+
+class Stream(Generic[T]):
+    """The partial values of one call, then its value. Closing it stops the model; the call is recorded all the same."""
+
+    def __init__(self, driven: Generator[T, None, tuple[T, Call]]) -> None:
+        self._driven = driven
+        self._is_over = False
+        self.call: Call | None = None  #: The record, once the value is there.
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._is_over:
+            raise StopIteration
+        try:
+            return next(self._driven)
+        except StopIteration as end:
+            self._is_over = True
+            value: T
+            value, self.call = end.value
+            return value
+        except BaseException:
+            self._is_over = True
+            raise
+
+    def close(self) -> None:
+        """Stop the model, and record what there was."""
+        self._is_over = True
+        self._driven.close()
+
+    def __enter__(self) -> Stream[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncStream(Generic[T]):
+    """The partial values of one call, then its value, async. Closing it stops the model; the call is recorded."""
+
+    def __init__(self, driven: AsyncGenerator[Any, None]) -> None:
+        self._driven = driven
+        self.call: Call | None = None  #: The record, once the value is there.
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        event = await anext(self._driven)
+        if isinstance(event, _End):
+            self.call = event.call
+            value: T = event.value
+            return value
+        partial: T = event
+        return partial
+
+    async def aclose(self) -> None:
+        """Stop the model, and record what there was."""
+        await self._driven.aclose()
+
+    async def __aenter__(self) -> AsyncStream[T]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+@dataclasses.dataclass(frozen=True)
+class _End:
+    value: Any
+    call: Call
+
+
+def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, None, tuple[Any, Call]]:
+    """Carry out the steps of a call, blocking; yields partial values where they are wanted."""
+    done: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            try:
+                step = steps.send(done) if error is None else steps.throw(error)
+                error = None
+                if partial is not None and isinstance(step, Ask):
+                    done = yield from _pieces(step, partial())
+                else:
+                    done = _do(step, store)
+            except BaseException as raised:  # also in between, by a signal handler
+                if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:  # they have ended, by this
+                    if isinstance(raised, StopIteration):
+                        value, call = raised.value
+                        return value, call
+                    raise
+                error = raised  # the steps record what happened, then raise
+    finally:
+        del error  # its traceback holds this frame
+
+
+def _pieces(step: Ask, partials: Partials | TextSoFar) -> Generator[Any, None, Reply]:
+    with contextlib.closing(_generator(adapters.pieces(step.model, step.request))) as parts:
+        for part in parts:
+            if isinstance(part, Reply):
+                return part
+            if part and (known := partials.feed(part)) is not UNKNOWN:
+                yield known
+    raise AssertionError(f"the stream of {step.model.name} ended without its reply")
+
+
+def _generator(parts: Iterator[Any]) -> Generator[Any, None, None]:
+    yield from parts
+
+
+def _do(step: Step, store: TraceStore) -> Any:
+    if isinstance(step, Ask):
+        return adapters.generate(step.model, step.request)
+    if isinstance(step, Check):
+        return step.checker.check(step.text, mends=step.mends, until=step.until)
+    if isinstance(step, Load):
+        return replay_only.stand_in(step.model) if step.is_replay else models.load(step.model)
+    if isinstance(step, Record):
+        return store.write(step.call, step.compiled, step.seconds)
+    if isinstance(step, Recall):
+        return store.recorded(step.key)
+    assert isinstance(step, Keep)
+    return store.record(step.key, dict(step.body), step.seconds)
+
+
+async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
+    """Carry out the steps of a call, async; yields partial values where they are wanted, and an _End."""
+    store = await asyncio.to_thread(ready)
+    done: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            try:
+                step = steps.send(done) if error is None else steps.throw(error)
+                error = None
+                if not isinstance(step, Ask):
+                    done = await _ado(step, store)
+                elif partial is None:
+                    done = await adapters.agenerate(step.model, step.request)
+                else:
+                    partials, done = partial(), None
+                    async with contextlib.aclosing(adapters.apieces(step.model, step.request)) as parts:
+                        async for part in parts:
+                            if isinstance(part, Reply):
+                                done = part
+                            elif part and (known := partials.feed(part)) is not UNKNOWN:
+                                yield known
+                    assert done is not None, f"the stream of {step.model.name} ended without its reply"
+            except BaseException as raised:
+                if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:
+                    if isinstance(raised, StopIteration):
+                        yield _End(*raised.value)
+                        return
+                    raise
+                error = raised
+    finally:
+        del error
+
+
+async def _ado(step: Step, store: TraceStore) -> Any:
+    if isinstance(step, Load) and not isinstance(step.model, str):
+        return models.load(step.model)
+    if isinstance(step, Check):
+        return await _acheck(step)
+    if isinstance(step, Record):
+        return await store.awrite(step.call, step.compiled, step.seconds)
+    # What was begun is finished, also when the caller is cancelled meanwhile.
+    return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
+
+
+async def _acheck(step: Check) -> Checked:
+    """Check a text without holding the event loop up."""
+    checker, text, mends = step.checker, step.text, step.mends
+    is_quick = checker.is_quick(text, mends=mends)
+    near = checker.near(text, mends=mends) if is_quick else await asyncio.to_thread(checker.near, text, mends=mends)
+    if near is not None:
+        return near
+    far = functools.partial(checker.far, text, mends=mends, until=step.until)
+    waiting = asyncio.get_running_loop().run_in_executor(worker_pool.WORKERS.threads, far)
+    try:
+        async with asyncio.timeout(None if step.until is None else step.until - time.monotonic()):
+            return await waiting
+    except TimeoutError:
+        raise Unchecked("the answer could not be checked in the time that was left") from None

@@ -1,0 +1,177 @@
+"""How far a call may go: attempts, tiers, budgets, and what each kind of failure leads to; all frozen values.
+
+A call asks the tiers in order. What goes wrong with an attempt is one of `FAILURES`; what is done about it is one of
+`ACTIONS`: ask the same tier again with the findings, go on to the next tier, or end the call with the failure's error.
+Where the action can't be carried out (attempts spent, no further tier) the next weaker one is: ask → escalate → fail.
+What `on` says holds on every tier. Where it says nothing, two kinds of valid answers are taken in the end: the last
+tier's, without a look at its confidence, and one that `max_tokens` cut (`length`), which is marked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
+
+Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
+Action = Literal["ask", "escalate", "return", "fail"]
+Repetition = Literal["tell", "stop", "allow"]
+
+#: What can go wrong with an attempt, and what is done about it where the policy does not say.
+FAILURES: Mapping[str, str] = MappingProxyType(
+    {
+        "invalid": "ask",  # the answer breaks the type or a validator
+        "length": "ask",  # max_tokens cut it, or can't hold one: with more room; or a string in it repeats itself
+        "refusal": "fail",  # the model declined, or the provider withheld the answer
+        "error": "escalate",  # the model or its transport failed, after the transport's own retries
+        "schema": "escalate",  # the schema can't be enforced on this tier
+        "confidence": "escalate",  # the answer is valid, but the model was not sure of it
+        "budget": "escalate",  # this tier's own budget is spent
+    }
+)
+ACTIONS = ("ask", "escalate", "return", "fail")  #: "return" only where the answer is valid: of "length".
+FIRST_TOKENS = 512  #: Of a completion where nobody says how many; twice as many whenever they cut one.
+#: What is done about a string that repeats itself (guard/decoding/repetition.py): it is told, as `length`; it is ended
+#: where the model decodes here, and told; or nothing.
+REPETITION = ("tell", "stop", "allow")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that something may cost; None is no limit."""
+
+    seconds: float | None = None  # wall clock, everything included
+    tokens: int | None = None  # prompt, thinking and completion, over all attempts
+    usd: float | None = None  # money; a model without a known price can't be asked under it
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None:
+            check("seconds", self.seconds, 0, MOST_SECONDS, is_above=True)
+        if self.tokens is not None:
+            check("tokens", self.tokens, 0, MOST_SUM, is_above=True)
+        if self.usd is not None:
+            check("usd", self.usd, 0, MOST_USD, is_above=True)
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The least confidence with which a tier's answer is taken; None asks nothing. See guard/decoding/confidence.py.
+
+    The last tier's is taken anyhow, unless `on` says what is done about the failure "confidence".
+    """
+
+    logprob: float | None = None  # mean log-probability of the tokens, at most 0: -0.5
+    removed: float | None = None  # most of the model's probability that masks may take away, on average, 0 to 1
+    margin: float | None = None  # least lead of what was chosen over the next best, where an enum leaves a choice
+
+    def __post_init__(self) -> None:
+        if self.logprob is not None:
+            check("logprob", self.logprob, -sys.float_info.max, 0)
+        if self.removed is not None:
+            check("removed", self.removed, -sys.float_info.max, sys.float_info.max)
+            if not 0 <= self.removed <= 1:
+                raise ValueError(f"removed={self.removed} must be between 0 and 1")
+        if self.margin is not None:
+            check("margin", self.margin, 0, sys.float_info.max)
+
+    @property
+    def asks(self) -> bool:
+        """Whether any threshold is set."""
+        return self != Confidence()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How far a call may go."""
+
+    retries: int = 2  # re-asks of each tier after its first attempt
+    max_tokens: int | None = None  # of each attempt's completion; None: FIRST_TOKENS, and more where they cut an answer
+    temperature: float = 0.0  # 0 is greedy
+    seed: int = 0
+    budget: Budget = Budget()  # of the whole call
+    tier_budget: Budget = Budget()  # of each tier but the last
+    confidence: Confidence = Confidence()  # of each tier's answer but the last's, of that too where `on` names it
+    on: Mapping[str, str] = field(default_factory=dict)  # failure → action, where it differs from FAILURES
+    thinking: int = 0  # tokens that a reasoning model may think before the value
+    repair: bool = True  # of what models without masks write
+    repetition: Repetition = "tell"
+
+    def __post_init__(self) -> None:
+        check("retries", self.retries, 0, MOST_COUNT, is_whole=True)
+        if self.max_tokens is not None:
+            check("max_tokens", self.max_tokens, 1, MOST_COUNT, is_whole=True)
+        check("temperature", self.temperature, 0, MOST_TEMPERATURE)
+        check("seed", self.seed, -(2**63), 2**64 - 1, is_whole=True)
+        check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
+        if self.repetition not in REPETITION:
+            raise ValueError(f"repetition={self.repetition!r} must be one of {', '.join(REPETITION)}")
+        check_kind("repair", self.repair, bool, "True or False")
+        check_kind("budget", self.budget, Budget, "a guard.Budget: guard.Budget(seconds=30)")
+        check_kind("tier_budget", self.tier_budget, Budget, "a guard.Budget: guard.Budget(seconds=10)")
+        check_kind("confidence", self.confidence, Confidence, "a guard.Confidence: guard.Confidence(margin=0.2)")
+        check_kind("on", self.on, Mapping, "a dictionary, from failures to actions")
+        object.__setattr__(self, "on", dict(self.on))  # the caller's may change
+        for failure, action in self.on.items():
+            if failure not in FAILURES:
+                raise ValueError(f"on={{{failure!r}: …}} must name one of {', '.join(FAILURES)}")
+            if action not in ACTIONS:
+                raise ValueError(f"on={{{failure!r}: {action!r}}} must be one of {', '.join(ACTIONS)}")
+            if action == "ask" and failure in ("refusal", "budget"):
+                raise ValueError(f"on={{{failure!r}: 'ask'}} would ask for ever; use 'escalate' or 'fail'")
+            if action == "return" and failure != "length":
+                raise ValueError(f"on={{{failure!r}: 'return'}}: there is no valid answer to return, but of 'length'")
+        if self.on.get("confidence", "escalate") != "escalate" and not self.confidence.asks:
+            raise ValueError(f"on={{'confidence': {self.on['confidence']!r}}} needs thresholds: give confidence=")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the fields, not what was made of them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def action(self, failure: str) -> str:
+        """Return what is done about a failure."""
+        return self.on.get(failure, FAILURES[failure])
+
+    def returns(self, failure: str) -> bool:
+        """Answer whether a valid answer that fails so is taken in the end, where nothing better came."""
+        return failure == "length" and self.on.get(failure, "return") == "return"
+
+    def is_sure_asked(self, *, is_last: bool) -> bool:
+        """Answer whether a tier's answers are held to the least confidence; the last tier's only where `on` says so."""
+        is_named = self.on.get("confidence", "escalate") != "escalate"
+        return self.confidence.asks and (is_named or not is_last)
+
+    def check_tiers(self, count: int) -> None:
+        """Raise ValueError where something is asked that can't be done with so many tiers."""
+        if count > 1:
+            return
+        action = self.on.get("confidence", "escalate")
+        if self.confidence.asks and action == "escalate":
+            raise ValueError(
+                "confidence= has no tier to go to: give escalate_to=, or on={'confidence': 'fail'} or 'ask'"
+            )
+        if self.tier_budget != Budget():
+            raise ValueError("tier_budget= holds for each tier but the last, and there is one: give budget=")
+
+    @functools.cached_property
+    def as_json(self) -> Mapping[str, Any]:
+        """The policy as JSON, what is not set left out."""
+
+        def shown(value: Any) -> Any:
+            if dataclasses.is_dataclass(value):
+                return {f.name: shown(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            if isinstance(value, Mapping):
+                return dict(value)
+            return value
+
+        whole: dict[str, Any] = shown(self)
+        return MappingProxyType({k: v for k, v in whole.items() if not isinstance(v, dict) or _is_set(v)})
+
+
+def _is_set(value: dict[str, Any]) -> bool:
+    return any(part is not None for part in value.values())

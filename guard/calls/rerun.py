@@ -1,0 +1,119 @@
+"""Replay: a recorded call's first question once more, live, and whether the answer is the same to the byte."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from guard import models
+from guard.calls.policy import FIRST_TOKENS, Policy
+from guard.errors import CallError, SchemaError
+from guard.models.base import Model, Reply, Request
+from guard.output import target as targets
+from guard.output.violations import Violation
+from guard.schemas import Limits
+from guard.trace.errors import TraceError
+from guard.trace.records import VALID, Attempt, Call
+from guard.trace.redaction import REDACTED
+from guard.trace.store import TraceStore
+
+FUNCTION = "guard trace replay"  #: Under which a replay is recorded itself.
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of it."""
+
+    call: int | None  # the replay's own record
+    model: str  # asked now
+    was: str  # the recorded answer, or the error where there was none
+    now: str
+    is_redacted: bool  # the question is not the one that was asked: something was cut out of its record
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether the answer is the same to the byte."""
+        return self.was == self.now
+
+
+def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> Replay:
+    """Ask the first question of a recorded call again; the answer is recorded as a call of its own.
+
+    TraceError where the call can't be asked again, ModelError where the model can't be had.
+    """
+    if not call.attempts:
+        raise TraceError(f"call {call.number} asked no model; there is nothing to replay")
+    target = _target(store, call)
+    first = call.attempts[0]
+    asked = models.load(model if model is not None else first.model or call.model)
+    name = model if isinstance(model, str) else asked.name
+    defaults = {field: call.options.get(field, getattr(Policy, field)) for field in _OPTIONS}
+    defaults["max_tokens"] = defaults["max_tokens"] or FIRST_TOKENS
+    request = Request(tuple(first.messages), target.compiled, name=call.target, **defaults)
+    started, clock = time.time(), time.perf_counter()
+    reply: Reply | None = None
+    outcome, error = VALID, ""
+    findings: tuple[Violation, ...] = ()
+    try:
+        reply = asked.generate(request)
+    except CallError as raised:
+        outcome, error = type(raised).__name__, raised.message
+    else:
+        findings = target.check(reply.text)[1]
+        if findings:
+            outcome, error = "ValidationFailed", str(findings[0])
+    seconds = time.perf_counter() - clock
+    attempt = Attempt(
+        1,
+        first.messages,
+        reply,
+        findings,
+        "" if reply else error,
+        model=name,
+        reason="" if outcome == VALID else "invalid" if reply else "error",
+        started=started,
+        seconds=seconds,
+    )
+    written = store.write(
+        Call(
+            function=FUNCTION,
+            target=call.target,
+            schema_hash=call.schema_hash,
+            template=call.template,
+            model=name,
+            options={**defaults, "tiers": [name], "replays": call.number},
+            started=started,
+            seconds=seconds,
+            outcome=outcome,
+            error=error,
+            attempts=(attempt,),
+        ),
+        target.compiled,
+    )
+    was = first.reply.text if first.reply and first.reply.finish != "cut" else first.error
+    cut = any(REDACTED in str(message) for message in first.messages)
+    return Replay(written.number, name, was, reply.text if reply else error, cut)
+
+
+#: Of a call's options, those that decide its first answer.
+_OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition")
+
+
+def _target(store: TraceStore, call: Call) -> targets.Target:
+    """Return what the call asked for, compiled as it was."""
+    kept: dict[str, Any] | None = store.schema(call.schema_hash)
+    if kept is None:
+        raise TraceError(
+            f"the schema of call {call.number} was not kept, as in traces of version 1; it can't be replayed"
+        )
+    if "limits" in kept:
+        kept["limits"] = Limits(**kept["limits"])
+    schema = kept.pop("schema")
+    try:
+        target = targets.from_any(schema, kept)
+    except (SchemaError, TypeError, ValueError):
+        target = None
+    if target is None or target.compiled.hash != call.schema_hash:
+        raise TraceError(f"what was kept of call {call.number}'s schema is not the whole of it; it can't be replayed")
+    return target

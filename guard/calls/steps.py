@@ -1,0 +1,522 @@
+"""The steps of one call: plan → attempt → validate → repair → re-ask → escalate → record.
+
+Written once, as a generator that does no I/O: it yields what is to be done (load a model, ask it, look up or keep a
+reply, record the call) and is sent the result, or has the error thrown in. The drivers in guard/calls/pipeline.py do
+these things, blocking or async, whole or piece by piece. How far a call goes is guard/calls/policy.py's; words are
+guard/calls/prompts.py's; checks are guard/output/checking.py's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from guard.calls import prompts, recording, telemetry, validators
+from guard.calls.policy import FIRST_TOKENS, Budget, Policy
+from guard.decoding import confidence
+from guard.decoding.places import end_of, listed
+from guard.decoding.repetition import repeated_at
+from guard.errors import (
+    BadReply,
+    BudgetExceeded,
+    CallError,
+    ContentFiltered,
+    GuardError,
+    ModelError,
+    Refused,
+    Truncated,
+    Unchecked,
+    ValidationFailed,
+)
+from guard.models.base import Model, Reply, Request
+from guard.output import target as targets
+from guard.output.checking import Checked, Checker
+from guard.output.repair import Edit
+from guard.output.violations import Violation, clipped
+from guard.support.interrupts import injected, is_injected
+from guard.trace.databases import WAIT_S
+from guard.trace.records import VALID, Attempt, Call, Item
+
+if TYPE_CHECKING:
+    from guard.schemas import Compiled
+
+MOST_TEXT = 10_000_000  #: Characters of an answer; what says more is no model.
+SHOWN_TEXT = 10_000  #: Characters of such an answer that are recorded.
+RECORDING_S = 0.5  #: For which the trace is waited for also where a budget of seconds is spent.
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before a model is asked."""
+
+    target: targets.Target
+    messages: prompts.Messages  # the plan's own copy
+    policy: Policy
+    tiers: tuple[str | Model, ...]  # asked in order, as named; at least one
+    template: str = ""
+    function: str = ""
+    validators: tuple[validators.Validator, ...] = ()
+    mode: str = "live"  # one of recording.MODES
+    #: The messages of the next attempt, of those of the last, its text, and what was found in it.
+    re_ask: Callable[[prompts.Messages, str, Sequence[Violation]], prompts.Messages] = prompts.re_ask
+    #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
+    told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
+    item: Item | None = None  # of a run of many: guard/batch/mapping.py
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The tiers' models by name, as asked for."""
+        return tuple(tier if isinstance(tier, str) else tier.name for tier in self.tiers)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load a model, or for a replay only what its name tells; is sent the Model."""
+
+    model: str | Model
+    is_replay: bool
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask a model; is sent its Reply."""
+
+    model: Model
+    request: Request
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Look a reply up; is sent what was kept, or None."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Keep a reply, within so many seconds."""
+
+    key: str
+    body: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """Commit the record of the call, within so many seconds; is sent the Call with its number."""
+
+    call: Call
+    compiled: Compiled
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check a text; is sent what was found."""
+
+    checker: Checker
+    text: str
+    mends: bool  # where it is not JSON
+    until: float | None  # by time.monotonic(), when nobody waits any more
+
+
+Step = Load | Ask | Check | Recall | Keep | Record
+#: What the steps of a call yield, are sent, and return.
+Steps = Generator[Step, Any, tuple[Any, Call]]
+
+
+def steps(plan: Plan) -> Steps:
+    """Ask until an answer is valid or the policy ends it; the record is committed before this returns or raises."""
+    run = _Run(plan)
+    try:
+        value = yield from run.tiers()
+    except CallError as error:
+        call = yield from run.recorded(type(error).__name__, error.message)
+        raised = error.recorded(run.findings(error), run.attempts, call.number)
+        run.spans.end(call, raised)
+        raise raised from error.__cause__
+    except BaseException as error:  # a limit of the schema; or the call was interrupted, by a signal or its caller
+        call = yield from run.recorded(type(error).__name__, str(error) if isinstance(error, GuardError) else "")
+        run.spans.end(call, error)
+        raise
+    call = yield from run.recorded(VALID)
+    run.spans.end(call, None)
+    return value, call
+
+
+#: What a model's own errors come to.
+_REASONS: Mapping[type[CallError], str] = MappingProxyType(
+    {BudgetExceeded: "budget", Truncated: "length", Refused: "refusal", CallError: "error"}
+)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    value: Any
+    number: int  # of its attempt
+
+
+@dataclass(frozen=True)
+class _Failure:
+    kind: str  # one of policy.FAILURES
+    error: GuardError  # what the call ends in, where nothing else is done
+    is_final: bool = False  # the whole call's budget is spent
+    answer: _Answer | None = None  # the value, where it is valid all the same
+    room: int | None = None  # tokens of a completion with which asking again may help; None: it can't
+
+
+class _Run:
+    """One call under way: what was spent, and what the next attempt is told."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.attempts: list[Attempt] = []
+        self.spans = telemetry.Spans(plan.function, plan.target.name, plan.target.compiled.hash)
+        self._messages = plan.messages
+        self._started, self._clock = time.time(), time.perf_counter()
+        self._tier_clock = self._clock
+        self._most = self._first = plan.policy.max_tokens or FIRST_TOKENS  # tokens of the next completion
+        self._known = sys.exception()  # what the caller handles has nothing to do with this call
+
+    def tiers(self) -> Generator[Step, Any, Any]:
+        """Ask the tiers in order; returns the value."""
+        policy, last = self.plan.policy, len(self.plan.tiers) - 1
+        marked: _Answer | None = None  # the latest valid answer that is not whole
+        for tier in range(last + 1):
+            outcome = yield from self._tier(tier)
+            if isinstance(outcome, _Answer):
+                return outcome.value
+            marked = outcome.answer or marked
+            if outcome.is_final or tier == last or policy.action(outcome.kind) in ("return", "fail"):
+                if marked is None or not policy.returns("length") or policy.on.get(outcome.kind) == "fail":
+                    raise outcome.error
+                at = marked.number - 1
+                self.attempts[at] = replace(self.attempts[at], reason="")  # it is the answer
+                return marked.value
+        raise AssertionError("a plan has at least one tier")
+
+    def _tier(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
+        """Ask one tier as often as the policy says; a failure has the latest valid answer that is not whole."""
+        policy = self.plan.policy
+        self._tier_clock = time.perf_counter()
+        self._most = self._first
+        marked: _Answer | None = None
+        for number in itertools.count():
+            outcome = yield from self._attempt(tier)
+            if isinstance(outcome, _Answer):
+                return outcome
+            marked = outcome.answer or marked
+            outcome = replace(outcome, answer=marked)
+            if outcome.is_final or number == policy.retries or policy.action(outcome.kind) != "ask":
+                return outcome
+            if outcome.kind == "length":
+                if outcome.room is None and "length" not in policy.on:
+                    return outcome
+                self._most = outcome.room or self._most
+        raise AssertionError("retries are finite")
+
+    def recorded(self, outcome: str, error: str = "") -> Generator[Step, Any, Call]:
+        """Commit the record of the call as it stands; returns it with its number."""
+        call: Call = yield Record(self._call(outcome, error), self.plan.target.compiled, self._patience())
+        if self.plan.told is not None:
+            self.plan.told(call)
+        return call
+
+    def _patience(self) -> float:
+        """Return for how many seconds the trace may be waited for."""
+        most = self.plan.policy.budget.seconds
+        left = WAIT_S if most is None else most - (time.perf_counter() - self._clock) + RECORDING_S
+        return min(WAIT_S, max(RECORDING_S, left))
+
+    def _call(self, outcome: str, error: str) -> Call:
+        plan = self.plan
+        return Call(
+            function=plan.function,
+            target=plan.target.name,
+            schema_hash=plan.target.compiled.hash,
+            template=plan.template,
+            model=plan.models[0],
+            options=MappingProxyType({**plan.policy.as_json, "tiers": list(plan.models), "mode": plan.mode}),
+            started=self._started,
+            seconds=time.perf_counter() - self._clock,
+            outcome=outcome,
+            error=error,
+            attempts=tuple(self.attempts),
+            item=plan.item,
+        )
+
+    def findings(self, error: CallError) -> Sequence[Violation]:
+        """Return the error's findings, or the latest there were."""
+        return error.findings or next((a.findings for a in reversed(self.attempts) if a.findings), ())
+
+    def _attempt(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
+        plan, policy, name = self.plan, self.plan.policy, self.plan.models[tier]
+        messages = self._messages
+        started, clock = time.time(), time.perf_counter()
+        span: telemetry.Span | None = None
+        cut: list[Reply] = []  # what there was of an answer when the model stopped midway
+
+        def keep(reason: str, reply: Reply | None = None, findings: Any = (), error: str = "", **more: Any) -> None:
+            reply = cut[-1] if reply is None and cut else reply
+            self.attempts.append(
+                Attempt(
+                    len(self.attempts) + 1, messages, reply, tuple(findings), error, tier=tier, model=name,
+                    reason=reason, started=started, seconds=time.perf_counter() - clock, **more,
+                )
+            )  # fmt: skip
+            if span is not None:
+                span.end(self.attempts[-1])
+
+        try:
+            model = yield Load(plan.tiers[tier], plan.mode == "replay")
+            if plan.target.refused is not None and getattr(model, "is_masked", False):
+                raise plan.target.refused
+            request = self._request(tier, model, cut.append)
+            span = self.spans.attempt(name, request)
+            answered: Any = yield from self._reply(name, model, request)
+            if not isinstance(answered, Reply) or not isinstance(answered.text, str):
+                raise ModelError(f"{name} answered with {clipped(answered)}, which is no Reply with a text")
+            reply = answered
+            if len(reply.text) > MOST_TEXT:
+                size = len(reply.text)
+                cut.append(replace(reply, text=reply.text[:SHOWN_TEXT], tokens=(), finish="cut"))
+                raise BadReply(
+                    f"{name} answered with {size:,} characters; of one answer at most {MOST_TEXT:,} are read"
+                )
+        except BaseException as error:
+            return self._failed(tier, name, error, keep)
+        if reply.finish == "refusal":
+            keep("refusal", reply)
+            said = f": {reply.text[:200]}" if reply.text.strip() else ""
+            return _Failure("refusal", Refused(f"{name} declined to answer{said}"))
+        if reply.finish == "filter":
+            keep("refusal", reply)
+            return _Failure("refusal", ContentFiltered(f"the provider of {name} withheld the answer"))
+        try:
+            value, findings, edits, repaired = yield from self._checked(reply)
+        except Unchecked as error:
+            keep("schema", reply, error=error.message)
+            return _Failure("schema", error)
+        except BaseException as error:  # a validator that fails is its author's business, but the reply was paid for
+            if self._is_interruption(error):
+                keep("interrupted", reply, error=type(error).__name__)
+            else:
+                keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
+            raise
+        more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
+        reply = self._marked(reply, more, is_valid=not findings)
+        room = self._room(model, request, reply) if reply.finish == "length" else None
+        if reply.finish == "length" and not (findings and reply.mode == "masks" and room is None):
+            keep("length", reply, findings, **more)
+            answer = None if findings else _Answer(value, len(self.attempts))
+            return _Failure("length", Truncated(_cut_words(name, request, reply)), answer=answer, room=room)
+        if findings:
+            keep("invalid", reply, findings, **more)
+            self._messages = plan.re_ask(messages, reply.text, findings)
+            return _Failure("invalid", self._invalid(name, findings))
+        if policy.is_sure_asked(is_last=tier == len(plan.tiers) - 1):
+            doubt = confidence.shortfall(confidence.measured(reply.tokens), policy.confidence)
+            if doubt:
+                keep("confidence", reply, error=doubt, **more)
+                return _Failure("confidence", ValidationFailed(f"{name} was not sure of its answer: {doubt}"))
+        keep("", reply, **more)
+        return _Answer(value, len(self.attempts))
+
+    def _marked(self, reply: Reply, more: Mapping[str, Any], *, is_valid: bool) -> Reply:
+        """Return a reply with what of it is cut or repeats itself; such a one has the finish "length"."""
+        text = reply.text if more["repaired"] is None else more["repaired"]
+        if reply.finish == "length" and not reply.cut_at:  # of a model that does not tell
+            return replace(reply, cut_at=end_of(text))
+        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text)):
+            return replace(reply, finish="length", repeated_at=repeated)
+        return reply
+
+    def _room(self, model: Model, request: Request, reply: Reply) -> int | None:
+        """Return how many tokens of completion the next attempt has; None where it would have no more than this one.
+
+        A string that repeats itself would do so with more room, too.
+        """
+        if self.plan.policy.max_tokens is not None or reply.repeated_at:
+            return None
+        room, prompt = self._most * 2, reply.prompt_tokens
+        if reply.room is not None:
+            room = min(room, reply.room)
+        if request.total_tokens is not None:
+            room = min(room, request.total_tokens - reply.completion_tokens - 2 * prompt)
+        if request.usd is not None and not getattr(model, "is_masked", False):
+            room = min(room, _affordable(model, prompt, self._most * 2, request.usd - (reply.cost or 0.0)))
+        return room if room > request.max_tokens else None
+
+    def _failed(self, tier: int, name: str, error: BaseException, keep: Callable[..., None]) -> _Failure:
+        """Say what an attempt has failed of; raises what was none of the model's doing."""
+        raised = injected(error, self._known)
+        if raised is not None or not isinstance(error, Exception):
+            raised = raised or error
+            keep("interrupted", error=type(raised).__name__)
+            raise raised
+        if isinstance(error, _Spent):  # nothing was asked
+            return _Failure("budget", BudgetExceeded(str(error)), is_final=error.is_final)
+        for kind, reason in _REASONS.items():
+            if isinstance(error, kind):
+                keep(reason, error=error.message)
+                is_final = reason == "budget" and not self._is_tiers_own(tier)
+                return _Failure(reason, error, is_final=is_final, room=self._room_for(error))
+        if isinstance(error, GuardError):  # a limit of the schema, met while decoding
+            keep("schema", error=str(error))
+            return _Failure("schema", error)
+        words = f"{name} failed: {type(error).__name__}: {error}"
+        keep("error", error=words)
+        failed = ModelError(words)
+        failed.__cause__ = error
+        return _Failure("error", failed)
+
+    def _room_for(self, error: CallError) -> int | None:
+        """Return with how many tokens there may be an answer where a model says that these can't hold one."""
+        needed = error.needed if isinstance(error, Truncated) else None
+        if needed is None or self.plan.policy.max_tokens is not None or needed <= self._most:
+            return None
+        return max(needed, self._most * 2)
+
+    @staticmethod
+    def _is_interruption(error: BaseException) -> bool:
+        return not isinstance(error, Exception) or is_injected(error)
+
+    def _checked(
+        self, reply: Reply
+    ) -> Generator[Step, Any, tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None]]:
+        """Check a reply, mended where it is not JSON: value, findings, edits, and the text after them."""
+        policy = self.plan.policy
+        most = policy.budget.seconds
+        until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
+        mends = reply.mode != "masks" and policy.repair and reply.finish != "length"
+        checked: Checked = yield Check(self.plan.target.checker, reply.text, mends, until)
+        findings = checked.findings
+        if not findings and self.plan.validators:
+            findings = validators.check(checked.value, self.plan.validators)
+        return checked.value, findings, checked.edits, checked.repaired
+
+    def _invalid(self, name: str, findings: Sequence[Violation]) -> ValidationFailed:
+        more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+        number = len(self.attempts)
+        count = "1 attempt" if number == 1 else f"{number} attempts"
+        return ValidationFailed(
+            f"{name} gave no valid {self.plan.target.name} in {count}: {findings[0]}{more}", findings=findings
+        )
+
+    def _reply(self, name: str, model: Model, request: Request) -> Generator[Step, Any, Reply]:
+        """Have the model answer, or look up what it answered before."""
+        mode = self.plan.mode
+        if mode == "live":
+            reply: Reply = yield Ask(model, request)
+            return reply
+        key = recording.key(name, model, request, self.plan.template)
+        if mode != "record":
+            body = yield Recall(key)
+            if body is not None:
+                return recording.revived(body)
+            if mode == "replay":
+                raise ModelError(f"no reply of {name} to this request was recorded (key {key[:12]}…); record it first")
+        try:
+            reply = yield Ask(model, request)
+        except CallError as error:
+            if mode == "record":
+                yield Keep(key, recording.body_of_error(error), self._patience())
+            raise
+        yield Keep(key, recording.body(reply), self._patience())
+        return reply
+
+    def _request(self, tier: int, model: Model, told: Callable[[Reply], None]) -> Request:
+        """Return the next request, inside what is left of the budgets; _Spent where nothing is."""
+        plan, policy = self.plan, self.plan.policy
+        whole = self._left(policy.budget, self.attempts, self._clock, is_final=True)
+        left = whole
+        if tier < len(plan.tiers) - 1:
+            own = [a for a in self.attempts if a.tier == tier]
+            left = _least(whole, self._left(policy.tier_budget, own, self._tier_clock, is_final=False))
+        most = self._most
+        is_masked = bool(getattr(model, "is_masked", False))  # such a model counts its prompt, and costs nothing
+        if not is_masked:
+            prompt = prompts.most_tokens(self._messages)
+            if left.tokens is not None:
+                most = min(most, int(left.tokens) - prompt)
+            if left.usd is not None:
+                most = min(most, _affordable(model, prompt, most, left.usd))
+            if most < 1:
+                is_final = whole.tokens == left.tokens and whole.usd == left.usd
+                raise _Spent(f"what is left of the budget can't pay a prompt of about {prompt} tokens", is_final)
+        return Request(
+            messages=prompts.copied(self._messages),
+            compiled=plan.target.compiled,
+            max_tokens=most,
+            temperature=policy.temperature,
+            seed=policy.seed + len(self.attempts),  # another draw for another attempt
+            seconds=left.seconds,
+            total_tokens=None if left.tokens is None else int(left.tokens),
+            usd=left.usd,
+            thinking=policy.thinking,
+            repetition=policy.repetition,
+            name=plan.target.name,
+            told=told,
+        )
+
+    def _left(self, budget: Budget, attempts: Sequence[Attempt], since: float, *, is_final: bool) -> Budget:
+        """Return what is left of a budget after some attempts; _Spent where nothing is."""
+        replies = [a.reply for a in attempts if a.reply]
+        spent = {
+            "seconds": time.perf_counter() - since,
+            "tokens": sum(r.prompt_tokens + r.completion_tokens for r in replies),
+            "usd": sum(r.cost or 0.0 for r in replies),
+        }
+        left = {}
+        for name, most in vars(budget).items():
+            if most is not None and spent[name] >= most:
+                raise _Spent(f"the budget of {most} {name} is spent after {len(attempts)} attempts", is_final)
+            left[name] = None if most is None else most - spent[name]
+        return Budget(**left)
+
+    def _is_tiers_own(self, tier: int) -> bool:
+        """Whether a budget that ended an attempt was the tier's own, and the call's is not spent."""
+        try:
+            self._left(self.plan.policy.budget, self.attempts, self._clock, is_final=True)
+        except _Spent:
+            return False
+        return tier < len(self.plan.tiers) - 1
+
+
+class _Spent(Exception):  # noqa: N818 (never leaves this module)
+    def __init__(self, words: str, is_final: bool) -> None:
+        super().__init__(words)
+        self.is_final = is_final
+
+
+def _cut_words(name: str, request: Request, reply: Reply) -> str:
+    """Say what is not whole of an answer, and what to do about it."""
+    if reply.repeated_at:
+        return (
+            f"{name} says the same over and over {listed(reply.repeated_at)}: ask another model, or take another seed"
+        )
+    if reply.mode == "masks":
+        cut = listed(reply.cut_at)
+        return f"max_tokens={request.max_tokens} cut {name}'s answer {cut}, which would have gone on; raise it"
+    return f"{name} stopped at max_tokens={request.max_tokens} before the value ended; raise it"
+
+
+def _least(one: Budget, other: Budget) -> Budget:
+    pairs = {name: [v for v in (getattr(one, name), getattr(other, name)) if v is not None] for name in vars(one)}
+    return Budget(**{name: min(values) if values else None for name, values in pairs.items()})
+
+
+def _affordable(model: Model, prompt: int, most: int, usd: float) -> int:
+    """Return how many tokens of completion an amount of money surely pays, at most `most`."""
+    price = getattr(model, "price", None)
+    costs = [price(prompt, tokens) if price is not None else None for tokens in (0, most)]
+    if costs[0] is None or costs[1] is None:
+        raise _Spent(f"no price of {model.name} is known, so it can't be asked under a budget of money", False)
+    if costs[1] <= usd:
+        return most
+    return int(most * (usd - costs[0]) / (costs[1] - costs[0])) if costs[1] > costs[0] else 0

@@ -1,0 +1,1 @@
+"""The command line: `guard` and its commands, one file for each family of them; app.py is where it begins."""

@@ -1,0 +1,163 @@
+"""How the command line speaks: exit codes, errors in one line, tables, progress; what all commands share.
+
+Results go to standard output, progress and errors to standard error. What is printed here, by `say`, `say_json`,
+`complain`, `console`, `table` and `progress`, is made fit for a terminal (guard/support/plain_text.py), whoever's text
+it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from guard.support.plain_text import plain, plain_json, plain_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from guard.models import Progress
+
+EXIT_OK = 0
+EXIT_NO_ANSWER = 1  #: No valid answer came, a replay differs, a test fails, or the trace can't be used.
+EXIT_INPUT = 2  #: The command line or a file is wrong.
+EXIT_SCHEMA = 3  #: The schema is not valid, not supported, or beyond a limit.
+EXIT_MODEL = 4  #: The model is unknown, or can't be fetched or loaded.
+EXIT_INTERRUPTED = 130  #: Ctrl-C.
+
+EPILOG = (
+    "Exit codes: 0 success; 1 no valid answer, a replay that differs, a test that fails, or the trace can't be used; "
+    "2 wrong usage or input; 3 the schema is refused; 4 the model can't be had; 130 interrupted."
+)
+PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
+CLIPPED = 100  #: Characters of a text that a table shows.
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
+
+
+def bounded(least: float, most: float, help_: str) -> Any:
+    """Return an option that is a number from `least` to `most`; nan, which is neither below nor above any, is none."""
+    return typer.Option(min=least, max=most, callback=_finite, help=help_)
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+class Problem(Exception):  # noqa: N818 (a person's, not the program's)
+    """What a person did that can't be carried out, in one line, with the exit code that it ends in."""
+
+    def __init__(self, message: str, code: int = EXIT_INPUT) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def examples(*lines: str) -> str:
+    """Word the end of a command's help."""
+    return "\n\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"`{line}`" for line in lines), EPILOG])
+
+
+@contextlib.contextmanager
+def progress(total: int, doing: str = "reading", note: Callable[[], str] = str) -> Iterator[tuple[Progress, Any]]:
+    """Show a bar on standard error: `report` for what a model's loading says, `advance` for inputs done.
+
+    `note` words what stands behind the bar of the inputs.
+    """
+    from rich.console import Console
+
+    console = Console(file=sys.stderr)  # this very one, also where a test of an application listens to another
+    if not console.is_terminal:  # rich would end what it never began with an empty line
+        yield (lambda _step, _done, _size: None), (lambda _name, _count: None)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        inputs = bar.add_task(doing, total=total, visible=False, note="")
+        steps: dict[str, Any] = {}
+
+        def report(step: str, done: int, size: int) -> None:
+            if step not in steps:
+                steps[step] = bar.add_task(plain_line(step), total=None, note="")
+            bar.update(steps[step], completed=done, total=size or None)
+
+        def advance(name: str, count: int) -> None:
+            for step in steps.values():
+                bar.update(step, visible=False)
+            bar.update(inputs, description=plain_line(name), advance=count, visible=True, note=note())
+
+        yield report, advance
+
+
+def console() -> Console:
+    """Return standard output, wide where nobody looks at it; what is text is shown as it is, markup and all."""
+    from rich.console import Console
+
+    class Plain(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            super().print(*map(_fit, objects), **how)
+
+        def rule(self, title: Any = "", **how: Any) -> None:
+            super().rule(_fit(title), **how)
+
+    return Plain() if sys.stdout.isatty() else Plain(width=PIPED_WIDTH)
+
+
+def table(*columns: str) -> Any:
+    """Return an empty table; without a heading where no column has a name."""
+    from rich import box
+    from rich.table import Table
+
+    class Plain(Table):
+        def add_row(self, *cells: Any, **how: Any) -> None:
+            super().add_row(*map(_fit, cells), **how)
+
+    made = Plain(box=box.SIMPLE_HEAD, show_header=any(columns))
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def _fit(shown: Any) -> Any:
+    from rich.text import Text
+
+    if isinstance(shown, str):
+        return Text(plain(shown))
+    return Text(plain(shown.plain), shown.style) if isinstance(shown, Text) else shown
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a text, on standard output or standard error."""
+    typer.echo(plain(text), err=err)
+
+
+def say_json(value: Any, indent: int | None = None) -> None:
+    """Print a value as JSON."""
+    typer.echo(plain_json(value, indent))
+
+
+def complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
+    """Print an error; returns the exit code."""
+    typer.echo(f"guard: {plain_line(message)}", err=True)
+    return code
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error as one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def clip(text: str) -> str:
+    """Return a text as one short line."""
+    line = " ".join(text.split())
+    return line if len(line) <= CLIPPED else line[: CLIPPED - 1] + "…"

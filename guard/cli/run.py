@@ -1,0 +1,311 @@
+"""`guard run` over its inputs, one or a million: asked several at a time, answers out in order, a bar, a summary.
+
+The command line's options become a `Guard`, a type and a `Batch` in guard/cli/app.py. What is asked and resumed is
+guard/batch/mapping.py's business, what is read and written that of guard/batch/inputs.py and outputs.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from guard import models
+from guard.batch.inputs import Input, InputError, Inputs
+from guard.batch.mapping import Options, Question, Result, Results
+from guard.batch.outputs import Output, Row
+from guard.calls import prompts
+from guard.calls.pipeline import Guard, marks
+from guard.cli.console import (
+    EXIT_INTERRUPTED,
+    EXIT_MODEL,
+    EXIT_NO_ANSWER,
+    Problem,
+    complain,
+    first_line,
+    progress,
+    say,
+    say_json,
+)
+from guard.errors import CallError, GuardError, ModelError
+from guard.output.target import Target
+
+if TYPE_CHECKING:
+    from guard.calls.decorator import Decorated
+    from guard.models import Progress
+
+#: What a call's record says that is run by this command.
+FUNCTION = "guard run"
+LINE_EVERY_S = 60.0  #: Between two lines that say how far a run is, where standard error is no terminal.
+
+
+@dataclass
+class Batch:
+    """What `guard run` is to do beside what a `Guard` does."""
+
+    inputs: Inputs
+    words: Decorated[..., Any] | str  # a function that says what is asked, or an instruction
+    concurrency: int
+    output: Output | None
+    resume: bool
+    force: bool
+    retry_failed: bool
+    as_json: bool
+
+
+@dataclass
+class Counts:
+    """How far a run is."""
+
+    total: int
+    answered: int = 0
+    failed: int = 0
+    kept: int = 0  # of both, those that were recorded before
+    marked: int = 0  # of the answers, those that are not whole
+    tokens: int = 0
+    cost: float | None = 0.0  # None: a price is not known
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def done(self) -> int:
+        """Inputs of which the outcome is known."""
+        return self.answered + self.failed
+
+    def take(self, result: Result[Any]) -> None:
+        """Count a result."""
+        self.failed += result.error is not None
+        self.answered += result.error is None
+        self.kept += result.is_kept
+        self.marked += result.call is not None and any(marks(result.call))
+        if result.is_kept:
+            return
+        attempts = result.call.attempts if result.call else getattr(result.error, "attempts", ())
+        for reply in [a.reply for a in attempts if a.reply and not a.reply.is_kept]:
+            self.tokens += reply.prompt_tokens + reply.completion_tokens
+            self.cost = None if self.cost is None or reply.cost is None else self.cost + reply.cost
+
+    def rate(self) -> float:
+        """Return how many inputs a second were asked."""
+        return (self.done - self.kept) / max(time.perf_counter() - self.began, 1e-9)
+
+    def valid(self) -> float:
+        """Return the share of valid answers, 0 to 1."""
+        return self.answered / self.done if self.done else 1.0
+
+    def note(self) -> str:
+        """Say how it goes: the share of valid answers, the rate, the time that is left."""
+        rate = self.rate()
+        left = f", {_span((self.total - self.done) / rate)} left" if rate > 0 else ""
+        return f"{self.valid():.1%} valid, {rate:.3g}/s{left}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary for programs."""
+        seconds = time.perf_counter() - self.began
+        facts = {"inputs": self.total, "answered": self.answered, "failed": self.failed, "recorded_before": self.kept}
+        more = {"not_whole": self.marked, "tokens": self.tokens, "cost": self.cost, "seconds": round(seconds, 3)}
+        return {**facts, **more, "per_second": round(self.rate(), 3)}
+
+    def summary(self) -> str:
+        """Say what became of all inputs."""
+        parts = [f"{self.answered:,} of {self.total:,} answered ({self.valid():.1%})", f"{self.failed:,} failed"]
+        parts += [f"{self.marked:,} not whole: see cut_at and repeated_at"] if self.marked else []
+        parts += [f"{self.kept:,} recorded before"] if self.kept else []
+        parts += [f"{self.tokens:,} tokens"]
+        parts += [f"${self.cost:.4f}"] if self.cost else []
+        seconds = time.perf_counter() - self.began
+        return ", ".join([*parts, f"{_span(seconds)}, {self.rate():.2g} a second"])
+
+
+def run(guard: Guard, wanted: Target, batch: Batch) -> None:
+    """Ask for a value of the type from each input; exits with the code that says whether all were answered."""
+    counts = Counts(len(batch.inputs))
+    if counts.total == 1:  # one that can't be read is the command's mistake, one of many a failure among answers
+        try:
+            next(iter(batch.inputs)).text()
+        except InputError as error:
+            raise Problem(str(error)) from None
+    guard.store.check_writable()
+    with contextlib.ExitStack() as stack:
+        options = Options(batch.concurrency, resume=_begun(guard, batch, stack), retry_failed=batch.retry_failed)
+        report, advance = stack.enter_context(_progress(counts))
+        try:
+            if guard.mode != "replay":  # which needs no weights
+                models.load(guard.tiers[0], report)
+        except ModelError as error:
+            raise Problem(str(error), EXIT_MODEL) from error
+        counts.began = time.perf_counter()
+        results = Results[Any](guard, _questions(guard, wanted, batch), options)
+        try:
+            for result in results:
+                _take(result, counts, batch)
+                advance(str(result.input))
+        except KeyboardInterrupt:
+            _leave(results, counts, batch)
+        if batch.output is not None:
+            batch.output.finish()
+    _sum_up(counts, batch)
+    if counts.failed:
+        raise typer.Exit(EXIT_NO_ANSWER)
+
+
+def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | None:
+    """Open the output; return the run's name, by which its records are found again. Problem where it must not begin."""
+    output = batch.output
+    if output is None:
+        return None
+    read = {path.resolve() for path in batch.inputs.files}
+    if taken := next((path for path in output.files if path.resolve() in read), None):
+        raise Problem(f"{taken} is one of the inputs, and the run would write over it; name another --output")
+    name = f"{FUNCTION} --output {output.path.resolve()}"
+    if output.is_begun and not batch.force:
+        _check_resumed(guard, batch, output, name)
+    kept = guard.store.retention.calls
+    if kept is not None and kept < len(batch.inputs):
+        raise Problem(
+            f"trace_calls={kept} keeps fewer records than the {len(batch.inputs):,} inputs, so that --resume could not"
+            " find their answers; raise it, or name another trace in GUARD_TRACE"
+        )
+    try:
+        output.begin()
+    except InputError as error:
+        raise Problem(str(error)) from None
+    stack.callback(output.close)
+    if not batch.resume:
+        guard.store.forget_items(name)
+    return name
+
+
+def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> None:
+    """Raise a Problem where an output that is there would be lost: it is not the run's that is resumed, or has more."""
+    there = output.path if output.path.exists() else output.partial
+    known = len(guard.store.items(name))
+    if not known:
+        raise Problem(f"{there} is there already, and no run that the trace knows wrote it; --force writes over it")
+    if not batch.resume:
+        raise Problem(f"{there} is there already; --resume goes on with that run, --force begins it anew")
+    if known > len(batch.inputs):
+        raise Problem(
+            f"{there} has answers to {known:,} inputs, and {len(batch.inputs):,} are named now; name those as well,"
+            " another --output, or --force, which begins it anew"
+        )
+
+
+def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]:
+    for source in batch.inputs:
+        try:
+            text = source.text()
+        except InputError as error:
+            yield Question(source, None, error)
+            continue
+        if isinstance(batch.words, str):
+            messages = prompts.build(batch.words, {"text": text}, wanted.schema, system=guard.system)
+        else:
+            messages = batch.words.messages(text)
+        yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=FUNCTION))
+
+
+def _take(result: Result[Any], counts: Counts, batch: Batch) -> None:
+    """Count a result, and write or print it."""
+    counts.take(result)
+    output, source = batch.output, result.input
+    if result.error is not None:
+        if output is None:
+            complain(f"{source}: {first_line(result.error)}")
+        else:
+            output.fail(_failure(source, result.error))
+    elif output is not None:
+        output.add(_row(result))
+    elif batch.as_json:
+        say_json(_row(result))
+    else:
+        if counts.total > 1:
+            say(f"# {source}")
+        say_json(_row(result)["value"], indent=2)
+    if output is None and result.call is not None:
+        for words in marks(result.call):
+            complain(f"{source}: {words}")
+
+
+def _row(result: Result[Any]) -> Row:
+    """Return an answer as it is written: where it comes from, the value, and figures of its call."""
+    call = result.call
+    assert call is not None
+    facts = {"value": json.loads(call.text), "call": call.number, "attempts": len(call.attempts)}
+    not_whole = {"cut_at": list(call.cut_at), "repeated_at": list(call.repeated_at)}
+    return {**_place(result.input), **facts, "tokens": call.tokens, "seconds": round(call.seconds, 3), **not_whole}
+
+
+def _failure(source: Input, error: GuardError) -> Row:
+    row = {**_place(source), "error": type(error).__name__, "message": str(error)}
+    if isinstance(error, CallError):
+        row |= {"call": error.call, "findings": [vars(finding) for finding in error.findings]}
+    return row
+
+
+def _place(source: Input) -> dict[str, Any]:
+    place: dict[str, Any] = {"input": source.name}
+    if source.row is not None:
+        place["row"] = source.row
+    return {**place, "columns": dict(source.columns)} if source.columns else place
+
+
+def _leave(results: Results[Any], counts: Counts, batch: Batch) -> None:
+    """End after an interrupt: the calls under way are paid for, and are waited for until a second one."""
+    if results.under_way:
+        complain("interrupted; waiting for the calls under way, which Ctrl-C again leaves")
+    try:
+        for result in results.finish():
+            _take(result, counts, batch)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)  # at an exit that waits for nobody, weights that are at work end in a crash
+    if batch.output is not None:
+        words = f"interrupted: {counts.answered:,} of {counts.total:,} answered; the same command with --resume goes on"
+        raise Problem(words, EXIT_INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _sum_up(counts: Counts, batch: Batch) -> None:
+    output = batch.output
+    if output is None:
+        return
+    if batch.as_json:
+        files = {"output": str(output.path), "failures": str(output.failures) if counts.failed else None}
+        say_json({**counts.as_dict(), **files})
+        return
+    say(f"{output.path}: {counts.summary()}", err=True)
+    if counts.failed:
+        say(f"what failed is in {output.failures}; --resume --retry-failed asks it again", err=True)
+
+
+@contextlib.contextmanager
+def _progress(counts: Counts) -> Iterator[tuple[Progress, Any]]:
+    """Show a bar with rate, valid share and remaining time; where nobody looks, a line now and then."""
+    with progress(counts.total, note=counts.note) as (report, advance):
+        said = time.monotonic()
+
+        def step(name: str) -> None:
+            nonlocal said
+            advance(name, 1)
+            if not sys.stderr.isatty() and time.monotonic() - said >= LINE_EVERY_S:
+                said = time.monotonic()
+                say(f"guard: {counts.done:,} of {counts.total:,}, {counts.note()}", err=True)
+
+        yield report, step
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,0 +1,407 @@
+"""`guard trace`: what the record of every call tells.
+
+What a command prints is made in guard/trace/; how the command line speaks is guard/cli/console.py's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from guard.cli.console import (
+    EXIT_MODEL,
+    EXIT_NO_ANSWER,
+    AsJson,
+    Problem,
+    clip,
+    console,
+    examples,
+    first_line,
+    progress,
+    say,
+    say_json,
+    table,
+)
+from guard.decoding.places import listed
+from guard.support import private_files
+from guard.support.plain_text import plain, plain_json
+
+if TYPE_CHECKING:
+    from guard.trace import TraceStore
+    from guard.trace.records import Call
+    from guard.trace.stats import Line
+
+STDOUT = Path("-")  #: The name under which standard output is written.
+_UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}  #: Of --since, in seconds.
+
+app = typer.Typer(help="Look into the record of every call.", no_args_is_help=True, rich_markup_mode="markdown")
+
+Number = Annotated[int, typer.Argument(help="The call's number in `guard trace list`.")]
+Function = Annotated[str | None, typer.Option(help="Only calls of this function.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="WHEN", help="Only calls since then: 2026-01-31, 2026-01-31T12:00 (UTC), 7d, 12h.")
+]
+
+
+@app.command("list", epilog=examples("guard trace list", "guard trace list --outcome ValidationFailed --json"))
+def list_(
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    outcome: Annotated[str | None, typer.Option(help="Only calls that ended so: valid, or an error's name.")] = None,
+    function: Function = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest calls."""
+    from rich.text import Text
+
+    store = _store()
+    calls = store.latest(limit=limit, outcome=outcome, function=function)
+    if as_json:
+        for call in calls:
+            say_json(_as_dict(call))
+        return
+    if not calls:
+        say(f"no call in {store.place} is so" if outcome or function else f"no calls in {store.place}")
+        return
+    shown = table("no", "time (UTC)", "function", "outcome", "tries", "tokens", "seconds")
+    shown.expand = True
+    shown.add_column("answer", ratio=1, min_width=24, no_wrap=True, overflow="ellipsis")  # what width the others leave
+    for call in calls:
+        shown.add_row(
+            str(call.number),
+            _time(call)[5:16],
+            Text(call.function or call.target),
+            Text(call.outcome),
+            str(len(call.attempts)),
+            str(call.tokens),
+            f"{call.seconds:.2f}",
+            Text(clip(call.text if call.outcome == "valid" else call.error)),
+        )
+    console().print(shown)
+
+
+@app.command(
+    "show", epilog=examples("guard trace show 12", "guard trace show 12 --html call.html", "guard trace show 12 --json")
+)
+def show(
+    number: Number,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with the tokens coloured by what masks removed; - prints it."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one call: every attempt, what was asked, what came, what was found, what was mended."""
+    from rich.text import Text
+
+    store = _store()
+    call = _call(store, number)
+    if as_json:
+        say_json(_as_dict(call) | {"attempts": [_attempt_as_dict(attempt) for attempt in call.attempts]})
+        return
+    if html is not None:
+        from guard.trace.html import page
+
+        with _writing(html) as file:
+            file.write(plain(page(call, store.schema(call.schema_hash))))
+        return
+    out = console()
+    facts = table("", "")
+    for name, value in _as_dict(call).items():
+        facts.add_row(name, Text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+    out.print(facts)
+    for attempt in call.attempts:
+        told = ", ".join(filter(None, (attempt.model, f"tier {attempt.tier}", attempt.reason)))
+        out.rule(Text(f"attempt {attempt.number}: {told}"))
+        for message in attempt.messages:
+            out.print(Text(f"{message.get('role')}:", style="bold"))
+            out.print(Text(str(message.get("content"))))
+        if attempt.reply and attempt.reply.thinking:
+            out.print(Text("thought:", style="bold"))
+            out.print(Text(attempt.reply.thinking, style="dim"))
+        heading = (
+            "error:" if attempt.reply is None else "answer, cut off:" if attempt.reply.finish == "cut" else "answer:"
+        )
+        out.print(Text(heading, style="bold"))
+        out.print(Text(attempt.reply.text if attempt.reply else attempt.error))
+        for edit in attempt.repairs:
+            out.print(Text(f"mended: {edit.kind} at {edit.at}: {edit.removed!r} became {edit.inserted!r}"))
+        for finding in attempt.findings:
+            out.print(Text(f"finding: {finding}", style="yellow"))
+        if attempt.reply and attempt.reply.cut_at:
+            out.print(Text(f"max_tokens cut it {listed(attempt.reply.cut_at)}", style="yellow"))
+        if attempt.reply and attempt.reply.repeated_at:
+            out.print(Text(f"it says the same over and over {listed(attempt.reply.repeated_at)}", style="yellow"))
+        if attempt.error and attempt.reply:
+            out.print(Text(f"not taken: {attempt.error}", style="yellow"))
+
+
+@app.command("stats", epilog=examples("guard trace stats", "guard trace stats --since 7d --large openai:gpt-5-mini"))
+def stats(
+    function: Function = None,
+    since: Since = None,
+    large: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The large model to compare with. Default: the last tier of each call."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say for each function and tier how often the first answer was valid, what it took, and what it saved.
+
+    The last columns: what the calls that ended at a tier would have cost on the large model alone, where they went up
+    to it in fact, and estimated elsewhere by the tokens that the small model counted. What was replayed or came from a
+    cache costs nothing.
+    """
+    from guard.trace import stats as figures
+
+    if large is not None and figures.price(large, 1_000, 1_000) is None:
+        raise Problem(
+            f"no price of {large!r} is known; name a model as openai:gpt-5-mini or anthropic:claude-haiku-4-5"
+        )
+    store = _store()
+    lines = figures.collect(store.ledger(function=function, since=_since(since)), large)
+    if as_json:
+        for line in lines:
+            say_json(line.as_dict())
+        return
+    if not lines[-1].calls:
+        say(f"no call in {store.place} is so" if since or function else f"no calls in {store.place}")
+        return
+    shown = table(
+        "function", "tier", "calls", "first valid", "valid", "re-asks", "escalated", "tokens", "cost", "large alone"
+    )
+    if any(line.replayed for line in lines):
+        shown.add_column("replayed")
+    for column in shown.columns[2:]:
+        column.justify = "right"
+    for line in lines:
+        if line.function == figures.ALL and len({other.function for other in lines}) == 2:
+            continue  # the one function's sum says it already
+        shown.add_row(*_stats_row(line)[: len(shown.columns)], style="bold" if line.tier is None else None)
+    console().print(shown)
+
+
+def _stats_row(line: Line) -> tuple[Any, ...]:
+    from rich.text import Text
+
+    return (
+        Text(line.function),
+        Text("all" if line.tier is None else f"{line.tier} {line.model}"),
+        f"{line.calls:,}",
+        _share(line.first_valid, line.calls),
+        _share(line.valid, line.calls),
+        f"{line.re_asks:,}",
+        _share(line.escalations, line.calls),
+        f"{line.prompt_tokens + line.completion_tokens:,}",
+        _dollars(line.cost, line.cost_unknown, line.estimates),
+        _dollars(line.large_cost, line.large_unknown),
+        f"{line.replayed:,}",
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({part / whole:.1%})" if whole else "0"
+
+
+def _dollars(known: float, unknown: int, estimates: int = 0) -> str:
+    """Show a sum, whether it rests on estimates, and of how many more the price is not known."""
+    shown = f"{'about ' * bool(estimates and known)}${known:,.4f}"
+    return f"{shown} + {unknown:,} unknown" if unknown else shown
+
+
+@app.command(
+    "replay", epilog=examples("guard trace replay 12", "guard trace replay 12 --model openai:gpt-5-mini --json")
+)
+def replay(
+    number: Number,
+    model: Annotated[str | None, typer.Option(help="The model to ask. Default: the one that was asked.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a recorded call's first question again, live; exit code 1 where the answer is not identical to the byte."""
+    from guard import models
+    from guard.calls.rerun import replay as again
+    from guard.errors import ModelError
+
+    store = _store()
+    call = _call(store, number)
+    with progress(0) as (report, _):
+        try:
+            name = model or (call.attempts[0].model if call.attempts else "") or call.model
+            loaded = models.load(name, report)
+        except ModelError as error:
+            raise Problem(first_line(error), EXIT_MODEL) from error
+        done = again(store, call, loaded)
+    if as_json:
+        say_json({"call": number, "replay": done.call, "model": done.model, "identical": done.is_identical,
+               "redacted": done.is_redacted, "was": done.was, "now": done.now})  # fmt: skip
+    else:
+        if done.is_redacted:
+            say("something was cut out of the recorded question: it is not the one that was asked", err=True)
+        if done.is_identical:
+            size = len(done.now.encode(errors="surrogatepass"))
+            say(f"identical: {done.model} answered call {number} with the same {_counted(size, 'byte')}")
+        else:
+            say(f"different: {done.model} answered call {number} otherwise (recorded as call {done.call})")
+            say(f"was: {done.was}\nnow: {done.now}")
+    if not done.is_identical:
+        raise typer.Exit(EXIT_NO_ANSWER)
+
+
+@app.command(
+    "export",
+    epilog=examples(
+        "guard trace export --format sft --output train.jsonl",
+        "guard trace export --format dpo --function shop.read --since 30d",
+    ),
+)
+def export(
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="sft (messages), dpo (prompt, chosen, rejected), or kto (prompt, completion, label)."
+        ),
+    ],
+    function: Function = None,
+    since: Since = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is standard output.")
+    ] = STDOUT,
+) -> None:
+    """Write training data as JSON lines, in the columns that TRL reads.
+
+    Valid answers are what to learn; answers that broke the type are what to unlearn. Replays are left out.
+    """
+    from guard.calls.rerun import FUNCTION
+    from guard.trace import export as exported
+
+    if form not in exported.FORMATS:
+        raise Problem(f"--format {form} must be one of {', '.join(exported.FORMATS)}")
+    store, began = _store(), _since(since)
+    count = 0
+    with _writing(output) as file, progress(store.count(function=function, since=began)) as (_, advance):
+        for call in store.each(function=function, since=began):
+            advance("exporting", 1)
+            if call.function == FUNCTION and function is None:
+                continue
+            for row in exported.FORMATS[form](call):
+                file.write(plain_json(row) + "\n")
+                count += 1
+    say(_counted(count, "row"), err=True)
+
+
+@app.command("prune", epilog=examples("guard trace prune --days 30", "guard trace prune --calls 100000"))
+def prune(
+    days: Annotated[float | None, typer.Option(help="Delete calls older than this. Default: the settings'.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Keep so many of the newest. Default: the settings'.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what is too old, for good; a file shrinks."""
+    from guard.trace.retention import Retention
+
+    store = _store()
+    try:
+        retention = store.retention if days is None and calls is None else Retention(days, calls)
+    except ValueError as error:
+        raise Problem(f"--{error}") from None
+    if not retention.asks:
+        raise Problem(
+            "nothing says what may go; name --days or --calls, or set trace_days or trace_calls in guard.toml"
+        )
+    gone = store.prune(retention)
+    if as_json:
+        say_json({"deleted": gone})
+    else:
+        say(f"{_counted(gone, 'call')} deleted from {store.place}")
+
+
+def _store() -> TraceStore:
+    from guard.settings import Settings
+    from guard.trace import TraceStore
+
+    return TraceStore.at(Settings.load().trace_path())
+
+
+def _call(store: TraceStore, number: int) -> Call:
+    call = store.read(number)
+    if call is None:
+        raise Problem(f"no call {number} in {store.place}; `guard trace list` shows those that are there")
+    return call
+
+
+def _since(when: str | None) -> float | None:
+    """Return seconds since the epoch."""
+    if when is None:
+        return None
+    if ago := re.fullmatch(r"(\d+)([mhdw])", when):
+        return time.time() - int(ago[1]) * _UNITS[ago[2]]
+    try:
+        moment = datetime.datetime.fromisoformat(when)
+    except ValueError:
+        raise Problem(
+            f"--since {when} must be a date, a time, or an age: 2026-01-31, 2026-01-31T12:00, 7d, 12h"
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[IO[str]]:
+    if path == STDOUT:
+        yield sys.stdout
+        return
+    try:
+        with private_files.open_text(path, "w") as file:
+            yield file
+    except OSError as error:
+        raise Problem(f"{path} can't be written: {error.strerror}; name another file") from None
+
+
+def _as_dict(call: Call) -> dict[str, Any]:
+    return {
+        "call": call.number,
+        "started": _time(call),
+        "function": call.function,
+        "type": call.target,
+        "schema_hash": call.schema_hash,
+        "template": call.template,
+        "model": call.model,
+        "served": call.served,
+        "tier": call.tier,
+        "escalations": list(call.escalations),
+        "options": dict(call.options),
+        "outcome": call.outcome,
+        "error": call.error,
+        "seconds": round(call.seconds, 6),
+        "model_seconds": round(call.model_seconds, 6),
+        "mask_seconds": round(call.mask_seconds, 6),
+        "prompt_tokens": call.prompt_tokens,
+        "completion_tokens": call.completion_tokens,
+        "forced_tokens": call.forced_tokens,
+        "estimated": call.is_estimate,
+        "cost": call.cost,
+        "cut_at": list(call.cut_at),
+        "repeated_at": list(call.repeated_at),
+        "answer": call.text,
+    }
+
+
+def _attempt_as_dict(attempt: Any) -> dict[str, Any]:
+    """Return an attempt as JSON: as guard/trace/records.py has it, and under `answer` what was checked."""
+    import dataclasses
+
+    return dataclasses.asdict(attempt) | {"answer": attempt.text}
+
+
+def _time(call: Call) -> str:
+    return datetime.datetime.fromtimestamp(call.started, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

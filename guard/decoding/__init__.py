@@ -1,0 +1,9 @@
+"""Decoding: one answer under masks, token by token, whatever computes the logits.
+
+completion.py        one completion: the matcher, the budget, what each token was
+guide.py             the tokens that may come next, and those that must, for a loop of somebody else's
+mask_buffer.py       masks as rows of bits; forced_tokens.py: texts with no choice, written without a pass of the model
+logits_processor.py  the masks as a processor of transformers; torch_loop.py: a loop of our own
+reasoning.py         a part of free thinking before the value
+confidence.py        how sure a model was; places.py, repetition.py: where it was cut, and whether it repeats itself
+"""

@@ -1,0 +1,255 @@
+"""One completion, token by token, whatever the model runs on: what is forced, what is allowed, what was written.
+
+Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it lets
+`take` have the token that it chose by the logits, under `mask`. Text that the schema forces (guard/decoding/guide.py)
+is appended without asking the model and fed together with the next token that the model is asked for; and the masks
+steer, so that the value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning
+model may think first, unmasked.
+
+A budget that is nearly spent takes tokens away that the schema allows. There `wide` is the mask without the budget:
+whoever chooses says to `wish` what the model would have chosen under it, and the model is asked also where one token
+is left. So it is known which values the budget cut (`cut_at`), at no cost where it takes nothing away.
+
+The state is the list of tokens written and the tail of it that the model has not been fed. The model's cache holds
+exactly the others, in order, because nothing is ever taken back.
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import math
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from guard.decoding import repetition
+from guard.decoding.guide import Guide
+from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget
+from guard.models.base import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guard.decoding.forced_tokens import Forcing
+    from guard.decoding.reasoning import Thinking
+    from guard.kernels._native import Matcher
+    from guard.kernels.vocabulary import Vocabulary
+
+#: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
+CHOICE = 64
+#: The logarithm of the probability of what can't be: the least that is a number.
+LEAST = math.log(sys.float_info.min)
+
+
+class Completion:
+    """One completion. Belongs to one thread at a time."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        matcher: Matcher | None,
+        *,
+        max_tokens: int,
+        forcing: Forcing | None = None,
+        thinking: Thinking | None = None,
+        room: int | None = None,
+        stops_repetition: bool = False,
+    ) -> None:
+        """Write up to `max_tokens`, the end-of-sequence token included; raises Truncated where they can't suffice.
+
+        Without `forcing`, the model writes forced text too, where its masks leave a choice. `room` bounds thinking and
+        value together. `stops_repetition` ends a string, as soon as it may end, that says the same over and over.
+        """
+        self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
+        self.forced_tokens = 0
+        self.details: list[Token] = []  # of the value
+        self._vocabulary = vocabulary
+        self._guide = Guide(matcher, vocabulary, forcing) if matcher is not None else None
+        self._max_tokens = max_tokens if room is None or thinking is not None else min(max_tokens, room)
+        self._room = room
+        self._thinking = thinking
+        self._is_thinking = thinking is not None
+        self._start = 0  # where the value begins in what was written
+        self._fed = 0  # how many of the tokens are in the model's cache
+        self._mask: MaskBuffer | None = None
+        self._wide: MaskBuffer | None = None
+        self._stops_repetition = stops_repetition
+        self._is_scarce = False  # the mask lacks tokens that `_wide` has
+        self._engine_seconds = 0.0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text = ""
+        self._told = 0  # how much of the text `fresh` has returned
+        if matcher is not None:
+            check_budget(matcher, self._max_tokens)
+
+    @property
+    def tokens(self) -> list[int]:
+        """The value's tokens, the end-of-sequence token included."""
+        return [] if self._is_thinking else self.written[self._start :]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the completion ends in an end-of-sequence token."""
+        return len(self.written) > self._start and self.written[-1] in self._vocabulary.eos
+
+    @property
+    def mask_seconds(self) -> float:
+        """Seconds spent in the mask engine and on applying masks."""
+        masks = [mask for mask in (self._mask, self._wide) if mask is not None]
+        return self._engine_seconds + sum(mask.seconds for mask in masks)
+
+    @property
+    def text(self) -> bytes:
+        """What the value's tokens spell; special tokens spell nothing."""
+        return b"".join(map(self._vocabulary.token_bytes, self.tokens))
+
+    @property
+    def answer(self) -> str:
+        """The value's text, without the space that a tokenizer of SentencePiece's kind puts before it."""
+        return self._text.removeprefix(" ")
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Tokens before the value."""
+        return len(self.written) if self._is_thinking else self._start
+
+    @property
+    def thought(self) -> str:
+        """What the model thought before the value."""
+        return self._thinking.text(self.written[: self.thinking_tokens]) if self._thinking is not None else ""
+
+    @property
+    def mask(self) -> MaskBuffer | None:
+        """The mask under which the next token must be chosen; None where any may come."""
+        return None if self._is_thinking else self._mask
+
+    @property
+    def wide(self) -> MaskBuffer | None:
+        """The mask without the budget, where that allows more than `mask`; else None."""
+        return self._wide if self._is_scarce and not self._is_thinking else None
+
+    @property
+    def cut_at(self) -> tuple[str, ...]:
+        """The JSON Pointers of the values that the budget cut: the model would have gone on with them."""
+        return self._guide.cut_at() if self._guide is not None else ()
+
+    def use(self, mask: MaskBuffer) -> None:
+        """Fill this buffer, of one row; called once, before the first step."""
+        if self._guide is not None:
+            self._mask = mask
+
+    def advance(self) -> list[int] | None:
+        """Write what needs no asking; returns the tokens to feed to the model, None once the completion is over."""
+        if self._thinking is not None and self._is_thinking:
+            if not self._thinking.is_over(self.written):
+                return self.written[self._fed :]
+            self.written += self._thinking.rest(self.written)
+            self._start, self._is_thinking = len(self.written), False
+            if self._room is not None:
+                self._max_tokens = min(self._max_tokens, self._room - self._start)
+        while not self.is_finished and len(self.written) - self._start < self._max_tokens:
+            token = self._guided(self._guide) if self._guide is not None else None
+            if token is None:
+                return self.written[self._fed :]
+            self._append(token, forced=True)
+        return None
+
+    def take(self, token: int, logprob: float = 0.0, removed: float = 0.0, margin: float | None = None) -> None:
+        """Write the token that was chosen by the logits behind everything written so far."""
+        self._fed = len(self.written)
+        if self._thinking is not None and self._is_thinking:
+            if token in self._vocabulary.eos:
+                self._thinking.is_stopped = True
+            else:
+                self.written.append(token)
+            return
+        self._append(token, logprob=logprob, removed=removed, margin=margin)
+
+    def wish(self, token: int) -> None:
+        """Take the token that the model would choose under `wide`; called before `take`."""
+        assert self._guide is not None
+        assert self._mask is not None
+        if not self._mask.allows(0, token):
+            self._guide.wish(token)
+
+    def tell(self, likeliest: Sequence[tuple[int, float]]) -> None:
+        """Keep with the token that was taken last which were the likeliest, and their logprobs."""
+        if likeliest and self.details:
+            top = tuple((self._vocabulary.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
+            self.details[-1] = dataclasses.replace(self.details[-1], top=top)
+
+    def choices(self) -> list[int]:
+        """The allowed tokens, where they are a closed choice; else none."""
+        if self.mask is None:
+            return []
+        allowed = allowed_tokens(self.mask.words[0], CHOICE)
+        return allowed if len(allowed) <= CHOICE else []
+
+    def fresh(self) -> str:
+        """The text written since the last call, in whole characters."""
+        if self._told == 0 and self._text == " ":
+            return ""  # SentencePiece's own leading space may be no part of it
+        told, self._told = self._told, len(self._text)
+        return self._text[told:].removeprefix(" ") if told == 0 else self._text[told:]
+
+    def end(self) -> None:
+        """End the text; what is left of a character that was cut off becomes a replacement character."""
+        self._text += self._decoder.decode(b"", final=True)
+
+    def _append(
+        self,
+        token: int,
+        *,
+        logprob: float = 0.0,
+        removed: float = 0.0,
+        margin: float | None = None,
+        forced: bool = False,
+    ) -> None:
+        if self._guide is not None:
+            start = time.perf_counter()
+            accepted = self._guide.accept(token)
+            self._engine_seconds += time.perf_counter() - start
+            assert accepted, f"token {token} was chosen under a mask that does not allow it"
+        self.written.append(token)
+        self.forced_tokens += forced
+        text = self._decoder.decode(self._vocabulary.token_bytes(token))
+        self._text += text
+        self.details.append(Token(text, logprob, removed, margin, forced))
+
+    def _guided(self, guide: Guide) -> int | None:
+        """The token to write without asking the model; None where it has a choice: then the mask is filled."""
+        start = time.perf_counter()
+        token = guide.forced()
+        self._engine_seconds += time.perf_counter() - start
+        self._is_scarce = False
+        if token is None:
+            assert self._mask is not None, "use(mask) comes before the first step"
+            self._mask.fill([guide.matcher], [self._max_tokens - (len(self.written) - self._start)])
+            is_scarce = guide.matcher.is_scarce()
+            token = guide.narrow(self._mask.words[0])
+            if token is None and self._stops_repetition:
+                token = self._closing(guide, self._mask)
+            if is_scarce and self._widen(guide, self._mask):
+                return None
+        return token
+
+    def _closing(self, guide: Guide, mask: MaskBuffer) -> int | None:
+        """Leave in the mask of a string that repeats itself what ends it, if it may end; returns a token left alone."""
+        if guide.matcher.lexeme() < 0 or not repetition.ends_so(self._text):
+            return None
+        kept = mask.words[0] & repetition.closing_words(self._vocabulary)  # none in a number: no quote comes behind it
+        if self._text.endswith("\\") or not kept.any():
+            return None
+        mask.words[0] = kept
+        allowed = allowed_tokens(kept, 1)
+        return allowed[0] if len(allowed) == 1 else None
+
+    def _widen(self, guide: Guide, mask: MaskBuffer) -> bool:
+        """Fill the mask without the budget; returns whether it allows more."""
+        if self._wide is None:
+            self._wide = mask.another()
+        self._wide.fill([guide.matcher])
+        guide.narrow(self._wide.words[0])
+        self._is_scarce = bool((self._wide.words[0] & ~mask.words[0]).any())
+        return self._is_scarce

@@ -1,0 +1,146 @@
+"""One value as it is written: what its schema has accepted, and the token that must come next.
+
+Forced text is cut as the tokenizer cuts it (guard/decoding/forced_tokens.py), whether or not the model is asked for it:
+who runs the model appends the forced token without asking (guard/decoding/completion.py), or asks under a mask that
+leaves nothing else (guard/decoding/logits_processor.py), and comes to the same tokens. Either way the budget holds,
+because `distance()` counts bytes: every completion begins with the forced text, so a token of it takes at least one
+off.
+
+A run is cut once, where it is met, and what is left of it is kept for each place behind, as the matcher keeps its
+states: going back and on again, along the run or off it, comes to what a first time would.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guard.decoding.mask_buffer import allowed_tokens
+from guard.decoding.places import pointers
+from guard.kernels.bitmask import WORD, allocate_bitmask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from guard.decoding.forced_tokens import Forcing
+    from guard.kernels._native import Matcher
+    from guard.kernels.vocabulary import Vocabulary
+
+#: The bytes that a JSON value may begin with.
+FIRST_BYTES = tuple(bytes([byte]) for byte in b'{["-0123456789tfn')
+
+
+class Guide:
+    """The matcher of one value, with the tokens that it has accepted. Belongs to one thread at a time."""
+
+    def __init__(self, matcher: Matcher, vocabulary: Vocabulary, forcing: Forcing | None = None) -> None:
+        """Take a matcher that has accepted nothing; without `forcing`, no token is forced."""
+        self.matcher = matcher
+        self.tokens: list[int] = []
+        self.wishes: list[tuple[int, int]] = []  # how many tokens there were, and the token that a budget took away
+        self._vocabulary = vocabulary
+        self._forcing = forcing
+        self._runs: list[tuple[int, ...]] = []  # what must come behind the first i tokens; the last may be missing
+
+    def forced(self) -> int | None:
+        """The token that must come next; None where there is a choice. A new run costs an encoding, at most."""
+        if len(self._runs) == len(self.tokens):
+            self._runs.append(self._run())
+        return next(iter(self._runs[-1]), None)
+
+    def accept(self, token: int) -> bool:
+        """Go on with a token; False, and nothing changes, where the schema does not allow it."""
+        forced = self.forced()
+        if not self.matcher.accept(token):
+            return False
+        self.tokens.append(token)
+        if token == forced:
+            self._runs.append(self._runs[-1][1:])
+        return True
+
+    def rollback(self, count: int) -> None:
+        """Take back the last `count` tokens; there must be so many."""
+        self.matcher.rollback(count)
+        del self.tokens[len(self.tokens) - count :]
+        del self._runs[len(self.tokens) + 1 :]
+        while self.wishes and self.wishes[-1][0] > len(self.tokens):
+            self.wishes.pop()
+
+    def wish(self, token: int) -> None:
+        """Note that without its budget the value would have gone on with that token."""
+        wish = len(self.tokens), token
+        if self.wishes[-1:] != [wish]:  # asked for again behind the same tokens
+            self.wishes.append(wish)
+
+    def cut_at(self) -> tuple[str, ...]:
+        """The JSON Pointers of what the budget cut: values, and containers that would have had more in them."""
+        if not self.wishes:
+            return ()
+        spelled = [self._vocabulary.token_bytes(token) for token in self.tokens]
+        ends = [0, *itertools.accumulate(map(len, spelled))]
+        wishes = [(ends[count], self._vocabulary.token_bytes(token)) for count, token in self.wishes]
+        return pointers(b"".join(spelled), wishes)
+
+    def narrow(self, words: NDArray[np.int32]) -> int | None:
+        """Take from the mask of the next token what the tokenizer itself would not write; it stays a subset, not empty.
+
+        `words` is int32[ceil(vocabulary / 32)], in and out. Returns the token that is left, None where several are.
+        """
+        eos = self._vocabulary.eos
+        token = self.forced()
+        if token is None:
+            if self._forcing is not None and not self.tokens and not self._forcing.leads_with_space:
+                kept = words & ~self._forcing.space_words
+                if kept.any():
+                    words[:] = kept
+            allowed = allowed_tokens(words, len(eos))
+            if len(allowed) == 1:
+                return allowed[0]
+            if not allowed or not set(allowed) <= set(eos):
+                return None
+            token = next(token for token in eos if token in allowed)  # the tokenizer's own comes first
+        words[:] = 0
+        words.view(np.uint32)[token // WORD] = np.uint32(1 << token % WORD)
+        return token
+
+    def _run(self) -> tuple[int, ...]:
+        """The certain tokens of what every completion begins with from here."""
+        if self._forcing is None:
+            return ()
+        forced = self.matcher.forced_bytes()
+        if not self.tokens and not forced and not self._forcing.leads_with_space:
+            forced = self._without_leading_space()
+        if not forced:
+            return ()
+        run = self._forcing.tokens(self.tokens, forced, is_final=self._ends_after(forced))
+        count = sum(1 for _ in itertools.takewhile(self.matcher.accept, run))
+        self.matcher.rollback(count)
+        return run[:count]
+
+    def _without_leading_space(self) -> bytes:
+        """What the value begins with if it does not begin with a space; b"" where there is a choice."""
+        found = b""
+        for byte in FIRST_BYTES:
+            if self.matcher.accept_bytes(byte):
+                forced = byte + self.matcher.forced_bytes()
+                self.matcher.rollback()
+                if found:
+                    return b""
+                found = forced
+        return found
+
+    def _ends_after(self, forced: bytes) -> bool:
+        """Whether nothing but the end of the sequence can follow."""
+        if not self.matcher.accept_bytes(forced):
+            return False
+        try:
+            if not self.matcher.can_stop():
+                return False
+            mask = allocate_bitmask(1, self._vocabulary.size)
+            self.matcher.fill_bitmask(mask)
+            allowed = allowed_tokens(mask[0], len(self._vocabulary.eos))
+            return bool(allowed) and set(allowed) <= set(self._vocabulary.eos)
+        finally:
+            self.matcher.rollback()

@@ -1,0 +1,208 @@
+"""Masks for anyone's `model.generate(..., logits_processor=[LogitsProcessor(...)])`: batches, padding, several schemas.
+
+Row i of the batch has a guide of its own (guard/decoding/guide.py). It is told of the tokens behind the prompt, and of
+nothing else: what the prompt holds, left padding too, is only compared, so that a new call of `generate` starts anew. A
+loop may extend a row by several tokens (assisted decoding) or exchange rows (beams): the guide goes back to where its
+row parted.
+
+A finished row is allowed the end-of-sequence tokens alone, and what is appended to it is not looked at. With
+`max_tokens`, every row ends inside it. With the tokenizer, forced text is cut as in Guard's own loop: its masks leave
+one token. Masks are filled and applied by guard/decoding/mask_buffer.py. A processor belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "guard.LogitsProcessor needs torch: pip install 'guard-slm[local]'", name="torch"
+    ) from error
+
+from guard.decoding.forced_tokens import forcing_of
+from guard.decoding.guide import Guide
+from guard.decoding.mask_buffer import MaskBuffer, check_budget
+
+if TYPE_CHECKING:
+    from guard.kernels.vocabulary import Vocabulary
+    from guard.schemas.compiled import Compiled
+
+
+class LogitsProcessor:
+    """Masks the logits so that every row of the batch becomes a valid value of its schema."""
+
+    def __init__(
+        self,
+        compiled: Compiled | Sequence[Compiled],
+        vocabulary: Vocabulary,
+        *,
+        max_tokens: int | None = None,
+        tokenizer: Any = None,
+    ) -> None:
+        """Take one schema for all rows, or one for each prompt of the batch.
+
+        With several sequences a prompt (`num_return_sequences`, beams) every schema serves that many rows in turn.
+        `max_tokens` is generate's `max_new_tokens`: with it, values end inside the budget; without it, an output that
+        reaches the end of generate's budget is cut off.
+
+        `tokenizer`, of transformers, must be the one that the vocabulary was read from. With it, text that the schema
+        forces is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
+        end-of-sequence token; without it, the model may cut forced text as it likes.
+        """
+        self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
+        if not self._compiled:
+            raise ValueError("compiled=[] must hold at least one schema")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens={max_tokens} must be at least 1")
+        self._vocabulary = vocabulary
+        self._forcing = forcing_of(tokenizer, vocabulary) if tokenizer is not None else None
+        self._max_tokens = max_tokens
+        self._prompt: torch.Tensor | None = None  # [rows, length], on the CPU
+        self._seen = 0  # the length of the rows in the last call
+        self._rows: list[Guide] = []
+        self._mask: MaskBuffer | None = None
+        self._wide: MaskBuffer | None = None  # of one row, without the budget
+        self._seconds = 0.0  # of the batches before this one, and of forced text
+
+    @property
+    def mask_seconds(self) -> float:
+        """Seconds spent on filling and applying masks."""
+        return self._seconds + sum(mask.seconds for mask in (self._mask, self._wide) if mask is not None)
+
+    @property
+    def cut_at(self) -> tuple[tuple[str, ...], ...]:
+        """For each row, the JSON Pointers of the values that `max_tokens` cut.
+
+        There the likeliest of the tokens that the schema allows was taken away for the budget. Where tokens are
+        sampled, another one might have been drawn; what a beam has from another one is not looked at.
+        """
+        return tuple(row.cut_at() for row in self._rows)
+
+    def reset(self) -> None:
+        """Forget the batch; the next call starts a new one."""
+        self._prompt, self._rows = None, []
+        self._seconds, self._mask, self._wide = self.mask_seconds, None, None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores with -inf over every token that can't come next; `scores` may be wider than the vocabulary.
+
+        Raises Truncated before the first token where `max_tokens` can't hold a row's shortest value.
+        """
+        ids = input_ids.cpu()
+        if not self._continues(ids):
+            self._start(ids, scores.device)
+        self._seen = ids.shape[1]
+        assert self._prompt is not None
+        assert self._mask is not None
+        refused = [
+            _follow(row, written)
+            for row, written in zip(self._rows, ids[:, self._prompt.shape[1] :].tolist(), strict=True)
+        ]
+        self._check_lost(refused)
+        is_scarce = self._fill(self._mask)
+        for number, row in enumerate(self._rows):
+            if is_scarce[number] and refused[number] is None and not row.matcher.is_finished():
+                self._look_for_a_cut(number, row, self._mask, scores)
+        self._mask.words[[token is not None for token in refused]] = 0
+        masked = scores.clone()  # generate may keep the raw scores
+        self._mask.apply_(masked)
+        return masked
+
+    def _continues(self, ids: torch.Tensor) -> bool:
+        prompt = self._prompt
+        if prompt is None or ids.shape[0] != prompt.shape[0] or ids.shape[1] <= prompt.shape[1]:
+            return False
+        if not torch.equal(ids[:, : prompt.shape[1]], prompt):
+            return False
+        if ids.shape[1] <= self._seen + 1:
+            return True
+        # Several tokens at once, and every row had ended before the last of them: the next turn of a conversation.
+        eos = torch.tensor(self._vocabulary.eos)
+        return not bool(torch.isin(ids[:, prompt.shape[1] : -1], eos).any(dim=1).all())
+
+    def _check_lost(self, refused: list[int | None]) -> None:
+        """Raise where a row was continued with a token that its mask ruled out, unless it may be a beam of no weight.
+
+        Beams that are sampled are as many as they are, however few tokens the masks leave: the others go on anyhow, at
+        probability 0, as long as one of the same prompt and schema is in its schema.
+        """
+        if all(token is None for token in refused):
+            return
+        assert self._prompt is not None
+        each = len(self._rows) // len(self._compiled)
+        living = {
+            (number // each, *self._prompt[number].tolist()) for number, token in enumerate(refused) if token is None
+        }
+        for number, token in enumerate(refused):
+            if token is not None and (number // each, *self._prompt[number].tolist()) not in living:
+                raise ValueError(
+                    f"row {number} was continued with token {token}, which its schema does not allow after"
+                    f" {len(self._rows[number].tokens)} tokens: another processor overrode the mask, or reset() is"
+                    " missing"
+                )
+
+    def _fill(self, mask: MaskBuffer) -> list[bool]:
+        """Fill the rows' masks; returns of each whether it may lack tokens for the budget."""
+        remaining = None
+        if self._max_tokens is not None:
+            remaining = [max(1, self._max_tokens - len(row.tokens)) for row in self._rows]
+        mask.fill([row.matcher for row in self._rows], remaining)
+        is_scarce = [row.matcher.is_scarce() for row in self._rows]
+        if self._forcing is not None:
+            start = time.perf_counter()
+            for row, words in zip(self._rows, mask.words, strict=True):
+                row.narrow(words)
+            self._seconds += time.perf_counter() - start
+        return is_scarce
+
+    def _look_for_a_cut(self, number: int, row: Guide, mask: MaskBuffer, scores: torch.Tensor) -> None:
+        """Note whether the budget takes the row's likeliest token away."""
+        if self._wide is None:
+            self._wide = MaskBuffer(1, self._vocabulary.size, scores.device)
+        self._wide.fill([row.matcher])
+        if self._forcing is not None:
+            row.narrow(self._wide.words[0])
+        if not (self._wide.words[0] & ~mask.words[number]).any():
+            return
+        free = scores[number : number + 1].clone()
+        self._wide.apply_(free)
+        best, token = free[0].max(dim=-1)
+        if bool(best.isfinite()) and not mask.allows(number, int(token)):
+            row.wish(int(token))
+
+    def _start(self, ids: torch.Tensor, device: torch.device) -> None:
+        rows = ids.shape[0]
+        if rows % len(self._compiled):
+            raise ValueError(f"{len(self._compiled)} schemas can't be shared out evenly among {rows} rows")
+        each = rows // len(self._compiled)
+        self.reset()
+        matchers = [compiled.matcher(self._vocabulary) for compiled in self._compiled for _ in range(each)]
+        if self._max_tokens is not None:
+            for matcher in matchers[::each]:
+                check_budget(matcher, self._max_tokens)
+        self._rows = [Guide(matcher, self._vocabulary, self._forcing) for matcher in matchers]
+        self._mask = MaskBuffer(rows, self._vocabulary.size, device)
+        self._prompt = ids.clone()
+
+
+def _follow(row: Guide, written: list[int]) -> int | None:
+    """Bring the guide to the end of what was written, or to the token that its schema does not allow: returns that one.
+
+    Past the end of a sequence nothing is looked at.
+    """
+    shared = 0
+    for old, new in zip(row.tokens, written, strict=False):
+        if old != new:
+            break
+        shared += 1
+    row.rollback(len(row.tokens) - shared)
+    for token in written[shared:]:
+        if row.matcher.is_finished():
+            return None
+        if not row.accept(token):
+            return token
+    return None

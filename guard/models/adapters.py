@@ -1,0 +1,162 @@
+"""Asking a model in the way that the caller needs, whichever way it answers in.
+
+A model has `generate`, and may have `agenerate`, `stream`, `astream` (guard/models/base.py). What it has not is made
+here of what it has: an async call of a blocking model runs in a thread, and stops between two pieces when it is
+cancelled; a model that can't stream answers in one piece. So is what a model does not say of a stream that ends before
+its reply: the call is charged with an estimate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, Self
+
+from guard.errors import ModelError
+from guard.models.base import Model, Reply, Request
+
+_END = object()
+
+
+def generate(model: Model, request: Request) -> Reply:
+    """Ask, blocking."""
+    return model.generate(request)
+
+
+async def agenerate(model: Model, request: Request) -> Reply:
+    """Ask, async."""
+    ask = getattr(model, "agenerate", None)
+    if ask is not None:
+        reply: Reply = await ask(request)
+        return reply
+    if not hasattr(model, "stream"):
+        return await asyncio.to_thread(model.generate, request)
+    async with contextlib.aclosing(apieces(model, request)) as parts:
+        async for part in parts:
+            if isinstance(part, Reply):
+                return part
+    raise AssertionError("pieces end with a reply")
+
+
+def price(model: Model, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """Return what an answer would cost, in US dollars: 0 where the model runs here, None where it is not known."""
+    known = getattr(model, "price", None)
+    if known is None:
+        return 0.0 if getattr(model, "is_masked", False) else None
+    cost: float | None = known(prompt_tokens, completion_tokens)
+    return cost
+
+
+def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
+    """Ask, blocking; the text in pieces, then the reply. Closing the iterator stops the model."""
+    with _Charge(model, request) as charge:
+        for part in _pieces(model, charge.request):
+            charge.note(part)
+            yield part
+
+
+async def apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply, None]:
+    """Ask, async; the text in pieces, then the reply. Closing the iterator stops the model."""
+    with _Charge(model, request) as charge:
+        async with contextlib.aclosing(_apieces(model, charge.request)) as parts:
+            async for part in parts:
+                charge.note(part)
+                yield part
+
+
+class _Charge:
+    """Sees to it that a stream which ends before its reply is in the ledger, though the model does not say so.
+
+    What it brought is known, and that its prompt was read; how many tokens both were is estimated.
+    """
+
+    def __init__(self, model: Model, request: Request) -> None:
+        self.request = dataclasses.replace(request, told=self._tell)
+        self._model, self._asked = model, request
+        self._text: list[str] = []
+        self._is_told = False
+
+    def note(self, part: Any) -> None:
+        """Take a piece, or the reply, which says it all."""
+        if isinstance(part, str):
+            self._text.append(part)
+        self._is_told = self._is_told or isinstance(part, Reply)
+
+    def _tell(self, reply: Reply) -> None:
+        self._is_told = True
+        self._asked.cut(reply)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._is_told:
+            return
+        if text := "".join(self._text):
+            self._asked.cut(self._estimate(text))
+        if kind is None:
+            raise ModelError(f"the stream of {self._model.name} ended without its Reply")
+
+    def _estimate(self, text: str) -> Reply:
+        from guard.models.remote.http import estimated_tokens
+
+        prompt = sum(estimated_tokens(str(message.get("content", ""))) for message in self._asked.messages)
+        written = estimated_tokens(text)
+        return Reply(
+            text=text,
+            finish="cut",
+            model=self._model.name,
+            prompt_tokens=prompt,
+            completion_tokens=written,
+            cost=price(self._model, prompt, written),
+            is_estimate=True,
+        )
+
+
+def _pieces(model: Model, request: Request) -> Iterator[str | Reply]:
+    if hasattr(model, "stream"):
+        yield from model.stream(request)
+    elif hasattr(model, "astream"):
+        from guard.models.event_loop import PORTAL
+
+        yield from PORTAL.iterate(model.astream(request))
+    else:
+        yield from _in_one(model.generate(request), request)
+
+
+async def _apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply, None]:
+    if hasattr(model, "astream"):
+        async with contextlib.aclosing(model.astream(request)) as parts:
+            async for part in parts:
+                yield part
+    elif hasattr(model, "stream"):
+        blocking = iter(model.stream(request))
+        turn: asyncio.Future[Any] | None = None
+        try:
+            while True:
+                turn = asyncio.ensure_future(asyncio.to_thread(next, blocking, _END))
+                part = await asyncio.shield(turn)
+                turn = None
+                if part is _END:
+                    return
+                yield part
+        finally:
+            if turn is not None:  # cancelled while a piece was on its way: a generator can't be closed under it
+                await asyncio.wait([turn])
+                turn.exception()
+            close = getattr(blocking, "close", None)
+            if close is not None:
+                await asyncio.to_thread(close)
+    else:
+        for part in _in_one(await agenerate(model, request), request):
+            yield part
+
+
+def _in_one(reply: Any, request: Request) -> Iterator[str | Reply]:
+    """Hand on a whole reply as a stream that can be left between the text and the reply."""
+    if isinstance(reply, Reply):  # what is none is the pipeline's to refuse
+        request.cut(dataclasses.replace(reply, finish="cut"))
+        yield reply.text
+    yield reply

@@ -1,0 +1,186 @@
+"""What all models that decode here have in common: budgets, the prompt, the loop, pieces of text, and the reply."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from guard.decoding.completion import Completion
+from guard.decoding.reasoning import Reasoning
+from guard.errors import BudgetExceeded, Truncated
+from guard.kernels.vocabulary import Vocabulary
+from guard.models.base import Reply, Request
+from guard.models.chat_messages import as_texts
+
+LONGEST_NAME = 64  #: Bytes of the name of a special token, such as <|im_start|>; longer ones are not known.
+
+
+class Session(Protocol):
+    """One request being decoded."""
+
+    @property
+    def completion(self) -> Completion:
+        """What is written."""
+        ...
+
+    def step(self, tokens: list[int]) -> None:
+        """Feed the tokens to the model, and have the completion take the next one."""
+        ...
+
+    def away(self) -> contextlib.AbstractContextManager[None]:
+        """Around the time in which the caller has a piece of the text, and the model nothing to do."""
+        ...
+
+
+class LocalModel(ABC):
+    """A model that decodes in this process, under masks; answers from any thread."""
+
+    is_masked = True
+
+    _name: str
+    _vocabulary: Vocabulary
+    _context: int | None  # tokens that the model can see
+    _reasoning: Reasoning | None
+
+    @property
+    def name(self) -> str:
+        """How the model is named in replies and traces."""
+        return self._name
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of the model's tokens."""
+        return self._vocabulary
+
+    def generate(self, request: Request) -> Reply:
+        """Answer a request; under masks where it carries a compiled schema."""
+        *_, reply = self._steps(request, is_told=False)
+        assert isinstance(reply, Reply)
+        return reply
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """The answer's text in pieces as it is decoded, then the reply. Once it is closed, no further pass is run."""
+        return self._steps(request, is_told=True)
+
+    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many tokens of prompt these messages are, where the model does not think; thread-safe."""
+        text = self._render(as_texts(messages, self._name), thinks=False)
+        return len(self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text))
+
+    @abstractmethod
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+        """The prompt's text."""
+
+    @abstractmethod
+    def _tokenize(self, text: str) -> list[int]:
+        """The tokens of a prompt's text."""
+
+    @abstractmethod
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> contextlib.AbstractContextManager[Session]:
+        """Begin to decode; the limits are Completion's."""
+
+    def _steps(self, request: Request, *, is_told: bool) -> Iterator[str | Reply]:
+        start = time.perf_counter()
+        prompt, limits = self._begin(request)
+        with self._open(prompt, request, **limits) as session:
+            completion, fed = session.completion, 0
+            try:
+                while (unfed := completion.advance()) is not None:
+                    if is_told and (piece := completion.fresh()):
+                        with session.away():
+                            yield piece
+                    if request.seconds is not None and time.perf_counter() - start >= request.seconds:
+                        raise BudgetExceeded(
+                            f"seconds={request.seconds} were over when {self._name} had written"
+                            f" {len(completion.written)} tokens; raise the budget of seconds or lower max_tokens"
+                        )
+                    tokens = unfed if fed else prompt + unfed
+                    fed = len(prompt)
+                    session.step(tokens)
+                completion.end()
+                if is_told and (piece := completion.fresh()):
+                    with session.away():
+                        yield piece
+            except BaseException:  # closed or interrupted as well
+                if fed:
+                    request.cut(self._reply(request, completion, fed, "cut", start))
+                raise
+        is_whole = completion.is_finished and not completion.cut_at
+        yield self._reply(request, completion, len(prompt), "stop" if is_whole else "length", start)
+
+    def _reply(self, request: Request, completion: Completion, prompt: int, finish: str, start: float) -> Reply:
+        """What was written after so many tokens of prompt."""
+        return Reply(
+            text=completion.answer,
+            finish=finish,
+            model=self._name,
+            prompt_tokens=prompt,
+            completion_tokens=len(completion.written),
+            forced_tokens=completion.forced_tokens,
+            seconds=time.perf_counter() - start,
+            mask_seconds=completion.mask_seconds,
+            thinking_tokens=completion.thinking_tokens,
+            thinking=completion.thought,
+            tokens=tuple(completion.details),
+            cut_at=completion.cut_at,
+            room=None if self._context is None else self._context - prompt,
+            mode="masks" if request.compiled is not None else "prompt",
+            cost=0.0,
+        )
+
+    def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
+        """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
+        matcher = request.compiled.matcher(self._vocabulary) if request.compiled is not None else None
+        least = max(1, matcher.distance()) if matcher is not None else 1
+        limits: dict[str, Any] = {
+            "matcher": matcher,
+            "max_tokens": request.max_tokens,
+            "stops_repetition": request.repetition == "stop",
+        }
+        messages = as_texts(request.messages, self._name)
+        text = self._render(messages, thinks=False)
+        self._check_size(text)
+        if self._reasoning is not None and request.thinking:
+            prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True)))
+            room = self._room(request, len(prompt), request.thinking, least)
+            budget = request.thinking if room is None else min(request.thinking, room - least)
+            if (thinking := self._reasoning.thinking(budget, text)) is not None:
+                return prompt, {**limits, "room": room, "thinking": thinking}
+        prompt = self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
+        return prompt, {**limits, "room": self._room(request, len(prompt), 0, least)}
+
+    def _check_size(self, text: str) -> None:
+        """Raise Truncated where a prompt is surely longer than the context; to tokenize it would take far longer."""
+        if self._context is not None and len(text) > self._context * self._longest_token:
+            least = len(text) // self._longest_token
+            raise Truncated(
+                f"a prompt of {len(text):,} characters is at least {least:,} tokens, of which {self._name}'s context"
+                f" holds {self._context:,}; shorten the input"
+            )
+
+    @functools.cached_property
+    def _longest_token(self) -> int:
+        """The most bytes of a text that one token stands for; those that spell nothing have names of some length."""
+        lengths = (len(self._vocabulary.token_bytes(token)) for token in range(self._vocabulary.size))
+        return max(LONGEST_NAME, *lengths)
+
+    def _room(self, request: Request, prompt: int, thinking: int, least: int) -> int | None:
+        """Tokens left for thinking and value together; None: no limit. Raises where they can't suffice."""
+        if self._context is not None and prompt + thinking + request.max_tokens > self._context:
+            thoughts = f", thinking={thinking}" if thinking else ""
+            raise Truncated(
+                f"a prompt of {prompt} tokens{thoughts} and max_tokens={request.max_tokens} exceed the"
+                f" {self._context} tokens of {self._name}'s context; shorten the input or lower max_tokens"
+            )
+        if request.total_tokens is None:
+            return None
+        if request.total_tokens < prompt + least:
+            raise BudgetExceeded(
+                f"total_tokens={request.total_tokens} can't hold the prompt's {prompt} and the shortest answer, which"
+                f" may need {least}; shorten the input or raise the budget of tokens"
+            )
+        return request.total_tokens - prompt

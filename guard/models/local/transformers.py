@@ -1,0 +1,246 @@
+"""Local models through transformers: a folder or a hub id, its own chat template, and Guard's decoding loop.
+
+A model is loaded once and answers from any thread: weights and vocabulary are only read, each request has a cache,
+a matcher and a random generator of its own, the tokenizer, which is not made for threads, is taken under a lock, and
+forward passes are shared (guard/models/local/batching.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guard.errors import ModelError
+from guard.models.base import Request, Sampling
+from guard.models.chat_messages import without_system
+from guard.models.local.local_model import LocalModel
+
+# torch's threads on a CPU wait for each other many times a token. While other work shares the machine, waiting busily
+# halves the speed or worse; asleep costs nothing that can be measured. Read when torch is loaded, so set before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+try:
+    import torch
+    import transformers
+    from jinja2 import TemplateError
+except ImportError as error:
+    raise ModelError(f"local models need {error.name}: pip install 'guard-slm[local]'") from error
+
+from guard.decoding.forced_tokens import Forcing
+from guard.decoding.reasoning import Reasoning
+from guard.decoding.torch_loop import Decoding, Forward
+from guard.kernels.vocabulary import Vocabulary
+from guard.models.local.batching import Passes
+from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
+from guard.models.local.sampling import Sampler
+
+
+class TransformersModel(LocalModel):
+    """A causal language model of transformers that answers requests."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, *, share: bool | None = None) -> None:
+        """Take a loaded model and its tokenizer; `from_pretrained` loads them by name.
+
+        `share` says whether concurrent requests share forward passes. None: wherever no result depends on it, and on a
+        GPU; True: also where the last digits of logits do; False: never.
+        """
+        if model.config.is_encoder_decoder:
+            raise ModelError(f"{name} is an encoder-decoder model; Guard decodes causal language models")
+        self._name = name
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._lock = threading.RLock()  # of the tokenizer; a signal handler's call may find it taken by its own thread
+        self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        try:
+            self._vocabulary = Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer))
+        except ValueError as error:
+            raise ModelError(f"{name}: {error}") from error
+        self._forcing = Forcing(tokenizer, self._vocabulary)
+        template = tokenizer.chat_template
+        self._reasoning = Reasoning.of(str(template), self._vocabulary, self._tokenize) if template else None
+        self._passes = Passes(model, self._prepare, share=share)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        *,
+        name: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        share: bool | None = None,
+    ) -> TransformersModel:
+        """Load a folder, or an id of the hub; a folder is read without the network.
+
+        `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
+        faster of bfloat16 and float32, with the weights laid out for decoding only
+        (guard/models/local/packed_linear.py): to train or to save a model, load it by transformers and give it to
+        __init__. `share` is __init__'s.
+        """
+        path = Path(path_or_id)
+        is_local = path.exists()
+        if not is_local and (path.is_absolute() or str(path_or_id).startswith((".", "~"))):
+            raise ModelError(f"no such folder: {path_or_id}")
+        source = str(path.expanduser() if is_local else path_or_id)
+        device = device or _device()
+        try:
+            with _quiet(is_local):
+                tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=is_local)
+                model = transformers.AutoModelForCausalLM.from_pretrained(
+                    source, local_files_only=is_local, dtype=getattr(torch, dtype) if dtype else _dtype(device)
+                )
+            model = model.to(device)
+            pack(model)
+            return cls(name or f"transformers:{path_or_id}", model, tokenizer, share=share)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._tokenizer
+
+    @property
+    def model(self) -> Any:
+        """The model itself."""
+        return self._model
+
+    @property
+    def passes(self) -> Passes:
+        """The forward passes that concurrent requests share; it tells whether they do."""
+        return self._passes
+
+    @contextlib.contextmanager
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:
+        decoding = Decoding(
+            self._vocabulary, forcing=self._forcing, temperature=request.temperature, seed=request.seed, **limits
+        )
+        decoding.start(self._model.device)
+        try:
+            forward = self._prepare(prompt, request.max_tokens)
+            with self._passes.here():
+                sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
+                yield _Session(decoding, forward, self._passes, sampler)
+        except RuntimeError as error:  # torch's: out of memory, a device that fails
+            raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
+
+    def _prepare(self, prompt: list[int], max_tokens: int) -> Forward:
+        """A forward pass with all that transformers' generate makes ready for it, such as the right kind of cache."""
+
+        def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001
+            for ours in ("stopping_criteria", "generation_config"):
+                model_kwargs.pop(ours, None)
+            return Forward(model, model_kwargs, prompt=len(prompt))
+
+        ids = torch.tensor([prompt], device=self._model.device)
+        forward: Forward = self._model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=self._generation_config(max_tokens),
+            custom_generate=take,
+        )
+        return forward
+
+    def _generation_config(self, max_tokens: int) -> Any:
+        """Neutral values for what a model's own configuration would else bring in: penalties break keys and quotes."""
+        return transformers.GenerationConfig(
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            eos_token_id=list(self._vocabulary.eos),
+            pad_token_id=self._vocabulary.eos[0],
+        )
+
+    def _tokenize(self, text: str) -> list[int]:
+        with self._lock:
+            is_chat = self._tokenizer.chat_template is not None
+            return list(self._tokenizer(text, add_special_tokens=not is_chat).input_ids)
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+        if self._tokenizer.chat_template is None:
+            return "\n\n".join(message["content"] for message in messages) + "\n\n"
+        with self._lock:
+            try:
+                return self._template(messages, thinks)
+            except TemplateError:  # some templates know no system message
+                try:
+                    return self._template(without_system(messages), thinks)
+                except TemplateError as error:
+                    raise ModelError(f"{self._name}'s chat template refuses the messages: {error}") from error
+
+    def _template(self, messages: Sequence[Mapping[str, Any]], thinks: bool) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            [dict(message) for message in messages], add_generation_prompt=True, tokenize=False, enable_thinking=thinks
+        )
+        return text
+
+
+class _Session:
+    """One request at one model."""
+
+    def __init__(self, decoding: Decoding, forward: Forward, passes: Passes, sampler: Sampler | None) -> None:
+        self.completion = decoding
+        self._forward = forward
+        self._passes = passes
+        self._sampler = sampler
+        self._scores: Any = None  # of the token that is chosen: what the sampler first left
+
+    def step(self, tokens: list[int]) -> None:
+        logits = self._passes(self._forward, tokens)
+        if self._sampler is None:
+            self.completion.choose(logits)
+            return
+        self._scores = None
+        self.completion.choose(logits, self._sampled)
+        self.completion.tell(self._sampler.likeliest(self._scores))
+
+    def _sampled(self, _: Any, scores: torch.Tensor) -> torch.Tensor:
+        assert self._sampler is not None
+        left = self._sampler.apply(self.completion.tokens, scores[0].cpu().numpy())
+        self._scores = left if self._scores is None else self._scores
+        return torch.from_numpy(left).to(scores.device)[None]
+
+    def away(self) -> contextlib.AbstractContextManager[None]:
+        return self._passes.away()
+
+
+def _eos(model: Any, tokenizer: Any) -> list[int]:
+    """The end-of-sequence tokens: the tokenizer's own first, then those of the model's generation configuration."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    return list(dict.fromkeys(token for token in ids if token is not None))
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(device: str) -> Any:
+    if device != "cpu":
+        return "auto"
+    return torch.bfloat16 if is_fast_in_bfloat16() else torch.float32
+
+
+@contextlib.contextmanager
+def _quiet(is_local: bool) -> Iterator[None]:
+    """No progress bars for weights that are on this machine: they take a second."""
+    logging = transformers.utils.logging
+    if not is_local or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,234 @@
+"""Anthropic's models: `anthropic:NAME` honours ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL.
+
+Native structured output, a forced tool, or words, as remote.py says. Thinking has a budget of its own, which the API
+wants to be at least 1,024 tokens; what is less is none. A model that thinks can't be forced to call a tool: it may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from guard.errors import ModelError
+from guard.models.base import Request
+from guard.models.remote.address import address
+from guard.models.remote.http import Body, ExchangeError, count, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.remote_model import Asked, Reading, Remote, shape
+from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.replay_only import UNUSED_KEY
+from guard.output import provider_schema
+
+try:
+    import anthropic
+    import httpx2
+except ImportError as error:
+    raise ModelError(f"Anthropic's models need {error.name}: pip install 'guard-slm[anthropic]'") from error
+
+#: The SDK's client, and its HTTP client, over each carrier.
+_CLIENTS: Mapping[Carrier, Any] = {
+    THREAD: (anthropic.Anthropic, anthropic.DefaultHttpxClient),
+    LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
+}
+URL = "https://api.anthropic.com"  #: Where Anthropic is asked.
+LEAST_THINKING = 1024  #: Tokens that the API wants a budget of thinking to have.
+
+_FINISH = {
+    **dict.fromkeys(("end_turn", "stop_sequence", "tool_use"), "stop"),
+    **dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "length"),
+    "refusal": "refusal",
+}
+_OPTIONAL = ("temperature", "thinking")
+_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class AnthropicModel(Remote):
+    """A model of Anthropic's; the options are OpenAIModel's."""
+
+    dialect = provider_schema.ANTHROPIC
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: anthropic.AsyncAnthropic | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        mode: str | None = None,
+        retries: int = 2,
+        timeout: float = 600.0,
+        provider: str | None = "anthropic",
+        extra: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        title = f"anthropic:{name}"
+        where = address(base_url, "ANTHROPIC_BASE_URL", URL)
+        # Where none is given, the SDK looks for credentials in the environment: these are not a stranger's.
+        key = api_key or (None if where.is_environments else UNUSED_KEY)
+
+        def make(carrier: Carrier) -> Any:
+            sdk, http = _CLIENTS[carrier]
+            try:
+                made = sdk(
+                    api_key=key,
+                    base_url=None if where.is_default else where.url,
+                    max_retries=0,
+                    http_client=http(**http_options(carrier, title, where, key)),
+                )
+                # Where it finds nothing, the SDK says so with the first request, by a TypeError.
+                if not (made.api_key or made.auth_token or getattr(made, "credentials", None)):
+                    raise ModelError(f"{title} can't be asked: set ANTHROPIC_API_KEY, or give api_key")
+                return made
+            except (anthropic.AnthropicError, httpx2.InvalidURL, ValueError) as error:
+                words = said_by(str(error), (key or "", *where.secrets))
+                raise ModelError(f"{title} can't be asked: {words}") from None
+
+        self._where = where
+        super().__init__(
+            name,
+            title=title,
+            client=client and client.with_options(max_retries=0),
+            make=make,
+            mode=mode,
+            retries=retries,
+            timeout=timeout,
+            provider=provider,
+            extra=extra,
+        )
+
+    def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
+        thinks = request.thinking >= LEAST_THINKING
+        fields: dict[str, Any] = {"thinking": {"type": "disabled"}, "temperature": min(request.temperature, 1.0)}
+        if thinks:  # at the temperature that the API has for it
+            fields = {"thinking": {"type": "enabled", "budget_tokens": request.thinking}}
+        name = _NAME.sub("_", request.name)[:64] or "value"
+        if sent is not None and mode == "native":
+            fields["output_config"] = {"format": {"type": "json_schema", "schema": sent.schema}}
+        elif sent is not None:
+            fields["tools"] = [{"name": name, "description": "Takes the answer.", "input_schema": sent.schema}]
+            fields["tool_choice"] = {"type": "auto"} if thinks else {"type": "tool", "name": name}
+            fields["tool_choice"]["disable_parallel_tool_use"] = True
+        return self._sent_body(fields)
+
+    async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+        client, name = self._clients.of(asked.carrier), self.name
+        known = (client.api_key, client.auth_token)
+        secrets = (*(secret for secret in known if isinstance(secret, str) and secret), *self._where.secrets)
+        system = "\n\n".join(_words(message) for message in asked.messages if message.get("role") == "system")
+        others = [dict(message) for message in asked.messages if message.get("role") != "system"]
+        fields = {
+            "model": self.model,
+            "messages": others or [{"role": "user", "content": system}],
+            "stream": is_streaming,
+            "max_tokens": asked.max_tokens,
+            **asked.body,
+        }
+        if system and others:
+            fields["system"] = system
+        with mapped(anthropic, name, secrets):
+            async with asked.opened(client, "/v1/messages", fields, anthropic.Stream) as response:
+                body = Body(response, name, asked.carrier, secrets)
+                if is_streaming and body.has_events:
+                    async with contextlib.aclosing(body.events()) as events:
+                        async for text in events:
+                            event = parsed(text, name)
+                            if event.get("type") == "message_stop":
+                                break
+                            if piece := _event(reading, event, name, secrets):
+                                yield piece
+                else:
+                    text = await body.text()
+                    piece = _message(reading, parsed(text, name), text, name, secrets)
+                    if is_streaming and piece:
+                        yield piece
+
+    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+        for field in _OPTIONAL:
+            if field in asked.body and self._may_concede(field, failure):
+                self._conceded.add(field)
+                return True
+        return False
+
+
+def _message(reading: Reading, message: Mapping[str, Any], text: str, name: str, secrets: tuple[str, ...]) -> str:
+    """Take a whole answer; returns the text in it."""
+    if message.get("type") == "error" or message.get("error"):
+        raise of_stream(message.get("error"), name, secrets)
+    _head(reading, message)
+    _finish(reading, message.get("stop_reason"), name)
+    shape(reading.finish is not None, name, "no stop_reason")
+    content: Any = message.get("content")
+    shape(isinstance(content, list) and all(isinstance(block, Mapping) for block in content), name, "content")
+    exact = provider_schema.exact(text)["content"]  # numbers as they are written
+    out = ""
+    for index, block in enumerate(content):
+        kind = block.get("type")
+        if kind == "text":
+            shape(isinstance(block.get("text"), str), name, "text")
+            out += reading.text(block["text"])
+        elif kind == "thinking" and isinstance(block.get("thinking"), str):
+            reading.thought += block["thinking"]
+        elif kind == "tool_use":
+            out += reading.call(index, provider_schema.written(exact[index].get("input")))
+    return out
+
+
+def _event(reading: Reading, event: Mapping[str, Any], name: str, secrets: tuple[str, ...]) -> str:
+    """Take one event of a streamed answer; returns the text in it."""
+    kind, index = event.get("type"), event.get("index")
+    if kind == "error":
+        raise of_stream(event.get("error"), name, secrets)
+    if kind == "message_start":
+        message: Any = event.get("message")
+        shape(isinstance(message, Mapping), name, "message_start")
+        _head(reading, message)
+    elif kind == "content_block_start":
+        block: Any = event.get("content_block")
+        shape(isinstance(block, Mapping), name, "content_block_start")
+        if block.get("type") == "tool_use":
+            return reading.call(index, "")
+        if block.get("type") == "text" and isinstance(block.get("text"), str):
+            return reading.text(block["text"])
+    elif kind == "content_block_delta":
+        delta: Any = event.get("delta")
+        shape(isinstance(delta, Mapping), name, "content_block_delta")
+        if isinstance(text := delta.get("text"), str):
+            return reading.text(text)
+        if isinstance(arguments := delta.get("partial_json"), str):
+            return reading.call(index, arguments)
+        if isinstance(thought := delta.get("thinking"), str):
+            reading.thought += thought
+    elif kind == "message_delta":
+        stop: Any = event.get("delta")
+        shape(isinstance(stop, Mapping), name, "message_delta")
+        _finish(reading, stop.get("stop_reason"), name)
+        _head(reading, event)
+    return ""
+
+
+def _head(reading: Reading, message: Mapping[str, Any]) -> None:
+    if isinstance(model := message.get("model"), str) and model:
+        reading.model = model
+    usage = message.get("usage")
+    if not isinstance(usage, Mapping):
+        return
+    reading.used(completion=usage.get("output_tokens"))
+    if "input_tokens" in usage:
+        cached = count(usage.get("cache_read_input_tokens"), 0)
+        made = count(usage.get("cache_creation_input_tokens"), 0)
+        reading.used(prompt=count(usage["input_tokens"], 0) + cached + made, cached=cached)
+
+
+def _finish(reading: Reading, stop: Any, name: str) -> None:
+    if stop is not None:
+        shape(isinstance(stop, str) and stop in _FINISH, name, f"stop_reason {str(stop)[:60]!r}")
+        reading.finish = _FINISH[stop]
+
+
+def _words(message: Mapping[str, Any]) -> str:
+    """Return what a system message says: a text, or parts of which some are."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "\n\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return str(content or "")

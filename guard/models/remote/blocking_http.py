@@ -1,0 +1,364 @@
+"""HTTP/1.1 for httpx2's clients: over connections that bring one answer to each request, and nothing beside.
+
+A server that sends more than it was asked for has its connection closed: what is left over would be taken for the
+answer to the next request, which is another's. The HTTP client does not look for it, neither in what it has read and
+not parsed nor in what the connection has received and it has not read; here both are asked before a connection is used
+again. `Transport` is the blocking client's, `AsyncTransport` that of the event loop.
+
+The blocking one asks in the caller's thread, and its every wait ends at one deadline. An HTTP client's time-outs are
+for each read by itself, and a server that drips its answer outlasts them all. Here the deadline stands in a context
+variable, and whatever waits for the network waits no longer than that; where it has passed, `Late` goes through all
+callers like a cancellation, and connections are closed on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import selectors
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from guard.models.event_loop import PORTAL
+
+#: When what runs in this context must have ended, by `time.monotonic`.
+DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
+
+#: As many connections as OpenAI's SDK lets its own clients have.
+MOST_CONNECTIONS, MOST_IDLE, IDLE_S = 1000, 100, 5.0
+NEXT_ADDRESS_S = 0.25  #: After which the next address of a name is tried beside; RFC 8305 says so.
+
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # one system call, and for any file if it can
+
+
+class Late(BaseException):
+    """The deadline has passed: no Exception, for none but the scope that set the deadline may catch it."""
+
+
+def is_proxied() -> bool:
+    """Whether the environment sends requests through a proxy, which this transport knows nothing of."""
+    proxies = urllib.request.getproxies()
+    return any(proxies.get(scheme) for scheme in ("http", "https", "all"))
+
+
+class Transport(httpx2.BaseTransport):
+    """Sends requests over a pool of connections; safe from any thread of one process."""
+
+    def __init__(self, bounded: Callable[[Iterable[bytes]], Iterator[bytes]]) -> None:
+        self._bounded = bounded
+        self._pool = _Pool()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; the response's body is still to be read."""
+        with _Mapped():
+            response = self._pool.handle_request(_sent(request))
+        headers = response.headers
+        if not 200 <= response.status < 300:
+            # Read whole by SDKs: not unpacked, for what is packed was not asked for and may be huge.
+            headers = [(key, value) for key, value in headers if key.lower() != b"content-encoding"]
+        stream = _Body(response, self._bounded)
+        return httpx2.Response(response.status, headers=headers, stream=stream, extensions=response.extensions)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+class AsyncTransport(httpx2.AsyncBaseTransport):
+    """Sends requests over a pool of connections, on one event loop."""
+
+    def __init__(self) -> None:
+        self._pool = _AsyncPool()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; the response's body is still to be read."""
+        with _Mapped():
+            response = await self._pool.handle_async_request(_sent(request))
+        stream = _AsyncBody(response)
+        return httpx2.Response(response.status, headers=response.headers, stream=stream, extensions=response.extensions)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+
+
+def _sent(request: httpx2.Request) -> httpcore2.Request:
+    url = request.url
+    return httpcore2.Request(
+        method=request.method,
+        url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )
+
+
+class _Body(httpx2.SyncByteStream):
+    def __init__(self, response: httpcore2.Response, bounded: Callable[[Iterable[bytes]], Iterator[bytes]]) -> None:
+        self._response, self._bounded = response, bounded
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _Mapped():
+            yield from self._bounded(self._response.iter_stream())
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _AsyncBody(httpx2.AsyncByteStream):
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _Mapped():
+            async with contextlib.aclosing(self._response.aiter_stream()) as parts:
+                async for part in parts:
+                    yield part
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _pooled() -> dict[str, Any]:
+    return {
+        "max_connections": MOST_CONNECTIONS,
+        "max_keepalive_connections": MOST_IDLE,
+        "keepalive_expiry": IDLE_S,
+    }
+
+
+class _Pool(httpcore2.ConnectionPool):
+    """Blocking connections that are used again only where nothing is left over."""
+
+    def __init__(self) -> None:
+        super().__init__(**_pooled())
+        self._tls = httpx2.create_ssl_context()
+
+    def create_connection(self, origin: httpcore2.Origin) -> _Connection:
+        return _Connection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_Backend())
+
+
+class _Connection(httpcore2.HTTPConnection):
+    def has_expired(self) -> bool:
+        return super().has_expired() or _has_more(self)
+
+
+class _AsyncPool(httpcore2.AsyncConnectionPool):
+    """The same on an event loop."""
+
+    def __init__(self) -> None:
+        super().__init__(**_pooled())
+        self._tls = httpx2.create_ssl_context()
+
+    def create_connection(self, origin: httpcore2.Origin) -> _AsyncConnection:
+        return _AsyncConnection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_AsyncBackend())
+
+
+class _AsyncConnection(httpcore2.AsyncHTTPConnection):
+    def has_expired(self) -> bool:
+        return super().has_expired() or _has_more(self)
+
+
+def _has_more(connection: httpcore2.HTTPConnection | httpcore2.AsyncHTTPConnection) -> bool:
+    """Whether an idle connection was sent more than its last answer; where that can't be known, it was."""
+    if not connection.is_idle():
+        return False
+    state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+    return state is None or state.trailing_data != (b"", False)
+
+
+class _Mapped:
+    """Turns httpcore2's errors into httpx2's, which have the same names."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if type(error).__module__.partition(".")[0] == "httpcore2":
+            kind = getattr(httpx2, type(error).__name__, httpx2.TransportError)
+            raise kind(str(error)) from error
+
+
+def _left(timeout: float | None = None) -> float | None:
+    """Return the seconds that may be waited; raises Late where there are none."""
+    deadline = DEADLINE.get()
+    if deadline == math.inf:
+        return timeout
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Late
+    return left if timeout is None else min(left, timeout)
+
+
+class _Stream(httpcore2.NetworkStream):
+    """A connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _failing(httpcore2.ReadTimeout, httpcore2.ReadError):
+            self._socket.settimeout(_left(timeout))
+            return self._socket.recv(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        rest = memoryview(buffer)
+        with _failing(httpcore2.WriteTimeout, httpcore2.WriteError):
+            while rest:  # not sendall: over TLS its time-out is for each part by itself
+                self._socket.settimeout(_left(timeout))
+                rest = rest[self._socket.send(rest) :]
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Stream:
+        try:
+            with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+                self._socket.settimeout(_left(timeout))
+                return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":  # asked before a connection is used again
+            return (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0) or _is_readable(
+                self._socket
+            )
+        return self._socket if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket) else None
+
+
+class _Backend(httpcore2.NetworkBackend):
+    """Opens connections."""
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any) -> _Stream:
+        """Connect, on the portal's loop: looking a name up knows no time-out, and of its addresses one may be dead."""
+        with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            return _Stream(PORTAL.run(_connected(host, port, _left(timeout))))
+
+
+class _AsyncStream(httpcore2.AsyncNetworkStream):
+    """A connection on an event loop."""
+
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (httpcore2's)
+        with _failing(httpcore2.ReadTimeout, httpcore2.ReadError):
+            async with asyncio.timeout(timeout):
+                return await self._reader.read(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (the same)
+        with _failing(httpcore2.WriteTimeout, httpcore2.WriteError):
+            async with asyncio.timeout(timeout):
+                self._writer.write(buffer)
+                await self._writer.drain()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (the same)
+    ) -> _AsyncStream:
+        try:
+            with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+                async with asyncio.timeout(timeout):
+                    await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def aclose(self) -> None:
+        self._writer.transport.abort()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            sock = self._writer.get_extra_info("socket")
+            return self._reader.has_more or self._writer.is_closing() or sock.fileno() < 0 or _is_readable(sock)
+        return self._writer.get_extra_info("ssl_object") if info == "ssl_object" else None
+
+
+class _Reader(asyncio.StreamReader):
+    """Knows whether it holds what nobody has read."""
+
+    _held = 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is anything to read, the end included."""
+        return self._held > 0 or self.at_eof() or self.exception() is not None
+
+    def feed_data(self, data: Any) -> None:
+        self._held += len(data)
+        super().feed_data(data)
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await super().read(n)
+        self._held -= len(data)
+        return data
+
+
+class _AsyncBackend(httpcore2.AsyncNetworkBackend):
+    """Opens connections on the running event loop."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 (the same)
+        *_: Any,
+        **__: Any,
+    ) -> _AsyncStream:
+        """Connect, to whichever of a name's addresses answers first."""
+        loop = asyncio.get_running_loop()
+        reader = _Reader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            async with asyncio.timeout(timeout):
+                transport, _protocol = await loop.create_connection(
+                    lambda: protocol, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+                )
+        return _AsyncStream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+
+def _is_readable(sock: Any) -> bool:
+    with _Selector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+async def _connected(host: str, port: int, seconds: float | None) -> socket.socket:
+    async with asyncio.timeout(seconds):
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            asyncio.Protocol, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+        )
+    try:
+        sock: socket.socket = transport.get_extra_info("socket").dup()
+    finally:
+        transport.abort()  # the loop's own end; the connection is the copy's from now on
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+@contextlib.contextmanager
+def _failing(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
+    """Turn what a socket raises into httpcore2's errors, or Late."""
+    try:
+        yield
+    except TimeoutError as error:
+        _left()
+        raise late(str(error)) from error
+    except OSError as error:
+        raise broken(str(error)) from error

@@ -1,0 +1,274 @@
+"""Any server that speaks OpenAI's chat completions: `openai:NAME` honours OPENAI_BASE_URL and OPENAI_API_KEY.
+
+The environment's key is sent to the address that the environment names, never to one that is given as `base_url`.
+The SDK sends and knows credentials; bodies are read here, strictly and within bounds. See remote.py for modes and
+retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import httpx2
+
+from guard.errors import ModelError
+from guard.models.base import Request
+from guard.models.remote.address import address
+from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.known_servers import url_of
+from guard.models.remote.remote_model import Asked, Reading, Remote, shape
+from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.replay_only import UNUSED_KEY
+from guard.output import provider_schema
+
+try:
+    import openai
+except ImportError as error:
+    raise ModelError(f"remote models need {error.name}: pip install guard-slm") from error
+
+#: The SDK's client, and its HTTP client, over each carrier.
+_CLIENTS: Mapping[Carrier, Any] = {
+    THREAD: (openai.OpenAI, openai.DefaultHttpxClient),
+    LOOP: (openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient),
+}
+BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"  #: Variables of the environment.
+URL = "https://api.openai.com/v1"  #: Where OpenAI is asked.
+#: What a provider says of how an answer ended.
+_FINISH = {
+    **dict.fromkeys(("stop", "tool_calls", "function_call", "tool_use", "end_turn", "stop_sequence", "eos"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
+    **dict.fromkeys(("content_filter", "safety"), "filter"),
+    "refusal": "refusal",
+}
+#: Parameters that a server may not know, each given up by itself.
+_OPTIONAL = ("stream_options", "seed", "temperature", "parallel_tool_calls", "reasoning_effort")
+_REASONS = re.compile(r"(o\d|gpt-5)")  #: OpenAI's models that think unless told otherwise.
+_EFFORTS = ("none", "minimal", "low")  #: The least that they can be told, which differs between them.
+_UNKNOWN = re.compile(r"support|recogni|unknown|extra|unexpected|permitted|allowed|invalid|unavailable", re.IGNORECASE)
+_FORMAT = re.compile(r"response_format|json_object|json mode|json_mode", re.IGNORECASE)
+_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class OpenAIModel(Remote):
+    """A model of OpenAI's, or of any server that speaks the same protocol.
+
+    `mode` is native, tool or prompt, None the strongest that carries a schema; `retries` are the transport's; `timeout`
+    is the longest silence, in seconds, a request's own deadline apart; `extra` goes into every request's body:
+    {"reasoning_effort": "low"}. `provider` names whose prices apply where the address does not tell. A `client` of the
+    SDK is used on Guard's event loop from then on, and belongs to the process that made it. `title` is how the model is
+    named in replies and traces, `openai:NAME` where nothing is given.
+    """
+
+    dialect = provider_schema.OPENAI
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: openai.AsyncOpenAI | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        mode: str | None = None,
+        retries: int = 2,
+        timeout: float = 600.0,
+        provider: str | None = None,
+        extra: Mapping[str, Any] = MappingProxyType({}),
+        title: str | None = None,
+    ) -> None:
+        title = title or f"openai:{name}"
+        where = address(base_url, BASE_URL, URL)
+        # A server of one's own may want no key; OpenAI's does.
+        key = where.key(api_key, API_KEY) or (None if where.is_default else UNUSED_KEY)
+
+        def make(carrier: Carrier) -> Any:
+            sdk, http = _CLIENTS[carrier]
+            try:
+                if key is None:
+                    raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
+                return sdk(
+                    api_key=key,
+                    base_url=where.url,
+                    max_retries=0,
+                    http_client=http(**http_options(carrier, title, where, key)),
+                )
+            except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
+                words = said_by(str(error), (key or "", *where.secrets))
+                raise ModelError(f"{title} can't be asked: {words}") from None
+
+        self._where = where
+        given = client and client.with_options(max_retries=0)
+        super().__init__(
+            name,
+            title=title,
+            client=given,
+            make=make,
+            mode=mode,
+            retries=retries,
+            timeout=timeout,
+            provider=provider,
+            extra=extra,
+        )
+
+    @classmethod
+    def at_server(cls, server: str, name: str, **more: Any) -> OpenAIModel:
+        """Return a model of a server that known_servers.py lists, on this machine: `at_server("ollama", "qwen3")`."""
+        return cls(name, base_url=url_of(server), title=f"{server}:{name}", **more)
+
+    @property
+    def _is_openai(self) -> bool:
+        return str(self._client.base_url.host).endswith("openai.com")
+
+    @property
+    def _budget(self) -> str:
+        """What the budget of tokens is called: as the caller did, else OpenAI's new name, or the one others know."""
+        named = next((name for name in ("max_completion_tokens", "max_tokens") if name in self._wished), None)
+        is_new = self._is_openai if named is None else named == "max_completion_tokens"
+        is_new = is_new != ("max_tokens" in self._conceded)  # given up: the other one
+        return "max_completion_tokens" if is_new else "max_tokens"
+
+    def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
+        conceded = self._conceded
+        fields: dict[str, Any] = {
+            "temperature": request.temperature,
+            "seed": request.seed % 2**31,
+        }
+        if request.thinking == 0 and self._is_openai and _REASONS.match(self.model):
+            effort = next((effort for effort in _EFFORTS if f"reasoning_effort={effort}" not in conceded), None)
+            fields |= {"reasoning_effort": effort} if effort else {}
+        name = _NAME.sub("_", request.name)[:64] or "value"
+        if sent is not None and mode == "native":
+            schema = {"name": name, "strict": True, "schema": sent.schema}
+            fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif sent is not None:
+            function = {"name": name, "description": "Takes the answer.", "parameters": sent.schema}
+            fields["tools"] = [{"type": "function", "function": function}]
+            fields["tool_choice"] = {"type": "function", "function": {"name": name}}
+            fields["parallel_tool_calls"] = False
+        elif request.compiled is not None and "response_format" not in conceded:
+            schema = request.compiled.contents
+            if isinstance(schema, Mapping) and schema.get("type") == "object":
+                fields["response_format"] = {"type": "json_object"}
+        return self._sent_body(fields)
+
+    async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+        client, name = self._clients.of(asked.carrier), self.name
+        has_key = isinstance(client.api_key, str) and client.api_key != UNUSED_KEY
+        secrets = (*((client.api_key,) if has_key else ()), *self._where.secrets)
+        fields = {
+            "model": self.model,
+            "messages": asked.messages,
+            "stream": is_streaming,
+            self._budget: asked.max_tokens,
+            **asked.body,
+        }
+        if is_streaming and "stream_options" not in self._conceded:
+            fields["stream_options"] = {"include_usage": True}
+        with mapped(openai, name, secrets):
+            async with asked.opened(client, "/chat/completions", fields, openai.Stream) as response:
+                body = Body(response, name, asked.carrier, secrets)
+                if is_streaming and body.has_events:
+                    is_begun = False
+                    async with contextlib.aclosing(body.events()) as events:
+                        async for event in events:
+                            if event.strip() == "[DONE]":
+                                shape(is_begun, name, "it ended its stream before it began an answer")
+                                reading.finish = reading.finish or "stop"
+                                break
+                            said = parsed(event, name)
+                            is_begun = is_begun or bool(said.get("choices"))
+                            if piece := _read(reading, said, "delta", name, secrets):
+                                yield piece
+                else:
+                    whole = parsed(await body.text(), name)
+                    piece = _read(reading, whole, "message", name, secrets)
+                    shape(reading.finish is not None, name, "no finish_reason")
+                    if is_streaming and piece:
+                        yield piece
+
+    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+        conceded, words, lowered = self._conceded, failure.words, failure.words.lower()
+        names_budget = "max_completion_tokens" in lowered or (
+            self._budget == "max_tokens" and "'max_tokens'" in lowered
+        )
+        if names_budget and "max_tokens" not in conceded and _UNKNOWN.search(words):
+            conceded.add("max_tokens")
+            return True
+        for field in _OPTIONAL:
+            if self._may_concede(field, failure) and _UNKNOWN.search(words):
+                effort = asked.body.get("reasoning_effort") if field == "reasoning_effort" else None
+                given_up = f"{field}={effort}" if effort else field
+                if given_up not in conceded:
+                    conceded.add(given_up)
+                    return True
+        if asked.mode == "prompt" and "response_format" in asked.body and _FORMAT.search(words):
+            conceded.add("response_format")
+            return True
+        return False
+
+
+def _read(reading: Reading, message: Mapping[str, Any], key: str, name: str, secrets: tuple[str, ...]) -> str:
+    """Take a whole answer, whose choice has a `message`, or one of a stream, with a `delta`; returns the text in it."""
+    if message.get("error"):
+        raise of_stream(message["error"], name, secrets)
+    if isinstance(model := message.get("model"), str) and model:
+        reading.model = model
+    usage = message.get("usage")
+    if isinstance(usage, Mapping):
+        reading.used(
+            prompt=usage.get("prompt_tokens"),
+            completion=usage.get("completion_tokens"),
+            thinking=_inside(usage, "completion_tokens_details", "reasoning_tokens"),
+            cached=_inside(usage, "prompt_tokens_details", "cached_tokens"),
+        )
+    choices: Any = message.get("choices")
+    if key == "delta" and not choices:
+        return ""
+    shape(isinstance(choices, list) and len(choices) > 0 and isinstance(choices[0], Mapping), name, "no choices")
+    choice: Mapping[str, Any] = choices[0]
+    if (finish := choice.get("finish_reason")) is not None:
+        shape(isinstance(finish, str) and finish.lower() in _FINISH, name, f"finish_reason {str(finish)[:60]!r}")
+        reading.finish = _FINISH[finish.lower()]
+    part: Any = choice.get(key)
+    if part is None and key == "delta":
+        return ""
+    shape(isinstance(part, Mapping), name, f"no {key}")
+    for field in ("reasoning_content", "reasoning"):
+        if isinstance(thought := part.get(field), str) and thought:
+            reading.thought += thought
+            break
+    if isinstance(refusal := part.get("refusal"), str):
+        reading.refusal += refusal
+    out = reading.text(_text(part.get("content"), name))
+    calls = part.get("tool_calls") or ()
+    shape(isinstance(calls, list | tuple), name, "tool_calls")
+    for index, call in enumerate(calls):
+        function: Any = call.get("function") if isinstance(call, Mapping) else None
+        shape(isinstance(function, Mapping), name, "tool_calls")
+        arguments = function.get("arguments") or ""
+        if isinstance(arguments, Mapping):  # some servers send the object itself
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        shape(isinstance(arguments, str), name, "a tool's arguments")
+        out += reading.call(call.get("index", index), arguments)
+    return out
+
+
+def _text(content: Any, name: str) -> str:
+    """Return a message's text: it is one, or a list of parts of which some are."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    shape(isinstance(content, list) and all(isinstance(part, Mapping) for part in content), name, "content")
+    texts = [part.get("text", "") for part in content if part.get("type") == "text"]
+    shape(all(isinstance(text, str) for text in texts), name, "content")
+    return "".join(texts)
+
+
+def _inside(usage: Mapping[str, Any], group: str, key: str) -> Any:
+    details = usage.get(group)
+    return details.get(key) if isinstance(details, Mapping) else None

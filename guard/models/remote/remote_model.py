@@ -1,0 +1,495 @@
+"""What a model behind a provider's API is, whatever the provider: modes, concessions, and the four ways to be asked.
+
+A schema is sent in one of three modes, the strongest that can carry it: `native`, the provider's own structured output,
+in its dialect; `tool`, as the parameters of one tool that must be called; `prompt`, in words. What Guard has added to a
+request and a provider refuses with HTTP 400 is given up, and remembered for a while: a parameter that it does not know,
+and, where it speaks of the schema, that schema's mode. The schema itself never is: the pipeline validates every answer
+against it. Nor is what the caller asked for (`wished`): a provider that refuses that has refused the request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import re
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx2
+
+from guard.calls import prompts
+from guard.errors import BadReply, BudgetExceeded, ModelError
+from guard.models.base import Reply, Request
+from guard.models.event_loop import PORTAL
+from guard.models.remote import prices
+from guard.models.remote.blocking_http import is_proxied
+from guard.models.remote.http import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
+from guard.models.remote.runners import LOOP, THREAD, Carrier, nested
+from guard.models.thinking_tags import Thoughts
+from guard.output import provider_schema
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
+
+MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
+CACHED = 256  #: Things of which a model remembers that they were refused.
+AGAIN_S = 600.0  #: Seconds after which they are tried again: servers change.
+#: What a refusal says that is about a schema, or the way it was sent in.
+_SCHEMA = re.compile(
+    r"response_?format|schema|structured|strict|output_?(config|format)|grammar|guided|\btools?\b|tool_choice|function",
+    re.IGNORECASE,
+)
+
+_log = logging.getLogger("guard.models")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it is sent."""
+
+    request: Request
+    mode: str
+    sent: provider_schema.Sent | None  # None: no schema, or in words
+    messages: prompts.Messages
+    carrier: Carrier
+    timeout: httpx2.Timeout
+    max_tokens: int  # of thinking and answer
+    body: Mapping[str, Any]  # what the provider's API has beside model and messages
+
+    def opened(
+        self, client: Any, path: str, body: Mapping[str, Any], events: Any
+    ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+        """Send a body over an SDK's client; its response is still to be read, and is closed on leaving.
+
+        By the SDK's way to ask what it has no method for: what its methods do beside takes half as long as the request.
+        """
+        return self.carrier.opened(
+            functools.partial(
+                client.post,
+                path,
+                body=body,
+                options={"headers": HEADERS, "timeout": self.timeout, "follow_redirects": False},
+                cast_to=httpx2.Response,
+                stream=True,
+                stream_cls=events,
+            )
+        )
+
+    @property
+    def prompt_size(self) -> int:
+        """About how many tokens are sent."""
+        texts = [str(message.get("content", "")) for message in self.messages]
+        return sum(map(estimated_tokens, texts)) + (estimated_tokens(json.dumps(self.sent.schema)) if self.sent else 0)
+
+
+class Clients:
+    """The SDK's clients of a model: one for each carrier and process, made where it is first needed.
+
+    A forked child has its own, for the connections are the parent's; and so has a call of a signal handler that broke
+    into another, which may hold a lock of its client's. One that the caller gave serves for all.
+    """
+
+    def __init__(self, make: Callable[[Carrier], Any], given: Any) -> None:
+        self._make, self._given = make, given
+        self._made: dict[tuple[int, Carrier, int], Any] = {}
+
+    def of(self, carrier: Carrier) -> Any:
+        """Return the client over a carrier."""
+        if self._given is not None:
+            return self._given
+        key = os.getpid(), carrier, nested()
+        client = self._made.get(key)
+        if client is None:
+            client = self._made[key] = self._make(carrier)
+            weakref.finalize(self, _close, client, *key[:2]).atexit = False
+        return client
+
+
+def _close(client: Any, pid: int, carrier: Carrier) -> None:
+    if carrier is LOOP:
+        PORTAL.call_later(client.close)
+    elif pid == os.getpid():  # in a forked child another thread may have held the locks
+        client.close()
+
+
+class Refused:
+    """What a provider has refused, for AGAIN_S."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def add(self, what: str) -> None:
+        """Remember a refusal."""
+        self._since[what] = time.monotonic()
+        for oldest in list(self._since)[:-CACHED]:
+            self._since.pop(oldest, None)
+
+    def __contains__(self, what: str) -> bool:
+        since = self._since.get(what)
+        return since is not None and time.monotonic() - since < AGAIN_S
+
+
+class Remote(ABC):
+    """A model behind a provider's API. A subclass says how its API is asked and read."""
+
+    #: What the strict dialect of the provider's structured output is.
+    dialect: provider_schema.Dialect
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        title: str,
+        client: Any,
+        make: Callable[[Carrier], Any],
+        mode: str | None,
+        retries: int,
+        timeout: float,
+        provider: str | None,
+        extra: Mapping[str, Any],
+    ) -> None:
+        if mode not in (None, *MODES):
+            raise ModelError(f"mode={mode!r} must be one of {', '.join(MODES)}, or None")
+        try:
+            check("retries", retries, 0, MOST_COUNT, is_whole=True)
+            check("timeout", timeout, 0, MOST_SECONDS, is_above=True)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+        self.model = model  # as the provider names it
+        self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
+        self._provider, self._extra = provider, dict(extra)
+        # A caller's client is asynchronous, and of proxies the blocking one knows nothing.
+        self._blocking = LOOP if client is not None or is_proxied() else THREAD
+        self._clients = Clients(make, client)
+        self._clients.of(self._blocking)  # where it can't be made, that is said now
+        self._wished = frozenset(extra)  # parameters that the caller asked for
+        self._refused = Refused()  # modes, each with the hash of a schema
+        self._conceded = Refused()  # parameters
+        #: How a schema is sent, by mode; held no longer than the schema.
+        self._sent: weakref.WeakKeyDictionary[Any, dict[str, provider_schema.Sent | str | None]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @property
+    def name(self) -> str:
+        """How the model is named in replies and traces."""
+        return self._name
+
+    @property
+    def identity(self) -> str:
+        """What answers may depend on beyond the name: who is asked, and how."""
+        return f"{self._client.base_url} {self._mode or 'any mode'} {json.dumps(self._extra, sort_keys=True)}"
+
+    def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Return what an answer would cost, in US dollars; None where no price is known."""
+        return self._cost(self.model, prompt_tokens, completion_tokens)
+
+    def generate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return self._blocking.run(self._whole(request, self._blocking))
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return await PORTAL.arun(self._whole(request, LOOP))
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """Answer a request: the text in pieces, then the reply."""
+        return self._blocking.iterate(self._answer(request, self._blocking, is_streaming=True))
+
+    def astream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """Answer a request: the text in pieces, then the reply."""
+        return PORTAL.aiterate(self._answer(request, LOOP, is_streaming=True))
+
+    def with_body(self, extra: Mapping[str, Any], wished: Iterable[str] = ()) -> Self:
+        """Return the same model, over the same connections, with more in every request's body.
+
+        `wished` are parameters that the caller asked for, also among those that a request has by itself.
+        """
+        same = copy(self)
+        same._extra = {**self._extra, **extra}
+        same._wished = self._wished | frozenset(extra) | frozenset(wished)
+        return same
+
+    # -- What a provider's module says ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
+        """Return the parameters of a request."""
+
+    @abstractmethod
+    def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+        """Send a request once and read the answer; yields what is to be handed on at once; raises ExchangeError."""
+
+    @abstractmethod
+    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+        """Give up a parameter that a provider refused; returns whether there was one."""
+
+    # -- What they have in common --------------------------------------------------------------------------------------
+
+    @property
+    def _client(self) -> Any:
+        """A client, to see what it is set to."""
+        return self._clients.of(self._blocking)
+
+    def _cost(self, model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
+        return prices.cost(
+            model,
+            prompt_tokens,
+            completion_tokens,
+            cached_tokens=cached_tokens,
+            provider=self._provider,
+            url=str(self._client.base_url),
+        )
+
+    async def _whole(self, request: Request, carrier: Carrier) -> Reply:
+        async with contextlib.aclosing(self._answer(request, carrier, is_streaming=False)) as items:
+            async for item in items:
+                if isinstance(item, Reply):
+                    return item
+        raise AssertionError("an answer ends with a reply")
+
+    async def _answer(
+        self, request: Request, carrier: Carrier, *, is_streaming: bool
+    ) -> AsyncGenerator[str | Reply, None]:
+        """Ask, concede what is refused, ask again; all within the deadline."""
+        exchange = Exchange(self._name, request.seconds, self._retries, carrier)
+        asked: list[Asked] = []
+        send = functools.partial(self._once, request, exchange, asked, is_streaming)
+        try:
+            async with exchange.deadline():
+                while True:
+                    try:
+                        async with contextlib.aclosing(exchange.send(send)) as items:
+                            async for item in items:
+                                yield item
+                        return
+                    except ExchangeError as failure:
+                        if not (failure.is_refused_request and self._gives_in(asked[-1], failure)):
+                            raise failure.error from failure
+        except BaseException:  # closed as well
+            if exchange.lost:
+                request.cut(exchange.settled(exchange.lost.pop()))
+            raise
+
+    async def _once(
+        self, request: Request, exchange: Exchange, sent: list[Asked], is_streaming: bool
+    ) -> AsyncGenerator[str | Reply, None]:
+        """Ask once; of what fails midway, keep what there is."""
+        if request.compiled is not None and request.compiled.is_large:
+            asked = await exchange.carrier.computed(lambda: self._asked(request, exchange))
+        else:
+            asked = self._asked(request, exchange)
+        sent.append(asked)
+        reading, start = Reading(self, asked), time.perf_counter()
+        try:
+            async with contextlib.aclosing(self._receive(asked, reading, is_streaming)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if reading.finish is None:
+                raise broken_off(self._name)
+            if (piece := reading.end()) and is_streaming:
+                yield piece
+        except BaseException as error:
+            if not isinstance(error, ExchangeError) or error.is_counted:
+                exchange.lost.append(reading.reply(exchange, time.perf_counter() - start, is_cut=True))
+            raise
+        yield exchange.settled(reading.reply(exchange, time.perf_counter() - start))
+
+    def _asked(self, request: Request, exchange: Exchange) -> Asked:
+        mode, sent = "prompt", None
+        messages = prompts.copied(request.messages)
+        if request.compiled is not None:
+            mode, sent = self._carried(request.compiled)
+            if mode == "prompt":
+                messages = prompts.with_schema(messages, request.compiled.contents)
+        max_tokens = request.max_tokens + request.thinking
+        schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
+        prompt = prompts.most_tokens(messages) + schema
+        if request.total_tokens is not None:
+            left = request.total_tokens - sum(lost.prompt_tokens + lost.completion_tokens for lost in exchange.lost)
+            if left <= prompt:
+                raise BudgetExceeded(
+                    f"{self._name} would be sent about {prompt} tokens of the {max(left, 0)} that are left"
+                )
+            max_tokens = min(max_tokens, left - prompt)
+        if exchange.lost and request.usd is not None:
+            price = self.price(prompt, max_tokens)
+            left_usd = request.usd - sum(lost.cost or 0.0 for lost in exchange.lost)
+            if price is None or price > left_usd:
+                raise BudgetExceeded(f"another try of {self._name} might cost more than the {left_usd:.6f} usd left")
+        return Asked(
+            request=request,
+            mode=mode,
+            sent=sent,
+            messages=messages,
+            carrier=exchange.carrier,
+            timeout=exchange.timeout(self._timeout),
+            max_tokens=max_tokens,
+            body=self._body(request, mode, sent),
+        )
+
+    def _carried(self, compiled: Any) -> tuple[str, provider_schema.Sent | None]:
+        """Return the strongest mode that carries a schema, and the schema as it is sent in it."""
+        left = (mode for mode in MODES if f"{compiled.hash} {mode}" not in self._refused)
+        first = self._mode or next(left, MODES[-1])
+        for mode in MODES[MODES.index(first) :]:
+            known = self._sent.setdefault(compiled, {})
+            if mode not in known:
+                known[mode] = self._send_as(compiled, mode)
+            sent = known[mode]
+            if not isinstance(sent, str):
+                return mode, sent
+            if self._mode is not None:
+                raise ModelError(f"mode={mode!r} can't carry the schema to {self._name}: {sent}; leave the mode out")
+        raise AssertionError("words carry every schema")
+
+    def _send_as(self, compiled: Any, mode: str) -> provider_schema.Sent | str | None:
+        """Return a schema as a mode sends it, or the reason why it can't."""
+        try:
+            if mode == "native":
+                return provider_schema.strict(compiled.contents, self.dialect, formats=compiled.options.formats)
+            return provider_schema.loose(compiled.contents) if mode == "tool" else None
+        except provider_schema.DialectError as reason:
+            return str(reason)
+
+    def _sent_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of a request without those that were given up."""
+        whole = {**fields, **self._extra}
+        return {key: value for key, value in whole.items() if key in self._wished or key not in self._conceded}
+
+    def _may_concede(self, field: str, failure: ExchangeError) -> bool:
+        """Whether a refusal is about a parameter that Guard has added by itself."""
+        if failure.param:
+            return failure.param == field and field not in self._wished
+        return field in failure.words.lower() and field not in self._wished
+
+    def _gives_in(self, asked: Asked, failure: ExchangeError) -> bool:
+        """Give up what a provider refuses: a parameter it names, else the mode; returns whether anything was left."""
+        if self._concede(asked, failure):
+            return True
+        compiled = asked.request.compiled
+        if compiled is None or self._mode is not None or asked.mode == MODES[-1]:
+            return False
+        if not _SCHEMA.search(failure.words) or self._is_callers(failure):
+            return False
+        self._refused.add(f"{compiled.hash} {asked.mode}")
+        _log.info("%s refuses a schema in mode %s: %s", self._name, asked.mode, failure.words)
+        return True
+
+    def _is_callers(self, failure: ExchangeError) -> bool:
+        """Whether a refusal is about a parameter that the caller asked for, and not about the schema."""
+        if failure.param:
+            return re.split(r"[.\[]", failure.param)[0] in self._wished
+        return any(_names(failure.words, name) for name in self._wished)
+
+
+def _names(words: str, field: str) -> bool:
+    """Whether words speak of a field: one that might be any word, such as `user`, in quotes or before a colon."""
+    name = re.escape(field)
+    return re.search(rf"\b{name}\b" if "_" in field else rf"(['\"`]){name}\1|\b{name}:", words) is not None
+
+
+class Reading:
+    """An answer as it comes in: what is handed on at once, and the reply at the end."""
+
+    def __init__(self, model: Remote, asked: Asked) -> None:
+        self.model = ""  # as the provider names it
+        self.finish: str | None = None
+        self.refusal = ""
+        self.thought = ""
+        self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
+        self._asked, self._model = asked, model
+        self._thinking = Thoughts(is_value=asked.request.compiled is not None)
+        self._parts: list[str] = []  # of the answer
+        self._beside: list[str] = []  # text beside a tool's call
+        self._calls: dict[object, None] = {}
+        # What comes back in another form than the caller's is handed on when it is whole, unless it is only wrapped.
+        sent = asked.sent
+        self._unwrapping = provider_schema.Unwrapping() if sent is not None and sent.is_wrapper else None
+        self._is_held = sent is not None and not sent.is_identity and not sent.is_wrapper
+
+    def text(self, piece: str) -> str:
+        """Take a piece of text; returns what to hand on."""
+        answer = self._thinking.feed(piece)
+        if self._asked.mode == "tool":
+            self._beside.append(answer)
+            return ""
+        return self._add(answer)
+
+    def call(self, index: object, piece: str) -> str:
+        """Take a piece of what a tool is called with; returns what to hand on."""
+        if self._asked.mode != "tool":
+            return ""
+        if index not in self._calls and self._calls:
+            piece = "\n" + piece  # two calls are two values, which is not what was asked: the check will say so
+        self._calls[index] = None
+        return self._add(piece)
+
+    def end(self) -> str:
+        """Return what is left to hand on."""
+        rest = self._thinking.end()
+        if self._asked.mode == "tool":
+            rest = "" if self._calls else "".join(self._beside) + rest
+        rest = self._add(rest)
+        if self._unwrapping is not None:
+            self._parts.append(self._unwrapping.end())
+            return rest + self._parts[-1]
+        return self._whole() if self._is_held else rest
+
+    def reply(self, exchange: Exchange, seconds: float, *, is_cut: bool = False) -> Reply:
+        """Return the reply; call `end` first, unless it is cut off."""
+        assert is_cut or self.finish is not None, "an answer without an end is no answer"
+        asked, text = self._asked, "".join(self._parts)
+        thought = "\n".join(part for part in (self.thought, self._thinking.thought) if part)
+        finish = "refusal" if self.refusal and self.finish != "filter" else self.finish
+        text = self.refusal if finish == "refusal" and not text else text
+        prompt = self.usage.get("prompt", asked.prompt_size)
+        written = estimated_tokens(text + thought)
+        completion = self.usage.get("completion", written)
+        is_counted = self.usage.keys() >= {"prompt", "completion"}
+        if self.finish is None:  # some providers count while they answer, and not yet what came last
+            completion, is_counted = max(completion, written), False
+        model = self.model or self._model.model
+        return Reply(
+            text=text,
+            finish="cut" if is_cut or finish is None else finish,
+            model=model,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            seconds=seconds,
+            thinking_tokens=min(completion, self.usage.get("thinking", estimated_tokens(thought))),
+            thinking=thought,
+            retries=exchange.retries,
+            mode=asked.mode,
+            cost=self._model._cost(model, prompt, completion, self.usage.get("cached", 0)),
+            is_estimate=not is_counted,
+        )
+
+    def used(self, **figures: Any) -> None:
+        """Take what the provider says was used."""
+        for key, value in figures.items():
+            if (number := count(value, -1)) >= 0:
+                self.usage[key] = number
+
+    def _add(self, piece: str) -> str:
+        piece = self._unwrapping.feed(piece) if self._unwrapping else piece
+        self._parts.append(piece)
+        return "" if self._is_held else piece
+
+    def _whole(self) -> str:
+        if not self._is_held or self._asked.sent is None:
+            return ""
+        self._parts = [self._asked.sent.text("".join(self._parts))]
+        return self._parts[0]
+
+
+def shape(is_right: bool, name: str, what: str) -> None:
+    """Raise BadReply where a message has not the shape of the protocol."""
+    if not is_right:
+        raise BadReply(f"{name} did not answer by the protocol: {what}")

@@ -1,0 +1,46 @@
+"""Models that are only named: for replays, which need neither weights nor keys.
+
+What a recorded request's key depends on must be the same as when it was recorded: the name, whether masks hold, and
+of a provider the address.
+"""
+
+from __future__ import annotations
+
+from guard.errors import ModelError
+from guard.models.base import Model, Reply, Request
+from guard.models.remote.known_servers import SERVERS
+
+UNUSED_KEY = "unused"  #: Given where a provider's client wants a key that nobody will send.
+
+
+class Absent:
+    """A model whose weights are not here."""
+
+    is_masked = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def generate(self, request: Request) -> Reply:
+        """Answer nothing: a replay never asks."""
+        raise ModelError(f"{self.name} was not loaded and can't answer {request.name}")
+
+
+def stand_in(model: str | Model) -> Model:
+    """Return a model that answers nothing for a name, or the object itself."""
+    if not isinstance(model, str):
+        return model
+    kind, _, rest = model.partition(":")
+    if kind in SERVERS and rest:
+        from guard.models.remote.openai import OpenAIModel
+
+        return OpenAIModel.at_server(kind, rest)
+    if kind == "openai" and rest:
+        from guard.models.remote.openai import OpenAIModel
+
+        return OpenAIModel(rest, api_key=UNUSED_KEY)
+    if kind == "anthropic" and rest:
+        from guard.models.remote.anthropic import AnthropicModel
+
+        return AnthropicModel(rest, api_key=UNUSED_KEY)
+    return Absent(model)

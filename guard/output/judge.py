@@ -1,0 +1,279 @@
+"""The judge of plain schemas: jsonschema-rs, which knows nothing of the mask engine, and the words for what it finds.
+
+It reads a schema as it is meant here (`judged`), and JSON as RFC 8259 has it. What it costs is a stranger's choice, so
+guard/output/checking.py decides in which process it works.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from guard.output.violations import Violation, clipped, pointer
+from guard.support.interrupts import is_injected
+
+NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
+MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.
+MOST_DEPTH = 16  #: Unions inside each other that are looked into.
+WORDS = 1000  #: Characters of what a finding expected; longer words are clipped.
+
+#: What a keyword of JSON Schema expects, by the name jsonschema-rs gives the kind of error.
+_EXPECTED = {
+    "additionalProperties": "no further properties",
+    "const": "the value {}",
+    "enum": "one of {}",
+    "exclusiveMaximum": "a number < {}",
+    "exclusiveMinimum": "a number > {}",
+    "falseSchema": "no value at all",
+    "format": "a text of format {}",
+    "maxItems": "at most {} items",
+    "maxLength": "at most {} characters",
+    "maxProperties": "at most {} properties",
+    "maximum": "a number <= {}",
+    "minItems": "at least {} items",
+    "minLength": "at least {} characters",
+    "minProperties": "at least {} properties",
+    "minimum": "a number >= {}",
+    "multipleOf": "a multiple of {}",
+    "pattern": "a text that matches {}",
+    "required": "the property {}",
+    "type": "a value of type {}",
+    "uniqueItems": "items that differ",
+}
+#: The validator of jsonschema-rs for a dialect.
+JUDGES = {
+    "draft4": "Draft4Validator",
+    "draft6": "Draft6Validator",
+    "draft7": "Draft7Validator",
+    "draft2019-09": "Draft201909Validator",
+    "draft2020-12": "Draft202012Validator",
+    "openapi3.0": "Draft4Validator",
+    "openapi3.1": "Draft202012Validator",
+}
+_EXACT = 2.0**53  #: From here on a double may not be the whole number that was written.
+_PATTERNS = "patternProperties"
+#: Keywords whose values are schemas by name.
+_BY_NAME = frozenset({"properties", "$defs", _PATTERNS, "definitions", "dependencies", "dependentSchemas"})
+_LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
+#: Errors of a branch that say that a value is not meant for it: their kind, how deep inside, and whether that is sure.
+_NOT_MEANT = (
+    *(("type", 0, True), ("const", 1, True)),
+    *(("enum", 1, False), ("additionalProperties", 0, False), ("required", 0, False)),
+)
+#: A class, or an escape outside of one; the ends of a text that ECMA 262 writes otherwise; what Rust reads otherwise.
+_PIECES = re.compile(r"\[(?:[^\]\\]|\\.)*\]|\\.", re.DOTALL)
+_PLAINLY = {"\\A": "^", "\\z": "$", "\\Z": "$"}
+_ENDS_OF_WORDS = re.compile(r"\\([<>])")
+#: What a number has that may be too small for a float: an exponent of three digits, or as many zeros after the point.
+_MAY_VANISH = re.compile(r"[eE]-[0-9]{3}|\.0{100}")
+_NO_LIMIT = 2**62  #: Steps of backtracking: time ends it, in silence they would make what is valid invalid.
+
+
+class NoJudgeError(ValueError):
+    """jsonschema-rs can't check a schema; says why, in words, and at which place of the schema."""
+
+    def __init__(self, words: str, at: str) -> None:
+        super().__init__(words)
+        self.words, self.at = words, at
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a judge judges by."""
+
+    schema: Any  # as the standard writes it: guard/schemas/leniency.py
+    draft: str
+    formats: bool
+    documents: Mapping[str, Any]
+
+
+class Judge:
+    """A judge of values under one schema."""
+
+    def __init__(self, case: Case, *, backtracks: bool) -> None:
+        """Make one; NoJudgeError where that can't be.
+
+        `backtracks`: with an engine for regular expressions that knows all of them, and may take for ever.
+        """
+        import jsonschema_rs  # here: only who judges by a schema needs it
+
+        documents = [(uri, judged(document, case.draft)) for uri, document in case.documents.items()]
+        options = jsonschema_rs.FancyRegexOptions(_NO_LIMIT) if backtracks else jsonschema_rs.RegexOptions()
+        try:
+            self._validator = getattr(jsonschema_rs, JUDGES[case.draft])(
+                judged(case.schema, case.draft),
+                validate_formats=case.formats,
+                registry=jsonschema_rs.Registry(documents) if documents else None,
+                offline=True,
+                pattern_options=options,
+            )
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+            if is_injected(error):
+                raise
+            at = pointer(getattr(error, "instance_path", ()))
+            raise NoJudgeError(str(error).splitlines()[0], at) from None
+        self._is_large = holds_large(case.schema)
+
+    def meant(self, value: Any) -> Any:
+        """Return a value as it is to be judged; RecursionError where it is nested too deeply."""
+        return decimal(value) if self._is_large else value
+
+    def is_valid(self, meant: Any) -> bool:
+        """Say whether a value is valid. Takes no memory."""
+        return bool(self._validator.is_valid(meant))
+
+    def findings(self, meant: Any) -> tuple[Violation, ...]:
+        """Return what is wrong with a value. May take a thousand times the time of `is_valid`, and much memory."""
+        errors = itertools.islice(self._validator.iter_errors(meant), MOST_FINDINGS)
+        found = (_violation(inner) for error in errors for inner in _closest(error))
+        return tuple(itertools.islice(found, MOST_FINDINGS))
+
+
+def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
+    """Read a text as RFC 8259 has it, with no key twice in an object; returns the value, or what is wrong."""
+    try:
+        fraction = _fraction if _MAY_VANISH.search(text) else None
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=fraction)
+        text.encode()
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value, ()
+    except UnicodeEncodeError:
+        return None, (Violation("", NOT_JSON, "JSON (of Unicode: no half of a surrogate pair)", clipped(text)),)
+    except ValueError as error:
+        if is_injected(error):
+            raise
+        return None, (Violation("", NOT_JSON, f"JSON ({error})", clipped(text)),)
+    except RecursionError:
+        return None, too_deep(text)
+
+
+def _fraction(text: str) -> float:
+    """Return the nearest float that is 0 only if the number is: 1e-400 is no integer, and above 0."""
+    number = float(text)
+    if number == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
+        return math.copysign(5e-324, number)
+    return number
+
+
+def too_deep(text: str) -> tuple[Violation, ...]:
+    """Return the finding about a text that is nested too deeply."""
+    return (Violation("", "nesting", "JSON that is nested less deeply", clipped(text)),)
+
+
+def unlisted(text: str) -> tuple[Violation, ...]:
+    """Return the finding about a text that breaks its schema in more ways than can be listed."""
+    return (Violation("", "", "a value of the schema, which it breaks in more ways than can be listed", clipped(text)),)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {clipped(twice)} is there twice in one object")
+    return members
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON's")
+
+
+def holds_large(schema: Any) -> bool:
+    """Answer whether a schema holds a whole number that was read as a double which may not be that number."""
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, float) and abs(part) >= _EXACT:
+            return True
+        left += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+    return False
+
+
+def decimal(value: Any) -> Any:
+    """Return JSON with such numbers as they were written, 10**308 for 1e308: doubles are not the digits they spell."""
+    if isinstance(value, float):
+        return int(Decimal(repr(value))) if _EXACT <= abs(value) < float("inf") else value
+    if isinstance(value, list):
+        return [decimal(part) for part in value]
+    return {key: decimal(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+
+def judged(schema: Any, draft: str) -> Any:
+    r"""Return a schema of a dialect as jsonschema-rs is to read it.
+
+    `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. `\<` and `\>` in patterns, which are
+    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words. `\A`,
+    `\z` and `\Z` become `^` and `$`. Where `holds_large`, numbers are decimals, and so must those of the value be.
+    """
+    schema = decimal(schema) if holds_large(schema) else schema
+    if draft != "openapi3.0":
+        text = json.dumps(schema)
+        if not any(f"\\\\{char}" in text for char in "<>AzZ"):
+            return schema
+    return _judged(schema, is_nullable=draft == "openapi3.0")
+
+
+def _judged(schema: Any, *, is_nullable: bool) -> Any:
+    if isinstance(schema, list):
+        return [_judged(part, is_nullable=is_nullable) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _LITERAL:
+            copy[key] = value
+        elif key in _BY_NAME and isinstance(value, Mapping):
+            parts = {name: _judged(part, is_nullable=is_nullable) for name, part in value.items()}
+            copy[key] = {_unescaped(name): part for name, part in parts.items()} if key == _PATTERNS else parts
+        elif key == "pattern" and isinstance(value, str):
+            copy[key] = _unescaped(value)
+        else:
+            copy[key] = _judged(value, is_nullable=is_nullable)
+    if is_nullable and schema.get("nullable") is True and isinstance(schema.get("type"), str):
+        copy["type"] = [schema["type"], "null"]
+    return copy
+
+
+def _unescaped(pattern: str) -> str:
+    return _PIECES.sub(lambda piece: _PLAINLY.get(piece[0], _ENDS_OF_WORDS.sub(r"\1", piece[0])), pattern)
+
+
+def _closest(error: Any, depth: int = 0) -> list[Any]:
+    """Return what is wrong with a value by the one branch of a union that it can be meant for, where there is one.
+
+    A branch is ruled out where the value is of another type than its own, or a member is not the constant that it wants
+    there; then, while others are left, by what members may be and which there are. Where several are left, or none, the
+    union is what is broken.
+    """
+    branches = getattr(error.kind, "context", None)
+    if not branches or depth == MOST_DEPTH:
+        return [error]
+    at = len(error.instance_path)
+    left = [branch for branch in branches if branch]
+    for kind, deeper, is_sure in _NOT_MEANT:
+        if len(left) > 1:
+            fewer = [b for b in left if not any(e.kind.name == kind and len(e.instance_path) == at + deeper for e in b)]
+            left = fewer if fewer or is_sure else left
+    if len(left) != 1:
+        return [error]
+    return [innermost for inner in left[0] for innermost in _closest(inner, depth + 1)]
+
+
+def _violation(error: Any) -> Violation:
+    kind, value = error.kind.name, getattr(error.kind, "value", None)
+    words = _EXPECTED.get(kind)
+    shown = " or ".join(sorted(value or ())) if kind == "type" else clipped(value)
+    expected = words.format(shown) if words else f"{kind}: {error.message}"
+    return Violation(
+        at=pointer(error.instance_path),
+        rule=pointer(error.schema_path),
+        expected=expected if len(expected) <= WORDS else expected[: WORDS - 1] + "…",
+        got=clipped(error.instance),
+    )

@@ -1,0 +1,487 @@
+"""Partial values: what of a value is known while its text still arrives, as an object of the wanted type.
+
+What is complete is converted as the type says; text that is still being written is there as far as it goes where the
+field is a plain `str`; what has not come yet, or can't be converted, is None. Validators of the type do not run before
+the end: a partial object is made without them (`model_construct`), and only the last value is the validated one.
+
+A type is a tree of readers, one class for each way in which types are written as JSON. A reader gives a `Reading` of a
+node: the value, and how well the two fit, which chooses among the members of a union. What is closed is read once and
+remembered at its node, so that a piece costs what it adds and a copy of what is open; where that copy is large, pieces
+are put together until they are worth it. The whole stream costs O(n) so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, NamedTuple
+
+import typing_extensions
+
+from guard.errors import GuardError
+from guard.output.partial_json import Kind, Node, Reader, plain
+from guard.schemas import types as schema_types
+
+UNKNOWN = None  #: What stands for what has not come.
+SHARE = 256  #: Items that may be copied for each character that came.
+
+#: How well a text fits a type.
+_FITS = 2  # it says a value of the type, or the beginning of one
+_CONVERTED = 1  # by a conversion that pydantic makes, or without members that the type does not have
+_NOT = 0  # whatever follows, it will be none
+
+
+class Reading(NamedTuple):
+    """What a reader makes of a node."""
+
+    fit: int
+    value: Any = UNKNOWN
+    weight: int = 1  # members and items that are declared: of two classes that fit, the one with more is it
+
+
+_NO_READING = Reading(_NOT)
+
+
+class Partials:
+    """The partial values of one text, of a type or of a schema (None as type)."""
+
+    def __init__(self, wanted: Any) -> None:
+        self._shape = _ANY if wanted is None else shape(wanted)
+        self._reader = Reader()
+        self._behind = 0  # characters that came since the last value
+
+    def feed(self, piece: str) -> Any:
+        """Take a piece; return what is known now, None where that is nothing, or nothing that is worth a copy yet."""
+        self._behind += len(piece)
+        if self._reader.is_over:
+            return UNKNOWN
+        self._reader.feed(piece)
+        if self._reader.root is None or self._behind * SHARE < self._reader.weight:
+            return UNKNOWN
+        self._behind = 0
+        return self._shape.read(self._reader.root).value
+
+
+class TextSoFar:
+    """The text itself, in place of values, for who passes it on."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def feed(self, piece: str) -> str:
+        """Take a piece; return all that has come."""
+        self._text += piece
+        return self._text
+
+
+def partial(wanted: Any, text: str) -> Any:
+    """Return the partial object of a type, or of a schema (None as type), for the beginning of its text."""
+    made = Partials(wanted)
+    made._behind = len(text) + SHARE  # the value is wanted, whatever it costs
+    return made.feed(text)
+
+
+def shape(wanted: Any) -> Shape:
+    """Return the reader of a type."""
+    try:
+        return _cached_shape(wanted)
+    except TypeError as error:  # Annotated[int, []]
+        if "unhashable" not in str(error):
+            raise
+        return _made(wanted)
+
+
+class Shape:
+    """Reads values of one type."""
+
+    def read(self, node: Node) -> Reading:
+        """Read a node; one that is closed only once."""
+        known: Reading | None = node.memo.get(self)
+        if known is None:
+            known = self._read(node)
+            if not node.is_open:
+                node.memo.pop((self, "so far"), None)
+                node.memo[self] = known
+        return known
+
+    def _read(self, node: Node) -> Reading:
+        raise NotImplementedError
+
+    def _state(self, node: Node, made: Callable[[], Any]) -> Any:
+        """Return what this reader keeps of a node that is open."""
+        key: Hashable = (self, "so far")
+        if key not in node.memo:
+            node.memo[key] = made()
+        return node.memo[key]
+
+
+class _Any(Shape):
+    """Anything, as `json.loads` gives it."""
+
+    def _read(self, node: Node) -> Reading:
+        return Reading(_FITS, plain(node))
+
+
+class _Text(Shape):
+    """A text, as far as it has come."""
+
+    def _read(self, node: Node) -> Reading:
+        return Reading(_FITS, node.text) if node.kind is Kind.STRING else _NO_READING
+
+
+class _Choice(Shape):
+    """One of some texts, numbers, true, false and null: Literal, Enum."""
+
+    def __init__(self, choices: Iterable[tuple[Any, Any]]) -> None:
+        self._choices = [(said, isinstance(said, bool), value) for said, value in choices]
+
+    def _read(self, node: Node) -> Reading:
+        if node.kind in (Kind.OBJECT, Kind.ARRAY):
+            return _NO_READING
+        if not node.is_open:
+            given = plain(node)
+            is_bool = isinstance(given, bool)
+            return next(
+                (Reading(_FITS, v) for said, b, v in self._choices if said == given and b is is_bool), _NO_READING
+            )
+        if node.kind is Kind.STRING:
+            begins = any(isinstance(said, str) and said.startswith(node.text) for said, _, _ in self._choices)
+        else:
+            begins = any(
+                not isinstance(said, str) and json.dumps(said).startswith(node.text) for said, _, _ in self._choices
+            )
+        return Reading(_FITS) if begins else _NO_READING
+
+
+class _Leaf(Shape):
+    """What pydantic makes of a whole value: numbers, dates, types of which nothing more is known here."""
+
+    def __init__(self, wanted: Any) -> None:
+        self._wanted = wanted
+
+    @functools.cached_property
+    def _adapter(self) -> Any:
+        return schema_types.adapter(self._wanted)
+
+    @functools.cached_property
+    def _kinds(self) -> frozenset[Kind]:
+        """What the type is written as, by its schema."""
+        try:
+            said: Any = schema_types.json_schema(self._wanted)
+        except GuardError:
+            return frozenset(Kind)
+        of_type = {
+            "string": Kind.STRING,
+            "object": Kind.OBJECT,
+            "array": Kind.ARRAY,
+            "boolean": Kind.WORD,
+            "null": Kind.WORD,
+            "integer": Kind.NUMBER,
+            "number": Kind.NUMBER,
+        }
+        named = said.get("type")
+        return frozenset([of_type[named]]) if isinstance(named, str) else frozenset(Kind)
+
+    def _read(self, node: Node) -> Reading:
+        import pydantic
+
+        if node.is_open:
+            if node.kind in self._kinds:
+                return Reading(_FITS)
+            return Reading(_CONVERTED) if node.kind in (Kind.STRING, Kind.NUMBER) else _NO_READING
+        said = node.text if node.kind in (Kind.NUMBER, Kind.WORD) else json.dumps(plain(node))
+        for is_strict, fit in ((True, _FITS), (False, _CONVERTED)):
+            try:
+                return Reading(fit, self._adapter.validate_json(said, strict=is_strict))
+            except (pydantic.ValidationError, TypeError):
+                continue
+        return _NO_READING
+
+
+class _Items(Shape):
+    """A list, set or tuple. `places` are a tuple's own types; `item` is that of all others, None: there are none."""
+
+    def __init__(self, make: Callable[[list[Any]], Any], item: Shape | None, places: tuple[Shape, ...] = ()) -> None:
+        self._make, self._item, self._places = make, item, places
+
+    def _read(self, node: Node) -> Reading:
+        if node.kind is not Kind.ARRAY:
+            return _NO_READING
+        so_far = self._state(node, lambda: _SoFar([]))
+        for index in range(so_far.number, node.closed_items):
+            so_far.add(self._at(index, node.items[index]))
+            so_far.value.append(so_far.last.value)
+        values, fit = so_far.value.copy(), so_far.fit
+        if node.closed_items < len(node.items):
+            reading = self._at(node.closed_items, node.items[-1])
+            fit = min(fit, reading.fit)
+            if reading.value is not UNKNOWN:
+                values.append(reading.value)
+        return Reading(fit, self._make(values), so_far.weight) if fit else _NO_READING
+
+    def _at(self, index: int, node: Node) -> Reading:
+        one = self._places[index] if index < len(self._places) else self._item
+        return _NO_READING if one is None else one.read(node)
+
+
+class _Mapping(Shape):
+    """A dictionary; keys that are no texts are converted."""
+
+    def __init__(self, key: Any, value: Shape) -> None:
+        self._key, self._value = key, value
+
+    def _read(self, node: Node) -> Reading:
+        if node.kind is not Kind.OBJECT:
+            return _NO_READING
+        so_far = self._state(node, lambda: _SoFar({}))
+        for index in range(so_far.number, node.closed_items):
+            so_far.add(self._value.read(node.items[index]))
+            so_far.value[self._as_key(node.keys[index])] = so_far.last.value
+        values, fit = so_far.value.copy(), so_far.fit
+        if node.closed_items < len(node.items):
+            reading = self._value.read(node.items[-1])
+            fit = min(fit, reading.fit)
+            if reading.value is not UNKNOWN:
+                values[self._as_key(node.keys[-1])] = reading.value
+        return Reading(fit, values, so_far.weight) if fit else _NO_READING
+
+    def _as_key(self, text: str) -> Any:
+        import pydantic
+
+        if self._key in (str, Any):
+            return text
+        try:
+            return self._adapter.validate_strings(text)
+        except pydantic.ValidationError:
+            return text
+
+    @functools.cached_property
+    def _adapter(self) -> Any:
+        return schema_types.adapter(self._key)
+
+
+class _Members(Shape):
+    """An object with declared members: a model, a dataclass, a TypedDict."""
+
+    def __init__(
+        self,
+        members: Iterable[tuple[tuple[str, ...], str, Any]],
+        required: Iterable[str],
+        make: Callable[[dict[str, Any]], Any],
+        extra: str,
+    ) -> None:
+        self._types = list(members)  # the names in JSON, the attribute's, the type
+        self._required, self._make, self._extra = frozenset(required), make, extra
+
+    @functools.cached_property
+    def _members(self) -> dict[str, tuple[str, Shape]]:
+        """By name in JSON. A type may hold itself: its members are looked at when one is read."""
+        return {name: (attribute, shape(wanted)) for names, attribute, wanted in self._types for name in names}
+
+    def _read(self, node: Node) -> Reading:
+        if node.kind is not Kind.OBJECT:
+            return _NO_READING
+        so_far = self._state(node, lambda: _SoFar({}))
+        for index in range(so_far.number, node.closed_items):
+            self._add(so_far, so_far.value, node, index)
+        values, fit = so_far.value, so_far.fit
+        if node.closed_items < len(node.items):
+            values, open_one = values.copy(), _SoFar({})
+            self._add(open_one, values, node, node.closed_items)
+            fit = min(fit, open_one.fit)
+        if not node.is_open and not self._required <= values.keys():
+            fit = _NOT
+        return Reading(fit, self._make(values), so_far.weight) if fit else _NO_READING
+
+    def _add(self, so_far: _SoFar, values: dict[str, Any], node: Node, index: int) -> None:
+        """Add a member to the values, and to the reading of them."""
+        key, item = node.keys[index], node.items[index]
+        declared = self._members.get(key)
+        if declared is not None:
+            reading = declared[1].read(item)
+            if reading.value is not UNKNOWN or not item.is_open:
+                values[declared[0]] = reading.value
+        elif self._extra == "allow":
+            reading = _ANY.read(item)
+            values[key] = reading.value
+        else:
+            reading = Reading(_CONVERTED if self._extra == "ignore" else _NOT, weight=0)
+        so_far.add(reading)
+
+
+class _Union(Shape):
+    """One of several types: which of them is shown as soon as the others can't be meant any more."""
+
+    def __init__(self, choices: Iterable[Any]) -> None:
+        self._types = list(choices)
+
+    @functools.cached_property
+    def _choices(self) -> list[Shape]:
+        return [shape(choice) for choice in self._types]
+
+    def _read(self, node: Node) -> Reading:
+        alive: list[Shape] = self._state(node, lambda: list(self._choices))
+        readings = [(choice, choice.read(node)) for choice in alive]
+        alive[:] = [choice for choice, reading in readings if reading.fit]  # what does not fit never will
+        best = max((reading.fit for _, reading in readings), default=_NOT)
+        told = [(choice, reading) for choice, reading in readings if reading.fit == best]
+        if best == _NOT:
+            return _NO_READING
+        if len(told) == 1 or not node.is_open:  # as pydantic chooses: the most members, else the first
+            return max((reading for _, reading in told), key=lambda reading: reading.weight)
+        return next((reading for choice, reading in told if isinstance(choice, _Text)), Reading(best))
+
+
+class _Alias(Shape):
+    """A named type, which may hold itself."""
+
+    def __init__(self, wanted: Any) -> None:
+        self._wanted = wanted
+
+    @functools.cached_property
+    def _named(self) -> Shape:
+        holder = type("alias", (), {"__annotations__": {"value": self._wanted.__value__}})
+        try:  # names in it are those of its module
+            hints = typing.get_type_hints(holder, vars(sys.modules[self._wanted.__module__]), include_extras=True)
+        except (NameError, KeyError):
+            return _ANY
+        return shape(hints["value"])
+
+    def _read(self, node: Node) -> Reading:
+        return self._named.read(node)
+
+
+class _Root(Shape):
+    """A model that is one value: pydantic.RootModel."""
+
+    def __init__(self, wanted: Any) -> None:
+        self._wanted = wanted
+
+    @functools.cached_property
+    def _inner(self) -> Shape:
+        return shape(self._wanted.model_fields["root"].annotation)
+
+    def _read(self, node: Node) -> Reading:
+        inner = self._inner.read(node)
+        if inner.value is UNKNOWN and node.is_open:
+            return inner
+        return Reading(inner.fit, self._wanted.model_construct(inner.value), inner.weight) if inner.fit else _NO_READING
+
+
+class _SoFar:
+    """What is known of an object or an array from its closed items."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.fit, self.weight, self.number = _FITS, 0, 0
+        self.last = _NO_READING
+
+    def add(self, reading: Reading) -> None:
+        """Count one more item."""
+        self.fit = min(self.fit, reading.fit)
+        self.weight += reading.weight
+        self.number += 1
+        self.last = reading
+
+
+_ANY = _Any()
+
+#: `type Name = …`: Python's own from 3.12 on, and that of typing_extensions.
+_ALIASES = tuple({typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType)})
+
+
+@functools.lru_cache(1024)
+def _cached_shape(wanted: Any) -> Shape:
+    return _made(wanted)
+
+
+def _made(wanted: Any) -> Shape:
+    import pydantic
+
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if wanted in (Any, object):
+        return _ANY
+    if wanted is str:
+        return _Text()
+    if isinstance(wanted, _ALIASES):
+        return _Alias(wanted)
+    if origin in (typing.Annotated, typing.Required, typing.NotRequired):
+        return shape(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return _Union(arguments)
+    if origin is typing.Literal:
+        return _Choice((value.value if isinstance(value, enum.Enum) else value, value) for value in arguments)
+    if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
+        is_plain = all(isinstance(member.value, str | int | float | None) for member in wanted)
+        return _Choice((member.value, member) for member in wanted) if is_plain else _Leaf(wanted)
+    if typing_extensions.is_typeddict(wanted):
+        hints = typing.get_type_hints(wanted, include_extras=True)
+        return _Members((((key,), key, kind) for key, kind in hints.items()), wanted.__required_keys__, dict, "ignore")
+    if isinstance(wanted, type) and issubclass(wanted, pydantic.RootModel):
+        return _Root(wanted)
+    if isinstance(wanted, type) and issubclass(wanted, pydantic.BaseModel):
+        return _of_model(wanted)
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
+        return _of_dataclass(wanted)
+    return _of_container(wanted, origin or wanted, arguments)
+
+
+def _of_container(wanted: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
+    if origin is tuple and arguments and arguments[-1] is not ...:
+        return _Items(tuple, None, tuple(shape(argument) for argument in arguments))
+    if origin in (list, tuple):
+        return _Items(list if origin is list else tuple, shape(arguments[0]) if arguments else _ANY)
+    if origin in (set, frozenset):
+        return _Items(functools.partial(_hashable, origin), shape(arguments[0]) if arguments else _ANY)
+    if origin is dict:
+        return _Mapping(*((arguments[0], shape(arguments[1])) if arguments else (str, _ANY)))
+    return _Leaf(wanted)
+
+
+def _hashable(make: Callable[[Iterable[Any]], Any], values: list[Any]) -> Any:
+    return make(value for value in values if isinstance(value, Hashable))
+
+
+def _of_model(wanted: Any) -> Shape:
+    import pydantic
+
+    def names(name: str, field: Any) -> tuple[str, ...]:
+        alias = field.validation_alias or field.alias
+        choices = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias, name]
+        return tuple(choice for choice in choices if isinstance(choice, str))
+
+    fields = wanted.model_fields
+    needed = [name for name, field in fields.items() if field.is_required()]
+
+    def make(values: dict[str, Any]) -> Any:
+        known = {name for name, value in values.items() if value is not UNKNOWN}
+        return wanted.model_construct(_fields_set=known, **{**dict.fromkeys(needed), **values})
+
+    members = [(names(name, field), name, field.annotation) for name, field in fields.items()]
+    return _Members(members, needed, make, wanted.model_config.get("extra") or "ignore")
+
+
+def _of_dataclass(wanted: Any) -> Shape:
+    hints = typing.get_type_hints(wanted, include_extras=True)
+    fields = [field for field in dataclasses.fields(wanted) if field.init]
+    missing = dataclasses.MISSING
+    needed = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+
+    def make(values: dict[str, Any]) -> Any:
+        made = object.__new__(wanted)
+        for field in dataclasses.fields(wanted):
+            default = None if field.default is missing else field.default
+            if field.default_factory is not missing and field.name not in values:
+                default = field.default_factory()
+            object.__setattr__(made, field.name, values.get(field.name, default))
+        return made
+
+    config = getattr(wanted, "__pydantic_config__", None) or {}
+    members = [((field.name,), field.name, hints[field.name]) for field in fields]
+    return _Members(members, needed, make, config.get("extra") or "ignore")

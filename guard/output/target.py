@@ -1,0 +1,199 @@
+"""What a call asks for: a type or a JSON Schema, compiled for masks, with the check that follows decoding.
+
+A type is checked by Pydantic, which also builds the value; a plain schema by jsonschema-rs, whose value is what
+`json.loads` gives. Both are independent of the mask engine: nothing is valid because the masks said so.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guard.errors import SchemaError
+from guard.output.checking import Checker, SchemaChecker, TypeChecker
+from guard.output.judge import MOST_FINDINGS, Case
+from guard.output.partial import Partials, TextSoFar
+from guard.output.violations import Violation, clipped, pointer
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from guard.schemas import Compiled
+
+CACHED_TARGETS = 256  #: Types kept compiled for `Guard.generate`; a decorated function holds its own.
+
+_NAMED = frozenset({"properties", "$defs"})  #: Keywords whose values are schemas by name.
+_LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
+#: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
+_SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
+_RAISED = ("Value error, ", "Assertion failed, ")  #: How Pydantic opens the words of a validator of the user's own.
+
+
+@dataclass(frozen=True)
+class Target:
+    """A compiled type or schema and its check."""
+
+    name: str  # how a person calls it: "Invoice"
+    schema: Any  # as compiled
+    compiled: Compiled
+    checker: Checker
+    partials: Callable[[], Partials | TextSoFar]  # pieces in, what is known of the value out
+    refused: SchemaError | None = None  # why masks can't enforce it all: only models without masks may be asked
+
+    def check(self, text: str) -> tuple[Any, tuple[Violation, ...]]:
+        """Return the value of a reply's text (None where there are findings), and the findings; blocks.
+
+        Unchecked where it can't be found out within a check's bounds.
+        """
+        checked = self.checker.check(text)
+        return checked.value, checked.findings
+
+    def written(self, value: Any, what: str) -> str:
+        """Return an answer, as a value of the type or of JSON, in the text that a model would write it in.
+
+        ValueError names `what` where it is not valid.
+        """
+        from pydantic_core import to_json
+
+        text = json.dumps(json.loads(to_json(value)), ensure_ascii=False)
+        findings = self.check(text)[1]
+        if findings:
+            raise ValueError(f"{what}: the answer is not valid: {findings[0]}")
+        return text
+
+
+def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:
+    """Return the target of a type or a JSON Schema (dict, bool, or JSON text); SchemaError where it is refused."""
+    if is_schema(wanted):
+        return _from_schema(wanted, options)
+    try:
+        return _cached_type(wanted, tuple(sorted(options.items())))
+    except TypeError as error:  # unhashable: an annotation such as Annotated[int, []], or an option
+        if "unhashable" not in str(error):
+            raise
+        return _from_type(wanted, options)
+
+
+def is_schema(wanted: Any) -> bool:
+    """Answer whether something is a JSON Schema rather than a type."""
+    return isinstance(wanted, Mapping | bool | str | bytes)
+
+
+def closed(schema: Any) -> Any:
+    """Return the schema that Pydantic made of a type with its objects closed to keys that the type does not declare.
+
+    Pydantic drops such keys or refuses them, so no value is lost; a model that may write them goes on inventing them.
+    Types that keep them (`extra="allow"`) say so in their schema and stay open.
+    """
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {
+        key: {name: closed(part) for name, part in value.items()} if key in _NAMED else closed(value)
+        for key, value in schema.items()
+        if key not in _LITERAL
+    }
+    copy.update((key, schema[key]) for key in _LITERAL if key in schema)
+    if schema.get("type") == "object" and "properties" in schema:
+        copy.setdefault("additionalProperties", False)
+        if copy["additionalProperties"] is False:  # which says it of other names of members, too
+            copy["properties"] = {name: part for name, part in copy["properties"].items() if part is not False}
+    return copy
+
+
+@functools.lru_cache(CACHED_TARGETS)
+def _cached_type(wanted: Any, options: tuple[tuple[str, Any], ...]) -> Target:
+    return _from_type(wanted, dict(options))
+
+
+def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
+    import pydantic
+
+    from guard import schemas
+    from guard.schemas import types
+
+    described = types.described(wanted)
+    schema = closed(described.schema)
+    compiled = schemas.compile(types.Described(schema, described.beyond), **options)
+    compiled.check_satisfiable()
+    adapter = types.adapter(wanted)
+
+    def validated(text: str, value: Any) -> tuple[Any, tuple[Violation, ...]]:
+        try:
+            return adapter.validate_json(text), ()
+        except pydantic.ValidationError as error:
+            found = error.errors(include_url=False, include_context=False)
+            return None, _from_pydantic(found[:MOST_FINDINGS], value)
+
+    name = getattr(wanted, "__name__", None) or str(wanted)
+    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted))
+
+
+def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
+    from guard import schemas
+    from guard.schemas import jsontext, leniency
+    from guard.schemas.keywords import DIALECTS
+
+    compiled = schemas.compile(given, **options)
+    compiled.check_satisfiable()
+    schema = compiled.schema
+    wants_names = DIALECTS[compiled.draft].boolean_bounds
+    limits = compiled.options.limits
+    documents = {
+        uri: leniency.as_standard(
+            jsontext.parse(document, limits, uri) if isinstance(document, str | bytes) else document,
+            wants_names=wants_names,
+        )
+        for uri, document in (options.get("documents") or {}).items()
+    }
+    standard = leniency.as_standard(schema, wants_names=wants_names)
+    case = Case(standard, compiled.draft, options.get("formats", True), documents)
+    checker = SchemaChecker(case, compiled.costs)
+    title = schema.get("title") if isinstance(schema, Mapping) else None
+    name = title if isinstance(title, str) else "schema"
+    return Target(name, schema, compiled, checker, functools.partial(Partials, None))
+
+
+def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:
+    return tuple(
+        Violation(
+            at=pointer(_path(error["loc"], value, missing=error["type"] == "missing")),
+            rule=error["type"],
+            expected=_expected(error["type"], error["msg"], error["loc"]),
+            got="nothing" if error["type"] == "missing" else clipped(error["input"]),
+        )
+        for error in errors
+    )
+
+
+def _path(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[int | str]:
+    """Keep the steps of a Pydantic location that lead into the value; the others name branches of unions."""
+    path: list[int | str] = []
+    for index, step in enumerate(loc):
+        if isinstance(value, dict) and step in value:  # noqa: SIM114 (mypy knows the types so)
+            value = value[step]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        elif not (missing and index == len(loc) - 1):
+            continue
+        path.append(step)
+    return path
+
+
+def _expected(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
+    if kind == "missing":
+        return f"the property {loc[-1]!r}"
+    if kind == "extra_forbidden":
+        return "no such property"
+    for preamble in _RAISED:
+        if message.startswith(preamble):
+            return message[len(preamble) :]
+    should = _SHOULD.fullmatch(message)
+    if should is None:
+        return message
+    return should["rest"] if should["be"] else f"a {should['noun'].lower()} to {should['rest']}"

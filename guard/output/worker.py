@@ -1,0 +1,154 @@
+"""A worker: a process that does what may take for ever, so that it can be killed. Its parent is worker_pool.py.
+
+It is handed jobs over a socket and tells what it knows as soon as it knows it, for it may not come to the end: what it
+told last holds. It has no secrets (its environment is empty but for paths), and its own bounds of memory and processor
+time, which hold also where its parent has died. Nothing that it prints is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import resource
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from guard.output.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep, unlisted
+from guard.output.repair import repair
+
+LENGTH = struct.Struct("!Q")  #: Stands before each message.
+MEMORY = 400_000_000  #: Bytes of the worker's own data.
+ENGINE_REGION = 2**28  #: Bytes that the mask engine reserves at its first use, without taking them.
+MOST_KEPT = 150_000_000  #: Bytes beyond which a worker ends after its job: what it has had it does not give back.
+KEPT_JUDGES = 16
+ENGINE_SECONDS = 0.5  #: Of one call of the mask engine, where it is asked before the judge.
+
+Known = dict[str, Any]
+
+
+def main(file: int, seconds: float) -> None:
+    """Do jobs until the parent closes the socket; each in so many seconds of the processor."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is the parent's to heed
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory(MEMORY)
+    with socket.socket(fileno=file) as line:
+        _tell(line, {"ready": True})
+        while (job := _next(line)) is not None:
+            most = int(time.process_time() + seconds) + 2
+            resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+            for known in check(*job):
+                _tell(line, known)
+            is_last = _memory() > MOST_KEPT
+            _tell(line, {"is_over": True, "is_last": is_last})
+            if is_last:
+                return
+
+
+def check(case: bytes | None, text: str, mends: bool, is_hopeless: bool = False) -> Iterator[Known]:
+    """Tell of a text: `findings` (None: not known), and, where it was mended, `repaired` and the `edits`.
+
+    `case`: what it is judged by, pickled; None: only whether it is JSON. That its judge was made is told (`is_made`),
+    or in words why that can't be (`unjudged`). `is_hopeless`: the judge may well not come to an end, so that the mask
+    engine is asked first, which reads a text once: what it refuses is not valid, and what it takes is judged.
+    """
+    value, findings = read(text)
+    if findings and mends and findings[0].rule == NOT_JSON:
+        yield {"findings": [vars(finding) for finding in findings]}
+        mended = repair(text)
+        if mended.edits:
+            text = mended.text
+            yield {"findings": None, "repaired": text, "edits": [vars(edit) for edit in mended.edits]}
+            value, findings = read(text)
+    if case is None or findings:
+        yield {"findings": [vars(finding) for finding in findings]}
+        return
+    try:
+        judge = _judge(case)
+    except NoJudgeError as error:
+        yield {"unjudged": [error.words, error.at]}
+        return
+    yield {"is_made": True}
+    try:
+        meant = judge.meant(value)
+    except RecursionError:
+        yield {"findings": [vars(finding) for finding in too_deep(text)]}
+        return
+    if is_hopeless and _is_refused(case, text):
+        yield {"findings": [vars(finding) for finding in unlisted(text)]}
+        return
+    if judge.is_valid(meant):
+        yield {"findings": []}
+        return
+    yield {"findings": [vars(finding) for finding in unlisted(text)]}
+    yield {"findings": [vars(finding) for finding in judge.findings(meant)]}
+
+
+@lru_cache(KEPT_JUDGES)
+def _judge(case: bytes) -> Judge:
+    return Judge(Case(*pickle.loads(case)), backtracks=True)  # noqa: S301 (the parent's own)
+
+
+def _limit_memory(most: int) -> None:
+    with contextlib.suppress(ValueError, OSError):  # systems differ in what they can limit
+        resource.setrlimit(resource.RLIMIT_DATA, (most, MEMORY + ENGINE_REGION))
+
+
+def _is_refused(case: bytes, text: str) -> bool:
+    """Answer whether the mask engine refuses a text, however it may be written."""
+    _limit_memory(MEMORY + ENGINE_REGION)
+    from guard import Limits, SchemaError, Vocabulary, schemas  # here: few texts come to it
+
+    schema, draft, formats, documents = pickle.loads(case)  # noqa: S301 (the parent's own)
+    vocabulary = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
+    try:
+        compiled = schemas.compile(
+            schema,
+            key_order="any",
+            whitespace="any",
+            spelling="any",
+            formats=formats,
+            draft=draft,
+            documents=documents,
+            inexact="residual",
+            limits=Limits(nesting=len(text) + 1, seconds=ENGINE_SECONDS),
+        )
+        matcher = compiled.matcher(vocabulary)
+        return not (matcher.accept_bytes(text.encode()) and matcher.can_stop())
+    except (SchemaError, UnicodeEncodeError):  # nothing is known
+        return False
+
+
+def _next(line: socket.socket) -> Any:
+    """Return the next job; None where there is none, for the parent has closed or died."""
+    head = line.recv(LENGTH.size, socket.MSG_WAITALL)
+    if len(head) < LENGTH.size:
+        return None
+    (size,) = LENGTH.unpack(head)
+    body = bytearray(size)
+    view = memoryview(body)
+    while size:
+        taken = line.recv_into(view[len(body) - size :])
+        if not taken:
+            return None
+        size -= taken
+    return pickle.loads(body)  # noqa: S301 (the parent's own)
+
+
+def _tell(line: socket.socket, known: Known) -> None:
+    body = json.dumps(known).encode()
+    line.sendall(LENGTH.pack(len(body)) + body)
+
+
+def _memory() -> int:
+    """Return the bytes that are resident; the most that ever were would also be those of the parent, before `exec`."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

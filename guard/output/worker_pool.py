@@ -1,0 +1,178 @@
+"""Workers: a few processes for what may take for ever, each killed where it does; begun when first needed.
+
+A job has so many seconds; whoever waits for a worker waits no longer than it says. What the worker told before it was
+killed, or died, is the answer. Workers inherit neither files nor the environment, but for the paths that Python needs.
+They end with this process, however it ends. What they do is guard/output/worker.py's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import pickle
+import queue
+import socket
+import subprocess
+import sys
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from guard.output.worker import LENGTH
+from guard.support.aside import aside
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+MOST = 2  #: Workers at once.
+SECONDS = 2.0  #: That a job may take.
+START_SECONDS = 30.0  #: Until a worker is there; a machine under load may take its time.
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")  #: Of the environment.
+_MAIN = "import sys; sys.path[:] = {path!r}; from guard.output.worker import main; main({file}, {seconds})"
+
+
+class Workers:
+    """Some workers; safe from any thread."""
+
+    def __init__(self, most: int = MOST, seconds: float = SECONDS) -> None:
+        self._most, self._seconds = most, seconds
+        #: The workers that have nothing to do; None stands for one that has not begun.
+        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        for _ in range(most):
+            self._idle.put(None)
+        self._all: weakref.WeakSet[_Worker] = weakref.WeakSet()
+
+    @functools.cached_property
+    def threads(self) -> Executor:
+        """Threads in which to wait for a worker, so that other work finds threads however many wait."""
+        from concurrent.futures import ThreadPoolExecutor  # not importable once the main thread has ended
+
+        return ThreadPoolExecutor(self._most, thread_name_prefix="guard-worker")
+
+    def run(self, job: Any, until: float | None = None) -> dict[str, Any]:
+        """Have a job done; returns what became known of it, with `is_over` where it came to its end.
+
+        `until`: by time.monotonic(), when nobody waits any more.
+        """
+        payload = pickle.dumps(job)
+        return aside(lambda: self._run(payload, until))  # a signal handler's call may need a worker as well
+
+    def close(self) -> None:
+        """End all workers; the next job begins others."""
+        for worker in list(self._all):
+            worker.kill()
+
+    def forget(self) -> None:
+        """Let go of workers that are another process's: after a fork."""
+        for worker in list(self._all):
+            worker.forget()
+
+    def _run(self, payload: bytes, until: float | None) -> dict[str, Any]:
+        try:
+            worker = self._idle.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            return {}
+        known: dict[str, Any] = {}
+        is_kept = False
+        try:
+            if worker is None or not worker.is_alive:
+                worker = _Worker(self._seconds)
+                self._all.add(worker)
+            worker.begin(until)
+            end = time.monotonic() + self._seconds
+            worker.ask(payload, end if until is None else min(end, until), known)
+            is_kept = not known.pop("is_last")
+        except OSError:  # it could not begin, took too long, or died
+            pass
+        finally:
+            if worker is not None and not is_kept:
+                worker.kill()
+            self._idle.put(worker if is_kept else None)
+        return known
+
+
+class _Worker:
+    """One process. Belongs to one thread at a time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._line, other = socket.socketpair()
+        with other:
+            program = _MAIN.format(path=sys.path, file=other.fileno(), seconds=seconds)
+            self._process = subprocess.Popen(  # noqa: S603 (this Python, our own program)
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[other.fileno()],
+                env={name: os.environ[name] for name in _KEPT if name in os.environ},
+            )
+        self._is_ready = False
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def begin(self, until: float | None) -> None:
+        """Wait until it is there; OSError where it does not come."""
+        if not self._is_ready:
+            end = time.monotonic() + START_SECONDS
+            self._told(end if until is None else min(end, until))
+            self._is_ready = True
+
+    def ask(self, payload: bytes, end: float, known: dict[str, Any]) -> None:
+        """Have a job done, and note what it tells; OSError where it does not come to its end."""
+        self._wait(end)
+        self._line.sendall(LENGTH.pack(len(payload)))
+        self._line.sendall(payload)
+        while "is_over" not in known:
+            known.update(self._told(end))
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._line.close()
+        self._process.wait()
+
+    def forget(self) -> None:
+        """Close what was inherited of it."""
+        self._process.returncode = 0  # so that its end is not waited for
+        self._line.close()
+
+    def _told(self, end: float) -> dict[str, Any]:
+        (size,) = LENGTH.unpack(self._read(LENGTH.size, end))
+        told: dict[str, Any] = json.loads(self._read(size, end))
+        return told
+
+    def _read(self, size: int, end: float) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            self._wait(end)
+            part = self._line.recv(min(size - len(parts), 1 << 20))
+            if not part:
+                raise ConnectionResetError("the worker died")
+            parts += part
+        return bytes(parts)
+
+    def _wait(self, end: float) -> None:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._line.settimeout(left)
+
+
+WORKERS = Workers()  #: Of this process.
+atexit.register(WORKERS.close)
+
+
+def _after_fork() -> None:
+    global WORKERS
+    with contextlib.suppress(Exception):
+        WORKERS.forget()
+    WORKERS = Workers()
+    atexit.register(WORKERS.close)
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,71 @@
+"""The access log: one JSON object a line for each request, without what was asked unless that is opted into.
+
+Lines are written when the event loop has nothing more urgent, at most a tenth of a second later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from guard.sidecar.request_context import Visit
+from guard.support import private_files
+
+DELAY = 0.1  #: Seconds for which lines may wait for others.
+
+
+class AccessLog:
+    """Writes to a file, to standard output ("-"), or nowhere ("")."""
+
+    def __init__(self, place: str) -> None:
+        self._file: IO[str] | None = None
+        if place == "-":
+            self._file = sys.stdout
+        elif place:
+            self._file = private_files.open_text(Path(place), "a")  # open as long as the process
+        self._lines: list[str] = []
+
+    def write(self, visit: Visit) -> None:
+        """Log a request that has ended."""
+        if self._file is None:
+            return
+        line: dict[str, Any] = {
+            "time": datetime.datetime.fromtimestamp(visit.began, datetime.UTC).isoformat(timespec="milliseconds"),
+            "id": visit.id,
+            "method": visit.method,
+            "path": visit.path[:200],
+            "status": visit.status,
+            "ms": round(visit.seconds * 1000, 3),
+            "bytes": visit.sent,
+            "key": visit.key.name if visit.key else None,
+        }
+        if visit.model:
+            line |= {
+                "model": visit.model,
+                "served": visit.served,
+                "outcome": visit.outcome,
+                "tier": visit.tier,
+                "attempts": visit.attempts,
+                "repairs": visit.repairs,
+                "tokens": visit.prompt_tokens + visit.completion_tokens,
+                "usd": visit.cost,
+                "overhead_ms": round(visit.overhead * 1000, 3),
+                "call": visit.call,
+            }
+        if visit.prompt is not None:
+            line["prompt"] = visit.prompt
+        if not self._lines:
+            asyncio.get_running_loop().call_later(DELAY, self.flush)
+        self._lines.append(json.dumps(line, ensure_ascii=True))
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        if self._file is None or not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        self._file.write("\n".join(lines) + "\n")
+        self._file.flush()

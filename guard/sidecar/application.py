@@ -1,0 +1,476 @@
+"""The sidecar as an ASGI application: what it holds, the stack of middleware, the routes, and its life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, Router
+
+from guard.models.remote import prices
+from guard.sidecar import bodies, cors, keys, metrics
+from guard.sidecar.access_log import AccessLog
+from guard.sidecar.admission import Room
+from guard.sidecar.bodies import Gone
+from guard.sidecar.constraints import check_tools
+from guard.sidecar.endpoints import completions, messages, operator, responses, ui
+from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.completions import Completion, Completions, Embedding, Embeddings
+from guard.sidecar.endpoints.message_answers import Answer
+from guard.sidecar.endpoints.openapi import document
+from guard.sidecar.endpoints.responses import Response, Responses
+from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.event_stream import Line
+from guard.sidecar.key_requirement import Door
+from guard.sidecar.keys import Keyring
+from guard.sidecar.middleware import Gate, Watched
+from guard.sidecar.passthrough import Keep, Relay
+from guard.sidecar.rate_limits import Ledger
+from guard.sidecar.request_context import JSON, Visit, answer, encoded
+from guard.sidecar.response_state import Turns
+from guard.sidecar.served_models import Models, Served
+from guard.sidecar.settings import ServeSettings
+from guard.sidecar.structured import Pipeline
+from guard.trace import TraceError, TraceStore
+from guard.trace.databases import WAIT_S
+
+T = TypeVar("T")
+
+BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
+PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
+GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
+
+_log = logging.getLogger("guard.sidecar")
+
+
+class Sidecar:
+    """All that the requests of one process share; of one event loop."""
+
+    def __init__(self, settings: ServeSettings, store: TraceStore, door: Door) -> None:
+        self.settings, self.store = settings, store
+        self.models = Models(settings)
+        self.keys = Keyring(store)
+        self.ledger = Ledger(store)
+        self.access = AccessLog(settings.access_log)
+        self.visits: dict[int, Visit] = {}  # under way
+        self.room = Room()
+        self.is_draining = False
+        self._door = door
+        self._books = ThreadPoolExecutor(BOOKKEEPERS, thread_name_prefix="guard-books")
+        self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "": it can
+        self.journal = store.journal
+        self.relay = Relay(self.journal, self.settle)
+        self.pipeline = Pipeline(store)
+        self.turns = Turns(store, self.book, settings.responses_kept, settings.responses_days)
+        self._ended: list[Models] = []  # replaced by a reload, and perhaps still at work
+        self.app = self._stack()
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a request needs a key."""
+        return self._door.needs_key
+
+    @property
+    def faults(self) -> list[str]:
+        """Why no requests should be sent here; none: they should."""
+        faults = ["draining"] if self.is_draining else [] if self.models.is_loaded else ["loading models"]
+        return [*faults, self._fault] if self._fault else faults
+
+    @property
+    def least_seconds(self) -> float:
+        """The seconds that a request has in which the model is not known yet."""
+        return min(WAIT_S, *(model.total_seconds for model in self.settings.models.values()))
+
+    async def book(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
+        """Do what the trace is needed for in a thread; TraceError where it takes longer than so many seconds.
+
+        These threads have nothing else to do, so that nothing else waits where the trace does not answer.
+        """
+        job = asyncio.get_running_loop().run_in_executor(
+            self._books, functools.partial(work, *arguments, seconds=seconds)
+        )
+        done, _ = await asyncio.wait([job], timeout=seconds)
+        if not done:
+            job.cancel()  # where it has not begun; else it ends by itself
+            raise TraceError(f"the trace did not answer within {seconds:.3g} s")
+        return job.result()
+
+    def served(self, name: str) -> Served:
+        """Return a model by the name that clients ask for; ApiError where it is not served."""
+        served = self.models.by_name.get(name)
+        if served is None:
+            known = ", ".join(self.models.by_name)
+            raise ApiError(
+                404, f"no model {name[:100]!r} is served; known are {known}", code="model_not_found", param="model"
+            )
+        return served
+
+    async def settle(self, visit: Visit) -> None:
+        """Count what a request has spent on its key, once."""
+        key = visit.key
+        if key is None or visit.is_settled or not key.has_budget:
+            return
+        visit.is_settled = True
+        tokens = visit.prompt_tokens + visit.completion_tokens
+        await self.book(self.ledger.spend, key, tokens, visit.cost or 0.0, seconds=visit.patience)
+
+    def replace(self, settings: ServeSettings) -> None:
+        """Serve by other settings from now on; blocking, and raises ModelError before anything is changed.
+
+        Requests that run keep the models that they have.
+        """
+        models = Models(settings)
+        models.load()
+        self._ended.append(self.models)
+        self.settings, self.models = settings, models
+
+    def _stack(self) -> Any:
+        """Put the middleware in order, the outermost last."""
+        app: Any = Router(self._routes(), redirect_slashes=False, default=_nowhere)
+        app = Gate(app, self)
+        app = Watched(app, self)
+        return cors.shared(app, self.settings.origins) if self.settings.origins else app
+
+    def _routes(self) -> list[Route]:
+        post, get = ["POST"], ["GET"]
+        return [
+            Route("/v1/chat/completions", _Endpoint(self, self._chat), methods=post),
+            Route("/v1/completions", _Endpoint(self, self._completions), methods=post),
+            Route("/v1/embeddings", _Endpoint(self, self._embeddings), methods=post),
+            Route("/v1/responses", _Endpoint(self, self._responses), methods=post),
+            Route("/v1/responses/{name}", _Page(self._response), methods=["GET", "DELETE"]),
+            Route(messages.PATH, _Endpoint(self, self._messages), methods=post),
+            Route(messages.COUNT_PATH, _Endpoint(self, self._count_tokens), methods=post),
+            Route("/v1/models", _Page(self._models), methods=get),
+            Route("/v1/models/{name:path}", _Page(self._model), methods=get),
+            Route("/health/live", _Page(_live), methods=get),
+            Route("/health/ready", _Page(self._ready), methods=get),
+            Route("/metrics", _Page(_metrics), methods=get),
+            Route("/openapi.json", _Page(_openapi), methods=get),
+            *(Route(path, _Page(ui.file), methods=get) for path in ui.FILES),
+            *(Route(path, _Page(functools.partial(page, self)), methods=get) for path, page in operator.PAGES.items()),
+            Route(
+                "/guard/playground", _Endpoint(self, functools.partial(operator.playground, sidecar=self)), methods=post
+            ),
+        ]
+
+    @contextlib.asynccontextmanager
+    async def life(self) -> AsyncIterator[None]:
+        """Be there: load models, read keys; at the end commit what is not, and close connections."""
+        await asyncio.to_thread(self._read_keys)
+        await self._probe()
+        await asyncio.to_thread(self.models.load)
+        await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
+        # What is there by now stays: no collection looks through it again, which took tenths of a second.
+        gc.collect()
+        gc.freeze()
+        watching = [asyncio.create_task(self._refresh()), asyncio.create_task(self._watch())]
+        try:
+            yield
+        finally:
+            for task in watching:
+                task.cancel()
+            await self.journal.close()
+            for models in (self.models, *self._ended):
+                await models.close()
+            self._books.shutdown(wait=False, cancel_futures=True)
+            self.access.flush()
+
+    async def _refresh(self) -> None:
+        """Hear of keys that were made or revoked, and let go of models that a reload replaced."""
+        while True:
+            await asyncio.sleep(keys.FRESH)
+            try:
+                await asyncio.to_thread(self._read_keys)
+            except TraceError as error:
+                _log.error("the keys can't be read, those known before are kept: %s", error)
+            if not self.visits:
+                while self._ended:
+                    await self._ended.pop().close()
+
+    async def _watch(self) -> None:
+        """Look whether the trace can be written: /health/ready is asked by anyone, and must cost nothing."""
+        while True:
+            await asyncio.sleep(keys.FRESH)
+            await self._probe()
+
+    async def _probe(self) -> None:
+        try:
+            await self.book(self.store.probe, seconds=PROBE_S)
+        except TraceError as error:
+            if not self._fault:
+                _log.error("nothing can be recorded, and so nothing is answered: %s", error)
+            self._fault = str(error)
+        else:
+            self._fault = ""
+
+    def _read_keys(self) -> None:
+        self.keys.refresh()
+        self._door.look(has_keys=self.keys.is_used)
+
+    # -- Ways to ask ---------------------------------------------------------------------------------------------------
+
+    async def _chat(
+        self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
+    ) -> None:
+        asked, way = Asked.of(body), way or Chat()
+        served = self.visited(visit, asked.chat.model)
+        if served.settings.validate_tools:
+            check_tools(body.get("tools"))
+        is_native = all(tier.upstream for tier in served.tiers)
+        is_plain = asked.kind == "text" and not (served.settings.validate_tools and asked.has_functions)
+        if is_plain and (is_native or not asked.has_tools):
+            await self._relayed(visit, way, served, body, raw, send)
+        else:
+            await self._worked(visit, fields, way, asked, served, body, send)
+
+    async def _completions(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        served = self.visited(visit, checked(Completion, body).model)
+        if completions.is_constrained(body):
+            await self._worked(visit, fields, Completions(), completions.as_chat(body), served, body, send)
+        else:
+            await self._relayed(visit, Completions(), served, body, raw, send)
+
+    async def _embeddings(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        served = self.visited(visit, checked(Embedding, body).model)
+        await self.relay.whole(visit, Embeddings(), served, body, raw, send)
+
+    async def _responses(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        served = self.visited(visit, checked(Response, body).model)
+        if served.settings.validate_tools:
+            check_tools(body.get("tools"))
+        has_upstreams = all(tier.upstream for tier in served.tiers)
+        is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
+        is_plain = is_text and (has_upstreams or not body.get("tools"))
+        whole = await self.turns.whole(
+            visit, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
+        )
+        way, keep = Responses(body), functools.partial(self.turns.keep, visit, body, whole)
+        if is_plain:
+            await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
+        else:
+            await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
+
+    async def _messages(self, visit: Visit, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
+        asked = messages.read(body, is_count=False)
+        chat = messages.as_chat(asked, self.visited(visit, asked.model))
+        reply = Answer(visit, send, tuple(asked.stop_sequences or ()))
+        raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
+        await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
+
+    async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
+        asked = messages.read(body, is_count=True)
+        served = self.visited(visit, asked.model)
+        async with served.turn(visit.begin(served.settings.total_seconds)):
+            counted = await asyncio.to_thread(messages.count, asked, served)
+        await answer(send, visit, 200, encoded(counted))
+
+    async def _relayed(
+        self,
+        visit: Visit,
+        way: Any,
+        served: Served,
+        body: dict[str, Any],
+        raw: bytes | None,
+        send: Any,
+        keep: Keep | None = None,
+    ) -> None:
+        work = self.relay.stream if body.get("stream") else self.relay.whole
+        await work(visit, way, served, body, raw, send, keep)
+
+    async def _worked(
+        self,
+        visit: Visit,
+        fields: Any,
+        way: Any,
+        asked: Asked,
+        served: Served,
+        body: dict[str, Any],
+        send: Any,
+        keep: Keep | None = None,
+    ) -> None:
+        """Answer what needs schema work; `keep` is handed a whole answer before its end is sent."""
+        is_live = bool(asked.chat.stream) and _guarantee(visit, fields, asked, served) == "live"
+        plan = await self.pipeline.plan(visit, asked, served, is_live=is_live and not asked.has_tools)
+        if is_live:
+            await self._live(visit, way.events(visit, body), asked, plan, send, keep)
+            return
+        choices = await self.pipeline.choices(asked, plan)
+        await self.settle(visit)
+        if asked.chat.stream:
+            line, events = Line(visit, send), way.events(visit, body)
+            last = list(events.choices(choices))
+            if keep is not None:
+                await keep(events.whole)
+            for event in last:
+                await line.send(event)
+            await line.end()
+        else:
+            whole = way.answered(visit, asked, body, choices)
+            if keep is not None:
+                await keep(whole)
+            await answer(send, visit, 200, encoded(whole))
+
+    async def _live(self, visit: Visit, events: Any, asked: Asked, plan: Any, send: Any, keep: Keep | None) -> None:
+        line = Line(visit, send)
+        async with line.ending():
+            async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
+                async for part in parts:
+                    last = list(events.text(part) if isinstance(part, str) else events.end(part))
+                    if keep is not None and not isinstance(part, str):
+                        await keep(events.whole)
+                    for event in last:
+                        await line.send(event)
+            await self.settle(visit)
+
+    def visited(self, visit: Visit, name: str) -> Served:
+        """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
+        served = self.served(name)
+        visit.model = name
+        if visit.key is not None and visit.key.usd_per_day is not None:
+            for tier in served.tiers:
+                if not tier.is_priced:
+                    words = f"no price of {tier.name} is known, so that a key with a budget of money can't ask it"
+                    raise ApiError(403, words, code="no_price", param="model")
+        return served
+
+    # -- Pages ---------------------------------------------------------------------------------------------------------
+
+    async def _models(self, scope: Any) -> tuple[int, bytes]:
+        listed = [_listed(served, scope) for served in self.models.by_name.values()]
+        ends = {"has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
+        return 200, json.dumps({"object": "list", "data": listed, **(ends if _is_anthropic(scope) else {})}).encode()
+
+    async def _model(self, scope: Any) -> tuple[int, bytes]:
+        return 200, json.dumps(_listed(self.served(scope["path_params"]["name"]), scope)).encode()
+
+    async def _response(self, scope: Any) -> tuple[int, bytes]:
+        """Return a response that is kept, or forget it."""
+        visit, name = scope["visit"], scope["path_params"]["name"]
+        if scope["method"] == "GET":
+            return 200, encoded(await self.turns.read(visit, name))
+        await self.turns.forget(visit, name)
+        return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
+
+    async def _ready(self, _scope: Any) -> tuple[int, bytes]:
+        reasons = self.faults
+        models = {name: served.breaker.state for name, served in self.models.by_name.items()}
+        body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "breakers": models}
+        return 503 if reasons else 200, json.dumps(body).encode()
+
+
+class _Endpoint:
+    """Reads a body, and answers it while the client is there."""
+
+    def __init__(self, sidecar: Sidecar, handle: Callable[..., Awaitable[None]]) -> None:
+        self._sidecar, self._handle = sidecar, handle
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        settings, room, visit = self._sidecar.settings, self._sidecar.room, scope["visit"]
+        with room.share(scope, settings) as share:
+            raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
+            visit.size, visit.share, visit.came = len(raw), share, time.perf_counter()
+            with room.under_way(settings):
+                body = await bodies.aparsed(raw)
+                if settings.log_prompts:
+                    visit.prompt = body
+                await _until_gone(visit, receive, self._handle(visit, scope["fields"], body, raw, send))
+
+
+class _Page:
+    """Answers without a body to read."""
+
+    def __init__(self, handle: Callable[[Any], Awaitable[Any]]) -> None:
+        self._handle = handle
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002 (ASGI's)
+        status, body, *kind = await self._handle(scope)
+        await answer(send, scope["visit"], status, body, kind or [JSON])
+
+
+async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
+    """Await an answer's making; it is cancelled where the client goes away, and Gone is raised."""
+    task = asyncio.current_task()
+    assert task is not None
+    is_gone = is_over = False
+
+    def stop(_: Any) -> None:
+        nonlocal is_gone
+        if not (visit.is_answered or is_over):
+            is_gone = True
+            task.cancel()
+
+    leaving = asyncio.ensure_future(receive())
+    leaving.add_done_callback(stop)
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not is_gone:
+            raise
+        task.uncancel()
+        raise Gone from None
+    finally:
+        is_over = True
+        leaving.cancel()
+
+
+def _guarantee(visit: Visit, fields: Any, asked: Asked, served: Served) -> str:
+    """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
+    is_talk = asked.choice == "auto" and asked.schema is None  # beside its calls
+    has_text = is_talk if asked.has_tools else asked.kind != "string" and (asked.older is None or served.is_masked)
+    can_be_live = has_text and (asked.chat.n or 1) == 1 and not asked.chat.logprobs
+    given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
+    if given:
+        if given not in GUARANTEES:
+            raise bad(f"x-guard-stream: {given[:40]!r} must be live or buffered", "x-guard-stream")
+        if given == "live" and not can_be_live:
+            raise bad(
+                "calls that must be made, several choices, logprobs and texts of a language are streamed once they are"
+                " whole",
+                "x-guard-stream",
+            )
+        visit.guarantee = given
+    else:
+        wanted = served.settings.stream or ("live" if served.is_masked or asked.has_tools else "buffered")
+        visit.guarantee = wanted if can_be_live else "buffered"
+    return visit.guarantee
+
+
+def _listed(served: Served, scope: Any) -> dict[str, Any]:
+    owner = served.settings.model.partition(":")[0]
+    listed = {"id": served.name, "object": "model", "created": 0, "owned_by": owner}
+    if _is_anthropic(scope):
+        listed |= {"type": "model", "display_name": served.name, "created_at": "1970-01-01T00:00:00Z"}
+    return listed
+
+
+def _is_anthropic(scope: Any) -> bool:
+    """Whether a request comes from an SDK of Anthropic's."""
+    return b"anthropic-version" in scope["fields"]
+
+
+async def _nowhere(scope: Any, _receive: Any, _send: Any) -> None:
+    if scope["type"] == "http":
+        raise HTTPException(404, "there is nothing here")
+
+
+async def _live(_scope: Any) -> tuple[int, bytes]:
+    return 200, b'{"status": "live"}'
+
+
+async def _metrics(_scope: Any) -> tuple[int, bytes, Any]:
+    return 200, await asyncio.to_thread(metrics.text), (b"content-type", metrics.CONTENT_TYPE)
+
+
+async def _openapi(_scope: Any) -> tuple[int, bytes]:
+    return 200, document()

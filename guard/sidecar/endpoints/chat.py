@@ -1,0 +1,337 @@
+"""POST /v1/chat/completions: answers and events in that protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guard.errors import BadReply
+from guard.models.base import Reply, Request, Sampling
+from guard.sidecar.constraints import check_known
+from guard.sidecar.endpoints import tool_calls
+from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.endpoints.functions import in_functions
+from guard.sidecar.errors import bad
+from guard.sidecar.request_context import Visit, encoded, written
+from guard.sidecar.served_models import Served
+
+#: Fields of a chat that a model without a provider heeds.
+HEEDED = (
+    *("model", "messages", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "max_completion_tokens"),
+    *("temperature", "logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
+)
+#: Those that one heeds which decodes here.
+SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
+_BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
+FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer, checked."""
+
+    text: str | None  # None: it calls tools, or was refused
+    reply: Reply
+    calls: tuple[tuple[str, str], ...] = ()  # names and arguments
+    refusal: str | None = None
+    beside: str | None = None  # what is said beside calls
+
+
+class Chat:
+    """The way to ask for a chat completion."""
+
+    path = "/chat/completions"
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked."""
+        return tuple(body["messages"])
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the text of a whole answer's first choice, and how it ended."""
+        choices = said.get("choices")
+        if not isinstance(choices, list) or not choices:
+            raise BadReply("the model did not answer by the protocol: no choices")
+        for choice in choices:
+            if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+                raise BadReply("the model did not answer by the protocol: no message")
+            if ended(choice) is None:
+                raise BadReply("the model did not answer by the protocol: no finish_reason")
+        return _said(choices[0]["message"]), str(ended(choices[0]))
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of the first choice in an event, and how it ended."""
+        choices = said.get("choices")
+        if not isinstance(choices, list):
+            raise BadReply("the model did not answer by the protocol: no choices")
+        text, finish = "", None
+        for choice in choices:
+            part = choice.get("delta", choice.get("message")) if isinstance(choice, dict) else choice
+            if not isinstance(part, dict | None) or not isinstance(choice, dict):
+                raise BadReply("the model did not answer by the protocol: no message")
+            end = ended(choice)
+            if choice.get("index", 0) == 0:
+                text, finish = text + _said(part or {}), end or finish
+        return text, finish
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
+        """Return the request to a model that decodes here, or has a protocol of its own."""
+        asked = Asked.of(dict(body))
+        check_local(asked, served)
+        chat = asked.chat
+        if chat.stream and ((chat.n or 1) > 1 or chat.logprobs):
+            param = "logprobs" if chat.logprobs else "n"
+            raise bad(
+                f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
+            )
+        return Request(
+            messages=tool_calls.worded(chat.messages, ""),
+            compiled=None,
+            max_tokens=chat.limit or served.settings.most_tokens,
+            temperature=chat.temperature or 0.0,
+            seed=chat.seed or 0,
+            seconds=seconds,
+            sampling=sampling(asked.body),
+        )
+
+    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Return the answer of one reply of plain text."""
+        asked = Asked.of(dict(body))
+        return completion(visit, asked, [_text(reply, asked) for reply in replies])
+
+    def answered(self, visit: Visit, asked: Asked, _: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return the answer of choices that were checked."""
+        return completion(visit, asked, choices)
+
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
+        """Return what writes its events."""
+        return Events(visit, Asked.of(dict(body)))
+
+
+def ended(choice: Mapping[str, Any]) -> str | None:
+    """Return how a model's server says that a choice has ended; None where it has not; BadReply where it failed."""
+    finish = choice.get("finish_reason")
+    if finish is not None and not isinstance(finish, str):
+        raise BadReply("the model did not answer by the protocol: finish_reason")
+    if finish == "error":
+        raise BadReply("the model's server failed while it answered")
+    return finish
+
+
+def _said(part: Mapping[str, Any]) -> str:
+    """Return what a message, or a piece of one, says: its text, and the calls of tools as they came."""
+    content, calls = part.get("content"), part.get("tool_calls")
+    return (content if isinstance(content, str) else "") + (written(calls) if calls else "")
+
+
+def _text(reply: Reply, asked: Asked) -> Choice:
+    if reply.finish == "refusal":
+        return Choice(None, reply, refusal=reply.text)
+    text, is_cut = cut(reply.text, asked.chat.stops)
+    return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
+
+
+class Events:
+    """Writes the events of one streamed choice."""
+
+    def __init__(self, visit: Visit, asked: Asked) -> None:
+        self._visit, self._asked = visit, asked
+        self._id, self._is_begun = f"chatcmpl-{visit.id}", False
+        self._cut = Cut(asked.chat.stops if asked.schema is None else ())  # of a value nothing is cut
+
+    def text(self, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of text."""
+        piece = self._cut.feed(piece)
+        yield from self._begin()
+        if piece:
+            yield self._event({"content": piece})
+
+    def end(self, choice: Choice) -> Iterator[bytes]:
+        """Yield the events that end the answer: what is left of its text, its calls, its end."""
+        rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
+        yield from self._begin()
+        if choice.reply.thinking:
+            yield self._event({"reasoning_content": choice.reply.thinking})
+        if rest:
+            yield self._event({"content": rest})
+        for calls in (deltas := _deltas(choice, self._asked)):
+            yield self._event(calls)
+        is_cut = self._cut.is_over and not deltas
+        yield self._event({}, "stop" if is_cut else _finish(choice, self._asked))
+        yield from self._usage()
+
+    def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
+        """Yield the events of whole choices, which were checked before."""
+        for index, choice in enumerate(choices):
+            message = _message(choice)
+            message.pop("tool_calls", None)
+            is_said = choice.text is not None or choice.beside
+            yield self._event({"role": "assistant", "content": "" if is_said else None}, index=index)
+            message.pop("role")
+            if thought := message.pop("reasoning_content", None):
+                yield self._event({"reasoning_content": thought}, index=index)
+            deltas = _deltas(choice, self._asked)
+            if is_said or not deltas:
+                yield self._event(message, index=index, logprobs=_logprobs(choice, self._asked))
+            for calls in deltas:
+                yield self._event(calls, index=index)
+            yield self._event({}, _finish(choice, self._asked), index=index)
+        yield from self._usage()
+
+    def _begin(self) -> Iterator[bytes]:
+        if not self._is_begun:
+            self._is_begun = True
+            yield self._event({"role": "assistant", "content": ""})
+
+    def _usage(self) -> Iterator[bytes]:
+        options = self._asked.chat.stream_options
+        if options is not None and options.include_usage:
+            yield event({**self._head(), "choices": [], "usage": usage(self._visit)})
+
+    def _event(self, delta: Any, finish: str | None = None, index: int = 0, logprobs: Any = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return event({**self._head(), "choices": [choice]})
+
+    def _head(self) -> dict[str, Any]:
+        visit = self._visit
+        model = visit.served or visit.model
+        return {"id": self._id, "object": "chat.completion.chunk", "created": int(visit.began), "model": model}
+
+
+class Cut:
+    """Ends a text at the first of some texts, in whatever pieces it comes."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._held, self._most = "", max(map(len, stops), default=1) - 1
+        self.is_over = False
+
+    def feed(self, piece: str) -> str:
+        """Return what of the text so far is surely before a stop."""
+        if self.is_over:
+            return ""
+        text = self._held + piece
+        text, self.is_over = cut(text, self._stops)
+        keep = 0 if self.is_over else min(self._most, len(text))
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def end(self) -> str:
+        """Return what is left."""
+        held, self._held = self._held, ""
+        return held
+
+
+def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
+    """Return a text up to the first of some texts in it, and whether there was one."""
+    at = min((found for stop in stops if (found := text.find(stop)) >= 0), default=-1)
+    return (text, False) if at < 0 else (text[:at], True)
+
+
+def completion(visit: Visit, asked: Asked, choices: Sequence[Choice]) -> dict[str, Any]:
+    """Return a whole answer."""
+    return {
+        "id": f"chatcmpl-{visit.id}",
+        "object": "chat.completion",
+        "created": int(visit.began),
+        "model": choices[0].reply.model,
+        "choices": [
+            {
+                "index": index,
+                "message": {"refusal": None, **_shown(choice, asked)},
+                "logprobs": _logprobs(choice, asked),
+                "finish_reason": _finish(choice, asked),
+            }
+            for index, choice in enumerate(choices)
+        ],
+        "usage": usage(visit),
+    }
+
+
+def usage(visit: Visit) -> dict[str, int]:
+    """Return what all attempts of an answer used."""
+    prompt, completion = visit.prompt_tokens, visit.completion_tokens
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def event(data: Any) -> bytes:
+    """Return a server-sent event."""
+    return b"data: " + encoded(data) + b"\n\n"
+
+
+def check_local(asked: Asked, served: Served) -> None:
+    """Refuse what a model that decodes here can't do; what is not refused is done."""
+    is_here = served.is_masked
+    check_known(asked.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
+    if asked.chat.logprobs and not is_here:
+        raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
+    if asked.chat.top_logprobs and not asked.chat.logprobs:
+        raise bad("top_logprobs needs logprobs", "top_logprobs")
+    sampling(asked.body)
+    tool_calls.check_messages(asked.chat.messages)
+
+
+def sampling(body: Mapping[str, Any]) -> Sampling:
+    """Return how a request wants tokens drawn; ApiError where that is out of bounds."""
+    given = {name: body[name] for name in _BOUNDS if body.get(name) is not None}
+    for name, value in given.items():
+        least, most = _BOUNDS[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise bad(f"{name} must be a number from {least:g} to {most:g}", name)
+    return Sampling(**given)
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.reply.thinking:
+        message["reasoning_content"] = choice.reply.thinking
+    if choice.refusal is not None:
+        return {**message, "refusal": choice.refusal}
+    if choice.calls:
+        message["content"] = choice.beside or None
+        message["tool_calls"] = [
+            {
+                "id": f"call_{secrets.token_hex(12)}",
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+            for name, arguments in choice.calls
+        ]
+    return message
+
+
+def _shown(choice: Choice, asked: Asked) -> dict[str, Any]:
+    message = _message(choice)
+    return in_functions(message) if asked.has_older_functions else message
+
+
+def _deltas(choice: Choice, asked: Asked) -> list[dict[str, Any]]:
+    """Return the calls of a choice as events have them: one in each, as clients expect."""
+    calls = _message(choice).get("tool_calls", []) if choice.calls else []
+    if calls and asked.has_older_functions:
+        return [{"function_call": calls[0]["function"]}]
+    return [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(calls)]
+
+
+def _finish(choice: Choice, asked: Asked) -> str:
+    finish = FINISH.get(choice.reply.finish, choice.reply.finish)
+    if choice.calls and finish != "length":
+        return "function_call" if asked.has_older_functions else "tool_calls"
+    return finish
+
+
+def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:
+    """Return what is known of the tokens: among those that the masks allowed."""
+    if not asked.chat.logprobs or choice.text is None:
+        return None
+    content = [
+        {**_token(token.text, token.logprob), "top_logprobs": [_token(*other) for other in token.top]}
+        for token in choice.reply.tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode(errors="replace"))}

@@ -1,0 +1,232 @@
+"""What a chat request asks for: its fields checked, and which kind of answer it wants.
+
+`text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object,
+`string` a plain text of a language, and `calls` a request whose tools must be held to their parameters. In which other
+words a request may say these is guard/sidecar/constraints.py's. Fields that are not known here are the model's business
+and go to it as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from guard.sidecar.constraints import Language, understood
+from guard.sidecar.endpoints.functions import in_tools
+from guard.sidecar.errors import ApiError, bad
+
+Kind = Literal["text", "json", "schema", "string", "calls"]
+
+MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
+#: What a location has for the branch of a union, which is no part of the body.
+_BRANCH = re.compile(r"(list|dict|function)\[|(str|bool)$")
+_NAME = r"^[a-zA-Z0-9_-]{1,64}$"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Function(_Part):
+    """A function that a tool names."""
+
+    name: str = Field(pattern=_NAME)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(_Part):
+    """A tool; only functions can be held to a schema."""
+
+    type: str
+    function: Function | None = None
+
+
+class JsonSchema(_Part):
+    """The schema of a response_format."""
+
+    name: str = Field(pattern=_NAME)
+    description: str | None = None
+    schema_: dict[str, Any] | bool = Field(default=True, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(_Part):
+    """The form that an answer must have."""
+
+    type: str
+    json_schema: JsonSchema | None = None
+
+
+class StreamOptions(_Part):
+    """What a stream tells."""
+
+    include_usage: bool | None = None
+
+
+class Chat(_Part):
+    """A request for a chat completion; strictly, no text is taken for a number."""
+
+    model: str = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    stop: str | list[str] | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = Field(default=None, max_length=128)
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @field_validator("messages")
+    @classmethod
+    def _have_roles(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for number, message in enumerate(value):
+            if not isinstance(message.get("role"), str):
+                raise ValueError(f"message {number} has no role")
+            content = message.get("content")
+            is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
+            if not (content is None or isinstance(content, str) or is_parts):
+                raise ValueError(f"the content of message {number} must be text, a list of parts, or null")
+        return value
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens of the answer, under either name."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts at which an answer is cut off."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(text for text in given if text)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, understood."""
+
+    chat: Chat
+    body: dict[str, Any]  # in OpenAI's words; never changed
+    kind: Kind
+    choice: str  # of tools: "none", "auto", "required", or a function's name
+    allowed: frozenset[str] | None = None  # names of the functions that may be called; None: all
+    language: Language | None = None  # of kind `string`
+    older: dict[str, Any] | None = None  # the body as it came, where it came as POST /v1/completions
+    has_older_functions: bool = False  # whether tools are called functions
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Asked:
+        """Understand a body; ApiError names the field that is wrong."""
+        body, is_older = in_tools(body)
+        body, language = understood(body)
+        chat = checked(Chat, body)
+        tools = chat.tools or []
+        choice, allowed = _choice(chat)
+        wanted = chat.response_format
+        kind: Kind = "text" if language is None else "string"
+        if wanted is not None and language is None:
+            if wanted.type == "json_schema" and wanted.json_schema is None:
+                raise bad("response_format of type json_schema needs json_schema", "response_format.json_schema")
+            kinds: dict[str, Kind] = {"text": "text", "json_object": "json", "json_schema": "schema"}
+            kind = kinds[wanted.type]
+        if choice != "none" and any(tool.function is not None and tool.function.strict for tool in tools):
+            kind = "calls"
+        if language is not None and tools and choice != "none":
+            raise bad(f"{language.field} can't be kept beside tools; leave one of them out", language.field)
+        return cls(chat, body, kind, choice, allowed, language, has_older_functions=is_older)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model may call a tool."""
+        return bool(self.chat.tools) and self.choice != "none"
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the model may call tools that are all functions, whose arguments can be checked."""
+        return (
+            self.has_tools and not self.chat.logprobs and all(tool.type == "function" for tool in self.chat.tools or [])
+        )
+
+    @property
+    def functions(self) -> list[Function]:
+        """The functions that may be called; ApiError where a tool is another kind of thing."""
+        found: list[Function] = []
+        for number, tool in enumerate(self.chat.tools or []):
+            if tool.function is None or tool.type != "function":
+                raise bad(f"a tool of type {tool.type[:60]!r} can't be held to a schema", f"tools.{number}.type")
+            found.append(tool.function)
+        names = [function.name for function in found]
+        if len(set(names)) < len(names):
+            raise bad("two tools have one name", "tools")
+        named = [f for f in found if self.choice in ("auto", "required", f.name)]
+        return named if self.allowed is None else [f for f in named if f.name in self.allowed]
+
+    @property
+    def schema(self) -> Any:
+        """The schema of the answer's text; True where any will do."""
+        wanted = self.chat.response_format
+        if self.language is not None:
+            return self.language.schema
+        if wanted is None or wanted.type == "text":
+            return None
+        return {"type": "object"} if wanted.json_schema is None else wanted.json_schema.schema_
+
+    @property
+    def name(self) -> str:
+        """How the schema is called."""
+        wanted = self.chat.response_format
+        return wanted.json_schema.name if wanted is not None and wanted.json_schema is not None else "object"
+
+
+def checked(kind: Any, body: dict[str, Any]) -> Any:
+    """Return a body as its class; ApiError names the field that is wrong."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        param = ".".join(str(part) for part in first["loc"] if not _BRANCH.match(str(part)))
+        message = first["msg"].removeprefix("Value error, ")
+        code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+        raise ApiError(400, f"{param}: {message}", code=code, param=param) from None
+
+
+def _choice(chat: Chat) -> tuple[str, frozenset[str] | None]:
+    """Return what tool_choice says, and which functions it allows; ApiError where it says nothing that can be done."""
+    given = chat.tool_choice
+    if not chat.tools:
+        if given not in (None, "none", "auto"):
+            raise bad("tool_choice needs tools", "tool_choice")
+        return "none", None
+    if given is None:
+        return "auto", None
+    if given in ("none", "auto", "required"):
+        return str(given), None
+    names = {tool.function.name for tool in chat.tools if tool.function}
+    allowed = given.get("allowed_tools") if isinstance(given, dict) else None
+    if isinstance(allowed, dict) and isinstance(tools := allowed.get("tools"), list):
+        wanted = frozenset(name for name in map(_named, tools) if name is not None)
+        if len(wanted) == len(tools) and wanted <= names and allowed.get("mode") in ("auto", "required"):
+            return str(allowed["mode"]), wanted
+    name = _named(given)
+    if name not in names:
+        raise bad("tool_choice must be none, auto, required, allowed_tools, or name one of the tools", "tool_choice")
+    return str(name), None
+
+
+def _named(tool: Any) -> str | None:
+    """Return the function that a tool, or a choice of one, names."""
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None

@@ -1,0 +1,215 @@
+"""POST /v1/completions, the older way to ask, and POST /v1/embeddings, which only goes through.
+
+A completion that must be of a schema, or of a language, is asked for like a chat's answer (`as_chat`).
+A model that decodes here is given the prompt as a person's message: it was tuned for a conversation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guard.errors import BadReply
+from guard.models.base import Reply, Request
+from guard.sidecar.constraints import check_known, is_neutral, understood
+from guard.sidecar.endpoints.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
+from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.errors import bad
+from guard.sidecar.request_context import Visit
+from guard.sidecar.served_models import Served
+
+#: Fields that a model without a provider heeds.
+HEEDED = ("model", "prompt", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "temperature")
+
+
+class Completion(BaseModel):
+    """A request for a completion."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str = Field(min_length=1)
+    prompt: str | list[Any]
+    stream: bool | None = None
+    n: int | None = Field(default=None, ge=1, le=128)
+    stop: str | list[str] | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts at which an answer is cut off."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(text for text in given if text)
+
+
+class Embedding(BaseModel):
+    """A request for embeddings."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str = Field(min_length=1)
+    input: str | list[Any]
+
+
+class Completions:
+    """The way to ask for a completion."""
+
+    path = "/completions"
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked."""
+        prompt = body["prompt"]
+        return ({"role": "user", "content": prompt if isinstance(prompt, str) else str(prompt)},)
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of a whole answer's first choice, and how it ended."""
+        if not said.get("choices"):
+            raise BadReply("the model did not answer by the protocol: no choices")
+        return self.piece(said)
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of the first choice in an event, and how it ended."""
+        choices = said.get("choices")
+        if choices == [] and said.get("usage"):
+            return "", None
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(first, Mapping) or not isinstance(first.get("text"), str):
+            raise BadReply("the model did not answer by the protocol: no text")
+        return first["text"], ended(first)
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
+        """Return the request to a model that has no upstream."""
+        asked: Completion = checked(Completion, dict(body))
+        check_one(body, asked, served.name)
+        check_known(body, (*HEEDED, *(SAMPLING[:3] if served.is_masked else ())), served.name)
+        return Request(
+            messages=self.messages(body),
+            compiled=None,
+            max_tokens=asked.max_tokens or 16,
+            temperature=asked.temperature or 0.0,
+            seed=asked.seed or 0,
+            seconds=seconds,
+            sampling=sampling({name: body.get(name) for name in SAMPLING[:3]}),
+        )
+
+    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Return the answer."""
+        reply = replies[0]
+        text, is_cut = cut(reply.text, checked(Completion, dict(body)).stops)
+        finish = "stop" if is_cut else FINISH.get(reply.finish, reply.finish)
+        return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
+
+    def answered(self, visit: Visit, _: Asked, _body: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return the answer of choices that were checked."""
+        finish = FINISH.get(choices[0].reply.finish, choices[0].reply.finish)
+        head = _whole(visit, _said(choices[0]), finish, choices[0].reply.model)
+        return {**head, "usage": usage(visit)}
+
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
+        """Return what writes its events."""
+        return Events(visit, body, () if is_constrained(body) else checked(Completion, dict(body)).stops)
+
+
+class Events:
+    """Writes the events of one streamed completion."""
+
+    def __init__(self, visit: Visit, body: Mapping[str, Any], stops: Sequence[str]) -> None:
+        self._visit, self._body = visit, body
+        self._cut = Cut(stops)
+
+    def text(self, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of text."""
+        if piece := self._cut.feed(piece):
+            yield event(_whole(self._visit, piece, None, self._visit.model))
+
+    def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
+        """Yield the events of a whole choice, which was checked before."""
+        yield from self.end(choices[0])
+
+    def end(self, choice: Choice) -> Iterator[bytes]:
+        """Yield the events that end the answer."""
+        reply, rest = choice.reply, self._cut.feed(_said(choice)) + self._cut.end()
+        finish = "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish)
+        yield event(_whole(self._visit, rest, finish, reply.model))
+        if (self._body.get("stream_options") or {}).get("include_usage"):
+            last = _whole(self._visit, "", None, reply.model)
+            yield event({**last, "choices": [], "usage": usage(self._visit)})
+
+
+class Embeddings:
+    """The way to ask for embeddings."""
+
+    path = "/embeddings"
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked."""
+        given = body["input"]
+        return ({"role": "user", "content": given if isinstance(given, str) else str(given)},)
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Check the answer, which has no text."""
+        if not isinstance(said.get("data"), list):
+            raise BadReply("the model did not answer by the protocol: no data")
+        return "", "stop"
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Never come to: embeddings don't stream."""
+        raise NotImplementedError
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:  # noqa: ARG002 (a Way's)
+        """Refuse: only an upstream makes embeddings."""
+        raise bad(f"{served.name} makes no embeddings", "model", "unsupported_value")
+
+    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Never come to: `request` refuses."""
+        raise NotImplementedError
+
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
+        """Never come to: embeddings don't stream."""
+        raise NotImplementedError
+
+
+def is_constrained(body: Mapping[str, Any]) -> bool:
+    """Whether a request says what its completion must be; ApiError where that can't be kept."""
+    in_words, language = understood(dict(body))
+    wanted = in_words.get("response_format")
+    return language is not None or not (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"))
+
+
+def as_chat(body: dict[str, Any]) -> Asked:
+    """Return a completion of which a request says what it must be, as a chat that asks the same; ApiError."""
+    asked: Completion = checked(Completion, body)
+    check_one(body, asked, "what is held to a schema")
+    rest = {key: value for key, value in body.items() if key != "prompt"}
+    chat = Asked.of({**rest, "messages": [{"role": "user", "content": asked.prompt}]})
+    return dataclasses.replace(chat, older=body)
+
+
+def check_one(body: Mapping[str, Any], asked: Completion, name: str) -> None:
+    """Refuse what can't be done where one text is answered by one."""
+    if not isinstance(asked.prompt, str):
+        raise bad(f"{name} takes one text as its prompt", "prompt", "unsupported_value")
+    if (asked.n or 1) > 1:
+        raise bad(f"{name} gives one completion at a time", "n", "unsupported_value")
+    for field in ("echo", "suffix", "logprobs", "best_of"):
+        if not is_neutral(field, body.get(field)):
+            raise bad(f"{name} knows no {field}", field, "unsupported_value")
+
+
+def _said(choice: Choice) -> str:
+    return (choice.text if choice.text is not None else choice.refusal) or ""
+
+
+def _whole(visit: Visit, text: str, finish: str | None, model: str) -> dict[str, Any]:
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+    return {
+        "id": f"cmpl-{visit.id}",
+        "object": "text_completion",
+        "created": int(visit.began),
+        "model": model,
+        "choices": [choice],
+    }

@@ -1,0 +1,287 @@
+"""Answers in Anthropic's protocol, written down from those of a chat: whole messages, events, and errors.
+
+`Answer` stands where the connection's `send` stood: what a chat's answer sends into it, whole or as events, comes out
+as a message. Blocks come in the order in which the model gave them: thinking, text, calls of tools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from guard.errors import BadReply
+from guard.models.remote import sse
+from guard.models.remote.http import count
+from guard.sidecar.errors import ApiError
+from guard.sidecar.request_context import EVENTS, Header, Visit, encoded
+
+#: What thinking is signed with that comes from here: no provider's signature, so that it is known when it comes back.
+SIGNATURE = "guard"
+STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    422: "api_error",  # the request was good: the models gave no valid answer
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+_INVALID = frozenset({"validation_failed", "truncated", "unchecked", "content_filter", "refusal"})  #: Codes of a 422.
+
+
+class Answer:
+    """The connection to a client that asked for a message, as a chat's answer sees it."""
+
+    def __init__(self, visit: Visit, send: Any, stops: tuple[str, ...]) -> None:
+        self._visit, self._send, self._stops = visit, send, stops
+        self._start: dict[str, Any] = {}
+        self._held: list[bytes] = []
+        self._events: _Events | None = None
+        self._reader = sse.Reader()
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        """Take what a chat's answer sends, and send what it is as a message."""
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *request_id(self._visit)]
+            self._start = message
+            if EVENTS in message["headers"]:
+                self._events = _Events(self._visit, self._stops)
+                await self._send(message)
+            return
+        data, has_more = message.get("body", b""), message.get("more_body", False)
+        if self._events is None:
+            self._held.append(data)
+            if not has_more:
+                await self._whole(b"".join(self._held))
+            return
+        with _by_the_protocol():
+            body = b"".join(out for event in self._reader.feed(data) for out in self._events.take(event))
+        if not has_more and data.startswith(b": "):  # the figures that no header could tell
+            body = data[: data.index(b"\n\n") + 2] + body
+        self._visit.sent += len(body) - len(data)
+        if body or not has_more:
+            await self._send({"type": "http.response.body", "body": body, "more_body": has_more})
+
+    async def _whole(self, data: bytes) -> None:
+        start, visit = self._start, self._visit
+        try:
+            body = encoded(message(visit, json.loads(data), self._stops))
+        except BadReply:
+            visit.status, visit.is_answered = 0, False  # nothing is out yet: it is answered as an error
+            raise
+        headers = [header for header in start["headers"] if header[0] != b"content-length"]
+        visit.sent = len(body)
+        await self._send({**start, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
+    """Return a chat's whole answer as a message; BadReply where it is not as the protocol has it."""
+    with _by_the_protocol():
+        return _message(visit, said, stops)
+
+
+def check(said: Mapping[str, Any]) -> None:
+    """Raise BadReply where a chat's whole answer is none that can be written down as a message."""
+    with _by_the_protocol():
+        _blocks(said["choices"][0]["message"])
+
+
+def _message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
+    choice = said["choices"][0]
+    given = choice["message"]
+    content = _blocks(given)
+    reason = "refusal" if given.get("refusal") else STOP_REASONS.get(choice["finish_reason"], "end_turn")
+    usage = said.get("usage")
+    return {
+        **_head(visit, said.get("model")),
+        "content": content,
+        **_stop(reason, choice.get("stop_reason"), stops),
+        "usage": _usage(visit, usage if isinstance(usage, Mapping) else {}),
+    }
+
+
+def _blocks(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the content of a chat's message as blocks."""
+    content: list[dict[str, Any]] = []
+    if thought := _thought(given):
+        content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE})
+    if text := given.get("content") or given.get("refusal"):
+        content.append({"type": "text", "text": _known(text, str)})
+    for call in given.get("tool_calls") or []:
+        function = call["function"]
+        use = {"name": _known(function["name"], str), "input": _input(function.get("arguments"))}
+        content.append({"type": "tool_use", "id": _known(call["id"], str), **use})
+    return content
+
+
+def error_body(error: ApiError, visit: Visit) -> bytes:
+    """Return the body of an error."""
+    return encoded(_error(error.object, error.status, visit))
+
+
+def request_id(visit: Visit) -> list[Header]:
+    """Return the header by which Anthropic's SDKs know a request."""
+    return [(b"request-id", visit.id.encode())]
+
+
+class _Events:
+    """Writes the events of one streamed message."""
+
+    def __init__(self, visit: Visit, stops: tuple[str, ...]) -> None:
+        self._visit, self._stops = visit, stops
+        self._is_begun = False
+        self._at = -1  # the number of the latest block
+        self._kind = ""  # of the block that is open; "": none is
+        self._call = -1  # which call that is
+        self._finish, self._stop = "end_turn", None
+
+    def take(self, event: sse.Event) -> Iterator[bytes]:
+        """Yield what an event of a chat is here."""
+        if event.name == b"error":
+            said = json.loads(event.data)["error"]
+            status = 422 if said["code"] in _INVALID else 0
+            yield _event(**_error(said, status, self._visit))
+        elif event.data.strip() == b"[DONE]":
+            yield from self._end()
+        else:
+            yield from self._chunk(json.loads(event.data))
+
+    def _chunk(self, said: Mapping[str, Any]) -> Iterator[bytes]:
+        yield from self._begin(said.get("model"))
+        for choice in said.get("choices") or []:
+            delta = choice.get("delta") or {}
+            if thought := _thought(delta):
+                yield from self._piece("thinking", "thinking_delta", "thinking", thought)
+            if text := delta.get("content") or delta.get("refusal"):
+                yield from self._piece("text", "text_delta", "text", _known(text, str))
+            if delta.get("refusal"):
+                self._finish = "refusal"
+            for call in delta.get("tool_calls") or []:
+                yield from self._called(call)
+            if (finish := choice.get("finish_reason")) and self._finish != "refusal":
+                self._finish = STOP_REASONS.get(finish, "end_turn")
+            self._stop = choice.get("stop_reason") or self._stop
+
+    def _called(self, call: Mapping[str, Any]) -> Iterator[bytes]:
+        number, function = _known(call.get("index", 0), int), call.get("function") or {}
+        if number != self._call:
+            if number < self._call:
+                raise BadReply("the model's server went back to a call of a tool that was over")
+            self._call = number
+            named = {"id": _known(call["id"], str), "name": _known(function["name"], str)}
+            use: dict[str, Any] = {"type": "tool_use", **named, "input": {}}
+            yield from self._open("tool_use", use)
+        if arguments := function.get("arguments"):
+            yield self._delta({"type": "input_json_delta", "partial_json": _known(arguments, str)})
+
+    def _piece(self, kind: str, delta: str, field: str, text: str) -> Iterator[bytes]:
+        if self._kind != kind:
+            more = {"signature": ""} if kind == "thinking" else {}
+            yield from self._open(kind, {"type": kind, field: "", **more})
+        yield self._delta({"type": delta, field: text})
+
+    def _open(self, kind: str, block: dict[str, Any]) -> Iterator[bytes]:
+        yield from self._close()
+        self._at, self._kind = self._at + 1, kind
+        yield _event("content_block_start", index=self._at, content_block=block)
+
+    def _close(self) -> Iterator[bytes]:
+        if self._kind == "thinking":
+            yield self._delta({"type": "signature_delta", "signature": SIGNATURE})
+        if self._kind:
+            yield _event("content_block_stop", index=self._at)
+        self._kind = ""
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event("content_block_delta", index=self._at, delta=delta)
+
+    def _begin(self, model: Any) -> Iterator[bytes]:
+        if not self._is_begun:
+            self._is_begun = True
+            nothing = {"input_tokens": 0, "output_tokens": 0}  # not known yet: the figures stand in message_delta
+            head = {**_head(self._visit, model), "content": [], "stop_reason": None, "stop_sequence": None}
+            yield _event("message_start", message={**head, "usage": nothing})
+
+    def _end(self) -> Iterator[bytes]:
+        yield from self._begin(None)
+        yield from self._close()
+        usage = _usage(self._visit, {})
+        yield _event("message_delta", delta=_stop(self._finish, self._stop, self._stops), usage=usage)
+        yield _event("message_stop")
+
+
+def _head(visit: Visit, model: Any) -> dict[str, Any]:
+    named = model if isinstance(model, str) else visit.served or visit.model
+    return {"id": f"msg_{visit.id}", "type": "message", "role": "assistant", "model": named}
+
+
+def _stop(reason: str, told: Any, stops: tuple[str, ...]) -> dict[str, Any]:
+    """Return why a message ended; servers that say which stop it was, as vLLM does, say so in `stop_reason`."""
+    is_stop = reason == "end_turn" and isinstance(told, str) and told in stops
+    return {"stop_reason": "stop_sequence" if is_stop else reason, "stop_sequence": told if is_stop else None}
+
+
+def _usage(visit: Visit, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all attempts of an answer used; what was read from a cache counts apart, as with Anthropic."""
+    details = told.get("prompt_tokens_details")
+    cached = count(details.get("cached_tokens"), 0) if isinstance(details, Mapping) else None
+    return {
+        "input_tokens": max(0, visit.prompt_tokens - (cached or 0)),
+        "output_tokens": visit.completion_tokens,
+        "cache_read_input_tokens": cached,
+        "cache_creation_input_tokens": None,
+    }
+
+
+def _thought(part: Mapping[str, Any]) -> str:
+    """Return what a message, or a piece of one, tells of the model's thinking, as servers name it."""
+    thought = part.get("reasoning_content") or part.get("reasoning")
+    return thought if isinstance(thought, str) else ""
+
+
+@contextlib.contextmanager
+def _by_the_protocol() -> Iterator[None]:
+    """Say what is not as the protocol has it, in answers that go through unchecked."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise BadReply("the model did not answer by the protocol: what it says is no message") from None
+
+
+def _known(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
+def _input(arguments: Any) -> dict[str, Any]:
+    try:
+        given = json.loads(arguments or "{}")
+    except (TypeError, ValueError):
+        given = None
+    if not isinstance(given, dict):
+        raise BadReply("the model called a tool with what is no JSON object")
+    return given
+
+
+def _error(said: Mapping[str, Any], status: int, visit: Visit) -> dict[str, Any]:
+    """Return an error as Anthropic has it; what Guard knows beyond stands in the same object."""
+    kind = _TYPES.get(status, said["type"] if status < 500 else "api_error")
+    return {"type": "error", "error": {**said, "type": kind}, "request_id": visit.id}
+
+
+def _event(type: str, **fields: Any) -> bytes:  # noqa: A002 (the protocol's)
+    return f"event: {type}\ndata: ".encode() + encoded({"type": type, **fields}) + b"\n\n"

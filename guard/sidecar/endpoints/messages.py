@@ -1,0 +1,376 @@
+"""POST /v1/messages and /v1/messages/count_tokens: Anthropic's protocol, asked as a chat completion.
+
+A request becomes the chat request that means the same, and goes the way of all others: relayed, validated, masked,
+re-asked, escalated. The answer is written down as a message by guard/sidecar/endpoints/message_answers.py. What a chat
+can't say is refused by its name. Hints that change no answer are dropped: `cache_control`, `service_tier`, `citations`
+that are off, and thinking of turns that are over, as Anthropic drops it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from guard.models.remote.http import estimated_tokens
+from guard.models.remote.openai import URL
+from guard.sidecar.endpoints import tool_calls as tools
+from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.message_answers import SIGNATURE, check
+from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.request_context import written
+from guard.sidecar.served_models import Served
+
+PATH = "/v1/messages"
+COUNT_PATH = "/v1/messages/count_tokens"
+#: Tokens of thinking below which an effort begins to be too high; OpenAI's protocol has words for it, not numbers.
+EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16_384, "medium"))
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Turn(_Part):
+    """One message of a conversation."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[dict[str, Any]]
+
+
+class MessageTool(_Part):
+    """A tool that the client carries out."""
+
+    name: str = Field(min_length=1)
+    input_schema: dict[str, Any]
+    type: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+    cache_control: dict[str, Any] | None = None
+    eager_input_streaming: bool | None = None
+    input_examples: list[dict[str, Any]] | None = None
+
+
+class MessageToolChoice(_Part):
+    """Which tool is to be called."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Thinking(_Part):
+    """Whether the model thinks before it answers, and for how many tokens at most."""
+
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    display: str | None = None
+
+
+class OutputFormat(_Part):
+    """The schema that the answer must meet."""
+
+    type: Literal["json_schema"]
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class OutputConfig(_Part):
+    """How the answer is to be."""
+
+    format: OutputFormat | None = None
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+
+
+class Metadata(BaseModel):
+    """Who asks, for the provider to know; other members are nobody's."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    user_id: str | None = None
+
+
+class Counted(_Part):
+    """What a prompt is made of: the request to count its tokens."""
+
+    model: str = Field(min_length=1)
+    messages: list[Turn] = Field(min_length=1)
+    system: str | list[dict[str, Any]] | None = None
+    tools: list[MessageTool] | None = Field(default=None, max_length=128)
+    tool_choice: MessageToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    cache_control: dict[str, Any] | None = None
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _are_the_clients(cls, value: Any) -> Any:
+        for tool in value if isinstance(value, list) else ():
+            kind = tool.get("type") if isinstance(tool, Mapping) else None
+            if kind not in (None, "custom"):
+                raise ValueError(f"a tool of type {str(kind)[:60]!r} is carried out by Anthropic, not here")
+        return value
+
+
+class Message(Counted):
+    """A request for a message; strictly, no text is taken for a number."""
+
+    max_tokens: int = Field(ge=1, lt=2**31)
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+    temperature: float | None = Field(default=None, ge=0, le=1)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    top_k: int | None = Field(default=None, ge=0, lt=2**31)
+    metadata: Metadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+
+
+class MessageChat(Chat):
+    """The way to ask for a chat whose answer can be written down as a message."""
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the text of a whole answer, and how it ended; BadReply, which is then on record, where it is none."""
+        found = super().answer(said)
+        check(said)
+        return found
+
+
+def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
+    """Return a request as one for a chat completion; ApiError where that can't say the same."""
+    chat: dict[str, Any] = {"model": asked.model, "messages": list(_messages(asked))}
+    if isinstance(asked, Message):
+        chat |= _settings(asked, served)
+    if asked.tools:
+        chat["tools"] = [_tool(tool) for tool in asked.tools]
+    if asked.tool_choice is not None:
+        chat |= _choice(asked.tool_choice)
+    wanted = (asked.output_config and asked.output_config.format) or asked.output_format
+    if wanted is not None:
+        named = {"name": "answer", "schema": wanted.schema_, "strict": True}
+        chat["response_format"] = {"type": "json_schema", "json_schema": named}
+    if effort := _effort(asked):
+        chat["reasoning_effort"] = effort
+    for name, param in (("reasoning_effort", "thinking"), ("top_k", "top_k")):
+        if name in chat and not all(tier.upstream for tier in served.tiers):
+            raise bad(f"{param}: {served.name} can't be asked so; leave it out", param, "unsupported_value")
+    return chat
+
+
+def count(asked: Counted, served: Served) -> dict[str, Any]:
+    """Return how many tokens a prompt is; blocking. `is_estimate` stands there where the model did not count."""
+    chat = Asked.of(as_chat(asked, served))
+    counts = getattr(served.model, "count_tokens", None)
+    if counts is not None:
+        told = tools.instruction(chat) if chat.has_tools else ""
+        return {"input_tokens": counts(tools.worded(chat.chat.messages, told))}
+    texts = [*_texts(chat.chat.messages), *(written(chat.body[name]) for name in ("tools",) if name in chat.body)]
+    return {"input_tokens": max(1, sum(map(estimated_tokens, texts))), "is_estimate": True}
+
+
+def _settings(asked: Message, served: Served) -> dict[str, Any]:
+    """Return the fields of a chat that say how to answer."""
+    first = served.tiers[0].upstream
+    is_openai = first is not None and first.url == URL.rstrip("/")  # where max_tokens is refused by newer models
+    given: dict[str, Any] = {
+        "max_completion_tokens" if is_openai else "max_tokens": asked.max_tokens,
+        "stream": asked.stream,
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "top_k": asked.top_k,
+        "stop": asked.stop_sequences or None,
+        "user": asked.metadata and asked.metadata.user_id,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _tool(tool: MessageTool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "parameters": tool.input_schema}
+    words = tool.description or ""
+    if tool.input_examples:
+        words += "".join(f"\nExample: {written(example)}" for example in tool.input_examples)
+    if words:
+        function["description"] = words
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: MessageToolChoice) -> dict[str, Any]:
+    if choice.type == "tool" and not choice.name:
+        raise bad("tool_choice.name: the tool must be named", "tool_choice.name")
+    named = {"type": "function", "function": {"name": choice.name}}
+    chat: dict[str, Any] = {"tool_choice": named if choice.type == "tool" else _CHOICES[choice.type]}
+    if choice.disable_parallel_tool_use is not None:
+        chat["parallel_tool_calls"] = not choice.disable_parallel_tool_use
+    return chat
+
+
+def _effort(asked: Counted) -> str | None:
+    """Return how much a model is to think, in OpenAI's words; None where the request does not say."""
+    if asked.output_config is not None and asked.output_config.effort is not None:
+        return "xhigh" if asked.output_config.effort == "max" else asked.output_config.effort
+    thinking = asked.thinking
+    if thinking is None or thinking.type != "enabled":
+        return None
+    if thinking.budget_tokens is None:
+        raise bad("thinking.budget_tokens: thinking that is enabled needs it", "thinking.budget_tokens")
+    return next((effort for most, effort in EFFORTS if thinking.budget_tokens < most), "high")
+
+
+# -- Messages ----------------------------------------------------------------------------------------------------------
+
+
+def _messages(asked: Counted) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a chat."""
+    if asked.system:
+        yield {"role": "system", "content": _joined(asked.system, "system")}
+    turns = asked.messages
+    if turns[-1].role == "assistant":
+        words = "a last message of the assistant would be continued, which can't be asked for; end with a user's"
+        raise bad(f"messages.{len(turns) - 1}: {words}", f"messages.{len(turns) - 1}", "unsupported_value")
+    # Of turns before the last question Anthropic keeps no thinking; within one, calls of tools go on with it.
+    question = max((at for at, turn in enumerate(turns) if _is_question(turn)), default=-1)
+    for at, turn in enumerate(turns):
+        where = f"messages.{at}.content"
+        if turn.role == "system":
+            yield {"role": "system", "content": _joined(turn.content, where)}
+        elif turn.role == "assistant":
+            yield _assistant(turn.content, where, thinks=at > question)
+        else:
+            yield from _user(turn.content, where)
+
+
+def _is_question(turn: Turn) -> bool:
+    content = turn.content
+    return turn.role == "user" and (
+        isinstance(content, str) or not any(block.get("type") == "tool_result" for block in content)
+    )
+
+
+def _joined(content: str | list[dict[str, Any]], where: str) -> str:
+    """Return what is text only."""
+    if isinstance(content, str):
+        return content
+    for at, block in enumerate(content):
+        if block.get("type") != "text":
+            raise _unknown(block, f"{where}.{at}")
+    return "\n\n".join(_text(block, "text", f"{where}.{at}") for at, block in enumerate(content))
+
+
+def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool) -> dict[str, Any]:
+    """Return what the model said."""
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    for at, block in enumerate(blocks):
+        place = f"{where}.{at}"
+        match block.get("type"):
+            case "text":
+                texts.append(_text(block, "text", place))
+            case "tool_use":
+                given = block.get("input")
+                if not isinstance(given, Mapping):
+                    raise bad(f"{place}.input: it must be an object", f"{place}.input")
+                function = {"name": _text(block, "name", place), "arguments": written(given)}
+                calls.append({"id": _text(block, "id", place), "type": "function", "function": function})
+            case "thinking":
+                if thinks and block.get("signature") == SIGNATURE:  # from here; a provider's own is for it alone
+                    thoughts.append(_text(block, "thinking", place))
+            case "redacted_thinking":
+                pass
+            case _:
+                raise _unknown(block, place)
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
+    if thoughts:
+        message["reasoning_content"] = "".join(thoughts)
+    return message | ({"tool_calls": calls} if calls else {})
+
+
+def _user(content: str | list[dict[str, Any]], where: str) -> Iterator[dict[str, Any]]:
+    """Yield what tools returned, which must come right after their calls, and then what the user says."""
+    if isinstance(content, str):
+        yield {"role": "user", "content": content}
+        return
+    parts: list[dict[str, Any]] = []
+    for at, block in enumerate(content):
+        if block.get("type") != "tool_result":
+            parts.append(_part(block, f"{where}.{at}"))
+            continue
+        place = f"{where}.{at}"
+        name, inner = _text(block, "tool_use_id", place), block.get("content")
+        blocks = [{"type": "text", "text": inner}] if isinstance(inner, str) else inner or []
+        if not isinstance(blocks, list) or not all(isinstance(each, Mapping) for each in blocks):
+            raise bad(f"{place}.content: it must be text or a list of blocks", f"{place}.content")
+        given = [_part(each, f"{place}.content.{number}") for number, each in enumerate(blocks)]
+        texts = [part["text"] for part in given if part["type"] == "text"]
+        if block.get("is_error"):
+            texts.insert(0, "Error:")
+        other = [part for part in given if part["type"] != "text"]
+        if other:  # a tool's message can only be text
+            parts += [{"type": "text", "text": f"Returned by the call {name}:"}, *other]
+            texts = texts or ["What it returned follows."]
+        yield {"role": "tool", "tool_call_id": name, "content": "\n".join(texts)}
+    if len(parts) == 1 and parts[0]["type"] == "text":
+        yield {"role": "user", "content": parts[0]["text"]}
+    elif parts:
+        yield {"role": "user", "content": parts}
+
+
+def _part(block: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a block as a part of a chat's message."""
+    kind, source = block.get("type"), block.get("source")
+    source = source if isinstance(source, Mapping) else {}
+    if kind == "text":
+        return {"type": "text", "text": _text(block, "text", where)}
+    if kind == "image" and source.get("type") == "base64":
+        return {"type": "image_url", "image_url": {"url": _data_url(source, where)}}
+    if kind == "image" and source.get("type") == "url":
+        return {"type": "image_url", "image_url": {"url": _text(source, "url", f"{where}.source")}}
+    cites = block.get("citations")
+    if kind == "document" and cites and not (isinstance(cites, Mapping) and cites.get("enabled") is False):
+        raise bad(f"{where}.citations: no citations can be asked for", f"{where}.citations", "unsupported_value")
+    if kind == "document" and source.get("type") == "text":
+        words = [block.get(name) for name in ("title", "context")]
+        lines = [word for word in words if isinstance(word, str)]
+        return {"type": "text", "text": "\n\n".join([*lines, _text(source, "data", f"{where}.source")])}
+    if kind == "document" and source.get("type") == "base64":
+        title = block.get("title")
+        name = title if isinstance(title, str) and title else "document.pdf"
+        return {"type": "file", "file": {"filename": name, "file_data": _data_url(source, where)}}
+    raise _unknown(block, where)
+
+
+def _data_url(source: Mapping[str, Any], where: str) -> str:
+    return f"data:{_text(source, 'media_type', f'{where}.source')};base64,{_text(source, 'data', f'{where}.source')}"
+
+
+def _text(block: Mapping[str, Any], name: str, where: str) -> str:
+    value = block.get(name)
+    if not isinstance(value, str):
+        raise bad(f"{where}.{name}: it must be text", f"{where}.{name}")
+    return value
+
+
+def _unknown(block: Mapping[str, Any], where: str) -> ApiError:
+    source = block.get("source")
+    of = f" from {str(source.get('type'))[:60]!r}" if isinstance(source, Mapping) else ""
+    return bad(f"{where}: a block of type {str(block.get('type'))[:60]!r}{of} can't be asked of this model", where)
+
+
+def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else [{"text": content}]:
+            yield str(part.get("text") or "")
+        if calls := message.get("tool_calls"):
+            yield json.dumps(calls)
+
+
+def read(body: dict[str, Any], *, is_count: bool) -> Any:
+    """Return the request that a body makes; ApiError names the field that is wrong."""
+    return checked(Counted if is_count else Message, body)

@@ -1,0 +1,119 @@
+"""The sidecar's own description, in OpenAPI 3.1, made of the classes that check what comes in."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from guard.sidecar.endpoints.chat_request import Chat
+from guard.sidecar.endpoints.completions import Completion, Embedding
+from guard.sidecar.endpoints.messages import COUNT_PATH, PATH, Counted, Message
+from guard.sidecar.endpoints.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground
+from guard.sidecar.endpoints.responses import Response
+
+_OBJECT = {"type": "object"}
+_ABOUT = "OpenAI's and Anthropic's protocols, with answers that are valid."
+_STATUSES = {
+    "400": "the request says something wrong",
+    "401": "a key is needed",
+    "403": "this key may not, or this page of elsewhere",
+    "404": "no such model",
+    "408": "the body came too slowly",
+    "413": "the body is too long",
+    "422": "the models gave no valid answer",
+    "429": "too often, or the budget is spent",
+    "502": "the model failed",
+    "503": "busy, or about to end",
+    "504": "the model took too long",
+}
+
+
+@functools.cache
+def document() -> bytes:
+    """Return the document."""
+    bodies: dict[str, tuple[type[BaseModel], str]] = {
+        "/v1/chat/completions": (Chat, "Ask for a chat completion"),
+        "/v1/completions": (Completion, "Ask for a completion"),
+        "/v1/embeddings": (Embedding, "Ask for embeddings"),
+        "/v1/responses": (Response, "Ask for a response"),
+        PATH: (Message, "Ask for a message, by Anthropic's protocol"),
+        COUNT_PATH: (Counted, "Count the tokens of a prompt, by Anthropic's protocol"),
+        "/guard/playground": (Playground, "Try a schema against a model"),
+    }
+    pages = {
+        "/v1/models": "List the models",
+        "/health/live": "Whether the process lives",
+        "/health/ready": "Whether requests should be sent here",
+        "/guard/live": "Requests under way",
+        "/guard/stats": "Figures of each model over time",
+        "/guard/failures": "The latest calls without a value",
+        "/guard/failures/kinds": "The kinds of these, with a count",
+        "/guard/traces": "The latest calls",
+    }
+    named = {"/v1/models/{name}": "string", "/v1/responses/{name}": "string", "/guard/traces/{number}": "integer"}
+    schemas: dict[str, Any] = {"Error": _error()}
+    paths: dict[str, Any] = {}
+    for path, (kind, summary) in bodies.items():
+        schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[kind.__name__] = schema
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+        paths[path] = {
+            "post": {
+                "summary": summary,
+                "requestBody": {"required": True, "content": content},
+                "responses": _responses("an answer, or the events of one", is_stream=path.startswith("/v1/")),
+            }
+        }
+    for path, summary in pages.items():
+        paths[path] = {"get": {"summary": summary, "responses": _responses(summary)}}
+    for path, type_ in named.items():
+        name = path[path.index("{") + 1 : -1]
+        parameter = {"name": name, "in": "path", "required": True, "schema": {"type": type_}}
+        paths[path] = {"get": {"summary": "One of them", "parameters": [parameter], "responses": _responses("it")}}
+    limits = {"limit": MOST_CALLS, "before": MOST_NUMBER}
+    for path, most in {
+        "/guard/stats": {"minutes": MOST_MINUTES},
+        "/guard/failures": limits,
+        "/guard/traces": limits,
+    }.items():
+        paths[path]["get"]["parameters"] = [
+            {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": maximum}}
+            for name, maximum in most.items()
+        ]
+    whole = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Guard",
+            "version": "1",
+            "description": _ABOUT,
+        },
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"key": []}, {}],
+    }
+    return json.dumps(whole).encode()
+
+
+def _responses(words: str, *, is_stream: bool = False) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {"schema": _OBJECT}}
+    if is_stream:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    refused = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {
+        "200": {"description": words, "content": content},
+        **{status: {"description": said, "content": refused} for status, said in _STATUSES.items()},
+    }
+
+
+def _error() -> dict[str, Any]:
+    text = {"type": "string"}
+    inner = {"message": text, "type": text, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}
+    return {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "object", "required": list(inner), "properties": inner}},
+    }

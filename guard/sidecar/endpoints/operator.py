@@ -1,0 +1,310 @@
+"""What a person looks at, as JSON: live requests, figures over time, failures with findings, traces, a playground.
+
+An operator's key is needed where keys are needed at all: a trace holds what others asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.request_context import answer
+from guard.trace import TraceStore
+from guard.trace.html import page
+from guard.trace.records import Call
+from guard.trace.row_codec import restored
+from guard.trace.totals import MINUTE, minute_of
+
+if TYPE_CHECKING:
+    from guard.sidecar.application import Sidecar
+    from guard.sidecar.request_context import Visit
+
+MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
+BUCKETS = 60  #: Points of a curve.
+MOST_CALLS = 200  #: Of a list.
+MOST_NUMBER = 2**62  #: Of a call.
+_INDEX, _FIGURE = re.compile(r"/\d+(?=/|$)"), re.compile(r"\d+(\.\d+)?")  #: What differs between failures of one kind.
+#: Headers of a page that a browser shows: nothing of elsewhere, and inside of nothing.
+PAGE = [
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
+
+
+class Playground(BaseModel):
+    """A schema, or none, to try against a model."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    schema_: dict[str, Any] | bool | None = Field(default=None, alias="schema")
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    seed: int | None = None
+
+
+async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
+    """List the requests under way in this process."""
+    visits = [
+        {
+            "id": visit.id,
+            "path": visit.path,
+            "model": visit.model,
+            "key": visit.key.name if visit.key else None,
+            "seconds": round(visit.seconds, 3),
+            "stream": visit.guarantee or None,
+            "bytes": visit.sent,
+        }
+        for visit in sidecar.visits.values()
+        if visit.path.startswith("/v1/") or visit.model  # which the playground's have
+    ]
+    models = [
+        {
+            "name": served.name,
+            "model": served.settings.model,
+            "tiers": [t.name for t in served.tiers],
+            "breaker": served.breaker.state,
+        }
+        for served in sidecar.models.by_name.values()
+    ]
+    return 200, _json(
+        {"requests": visits, "models": models, "draining": sidecar.is_draining, "workers": sidecar.settings.workers}
+    )
+
+
+async def stats(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the figures of each model over the last minutes: `?minutes=60`, in at most 60 steps."""
+    minutes = _number(scope, "minutes", 60, MOST_MINUTES)
+    return 200, _json(await asyncio.to_thread(figures, sidecar.store, minutes, time.time()))
+
+
+async def failures(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
+    limit = _number(scope, "limit", 50, MOST_CALLS)
+    before = _number(scope, "before", 0, MOST_NUMBER) or None
+    calls = await asyncio.to_thread(sidecar.store.failures, limit, before)
+    return 200, _json({"calls": [_shown(call) for call in calls]})
+
+
+async def kinds(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the kinds of the latest 200 failures, each by its newest call and with a count: `?before=NUMBER`.
+
+    `next` is the number to go on from, None where there are no more.
+    """
+    before = _number(scope, "before", 0, MOST_NUMBER) or None
+    calls = await asyncio.to_thread(sidecar.store.failures, MOST_CALLS, before)
+    found: dict[str, dict[str, Any]] = {}
+    for call in calls:  # the newest first
+        shown = found.setdefault(_kind(call), {**_shown(call), "count": 0, "since": call.started})
+        shown["count"] += 1
+        shown["since"] = min(shown["since"], call.started)
+    further = calls[-1].number if len(calls) == MOST_CALLS else None
+    return 200, _json({"calls": list(found.values()), "next": further})
+
+
+def _kind(call: Call) -> str:
+    """Return what failures of one kind have in common: who was asked for what, how it ended, and what was found."""
+    findings = [finding for attempt in call.attempts[-1:] for finding in attempt.findings]
+    found: Any = sorted({(finding.rule, _INDEX.sub("/*", finding.at)) for finding in findings})
+    return json.dumps([call.outcome, call.model, call.function, call.target, found or _FIGURE.sub("N", call.error)])
+
+
+async def traces(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return the latest calls: `?limit=50&before=NUMBER`."""
+    limit = _number(scope, "limit", 50, MOST_CALLS)
+    before = _number(scope, "before", 0, MOST_NUMBER) or None
+    calls = await asyncio.to_thread(lambda: sidecar.store.latest(limit=limit, before=before))
+    return 200, _json({"calls": [_shown(call) for call in calls]})
+
+
+async def trace(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+    """Return one call with all its attempts, and the tokens of each."""
+    call = await _call(sidecar, scope)
+    whole = {**_shown(call), "options": dict(call.options), "attempts": [_attempt(a) for a in call.attempts]}
+    return 200, _json(whole)
+
+
+async def trace_page(sidecar: Sidecar, scope: Any) -> tuple[Any, ...]:
+    """Return one call as a page with every token coloured."""
+    call = await _call(sidecar, scope)
+    asked = await asyncio.to_thread(sidecar.store.schema, call.schema_hash)
+    return 200, page(call, asked).encode(errors="replace"), *PAGE
+
+
+async def playground(
+    visit: Visit, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Sidecar
+) -> None:
+    """Ask a model for a value of a schema, or for text; returns the value, or the error with its findings."""
+    wanted: Playground = checked(Playground, body)
+    served = sidecar.visited(visit, wanted.model)
+    chat: dict[str, Any] = {"model": wanted.model, "messages": [{"role": "user", "content": wanted.prompt}]}
+    if wanted.schema_ is not None:
+        chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "value", "schema": wanted.schema_}}
+    for name in ("max_tokens", "temperature", "seed"):
+        if (value := getattr(wanted, name)) is not None:
+            chat[name] = value
+    if wanted.schema_ is None:
+        chat["response_format"] = {"type": "json_object"}
+    asked = Asked.of(chat)
+    plan = await sidecar.pipeline.plan(visit, asked, served)
+    choices = await sidecar.pipeline.choices(asked, plan)
+    choice = choices[0]
+    found = {
+        "value": None if choice.text is None else json.loads(choice.text),
+        "text": choice.text,
+        "refusal": choice.refusal,
+        "call": visit.call,
+        "attempts": visit.attempts,
+        "repairs": visit.repairs,
+        "tier": visit.tier,
+        "served": visit.served,
+        "tokens": visit.prompt_tokens + visit.completion_tokens,
+        "usd": visit.cost,
+        "seconds": visit.seconds,
+    }
+    await sidecar.settle(visit)
+    await answer(send, visit, 200, _json(found))
+
+
+#: The pages by path.
+PAGES = {
+    "/guard/live": live,
+    "/guard/stats": stats,
+    "/guard/failures": failures,
+    "/guard/failures/kinds": kinds,
+    "/guard/traces": traces,
+    "/guard/traces/{number}": trace,
+    "/guard/traces/{number}/page": trace_page,
+}
+
+
+def figures(store: TraceStore, minutes: int, now: float) -> dict[str, Any]:
+    """Sum up the calls of the last minutes by the model that answered, and by step of time, which is whole minutes.
+
+    Of a model, `calls` are those that asked it, `ended` those that it answered last, with a value (`valid`) or without,
+    and `escalated` those that went on to another. In `total` each call counts once. `usd` is of the attempts whose
+    price is known; `unpriced` is how many calls had others.
+    """
+    step = math.ceil(minutes / BUCKETS)
+    until = minute_of(now) + 1
+    since = until - math.ceil(minutes / step) * step
+    models: dict[str, dict[int, dict[str, Any]]] = {}
+    total: dict[int, dict[str, Any]] = {}
+    for bucket, row in store.points(since, until, step):
+        began, about, figures = (since + bucket * step) * MINUTE, row.about, row.figures
+        empty = {"started": began, **dict.fromkeys(_POINT, 0)}
+        name = restored(about.model or about.asked)
+        point, whole = models.setdefault(name, {}).setdefault(bucket, empty), total.setdefault(bucket, dict(empty))
+        point["calls"] += figures["calls"] or figures["silent"]
+        point["escalated"] += figures["escalations"]
+        whole["calls"] += figures["ended"]
+        whole["escalated"] += figures["ended"] if about.ended else 0
+        tokens = figures["prompt_tokens"] + figures["completion_tokens"]
+        for at in (point, whole):
+            for key in ("ended", "valid", "re_asks", "seconds", "unpriced"):
+                at[key] += figures[key]
+            at["tokens"] += tokens
+            at["usd"] += figures["cost"]
+            at["max_seconds"] = max(at["max_seconds"], figures["max_seconds"])
+    return {
+        "since": since * MINUTE,
+        "until": until * MINUTE,
+        "step_seconds": step * MINUTE,
+        "total": _steps(total),
+        "models": {model: _steps(at) for model, at in sorted(models.items())},
+    }
+
+
+def _steps(points: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points in order of time; `mean_seconds` is of the calls that ended there, None where none did."""
+    return [
+        {**point, "mean_seconds": point.pop("seconds") / point["ended"] if point["ended"] else None}
+        for _, point in sorted(points.items())
+    ]
+
+
+#: What is said of each step.
+_POINT = ("calls", "ended", "valid", "re_asks", "escalated", "seconds", "max_seconds", "tokens", "usd", "unpriced")
+
+
+async def _call(sidecar: Sidecar, scope: Any) -> Call:
+    given = scope["path_params"]["number"]
+    number = _natural(given)
+    call = None if number is None else await asyncio.to_thread(sidecar.store.read, number)
+    if call is None:
+        raise ApiError(404, f"the trace has no call {given[:40]}", code="not_found")
+    return call
+
+
+def _shown(call: Call) -> dict[str, Any]:
+    return {
+        "call": call.number,
+        "started": call.started,
+        "seconds": call.seconds,
+        "path": call.function,
+        "target": call.target,
+        "model": call.model,
+        "served": call.served,
+        "tier": call.tier,
+        "outcome": call.outcome,
+        "error": call.error,
+        "attempts": len(call.attempts),
+        "escalations": list(call.escalations),
+        "repairs": sum(len(a.repairs) for a in call.attempts),
+        "tokens": call.tokens,
+        "usd": call.cost,
+        "findings": [vars(f) for a in call.attempts[-1:] for f in a.findings],
+    }
+
+
+def _attempt(attempt: Any) -> dict[str, Any]:
+    reply = attempt.reply
+    return {
+        "number": attempt.number,
+        "tier": attempt.tier,
+        "model": attempt.model,
+        "messages": [dict(m) for m in attempt.messages],
+        "text": attempt.text,
+        "reason": attempt.reason,
+        "error": attempt.error,
+        "findings": [vars(finding) for finding in attempt.findings],
+        "seconds": attempt.seconds,
+        "mode": reply.mode if reply else None,
+        "finish": reply.finish if reply else None,
+        "cut_at": list(reply.cut_at) if reply else [],
+        "repeated_at": list(reply.repeated_at) if reply else [],
+        "tokens": [asdict(token) for token in reply.tokens] if reply else [],
+    }
+
+
+def _number(scope: Mapping[str, Any], name: str, otherwise: int, most: int) -> int:
+    """Return a number of the query string; ApiError where it is none, or out of bounds."""
+    given = parse_qs(scope["query_string"].decode("latin-1")).get(name)
+    if given is None:
+        return otherwise
+    number = _natural(given[-1])
+    if number is None or not 1 <= number <= most:
+        raise bad(f"{name} must be a number from 1 to {most}", name)
+    return number
+
+
+def _natural(text: str) -> int | None:
+    """Return a number as a client writes it; None where it is none, or one that nothing here has."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MOST_NUMBER else None
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=True, default=str).encode()

@@ -1,0 +1,337 @@
+"""POST /v1/responses: OpenAI's newer way to ask, as far as it is one answer to one input.
+
+Plain text for an upstream goes through. What has a schema (`text.format`), strict tools, or a model that decodes here
+is asked as a chat, and the answer written down as a response. What a request says of earlier ones is put in its place
+before (guard/sidecar/response_state.py); how items are messages is guard/sidecar/endpoints/response_items.py's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guard.errors import BadReply
+from guard.models.base import Reply, Request
+from guard.sidecar.constraints import understood
+from guard.sidecar.endpoints import response_items
+from guard.sidecar.endpoints.chat import Chat, Choice
+from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.errors import bad
+from guard.sidecar.request_context import Visit, written
+from guard.sidecar.served_models import Served
+
+
+class Response(BaseModel):
+    """A request for a response."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str = Field(min_length=1)
+    input: str | list[dict[str, Any]]
+    instructions: str | None = None
+    stream: bool | None = None
+    max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    text: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+
+class Responses:
+    """The way to ask for a response; `original` is the request as it came, before references were put in place."""
+
+    path = "/responses"
+
+    def __init__(self, original: Mapping[str, Any]) -> None:
+        self._original = original
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked."""
+        given = body["input"]
+        return ({"role": "user", "content": given},) if isinstance(given, str) else tuple(given)
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of an event, and how it ended."""
+        kind = said.get("type")
+        if not isinstance(kind, str) or not kind.startswith("response."):
+            raise BadReply("the model did not answer by the protocol: no event of a response")
+        delta = said.get("delta") if kind == "response.output_text.delta" else ""
+        finish = _ended(said.get("response")) if kind in ("response.completed", "response.incomplete") else None
+        return delta if isinstance(delta, str) else "", finish
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text of a whole answer, and how it ended."""
+        output = said.get("output")
+        if not isinstance(output, list):
+            raise BadReply("the model did not answer by the protocol: no output")
+        parts = [part for item in output if isinstance(item, Mapping) for part in item.get("content") or []]
+        return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping)), _ended(said)
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
+        """Return the request to a model that has no upstream."""
+        return Chat().request(as_chat(body), served, seconds)
+
+    def whole(self, visit: Visit, _: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Return the answer of one reply of plain text."""
+        return response(visit, self._original, Choice(replies[0].text, replies[0]))
+
+    def answered(self, visit: Visit, _: Asked, _body: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return the answer of choices that were checked."""
+        return response(visit, self._original, choices[0])
+
+    def events(self, visit: Visit, _: Mapping[str, Any]) -> Events:
+        """Return what writes its events."""
+        return Events(visit, self._original)
+
+
+def _ended(said: Any) -> str:
+    """Return how a response has ended, in the words of a chat; BadReply where it has not."""
+    status = said.get("status", "completed") if isinstance(said, Mapping) else "completed"
+    if status not in ("completed", "incomplete"):
+        raise BadReply(f"the model did not answer by the protocol: a response that is {str(status)[:40]!r}")
+    details = said.get("incomplete_details") if isinstance(said, Mapping) else None
+    reason = details.get("reason") if isinstance(details, Mapping) else None
+    return "stop" if status == "completed" else "content_filter" if reason == "content_filter" else "length"
+
+
+class Events:
+    """Writes the events of one streamed response."""
+
+    def __init__(self, visit: Visit, body: Mapping[str, Any]) -> None:
+        self._visit, self._body = visit, body
+        self._number = 0
+        self._text: list[str] = []  # of the message that is being written
+        self._place: dict[str, Any] = {}  # of that message
+        self.whole: dict[str, Any] | None = None  # the response, once it has ended
+
+    def text(self, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of text."""
+        if not piece:
+            return
+        if not self._number:
+            yield from self._created()
+        if not self._text:
+            item = {**_message(self._visit, []), "status": "in_progress"}
+            self._place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+            yield self._event("response.output_item.added", output_index=0, item=item)
+            yield self._event("response.content_part.added", **self._place, part=_part(""))
+        self._text.append(piece)
+        yield self._event("response.output_text.delta", **self._place, delta=piece, logprobs=[])
+
+    def end(self, choice: Choice) -> Iterator[bytes]:
+        """Yield the events that end the answer: what is left of its text, its other items, its end."""
+        rest = choice.text or choice.beside or ""
+        if self._text:
+            yield from self.text(rest)
+            told = "".join(self._text)
+            if choice.text is not None:
+                choice = dataclasses.replace(choice, text=told)
+            else:
+                choice = dataclasses.replace(choice, beside=told)
+        elif not self._number:
+            yield from self._created()
+        whole = response(self._visit, self._body, choice, is_begun=bool(self._text))
+        for index, item in enumerate(whole["output"]):
+            yield from self._text_end(item) if self._text and index == 0 else self._item(index, item)
+        self.whole = whole
+        yield self._event(f"response.{whole['status']}", response=whole)
+
+    def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
+        """Yield the events of a whole choice, which was checked before."""
+        yield from self.end(choices[0])
+
+    def _created(self) -> Iterator[bytes]:
+        head = {**_head(self._visit, self._body), "status": "in_progress", "output": [], "usage": None}
+        yield self._event("response.created", response=head)
+        yield self._event("response.in_progress", response=head)
+
+    def _text_end(self, item: Mapping[str, Any]) -> Iterator[bytes]:
+        (part,) = item["content"]
+        yield self._event("response.output_text.done", **self._place, text=part["text"], logprobs=[])
+        yield self._event("response.content_part.done", **self._place, part=part)
+        yield self._event("response.output_item.done", output_index=0, item=item)
+
+    def _item(self, index: int, item: Mapping[str, Any]) -> Iterator[bytes]:
+        """Yield the events of a whole item: it begins empty, and its content comes once."""
+        empty: Any = "" if item["type"] == "function_call" else []
+        begun = {
+            **item,
+            ("content" if empty == [] else "arguments"): empty,
+            **({"status": "in_progress"} if "status" in item else {}),
+        }
+        yield self._event("response.output_item.added", output_index=index, item=begun)
+        place = {"item_id": item["id"], "output_index": index}
+        if item["type"] == "function_call":
+            arguments = item["arguments"]
+            yield self._event("response.function_call_arguments.delta", **place, delta=arguments)
+            yield self._event("response.function_call_arguments.done", **place, name=item["name"], arguments=arguments)
+        for number, part in enumerate(item.get("content") or ()):
+            kind, key = _KINDS[part["type"]]
+            at = {**place, "content_index": number}
+            more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
+            yield self._event("response.content_part.added", **at, part={**part, key: ""})
+            yield self._event(f"response.{kind}.delta", **at, delta=part[key], **more)
+            yield self._event(f"response.{kind}.done", **at, **{key: part[key]}, **more)
+            yield self._event("response.content_part.done", **at, part=part)
+        yield self._event("response.output_item.done", output_index=index, item=item)
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        data = {"type": kind, "sequence_number": self._number, **fields}
+        self._number += 1
+        return f"event: {kind}\ndata: {written(data)}\n\n".encode()
+
+
+#: Of a part: what its events are called, and which of its fields they bring.
+_KINDS = {
+    "output_text": ("output_text", "text"),
+    "refusal": ("refusal", "refusal"),
+    "reasoning_text": ("reasoning_text", "text"),
+}
+#: Fields that a chat does not have, or that `as_chat` says in a chat's words.
+_OWN = frozenset(
+    {
+        *("model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "text", "tools"),
+        *("tool_choice", "reasoning", "include", "truncation", "max_tool_calls", "store", "previous_response_id"),
+        *("conversation", "background", "prompt", "context_management"),
+    }
+)
+#: Fields that need what is not kept here.
+_NOT_HERE = ("previous_response_id", "conversation", "background", "prompt")
+
+
+def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request for a response as one for a chat completion; ApiError where that is not the same."""
+    asked: Response = checked(Response, dict(body))
+    for name in _NOT_HERE:
+        if body.get(name):
+            raise bad(f"{name} needs what this server does not keep; send the whole input", name, "unsupported_value")
+    said = (
+        response_items.messages(asked.input)
+        if isinstance(asked.input, list)
+        else [{"role": "user", "content": asked.input}]
+    )
+    if asked.instructions:
+        said.insert(0, {"role": "system", "content": asked.instructions})
+    chat = {key: value for key, value in body.items() if key not in _OWN and value is not None}
+    chat |= {"model": asked.model, "messages": said, "stream": asked.stream}
+    if asked.max_output_tokens is not None:
+        chat["max_completion_tokens"] = asked.max_output_tokens
+    if isinstance(reasoning := body.get("reasoning"), Mapping) and reasoning.get("effort"):
+        chat["reasoning_effort"] = reasoning["effort"]
+    if (verbosity := (asked.text or {}).get("verbosity")) is not None:
+        chat["verbosity"] = verbosity
+    if body.get("top_logprobs"):
+        chat["logprobs"] = True
+    wanted = (asked.text or {}).get("format")
+    if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
+        chat["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {k: v for k, v in wanted.items() if k != "type"},
+        }
+    elif wanted is not None:
+        chat["response_format"] = wanted
+    if asked.tools:
+        chat["tools"] = [
+            {"type": tool.get("type"), "function": {k: v for k, v in tool.items() if k != "type"}}
+            if tool.get("type") == "function"
+            else tool
+            for tool in asked.tools
+        ]
+    if asked.tool_choice is not None:
+        chat["tool_choice"] = _tool_choice(asked.tool_choice)
+    return chat
+
+
+def _tool_choice(choice: Any) -> Any:
+    """Return what may be called in the words of a chat."""
+    if isinstance(choice, Mapping) and choice.get("type") in ("function", "custom"):
+        return {"type": choice["type"], choice["type"]: {"name": choice.get("name")}}
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools" and isinstance(choice.get("tools"), list):
+        tools = [_tool_choice(tool) for tool in choice["tools"]]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode"), "tools": tools}}
+    return choice
+
+
+def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
+    """Whether a request needs no schema work; `checks_calls` where calls of all functions are checked."""
+    wanted = (body.get("text") or {}).get("format") if isinstance(body.get("text"), Mapping) else None
+    tools = body.get("tools")
+    told = tools if isinstance(tools, list) and body.get("tool_choice") != "none" else []
+    is_strict = any(isinstance(tool, Mapping) and tool.get("strict") for tool in told)
+    if checks_calls and told and all(isinstance(tool, Mapping) and tool.get("type") == "function" for tool in told):
+        return False
+    is_plain = wanted is None or (isinstance(wanted, Mapping) and wanted.get("type") == "text")
+    in_words, language = understood(dict(body))
+    return is_plain and not is_strict and language is None and "response_format" not in in_words
+
+
+def response(visit: Visit, body: Mapping[str, Any], choice: Choice, *, is_begun: bool = False) -> dict[str, Any]:
+    """Return a whole response; `is_begun` where its message is out, and so comes first."""
+    output: list[dict[str, Any]] = []
+    if choice.refusal is not None or choice.text is not None or choice.beside:
+        said = choice.text if choice.text is not None else choice.beside
+        part = _part(said or "") if choice.refusal is None else {"type": "refusal", "refusal": choice.refusal}
+        output.append(_message(visit, [part]))
+    if choice.reply.thinking:
+        thought = {"type": "reasoning_text", "text": choice.reply.thinking}
+        item = {"type": "reasoning", "id": f"rs_{visit.id}", "summary": [], "content": [thought]}
+        output.insert(len(output) if is_begun else 0, item)
+    for name, arguments in choice.calls:
+        call = {"type": "function_call", "id": f"fc_{secrets.token_hex(8)}", "call_id": f"call_{secrets.token_hex(8)}"}
+        output.append({**call, "name": name, "arguments": arguments, "status": "completed"})
+    is_cut = choice.reply.finish in ("length", "filter")
+    reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(choice.reply.finish)
+    prompt, given = visit.prompt_tokens, visit.completion_tokens
+    used = {
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": given,
+        "output_tokens_details": {"reasoning_tokens": choice.reply.thinking_tokens},
+        "total_tokens": prompt + given,
+    }
+    return {
+        **_head(visit, body),
+        "status": "incomplete" if is_cut else "completed",
+        "incomplete_details": {"reason": reason} if is_cut else None,
+        "model": choice.reply.model,
+        "output": output,
+        "usage": used,
+    }
+
+
+def chat_of(body: Mapping[str, Any]) -> Asked:
+    """Return a request for a response, understood."""
+    return Asked.of(as_chat(body))
+
+
+def _head(visit: Visit, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": f"resp_{visit.id}",
+        "object": "response",
+        "created_at": int(visit.began),
+        "error": None,
+        "incomplete_details": None,
+        "instructions": body.get("instructions"),
+        "metadata": body.get("metadata") or {},
+        "model": visit.served or visit.model,
+        "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "previous_response_id": body.get("previous_response_id"),
+        "store": body.get("store") is not False,
+        "temperature": body.get("temperature"),
+        "tool_choice": body.get("tool_choice") or "auto",
+        "tools": body.get("tools") or [],
+        "top_p": body.get("top_p"),
+    }
+
+
+def _message(visit: Visit, content: list[dict[str, Any]]) -> dict[str, Any]:
+    item = {"id": f"msg_{visit.id}", "type": "message", "role": "assistant", "status": "completed"}
+    return {**item, "content": content}
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

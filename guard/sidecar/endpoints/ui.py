@@ -1,0 +1,68 @@
+"""The page for a person: `/ui` and the few files it is made of, as they lie in guard/sidecar/page/.
+
+They hold no data, so that they are served to anyone; what they show they fetch from the endpoints of operator.py, with
+an operator's key where keys are needed. The page's policy lets in its own files and nothing else, and lets the script
+make no markup of any text but a call's page, which is shown in a frame in which no script runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from importlib import resources
+from typing import Any
+
+from guard.sidecar.request_context import Header
+from guard.trace.html import PALETTE, SHADED, STYLE
+
+#: Paths, and the files that are served there.
+FILES = {
+    "/ui": ("index.html", b"text/html; charset=utf-8"),
+    "/ui/app.css": ("app.css", b"text/css; charset=utf-8"),
+    **{
+        f"/ui/{name}": (name, b"text/javascript; charset=utf-8")
+        for name in ("app.js", "calls.js", "charts.js", "elements.js", "json.js", "playground.js", "server.js")
+    },
+}
+
+
+def _digest(style: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
+
+
+#: The style of a call's page is allowed by its digest: the frame that shows it is under this policy too.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        f"style-src 'self' {_digest(STYLE + SHADED)}",
+        "connect-src 'self'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types call",
+    )
+)
+HEADERS: list[Header] = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-cache"),
+]
+
+
+async def file(scope: Any) -> tuple[Any, ...]:
+    """Return one of the page's files."""
+    body, kind = _read(scope["path"])
+    return 200, body, (b"content-type", kind), *HEADERS
+
+
+@functools.cache
+def _read(path: str) -> tuple[bytes, bytes]:
+    name, kind = FILES[path]
+    text = resources.files("guard.sidecar").joinpath("page", name).read_text("utf-8")
+    return ((PALETTE if name == "app.css" else "") + text).encode(), kind

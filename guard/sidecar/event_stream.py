@@ -1,0 +1,60 @@
+"""The connection to a client that streams: server-sent events, the last of which says whether the answer was whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from guard.errors import GuardError
+from guard.sidecar.errors import ApiError, of
+from guard.sidecar.request_context import EVENTS, Visit
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Line:
+    """Sends events; the head before the first one, so that what fails before is answered with a status."""
+
+    def __init__(self, visit: Visit, send: Any) -> None:
+        self._visit, self._send = visit, send
+        self.is_open = False
+
+    async def send(self, event: bytes) -> None:
+        """Send an event."""
+        if not self.is_open:
+            self.is_open = True
+            self._visit.status = 200
+            head = [EVENTS, (b"cache-control", b"no-store"), *self._visit.headers()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": head})
+        self._visit.sent += len(event)
+        await self._send({"type": "http.response.body", "body": event, "more_body": True})
+
+    @contextlib.asynccontextmanager
+    async def ending(self) -> AsyncIterator[None]:
+        """End the answer as what is inside ends: whole, or by an event once one was sent; before that, errors pass."""
+        try:
+            yield
+        except GuardError as error:
+            if not self.is_open:
+                raise
+            await self._fail(of(error))
+        else:
+            await self.end()
+
+    async def _fail(self, error: ApiError) -> None:
+        """Say in an event why the answer ends here; SDKs raise it."""
+        await self.send(b"event: error\ndata: " + error.body + b"\n\n")
+        await self._close(b"")
+
+    async def end(self) -> None:
+        """Say that the answer was whole; a comment before tells the figures that no header could."""
+        figures = {name.decode(): value.decode() for name, value in self._visit.headers()}
+        done = b"" if self._visit.path == "/v1/responses" else DONE
+        await self._close(b": " + json.dumps(figures).encode() + b"\n\n" + done)
+
+    async def _close(self, last: bytes) -> None:
+        self._visit.sent += len(last)
+        self._visit.is_answered = True
+        await self._send({"type": "http.response.body", "body": last})

@@ -1,0 +1,194 @@
+"""Who comes in: the request is watched, logged and counted; then let in, or refused with the reason.
+
+Two pieces of middleware. `Watched` makes the Visit, turns whatever is raised into an answer of the protocol, and writes
+the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests under way,
+without a key where one is needed, above the key's limits, and what a web page sends to a sidecar that needs no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+
+from guard.errors import GuardError
+from guard.sidecar import errors, metrics
+from guard.sidecar.admission import AGAIN_SECONDS
+from guard.sidecar.bodies import Gone
+from guard.sidecar.endpoints import message_answers, messages, ui
+from guard.sidecar.errors import ApiError
+from guard.sidecar.keys import Key
+from guard.sidecar.request_context import Visit, answer
+
+if TYPE_CHECKING:
+    from guard.sidecar.application import Sidecar
+
+#: Paths that anyone may ask for.
+OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
+#: Paths of the protocol without the /v1 before them.
+SHORT = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models", "/messages")
+#: What only an operator's key may look at, where keys are needed.
+OPERATORS = ("/guard/", "/metrics")
+#: Headers that may be there once.
+ONCE = (
+    *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding", b"origin", b"x-request-id"),
+    b"x-guard-stream",
+)
+CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
+# Read by the letter: readers of addresses differ in what they make of one that is none.
+_LOCAL_HOST = re.compile(rb"(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
+_LOCAL_ORIGIN = re.compile(rb"(?i:https?)://(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
+
+_log = logging.getLogger("guard.sidecar")
+
+
+class Watched:
+    """Accounts for every request, and answers for what is raised."""
+
+    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+        self._app, self._sidecar = app, sidecar
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["path"].startswith(SHORT):  # a client whose base URL lacks /v1
+            scope["path"] = f"/v1{scope['path']}"
+        headers = dict(scope["headers"])
+        visit = Visit(scope["method"], scope["path"], headers.get(b"x-request-id"))
+        scope["visit"], scope["fields"] = visit, headers
+        scope["app"] = self  # so that the router raises what it refuses
+        side = self._sidecar
+        side.visits[id(visit)] = visit
+        metrics.IN_FLIGHT.inc()
+        try:
+            if len(headers) < len(scope["headers"]):
+                _check_once(scope["headers"])
+            await self._app(scope, receive, send)
+        except Gone:
+            visit.status = CLIENT_GONE
+        except asyncio.CancelledError:
+            if visit.status or not side.is_draining:
+                raise
+            # The process is told to end at once: whoever waits is told so, as far as that still gets out.
+            ending = ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
+            await answer(send, visit, ending.status, ending.body, ending.headers)
+        except Exception as error:
+            if visit.status:  # the answer has begun: all that can be done is to break it off
+                _log.exception("%s broke off", visit.id)
+                raise
+            refusal = _refusal(error, visit)
+            body, named = refusal.body, refusal.headers
+            if visit.path.startswith(messages.PATH):
+                body = message_answers.error_body(refusal, visit)
+                named = [*named, *message_answers.request_id(visit)]
+            await answer(send, visit, refusal.status, body, named)
+        finally:
+            try:
+                await side.settle(visit)
+            except GuardError as error:
+                _log.error("what %s has spent is not counted: %s", visit.id, error)
+            del side.visits[id(visit)]
+            metrics.IN_FLIGHT.dec()
+            metrics.observe(visit)
+            side.access.write(visit)
+
+
+class Gate:
+    """Lets requests in."""
+
+    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+        self._app, self._sidecar = app, sidecar
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle a request."""
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        side = self._sidecar
+        if side.is_draining:
+            raise ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
+        with side.room.under_way(side.settings):
+            await self._check(scope["path"], scope["visit"], scope["fields"])
+        # One that has a body is under way once that is there.
+        has_body = scope["method"] == "POST"
+        with contextlib.nullcontext() if has_body else side.room.under_way(side.settings):
+            await self._app(scope, receive, send)
+
+    async def _check(self, path: str, visit: Visit, headers: Mapping[bytes, bytes]) -> None:
+        side = self._sidecar
+        if not side.needs_key:
+            _check_local(headers, side.settings.origins)
+            return
+        given = _given_key(headers)
+        key = side.keys.find(given) if given else None
+        if key is None:
+            said = "the API key is not known here, or was revoked" if given else "an API key is needed"
+            words = f"{said}: Authorization: Bearer sk-guard-…, or x-api-key: sk-guard-…"
+            raise ApiError(401, words, code="invalid_api_key")
+        visit.key = key
+        if path.startswith(OPERATORS) and not key.is_operator:
+            raise ApiError(403, "only an operator's key may look at this", code="operators_only")
+        if path.startswith("/v1/") and key.is_limited and visit.method == "POST":
+            await self._count(key, visit)
+
+    async def _count(self, key: Key, visit: Visit) -> None:
+        side = self._sidecar
+        if side.ledger.take(key):
+            return
+        began = time.perf_counter()
+        excess = await side.book(side.ledger.admit, key, seconds=side.least_seconds)
+        visit.waited = time.perf_counter() - began
+        if excess is None:
+            return
+        if excess.is_budget:
+            words = f"the key's budget of {excess.what} is spent"
+            raise ApiError(429, words, code="insufficient_quota", retry_after=excess.seconds, is_final=True)
+        words = f"the key may not ask more often than {excess.what}"
+        raise ApiError(429, words, code="rate_limit_exceeded", retry_after=excess.seconds)
+
+
+def _given_key(headers: Mapping[bytes, bytes]) -> str:
+    """Return the key that a request brings, as clients of either protocol do; ApiError where it brings two."""
+    scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    bearer = text.strip() if scheme.lower() == "bearer" else ""
+    named = headers.get(b"x-api-key", b"").decode("latin-1").strip()
+    if bearer and named and bearer != named:
+        raise ApiError(400, "Authorization and x-api-key bring two different keys", code="ambiguous_header")
+    return bearer or named
+
+
+def _refusal(error: Exception, visit: Visit) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, GuardError):
+        return errors.of(error)
+    if isinstance(error, HTTPException):  # of the router
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+        return ApiError(error.status_code, f"{visit.method} {visit.path[:200]}: {error.detail}", code=code)
+    _log.error("%s failed", visit.id, exc_info=error)
+    return ApiError(500, f"the sidecar failed; its log has the cause under {visit.id}", code="internal_error")
+
+
+def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Refuse a header that decides something and is there twice: two servers could take either."""
+    names = [name for name, _ in headers]
+    for name in ONCE:
+        if names.count(name) > 1:
+            raise ApiError(400, f"the header {name.decode()} is there twice", code="ambiguous_header")
+
+
+def _check_local(headers: Mapping[bytes, bytes], origins: Sequence[str]) -> None:
+    """Refuse what a web page may have a browser send to this machine: no key would stop it."""
+    if _LOCAL_HOST.fullmatch(headers.get(b"host", b"localhost")) is None:
+        raise ApiError(403, "without keys only loopback names are answered", code="host_not_allowed")
+    origin = headers.get(b"origin")
+    if origin is not None and origin.decode("latin-1") not in origins and not _LOCAL_ORIGIN.fullmatch(origin):
+        raise ApiError(403, "without keys no web page of elsewhere may ask", code="origin_not_allowed")

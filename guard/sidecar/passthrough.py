@@ -1,0 +1,385 @@
+"""What needs no schema work: sent to the tier's upstream as it came, and back as it came once it was checked.
+
+A request goes through byte for byte, but for the model's name. An answer is read before it is handed on: a body that is
+not JSON, or breaks off, is a failure, and failures are asked again and then of the next tier, until the first byte of
+the answer is out. Every call is on record before the end of its answer is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import itertools
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
+
+from guard.errors import CallError, ContentFiltered
+from guard.models.base import Reply, Request
+from guard.models.remote import prices
+from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
+from guard.sidecar.bodies import LARGE
+from guard.sidecar.endpoints.chat import Choice
+from guard.sidecar.event_stream import Line
+from guard.sidecar.request_context import Visit, answer, encoded
+from guard.sidecar.served_models import Served, Tier
+from guard.sidecar.upstream import events_of
+from guard.trace.databases import WAIT_S
+from guard.trace.record_queue import Journal
+from guard.trace.records import VALID, Attempt, Call
+
+T = TypeVar("T")
+Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
+
+_ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
+FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, and up to as much again by chance.
+MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
+
+
+class Way(Protocol):
+    """One of the protocol's ways to ask for text, as far as it goes through."""
+
+    path: str  # below the upstream's address
+
+    def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked, as the record has it."""
+        ...
+
+    def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text in a whole answer, and how it ended; raises BadReply where it is none."""
+        ...
+
+    def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the text in an event, and how the answer ended; raises BadReply where it is none."""
+        ...
+
+    def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
+        """Return the request to a model that has no upstream; ApiError where it can't be asked so."""
+        ...
+
+    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+        """Return the answer of such a model."""
+        ...
+
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
+        """Return what writes the events of such an answer: guard/sidecar/event_stream.py."""
+        ...
+
+
+class Relay:
+    """Hands requests to upstreams and answers back."""
+
+    def __init__(self, journal: Journal, settle: Callable[[Visit], Awaitable[None]]) -> None:
+        self._journal, self._settle = journal, settle
+
+    async def whole(
+        self,
+        visit: Visit,
+        way: Way,
+        served: Served,
+        body: dict[str, Any],
+        raw: bytes | None,
+        send: Any,
+        keep: Keep | None = None,
+    ) -> None:
+        """Answer with one body; `raw` is the request as it came, None where it was changed.
+
+        `keep` is handed the answer before it is sent.
+        """
+        number = body.get("n") or 1
+        if served.upstream is None and number > 1:
+            way.request(body, served, served.settings.total_seconds)  # refuses what it can't do, before it is divided
+            first = body.get("seed") or 0
+            # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
+            bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
+            runs = [_Run(visit, way, served, one, self._journal) for one in bodies]
+            await every(self._answered(run, None) for run in runs)
+            data = b""
+        else:
+            runs = [_Run(visit, way, served, body, self._journal)]
+            await self._answered(runs[0], raw)
+            data = runs[0].data
+        await self._settle(visit)
+        replies = [run.reply for run in runs if run.reply is not None]
+        whole = None if data else way.whole(visit, body, replies)
+        if keep is not None:
+            await keep(whole or runs[0].said)
+        await answer(send, visit, 200, data or encoded(whole))
+
+    async def _answered(self, run: _Run, raw: bytes | None) -> None:
+        """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
+        way, body = run.way, run.body
+        async with run.recorded():
+            async for tier in run.tiers():
+                if tier.upstream is None:
+                    request = dataclasses.replace(way.request(body, tier, run.left()), told=run.cut.append)
+                    async with run.attempt():
+                        run.reply = await Tier(tier).agenerate(request)
+                else:
+                    async with run.attempt(), tier.turn(run.left()):
+                        run.data, run.said = await run.post(tier, await _payload(run, tier, raw))
+                        run.take(run.said, way.answer(run.said))
+        await run.commit()
+
+    async def stream(
+        self,
+        visit: Visit,
+        way: Way,
+        served: Served,
+        body: dict[str, Any],
+        raw: bytes | None,
+        send: Any,
+        keep: Keep | None = None,
+    ) -> None:
+        """Answer with events, each as it comes; the arguments are those of `whole`."""
+        visit.guarantee = "live"
+        run = _Run(visit, way, served, body, self._journal)
+        line = Line(visit, send)
+        async with line.ending():
+            async with run.recorded():
+                async for tier in run.tiers():
+                    async with run.attempt():
+                        if tier.upstream is None:
+                            await self._model_stream(run, line, tier)
+                        else:
+                            await self._upstream_stream(run, line, tier, raw, keep)
+            await run.commit()
+            await self._settle(visit)
+            if run.events is not None and run.reply is not None:  # what it used is known now
+                last = list(run.events.end(Choice("", run.reply)))
+                if keep is not None:
+                    await keep(run.events.whole)
+                for event in last:
+                    await line.send(event)
+
+    async def _upstream_stream(self, run: _Run, line: Line, tier: Served, raw: bytes | None, keep: Keep | None) -> None:
+        assert tier.upstream is not None
+        first = tier.settings.first_token_seconds
+        asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
+        while True:
+            more = {} if asks or run.way.path == "/responses" or not tier.upstream.tells_usage else _USAGE
+            payload = await _payload(run, tier, raw, more)
+            exchange = Exchange(tier.name, None, tier.settings.transport_retries)
+            receive = functools.partial(events_of, tier.upstream, tier.name, run.way.path, payload, first)
+            try:
+                async with tier.turn(run.left(), is_streamed=True):
+                    try:
+                        async with contextlib.aclosing(exchange.send(receive)) as events:
+                            async for event, said in events:
+                                if said is None:
+                                    continue  # [DONE] is sent once the record is committed
+                                run.take(said, run.way.piece(said), exchange.retries)
+                                if keep is not None and said.get("type") in _ENDED:
+                                    await keep(said.get("response") or {})
+                                if not (more and said.get("choices") == []):  # usage that the client did not ask for
+                                    await line.send(event)
+                    except ExchangeError as failure:
+                        raise failure.error from failure
+                return
+            except CallError as error:
+                cause = error.__cause__
+                is_refused = isinstance(cause, ExchangeError) and cause.is_refused_request
+                if not (more and is_refused and "stream_options" in str(cause) and not line.is_open):
+                    raise
+                tier.upstream.tells_usage = False
+
+    async def _model_stream(self, run: _Run, line: Line, tier: Served) -> None:
+        events = run.way.events(run.visit, run.body)
+        request = dataclasses.replace(run.way.request(run.body, tier, run.left()), told=run.cut.append)
+        async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
+            async for part in parts:
+                if isinstance(part, Reply):
+                    run.reply = part
+                elif part:
+                    for event in events.text(part):
+                        await line.send(event)
+        assert run.reply is not None
+        run.events = events
+
+
+async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all, to the end of the last, and return what came of each; raises the first failure there was."""
+    found: list[T] = []
+    for each in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(each, BaseException):
+            raise each
+        found.append(each)
+    return found
+
+
+class _Run:
+    """One request on its way through the tiers."""
+
+    def __init__(self, visit: Visit, way: Way, served: Served, body: dict[str, Any], journal: Journal) -> None:
+        self.visit, self.way, self.body = visit, way, body
+        self.data = b""
+        self.said: dict[str, Any] = {}  # by that
+        self.reply: Reply | None = None
+        self.cut: list[Reply] = []  # what there was of answers that ended midway
+        self.events: Any = None  # what writes the last ones, once the record is committed
+        self._served, self._journal = served, journal
+        self._attempts: list[Attempt] = []
+        self._tier = 0
+        self._texts: list[str] = []
+        self._finish: str | None = None
+        self._usage: Mapping[str, Any] = {}
+        self._model = ""
+        self._retries = 0
+        self._end = time.perf_counter() + visit.begin(served.settings.total_seconds)
+
+    def left(self) -> float:
+        """Seconds that are left."""
+        return max(0.001, self._end - time.perf_counter())
+
+    async def tiers(self) -> AsyncGenerator[Served, None]:
+        """Yield the tiers until one has answered, or none is left."""
+        for number, tier in enumerate(self._served.tiers):
+            self._tier = number
+            yield tier
+            if not self._attempts[-1].error:
+                return
+
+    @contextlib.asynccontextmanager
+    async def attempt(self) -> AsyncGenerator[None, None]:
+        """Keep one tier's answer, or failure, as an attempt; a failure goes to the next tier, where that may help."""
+        tier = self._served.tiers[self._tier]
+        started, clock = time.time(), time.perf_counter()
+        self._texts, self._finish, self._usage, self._retries, self.cut[:] = [], None, {}, 0, []
+        error: BaseException | None = None
+        try:
+            yield
+        except CallError as failed:
+            error = failed
+            if self._tier == len(self._served.tiers) - 1 or self.visit.sent or not _may_escalate(failed):
+                raise
+        except BaseException as failed:
+            error = failed
+            raise
+        finally:
+            reply = self.reply
+            if reply is None and (error is None or self._texts):  # of a stream that broke off, what there was
+                reply = self._read(tier, time.perf_counter() - clock)
+            if error is not None and reply is None and self.cut:
+                reply = self.cut[-1]
+            self.reply = reply if error is None else None
+            words = "" if error is None else getattr(error, "message", type(error).__name__)
+            reason = "" if error is None else "error" if isinstance(error, CallError) else "interrupted"
+            self._attempts.append(
+                Attempt(
+                    len(self._attempts) + 1, self.way.messages(self.body), reply, error=words, tier=self._tier,
+                    model=tier.settings.model, reason=reason, started=started, seconds=time.perf_counter() - clock,
+                )
+            )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def recorded(self) -> AsyncGenerator[None, None]:
+        """Put a call that failed on record; one that did not is `commit`'s."""
+        try:
+            yield
+        except CallError as error:
+            number = await self._write(type(error).__name__, error.message)
+            raise error.recorded((), self._attempts, number) from error.__cause__
+        except BaseException as error:
+            call = self._call(type(error).__name__, "")
+            self.visit.take(call)
+            self._journal.begin(call, None, WAIT_S)  # the client is gone: nobody waits
+            raise
+
+    async def commit(self) -> None:
+        """Put the call on record."""
+        await self._write(VALID, "")
+
+    async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Return an upstream's answer, asked for again where that may help.
+
+        Not through an Exchange: what stamina keeps for a request that succeeds at once costs as much as sending it.
+        """
+        assert tier.upstream is not None
+        for number in itertools.count():
+            try:
+                return await tier.upstream.post(self.way.path, payload)
+            except ExchangeError as failure:
+                wait = FIRST_WAIT * 2**number * random.uniform(1, 2) if failure.after is None else failure.after  # noqa: S311
+                if not failure.again or number == tier.settings.transport_retries or wait > min(self.left(), MOST_WAIT):
+                    raise failure.error from failure
+                self._retries = number + 1
+                await asyncio.sleep(wait)
+        raise AssertionError("retries are finite")
+
+    def take(self, said: Mapping[str, Any], read: tuple[str, str | None], retries: int | None = None) -> None:
+        """Take what an answer or an event says, and what the way of asking reads in it."""
+        text, finish = read
+        if text:
+            self._texts.append(text)
+        self._finish = finish or self._finish
+        if isinstance(usage := said.get("usage"), Mapping):
+            self._usage = usage
+        if isinstance(model := said.get("model"), str):
+            self._model = model
+        self._retries = self._retries if retries is None else retries
+
+    async def _write(self, outcome: str, error: str) -> int:
+        call = self._call(outcome, error)
+        self.visit.take(call)
+        self.visit.call = await self._journal.written(call, None, self.visit.patience)
+        return self.visit.call
+
+    def _call(self, outcome: str, error: str) -> Call:
+        names = [tier.settings.model for tier in self._served.tiers]
+        return Call(
+            function=self.visit.path,
+            target="text",
+            schema_hash="",
+            template="",
+            model=names[0],
+            options={"tiers": names, "mode": "live", "request": self.visit.id},
+            started=self.visit.began,
+            seconds=self.visit.seconds,
+            outcome=outcome,
+            error=error,
+            attempts=tuple(self._attempts),
+        )
+
+    def _read(self, tier: Served, seconds: float) -> Reply:
+        """Return what came from an upstream as the record has it."""
+        text, usage, model = "".join(self._texts), self._usage, self._model or tier.settings.model
+        asked = count(usage.get("prompt_tokens", usage.get("input_tokens")), -1)
+        is_estimate = asked < 0
+        if is_estimate:
+            asked = sum(estimated_tokens(str(m.get("content", ""))) for m in self.way.messages(self.body))
+        given = count(usage.get("completion_tokens", usage.get("output_tokens")), -1)
+        is_estimate = given < 0 or is_estimate
+        given = given if given >= 0 else estimated_tokens(text)
+        upstream = tier.upstream
+        return Reply(
+            text=text,
+            finish=self._finish or "length",
+            model=model,
+            prompt_tokens=asked,
+            completion_tokens=given,
+            seconds=seconds,
+            retries=self._retries,
+            cost=prices.cost(model, asked, given, url=upstream.url if upstream else None),
+            is_estimate=is_estimate,
+        )
+
+
+_USAGE = {"stream_options": {"include_usage": True}}
+
+
+async def _payload(run: _Run, tier: Served, raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    if raw is not None and not more and run.body.get("model") == tier.upstream_model:
+        return raw
+    changed = {**run.body, "model": tier.upstream_model, **more}
+    return encoded(changed) if run.visit.size < LARGE else await asyncio.to_thread(encoded, changed)
+
+
+def _may_escalate(error: CallError) -> bool:
+    """Whether another model might do what this one failed at."""
+    cause = error.__cause__
+    is_refused = isinstance(cause, ExchangeError) and cause.is_refused_request
+    return not is_refused and not isinstance(error, ContentFiltered)

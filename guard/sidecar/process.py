@@ -1,0 +1,458 @@
+"""The process: sockets, signals, and several workers where one is not enough.
+
+SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, those that run finish, and the process ends
+with 0. A second signal ends it at once. SIGHUP reads the settings again, one time after the other, and the log says
+what has changed; a file that is wrong, or names no model any more, is refused there, and what was served before is
+served on. Workers are processes of their own that share a socket and the trace; a worker that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import gc
+import ipaddress
+import logging
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from guard.errors import GuardError, SettingError
+from guard.settings import Settings
+from guard.sidecar import key_requirement
+from guard.sidecar import settings as settings_module
+from guard.sidecar.keys import Keyring
+from guard.sidecar.settings import ServeSettings
+from guard.support.plain_text import plain, plain_line
+from guard.trace import TraceStore
+from guard.trace.retention import Retention
+
+BACKLOG = 4096  #: Connections that wait to be accepted.
+OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the trace, and for compiling schemas.
+SWITCH_S = 0.0005  #: After so long a thread that computes in Python lets another one; 5 ms where nobody sets it.
+#: Settings that are read at the start only.
+STARTED = frozenset(
+    {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
+    | {"keep_alive_seconds", "access_log", "needs_key"}
+)
+SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  #: Of glibc's malloc.h.
+_SPAWN = multiprocessing.get_context("spawn")
+_log = logging.getLogger("guard.sidecar")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the command line says; the rest is in the settings, which a reload reads again."""
+
+    config: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+
+    def settings(self) -> tuple[ServeSettings, Settings]:
+        """Read the settings; SettingError says what is wrong."""
+        serve, common = settings_module.load(self.config)
+        named = {"host": self.host, "port": self.port, "workers": self.workers}
+        changed = {name: value for name, value in named.items() if value is not None}
+        return serve.model_copy(update=changed), common
+
+
+def check(start: Start) -> ServeSettings:
+    """Return the settings where a server could be started with them; GuardError says why not."""
+    serve, common = start.settings()
+    store = _store(common)
+    store.check_writable()
+    _check_keys(serve, store)
+    return serve
+
+
+def run(start: Start) -> int:
+    """Serve until a signal ends it; returns the exit code."""
+    serve = check(start)
+    if serve.needs_key is False:
+        key_requirement.forget(_store(start.settings()[1]))
+    _more_files(serve.connections)
+    listener = _listen(serve.host, serve.port)
+    address = _address(listener)
+    if serve.workers == 1:
+        return _serve(start, listener, address)
+    return _Workers(start, serve, listener, address).run()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, ended by draining."""
+
+    def __init__(self, config: uvicorn.Config, start: Start, sidecar: Any) -> None:
+        super().__init__(config)
+        self._start, self._sidecar = start, sidecar
+        self._draining: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
+        self._is_asked = False  # to reload, since the settings were last read
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin; what can't be begun is raised, not printed."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's)
+        """Drain at the first signal, end at the second."""
+        if self._sidecar.is_draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._sidecar.is_draining = True
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        _log.info("draining: %d requests under way", len(self._sidecar.visits))
+        until = time.monotonic() + self._sidecar.settings.drain_seconds
+        while self._sidecar.visits and time.monotonic() < until:  # noqa: ASYNC110 (once in a process's life)
+            await asyncio.sleep(0.02)
+        self.should_exit = True
+
+    def _reload(self) -> None:
+        """Read the settings, once more where they are being read: what was written last is what is served."""
+        self._is_asked = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload_in_turn())
+
+    async def _reload_in_turn(self) -> None:
+        while self._is_asked:
+            self._is_asked = False
+            await self._reloaded()
+
+    async def _reloaded(self) -> None:
+        before = self._sidecar.settings
+        try:
+            serve, _ = await asyncio.to_thread(self._start.settings)
+            _check_models(before, serve)
+            await asyncio.to_thread(self._sidecar.replace, serve)
+        except GuardError as error:
+            _log.error("not reloaded, and served on as before: %s", error)
+        except Exception:  # whatever it is, what is served is served on
+            _log.exception("not reloaded, and served on as before")
+        else:
+            _log.info("reloaded: %s", _changes(before, serve))
+
+
+def _check_models(before: ServeSettings, after: ServeSettings) -> None:
+    """Raise SettingError where settings name no model any more: a file that was emptied, or is gone, is a mishap."""
+    if "models" in before.model_fields_set and "models" not in after.model_fields_set:
+        raise SettingError(
+            f"no model is named any more, and {', '.join(before.models)} would be dropped for the default;"
+            " is the file empty, or gone? name a model, or restart to serve the default"
+        )
+
+
+def _changes(before: ServeSettings, after: ServeSettings) -> str:
+    """Say what a reload has changed, and what of it needs a restart."""
+    default = "" if "models" in after.model_fields_set else " (the default: no model is named)"
+    words = [f"serving {', '.join(after.models)}{default}"]
+    new = [name for name in after.models if name not in before.models]
+    gone = [name for name in before.models if name not in after.models]
+    other = [name for name in after.models if name in before.models and after.models[name] != before.models[name]]
+    words += [
+        f"{what} {', '.join(names)}" for what, names in (("new", new), ("gone", gone), ("changed", other)) if names
+    ]
+    fields = [name for name in ServeSettings.model_fields if name != "models"]
+    changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
+    if live := [name for name in changed if name not in STARTED]:
+        words.append(f"changed {', '.join(live)}")
+    if late := [name for name in changed if name in STARTED]:
+        words.append(f"{', '.join(late)} will change at a restart")
+    return "; ".join(words if len(words) > 1 else [*words, "nothing has changed"])
+
+
+def _hold_little() -> None:
+    """Have the C library give memory back that nobody uses: what large bodies and schemas took, of many threads.
+
+    By itself glibc makes up to eight arenas a core and learns from large blocks to keep them. Under `make attack` that
+    was twice the memory. Elsewhere this does nothing.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for what, value in ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 262_144), (_TRIM_THRESHOLD, 1_000_000)):
+            mallopt(what, value)
+
+
+def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = None) -> int:
+    """Serve in this process; as a worker it is given what tells all of them that keys are needed."""
+    is_alone = seen is None
+    from concurrent.futures import ThreadPoolExecutor
+
+    from guard.sidecar.application import Sidecar
+    from guard.sidecar.http_limits import Wire
+
+    _logging()
+    _hold_little()
+    serve, common = start.settings()
+    failure: list[BaseException] = []
+
+    async def main() -> None:
+        decoding = sum(model.slots for model in serve.models.values() if not model.is_remote)
+        threads = ThreadPoolExecutor(OTHER_THREADS + decoding, thread_name_prefix="guard")
+        asyncio.get_running_loop().set_default_executor(threads)
+        store = _store(common)
+        shut = key_requirement.Door(store, serve.needs_key, is_beyond_loopback=not is_loopback(serve.host), seen=seen)
+        sidecar = Sidecar(serve, store, shut)
+        config = uvicorn.Config(
+            _failing(sidecar, failure),
+            http=functools.partial(Wire, serve),  # type: ignore[arg-type]  # called like the class that it stands for
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=serve.keep_alive_seconds,
+            timeout_graceful_shutdown=1,
+        )
+        server = _Server(config, start, sidecar)
+        if is_alone:
+            _metrics_server(serve)
+        announced = asyncio.create_task(_announce(server, serve, address)) if is_alone else None
+        await server.serve(sockets=[listener])
+        if announced is not None:
+            announced.cancel()
+
+    # Threads compile and check what strangers sent. The loop waits so long for the GIL, several times a request.
+    sys.setswitchinterval(SWITCH_S)
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    try:
+        with contextlib.suppress(SystemExit), runner:
+            runner.run(main())
+    finally:
+        gc.unfreeze()  # what Sidecar.life froze: at the exit a native module (Triton's) reports what is not collected
+    if failure:
+        raise failure[0]
+    return 0
+
+
+def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
+    """Return the application with what fails at its start kept, which uvicorn would only print."""
+
+    async def kept(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await sidecar.app(scope, receive, send)
+            return
+        message = await receive()
+        assert message["type"] == "lifespan.startup"
+        life = sidecar.life()
+        try:
+            await life.__aenter__()
+        except Exception as error:
+            failure.append(error)
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await life.__aexit__(None, None, None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return kept
+
+
+class _Workers:
+    """A parent whose children serve."""
+
+    def __init__(self, start: Start, serve: ServeSettings, listener: socket.socket, address: str) -> None:
+        self._start, self._serve, self._listener, self._address = start, serve, listener, address
+        self._seen = _SPAWN.RawValue("b", 0)  # 1: keys were seen. No lock, which a worker that is killed could keep
+        self._children: list[Any] = []
+        self._is_ending = False
+        self._told: set[int] = set()  # workers that were told to end
+
+    def run(self) -> int:
+        """Keep the workers at work until a signal ends them."""
+        _logging()
+        folder = tempfile.mkdtemp(prefix="guard-metrics-")
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before anything imports guard.sidecar.metrics
+        try:
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(sig, self._pass_on)
+            self._children = [self._child() for _ in range(self._serve.workers)]
+            _metrics_server(self._serve)
+            print(_words(self._serve, self._address), file=sys.stderr, flush=True)
+            return self._watch()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _watch(self) -> int:
+        while True:
+            time.sleep(0.05)
+            if self._is_ending:
+                if not any(child.is_alive() for child in self._children):
+                    return max(max(child.exitcode or 0, 0) for child in self._children)
+                for child in self._children:
+                    if child.is_alive() and child.pid not in self._told:
+                        self._told.add(child.pid)
+                        os.kill(child.pid, signal.SIGTERM)
+                continue
+            for at, child in enumerate(self._children):
+                if child.is_alive():
+                    continue
+                if child.exitcode > 0:  # it could not begin, and no other could
+                    self._is_ending = True
+                    break
+                _log.error("worker %d was ended by signal %d; another begins", child.pid, -child.exitcode)
+                from prometheus_client.multiprocess import mark_process_dead
+
+                mark_process_dead(child.pid)  # type: ignore[no-untyped-call]
+                self._children[at] = self._child()
+
+    def _child(self) -> Any:
+        child = _SPAWN.Process(target=_work, args=(self._start, self._listener, self._address, self._seen))
+        child.start()
+        return child
+
+    def _pass_on(self, sig: int, _frame: FrameType | None) -> None:
+        if sig != signal.SIGHUP:
+            self._is_ending = True
+            self._told.clear()  # a second signal is passed on as well
+            return
+        for child in self._children:
+            if child.is_alive():
+                os.kill(child.pid, sig)
+
+
+def _work(start: Start, listener: socket.socket, address: str, seen: Any) -> None:
+    """Serve in a worker."""
+    try:
+        sys.exit(_serve(start, listener, address, seen=seen))
+    except GuardError as error:
+        print(f"guard: {plain_line(str(error))}", file=sys.stderr)
+        sys.exit(1)
+
+
+async def _announce(server: uvicorn.Server, serve: ServeSettings, address: str) -> None:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+        await asyncio.sleep(0.01)
+    print(_words(serve, address), file=sys.stderr, flush=True)
+
+
+def _words(serve: ServeSettings, address: str) -> str:
+    return f"guard: serving {', '.join(serve.models)} on {address}/v1, and a page for you on {address}/ui"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_keys(serve: ServeSettings, store: TraceStore) -> None:
+    is_local = is_loopback(serve.host)
+    if serve.needs_key is False and not is_local:
+        raise SettingError(
+            f"host={serve.host!r} can be reached from elsewhere: needs_key = false is for loopback alone"
+        )
+    if is_local and not serve.needs_key:
+        return
+    keys = Keyring(store)
+    keys.refresh()
+    if keys.has_good:
+        return
+    if is_local:
+        raise SettingError("needs_key = true, and there is no key yet: make one with `guard keys create NAME`")
+    raise SettingError(
+        f"host={serve.host!r} can be reached from elsewhere, and there is no key yet: make one with"
+        " `guard keys create NAME`, or listen on 127.0.0.1"
+    )
+
+
+def _store(common: Settings) -> TraceStore:
+    return TraceStore(
+        os.path.abspath(common.trace_path()) if "://" not in common.trace_path() else common.trace_path(),  # noqa: PTH100
+        Retention(common.trace_days, common.trace_calls),
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise SettingError(
+            f"can't listen on {host}:{port}: {error.strerror or error}; name another --host or --port"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _metrics_server(serve: ServeSettings) -> None:
+    if serve.metrics_port is None:
+        return
+    from prometheus_client import start_http_server
+
+    from guard.sidecar import metrics
+
+    try:
+        server, _ = start_http_server(serve.metrics_port, serve.metrics_host, metrics.registry())
+    except OSError as error:
+        raise SettingError(f"can't listen on metrics_port={serve.metrics_port}: {error.strerror or error}") from None
+    host, port = server.server_address[:2]
+    print(f"guard: metrics on http://{host!s}:{port}/metrics", file=sys.stderr, flush=True)
+
+
+def _more_files(connections: int) -> None:
+    """Raise the limit of open files as far as the connections need and the system lets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections * 2 + SPARE_FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _Lines(logging.Formatter):
+    """Writes a message in one line, and its traceback in others: neither may hold commands to a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's)
+        return plain_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's)
+        return plain(super().formatException(ei))
+
+
+def _logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("guard: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong they are told
+    for name in ("httpx2", "openai"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,192 @@
+"""One request under way: what it asked for, and what its headers, the access log and the metrics tell of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from guard.calls.steps import RECORDING_S
+from guard.models.remote.http import is_text
+from guard.trace.databases import WAIT_S
+
+if TYPE_CHECKING:
+    from guard.sidecar.admission import Share
+    from guard.sidecar.keys import Key
+    from guard.trace.records import Call
+
+Header = tuple[bytes, bytes]
+
+JSON = (b"content-type", b"application/json")
+EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+LEAST_S = 0.1  #: For which the trace is waited for in any case.
+LEAST_LEFT_S = 0.001  #: Of a request whose time is over: a budget is above 0.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class Visit:
+    """One request under way. Belongs to one task."""
+
+    __slots__ = (
+        "attempts",
+        "began",
+        "call",
+        "came",
+        "completion_tokens",
+        "cost",
+        "ends",
+        "escalations",
+        "first_valid",
+        "guarantee",
+        "id",
+        "is_answered",
+        "is_settled",
+        "key",
+        "mask_seconds",
+        "method",
+        "model",
+        "models_at_work",
+        "outcome",
+        "path",
+        "prompt",
+        "prompt_tokens",
+        "re_asks",
+        "repairs",
+        "sent",
+        "served",
+        "share",
+        "size",
+        "started",
+        "status",
+        "tier",
+        "waited",
+    )  # fmt: skip
+
+    def __init__(self, method: str, path: str, given_id: bytes | None) -> None:
+        self.started, self.began = time.perf_counter(), time.time()
+        is_sound = given_id is not None and _REQUEST_ID.fullmatch(given_id) is not None
+        self.id: str = given_id.decode() if is_sound and given_id else f"req-{secrets.token_hex(12)}"
+        self.method, self.path = method, path
+        self.key: Key | None = None
+        self.model = ""  # as asked for, once it is known to be served
+        self.served = ""  # who answered, by its own name
+        self.tier = 0
+        self.attempts = 0
+        self.re_asks = 0
+        self.escalations = 0
+        self.first_valid = False
+        self.repairs = 0
+        self.cost: float | None = 0.0  # US dollars; None: not known
+        self.prompt_tokens = self.completion_tokens = 0
+        self.models_at_work: list[tuple[float, float]] = []  # from when to when; they may overlap
+        self.mask_seconds = 0.0
+        self.call: int | None = None  # the number of the record
+        self.outcome = ""  # "valid", or an error's name; "" where no model was asked
+        self.guarantee = ""  # "live" or "buffered", of a stream
+        self.status = 0
+        self.size = 0  # bytes of the request's body
+        self.share: Share | None = None  # of the room for bodies
+        self.sent = 0  # bytes of the answer's body
+        self.is_answered = False  # the end of the answer was handed to the connection
+        self.is_settled = False  # what it has spent was counted
+        self.prompt: Any = None  # kept only where the access log may hold it
+        self.waited = 0.0  # seconds of its time, for the trace, before a model was known
+        self.came = self.started  # when its body was there
+        self.ends: float | None = None  # when its time is over, once a model is known
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.perf_counter() - self.started
+
+    def begin(self, total: float) -> float:
+        """Begin to be answered within the seconds of its model; returns how many of them are left.
+
+        They count while the trace is waited for, and from when the body is there: how slowly it came is its client's.
+        """
+        self.ends = self.came + total - self.waited
+        return max(LEAST_LEFT_S, self.ends - time.perf_counter())
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the trace may still be waited for."""
+        if self.ends is None:
+            return WAIT_S
+        return min(WAIT_S, max(LEAST_S, self.ends + RECORDING_S - time.perf_counter()))
+
+    @property
+    def model_seconds(self) -> float:
+        """For how long any model was waited for: where choices run side by side, no second counts twice."""
+        total, until = 0.0, -math.inf
+        for start, end in sorted(self.models_at_work):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of these that no model took."""
+        return max(0.0, self.seconds - self.model_seconds)
+
+    def take(self, call: Call) -> None:
+        """Take the figures of a record."""
+        self.call, self.outcome = call.number, call.outcome
+        self.served, self.tier = call.served, call.tier
+        self.attempts += len(call.attempts)
+        self.escalations += len(call.escalations)
+        self.re_asks += max(0, len(call.attempts) - 1 - len(call.escalations))
+        self.first_valid = bool(call.attempts) and call.attempts[0].reason == ""
+        self.repairs += sum(len(attempt.repairs) for attempt in call.attempts)
+        self.cost = None if self.cost is None or call.cost is None else self.cost + call.cost
+        self.prompt_tokens += call.prompt_tokens
+        self.completion_tokens += call.completion_tokens
+        self.models_at_work += [(attempt.started, attempt.started + attempt.seconds) for attempt in call.attempts]
+        self.mask_seconds += call.mask_seconds
+
+    def headers(self) -> list[Header]:
+        """Return what every answer's head says, as far as it is known now."""
+        named: list[Header] = [(b"x-request-id", self.id.encode())]
+        if self.guarantee:
+            named.append((b"x-guard-stream", self.guarantee.encode()))
+        if self.model:
+            named += [(b"x-guard-model", _sound(self.served or self.model)), (b"x-guard-tier", b"%d" % self.tier)]
+        if self.attempts:  # else nothing is known yet: a stream that begins live
+            cost = "unknown" if self.cost is None else f"{self.cost:.8f}".rstrip("0").rstrip(".")
+            named += [
+                (b"x-guard-attempts", b"%d" % self.attempts),
+                (b"x-guard-repairs", b"%d" % self.repairs),
+                (b"x-guard-cost", cost.encode()),
+                (b"x-guard-overhead-ms", b"%.3f" % (self.overhead * 1000)),
+            ]
+        if self.call is not None:
+            named.append((b"x-guard-call", b"%d" % self.call))
+        return named
+
+
+def written(value: Any) -> str:
+    """Return a value as JSON that any encoding takes: as it is, but escaped where it has halves of surrogate pairs."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if is_text(text) else json.dumps(value)
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as the bytes of JSON."""
+    return written(value).encode()
+
+
+async def answer(send: Any, visit: Visit, status: int, body: bytes, headers: Iterable[Header] = (JSON,)) -> None:
+    """Send a whole answer."""
+    visit.status, visit.sent = status, len(body)
+    head = [*headers, (b"content-length", b"%d" % len(body)), *visit.headers()]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    visit.is_answered = True
+    await send({"type": "http.response.body", "body": body})
+
+
+def _sound(name: str) -> bytes:
+    """Return a provider's own name as a header may carry it."""
+    return re.sub(r"[^\x21-\x7e]", "_", name)[:200].encode()

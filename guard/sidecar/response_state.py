@@ -1,0 +1,230 @@
+"""Responses that were given, kept for requests that go on from them: by `previous_response_id` or `item_reference`.
+
+They lie in the trace's database, for every process that shares it: each response with what it was asked, and each item
+of its output by its own id. A key sees its own alone. What is kept is bounded for each key, in number, bytes and days;
+the oldest go first. A request with `store: false` leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.request_context import Visit
+from guard.trace import TraceError, TraceStore
+from guard.trace.sql_tables import RESPONSES
+
+MOST_BYTES = 100_000_000  #: That one key's responses take.
+MOST_TURNS = 1_000  #: Responses that one goes on from, one after the other.
+MOST_ITEMS = 10_000  #: Items of one input, with all that it refers to.
+EVERY = 32  #: Responses between two looks at what is too old.
+
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
+
+Book = Callable[..., Awaitable[Any]]  #: Does what the database is needed for, in a thread.
+
+
+class Turns:
+    """The responses that are kept."""
+
+    def __init__(self, store: TraceStore, book: Book, most: int, days: float) -> None:
+        """Keep so many responses of each key, for so many days."""
+        self._store, self._book = store, book
+        self._most, self._days = most, days
+        self._written = 0
+
+    async def whole(
+        self, visit: Visit, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
+    ) -> dict[str, Any]:
+        """Return a body with what it refers to in place of the references; the body itself where there are none.
+
+        ApiError where something is not kept here, unless `is_known_upstream`: the model's server may know it.
+        """
+        previous, items = body.get("previous_response_id"), _items(body)
+        has_reference = any(_is_reference(item) for item in items)
+        if previous is None and not has_reference:
+            return body
+        if previous is not None and not isinstance(previous, str):
+            raise bad("previous_response_id must be a text", "previous_response_id")
+        wanted = {str(item.get("id")) for item in items if _is_reference(item) and _is_id(item.get("id"))}
+        if len(items) > MOST_ITEMS:
+            raise bad(f"input has {len(items):,} items; at most {MOST_ITEMS:,} are taken", "input")
+        if previous is not None and not _is_id(previous):
+            turns = None  # no database is asked for what none holds
+        else:
+            turns = await self._book(self._chain, _owner(visit), previous, seconds=visit.patience)
+        sizes = await self._book(self._sizes, _owner(visit), wanted, seconds=visit.patience)
+        named = sum(sizes.get(str(item.get("id")), 0) for item in items if _is_reference(item))  # once for each time
+        size = named + sum(of for _, of in turns or ())
+        if size > most_bytes:
+            raise bad("what the request goes on from is too long", "previous_response_id")
+        if visit.share is not None:
+            visit.share.take(size)  # it is held like the body
+        visit.size += size
+        before, found = await self._book(self._read, _owner(visit), turns, [*sizes], seconds=visit.patience)
+        if is_known_upstream and (before is None or len(found) < len(wanted)):
+            return body
+        if before is None:
+            words = f"response {str(previous)[:100]!r} is not kept here; send the whole input"
+            raise bad(words, "previous_response_id", "previous_response_not_found")
+        for number, item in enumerate(items):
+            if _is_reference(item) and item.get("id") not in found:
+                raise _missing(f"item {str(item.get('id'))[:100]!r}", f"input.{number}.id")
+        resolved = [found[item["id"]] if _is_reference(item) else item for item in items]
+        rest = {key: value for key, value in body.items() if key != "previous_response_id"}
+        return {**rest, "input": [*before, *resolved]}
+
+    async def keep(
+        self, visit: Visit, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
+    ) -> None:
+        """Keep a response to a body as it came, which was asked as another; TraceError where that can't be."""
+        if body.get("store") is False or not self._most or not _is_id(response.get("id")):
+            return
+        count = len(_items(body))
+        items = _items(asked)[-count:] if count else []  # its own; what it goes on from is kept already
+        row = {"input": items, "response": dict(response)}
+        output = response.get("output")
+        named = {response["id"]: row}
+        for item in output if isinstance(output, list) else ():
+            if isinstance(item, Mapping) and _is_id(item.get("id")):
+                named[item["id"]] = {"item": dict(item)}
+        previous = body.get("previous_response_id")
+        await self._book(self._write, _owner(visit), named, response["id"], previous, seconds=visit.patience)
+
+    async def read(self, visit: Visit, name: str) -> dict[str, Any]:
+        """Return a response by its id; ApiError where none is kept."""
+        names = [name] if _is_id(name) else []
+        found = await self._book(self._rows, _owner(visit), names, seconds=visit.patience)
+        response = found.get(name, {}).get("response")
+        if response is None:
+            raise _missing(f"response {name[:100]!r}", "response_id")
+        return dict(response)
+
+    async def forget(self, visit: Visit, name: str) -> None:
+        """Delete a response; ApiError where none is kept."""
+        response = await self.read(visit, name)
+        names = [name, *(item["id"] for item in response.get("output") or () if _is_id(item.get("id")))]
+        await self._book(self._delete, _owner(visit), names, seconds=visit.patience)
+
+    # -- In a thread ---------------------------------------------------------------------------------------------------
+
+    def _chain(self, owner: str, previous: str | None, *, seconds: float) -> list[tuple[str, int]] | None:
+        """Return the responses before a request, the last first, each with its size; None where one is not kept."""
+        until, found, name = time.monotonic() + seconds, [], previous
+        columns = sa.select(RESPONSES.c.previous, RESPONSES.c.size).where(RESPONSES.c.owner == owner)
+        with self._store.reading() as connection:
+            while name is not None:
+                query = columns.where(RESPONSES.c.id == name)
+                row = None if connection is None else connection.execute(query).one_or_none()
+                if row is None:
+                    return None
+                found.append((name, int(row.size)))
+                name = row.previous
+                if len(found) > MOST_TURNS:
+                    raise bad(f"more than {MOST_TURNS:,} responses are before this one", "previous_response_id")
+                if time.monotonic() > until:
+                    raise TraceError("the responses before were not read in time")
+        return found
+
+    def _sizes(self, owner: str, names: Collection[str], *, seconds: float) -> dict[str, int]:  # noqa: ARG002 (a book's)
+        """Return the sizes of some items that are kept."""
+        return {row.id: int(row.size) for row in self._select(owner, list(names), RESPONSES.c.id, RESPONSES.c.size)}
+
+    def _read(
+        self, owner: str, turns: list[tuple[str, int]] | None, wanted: list[str], *, seconds: float
+    ) -> tuple[list[Any] | None, dict[str, Any]]:
+        """Return the items before a request, None where a response is not kept, and those that it names, by id."""
+        rows = self._rows(owner, wanted, seconds=seconds)
+        found = {name: row["item"] for name, row in rows.items() if "item" in row}
+        if turns is None:
+            return None, found
+        before: list[Any] = []
+        kept = self._rows(owner, [name for name, _ in turns], seconds=seconds)
+        for name, _ in reversed(turns):
+            row = kept.get(name, {})
+            if "response" not in row:
+                return None, found
+            before += [*row["input"], *(row["response"].get("output") or ())]
+        if len(before) > MOST_ITEMS:
+            raise bad(f"more than {MOST_ITEMS:,} items are before this request", "previous_response_id")
+        return before, found
+
+    def _rows(self, owner: str, names: list[str], *, seconds: float) -> dict[str, Any]:  # noqa: ARG002 (a book's)
+        """Return what is kept by some ids."""
+        return {row.id: json.loads(row.body) for row in self._select(owner, names, RESPONSES.c.id, RESPONSES.c.body)}
+
+    def _select(self, owner: str, names: list[str], *columns: Any) -> Iterator[Any]:
+        with self._store.reading() as connection:
+            for at in range(0, len(names) if connection is not None else 0, 500):
+                assert connection is not None
+                where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(names[at : at + 500])
+                yield from connection.execute(sa.select(*columns).where(*where))
+
+    def _write(
+        self, owner: str, named: Mapping[str, Any], response: str = "", previous: str | None = None, *, seconds: float
+    ) -> None:
+        now = time.time()
+        texts = {name: json.dumps(row) for name, row in named.items()}
+        rows = [
+            {
+                "owner": owner,
+                "id": name,
+                "created": now,
+                "previous": previous if name == response else None,
+                "size": len(text),
+                "body": text,
+            }
+            for name, text in texts.items()
+        ]
+        with self._store.begin(seconds) as connection:
+            where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(list(texts))
+            connection.execute(RESPONSES.delete().where(*where))  # an upstream's ids may come again
+            connection.execute(RESPONSES.insert(), rows)
+            if self._written % EVERY == 0:
+                self._make_room(connection, owner, now)
+            self._written += 1
+
+    def _make_room(self, connection: sa.Connection, owner: str, now: float) -> None:
+        """Delete what is too old, of everyone, and the oldest of one key's above its bounds."""
+        connection.execute(RESPONSES.delete().where(RESPONSES.c.created < now - self._days * 86_400))
+        mine = RESPONSES.c.owner == owner
+        query = sa.select(RESPONSES.c.created, RESPONSES.c.size).where(mine).order_by(RESPONSES.c.created.desc())
+        size = 0
+        for number, row in enumerate(connection.execute(query), 1):
+            size += row.size
+            if number > self._most or size > MOST_BYTES:
+                connection.execute(RESPONSES.delete().where(mine, RESPONSES.c.created <= row.created))
+                return
+
+    def _delete(self, owner: str, names: list[str], *, seconds: float) -> None:
+        with self._store.begin(seconds) as connection:
+            connection.execute(RESPONSES.delete().where(RESPONSES.c.owner == owner, RESPONSES.c.id.in_(names)))
+
+
+def _items(body: Mapping[str, Any]) -> list[Any]:
+    given = body.get("input")
+    return given if isinstance(given, list) else [{"role": "user", "content": given}]
+
+
+def _is_reference(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.get("type") == "item_reference"
+
+
+def _is_id(text: Any) -> bool:
+    """Whether something may be the id of what is kept: ids are the protocol's, which any database takes."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def _owner(visit: Visit) -> str:
+    return visit.key.id if visit.key is not None else ""
+
+
+def _missing(what: str, param: str) -> ApiError:
+    words = f"{what} is not kept here: it was asked with store false, by another key, or too long ago"
+    return ApiError(404, words, code="not_found", param=param)

@@ -1,0 +1,102 @@
+"""Schemas of clients, compiled under limits, off the event loop, and kept while they are in use.
+
+One content is compiled once, however many ask for it at the same time; whoever stops asking does not stop it for the
+others. What is kept is bounded by what it weighs, of which a stranger's large schema has much; a refusal is not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+from collections import OrderedDict
+from typing import Any
+
+from guard import Limits
+from guard.errors import SchemaError
+from guard.output import target as targets
+
+#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds.
+LIMITS = Limits(bytes=1_000_000, nodes=100_000, states=500_000, seconds=2.0)
+MOST = 256  #: Schemas kept compiled.
+MOST_BYTES = 128_000_000  #: That they weigh together.
+WEIGHT = 64  #: Bytes that Python and the judge hold for each byte of a schema's text, measured; the engine's are asked.
+COMPILING = 2  #: Schemas compiled at once: the front end is Python, and more would only take turns.
+
+
+class Targets:
+    """The schemas that are compiled, or on the way; of one event loop."""
+
+    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._kept: OrderedDict[str, tuple[targets.Target, int]] = OrderedDict()  # with the length of the text
+        self._flights: dict[str, asyncio.Task[targets.Target]] = {}
+        self._turn = asyncio.Semaphore(COMPILING)
+
+    @property
+    def nbytes(self) -> int:
+        """What is kept weighs about so much."""
+        return sum(size * WEIGHT + target.compiled.nbytes for target, size in self._kept.values())
+
+    async def of(self, schema: Any, name: str, *, is_checked_only: bool, is_large: bool = False) -> targets.Target:
+        """Return a schema's target; SchemaError where it is refused.
+
+        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all. `is_large`: to
+        write it out, by which it is known, takes a while.
+        """
+        named = schema, name, is_checked_only
+        key, size = await asyncio.to_thread(_key, *named) if is_large else _key(*named)
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return kept[0]
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._compiled(key, size, schema, name, is_checked_only))
+            self._flights[key] = flight
+            flight.add_done_callback(_seen)
+        return await asyncio.shield(flight)
+
+    async def _compiled(self, key: str, size: int, schema: Any, name: str, is_checked_only: bool) -> targets.Target:
+        try:
+            async with self._turn:
+                made = await asyncio.to_thread(compiled, schema, name, is_checked_only)
+            self._kept[key] = made, size
+            self._make_room()
+            return made
+        finally:
+            del self._flights[key]
+
+    def _make_room(self) -> None:
+        """Let go of what was asked for longest ago; weighed anew, for what decoding meets makes schemas grow."""
+        nbytes = self.nbytes
+        while self._kept and (nbytes > self._most_bytes or len(self._kept) > self._most):
+            _, (target, size) = self._kept.popitem(last=False)
+            nbytes -= size * WEIGHT + target.compiled.nbytes
+
+
+def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
+    """Compile a client's schema."""
+    options = {"limits": LIMITS}
+    try:
+        target = targets.from_any(schema, options)
+    except SchemaError as error:
+        if not is_checked_only or error.limit == "seconds":  # it would take as long again
+            raise
+        unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
+        target = dataclasses.replace(unmasked, refused=error)
+    # What is asked of it on the loop is worked out here.
+    _ = target.compiled.hash, target.compiled.is_large
+    return dataclasses.replace(target, name=name)
+
+
+def _key(schema: Any, name: str, is_checked_only: bool) -> tuple[str, int]:
+    """Return by what a schema is known, and the length of its text."""
+    text = json.dumps([name, is_checked_only, schema], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest(), len(text)
+
+
+def _seen(flight: asyncio.Task[targets.Target]) -> None:
+    """See a failure, also where nobody waits for it any more."""
+    if not flight.cancelled():
+        flight.exception()

@@ -1,0 +1,186 @@
+"""Models by the names that clients ask for: what stands behind each, and how it is kept from harm.
+
+A served model is a chain of tiers: itself, then those it escalates to. Each tier has slots (requests that it answers
+at once), a breaker, and two time-outs. For schema work a tier is one of Guard's models (`Tier`); what needs none goes
+to the tier's upstream as it is, where it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from guard import models
+from guard.errors import BadReply, BudgetExceeded, ModelError, TimedOut, Unavailable
+from guard.models import adapters
+from guard.models.base import Model, Reply, Request
+from guard.models.remote.openai import OpenAIModel
+from guard.sidecar.circuit_breaker import Breaker
+from guard.sidecar.settings import ModelSettings, ServeSettings
+from guard.sidecar.upstream import Upstream
+
+#: What says that a model is unwell, rather than the request.
+UNWELL = (Unavailable, TimedOut, BadReply)
+
+
+class Served:
+    """One model that is served."""
+
+    def __init__(self, name: str, settings: ModelSettings, response_bytes: int) -> None:
+        self.name, self.settings = name, settings
+        self.breaker = Breaker(name, settings.breaker_failures, settings.breaker_seconds)
+        self.slots = asyncio.Semaphore(settings.slots)
+        self.tiers: tuple[Served, ...] = (self,)
+        self.upstream: Upstream | None = None
+        self._model: Model | None = None
+        kind, _, rest = settings.model.partition(":")
+        if kind == "openai" and rest:
+            key = settings.secret()
+            self.upstream = Upstream(settings.model, settings.base_url, key, response_bytes)
+            self.upstream_model = rest
+            self._model = OpenAIModel(
+                rest,
+                base_url=settings.base_url,
+                api_key=key,
+                retries=settings.transport_retries,
+                timeout=settings.first_token_seconds,
+            )
+        elif kind == "anthropic" and rest:
+            from guard.models.remote.anthropic import AnthropicModel
+
+            self._model = AnthropicModel(
+                rest,
+                api_key=settings.secret(),
+                retries=settings.transport_retries,
+                timeout=settings.first_token_seconds,
+            )
+
+    @property
+    def model(self) -> Model:
+        """The model for what the upstream can't be asked as it is; loaded by `load`."""
+        if self._model is None:
+            raise ModelError(f"{self.name} is not loaded yet")
+        return self._model
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether every answer is valid by construction."""
+        return bool(getattr(self._model, "is_masked", False))
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it can be asked."""
+        return self._model is not None
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether it is known what an answer costs; a model that runs here costs nothing."""
+        price = getattr(self._model, "price", None)
+        return price is None or price(1, 1) is not None
+
+    def load(self) -> None:
+        """Load weights, where there are any; blocking. Raises ModelError."""
+        if self._model is None:
+            self._model = models.load(self.settings.model)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, seconds: float | None, *, is_streamed: bool = False) -> AsyncIterator[None]:
+        """Hold a slot, and tell the breaker how it went, all within `seconds`, the wait for the slot among them.
+
+        Raises Unavailable while the breaker is open, and TimedOut where the time is over. The breaker is not told of
+        that where no slot was had, nor where the answer is streamed: whoever reads it may be what was slow.
+        """
+        self.breaker.check()
+        has_slot = False
+        try:
+            async with asyncio.timeout(seconds), self.slots:
+                has_slot = True
+                yield
+        except TimeoutError:
+            if not has_slot:
+                raise TimedOut(f"{self.name} had no slot free within {seconds:.3g} s") from None
+            if not is_streamed:
+                self.breaker.failed()
+            raise TimedOut(f"{self.name} gave no whole answer within {seconds:.3g} s") from None
+        except BudgetExceeded as error:  # the client of a provider has the same deadline
+            if self.upstream is None:
+                raise
+            if not is_streamed:
+                self.breaker.failed()
+            raise TimedOut(error.message) from None
+        except UNWELL:
+            self.breaker.failed()
+            raise
+        self.breaker.succeeded()
+
+
+class Wrapper:
+    """A model around another, for which it speaks; asked on an event loop only."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.name = model, model.name
+        self.is_masked = bool(getattr(model, "is_masked", False))
+
+    def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Return what an answer would cost, or None."""
+        return adapters.price(self.model, prompt_tokens, completion_tokens)
+
+    def generate(self, _request: Request) -> Reply:
+        """Answer, blocking: nobody in a sidecar does."""
+        raise AssertionError("a sidecar asks on its event loop")
+
+
+class Tier(Wrapper):
+    """A served model as the pipeline asks it: in its turn, and within its time."""
+
+    def __init__(self, served: Served, model: Model | None = None) -> None:
+        super().__init__(model or served.model)
+        self._served = served
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        async with self._served.turn(request.seconds):
+            return await adapters.agenerate(self.model, request)
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Answer a request: the text in pieces, then the reply."""
+        first = self._served.settings.first_token_seconds
+        async with (
+            self._served.turn(request.seconds, is_streamed=True),
+            contextlib.aclosing(adapters.apieces(self.model, request)) as parts,
+        ):
+            try:
+                async with asyncio.timeout(first):
+                    part = await anext(parts)
+            except TimeoutError:
+                raise TimedOut(f"{self.name} gave nothing within {first:g} s") from None
+            yield part
+            async for part in parts:
+                yield part
+
+
+class Models:
+    """All models that are served, as one reading of the settings has them; replaced as a whole by a reload."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self.by_name = {name: Served(name, each, settings.response_bytes) for name, each in settings.models.items()}
+        for served in self.by_name.values():
+            served.tiers = (served, *(self.by_name[name] for name in served.settings.escalate_to))
+
+    def load(self) -> None:
+        """Load all weights; blocking. Raises ModelError."""
+        for served in self.by_name.values():
+            served.load()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether every model can be asked."""
+        return all(served.is_loaded for served in self.by_name.values())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for served in self.by_name.values():
+            if served.upstream is not None:
+                await served.upstream.close()

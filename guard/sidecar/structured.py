@@ -1,0 +1,206 @@
+"""What needs schema work, through Guard's pipeline: masks or native modes, validation, repair, re-asks, escalation.
+
+Each tier is asked in the way that suits it: a schema as guard/models/remote/openai.py sends it; JSON, plain texts of a
+language, and tools as the client sent them (guard/sidecar/native.py); everything else in words and under masks.
+Whichever answers, the value is checked here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from guard.calls.pipeline import Guard
+from guard.calls.policy import Budget, Policy
+from guard.calls.steps import Plan
+from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
+from guard.models import adapters
+from guard.models.base import Model, Reply, Request
+from guard.models.remote.remote_model import Remote
+from guard.output.partial import TextSoFar
+from guard.sidecar import bodies
+from guard.sidecar.endpoints import chat, tool_calls
+from guard.sidecar.endpoints.chat import Choice
+from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.errors import bad
+from guard.sidecar.native import Native
+from guard.sidecar.passthrough import every
+from guard.sidecar.request_context import Visit, written
+from guard.sidecar.schema_cache import Targets
+from guard.sidecar.served_models import Served, Tier, Wrapper
+from guard.trace import TraceStore
+from guard.trace.records import Call
+
+#: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
+_OURS = frozenset(
+    {
+        *("model", "messages", "stream", "stream_options", "n", "response_format", "tools", "tool_choice"),
+        *("parallel_tool_calls", "max_tokens", "max_completion_tokens", "temperature", "seed", "logprobs"),
+        *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
+    }
+)
+#: Of these, what a provider must not be asked without where a request says it.
+_WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
+
+
+class Pipeline:
+    """Answers what needs schema work."""
+
+    def __init__(self, store: TraceStore) -> None:
+        self._guard = Guard(trace=store)
+        self._targets = Targets()
+
+    async def plan(self, visit: Visit, asked: Asked, served: Served, *, is_live: bool = False) -> Plan:
+        """Decide how a request is carried out; ApiError or SchemaError where it can't be."""
+        tiers = served.tiers[:1] if is_live else served.tiers
+        first = tiers[0]
+        for tier in tiers:
+            if tier.upstream is None:
+                chat.check_local(asked, tier)
+        if asked.chat.logprobs and not first.is_masked:
+            raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
+        more: dict[str, Any] = {}
+        if asked.has_tools:
+            schema, name = tool_calls.schema(asked, is_native=first.upstream is not None), "calls"
+            more["re_ask"] = functools.partial(tool_calls.re_ask, names=[function.name for function in asked.functions])
+        else:
+            schema, name = asked.schema, asked.name
+        has_unmasked = not all(tier.is_masked for tier in tiers)
+        total = served.settings.total_seconds
+        try:
+            async with asyncio.timeout(visit.begin(total)):
+                is_large = visit.size >= bodies.LARGE
+                target = await self._targets.of(schema, name, is_checked_only=has_unmasked, is_large=is_large)
+        except TimeoutError:
+            raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
+        except SchemaError as error:
+            if asked.language is None:
+                raise
+            field = asked.language.field
+            raise bad(f"{field}: {error}", field, "invalid_schema") from None
+        messages = tuple(asked.chat.messages)
+        policy = Policy(
+            retries=0 if is_live else served.settings.retries,
+            repair=not is_live,  # what is out can't be mended
+            max_tokens=asked.chat.limit or served.settings.most_tokens,
+            temperature=asked.chat.temperature or 0.0,
+            seed=asked.chat.seed or 0,
+            budget=Budget(seconds=visit.begin(total)),
+        )
+        models = tuple(_tier(tier, asked, is_large=visit.size >= bodies.LARGE) for tier in tiers)
+        return Plan(target, messages, policy, models, function=visit.path, told=visit.take, **more)
+
+    async def choices(self, asked: Asked, plan: Plan) -> list[Choice]:
+        """Return the answers, all checked; raises a GuardError where one can't be had."""
+        plans = [_nth(plan, number) for number in range(asked.chat.n or 1)]
+        if len(plans) == 1:
+            return [await self._choice(asked, plans[0])]
+        return await every(self._choice(asked, each) for each in plans)
+
+    async def pieces(self, asked: Asked, plan: Plan) -> AsyncGenerator[str | Choice, None]:
+        """Yield the text of an answer as it comes, and the answer once it was checked.
+
+        With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
+        """
+        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=TextSoFar))
+        told = ""
+        stream = self._guard.arun_stream(live)
+        async with stream:
+            async for known in stream:
+                if stream.call is not None:
+                    choice = _choice(asked, known, stream.call)
+                    if choice.text is None:  # calls
+                        choice = dataclasses.replace(choice, beside=(choice.beside or "").removeprefix(told))
+                    elif choice.text.startswith(told):
+                        choice = dataclasses.replace(choice, text=choice.text[len(told) :])
+                    else:
+                        raise BadReply("what was streamed is not how the value ends")
+                    yield choice
+                elif known.startswith(told):
+                    yield known[len(told) :]
+                    told = known
+
+    async def _choice(self, asked: Asked, plan: Plan) -> Choice:
+        try:
+            value, call = await self._guard.arun(plan)
+        except Refused as error:  # in the protocol no error, but an answer of its own
+            reply = error.attempts[-1].reply if error.attempts else None
+            if reply is None:
+                raise
+            words = None if isinstance(error, ContentFiltered) else reply.text or error.message
+            return Choice(None, reply, refusal=words)
+        return _choice(asked, value, call)
+
+
+class Worded(Wrapper):
+    """A model that knows nothing but text, told of tools in words."""
+
+    def __init__(self, model: Model, asked: Asked) -> None:
+        super().__init__(model)
+        self._asked = asked
+        self._told = tool_calls.instruction(asked) if asked.has_tools else ""
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return self._reply(request, await adapters.agenerate(self.model, self._request(request)))
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Answer a request: the text in pieces, then the reply; with tools, the text that is no call."""
+        spoken = tool_calls.Spoken() if self._asked.has_tools else None
+        is_again = tool_calls.is_asked_again(request.messages, self._asked)
+        async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
+            async for part in parts:
+                if isinstance(part, Reply):
+                    yield self._reply(request, part)
+                elif not is_again:
+                    yield part if spoken is None else spoken.feed(part)
+
+    def _request(self, request: Request) -> Request:
+        drawn = chat.sampling(self._asked.body) if self.is_masked else request.sampling
+        return dataclasses.replace(request, messages=tool_calls.worded(request.messages, self._told), sampling=drawn)
+
+    def _reply(self, request: Request, reply: Reply) -> Reply:
+        if not self._told:
+            return reply
+        return dataclasses.replace(reply, text=tool_calls.still_calls(reply.text, request.messages, self._asked))
+
+
+def _choice(asked: Asked, value: Any, call: Call) -> Choice:
+    """Return a call's value as an answer."""
+    reply = call.answer.reply if call.answer is not None else None
+    assert reply is not None
+    if asked.kind == "string":
+        return Choice(value, reply)
+    if not asked.has_tools:
+        return Choice(call.text, reply)
+    content, calls = tool_calls.read(value)
+    if calls:
+        return Choice(None, reply, tuple((c["name"], written(c["arguments"])) for c in calls), beside=content)
+    if not isinstance(content, str):
+        return Choice(written(content), reply)
+    if asked.schema is not None:
+        return Choice(content, reply)
+    text, is_cut = chat.cut(content, asked.chat.stops)
+    return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
+
+
+def _tier(served: Served, asked: Asked, *, is_large: bool) -> Tier:
+    """Return a tier as this request asks it."""
+    model = served.model
+    if isinstance(model, Remote):
+        extra = {key: value for key, value in asked.body.items() if key not in _OURS}
+        wished = {key for key in (*extra, *_WISHES) if asked.body.get(key) is not None}
+        model = model.with_body(extra if served.upstream is not None else {}, wished)
+    if served.upstream is None:
+        return Tier(served, Worded(model, asked))
+    if asked.has_tools or asked.kind in ("json", "string") or asked.older is not None:
+        return Tier(served, Native(served, asked, is_large=is_large))
+    return Tier(served, model)
+
+
+def _nth(plan: Plan, number: int) -> Plan:
+    return dataclasses.replace(plan, policy=dataclasses.replace(plan.policy, seed=plan.policy.seed + number))

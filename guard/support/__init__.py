@@ -1,0 +1,1 @@
+"""Support: small helpers that know nothing of schemas, models or calls."""

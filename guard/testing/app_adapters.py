@@ -1,0 +1,356 @@
+"""Ports: the ways in which an application under test may ask, and the stage that answers all of them.
+
+The stage has a script of sayings; whoever asks gets the next one, the last again and again. It keeps what it was asked
+as it was at that moment. Ports are a model of Guard's, a server that speaks OpenAI's and Anthropic's protocols, and a
+plain function from a prompt to a text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from guard.errors import GuardError, ModelError, RateLimited, TimedOut, Unavailable
+from guard.models.base import Reply, Request
+from guard.models.scripted import split
+from guard.models.thinking_tags import Thoughts
+from guard.testing import fake_server
+from guard.testing.scripted_replies import Saying
+
+MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
+PAUSE_S = 0.2  #: How long who still asks when its call is over waits for its error.
+MOST_PIECES = 25  #: Pieces in which a body is sent at most where it is cut on the network.
+MOST_PIECES_OF_TEXT = 400  #: The same of a text that is streamed.
+CANARY = "sk-guard-canary-5f1c7a9e0b3d"  #: The key that applications under test are given; it must show up nowhere.
+
+
+class Enough(BaseException):
+    """Raised in an application that asks without end; no Exception, so that it is not caught there."""
+
+
+@dataclass
+class Ask:
+    """One request of the application, as it was seen, and what was done with it."""
+
+    number: int  # from 1
+    port: str  # "model", "http" or "function"
+    model: str  # as asked for
+    served: str  # as the answer names it
+    messages: list[dict[str, Any]]  # a copy
+    schema: Any  # that came with it; None: none did
+    is_streaming: bool
+    saying: Saying
+    temperature: float | None = None
+    usage: tuple[int, int] | None = None  # prompt and completion, as they were told; None: nothing was
+    was_left: bool = False  # the application left the stream before its end
+    was_whole: bool = False  # the application took the stream to its end
+
+    @property
+    def words(self) -> str:
+        """All that the model was told, as one text."""
+        return "\n".join(content(message) for message in self.messages)
+
+
+def content(message: Mapping[str, Any]) -> str:
+    """Return a message's text."""
+    inner = message.get("content")
+    if isinstance(inner, str):
+        return inner
+    if isinstance(inner, Sequence):
+        return "\n".join(str(part.get("text", "")) for part in inner if isinstance(part, Mapping))
+    return ""
+
+
+@dataclass
+class Stage:
+    """Answers by a script, and keeps what was asked; from any thread."""
+
+    sayings: tuple[Saying, ...] = ()
+    pieces: int = 0  # characters of each piece of a stream; 0: one piece
+    wire: int = 0  # bytes of each piece that goes over the network; 0: as it comes
+    asks: list[Ask] = field(default_factory=list)
+    refuses_schemas: bool = False  # over HTTP: structured output and tools are answered by HTTP 400
+    refused: list[Ask] = field(default_factory=list)  # those
+    is_over: bool = False  # the call has ended: who still asks gets nothing
+    is_overasked: bool = False  # there were too many requests
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def size(self, text: str) -> int:
+        """Return how many characters of a text a stream brings at once; 0: all of them."""
+        return max(self.pieces, len(text) // MOST_PIECES_OF_TEXT) if self.pieces else 0
+
+    def set(self, sayings: Sequence[Saying], *, pieces: int = 0, wire: int = 0, refuses_schemas: bool = False) -> None:
+        """Begin a call."""
+        with self._lock:
+            self.sayings, self.pieces, self.wire = tuple(sayings), pieces, wire
+            self.asks, self.refused, self.refuses_schemas = [], [], refuses_schemas
+            self.is_over = self.is_overasked = False
+
+    def ask(self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any) -> Ask:
+        """Take a request; raises Enough where there were too many."""
+        kept = [dict(copy.deepcopy(message)) for message in messages]
+        if self.is_over:  # whoever catches everything and goes on is slowed down, for nobody waits for it any more
+            threading.Event().wait(PAUSE_S)
+        with self._lock:
+            number = len(self.asks) + 1
+            if self.is_over or number > MOST_ASKS:
+                self.is_overasked = True
+                raise Enough(f"asked {number} times in one call")
+            saying = self.sayings[min(number, len(self.sayings)) - 1]
+            ask = Ask(number, port, model, f"{model}-served", kept, copy.deepcopy(schema), streaming, saying, **more)
+            self.asks.append(ask)
+            return ask
+
+
+def usage_of(ask: Ask) -> tuple[int, int]:
+    """Return the tokens of an ask, such that sums tell which asks are in them."""
+    return 100 + 7 * ask.number, 10 + 3 * ask.number
+
+
+class ModelPort:
+    """A model of Guard's that the stage answers for."""
+
+    def __init__(self, stage: Stage, name: str = "staged") -> None:
+        self.name = name
+        self._stage = stage
+
+    def generate(self, request: Request) -> Reply:
+        """Answer as the script says."""
+        ask = self._asked(request, streaming=False)
+        reply = self._reply(ask)
+        ask.was_whole = True
+        return reply
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer as the script says."""
+        await asyncio.sleep(0)
+        return self.generate(request)
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """Answer as the script says, in pieces."""
+        ask = self._asked(request, streaming=True)
+        try:
+            yield from self._parts(ask)
+            ask.was_whole = True
+        except GeneratorExit:
+            ask.was_left = True
+            raise
+
+    async def astream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """Answer as the script says, in pieces."""
+        ask = self._asked(request, streaming=True)
+        try:
+            for part in self._parts(ask):
+                await asyncio.sleep(0)
+                yield part
+            ask.was_whole = True
+        except (GeneratorExit, asyncio.CancelledError):
+            ask.was_left = True
+            raise
+
+    def _asked(self, request: Request, *, streaming: bool) -> Ask:
+        schema = None if request.compiled is None else request.compiled.schema
+        return self._stage.ask(
+            "model", self.name, request.messages, schema, streaming=streaming, temperature=request.temperature
+        )
+
+    def _parts(self, ask: Ask) -> Iterator[str | Reply]:
+        if not ask.saying.finish:
+            yield from split(ask.saying.text, self._stage.size(ask.saying.text) or None)
+            raise self._error("reset")
+        reply = self._reply(ask)
+        yield from split(reply.text, self._stage.size(reply.text) or None)
+        yield reply
+
+    def _reply(self, ask: Ask) -> Reply:
+        saying = ask.saying
+        if saying.error or not saying.finish:
+            raise self._error(saying.error or "reset")
+        ask.usage = usage_of(ask)
+        thoughts = Thoughts(is_value=True)  # whatever a model of Guard's runs on, its text holds no thoughts
+        text = thoughts.feed(saying.text) + thoughts.end()
+        return Reply(
+            text=text,
+            finish=saying.finish,
+            model=ask.served,
+            prompt_tokens=ask.usage[0],
+            completion_tokens=ask.usage[1],
+            thinking=saying.thinking or thoughts.thought,
+            cost=0.0,
+        )
+
+    def _error(self, name: str) -> BaseException:
+        words = f"{self.name}: {name} (injected)"
+        kinds: dict[str, type[GuardError]] = {
+            "unavailable": Unavailable,
+            "broken": Unavailable,
+            "reset": Unavailable,
+            "rate limited": RateLimited,
+            "timed out": TimedOut,
+        }
+        return kinds.get(name, ModelError)(words)
+
+
+class FunctionPort:
+    """A plain function from a prompt, or from messages, to a text."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def __call__(self, *args: Any, **kwargs: Any) -> str:
+        """Answer as the script says."""
+        messages = _prompted([*args, *kwargs.values()])
+        schema = next(
+            (v for k, v in kwargs.items() if k in ("schema", "response_format") and isinstance(v, dict)), None
+        )
+        ask = self._stage.ask("function", str(kwargs.get("model", "function")), messages, schema, streaming=False)
+        saying = ask.saying
+        if saying.error in ("timed out",):
+            raise TimeoutError("no answer in time (injected)")
+        if saying.error or not saying.is_told:
+            raise ConnectionError(f"{saying.error or saying.how} (injected)")
+        return saying.text
+
+
+class AsyncFunctionPort(FunctionPort):
+    """The same, to be awaited."""
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> str:  # type: ignore[override] # a coroutine of the same
+        """Answer as the script says."""
+        await asyncio.sleep(0)
+        return super().__call__(*args, **kwargs)
+
+
+def _prompted(given: Sequence[Any]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for part in given:
+        if isinstance(part, str):
+            messages.append({"role": "user", "content": part})
+        elif isinstance(part, Sequence) and part and all(isinstance(m, Mapping) for m in part):
+            messages += [dict(m) for m in part]
+    return messages
+
+
+class HttpPort(fake_server.Server):
+    """A server for which the stage answers, by OpenAI's protocol or by Anthropic's."""
+
+    def __init__(self, stage: Stage, port: int = 0) -> None:
+        super().__init__(keeps_alive=True, port=port)
+        self._stage = stage
+
+    def answer(self, request: fake_server.Request) -> fake_server.Answer:
+        """Return what the script says."""
+        body = request.body
+        schema = schema_of(body)
+        stage = self._stage
+        model = str(body.get("model", ""))
+        messages = body.get("messages") or []
+        if not isinstance(messages, list):
+            return fake_server.error(400, "messages must be a list")
+        if stage.refuses_schemas and schema is not None:
+            refused = Ask(0, "http", model, model, messages, schema, request.is_streaming, Saying("schema refused"))
+            stage.refused.append(refused)
+            words = (
+                "Invalid schema: 'response_format' of type 'json_schema' and 'tools' are not supported with this model"
+            )
+            return fake_server.error(400, words)
+        try:
+            temperature = body.get("temperature")
+            ask = stage.ask("http", model, messages, schema, streaming=request.is_streaming, temperature=temperature)
+        except Enough as enough:
+            time.sleep(0.05)
+            return fake_server.error(400, str(enough))
+        saying = ask.saying
+        if saying.error:
+            return _failure(saying.error, request)
+        return self._answered(ask, saying, request)
+
+    def _answered(self, ask: Ask, saying: Saying, request: fake_server.Request) -> fake_server.Answer:
+        ask.usage = usage_of(ask)
+        wants = (request.body.get("stream_options") or {}).get("include_usage")
+        finish = {"filter": "content_filter", "refusal": "stop", "": "stop"}.get(saying.finish, saying.finish)
+        is_broken, wire = not saying.finish, self._stage.wire
+
+        def change(body: bytes) -> list[Any]:
+            sent = body
+            if is_broken:
+                sent = sent.rpartition(b'"finish_reason": "stop"')[0] if request.is_streaming else sent[:-9]
+                if request.is_streaming:
+                    sent = sent.rpartition(b"data: ")[0]
+            pieces: list[Any] = [sent[at : at + wire] for at in range(0, len(sent), wire)] if wire else [sent]
+            if wire and len(pieces) > 1:
+                size = max(wire, len(sent) // MOST_PIECES)
+                pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
+                pieces = [part for piece in pieces for part in (piece, 0.0005)][:-1]
+            return [*pieces, fake_server.RESET] if is_broken and not request.is_streaming else pieces
+
+        if is_broken or (request.is_streaming and not wants and not request.is_anthropic):
+            ask.usage = None
+        return fake_server.Answer(
+            text=saying.text,
+            refusal=saying.text if saying.finish == "refusal" else None,
+            finish=finish,
+            thinking=saying.thinking,
+            usage=usage_of(ask),
+            model=ask.served,
+            piece=self._stage.size(saying.text) or max(1, len(saying.text)),
+            change=change if is_broken or wire else None,
+            left=lambda: setattr(ask, "was_left", True),
+        )
+
+
+_STATUS = {"unavailable": 503, "broken": 500, "rate limited": 429, "timed out": 504}
+
+
+def _failure(name: str, request: fake_server.Request) -> fake_server.Answer:
+    if name in _STATUS:
+        # Whoever waits as long as it is told to loses no time here.
+        return fake_server.error(_STATUS[name], f"{name} (injected)", {"Retry-After": "0.01", "retry-after-ms": "10"})
+    if name == "unauthorized":
+        sent = request.headers.get("authorization", request.headers.get("x-api-key", ""))
+        return fake_server.error(
+            401, f"Incorrect API key provided: {sent.removeprefix('Bearer ')}", code="invalid_api_key"
+        )
+    if name == "no JSON":
+        return fake_server.Answer(
+            raw=b"<html><body>502 Bad Gateway</body></html>", headers={"Content-Type": "text/html"}
+        )
+    if name == "no choices":
+        return fake_server.Answer(
+            raw=b'{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}'
+        )
+    assert name == "reset", name
+    return fake_server.Answer(raw=b"", change=lambda _: [fake_server.RESET])
+
+
+def schema_of(body: Mapping[str, Any]) -> Any:
+    """Return the schema that a request of either protocol carries; None where it carries none."""
+    form = body.get("response_format")
+    if isinstance(form, Mapping):
+        inner = form.get("json_schema") or form.get("schema")
+        if isinstance(inner, Mapping):
+            return inner.get("schema", inner if "properties" in inner or "type" in inner else None)
+    for tool in body.get("tools") or ():
+        if isinstance(tool, Mapping):
+            function = tool.get("function")
+            found = function.get("parameters") if isinstance(function, Mapping) else tool.get("input_schema")
+            if found is not None:
+                return found
+    output = body.get("output_config") or body.get("output_format")
+    if isinstance(output, Mapping):
+        inner = output.get("format", output)
+        return inner.get("schema") if isinstance(inner, Mapping) else None
+    for name in ("guided_json", "json_schema"):
+        if name in body:
+            return body[name] if not isinstance(body[name], str) else json.loads(body[name])
+    return None
+
+
+#: A function that answers for a model, as applications take them.
+Function = Callable[..., str]

@@ -1,0 +1,163 @@
+"""Readings: what may honestly be made of a saying, judged by the type that is asked for and nothing else.
+
+The judge is guard/output/target.py's: Pydantic for a type, jsonschema-rs for a schema, and RFC 8259 with no key twice.
+It knows nothing of the application under test.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from guard.output.judge import NOT_JSON
+from guard.output.repair import repair
+from guard.output.target import Target
+from guard.output.violations import Violation
+from guard.testing.scripted_replies import Saying, written
+
+_CONSTANT = re.compile(r"\b(NaN|Infinity)\b")
+_THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a saying is."""
+
+    kind: str  # "valid", "messy", "twofold", "invalid", "unreadable", "cut off", "refused", "empty", or "error"
+    values: tuple[Any, ...] = ()  # as the target makes them; an application may return one of these
+    texts: tuple[str, ...] = ()  # the JSON of each
+    findings: tuple[Violation, ...] = ()  # of an invalid one
+    words: str = ""  # why it is no answer
+    raw: tuple[str, ...] = ()  # the text itself, of an answer that is more than JSON
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether anything may be made of it."""
+        return bool(self.values)
+
+
+def read(saying: Saying, target: Target) -> Reading:
+    """Return what may be made of a saying."""
+    if saying.error:
+        return Reading("error", words=f"the provider failed: {saying.error}")
+    if saying.finish == "refusal":
+        return Reading("refused", words="the model declined")
+    if saying.finish == "filter":
+        return Reading("refused", words="the provider withheld the answer")
+    if saying.finish != "stop":
+        value, findings = target.check(saying.text)
+        if findings or saying.text.rstrip()[-1:] not in ("}", "]", '"'):
+            return Reading("cut off", words="the answer was cut off")
+        return Reading("cut off", (value,), (saying.text,))  # behind its last character: nothing is missing
+    if not saying.text.strip():
+        return Reading("empty", words="the answer was empty")
+    text = _THOUGHT.sub("", saying.text)
+    value, findings = target.check(text)
+    if not findings:
+        return Reading("valid" if text == saying.text else "messy", (value,), (text,), raw=(saying.text,))
+    if findings[0].rule != NOT_JSON and findings[0].rule != "nesting":
+        return Reading("invalid", findings=findings, words=f"the answer was invalid: {findings[0]}")
+    if twofold := _twofold(text, target):
+        return twofold
+    values: list[Any] = []
+    texts: list[str] = []
+    mended = repair(text)
+    candidates = [mended.text] if mended.edits else []
+    if saying.meant:
+        candidates.append(saying.meant)
+    for candidate in candidates:
+        value, wrong = target.check(candidate)
+        if not wrong and not any(same(value, other) for other in values):
+            values.append(value)
+            texts.append(candidate)
+    if not values and _CONSTANT.search(text):
+        values, texts = _with_constants(text)
+    if values:
+        return Reading("messy", tuple(values), tuple(texts), raw=(saying.text,))
+    return Reading("unreadable", findings=findings, words=f"the answer was no JSON: {findings[0].expected}")
+
+
+def _twofold(text: str, target: Target) -> Reading | None:
+    """Read a text in which a key stands twice, which means one thing or the other: as most readers do, and the rest."""
+    found: list[str] = []
+    for wins in (dict, _first):
+        try:
+            one = written(json.loads(text, object_pairs_hook=wins))
+        except (ValueError, RecursionError):
+            return None
+        if not target.check(one)[1] and one not in found:
+            found.append(one)
+    if not found or _CONSTANT.search(text):
+        return None
+    words = "a key stands twice in the answer, with two values"
+    return Reading("twofold", tuple(target.check(one)[0] for one in found), tuple(found), words=words)
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for key, value in pairs:
+        members.setdefault(key, value)
+    return members
+
+
+def _with_constants(text: str) -> tuple[list[Any], list[str]]:
+    """Read a text as most readers of JSON do: NaN and Infinity are numbers. Who takes it so changes nothing."""
+    try:
+        return [json.loads(text)], [text]
+    except (ValueError, RecursionError):
+        return [], []
+
+
+def plain(value: Any, *, whole: bool = True) -> Any:
+    """Return a value as JSON has it; `whole` with the defaults of fields that were not given."""
+    import pydantic
+
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json", exclude_unset=not whole, by_alias=True)
+    if isinstance(value, dict):
+        return {key: plain(v, whole=whole) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v, whole=whole) for v in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    try:
+        return to_jsonable_python(value)
+    except (PydanticSerializationError, ValueError, RecursionError):
+        return repr(value)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Answer whether two values are one: types, order of keys and all digits included."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float) and one != one:
+        return bool(other != other)
+    return bool(one == other)
+
+
+def leaves(value: Any) -> list[Any]:
+    """Return the texts and numbers in a value; a key is none."""
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in leaves(part)]
+    if isinstance(value, list):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [] if value is None or isinstance(value, bool) else [value]
+
+
+def is_held(leaf: Any, texts: str) -> bool:
+    """Answer whether a text or number stands in what was said, in one spelling or another."""
+    if isinstance(leaf, str):
+        escaped, inner = json.dumps(leaf)[1:-1], json.dumps(leaf, ensure_ascii=False)[1:-1]
+        return leaf in texts or inner in texts or escaped.lower() in texts.lower() or leaf.strip() in texts
+    spellings = {str(leaf), repr(leaf)}
+    if isinstance(leaf, float) and leaf.is_integer():
+        spellings.add(str(int(leaf)))
+    return any(spelling in texts for spelling in spellings)

@@ -1,0 +1,579 @@
+"""The search: scenes are played on a subject until an invariant breaks, and what breaks it is cut down by Hypothesis.
+
+First each fault alone, every time and once before a good answer, then the answers that Hypothesis draws. All that is
+drawn follows from a seed. For each invariant that does not hold the search begins anew among scenes like the one that
+broke it, and the smallest that Hypothesis finds is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from guard.calls.decorator import Decorated
+from guard.testing import subjects
+from guard.testing.app_adapters import Stage
+from guard.testing.harness import Run, Scene, Surroundings
+from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
+from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
+from guard.testing.subjects import FILLER
+
+#: What ends up as more than text where a prompt is put together with str.format, %, a template or markup.
+ODD = '{{key}} %s %(key)s {{{{x}}}} ${{y}} </text> """ \\ \\u0041'
+RUNS = 100  #: Scenes that Hypothesis draws, beside each fault alone.
+SHRINK_CASES = 60  #: Scenes drawn to cut one counterexample down.
+SHRINK_SECONDS = 8.0  #: Longest time spent on that.
+DRAW_SECONDS = 3.0  #: Longest time spent on drawing those.
+DRAWN = 60  #: Values and near misses drawn to choose from.
+MOST_MISSES = 24  #: Near misses that are played alone, each of another keyword or place.
+MOST_STUCK = 3  #: Calls that do not end by themselves, after which the search stops: it says `bounded` by then.
+MOST_STUCK_SECONDS = 5.0  #: How long they may take together.
+COMPANIONS = 4  #: Of every so many scenes one is played again and compared.
+SETTINGS: dict[str, Any] = {
+    "database": None,
+    "deadline": None,
+    "print_blob": False,
+    "suppress_health_check": list(HealthCheck),
+    "report_multiple_bugs": False,
+}
+
+#: Told how many scenes were played, and of how many.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A scene in which an invariant does not hold."""
+
+    words: str  # what does not hold
+    story: str  # what was asked, said and returned, one line each
+    scene: Scene
+    given: Mapping[str, Any]  # the arguments
+
+
+@dataclass
+class Finding:
+    """What became of one invariant."""
+
+    invariant: Invariant
+    cases: int = 0  # trials in which it was looked at
+    counterexample: Counterexample | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether no trial broke it."""
+        return self.counterexample is None
+
+
+@dataclass
+class Report:
+    """What a search found out about a subject."""
+
+    subject: str
+    seed: int
+    cases: int = 0
+    seconds: float = 0.0
+    asks: int = 0  # requests to the model
+    faults: Counter[str] = field(default_factory=Counter)  # answers given, by what was done
+    outcomes: Counter[str] = field(default_factory=Counter)  # "value", or the name of the error
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what could not be looked at, and why
+    is_strict: bool = False  # advice that is not kept is a failure, too
+
+    @property
+    def holds(self) -> bool:
+        """Whether every invariant held; advice apart, unless the search was strict."""
+        return not self.broken
+
+    @property
+    def broken(self) -> list[Finding]:
+        """The findings that do not hold."""
+        return [f for f in self.findings if not f.holds and (self.is_strict or not f.invariant.is_advice)]
+
+    @property
+    def advice(self) -> list[Finding]:
+        """The findings that do not hold and are no failure."""
+        return [f for f in self.findings if not f.holds and not (self.is_strict or not f.invariant.is_advice)]
+
+
+class Check:
+    """One subject's search: `run` carries it out; as a decorator it makes a test of a function.
+
+    ```python
+    @guard.testing.check(read_invoice, runs=50)
+    def test_read_invoice_survives_whatever_a_model_says(report): ...
+    ```
+
+    `subject` is a structured function, a `guard.Guard`, a callable or `module:function`, or the address of a server
+    (guard/testing/subjects.py says how a callable is given its model). `schema` is what it is to return, where neither
+    its annotations nor its requests tell; `inputs` are arguments by name, each a value, or a function of a mark that
+    tells calls apart. `runs` are drawn beside each fault alone; `seed` decides them. `without` names invariants that
+    are not meant to hold, `faults` those that may happen, near misses among them; `seconds` is when to stop looking.
+    `options` are those of `guard.compile`. `port` is where the harness's server listens; 0 takes a free one. `strict`
+    makes advice count: what most programs break by the reader of JSON that they use.
+    """
+
+    def __init__(
+        self,
+        subject: Any,
+        *,
+        schema: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        runs: int = RUNS,
+        without: Sequence[str] = (),
+        faults: Sequence[str] = tuple(FAULTS),
+        seconds: float | None = None,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        port: int = 0,
+        strict: bool = False,
+    ) -> None:
+        names = {invariant.name for invariant in INVARIANTS}
+        for name in without:
+            if name not in names:
+                raise ValueError(f"without={name!r} must be among {', '.join(sorted(names))}")
+        for name in faults:
+            if name not in FAULTS:
+                raise ValueError(f"faults={name!r} must be among {', '.join(FAULTS)}")
+        if runs < 0:
+            raise ValueError(f"runs={runs} must be at least 0")
+        self._given, self._schema, self._inputs, self._options = subject, schema, inputs, options
+        self.seed, self.runs, self.seconds = seed, runs, seconds
+        self.faults = tuple(faults)
+        self.invariants = tuple(i for i in INVARIANTS if i.name not in without)
+        self._port, self._is_strict = port, strict
+        self._marks = itertools.count(1)
+
+    def run(self, progress: Progress | None = None) -> Report:
+        """Search; returns what was found."""
+        started = time.perf_counter()
+        with Surroundings(Stage(), port=self._port) as surroundings:
+            self._around = surroundings
+            self.subject = subjects.from_any(
+                self._given, schema=self._schema, inputs=self._inputs, options=self._options
+            )
+            findings = [Finding(invariant) for invariant in self.invariants]
+            self.report = Report(self.subject.name, self.seed, findings=findings, is_strict=self._is_strict)
+            self._until = None if self.seconds is None else started + self.seconds
+            self._broken: dict[str, tuple[Trial, str]] = {}
+            self._stuck, self._stuck_seconds = 0, 0.0
+            try:
+                self._acquaint()
+                self._search(progress or (lambda _done, _all: None))
+                if self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS:
+                    self.report.notes.append("calls do not end by themselves, so that the search stopped early")
+                self._shrink_all()
+            finally:
+                self.subject.close(surroundings)
+        self.report.seconds = time.perf_counter() - started
+        return self.report
+
+    def __call__(self, test: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a test: it fails with every counterexample, and is given the `report` where it takes one."""
+        signature = inspect.signature(test)
+        takes_report = "report" in signature.parameters
+
+        @functools.wraps(test)
+        def checked(*args: Any, **kwargs: Any) -> None:
+            from guard.testing.report import as_text
+
+            report = self.run()
+            REPORTS.append(report)
+            if not report.holds:
+                raise AssertionError(as_text(report))
+            test(*args, **(kwargs | {"report": report} if takes_report else kwargs))
+
+        rest = [p for name, p in signature.parameters.items() if name != "report"]
+        checked.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+        return checked
+
+    # -- Acquaintance --------------------------------------------------------------------------------------------------
+
+    def _acquaint(self) -> None:
+        """Learn what the application asks for and where in its results the value is."""
+        subject = self.subject
+        first = self._play_one(Scene((Saying("nothing in it", "{}"),)))
+        self.asks_anything = bool(first.asks or first.refused)
+        if subject.target is None:
+            subject.learn(first, self._around)
+        elif first.calls and subject.most_asks is None:
+            target = subject.target
+            subject.learn(first, self._around)
+            subject.target = target
+        assert subject.target is not None
+        self._aim()
+        run = first
+        if first.is_stuck:
+            self._note(Trial(subject, first))
+        for value in self.examples:
+            if self._is_late():
+                break
+            run = self._play_one(Scene((valid(value),)))
+            if run.ended_well and run.asks:
+                before = subject.target
+                subject.locate(run, written(value))
+                if subject.target is not before:
+                    self._aim()
+                if subject.path is not None:
+                    break
+        if subject.path is None and run.ended_well:
+            subject.suppose(run)
+        self.is_http = any(ask.port == "http" for ask in run.asks)
+        self.is_told = all(ask.port != "function" for ask in run.asks)
+        self.streams = any(ask.is_streaming for ask in run.asks)
+        self.gives_parts = run.is_streamed
+        self.seen_value = run.ended_well
+        subject.gives_nothing = run.ended_well and run.value is None
+        asks_nothing = not first.asks and not first.refused and not run.asks
+        has_answered = run.ended_well or first.ended_well or isinstance(run.error, subjects.ServedError)
+        if asks_nothing and not has_answered and not run.is_stuck:
+            raise ValueError(
+                f"{subject} was called, and asked no model, and {outcome(run)}: nothing can be learned from that;"
+                " see that it runs, and that its model is the harness (OPENAI_BASE_URL, --port)"
+            )
+        if asks_nothing:
+            self.report.notes.append("no request reached the harness: only what comes back is looked at")
+        if subject.path is None:
+            self.report.notes.append(
+                "the value is not in what is returned, so that only errors and requests are looked at"
+                if run.ended_well
+                else "no answer that was tried led to a value"
+            )
+
+    def _aim(self) -> None:
+        target = self.subject.target
+        assert target is not None
+        self.palette = Palette(target, target.schema, self._strategy_options())
+        values = drawn(self.palette.values, DRAWN, self.seed, DRAW_SECONDS)
+        # Rules that no schema can say keep some out.
+        self.examples = [value for value in values if not target.check(written(value))[1]][:12] or values[:12]
+        missed = drawn(self.palette.misses, DRAWN, self.seed, DRAW_SECONDS) if self.palette.misses is not None else []
+        if missed and len(missed) < DRAWN:  # they cost too much to draw them anew
+            self.palette.keep_misses(missed)
+        self.misses = list({saying.how: saying for saying in reversed(missed)}.values())[::-1][:MOST_MISSES]
+
+    def _strategy_options(self) -> dict[str, Any]:
+        return {**self.subject.options, "inexact": "residual"}
+
+    # -- Playing -------------------------------------------------------------------------------------------------------
+
+    def _mark(self) -> str:
+        return f"no. {next(self._marks)}"
+
+    def _play_one(self, scene: Scene, data: Mapping[str, Any] | None = None) -> Run:
+        given = self.subject.data(self._mark()) if data is None else data
+        run = self.subject.run(scene, given, self._around)
+        if run.is_stuck:
+            self._stuck += MOST_STUCK if run.goes_on else 1
+            self._stuck_seconds += run.seconds
+        return run
+
+    def play(self, scene: Scene, *, compared: bool) -> Trial:
+        """Play a scene, and where it is to be compared the calls beside it."""
+        data = self.subject.data(self._mark())
+        main = self._play_one(scene, data)
+        trial = Trial(self.subject, main)
+        if compared:
+            if not main.is_stuck:
+                trial.again = self._play_one(scene, main.given)
+            if any(ask.is_streaming for ask in main.asks):
+                cuts = [{"pieces": 1}, {"pieces": 3}]
+                cuts += [{"pieces": 0, "wire": 5}] if self.is_http and len(scene.sayings[0].text) < 400 else []
+                trial.split = [self._play_one(_recut(scene, **cut)) for cut in cuts]
+            if main.is_streamed and scene.leave_after is None and len(main.parts) > 0:
+                trial.left = self._play_one(_recut(scene, pieces=2, leave_after=1))
+            if main.error is not None and main.asks:
+                trial.later = self._play_one(Scene((valid(self._good()),)), main.given)
+            if isinstance(self._given, Decorated):
+                trial.replayed = self._replayed(scene)
+        self._count(trial)
+        return trial
+
+    def question(self, scene: Scene, other: Scene, name: str, change: tuple[str, str]) -> Trial:
+        """Play a scene, then another question of which one text differs a little."""
+        data = self.subject.data(self._mark())
+        mark = str(data.get(name, ""))
+        main = self._play_one(scene, {**data, name: change[0].format(mark)})
+        second = {**main.given, name: change[1].format(mark)}
+        trial = Trial(self.subject, main, other=self._play_one(other, second))
+        self._count(trial)
+        return trial
+
+    def _replayed(self, scene: Scene) -> Run:
+        """Record a structured function's call, then replay it."""
+        function, subject = self._given, self.subject
+        names = [tier if isinstance(tier, str) else tier.name for tier in function.guard.tiers]
+        data = subject.data(self._mark())
+
+        def call(mode: str) -> Any:
+            asked = function.using(model=names[0], escalate_to=names[1:], trace=None, mode=mode)
+            return asked(**data)
+
+        self._around.run(lambda: call("record"), scene, subjects.LIMIT)
+        run = self._around.run(lambda: call("replay"), scene, subjects.LIMIT)
+        if run.ended_well and subject.path == ("value",):
+            run.value = subjects._Traced(run.value, None)
+        return run
+
+    def _count(self, trial: Trial) -> None:
+        report = self.report
+        report.cases += 1
+        for run in (trial.main, trial.again, trial.left, trial.other, trial.later, *trial.split):
+            if run is None:
+                continue
+            report.asks += len(run.asks)
+            report.faults.update(ask.saying.how.partition(" at ")[0] for ask in run.asks)
+            report.outcomes[_ended(run)] += 1
+
+    def judge(self, trial: Trial) -> dict[str, str]:
+        """Return what does not hold in a trial, by the name of the invariant."""
+        found = {}
+        for finding in self.report.findings:
+            finding.cases += 1
+            words = finding.invariant.check(trial)
+            if words is not None:
+                found[finding.invariant.name] = words
+        return found
+
+    # -- Searching -----------------------------------------------------------------------------------------------------
+
+    def _search(self, progress: Progress) -> None:
+        scenes = list(self._planned())
+        questions = list(self._questions())
+        total = len(scenes) + len(questions) + self.runs
+        done = itertools.count(1)
+        for scene, compared in scenes:
+            if self._is_late():
+                return
+            self._note(self.play(scene, compared=compared))
+            progress(next(done), total)
+        for scene, other, name, change in questions:
+            if self._is_late():
+                return
+            self._note(self.question(scene, other, name, change))
+            progress(next(done), total)
+        if not self.runs:
+            return
+        played = itertools.count()
+
+        @hypothesis.seed(self.seed)
+        @hypothesis.settings(max_examples=self.runs, phases=[Phase.generate], **SETTINGS)
+        @hypothesis.given(self.scenes())
+        def search(scene: Scene) -> None:
+            if self._is_late():
+                return
+            self._note(self.play(scene, compared=next(played) % COMPANIONS == 0))
+            progress(min(next(done), total), total)
+
+        search()
+
+    def _is_late(self) -> bool:
+        """Answer whether to stop looking: time is up, or calls were seen not to end, each of which takes long."""
+        is_up = self._until is not None and time.perf_counter() > self._until
+        return is_up or self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS
+
+    def _note(self, trial: Trial) -> None:
+        for name, words in self.judge(trial).items():
+            kept = self._broken.get(name)
+            if kept is None or _size(trial) < _size(kept[0]):
+                self._broken[name] = (trial, words)
+
+    def _planned(self) -> Iterator[tuple[Scene, bool]]:
+        """Yield what is played in any case: good answers, then each fault alone."""
+        target = self.subject.target
+        assert target is not None
+        values = self.examples
+        good, other = self._good(), values[-1]
+        odd = telling(good, target)
+        for number, value in enumerate([*values[:3], good, *odd]):
+            yield Scene((valid(value),)), number < 4 or number % 3 == 0
+        last = valid(good)
+        misses = [*self.misses, *spoiled(good, target)] if NEAR_MISS in self.faults else []
+        for miss in misses:
+            yield Scene((miss,)), False
+        for name in self.faults:
+            saying = FAULTS[name](good, other, target)
+            if not self._can_say(saying):
+                continue
+            yield Scene((saying,)), name in ("cut off", "broken stream", "wrong type", "unavailable", "refusal")
+            yield Scene((saying, last)), name in ("wrong type", "unavailable")
+            if saying.finish != "stop" or saying.error:
+                yield Scene((saying, saying, saying, last)), False
+        for miss in misses[:3]:
+            yield Scene((miss, last)), False
+        if {"unavailable", "all wrong"} <= set(
+            self.faults
+        ):  # the first tier is down, and the next one says what is not valid
+            down = FAULTS["unavailable"](good, other, target)
+            wrong = FAULTS["all wrong"](good, other, target)
+            yield Scene((down, down, down, wrong)), False
+            yield Scene((wrong, down, last)), False
+        if self.is_http:
+            wrongs = [FAULTS["wrong type"](good, other, target)] if "wrong type" in self.faults else []
+            for saying in (last, *wrongs):
+                yield Scene((saying,), refuses_schemas=True), False
+
+    def _good(self) -> Any:
+        """Return a valid value that shows something: the fullest of some small ones."""
+        sized = [value for value in self.examples if len(written(value)) <= 300]
+        return max(sized or self.examples, key=_richness)
+
+    def _can_say(self, saying: Saying) -> bool:
+        if not self.is_told and not saying.is_told:
+            return False
+        return saying.error not in ("no JSON", "no choices", "unauthorized") or self.is_http
+
+    def _questions(self) -> Iterator[tuple[Scene, Scene, str, tuple[str, str]]]:
+        """Yield pairs of questions that differ a little, with answers that differ."""
+        values = self.examples
+        differing = [v for v in values if v != values[0]] or []
+        if not differing or not self.seen_value:
+            return
+        one, two = Scene((valid(differing[0]),)), Scene((valid(values[0]),))
+        for name in self.subject.texts:
+            given = name in self.subject.defaults()
+            if given and not isinstance(self.subject.defaults()[name], str):
+                continue
+            for change in (
+                (FILLER + "{}. First", FILLER + "{}. Second"),
+                ("First {} " + FILLER, "Second {} " + FILLER),
+                ("Turn left {}", "TURN LEFT {}"),
+                (ODD + " {}", "{} " + ODD),
+            ):
+                yield one, two, name, change
+
+    def scenes(self, faults: tuple[str, ...] | None = None, *, most: int = 3) -> SearchStrategy[Scene]:
+        """Return a strategy of scenes."""
+        faults = self.faults if faults is None else faults
+        sayings = self.palette.sayings(faults).filter(self._can_say)
+        return st.builds(
+            Scene,
+            st.lists(sayings, min_size=1, max_size=most).map(tuple),
+            pieces=st.sampled_from([0, 1, 4]) if self.streams else st.just(0),
+        )
+
+    # -- Shrinking -----------------------------------------------------------------------------------------------------
+
+    def _shrink_all(self) -> None:
+        for finding in self.report.findings:
+            kept = self._broken.get(finding.invariant.name)
+            if kept is None:
+                continue
+            trial, words = self._shrunk(finding.invariant, *kept)
+            run = trial.main
+            finding.counterexample = Counterexample(words, str(trial), run.scene, run.given)
+
+    def _shrunk(self, invariant: Invariant, trial: Trial, words: str) -> tuple[Trial, str]:
+        """Cut a counterexample down, among scenes of the same kinds of sayings."""
+        if trial.other is not None or trial.main.scene.refuses_schemas or trial.main.is_stuck:
+            return trial, words
+        best = [(trial, words)]
+        until = time.perf_counter() + SHRINK_SECONDS
+        compared = invariant.check(Trial(self.subject, trial.main)) is None
+
+        class BrokenError(Exception):
+            pass
+
+        def attempt(scene: Scene) -> None:
+            if time.perf_counter() > until:
+                return
+            found = self.play(scene, compared=compared)
+            said = invariant.check(found)
+            if said is not None and not (best[0][0].main.ended_well and not found.main.ended_well and compared):
+                if _size(found) < _size(best[0][0]):
+                    best[0] = (found, said)
+                raise BrokenError
+
+        names = tuple(n for n in self.faults if self._is_like(n, trial.main.scene.sayings))
+        most = len(trial.main.scene.sayings)
+        for strategy in self._alike(names, most):
+            run = hypothesis.seed(self.seed)(
+                hypothesis.settings(max_examples=SHRINK_CASES, phases=[Phase.generate, Phase.shrink], **SETTINGS)(
+                    hypothesis.given(strategy)(attempt)
+                )
+            )
+            with contextlib.suppress(BrokenError, hypothesis.errors.Flaky):
+                run()
+        return best[0]
+
+    def _alike(self, names: tuple[str, ...], most: int) -> Iterator[SearchStrategy[Scene]]:
+        if names:
+            sayings = st.one_of(self.palette.faulty(names), *([self.palette.values.map(valid)] if most > 1 else []))
+            yield st.builds(Scene, st.lists(sayings, min_size=1, max_size=most).map(tuple))
+        else:
+            yield self.scenes((), most=most)
+
+    def _is_like(self, name: str, sayings: Sequence[Saying]) -> bool:
+        target = self.subject.target
+        assert target is not None
+        made = FAULTS[name](self._good(), self.examples[-1], target)
+        return any(made.how == saying.how for saying in sayings)
+
+
+check = Check
+#: What was found in this process by tests that `check` made; the pytest plug-in sums them up.
+REPORTS: list[Report] = []
+
+
+def drawn(strategy: SearchStrategy[Any], count: int, seed: int, seconds: float | None = None) -> list[Any]:
+    """Draw some examples of a strategy, the simplest first, always the same for a seed; fewer once time is up."""
+    found: list[Any] = []
+    until = None if seconds is None else time.perf_counter() + seconds
+
+    class LateError(Exception):
+        pass
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(max_examples=count, phases=[Phase.generate], **SETTINGS)
+    @hypothesis.given(strategy)
+    def draw(value: Any) -> None:
+        found.append(value)
+        if until is not None and time.perf_counter() > until:
+            raise LateError
+
+    with contextlib.suppress(LateError, hypothesis.errors.Flaky, hypothesis.errors.Unsatisfiable):
+        draw()
+    return found
+
+
+def _recut(scene: Scene, **changes: Any) -> Scene:
+    import dataclasses
+
+    return dataclasses.replace(scene, **changes)
+
+
+def _ended(run: Run) -> str:
+    if run.is_stuck:
+        return "no end"
+    return "value" if run.error is None else type(run.error).__name__
+
+
+def _size(trial: Trial) -> tuple[int, ...]:
+    """Measure how much a person has to read; of two ends that differ, one is best a value."""
+    run = trial.main
+    texts = sum(len(saying.text) for saying in run.scene.sayings)
+    is_compared = bool(trial.split or trial.again or trial.other or trial.left)
+    return int(is_compared and not run.ended_well), len(run.scene.sayings), texts, len(run.asks)
+
+
+def _richness(value: Any) -> tuple[int, int]:
+    if isinstance(value, dict):
+        inner = [v for v in value.values() if v not in (None, "", 0, [], {}, False)]
+        return len(value) * 2 + len(inner), len(written(value))
+    return (1 if value else 0), len(written(value))
+
+
+__all__ = ["RUNS", "Check", "Counterexample", "Finding", "Report", "check", "drawn"]

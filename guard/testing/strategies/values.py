@@ -1,0 +1,128 @@
+"""Valid instances: values of any schema that Guard compiles, drawn from the engine's own automaton.
+
+The native sampler (kernels/cpu/sample.hpp) reads a value off choices, bytes in units: one unit for the value, one for
+each member and item inside of it. Hypothesis draws the units, so that a value is a function of what it draws, and fewer
+or smaller choices are smaller values: a unit that is left out leaves a member out. Shrinking needs nothing of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypothesis import reject
+from hypothesis.internal.conjecture.data import ConjectureData
+from hypothesis.strategies import SearchStrategy
+
+from guard.kernels._native import Sampler
+from guard.kernels.errors import SchemaError
+from guard.output import target
+from guard.schemas import Compiled, Options, formats, types
+from guard.schemas.compiled import FrontEnd
+from guard.schemas.ops import Entry, Op, Record
+
+LONGEST = 64  #: Choices of one unit; those behind them are the simplest.
+RARELY = 12  #: About one value in so many has fewer units than there may be: most of it is then the simplest.
+FIRST = 4  #: Choices of the first unit at least: of none, a value is the simplest.
+#: Choices of each unit of a value; the first: any number, up to LONGEST. There are many, for ends come more often.
+SIZES = (0, *(4, 5, 6, 7, 8, 10, 12) * 4, 24, 8)
+PROBES = 16  #: Values that are made to see how many units a schema's values take.
+FEWEST, MOST = 6, 16  #: Between these lies how many units are drawn at most, where values have any inside.
+
+
+class Instances:
+    """The instances of a schema or type, as a function of choices."""
+
+    def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
+        """Compile; SchemaError where the schema is refused, ValueError where it has no instance."""
+        chosen = {**options, "whitespace": "compact", "spelling": "canonical", "key_order": "schema"}
+        documents = chosen.pop("documents", None) or {}
+        front = AgreedFront(schema_of(wanted), Options(**{k: v for k, v in chosen.items() if v is not None}), documents)
+        self.compiled = Compiled(front)
+        self._sampler = Sampler(self.compiled._engine)
+        if self._sampler.sample([]) is None:
+            raise ValueError(f"schema={wanted!r:.200} has no instance: no value meets it")
+
+    def text(self, choices: Sequence[bytes]) -> str:
+        """Return the JSON text for these choices, without white space. SchemaError where a limit is met."""
+        made = self._sampler.sample(choices)
+        assert made is not None  # there is an instance
+        return made[0].decode()
+
+    def value(self, choices: Sequence[bytes]) -> Any:
+        """Return the value for these choices, as `json.loads` gives it. SchemaError where a limit is met."""
+        return json.loads(self.text(choices))
+
+    def choices(self) -> SearchStrategy[list[bytes]]:
+        """Return a strategy of choices: about as many units as the values of this schema take."""
+        made = random.Random(0)  # noqa: S311 - only the number of units hangs on it
+        probes = [[made.randbytes(8) for _ in range(4 * MOST)] for _ in range(PROBES)]
+        taken = sorted(self._taken(probe) for probe in probes)
+        most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST) if taken[-1] else 1
+        return Units(most)
+
+    def _taken(self, choices: Sequence[bytes]) -> int:
+        try:
+            made = self._sampler.sample(choices)
+        except SchemaError:
+            return 0
+        return made[1] if made else 0
+
+
+class Units(SearchStrategy[list[bytes]]):
+    """A strategy of choices in at most so many units."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def do_draw(self, data: ConjectureData) -> list[bytes]:
+        """Draw: straight from the data, for a strategy of its own for each unit would take twice the time."""
+        # Of one size, since for bytes of any size Hypothesis tosses a coin for each. When it shrinks, any size comes
+        # first, so that choices can be left out one by one after it.
+        size = SIZES[data.draw_integer(0, len(SIZES) - 1)]
+        units = min(1 + data.draw_integer(0, RARELY * self.most), self.most)
+        first = data.draw_bytes(size or FIRST, size or LONGEST)
+        return [first, *(data.draw_bytes(size, size or LONGEST) for _ in range(units - 1))]
+
+
+class AgreedFront(FrontEnd):
+    """The front end of schemas in which a format holds only what validators agree on (schemas/formats.py)."""
+
+    def lower(self, nodes: list[int]) -> list[Record]:
+        """Return the records of nodes."""
+        draft = self.documents.root_home.dialect.name
+        return [[agreed(entry, draft) for entry in record] for record in super().lower(nodes)]
+
+
+def agreed(entry: Entry, draft: str) -> Entry:
+    """Return an entry of a record as AgreedFront has it."""
+    return (entry[0], entry[1], formats.agreed(entry[1], draft)) if entry[0] == Op.FORMAT else entry
+
+
+def schema_of(wanted: Any) -> Any:
+    """Return the schema that a call for a type or schema is held to."""
+    return wanted if target.is_schema(wanted) else target.closed(types.json_schema(wanted))
+
+
+def values(wanted: Any, **options: Any) -> SearchStrategy[Any]:
+    """Return a strategy of valid instances of a schema or type, as `json.loads` gives them.
+
+    `options` are those of `guard.compile`: draft, formats, documents, limits, … Every value is valid by construction:
+    it is written through the masks' own automaton. Boundaries come often: the ends of ranges and lengths, the empty,
+    every plane of Unicode, nesting, members in every subset. It shrinks to the smallest that the schema has.
+
+    Raises SchemaError where the schema is refused; ValueError where it has no instance. A draw that meets one of the
+    engine's limits is rejected, as Hypothesis's statistics show.
+    """
+    instances = Instances(wanted, options)
+
+    def value(choices: list[bytes]) -> Any:
+        try:
+            return instances.value(choices)
+        except SchemaError:
+            reject()
+
+    return instances.choices().map(value)

@@ -1,0 +1,161 @@
+"""Records by group commit, without holding the event loop up.
+
+One thread commits; whatever comes in meanwhile is the next commit, so that under load a transaction carries many
+records and alone one waits for nothing. However many wait for a database that is in use, they take one thread. Large
+records, of which each takes a while to be written out, have a lane of their own: no small one waits behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from guard.trace.errors import TraceError
+from guard.trace.group_commit import MOMENT_S
+from guard.trace.records import Call
+
+if TYPE_CHECKING:
+    from guard.schemas import Compiled
+
+MOST = 256  #: Records of one commit; of large ones each has its own.
+LARGE = 262_144  #: Characters of a record from which on it is a large one: some 10 ms.
+VALUE = 64  #: Characters that take as long as one value more.
+MARGIN_S = 0.1  #: For which who writes is waited for beyond the longest that it may take.
+KEPT = 1024  #: Schemas of which it is known what they weigh.
+
+#: A call, what it asked for, and for how many seconds its record may wait.
+Entry = tuple[Call, "Compiled | None", float]
+
+
+class Journal:
+    """Writes records; of one event loop."""
+
+    def __init__(self, write: Callable[[Sequence[Entry]], list[Any]]) -> None:
+        self._small, self._large = _Lane(write, "guard-journal", MOST), _Lane(write, "guard-journal-large", 1)
+        self._schemas: dict[str, int] = {}  # what they weigh, by hash
+
+    def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
+        """Begin to write a record; the future gives its number once it is committed, or raises TraceError.
+
+        Cancelled before its turn comes, it is not written.
+        """
+        weight = weight_of(call) + (0 if compiled is None else self._weight(compiled))
+        lane = self._small if weight < LARGE else self._large
+        return lane.begin(call, compiled, time.monotonic() + seconds)
+
+    async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
+        """Return the number of a record once it is committed; TraceError where it is not within so many seconds.
+
+        A record that was begun is finished, also when the caller is cancelled meanwhile. Who writes has the same time
+        and knows how it has ended, and so is waited for a moment longer.
+        """
+        written = self.begin(call, compiled, seconds)
+        done, _ = await asyncio.wait([written], timeout=seconds + MOMENT_S + MARGIN_S)
+        if not done:
+            written.cancel()
+            raise TraceError(f"the trace took no record within {seconds:.3g} s, and nothing is answered without one")
+        return written.result()
+
+    async def close(self) -> None:
+        """Return when all is committed."""
+        await self._small.close()
+        await self._large.close()
+
+    def _weight(self, compiled: Compiled) -> int:
+        """Return what a schema weighs; each is looked at once, for most are asked for many times."""
+        weight = self._schemas.get(compiled.hash)
+        if weight is None:
+            if len(self._schemas) >= KEPT:
+                self._schemas.clear()
+            weight = self._schemas[compiled.hash] = _weight([compiled.contents])
+        return weight
+
+
+class _Lane:
+    """Records that are committed one batch after the other."""
+
+    def __init__(self, write: Callable[[Sequence[Entry]], list[Any]], name: str, most: int) -> None:
+        # Not above: a program whose main thread has ended can't import it any more.
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._write, self._most = write, most
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._waiting: list[tuple[Call, Compiled | None, float, asyncio.Future[int]]] = []
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    def begin(self, call: Call, compiled: Compiled | None, until: float) -> asyncio.Future[int]:
+        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, compiled, until, written))
+        if self._is_idle.is_set():
+            self._commit()
+        return written
+
+    async def close(self) -> None:
+        await self._is_idle.wait()
+        self._thread.shutdown()
+
+    def _commit(self) -> None:
+        waiting = [entry for entry in self._waiting if not entry[-1].cancelled()]
+        batch, self._waiting = waiting[: self._most], waiting[self._most :]
+        if not batch:
+            self._is_idle.set()
+            return
+        self._is_idle.clear()
+        job = asyncio.get_running_loop().run_in_executor(self._thread, self._written, [entry[:3] for entry in batch])
+        job.add_done_callback(lambda done: self._finish([entry[-1] for entry in batch], done))
+
+    def _finish(self, waiting: Sequence[asyncio.Future[int]], done: asyncio.Future[list[Any]]) -> None:
+        self._commit()
+        for written, number in zip(waiting, done.result(), strict=True):
+            if written.cancelled():
+                continue
+            if isinstance(number, Exception):
+                written.set_exception(_told(number))
+                written.exception()  # seen, also where the client has gone and nobody waits
+            else:
+                written.set_result(number)
+
+    def _written(self, entries: Sequence[tuple[Call, Compiled | None, float]]) -> list[Any]:
+        now = time.monotonic()
+        try:
+            return self._write([(call, compiled, until - now) for call, compiled, until in entries])
+        except Exception as error:  # whatever a driver does, nobody may wait for ever
+            return [error for _ in entries]
+
+
+def weight_of(call: Call) -> int:
+    """Return about how many characters a record has, counted up to LARGE: some thousands of values are looked at."""
+    parts: list[Any] = []
+    weight = 0
+    for attempt in call.attempts:
+        weight += VALUE * len(attempt.repairs)
+        parts += attempt.messages, attempt.repaired
+        if (reply := attempt.reply) is not None:
+            weight += VALUE * len(reply.tokens)
+            parts += reply.text, reply.thinking
+    return weight if weight >= LARGE else weight + _weight(parts)
+
+
+def _weight(left: list[Any]) -> int:
+    weight = 0
+    while left and weight < LARGE:
+        part = left.pop()
+        weight += VALUE
+        if isinstance(part, str):
+            weight += len(part)
+        elif isinstance(part, Mapping):
+            left += part.keys()
+            left += part.values()
+        elif isinstance(part, Sequence):
+            left += part
+    return weight
+
+
+def _told(error: Exception) -> TraceError:
+    """Return an error of each caller's own."""
+    told = TraceError(str(error) if isinstance(error, TraceError) else f"no record was written: {type(error).__name__}")
+    told.__cause__ = error
+    return told

@@ -1,0 +1,253 @@
+"""Records as rows of the tables, redacted, and rows as records.
+
+No database takes every text that Python holds: PostgreSQL refuses U+0000, UTF-8 the surrogates that stand alone.
+`storable` escapes both as U+001A and four hexadecimal digits, and U+001A itself likewise, so that `restored` gives
+back what was written, character for character.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guard.models.base import Reply, Token
+from guard.output.repair import Edit
+from guard.output.violations import Violation
+from guard.trace.records import Attempt, Call
+from guard.trace.redaction import REDACTED, Redaction
+
+_ESCAPE = "\x1a"  # SUBSTITUTE: what it is for
+_UNSTORABLE = re.compile("[\0\x1a\ud800-\udfff]")
+_ESCAPED = re.compile("\x1a([0-9a-f]{4})")
+
+
+def storable(text: str) -> str:
+    """Return a text that every database takes."""
+    if "\0" in text or _ESCAPE in text or not (text.isascii() or _is_unicode(text)):
+        return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
+    return text
+
+
+def restored(text: str) -> str:
+    """Return the text that `storable` was given."""
+    if _ESCAPE in text:
+        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
+    """Return the row of a call, without the number that the database gives."""
+    text = _texts(redaction)
+    return {
+        "started": call.started,
+        "seconds": call.seconds,
+        "function": text(call.function),
+        "target": text(call.target),
+        "schema_hash": text(call.schema_hash),
+        "template": text(call.template),
+        "model": text(call.model),
+        "options": _json(redaction.value(call.options)),
+        "outcome": text(call.outcome),
+        "error": text(call.error),
+    }
+
+
+def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
+    """Return the row of an attempt, without the call's number."""
+    text = _texts(redaction)
+    reply = attempt.reply
+    written = None if reply is None else redaction.text(reply.text)
+    # Parts of a text that held a secret may hold parts of the secret, which nothing would find there.
+    repaired = None if attempt.repaired is None else redaction.text(attempt.repaired)
+    secret = repaired != attempt.repaired
+    if reply is not None:
+        secret = secret or written != reply.text or _spells_secret(reply.tokens, redaction)
+    row = {
+        "number": attempt.number,
+        "messages": _json(redaction.value(attempt.messages)),
+        "findings": _json([_finding(finding, redaction, secret) for finding in attempt.findings]),
+        "error": text(attempt.error),
+        "tier": attempt.tier,
+        "model": text(attempt.model),
+        "reason": text(attempt.reason),
+        "repairs": _json([_edit(edit, redaction, secret) for edit in attempt.repairs]) if attempt.repairs else None,
+        "repaired": None if repaired is None else storable(repaired),
+        "started": attempt.started,
+        "elapsed": attempt.seconds,
+    }
+    if reply is None or written is None:
+        return row | _NO_REPLY
+    row["text"] = storable(written)
+    row["finish"] = text(reply.finish)
+    row["served"] = text(reply.model)
+    row["prompt_tokens"] = reply.prompt_tokens
+    row["completion_tokens"] = reply.completion_tokens
+    row["forced_tokens"] = reply.forced_tokens
+    row["seconds"] = reply.seconds
+    row["mask_seconds"] = reply.mask_seconds
+    row["thinking_tokens"] = reply.thinking_tokens
+    row["thinking"] = text(reply.thinking)
+    row["tokens"] = _tokens(reply.tokens, secret) if reply.tokens else None
+    row["retries"] = reply.retries
+    row["mode"] = text(reply.mode)
+    row["cost"] = reply.cost
+    row["is_estimate"] = int(reply.is_estimate)
+    row["is_kept"] = int(reply.is_kept)
+    row["cut_at"] = _json(redaction.value(reply.cut_at)) if reply.cut_at else None
+    row["room"] = reply.room
+    row["repeated_at"] = _json(redaction.value(reply.repeated_at)) if reply.repeated_at else None
+    return row
+
+
+def is_whole(call: Call, attempts: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the text that a call ended in is in the rows of its attempts as it was, no secret cut out."""
+    if not attempts:
+        return True
+    last = attempts[-1]
+    kept = last["text"] if last["repaired"] is None else last["repaired"]
+    return bool((kept or "") == storable(call.text))
+
+
+#: The columns of an attempt whose model said nothing.
+_NO_REPLY = dict.fromkeys(
+    (
+        *("text", "finish", "served", "prompt_tokens", "completion_tokens", "forced_tokens"),
+        *("seconds", "mask_seconds", "thinking_tokens", "thinking", "tokens", "retries", "mode", "cost"),
+        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room"),
+    )
+)
+
+
+def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
+    """Return the call of a row and its attempts."""
+    return Call(
+        function=restored(row.function),
+        target=restored(row.target),
+        schema_hash=restored(row.schema_hash),
+        template=restored(row.template),
+        model=restored(row.model),
+        options=loaded(row.options),
+        started=row.started,
+        seconds=row.seconds,
+        outcome=restored(row.outcome),
+        error=restored(row.error),
+        attempts=tuple(attempts),
+        number=row.id,
+    )
+
+
+def attempt_of(row: Any) -> Attempt:
+    """Return the attempt of a row."""
+    reply = None
+    if row.text is not None:
+        reply = Reply(
+            text=restored(row.text),
+            finish=restored(row.finish),
+            model=restored(row.served),
+            prompt_tokens=row.prompt_tokens,
+            completion_tokens=row.completion_tokens,
+            forced_tokens=row.forced_tokens,
+            seconds=row.seconds,
+            mask_seconds=row.mask_seconds,
+            thinking_tokens=row.thinking_tokens,
+            thinking=restored(row.thinking),
+            tokens=() if row.tokens is None else _tokens_of(row.tokens),
+            retries=row.retries,
+            mode=restored(row.mode),
+            cost=row.cost,
+            is_estimate=bool(row.is_estimate),
+            is_kept=bool(row.is_kept),
+            cut_at=() if row.cut_at is None else tuple(loaded(row.cut_at)),
+            room=row.room,
+            repeated_at=() if row.repeated_at is None else tuple(loaded(row.repeated_at)),
+        )
+    return Attempt(
+        number=row.number,
+        messages=tuple(loaded(row.messages)),
+        reply=reply,
+        findings=tuple(Violation(**finding) for finding in loaded(row.findings)),
+        error=restored(row.error),
+        tier=row.tier,
+        model=restored(row.model),
+        reason=restored(row.reason),
+        repairs=() if row.repairs is None else tuple(Edit(**edit) for edit in loaded(row.repairs)),
+        repaired=None if row.repaired is None else restored(row.repaired),
+        started=row.started,
+        seconds=row.elapsed,
+    )
+
+
+def body_text(body: Mapping[str, Any], redaction: Redaction) -> str | None:
+    """Return the text of a recorded reply, or None where redaction would change it: it would replay as another."""
+    text = _json(body)
+    return text if _json(redaction.value(body)) == text else None
+
+
+def loaded(text: str) -> Any:
+    """Return the value of a JSON column."""
+    return json.loads(restored(text))
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _json(value: Any) -> str:
+    return storable(_encode(value))
+
+
+def _texts(redaction: Redaction) -> Any:
+    redact = redaction.text
+    return lambda text: storable(redact(text)) if text else ""
+
+
+def _finding(finding: Violation, redaction: Redaction, secret: bool) -> dict[str, Any]:
+    row = {name: redaction.text(value) for name, value in vars(finding).items()}
+    if secret and row["got"].endswith("…"):  # clipped, perhaps inside the secret
+        row["got"] = REDACTED
+    return row
+
+
+def _edit(edit: Edit, redaction: Redaction, secret: bool) -> dict[str, Any]:
+    row = {field.name: redaction.value(getattr(edit, field.name)) for field in dataclasses.fields(edit)}
+    return {**row, "removed": REDACTED, "inserted": REDACTED} if secret else row
+
+
+def _spells_secret(tokens: Sequence[Token], redaction: Redaction) -> bool:
+    if not tokens:
+        return False
+    text = "".join([token.text for token in tokens])
+    return redaction.text(text) != text
+
+
+def _tokens(tokens: Sequence[Token], secret: bool) -> str:
+    """Write tokens as five lists, the texts empty where together they would spell a secret."""
+    return _json(
+        [
+            [] if secret else [token.text for token in tokens],
+            [token.logprob for token in tokens],
+            [token.removed for token in tokens],
+            [token.margin for token in tokens],
+            [int(token.forced) for token in tokens],
+        ]
+    )
+
+
+def _tokens_of(text: str) -> tuple[Token, ...]:
+    texts, logprobs, removed, margins, forced = loaded(text)
+    return tuple(
+        Token(text, logprob, gone, margin, bool(flag))
+        for text, logprob, gone, margin, flag in zip(
+            texts or [""] * len(forced), logprobs, removed, margins, forced, strict=True
+        )
+    )

@@ -1,0 +1,290 @@
+"""Tables of the trace, their version, and how those of an older version become today's.
+
+`guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
+hash, `replies` what the record-and-replay of guard/calls/recording.py keeps, `items` which call answers which input of
+a run of many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
+`responses` are the sidecar's: who may ask it, what each has spent, in all its processes together, and what a client may
+go on from. docs/usage.md lists the columns. A text column holds what rows.py's `storable` makes of a text; lists and
+objects are JSON.
+
+A migration is literal SQL, never made from the tables below: those change, what a version was does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+
+VERSION = 6  #: Of the tables below.
+
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
+
+#: Which calls ended without a value; literal, for an index holds for no query that asks otherwise.
+FAILED = sa.text("outcome <> 'valid'")
+
+TABLES = sa.MetaData()
+SCHEMA = sa.Table("guard_schema", TABLES, sa.Column("version", sa.Integer, nullable=False))
+CALLS = sa.Table(
+    "calls",
+    TABLES,
+    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("started", sa.Float, nullable=False, index=True),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("function", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("schema_hash", sa.Text, nullable=False, index=True),  # retention asks whether a schema is named still
+    sa.Column("template", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    # The newest of a function, of an outcome, and of all that failed.
+    sa.Index("ix_calls_function", "function", "id"),
+    sa.Index("ix_calls_outcome", "outcome", "id"),
+    sa.Index("ix_calls_failed", "id", sqlite_where=FAILED, postgresql_where=FAILED),
+    sqlite_autoincrement=True,  # a deleted record's number is never given out again
+)
+ATTEMPTS = sa.Table(
+    "attempts",
+    TABLES,
+    sa.Column("call", _NUMBER, sa.ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("messages", sa.Text, nullable=False),
+    sa.Column("findings", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("text", sa.Text),  # this and the following are null where the model said nothing
+    sa.Column("finish", sa.Text),
+    sa.Column("served", sa.Text),
+    sa.Column("prompt_tokens", sa.Integer),
+    sa.Column("completion_tokens", sa.Integer),
+    sa.Column("forced_tokens", sa.Integer),
+    sa.Column("seconds", sa.Float),
+    sa.Column("mask_seconds", sa.Float),
+    sa.Column("thinking_tokens", sa.Integer),
+    sa.Column("thinking", sa.Text),
+    sa.Column("tokens", sa.Text),  # null where the model can't tell of them
+    sa.Column("retries", sa.Integer),
+    sa.Column("mode", sa.Text),
+    sa.Column("cost", sa.Float),  # null where no price is known
+    # of the attempt again
+    sa.Column("tier", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("model", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("repairs", sa.Text),  # null where nothing was mended
+    sa.Column("repaired", sa.Text),  # the same
+    sa.Column("started", sa.Float, nullable=False, server_default="0"),
+    sa.Column("elapsed", sa.Float, nullable=False, server_default="0"),
+    # of the reply again: 1 where the provider did not count the tokens; 1 where it was looked up, and cost nothing
+    sa.Column("is_estimate", sa.Integer),
+    sa.Column("is_kept", sa.Integer),
+    sa.Column("cut_at", sa.Text),  # null where nothing was cut
+    sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
+    sa.Column("room", sa.Integer),  # null where it is not known
+)
+SCHEMAS = sa.Table(
+    "schemas",
+    TABLES,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+)
+REPLIES = sa.Table(
+    "replies",
+    TABLES,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("started", sa.Float, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+ITEMS = sa.Table(
+    "items",
+    TABLES,
+    sa.Column("run", sa.Text, primary_key=True),  # the name that a run is resumed by
+    sa.Column("key", sa.Text, primary_key=True),  # of an input
+    sa.Column("call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+#: What totals.py counts and sums up; each is of the calls, tiers or attempts of one row.
+COUNTS = (
+    "parts",  # calls that have added to it
+    "calls",  # that asked this tier, this model last
+    "first_valid",  # of those, whose first answer here was valid
+    "re_asks",  # attempts after the first of each call
+    "escalations",  # calls that left this tier for a higher one
+    "prompt_tokens",  # of the attempts that were paid for
+    "completion_tokens",
+    "cost_unknown",  # attempts whose price is not known
+    "estimates",  # attempts whose tokens the provider did not count
+    "replayed",  # attempts whose reply was looked up
+    "there_unknown",  # calls of which is not known what they cost on this model
+    "ended",  # calls that ended here; what follows is of those
+    "valid",
+    "began_valid",  # calls that began here with a valid answer
+    "unpriced",  # calls that asked something whose price is not known
+    "silent",  # calls that got no reply
+    "estimable",  # calls that could be priced by their tokens
+    "first_prompt",  # tokens, of those
+    "last_completion",
+)
+SUMS = ("cost", "there_cost", "seconds")
+TOTALS = sa.Table(
+    "totals",
+    TABLES,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),  # in which calls began, since the epoch
+    sa.Column("shape", sa.Text, primary_key=True),  # the digest of `about`
+    sa.Column("about", sa.Text, nullable=False),
+    sa.Column("asked", sa.Text, nullable=False),  # the first model, of what is said there
+    sa.Column("last", sa.BigInteger, nullable=False),  # the number of the newest call
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTS),
+    *(sa.Column(name, sa.Float, nullable=False) for name in SUMS),
+    sa.Column("max_seconds", sa.Float, nullable=False),
+)
+
+KEYS = sa.Table(
+    "keys",
+    TABLES,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),  # SHA-256 of the key; the key itself is nowhere
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("revoked", sa.Float),  # null: it is good
+    sa.Column("is_operator", sa.Integer, nullable=False),
+    sa.Column("requests_per_minute", sa.Integer),  # this and the following: null is no limit
+    sa.Column("tokens_per_day", sa.Integer),
+    sa.Column("usd_per_day", sa.Float),
+)
+SPENDING = sa.Table(
+    "spending",
+    TABLES,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("period", sa.Text, primary_key=True),  # "day 20500", "minute 29520000": since the epoch
+    sa.Column("requests", sa.Integer, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("usd", sa.Float, nullable=False),
+)
+
+#: What a client may go on from, by the key that asked: a response with its input, and each item of its output.
+RESPONSES = sa.Table(
+    "responses",
+    TABLES,
+    sa.Column("owner", sa.Text, primary_key=True),  # the key's id; "" where no key is needed
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("previous", sa.Text),  # the response that it went on from; null: none
+    sa.Column("size", sa.BigInteger, nullable=False),  # characters of the body
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("ix_responses_created", "created"),
+    sa.Index("ix_responses_owner", "owner", "created"),
+)
+
+#: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike.
+_MIGRATIONS: dict[int, Sequence[str]] = {
+    1: (
+        "ALTER TABLE attempts ADD COLUMN thinking_tokens INTEGER",
+        "ALTER TABLE attempts ADD COLUMN thinking TEXT",
+        "ALTER TABLE attempts ADD COLUMN tokens TEXT",
+        "ALTER TABLE attempts ADD COLUMN retries INTEGER",
+        "ALTER TABLE attempts ADD COLUMN mode TEXT",
+        "ALTER TABLE attempts ADD COLUMN cost FLOAT",
+        "ALTER TABLE attempts ADD COLUMN tier INTEGER DEFAULT '0' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN model TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN reason TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN repairs TEXT",
+        "ALTER TABLE attempts ADD COLUMN repaired TEXT",
+        "ALTER TABLE attempts ADD COLUMN started FLOAT DEFAULT '0' NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN elapsed FLOAT DEFAULT '0' NOT NULL",
+        "CREATE INDEX ix_calls_schema_hash ON calls (schema_hash)",
+        "CREATE TABLE schemas (hash TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL)",
+        "CREATE TABLE replies (key TEXT NOT NULL PRIMARY KEY, started FLOAT NOT NULL, body TEXT NOT NULL)",
+        "CREATE INDEX ix_replies_started ON replies (started)",
+        # Version 1 knew one tier and no transport of its own; what masks took no time for was asked without masks.
+        """UPDATE attempts SET model = (SELECT model FROM calls WHERE calls.id = attempts.call),
+           reason = CASE WHEN error <> '' THEN 'error' WHEN findings = '[]' THEN ''
+                         WHEN finish = 'length' THEN 'length' ELSE 'invalid' END""",
+        """UPDATE attempts SET thinking_tokens = 0, thinking = '', retries = 0, elapsed = seconds,
+           mode = CASE WHEN mask_seconds > 0 THEN 'masks' ELSE 'prompt' END WHERE text IS NOT NULL""",
+    ),
+    2: (
+        "ALTER TABLE attempts ADD COLUMN is_estimate INTEGER",
+        "ALTER TABLE attempts ADD COLUMN is_kept INTEGER",
+        "UPDATE attempts SET is_estimate = 0, is_kept = 0 WHERE text IS NOT NULL",
+    ),
+    3: (
+        """CREATE TABLE keys (id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL,
+           created FLOAT NOT NULL, revoked FLOAT, is_operator INTEGER NOT NULL, requests_per_minute INTEGER,
+           tokens_per_day INTEGER, usd_per_day FLOAT)""",
+        """CREATE TABLE spending ("key" TEXT NOT NULL, period TEXT NOT NULL, requests INTEGER NOT NULL,
+           tokens BIGINT NOT NULL, usd FLOAT NOT NULL, PRIMARY KEY ("key", period))""",
+    ),
+    4: (  # and all records are counted
+        """CREATE TABLE totals (minute BIGINT NOT NULL, shape TEXT NOT NULL, about TEXT NOT NULL, asked TEXT NOT
+           NULL, last BIGINT NOT NULL, parts BIGINT NOT NULL, calls BIGINT NOT NULL, first_valid BIGINT NOT NULL,
+           re_asks BIGINT NOT NULL, escalations BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL, completion_tokens
+           BIGINT NOT NULL, cost_unknown BIGINT NOT NULL, estimates BIGINT NOT NULL, replayed BIGINT NOT NULL,
+           there_unknown BIGINT NOT NULL, ended BIGINT NOT NULL, valid BIGINT NOT NULL, began_valid BIGINT NOT NULL,
+           unpriced BIGINT NOT NULL, silent BIGINT NOT NULL, estimable BIGINT NOT NULL, first_prompt BIGINT NOT
+           NULL, last_completion BIGINT NOT NULL, cost FLOAT NOT NULL, there_cost FLOAT NOT NULL, seconds FLOAT NOT
+           NULL, max_seconds FLOAT NOT NULL, PRIMARY KEY (minute, shape))""",
+        "DROP INDEX ix_calls_function",
+        "DROP INDEX ix_calls_outcome",
+        "CREATE INDEX ix_calls_function ON calls (function, id)",
+        "CREATE INDEX ix_calls_outcome ON calls (outcome, id)",
+        "CREATE INDEX ix_calls_failed ON calls (id) WHERE outcome <> 'valid'",
+    ),
+    5: (
+        "ALTER TABLE attempts ADD COLUMN cut_at TEXT",
+        "ALTER TABLE attempts ADD COLUMN repeated_at TEXT",
+        "ALTER TABLE attempts ADD COLUMN room INTEGER",
+        """CREATE TABLE items (run TEXT NOT NULL, "key" TEXT NOT NULL,
+           "call" BIGINT NOT NULL REFERENCES calls (id) ON DELETE CASCADE, PRIMARY KEY (run, "key"))""",
+        "CREATE INDEX ix_items_call ON items (call)",
+        """CREATE TABLE responses (owner TEXT NOT NULL, id TEXT NOT NULL, created FLOAT NOT NULL, previous TEXT,
+           size BIGINT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (owner, id))""",
+        "CREATE INDEX ix_responses_created ON responses (created)",
+        "CREATE INDEX ix_responses_owner ON responses (owner, created)",
+    ),
+}
+#: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.
+_ADVISORY_LOCK = 0x6775617264
+
+
+def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None]) -> int:
+    """Make or migrate the tables inside a transaction; returns the version that they have then.
+
+    `upgrade` sees to what no statement can where they are older than version 5: it counts the records.
+    Tables that a newer Guard made are left as they are: their version is returned, for the caller to refuse.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    version = version_of(connection)
+    if version is None:
+        TABLES.create_all(connection)
+        connection.execute(SCHEMA.insert().values(version=VERSION))
+        return VERSION
+    is_counted = version >= 5
+    while version in _MIGRATIONS:
+        for statement in _MIGRATIONS[version]:
+            connection.exec_driver_sql(statement)
+        version += 1
+        connection.execute(SCHEMA.update().values(version=version))
+    if not is_counted:
+        upgrade(connection)
+    return version
+
+
+def version_of(connection: sa.Connection) -> int | None:
+    """Return the version of the tables, or None where there are none."""
+    if not sa.inspect(connection).has_table(SCHEMA.name):
+        return None
+    return connection.scalar(sa.select(SCHEMA.c.version))
+
+
+def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> str:
+    """Return the SQL that inserts a row given as a dictionary of all columns but a number that is counted up.
+
+    Written once as text: SQLAlchemy would look its own up again for every row.
+    """
+    names = [c.name for c in table.columns if c is not CALLS.c.id]
+    mark = ":{}" if is_sqlite else "%({})s"
+    values = ", ".join(mark.format(name) for name in names)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) {tail}"  # noqa: S608 (our own names)
