@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from guard.models.remote import prices
-from guard.sidecar import bodies, cors, keys, metrics
+from guard.sidecar import bodies, cors, keys, large, metrics
 from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
@@ -36,17 +36,20 @@ from guard.sidecar.keys import Keyring
 from guard.sidecar.middleware import Gate, Watched
 from guard.sidecar.passthrough import Keep, Relay
 from guard.sidecar.rate_limits import Ledger
-from guard.sidecar.request_context import JSON, Visit, answer, encoded
+from guard.sidecar.request_context import JSON, Visit, answer
 from guard.sidecar.response_state import Turns
 from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
+from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
 from guard.trace.databases import WAIT_S
 
 T = TypeVar("T")
 
 BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
+COLLECTED_S = 30.0  #: Between two full collections of garbage; cycles that hold much are rare.
+NEVER = 2**31 - 1  #: Young collections until a full one.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
 
@@ -171,10 +174,12 @@ class Sidecar:
         await self._probe()
         await asyncio.to_thread(self.models.load)
         await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
-        # What is there by now stays: no collection looks through it again, which took tenths of a second.
+        # What is there by now stays: no collection looks through it again, which took tenths of a second. A collection of
+        # all the rest takes as long where clients send much, and comes when it is time, not as often as they send.
         gc.collect()
         gc.freeze()
-        watching = [asyncio.create_task(self._refresh()), asyncio.create_task(self._watch())]
+        gc.set_threshold(*gc.get_threshold()[:2], NEVER)
+        watching = [asyncio.create_task(task()) for task in (self._refresh, self._watch, self._collect)]
         try:
             yield
         finally:
@@ -203,6 +208,12 @@ class Sidecar:
         while True:
             await asyncio.sleep(keys.FRESH)
             await self._probe()
+
+    async def _collect(self) -> None:
+        """Collect all that is garbage now and then."""
+        while True:
+            await asyncio.sleep(COLLECTED_S)
+            gc.collect()
 
     async def _probe(self) -> None:
         try:
@@ -265,7 +276,7 @@ class Sidecar:
         asked = messages.read(body, is_count=False)
         chat = messages.as_chat(asked, self.visited(visit, asked.model))
         reply = Answer(visit, send, tuple(asked.stop_sequences or ()))
-        raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
+        raw = await large.done(visit.size, encoded, chat)
         await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
 
     async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:

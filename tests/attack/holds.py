@@ -1,6 +1,6 @@
-"""How long one thread keeps the GIL: a thread that wakes every millisecond notes how late it was, and whose doing it was.
+"""How long a thread keeps the GIL: one that wakes every millisecond notes how late it was, and whose doing that was.
 
-`python -m attack.holds FILE serve …` is `guard serve …` with such a thread, and writes what it saw into FILE at the end.
+`python -m attack.holds FILE serve …` is `guard serve …` with such a thread, which writes what it saw into FILE at last.
 Other programs on the machine make none longer: what the waking thread waited for a processor is taken off, and no hold
 is longer than the processor time of the thread that had it. Its stack is as it stood once it gave the GIL back.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import runpy
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ class Holds:
         self.longest = 0.0
         self.late: list[float] = []  # seconds that each wake was late
         self.by_stack: dict[str, list[float]] = defaultdict(list)
-        self.collections: list[tuple[int, float]] = []
+        self.collections: list[tuple[float, int, int]] = []  # seconds, generation, objects
         self._is_over = threading.Event()
         self._began_collecting = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -50,7 +51,8 @@ class Holds:
             "longest_ms": round(1000 * self.longest, 1),
             "late_p99_ms": round(1000 * late[int(0.99 * (len(late) - 1))], 1),
             "late_most_ms": round(1000 * late[-1], 1),
-            "collections_ms": sorted((round(1000 * s, 1), g) for g, s in self.collections)[-5:],
+            "full_collections": len([1 for _, generation, _ in self.collections if generation == 2]),
+            "collections_ms": [(round(1000 * s, 1), g, c) for s, g, c in sorted(self.collections)[-5:]],
             "stacks": [
                 {"most_ms": round(1000 * max(v), 1), "sum_ms": round(1000 * sum(v), 1), "count": len(v), "stack": k}
                 for k, v in found[:60]
@@ -61,7 +63,8 @@ class Holds:
         if phase == "start":
             self._began_collecting = time.thread_time()
         else:
-            self.collections.append((info["generation"], time.thread_time() - self._began_collecting))
+            took = time.thread_time() - self._began_collecting
+            self.collections.append((took, info["generation"], info["collected"]))
 
     def _run(self) -> None:
         me, queued = threading.get_ident(), Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
@@ -111,13 +114,11 @@ def _words(frame: Any) -> str:
 def main() -> None:
     """Serve, watched."""
     file = Path(sys.argv[1])
-    from guard.cli import main as program
-
     sys.argv = ["guard", *sys.argv[2:]]
     holds = Holds()
     holds.start()
     try:
-        program()
+        runpy.run_module("guard", run_name="__main__", alter_sys=True)
     finally:
         file.write_text(json.dumps(holds.stop(), indent=1), encoding="utf-8")
 

@@ -15,8 +15,9 @@ from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat_request import Asked
 from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import Visit, encoded, written
+from guard.sidecar.request_context import Visit, written
 from guard.sidecar.served_models import Served
+from guard.support.json_pieces import encoded
 
 #: Fields of a chat that a model without a provider heeds.
 HEEDED = (
