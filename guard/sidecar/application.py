@@ -48,7 +48,7 @@ from guard.trace.databases import WAIT_S
 T = TypeVar("T")
 
 BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
-COLLECTED_S = 30.0  #: Between two full collections of garbage; cycles that hold much are rare.
+COLLECTED_S = 60.0  #: Between two full collections of garbage; cycles that hold much are rare.
 NEVER = 2**31 - 1  #: Young collections until a full one.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.

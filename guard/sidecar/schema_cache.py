@@ -21,7 +21,7 @@ from guard.support.json_pieces import pieces
 
 #: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds. To read one, and
 #: to make a judge of it, takes calls that keep the GIL, the longer the larger it is.
-LIMITS = Limits(bytes=250_000, nodes=25_000, states=500_000, seconds=2.0)
+LIMITS = Limits(bytes=400_000, nodes=25_000, states=500_000, seconds=2.0)
 MOST = 256  #: Schemas kept compiled.
 MOST_BYTES = 64_000_000  #: That they weigh together.
 WEIGHT = 64  #: Bytes that Python and the judge hold for each byte of a schema's text, measured; the engine's are asked.

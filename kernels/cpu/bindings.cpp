@@ -38,19 +38,31 @@ namespace {
 
 // ---- a schema and its engine ------------------------------------------------------------------------------------------
 
+constexpr std::size_t kLargePlace = 1'000'000;  // bytes that take a millisecond to be freed
+
+// A place that is freed without the GIL where that takes long.
+std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pinned) {
+  return {new Place(std::move(isolate), pinned), [](Place* place) {
+            const bool is_large = place->nbytes > kLargePlace || (!place->isolate->common && place->isolate->nbytes > static_cast<std::int64_t>(kLargePlace));
+            if (!is_large || !PyGILState_Check()) return delete place;
+            const nb::gil_scoped_release others;
+            delete place;
+          }};
+}
+
 // A compiled schema: all that its engine is made of, in whatever isolate.
 struct Front : std::enable_shared_from_this<Front> {
   Options options;
   Id root;
   nb::object lower, fail;
 
-  Front(Options how, Id at, nb::object lowering, nb::object failing) : options(how), root(at), lower(std::move(lowering)), fail(std::move(failing)), place_(std::make_shared<Place>(Isolates::instance().common(), false)) {}
+  Front(Options how, Id at, nb::object lowering, nb::object failing) : options(how), root(at), lower(std::move(lowering)), fail(std::move(failing)), place_(place_in(Isolates::instance().common(), false)) {}
   std::shared_ptr<Place> place() {
     const std::lock_guard lock(lock_);
     return place_;
   }
   void leave(const Place* old) {  // for an isolate of its own
-    auto made = std::make_shared<Place>(Isolates::instance().make(), false);
+    auto made = place_in(Isolates::instance().make(), false);
     const std::lock_guard lock(lock_);
     if (place_.get() != old) return;
     place_->is_current = false;
@@ -67,7 +79,7 @@ class Seat {
  public:
   explicit Seat(std::shared_ptr<Front> front) : front(std::move(front)), place_(this->front->place()) {}
   Seat(std::shared_ptr<Front> front, std::shared_ptr<Place> place) : front(std::move(front)), place_(std::move(place)) {}
-  static Seat pinned(std::shared_ptr<Front> front) { return {std::move(front), std::make_shared<Place>(Isolates::instance().make(), true)}; }
+  static Seat pinned(std::shared_ptr<Front> front) { return {std::move(front), place_in(Isolates::instance().make(), true)}; }
   Place& place() {
     if (!place_->is_current) place_ = front->place();
     return *place_;
