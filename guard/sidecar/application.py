@@ -48,9 +48,13 @@ from guard.trace.databases import WAIT_S
 T = TypeVar("T")
 
 BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
+READERS = 4  #: Threads for what operators look at.
+READING_S = 10.0  #: Longest wait for what is read of the trace,
+FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
 COLLECTED_S = 60.0  #: Between two full collections of garbage; cycles that hold much are rare.
 NEVER = 2**31 - 1  #: Young collections until a full one.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
+PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
 
 _log = logging.getLogger("guard.sidecar")
@@ -70,7 +74,9 @@ class Sidecar:
         self.is_draining = False
         self._door = door
         self._books = ThreadPoolExecutor(BOOKKEEPERS, thread_name_prefix="guard-books")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="guard-readers")
         self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "": it can
+        self._is_faulty, self._is_doubted = asyncio.Event(), asyncio.Event()  # whether so, and whether to look at once
         self.journal = store.journal
         self.relay = Relay(self.journal, self.settle)
         self.pipeline = Pipeline(store)
@@ -107,6 +113,29 @@ class Sidecar:
             job.cancel()  # where it has not begun; else it ends by itself
             raise TraceError(f"the trace did not answer within {seconds:.3g} s")
         return job.result()
+
+    async def read(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Read the trace in a thread; TraceError where it does not answer soon.
+
+        What can't be written may still be read, and is waited for a moment. However many wait, they take few threads.
+        """
+        job = asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+        faulty = asyncio.ensure_future(self._is_faulty.wait())
+        try:
+            await asyncio.wait([job, faulty], timeout=READING_S, return_when=asyncio.FIRST_COMPLETED)
+            if not job.done() and faulty.done():
+                await asyncio.wait([job], timeout=FAULTY_S)
+        finally:
+            faulty.cancel()
+            if not job.done():
+                job.cancel()
+        if job.cancelled() or not job.done():
+            raise TraceError(self._fault or f"the trace did not answer within {READING_S:g} s")
+        return job.result()
+
+    def doubt(self) -> None:
+        """Look at once whether the trace can be written: something could not be."""
+        self._is_doubted.set()
 
     def served(self, name: str) -> Served:
         """Return a model by the name that clients ask for; ApiError where it is not served."""
@@ -188,7 +217,8 @@ class Sidecar:
             await self.journal.close()
             for models in (self.models, *self._ended):
                 await models.close()
-            self._books.shutdown(wait=False, cancel_futures=True)
+            for threads in (self._books, self._readers):
+                threads.shutdown(wait=False, cancel_futures=True)
             self.access.flush()
 
     async def _refresh(self) -> None:
@@ -206,7 +236,10 @@ class Sidecar:
     async def _watch(self) -> None:
         """Look whether the trace can be written: /health/ready is asked by anyone, and must cost nothing."""
         while True:
-            await asyncio.sleep(keys.FRESH)
+            await asyncio.sleep(PROBE_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_doubted.wait(), keys.FRESH - PROBE_EVERY_S)
+            self._is_doubted.clear()
             await self._probe()
 
     async def _collect(self) -> None:
@@ -222,8 +255,10 @@ class Sidecar:
             if not self._fault:
                 _log.error("nothing can be recorded, and so nothing is answered: %s", error)
             self._fault = str(error)
+            self._is_faulty.set()
         else:
             self._fault = ""
+            self._is_faulty.clear()
 
     def _read_keys(self) -> None:
         self.keys.refresh()
