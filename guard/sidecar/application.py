@@ -203,8 +203,8 @@ class Sidecar:
         await self._probe()
         await asyncio.to_thread(self.models.load)
         await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
-        # What is there by now stays: no collection looks through it again, which took tenths of a second. A collection of
-        # all the rest takes as long where clients send much, and comes when it is time, not as often as they send.
+        # What is there by now stays: no collection looks through it again, which took tenths of a second. For all the
+        # rest it takes as long where clients send much, so that it comes when it is time, not as often as they send.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*gc.get_threshold()[:2], NEVER)

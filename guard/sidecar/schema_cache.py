@@ -19,8 +19,8 @@ from guard.schemas.limits import limit_error
 from guard.sidecar import large
 from guard.support.json_pieces import pieces
 
-#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds. To read one, and
-#: to make a judge of it, takes calls that keep the GIL, the longer the larger it is.
+#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds. A large one is
+#: read, and a judge made of it, in calls that keep the GIL for the longer, the larger it is.
 LIMITS = Limits(bytes=400_000, nodes=25_000, states=500_000, seconds=2.0)
 MOST = 256  #: Schemas kept compiled.
 MOST_BYTES = 64_000_000  #: That they weigh together.
