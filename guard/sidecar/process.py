@@ -265,7 +265,10 @@ def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         await send({"type": "lifespan.startup.complete"})
-        await receive()
+        try:
+            await receive()
+        except asyncio.CancelledError:  # a second signal: the process ends at once, and nothing is said of it
+            return
         await life.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
 
