@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from guard.calls import prompts
+from guard.models import chat_messages
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUARD_DATA") or ROOT.parent / "shared" / "data") / "maskbench.jsonl.gz"
@@ -29,7 +30,7 @@ class Call:
 
     name: str
     schema: Any
-    messages: prompts.Messages
+    messages: chat_messages.Messages
 
 
 def calls(count: int, seed: int = 1) -> list[Call]:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from guard.batch.mapping import Result, amap, map  # noqa: A004 (called as the built-in is)
     from guard.calls.decorator import structured
     from guard.calls.pipeline import AsyncStream, Guard, Stream
-    from guard.calls.policy import Budget, Confidence, Policy
+    from guard.calls.policy import Budget, Policy
+    from guard.decoding.confidence import Confidence
     from guard.decoding.logits_processor import LogitsProcessor
     from guard.errors import (
         BadReply,
@@ -109,7 +110,8 @@ _HOMES = {
     "guard.batch.mapping": ("Result", "amap", "map"),
     "guard.models.base": ("Model", "Reply", "Request"),
     "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),
-    "guard.calls.policy": ("Budget", "Confidence", "Policy"),
+    "guard.calls.policy": ("Budget", "Policy"),
+    "guard.decoding.confidence": ("Confidence",),
     "guard.decoding.logits_processor": ("LogitsProcessor",),
     "guard.trace.records": ("Attempt", "Call"),
     "guard.schemas": ("Compiled", "Limits", "Vocabulary", "compile"),  # a vocabulary is made with the formats' masks

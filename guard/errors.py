@@ -7,10 +7,10 @@ re-exported here, so that `guard.errors` is the one place to catch from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from guard.kernels.errors import Finding, GuardError, SchemaError
-from guard.output.violations import Violation
 
 if TYPE_CHECKING:
     from guard.trace.records import Attempt
@@ -35,6 +35,23 @@ __all__ = [
     "ValidationFailed",
     "Violation",
 ]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One place where a value breaks its type or schema.
+
+    The sentence is worded here and nowhere else. Findings about schemas are `Finding`.
+    """
+
+    at: str  # JSON Pointer into the value: "/orders/3/qty"; "" is the whole value
+    rule: str  # JSON Pointer into the schema, or the name of the validator's rule: "greater_than_equal"
+    expected: str  # "an integer >= 1"
+    got: str  # clipped repr: "-4"
+
+    def __str__(self) -> str:
+        """Word the violation as one line."""
+        return f"{self.at or '(root)'}: expected {self.expected}, got {self.got} (rule {self.rule})"
 
 
 class SettingError(GuardError):

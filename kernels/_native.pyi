@@ -1,6 +1,6 @@
 """The mask engine: vocabularies, engines, matchers. Use guard.Vocabulary and guard.compile.
 
-Stubs of the module that kernels/cpu/bindings.cpp and bind_apply.cpp make.
+Stubs of the module that kernels/cpu/python/module.cpp and apply.cpp make.
 """
 
 from collections.abc import Callable, Mapping, Sequence

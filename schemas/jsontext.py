@@ -26,7 +26,7 @@ from guard.schemas.limits import Limits, limit_error
 if TYPE_CHECKING:
     import jsonschema
 
-#: Words that a document holds below its root, or anywhere (anchors); kernels/cpu/bind_copy.cpp has the same numbers.
+#: Words that a document holds below its root, or anywhere (anchors). kernels/cpu/python/copy_json.cpp has the same.
 ID, OLD_ID, SCHEMA, ANCHOR = 1, 2, 4, 8
 #: Errors of one schema that are worded; a schema with more has the same few reasons.
 MOST_ERRORS = 20

@@ -59,7 +59,7 @@ _PLAIN = frozenset(
         "exclusiveMaximum",
     )
 )
-#: What `_twin` makes of a keyword; others say nothing. kernels/cpu/bind_lower.cpp has the same numbers.
+#: What `_twin` makes of a keyword; others say nothing. kernels/cpu/python/lower_fast.cpp has the same numbers.
 _SCALAR, _POINTS, _HOLDS = 1, 2, 3
 _KINDS = dict.fromkeys((*SUPPORTED, "id"), _HOLDS) | dict.fromkeys(_PLAIN, _SCALAR) | {"$ref": _POINTS}
 #: Records of plain scalars by their words, of all schemas of the process, and how many and how long they may be.
@@ -659,7 +659,7 @@ _HOW: dict[str, _How] = {
     "unevaluatedItems": _unevaluated_items,
 }
 
-#: The same, with numbers for the keywords that kernels/cpu/bind_lower.cpp lowers by itself, which has the same numbers.
+#: The same, with numbers for the keywords that kernels/cpu/python/lower_fast.cpp lowers; it has the same ones.
 _FAST: dict[str, _How | int] = _HOW | {
     "type": 1,
     "enum": 2,

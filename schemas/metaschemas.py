@@ -14,7 +14,7 @@ from guard.schemas.keywords import Dialect
 
 
 class Rule(IntEnum):
-    """What a keyword's value is, plainly; kernels/cpu/bind_plain.cpp has the same numbers."""
+    """What a keyword's value is, plainly; kernels/cpu/python/validate_fast.cpp has the same numbers."""
 
     ASK = 0  # nothing is plain
     TEXT = 1

@@ -18,8 +18,9 @@ import browsers
 import sidecars
 from playwright.sync_api import Page
 
-from guard.models.base import Reply, Token
-from guard.output.violations import Violation
+from guard.decoding.confidence import Token
+from guard.errors import Violation
+from guard.models.base import Reply
 from guard.testing import fake_server
 from guard.trace import TraceStore
 from guard.trace.records import VALID, Attempt, Call

@@ -10,7 +10,7 @@
 #include <map>
 #include <memory>
 
-#include "engine.hpp"
+#include "automaton/engine.hpp"
 #include "judge.hpp"
 
 namespace {

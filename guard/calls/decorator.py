@@ -21,6 +21,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 from guard.calls import prompts
 from guard.calls.pipeline import AsyncStream, CallSettings, Guard, Stream, whole
 from guard.calls.steps import Plan
+from guard.models import chat_messages
 from guard.trace.records import Call
 
 P = ParamSpec("P")  #: What a decorated function takes.
@@ -101,7 +102,7 @@ class Decorated(Generic[P, R]):
         changed.instruction = instruction
         return changed
 
-    def messages(self, *args: P.args, **kwargs: P.kwargs) -> prompts.Messages:
+    def messages(self, *args: P.args, **kwargs: P.kwargs) -> chat_messages.Messages:
         """Return what the model would be asked first."""
         inputs = self._inputs(self._signature.bind(*self._bound, *args, **kwargs))
         return prompts.build(

@@ -23,11 +23,12 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard.calls import prompts, recording, validators
-from guard.calls.policy import Action, Budget, Confidence, Failure, Policy, Repetition
-from guard.calls.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
+from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
+from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
-from guard.models import adapters, replay_only
+from guard.models import adapters, chat_messages, replay_only
 from guard.models.base import Model, Reply
 from guard.output import target as targets
 from guard.output import worker_pool
@@ -241,7 +242,7 @@ class Guard:
 
     def _planned(self, wanted: Any, messages: Asked, seed: int | None) -> Plan:
         target = self.target(wanted)
-        asked = prompts.checked(messages)
+        asked = chat_messages.checked(messages)
         if self.system and asked[0]["role"] == "system":
             raise ValueError("system=… and a message of the system's at the beginning are two; leave one out")
         turns = [
@@ -272,8 +273,8 @@ class Guard:
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
         self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
-        asked = prompts.checked(messages)
-        prompts.check_size(asked)
+        asked = chat_messages.checked(messages)
+        chat_messages.check_size(asked)
         return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
@@ -462,7 +463,7 @@ def _generator(parts: Iterator[Any]) -> Generator[Any, None, None]:
 def _do(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Ask):
         return adapters.generate(step.model, step.request)
-    if isinstance(step, Check):
+    if isinstance(step, Validate):
         return step.checker.check(step.text, mends=step.mends, until=step.until)
     if isinstance(step, Load):
         return replay_only.stand_in(step.model) if step.is_replay else models.load(step.model)
@@ -511,7 +512,7 @@ async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partia
 async def _ado(step: Step, store: TraceStore) -> Any:
     if isinstance(step, Load) and not isinstance(step.model, str):
         return models.load(step.model)
-    if isinstance(step, Check):
+    if isinstance(step, Validate):
         return await _acheck(step)
     if isinstance(step, Record):
         return await store.awrite(step.call, step.compiled, step.seconds)
@@ -519,7 +520,7 @@ async def _ado(step: Step, store: TraceStore) -> Any:
     return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
 
 
-async def _acheck(step: Check) -> Checked:
+async def _acheck(step: Validate) -> Checked:
     """Check a text without holding the event loop up."""
     checker, text, mends = step.checker, step.text, step.mends
     is_quick = checker.is_quick(text, mends=mends)

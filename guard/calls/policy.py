@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from guard.decoding.confidence import Confidence
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
 
 Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
@@ -60,33 +60,6 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Confidence:
-    """The least confidence with which a tier's answer is taken; None asks nothing. See guard/decoding/confidence.py.
-
-    The last tier's is taken anyhow, unless `on` says what is done about the failure "confidence".
-    """
-
-    logprob: float | None = None  # mean log-probability of the tokens, at most 0: -0.5
-    removed: float | None = None  # most of the model's probability that masks may take away, on average, 0 to 1
-    margin: float | None = None  # least lead of what was chosen over the next best, where an enum leaves a choice
-
-    def __post_init__(self) -> None:
-        if self.logprob is not None:
-            check("logprob", self.logprob, -sys.float_info.max, 0)
-        if self.removed is not None:
-            check("removed", self.removed, -sys.float_info.max, sys.float_info.max)
-            if not 0 <= self.removed <= 1:
-                raise ValueError(f"removed={self.removed} must be between 0 and 1")
-        if self.margin is not None:
-            check("margin", self.margin, 0, sys.float_info.max)
-
-    @property
-    def asks(self) -> bool:
-        """Whether any threshold is set."""
-        return self != Confidence()
-
-
-@dataclass(frozen=True)
 class Policy:
     """How far a call may go."""
 
@@ -96,7 +69,9 @@ class Policy:
     seed: int = 0
     budget: Budget = Budget()  # of the whole call
     tier_budget: Budget = Budget()  # of each tier but the last
-    confidence: Confidence = Confidence()  # of each tier's answer but the last's, of that too where `on` names it
+    confidence: Confidence = field(
+        default_factory=Confidence
+    )  # of each tier's answer but the last's, of that too where `on` names it
     on: Mapping[str, str] = field(default_factory=dict)  # failure → action, where it differs from FAILURES
     thinking: int = 0  # tokens that a reasoning model may think before the value
     repair: bool = True  # of what models without masks write

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from guard import errors
-from guard.models.base import Model, Reply, Request, Sampling, Token
+from guard.decoding.confidence import Token
+from guard.models.base import Model, Reply, Request, Sampling
 
 VERSION = 1  #: Of keys and bodies; goes up when either changes its meaning.
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from guard import models
 from guard.calls.policy import FIRST_TOKENS, Policy
-from guard.errors import CallError, SchemaError
+from guard.errors import CallError, SchemaError, Violation
 from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
-from guard.output.violations import Violation
 from guard.schemas import Limits
 from guard.trace.errors import TraceError
 from guard.trace.records import VALID, Attempt, Call

@@ -32,12 +32,14 @@ from guard.errors import (
     Truncated,
     Unchecked,
     ValidationFailed,
+    Violation,
 )
+from guard.models import chat_messages
 from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
 from guard.output.checking import Checked, Checker
 from guard.output.repair import Edit
-from guard.output.violations import Violation, clipped
+from guard.support.clipping import clipped
 from guard.support.interrupts import injected, is_injected
 from guard.trace.databases import WAIT_S
 from guard.trace.records import VALID, Attempt, Call, Item
@@ -55,7 +57,7 @@ class Plan:
     """Everything that is decided before a model is asked."""
 
     target: targets.Target
-    messages: prompts.Messages  # the plan's own copy
+    messages: chat_messages.Messages  # the plan's own copy
     policy: Policy
     tiers: tuple[str | Model, ...]  # asked in order, as named; at least one
     template: str = ""
@@ -63,7 +65,7 @@ class Plan:
     validators: tuple[validators.Validator, ...] = ()
     mode: str = "live"  # one of recording.MODES
     #: The messages of the next attempt, of those of the last, its text, and what was found in it.
-    re_ask: Callable[[prompts.Messages, str, Sequence[Violation]], prompts.Messages] = prompts.re_ask
+    re_ask: Callable[[chat_messages.Messages, str, Sequence[Violation]], chat_messages.Messages] = prompts.re_ask
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
     item: Item | None = None  # of a run of many: guard/batch/mapping.py
@@ -116,7 +118,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Check:
+class Validate:
     """Check a text; is sent what was found."""
 
     checker: Checker
@@ -125,7 +127,7 @@ class Check:
     until: float | None  # by time.monotonic(), when nobody waits any more
 
 
-Step = Load | Ask | Check | Recall | Keep | Record
+Step = Load | Ask | Validate | Recall | Keep | Record
 #: What the steps of a call yield, are sent, and return.
 Steps = Generator[Step, Any, tuple[Any, Call]]
 
@@ -394,7 +396,7 @@ class _Run:
         most = policy.budget.seconds
         until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
         mends = reply.mode != "masks" and policy.repair and reply.finish != "length"
-        checked: Checked = yield Check(self.plan.target.checker, reply.text, mends, until)
+        checked: Checked = yield Validate(self.plan.target.checker, reply.text, mends, until)
         findings = checked.findings
         if not findings and self.plan.validators:
             findings = validators.check(checked.value, self.plan.validators)
@@ -441,7 +443,7 @@ class _Run:
         most = self._most
         is_masked = bool(getattr(model, "is_masked", False))  # such a model counts its prompt, and costs nothing
         if not is_masked:
-            prompt = prompts.most_tokens(self._messages)
+            prompt = chat_messages.most_tokens(self._messages)
             if left.tokens is not None:
                 most = min(most, int(left.tokens) - prompt)
             if left.usd is not None:
@@ -450,7 +452,7 @@ class _Run:
                 is_final = whole.tokens == left.tokens and whole.usd == left.usd
                 raise _Spent(f"what is left of the budget can't pay a prompt of about {prompt} tokens", is_final)
         return Request(
-            messages=prompts.copied(self._messages),
+            messages=chat_messages.copied(self._messages),
             compiled=plan.target.compiled,
             max_tokens=most,
             temperature=policy.temperature,

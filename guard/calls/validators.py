@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from guard.output.violations import Violation, clipped
+from guard.errors import Violation
+from guard.support.clipping import clipped
 from guard.support.interrupts import is_injected
 
 Validator = Callable[[Any], Any]

@@ -9,7 +9,6 @@ guard/cli/trace.py's, the sidecar's guard/cli/serve.py's.
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -40,6 +39,7 @@ from guard.cli.console import (
     table,
 )
 from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, MOST_COUNT, MOST_SECONDS, MOST_USD
+from guard.support.loading import LoadError, load_module
 
 if TYPE_CHECKING:
     from guard.calls.decorator import Decorated
@@ -149,7 +149,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="FAILURE=ACTION",
-            help="What a failure leads to, as length=fail or refusal=escalate (docs/usage.md). May be repeated.",
+            help="What a failure leads to, as length=fail or refusal=escalate (docs/escalation.md). May be repeated.",
         ),
     ] = None,
     repetition: Annotated[
@@ -242,7 +242,8 @@ def check(
     """Say what of a schema the masks enforce, what a person should change, whether a limit can be met, and how fast.
 
     Each keyword is *enforced* by the masks, *residual* (left to validation, with --inexact), *refused*, or an
-    *annotation* that constrains nothing. With --json: one line for each schema; docs/usage.md lists the fields.
+    *annotation* that constrains nothing. With --json: one line for each schema, as docs/reference/command-line.md
+    describes it.
     """
     from guard.output.schema_report import inspect
 
@@ -399,7 +400,10 @@ def resolve(target: str) -> Any:
         if not isinstance(schema, dict | bool):
             raise Problem(f"{target} is JSON but no JSON Schema: a schema is an object or a boolean")
         return text
-    module = _import(place)
+    try:
+        module = load_module(place)
+    except LoadError as error:
+        raise Problem(str(error)) from None
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -427,31 +431,6 @@ def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorate
     used: Any = found.using(**settings)
     function = used.__get__(object())  # of a method, that of any object: self is no input
     return function.guard, function.target, function
-
-
-def _import(place: str) -> Any:
-    """Import a module by name, from the working directory too, or a file by path."""
-    path = Path(place)
-    name = place
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise Problem(f"no such file: {path}; check the name")
-        sys.path.insert(0, str(path.parent.resolve()))
-        name = path.stem
-    else:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name == name or name.startswith(f"{error.name}.")
-        what = f"no module {name}" if missing else f"{place} can't be imported: no module {error.name}"
-        raise Problem(f"{what}; run from its folder, install it, or name a file.py:Type") from None
-    except SystemExit as error:
-        raise Problem(f"{place} can't be imported: it ends the program, with {error.code!r}; correct it") from None
-    except Exception as error:
-        raise Problem(f"{place} can't be imported: {type(error).__name__}: {first_line(error)}; correct it") from None
-    finally:
-        sys.path.pop(0)
 
 
 def _document(given: str) -> tuple[str, str]:

@@ -24,9 +24,9 @@ import time
 from typing import TYPE_CHECKING
 
 from guard.decoding import repetition
+from guard.decoding.confidence import Token
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget
-from guard.models.base import Token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,50 @@ Only models that decode under masks here tell of their tokens; of others nothing
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from guard.calls.policy import Confidence
-from guard.models.base import Token
+from guard.support.bounds import check
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a completion, as the masks met it; only models that decode here can tell."""
+
+    text: str  # a character that several tokens spell is the last one's; the others are ""
+    logprob: float  # natural logarithm of its probability among the allowed tokens; 0 where it was forced
+    removed: float  # the share of the model's probability that the mask took away here, 0 to 1
+    margin: float | None  # by how much its logprob exceeds the best other allowed one's; None: there was no other
+    forced: bool = False  # appended without asking the model
+    top: tuple[tuple[str, float], ...] = ()  # the likeliest tokens here, with their logprobs, where they were asked for
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The least confidence with which a tier's answer is taken; None asks nothing.
+
+    The last tier's is taken anyhow, unless `on` says what is done about the failure "confidence".
+    """
+
+    logprob: float | None = None  # mean log-probability of the tokens, at most 0: -0.5
+    removed: float | None = None  # most of the model's probability that masks may take away, on average, 0 to 1
+    margin: float | None = None  # least lead of what was chosen over the next best, where an enum leaves a choice
+
+    def __post_init__(self) -> None:
+        if self.logprob is not None:
+            check("logprob", self.logprob, -sys.float_info.max, 0)
+        if self.removed is not None:
+            check("removed", self.removed, -sys.float_info.max, sys.float_info.max)
+            if not 0 <= self.removed <= 1:
+                raise ValueError(f"removed={self.removed} must be between 0 and 1")
+        if self.margin is not None:
+            check("margin", self.margin, 0, sys.float_info.max)
+
+    @property
+    def asks(self) -> bool:
+        """Whether any threshold is set."""
+        return self != Confidence()
 
 
 def measured(tokens: Sequence[Token]) -> Confidence | None:

@@ -10,6 +10,7 @@ then: torch and transformers, llama.cpp, or a provider's SDK.
 from __future__ import annotations
 
 import threading
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +128,24 @@ def _load(name: str, progress: Progress | None) -> Model:
         from guard.models.remote.anthropic import AnthropicModel
 
         return AnthropicModel(rest)
-    if kind in ("flaky", "adversarial") and (not colon or rest.isdecimal()):
-        return _misbehaving(kind, int(rest or 0), name)
+    model = _registered(kind, rest, name)
+    if model is not None:
+        return model
     raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")
 
 
-def _misbehaving(kind: str, seed: int, name: str) -> Model:
-    try:
-        from guard.testing import AdversarialModel, FlakyModel
-    except ImportError as error:
-        raise ModelError(f"{name} needs {error.name}: pip install 'guard-slm[testing]'") from error
-    return FlakyModel(seed, name=name) if kind == "flaky" else AdversarialModel(seed, name=name)
+def _registered(kind: str, rest: str, name: str) -> Model | None:
+    """Return a model of a kind that an installed package offers, itself among them; None where there is none.
+
+    An entry point of the group `guard.models` names a function of what stands behind the colon, and of the whole name;
+    it raises ValueError where there is no such model.
+    """
+    for offered in metadata.entry_points(group="guard.models", name=kind):
+        try:
+            model: Model = offered.load()(rest, name)
+        except ImportError as error:
+            raise ModelError(f"{name} needs {error.name}: pip install 'guard-slm[testing]'") from error
+        except ValueError:
+            return None
+        return model
+    return None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from guard.decoding.confidence import Token
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
@@ -58,18 +59,6 @@ class Request:
         """Say what there is of an answer that ends here, because the model fails or is closed: it was paid for."""
         if self.told is not None:
             self.told(reply)
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token of a completion, as the masks met it; only models that decode here can tell."""
-
-    text: str  # a character that several tokens spell is the last one's; the others are ""
-    logprob: float  # natural logarithm of its probability among the allowed tokens; 0 where it was forced
-    removed: float  # the share of the model's probability that the mask took away here, 0 to 1
-    margin: float | None  # by how much its logprob exceeds the best other allowed one's; None: there was no other
-    forced: bool = False  # appended without asking the model
-    top: tuple[tuple[str, float], ...] = ()  # the likeliest tokens here, with their logprobs, where they were asked for
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,83 @@
-"""Chat messages for templates that can't take them as they are."""
+"""Chat messages: a caller's, checked and copied, with a schema in words, or as a template takes them.
+
+A message is a mapping with a role and a content, as OpenAI's protocol has it. A caller's messages are never changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import json
+import marshal
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from guard.errors import Unsupported
-from guard.output.violations import clipped
+from guard.errors import Truncated, Unsupported
+from guard.support.clipping import clipped
+
+MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest contexts hold.
+
+Messages = tuple[dict[str, Any], ...]
+
+_EXAMPLE = '[{"role": "user", "content": "..."}]'
+
+
+def checked(messages: Any) -> Messages:
+    """Return a deep copy of a caller's messages, a text being a user's only one; ValueError where they are none."""
+    if isinstance(messages, str) and messages.strip():
+        return ({"role": "user", "content": messages},)
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+        raise ValueError(f"messages={clipped(messages)} must be a text or a list of messages: {_EXAMPLE}")
+    listed = list(messages)
+    if not listed:
+        raise ValueError("messages=[] must hold at least one message")
+    for number, message in enumerate(listed):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise ValueError(f"messages[{number}]={clipped(message)} must have a role and a content: {_EXAMPLE}")
+    return copied(listed)
+
+
+def check_size(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Truncated where the texts of the messages are longer than any model reads."""
+    size = sum(len(message["content"]) for message in messages if isinstance(message.get("content"), str))
+    if size > MOST_TEXT:
+        raise Truncated(
+            f"a text of {size:,} characters is more than any model reads ({MOST_TEXT:,}); shorten the input"
+        )
+
+
+def copied(messages: Sequence[Mapping[str, Any]]) -> Messages:
+    """Return a deep copy, so that neither side can change the other's messages."""
+    return tuple(
+        {key: part if isinstance(part, str) else _copied(part) for key, part in message.items()} for message in messages
+    )
+
+
+def _copied(part: Any) -> Any:
+    """Return a deep copy; of what is JSON, as parts of messages are, at a tenth of the cost of `copy`."""
+    try:
+        return marshal.loads(marshal.dumps(part))  # noqa: S302 (written a moment ago)
+    except ValueError:
+        return copy.deepcopy(part)
+
+
+def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
+    """Return the messages with a schema in words, for a model that nothing else holds to it."""
+    words = (
+        "Answer with one JSON value and nothing else: no prose, no code fences. It must be valid under this JSON"
+        f" Schema:\n{json.dumps(schema, ensure_ascii=False)}"
+    )
+    first, *rest = copied(messages)
+    if first.get("role") == "system" and isinstance(first.get("content"), str):
+        return ({**first, "content": f"{first['content']}\n\n{words}"}, *rest)
+    return ({"role": "system", "content": words}, first, *rest)
+
+
+def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many tokens a prompt has at most, as a rule: a token for every three bytes, and some a message.
+
+    A provider says how many there were only when it has been paid for them.
+    """
+    return sum(len(str(message.get("content", "")).encode(errors="replace")) // 3 + 8 for message in messages)
 
 
 def as_texts(messages: Sequence[Mapping[str, Any]], model: str) -> list[Mapping[str, Any]]:

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from guard.calls import prompts
 from guard.errors import BudgetExceeded, GuardError, ModelError
+from guard.models import chat_messages
 from guard.models.base import Reply, Request
 from guard.models.event_loop import PORTAL
 from guard.models.remote.http import estimated_tokens, said_by
@@ -81,7 +81,7 @@ class OutlinesModel:
 
     def _asked(self, request: Request) -> tuple[Any, str, list[dict[str, Any]]]:
         known = sys.exception()
-        messages = prompts.copied(request.messages)
+        messages = chat_messages.copied(request.messages)
         if request.compiled is None:
             return self._generator(None), "prompt", list(messages)
         try:
@@ -89,7 +89,7 @@ class OutlinesModel:
         except Exception as error:  # whatever its engine says of a schema that it can't hold; it goes in words
             if injected(error, known) is not None:
                 raise
-            return self._generator(None), "prompt", list(prompts.with_schema(messages, request.compiled.schema))
+            return self._generator(None), "prompt", list(chat_messages.with_schema(messages, request.compiled.schema))
 
     def _make_generator(self, compiled: Any) -> Any:
         output_type = None if compiled is None else JsonSchema(json.dumps(compiled.schema))

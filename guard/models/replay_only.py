@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
+from guard.models.remote.address import UNUSED_KEY
 from guard.models.remote.known_servers import SERVERS
-
-UNUSED_KEY = "unused"  #: Given where a provider's client wants a key that nobody will send.
 
 
 class Absent:

@@ -15,11 +15,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard.errors import Finding, SchemaError, Unchecked
+from guard.errors import Finding, SchemaError, Unchecked, Violation
 from guard.output import worker_pool
-from guard.output.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep
+from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read, too_deep
 from guard.output.repair import Edit, repair
-from guard.output.violations import Violation
 from guard.output.worker import MEMORY
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class TypeChecker(Checker):
 class SchemaChecker(Checker):
     """Checks texts by a JSON Schema."""
 
-    def __init__(self, case: Case, costs: Costs) -> None:
+    def __init__(self, case: JudgedSchema, costs: Costs) -> None:
         """Make one; SchemaError where nothing can check that schema."""
         self._case, self._costs = case, costs
         self._judge: Judge | None = None

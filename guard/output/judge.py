@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from guard.output.violations import Violation, clipped, pointer
+from guard.errors import Violation
+from guard.support.clipping import clipped
 from guard.support.interrupts import is_injected
+from guard.support.json_pointer import pointer
 
 NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
 MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.
@@ -84,7 +86,7 @@ class NoJudgeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Case:
+class JudgedSchema:
     """What a judge judges by."""
 
     schema: Any  # as the standard writes it: guard/schemas/leniency.py
@@ -96,7 +98,7 @@ class Case:
 class Judge:
     """A judge of values under one schema."""
 
-    def __init__(self, case: Case, *, backtracks: bool) -> None:
+    def __init__(self, case: JudgedSchema, *, backtracks: bool) -> None:
         """Make one; NoJudgeError where that can't be.
 
         `backtracks`: with an engine for regular expressions that knows all of them, and may take for ever.

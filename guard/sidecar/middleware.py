@@ -28,7 +28,7 @@ from guard.sidecar.request_context import Visit, answer
 from guard.trace import TraceError
 
 if TYPE_CHECKING:
-    from guard.sidecar.application import Sidecar
+    from guard.sidecar.service import Service
 
 #: Paths that anyone may ask for.
 OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
@@ -52,7 +52,7 @@ _log = logging.getLogger("guard.sidecar")
 class Watched:
     """Accounts for every request, and answers for what is raised."""
 
-    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+    def __init__(self, app: Any, sidecar: Service) -> None:
         self._app, self._sidecar = app, sidecar
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -107,7 +107,7 @@ class Watched:
 class Gate:
     """Lets requests in."""
 
-    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+    def __init__(self, app: Any, sidecar: Service) -> None:
         self._app, self._sidecar = app, sidecar
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -12,9 +12,9 @@ import hashlib
 from collections import OrderedDict
 from typing import Any
 
-from guard import Limits
 from guard.errors import SchemaError
 from guard.output import target as targets
+from guard.schemas import Limits
 from guard.schemas.limits import limit_error
 from guard.sidecar import large
 from guard.support.json_pieces import pieces

@@ -64,7 +64,8 @@ def weight(value: Any) -> int:
 
 
 def _items(value: Any, encoder: json.JSONEncoder) -> Iterator[str]:
-    between, batch, size = "", [], 0
+    batch: list[Any] = []
+    between, size = "", 0
     for item in value:
         weighs = weight(item)
         if batch and size + weighs > SMALL:
@@ -82,7 +83,8 @@ def _items(value: Any, encoder: json.JSONEncoder) -> Iterator[str]:
 
 
 def _members(value: Mapping[Any, Any], encoder: json.JSONEncoder) -> Iterator[str]:
-    between, batch, size = "", {}, 0
+    batch: dict[Any, Any] = {}
+    between, size = "", 0
     for key, item in value.items():
         weighs = weight(key) + weight(item)
         if batch and size + weighs > SMALL:

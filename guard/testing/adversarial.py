@@ -20,6 +20,7 @@ from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Request
 from guard.models.local.local_model import LocalModel
+from guard.testing.flaky import seed_of
 
 #: What it would rather write than JSON, each a token of its own beside all bytes.
 _TEMPTATIONS = (
@@ -59,13 +60,13 @@ class AdversarialModel(LocalModel):
         return list(text.encode(errors="replace"))
 
     @contextlib.contextmanager
-    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:  # noqa: ARG002
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_AdversarialSession]:  # noqa: ARG002
         completion = Completion(self._vocabulary, **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
-        yield _Session(self, completion, limits["matcher"], request.seed)
+        yield _AdversarialSession(self, completion, limits["matcher"], request.seed)
 
 
-class _Session:
+class _AdversarialSession:
     def __init__(self, model: AdversarialModel, completion: Completion, matcher: Any, seed: int) -> None:
         self.completion = completion
         self._matcher, self._taste = matcher, model.taste
@@ -128,3 +129,8 @@ def _liked(taste: str, token: bytes) -> float:
 def _logsumexp(logits: Any) -> float:
     most = float(logits.max())
     return most + math.log(float(np.exp(logits - most).sum())) if math.isfinite(most) else most
+
+
+def by_name(rest: str, name: str) -> AdversarialModel:
+    """Return the model that `adversarial:SEED` names; ValueError where it names none."""
+    return AdversarialModel(seed_of(rest), name=name)

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from guard.errors import Violation
 from guard.output.judge import NOT_JSON
 from guard.output.repair import repair
 from guard.output.target import Target
-from guard.output.violations import Violation
 from guard.testing.scripted_replies import Saying, written
 
 _CONSTANT = re.compile(r"\b(NaN|Infinity)\b")

@@ -34,6 +34,7 @@ from guard.calls.decorator import Decorated, Structured
 from guard.errors import GuardError
 from guard.models.base import Model
 from guard.output import target
+from guard.support.loading import load_module
 from guard.testing.app_adapters import CANARY, AsyncFunctionPort, FunctionPort, ModelPort
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.oracle import Reading, plain, read, same
@@ -136,7 +137,7 @@ class Subject:
         if hint is bytes:
             return f"the {name} {mark}".encode()
         if name not in self._samples:
-            from guard.testing.search import drawn
+            from guard.testing.drawing import drawn
             from guard.testing.strategies.values import values
 
             examples = drawn(values(hint), 6, 0)
@@ -404,9 +405,7 @@ def imported(place: str) -> Any:
     module, colon, name = place.rpartition(":")
     if not colon:
         raise ValueError(f"{place!r} must be module:function, file.py:function, or an address")
-    from guard.cli.app import _import
-
-    found: Any = _import(module)
+    found: Any = load_module(module)
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"{module} has no {name}")

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from guard.decoding import confidence
+from guard.decoding.confidence import Token
 from guard.decoding.places import listed
-from guard.models.base import Token
 from guard.trace.records import VALID, Attempt, Call
 
 SHADES = 10  #: Steps of colour, from nothing removed to everything.

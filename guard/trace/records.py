@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from guard.errors import Violation
 from guard.models.base import Reply
-from guard.output.violations import Violation
 
 if TYPE_CHECKING:
     from guard.output.repair import Edit

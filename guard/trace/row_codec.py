@@ -13,9 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guard.models.base import Reply, Token
+from guard.decoding.confidence import Token
+from guard.errors import Violation
+from guard.models.base import Reply
 from guard.output.repair import Edit
-from guard.output.violations import Violation
 from guard.support.json_pieces import COMPACT, WINDOW, pieces
 from guard.trace.records import Attempt, Call
 from guard.trace.redaction import REDACTED, Redaction

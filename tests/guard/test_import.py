@@ -20,7 +20,8 @@ def test_import_guard_loads_neither_torch_nor_transformers_nor_anything_else_tha
 def test_what_needs_no_local_model_loads_neither_torch_nor_transformers() -> None:
     program = (
         "import sys\n"
-        "from guard import Guard, GuardError, SchemaError, Vocabulary, compile, structured, cli, trace\n"
+        "from guard import Guard, GuardError, SchemaError, Vocabulary, compile, structured, trace\n"
+        "import guard.cli.app\n"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))\n"
     )
     assert _run(program) == "[]\n"

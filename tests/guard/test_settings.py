@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 import guard
-from guard.calls.policy import Budget, Confidence, Policy
+from guard.calls.policy import Budget, Policy
+from guard.decoding.confidence import Confidence
 from guard.errors import ModelError, SettingError
 from guard.models.base import Request
 from guard.settings import Settings

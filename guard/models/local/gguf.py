@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from guard.errors import ModelError
 from guard.models.local import gguf_header
 from guard.models.local.cache import Progress
-from guard.output.violations import clipped
+from guard.support.clipping import clipped
 
 if TYPE_CHECKING:
     import numpy as np

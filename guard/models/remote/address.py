@@ -12,6 +12,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
+UNUSED_KEY = "unused"  #: Given where a provider's client wants a key that nobody will send.
 #: Headers that tell nothing of whoever asks; beside these only credentials that were given are sent to a stranger.
 _PLAIN = frozenset(
     {

@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from guard.calls import prompts
+from guard.errors import Violation
+from guard.models import chat_messages
 from guard.output import provider_schema
-from guard.output.violations import Violation
 from guard.sidecar.endpoints.chat_request import Asked, Function
 from guard.sidecar.errors import bad
 
@@ -101,7 +101,7 @@ def read(value: Any) -> tuple[Any, list[dict[str, Any]]]:
 
 def re_ask(
     messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[Violation], *, names: Sequence[str]
-) -> prompts.Messages:
+) -> chat_messages.Messages:
     """Return the messages of the next attempt: the calls as the model made them, and what is wrong with each.
 
     `names` are the functions that may be called. What made no call is shown back as words.
@@ -117,7 +117,7 @@ def re_ask(
             said = [f"- expected a call of {' or '.join(names)}, got words"]
         question = "\n".join(["That answer is not valid:", *said, "Answer again with every one of these corrected."])
         return (
-            *prompts.copied(messages),
+            *chat_messages.copied(messages),
             {"role": "assistant", "content": shown},
             {"role": "user", "content": question},
         )
@@ -133,7 +133,7 @@ def re_ask(
         {"role": "tool", "tool_call_id": id_, "content": _verdict(calls[at]["name"], wrong[at])}
         for at, id_ in enumerate(ids)
     ]
-    return (*prompts.copied(messages), {"role": "assistant", "content": content, "tool_calls": made}, *answers)
+    return (*chat_messages.copied(messages), {"role": "assistant", "content": content, "tool_calls": made}, *answers)
 
 
 def is_asked_again(messages: Sequence[Mapping[str, Any]], asked: Asked) -> bool:

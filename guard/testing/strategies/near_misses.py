@@ -21,9 +21,9 @@ from hypothesis.strategies import SearchStrategy
 from guard.kernels._native import Engine, Sampler
 from guard.kernels.errors import SchemaError
 from guard.output import target
-from guard.output.violations import pointer
 from guard.schemas import Options
 from guard.schemas.ops import FALSE, Op, Record
+from guard.support.json_pointer import pointer
 from guard.testing.json_validators import Judges, copied
 from guard.testing.strategies import values
 

@@ -1,8 +1,9 @@
 """Valid instances: values of any schema that Guard compiles, drawn from the engine's own automaton.
 
-The native sampler (kernels/cpu/sample.hpp) reads a value off choices, bytes in units: one unit for the value, one for
-each member and item inside of it. Hypothesis draws the units, so that a value is a function of what it draws, and fewer
-or smaller choices are smaller values: a unit that is left out leaves a member out. Shrinking needs nothing of its own.
+The native sampler (kernels/cpu/sampling/sampler.hpp) reads a value off choices, bytes in units: one for the value, one
+for each member and item inside of it. Hypothesis draws the units, so that a value is a function of what it draws, and
+fewer or smaller choices are smaller values: a unit that is left out leaves a member out. Shrinking needs
+nothing of its own.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, Request, expect
 from sidecars import Sidecar, model, serving
 
-from guard.models.base import Reply, Token
-from guard.output.violations import Violation
+from guard.decoding.confidence import Token
+from guard.errors import Violation
+from guard.models.base import Reply
 from guard.sidecar import keys
 from guard.testing import fake_server
 from guard.trace import TraceStore

@@ -1,0 +1,36 @@
+"""Clipping: a value as a message shows it, short however large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+GOT_LENGTH = 120  #: Characters of a value that a message shows; longer ones are clipped.
+
+
+def clipped(value: object) -> str:
+    """Return a repr that stays short however large the value is, and takes no longer to make."""
+    text = _shown(value, GOT_LENGTH + 1)
+    return text if len(text) <= GOT_LENGTH else text[: GOT_LENGTH - 1] + "…"
+
+
+def _shown(value: object, room: int) -> str:
+    """Return the beginning of a repr: all of it, or at least `room` characters."""
+    kind = type(value)
+    if kind in (str, bytes):
+        return repr(value[:room])  # type: ignore[index]
+    if kind is list:
+        parts = ((_shown(item, room), "") for item in value)  # type: ignore[attr-defined]
+        return _joined("[", parts, "]", room)
+    if kind is dict:
+        pairs = ((_shown(key, room), f": {_shown(item, room)}") for key, item in value.items())  # type: ignore[attr-defined]
+        return _joined("{", pairs, "}", room)
+    return repr(value)
+
+
+def _joined(opening: str, parts: Iterable[tuple[str, str]], closing: str, room: int) -> str:
+    text = opening
+    for number, (first, rest) in enumerate(parts):
+        text += (", " if number else "") + first + rest
+        if len(text) >= room:
+            return text
+    return text + closing

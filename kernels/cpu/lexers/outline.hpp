@@ -1,0 +1,61 @@
+// Outline: how JSON text may go on, told from its bytes alone, whatever the schema.
+#pragma once
+#include <algorithm>
+#include <string_view>
+
+#include "support/base.hpp"
+
+namespace guard {
+
+// Behind a string or a number.
+inline bool may_follow(std::uint8_t byte) {
+  switch (byte) {
+    case ',': case '}': case ']': case ':': case ' ': case '\n': case '\r': case '\t': return true;
+    default: return false;
+  }
+}
+constexpr std::string_view kSpaces = " \n\r\t", kStarts = "\"{}[],:-0123456789tfn";
+inline bool may_come(std::string_view text) {  // behind white space
+  const std::string_view word = text[0] == 't' ? "true" : text[0] == 'f' ? "false" : text[0] == 'n' ? "null" : "";
+  return text.substr(0, word.size()) == word.substr(0, text.size());
+}
+
+// How a text goes on from behind a key or from before a value, as far as it could be JSON: to the value's end at most, or beyond.
+enum class Reach { Never, Within, Beyond };
+inline Reach reach(std::string_view text, bool colon, std::int32_t* deepest) {
+  std::size_t i = 0;
+  const auto gap = [&] { i = std::min(text.find_first_not_of(kSpaces, i), text.size()); };
+  gap();
+  if (colon && i < text.size()) {
+    if (text[i++] != ':') return Reach::Never;
+    gap();
+  }
+  if (i == text.size()) return Reach::Within;
+  if (kStarts.find(text[i]) == kStarts.npos || text[i] == '}' || text[i] == ']' || text[i] == ':' || text[i] == ',') return Reach::Never;
+  if (text[i] != '"' && text[i] != '{' && text[i] != '[') {
+    if (!may_come(text.substr(i))) return Reach::Never;
+    const std::size_t end = text.find_first_of(" \n\r\t\"{}[],:", i);
+    return end == text.npos ? Reach::Within : Reach::Beyond;
+  }
+  bool inside = false;
+  std::int32_t depth = 0;
+  for (; i < text.size(); ++i) {
+    const char c = text[i];
+    if (inside) {
+      if (c == '\\')
+        ++i;
+      else
+        inside = c != '"';
+    } else if (c == '"') {
+      inside = true;
+    } else if (c == '{' || c == '[') {
+      *deepest = std::max(*deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+    if (depth <= 0 && !inside) return i + 1 >= text.size() ? Reach::Within : Reach::Beyond;
+  }
+  return Reach::Within;
+}
+
+}  // namespace guard

@@ -1,0 +1,509 @@
+// Reading: the mask of a lexeme's state that is met first, made by reading the tokens of a vocabulary. See vocabulary.hpp.
+
+#include <algorithm>
+#include <map>
+
+#include "lexers/outline.hpp"
+#include "masks/lexeme_masks.hpp"
+
+namespace guard {
+
+namespace {
+using Key = std::pair<Id, std::int32_t>;  // (state, characters)
+bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'; }
+}  // namespace
+
+// A mask under construction: tokens by the (state, characters) in which they end or leave.
+struct LexemeMasks::Draft {
+  std::size_t words;
+  bool detailed;
+  Tokens all;  // of a detailed one the sum of `inside`
+  std::shared_ptr<const Tokens> known;  // instead of them
+  bool own;  // are characters counted by token?
+  Draft(std::size_t row, bool apart, bool by_token) : words(row), detailed(apart), own(by_token) {}
+  std::unordered_map<std::uint64_t, std::size_t> at;
+  std::uint64_t last = ~std::uint64_t{0};  // of `inside`: it is often the same
+  std::size_t slot = 0;
+  std::vector<Inside> inside;
+  std::vector<Id> ends;
+  std::array<Id, 64> ended{};  // of them the last by their lowest bits: thousands of tokens end in the same few
+  std::map<Key, std::vector<Spelled>> exits;
+  std::vector<Exit> left;  // instead of those
+  std::int64_t rest = -2;  // see LexemeMask
+  std::vector<Spelled> odd, escaped, listed;
+
+  void end(Id state) {
+    Id& last = ended[static_cast<std::size_t>(state) % ended.size()];
+    if (last != state) ends.push_back(last = state);
+  }
+  void stay(Key key, const Tokens::Run& run, bool whole) {
+    if (run.begin == run.end) return;
+    if (!detailed) {
+      end(key.first);
+      if (!known) all.add(run, words);
+      return;
+    }
+    Inside& group = of({key.first, own ? kItsOwn : key.second}, whole);
+    group.tokens.add(run, words);
+    if (own) group.lengths.add(static_cast<std::uint8_t>(std::min(key.second, 255)));
+  }
+  Inside& of(Key key, bool whole) {
+    const std::uint64_t which = static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second);
+    if (which != last) {
+      const auto [found, fresh] = at.try_emplace(which, inside.size());
+      if (fresh) inside.push_back({key.first, key.second, whole, {}, {}});
+      last = which, slot = found->second;
+    }
+    return inside[slot];
+  }
+  // All of these, in a state to which each of their characters leads back.
+  void stay_alike(Id state, const Tokens& tokens, const Bytes& lengths) {
+    if (!detailed) return end(state), all.add(tokens, words);
+    Inside& group = of({state, kItsOwn}, true);
+    group.tokens.add(tokens, words);
+    group.lengths.add(lengths);
+  }
+  // Those of these that are plain, in such a state; of a draft that counts by token.
+  void stay_free(Id state, const Id* begin, const Id* end, const Vocabulary& vocabulary) {
+    Inside& group = of({state, kItsOwn}, true);
+    group.tokens.to_bits(words);
+    for (const Id* t = begin; t != end; ++t) {
+      if (!vocabulary.is_plain(*t)) continue;
+      group.tokens.bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
+      group.lengths.add(static_cast<std::uint8_t>(std::min(vocabulary.chars(*t), 255)));
+    }
+  }
+  void forget(Id token) { all.bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
+};
+
+LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node) {
+  if (&among != &v_.whole_ || node != 0 || masks == &detailed_) return masks->others[{among.id, state, node}];
+  while (masks->whole.size() <= static_cast<std::size_t>(state)) masks->whole.push_back(nullptr);
+  return masks->whole[static_cast<std::size_t>(state)];
+}
+
+LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
+  auto made = std::make_unique<LexemeMask>();
+  for (Inside& group : draft.inside) draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
+  draft.all.few.shrink_to_fit();
+  made->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
+  std::sort(draft.ends.begin(), draft.ends.end());
+  draft.ends.erase(std::unique(draft.ends.begin(), draft.ends.end()), draft.ends.end());
+  made->ends.assign(draft.ends.begin(), draft.ends.end());
+  made->rest = draft.rest;
+  made->odd = std::move(draft.odd);
+  made->escaped = std::move(draft.escaped);
+  made->listed = std::move(draft.listed);
+  std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.state, a.chars) < std::pair(b.state, b.chars); });
+  made->inside = std::move(draft.inside);
+  made->exits = std::move(draft.left);
+  for (auto& [key, list] : draft.exits)
+    if (!list.empty()) made->exits.push_back({key.first, key.second, suffixes(std::move(list))});
+  held_ += made->nbytes();
+  slot = std::move(made);
+  return *slot;
+}
+
+// Tokens read from a state of a text, one by one.
+struct LexemeMasks::Reading {
+  const Vocabulary& vocabulary;
+  Texts& texts;
+  bool detailed;
+  Draft& draft;
+  bool key;
+  std::vector<Key> path;
+
+  // Those below a node, behind its first `top` bytes, which lead there.
+  void read(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
+    path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, there);
+    for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
+      const auto [from, chars] = path[depth - 1];
+      const std::uint8_t byte = trie.byte(i);
+      if (byte == '"' && texts.is_whole(from)) {
+        if (texts.may_end(from)) leave(trie, i, depth, {from, chars});
+        i = trie.skip(i);
+        continue;
+      }
+      kernel_clock.tick();
+      const Id next = texts.step(from, byte);
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
+      const bool whole = texts.is_whole(next);
+      path[depth] = {next, chars + (detailed && whole)};
+      draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
+      ++i;
+    }
+  }
+
+  // The tokens that have their closing quote at node i, `depth` bytes on.
+  void leave(const Trie& trie, std::int32_t i, std::size_t depth, Key from) {
+    auto& list = draft.exits[from];
+    for (std::int32_t j = i; j < trie.skip(i);) {
+      const std::size_t length = static_cast<std::size_t>(trie.depth(j) - trie.depth(i));
+      if (length == 1 && !may_follow(trie.byte(j))) {
+        j = trie.skip(j);
+        continue;
+      }
+      for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
+        const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
+        const std::string_view text = token.substr(token.size() - length - depth);
+        std::int32_t open = 0;
+        if (key && std::count(rest.begin(), rest.end(), '"') > 1 && reach(rest, true, &open) == Reach::Beyond) {
+          draft.odd.push_back({text, *t});
+          continue;
+        }
+        list.push_back({rest, *t});
+        if (!key) continue;
+        if (text.substr(0, depth).find('\\') != text.npos) draft.escaped.push_back({text, *t});
+        if (rest.find(',') != rest.npos) draft.listed.push_back({text, *t});
+      }
+      ++j;
+    }
+  }
+
+  // The plain ones below a node, by bytes.
+  void read_plain(const Trie& trie, std::int32_t node, Key from) {
+    const std::int32_t top = trie.depth(node);
+    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1) path.resize(static_cast<std::size_t>(trie.longest()) + 1);
+    path[0] = from;
+    for (std::int32_t i = node + 1; i < trie.skip(node);) {
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
+      const auto [before, chars] = path[depth - 1];
+      const std::uint8_t byte = trie.byte(i);
+      kernel_clock.tick();
+      const Id next = byte == '"' || byte == '\\' ? Texts::kDead : texts.step(before, byte);
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
+      const bool whole = texts.is_whole(next);
+      if (whole && draft.own && texts.is_free(next)) {
+        draft.stay_free(next, trie.begin(i), trie.subtree_end(i), vocabulary);
+        i = trie.skip(i);
+        continue;
+      }
+      path[depth] = {next, chars + whole};
+      if (whole) draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, true);
+      ++i;
+    }
+  }
+};
+
+// The plain tokens below a node of plain_ whose last characters lead to different states; only those with one of these as the last.
+void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
+  const Trie& trie = v_.whole_.trie;
+  for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)]; k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
+    const std::int32_t i = v_.spelled_[static_cast<std::size_t>(k)];
+    const std::uint8_t last = trie.byte(i);
+    if (among && !among->has(last)) continue;
+    Key at = before;
+    if (last < 0x80) {
+      at.first = reading.texts.step(at.first, last);
+    } else {
+      std::string_view text = std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))]).substr(0, static_cast<std::size_t>(trie.depth(i)));
+      std::size_t from = text.size() - 1;
+      while ((static_cast<std::uint8_t>(text[from]) & 0xC0) == 0x80) --from;
+      for (; from < text.size() && at.first != Texts::kDead; ++from) at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(text[from]));
+    }
+    if (among)  // they were taken for others
+      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
+        if (v_.is_plain(*t)) reading.draft.forget(*t);
+    if (at.first == Texts::kDead) continue;
+    ++at.second;
+    reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
+    reading.read_plain(trie, i, at);
+  }
+}
+
+namespace {
+// Of the characters of a class that lead to different states: where most lead, and the others; kDead: too many are others.
+Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
+  constexpr std::int32_t kFew = 4;
+  const auto [first, last] = cls == 'a' ? std::pair('a', 'z') : cls == 'A' ? std::pair('A', 'Z') : std::pair('0', '9');
+  if (static_cast<char>(cls) != first) return Texts::kDead;
+  Id most = Texts::kDead;
+  std::int32_t votes = 0;  // Boyer and Moore 1991
+  for (char c = first; c <= last; ++c) {
+    const Id to = texts.step(state, static_cast<std::uint8_t>(c));
+    if (votes == 0) most = to;
+    votes += to == most ? 1 : -1;
+  }
+  std::int32_t n = 0;
+  for (char c = first; c <= last; ++c)
+    if (texts.step(state, static_cast<std::uint8_t>(c)) != most) others->add(static_cast<std::uint8_t>(c)), ++n;
+  return n <= kFew ? most : Texts::kDead;
+}
+}  // namespace
+
+const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& classes) {
+  Loop& found = remember(loops_, classes, [&] {
+    Loop loop;
+    std::array<bool, kClasses> inside{};
+    for (std::uint8_t cls : classes) inside[cls] = true;
+    for (std::int32_t i = 1; i < v_.plain_.size();) {
+      const std::uint8_t cls = v_.plain_.byte(i);
+      if (!inside[cls]) {
+        loop.leaving.push_back({cls, i});
+        i = v_.plain_.skip(i);
+        continue;
+      }
+      if (v_.plain_.begin(i) != v_.plain_.end(i)) {
+        loop.tokens.add(v_.run_of(i), words());
+        loop.lengths.add(static_cast<std::uint8_t>(std::min(v_.plain_.depth(i), 255)));
+      }
+      ++i;
+    }
+    std::stable_sort(loop.leaving.begin(), loop.leaving.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+    return loop;
+  });
+  found.used = true;
+  return found;
+}
+
+// All tokens of the vocabulary. Plain ones are read a class at a time, as far as no class is split. Where few of a class lead elsewhere
+// all are taken for the others at first, and those few are read by bytes. Tokens of the classes that lead back to the state are remembered.
+void LexemeMasks::read_plain(Reading& reading, Id state) {
+  struct Rest {
+    std::int32_t node, end;
+    Key from;
+    Bytes bytes;
+  };
+  Texts& texts = reading.texts;
+  reading.read(v_.other_, 0, 0, {state, 0});
+  std::vector<Rest> rests;
+  std::vector<Key> path(static_cast<std::size_t>(v_.plain_.longest()) + 1, Key{state, 0});
+  const auto read_rests = [&](std::int32_t upto) {
+    for (; !rests.empty() && rests.back().end <= upto; rests.pop_back()) read_parted(reading, rests.back().node, rests.back().from, &rests.back().bytes);
+  };
+  const auto read = [&](std::int32_t begin, std::int32_t end) {
+    for (std::int32_t i = begin; i < end;) {
+      kernel_clock.tick();
+      read_rests(i);
+      const std::size_t depth = static_cast<std::size_t>(v_.plain_.depth(i));
+      const Key from = path[depth - 1];
+      const std::uint8_t cls = v_.plain_.byte(i);
+      Id next = texts.step_class(from.first, cls);
+      if (next == Texts::kSplit) {
+        Rest rest{i, v_.plain_.skip(i), from, {}};
+        next = reading.detailed ? Texts::kDead : most_of(texts, from.first, cls, &rest.bytes);
+        if (next == Texts::kDead)
+          read_parted(reading, i, from, nullptr);
+        else
+          rests.push_back(rest), reading.draft.all.to_bits(words());
+      }
+      if (next == Texts::kDead) {
+        i = v_.plain_.skip(i);
+        continue;
+      }
+      path[depth] = {next, from.second + 1};
+      if (texts.is_free(next)) {  // and so is every text behind it
+        if (reading.detailed)
+          reading.draft.stay_free(next, v_.plain_.begin(i), v_.plain_.subtree_end(i), v_);
+        else
+          reading.draft.stay(path[depth], {v_.plain_.begin(i), v_.plain_.subtree_end(i), nullptr}, true);
+        i = v_.plain_.skip(i);
+        continue;
+      }
+      reading.draft.stay(path[depth], v_.run_of(i), true);
+      ++i;
+    }
+    read_rests(end);
+  };
+  std::vector<std::uint8_t> again;
+  for (std::int32_t i = 1; i < v_.plain_.size(); i = v_.plain_.skip(i))
+    if (texts.step_class(state, v_.plain_.byte(i)) == state) again.push_back(v_.plain_.byte(i));
+  if (again.empty() || texts.is_free(state)) return read(1, v_.plain_.size());
+  const Loop& loop = this->loop(again);
+  reading.draft.stay_alike(state, loop.tokens, loop.lengths);
+  for (std::size_t k = 0; k < loop.leaving.size(); ++k) {
+    const auto [cls, i] = loop.leaving[k];
+    if (texts.step_class(state, cls) == Texts::kDead) {
+      while (k + 1 < loop.leaving.size() && loop.leaving[k + 1].first == cls) ++k;
+      continue;
+    }
+    path[static_cast<std::size_t>(v_.plain_.depth(i)) - 1] = {state, v_.plain_.depth(i) - 1};
+    read(i, v_.plain_.skip(i));
+  }
+}
+
+// Where all texts are listed, the tokens are found along them, and no state is made but where one of them may be left or an escape may
+// stand, or where they are told apart by states. False: they are not listed.
+bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
+  std::vector<Langs::Listed> lists;
+  if (!reading.texts.listed(state, &lists)) return false;
+  struct Part {  // words [begin, end), which are spelled alike up to a node
+    std::int32_t node;
+    std::size_t begin, end;
+  };
+  const std::size_t top = static_cast<std::size_t>(trie.depth(node));
+  // Nodes of closing quotes and of backslashes, and what is in front of them; nodes of tokens, and what they spell.
+  std::vector<std::pair<std::int32_t, std::u32string_view>> marks, ends;
+  std::vector<Part> todo;
+  Tokens& all = reading.draft.all;
+  for (const auto& [words, behind] : lists)
+    for (todo.push_back({node, 0, words.size()}); !todo.empty();) {
+      auto [at, i, end] = todo.back();
+      todo.pop_back();
+      const std::size_t length = static_cast<std::size_t>(trie.depth(at)) - top;
+      const auto below = [&](char byte) { return trie.find(at, {&byte, 1}); };
+      const auto mark = [&](char byte) {
+        if (const std::int32_t child = below(byte); child >= 0) marks.push_back({child, std::u32string_view(words[i]).substr(behind, length)});
+      };
+      mark('\\');
+      if (words[i].size() == behind + length) mark('"'), ++i;
+      while (i < end) {
+        const std::size_t first = i;
+        const char32_t c = words[i][behind + length];
+        while (i < end && words[i][behind + length] == c) ++i;
+        const std::int32_t child = below(static_cast<char>(c));
+        if (child < 0) continue;
+        if (!reading.detailed)
+          all.add({trie.begin(child), trie.end(child), nullptr}, this->words());
+        else if (trie.begin(child) != trie.end(child))
+          ends.push_back({child, std::u32string_view(words[first]).substr(behind, length + 1)});
+        if (trie.skip(child) > child + 1) todo.push_back({child, first, i});
+      }
+    }
+  if (lists.size() > 1) sort_unique(&marks), sort_unique(&ends), sort_unique(&all.few);
+  const auto behind = [&](std::u32string_view text) {
+    Id at = state;
+    for (char32_t c : text) at = reading.texts.step(at, static_cast<std::uint8_t>(c));
+    return Key{at, reading.detailed ? static_cast<std::int32_t>(text.size()) : 0};
+  };
+  for (const auto& [at, text] : ends) reading.draft.stay(behind(text), {trie.begin(at), trie.end(at), nullptr}, true);
+  for (const auto& [at, text] : marks) {
+    Key from = behind(text);
+    if (trie.byte(at) == '"') {
+      reading.leave(trie, at, text.size() + 1, from);
+    } else if (from.first = reading.texts.step(from.first, '\\'); from.first != Texts::kDead) {
+      const Tokens::Run run{trie.begin(at), trie.end(at), nullptr};
+      reading.detailed ? reading.draft.stay(from, run, false) : all.add(run, this->words());
+      reading.read(trie, at, trie.depth(at), from);
+    }
+  }
+  reading.draft.rest = -1;
+  return true;
+}
+
+std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
+  if (mask.rest != -2) return mask.rest;
+  std::int64_t all = 0;
+  for (Id end : mask.ends) {
+    const std::int64_t rest = texts.near(end);
+    all = all < 0 || rest < 0 ? -1 : std::max(all, rest);
+  }
+  return mask.rest = all;
+}
+
+// Bounds on repetitions that no token comes near to tell no states apart: `[a-z]{1,63}` is read as `[a-z]+`, once for all of its first
+// thirty states. Of a token with n characters that ends where m more are enough both say the same if no bound is less than n + m.
+bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft) {
+  std::int32_t most = kInf;
+  const Id relaxed = texts.relaxed(state, &most);
+  const bool whole = &among == &v_.whole_ && node == 0;
+  const std::int32_t longest = whole ? std::max(Vocabulary::kShort, v_.before_quote_) : among.trie.longest();
+  if (relaxed == state || longest > most || texts.goes_on(relaxed) != Texts::kDead) return false;
+  LexemeMask& mask = text(texts, relaxed, false, among, node);
+  if (rest(texts, mask) < 0 || longest + mask.rest > most) return false;
+  draft->known = mask.all;
+  draft->rest = whole ? mask.rest : -1;
+  for (const Exit& exit : mask.exits) draft->left.push_back(exit);
+  draft->odd = mask.odd, draft->escaped = mask.escaped, draft->listed = mask.listed;
+  if (!whole) return true;
+  std::vector<Id> out;
+  const auto check = [&](Id t) {
+    if (v_.chars(t) + mask.rest <= most) return;
+    Id at = state;
+    for (char b : v_.tokens_[static_cast<std::size_t>(t)])
+      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return out.push_back(t);
+    const std::int64_t rest = texts.near(at);
+    draft->rest = draft->rest < 0 || rest < 0 ? -1 : std::max(draft->rest, rest);
+  };
+  const Tokens& inside = *mask.all;
+  for (Id t : inside.few) kernel_clock.tick(), check(t);
+  for (Id t : inside.bits.empty() ? std::vector<Id>{} : v_.long_)
+    if (inside.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) check(t);
+  if (out.empty()) return true;
+  Tokens all = *mask.all;
+  all.to_bits(words());
+  for (Id t : out) all.bits[static_cast<std::size_t>(t) / 32] &= ~(1u << (t % 32));
+  draft->known = std::make_shared<Tokens>(std::move(all));
+  return true;
+}
+
+// The tokens inside of a text, where all that are inside of another are among them.
+std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
+  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all, known = text(texts, other, false, v_.whole_, 0).all;
+  if (known == any) return known;
+  std::vector<std::uint32_t> row(words());
+  known->add_to(row.data());
+  bool same = true;
+  any->each([&](Id token) {
+    kernel_clock.tick();
+    std::uint32_t& word = row[static_cast<std::size_t>(token >> 5)];
+    if (word >> (token & 31) & 1) return;
+    Id at = state;
+    for (char b : v_.tokens_[static_cast<std::size_t>(token)])
+      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return;
+    word |= 1u << (token & 31), same = false;
+  });
+  if (same) return known;
+  Tokens out;
+  out.bits = std::move(row);
+  return std::make_shared<Tokens>(std::move(out));
+}
+
+LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
+  Slot& slot = this->slot(detailed ? &detailed_ : &texts_, among, state, node);
+  if (slot) return slot->used = true, *slot;
+  const bool whole = &among == &v_.whole_ && node == 0 && texts.is_whole(state);
+  Draft draft(words(), detailed, whole);
+  // Where every text of another state can go on to an end, its tokens are inside; of the tokens of any string few are not among them.
+  const Id wide = !detailed && whole && !texts.is_free(state) ? texts.goes_on(state) : Texts::kDead;
+  const bool any = wide != Texts::kDead && wide != state;
+  if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
+  Reading reading{v_, texts, detailed, draft, texts.is_key(state), {}};
+  if (any)
+    reading.read(v_.closing_, 0, 0, {state, 0});
+  else if (!read_listed(reading, state, among.trie, node) && (detailed || !read_relaxed(texts, state, among, node, &draft)))
+    whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), {state, 0});
+  return keep(slot, std::move(draft));
+}
+
+LexemeMask& LexemeMasks::number(Numbers& numbers, Id state) {
+  Slot& slot = this->slot(&numbers_, v_.whole_, state, 0);
+  if (slot) return slot->used = true, *slot;
+  Draft draft(words(), true, false);
+  const Trie& trie = v_.whole_.trie;
+  std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
+  for (std::int32_t i = 1; i < trie.size();) {
+    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+    const Id from = path[depth - 1];
+    const std::uint8_t byte = trie.byte(i);
+    if (!is_number_byte(byte)) {
+      if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
+        auto& list = draft.exits[{from, 0}];
+        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
+          list.push_back({std::string_view(v_.tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
+      }
+      i = trie.skip(i);
+      continue;
+    }
+    kernel_clock.tick();
+    const Id next = numbers.step(from, byte);
+    if (next == Numbers::kDead) {
+      i = trie.skip(i);
+      continue;
+    }
+    path[depth] = next;
+    draft.stay({next, 0}, {trie.begin(i), trie.end(i), nullptr}, true);
+    ++i;
+  }
+  return keep(slot, std::move(draft));
+}
+
+}  // namespace guard

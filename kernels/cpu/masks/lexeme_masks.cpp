@@ -1,0 +1,220 @@
+#include "masks/lexeme_masks.hpp"
+
+#include <algorithm>
+
+#include "lexers/outline.hpp"
+
+namespace guard {
+
+LexemeMasks::LexemeMasks(std::shared_ptr<const Vocabulary> vocabulary, std::size_t part)
+    : v_(*vocabulary), held_by_(vocabulary), part_(part), rows_(vocabulary->words(), vocabulary->most_rows / part) {}
+
+std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list) {
+  Content content;
+  content.reserve(list.size());
+  for (const Spelled& s : list) content.push_back(static_cast<std::uint64_t>(s.token) << 32 | s.bytes.size());
+  if (const auto known = suffixes_.find(content); known != suffixes_.end())
+    if (std::shared_ptr<const Suffixes> found = known->second.lock()) return found;
+  auto made = std::make_shared<Suffixes>(made_++, Trie(std::move(list)));
+  suffixes_.insert_or_assign(std::move(content), made);
+  held_ += made->trie.nbytes();
+  return made;
+}
+
+Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
+  Gap gap;
+  const std::int32_t top = trie.depth(node);
+  for (std::int32_t i = node + 1; i < trie.skip(node);) {
+    kernel_clock.tick();
+    const std::int32_t space = trie.depth(i) - top;
+    if (kSpaces.find(static_cast<char>(trie.byte(i))) != kSpaces.npos) {
+      gap.longest = std::max(gap.longest, space);
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) gap.tokens.push_back({space, {{}, *t}});
+      ++i;
+      continue;
+    }
+    const std::int32_t end = trie.skip(i);
+    if (kStarts.find(static_cast<char>(trie.byte(i))) == kStarts.npos) i = end;
+    for (; i < end; ++i)
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
+        if (const std::string_view text = v_.bytes(*t), rest = text.substr(text.size() - static_cast<std::size_t>(trie.depth(i) - top - space + 1)); may_come(rest))
+          gap.tokens.push_back({space - 1, {rest, *t}});
+  }
+  if (gap.longest == 0) std::vector<Gap::Begun>().swap(gap.tokens);
+  return gap;
+}
+
+const GapMask* LexemeMasks::gap(const Suffixes& among, std::int32_t node, std::int32_t room) {
+  Gap& gap = remember(gaps_, std::pair{among.id, node}, [&] {
+    Gap made = read_gap(among.trie, node);
+    held_ += made.nbytes();
+    return made;
+  });
+  gap.used = true;
+  if (gap.longest == 0) return nullptr;
+  room = std::min(room, gap.longest);
+  for (const auto& [most, mask] : gap.upto)
+    if (most == room) return &mask;
+  std::vector<Id> all;
+  std::vector<Spelled> rest;
+  for (const auto& [space, behind] : gap.tokens)
+    if (space > room)
+      continue;
+    else if (behind.bytes.empty())
+      all.push_back(behind.token);
+    else
+      rest.push_back(behind);
+  gap.upto.push_back({room, {Tokens(std::move(all), words()), suffixes(std::move(rest))}});
+  held_ += gap.upto.back().second.all.nbytes();
+  return &gap.upto.back().second;
+}
+
+const Split& LexemeMasks::split(const Suffixes& among, std::int32_t node, bool colon) {
+  Split& split = remember(splits_, std::pair{among.id, node * 2 + colon}, [&] { return read_split(among.trie, node, colon); });
+  split.used = true;
+  return split;
+}
+
+Split LexemeMasks::read_split(const Trie& trie, std::int32_t node, bool colon) {
+  Split split;
+  std::vector<Spelled> within, beyond;
+  for (std::int32_t i = node + 1; i < trie.skip(node);) {
+    kernel_clock.tick();
+    const Id* first = trie.begin(i);  // a token of the subtree, in which all begin alike
+    const std::size_t length = static_cast<std::size_t>(trie.depth(i) - trie.depth(node));
+    std::int32_t end = i + 1;
+    while (trie.begin(end) == first && end < trie.skip(i)) ++end;
+    const std::string_view rest = v_.end_of(*first, trie.depth(end - 1) - trie.depth(node)).substr(0, length);
+    const Reach found = reach(rest, colon, &split.deepest);
+    if (found == Reach::Within) {
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) within.push_back({rest, *t});
+      ++i;
+      continue;
+    }
+    for (end = trie.skip(i); found == Reach::Beyond && i < end; ++i)
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) beyond.push_back({v_.end_of(*t, trie.depth(i) - trie.depth(node)), *t});
+    i = end;
+  }
+  split.within = suffixes(std::move(within));
+  split.beyond = suffixes(std::move(beyond));
+  held_ += sizeof split;
+  return split;
+}
+
+std::size_t Gap::nbytes() const {
+  std::size_t n = sizeof *this + tokens.capacity() * sizeof tokens[0];
+  for (const auto& [_, mask] : upto) n += mask.all.nbytes();
+  return n;
+}
+
+void LexemeMasks::trim() {
+  if (held_ <= v_.most_masks / part_) return;
+  rows_.limit(v_.most_rows / part_);
+  held_ = 0;
+  for (Masks* masks : {&texts_, &detailed_, &numbers_}) {
+    const auto look = [this](Slot& mask) {
+      if (mask && !mask->used) mask = nullptr;
+      if (mask) mask->used = false, held_ += mask->nbytes();
+    };
+    for (std::size_t i = 0; i < masks->whole.size(); ++i) look(masks->whole[i]);
+    for (auto& [_, mask] : masks->others) look(mask);
+    std::erase_if(masks->others, [](const auto& entry) { return !entry.second; });
+  }
+  std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();
+  std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [_, loop] : loops_) loop.used = false, held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+  std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [_, split] : splits_) split.used = false, held_ += sizeof split;
+  held_ += count_suffixes();
+}
+
+// Bytes of them; forgets those that nobody holds any more.
+std::size_t LexemeMasks::count_suffixes() {
+  std::size_t n = 0;
+  std::erase_if(suffixes_, [&](const auto& entry) {
+    const std::shared_ptr<const Suffixes> found = entry.second.lock();
+    if (found) n += found->trie.nbytes();
+    return !found;
+  });
+  return n;
+}
+
+void LexemeMasks::add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted, std::uint32_t* row) const {
+  std::array<bool, 255> wanted{};
+  std::int32_t upto = Vocabulary::kShort + 1;  // the first that is not
+  bool all = true, some = false, mixed = false;
+  for (std::int32_t n = group.lengths.next(0); n < 255; n = group.lengths.next(n + 1)) {
+    const bool yes = wanted[static_cast<std::size_t>(n)] = is_wanted(n);
+    if (!yes) upto = std::min(upto, n);
+    all &= yes, some |= yes, mixed |= yes && n <= Vocabulary::kShort && n > upto;
+  }
+  const bool open = group.lengths.has(255);
+  if (!open && !some) return;
+  if (!open && all) return group.tokens.add_to(row);
+  const auto take = [&](Id t) {
+    const std::int32_t n = v_.chars(t);
+    if (n < 255 ? wanted[static_cast<std::size_t>(n)] : is_wanted(n)) row[t >> 5] |= 1u << (t & 31);
+  };
+  if (group.tokens.bits.empty() || mixed) return group.tokens.each(take);
+  for (std::size_t i = 0; upto > 0 && i < words(); ++i) row[i] |= group.tokens.bits[i] & v_.short_[static_cast<std::size_t>(upto - 1)][i];
+  for (Id t : v_.long_)
+    if (group.tokens.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) take(t);
+}
+
+// Of a free text.
+const Tokens& LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
+  for (const auto& [n, tokens] : mask.upto)
+    if (n == chars) return tokens;
+  std::vector<std::uint32_t> row(words());
+  for (const Inside& group : mask.inside) {
+    const std::int32_t most = chars - !group.whole;  // one more, where they end inside of a character
+    if (group.chars == kItsOwn)
+      add_lengths(group, [most](std::int32_t n) { return n <= most; }, row.data());
+    else if (group.chars <= most)
+      group.tokens.add_to(row.data());
+  }
+  std::vector<Id> list;
+  Tokens upto;
+  upto.bits = std::move(row);
+  if (mask.all->bits.empty()) {
+    upto.each([&](Id t) { list.push_back(t); });
+    upto = Tokens(std::move(list), words());
+  }
+  held_ += upto.nbytes();
+  mask.upto.emplace_back(chars, std::move(upto));
+  return mask.upto.back().second;
+}
+
+const std::vector<Inside>& LexemeMasks::by_state(LexemeMask& mask) {
+  if (!mask.by_state.empty()) return mask.by_state;
+  if (mask.inside.empty() || mask.inside[0].chars == kItsOwn) return mask.inside;
+  std::vector<Inside> out;
+  std::vector<const Inside*> groups;
+  for (const Inside& group : mask.inside) groups.push_back(&group);
+  for (std::size_t i = 0, j = 0; i < groups.size(); i = j) {
+    while (j < groups.size() && groups[j]->state == groups[i]->state) ++j;
+    Inside& all = out.emplace_back(*groups[i]);
+    if (j == i + 1) continue;
+    if (std::all_of(groups.begin() + static_cast<std::ptrdiff_t>(i), groups.begin() + static_cast<std::ptrdiff_t>(j), [](const Inside* g) { return g->tokens.bits.empty(); })) {
+      for (std::size_t k = i + 1; k < j; ++k) all.tokens.few.insert(all.tokens.few.end(), groups[k]->tokens.few.begin(), groups[k]->tokens.few.end());
+      all.tokens = Tokens(std::move(all.tokens.few), words());
+    } else {
+      all.tokens = Tokens();
+      all.tokens.bits.assign(words(), 0);
+      for (std::size_t k = i; k < j; ++k) groups[k]->tokens.add_to(all.tokens.bits.data());
+    }
+  }
+  for (const Inside& group : out) held_ += sizeof group + group.tokens.nbytes();
+  return mask.by_state = std::move(out);
+}
+
+std::size_t LexemeMask::nbytes() const {
+  std::size_t n = sizeof *this + all->nbytes() + (odd.capacity() + escaped.capacity() + listed.capacity()) * sizeof odd[0];
+  for (const auto& [_, tokens] : upto) n += tokens.nbytes();
+  for (const auto* groups : {&inside, &by_state})
+    for (const Inside& g : *groups) n += sizeof g + g.tokens.nbytes();
+  return n + exits.capacity() * sizeof exits[0] + ends.capacity() * sizeof ends[0];
+}
+
+}  // namespace guard

@@ -1,0 +1,152 @@
+// Trie: the tokens of a vocabulary by their bytes, in preorder.
+//
+// Node i spells one more byte than its parent; its subtree is the nodes [i, skip(i)), so that a walk is one loop over an
+// array that jumps over what cannot match. Several tokens may spell the same bytes. A suffix trie has the same form and
+// holds what is left of the tokens that leave a lexeme. A node with many children has a table of them by byte, so that a
+// walk which knows what may come looks up just that. Immutable; read by any thread.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <deque>
+
+#include "support/base.hpp"
+
+namespace guard {
+
+struct Spelled {
+  std::string_view bytes;
+  Id token;
+};
+
+class Bytes {  // a set of bytes
+ public:
+  Bytes() = default;
+  explicit Bytes(std::string_view bytes) {
+    for (char b : bytes) add(static_cast<std::uint8_t>(b));
+  }
+  void add(std::uint8_t byte) { words_[byte >> 6] |= 1ull << (byte & 63); }
+  void add(const Bytes& other) {
+    for (std::size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
+  }
+  void remove(std::uint8_t byte) { words_[byte >> 6] &= ~(1ull << (byte & 63)); }
+  bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
+  int next(int from) const {  // the least member of at least `from`; 256: there is none
+    for (; from < 256; from = (from | 63) + 1)
+      if (const std::uint64_t left = words_[static_cast<std::size_t>(from) >> 6] >> (from & 63)) return from + std::countr_zero(left);
+    return 256;
+  }
+
+ private:
+  std::array<std::uint64_t, 4> words_{};
+};
+
+class Trie {
+ public:
+  Trie() : Trie(std::vector<Spelled>{}) {}
+  explicit Trie(std::vector<Spelled> tokens);  // O(total bytes); the empty text is the root, node 0
+  std::int32_t size() const { return static_cast<std::int32_t>(skip_.size()); }
+  std::int32_t skip(std::int32_t node) const { return skip_[static_cast<std::size_t>(node)]; }
+  std::int32_t depth(std::int32_t node) const { return depth_[static_cast<std::size_t>(node)]; }
+  std::uint8_t byte(std::int32_t node) const { return byte_[static_cast<std::size_t>(node)]; }
+  // The tokens that end at this node, and those of its whole subtree.
+  const Id* begin(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(node)]; }
+  const Id* end(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(node) + 1]; }
+  const Id* subtree_end(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(skip(node))]; }
+  std::int32_t find(std::int32_t node, std::string_view bytes) const;  // the node that spells them, read on from there; -1: none
+  std::int32_t longest() const { return longest_; }
+  std::size_t nbytes() const { return skip_.size() * 15 + tokens_.size() * 4 + children_.size() * sizeof children_[0]; }
+  bool is_wide(std::int32_t node) const { return wide_[static_cast<std::size_t>(node)] >= 0; }
+  std::int32_t child(std::int32_t node, std::uint8_t byte) const { return children_[static_cast<std::size_t>(wide_[static_cast<std::size_t>(node)])][byte]; }  // of a wide node; -1: none
+
+ private:
+  static constexpr std::size_t kWide = 16;
+  std::vector<std::int32_t> skip_, first_;
+  std::vector<std::uint16_t> depth_;
+  std::vector<std::uint8_t> byte_;
+  std::vector<Id> tokens_;
+  std::vector<std::int32_t> wide_;  // index into children_; -1: few children
+  std::deque<std::array<std::int32_t, 256>> children_;
+  std::int32_t longest_ = 0;
+};
+
+inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const {
+  for (char b : bytes) {
+    const std::uint8_t byte = static_cast<std::uint8_t>(b);
+    std::int32_t next = is_wide(node) ? child(node, byte) : node + 1;
+    const std::int32_t end = skip(node);
+    while (!is_wide(node) && next < end && this->byte(next) != byte) next = skip(next);
+    if (next < 0 || next >= end) return -1;
+    node = next;
+  }
+  return node;
+}
+
+class Children {  // of a node, in order; null: all, else those whose byte is in the set
+ public:
+  Children(const Trie& trie, std::int32_t node, const Bytes* among) : trie_(&trie), node_(node), next_(node + 1), all_(!among) {
+    if (among) among_ = *among;
+    by_byte_ = among && trie.is_wide(node);
+    if (by_byte_) next_ = 0;
+  }
+  std::int32_t next() {  // -1: none is left
+    if (by_byte_) {
+      while ((next_ = among_.next(next_)) < 256)
+        if (const std::int32_t child = trie_->child(node_, static_cast<std::uint8_t>(next_++)); child >= 0) return child;
+      return -1;
+    }
+    while (next_ < trie_->skip(node_)) {
+      const std::int32_t child = next_;
+      next_ = trie_->skip(child);
+      if (all_ || among_.has(trie_->byte(child))) return child;
+    }
+    return -1;
+  }
+
+ private:
+  const Trie* trie_;
+  std::int32_t node_, next_;  // a node, or a byte
+  bool all_, by_byte_;
+  Bytes among_;
+};
+
+inline Trie::Trie(std::vector<Spelled> tokens) {
+  std::sort(tokens.begin(), tokens.end(), [](const Spelled& a, const Spelled& b) {
+    const int c = a.bytes.compare(b.bytes);
+    return c < 0 || (c == 0 && a.token < b.token);
+  });
+  std::vector<std::int32_t> path{0};
+  const auto open = [this](std::uint8_t byte, std::size_t depth) {
+    skip_.push_back(0);
+    first_.push_back(static_cast<std::int32_t>(tokens_.size()));
+    depth_.push_back(static_cast<std::uint16_t>(depth));
+    byte_.push_back(byte);
+  };
+  open(0, 0);
+  std::string_view last;
+  for (const Spelled& t : tokens) {
+    std::size_t common = 0;
+    while (common < last.size() && common < t.bytes.size() && last[common] == t.bytes[common]) ++common;
+    for (; path.size() > common + 1; path.pop_back()) skip_[static_cast<std::size_t>(path.back())] = size();
+    for (std::size_t i = common; i < t.bytes.size(); ++i) {
+      path.push_back(size());
+      open(static_cast<std::uint8_t>(t.bytes[i]), i + 1);
+    }
+    tokens_.push_back(t.token);
+    longest_ = std::max(longest_, static_cast<std::int32_t>(t.bytes.size()));
+    last = t.bytes;
+  }
+  for (std::int32_t node : path) skip_[static_cast<std::size_t>(node)] = size();
+  first_.push_back(static_cast<std::int32_t>(tokens_.size()));
+  wide_.assign(skip_.size(), -1);
+  for (std::int32_t node = 0; node < size(); ++node) {
+    std::size_t n = 0;
+    for (std::int32_t child = node + 1; child < skip(node) && n < kWide; child = skip(child)) ++n;
+    if (n < kWide) continue;
+    wide_[static_cast<std::size_t>(node)] = static_cast<std::int32_t>(children_.size());
+    children_.emplace_back().fill(-1);
+    for (std::int32_t child = node + 1; child < skip(node); child = skip(child)) children_.back()[byte(child)] = child;
+  }
+}
+
+}  // namespace guard

@@ -1,0 +1,5 @@
+// Binds masks/apply_mask.hpp; the module's one definition is in module.cpp.
+#pragma once
+#include <nanobind/nanobind.h>
+
+void bind_apply(nanobind::module_& module);  // adds apply_bitmask(logits, bitmask)

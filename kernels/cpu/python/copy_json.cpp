@@ -1,0 +1,156 @@
+// A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its slow twin, which also words what is wrong.
+#include "python/copy_json.hpp"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+constexpr std::size_t kFirstBytes = 2'000;  // that most schemas are written in
+constexpr std::size_t kLongestInteger = 12'000;  // bits: validators take longer ones for null
+
+enum Met { kId = 1, kOldId = 2, kSchema = 4, kAnchor = 8 };
+
+class Copier {
+ public:
+  Copier(std::int64_t depth, std::int64_t most) : depth_(depth), left_(most), containers_(most >> 3) { written_.reserve(kFirstBytes); }
+
+  // A new reference, or null where the value is not plain or is beyond a limit. No Python code runs in here: every type is exact.
+  PyObject* copy(PyObject* value, std::int64_t level) {
+    if (PyDict_CheckExact(value)) return container(level) ? dict(value, level) : nullptr;
+    if (PyList_CheckExact(value)) return container(level) ? list(value, level) : nullptr;
+    return scalar(value) ? Py_NewRef(value) : nullptr;
+  }
+  int met() const { return met_; }
+  const std::string& written() const { return written_; }
+
+ private:
+  bool container(std::int64_t level) { return level < depth_ && --containers_ >= 0 && --left_ >= 0; }
+
+  // What is written says where it ends: a letter, then a number of eight bytes, which for a text is its size, then the text.
+  void write(char what, std::uint64_t number) {
+    written_ += what;
+    char bytes[sizeof number];
+    std::memcpy(bytes, &number, sizeof number);
+    written_.append(bytes, sizeof number);
+  }
+
+  bool text(PyObject* value) {
+    if ((left_ -= PyUnicode_GET_LENGTH(value) + 1) < 0) return false;
+    spell(value);
+    return true;
+  }
+
+  void spell(PyObject* value) {
+    const Py_ssize_t length = PyUnicode_GET_LENGTH(value);
+    const int kind = PyUnicode_KIND(value);  // 1, 2 or 4, by the largest character: equal texts are equal bytes
+    write(static_cast<char>('0' + kind), static_cast<std::uint64_t>(length));
+    written_.append(static_cast<const char*>(PyUnicode_DATA(value)), static_cast<std::size_t>(length) * static_cast<std::size_t>(kind));
+  }
+
+  bool integer(PyObject* value) {
+    if (--left_ < 0 || _PyLong_NumBits(value) > kLongestInteger) return false;
+    int overflow = 0;
+    const long long small = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (!overflow) {
+      write('i', static_cast<std::uint64_t>(small));
+      return true;
+    }
+    PyObject* digits = _PyLong_Format(value, 16);
+    if (!digits) return false;
+    spell(digits);
+    Py_DECREF(digits);
+    written_ += 'I';
+    return true;
+  }
+
+  bool scalar(PyObject* value) {
+    if (PyUnicode_CheckExact(value)) return text(value);
+    if (value == Py_None || value == Py_True || value == Py_False) {
+      written_ += value == Py_None ? 'n' : value == Py_True ? 't' : 'f';
+      return --left_ >= 0;
+    }
+    if (PyLong_CheckExact(value)) return integer(value);
+    if (!PyFloat_CheckExact(value)) return false;
+    write('d', std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(value)));
+    return --left_ >= 0 && std::isfinite(PyFloat_AS_DOUBLE(value));
+  }
+
+  PyObject* dict(PyObject* value, std::int64_t level) {
+    PyObject* out = PyDict_Copy(value);
+    Py_ssize_t at = 0;
+    PyObject *key = nullptr, *item = nullptr;
+    write('{', static_cast<std::uint64_t>(PyDict_GET_SIZE(value)));
+    while (out && PyDict_Next(out, &at, &key, &item)) {
+      if (!PyUnicode_CheckExact(key) || !text(key)) return drop(out);
+      note(key, item, level);
+      if (!PyDict_CheckExact(item) && !PyList_CheckExact(item)) {
+        if (!scalar(item)) return drop(out);
+        continue;
+      }
+      PyObject* inner = copy(item, level + 1);
+      if (!inner) return drop(out);
+      const int failed = PyDict_SetItem(out, key, inner);  // of a key that is there, which PyDict_Next allows
+      Py_DECREF(inner);
+      if (failed) return drop(out);
+    }
+    return out;
+  }
+
+  PyObject* list(PyObject* value, std::int64_t level) {
+    const Py_ssize_t size = PyList_GET_SIZE(value);
+    PyObject* out = PyList_New(size);
+    write('[', static_cast<std::uint64_t>(size));
+    for (Py_ssize_t i = 0; out && i < size; ++i) {
+      PyObject* inner = copy(PyList_GET_ITEM(value, i), level + 1);
+      if (!inner) return drop(out);
+      PyList_SET_ITEM(out, i, inner);
+    }
+    return out;
+  }
+
+  // Words below the root that may begin a resource, and anchors anywhere: most documents have none, and need no walk.
+  void note(PyObject* key, PyObject* item, std::int64_t level) {
+    if (!PyUnicode_IS_COMPACT_ASCII(key)) return;
+    const char* text = reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(key));
+    const auto is = [&](const char* word) { return std::strcmp(text, word) == 0; };
+    if (text[0] == 'i' && level > 0 && is("id") && PyUnicode_CheckExact(item)) met_ |= kOldId;
+    if (text[0] != '$') return;
+    if (level > 0 && is("$id")) met_ |= kId;
+    if (level > 0 && is("$schema")) met_ |= kSchema;
+    if (is("$anchor") || is("$dynamicAnchor") || is("$recursiveAnchor")) met_ |= kAnchor;
+  }
+
+  static PyObject* drop(PyObject* made) {
+    Py_DECREF(made);
+    return nullptr;
+  }
+
+  const std::int64_t depth_;
+  std::int64_t left_, containers_;
+  int met_ = 0;
+  std::string written_;
+};
+
+}  // namespace
+
+void bind_copy(nb::module_& module) {
+  module.def(
+      "copy_json",
+      [](nb::handle value, std::int64_t depth, std::int64_t most) -> nb::object {
+        Copier copier(depth, most);
+        PyObject* made = copier.copy(value.ptr(), 0);
+        if (PyErr_Occurred()) {
+          Py_XDECREF(made);
+          throw nb::python_error();
+        }
+        if (!made) return nb::none();
+        return nb::make_tuple(nb::steal(made), copier.met(), nb::bytes(copier.written().data(), copier.written().size()));
+      },
+      "value"_a.none(), "depth"_a, "most"_a);
+}

@@ -1,0 +1,361 @@
+// Lowering of nodes by the keywords that nearly all schemas are made of; Lowering._lower (schemas/lowering.py) says all of it in Python,
+// keyword by keyword, with which this is compared in tests/schemas/test_lowering.py. What is not known here is asked for there.
+#include "python/lower_fast.hpp"
+
+#include <utility>
+
+#include "constraints/nodes.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using guard::Op;
+namespace types = guard::types;
+
+enum Kind { kScalar = 1, kPoints = 2, kHolds = 3 };  // lowering._KINDS has the same numbers
+enum How {  // lowering._FAST has the same numbers
+  kType = 1, kEnum, kConst, kAdditional, kItems, kAll, kAny, kOne, kLeast, kMost, kAbove, kBelow, kLength, kCount, kSize
+};
+constexpr long kTrue = 0, kFalse = 1;  // nodes
+constexpr long kEverything = types::kNull | types::kBoolean | types::kNumber | types::kString | types::kArray | types::kObject;
+
+[[noreturn]] void raise() { throw nb::python_error(); }
+nb::object made(PyObject* fresh) {
+  if (!fresh) raise();
+  return nb::steal(fresh);
+}
+nb::object number(long n) { return made(PyLong_FromLong(n)); }
+PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
+  PyObject* value = PyDict_GetItemWithError(dict, key);
+  if (!value && PyErr_Occurred()) raise();
+  return value;
+}
+void append(const nb::list& list, nb::handle item) {
+  if (PyList_Append(list.ptr(), item.ptr())) raise();
+}
+template <class... Operands>
+void add(const nb::list& record, Op op, const Operands&... operands) {
+  append(record, made(PyTuple_Pack(1 + sizeof...(operands), number(static_cast<long>(op)).ptr(), operands.ptr()...)));
+}
+
+bool is_writable(PyObject* text) {
+  if (PyUnicode_IS_ASCII(text)) return true;
+  if (PyUnicode_AsUTF8AndSize(text, nullptr)) return true;
+  PyErr_Clear();  // a lone surrogate
+  return false;
+}
+// A list of texts that JSON can write; of anything else, false.
+bool are_writable(PyObject* list) {
+  if (!PyList_CheckExact(list)) return false;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i) {
+    PyObject* text = PyList_GET_ITEM(list, i);
+    if (!PyUnicode_CheckExact(text) || !is_writable(text)) return false;
+  }
+  return true;
+}
+nb::object each_once(PyObject* list) {
+  const nb::object seen = made(PyDict_New());
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i)
+    if (PyDict_SetItem(seen.ptr(), PyList_GET_ITEM(list, i), Py_None)) raise();
+  return made(PyDict_Keys(seen.ptr()));
+}
+
+// An integer of Python that is neither negative nor beyond 32 bits, or less than 0: what counts nothing, or too much.
+long count_of(PyObject* value) {
+  if (!PyLong_CheckExact(value)) return -1;
+  int overflow = 0;
+  const long long n = PyLong_AsLongLongAndOverflow(value, &overflow);
+  return overflow || n < 0 || n >= guard::kInf ? -1 : static_cast<long>(n);
+}
+
+// The keywords that are asked for by name, as Python's texts; they are never given back.
+struct Words {
+  struct Range {
+    PyObject *least, *most;
+    Op op;
+    long type;
+  };
+  PyObject* ref = PyUnicode_InternFromString("$ref");
+  PyObject* nullable = PyUnicode_InternFromString("nullable");
+  PyObject* prefix = PyUnicode_InternFromString("prefixItems");
+  PyObject* patterns = PyUnicode_InternFromString("patternProperties");
+  PyObject* properties = PyUnicode_InternFromString("properties");
+  PyObject* required = PyUnicode_InternFromString("required");
+  Range length{PyUnicode_InternFromString("minLength"), PyUnicode_InternFromString("maxLength"), Op::Length, types::kString};
+  Range count{PyUnicode_InternFromString("minItems"), PyUnicode_InternFromString("maxItems"), Op::Count, types::kArray};
+  Range size{PyUnicode_InternFromString("minProperties"), PyUnicode_InternFromString("maxProperties"), Op::Size, types::kObject};
+};
+const Words& words() {
+  static const Words all;
+  return all;
+}
+
+// What all nodes of a compile share: Lowering._tables, and the tables of the module.
+struct Tables {
+  nb::list schemas, homes;
+  nb::dict twins, plain, alike, targets;
+  nb::object idle;
+  bool formats, annotate;
+  nb::dict kinds, how, known;
+};
+
+class Nodes {
+ public:
+  Nodes(const Tables& tables, nb::handle lowering) : tables_(tables), lowering_(lowering) {}
+
+  nb::object lower(nb::handle node) {
+    const Py_ssize_t position = PyLong_AsSsize_t(node.ptr());
+    if (position == -1 && PyErr_Occurred()) raise();
+    if (position <= kFalse || position >= PyList_GET_SIZE(tables_.schemas.ptr())) return lowering_.attr("_lower")(node);
+    PyObject* said = found(tables_.plain.ptr(), node.ptr());
+    if (!said) return record_of(node, position);
+    const nb::object key = made(PyTuple_Pack(2, said, tables_.formats ? Py_True : Py_False));
+    if (PyObject* record = found(tables_.known.ptr(), key.ptr())) return nb::borrow(record);
+    nb::object record = record_of(node, position);
+    lowering_.attr("_keep")(key, record);
+    return record;
+  }
+
+ private:
+  nb::object record_of(nb::handle node, Py_ssize_t position) {
+    enter(PyList_GET_ITEM(tables_.homes.ptr(), position));
+    PyObject* schema = PyList_GET_ITEM(tables_.schemas.ptr(), position);
+    if (ref_alone_ && PyDict_Contains(schema, words().ref)) return lowering_.attr("_lower")(node);
+    const nb::list record;
+    if (PyObject* value = found(schema, words().properties); value && is_keyword(words().properties)) properties(record, value);
+    if (PyObject* value = found(schema, words().required); value && is_keyword(words().required) && !required(record, value)) entry(record, node, words().required, value);
+    Py_ssize_t at = 0;
+    PyObject *keyword = nullptr, *value = nullptr;
+    while (PyDict_Next(schema, &at, &keyword, &value)) {
+      PyObject* how = found(tables_.how.ptr(), keyword);
+      if (!how || !is_keyword(keyword)) continue;
+      if (!PyLong_CheckExact(how) || !is_added(record, static_cast<How>(PyLong_AsLong(how)), schema, keyword, value)) entry(record, node, keyword, value);
+    }
+    return record;
+  }
+
+  bool is_keyword(PyObject* keyword) const { return found(keywords_.ptr(), keyword) != nullptr; }
+
+  // The resource in which a schema stands: its dialect, and its document's places. Most nodes stand in the same one.
+  void enter(PyObject* home) {
+    if (home == home_) return;
+    const nb::handle h(home);
+    dialect_ = h.attr("dialect");
+    places_ = h.attr("document").attr("places");
+    keywords_ = dialect_.attr("keywords");
+    ref_alone_ = nb::cast<bool>(dialect_.attr("ref_alone"));
+    boolean_bounds_ = nb::cast<bool>(dialect_.attr("boolean_bounds"));
+    integer_ = nb::cast<long>(dialect_.attr("integer"));
+    home_ = home;
+  }
+
+  void entry(const nb::list& record, nb::handle node, PyObject* keyword, PyObject* value) {
+    lowering_.attr("_entry")(record, node, nb::handle(keyword), nb::handle(value));
+  }
+
+  // False where a keyword says more than is known here.
+  bool is_added(const nb::list& record, How how, PyObject* schema, PyObject* keyword, PyObject* value) {
+    switch (how) {
+      case kType: return type(record, schema, value);
+      case kEnum:
+        if (!are_writable(value)) return false;
+        add(record, Op::Enum, each_once(value));
+        return true;
+      case kConst:
+        if (!PyUnicode_CheckExact(value) || !is_writable(value)) return false;
+        add(record, Op::Const, nb::handle(value));
+        return true;
+      case kAdditional: return additional(record, schema, value);
+      case kItems: {
+        if (PyList_CheckExact(value) || PyDict_Contains(schema, words().prefix)) return false;
+        const nb::object below = node(value);
+        if (!is_true(below) || tables_.annotate) add(record, Op::Items, number(0), number(-1), below);
+        return true;
+      }
+      case kAll: return several(record, Op::All, value);
+      case kAny: return several(record, Op::Any, value);
+      case kOne: return several(record, Op::One, value);
+      case kLeast: case kAbove: return bound(record, Op::Min, value, how == kAbove);
+      case kMost: case kBelow: return bound(record, Op::Max, value, how == kBelow);
+      case kLength: return range(record, words().length, schema, keyword);
+      case kCount: return range(record, words().count, schema, keyword);
+      case kSize: return range(record, words().size, schema, keyword);
+    }
+    throw nb::value_error("an unknown way to lower a keyword");
+  }
+
+  bool type(const nb::list& record, PyObject* schema, PyObject* value) const {
+    if (PyDict_Contains(schema, words().nullable)) return false;
+    long mask = 0;
+    if (PyList_CheckExact(value))
+      for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); ++i) mask |= type_of(PyList_GET_ITEM(value, i));
+    else
+      mask = type_of(value);
+    if (mask & types::kNumber) mask &= ~(types::kInteger | types::kIntegerText);
+    if ((mask & kEverything) != kEverything) add(record, Op::Type, number(mask));
+    return true;
+  }
+  long type_of(PyObject* name) const {
+    static constexpr std::pair<const char*, long> kBits[] = {{"string", types::kString}, {"object", types::kObject},   {"array", types::kArray},
+                                                             {"number", types::kNumber}, {"boolean", types::kBoolean}, {"null", types::kNull}};
+    for (const auto& [known, bit] : kBits)
+      if (PyUnicode_CompareWithASCIIString(name, known) == 0) return bit;
+    return integer_;
+  }
+
+  // A bound that is an integer of 64 bits, as digits without zeros at their end, and how many zeros there were.
+  bool bound(const nb::list& record, Op op, PyObject* value, bool open) const {
+    int overflow = 0;
+    if (boolean_bounds_ || !PyLong_CheckExact(value)) return false;
+    long long digits = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow) return false;
+    long zeros = 0;
+    for (; digits && digits % 10 == 0; digits /= 10) ++zeros;
+    add(record, op, made(PyUnicode_FromFormat("%lld", digits)), number(zeros), nb::bool_(open));
+    return true;
+  }
+
+  // Two keywords that count are one entry, at the place of the first.
+  bool range(const nb::list& record, const Words::Range& range, PyObject* schema, PyObject* keyword) const {
+    PyObject *low = found(schema, range.least), *high = found(schema, range.most);
+    if (low && PyUnicode_Compare(keyword, range.most) == 0) return true;
+    const long least = low ? count_of(low) : 0, most = high ? count_of(high) : -1;
+    if (least < 0 || (high && most < 0)) return false;
+    if (high && most < least)
+      add(record, Op::Type, number(kEverything & ~range.type));
+    else if (least || high)
+      add(record, range.op, number(least), number(most));
+    return true;
+  }
+
+  void properties(const nb::list& record, PyObject* schemas) {
+    const nb::list pairs;
+    Py_ssize_t at = 0;
+    PyObject *name = nullptr, *schema = nullptr;
+    while (PyDict_Next(schemas, &at, &name, &schema))
+      if (is_writable(name)) append(pairs, made(PyTuple_Pack(2, name, node(schema).ptr())));
+    if (PyList_GET_SIZE(pairs.ptr()) > 0) add(record, Op::Properties, pairs);
+  }
+
+  bool required(const nb::list& record, PyObject* names) const {
+    if (!are_writable(names)) return false;
+    if (PyList_GET_SIZE(names) > 0) add(record, Op::Required, each_once(names));
+    return true;
+  }
+
+  bool additional(const nb::list& record, PyObject* schema, PyObject* value) {
+    if (PyDict_Contains(schema, words().patterns)) return false;
+    const nb::object below = node(value);
+    if (is_true(below) && !tables_.annotate) return true;
+    const nb::list names;
+    if (PyObject* declared = found(schema, words().properties); declared && is_keyword(words().properties)) {
+      Py_ssize_t at = 0;
+      PyObject* name = nullptr;
+      while (PyDict_Next(declared, &at, &name, nullptr))
+        if (is_writable(name)) append(names, name);
+    }
+    add(record, Op::Additional, below, names, nb::list());
+    return true;
+  }
+
+  bool several(const nb::list& record, Op op, PyObject* schemas) {
+    const nb::list below;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(schemas); ++i) append(below, node(PyList_GET_ITEM(schemas, i)));
+    add(record, op, below);
+    return true;
+  }
+
+  static bool is_true(nb::handle node) { return PyLong_AsLong(node.ptr()) == kTrue; }
+
+  // The node of a schema right below the one at hand (Lowering.child). Most are plain scalars, of which a schema says the same hundreds of times.
+  nb::object node(PyObject* schema) {
+    if (!PyDict_CheckExact(schema)) return number(schema == Py_True ? kTrue : kFalse);
+    if (PyDict_GET_SIZE(schema) == 0) return number(kTrue);
+    PyObject* place = found(places_.ptr(), made(PyLong_FromVoidPtr(schema)).ptr());
+    if (!place) throw nb::value_error("a schema has no place");
+    const nb::object position = nb::borrow(place);
+    const nb::list said;
+    const Kind kind = kind_of(schema, said);
+    if (kind == kHolds) return position;
+    if (kind == kPoints) return target(position, PyList_GET_SIZE(said.ptr()) == 1);
+    const nb::object key = made(PyList_AsTuple(said.ptr()));
+    PyObject* twin = PyDict_SetDefault(tables_.twins.ptr(), key.ptr(), place);
+    if (!twin) {
+      if (!PyErr_ExceptionMatches(PyExc_TypeError)) raise();
+      PyErr_Clear();  // a list among the values: of types, say
+      return position;
+    }
+    const nb::object first = nb::borrow(twin);
+    if (first.equal(position)) {
+      if (PyDict_SetItem(tables_.plain.ptr(), place, key.ptr())) raise();
+    } else {
+      PyObject* others = PyDict_SetDefault(tables_.alike.ptr(), twin, made(PyDict_New()).ptr());
+      if (!others || PyDict_SetItem(others, place, Py_None)) raise();
+    }
+    return first;
+  }
+
+  // Where a reference leads that says nothing else and asks for something new; else its own node.
+  nb::object target(const nb::object& position, bool lone) const {
+    if (!lone) return position;
+    const nb::object key = made(PyTuple_Pack(2, position.ptr(), words().ref));
+    const int idle = PySet_Contains(tables_.idle.ptr(), key.ptr());
+    if (idle < 0) raise();
+    PyObject* leads = idle ? nullptr : found(tables_.targets.ptr(), key.ptr());
+    return leads ? nb::object(nb::handle(leads).attr("position")) : position;
+  }
+
+  // Whether it is a plain scalar, refers to another, or holds something or says what is looked up elsewhere; and what a scalar says.
+  Kind kind_of(PyObject* schema, const nb::list& said) const {
+    append(said, dialect_);
+    Kind out = kScalar;
+    Py_ssize_t at = 0;
+    PyObject *keyword = nullptr, *value = nullptr;
+    while (PyDict_Next(schema, &at, &keyword, &value)) {
+      PyObject* kind = found(tables_.kinds.ptr(), keyword);
+      const long what = kind ? PyLong_AsLong(kind) : 0;
+      if (what == kScalar)
+        append(said, keyword), append(said, reinterpret_cast<PyObject*>(Py_TYPE(value))), append(said, value);
+      else if (what == kPoints)
+        out = kPoints;
+      else if (what == kHolds || (PyUnicode_GET_LENGTH(keyword) > 0 && PyUnicode_READ_CHAR(keyword, 0) == '$'))
+        return kHolds;
+    }
+    return out;
+  }
+
+  const Tables& tables_;
+  nb::handle lowering_;
+  PyObject* home_ = nullptr;  // borrowed from homes
+  nb::object dialect_, places_, keywords_;
+  bool ref_alone_ = false, boolean_bounds_ = false;
+  long integer_ = 0;
+};
+
+}  // namespace
+
+void bind_lower(nb::module_& module) {
+  module.def(
+      "lowered",
+      [](nb::handle lowering, const nb::list& nodes, const nb::tuple& tables, const nb::dict& kinds, const nb::dict& how, const nb::dict& known) {
+        const Tables all{.schemas = nb::borrow<nb::list>(tables[0]),
+                         .homes = nb::borrow<nb::list>(tables[1]),
+                         .twins = nb::borrow<nb::dict>(tables[2]),
+                         .plain = nb::borrow<nb::dict>(tables[3]),
+                         .alike = nb::borrow<nb::dict>(tables[4]),
+                         .targets = nb::borrow<nb::dict>(tables[5]),
+                         .idle = tables[6],
+                         .formats = nb::cast<bool>(tables[7]),
+                         .annotate = nb::cast<bool>(tables[8]),
+                         .kinds = kinds,
+                         .how = how,
+                         .known = known};
+        Nodes each(all, lowering);
+        nb::list out;
+        for (nb::handle node : nodes) out.append(each.lower(node));
+        return out;
+      },
+      "lowering"_a, "nodes"_a, "tables"_a, "kinds"_a, "how"_a, "known"_a);
+}

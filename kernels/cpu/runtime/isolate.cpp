@@ -1,0 +1,227 @@
+#include "runtime/isolate.hpp"
+
+#include <algorithm>
+
+#include "support/allocator.hpp"
+
+namespace guard {
+
+// ---- places ---------------------------------------------------------------------------------------------------------
+
+Place::Place(std::shared_ptr<Isolate> where, bool stays) : isolate(std::move(where)), pinned(stays) {
+  const std::lock_guard lock(isolate->listing_);
+  isolate->places_.push_back(this);
+}
+
+Place::~Place() {
+  {
+    const std::lock_guard lock(isolate->listing_);
+    std::erase(isolate->places_, this);
+  }
+  const Account account(*isolate);
+  engine.reset();  // nobody else knows of it
+}
+
+void Flushed::add(std::unique_ptr<Engine> engine) {
+  if (!engine) return;
+  try {
+    engines.push_back(nullptr);
+  } catch (const std::bad_alloc&) {
+    return;  // the engine goes at once, under the lock
+  }
+  engines.back() = std::move(engine);
+}
+
+void Flushed::free() {
+  Account* const account = Account::current();
+  if (account) account->settle();
+  engines.clear();
+  tables.reset();
+  if (account && all) account->forget();
+  all = false;
+}
+
+// ---- isolates -------------------------------------------------------------------------------------------------------
+
+Isolate::Isolate(bool is_common) : common(is_common) {}
+
+Isolate::~Isolate() {
+  tables.reset();
+  Isolates::instance().nbytes_ -= nbytes;
+}
+
+bool Isolate::may_be_flushed() {
+  const std::lock_guard lock(listing_);
+  return std::none_of(places_.begin(), places_.end(), [](const Place* p) { return p->pinned; });
+}
+
+void Isolate::flush(Flushed* out) {
+  const std::lock_guard lock(listing_);
+  for (Place* place : places_) out->add(std::move(place->engine)), place->nbytes = 0;
+  out->tables = std::move(tables);
+  out->all = true;
+  Isolates::instance().add(*this, -nbytes);  // whatever was counted wrong is forgotten, too
+  ++Isolates::instance().flushes_;
+}
+
+void Isolate::recover() {
+  waiting = 0;
+  if (lock.try_lock()) return lock.unlock();
+  new (&lock) std::mutex;
+  for (Place* place : places_) (void)place->engine.release();
+  (void)tables.release();
+  Isolates::instance().add(*this, -nbytes);
+}
+
+Isolates& Isolates::instance() {
+  static Isolates* isolates = new Isolates;  // never destroyed: matchers may outlive static destruction
+  return *isolates;
+}
+
+Isolates::Isolates() : common_(std::make_shared<Isolate>(true)) { all_.push_back(common_); }
+
+std::shared_ptr<Isolate> Isolates::make() {
+  auto made = std::make_shared<Isolate>(false);
+  const std::lock_guard lock(lock_);
+  std::erase_if(all_, [](const auto& known) { return known.expired(); });
+  all_.push_back(made);
+  return made;
+}
+
+std::vector<std::shared_ptr<Isolate>> Isolates::all() const {
+  std::vector<std::shared_ptr<Isolate>> out;
+  const std::lock_guard lock(lock_);
+  for (const auto& known : all_)
+    if (std::shared_ptr<Isolate> isolate = known.lock()) out.push_back(std::move(isolate));
+  return out;
+}
+
+std::size_t Isolates::own() const { return all().size() - 1; }
+
+void Isolates::make_room(const Isolate* under) {
+  std::vector<std::shared_ptr<Isolate>> by_size = all();
+  std::sort(by_size.begin(), by_size.end(), [](const auto& a, const auto& b) { return a->nbytes > b->nbytes; });
+  for (const std::shared_ptr<Isolate>& isolate : by_size) {
+    if (!are_full()) return;
+    if (isolate.get() == under || !isolate->may_be_flushed()) continue;
+    Flushed flushed;
+    std::unique_lock lock(isolate->lock, std::defer_lock);
+    if (isolate->common && !under) {
+      ++isolate->waiting;
+      lock.lock();
+      --isolate->waiting;
+    } else if (!lock.try_lock()) {
+      continue;  // whoever is in it looks at the budget, too
+    }
+    isolate->flush(&flushed);
+    lock.unlock();
+    flushed.free();
+  }
+}
+
+void Isolates::forget_vocabularies() {
+  for (const std::shared_ptr<Isolate>& isolate : all()) {
+    std::vector<std::unique_ptr<LexemeMasks>> gone;
+    const Account account(*isolate);
+    if (const std::unique_lock lock(isolate->lock, std::try_to_lock); lock.owns_lock() && isolate->tables) gone = isolate->tables->abandoned();
+    gone.clear();
+  }
+}
+
+void Isolates::before_fork() {
+  lock_.lock();
+  for (const auto& known : all_)
+    if (const std::shared_ptr<Isolate> isolate = known.lock()) isolate->listing_.lock(), forking_.push_back(isolate);
+}
+
+void Isolates::after_fork(bool child) {
+  for (const std::shared_ptr<Isolate>& isolate : forking_) {
+    isolate->listing_.unlock();
+    if (child) isolate->recover();
+  }
+  std::vector<std::shared_ptr<Isolate>> done = std::move(forking_);
+  forking_.clear();
+  lock_.unlock();
+}
+
+// ---- turns ----------------------------------------------------------------------------------------------------------
+
+Account::Account(Isolate& isolate) : isolate_(isolate), outer_(current_) {
+  if (outer_) outer_->settle();
+  forget();
+  current_ = this;
+}
+Account::~Account() {
+  settle();
+  current_ = outer_;
+  if (outer_) outer_->forget();
+}
+void Account::forget() { before_ = held() - Arena::nbytes(); }
+void Account::settle() {
+  const std::int64_t now = held() - Arena::nbytes(), more = now - before_;
+  if (more == 0) return;
+  Isolates::instance().add(isolate_, more);
+  before_ = now, sum_ += more;
+}
+
+std::unique_lock<std::mutex> Isolate::wait() {
+  ++waiting;
+  std::unique_lock held(lock);
+  --waiting;
+  return held;
+}
+
+Turn::Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of)
+    : place_(place),
+      isolate_(*place.isolate),
+      memory_(limits.memory),
+      account_(account),
+      lock_(std::move(lock)),
+      slowly_(slowly),
+      of_(of),
+      clock_(limits.seconds, used, limits.states, limits.memory, this) {
+  let_allocations_fail(true);
+}
+
+Turn::~Turn() {
+  let_allocations_fail(false);
+  place_.nbytes = place_.engine ? place_.engine->nbytes() : 0;
+  lock_.unlock();
+  flushed_.free();
+}
+
+Engine& Turn::engine(const Options& options, Id root) {
+  if (!isolate_.tables) isolate_.tables = std::make_unique<Tables>(isolate_.common);
+  if (!place_.engine) place_.engine = std::make_unique<Engine>(*isolate_.tables, options, root);
+  return *place_.engine;
+}
+
+void Turn::give_up(bool out_of_memory) {
+  let_allocations_fail(false);
+  if (place_.pinned) return;
+  if (out_of_memory || !isolate_.common)
+    isolate_.flush(&flushed_);
+  else
+    flushed_.add(std::move(place_.engine));
+}
+
+void Turn::look(Clock::Time now) {
+  if (begun_ == Clock::Time{}) begun_ = now;
+  if (slowly_ && now - begun_ > kWhile) slowly_(of_), slowly_ = nullptr;
+  account_.settle();
+  if (isolate_.common && !place_.pinned) {
+    if (isolate_.waiting > 0 && now - begun_ > kLong) throw Elsewhere{};
+    if (account_.sum() > kMuch) throw Elsewhere{};
+  } else if (!place_.pinned && isolate_.nbytes > memory_) {
+    if (account_.sum() < memory_ / 2) throw Elsewhere{};  // many calls filled it
+    throw Limit{"memory", -1, "the tables of this schema fill the memory that it may have"};
+  }
+  Isolates& all = Isolates::instance();
+  if (!all.are_full()) return;
+  all.make_room(&isolate_);
+  if (!all.are_full()) return;
+  if (!place_.pinned && account_.sum() < all.budget() / 2) throw Full{};
+  throw Limit{"process_memory", -1, "the tables of all schemas fill the memory that they may have together"};
+}
+
+}  // namespace guard

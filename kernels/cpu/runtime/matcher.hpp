@@ -1,0 +1,191 @@
+// Matcher: one generation under a compiled schema: what was accepted so far, and the way back.
+//
+// A configuration is immutable, so that rollback is a pointer and copy shares what was built. Beside the configurations a matcher keeps the
+// bytes that it took: where the engine is another one than before (tables were flushed, the schema has moved, a call ended early), enter() reads
+// them again, step by step, and goes on as if nothing had happened. A matcher belongs to one thread at a time; every call is made in a turn of
+// the place (isolate.hpp), with enter() first, but for those that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
+#pragma once
+#include "automaton/engine.hpp"
+
+namespace guard {
+
+class Matcher {
+ public:
+  explicit Matcher(std::shared_ptr<const Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
+
+  // Makes it one of this engine. O(1) where it is one, else the bytes accepted.
+  void enter(Engine& engine) {
+    if (engine_number_ != engine.number) {
+      engine_number_ = 0;
+      history_.clear();
+      shared_.clear();
+      held_ = {};
+      scratch_.clear();
+      arena_ = std::make_shared<Arena>();
+      engine_ = &engine;
+      masks_ = &engine.tables().masks(vocabulary_);
+      engine_number_ = engine.number;
+    }
+    while (history_.size() <= steps_.size()) read_again();
+  }
+  std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
+  void fill(std::uint32_t* row, std::int64_t budget) {
+    const std::int64_t enough = engine_->fill(now(), *masks_, budget, row, scratch_);
+    const bool alone = scarce_ = budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
+    if (is_held() && held_.row) {  // a batch may be reading the row
+      if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
+      return;
+    }
+    if (alone) return hold(is_held() ? own(row) : nullptr, enough, budget);
+    const bool again = is_held() || (budget >= 0 && now().lex == Lex::Text);  // it is asked for twice, or surely will be
+    hold(again ? own(row) : nullptr, enough);
+  }
+  void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
+    Scratch scratch;
+    engine_->fill(now(), *masks_, budget, row, scratch, false);
+  }
+  // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until the next call. Needs no turn.
+  const MaskRow* known(std::int64_t budget = -1) {
+    const bool is_of = held_.budget >= 0 ? budget == held_.budget : budget < 0 || budget >= held_.enough;
+    const MaskRow* row = is_of && is_held() ? held_.row.get() : nullptr;
+    if (row) scarce_ = held_.budget >= 0;
+    return row;
+  }
+  bool is_scarce() const { return scarce_; }  // needs no turn
+  // The same, of what any matcher knows.
+  const MaskRow* find() {
+    if (const MaskRow* row = known()) return row;
+    key_.clear();
+    engine_->key(now(), &key_);
+    if (std::shared_ptr<const MaskRow> row = masks_->rows().find(key_)) hold(std::move(row));
+    return known();
+  }
+  // And fill, where find() has found nothing.
+  void fill_found(std::uint32_t* row) {
+    fill(row, -1);
+    if (std::shared_ptr<const MaskRow> kept = masks_->rows().keep(key_, row)) hold(std::move(kept));
+  }
+  bool accept(Id token) {
+    const Config& at = now();
+    if (vocabulary_->is_end(token)) {
+      if (!engine_->can_stop(at)) return false;
+      Config end = at;
+      end.finished = true;
+      push(end, {});
+      return true;
+    }
+    return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) && accept(vocabulary_->bytes(token));
+  }
+  bool accept(std::string_view bytes) {
+    Config at = now();
+    if (!at.top || at.finished || !read(bytes, &at)) return false;
+    push(at, bytes);
+    return true;
+  }
+  bool can_stop() { return engine_->can_stop(now()); }
+  bool is_finished() const { return !steps_.empty() && steps_.back().finished; }  // needs no turn
+  std::int64_t distance() { return engine_->distance(now()); }
+  std::string forced() {
+    Arena scratch;
+    return engine_->forced(now(), scratch, kForced);
+  }
+  std::string key() {
+    std::string out;
+    engine_->key(now(), &out);
+    return out;
+  }
+  std::int64_t lexeme() { return engine_->lexeme(now()); }
+  int classes(std::uint8_t* of) { return engine_->classes(now(), *masks_, of); }
+  std::size_t steps() const { return steps_.size(); }
+  void rollback(std::size_t steps) {  // requires steps <= this->steps(); needs no turn
+    steps_.resize(steps_.size() - steps);
+    text_.resize(steps_.empty() ? 0 : steps_.back().end);
+    if (history_.size() > steps_.size() + 1) history_.resize(steps_.size() + 1);
+  }
+  void reset() { rollback(steps_.size()); }
+  Matcher copy() const {  // needs no turn
+    Matcher out(vocabulary_);
+    out.engine_ = engine_, out.masks_ = masks_, out.engine_number_ = engine_number_;
+    out.text_ = text_, out.steps_ = steps_, out.history_ = history_;
+    out.held_ = held_;
+    out.shared_ = shared_;
+    out.shared_.push_back(arena_);
+    return out;
+  }
+  Id node(const Engine& engine) const { return history_.empty() || engine_number_ != engine.number ? -1 : engine.node_at(history_.back()); }
+  const Vocabulary& vocabulary() const { return *vocabulary_; }
+
+ private:
+  static constexpr std::size_t kForced = 4096;  // bytes of one answer
+  struct Step {
+    std::size_t end;  // of its bytes in text_
+    bool finished;    // by an end-of-sequence token; else by bytes
+  };
+  const Config& now() const { return history_.back(); }
+  bool read(std::string_view bytes, Config* at) {
+    for (char b : bytes) {
+      Config next;
+      if (!engine_->step(*at, static_cast<std::uint8_t>(b), &next, *arena_)) return false;
+      *at = next;
+    }
+    return true;
+  }
+  // All or nothing. Room is made first.
+  void push(const Config& at, std::string_view bytes) {
+    const auto room = [](auto& list) {
+      if (list.size() == list.capacity()) list.reserve(std::max<std::size_t>(16, list.size() * 2));
+    };
+    room(steps_), room(history_);
+    text_.append(bytes);
+    steps_.push_back({text_.size(), at.finished});
+    history_.push_back(at);
+  }
+  void read_again() {  // the first step that has no configuration
+    if (history_.empty()) return history_.push_back(engine_->start(*arena_));
+    const std::size_t step = history_.size() - 1, from = step ? steps_[step - 1].end : 0;
+    Config at = now();
+    if (steps_[step].finished)
+      at.finished = true;
+    else if (!read(std::string_view(text_).substr(from, steps_[step].end - from), &at))
+      throw Limit{"replay", -1, "what was accepted before is not accepted now, which is a fault of the engine"};
+    history_.push_back(at);
+  }
+  struct Held {  // the row of one configuration; null: it came once
+    Config at;
+    bool counts = false;  // does the number of characters matter?
+    std::shared_ptr<const MaskRow> row;
+    std::int64_t enough = kNoLimit;  // of a budget, for that row
+    std::int64_t budget = -1;        // the one that it is of; -1: of all that suffice
+  };
+  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit, std::int64_t budget = -1) {
+    held_ = {now(), engine_->counts(now()), std::move(row), enough, budget};
+  }
+  std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
+    held_.row = nullptr;
+    if (!own_ || own_.use_count() > 1) own_ = std::make_shared<MaskRow>();
+    own_->assign(row, vocabulary_->words());
+    return own_;
+  }
+  bool is_held() const {
+    if (history_.size() != steps_.size() + 1 || !held_.at.top) return false;
+    Config at = history_.back();
+    if (!held_.counts) at.chars = held_.at.chars;
+    return at == held_.at;
+  }
+  std::shared_ptr<const Vocabulary> vocabulary_;
+  Engine* engine_ = nullptr;  // of the last enter(); it may be gone
+  LexemeMasks* masks_ = nullptr;
+  std::uint64_t engine_number_ = 0;
+  std::shared_ptr<Arena> arena_;
+  std::vector<std::shared_ptr<Arena>> shared_;  // of the matchers from which this one was copied
+  std::string text_;
+  std::vector<Step> steps_;
+  std::vector<Config> history_;  // the start, then one for each step, as far as they were read by the engine
+  Scratch scratch_;
+  Held held_;
+  bool scarce_ = false;  // may the last mask lack a token for the sake of its budget?
+  std::shared_ptr<MaskRow> own_;  // for what is held, unless others hold it, too: a text is tens of tokens, and its row no one else's
+  std::string key_;  // of the last find()
+};
+
+}  // namespace guard

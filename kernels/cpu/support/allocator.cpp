@@ -1,0 +1,264 @@
+// The module's own memory: its operators new and delete, which nothing outside of it sees (python/module.map). All that they give out is counted.
+//
+// A mask that comes for the first time makes some hundred small objects. A heap that the whole process shares hands them out of gaps all over it
+// and writes beside each, and in a child of a fork each page that is written is first copied. Here objects of one size lie side by side in pages of
+// that size alone, nothing but the object itself is written, and a child begins with pages of its own. Each thread has its lists of free blocks; those
+// of a thread that ended go to the next that begins. Blocks go back to the list of the thread that gives them up; where it has many of a size more
+// than it uses, to a pool of that size, which all threads draw from before they begin a new page. Pages never go to the system: at most kRegion bytes
+// are held so, and what is larger than kMost, or comes later, is malloc's. Without GUARD_HEAP (sanitizers, other systems) all is malloc's.
+#include "support/allocator.hpp"
+
+#ifdef GUARD_HEAP
+#include <pthread.h>
+#include <sys/mman.h>
+#endif
+#if defined(__APPLE__)
+#include <malloc/malloc.h>
+#else
+#include <malloc.h>
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+
+namespace {
+
+constexpr std::size_t kGrain = 16;
+
+struct Block {
+  Block* next;
+};
+
+#ifdef GUARD_HEAP
+constexpr std::size_t kMost = 1024, kPage = std::size_t{1} << 14, kRegion = std::size_t{1} << 28, kSizes = kMost / kGrain + 1;
+constexpr std::size_t kBatch = std::size_t{1} << 16;  // bytes that go to a pool, or come from one, at once
+
+struct Size {
+  Block* free = nullptr;
+  std::size_t count = 0;                  // of free ones
+  char *fresh = nullptr, *end = nullptr;  // the rest of a page
+};
+#endif
+
+struct Heap {
+#ifdef GUARD_HEAP
+  Size sizes[kSizes];  // by grains
+#endif
+  std::atomic<std::int64_t> held{0};  // bytes given out, less those taken back; only its thread writes
+  Heap* next = nullptr;               // among those that no thread has
+  Heap* other = nullptr;              // among all
+  void count(std::int64_t bytes) { held.store(held.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed); }
+};
+
+std::atomic<Heap*> idle{nullptr}, all{nullptr};
+constinit thread_local Heap* heap GUARD_TLS = nullptr;
+thread_local std::int64_t failing = 0;  // allocations until one fails; 0: none will
+thread_local bool failed = false;
+
+void put_by(Heap* from) {
+  for (from->next = idle.load(); !idle.compare_exchange_weak(from->next, from);) {
+  }
+}
+// All are taken at once, so that none can be given back in between.
+Heap* take() {
+  Heap* found = idle.exchange(nullptr);
+  if (!found) return nullptr;
+  for (Heap* rest = found->next; rest;) {
+    Heap* next = rest->next;
+    put_by(rest);
+    rest = next;
+  }
+  return found;
+}
+
+struct Lease {
+  ~Lease() {
+    if (heap) put_by(heap);
+    heap = nullptr;
+    guard::held_here = nullptr;
+  }
+};
+
+#ifdef GUARD_HEAP
+std::atomic<char*> region{nullptr};
+std::atomic<std::size_t> pages{0};
+std::uint8_t grains_of[kRegion / kPage];  // by page
+
+// Free blocks of one size that no thread has, in batches: the first of each batch leads to its others, and `batches` holds the firsts.
+class Pool {
+ public:
+  void put(Block* first) {
+    const Hold hold(busy_);
+    if (used_ < kMostBatches) batches_[used_++] = first;  // what is beyond is lost to all: a quarter of the region
+  }
+  Block* take() {
+    if (used_ == 0) return nullptr;
+    const Hold hold(busy_);
+    return used_ == 0 ? nullptr : batches_[--used_];
+  }
+  void forget() { used_ = 0, busy_.clear(); }  // in a child of a fork: what was free lies in pages that are shared with the parent
+
+ private:
+  static constexpr std::size_t kMostBatches = kRegion / kBatch;
+  struct Hold {
+    explicit Hold(std::atomic_flag& flag) : flag_(flag) {
+      while (flag_.test_and_set(std::memory_order_acquire)) {
+      }
+    }
+    ~Hold() { flag_.clear(std::memory_order_release); }
+    std::atomic_flag& flag_;
+  };
+  std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+  std::atomic<std::size_t> used_{0};
+  Block* batches_[kMostBatches];
+};
+Pool pools[kSizes];
+
+std::size_t batch_of(std::size_t grains) { return std::max<std::size_t>(kBatch / (grains * kGrain), 1); }
+
+void set_up() {
+  void* at = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at != MAP_FAILED) region = static_cast<char*>(at);
+  pthread_atfork(nullptr, nullptr, [] {  // what was free lies in pages that are shared with the parent
+    if (heap)
+      for (Size& size : heap->sizes) size = {};
+    for (Pool& pool : pools) pool.forget();
+  });
+}
+#else
+void set_up() {}
+#endif
+
+[[gnu::noinline]] Heap& begin() {
+  static std::once_flag once;
+  std::call_once(once, set_up);
+  static thread_local Lease lease;  // its end is the thread's
+  (void)lease;
+  Heap* own = take();
+  if (!own) {
+    void* room = std::malloc(sizeof(Heap));
+    if (!room) throw std::bad_alloc();
+    own = new (room) Heap;
+    for (own->other = all.load(); !all.compare_exchange_weak(own->other, own);) {
+    }
+  }
+  guard::held_here = &own->held;
+  return *(heap = own);
+}
+
+Heap& mine() { return heap ? *heap : begin(); }
+
+#ifdef GUARD_HEAP
+[[gnu::noinline]] bool has_new_page(Size* size, std::size_t grains) {
+  char* const first = region.load(std::memory_order_relaxed);
+  if (!first || pages.load(std::memory_order_relaxed) >= kRegion / kPage) return false;
+  const std::size_t page = pages.fetch_add(1, std::memory_order_relaxed);
+  if (page >= kRegion / kPage) return false;
+  grains_of[page] = static_cast<std::uint8_t>(grains);
+  size->fresh = first + page * kPage;
+  size->end = size->fresh + kPage;
+  return true;
+}
+
+void* small(std::size_t grains) {  // null: the region is full
+  Heap& own = mine();
+  Size& size = own.sizes[grains];
+  const std::size_t bytes = grains * kGrain;
+  if (!size.free && static_cast<std::size_t>(size.end - size.fresh) < bytes) {
+    if ((size.free = pools[grains].take()))
+      size.count = batch_of(grains);
+    else if (!has_new_page(&size, grains))
+      return nullptr;
+  }
+  void* out = size.free;
+  if (out) {
+    size.free = size.free->next;
+    --size.count;
+  } else {
+    out = size.fresh;
+    size.fresh += bytes;
+  }
+  own.count(static_cast<std::int64_t>(bytes));
+  return out;
+}
+
+bool give_back_small(void* block) {  // false: it is malloc's
+  const auto first = reinterpret_cast<std::uintptr_t>(region.load(std::memory_order_relaxed));
+  const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(block) - first;
+  if (!first || offset >= kRegion) return false;
+  Heap& own = mine();
+  const std::size_t grains = grains_of[offset / kPage], batch = batch_of(grains);
+  Size& size = own.sizes[grains];
+  size.free = new (block) Block{size.free};
+  own.count(-static_cast<std::int64_t>(grains * kGrain));
+  if (++size.count < 3 * batch) return true;
+  Block *const given = size.free, *last = given;
+  for (std::size_t i = 1; i < batch; ++i) last = last->next;
+  size.free = last->next;
+  last->next = nullptr;
+  size.count -= batch;
+  pools[grains].put(given);
+  return true;
+}
+#endif
+
+std::int64_t size_of(void* block) {
+#if defined(__APPLE__)
+  return static_cast<std::int64_t>(malloc_size(block));
+#elif defined(_WIN32)
+  return static_cast<std::int64_t>(_msize(block));
+#else
+  return static_cast<std::int64_t>(malloc_usable_size(block));
+#endif
+}
+
+void* allocate(std::size_t bytes) {
+  if (guard::allocations_may_fail && failing > 0 && --failing == 0) {
+    failed = true;
+    throw std::bad_alloc();
+  }
+  bytes = std::max(bytes, kGrain);
+#ifdef GUARD_HEAP
+  if (bytes <= kMost)
+    if (void* out = small((bytes + kGrain - 1) / kGrain)) return out;
+#endif
+  void* out = std::malloc(bytes);
+  if (!out) throw std::bad_alloc();
+  mine().count(size_of(out));
+  return out;
+}
+
+void release(void* block) noexcept {
+  if (!block) return;
+#ifdef GUARD_HEAP
+  if (give_back_small(block)) return;
+#endif
+  mine().count(-size_of(block));
+  std::free(block);
+}
+
+}  // namespace
+
+std::int64_t guard::total_held() {
+  std::int64_t out = 0;
+  for (const Heap* h = all.load(); h; h = h->other) out += h->held.load(std::memory_order_relaxed);
+  return out;
+}
+
+bool guard::fail_allocation_at(std::int64_t n) {
+  const bool came = failed;
+  failing = n, failed = false;
+  return came;
+}
+
+void* operator new(std::size_t bytes) { return allocate(bytes); }
+void* operator new[](std::size_t bytes) { return allocate(bytes); }
+void operator delete(void* block) noexcept { release(block); }
+void operator delete[](void* block) noexcept { release(block); }
+void operator delete(void* block, std::size_t) noexcept { release(block); }
+void operator delete[](void* block, std::size_t) noexcept { release(block); }

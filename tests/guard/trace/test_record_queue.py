@@ -1,0 +1,105 @@
+"""Records of an event loop: one commit for many, and none behind a large one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from guard.decoding.confidence import Token
+from guard.models.base import Reply
+from guard.output.repair import repair
+from guard.schemas import compile as compiled_of
+from guard.trace.errors import TraceError
+from guard.trace.record_queue import LARGE, VALUE, Entry, Journal, weight_of
+from guard.trace.records import Attempt, Call
+
+
+def call(content: Any = "x", text: str = "1", **more: Any) -> Call:
+    """Return a record."""
+    reply = Reply(text, "stop", "m", 1, 1, tokens=more.pop("tokens", ()))
+    attempt = Attempt(1, ({"role": "user", "content": content},), reply, **more)
+    return Call("f", "T", "h", "", "m", {}, 1.0, attempts=(attempt,))
+
+
+SMALL = call()
+LONG = "x" * LARGE
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        call(LONG),
+        call([{"type": "text", "text": LONG}]),
+        call([{"type": "text", "text": "x"}] * 5000),
+        call({LONG: 1}),
+        call(text=LONG),
+        call(text="x", repaired=LONG),
+        call(repairs=repair("{'a': 1}").edits * 5000),
+        call(tokens=(Token("x", 0.0, 0.0, None),) * 5000),
+    ],
+    ids=["prompt", "part", "parts", "key", "answer", "mended", "edits", "tokens"],
+)
+def test_what_takes_long_to_be_written_out_is_large(large: Call) -> None:
+    assert weight_of(large) >= LARGE
+    assert weight_of(SMALL) < LARGE / 100
+
+
+def test_looking_costs_little_however_large_a_record_is() -> None:
+    class Counted(list[Any]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            Counted.looks += 1
+            return super().__iter__()
+
+    assert weight_of(call([Counted() for _ in range(1_000_000)])) >= LARGE
+    assert Counted.looks <= LARGE // VALUE
+
+
+@pytest.mark.parametrize(
+    ("large", "schema"),
+    [(call(LONG), True), (SMALL, {"enum": [f"value {at}" for at in range(5000)]})],
+    ids=["call", "schema"],
+)
+def test_no_small_record_waits_behind_a_large_one(large: Call, schema: Any) -> None:
+    is_let, is_at_work = threading.Event(), threading.Event()
+    batches: list[int] = []
+    compiled, other = compiled_of(schema), compiled_of({"type": "integer"})
+
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        if entries[0][1] is compiled:
+            is_at_work.set()
+            assert is_let.wait(60)
+        batches.append(len(entries))
+        return list(range(len(entries)))
+
+    async def records() -> None:
+        journal = Journal(write)
+        slow = [journal.begin(large, compiled, 60.0) for _ in range(3)]
+        await asyncio.to_thread(is_at_work.wait, 60)
+        assert await asyncio.gather(*(journal.written(SMALL, other, 60.0) for _ in range(10))) == [0, *range(9)]
+        assert not any(future.done() for future in slow)
+        slow[2].cancel()
+        is_let.set()
+        await journal.close()
+        assert [future.result() for future in slow[:2]] == [0, 0]
+
+    asyncio.run(records())
+    assert batches == [1, 9, 1, 1]  # one at once, those that came meanwhile together, large ones each by itself
+
+
+def test_who_waits_is_told_what_the_writer_knows_and_not_that_the_same_time_is_over_here() -> None:
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        time.sleep(max(0.0, entries[0][2]) + 0.05)  # the database says so when the time is over
+        return [TraceError("another holds it")] * len(entries)
+
+    async def record() -> None:
+        with pytest.raises(TraceError, match="another holds it"):
+            await Journal(write).written(SMALL, None, 0.1)
+
+    asyncio.run(record())
