@@ -44,7 +44,7 @@ from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
 from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
-from guard.trace.databases import WAIT_S
+from guard.trace.waits import WAIT_S
 
 T = TypeVar("T")
 

@@ -29,9 +29,9 @@ from guard.sidecar.request_context import Visit, answer
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
 from guard.support.json_pieces import encoded
-from guard.trace.databases import WAIT_S
 from guard.trace.record_queue import Journal
 from guard.trace.records import VALID, Attempt, Call
+from guard.trace.waits import WAIT_S
 
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
@@ -297,10 +297,7 @@ class _PassthroughRun:
         await self._write(VALID, "")
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return an upstream's answer, asked for again where that may help.
-
-        Not through an Exchange: what stamina keeps for a request that succeeds at once costs as much as sending it.
-        """
+        """Return an upstream's answer, asked for again where that may help."""
         assert tier.upstream is not None
         for number in itertools.count():
             try:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from guard.errors import ModelError
+from guard.errors import ModelError, Unsupported
 from guard.models.base import Request
 from guard.models.remote.address import UNUSED_KEY, address
 from guard.models.remote.http import Body, ExchangeError, count, http_options, mapped, of_stream, parsed, said_by
@@ -97,7 +97,12 @@ class AnthropicModel(Remote):
         )
 
     def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
-        thinks = request.thinking >= LEAST_THINKING
+        thinks = request.thinking > 0
+        if thinks and request.thinking < LEAST_THINKING:
+            raise Unsupported(
+                f"{self._name} thinks with at least {LEAST_THINKING:,} tokens, or not at all; raise"
+                f" thinking={request.thinking}, or leave it out"
+            )
         fields: dict[str, Any] = {"thinking": {"type": "disabled"}, "temperature": min(request.temperature, 1.0)}
         if thinks:  # at the temperature that the API has for it
             fields = {"thinking": {"type": "enabled", "budget_tokens": request.thinking}}
@@ -146,6 +151,8 @@ class AnthropicModel(Remote):
 
     def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
         for field in _OPTIONAL:
+            if field == "thinking" and asked.request.thinking:  # which the caller asked for
+                continue
             if field in asked.body and self._may_concede(field, failure):
                 self._conceded.add(field)
                 return True

@@ -44,7 +44,12 @@ constexpr std::size_t kLargePlace = 1'000'000;  // bytes that take a millisecond
 std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pinned) {
   return {new Place(std::move(isolate), pinned), [](Place* place) {
             const bool is_large = place->nbytes > kLargePlace || (!place->isolate->common && place->isolate->nbytes > static_cast<std::int64_t>(kLargePlace));
-            if (!is_large || !PyGILState_Check()) return delete place;
+#ifdef Py_LIMITED_API
+            const bool has_gil = false;  // the stable ABI does not tell
+#else
+            const bool has_gil = PyGILState_Check();
+#endif
+            if (!is_large || !has_gil) return delete place;
             const nb::gil_scoped_release others;
             delete place;
           }};
