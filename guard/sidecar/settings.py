@@ -33,7 +33,7 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1, description="as for guard.Guard: smollm2, openai:NAME, anthropic:NAME …")
-    base_url: str | None = Field(default=None, description="of openai:")
+    base_url: str | None = Field(default=None, description="of openai: and anthropic:")
     api_key: str | None = Field(
         default=None, description="env:NAME, where the key is; None: the SDK's own variable, of a base_url none"
     )
@@ -85,11 +85,9 @@ class ModelSettings(BaseModel):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> ModelSettings:
-        is_openai = self.model.startswith("openai:")
-        if self.base_url is not None and not is_openai:
-            raise ValueError("base_url belongs to a model openai:NAME")
-        if self.api_key is not None and not is_openai and not self.model.startswith("anthropic:"):
-            raise ValueError("api_key belongs to a model openai:NAME or anthropic:NAME")
+        for name in ("base_url", "api_key"):
+            if getattr(self, name) is not None and not self.is_remote:
+                raise ValueError(f"{name} belongs to a model openai:NAME or anthropic:NAME")
         return self
 
     @property
