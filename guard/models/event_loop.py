@@ -64,7 +64,7 @@ def _result(task: asyncio.Task[T]) -> T:
     return task.result()
 
 
-class Portal:
+class EventLoopThread:
     """Carries coroutines and asynchronous generators from any thread or loop to one loop.
 
     Blocking callers wait for queues of the simplest kind: what a signal handler interrupts there holds no lock that the
@@ -236,7 +236,7 @@ async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None]) -> No
             put(piece)
 
 
-PORTAL = Portal()
+PORTAL = EventLoopThread()
 atexit.register(PORTAL._stop)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=PORTAL._forget)

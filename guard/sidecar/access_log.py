@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 from guard.support import private_files
 
 _log = logging.getLogger("guard.sidecar")
@@ -32,7 +32,7 @@ class AccessLog:
             self._file = private_files.open_text(Path(place), "a")  # open as long as the process
         self._lines: list[str] = []
 
-    def write(self, visit: Visit) -> None:
+    def write(self, visit: RequestContext) -> None:
         """Log a request that has ended."""
         if self._file is None:
             return

@@ -25,7 +25,7 @@ from guard.sidecar.bodies import Gone
 from guard.sidecar.constraints import check_tools
 from guard.sidecar.endpoints import completions, messages, operator, responses, ui
 from guard.sidecar.endpoints.chat import Chat, check_translated
-from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.completions import CompletionBody, Completions, Embedding, Embeddings
 from guard.sidecar.endpoints.message_answers import MessageConnection
 from guard.sidecar.endpoints.openapi import document
@@ -38,7 +38,7 @@ from guard.sidecar.keys import Keyring
 from guard.sidecar.middleware import Gate, Watched
 from guard.sidecar.passthrough import Keep, Relay
 from guard.sidecar.rate_limits import Ledger
-from guard.sidecar.request_context import Visit, answer
+from guard.sidecar.request_context import RequestContext, answer
 from guard.sidecar.response_state import Turns
 from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
@@ -71,7 +71,7 @@ class Sidecar:
         self.keys = Keyring(store)
         self.ledger = Ledger(store)
         self.access = AccessLog(settings.access_log)
-        self.visits: dict[int, Visit] = {}  # under way
+        self.visits: dict[int, RequestContext] = {}  # under way
         self.room = Room()
         self.is_draining = False
         self._door = door
@@ -150,7 +150,7 @@ class Sidecar:
             )
         return served
 
-    async def settle(self, visit: Visit) -> None:
+    async def settle(self, visit: RequestContext) -> None:
         """Count what a request has spent on its key, once."""
         key = visit.key
         if key is None or visit.is_settled or not key.has_budget:
@@ -270,15 +270,15 @@ class Sidecar:
     # -- Ways to ask ---------------------------------------------------------------------------------------------------
 
     async def _chat(
-        self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
+        self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
     ) -> None:
         with params.named(params.FUNCTIONS if body.get("functions") else (), body):
             await self._asked_chat(visit, fields, body, raw, send, way or Chat())
 
     async def _asked_chat(
-        self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat
+        self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat
     ) -> None:
-        asked = Asked.of(body)
+        asked = ChatRequest.of(body)
         served = self.visited(visit, asked.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
@@ -289,18 +289,20 @@ class Sidecar:
         else:
             await self._worked(visit, fields, way, asked, served, body, send)
 
-    async def _completions(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+    async def _completions(
+        self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
+    ) -> None:
         served = self.visited(visit, checked(CompletionBody, body).model)
         if completions.is_constrained(body):
             await self._worked(visit, fields, Completions(), completions.as_chat(body), served, body, send)
         else:
             await self._relayed(visit, Completions(), served, body, raw, send)
 
-    async def _embeddings(self, visit: Visit, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+    async def _embeddings(self, visit: RequestContext, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Embedding, body).model)
         await self.relay.whole(visit, Embeddings(), served, body, raw, send)
 
-    async def _responses(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+    async def _responses(self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(visit, checked(Response, body).model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
@@ -317,7 +319,7 @@ class Sidecar:
             else:
                 await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
 
-    async def _messages(self, visit: Visit, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
+    async def _messages(self, visit: RequestContext, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=False)
         chat = messages.as_chat(asked, self.visited(visit, asked.model))
         reply = MessageConnection(visit, send, tuple(asked.stop_sequences or ()))
@@ -325,7 +327,9 @@ class Sidecar:
         with params.named(params.MESSAGES, body):
             await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
 
-    async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
+    async def _count_tokens(
+        self, visit: RequestContext, _fields: Any, body: dict[str, Any], _: bytes, send: Any
+    ) -> None:
         asked = messages.read(body, is_count=True)
         served = self.visited(visit, asked.model)
         async with served.turn(visit.begin(served.settings.total_seconds)):
@@ -334,7 +338,7 @@ class Sidecar:
 
     async def _relayed(
         self,
-        visit: Visit,
+        visit: RequestContext,
         way: Any,
         served: Served,
         body: dict[str, Any],
@@ -352,10 +356,10 @@ class Sidecar:
 
     async def _worked(
         self,
-        visit: Visit,
+        visit: RequestContext,
         fields: Any,
         way: Any,
-        asked: Asked,
+        asked: ChatRequest,
         served: Served,
         body: dict[str, Any],
         send: Any,
@@ -383,7 +387,9 @@ class Sidecar:
                 await keep(whole)
             await answer(send, visit, 200, encoded(whole))
 
-    async def _live(self, visit: Visit, events: Any, asked: Asked, plan: Any, send: Any, keep: Keep | None) -> None:
+    async def _live(
+        self, visit: RequestContext, events: Any, asked: ChatRequest, plan: Any, send: Any, keep: Keep | None
+    ) -> None:
         line = EventSender(visit, send)
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
@@ -398,7 +404,7 @@ class Sidecar:
                         await line.send(event)
             await self.settle(visit)
 
-    def visited(self, visit: Visit, name: str) -> Served:
+    def visited(self, visit: RequestContext, name: str) -> Served:
         """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
         served = self.served(name)
         visit.model = name
@@ -463,7 +469,7 @@ class _Page:
         await answer(send, scope["visit"], status, body, kind or [JSON])
 
 
-async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
+async def _until_gone(visit: RequestContext, receive: Any, work: Any) -> None:
     """Await an answer's making; it is cancelled where the client goes away, and Gone is raised."""
     task = asyncio.current_task()
     assert task is not None
@@ -489,7 +495,7 @@ async def _until_gone(visit: Visit, receive: Any, work: Any) -> None:
         leaving.cancel()
 
 
-def _guarantee(visit: Visit, fields: Any, asked: Asked, served: Served) -> str:
+def _guarantee(visit: RequestContext, fields: Any, asked: ChatRequest, served: Served) -> str:
     """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
     is_talk = asked.choice == "auto" and asked.schema is None  # beside its calls
     has_text = is_talk if asked.has_tools else asked.kind != "string" and (asked.older is None or served.is_masked)

@@ -10,7 +10,7 @@ from typing import Any
 from guard.errors import GuardError
 from guard.sidecar.errors import ApiError, of
 from guard.sidecar.headers import EVENTS
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 
 DONE = b"data: [DONE]\n\n"
 
@@ -18,7 +18,7 @@ DONE = b"data: [DONE]\n\n"
 class EventSender:
     """Sends events; the head before the first one, so that what fails before is answered with a status."""
 
-    def __init__(self, visit: Visit, send: Any) -> None:
+    def __init__(self, visit: RequestContext, send: Any) -> None:
         self._visit, self._send = visit, send
         self.is_open = False
 

@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -53,7 +53,7 @@ _PATHS = frozenset(
 )
 
 
-def observe(visit: Visit) -> None:
+def observe(visit: RequestContext) -> None:
     """Count a request that has ended."""
     path = visit.path if visit.path in _PATHS else "other"
     _REQUESTS.labels(path, visit.model, str(visit.status)).inc()

@@ -1,7 +1,7 @@
 """Who comes in: the request is watched, logged and counted; then let in, or refused with the reason.
 
-Two pieces of middleware. `Watched` makes the Visit, turns whatever is raised into an answer of the protocol, and writes
-the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests under way,
+Two pieces of middleware. `Watched` makes the context, turns whatever is raised into an answer of the protocol, and
+writes the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests under way,
 without a key where one is needed, above the key's limits, and what a web page sends to a sidecar that needs no key.
 """
 
@@ -24,7 +24,7 @@ from guard.sidecar.bodies import Gone
 from guard.sidecar.endpoints import message_answers, messages, ui
 from guard.sidecar.errors import ApiError
 from guard.sidecar.keys import Key
-from guard.sidecar.request_context import Visit, answer
+from guard.sidecar.request_context import RequestContext, answer
 from guard.trace import TraceError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Watched:
         if scope["path"].startswith(SHORT):  # a client whose base URL lacks /v1
             scope["path"] = f"/v1{scope['path']}"
         headers = dict(scope["headers"])
-        visit = Visit(scope["method"], scope["path"], headers.get(b"x-request-id"))
+        visit = RequestContext(scope["method"], scope["path"], headers.get(b"x-request-id"))
         scope["visit"], scope["fields"] = visit, headers
         scope["app"] = self  # so that the router raises what it refuses
         side = self._sidecar
@@ -125,7 +125,7 @@ class Gate:
         with contextlib.nullcontext() if has_body else side.room.under_way(side.settings):
             await self._app(scope, receive, send)
 
-    async def _check(self, path: str, visit: Visit, headers: Mapping[bytes, bytes]) -> None:
+    async def _check(self, path: str, visit: RequestContext, headers: Mapping[bytes, bytes]) -> None:
         side = self._sidecar
         if not side.needs_key:
             _check_local(headers, side.settings.origins)
@@ -142,7 +142,7 @@ class Gate:
         if path.startswith("/v1/") and key.is_limited and visit.method == "POST":
             await self._count(key, visit)
 
-    async def _count(self, key: Key, visit: Visit) -> None:
+    async def _count(self, key: Key, visit: RequestContext) -> None:
         side = self._sidecar
         if side.ledger.take(key):
             return
@@ -168,7 +168,7 @@ def _given_key(headers: Mapping[bytes, bytes]) -> str:
     return bearer or named
 
 
-def _refusal(error: Exception, visit: Visit) -> ApiError:
+def _refusal(error: Exception, visit: RequestContext) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, GuardError):

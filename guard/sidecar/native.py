@@ -20,7 +20,7 @@ from guard.models.remote.prices import cost
 from guard.sidecar import large
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
-from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.endpoints.completions import Completions
 from guard.sidecar.request_context import written
 from guard.sidecar.served_models import Served, Wrapper
@@ -34,7 +34,7 @@ _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a mod
 class Native(Wrapper):
     """An upstream that is asked in its own protocol."""
 
-    def __init__(self, served: Served, asked: Asked, size: int) -> None:
+    def __init__(self, served: Served, asked: ChatRequest, size: int) -> None:
         """Ask an upstream what a client asked in so many bytes."""
         assert served.upstream is not None
         super().__init__(served.model)

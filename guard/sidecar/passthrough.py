@@ -25,7 +25,7 @@ from guard.models.remote.http import Exchange, ExchangeError, count, estimated_t
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.event_stream import EventSender
-from guard.sidecar.request_context import Visit, answer
+from guard.sidecar.request_context import RequestContext, answer
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
 from guard.support.json_pieces import encoded
@@ -62,11 +62,11 @@ class Endpoint(Protocol):
         """Return the request to a model that has no upstream; ApiError where it can't be asked so."""
         ...
 
-    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer of such a model."""
         ...
 
-    def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
+    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> Any:
         """Return what writes the events of such an answer: guard/sidecar/event_stream.py."""
         ...
 
@@ -74,12 +74,12 @@ class Endpoint(Protocol):
 class Relay:
     """Hands requests to upstreams and answers back."""
 
-    def __init__(self, journal: Journal, settle: Callable[[Visit], Awaitable[None]]) -> None:
+    def __init__(self, journal: Journal, settle: Callable[[RequestContext], Awaitable[None]]) -> None:
         self._journal, self._settle = journal, settle
 
     async def whole(
         self,
-        visit: Visit,
+        visit: RequestContext,
         way: Endpoint,
         served: Served,
         body: dict[str, Any],
@@ -131,7 +131,7 @@ class Relay:
 
     async def stream(
         self,
-        visit: Visit,
+        visit: RequestContext,
         way: Endpoint,
         served: Served,
         body: dict[str, Any],
@@ -220,7 +220,9 @@ async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 class _PassthroughRun:
     """One request on its way through the tiers."""
 
-    def __init__(self, visit: Visit, way: Endpoint, served: Served, body: dict[str, Any], journal: Journal) -> None:
+    def __init__(
+        self, visit: RequestContext, way: Endpoint, served: Served, body: dict[str, Any], journal: Journal
+    ) -> None:
         self.visit, self.way, self.body = visit, way, body
         self.data = b""
         self.said: dict[str, Any] = {}  # by that

@@ -25,7 +25,7 @@ LEAST_LEFT_S = 0.001  #: Of a request whose time is over: a budget is above 0.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class Visit:
+class RequestContext:
     """One request under way. Belongs to one task."""
 
     __slots__ = (
@@ -170,7 +170,9 @@ def written(value: Any) -> str:
     return text if is_text(text) else json.dumps(value)
 
 
-async def answer(send: Any, visit: Visit, status: int, body: bytes, headers: Iterable[Header] = (JSON,)) -> None:
+async def answer(
+    send: Any, visit: RequestContext, status: int, body: bytes, headers: Iterable[Header] = (JSON,)
+) -> None:
     """Send a whole answer."""
     visit.status, visit.sent = status, len(body)
     head = [*headers, (b"content-length", b"%d" % len(body)), *visit.headers()]

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 from guard.trace import TraceError, TraceStore
 from guard.trace.sql_tables import RESPONSES
 
@@ -40,7 +40,7 @@ class Turns:
         self._written = 0
 
     async def whole(
-        self, visit: Visit, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
+        self, visit: RequestContext, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
     ) -> dict[str, Any]:
         """Return a body with what it refers to in place of the references; the body itself where there are none.
 
@@ -81,7 +81,7 @@ class Turns:
         return {**rest, "input": [*before, *resolved]}
 
     async def keep(
-        self, visit: Visit, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
+        self, visit: RequestContext, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
     ) -> None:
         """Keep a response to a body as it came, which was asked as another; TraceError where that can't be."""
         if body.get("store") is False or not self._most or not _is_id(response.get("id")):
@@ -97,7 +97,7 @@ class Turns:
         previous = body.get("previous_response_id")
         await self._book(self._write, _owner(visit), named, response["id"], previous, seconds=visit.patience)
 
-    async def read(self, visit: Visit, name: str) -> dict[str, Any]:
+    async def read(self, visit: RequestContext, name: str) -> dict[str, Any]:
         """Return a response by its id; ApiError where none is kept."""
         names = [name] if _is_id(name) else []
         found = await self._book(self._rows, _owner(visit), names, seconds=visit.patience)
@@ -106,7 +106,7 @@ class Turns:
             raise _missing(f"response {name[:100]!r}", "response_id")
         return dict(response)
 
-    async def forget(self, visit: Visit, name: str) -> None:
+    async def forget(self, visit: RequestContext, name: str) -> None:
         """Delete a response; ApiError where none is kept."""
         response = await self.read(visit, name)
         names = [name, *(item["id"] for item in response.get("output") or () if _is_id(item.get("id")))]
@@ -221,7 +221,7 @@ def _is_id(text: Any) -> bool:
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
-def _owner(visit: Visit) -> str:
+def _owner(visit: RequestContext) -> str:
     return visit.key.id if visit.key is not None else ""
 
 

@@ -11,14 +11,14 @@ import dataclasses
 import re
 
 from guard.errors import Finding, SchemaError
-from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import ApiError, bad
 
 _OF_TOOL = re.compile(r"(?:/anyOf/\d+)?(?:/properties/calls)?/items/anyOf/(\d+)/properties/arguments(/.*)?", re.DOTALL)
 _OF_CONTENT = re.compile(r"/anyOf/\d+/properties/content(/.*)?", re.DOTALL)
 
 
-def refused(error: SchemaError, asked: Asked) -> ApiError:
+def refused(error: SchemaError, asked: ChatRequest) -> ApiError:
     """Return the error of a request whose schema is refused; `param` is the field, the message has the pointer."""
     found = [_placed(finding, asked) for finding in error.findings]
     field = found[0][0]
@@ -28,7 +28,7 @@ def refused(error: SchemaError, asked: Asked) -> ApiError:
     return bad("\n".join(dict.fromkeys(lines)), field or None, "invalid_schema")
 
 
-def _placed(finding: Finding, asked: Asked) -> tuple[str, Finding]:
+def _placed(finding: Finding, asked: ChatRequest) -> tuple[str, Finding]:
     """Return the field that a finding is about, and the finding with its pointer from there."""
     if not asked.has_tools:
         return asked.place, finding

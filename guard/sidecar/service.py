@@ -13,7 +13,7 @@ from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.keys import Keyring
 from guard.sidecar.rate_limits import Ledger
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
@@ -31,7 +31,7 @@ class Service(Protocol):
     keys: Keyring
     ledger: Ledger
     access: AccessLog
-    visits: dict[int, Visit]  # under way
+    visits: dict[int, RequestContext]  # under way
     room: Room
     pipeline: Pipeline
     is_draining: bool
@@ -58,10 +58,10 @@ class Service(Protocol):
         """Look at once whether the trace can be written: something could not be."""
         ...
 
-    def visited(self, visit: Visit, name: str) -> Served:
+    def visited(self, visit: RequestContext, name: str) -> Served:
         """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
         ...
 
-    async def settle(self, visit: Visit) -> None:
+    async def settle(self, visit: RequestContext) -> None:
         """Count what a request has spent on its key, once."""
         ...

@@ -25,11 +25,11 @@ from guard.output.partial import TextSoFar
 from guard.sidecar import schema_errors
 from guard.sidecar.endpoints import chat, tool_calls
 from guard.sidecar.endpoints.chat import Choice
-from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
 from guard.sidecar.native import Native
 from guard.sidecar.passthrough import every
-from guard.sidecar.request_context import Visit, written
+from guard.sidecar.request_context import RequestContext, written
 from guard.sidecar.schema_cache import Targets
 from guard.sidecar.served_models import Served, Tier, Wrapper
 from guard.trace import TraceStore
@@ -46,7 +46,7 @@ class Pipeline:
         self._guard = Guard(trace=store)
         self._targets = Targets()
 
-    async def plan(self, visit: Visit, asked: Asked, served: Served, *, is_live: bool = False) -> Plan:
+    async def plan(self, visit: RequestContext, asked: ChatRequest, served: Served, *, is_live: bool = False) -> Plan:
         """Decide how a request is carried out; ApiError or SchemaError where it can't be."""
         tiers = served.tiers[:1] if is_live else served.tiers
         first = tiers[0]
@@ -83,14 +83,14 @@ class Pipeline:
         models = tuple(_tier(tier, asked, visit.size) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take, **more)
 
-    async def choices(self, asked: Asked, plan: Plan) -> list[Choice]:
+    async def choices(self, asked: ChatRequest, plan: Plan) -> list[Choice]:
         """Return the answers, all checked; raises a GuardError where one can't be had."""
         plans = [_nth(plan, number) for number in range(asked.chat.n or 1)]
         if len(plans) == 1:
             return [await self._choice(asked, plans[0])]
         return await every(self._choice(asked, each) for each in plans)
 
-    async def pieces(self, asked: Asked, plan: Plan) -> AsyncGenerator[str | Choice, None]:
+    async def pieces(self, asked: ChatRequest, plan: Plan) -> AsyncGenerator[str | Choice, None]:
         """Yield the text of an answer, and what the model thinks, as they come, and the answer once it was checked.
 
         With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
@@ -115,7 +115,7 @@ class Pipeline:
                     yield known[len(told) :]
                     told = known
 
-    async def _choice(self, asked: Asked, plan: Plan) -> Choice:
+    async def _choice(self, asked: ChatRequest, plan: Plan) -> Choice:
         try:
             value, call = await self._guard.arun(plan)
         except Refused as error:  # in the protocol no error, but an answer of its own
@@ -138,7 +138,7 @@ class _StreamedSoFar(TextSoFar):
 class Worded(Wrapper):
     """A model that knows nothing but text, told of tools in words."""
 
-    def __init__(self, model: Model, asked: Asked) -> None:
+    def __init__(self, model: Model, asked: ChatRequest) -> None:
         super().__init__(model)
         self._asked = asked
         self._told = tool_calls.instruction(asked) if asked.has_tools else ""
@@ -168,7 +168,7 @@ class Worded(Wrapper):
         return dataclasses.replace(reply, text=tool_calls.still_calls(reply.text, request.messages, self._asked))
 
 
-def _choice(asked: Asked, value: Any, call: Call) -> Choice:
+def _choice(asked: ChatRequest, value: Any, call: Call) -> Choice:
     """Return a call's value as an answer."""
     reply = call.answer.reply if call.answer is not None else None
     assert reply is not None
@@ -187,7 +187,7 @@ def _choice(asked: Asked, value: Any, call: Call) -> Choice:
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 
 
-def _tier(served: Served, asked: Asked, size: int) -> Tier:
+def _tier(served: Served, asked: ChatRequest, size: int) -> Tier:
     """Return a tier as this request, of so many bytes, asks it."""
     model = served.model
     if isinstance(model, Remote):

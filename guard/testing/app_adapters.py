@@ -21,7 +21,7 @@ from guard.models.base import Reply, Request
 from guard.models.scripted import split
 from guard.models.thinking_tags import Thoughts
 from guard.testing import fake_server
-from guard.testing.scripted_replies import Saying
+from guard.testing.scripted_replies import ScriptedReply
 
 MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
 PAUSE_S = 0.2  #: How long who still asks when its call is over waits for its error.
@@ -45,7 +45,7 @@ class ObservedRequest:
     messages: list[dict[str, Any]]  # a copy
     schema: Any  # that came with it; None: none did
     is_streaming: bool
-    saying: Saying
+    saying: ScriptedReply
     temperature: float | None = None
     usage: tuple[int, int] | None = None  # prompt and completion, as they were told; None: nothing was
     was_left: bool = False  # the application left the stream before its end
@@ -71,7 +71,7 @@ def content(message: Mapping[str, Any]) -> str:
 class Stage:
     """Answers by a script, and keeps what was asked; from any thread."""
 
-    sayings: tuple[Saying, ...] = ()
+    sayings: tuple[ScriptedReply, ...] = ()
     pieces: int = 0  # characters of each piece of a stream; 0: one piece
     wire: int = 0  # bytes of each piece that goes over the network; 0: as it comes
     asks: list[ObservedRequest] = field(default_factory=list)
@@ -85,7 +85,9 @@ class Stage:
         """Return how many characters of a text a stream brings at once; 0: all of them."""
         return max(self.pieces, len(text) // MOST_PIECES_OF_TEXT) if self.pieces else 0
 
-    def set(self, sayings: Sequence[Saying], *, pieces: int = 0, wire: int = 0, refuses_schemas: bool = False) -> None:
+    def set(
+        self, sayings: Sequence[ScriptedReply], *, pieces: int = 0, wire: int = 0, refuses_schemas: bool = False
+    ) -> None:
         """Begin a call."""
         with self._lock:
             self.sayings, self.pieces, self.wire = tuple(sayings), pieces, wire
@@ -117,7 +119,7 @@ def usage_of(ask: ObservedRequest) -> tuple[int, int]:
     return 100 + 7 * ask.number, 10 + 3 * ask.number
 
 
-class ModelPort:
+class ModelAdapter:
     """A model of Guard's that the stage answers for."""
 
     def __init__(self, stage: Stage, name: str = "staged") -> None:
@@ -201,7 +203,7 @@ class ModelPort:
         return kinds.get(name, ModelError)(words)
 
 
-class FunctionPort:
+class FunctionAdapter:
     """A plain function from a prompt, or from messages, to a text."""
 
     def __init__(self, stage: Stage) -> None:
@@ -222,7 +224,7 @@ class FunctionPort:
         return saying.text
 
 
-class AsyncFunctionPort(FunctionPort):
+class AsyncFunctionAdapter(FunctionAdapter):
     """The same, to be awaited."""
 
     async def __call__(self, *args: Any, **kwargs: Any) -> str:  # type: ignore[override] # a coroutine of the same
@@ -241,7 +243,7 @@ def _prompted(given: Sequence[Any]) -> list[dict[str, Any]]:
     return messages
 
 
-class HttpPort(fake_server.Server):
+class HttpAdapter(fake_server.Server):
     """A server for which the stage answers, by OpenAI's protocol or by Anthropic's."""
 
     def __init__(self, stage: Stage, port: int = 0) -> None:
@@ -259,7 +261,7 @@ class HttpPort(fake_server.Server):
             return fake_server.error(400, "messages must be a list")
         if stage.refuses_schemas and schema is not None:
             refused = ObservedRequest(
-                0, "http", model, model, messages, schema, request.is_streaming, Saying("schema refused")
+                0, "http", model, model, messages, schema, request.is_streaming, ScriptedReply("schema refused")
             )
             stage.refused.append(refused)
             words = (
@@ -277,7 +279,9 @@ class HttpPort(fake_server.Server):
             return _failure(saying.error, request)
         return self._answered(ask, saying, request)
 
-    def _answered(self, ask: ObservedRequest, saying: Saying, request: fake_server.ClientRequest) -> fake_server.Answer:
+    def _answered(
+        self, ask: ObservedRequest, saying: ScriptedReply, request: fake_server.ClientRequest
+    ) -> fake_server.Answer:
         ask.usage = usage_of(ask)
         wants = (request.body.get("stream_options") or {}).get("include_usage")
         finish = {"filter": "content_filter", "refusal": "stop", "": "stop"}.get(saying.finish, saying.finish)

@@ -16,8 +16,8 @@ from typing import Any
 
 from guard.errors import SchemaError
 from guard.output import target
-from guard.testing.app_adapters import HttpPort, ModelPort, ObservedRequest, Stage
-from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying
+from guard.testing.app_adapters import HttpAdapter, ModelAdapter, ObservedRequest, Stage
+from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, ScriptedReply
 
 DRAWN = 60  #: Sayings drawn for each schema; what is said is chosen among them.
 KEPT = 1_000  #: Of the latest requests, that are kept.
@@ -44,7 +44,7 @@ class FlakyStage(Stage):
         self.injected: list[str] = []  # what each answer had: "" for a valid one, else what was wrong with it
         self._seed, self._faults, self._rate = seed, tuple(faults), rate
         self._schema, self._told = schema, told
-        self._drawn: dict[str, tuple[list[Saying], list[Saying]]] = {}
+        self._drawn: dict[str, tuple[list[ScriptedReply], list[ScriptedReply]]] = {}
         self._count: Counter[str] = Counter()
         self._turn = threading.Lock()
 
@@ -69,7 +69,7 @@ class FlakyStage(Stage):
             self._told(ask)
         return ask
 
-    def _sayings(self, key: str, wanted: Any) -> tuple[list[Saying], list[Saying]]:
+    def _sayings(self, key: str, wanted: Any) -> tuple[list[ScriptedReply], list[ScriptedReply]]:
         if key not in self._drawn:
             from guard.testing.drawing import drawn
 
@@ -89,7 +89,7 @@ class FlakyStage(Stage):
         return self._drawn[key]
 
 
-class FlakyModel(ModelPort):
+class FlakyModel(ModelAdapter):
     """A deterministic model that errs: the n-th answer to a schema follows from the seed alone.
 
     An answer is bad with probability `rate`: one of `faults` (names out of `guard.testing.FAULTS`), where "near miss"
@@ -134,13 +134,13 @@ def serving(
     schema: Any = True,
     port: int = 0,
     told: Callable[[ObservedRequest], object] | None = None,
-) -> Iterator[HttpPort]:
+) -> Iterator[HttpAdapter]:
     """Serve a flaky model on this machine, by OpenAI's protocol and Anthropic's; gives the server, which has a `url`.
 
     It answers for the schema that a request carries, else for `schema`. Port 0 takes a free one. `told` is called with
     each request.
     """
-    with HttpPort(FlakyStage(seed, faults, rate=rate, schema=schema, told=told), port) as server:
+    with HttpAdapter(FlakyStage(seed, faults, rate=rate, schema=schema, told=told), port) as server:
         yield server
 
 

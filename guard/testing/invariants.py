@@ -17,7 +17,7 @@ from typing import Any
 from guard.errors import GuardError, Violation
 from guard.testing.app_adapters import CANARY, ObservedRequest, content
 from guard.testing.harness import Run
-from guard.testing.oracle import Reading, is_held, leaves, plain, same
+from guard.testing.oracle import Verdict, is_held, leaves, plain, same
 from guard.testing.scripted_replies import written
 from guard.testing.subjects import Subject
 from guard.trace.records import VALID
@@ -55,7 +55,7 @@ class Trial:
     replayed: Run | None = None  # recorded, then replayed
 
     @property
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[Verdict]:
         """What may be made of each answer that was given in the main run."""
         return readings(self.subject, self.main)
 
@@ -94,7 +94,7 @@ def _visible(character: str) -> str:
     return "⏎" if character == "\n" else repr(character)[1:-1]
 
 
-def readings(subject: Subject, run: Run) -> list[Reading]:
+def readings(subject: Subject, run: Run) -> list[Verdict]:
     """Return what may be made of each answer that was given in a run."""
     return [subject.read(ask.saying) for ask in run.asks]
 
@@ -590,7 +590,7 @@ def _is_disputed(trial: Trial) -> bool:
     return last.kind == "invalid" and all(f.rule.rpartition("/")[2] in _OF_TYPES for f in last.findings)
 
 
-def _is_reading(value: Any, found: Sequence[Reading]) -> bool:
+def _is_reading(value: Any, found: Sequence[Verdict]) -> bool:
     """Answer whether a value is one of those that may be made of some answers."""
     import pydantic
 

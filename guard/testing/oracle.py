@@ -15,7 +15,7 @@ from guard.errors import Violation
 from guard.output.judge import NOT_JSON
 from guard.output.repair import repair
 from guard.output.target import Target
-from guard.testing.scripted_replies import Saying, written
+from guard.testing.scripted_replies import ScriptedReply, written
 
 _CONSTANT = re.compile(r"\b(NaN|Infinity)\b")
 _EXACT = 2**53  #: From here on a double may not be the whole number that was written.
@@ -23,7 +23,7 @@ _THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Reading:
+class Verdict:
     """What a saying is."""
 
     kind: str  # "valid", "messy", "twofold", "invalid", "unreadable", "cut off", "refused", "empty", or "error"
@@ -39,27 +39,27 @@ class Reading:
         return bool(self.values)
 
 
-def read(saying: Saying, target: Target) -> Reading:
+def read(saying: ScriptedReply, target: Target) -> Verdict:
     """Return what may be made of a saying."""
     if saying.error:
-        return Reading("error", words=f"the provider failed: {saying.error}")
+        return Verdict("error", words=f"the provider failed: {saying.error}")
     if saying.finish == "refusal":
-        return Reading("refused", words="the model declined")
+        return Verdict("refused", words="the model declined")
     if saying.finish == "filter":
-        return Reading("refused", words="the provider withheld the answer")
+        return Verdict("refused", words="the provider withheld the answer")
     if saying.finish != "stop":
         value, findings = target.check(saying.text)
         if findings or saying.text.rstrip()[-1:] not in ("}", "]", '"'):
-            return Reading("cut off", words="the answer was cut off")
-        return Reading("cut off", (value,), (saying.text,))  # behind its last character: nothing is missing
+            return Verdict("cut off", words="the answer was cut off")
+        return Verdict("cut off", (value,), (saying.text,))  # behind its last character: nothing is missing
     if not saying.text.strip():
-        return Reading("empty", words="the answer was empty")
+        return Verdict("empty", words="the answer was empty")
     text = _THOUGHT.sub("", saying.text)
     value, findings = target.check(text)
     if not findings:
-        return Reading("valid" if text == saying.text else "messy", (value,), (text,), raw=(saying.text,))
+        return Verdict("valid" if text == saying.text else "messy", (value,), (text,), raw=(saying.text,))
     if findings[0].rule != NOT_JSON and findings[0].rule != "nesting":
-        return Reading("invalid", findings=findings, words=f"the answer was invalid: {findings[0]}")
+        return Verdict("invalid", findings=findings, words=f"the answer was invalid: {findings[0]}")
     if twofold := _twofold(text, target):
         return twofold
     values: list[Any] = []
@@ -76,11 +76,11 @@ def read(saying: Saying, target: Target) -> Reading:
     if not values and _CONSTANT.search(text):
         values, texts = _with_constants(text)
     if values:
-        return Reading("messy", tuple(values), tuple(texts), raw=(saying.text,))
-    return Reading("unreadable", findings=findings, words=f"the answer was no JSON: {findings[0].expected}")
+        return Verdict("messy", tuple(values), tuple(texts), raw=(saying.text,))
+    return Verdict("unreadable", findings=findings, words=f"the answer was no JSON: {findings[0].expected}")
 
 
-def _twofold(text: str, target: Target) -> Reading | None:
+def _twofold(text: str, target: Target) -> Verdict | None:
     """Read a text in which a key stands twice, which means one thing or the other: as most readers do, and the rest."""
     found: list[str] = []
     for wins in (dict, _first):
@@ -93,7 +93,7 @@ def _twofold(text: str, target: Target) -> Reading | None:
     if not found or _CONSTANT.search(text):
         return None
     words = "a key stands twice in the answer, with two values"
-    return Reading("twofold", tuple(target.check(one)[0] for one in found), tuple(found), words=words)
+    return Verdict("twofold", tuple(target.check(one)[0] for one in found), tuple(found), words=words)
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 from guard.testing.harness import Scene
 from guard.testing.invariants import Invariant
-from guard.testing.scripted_replies import Saying
+from guard.testing.scripted_replies import ScriptedReply
 from guard.trace.html import document, escaped
 
 #: Characters that XML can not hold.
@@ -256,7 +256,7 @@ def _broken(finding: InvariantResult) -> str:
 """
 
 
-def _said(saying: Saying) -> str:
+def _said(saying: ScriptedReply) -> str:
     return f"[{saying.error}]" if saying.error else _clipped(saying.text, 2_000) or "(nothing)"
 
 

@@ -37,7 +37,7 @@ DECIMAL = 1234.56789  #: A number that rounding to cents changes.
 
 
 @dataclass(frozen=True)
-class Saying:
+class ScriptedReply:
     """What is done with one request."""
 
     how: str  # in words: "valid", "cut off", "near miss of minimum at /age"
@@ -66,12 +66,12 @@ ERRORS = (
 )
 
 #: A good value and another one, in; the saying out.
-Fault = Callable[[Any, Any, Target], Saying]
+Fault = Callable[[Any, Any, Target], ScriptedReply]
 
 
-def valid(value: Any) -> Saying:
+def valid(value: Any) -> ScriptedReply:
     """Say a value as it is."""
-    return Saying("valid", written(value))
+    return ScriptedReply("valid", written(value))
 
 
 def written(value: Any) -> str:
@@ -84,63 +84,63 @@ def written(value: Any) -> str:
     return text
 
 
-def _cut(value: Any, _other: Any, _target: Target) -> Saying:
+def _cut(value: Any, _other: Any, _target: Target) -> ScriptedReply:
     text = written(value)
-    return Saying("cut off", text[: max(1, len(text) // 2)], finish="length")
+    return ScriptedReply("cut off", text[: max(1, len(text) // 2)], finish="length")
 
 
-def _cut_late(value: Any, _other: Any, _target: Target) -> Saying:
-    return Saying("cut off before its last character", written(value)[:-1], finish="length")
+def _cut_late(value: Any, _other: Any, _target: Target) -> ScriptedReply:
+    return ScriptedReply("cut off before its last character", written(value)[:-1], finish="length")
 
 
-def _cut_in_text(value: Any, _other: Any, _target: Target) -> Saying:
+def _cut_in_text(value: Any, _other: Any, _target: Target) -> ScriptedReply:
     """Cut inside of the last text that there is, so that a lenient reader finds every key."""
     text = written(value)
     at = text.rfind('"')
     start = text.rfind('"', 0, at) if at > 0 else -1
     place = start + 1 + max(0, (at - start - 1) // 2) if 0 <= start < at else len(text) // 2
-    return Saying("cut off inside of a text", text[: max(1, place)], finish="length")
+    return ScriptedReply("cut off inside of a text", text[: max(1, place)], finish="length")
 
 
-def _broken_stream(value: Any, _other: Any, _target: Target) -> Saying:
-    return Saying("stream that breaks off", written(value)[:-1], finish="")
+def _broken_stream(value: Any, _other: Any, _target: Target) -> ScriptedReply:
+    return ScriptedReply("stream that breaks off", written(value)[:-1], finish="")
 
 
-def _broken_late(value: Any, _other: Any, _target: Target) -> Saying:
-    return Saying("stream that breaks off after the whole text", written(value), finish="")
+def _broken_late(value: Any, _other: Any, _target: Target) -> ScriptedReply:
+    return ScriptedReply("stream that breaks off after the whole text", written(value), finish="")
 
 
-def _refusal(_value: Any, _other: Any, _target: Target) -> Saying:
-    return Saying("refusal", DECLINED, finish="refusal")
+def _refusal(_value: Any, _other: Any, _target: Target) -> ScriptedReply:
+    return ScriptedReply("refusal", DECLINED, finish="refusal")
 
 
-def _filtered(value: Any, _other: Any, _target: Target) -> Saying:
+def _filtered(value: Any, _other: Any, _target: Target) -> ScriptedReply:
     text = written(value)
-    return Saying("withheld by a filter", text[: len(text) // 2], finish="filter")
+    return ScriptedReply("withheld by a filter", text[: len(text) // 2], finish="filter")
 
 
 def _text(how: str, change: Callable[[str, Any], str], *, is_meant: bool = False) -> Fault:
-    def made(value: Any, _other: Any, _target: Target) -> Saying:
-        return Saying(how, change(written(value), value), meant=written(value) if is_meant else "")
+    def made(value: Any, _other: Any, _target: Target) -> ScriptedReply:
+        return ScriptedReply(how, change(written(value), value), meant=written(value) if is_meant else "")
 
     return made
 
 
-def _think(value: Any, other: Any, _target: Target) -> Saying:
+def _think(value: Any, other: Any, _target: Target) -> ScriptedReply:
     thought = f"<think>\nPerhaps {written(other)}? No.\n</think>\n"
-    return Saying("thoughts before the value", thought + written(value), meant=written(value))
+    return ScriptedReply("thoughts before the value", thought + written(value), meant=written(value))
 
 
-def _think_beside(value: Any, other: Any, _target: Target) -> Saying:
-    return Saying("thoughts beside the value", written(value), thinking=f"Perhaps {written(other)}? No.")
+def _think_beside(value: Any, other: Any, _target: Target) -> ScriptedReply:
+    return ScriptedReply("thoughts beside the value", written(value), thinking=f"Perhaps {written(other)}? No.")
 
 
-def _think_only(_value: Any, other: Any, _target: Target) -> Saying:
-    return Saying("thoughts and no value", f"<think>\nPerhaps {written(other)}? No.\n</think>\n")
+def _think_only(_value: Any, other: Any, _target: Target) -> ScriptedReply:
+    return ScriptedReply("thoughts and no value", f"<think>\nPerhaps {written(other)}? No.\n</think>\n")
 
 
-def _two(value: Any, other: Any, _target: Target) -> Saying:
-    return Saying("two values", f"{written(value)}\n{written(other)}")
+def _two(value: Any, other: Any, _target: Target) -> ScriptedReply:
+    return ScriptedReply("two values", f"{written(value)}\n{written(other)}")
 
 
 def _twice(text: str, value: Any) -> str:
@@ -180,12 +180,12 @@ def _without(_text: str, value: Any) -> str:
     return written(dict(list(value.items())[:-1])) if isinstance(value, dict) and value else "{}"
 
 
-def _bare(value: Any, _other: Any, target: Target) -> Saying:
+def _bare(value: Any, _other: Any, target: Target) -> ScriptedReply:
     """Say the least: only what is required."""
     if isinstance(value, dict):
         required = _required(target)
-        return Saying("only what is required", written({k: v for k, v in value.items() if k in required}))
-    return Saying("nothing in it", "{}")
+        return ScriptedReply("only what is required", written({k: v for k, v in value.items() if k in required}))
+    return ScriptedReply("nothing in it", "{}")
 
 
 def _null(_text: str, value: Any) -> str:
@@ -194,14 +194,14 @@ def _null(_text: str, value: Any) -> str:
     return "null"
 
 
-def _schema(_value: Any, _other: Any, target: Target) -> Saying:
-    return Saying("the schema itself", json.dumps(target.schema))
+def _schema(_value: Any, _other: Any, target: Target) -> ScriptedReply:
+    return ScriptedReply("the schema itself", json.dumps(target.schema))
 
 
-def _near_miss(value: Any, _other: Any, target: Target) -> Saying:
+def _near_miss(value: Any, _other: Any, target: Target) -> ScriptedReply:
     """Put one member out of bounds, else give it another type."""
     found = spoiled(value, target)
-    return Saying(NEAR_MISS, found[0].text if found else _wrong("", value))
+    return ScriptedReply(NEAR_MISS, found[0].text if found else _wrong("", value))
 
 
 def _program(_text: str, value: Any) -> str:
@@ -213,7 +213,7 @@ def _program(_text: str, value: Any) -> str:
 
 
 def _error(name: str) -> Fault:
-    return lambda _value, _other, _target: Saying(name, error=name)
+    return lambda _value, _other, _target: ScriptedReply(name, error=name)
 
 
 #: How a request may go wrong, by name; the simplest first.
@@ -330,7 +330,7 @@ _NUMBERS = (-1, 0, 10**9, -(10**9), 0.5)
 _TEXTS = ("", "x" * 300, "?")
 
 
-def spoiled(value: Any, target: Target) -> list[Saying]:
+def spoiled(value: Any, target: Target) -> list[ScriptedReply]:
     """Return sayings like a valid one of which one member is out of bounds; each of them is not valid."""
     if not isinstance(value, dict):
         return []
@@ -343,7 +343,7 @@ def spoiled(value: Any, target: Target) -> list[Saying]:
         for other in others:
             text = written({**value, key: other})
             if target.check(text)[1]:
-                found.append(Saying(f"{key} out of bounds", text))
+                found.append(ScriptedReply(f"{key} out of bounds", text))
                 break
     return found
 
@@ -359,16 +359,16 @@ def _filled(value: Any, change: Callable[[Any], Any]) -> Any:
 # ---- Strategies ------------------------------------------------------------------------------------------------------
 
 
-def of_text(text: Text) -> Saying:
+def of_text(text: Text) -> ScriptedReply:
     """Say one of `guard.testing.texts`."""
     how = ", ".join(text.how) or "as it is"
     meant = written(text.value) if text.outcome == "repairable" else ""
-    return Saying(f"{text.outcome} ({how})", text.text, finish=text.finish, meant=meant)
+    return ScriptedReply(f"{text.outcome} ({how})", text.text, finish=text.finish, meant=meant)
 
 
-def of_miss(miss: NearMiss) -> Saying:
+def of_miss(miss: NearMiss) -> ScriptedReply:
     """Say one of `guard.testing.near_misses`."""
-    return Saying(f"near miss of {miss.keyword} at {miss.at or '(root)'}", written(miss.value))
+    return ScriptedReply(f"near miss of {miss.keyword} at {miss.at or '(root)'}", written(miss.value))
 
 
 class Palette:
@@ -378,12 +378,14 @@ class Palette:
         self.target = target
         self.values: SearchStrategy[Any] = values(wanted, **options)
         #: Near misses, where there are any.
-        self.misses: SearchStrategy[Saying] | None = _possible(lambda: near_misses(wanted, **options).map(of_miss))
+        self.misses: SearchStrategy[ScriptedReply] | None = _possible(
+            lambda: near_misses(wanted, **options).map(of_miss)
+        )
         self._texts = _possible(lambda: texts(wanted, **options))
 
-    def sayings(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[Saying]:
+    def sayings(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[ScriptedReply]:
         """Return a strategy of sayings: valid, or with a fault; where all may happen, texts as models write, too."""
-        choices: list[SearchStrategy[Saying]] = [self.values.map(valid)]
+        choices: list[SearchStrategy[ScriptedReply]] = [self.values.map(valid)]
         if NEAR_MISS in faults and self.misses is not None:
             choices.append(self.misses)
         if len(faults) == len(FAULTS) and self._texts is not None:
@@ -392,18 +394,18 @@ class Palette:
             choices.append(self.faulty(faults))
         return st.one_of(choices)
 
-    def faulty(self, faults: tuple[str, ...]) -> SearchStrategy[Saying]:
+    def faulty(self, faults: tuple[str, ...]) -> SearchStrategy[ScriptedReply]:
         """Return a strategy of sayings with one of some faults."""
         target = self.target
 
         @st.composite
-        def drawn(draw: DrawFn) -> Saying:
+        def drawn(draw: DrawFn) -> ScriptedReply:
             name = draw(st.sampled_from(faults))
             return FAULTS[name](draw(self.values), draw(self.values), target)
 
         return drawn()
 
-    def keep_misses(self, misses: list[Saying]) -> None:
+    def keep_misses(self, misses: list[ScriptedReply]) -> None:
         """Take these near misses from now on: others cost too much to draw."""
         self.misses = st.sampled_from(misses)
 

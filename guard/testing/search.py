@@ -28,7 +28,7 @@ from guard.testing.drawing import SETTINGS, drawn
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
 from guard.testing.report import Counterexample, InvariantResult, Report, as_text
-from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
+from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, ScriptedReply, spoiled, telling, valid, written
 from guard.testing.subjects import FILLER
 
 #: What ends up as more than text where a prompt is put together with str.format, %, a template or markup.
@@ -141,7 +141,7 @@ class Check:
     def _acquaint(self) -> None:
         """Learn what the application asks for and where in its results the value is."""
         subject = self.subject
-        first = self._play_one(Scene((Saying("nothing in it", "{}"),)))
+        first = self._play_one(Scene((ScriptedReply("nothing in it", "{}"),)))
         self.asks_anything = bool(first.asks or first.refused)
         if subject.target is None:
             subject.learn(first, self._around)
@@ -367,7 +367,7 @@ class Check:
         sized = [value for value in self.examples if len(written(value)) <= 300]
         return max(sized or self.examples, key=_richness)
 
-    def _can_say(self, saying: Saying) -> bool:
+    def _can_say(self, saying: ScriptedReply) -> bool:
         if not self.is_told and not saying.is_told:
             return False
         return saying.error not in ("no JSON", "no choices", "unauthorized") or self.is_http
@@ -452,7 +452,7 @@ class Check:
         else:
             yield self.scenes((), most=most)
 
-    def _is_like(self, name: str, sayings: Sequence[Saying]) -> bool:
+    def _is_like(self, name: str, sayings: Sequence[ScriptedReply]) -> bool:
         target = self.subject.target
         assert target is not None
         made = FAULTS[name](self._good(), self.examples[-1], target)

@@ -35,10 +35,10 @@ from guard.errors import GuardError
 from guard.models.base import Model
 from guard.output import target
 from guard.support.loading import load
-from guard.testing.app_adapters import CANARY, AsyncFunctionPort, FunctionPort, ModelPort
+from guard.testing.app_adapters import CANARY, AsyncFunctionAdapter, FunctionAdapter, ModelAdapter
 from guard.testing.harness import Run, Scene, Surroundings
-from guard.testing.oracle import Reading, plain, read, same
-from guard.testing.scripted_replies import Saying
+from guard.testing.oracle import Verdict, plain, read, same
+from guard.testing.scripted_replies import ScriptedReply
 
 LIMIT = 10.0  #: Seconds after which a call is given up: a stage answers at once.
 _MODELS = ("model", "llm", "lm", "small", "large", "primary", "secondary", "fallback", "backup")
@@ -88,7 +88,7 @@ class Subject:
         self.is_async = inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
         self._clients: dict[str, Any] = {}
         self._samples: dict[str, Any] = {}  # of arguments, by name
-        self._readings: dict[Saying, Reading] = {}
+        self._readings: dict[ScriptedReply, Verdict] = {}
         unknown = self._inputs.keys() - self._signature.parameters.keys()
         if unknown:
             raise ValueError(f"inputs has {sorted(unknown)[0]!r}, which {name} does not take")
@@ -201,12 +201,12 @@ class Subject:
             if role == "client":
                 given[name] = self._client(_client_kind(hint) or ("AsyncOpenAI" if self.is_async else "OpenAI"))
             elif role == "model":
-                given[name] = ModelPort(stage, name)
+                given[name] = ModelAdapter(stage, name)
             elif role == "models":
-                given[name] = [ModelPort(stage, "first"), ModelPort(stage, "second")]
+                given[name] = [ModelAdapter(stage, "first"), ModelAdapter(stage, "second")]
             elif role == "function" and not (has_default and callable(parameter.default)):
                 is_async = self.is_async and "Awaitable" in str(hint)
-                given[name] = AsyncFunctionPort(stage) if is_async else FunctionPort(stage)
+                given[name] = AsyncFunctionAdapter(stage) if is_async else FunctionAdapter(stage)
             elif role == "address":
                 given[name] = surroundings.server.url
             elif role == "key":
@@ -279,7 +279,7 @@ class Subject:
         self.target = target.from_any(wanted, {"inexact": "residual", **self.options})
         self._readings.clear()
 
-    def read(self, saying: Saying) -> Reading:
+    def read(self, saying: ScriptedReply) -> Verdict:
         """Return what may be made of a saying."""
         assert self.target is not None
         if saying not in self._readings:

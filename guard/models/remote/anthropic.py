@@ -28,7 +28,7 @@ from guard.models.remote.http import (
     said_by,
 )
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
-from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.output import provider_schema
 
 try:
@@ -38,7 +38,7 @@ except ImportError as error:
     raise ModelError(f"Anthropic's models need {error.name}: pip install 'guard-slm[anthropic]'") from error
 
 #: The SDK's client, and its HTTP client, over each carrier.
-_CLIENTS: Mapping[Carrier, Any] = {
+_CLIENTS: Mapping[Runner, Any] = {
     THREAD: (anthropic.Anthropic, anthropic.DefaultHttpxClient),
     LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
 }
@@ -78,7 +78,7 @@ class AnthropicModel(Remote):
         # Where none is given, the SDK looks for credentials in the environment: these are not a stranger's.
         key = api_key or (None if where.is_environments else UNUSED_KEY)
 
-        def make(carrier: Carrier) -> Any:
+        def make(carrier: Runner) -> Any:
             sdk, http = _CLIENTS[carrier]
             try:
                 made = sdk(

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from guard.models.remote.runners import THREAD, Carrier
+from guard.models.remote.runners import THREAD, Runner
 
 _HEADERS = {"Accept": "application/json", "User-Agent": "guard-slm"}
 
@@ -21,7 +21,7 @@ _HEADERS = {"Accept": "application/json", "User-Agent": "guard-slm"}
 class ApiClient:
     """Asks an API over one carrier; safe to share between threads, as its HTTP client is."""
 
-    def __init__(self, carrier: Carrier, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    def __init__(self, carrier: Runner, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> None:
         """Make one; `options` are the HTTP client's. ValueError or httpx2.InvalidURL where it can't be made."""
         kind: Any = httpx2.Client if carrier is THREAD else httpx2.AsyncClient
         self._http = kind(base_url=url, headers={**_HEADERS, **headers}, **options)

@@ -38,7 +38,7 @@ from guard.models.remote import sse
 from guard.models.remote.address import Address
 from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
 from guard.models.remote.known_servers import server_variable, started_by
-from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.support.interrupts import injected
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class ExchangeError(Exception):
 class Exchange:
     """The time and the retries of one request, and what the tries that failed have used."""
 
-    def __init__(self, name: str, seconds: float | None, retries: int, carrier: Carrier = LOOP) -> None:
+    def __init__(self, name: str, seconds: float | None, retries: int, carrier: Runner = LOOP) -> None:
         self.name, self.seconds, self.carrier = name, seconds, carrier
         self.started = time.perf_counter()
         self.retries = 0  # made so far
@@ -173,7 +173,7 @@ class Exchange:
 class Body:
     """The body of an answer, as it comes in."""
 
-    def __init__(self, response: httpx2.Response, name: str, carrier: Carrier, secrets: tuple[str, ...]) -> None:
+    def __init__(self, response: httpx2.Response, name: str, carrier: Runner, secrets: tuple[str, ...]) -> None:
         self._response, self._name, self._carrier, self._secrets = response, name, carrier, secrets
 
     @property
@@ -215,7 +215,7 @@ class Body:
         return bounded(self._carrier.chunks(self._response), self._name, self._carrier)
 
 
-async def bounded(chunks: AsyncIterable[bytes], name: str, carrier: Carrier = LOOP) -> AsyncGenerator[bytes, None]:
+async def bounded(chunks: AsyncIterable[bytes], name: str, carrier: Runner = LOOP) -> AsyncGenerator[bytes, None]:
     """Hand on a body's bytes while they are not too many; the body has ended when this has."""
     size = 0
     pieces = aiter(chunks)
@@ -243,7 +243,7 @@ def check_size(size: int, name: str) -> None:
         raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
 
 
-async def _end(chunks: AsyncIterator[bytes], carrier: Carrier) -> None:
+async def _end(chunks: AsyncIterator[bytes], carrier: Runner) -> None:
     """Bring a body to its end: read what is left of it where that is at hand, else break it off.
 
     What was read to its end leaves a connection that the next request can use. What was not is broken off from inside,
@@ -465,7 +465,7 @@ class BoundedStream(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def http_options(carrier: Carrier, name: str, address: Address, key: str | None) -> dict[str, Any]:
+def http_options(carrier: Runner, name: str, address: Address, key: str | None) -> dict[str, Any]:
     """Return the options of a carrier's HTTP client that bound every body, and tell an address what it may know."""
     login = {} if address.login is None else {"auth": address.login}
     if carrier is THREAD:

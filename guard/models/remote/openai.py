@@ -23,7 +23,7 @@ from guard.models.remote.api_client import ApiClient, openai_headers
 from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
 from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
-from guard.models.remote.runners import Carrier
+from guard.models.remote.runners import Runner
 from guard.output import provider_schema
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class OpenAIModel(Remote):
         # A server of one's own may want no key; OpenAI's does.
         key = where.key(api_key, API_KEY) or (None if where.is_default else UNUSED_KEY)
 
-        def make(carrier: Carrier) -> Any:
+        def make(carrier: Runner) -> Any:
             if key is None:
                 raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
             try:

@@ -32,7 +32,7 @@ from guard.models.event_loop import PORTAL
 from guard.models.remote import prices
 from guard.models.remote.blocking_http import is_proxied
 from guard.models.remote.http import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
-from guard.models.remote.runners import LOOP, THREAD, Carrier, nested
+from guard.models.remote.runners import LOOP, THREAD, Runner, nested
 from guard.models.thinking_tags import Thoughts
 from guard.output import provider_schema
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
@@ -57,7 +57,7 @@ class ProviderRequest:
     mode: str
     sent: provider_schema.Sent | None  # None: no schema, or in words
     messages: chat_messages.Messages
-    carrier: Carrier
+    carrier: Runner
     timeout: httpx2.Timeout
     max_tokens: int  # of thinking and answer
     body: Mapping[str, Any]  # what the provider's API has beside model and messages
@@ -96,11 +96,11 @@ class Clients:
     into another, which may hold a lock of its client's. One that the caller gave serves for all.
     """
 
-    def __init__(self, make: Callable[[Carrier], Any], given: Any) -> None:
+    def __init__(self, make: Callable[[Runner], Any], given: Any) -> None:
         self._make, self._given = make, given
-        self._made: dict[tuple[int, Carrier, int], Any] = {}
+        self._made: dict[tuple[int, Runner, int], Any] = {}
 
-    def of(self, carrier: Carrier) -> Any:
+    def of(self, carrier: Runner) -> Any:
         """Return the client over a carrier."""
         if self._given is not None:
             return self._given
@@ -112,7 +112,7 @@ class Clients:
         return client
 
 
-def _close(client: Any, pid: int, carrier: Carrier) -> None:
+def _close(client: Any, pid: int, carrier: Runner) -> None:
     if carrier is LOOP:
         PORTAL.call_later(client.close)
     elif pid == os.getpid():  # in a forked child another thread may have held the locks
@@ -148,7 +148,7 @@ class Remote(ABC):
         *,
         title: str,
         client: Any,
-        make: Callable[[Carrier], Any],
+        make: Callable[[Runner], Any],
         mode: str | None,
         retries: int,
         timeout: float,
@@ -248,7 +248,7 @@ class Remote(ABC):
             url=str(self._client.base_url),
         )
 
-    async def _whole(self, request: Request, carrier: Carrier) -> Reply:
+    async def _whole(self, request: Request, carrier: Runner) -> Reply:
         async with contextlib.aclosing(self._answer(request, carrier, is_streaming=False)) as items:
             async for item in items:
                 if isinstance(item, Reply):
@@ -256,7 +256,7 @@ class Remote(ABC):
         raise AssertionError("an answer ends with a reply")
 
     async def _answer(
-        self, request: Request, carrier: Carrier, *, is_streaming: bool
+        self, request: Request, carrier: Runner, *, is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask, concede what is refused, ask again; all within the deadline."""
         exchange = Exchange(self._name, request.seconds, self._retries, carrier)

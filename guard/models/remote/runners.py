@@ -23,7 +23,7 @@ from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 T = TypeVar("T")
 
 
-class Carrier(Protocol):
+class Runner(Protocol):
     """Runs coroutines for blocking code, and waits for them."""
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -161,5 +161,5 @@ def _finished(awaitable: Any) -> Any:
     raise AssertionError(f"{awaitable!r} waits for an event loop, and there is none")
 
 
-LOOP: Carrier = _Loop()
-THREAD: Carrier = _Thread()
+LOOP: Runner = _Loop()
+THREAD: Runner = _Thread()

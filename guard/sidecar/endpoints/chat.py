@@ -13,10 +13,10 @@ from guard.models.base import Reply, Request, Sampling, Thought
 from guard.sidecar import large
 from guard.sidecar.constraints import check_known
 from guard.sidecar.endpoints import tool_calls
-from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import Visit, written
+from guard.sidecar.request_context import RequestContext, written
 from guard.sidecar.served_models import Served
 from guard.sidecar.upstream import Upstream
 from guard.support.json_pieces import encoded
@@ -83,7 +83,7 @@ class Chat:
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that decodes here, or has a protocol of its own."""
-        asked = Asked.of(dict(body))
+        asked = ChatRequest.of(dict(body))
         check_local(asked, served)
         chat = asked.chat
         if chat.stream and ((chat.n or 1) > 1 or chat.logprobs):
@@ -102,18 +102,20 @@ class Chat:
             sampling=sampling(asked.body),
         )
 
-    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer of one reply of plain text."""
-        asked = Asked.of(dict(body))
+        asked = ChatRequest.of(dict(body))
         return completion(visit, asked, [_text(reply, asked) for reply in replies])
 
-    def answered(self, visit: Visit, asked: Asked, _: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+    def answered(
+        self, visit: RequestContext, asked: ChatRequest, _: Mapping[str, Any], choices: Sequence[Choice]
+    ) -> dict[str, Any]:
         """Return the answer of choices that were checked."""
         return completion(visit, asked, choices)
 
-    def events(self, visit: Visit, body: Mapping[str, Any]) -> ChatEvents:
+    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> ChatEvents:
         """Return what writes its events."""
-        return ChatEvents(visit, Asked.of(dict(body)))
+        return ChatEvents(visit, ChatRequest.of(dict(body)))
 
 
 def ended(choice: Mapping[str, Any]) -> str | None:
@@ -132,7 +134,7 @@ def _said(part: Mapping[str, Any]) -> str:
     return (content if isinstance(content, str) else "") + (written(calls) if calls else "")
 
 
-def _text(reply: Reply, asked: Asked) -> Choice:
+def _text(reply: Reply, asked: ChatRequest) -> Choice:
     if reply.finish == "refusal":
         return Choice(None, reply, refusal=reply.text)
     text, is_cut = cut(reply.text, asked.chat.stops)
@@ -142,7 +144,7 @@ def _text(reply: Reply, asked: Asked) -> Choice:
 class ChatEvents:
     """Writes the events of one streamed choice."""
 
-    def __init__(self, visit: Visit, asked: Asked) -> None:
+    def __init__(self, visit: RequestContext, asked: ChatRequest) -> None:
         self._visit, self._asked = visit, asked
         self._id, self._is_begun, self._has_thought = f"chatcmpl-{visit.id}", False, False
         self._cut = Cut(asked.chat.stops if asked.schema is None else ())  # of a value nothing is cut
@@ -244,7 +246,7 @@ def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return (text, False) if at < 0 else (text[:at], True)
 
 
-def completion(visit: Visit, asked: Asked, choices: Sequence[Choice]) -> dict[str, Any]:
+def completion(visit: RequestContext, asked: ChatRequest, choices: Sequence[Choice]) -> dict[str, Any]:
     """Return a whole answer."""
     return {
         "id": f"chatcmpl-{visit.id}",
@@ -264,7 +266,7 @@ def completion(visit: Visit, asked: Asked, choices: Sequence[Choice]) -> dict[st
     }
 
 
-def usage(visit: Visit) -> dict[str, int]:
+def usage(visit: RequestContext) -> dict[str, int]:
     """Return what all attempts of an answer used."""
     prompt, completion = visit.prompt_tokens, visit.completion_tokens
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
@@ -275,7 +277,7 @@ def event(data: Any) -> bytes:
     return b"data: " + encoded(data) + b"\n\n"
 
 
-def check_local(asked: Asked, served: Served) -> None:
+def check_local(asked: ChatRequest, served: Served) -> None:
     """Refuse what a model that decodes here can't do; what is not refused is done."""
     is_here = served.is_masked
     check_known(asked.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
@@ -335,12 +337,12 @@ def _message(choice: Choice) -> dict[str, Any]:
     return message
 
 
-def _shown(choice: Choice, asked: Asked) -> dict[str, Any]:
+def _shown(choice: Choice, asked: ChatRequest) -> dict[str, Any]:
     message = _message(choice)
     return in_functions(message) if asked.has_older_functions else message
 
 
-def _deltas(choice: Choice, asked: Asked) -> list[dict[str, Any]]:
+def _deltas(choice: Choice, asked: ChatRequest) -> list[dict[str, Any]]:
     """Return the calls of a choice as events have them: one in each, as clients expect."""
     calls = _message(choice).get("tool_calls", []) if choice.calls else []
     if calls and asked.has_older_functions:
@@ -348,14 +350,14 @@ def _deltas(choice: Choice, asked: Asked) -> list[dict[str, Any]]:
     return [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(calls)]
 
 
-def _finish(choice: Choice, asked: Asked) -> str:
+def _finish(choice: Choice, asked: ChatRequest) -> str:
     finish = FINISH.get(choice.reply.finish, choice.reply.finish)
     if choice.calls and finish != "length":
         return "function_call" if asked.has_older_functions else "tool_calls"
     return finish
 
 
-def _logprobs(choice: Choice, asked: Asked) -> dict[str, Any] | None:
+def _logprobs(choice: Choice, asked: ChatRequest) -> dict[str, Any] | None:
     """Return what is known of the tokens: among those that the masks allowed."""
     if not asked.chat.logprobs or choice.text is None:
         return None

@@ -115,7 +115,7 @@ class ChatBody(_Part):
 
 
 @dataclass(frozen=True)
-class Asked:
+class ChatRequest:
     """A request, understood."""
 
     chat: ChatBody
@@ -129,7 +129,7 @@ class Asked:
     place: str = ""  # the field that holds the schema or the language of the answer, as it came; "": none does
 
     @classmethod
-    def of(cls, body: dict[str, Any]) -> Asked:
+    def of(cls, body: dict[str, Any]) -> ChatRequest:
         """Understand a body; ApiError names the field that is wrong."""
         body, is_older = in_tools(body)
         body, language, place = understood(body)

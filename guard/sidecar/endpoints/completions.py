@@ -16,9 +16,9 @@ from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import check_known, is_neutral, understood
 from guard.sidecar.endpoints.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
-from guard.sidecar.endpoints.chat_request import MOST_STOPS, Asked, checked
+from guard.sidecar.endpoints.chat_request import MOST_STOPS, ChatRequest, checked
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
 
 #: Fields that a model without a provider heeds.
@@ -96,20 +96,22 @@ class Completions:
             sampling=sampling({name: body.get(name) for name in SAMPLING[:3]}),
         )
 
-    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer."""
         reply = replies[0]
         text, is_cut = cut(reply.text, checked(CompletionBody, dict(body)).stops)
         finish = "stop" if is_cut else FINISH.get(reply.finish, reply.finish)
         return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
 
-    def answered(self, visit: Visit, _: Asked, _body: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+    def answered(
+        self, visit: RequestContext, _: ChatRequest, _body: Mapping[str, Any], choices: Sequence[Choice]
+    ) -> dict[str, Any]:
         """Return the answer of choices that were checked."""
         finish = FINISH.get(choices[0].reply.finish, choices[0].reply.finish)
         head = _whole(visit, _said(choices[0]), finish, choices[0].reply.model)
         return {**head, "usage": usage(visit)}
 
-    def events(self, visit: Visit, body: Mapping[str, Any]) -> CompletionEvents:
+    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> CompletionEvents:
         """Return what writes its events."""
         return CompletionEvents(visit, body, () if is_constrained(body) else checked(CompletionBody, dict(body)).stops)
 
@@ -117,7 +119,7 @@ class Completions:
 class CompletionEvents:
     """Writes the events of one streamed completion."""
 
-    def __init__(self, visit: Visit, body: Mapping[str, Any], stops: Sequence[str]) -> None:
+    def __init__(self, visit: RequestContext, body: Mapping[str, Any], stops: Sequence[str]) -> None:
         self._visit, self._body = visit, body
         self._cut = Cut(stops)
 
@@ -168,11 +170,11 @@ class Embeddings:
         """Refuse: only an upstream makes embeddings."""
         raise bad(f"{served.name} makes no embeddings", "model", "unsupported_value")
 
-    def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Never come to: `request` refuses."""
         raise NotImplementedError
 
-    def events(self, visit: Visit, body: Mapping[str, Any]) -> Any:
+    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> Any:
         """Never come to: embeddings don't stream."""
         raise NotImplementedError
 
@@ -184,12 +186,12 @@ def is_constrained(body: Mapping[str, Any]) -> bool:
     return language is not None or not (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"))
 
 
-def as_chat(body: dict[str, Any]) -> Asked:
+def as_chat(body: dict[str, Any]) -> ChatRequest:
     """Return a completion of which a request says what it must be, as a chat that asks the same; ApiError."""
     asked: CompletionBody = checked(CompletionBody, body)
     check_one(body, asked, "what is held to a schema")
     rest = {key: value for key, value in body.items() if key != "prompt"}
-    chat = Asked.of({**rest, "messages": [{"role": "user", "content": asked.prompt}]})
+    chat = ChatRequest.of({**rest, "messages": [{"role": "user", "content": asked.prompt}]})
     return dataclasses.replace(chat, older=body)
 
 
@@ -208,7 +210,7 @@ def _said(choice: Choice) -> str:
     return (choice.text if choice.text is not None else choice.refusal) or ""
 
 
-def _whole(visit: Visit, text: str, finish: str | None, model: str) -> dict[str, Any]:
+def _whole(visit: RequestContext, text: str, finish: str | None, model: str) -> dict[str, Any]:
     choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
     return {
         "id": f"cmpl-{visit.id}",

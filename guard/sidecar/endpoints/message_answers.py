@@ -16,7 +16,7 @@ from guard.models.remote import sse
 from guard.models.remote.http import count
 from guard.sidecar.errors import ApiError
 from guard.sidecar.headers import EVENTS, Header
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 from guard.support.json_pieces import encoded
 
 #: What thinking is signed with that comes from here: no provider's signature, so that it is known when it comes back.
@@ -46,7 +46,7 @@ _INVALID = frozenset({"validation_failed", "truncated", "unchecked", "content_fi
 class MessageConnection:
     """The connection to a client that asked for a message, as a chat's answer sees it."""
 
-    def __init__(self, visit: Visit, send: Any, stops: tuple[str, ...]) -> None:
+    def __init__(self, visit: RequestContext, send: Any, stops: tuple[str, ...]) -> None:
         self._visit, self._send, self._stops = visit, send, stops
         self._start: dict[str, Any] = {}
         self._held: list[bytes] = []
@@ -89,7 +89,7 @@ class MessageConnection:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
+def message(visit: RequestContext, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
     """Return a chat's whole answer as a message; BadReply where it is not as the protocol has it."""
     with _by_the_protocol():
         return _message(visit, said, stops)
@@ -101,7 +101,7 @@ def check(said: Mapping[str, Any]) -> None:
         _blocks(said["choices"][0]["message"])
 
 
-def _message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
+def _message(visit: RequestContext, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
     choice = said["choices"][0]
     given = choice["message"]
     content = _blocks(given)
@@ -132,12 +132,12 @@ def _blocks(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     return content
 
 
-def error_body(error: ApiError, visit: Visit) -> bytes:
+def error_body(error: ApiError, visit: RequestContext) -> bytes:
     """Return the body of an error."""
     return encoded(_error(error.object, error.status, visit))
 
 
-def request_id(visit: Visit) -> list[Header]:
+def request_id(visit: RequestContext) -> list[Header]:
     """Return the header by which Anthropic's SDKs know a request."""
     return [(b"request-id", visit.id.encode())]
 
@@ -145,7 +145,7 @@ def request_id(visit: Visit) -> list[Header]:
 class _Events:
     """Writes the events of one streamed message."""
 
-    def __init__(self, visit: Visit, stops: tuple[str, ...]) -> None:
+    def __init__(self, visit: RequestContext, stops: tuple[str, ...]) -> None:
         self._visit, self._stops = visit, stops
         self._is_begun = False
         self._at = -1  # the number of the latest block
@@ -241,7 +241,7 @@ class _Events:
         yield _event("message_stop")
 
 
-def _head(visit: Visit, model: Any) -> dict[str, Any]:
+def _head(visit: RequestContext, model: Any) -> dict[str, Any]:
     named = model if isinstance(model, str) else visit.served or visit.model
     return {"id": f"msg_{visit.id}", "type": "message", "role": "assistant", "model": named}
 
@@ -252,7 +252,7 @@ def _stop(reason: str, told: Any, stops: tuple[str, ...]) -> dict[str, Any]:
     return {"stop_reason": "stop_sequence" if is_stop else reason, "stop_sequence": told if is_stop else None}
 
 
-def _usage(visit: Visit, told: Mapping[str, Any]) -> dict[str, Any]:
+def _usage(visit: RequestContext, told: Mapping[str, Any]) -> dict[str, Any]:
     """Return what all attempts of an answer used; what was read from a cache counts apart, as with Anthropic."""
     details = told.get("prompt_tokens_details")
     cached = count(details.get("cached_tokens"), 0) if isinstance(details, Mapping) else None
@@ -295,7 +295,7 @@ def _input(arguments: Any) -> dict[str, Any]:
     return given
 
 
-def _error(said: Mapping[str, Any], status: int, visit: Visit) -> dict[str, Any]:
+def _error(said: Mapping[str, Any], status: int, visit: RequestContext) -> dict[str, Any]:
     """Return an error as Anthropic has it; what Guard knows beyond stands in the same object."""
     kind = _TYPES.get(status, said["type"] if status < 500 else "api_error")
     return {"type": "error", "error": {**said, "type": kind}, "request_id": visit.id}

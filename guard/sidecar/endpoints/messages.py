@@ -18,7 +18,7 @@ from guard.models.remote.http import estimated_tokens
 from guard.models.remote.openai import URL
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
-from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.message_answers import SIGNATURE, check
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.request_context import written
@@ -166,7 +166,7 @@ def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
 
 def count(asked: Counted, served: Served) -> dict[str, Any]:
     """Return how many tokens a prompt is; blocking. `is_estimate` stands there where the model did not count."""
-    chat = Asked.of(as_chat(asked, served))
+    chat = ChatRequest.of(as_chat(asked, served))
     counts = getattr(served.model, "count_tokens", None)
     if counts is not None:
         told = tool_calls.instruction(chat) if chat.has_tools else ""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.request_context import answer
 from guard.trace import TraceStore
@@ -26,7 +26,7 @@ from guard.trace.row_codec import restored
 from guard.trace.totals import MINUTE, minute_of
 
 if TYPE_CHECKING:
-    from guard.sidecar.request_context import Visit
+    from guard.sidecar.request_context import RequestContext
     from guard.sidecar.service import Service
 
 MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
@@ -144,7 +144,7 @@ async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
 
 
 async def playground(
-    visit: Visit, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Service
+    visit: RequestContext, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Service
 ) -> None:
     """Ask a model for a value of a schema, or for text; returns the value, or the error with its findings."""
     wanted: Playground = checked(Playground, body)
@@ -157,7 +157,7 @@ async def playground(
             chat[name] = value
     if wanted.schema_ is None:
         chat["response_format"] = {"type": "json_object"}
-    asked = Asked.of(chat)
+    asked = ChatRequest.of(chat)
     plan = await sidecar.pipeline.plan(visit, asked, served)
     choices = await sidecar.pipeline.choices(asked, plan)
     choice = choices[0]

@@ -19,9 +19,9 @@ from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
 from guard.sidecar.endpoints import response_items
 from guard.sidecar.endpoints.chat import Chat, Choice
-from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import Visit, written
+from guard.sidecar.request_context import RequestContext, written
 from guard.sidecar.served_models import Served
 
 
@@ -75,15 +75,17 @@ class Responses:
         """Return the request to a model that has no upstream."""
         return Chat().request(as_chat(body), served, seconds)
 
-    def whole(self, visit: Visit, _: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, visit: RequestContext, _: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer of one reply of plain text."""
         return response(visit, self._original, Choice(replies[0].text, replies[0]))
 
-    def answered(self, visit: Visit, _: Asked, _body: Mapping[str, Any], choices: Sequence[Choice]) -> dict[str, Any]:
+    def answered(
+        self, visit: RequestContext, _: ChatRequest, _body: Mapping[str, Any], choices: Sequence[Choice]
+    ) -> dict[str, Any]:
         """Return the answer of choices that were checked."""
         return response(visit, self._original, choices[0])
 
-    def events(self, visit: Visit, _: Mapping[str, Any]) -> ResponseEvents:
+    def events(self, visit: RequestContext, _: Mapping[str, Any]) -> ResponseEvents:
         """Return what writes its events."""
         return ResponseEvents(visit, self._original)
 
@@ -101,7 +103,7 @@ def _ended(said: Any) -> str:
 class ResponseEvents:
     """Writes the events of one streamed response."""
 
-    def __init__(self, visit: Visit, body: Mapping[str, Any]) -> None:
+    def __init__(self, visit: RequestContext, body: Mapping[str, Any]) -> None:
         self._visit, self._body = visit, body
         self._number = 0
         self._told: dict[str, list[str]] = {}  # of each item that comes in pieces, by its kind, in their order
@@ -296,7 +298,9 @@ def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
     return is_plain and not is_strict and language is None and "response_format" not in in_words
 
 
-def response(visit: Visit, body: Mapping[str, Any], choice: Choice, *, is_begun: bool = False) -> dict[str, Any]:
+def response(
+    visit: RequestContext, body: Mapping[str, Any], choice: Choice, *, is_begun: bool = False
+) -> dict[str, Any]:
     """Return a whole response; `is_begun` where its message is out, and so comes first."""
     output: list[dict[str, Any]] = []
     if choice.refusal is not None or choice.text is not None or choice.beside:
@@ -328,12 +332,12 @@ def response(visit: Visit, body: Mapping[str, Any], choice: Choice, *, is_begun:
     }
 
 
-def chat_of(body: Mapping[str, Any]) -> Asked:
+def chat_of(body: Mapping[str, Any]) -> ChatRequest:
     """Return a request for a response, understood."""
-    return Asked.of(as_chat(body))
+    return ChatRequest.of(as_chat(body))
 
 
-def _head(visit: Visit, body: Mapping[str, Any]) -> dict[str, Any]:
+def _head(visit: RequestContext, body: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": f"resp_{visit.id}",
         "object": "response",
@@ -353,12 +357,12 @@ def _head(visit: Visit, body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _message(visit: Visit, content: list[dict[str, Any]]) -> dict[str, Any]:
+def _message(visit: RequestContext, content: list[dict[str, Any]]) -> dict[str, Any]:
     item = {"id": f"msg_{visit.id}", "type": "message", "role": "assistant", "status": "completed"}
     return {**item, "content": content}
 
 
-def _reasoning(visit: Visit, text: str) -> dict[str, Any]:
+def _reasoning(visit: RequestContext, text: str) -> dict[str, Any]:
     content = [{"type": _THOUGHT, "text": text}]
     return {"type": "reasoning", "id": f"rs_{visit.id}", "summary": [], "content": content}
 

@@ -16,14 +16,14 @@ from typing import Any
 from guard.errors import Violation
 from guard.models import chat_messages
 from guard.output import provider_schema
-from guard.sidecar.endpoints.chat_request import Asked, Function
+from guard.sidecar.endpoints.chat_request import ChatRequest, Function
 from guard.sidecar.errors import bad
 
 MOST_CALLS = 32  #: In one answer.
 NO_CALL = "[]"  #: What is written down where a call was asked for again, and words came: no value.
 
 
-def schema(asked: Asked, *, is_native: bool) -> dict[str, Any]:
+def schema(asked: ChatRequest, *, is_native: bool) -> dict[str, Any]:
     """Return the schema of the value; `is_native` where the first model may make several calls unless told not to."""
     parallel = asked.chat.parallel_tool_calls
     several = is_native if parallel is None else parallel
@@ -45,7 +45,7 @@ def schema(asked: Asked, *, is_native: bool) -> dict[str, Any]:
     return {"anyOf": kinds}
 
 
-def instruction(asked: Asked) -> str:
+def instruction(asked: ChatRequest) -> str:
     """Return how a model without tools of its own is told of them."""
     lines = [
         json.dumps({"name": f.name, "description": f.description or "", "parameters": f.parameters or {}})
@@ -155,12 +155,12 @@ def re_ask(
     return (*chat_messages.copied(messages), {"role": "assistant", "content": content, "tool_calls": made}, *answers)
 
 
-def is_asked_again(messages: Sequence[Mapping[str, Any]], asked: Asked) -> bool:
+def is_asked_again(messages: Sequence[Mapping[str, Any]], asked: ChatRequest) -> bool:
     """Whether a call was made that was not valid, so that another must follow."""
     return any(message.get("tool_calls") for message in messages[len(asked.chat.messages) :])
 
 
-def still_calls(text: str, messages: Sequence[Mapping[str, Any]], asked: Asked) -> str:
+def still_calls(text: str, messages: Sequence[Mapping[str, Any]], asked: ChatRequest) -> str:
     """Return a value as it is, but NO_CALL where a call was asked for again and there is none."""
     if not is_asked_again(messages, asked):
         return text

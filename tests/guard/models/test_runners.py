@@ -28,7 +28,7 @@ from guard.models.base import Reply, Request
 from guard.models.event_loop import PORTAL
 from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 from guard.models.remote.openai import OpenAIModel
-from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.testing import fake_server
 from guard.testing.fake_server import FAULTS, Answer, Server
 
@@ -456,7 +456,7 @@ ACTIONS = st.lists(st.sampled_from(["yield", "nest", "leave"]), max_size=8)
 
 @given(ACTIONS, st.integers(0, 10))
 def test_both_carriers_iterate_alike_and_leave_nothing_open(actions: list[str], taken: int) -> None:
-    def pieces(carrier: Carrier) -> list[str]:
+    def pieces(carrier: Runner) -> list[str]:
         is_open: set[int] = set()
 
         async def source(depth: int) -> AsyncGenerator[str, None]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sidecars import Reply, Sidecar, model, serving
 
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 from guard.testing import fake_server
 
 GOOD = '{"vendor": "ACME", "total": 3}'
@@ -238,7 +238,7 @@ def test_the_overhead_of_choices_side_by_side_is_what_no_model_took(tmp_path: Pa
 
 @given(spans=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=12))
 def test_models_at_work_side_by_side_count_once(spans: list[tuple[int, int]]) -> None:
-    visit = Visit("POST", "/", None)
+    visit = RequestContext("POST", "/", None)
     visit.models_at_work = [(float(start), float(start + length)) for start, length in spans]
     assert visit.model_seconds == len({at for start, length in spans for at in range(start, start + length)})
 

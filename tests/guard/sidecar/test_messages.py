@@ -21,7 +21,7 @@ from guard.sidecar.endpoints.message_answers import SIGNATURE, MessageConnection
 from guard.sidecar.endpoints.messages import as_chat, read
 from guard.sidecar.errors import ApiError
 from guard.sidecar.headers import EVENTS, JSON
-from guard.sidecar.request_context import Visit
+from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
 from guard.sidecar.settings import ModelSettings
 from guard.testing import fake_server
@@ -256,7 +256,7 @@ def pieces(given: dict[str, Any], size: int) -> list[dict[str, Any]]:
     return found
 
 
-def sent(visit: Visit, *bodies: bytes, kind: Any = EVENTS) -> bytes:
+def sent(visit: RequestContext, *bodies: bytes, kind: Any = EVENTS) -> bytes:
     """Return what a client has of an answer whose parts are given."""
     out: list[bytes] = []
 
@@ -303,7 +303,7 @@ def gathered(data: bytes) -> dict[str, Any]:
 
 @given(given_message=answers(), size=st.integers(1, 5), finish=st.sampled_from(["stop", "length", "tool_calls"]))
 def test_events_make_the_message_that_a_whole_answer_is(given_message: Any, size: int, finish: str) -> None:
-    visit = Visit("POST", "/v1/messages", b"x")
+    visit = RequestContext("POST", "/v1/messages", b"x")
     choice = {"message": given_message, "finish_reason": finish}
     whole = message(visit, {"model": "served-1", "choices": [choice]}, ())
     deltas = [(delta, None) for delta in pieces(given_message, size)]
@@ -318,7 +318,7 @@ def test_events_make_the_message_that_a_whole_answer_is(given_message: Any, size
 
 
 def test_a_stop_that_the_server_names_is_told() -> None:
-    visit = Visit("POST", "/v1/messages", b"x")
+    visit = RequestContext("POST", "/v1/messages", b"x")
     choice = {"message": {"content": "Hi"}, "finish_reason": "stop", "stop_reason": "END"}
     data = json.dumps({"model": "m", "choices": [choice]}).encode()
     whole = json.loads(sent(visit, data, kind=JSON))
@@ -329,7 +329,7 @@ def test_a_call_with_what_is_no_object_is_no_message() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "[]"}}
     said = {"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
     with pytest.raises(BadReply, match="no JSON object"):
-        message(Visit("POST", "/v1/messages", b"x"), said, ())
+        message(RequestContext("POST", "/v1/messages", b"x"), said, ())
 
 
 # -- Through a sidecar -------------------------------------------------------------------------------------------------
