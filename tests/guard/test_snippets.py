@@ -287,7 +287,7 @@ IN_PLACE: Mapping[str, str] = {
 }
 #: Those that end in another code than 0 here, for a reason.
 ENDS: Mapping[str, int] = {
-    "guard keys revoke 4f2a9c01d3e7": 1,  # there is no such key
+    "guard keys revoke 4f2a9c01d3e7": 2,  # there is no such key
 }
 
 
