@@ -10,7 +10,7 @@
 #include <map>
 #include <memory>
 
-#include "automaton/engine.hpp"
+#include "runtime/tables.hpp"
 #include "judge.hpp"
 
 namespace {
@@ -368,7 +368,7 @@ class Run {
     for (std::size_t n = 2; n < nodes_.size(); ++n) {
       std::vector<guard::Atom> atoms;
       for (const Rule& r : nodes_[n]) atoms.push_back(atom_of(tables_.lexicon, r));
-      engine_.goals().define(static_cast<Id>(n), std::move(atoms));
+      engine_.goals.define(static_cast<Id>(n), std::move(atoms));
     }
   }
 
@@ -440,14 +440,14 @@ class Run {
   }
   void clock() {
     running_.reset();  // its end would stop the next one
-    running_.reset(new guard::Clock::Running(engine_.goals().start_clock()));
+    running_.reset(new guard::Clock::Running(engine_.goals.start_clock()));
   }
   std::unique_ptr<guard::Clock::Running> running_;
   std::vector<std::uint32_t> filled(const guard::Config& at, std::int64_t budget) {
     clock();
     std::vector<std::uint32_t> row(vocabulary_->words(), 0);
     guard::Scratch scratch;
-    engine_.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch);
+    engine_.filler.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch);
     return row;
   }
   static bool bit(const std::vector<std::uint32_t>& row, Id t) { return row[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1; }
@@ -503,7 +503,7 @@ class Run {
   guard::Options options_;
   guard::Tables tables_{true};
   std::shared_ptr<const guard::Vocabulary> vocabulary_;
-  guard::Engine engine_;
+  guard::Compiled engine_;
   guard::Arena arena_;
 };
 

@@ -11,6 +11,7 @@
 // The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the isolate's lock.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <unordered_set>
@@ -31,6 +32,7 @@ struct Limits {
 
 // What all schemas share: languages, texts, numbers, names, values.
 struct Lexicon {
+  const std::uint64_t number = ++made;  // of no other lexicon of the process
   Langs langs;
   Texts texts{langs};
   Words words{langs};
@@ -42,6 +44,9 @@ struct Lexicon {
   Id name(std::string text) { return names.intern({std::move(text)}); }
   bool in_lang(Id lang, Id name);
   Id parse(std::string_view text);  // the value of a JSON text, which must be valid: no key twice
+
+ private:
+  static inline std::atomic<std::uint64_t> made = 0;
 };
 
 struct KeySet {

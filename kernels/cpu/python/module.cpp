@@ -354,11 +354,11 @@ class Call {
     try {
       while (true) {
         std::vector<Id> missing;
-        if constexpr (std::is_void_v<decltype(f(std::declval<Engine&>()))>) {
+        if constexpr (std::is_void_v<decltype(f(std::declval<Compiled&>()))>) {
           if (take_turn(f, ahead, &missing)) return;
         } else {
-          std::optional<decltype(f(std::declval<Engine&>()))> out;
-          if (take_turn([&](Engine& engine) { out = f(engine); }, ahead, &missing)) return std::move(*out);
+          std::optional<decltype(f(std::declval<Compiled&>()))> out;
+          if (take_turn([&](Compiled& engine) { out = f(engine); }, ahead, &missing)) return std::move(*out);
         }
         if (!missing.empty()) define(missing);
       }
@@ -368,7 +368,7 @@ class Call {
   }
   template <class F>
   auto run(F f) {
-    return run(f, [](Engine&) { return std::vector<Id>(); });
+    return run(f, [](Compiled&) { return std::vector<Id>(); });
   }
 
   // Lowers nodes, and with them what a mask would miss next: a throw of Missing costs as much as lowering two nodes.
@@ -376,14 +376,14 @@ class Call {
     Goals::Ahead ahead(nodes);
     while (true) {
       std::vector<Id> missing;
-      turn([&](Engine& engine, Turn&, Gil&) { missing = engine.goals().lacking(&ahead); });
+      turn([&](Compiled& engine, Turn&, Gil&) { missing = engine.goals.lacking(&ahead); });
       if (missing.empty()) return;
       nb::list asked;
       for (Id n : missing) asked.append(n);
       const nb::list records = nb::cast<nb::list>(seat_.front->lower(asked));
       if (records.size() != missing.size()) bad("lower must return a record for each node");
       std::vector<Pattern> patterns;  // they hold objects of Python's, and so go once the GIL is there again
-      turn([&](Engine& engine, Turn& turn, Gil& gil) { define(engine, missing, records, &patterns, turn, gil); }, true);
+      turn([&](Compiled& engine, Turn& turn, Gil& gil) { define(engine, missing, records, &patterns, turn, gil); }, true);
     }
   }
 
@@ -437,7 +437,7 @@ class Call {
   // False: it is to be taken again, with these nodes.
   template <class F, class Ahead>
   bool take_turn(F f, Ahead ahead, std::vector<Id>* missing) {
-    return turn([&](Engine& engine, Turn&, Gil&) {
+    return turn([&](Compiled& engine, Turn&, Gil&) {
              try {
                *missing = ahead(engine);
                if (missing->empty()) f(engine);
@@ -449,8 +449,8 @@ class Call {
   }
 
   // First all that Python holds is read, with the GIL; then languages are made, which may take long, without it.
-  static void define(Engine& engine, const std::vector<Id>& nodes, const nb::list& records, std::vector<Pattern>* patterns, Turn& turn, Gil& gil) {
-    Tables& tables = engine.tables();
+  static void define(Compiled& engine, const std::vector<Id>& nodes, const nb::list& records, std::vector<Pattern>* patterns, Turn& turn, Gil& gil) {
+    Tables& tables = engine.tables;
     std::vector<std::vector<Atom>> defined(nodes.size());
     patterns->clear();
     for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -485,7 +485,7 @@ class Call {
       limit.node = nodes[p.node], limit.op = defined[p.node][p.atom].op;
       throw;
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i) engine.goals().define(nodes[i], std::move(defined[i]));
+    for (std::size_t i = 0; i < nodes.size(); ++i) engine.goals.define(nodes[i], std::move(defined[i]));
   }
 
   Seat& seat_;
@@ -572,17 +572,17 @@ struct PyMatcher {
   template <class F, class Ahead>
   auto placed(F f, Ahead ahead) {
     const Use use(*this);
-    const auto blaming = [this](Engine& engine, auto g) {
+    const auto blaming = [this](Compiled& engine, auto g) {
       try {
         return g();
       } catch (Limit& limit) {
-        engine.goals().blame(&limit, limit.node < 0 ? matcher.node(engine) : -1);
+        engine.goals.blame(&limit, limit.node < 0 ? matcher.node(engine) : -1);
         throw;
       }
     };
     Call call(seat);
     const auto found = [&] {
-      return call.run([&](Engine& engine) { return blaming(engine, f); }, [&](Engine& engine) {
+      return call.run([&](Compiled& engine) { return blaming(engine, f); }, [&](Compiled& engine) {
         return blaming(engine, [&] {
           matcher.enter(engine);
           return ahead();
@@ -791,18 +791,18 @@ NB_MODULE(_native, m) {
            [](const std::shared_ptr<Front>& f) {
              Seat seat(f);
              Call(seat).run(
-                 [](Engine& engine) {
+                 [](Compiled& engine) {
                    Arena arena;
                    engine.start(arena);
                  },
-                 [](Engine& engine) { return engine.goals().is_defined(engine.root()) ? std::vector<Id>() : std::vector<Id>{engine.root()}; });
+                 [](Compiled& engine) { return engine.goals.is_defined(engine.root) ? std::vector<Id>() : std::vector<Id>{engine.root}; });
            })
       .def_prop_ro("nbytes", [](const std::shared_ptr<Front>& f) { return f->place()->nbytes.load(); })
       .def("stats", [](const std::shared_ptr<Front>& f) {
         std::array<std::size_t, 4> counts{};
         Seat seat(f);
-        Call(seat).run([&](Engine& engine) {
-          Lexicon& l = engine.tables().lexicon;
+        Call(seat).run([&](Compiled& engine) {
+          Lexicon& l = engine.tables.lexicon;
           counts = {engine.states(), l.langs.size(), l.texts.size(), l.numbers.size()};
         });
         nb::dict out;
@@ -818,19 +818,19 @@ NB_MODULE(_native, m) {
           "__init__",
           [](PyExplorer* self, const std::shared_ptr<Front>& f, std::int64_t most) {
             new (self) PyExplorer(f);
-            Call(self->seat).run([&](Engine& engine) { self->explorer.emplace(engine.goals(), static_cast<std::size_t>(std::max<std::int64_t>(most, 0))); });
+            Call(self->seat).run([&](Compiled& engine) { self->explorer.emplace(engine.goals, static_cast<std::size_t>(std::max<std::int64_t>(most, 0))); });
           },
           "engine"_a, "most"_a)
       .def("add",
            [](PyExplorer& self, Id node) {
              if (node < 0 || node >= kOwnNodes) throw nb::value_error("a node must be an index");
-             Call(self.seat).run([&](Engine&) { self.explorer->add(node); });
+             Call(self.seat).run([&](Compiled&) { self.explorer->add(node); });
            },
            "node"_a)
       .def("run",
            [](PyExplorer& self, double seconds) {
              const auto until = Clock::after(std::clamp(seconds, 0.0, 1e6));
-             return Call(self.seat).run([&](Engine&) { return self.explorer->run(until); });
+             return Call(self.seat).run([&](Compiled&) { return self.explorer->run(until); });
            },
            "seconds"_a)
       .def("stats", [](const PyExplorer& self) {
@@ -856,7 +856,7 @@ NB_MODULE(_native, m) {
              Call call(self.seat);
              std::string text;
              std::size_t used = 0;
-             const bool any = call.run([&](Engine& engine) {
+             const bool any = call.run([&](Compiled& engine) {
                if (self.engine != engine.number) self.sampler.emplace(engine), self.engine = engine.number;
                return self.sampler->sample(units, &text, &used);
              });

@@ -22,7 +22,7 @@ Place::~Place() {
   engine.reset();  // nobody else knows of it
 }
 
-void Flushed::add(std::unique_ptr<Engine> engine) {
+void Flushed::add(std::unique_ptr<Compiled> engine) {
   if (!engine) return;
   try {
     engines.push_back(nullptr);
@@ -190,9 +190,9 @@ Turn::~Turn() {
   flushed_.free();
 }
 
-Engine& Turn::engine(const Options& options, Id root) {
+Compiled& Turn::engine(const Options& options, Id root) {
   if (!isolate_.tables) isolate_.tables = std::make_unique<Tables>(isolate_.common);
-  if (!place_.engine) place_.engine = std::make_unique<Engine>(*isolate_.tables, options, root);
+  if (!place_.engine) place_.engine = std::make_unique<Compiled>(*isolate_.tables, options, root);
   return *place_.engine;
 }
 

@@ -16,7 +16,7 @@
 #include <mutex>
 #include <optional>
 
-#include "automaton/engine.hpp"
+#include "runtime/tables.hpp"
 
 namespace guard {
 
@@ -34,16 +34,16 @@ class Place {
   const std::shared_ptr<Isolate> isolate;
   const bool pinned;                     // is the engine never flushed?
   std::atomic<bool> is_current = true;   // false: the schema has moved
-  std::unique_ptr<Engine> engine;        // null: not yet, or flushed. Guarded by isolate->lock
+  std::unique_ptr<Compiled> engine;        // null: not yet, or flushed. Guarded by isolate->lock
   std::atomic<std::size_t> nbytes = 0;   // of the engine, as the last turn left it: read without the lock, which may be held for seconds
 };
 
 // What was flushed, until the lock is given back: to free much takes long.
 struct Flushed {
-  void add(std::unique_ptr<Engine> engine);
+  void add(std::unique_ptr<Compiled> engine);
   void free();
   bool all = false;  // of an isolate: that is counted off already
-  std::vector<std::unique_ptr<Engine>> engines;
+  std::vector<std::unique_ptr<Compiled>> engines;
   std::unique_ptr<Tables> tables;
 };
 
@@ -134,7 +134,7 @@ class Turn final : private Watch {
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
   // The place's engine, made anew if it is not there.
-  Engine& engine(const Options& options, Id root);
+  Compiled& engine(const Options& options, Id root);
   // What a call that ended early may have left half made is thrown away: the engine, which is not to be trusted any more; and the tables, where
   // no other schema has made any, or where memory ran out, which may end a computation anywhere.
   void give_up(bool out_of_memory);

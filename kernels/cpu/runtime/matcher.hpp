@@ -5,7 +5,7 @@
 // them again, step by step, and goes on as if nothing had happened. A matcher belongs to one thread at a time; every call is made in a turn of
 // the place (isolate.hpp), with enter() first, but for those that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
 #pragma once
-#include "automaton/engine.hpp"
+#include "runtime/tables.hpp"
 
 namespace guard {
 
@@ -14,7 +14,7 @@ class Matcher {
   explicit Matcher(std::shared_ptr<const Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
 
   // Makes it one of this engine. O(1) where it is one, else the bytes accepted.
-  void enter(Engine& engine) {
+  void enter(Compiled& engine) {
     if (engine_number_ != engine.number) {
       engine_number_ = 0;
       history_.clear();
@@ -23,14 +23,14 @@ class Matcher {
       scratch_.clear();
       arena_ = std::make_shared<Arena>();
       engine_ = &engine;
-      masks_ = &engine.tables().masks(vocabulary_);
+      masks_ = &engine.tables.masks(vocabulary_);
       engine_number_ = engine.number;
     }
     while (history_.size() <= steps_.size()) read_again();
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
-    const std::int64_t enough = engine_->fill(now(), *masks_, budget, row, scratch_);
+    const std::int64_t enough = engine_->filler.fill(now(), *masks_, budget, row, scratch_);
     const bool alone = scarce_ = budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {  // a batch may be reading the row
       if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
@@ -42,7 +42,7 @@ class Matcher {
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
     Scratch scratch;
-    engine_->fill(now(), *masks_, budget, row, scratch, false);
+    engine_->filler.fill(now(), *masks_, budget, row, scratch, false);
   }
   // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until the next call. Needs no turn.
   const MaskRow* known(std::int64_t budget = -1) {
@@ -56,7 +56,7 @@ class Matcher {
   const MaskRow* find() {
     if (const MaskRow* row = known()) return row;
     key_.clear();
-    engine_->key(now(), &key_);
+    engine_->state_keys.add(now(), engine_->number, &key_);
     if (std::shared_ptr<const MaskRow> row = masks_->rows().find(key_)) hold(std::move(row));
     return known();
   }
@@ -91,11 +91,11 @@ class Matcher {
   }
   std::string key() {
     std::string out;
-    engine_->key(now(), &out);
+    engine_->state_keys.add(now(), engine_->number, &out);
     return out;
   }
-  std::int64_t lexeme() { return engine_->lexeme(now()); }
-  int classes(std::uint8_t* of) { return engine_->classes(now(), *masks_, of); }
+  std::int64_t lexeme() { return engine_->state_keys.lexeme(now()); }
+  int classes(std::uint8_t* of) { return engine_->filler.classes(now(), *masks_, of); }
   std::size_t steps() const { return steps_.size(); }
   void rollback(std::size_t steps) {  // requires steps <= this->steps(); needs no turn
     steps_.resize(steps_.size() - steps);
@@ -112,7 +112,7 @@ class Matcher {
     out.shared_.push_back(arena_);
     return out;
   }
-  Id node(const Engine& engine) const { return history_.empty() || engine_number_ != engine.number ? -1 : engine.node_at(history_.back()); }
+  Id node(const Compiled& engine) const { return history_.empty() || engine_number_ != engine.number ? -1 : engine.node_at(history_.back()); }
   const Vocabulary& vocabulary() const { return *vocabulary_; }
 
  private:
@@ -173,7 +173,7 @@ class Matcher {
     return at == held_.at;
   }
   std::shared_ptr<const Vocabulary> vocabulary_;
-  Engine* engine_ = nullptr;  // of the last enter(); it may be gone
+  Compiled* engine_ = nullptr;  // of the last enter(); it may be gone
   LexemeMasks* masks_ = nullptr;
   std::uint64_t engine_number_ = 0;
   std::shared_ptr<Arena> arena_;

@@ -152,7 +152,7 @@ bool Sampler::nudge() {
 }
 
 bool Sampler::is_nearer(const Config& to) {
-  const std::vector<Engine::Alternative>& alternatives = engine_.levels_[now_.top->level].alternatives;
+  const std::vector<Alternative>& alternatives = engine_.levels[now_.top->level].alternatives;
   return alternatives.size() == 1 || engine_.distance(to) < engine_.distance(now_);
 }
 
@@ -205,9 +205,9 @@ bool Sampler::value() {
   const Frame* f = now_.top;
   std::vector<Way> ways;
   const bool simplest = spent();
-  if (simplest && !engine_.parts(f->due, Type::Object).plain) {  // what comes later hangs on the value
+  if (simplest && !engine_.levels.parts(f->due, Type::Object).plain) {  // what comes later hangs on the value
     for (int t = 0; t < kTypes; ++t) {
-      const Targets& options = engine_.options(*f, static_cast<Type>(t));
+      const Targets& options = engine_.distances.options(*f, static_cast<Type>(t));
       for (std::int32_t i = 0; i < options.size; ++i) {
         const std::int64_t cost = goals_.cost(options.list[i].goal, static_cast<Type>(t));
         if (cost >= 0 && options.list[i].tail >= 0) ways.push_back({cost + options.list[i].tail, static_cast<Type>(t), options.list[i].goal});
@@ -218,7 +218,7 @@ bool Sampler::value() {
     for (int t = 0; t < kTypes; ++t) {
       const Type type = static_cast<Type>(t);
       std::vector<Id> live;  // of the alternatives
-      for (Id goal : engine_.lists_[engine_.vital(*f, type)].ids)
+      for (Id goal : engine_.viability.list(engine_.viability.vital(*f, type)))
         if (goal != Goals::kFalse && goals_.inhabited(goal, type) && std::find(live.begin(), live.end(), goal) == live.end()) live.push_back(goal);
       for (Id goal : live) ways.push_back({simplest ? goals_.cost(goal, type) : 0, type, goal});
     }
@@ -246,7 +246,7 @@ bool Sampler::scalar(Type type, Id goal, bool simplest) {
       const std::size_t size = text_.size();
       for (const bool plain : {simplest, true}) {
         Config after;
-        if (put(number_of(goal, plain)) && engine_.end_number(now_, &after, arena_)) return now_ = after, true;
+        if (put(number_of(goal, plain)) && engine_.stepper.end_number(now_, &after, arena_)) return now_ = after, true;
         now_ = before;
         text_.resize(size);
       }
@@ -358,7 +358,7 @@ std::uint32_t Sampler::character(const Edge& e, std::size_t choice, bool odd) {
 std::string Sampler::simplest_number(Id piece) {
   std::string& known = simplest_numbers_[piece];
   if (!known.empty()) return known;
-  Numbers& numbers = engine_.numbers_;
+  Numbers& numbers = engine_.lexicon().numbers;
   Id state = number_states_.try_emplace(piece, 0).first->second;
   const auto rest = [&](Id s) {
     std::int64_t least = -1;
@@ -384,7 +384,7 @@ std::string Sampler::simplest_number(Id piece) {
 }
 
 bool Sampler::is_number(Id state, std::string_view text) {
-  Numbers& numbers = engine_.numbers_;
+  Numbers& numbers = engine_.lexicon().numbers;
   for (char byte : text) {
     state = numbers.step(state, static_cast<std::uint8_t>(byte));
     if (state == Numbers::kDead) return false;
@@ -393,12 +393,12 @@ bool Sampler::is_number(Id state, std::string_view text) {
 }
 
 std::string Sampler::number_of(Id goal, bool simplest) {
-  Numbers& numbers = engine_.numbers_;
+  Numbers& numbers = engine_.lexicon().numbers;
   const std::vector<Id> pieces = goals_.numbers(goal);
   if (pieces.empty()) return "0";
   const auto start = [&](Id piece) {
     const auto [at, fresh] = number_states_.try_emplace(piece, 0);
-    if (fresh) at->second = numbers.start({{piece, 0}}, engine_.options().spelling == Spelling::Any ? Spelling::Any : goals_.spelling());
+    if (fresh) at->second = numbers.start({{piece, 0}}, engine_.options.spelling == Spelling::Any ? Spelling::Any : goals_.spelling());
     return at->second;
   };
   if (simplest) {
@@ -500,10 +500,10 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
 
 // ---- objects --------------------------------------------------------------------------------------------------------
 
-const std::vector<std::int32_t>& Sampler::by_rank(Id table) {
-  const auto [at, fresh] = by_rank_.try_emplace(table);
+const std::vector<std::int32_t>& Sampler::by_rank(Id level) {
+  const auto [at, fresh] = by_rank_.try_emplace(engine_.levels[level].table);
   if (fresh) {
-    const Engine::Names& names = engine_.names_[table];
+    const NameTable& names = engine_.levels.names(level);
     for (std::size_t i = 0; i < names.names.size(); ++i) at->second.push_back(static_cast<std::int32_t>(i));
     std::stable_sort(at->second.begin(), at->second.end(), [&](std::int32_t a, std::int32_t b) { return names.ranks[static_cast<std::size_t>(a)] < names.ranks[static_cast<std::size_t>(b)]; });
   }
@@ -519,7 +519,7 @@ bool Sampler::write_name(std::int32_t name) {
   key.top = &f;
   key.lex = Lex::Key;
   key.state = Texts::kDead;
-  key.decoder = engine_.decoder_;
+  key.decoder = engine_.keys.decoder();
   key.lo = name, key.hi = name + 1;
   key.depth = static_cast<std::int32_t>(text.size());
   if (!engine_.step(key, '"', &to, arena_)) return false;
@@ -530,9 +530,9 @@ bool Sampler::write_name(std::int32_t name) {
 
 bool Sampler::write_new_key(bool simplest) {
   const Frame& f = *now_.top;
-  const Writable& w = engine_.writable(f);
+  const Writable& w = engine_.viability.writable(f);
   if (w.text == Texts::kDead) return false;
-  const std::vector<Component> classes = engine_.texts_.components(w.text);
+  const std::vector<Component> classes = engine_.lexicon().texts.components(w.text);
   if (classes.empty()) return false;
   const Id lang = classes[simplest ? 0 : pick(classes.size())].lang;
   if (!simplest) {
@@ -570,15 +570,15 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   }
   const bool stop = is_over || (!plan.few && !plan.all && choice < (members == 0 ? kStop / 3 : kStop));
   if (closes && (spent() ? is_nearer(closed) : stop)) return close();
-  if (!engine_.any_is_writable(*now_.top)) return closes && close();
+  if (!engine_.viability.any_may_come(*now_.top)) return closes && close();
   const Config before = now_;
   const std::size_t size = text_.size();
   if (!first && !put(',')) return closes && close();
   const Frame& f = *now_.top;
-  const Engine::ObjectInfo& info = engine_.info(f.level);
-  const Engine::Names& names = engine_.names_[engine_.levels_[f.level].table];
-  const std::vector<std::int32_t>& ranked = by_rank(engine_.levels_[f.level].table);
-  const bool may_be_new = engine_.writable(f).text != Texts::kDead;
+  const ObjectInfo& info = engine_.levels.info(f.level);
+  const NameTable& names = engine_.levels.names(f.level);
+  const std::vector<std::int32_t>& ranked = by_rank(f.level);
+  const bool may_be_new = engine_.viability.writable(f).text != Texts::kDead;
   std::size_t skip = plan.few || plan.all || stop ? 0 : (choice - kStop) * (plan.optional + may_be_new) / (256u - kStop);
   std::vector<std::int32_t> passed, asked;
   std::int32_t chosen = -1;
@@ -590,7 +590,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
     if ((rank != kInf && rank <= f.rank) || (f.seen && (f.seen[i >> 6] >> (i & 63) & 1))) continue;
     if (!is_asked || !info.plain) {
       if (spent() || (stop && !is_asked)) {
-        if (is_asked && engine_.name_is_writable(f, i)) asked.push_back(i);
+        if (is_asked && engine_.viability.may_come(f, i)) asked.push_back(i);
         continue;
       }
       bool is_there = !is_before;
@@ -608,7 +608,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
       begin_unit();
       next();
     }
-    if (!engine_.name_is_writable(f, i)) continue;
+    if (!engine_.viability.may_come(f, i)) continue;
     chosen = i;
     break;
   }
@@ -634,7 +634,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
     }
     for (const auto* list : {&asked, &passed})
       for (const std::int32_t i : *list)
-        if (engine_.name_is_writable(f, i) && write_name(i)) return true;
+        if (engine_.viability.may_come(f, i) && write_name(i)) return true;
   }
   // The nearest to the end.
   const Config here = now_;
@@ -651,7 +651,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   if (asked.empty())
     for (const std::int32_t i : ranked) {
       if (asked.size() == 64) break;
-      if (engine_.name_is_writable(f, i)) asked.push_back(i);
+      if (engine_.viability.may_come(f, i)) asked.push_back(i);
     }
   for (const std::int32_t i : asked)
     if (write_name(i)) weigh();
@@ -671,7 +671,7 @@ bool Sampler::object() {
   if (!put('{')) return false;
   constexpr std::uint8_t kBare = 6, kHalf = 24, kOne = 208, kAll = 224;
   const std::uint8_t choice = next();
-  const Engine::ObjectInfo& info = engine_.info(now_.top->level);
+  const ObjectInfo& info = engine_.levels.info(now_.top->level);
   Plan plan;
   plan.all = choice >= kAll;
   plan.one = deep_ || (choice >= kOne && choice < kAll);
@@ -692,7 +692,7 @@ bool Sampler::array() {
   const Frame* outer = now_.top;
   if (!put('[')) return false;
   std::int32_t hi = 0;
-  for (const Engine::Alternative& a : engine_.levels_[now_.top->level].alternatives) hi = std::max(hi, goals_.row(a.shape).hi);
+  for (const Alternative& a : engine_.levels[now_.top->level].alternatives) hi = std::max(hi, goals_.row(a.shape).hi);
   constexpr std::uint8_t kEmpty = 6, kFirst = kThere, kStop = 48, kFull = 236;
   const std::uint8_t plan = next();
   const bool full = plan >= kFull;  // as many as there may be

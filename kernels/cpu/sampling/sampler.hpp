@@ -15,7 +15,7 @@ namespace guard {
 
 class Sampler {
  public:
-  explicit Sampler(Engine& engine) : engine_(engine), goals_(engine.goals_), langs_(engine.texts_.langs()) {}
+  explicit Sampler(Engine& engine) : engine_(engine), goals_(engine.goals), langs_(engine.lexicon().langs) {}
 
   // The text of the value for these choices, in compact white space; false when the schema has no instance. `used`: units that were
   // begun behind the first, at most all.
@@ -78,7 +78,7 @@ class Sampler {
   std::string simplest_number(Id piece);
   std::string drawn_number(const Piece& piece, Id state);
   bool is_number(Id state, std::string_view text);
-  const std::vector<std::int32_t>& by_rank(Id table);
+  const std::vector<std::int32_t>& by_rank(Id level);
 
   Engine& engine_;
   Goals& goals_;
