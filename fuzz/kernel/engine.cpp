@@ -368,7 +368,7 @@ class Run {
     for (std::size_t n = 2; n < nodes_.size(); ++n) {
       std::vector<guard::Atom> atoms;
       for (const Rule& r : nodes_[n]) atoms.push_back(atom_of(tables_.lexicon, r));
-      engine_.goals.define(static_cast<Id>(n), std::move(atoms));
+      engine_.constraints.goals.define(static_cast<Id>(n), std::move(atoms));
     }
   }
 
@@ -440,7 +440,7 @@ class Run {
   }
   void clock() {
     running_.reset();  // its end would stop the next one
-    running_.reset(new guard::Clock::Running(engine_.goals.start_clock()));
+    running_.reset(new guard::Clock::Running(engine_.constraints.start_clock()));
   }
   std::unique_ptr<guard::Clock::Running> running_;
   std::vector<std::uint32_t> filled(const guard::Config& at, std::int64_t budget) {

@@ -12,7 +12,7 @@ namespace guard {
 
 class ComparedItems {
  public:
-  ComparedItems(Goals& goals, Levels& levels, const Options& options) : goals_(goals), levels_(levels), options_(options) {}
+  ComparedItems(Constraints& constraints, Levels& levels, const Options& options) : constraints_(constraints), goals_(constraints.goals), levels_(levels), options_(options) {}
   bool may_wait(const Frame& f);  // may the values be kept back until behind the next member or item?
   // The values of the goal, which lists them, that are of this type; null: there are none.
   const Barred* barred_in(Id among, Type type, Arena& arena);
@@ -23,6 +23,7 @@ class ComparedItems {
 
  private:
   Id with_barred(const Frame& f, Id level, const Barred& barred);
+  Constraints& constraints_;
   Goals& goals_;
   Levels& levels_;
   const Options& options_;

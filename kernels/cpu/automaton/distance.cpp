@@ -12,15 +12,15 @@ std::int64_t least(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? 
 std::int64_t without(std::int64_t limit, std::int64_t bytes) { return limit == kNoLimit ? kNoLimit : limit - bytes; }
 }  // namespace
 
-Distances::Distances(Goals& goals, Levels& levels, Viability& viability, KeyReader& keys, Stepper& stepper, const Options& options)
-    : goals_(goals),
+Distances::Distances(Constraints& constraints, Levels& levels, Viability& viability, KeyReader& keys, Stepper& stepper, const Options& options)
+    : constraints_(constraints), goals_(constraints.goals),
       levels_(levels),
       viability_(viability),
       keys_(keys),
       stepper_(stepper),
       options_(options),
-      texts_(goals.lexicon().texts),
-      numbers_(goals.lexicon().numbers) {}
+      texts_(constraints.lexicon.texts),
+      numbers_(constraints.lexicon.numbers) {}
 
 std::int64_t Distances::exactly(const Config& at, std::int64_t limit) {
   if (at.finished) return 0;
@@ -124,21 +124,21 @@ const Targets& Distances::options(const Frame& f, Type type) {
   const Parts& parts = levels_.parts(f.due, type);
   std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>> out;
   if (f.kind == Kind::Root) {
-    if (parts.list[0].base != Goals::kFalse) out.push_back({{0}, {parts.list[0].base, 1}});
+    if (parts.list[0].base != kFalse) out.push_back({{0}, {parts.list[0].base, 1}});
     return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
   }
   if (const std::int64_t rest = behind_value(f); rest >= 0) {
     const Id goal = viability_.legible(f, parts.list[0].base, parts, type);
-    if (goal != Goals::kFalse && goals_.inhabited(goal, type)) out.push_back({{0}, {goal, rest}});
+    if (goal != kFalse && constraints_.inhabitance.inhabited(goal, type)) out.push_back({{0}, {goal, rest}});
     return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
   }
   const bool array = f.kind == Kind::Array;
   // The residuals are mostly the same ones for all types.
   const auto rest = [&](Id residual) {
-    if (residual == Goals::kNever) return std::int64_t{-1};
+    if (residual == kNever) return std::int64_t{-1};
     for (const RestCost* known = f.cache().rests; known; known = known->before)
       if (known->residual == residual) return known->bytes;
-    const std::int64_t bytes = array ? goals_.cost_array(residual, f.count + 1) : goals_.cost_object(residual, viability_.keys_of(f));
+    const std::int64_t bytes = array ? constraints_.costs.of_array(residual, f.count + 1) : constraints_.costs.of_object(residual, viability_.keys_of(f));
     f.cache().rests = f.arena->make(RestCost{f.cache().rests, residual, bytes});
     return bytes;
   };
@@ -146,7 +146,7 @@ const Targets& Distances::options(const Frame& f, Type type) {
   for (std::int32_t i = 0; i < targets.size; ++i) {
     const Target& target = targets.list[i];
     std::vector<Id> opens, labels;
-    Id base = Goals::kTrue;
+    Id base = kTrue;
     for (std::int32_t j = 0; j < target.size; ++j) {
       const Part& part = parts.list[static_cast<std::size_t>(target.ids[j])];
       base = goals_.conj(base, goals_.conj(part.base, goals_.negate(part.barred)));
@@ -155,14 +155,14 @@ const Targets& Distances::options(const Frame& f, Type type) {
       if (part.vital) labels.push_back(target.ids[j]);
     }
     base = viability_.legible(f, base, parts, type);
-    if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
+    if (base == kFalse || !constraints_.inhabitance.inhabited(base, type)) continue;
     const auto label = [&](Id literal) { return parts.label(literal); };
     for (Id v : parts.singles) {
       const Id goal = goals_.conj(base, goals_.among({v}));
-      if (!goals_.inhabited(goal, type)) continue;
+      if (!constraints_.inhabitance.inhabited(goal, type)) continue;
       std::vector<Id> ids = labels;
       ids.push_back(label(goals_.literals(goals_.among({v}))[0]));
-      const std::int64_t bytes = rest(goals_.residual(goals_.open_both(opens, array), v));
+      const std::int64_t bytes = rest(constraints_.partial.residual(constraints_.partial.open_both(opens, array), v));
       if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
     }
     for (std::int32_t j = 0; j < target.size; ++j) {
@@ -171,28 +171,28 @@ const Targets& Distances::options(const Frame& f, Type type) {
       base = goals_.conj(base, goals_.goal({apart}));
       labels.push_back(label(apart));
     }
-    if (base == Goals::kFalse || !goals_.inhabited(base, type)) continue;
-    const Id open = goals_.open_both(opens, array);
+    if (base == kFalse || !constraints_.inhabitance.inhabited(base, type)) continue;
+    const Id open = constraints_.partial.open_both(opens, array);
     if (std::any_of(target.ids, target.ids + target.size, [&](Id j) { return parts.list[static_cast<std::size_t>(j)].decides; })) {
       int left = kMaxWays;
-      goals_.ways(open, base, [&](Id goal, Id residual) {
+      constraints_.partial.ways(open, base, [&](Id goal, Id residual) {
         std::vector<Id> ids = labels;
         for (Id l : goals_.literals(goal))
           if (parts.tracks(l)) ids.push_back(label(l));
-        const std::int64_t bytes = goals_.inhabited(goal, type) ? rest(residual) : -1;
+        const std::int64_t bytes = constraints_.inhabitance.inhabited(goal, type) ? rest(residual) : -1;
         if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
         return --left == 0;
       }, true);
       continue;
     }
-    goals_.choices(open, base, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
+    constraints_.partial.choices(open, base, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
       Id goal = base;
       std::vector<Id> ids = labels;
       for (Id l : literals) {
         goal = goals_.conj(goal, goals_.goal({l}));
         ids.push_back(label(l));
       }
-      if (goals_.inhabited(goal, type)) out.push_back({std::move(ids), {goal, bytes + target.tail}});
+      if (constraints_.inhabitance.inhabited(goal, type)) out.push_back({std::move(ids), {goal, bytes + target.tail}});
     });
   }
   return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
@@ -204,7 +204,7 @@ std::int64_t Distances::value_distance(const Frame& f, std::int64_t limit) {
   std::int64_t out = -1;
   for (int t = 0; t < kTypes && !is_enough(out, limit); ++t) {  // scalars are the first
     const Targets& options = this->options(f, static_cast<Type>(t));
-    for (std::int32_t i = 0; i < options.size; ++i) out = least(out, sum(goals_.cost(options.list[i].goal, static_cast<Type>(t)), options.list[i].tail));
+    for (std::int32_t i = 0; i < options.size; ++i) out = least(out, sum(constraints_.costs.of(options.list[i].goal, static_cast<Type>(t)), options.list[i].tail));
   }
   return out;
 }
@@ -223,7 +223,7 @@ std::int64_t Distances::number_distance(const Config& at, const Target& option) 
   std::string text;
   for (const KeyText* k = at.key; k; k = k->before) text.push_back(static_cast<char>(k->byte));
   std::vector<NumberComponent> list;
-  for (Id p : std::vector<Id>(goals_.numbers(option.goal))) list.push_back({p, 0});
+  for (Id p : std::vector<Id>(constraints_.scalars.numbers(option.goal))) list.push_back({p, 0});
   Id state = numbers_.start(list, options_.spelling);
   for (auto byte = text.rbegin(); byte != text.rend() && state != Numbers::kDead; ++byte) state = numbers_.step(state, static_cast<std::uint8_t>(*byte));
   if (state != Numbers::kDead) numbers_.cheapest(state, [&](Id, std::int64_t bytes) { out = least(out, bytes); });
@@ -330,7 +330,7 @@ struct Distances::KeyEnds {
   // The cheapest key of the class that goes on with this text and is not among names and keys written.
   void add_cheapest(std::int32_t cls, Id lang, const std::string& text, std::int64_t bytes) {
     for (std::size_t i = 0;; ++i) {
-      const Word* word = distances.goals_.lexicon().words.at(lang, i);
+      const Word* word = distances.constraints_.lexicon.words.at(lang, i);
       if (!word) return;
       if (!is_taken(text + word->text)) return add(bytes + word->bytes + 1, 0, cls, -1);
     }
@@ -373,7 +373,7 @@ struct Distances::KeyEnds {
           other += *c == other;
         }
         if (other > r.hi) continue;
-        const std::int64_t rest = distances.goals_.lexicon().langs.cheapest(row.next[i], 0, kInf);
+        const std::int64_t rest = distances.constraints_.lexicon.langs.cheapest(row.next[i], 0, kInf);
         if (rest >= 0) add(texts.rest_of_char(at.decoder, {{other, r.hi}}) + rest + 1, 0, cls, -1);
       }
     }
@@ -408,8 +408,8 @@ std::int64_t Distances::least_rest(const Frame& f) {
     const Target& target = targets(f).list[i];
     std::vector<Id> shapes;
     for (std::int32_t j = 0; j < target.size; ++j) shapes.push_back(levels_[f.level].alternatives[static_cast<std::size_t>(target.ids[j])].shape);
-    const Id shape = goals_.conjunction(shapes, f.kind == Kind::Array);
-    const std::int64_t rest = f.kind == Kind::Object ? goals_.cost_object(shape, viability_.keys_of(f)) : goals_.cost_array(shape, f.count);
+    const Id shape = constraints_.conjunction(shapes, f.kind == Kind::Array);
+    const std::int64_t rest = f.kind == Kind::Object ? constraints_.costs.of_object(shape, viability_.keys_of(f)) : constraints_.costs.of_array(shape, f.count);
     out = least(out, sum(rest, target.tail));
   }
   return slot = out;
@@ -426,7 +426,7 @@ const Word* Distances::new_key(const Frame& f, std::int32_t cls) {
   const std::vector<std::string_view>& names = f.names->texts;
   const Id lang = levels_.info(f.level).cls(cls).lang;
   for (std::size_t i = 0;; ++i) {
-    const Word* word = goals_.lexicon().words.at(lang, i);
+    const Word* word = constraints_.lexicon.words.at(lang, i);
     if (word) viability_.note(word->text);
     if (!word || (!is_extra(f, word->text) && !std::binary_search(names.begin(), names.end(), std::string_view(word->text)))) return word;
   }
@@ -518,7 +518,7 @@ Distances::Sight Distances::on_sight(const Config& at) {
   if (!is_due) {
     if (f.records || f.barred || levels_[f.level].alternatives.size() != 1) return {};
     const Id shape = levels_[f.level].alternatives[0].shape;
-    bytes = is_even(f) ? least_members(f) : f.kind == Kind::Object ? goals_.cost_object(shape, viability_.keys_of(f)) : goals_.cost_array(shape, f.count);
+    bytes = is_even(f) ? least_members(f) : f.kind == Kind::Object ? constraints_.costs.of_object(shape, viability_.keys_of(f)) : constraints_.costs.of_array(shape, f.count);
     return {sum(bytes, rest), true};
   }
   switch (at.lex) {
@@ -538,7 +538,7 @@ Distances::Sight Distances::on_sight(const Config& at) {
 }
 
 std::int64_t Distances::member_cost(Id level, std::int32_t cls) {
-  return goals_.cost(goals_.base_of(goals_.shape(levels_[level].alternatives[0].shape), levels_.info(level).cls(cls)));
+  return constraints_.costs.of(constraints_.objects.base_of(constraints_.objects[levels_[level].alternatives[0].shape], levels_.info(level).cls(cls)));
 }
 
 std::int64_t Distances::most_named(Id level) {
@@ -547,7 +547,7 @@ std::int64_t Distances::most_named(Id level) {
   if (const std::int64_t known = costs(level).named; known != -2) return known;
   std::int64_t most = classes.size() > kMost ? -1 : 0;
   for (std::size_t c = 0; most >= 0 && c < classes.size(); ++c)
-    if (classes[c].name >= 0) most = std::max(most, goals_.key_bytes(classes[c].name) + member_cost(level, static_cast<std::int32_t>(c)));
+    if (classes[c].name >= 0) most = std::max(most, constraints_.costs.key_bytes(classes[c].name) + member_cost(level, static_cast<std::int32_t>(c)));
   return costs(level).named = most;
 }
 

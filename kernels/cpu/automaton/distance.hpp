@@ -10,7 +10,7 @@ namespace guard {
 
 class Distances {
  public:
-  Distances(Goals& goals, Levels& levels, Viability& viability, KeyReader& keys, Stepper& stepper, const Options& options);
+  Distances(Constraints& constraints, Levels& levels, Viability& viability, KeyReader& keys, Stepper& stepper, const Options& options);
 
   // To the end, the end-of-sequence token counted as one. Of no more than `limit` any such number will do, and of more -1.
   std::int64_t exactly(const Config& at, std::int64_t limit);
@@ -49,6 +49,7 @@ class Distances {
   std::int64_t value_bytes(Id level, std::int32_t cls);  // the same; -2: more than its goal matters
   const Word* new_key(const Frame& f, std::int32_t cls);
 
+  Constraints& constraints_;
   Goals& goals_;
   Levels& levels_;
   Viability& viability_;

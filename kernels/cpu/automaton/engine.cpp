@@ -7,14 +7,14 @@ namespace guard {
 Engine::Engine(Lexicon& lexicon, const Options& chosen, Id node)
     : options(chosen),
       root(node),
-      goals(lexicon, options.spelling, options.limits, static_cast<std::int32_t>(options.gap())),
-      orders(goals),
-      levels(goals, orders, options, root),
-      viability(goals, levels, options),
-      keys(goals, levels, viability, frames, options),
-      stepper(goals, orders, levels, viability, keys, frames, options, root),
-      distances(goals, levels, viability, keys, stepper, options),
-      state_keys(goals, orders, levels, options) {}
+      constraints(lexicon, options.spelling, options.limits, static_cast<std::int32_t>(options.gap())),
+      orders(constraints),
+      levels(constraints, orders, options, root),
+      viability(constraints, levels, options),
+      keys(constraints, levels, viability, frames, options),
+      stepper(constraints, orders, levels, viability, keys, frames, options, root),
+      distances(constraints, levels, viability, keys, stepper, options),
+      state_keys(constraints, orders, levels, options) {}
 
 bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   return stepper.step(from, byte, to, arena) && (!is_too_deep(*to) || distance(*to) < distance(from));
@@ -73,7 +73,7 @@ Id Engine::node_at(const Config& at) const {
     for (int t = 0; t < kTypes; ++t)
       if (const Parts* found = levels.known_parts(f->due, static_cast<Type>(t)))
         for (const Part& part : found->list)
-          if (const Id node = node_of(goals.literals(part.base)); node >= 0) return node;
+          if (const Id node = node_of(constraints.goals.literals(part.base)); node >= 0) return node;
   }
   return root;
 }

@@ -1,7 +1,7 @@
 // Engine: one compiled schema as a lazy automaton over bytes with a stack.
 //
 // The engine is the sum of its parts, each of which knows only those above it:
-//   goals       what a value must meet (constraints/constraint.hpp)
+//   constraints what values meet the schema (constraints/constraints.hpp)
 //   orders      in which order keys come
 //   levels      the alternatives of one open container, and what follows from them alone
 //   viability   what may come next in a frame such that a completion remains
@@ -27,7 +27,7 @@ class Engine {
   const std::uint64_t number = ++made;  // of no other engine of the process
   const Options options;
   const Id root;  // the front end's node
-  Goals goals;
+  Constraints constraints;
   KeyOrder orders;
   Levels levels;
   Viability viability;
@@ -37,7 +37,7 @@ class Engine {
   Distances distances;
   StateKeys state_keys;
 
-  Lexicon& lexicon() { return goals.lexicon(); }
+  Lexicon& lexicon() { return constraints.lexicon; }
   Config start(Arena& arena) { return stepper.start(arena); }  // top is null when the schema has no instance
   // One byte further. Where values nest deeper than Limits.nesting only what brings the end nearer is let through.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
@@ -51,8 +51,8 @@ class Engine {
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
   Id node_at(const Config& at) const;  // a schema node that the innermost value under way must meet; -1 when unknown
   bool counts(const Config& at);       // does the number of characters matter?
-  std::size_t nbytes() const { return sizeof *this + goals.nbytes() + levels.nbytes() + viability.nbytes() + stepper.nbytes(); }
-  std::size_t states() const { return levels.size() + goals.size(); }
+  std::size_t nbytes() const { return sizeof *this + constraints.nbytes() + levels.nbytes() + viability.nbytes() + stepper.nbytes(); }
+  std::size_t states() const { return levels.size() + constraints.size(); }
 
  private:
   static inline std::atomic<std::uint64_t> made = 0;

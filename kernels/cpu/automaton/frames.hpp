@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "automaton/arena.hpp"
-#include "constraints/constraint.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 

@@ -52,7 +52,7 @@ Id KeyOrder::of_member(Id order, Id name) {
       for (std::size_t i = 0; a.op == Op::Properties && i < a.names.size(); ++i)
         if (a.names[i] == name) hit.push_back(a.nodes[i]);
       for (std::size_t i = 0; a.op == Op::Patterns && i < a.langs.size(); ++i)
-        if (goals_.lexicon().in_lang(a.langs[i], name)) hit.push_back(a.nodes[i]);
+        if (constraints_.lexicon.in_lang(a.langs[i], name)) hit.push_back(a.nodes[i]);
       if (a.op == Op::Additional || a.op == Op::UnevaluatedProperties) rest.insert(rest.end(), a.nodes.begin(), a.nodes.end());
     }
     if (hit.empty()) hit = rest;

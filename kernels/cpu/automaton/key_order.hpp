@@ -4,13 +4,13 @@
 // of those nodes, interned; that of a member or an item follows from that of its container. Everything is memoised.
 // Guarded by the isolate's lock; references stay valid as long as the engine.
 #pragma once
-#include "constraints/constraint.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 
 class KeyOrder {
  public:
-  explicit KeyOrder(Goals& goals) : goals_(goals) {}
+  explicit KeyOrder(Constraints& constraints) : constraints_(constraints), goals_(constraints.goals) {}
   Id of_root(Id node) { return orders_.intern({{node}}); }
   Id of_member(Id order, Id name);
   Id of_item(Id order, std::int32_t at);
@@ -18,6 +18,7 @@ class KeyOrder {
   const std::vector<Id>& in_place(Id order);  // the nodes, with those that they apply in place. Throws Missing
 
  private:
+  Constraints& constraints_;
   Goals& goals_;
   Interner<IdSet> orders_;  // lists of nodes, in the order written
   std::unordered_map<Id, std::vector<Id>> in_place_, names_;

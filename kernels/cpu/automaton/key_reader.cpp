@@ -29,8 +29,8 @@ void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::u
 }
 }  // namespace
 
-KeyReader::KeyReader(Goals& goals, Levels& levels, Viability& viability, FrameMaker& frames, const Options& options)
-    : goals_(goals), levels_(levels), viability_(viability), frames_(frames), options_(options), texts_(goals.lexicon().texts) {
+KeyReader::KeyReader(Constraints& constraints, Levels& levels, Viability& viability, FrameMaker& frames, const Options& options)
+    : constraints_(constraints), levels_(levels), viability_(viability), frames_(frames), options_(options), texts_(constraints.lexicon.texts) {
   Id spec;
   decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec, Use::Decoder);
 }
@@ -161,7 +161,7 @@ bool KeyReader::end(const Config& from, Config* to, Arena& arena) {
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
     next.extras = with_extra(f, key, arena);
-    if (options_.schema_order || f.barred) next.key = goals_.lexicon().name(std::string(key));
+    if (options_.schema_order || f.barred) next.key = constraints_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;
   ++next.count;

@@ -10,7 +10,7 @@ namespace guard {
 
 class KeyReader {
  public:
-  KeyReader(Goals& goals, Levels& levels, Viability& viability, FrameMaker& frames, const Options& options);
+  KeyReader(Constraints& constraints, Levels& levels, Viability& viability, FrameMaker& frames, const Options& options);
   Id decoder() const { return decoder_; }  // its state before any byte
   Config begin(const Frame& f);            // behind the opening quote
   // One byte further; false: no key that may come goes on so.
@@ -21,7 +21,7 @@ class KeyReader {
  private:
   bool end(const Config& from, Config* to, Arena& arena);  // at the closing quote
   bool is_live(const Config& c);
-  Goals& goals_;
+  Constraints& constraints_;
   Levels& levels_;
   Viability& viability_;
   FrameMaker& frames_;

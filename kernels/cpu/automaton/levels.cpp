@@ -28,7 +28,7 @@ const NamesIndex& Levels::index(Id level) {
     slot = std::make_unique<NamesIndex>();
     const NameTable& names = names_[table];
     for (std::size_t i = 0; i < names.names.size(); ++i) {
-      slot->texts.push_back(goals_.lexicon().names[names.names[i]].text);
+      slot->texts.push_back(constraints_.lexicon.names[names.names[i]].text);
       slot->at[names.names[i]] = static_cast<std::int32_t>(i);
     }
   }
@@ -38,7 +38,7 @@ const NamesIndex& Levels::index(Id level) {
 Id Levels::of_object(const std::vector<Alternative>& alternatives, Id order) {
   const std::vector<Id> shapes = shapes_of(alternatives);
   std::unordered_map<Id, std::int32_t> ranks;
-  for (const KeyClass& c : goals_.classes(shapes))
+  for (const KeyClass& c : constraints_.objects.classes(shapes))
     if (c.name >= 0) ranks.emplace(c.name, kInf);
   if (order >= 0) {
     const std::vector<Id>& names = orders_.names(order);
@@ -46,14 +46,14 @@ Id Levels::of_object(const std::vector<Alternative>& alternatives, Id order) {
   }
   NameTable table;
   for (const auto& [name, _] : ranks) table.names.push_back(name);
-  const auto& texts = goals_.lexicon().names;
+  const auto& texts = constraints_.lexicon.names;
   std::sort(table.names.begin(), table.names.end(), [&](Id a, Id b) { return texts[a].text < texts[b].text; });
   for (Id name : table.names) table.ranks.push_back(ranks[name]);
   return levels_.intern({Kind::Object, names_.intern(std::move(table)), alternatives});
 }
 
 Id Levels::of_array(std::vector<Alternative> alternatives) {
-  const bool records = std::any_of(alternatives.begin(), alternatives.end(), [this](const Alternative& a) { return goals_.compares(a.shape); });
+  const bool records = std::any_of(alternatives.begin(), alternatives.end(), [this](const Alternative& a) { return constraints_.unique.compares(a.shape); });
   return levels_.intern({Kind::Array, -1, std::move(alternatives), records});
 }
 
@@ -75,7 +75,7 @@ const ObjectInfo& Levels::info(Id id) {
   const Level level = levels_[id];
   ObjectInfo out;
   const std::vector<Id> shapes = shapes_of(level.alternatives);
-  out.classes = &goals_.classes(shapes);
+  out.classes = &constraints_.objects.classes(shapes);
   const NamesIndex& names = index(id);
   out.class_of.assign(names.texts.size(), -1);
   for (std::size_t c = 0; c < out.classes->size(); ++c) {
@@ -89,16 +89,16 @@ const ObjectInfo& Levels::info(Id id) {
   }
   for (std::size_t i = 0; i < out.class_of.size(); ++i)
     for (std::int32_t c : out.text_classes)
-      if (out.class_of[i] < 0 && goals_.lexicon().in_lang(out.cls(c).lang, names_[level.table].names[i])) out.class_of[i] = c;
+      if (out.class_of[i] < 0 && constraints_.lexicon.in_lang(out.cls(c).lang, names_[level.table].names[i])) out.class_of[i] = c;
   out.is_asked.assign(names.texts.size(), 0);
   std::vector<Id> todo = shapes;
   std::unordered_set<Id> known(todo.begin(), todo.end());
   while (!todo.empty()) {
-    const Shape& s = goals_.shape(todo.back());
+    const Shape& s = constraints_.objects[todo.back()];
     todo.pop_back();
     out.bare = out.bare && s.lo == 0;
     for (const Rule& r : s.some) {
-      const KeySet& k = goals_.key_set(r.keys);
+      const KeySet& k = constraints_.key_sets[r.keys];
       const auto at = k.kind == KeySet::One ? names.at.find(k.id) : names.at.end();
       if (at != names.at.end()) out.is_asked[static_cast<std::size_t>(at->second)] = 1;
       out.bare = out.bare && at != names.at.end();
@@ -113,12 +113,12 @@ const ObjectInfo& Levels::info(Id id) {
   }
   std::vector<Id> wanted;
   for (const Alternative& a : level.alternatives)
-    for (const KeyClass& cls : *out.classes) wanted.push_back(goals_.base_of(goals_.shape(a.shape), cls));
+    for (const KeyClass& cls : *out.classes) wanted.push_back(constraints_.objects.base_of(constraints_.objects[a.shape], cls));
   goals_.need(wanted);
-  out.plain = level.alternatives.size() == 1 && goals_.is_plain(level.alternatives[0].shape);
-  if (out.plain && goals_.shape(level.alternatives[0].shape).lo > 0) {
-    const Shape& s = goals_.shape(level.alternatives[0].shape);
-    out.plain = std::any_of(out.text_classes.begin(), out.text_classes.end(), [&](std::int32_t c) { return goals_.inhabited(goals_.base_of(s, out.cls(c))); });
+  out.plain = level.alternatives.size() == 1 && constraints_.objects.is_plain(level.alternatives[0].shape);
+  if (out.plain && constraints_.objects[level.alternatives[0].shape].lo > 0) {
+    const Shape& s = constraints_.objects[level.alternatives[0].shape];
+    out.plain = std::any_of(out.text_classes.begin(), out.text_classes.end(), [&](std::int32_t c) { return constraints_.inhabitance.inhabited(constraints_.objects.base_of(s, out.cls(c))); });
   }
   return infos_.put(id, std::move(out));
 }
@@ -130,7 +130,7 @@ void Levels::add_missing(Id due, std::vector<Id>* out) {
   std::vector<Id> nodes;
   for (const Alternative& a : levels_[d.level].alternatives) {
     if (!a.vital) continue;
-    const Id goal = d.kind == Kind::Object ? goals_.base_of(goals_.shape(a.shape), info(d.level).cls(d.cls)) : goals_.base_of(goals_.row(a.shape), 0);
+    const Id goal = d.kind == Kind::Object ? constraints_.objects.base_of(constraints_.objects[a.shape], info(d.level).cls(d.cls)) : constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
     for (Id literal : goals_.literals(goal)) nodes.push_back(literal >> 1);
   }
   Goals::Ahead ahead(nodes);
@@ -147,7 +147,7 @@ const Parts& Levels::parts(Id due, Type type) {
   Parts out;
   if (d.kind == Kind::Root) {
     const Id root = goals_.goal_of(root_);
-    out.list.push_back({goals_.inhabited(root, type) ? root : Goals::kFalse, goals_.open_both({}, false), true});
+    out.list.push_back({constraints_.inhabitance.inhabited(root, type) ? root : kFalse, constraints_.partial.open_both({}, false), true});
     out.plain = true;
     return parts_.put(slot, std::move(out));
   }
@@ -162,33 +162,33 @@ const Parts& Levels::parts(Id due, Type type) {
     part.vital = a.vital;
     if (d.kind == Kind::Object) {
       const KeyClass& cls = info(d.level).cls(d.cls);
-      part.base = a.vital ? goals_.base_of(goals_.shape(a.shape), cls) : Goals::kTrue;
-      part.open = goals_.open_member(a.shape, cls, a.vital);
+      part.base = a.vital ? constraints_.objects.base_of(constraints_.objects[a.shape], cls) : kTrue;
+      part.open = constraints_.partial.open_member(a.shape, cls, a.vital);
     } else {
-      part.base = a.vital ? goals_.item_goal(a.shape) : Goals::kTrue;
-      const Row& row = goals_.row(a.shape);
-      if (level.alternatives.size() == 1 && (type == Type::Array || type == Type::Object) && row.unique > Goals::kFalse) {
-        const Id bare = goals_.conj(goals_.base_of(row, 0), goals_.of_type(type));
+      part.base = a.vital ? constraints_.unique.item_goal(a.shape) : kTrue;
+      const Row& row = constraints_.arrays[a.shape];
+      if (level.alternatives.size() == 1 && (type == Type::Array || type == Type::Object) && row.unique > kFalse) {
+        const Id bare = goals_.conj(constraints_.arrays.base_of(row, 0), goals_.of_type(type));
         goals_.need({bare});
-        if (goals_.has_values(bare, std::bit_ceil(goals_.values_in(row.unique).size() + 1))) part.base = bare, part.barred = row.unique;
+        if (constraints_.values.has_values(bare, std::bit_ceil(goals_.values_in(row.unique).size() + 1))) part.base = bare, part.barred = row.unique;
       }
-      part.open = goals_.open_item(a.shape, a.vital);
+      part.open = constraints_.partial.open_item(a.shape, a.vital);
     }
     goals_.need({part.base});
-    if (!goals_.inhabited(part.base, type)) part.base = Goals::kFalse;
-    part.open = goals_.settled(part.open, type);
-    if (goals_.is_never(part.open)) part.base = Goals::kFalse;
-    if (part.base != Goals::kFalse)
-      for (Id l : goals_.undecided(part.open)) track(l);
-    if (part.base != Goals::kFalse && a.vital && level.records) {
+    if (!constraints_.inhabitance.inhabited(part.base, type)) part.base = kFalse;
+    part.open = constraints_.partial.settled(part.open, type);
+    if (constraints_.partial.is_never(part.open)) part.base = kFalse;
+    if (part.base != kFalse)
+      for (Id l : constraints_.partial.undecided(part.open)) track(l);
+    if (part.base != kFalse && a.vital && level.records) {
       const Id base = goals_.conj(part.base, goals_.of_type(type));
-      part.decides = goals_.may_get_dearer(a.shape);
-      std::vector<Id> singles = goals_.reserved(a.shape, d.cls);
-      std::erase_if(singles, [&](Id v) { return !goals_.inhabited(goals_.conj(base, goals_.among({v}))); });
+      part.decides = constraints_.costs.may_get_dearer(a.shape);
+      std::vector<Id> singles = constraints_.costs.reserved(a.shape, d.cls);
+      std::erase_if(singles, [&](Id v) { return !constraints_.inhabitance.inhabited(goals_.conj(base, goals_.among({v}))); });
       if (!singles.empty()) part.apart = goals_.literals(goals_.negate(goals_.among(singles)))[0];
-      if (goals_.repeats(a.shape)) {
-        const Id goal = goals_.conj(base, goals_.vital(part.open, base, [&](Id residual) { return goals_.viable_after(residual, d.cls + 1, base); }));
-        const std::vector<Id> single = goals_.single_values(goal);
+      if (constraints_.unique.repeats(a.shape)) {
+        const Id goal = goals_.conj(base, constraints_.partial.vital(part.open, base, [&](Id residual) { return constraints_.unique.viable_after(residual, d.cls + 1, base); }));
+        const std::vector<Id> single = constraints_.unique.single_values(goal);
         singles.insert(singles.end(), single.begin(), single.end());
       }
       out.singles.insert(out.singles.end(), singles.begin(), singles.end());
@@ -200,7 +200,7 @@ const Parts& Levels::parts(Id due, Type type) {
   for (const Part& part : out.list) {
     if (part.apart >= 0) track(part.apart);
     if (part.decides)
-      for (Id l : goals_.undecided(part.open)) track(l ^ 1);
+      for (Id l : constraints_.partial.undecided(part.open)) track(l ^ 1);
   }
   for (Id l : out.tracked) out.labels.push_back({l, static_cast<Id>(out.list.size() + out.labels.size())});
   std::sort(out.labels.begin(), out.labels.end());
@@ -215,7 +215,7 @@ Id Levels::value_goal(Id due) {
   const ObjectInfo& info = this->info(level);
   const Alternative& only = levels_[level].alternatives[0];
   const bool alone = info.plain && only.vital;
-  return value_goals_[static_cast<std::size_t>(due)] = alone ? goals_.base_of(goals_.shape(only.shape), info.cls(dues_[due].cls)) : -1;
+  return value_goals_[static_cast<std::size_t>(due)] = alone ? constraints_.objects.base_of(constraints_.objects[only.shape], info.cls(dues_[due].cls)) : -1;
 }
 
 }  // namespace guard

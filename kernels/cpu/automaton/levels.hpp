@@ -58,9 +58,9 @@ struct Due {
   std::size_t hash() const { return mix(mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(level)), static_cast<std::size_t>(cls)); }
 };
 struct Part {  // of one alternative, while a value is being written
-  Id base = Goals::kFalse, open = -1;
+  Id base = kFalse, open = -1;
   bool vital = true;
-  Id barred = Goals::kFalse;  // what the base should exclude, too, and does not: the item is compared while it is written
+  Id barred = kFalse;  // what the base should exclude, too, and does not: the item is compared while it is written
   bool decides = false;  // does the cost of the rest hang on each literal? Then the negations are tracked, too,
   Id apart = -1;         // and one more: the value is none of the singles that the part reserves
 };
@@ -76,7 +76,7 @@ struct Parts {  // label i < list.size() is of list[i]; label list.size() + j is
 
 class Levels {
  public:
-  Levels(Goals& goals, KeyOrder& orders, const Options& options, Id root) : goals_(goals), orders_(orders), options_(options), root_(root) { sets_.intern({}); }
+  Levels(Constraints& constraints, KeyOrder& orders, const Options& options, Id root) : constraints_(constraints), goals_(constraints.goals), orders_(orders), options_(options), root_(root) { sets_.intern({}); }
 
   const Level& operator[](Id level) const { return levels_[level]; }
   Id intern(Level level) { return levels_.intern(std::move(level)); }
@@ -112,6 +112,7 @@ class Levels {
 
  private:
   static Id slot(Id due, Type type) { return due * kTypes + static_cast<Id>(type); }
+  Constraints& constraints_;
   Goals& goals_;
   KeyOrder& orders_;
   const Options& options_;

@@ -43,7 +43,7 @@ std::int32_t StateKeys::last_count(const Frame& f) {
   for (const Alternative& a : levels_[f.level].alternatives) todo.push_back(a.shape);
   std::unordered_set<Id> known(todo.begin(), todo.end());
   while (!todo.empty()) {
-    const Row& row = goals_.row(todo.back());  // its spans count from the item that is due
+    const Row& row = constraints_.arrays[todo.back()];  // its spans count from the item that is due
     todo.pop_back();
     out = std::max(out, row.hi == kInf ? row.lo : kInf);
     for (const Clause& c : row.clauses)
@@ -75,7 +75,7 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
       break;
     case Lex::Text:
     case Lex::Key: {
-      const Spec& spec = goals_.lexicon().texts.spec(at.spec);
+      const Spec& spec = constraints_.lexicon.texts.spec(at.spec);
       std::int32_t chars = 0;
       if (spec.bounded && at.state != Texts::kDead) {
         std::int32_t most = 0;
@@ -116,8 +116,8 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
 std::int64_t StateKeys::lexeme(const Config& at) const {
   const bool inside = at.top && !at.finished && (at.lex == Lex::Text || (at.lex == Lex::Number && !at.key));
   if (!inside || at.top->records || at.text || is_too_deep(options_, at)) return -1;  // there a token's bytes matter, not only where it ends
-  const bool bounded = at.lex == Lex::Text && goals_.lexicon().texts.spec(at.spec).bounded;
-  return static_cast<std::int64_t>(goals_.lexicon().number << 36) + static_cast<std::int64_t>(at.state) * 4 + (at.lex == Lex::Number) * 2 + bounded;
+  const bool bounded = at.lex == Lex::Text && constraints_.lexicon.texts.spec(at.spec).bounded;
+  return static_cast<std::int64_t>(constraints_.lexicon.number << 36) + static_cast<std::int64_t>(at.state) * 4 + (at.lex == Lex::Number) * 2 + bounded;
 }
 
 }  // namespace guard

@@ -13,7 +13,7 @@ namespace guard {
 
 class StateKeys {
  public:
-  StateKeys(Goals& goals, KeyOrder& orders, const Levels& levels, const Options& options) : goals_(goals), orders_(orders), levels_(levels), options_(options) {}
+  StateKeys(Constraints& constraints, KeyOrder& orders, const Levels& levels, const Options& options) : constraints_(constraints), goals_(constraints.goals), orders_(orders), levels_(levels), options_(options) {}
   // Appends the key. "": there is no instance; ".": finished. `engine`: a number that no other engine has.
   void add(const Config& at, std::uint64_t engine, std::string* out);
   // Two configurations of one lexeme have the same classes of tokens; -1: it has none.
@@ -21,6 +21,7 @@ class StateKeys {
 
  private:
   std::int32_t last_count(const Frame& f);
+  Constraints& constraints_;
   Goals& goals_;
   KeyOrder& orders_;
   const Levels& levels_;

@@ -6,24 +6,24 @@
 
 namespace guard {
 
-Stepper::Stepper(Goals& goals, KeyOrder& orders, Levels& levels, Viability& viability, KeyReader& keys, FrameMaker& frames, const Options& options, Id root)
-    : goals_(goals),
+Stepper::Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Viability& viability, KeyReader& keys, FrameMaker& frames, const Options& options, Id root)
+    : constraints_(constraints), goals_(constraints.goals),
       orders_(orders),
       levels_(levels),
       viability_(viability),
       keys_(keys),
       frames_(frames),
       options_(options),
-      compared_(goals, levels, options),
+      compared_(constraints, levels, options),
       root_(root),
-      texts_(goals.lexicon().texts),
-      numbers_(goals.lexicon().numbers) {}
+      texts_(constraints.lexicon.texts),
+      numbers_(constraints.lexicon.numbers) {}
 
 Config Stepper::start(Arena& arena) {
   Config c;
   const Id root = goals_.goal_of(root_);
   bool any = false;  // by types, not on sight: compile() is to meet what the root's members divide into
-  for (int t = 0; t < kTypes && !any; ++t) any = goals_.inhabited(root, static_cast<Type>(t));
+  for (int t = 0; t < kTypes && !any; ++t) any = constraints_.inhabitance.inhabited(root, static_cast<Type>(t));
   if (!any) return c;
   Frame f;
   f.arena = &arena;
@@ -65,7 +65,7 @@ bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Are
   const std::vector<Id>& goals = viability_.list(vital);
   Cases cases;
   for (std::size_t i = 0; i < goals.size(); ++i)
-    if (goals[i] != Goals::kFalse) cases.push_back({static_cast<Id>(i), goals[i]});
+    if (goals[i] != kFalse) cases.push_back({static_cast<Id>(i), goals[i]});
   const std::size_t alive = cases.size();
   if (alive == 0) {
     f.cache().never |= static_cast<std::uint8_t>(1 << static_cast<int>(type));
@@ -78,7 +78,7 @@ bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Are
   if (literal >= 0) {
     Labels labels;
     for (const Case& c : cases)
-      if (goals_.literals3(c.goal) >> literal & 1) labels.push_back(c.label);
+      if (constraints_.scalars.literals3(c.goal) >> literal & 1) labels.push_back(c.label);
     if (!levels_.is_alive(f, labels)) return false;
     to->lex = Lex::Literal;
     to->state = literal;
@@ -100,7 +100,7 @@ bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Are
 Stepper::Opened Stepper::open_string(const Cases& cases, std::size_t alive) {
   std::vector<Labelled> list;
   for (std::size_t i = 0; i < cases.size(); ++i)
-    for (const StringPiece& p : std::vector<StringPiece>(goals_.string_set(goals_.strings(cases[i].goal)).pieces))
+    for (const StringPiece& p : std::vector<StringPiece>(constraints_.scalars.string_set(constraints_.scalars.strings(cases[i].goal)).pieces))
       list.push_back({p.lang, p.lo, p.hi, cases[i].label, i >= alive});
   Opened out{0, 0};
   out.state = texts_.start(list, options_.spelling, &out.spec);
@@ -112,7 +112,7 @@ Stepper::Opened Stepper::open_number(const Cases& cases, std::size_t alive) {
   std::vector<NumberComponent> list;
   std::vector<Id> labels;
   const auto add = [&](Id goal, Id label) {
-    for (Id p : std::vector<Id>(goals_.numbers(goal))) list.push_back({p, label});
+    for (Id p : std::vector<Id>(constraints_.scalars.numbers(goal))) list.push_back({p, label});
   };
   for (std::size_t i = 0; i < cases.size(); ++i) {
     if (i < alive) {
@@ -148,8 +148,8 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
       for (std::size_t i = 0; i < cases.size(); ++i) {
         const auto [label, met] = cases[i];
         const Id goal = tells && i < alive ? goals_.conj(met, goals_.negate(parts.list[static_cast<std::size_t>(label)].barred)) : met;
-        const Id shape = type == Type::Object ? goals_.object(goal) : goals_.array(goal);
-        if (shape != Goals::kNever) levels_.add(&alternatives, {shape, levels_.labels(std::array{label}), i < alive});
+        const Id shape = type == Type::Object ? constraints_.objects.of(goal) : constraints_.arrays.of(goal);
+        if (shape != kNever) levels_.add(&alternatives, {shape, levels_.labels(std::array{label}), i < alive});
       }
       std::sort(alternatives.begin(), alternatives.end());
       child.level = type == Type::Object ? levels_.of_object(alternatives, child.order) : levels_.of_array(std::move(alternatives));
@@ -159,9 +159,9 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
     if (child.kind == Kind::Array) child.due = levels_.due_item(child.level, 0);
     child.records = f.records || levels_[child.level].records;
   };
-  const Id barred = parts.list.size() == 1 ? parts.list[0].barred : Goals::kFalse;
-  open(tells_ && barred != Goals::kFalse);
-  if (barred != Goals::kFalse) child.barred = compared_.barred_in(barred, type, arena);
+  const Id barred = parts.list.size() == 1 ? parts.list[0].barred : kFalse;
+  open(tells_ && barred != kFalse);
+  if (barred != kFalse) child.barred = compared_.barred_in(barred, type, arena);
   child.waits = !tells_ && child.barred && compared_.may_wait(child);
   if (!tells_ && child.barred && !child.waits) open(true);
   return frames_.make({&f, child.phase, child.level, child.order}, child, arena);
@@ -176,11 +176,11 @@ bool Stepper::close(const Config& from, std::uint8_t byte, Config* to, Arena& ar
   bool alive = false;
   const Keys keys = f.kind == Kind::Object ? viability_.keys_of(f) : Keys{};
   for (std::int32_t i = 0; f.barred && i < f.barred->size; ++i) {
-    const Value& v = goals_.lexicon().values[f.barred->values[i]];
+    const Value& v = constraints_.lexicon.values[f.barred->values[i]];
     if (static_cast<std::int32_t>(v.kind == Value::Array ? v.items.size() : v.members.size()) == f.count) return false;
   }
   for (const Alternative& a : level.alternatives) {
-    if (f.kind == Kind::Object ? !goals_.done(a.shape, keys) : !goals_.done_row(a.shape, f.count)) continue;
+    if (f.kind == Kind::Object ? !constraints_.members.done(a.shape, keys) : !constraints_.arrays.done(a.shape, f.count)) continue;
     for (Id parent : levels_.labels(a.parents)) labels.push_back(parent);
     alive = alive || a.vital;
   }
@@ -239,12 +239,12 @@ const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id>
   std::vector<Alternative> alternatives;
   for (std::size_t i = 0; i < parts.list.size(); ++i) {
     const Part& part = parts.list[i];
-    if (part.base == Goals::kFalse || (part.vital && !survives(i))) continue;
-    std::vector<Id> literals = goals_.undecided(part.open);
+    if (part.base == kFalse || (part.vital && !survives(i))) continue;
+    std::vector<Id> literals = constraints_.partial.undecided(part.open);
     for (Id& l : literals) l ^= !survives(static_cast<std::size_t>(parts.label(l)));
-    Id shape = goals_.fold(goals_.decide(part.open, literals), false);
-    if (value >= 0) shape = goals_.with_value(shape, value);
-    if (shape != Goals::kNever) levels_.add(&alternatives, {shape, level.alternatives[i].parents, part.vital});
+    Id shape = constraints_.partial.fold(constraints_.partial.decide(part.open, literals), false);
+    if (value >= 0) shape = constraints_.unique.with_value(shape, value);
+    if (shape != kNever) levels_.add(&alternatives, {shape, level.alternatives[i].parents, part.vital});
   }
   std::sort(alternatives.begin(), alternatives.end());
   const Id id = f.kind == Kind::Array ? levels_.of_array(std::move(alternatives)) : levels_.intern({level.kind, level.table, std::move(alternatives)});

@@ -11,7 +11,7 @@ namespace guard {
 
 class Stepper {
  public:
-  Stepper(Goals& goals, KeyOrder& orders, Levels& levels, Viability& viability, KeyReader& keys, FrameMaker& frames, const Options& options, Id root);
+  Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Viability& viability, KeyReader& keys, FrameMaker& frames, const Options& options, Id root);
   Config start(Arena& arena);  // top is null when the schema has no instance
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool end_number(const Config& from, Config* to, Arena& arena);  // as if a byte came that is no part of it
@@ -39,6 +39,7 @@ class Stepper {
   bool ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text, int last, Config* to, Arena& arena);
   const Frame* after_value(const Frame& f, Type type, std::span<const Id> labels, Id value, Arena& arena);
 
+  Constraints& constraints_;
   Goals& goals_;
   KeyOrder& orders_;
   Levels& levels_;

@@ -7,23 +7,23 @@ namespace guard {
 // ---- values ----
 
 bool Viability::is_viable(const Frame& f, Id residual) {
-  return f.kind == Kind::Object ? goals_.viable(residual, keys_of(f)) : goals_.viable_row(residual, f.count + 1);
+  return f.kind == Kind::Object ? constraints_.members.viable(residual, keys_of(f)) : constraints_.arrays.viable(residual, f.count + 1);
 }
 
 Id Viability::viable_after(const Frame& f, Id residual, Id base) {
-  if (f.kind == Kind::Array) return goals_.viable_after(residual, f.count + 1, base);
-  return is_viable(f, residual) ? Goals::kTrue : Goals::kFalse;
+  if (f.kind == Kind::Array) return constraints_.unique.viable_after(residual, f.count + 1, base);
+  return is_viable(f, residual) ? kTrue : kFalse;
 }
 
 Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
-  if (type != Type::Number || goal == Goals::kFalse) return goal;
+  if (type != Type::Number || goal == kFalse) return goal;
   if (options_.spelling == Spelling::Canonical && is_compared(f)) {
-    const Id some = goals_.among({goals_.lexicon().parse("0")});  // any number will do to keep exponents out
+    const Id some = goals_.among({constraints_.lexicon.parse("0")});  // any number will do to keep exponents out
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
   std::vector<Id> values;  // of all constants among them at once: one by one they would divide numbers into ever more intervals
   for (Id l : parts.tracked) {
-    if (goals_.reads_alike(goal, l)) continue;
+    if (constraints_.scalars.reads_alike(goal, l)) continue;
     const std::vector<Atom>* atoms = goals_.is_defined(l >> 1) ? &goals_.atoms(l >> 1) : nullptr;
     if (atoms && atoms->size() == 1 && ((*atoms)[0].op == Op::Const || (*atoms)[0].op == Op::Enum))
       values.insert(values.end(), (*atoms)[0].values.begin(), (*atoms)[0].values.end());
@@ -31,7 +31,7 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
       goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
   }
   sort_unique(&values);
-  if (const Id listed = goals_.among(std::move(values)); listed != Goals::kFalse) goal = goals_.conj(goal, goals_.any_goal({listed, goals_.negate(listed)}));
+  if (const Id listed = goals_.among(std::move(values)); listed != kFalse) goal = goals_.conj(goal, goals_.any_goal({listed, goals_.negate(listed)}));
   return goal;
 }
 
@@ -51,14 +51,14 @@ Id Viability::vital(const Frame& f, Type type) {
   const Parts& parts = levels_.parts(f.due, type);
   Few<Id, 8> out;
   for (const Part& part : parts.list) try {
-    Id goal = part.vital ? part.base : Goals::kFalse;
-    if (goal != Goals::kFalse && !parts.plain) {
+    Id goal = part.vital ? part.base : kFalse;
+    if (goal != kFalse && !parts.plain) {
       const Id base = f.records ? goals_.conj(part.base, goals_.of_type(type)) : part.base;
-      const auto search = [&] { return goals_.vital(part.open, part.base, [&](Id residual) { return viable_after(f, residual, base); }); };
+      const auto search = [&] { return constraints_.partial.vital(part.open, part.base, [&](Id residual) { return viable_after(f, residual, base); }); };
       const Id decides = f.records ? search() : decided(f, part.open, part.base, search);
       const Id bare = goal;
       goal = legible(f, goals_.conj(goal, decides), parts, type);
-      if (goal != bare && !goals_.inhabited(goal, type)) goal = Goals::kFalse;
+      if (goal != bare && !constraints_.inhabitance.inhabited(goal, type)) goal = kFalse;
     }
     out.push_back(parts.plain ? legible(f, goal, parts, type) : goal);
   } catch (Limit& limit) {
@@ -100,13 +100,13 @@ Keys Viability::keys_of(const Frame& f) {
 bool Viability::class_may_come(const Frame& f, const Alternative& alternative, std::int32_t cls, std::int32_t name, std::int32_t required) {
   const ObjectInfo& info = levels_.info(f.level);
   const KeyClass& keys = info.cls(cls);
-  const Shape& shape = goals_.shape(alternative.shape);
+  const Shape& shape = constraints_.objects[alternative.shape];
   const std::int32_t rank = name >= 0 ? levels_.rank(f.level, name) : kInf;
   if (options_.schema_order && rank > required) return false;
-  const Id base = goals_.base_of(shape, keys);
-  const bool plain = goals_.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info.plain);
-  if (plain) return goals_.inhabited(base);
-  if (f.count + 1 > shape.hi || !goals_.inhabited(base)) return false;
+  const Id base = constraints_.objects.base_of(shape, keys);
+  const bool plain = constraints_.objects.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info.plain);
+  if (plain) return constraints_.inhabitance.inhabited(base);
+  if (f.count + 1 > shape.hi || !constraints_.inhabitance.inhabited(base)) return false;
   Frame next = f.next(*f.arena);
   next.count = f.count + 1;
   next.rank = options_.schema_order ? std::max(f.rank, rank) : f.rank;
@@ -114,11 +114,11 @@ bool Viability::class_may_come(const Frame& f, const Alternative& alternative, s
   if (f.seen) std::copy(f.seen, f.seen + seen.size(), seen.begin());
   if (name >= 0) seen[static_cast<std::size_t>(name >> 6)] |= 1ull << (name & 63);
   next.seen = seen.data();
-  const auto leads_on = [&](Id shape, Id base) { return goals_.possible(goals_.open_member(shape, keys, true), base, [&](Id residual) { return is_viable(next, residual); }); };
+  const auto leads_on = [&](Id shape, Id base) { return constraints_.partial.possible(constraints_.partial.open_member(shape, keys, true), base, [&](Id residual) { return is_viable(next, residual); }); };
   if (keys.name >= 0)
-    if (const auto [few, exact] = goals_.narrowed(alternative.shape, keys.name); few != alternative.shape) {
-      const Id narrow = goals_.base_of(goals_.shape(few), keys);
-      if (few != Goals::kNever && goals_.inhabited(narrow) && leads_on(few, narrow)) return true;
+    if (const auto [few, exact] = constraints_.objects.narrowed(alternative.shape, keys.name); few != alternative.shape) {
+      const Id narrow = constraints_.objects.base_of(constraints_.objects[few], keys);
+      if (few != kNever && constraints_.inhabitance.inhabited(narrow) && leads_on(few, narrow)) return true;
       if (exact) return false;
     }
   return leads_on(alternative.shape, base);
@@ -160,7 +160,7 @@ Viability::Opened Viability::open_keys(std::span<const Id> classes, bool every) 
   if (every) list.push_back({Langs::kAll, 0, kInf, kEveryClass});
   for (std::size_t i = 0; i < classes.size(); i += 2) list.push_back({classes[i + 1], 0, kInf, classes[i], every});
   Opened out{0, 0};
-  out.state = goals_.lexicon().texts.start(list, options_.spelling, &out.spec, Use::Key);
+  out.state = constraints_.lexicon.texts.start(list, options_.spelling, &out.spec, Use::Key);
   return opened_[every][{classes.begin(), classes.end()}] = out;
 }
 
@@ -175,7 +175,7 @@ Writable& Viability::writable(const Frame& f) {
   if (options_.schema_order) {
     const NamesIndex& at = levels_.index(f.level);
     for (std::size_t a = 0; a < level.alternatives.size(); ++a)
-      for (const Id name : goals_.must(level.alternatives[a].shape)) {
+      for (const Id name : constraints_.objects.must(level.alternatives[a].shape)) {
         const auto i = at.at.find(name);
         if (i != at.at.end() && !bit(f.seen, i->second)) required[a] = std::min(required[a], names.ranks[static_cast<std::size_t>(i->second)]);
       }
@@ -213,15 +213,15 @@ bool Viability::may_have_more(const Frame& f) {
     Frame next = f.next(*f.arena);
     next.due = levels_.due_item(f.level, f.count);
     for (int t = 0; t < kTypes && !ok; ++t)
-      for (Id goal : list(vital(*f.arena->make(next), static_cast<Type>(t)))) ok = ok || goal != Goals::kFalse;
+      for (Id goal : list(vital(*f.arena->make(next), static_cast<Type>(t)))) ok = ok || goal != kFalse;
     f.cache().more = ok;
     return ok;
   }
   for (const Alternative& a : level.alternatives) {
-    if (!a.vital || f.count >= goals_.row(a.shape).hi) continue;
-    const Id base = goals_.base_of(goals_.row(a.shape), 0);
-    ok = goals_.inhabited(base) && (goals_.is_plain_row(a.shape) ||
-                                    goals_.possible(goals_.open_item(a.shape, true), base, [&](Id residual) { return is_viable(f, residual); }));
+    if (!a.vital || f.count >= constraints_.arrays[a.shape].hi) continue;
+    const Id base = constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
+    ok = constraints_.inhabitance.inhabited(base) && (constraints_.arrays.is_plain(a.shape) ||
+                                    constraints_.partial.possible(constraints_.partial.open_item(a.shape, true), base, [&](Id residual) { return is_viable(f, residual); }));
     if (ok) break;
   }
   f.cache().more = ok;

@@ -13,7 +13,7 @@ namespace guard {
 
 class Viability {
  public:
-  Viability(Goals& goals, Levels& levels, const Options& options) : goals_(goals), levels_(levels), options_(options) {}
+  Viability(Constraints& constraints, Levels& levels, const Options& options) : constraints_(constraints), goals_(constraints.goals), levels_(levels), options_(options) {}
 
   // A list: for each alternative the goal under which a value of this type has a completion, kFalse: none.
   Id vital(const Frame& f, Type type);
@@ -69,6 +69,7 @@ class Viability {
     Id state, spec;
   };
   Opened open_keys(std::span<const Id> classes, bool every);
+  Constraints& constraints_;
   Goals& goals_;
   Levels& levels_;
   const Options& options_;

@@ -1,11 +1,11 @@
-// What constraint.cpp, object.cpp and array.cpp share: small helpers, and the walk over a node's formula.
+// What the parts of constraints share: small helpers, and the walk over a node's formula.
 //
 // Each of the six JSON types is an algebra: null and booleans, strings, and numbers are Boolean algebras of sets; objects
 // and arrays have shapes. A formula is walked alike in all of them, signs pushed down to the leaves.
 #pragma once
 #include <algorithm>
 
-#include "constraints/constraint.hpp"
+#include "constraints/object.hpp"
 
 namespace guard {
 
@@ -15,18 +15,6 @@ template <class T>
 bool has(const std::vector<T>& sorted, const T& item) {
   return std::binary_search(sorted.begin(), sorted.end(), item);
 }
-struct Recursion {
-  Recursion(int* depth, int limit) : depth_(depth) {
-    if (*depth_ >= limit) too_deep(limit);
-    ++*depth_;
-  }
-  ~Recursion() { --*depth_; }
-  Recursion(const Recursion&) = delete;
-  [[noreturn, gnu::noinline]] static void too_deep(int limit) {
-    throw Limit{"depth", -1, "the schema's logic nests deeper than " + std::to_string(limit)};
-  }
-  int* depth_;
-};
 // Marks a memo entry as in progress, and takes the mark back when an exception passes.
 template <class Map>
 struct Busy {

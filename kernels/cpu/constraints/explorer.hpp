@@ -9,16 +9,16 @@
 #include <array>
 #include <unordered_set>
 
-#include "constraints/constraint.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 
 class Explorer {
  public:
   // Languages with more than `most` states are noted in large(), and not followed further.
-  Explorer(Goals& goals, std::size_t most) : goals_(goals), most_(most) {}
+  Explorer(Constraints& constraints, std::size_t most) : constraints_(constraints), most_(most) {}
 
-  void add(Id node) { push({Kind::Goal, goals_.goal_of(node), node}); }  // requires a front end's node
+  void add(Id node) { push({Kind::Goal, constraints_.goals.goal_of(node), node}); }  // requires a front end's node
   bool run(std::chrono::steady_clock::time_point until);                 // is nothing left?
   std::size_t expanded(int kind) const { return expanded_[static_cast<std::size_t>(kind)]; }  // goals, objects, arrays, languages
   std::size_t waiting() const { return queue_.size() + cut_; }  // found and not expanded; values whose ways are too many
@@ -36,7 +36,7 @@ class Explorer {
   void expand(Item item);
   void expand_language(Item item);
 
-  Goals& goals_;
+  Constraints& constraints_;
   std::size_t most_;
   std::deque<Item> queue_;
   std::array<std::unordered_set<Id>, 4> seen_;

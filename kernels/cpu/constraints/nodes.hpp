@@ -1,14 +1,11 @@
 // Nodes: schema nodes as the front end lowers them: a conjunction of atoms, dialects and pointers gone.
 //
-// The opcodes are schemas/ops.py's. Everything here has been checked by the binding; strings are UTF-8 without surrogates.
+// The opcodes are those of support/opcodes.hpp. Everything here has been checked by the binding; strings are UTF-8 without surrogates.
 #pragma once
 #include "lexers/json_number.hpp"
 
 namespace guard {
 
-namespace types {  // the bits of Op::Type
-constexpr std::int32_t kNull = 1, kBoolean = 2, kNumber = 4, kString = 8, kArray = 16, kObject = 32, kInteger = 64, kIntegerText = 128;
-}
 enum class Type : std::uint8_t { Null, Boolean, Number, String, Array, Object };
 constexpr int kTypes = 6;
 

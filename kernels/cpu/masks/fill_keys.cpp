@@ -273,7 +273,7 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
         next.phase = Phase::Colon;
         ++next.count;
         next.due = levels_.due_member(next.level, next.cls);
-        next.key = goals_.lexicon().name("");  // the order of keys inside of the value does not matter to a budget
+        next.key = constraints_.lexicon.name("");  // the order of keys inside of the value does not matter to a budget
         after->second.top = sink.arena.make(next);
       }
       sink.add(exit.rest->trie.begin(0), exit.rest->trie.end(0), after->second);

@@ -13,7 +13,7 @@ namespace guard {
 
 class MaskFiller {
  public:
-  explicit MaskFiller(Engine& engine) : engine_(engine), options_(engine.options), goals_(engine.goals), levels_(engine.levels), texts_(engine.lexicon().texts) {}
+  explicit MaskFiller(Engine& engine) : engine_(engine), options_(engine.options), constraints_(engine.constraints), levels_(engine.levels), texts_(engine.lexicon().texts) {}
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <= budget. Without `factors` nothing that
   // is remembered of tokens is used: each is read byte by byte, which the other way is tested against.
   // Returns a budget from which on all are the same, as without one; kNoLimit: not known, or more than this one.
@@ -83,7 +83,7 @@ class MaskFiller {
 
   Engine& engine_;
   const Options& options_;
-  Goals& goals_;
+  Constraints& constraints_;
   Levels& levels_;
   Texts& texts_;
   std::vector<Place> places_;

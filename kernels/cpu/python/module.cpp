@@ -376,7 +376,7 @@ class Call {
     Goals::Ahead ahead(nodes);
     while (true) {
       std::vector<Id> missing;
-      turn([&](Compiled& engine, Turn&, Gil&) { missing = engine.goals.lacking(&ahead); });
+      turn([&](Compiled& engine, Turn&, Gil&) { missing = engine.constraints.goals.lacking(&ahead); });
       if (missing.empty()) return;
       nb::list asked;
       for (Id n : missing) asked.append(n);
@@ -485,7 +485,7 @@ class Call {
       limit.node = nodes[p.node], limit.op = defined[p.node][p.atom].op;
       throw;
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i) engine.goals.define(nodes[i], std::move(defined[i]));
+    for (std::size_t i = 0; i < nodes.size(); ++i) engine.constraints.goals.define(nodes[i], std::move(defined[i]));
   }
 
   Seat& seat_;
@@ -576,7 +576,7 @@ struct PyMatcher {
       try {
         return g();
       } catch (Limit& limit) {
-        engine.goals.blame(&limit, limit.node < 0 ? matcher.node(engine) : -1);
+        engine.constraints.goals.blame(&limit, limit.node < 0 ? matcher.node(engine) : -1);
         throw;
       }
     };
@@ -795,7 +795,7 @@ NB_MODULE(_native, m) {
                    Arena arena;
                    engine.start(arena);
                  },
-                 [](Compiled& engine) { return engine.goals.is_defined(engine.root) ? std::vector<Id>() : std::vector<Id>{engine.root}; });
+                 [](Compiled& engine) { return engine.constraints.goals.is_defined(engine.root) ? std::vector<Id>() : std::vector<Id>{engine.root}; });
            })
       .def_prop_ro("nbytes", [](const std::shared_ptr<Front>& f) { return f->place()->nbytes.load(); })
       .def("stats", [](const std::shared_ptr<Front>& f) {
@@ -818,7 +818,7 @@ NB_MODULE(_native, m) {
           "__init__",
           [](PyExplorer* self, const std::shared_ptr<Front>& f, std::int64_t most) {
             new (self) PyExplorer(f);
-            Call(self->seat).run([&](Compiled& engine) { self->explorer.emplace(engine.goals, static_cast<std::size_t>(std::max<std::int64_t>(most, 0))); });
+            Call(self->seat).run([&](Compiled& engine) { self->explorer.emplace(engine.constraints, static_cast<std::size_t>(std::max<std::int64_t>(most, 0))); });
           },
           "engine"_a, "most"_a)
       .def("add",

@@ -406,24 +406,6 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vec
   }
 }
 
-std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi) {
-  const auto meets = [&](std::uint32_t a, std::uint32_t b) { return std::max(lo, a) <= std::min(hi, b); };
-  if (meets(0x23, 0x5B) || meets(0x5D, 0x7F) || meets(0x20, 0x21)) return 1;
-  if (meets(8, 10) || meets(12, 13) || meets(0x22, 0x22) || meets(0x5C, 0x5C) || meets(0x80, 0x7FF)) return 2;
-  if (meets(0x800, 0xD7FF) || meets(0xE000, 0xFFFF)) return 3;
-  if (meets(0x10000, kMaxChar)) return 4;
-  return meets(0, 31) ? 6 : -1;
-}
-
-std::int64_t spelled_bytes(std::string_view text) {
-  std::int64_t bytes = 0;
-  for (char b : text) {  // a byte of a longer character counts for itself
-    const std::uint32_t c = static_cast<std::uint8_t>(b);
-    bytes += c < 0x80 ? spelled_bytes(c, c) : 1;
-  }
-  return bytes;
-}
-
 std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   lo = std::max<std::int64_t>(lo, 0);
   if (hi < lo) return -1;

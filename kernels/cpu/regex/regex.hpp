@@ -13,27 +13,14 @@
 #pragma once
 #include <unordered_set>
 
+#include "regex/unicode.hpp"
 #include "support/base.hpp"
 
 namespace guard {
 
-constexpr std::uint32_t kMaxChar = 0x10FFFF;
-
-struct Range {
-  std::uint32_t lo, hi;  // closed
-  bool operator==(const Range&) const = default;
-};
-using Ranges = std::vector<Range>;  // sorted, disjoint, not adjacent
-Ranges normalised(Ranges ranges);
-Ranges intersection(const Ranges& a, const Ranges& b);
-inline bool meets(Range range, const Ranges& ranges) {
-  return std::any_of(ranges.begin(), ranges.end(), [range](const Range& r) { return r.lo <= range.hi && range.lo <= r.hi; });
-}
-const Ranges& writable_chars();  // what JSON text can carry: every code point but surrogates
-
 // A regex syntax tree, as the front end hands it over.
 struct Tree {
-  enum Kind : std::uint8_t { Set, Cat, Alt, Repeat, Look, Start, Finish, And, Not, Maybe, Punycode } kind = Cat;
+  enum Kind : std::uint8_t { Set, Cat, Alt, Repeat, Look, Start, Finish, And, Not, Maybe, Punycode } kind = Cat;  // numbered as Rx is
   bool ahead = true, negative = false;
   std::int32_t lo = 0, hi = 0;
   Ranges ranges;
@@ -41,6 +28,9 @@ struct Tree {
   bool operator==(const Tree&) const = default;
   std::size_t hash() const;
 };
+
+static_assert(Tree::Set == static_cast<int>(Rx::Set) && Tree::Repeat == static_cast<int>(Rx::Repeat) && Tree::Finish == static_cast<int>(Rx::End) &&
+              Tree::Punycode == static_cast<int>(Rx::Punycode));
 
 // The numbers n such that some text of n characters is in a language: a prefix, then a period for ever.
 struct Lengths {  // of the texts of a language, as far as it was asked: see Langs::rest_behind
@@ -225,12 +215,17 @@ class Langs {
   int depth_ = 0;
 };
 
-void bounded(std::size_t n, std::size_t part, const char* what);  // a Limit where n is beyond that part of limits.states
-std::u32string punycode(std::u32string_view text);       // RFC 3492, without `xn--`
-std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
-char32_t first_char(std::string_view bytes);         // of such, and not of nothing
-std::string encode_utf8(std::u32string_view text);
-std::int64_t spelled_bytes(std::string_view text);  // of UTF-8 inside quotes
-std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi);  // of the cheapest character in [lo, hi] inside quotes; -1: none
+// Throws Limit where n is beyond that part of limits.states, of which one language may take no more.
+void bounded(std::size_t n, std::size_t part, const char* what);
+struct Deeper {  // bounds the recursion over an expression; throws Limit
+  explicit Deeper(int* depth) : depth_(depth) {
+    if (++*depth_ > kMostDepth) too_deep();
+  }
+  ~Deeper() { --*depth_; }
+  Deeper(const Deeper&) = delete;
+  [[noreturn]] void too_deep();
+  static constexpr int kMostDepth = 3000;  // about 1 MB of stack
+  int* depth_;
+};
 
 }  // namespace guard

@@ -13,9 +13,11 @@
 
 namespace guard {
 
+std::string json_of(std::string_view utf8);  // what spells it inside of quotes
+
 class Sampler {
  public:
-  explicit Sampler(Engine& engine) : engine_(engine), goals_(engine.goals), langs_(engine.lexicon().langs) {}
+  explicit Sampler(Engine& engine) : engine_(engine), constraints_(engine.constraints), langs_(engine.lexicon().langs) {}
 
   // The text of the value for these choices, in compact white space; false when the schema has no instance. `used`: units that were
   // begun behind the first, at most all.
@@ -81,7 +83,7 @@ class Sampler {
   const std::vector<std::int32_t>& by_rank(Id level);
 
   Engine& engine_;
-  Goals& goals_;
+  Constraints& constraints_;
   Langs& langs_;
   std::vector<std::string_view> choices_;
   std::size_t unit_ = 0, at_ = 0;

@@ -22,17 +22,12 @@
 #include <vector>
 
 #include "support/allocator.hpp"
+#include "support/opcodes.hpp"
 
 namespace guard {
 
 using Id = std::int32_t;
 constexpr std::int32_t kInf = std::numeric_limits<std::int32_t>::max();  // "no upper bound", in counts and lengths
-
-enum class Op : std::uint8_t {
-  Type = 2, Const, Enum, Ref, All, Any, One, Not, If, Min, Max, Multiple, Length, Pattern, Format, Properties, Patterns,
-  Additional, Required, Size, Names, DependentRequired, DependentSchemas, Items, Count, Contains, Unique,
-  UnevaluatedProperties, UnevaluatedItems,
-};
 
 // A budget was exhausted. The binding turns it into a SchemaError(limit, pointer of node).
 struct Limit {
