@@ -7,7 +7,9 @@ using namespace guard;
 
 namespace {
 
-Atom atom(Op op) { return {.op = op, .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}}; }
+Atom atom(Op op) {
+  return {.op = op, .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}};
+}
 Atom type(std::int32_t mask) {
   Atom out = atom(Op::Type);
   out.lo = mask;
@@ -31,7 +33,8 @@ struct Schema {
   }
   Atom properties(std::vector<std::pair<std::string, Id>> members) {
     Atom out = atom(Op::Properties);
-    for (auto& [name, node] : members) out.names.push_back(lexicon.name(name)), out.nodes.push_back(node);
+    for (auto& [name, node] : members)
+      out.names.push_back(lexicon.name(name)), out.nodes.push_back(node);
     return out;
   }
   Atom constant(std::string_view json) {
@@ -59,7 +62,8 @@ TEST_CASE_FIXTURE(Schema, "a node that is not defined is missing") {
 }
 
 TEST_CASE_FIXTURE(Schema, "a value has one type") {
-  const Id both = constraints.goals.conj(goal({type(types::kString)}), goal({type(types::kNumber)}));
+  const Id both =
+      constraints.goals.conj(goal({type(types::kString)}), goal({type(types::kNumber)}));
   CHECK_FALSE(constraints.inhabitance.inhabited(both));
   CHECK(constraints.inhabitance.inhabited(goal({type(types::kNull | types::kArray)}), Type::Array));
 }
@@ -75,18 +79,21 @@ TEST_CASE_FIXTURE(Schema, "a required member that has no value empties the objec
   const Id never = node({type(types::kString), constant("1")});
   const Id object = goal({type(types::kObject), required({"x"}), properties({{"x", never}})});
   CHECK_FALSE(constraints.inhabitance.inhabited(object));
-  CHECK(constraints.inhabitance.inhabited(goal({type(types::kObject), properties({{"x", never}})})));
+  CHECK(
+      constraints.inhabitance.inhabited(goal({type(types::kObject), properties({{"x", never}})})));
 }
 
 TEST_CASE_FIXTURE(Schema, "a schema that needs itself for ever has no value") {
   const Id self = next;
-  constraints.goals.define(next++, {type(types::kObject), required({"next"}), properties({{"next", self}})});
+  constraints.goals.define(
+      next++, {type(types::kObject), required({"next"}), properties({{"next", self}})});
   CHECK_FALSE(constraints.inhabitance.inhabited(constraints.goals.goal_of(self)));
 }
 
 TEST_CASE_FIXTURE(Schema, "a member that was written leaves a residual") {
   const Id text = node({type(types::kString)});
-  const Id shape = constraints.objects.of(goal({type(types::kObject), required({"x"}), properties({{"x", text}})}));
+  const Id shape = constraints.objects.of(
+      goal({type(types::kObject), required({"x"}), properties({{"x", text}})}));
   CHECK_FALSE(constraints.members.done(shape, {}));
   Keys keys;
   keys.count = 1;

@@ -13,9 +13,12 @@ struct Strings {
   Langs langs;
   Texts texts{langs};
   Id spec = 0;
-  Id begin(std::vector<Labelled> components, Spelling spelling = Spelling::Canonical) { return texts.start(components, spelling, &spec); }
+  Id begin(std::vector<Labelled> components, Spelling spelling = Spelling::Canonical) {
+    return texts.start(components, spelling, &spec);
+  }
   Id read(Id state, std::string_view bytes) {
-    for (char b : bytes) state = state == Texts::kDead ? state : texts.step(state, static_cast<std::uint8_t>(b));
+    for (char b : bytes)
+      state = state == Texts::kDead ? state : texts.step(state, static_cast<std::uint8_t>(b));
     return state;
   }
 };
@@ -33,7 +36,8 @@ struct Figures {
   Numbers numbers;
   bool accepts(const Piece& piece, std::string_view text, Spelling spelling = Spelling::Canonical) {
     Id state = numbers.start({{numbers.piece(piece), 0}}, spelling);
-    for (char b : text) state = state == Numbers::kDead ? state : numbers.step(state, static_cast<std::uint8_t>(b));
+    for (char b : text)
+      state = state == Numbers::kDead ? state : numbers.step(state, static_cast<std::uint8_t>(b));
     return state != Numbers::kDead && numbers.accepts_any(state);
   }
 };
@@ -99,7 +103,8 @@ TEST_CASE_FIXTURE(Figures, "the intersection of pieces is a piece, or nothing") 
 }
 
 TEST_CASE("naturals are exact at any size") {
-  CHECK(natural::times("99999999999999999999", "99999999999999999999") == "9999999999999999999800000000000000000001");
+  CHECK(natural::times("99999999999999999999", "99999999999999999999") ==
+        "9999999999999999999800000000000000000001");
   CHECK(natural::mod("100000000000000000000000000000000000001", "3") == "2");
   CHECK(natural::lcm("4", "6") == "12");
   CHECK(is_multiple(decimal("30", -2, false), decimal("1", -1, false)));

@@ -63,7 +63,8 @@ TEST_CASE_FIXTURE(Languages, "a derivative leads where the character says") {
 
 TEST_CASE_FIXTURE(Languages, "a search finds a pattern anywhere, an anchor binds it") {
   const Tree a = set('a', 'a');
-  const Id anywhere = langs.search(a), at_start = langs.search(of(Tree::Cat, {of(Tree::Start, {}), a}));
+  const Id anywhere = langs.search(a),
+           at_start = langs.search(of(Tree::Cat, {of(Tree::Start, {}), a}));
   CHECK(langs.contains(anywhere, U"xay"));
   CHECK(langs.contains(at_start, U"ax"));
   CHECK_FALSE(langs.contains(at_start, U"xa"));
@@ -94,7 +95,8 @@ TEST_CASE_FIXTURE(Languages, "words come the cheapest first") {
 }
 
 TEST_CASE("text is decoded and encoded back") {
-  for (const std::u32string text : {U"", U"a\u00E9\u20AC\U0001F600", U"\uFFFD"}) CHECK(decode_utf8(encode_utf8(text)) == text);
+  for (const std::u32string text : {U"", U"a\u00E9\u20AC\U0001F600", U"\uFFFD"})
+    CHECK(decode_utf8(encode_utf8(text)) == text);
   CHECK(spelled_bytes("a\"\n\u00E9") == 1 + 2 + 2 + 2);
   CHECK(intersection({{1, 5}, {9, 9}}, {{4, 9}}) == Ranges{{4, 5}, {9, 9}});
   CHECK(normalised({{5, 9}, {1, 4}}) == Ranges{{1, 9}});

@@ -7,7 +7,8 @@ namespace guard {
 Engine::Engine(Lexicon& lexicon, const Options& chosen, Id node)
     : options(chosen),
       root(node),
-      constraints(lexicon, options.spelling, options.limits, static_cast<std::int32_t>(options.gap())),
+      constraints(lexicon, options.spelling, options.limits,
+                  static_cast<std::int32_t>(options.gap())),
       orders(constraints),
       levels(constraints, orders, options, root),
       viability(constraints, levels, options),
@@ -17,11 +18,13 @@ Engine::Engine(Lexicon& lexicon, const Options& chosen, Id node)
       state_keys(constraints, orders, levels, options) {}
 
 bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
-  return stepper.step(from, byte, to, arena) && (!is_too_deep(*to) || distance(*to) < distance(from));
+  return stepper.step(from, byte, to, arena) &&
+         (!is_too_deep(*to) || distance(*to) < distance(from));
 }
 
 bool Engine::counts(const Config& at) {
-  return at.lex == Lex::Literal || ((at.lex == Lex::Text || at.lex == Lex::Key) && lexicon().texts.spec(at.spec).bounded);
+  return at.lex == Lex::Literal ||
+         ((at.lex == Lex::Text || at.lex == Lex::Key) && lexicon().texts.spec(at.spec).bounded);
 }
 
 std::vector<Id> Engine::look_ahead(const Config& at) {
@@ -30,8 +33,11 @@ std::vector<Id> Engine::look_ahead(const Config& at) {
   const Frame& f = *at.top;
   Texts& texts = lexicon().texts;
   if (at.lex == Lex::Key) {
-    if (at.lo < at.hi && static_cast<std::int32_t>(f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth) {
-      if (const std::int32_t cls = levels.info(f.level).class_of[static_cast<std::size_t>(at.lo)]; cls >= 0) levels.add_missing(levels.due_member(f.level, cls), &out);
+    if (at.lo < at.hi && static_cast<std::int32_t>(
+                             f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth) {
+      if (const std::int32_t cls = levels.info(f.level).class_of[static_cast<std::size_t>(at.lo)];
+          cls >= 0)
+        levels.add_missing(levels.due_member(f.level, cls), &out);
     } else if (at.state != Texts::kDead && texts.may_end(at.state)) {
       Labels classes;
       texts.accepted(at.state, at.spec, at.chars, &classes);
@@ -67,13 +73,16 @@ std::string Engine::forced(const Config& at, Arena& scratch, std::size_t cap) {
 }
 
 Id Engine::node_at(const Config& at) const {
-  bool due = at.top && (at.lex == Lex::Text || at.lex == Lex::Number || at.lex == Lex::Literal || at.top->phase == Phase::Value);
+  bool due = at.top && (at.lex == Lex::Text || at.lex == Lex::Number || at.lex == Lex::Literal ||
+                        at.top->phase == Phase::Value);
   for (const Frame* f = at.top; f; f = f->parent, due = true) {
-    if (!due || f->kind == Kind::Root) continue;  // between members the object itself is under way: its parent knows its goal
+    if (!due || f->kind == Kind::Root)
+      continue;  // between members the object itself is under way: its parent knows its goal
     for (int t = 0; t < kTypes; ++t)
       if (const Parts* found = levels.known_parts(f->due, static_cast<Type>(t)))
         for (const Part& part : found->list)
-          if (const Id node = node_of(constraints.goals.literals(part.base)); node >= 0) return node;
+          if (const Id node = node_of(constraints.goals.literals(part.base)); node >= 0)
+            return node;
   }
   return root;
 }

@@ -9,8 +9,9 @@
 //   stepper     a configuration and a byte lead to a configuration
 //   distances   the bytes of a shortest completion
 //   state_keys  which configurations go on alike
-// Masks are made from outside: masks/fill_mask.hpp. All of it is guarded by the lock of the isolate that its lexicon lies in
-// (runtime/isolate.hpp); frames live in the arena of the matcher that made them. Calls throw Missing and Limit (support/base.hpp).
+// Masks are made from outside: masks/fill_mask.hpp. All of it is guarded by the lock of the isolate
+// that its lexicon lies in (runtime/isolate.hpp); frames live in the arena of the matcher that made
+// them. Calls throw Missing and Limit (support/base.hpp).
 #pragma once
 #include <atomic>
 
@@ -38,20 +39,30 @@ class Engine {
   StateKeys state_keys;
 
   Lexicon& lexicon() { return constraints.lexicon; }
-  Config start(Arena& arena) { return stepper.start(arena); }  // top is null when the schema has no instance
-  // One byte further. Where values nest deeper than Limits.nesting only what brings the end nearer is let through.
+  Config start(Arena& arena) {
+    return stepper.start(arena);
+  }  // top is null when the schema has no instance
+  // One byte further. Where values nest deeper than Limits.nesting only what brings the end nearer
+  // is let through.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool can_stop(const Config& at) { return stepper.can_stop(at); }
   // See Distances::exactly.
-  std::int64_t distance(const Config& at, std::int64_t limit = kNoLimit) { return distances.exactly(at, limit); }
+  std::int64_t distance(const Config& at, std::int64_t limit = kNoLimit) {
+    return distances.exactly(at, limit);
+  }
   bool is_too_deep(const Config& at) const { return guard::is_too_deep(options, at); }
-  // The nodes that a mask would miss at the value that is due, as far as that is known: to end in Missing is far dearer.
+  // The nodes that a mask would miss at the value that is due, as far as that is known: to end in
+  // Missing is far dearer.
   std::vector<Id> look_ahead(const Config& at);
   // The bytes that alone may come, at most `cap`; frames are made in the scratch.
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
-  Id node_at(const Config& at) const;  // a schema node that the innermost value under way must meet; -1 when unknown
-  bool counts(const Config& at);       // does the number of characters matter?
-  std::size_t nbytes() const { return sizeof *this + constraints.nbytes() + levels.nbytes() + viability.nbytes() + stepper.nbytes(); }
+  Id node_at(const Config& at)
+      const;  // a schema node that the innermost value under way must meet; -1 when unknown
+  bool counts(const Config& at);  // does the number of characters matter?
+  std::size_t nbytes() const {
+    return sizeof *this + constraints.nbytes() + levels.nbytes() + viability.nbytes() +
+           stepper.nbytes();
+  }
   std::size_t states() const { return levels.size() + constraints.size(); }
 
  private:

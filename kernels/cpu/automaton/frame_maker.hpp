@@ -1,8 +1,9 @@
 // FrameMaker: makes frames; while a mask is made, each only once.
 //
-// Many tokens of one mask lead to the same frame, and what is cached in a frame is dear. So a mask's frames lie in a Scratch, by what led
-// to them, and stay there as long as the frame on top does: for all tokens of one text. Where values are recorded frames differ by the
-// text that was written, and none is shared. Guarded by the isolate's lock.
+// Many tokens of one mask lead to the same frame, and what is cached in a frame is dear. So a
+// mask's frames lie in a Scratch, by what led to them, and stay there as long as the frame on top
+// does: for all tokens of one text. Where values are recorded frames differ by the text that was
+// written, and none is shared. Guarded by the isolate's lock.
 #pragma once
 #include <unordered_map>
 
@@ -11,7 +12,8 @@
 namespace guard {
 
 struct Scratch {
-  struct Key {  // a frame that comes from this one, in a phase: with a level or a name, and an order
+  struct Key {  // a frame that comes from this one, in a phase: with a level or a name, and an
+                // order
     const Frame* from;
     Phase phase;
     Id what, order;
@@ -19,7 +21,9 @@ struct Scratch {
   };
   struct Hash {
     std::size_t operator()(const Key& k) const {
-      return mix(mix(mix(std::hash<const Frame*>{}(k.from), static_cast<std::size_t>(k.phase)), static_cast<std::size_t>(k.what)), static_cast<std::size_t>(k.order));
+      return mix(mix(mix(std::hash<const Frame*>{}(k.from), static_cast<std::size_t>(k.phase)),
+                     static_cast<std::size_t>(k.what)),
+                 static_cast<std::size_t>(k.order));
     }
   };
   static constexpr std::size_t kFew = 12, kMost = 1 << 16;

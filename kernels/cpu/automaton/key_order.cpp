@@ -21,7 +21,8 @@ const std::vector<Id>& KeyOrder::in_place(Id order) {
     out.push_back(n);
     std::vector<Id> inner;
     for (const Atom& a : goals_.atoms(n)) {
-      if (applies_in_place(a.op) && a.op != Op::Not) inner.insert(inner.end(), a.nodes.begin(), a.nodes.end());
+      if (applies_in_place(a.op) && a.op != Op::Not)
+        inner.insert(inner.end(), a.nodes.begin(), a.nodes.end());
     }
     todo.insert(todo.end(), inner.rbegin(), inner.rend());
   }
@@ -53,7 +54,8 @@ Id KeyOrder::of_member(Id order, Id name) {
         if (a.names[i] == name) hit.push_back(a.nodes[i]);
       for (std::size_t i = 0; a.op == Op::Patterns && i < a.langs.size(); ++i)
         if (constraints_.lexicon.in_lang(a.langs[i], name)) hit.push_back(a.nodes[i]);
-      if (a.op == Op::Additional || a.op == Op::UnevaluatedProperties) rest.insert(rest.end(), a.nodes.begin(), a.nodes.end());
+      if (a.op == Op::Additional || a.op == Op::UnevaluatedProperties)
+        rest.insert(rest.end(), a.nodes.begin(), a.nodes.end());
     }
     if (hit.empty()) hit = rest;
     out.insert(out.end(), hit.begin(), hit.end());
@@ -68,7 +70,9 @@ Id KeyOrder::of_item(Id order, std::int32_t at) {
   std::vector<Id> out;
   for (Id n : in_place(order))
     for (const Atom& a : goals_.atoms(n))
-      if ((a.op == Op::Items && a.lo <= at && at < a.hi) || a.op == Op::Contains || a.op == Op::UnevaluatedItems) out.push_back(a.nodes[0]);
+      if ((a.op == Op::Items && a.lo <= at && at < a.hi) || a.op == Op::Contains ||
+          a.op == Op::UnevaluatedItems)
+        out.push_back(a.nodes[0]);
   return items_[{order, at}] = orders_.intern({std::move(out)});
 }
 

@@ -7,10 +7,12 @@ namespace guard {
 namespace {
 // The part of the sorted texts [lo, hi) that have `byte` at `depth`.
 template <class At>
-void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::uint8_t byte, At at) {
+void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::uint8_t byte,
+                  At at) {
   const auto less = [&](std::int32_t i, int than) {
     const std::string_view t = at(i);
-    return static_cast<std::int32_t>(t.size()) <= depth || static_cast<std::uint8_t>(t[static_cast<std::size_t>(depth)]) < than;
+    return static_cast<std::int32_t>(t.size()) <= depth ||
+           static_cast<std::uint8_t>(t[static_cast<std::size_t>(depth)]) < than;
   };
   const auto bound = [&](int than) {
     std::int32_t a = *lo, n = *hi - *lo;
@@ -29,8 +31,14 @@ void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::u
 }
 }  // namespace
 
-KeyReader::KeyReader(Constraints& constraints, Levels& levels, Viability& viability, FrameMaker& frames, const Options& options)
-    : constraints_(constraints), levels_(levels), viability_(viability), frames_(frames), options_(options), texts_(constraints.lexicon.texts) {
+KeyReader::KeyReader(Constraints& constraints, Levels& levels, Viability& viability,
+                     FrameMaker& frames, const Options& options)
+    : constraints_(constraints),
+      levels_(levels),
+      viability_(viability),
+      frames_(frames),
+      options_(options),
+      texts_(constraints.lexicon.texts) {
   Id spec;
   decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec, Use::Decoder);
 }
@@ -50,8 +58,12 @@ Config KeyReader::begin(const Frame& f) {
 
 bool KeyReader::narrow(Config* c, std::uint8_t byte) {
   const Frame& f = *c->top;
-  if (c->lo < c->hi) narrow_range(&c->lo, &c->hi, c->depth, byte, [&](std::int32_t i) { return f.names->texts[static_cast<std::size_t>(i)]; });
-  if (c->xlo < c->xhi) narrow_range(&c->xlo, &c->xhi, c->depth, byte, [&](std::int32_t i) { return f.extras->texts[i]; });
+  if (c->lo < c->hi)
+    narrow_range(&c->lo, &c->hi, c->depth, byte,
+                 [&](std::int32_t i) { return f.names->texts[static_cast<std::size_t>(i)]; });
+  if (c->xlo < c->xhi)
+    narrow_range(&c->xlo, &c->xhi, c->depth, byte,
+                 [&](std::int32_t i) { return f.extras->texts[i]; });
   ++c->depth;
   return c->lo < c->hi || c->xlo < c->xhi;
 }
@@ -60,7 +72,8 @@ bool KeyReader::is_among(const Config& c) const {
   if (!texts_.in_escape(c.decoder)) return c.lo < c.hi || c.xlo < c.xhi;
   const Ranges& chars = texts_.possible(c.decoder);
   for (std::int32_t i = c.lo; i < c.hi; ++i)
-    if (in_ranges(chars, char_at(c.top->names->texts[static_cast<std::size_t>(i)], c.depth))) return true;
+    if (in_ranges(chars, char_at(c.top->names->texts[static_cast<std::size_t>(i)], c.depth)))
+      return true;
   for (std::int32_t i = c.xlo; i < c.xhi; ++i)
     if (in_ranges(chars, char_at(c.top->extras->texts[i], c.depth))) return true;
   return false;
@@ -68,11 +81,15 @@ bool KeyReader::is_among(const Config& c) const {
 
 bool KeyReader::is_live(const Config& c) {
   const Frame& f = *c.top;
-  if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi))) return true;
+  if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi)))
+    return true;
   // UTF-8 narrows the names byte by byte; an escape only with its last byte.
   const Ranges* escaped = texts_.in_escape(c.decoder) ? &texts_.possible(c.decoder) : nullptr;
   for (std::int32_t i = c.lo; i < c.hi; ++i)
-    if ((!escaped || in_ranges(*escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth))) && viability_.may_come(f, i)) return true;
+    if ((!escaped ||
+         in_ranges(*escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth))) &&
+        viability_.may_come(f, i))
+      return true;
   if (c.state == Texts::kDead) return false;
   // Keys of a class that are left when the names and the keys written so far are taken out.
   Langs& langs = texts_.langs();
@@ -89,7 +106,8 @@ bool KeyReader::is_live(const Config& c) {
       std::uint32_t from = 0;
       for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
         if (row.next[i] != Langs::kNone)
-          for (const Range& r : intersection({{from, row.upto[i]}}, chars)) ways.push_back({row.next[i], r});
+          for (const Range& r : intersection({{from, row.upto[i]}}, chars))
+            ways.push_back({row.next[i], r});
     }
     for (const auto& way : ways) {
       const Id lang = way.first;
@@ -105,7 +123,8 @@ bool KeyReader::is_live(const Config& c) {
       };
       for (std::int32_t i = c.lo; i < c.hi; ++i) take(f.names->texts[static_cast<std::size_t>(i)]);
       for (std::int32_t i = c.xlo; i < c.xhi; ++i) take(f.extras->texts[i]);
-      const std::int64_t each = langs.count(lang, taken + 1), ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
+      const std::int64_t each = langs.count(lang, taken + 1),
+                         ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
       if (each * ways_in > taken) return true;
     }
   }
@@ -122,7 +141,8 @@ bool KeyReader::step(const Config& from, std::uint8_t byte, Config* to, Arena& a
   };
   const bool escaped = texts_.in_escape(from.decoder);
   if (from.state != Texts::kDead) to->state = texts_.step(from.state, byte);
-  if (!escaped && byte != '\\' && !spell(byte)) return false;  // most bytes lead away from all names
+  if (!escaped && byte != '\\' && !spell(byte))
+    return false;  // most bytes lead away from all names
   to->decoder = texts_.step(from.decoder, byte);
   if (to->decoder == Texts::kDead) return false;
   const bool whole = texts_.is_whole(to->decoder);
@@ -138,7 +158,9 @@ bool KeyReader::step(const Config& from, std::uint8_t byte, Config* to, Arena& a
 bool KeyReader::end(const Config& from, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   const NamesIndex& names = *f.names;
-  const auto is_exact = [&](std::string_view text) { return static_cast<std::int32_t>(text.size()) == from.depth; };
+  const auto is_exact = [&](std::string_view text) {
+    return static_cast<std::int32_t>(text.size()) == from.depth;
+  };
   Frame next = f.next(arena);
   std::int32_t known = -1;
   if (from.lo < from.hi && is_exact(names.texts[static_cast<std::size_t>(from.lo)])) {
@@ -150,7 +172,8 @@ bool KeyReader::end(const Config& from, Config* to, Arena& arena) {
     next.key = levels_.names(f.level).names[static_cast<std::size_t>(name)];
     known = name;
   } else {
-    if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo]))) return false;
+    if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo])))
+      return false;
     Labels labels;
     texts_.accepted(from.state, from.spec, from.chars, &labels);
     if (labels.empty() || labels[0] == kEveryClass) return false;  // a name of a class that has few

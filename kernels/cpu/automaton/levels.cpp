@@ -22,7 +22,8 @@ Id Parts::label(Id literal) const {
 
 const NamesIndex& Levels::index(Id level) {
   const Id table = levels_[level].table;
-  if (indices_.size() <= static_cast<std::size_t>(table)) indices_.resize(static_cast<std::size_t>(table) + 1);
+  if (indices_.size() <= static_cast<std::size_t>(table))
+    indices_.resize(static_cast<std::size_t>(table) + 1);
   auto& slot = indices_[static_cast<std::size_t>(table)];
   if (!slot) {
     slot = std::make_unique<NamesIndex>();
@@ -47,13 +48,16 @@ Id Levels::of_object(const std::vector<Alternative>& alternatives, Id order) {
   NameTable table;
   for (const auto& [name, _] : ranks) table.names.push_back(name);
   const auto& texts = constraints_.lexicon.names;
-  std::sort(table.names.begin(), table.names.end(), [&](Id a, Id b) { return texts[a].text < texts[b].text; });
+  std::sort(table.names.begin(), table.names.end(),
+            [&](Id a, Id b) { return texts[a].text < texts[b].text; });
   for (Id name : table.names) table.ranks.push_back(ranks[name]);
   return levels_.intern({Kind::Object, names_.intern(std::move(table)), alternatives});
 }
 
 Id Levels::of_array(std::vector<Alternative> alternatives) {
-  const bool records = std::any_of(alternatives.begin(), alternatives.end(), [this](const Alternative& a) { return constraints_.unique.compares(a.shape); });
+  const bool records =
+      std::any_of(alternatives.begin(), alternatives.end(),
+                  [this](const Alternative& a) { return constraints_.unique.compares(a.shape); });
   return levels_.intern({Kind::Array, -1, std::move(alternatives), records});
 }
 
@@ -84,12 +88,15 @@ const ObjectInfo& Levels::info(Id id) {
       out.text_classes.push_back(static_cast<std::int32_t>(c));
     } else {
       const auto at = names.at.find(cls.name);
-      if (at != names.at.end()) out.class_of[static_cast<std::size_t>(at->second)] = static_cast<std::int32_t>(c);
+      if (at != names.at.end())
+        out.class_of[static_cast<std::size_t>(at->second)] = static_cast<std::int32_t>(c);
     }
   }
   for (std::size_t i = 0; i < out.class_of.size(); ++i)
     for (std::int32_t c : out.text_classes)
-      if (out.class_of[i] < 0 && constraints_.lexicon.in_lang(out.cls(c).lang, names_[level.table].names[i])) out.class_of[i] = c;
+      if (out.class_of[i] < 0 &&
+          constraints_.lexicon.in_lang(out.cls(c).lang, names_[level.table].names[i]))
+        out.class_of[i] = c;
   out.is_asked.assign(names.texts.size(), 0);
   std::vector<Id> todo = shapes;
   std::unordered_set<Id> known(todo.begin(), todo.end());
@@ -113,12 +120,16 @@ const ObjectInfo& Levels::info(Id id) {
   }
   std::vector<Id> wanted;
   for (const Alternative& a : level.alternatives)
-    for (const KeyClass& cls : *out.classes) wanted.push_back(constraints_.objects.base_of(constraints_.objects[a.shape], cls));
+    for (const KeyClass& cls : *out.classes)
+      wanted.push_back(constraints_.objects.base_of(constraints_.objects[a.shape], cls));
   goals_.need(wanted);
-  out.plain = level.alternatives.size() == 1 && constraints_.objects.is_plain(level.alternatives[0].shape);
+  out.plain =
+      level.alternatives.size() == 1 && constraints_.objects.is_plain(level.alternatives[0].shape);
   if (out.plain && constraints_.objects[level.alternatives[0].shape].lo > 0) {
     const Shape& s = constraints_.objects[level.alternatives[0].shape];
-    out.plain = std::any_of(out.text_classes.begin(), out.text_classes.end(), [&](std::int32_t c) { return constraints_.inhabitance.inhabited(constraints_.objects.base_of(s, out.cls(c))); });
+    out.plain = std::any_of(out.text_classes.begin(), out.text_classes.end(), [&](std::int32_t c) {
+      return constraints_.inhabitance.inhabited(constraints_.objects.base_of(s, out.cls(c)));
+    });
   }
   return infos_.put(id, std::move(out));
 }
@@ -130,7 +141,10 @@ void Levels::add_missing(Id due, std::vector<Id>* out) {
   std::vector<Id> nodes;
   for (const Alternative& a : levels_[d.level].alternatives) {
     if (!a.vital) continue;
-    const Id goal = d.kind == Kind::Object ? constraints_.objects.base_of(constraints_.objects[a.shape], info(d.level).cls(d.cls)) : constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
+    const Id goal =
+        d.kind == Kind::Object
+            ? constraints_.objects.base_of(constraints_.objects[a.shape], info(d.level).cls(d.cls))
+            : constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
     for (Id literal : goals_.literals(goal)) nodes.push_back(literal >> 1);
   }
   Goals::Ahead ahead(nodes);
@@ -147,7 +161,8 @@ const Parts& Levels::parts(Id due, Type type) {
   Parts out;
   if (d.kind == Kind::Root) {
     const Id root = goals_.goal_of(root_);
-    out.list.push_back({constraints_.inhabitance.inhabited(root, type) ? root : kFalse, constraints_.partial.open_both({}, false), true});
+    out.list.push_back({constraints_.inhabitance.inhabited(root, type) ? root : kFalse,
+                        constraints_.partial.open_both({}, false), true});
     out.plain = true;
     return parts_.put(slot, std::move(out));
   }
@@ -162,15 +177,19 @@ const Parts& Levels::parts(Id due, Type type) {
     part.vital = a.vital;
     if (d.kind == Kind::Object) {
       const KeyClass& cls = info(d.level).cls(d.cls);
-      part.base = a.vital ? constraints_.objects.base_of(constraints_.objects[a.shape], cls) : kTrue;
+      part.base =
+          a.vital ? constraints_.objects.base_of(constraints_.objects[a.shape], cls) : kTrue;
       part.open = constraints_.partial.open_member(a.shape, cls, a.vital);
     } else {
       part.base = a.vital ? constraints_.unique.item_goal(a.shape) : kTrue;
       const Row& row = constraints_.arrays[a.shape];
-      if (level.alternatives.size() == 1 && (type == Type::Array || type == Type::Object) && row.unique > kFalse) {
+      if (level.alternatives.size() == 1 && (type == Type::Array || type == Type::Object) &&
+          row.unique > kFalse) {
         const Id bare = goals_.conj(constraints_.arrays.base_of(row, 0), goals_.of_type(type));
         goals_.need({bare});
-        if (constraints_.values.has_values(bare, std::bit_ceil(goals_.values_in(row.unique).size() + 1))) part.base = bare, part.barred = row.unique;
+        if (constraints_.values.has_values(bare,
+                                           std::bit_ceil(goals_.values_in(row.unique).size() + 1)))
+          part.base = bare, part.barred = row.unique;
       }
       part.open = constraints_.partial.open_item(a.shape, a.vital);
     }
@@ -184,10 +203,15 @@ const Parts& Levels::parts(Id due, Type type) {
       const Id base = goals_.conj(part.base, goals_.of_type(type));
       part.decides = constraints_.costs.may_get_dearer(a.shape);
       std::vector<Id> singles = constraints_.costs.reserved(a.shape, d.cls);
-      std::erase_if(singles, [&](Id v) { return !constraints_.inhabitance.inhabited(goals_.conj(base, goals_.among({v}))); });
+      std::erase_if(singles, [&](Id v) {
+        return !constraints_.inhabitance.inhabited(goals_.conj(base, goals_.among({v})));
+      });
       if (!singles.empty()) part.apart = goals_.literals(goals_.negate(goals_.among(singles)))[0];
       if (constraints_.unique.repeats(a.shape)) {
-        const Id goal = goals_.conj(base, constraints_.partial.vital(part.open, base, [&](Id residual) { return constraints_.unique.viable_after(residual, d.cls + 1, base); }));
+        const Id goal =
+            goals_.conj(base, constraints_.partial.vital(part.open, base, [&](Id residual) {
+              return constraints_.unique.viable_after(residual, d.cls + 1, base);
+            }));
         const std::vector<Id> single = constraints_.unique.single_values(goal);
         singles.insert(singles.end(), single.begin(), single.end());
       }
@@ -202,9 +226,11 @@ const Parts& Levels::parts(Id due, Type type) {
     if (part.decides)
       for (Id l : constraints_.partial.undecided(part.open)) track(l ^ 1);
   }
-  for (Id l : out.tracked) out.labels.push_back({l, static_cast<Id>(out.list.size() + out.labels.size())});
+  for (Id l : out.tracked)
+    out.labels.push_back({l, static_cast<Id>(out.list.size() + out.labels.size())});
   std::sort(out.labels.begin(), out.labels.end());
-  if (out.tracked.size() > options_.limits.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
+  if (out.tracked.size() > options_.limits.alternatives)
+    throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
   return parts_.put(slot, std::move(out));
 }
 
@@ -215,7 +241,10 @@ Id Levels::value_goal(Id due) {
   const ObjectInfo& info = this->info(level);
   const Alternative& only = levels_[level].alternatives[0];
   const bool alone = info.plain && only.vital;
-  return value_goals_[static_cast<std::size_t>(due)] = alone ? constraints_.objects.base_of(constraints_.objects[only.shape], info.cls(dues_[due].cls)) : -1;
+  return value_goals_[static_cast<std::size_t>(due)] =
+             alone ? constraints_.objects.base_of(constraints_.objects[only.shape],
+                                                  info.cls(dues_[due].cls))
+                   : -1;
 }
 
 }  // namespace guard

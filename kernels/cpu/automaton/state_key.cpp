@@ -61,7 +61,7 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
   Writer w(out);
   if (at.finished) out->push_back('.');
   if (!at.top || at.finished) return;
-  w.number(static_cast<std::int64_t>(engine));  // ids mean what they mean to this engine alone
+  w.number(static_cast<std::int64_t>(engine));       // ids mean what they mean to this engine alone
   const bool compares = at.top->records || at.text;  // then the text is part of what goes on
   w.number(static_cast<int>(at.lex) | compares << 3);
   switch (at.lex) {
@@ -91,7 +91,8 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
   }
   if (compares) w.text(at.text);
   for (const Frame* f = at.top; f; f = f->parent) {
-    w.number(static_cast<int>(f->kind) | static_cast<int>(f->phase) << 2 | f->records << 5 | f->waits << 6 | (f->barred != nullptr) << 7);
+    w.number(static_cast<int>(f->kind) | static_cast<int>(f->phase) << 2 | f->records << 5 |
+             f->waits << 6 | (f->barred != nullptr) << 7);
     if (compares)
       for (const KeyText* mark : {f->mark, f->begun}) w.number(Writer::length(mark));
     if (f->barred) {
@@ -103,10 +104,12 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
       w.number(f->records || f->barred ? f->count : std::min(f->count, last_count(*f)));
     } else if (f->kind == Kind::Object) {  // the count is that of the keys
       w.number(options_.schema_order ? f->rank : -1);
-      const bool named = f->phase == Phase::Colon || f->phase == Phase::Value;  // the last key says what is due
+      const bool named =
+          f->phase == Phase::Colon || f->phase == Phase::Value;  // the last key says what is due
       w.number(named && (f == at.top || f->barred) ? f->key : -1);
       w.number(f->seen ? 1 : 0);
-      for (std::size_t i = 0; f->seen && i < (f->names->texts.size() + 63) / 64; ++i) w.number(static_cast<std::int64_t>(f->seen[i]));
+      for (std::size_t i = 0; f->seen && i < (f->names->texts.size() + 63) / 64; ++i)
+        w.number(static_cast<std::int64_t>(f->seen[i]));
       w.number(f->extras ? f->extras->size : 0);
       for (std::int32_t i = 0; f->extras && i < f->extras->size; ++i) w.text(f->extras->texts[i]);
     }
@@ -114,10 +117,13 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
 }
 
 std::int64_t StateKeys::lexeme(const Config& at) const {
-  const bool inside = at.top && !at.finished && (at.lex == Lex::Text || (at.lex == Lex::Number && !at.key));
-  if (!inside || at.top->records || at.text || is_too_deep(options_, at)) return -1;  // there a token's bytes matter, not only where it ends
+  const bool inside =
+      at.top && !at.finished && (at.lex == Lex::Text || (at.lex == Lex::Number && !at.key));
+  if (!inside || at.top->records || at.text || is_too_deep(options_, at))
+    return -1;  // there a token's bytes matter, not only where it ends
   const bool bounded = at.lex == Lex::Text && constraints_.lexicon.texts.spec(at.spec).bounded;
-  return static_cast<std::int64_t>(constraints_.lexicon.number << 36) + static_cast<std::int64_t>(at.state) * 4 + (at.lex == Lex::Number) * 2 + bounded;
+  return static_cast<std::int64_t>(constraints_.lexicon.number << 36) +
+         static_cast<std::int64_t>(at.state) * 4 + (at.lex == Lex::Number) * 2 + bounded;
 }
 
 }  // namespace guard

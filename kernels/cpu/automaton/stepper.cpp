@@ -6,8 +6,10 @@
 
 namespace guard {
 
-Stepper::Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Viability& viability, KeyReader& keys, FrameMaker& frames, const Options& options, Id root)
-    : constraints_(constraints), goals_(constraints.goals),
+Stepper::Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Viability& viability,
+                 KeyReader& keys, FrameMaker& frames, const Options& options, Id root)
+    : constraints_(constraints),
+      goals_(constraints.goals),
       orders_(orders),
       levels_(levels),
       viability_(viability),
@@ -22,8 +24,10 @@ Stepper::Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Via
 Config Stepper::start(Arena& arena) {
   Config c;
   const Id root = goals_.goal_of(root_);
-  bool any = false;  // by types, not on sight: compile() is to meet what the root's members divide into
-  for (int t = 0; t < kTypes && !any; ++t) any = constraints_.inhabitance.inhabited(root, static_cast<Type>(t));
+  bool any =
+      false;  // by types, not on sight: compile() is to meet what the root's members divide into
+  for (int t = 0; t < kTypes && !any; ++t)
+    any = constraints_.inhabitance.inhabited(root, static_cast<Type>(t));
   if (!any) return c;
   Frame f;
   f.arena = &arena;
@@ -33,7 +37,8 @@ Config Stepper::start(Arena& arena) {
   return c;
 }
 
-// ---- a value begins ---------------------------------------------------------------------------------------------------
+// ---- a value begins
+// ---------------------------------------------------------------------------------------------------
 
 bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
@@ -46,7 +51,17 @@ bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Are
     case 'n': type = Type::Null, literal = 0; break;
     case 't': type = Type::Boolean, literal = 1; break;
     case 'f': type = Type::Boolean, literal = 2; break;
-    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': type = Type::Number; break;
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9': type = Type::Number; break;
     default: return false;
   }
   const auto begin_scalar = [&](const Scalar& scalar) {
@@ -72,7 +87,8 @@ bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Are
     return false;
   }
   const Parts& parts = levels_.parts(f.due, type);
-  for (std::size_t i = 0; i < parts.tracked.size(); ++i) cases.push_back({static_cast<Id>(goals.size() + i), goals_.goal({parts.tracked[i]})});
+  for (std::size_t i = 0; i < parts.tracked.size(); ++i)
+    cases.push_back({static_cast<Id>(goals.size() + i), goals_.goal({parts.tracked[i]})});
   *to = Config{};
   to->top = &f;
   if (literal >= 0) {
@@ -93,14 +109,19 @@ bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Are
   const std::array key{f.due, static_cast<Id>(type), vital};
   auto found = opened_.find(std::span<const Id>(key));
   if (found == opened_.end())
-    found = opened_.emplace(std::vector<Id>(key.begin(), key.end()), type == Type::String ? open_string(cases, alive) : open_number(cases, alive)).first;
+    found =
+        opened_
+            .emplace(std::vector<Id>(key.begin(), key.end()),
+                     type == Type::String ? open_string(cases, alive) : open_number(cases, alive))
+            .first;
   return begin_scalar(scalar = {found->second.state, found->second.spec, !parts.tracked.empty()});
 }
 
 Stepper::Opened Stepper::open_string(const Cases& cases, std::size_t alive) {
   std::vector<Labelled> list;
   for (std::size_t i = 0; i < cases.size(); ++i)
-    for (const StringPiece& p : std::vector<StringPiece>(constraints_.scalars.string_set(constraints_.scalars.strings(cases[i].goal)).pieces))
+    for (const StringPiece& p : std::vector<StringPiece>(
+             constraints_.scalars.string_set(constraints_.scalars.strings(cases[i].goal)).pieces))
       list.push_back({p.lang, p.lo, p.hi, cases[i].label, i >= alive});
   Opened out{0, 0};
   out.state = texts_.start(list, options_.spelling, &out.spec);
@@ -119,14 +140,18 @@ Stepper::Opened Stepper::open_number(const Cases& cases, std::size_t alive) {
       labels.push_back(cases[i].label);
       add(cases[i].goal, static_cast<Id>(i));
     }
-    // A literal as part of each goal: alone it may have no exponents where, between the goal's bounds, it has.
-    for (std::size_t j = 0; i >= alive && j < alive; ++j) add(goals_.conj(cases[j].goal, cases[i].goal), Numbers::kTracked + static_cast<Id>(i - alive));
+    // A literal as part of each goal: alone it may have no exponents where, between the goal's
+    // bounds, it has.
+    for (std::size_t j = 0; i >= alive && j < alive; ++j)
+      add(goals_.conj(cases[j].goal, cases[i].goal),
+          Numbers::kTracked + static_cast<Id>(i - alive));
   }
   return {numbers_.start(list, options_.spelling), levels_.labels(labels)};
 }
 
 // The distinct shapes of the cases become the alternatives of a child.
-const Frame* Stepper::open_container(const Config& from, Type type, Id vital, const Cases& cases, std::size_t alive, Arena& arena) {
+const Frame* Stepper::open_container(const Config& from, Type type, Id vital, const Cases& cases,
+                                     std::size_t alive, Arena& arena) {
   const Frame& f = *from.top;
   const Parts& parts = levels_.parts(f.due, type);
   Frame child;
@@ -137,7 +162,9 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
   child.phase = Phase::First;
   child.mark = child.begun = from.text;
   if (options_.schema_order)
-    child.order = f.kind == Kind::Root ? f.order : f.kind == Kind::Object ? orders_.of_member(f.order, f.key) : orders_.of_item(f.order, f.count);
+    child.order = f.kind == Kind::Root     ? f.order
+                  : f.kind == Kind::Object ? orders_.of_member(f.order, f.key)
+                                           : orders_.of_item(f.order, f.count);
   const auto open = [&](bool tells) {
     const std::vector<Id> key{f.due, static_cast<Id>(type), vital, child.order, tells};
     const auto found = children_.find(key);
@@ -147,12 +174,19 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
       std::vector<Alternative> alternatives;
       for (std::size_t i = 0; i < cases.size(); ++i) {
         const auto [label, met] = cases[i];
-        const Id goal = tells && i < alive ? goals_.conj(met, goals_.negate(parts.list[static_cast<std::size_t>(label)].barred)) : met;
-        const Id shape = type == Type::Object ? constraints_.objects.of(goal) : constraints_.arrays.of(goal);
-        if (shape != kNever) levels_.add(&alternatives, {shape, levels_.labels(std::array{label}), i < alive});
+        const Id goal =
+            tells && i < alive
+                ? goals_.conj(met,
+                              goals_.negate(parts.list[static_cast<std::size_t>(label)].barred))
+                : met;
+        const Id shape =
+            type == Type::Object ? constraints_.objects.of(goal) : constraints_.arrays.of(goal);
+        if (shape != kNever)
+          levels_.add(&alternatives, {shape, levels_.labels(std::array{label}), i < alive});
       }
       std::sort(alternatives.begin(), alternatives.end());
-      child.level = type == Type::Object ? levels_.of_object(alternatives, child.order) : levels_.of_array(std::move(alternatives));
+      child.level = type == Type::Object ? levels_.of_object(alternatives, child.order)
+                                         : levels_.of_array(std::move(alternatives));
       children_[key] = child.level;
     }
     if (child.kind == Kind::Object) child.names = &levels_.index(child.level);
@@ -167,7 +201,8 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
   return frames_.make({&f, child.phase, child.level, child.order}, child, arena);
 }
 
-// ---- a value ends -----------------------------------------------------------------------------------------------------
+// ---- a value ends
+// -----------------------------------------------------------------------------------------------------
 
 bool Stepper::close(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
@@ -177,10 +212,14 @@ bool Stepper::close(const Config& from, std::uint8_t byte, Config* to, Arena& ar
   const Keys keys = f.kind == Kind::Object ? viability_.keys_of(f) : Keys{};
   for (std::int32_t i = 0; f.barred && i < f.barred->size; ++i) {
     const Value& v = constraints_.lexicon.values[f.barred->values[i]];
-    if (static_cast<std::int32_t>(v.kind == Value::Array ? v.items.size() : v.members.size()) == f.count) return false;
+    if (static_cast<std::int32_t>(v.kind == Value::Array ? v.items.size() : v.members.size()) ==
+        f.count)
+      return false;
   }
   for (const Alternative& a : level.alternatives) {
-    if (f.kind == Kind::Object ? !constraints_.members.done(a.shape, keys) : !constraints_.arrays.done(a.shape, f.count)) continue;
+    if (f.kind == Kind::Object ? !constraints_.members.done(a.shape, keys)
+                               : !constraints_.arrays.done(a.shape, f.count))
+      continue;
     for (Id parent : levels_.labels(a.parents)) labels.push_back(parent);
     alive = alive || a.vital;
   }
@@ -195,11 +234,14 @@ bool Stepper::end_number(const Config& from, Config* to, Arena& arena) {
   if (positions.empty() || positions[0] >= Numbers::kTracked) return false;
   const Frame& f = *from.top;
   const Id width = static_cast<Id>(levels_.width(f));
-  for (Id p : positions) labels.push_back(p < Numbers::kTracked ? levels_.labels(from.spec)[static_cast<std::size_t>(p)] : width + p - Numbers::kTracked);
+  for (Id p : positions)
+    labels.push_back(p < Numbers::kTracked ? levels_.labels(from.spec)[static_cast<std::size_t>(p)]
+                                           : width + p - Numbers::kTracked);
   return ended(f, Type::Number, labels, from.text, -1, to, arena);
 }
 
-bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text, int last, Config* to, Arena& arena) {
+bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text,
+                    int last, Config* to, Arena& arena) {
   if (!levels_.is_alive(f, labels)) return false;
   const bool compared = f.kind == Kind::Array && levels_[f.level].records;
   *to = Config{};
@@ -215,7 +257,8 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
 }
 
 // The frame once its due value has ended, with the labels that survive.
-const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id> labels, Id value, Arena& arena) {
+const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id> labels, Id value,
+                                  Arena& arena) {
   Frame next = f.next(arena);
   next.due = -1;
   if (f.kind == Kind::Root) {
@@ -235,7 +278,9 @@ const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id>
   if (found != after_.end()) return at_level(found->second);
   const Parts& parts = levels_.parts(f.due, type);
   const Level level = levels_[f.level];
-  const auto survives = [&](std::size_t label) { return std::binary_search(labels.begin(), labels.end(), static_cast<Id>(label)); };
+  const auto survives = [&](std::size_t label) {
+    return std::binary_search(labels.begin(), labels.end(), static_cast<Id>(label));
+  };
   std::vector<Alternative> alternatives;
   for (std::size_t i = 0; i < parts.list.size(); ++i) {
     const Part& part = parts.list[i];
@@ -244,10 +289,13 @@ const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id>
     for (Id& l : literals) l ^= !survives(static_cast<std::size_t>(parts.label(l)));
     Id shape = constraints_.partial.fold(constraints_.partial.decide(part.open, literals), false);
     if (value >= 0) shape = constraints_.unique.with_value(shape, value);
-    if (shape != kNever) levels_.add(&alternatives, {shape, level.alternatives[i].parents, part.vital});
+    if (shape != kNever)
+      levels_.add(&alternatives, {shape, level.alternatives[i].parents, part.vital});
   }
   std::sort(alternatives.begin(), alternatives.end());
-  const Id id = f.kind == Kind::Array ? levels_.of_array(std::move(alternatives)) : levels_.intern({level.kind, level.table, std::move(alternatives)});
+  const Id id = f.kind == Kind::Array
+                    ? levels_.of_array(std::move(alternatives))
+                    : levels_.intern({level.kind, level.table, std::move(alternatives)});
   after_[{key.begin(), key.end()}] = id;
   return at_level(id);
 }
@@ -258,7 +306,8 @@ Config Stepper::told(const Config& at, Arena& arena) {
     if (f->waits) first = f;
   if (!first) return at;
   std::string text;
-  for (const KeyText* k = at.text; k != first->begun; k = k->before) text.push_back(static_cast<char>(k->byte));
+  for (const KeyText* k = at.text; k != first->begun; k = k->before)
+    text.push_back(static_cast<char>(k->byte));
   struct Telling {
     bool* tells;
     bool before;
@@ -273,7 +322,8 @@ Config Stepper::told(const Config& at, Arena& arena) {
   return now;
 }
 
-// ---- step -------------------------------------------------------------------------------------------------------------
+// ---- step
+// -------------------------------------------------------------------------------------------------------------
 
 bool Stepper::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   if (!advance(from, byte, to, arena)) return false;
@@ -298,7 +348,8 @@ bool Stepper::advance(const Config& from, std::uint8_t byte, Config* to, Arena& 
     }
     case Lex::Key: return keys_.step(from, byte, to, arena);
     case Lex::Number: {
-      if ((byte >= '0' && byte <= '9') || byte == '.' || byte == 'e' || byte == 'E' || byte == '-' || byte == '+') {
+      if ((byte >= '0' && byte <= '9') || byte == '.' || byte == 'e' || byte == 'E' ||
+          byte == '-' || byte == '+') {
         const Id next = numbers_.step(from.state, byte);
         if (next == Numbers::kDead) return false;
         *to = from;
@@ -311,9 +362,11 @@ bool Stepper::advance(const Config& from, std::uint8_t byte, Config* to, Arena& 
     }
     case Lex::Literal: {
       const std::string_view word = kLiterals[from.state];
-      if (byte != static_cast<std::uint8_t>(word[static_cast<std::size_t>(from.chars)])) return false;
+      if (byte != static_cast<std::uint8_t>(word[static_cast<std::size_t>(from.chars)]))
+        return false;
       if (from.chars + 1 == static_cast<std::int32_t>(word.size()))
-        return ended(*from.top, from.state == 0 ? Type::Null : Type::Boolean, levels_.labels(from.labels), from.text, byte, to, arena);
+        return ended(*from.top, from.state == 0 ? Type::Null : Type::Boolean,
+                     levels_.labels(from.labels), from.text, byte, to, arena);
       *to = from;
       ++to->chars;
       return true;
@@ -346,7 +399,8 @@ bool Stepper::advance_between(const Config& from, std::uint8_t byte, Config* to,
     case Phase::Value: return begin_value(from, byte, to, arena);
     case Phase::Colon: return byte == ':' && move(Phase::Value);
     case Phase::First:
-      if (f.kind == Kind::Array) return byte == ']' ? close(from, byte, to, arena) : begin_value(from, byte, to, arena);
+      if (f.kind == Kind::Array)
+        return byte == ']' ? close(from, byte, to, arena) : begin_value(from, byte, to, arena);
       if (byte == '}') return close(from, byte, to, arena);
       [[fallthrough]];
     case Phase::Key:
@@ -356,7 +410,8 @@ bool Stepper::advance_between(const Config& from, std::uint8_t byte, Config* to,
     case Phase::After:
       if (byte == (f.kind == Kind::Object ? '}' : ']')) return close(from, byte, to, arena);
       if (byte != ',') return false;
-      return f.kind == Kind::Object ? viability_.any_may_come(f) && move(Phase::Key) : viability_.may_have_more(f) && move(Phase::Value);
+      return f.kind == Kind::Object ? viability_.any_may_come(f) && move(Phase::Key)
+                                    : viability_.may_have_more(f) && move(Phase::Value);
     case Phase::End: return false;
   }
   return false;

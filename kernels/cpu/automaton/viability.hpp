@@ -1,8 +1,9 @@
 // Viability: what may come next in a frame such that a completion remains.
 //
-// For a due value that is a goal for each type and alternative, for an object the keys, for an array whether another item may come. What was
-// found lies in the frame's cache. Keys are looked into one by one, when they are asked for: objects have thousands.
-// Throws Missing and Limit; a call that ends early leaves nothing half done. Guarded by the isolate's lock.
+// For a due value that is a goal for each type and alternative, for an object the keys, for an
+// array whether another item may come. What was found lies in the frame's cache. Keys are looked
+// into one by one, when they are asked for: objects have thousands. Throws Missing and Limit; a
+// call that ends early leaves nothing half done. Guarded by the isolate's lock.
 #pragma once
 #include <string>
 #include <unordered_set>
@@ -13,13 +14,15 @@ namespace guard {
 
 class Viability {
  public:
-  Viability(Constraints& constraints, Levels& levels, const Options& options) : constraints_(constraints), goals_(constraints.goals), levels_(levels), options_(options) {}
+  Viability(Constraints& constraints, Levels& levels, const Options& options)
+      : constraints_(constraints), goals_(constraints.goals), levels_(levels), options_(options) {}
 
-  // A list: for each alternative the goal under which a value of this type has a completion, kFalse: none.
+  // A list: for each alternative the goal under which a value of this type has a completion,
+  // kFalse: none.
   Id vital(const Frame& f, Type type);
   const std::vector<Id>& list(Id vital) const { return lists_[vital].ids; }
-  // The goal, for numbers such that what decides between literals is spelled so that each of them or its negation can read it: not every set
-  // of numbers has exponents (docs/coverage.md).
+  // The goal, for numbers such that what decides between literals is spelled so that each of them
+  // or its negation can read it: not every set of numbers has exponents (docs/coverage.md).
   Id legible(const Frame& f, Id goal, const Parts& parts, Type type);
 
   // Of an object.
@@ -37,7 +40,8 @@ class Viability {
 
   bool may_have_more(const Frame& f);  // of an array: another item
 
-  // While it lives the undeclared keys are noted of which somebody asks whether they were written: what is found is the same for all others.
+  // While it lives the undeclared keys are noted of which somebody asks whether they were written:
+  // what is found is the same for all others.
   class Asking {
    public:
     explicit Asking(Viability& of) : of_(of), outer_(of.asked_) { of.asked_ = &keys; }
@@ -59,12 +63,15 @@ class Viability {
   std::size_t nbytes() const { return (opened_[0].size() + opened_[1].size()) * 96; }
 
  private:
-  bool is_viable(const Frame& f, Id residual);            // once the due value has ended
-  Id viable_after(const Frame& f, Id residual, Id base);  // the goal under which the due value, which meets the base, leaves it viable
+  bool is_viable(const Frame& f, Id residual);  // once the due value has ended
+  Id viable_after(
+      const Frame& f, Id residual,
+      Id base);  // the goal under which the due value, which meets the base, leaves it viable
   template <class Search>
   Id decided(const Frame& f, Id open, Id base, const Search& search);
   bool may_write(const Frame& f, std::int32_t cls, std::int32_t name);
-  bool class_may_come(const Frame& f, const Alternative& alternative, std::int32_t cls, std::int32_t name, std::int32_t required);
+  bool class_may_come(const Frame& f, const Alternative& alternative, std::int32_t cls,
+                      std::int32_t name, std::int32_t required);
   struct Opened {  // a lexeme at its start
     Id state, spec;
   };
@@ -73,7 +80,7 @@ class Viability {
   Goals& goals_;
   Levels& levels_;
   const Options& options_;
-  Interner<IdSet> lists_;   // see vital
+  Interner<IdSet> lists_;      // see vital
   ListMap<Opened> opened_[2];  // see open_keys
   std::unordered_set<std::string>* asked_ = nullptr;
 };

@@ -1,8 +1,10 @@
-// Arrays: what arrays look like under a goal: rows, interned. A row is to arrays what a shape is to objects (object.hpp).
+// Arrays: what arrays look like under a goal: rows, interned. A row is to arrays what a shape is to
+// objects (object.hpp).
 //
-// Spans say what the items of some positions meet, or that one of them does; counts, how many items meet a goal; clauses are disjunctions of
-// rows. Where items are compared with each other (unique_items.hpp) a row knows the values written. Positions count from the item that is
-// due, so that the residual of a row is a row. Guarded by the isolate's lock; references stay valid.
+// Spans say what the items of some positions meet, or that one of them does; counts, how many items
+// meet a goal; clauses are disjunctions of rows. Where items are compared with each other
+// (unique_items.hpp) a row knows the values written. Positions count from the item that is due, so
+// that the residual of a row is a row. Guarded by the isolate's lock; references stay valid.
 #pragma once
 #include <functional>
 #include <optional>
@@ -24,12 +26,15 @@ struct Counted {  // lo to hi items meet the goal
   std::int32_t lo, hi;
   auto operator<=>(const Counted&) const = default;
 };
-struct Row {  // the shape of arrays; positions count from the item that is due, lo and hi from the first
+struct Row {  // the shape of arrays; positions count from the item that is due, lo and hi from the
+              // first
   std::vector<Span> rules, some;
   std::vector<Counted> counts;
   std::int32_t lo = 0, hi = kInf;
-  Id unique = -1;  // items differ from each other and from what meets this goal: the values written. -1: they may be equal
-  Id repeat = -1;  // owed: an item that meets this goal (the values written), or two that are equal. -1: nothing is
+  Id unique = -1;  // items differ from each other and from what meets this goal: the values
+                   // written. -1: they may be equal
+  Id repeat = -1;  // owed: an item that meets this goal (the values written), or two that are
+                   // equal. -1: nothing is
   std::vector<Clause> clauses;
   bool operator==(const Row&) const = default;
   std::size_t hash() const;
@@ -43,7 +48,8 @@ class Arrays {
   Id of_node(Id literal);
   Id intern(Row row) { return rows_.intern(std::move(row)); }
 
-  Id span(std::int32_t from, std::int32_t to, Id goal, bool every);  // every item of [from, to) meets the goal; or some does
+  Id span(std::int32_t from, std::int32_t to, Id goal,
+          bool every);  // every item of [from, to) meets the goal; or some does
   Id conjunction(const std::vector<Id>& rows);
   Id disjunction(std::vector<Id> rows);
   bool merge(Row* into, const Row& from);  // false: there are too few and too many items
@@ -55,7 +61,8 @@ class Arrays {
   bool done(Id row, std::int32_t at) const;
   bool is_plain(Id row) const;                  // all items alike: writing one never changes it
   Id base_of(const Row& row, std::int32_t at);  // what every value at this position must meet
-  // The obligations of a row that asks the same of every item, as counts; nothing where it is another one.
+  // The obligations of a row that asks the same of every item, as counts; nothing where it is
+  // another one.
   static std::optional<std::vector<Counted>> steady_counts(const Row& row);
 
   std::size_t size() const { return rows_.size(); }

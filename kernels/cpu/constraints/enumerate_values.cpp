@@ -3,7 +3,21 @@
 
 namespace guard {
 
-Values::Values(Constraints& all) : goals_(all.goals), scalars_(all.scalars), objects_(all.objects), members_(all.members), arrays_(all.arrays), unique_(all.unique), partial_(all.partial), inhabitance_(all.inhabitance), costs_(all.costs), lexicon_(all.lexicon), spelling_(all.spelling), gap_(all.gap), limits_(all.limits), depth_(all.depth) {}
+Values::Values(Constraints& all)
+    : goals_(all.goals),
+      scalars_(all.scalars),
+      objects_(all.objects),
+      members_(all.members),
+      arrays_(all.arrays),
+      unique_(all.unique),
+      partial_(all.partial),
+      inhabitance_(all.inhabitance),
+      costs_(all.costs),
+      lexicon_(all.lexicon),
+      spelling_(all.spelling),
+      gap_(all.gap),
+      limits_(all.limits),
+      depth_(all.depth) {}
 
 std::int64_t Values::value_bytes(Id id) {
   const Value v = lexicon_.values[id];
@@ -14,7 +28,8 @@ std::int64_t Values::value_bytes(Id id) {
     case Value::False: return 5;
     case Value::String: return costs_.key_bytes(v.text);
     case Value::Number: {
-      const std::int64_t size = static_cast<std::int64_t>(v.number.digits.size()), exp = v.number.exp;
+      const std::int64_t size = static_cast<std::int64_t>(v.number.digits.size()),
+                         exp = v.number.exp;
       if (size == 0) return 1;
       return v.number.negative + (exp >= 0 ? size + exp : size > -exp ? size + 1 : 2 - exp);
     }
@@ -22,20 +37,24 @@ std::int64_t Values::value_bytes(Id id) {
       for (Id item : v.items) n += value_bytes(item) + 1 + gap_;
       return v.items.empty() ? n : n - 1 - gap_;
     case Value::Object:
-      for (const auto& [name, member] : v.members) n += costs_.key_bytes(name) + 1 + gap_ + value_bytes(member) + 1 + gap_;
+      for (const auto& [name, member] : v.members)
+        n += costs_.key_bytes(name) + 1 + gap_ + value_bytes(member) + 1 + gap_;
       return v.members.empty() ? n : n - 1 - gap_;
   }
   return n;
 }
 
 std::int64_t Values::bytes_among(Id g, std::int32_t n) {
-  const std::int32_t size = static_cast<std::int32_t>(std::bit_ceil(static_cast<std::uint32_t>(n)));  // few sizes, each at least the one before
+  const std::int32_t size = static_cast<std::int32_t>(
+      std::bit_ceil(static_cast<std::uint32_t>(n)));  // few sizes, each at least the one before
   const auto found = bytes_among_.find({g, size});
   if (found != bytes_among_.end()) return found->second;
   std::int64_t most = size > 1 ? bytes_among(g, size / 2) : -1;
   const std::vector<Id> list = of(g, static_cast<std::size_t>(size));
-  for (std::size_t i = 0; i < list.size() && i < static_cast<std::size_t>(size); ++i) most = std::max(most, value_bytes(list[i]));
-  if (const Id row = arrays_.of(g); row != kNever && unique_.compares(row)) most = std::max(most, costs_.of(g));  // which is a bound itself
+  for (std::size_t i = 0; i < list.size() && i < static_cast<std::size_t>(size); ++i)
+    most = std::max(most, value_bytes(list[i]));
+  if (const Id row = arrays_.of(g); row != kNever && unique_.compares(row))
+    most = std::max(most, costs_.of(g));  // which is a bound itself
   if (!inhabitance_.is_tentative()) bytes_among_[{g, size}] = most;
   return most;
 }
@@ -57,14 +76,19 @@ const std::vector<Id>& Values::of(Id g, std::size_t n) {
     return known.values;
   }
   if (known.values.size() >= n || known.values.size() < known.asked) return known.values;
-  if (n > limits_.alternatives) throw Limit{"alternatives", -1, "uniqueItems asks for " + std::to_string(n) + " values that differ"};
+  if (n > limits_.alternatives)
+    throw Limit{"alternatives", -1,
+                "uniqueItems asks for " + std::to_string(n) + " values that differ"};
   struct Busy {
     Values* goals;
     Listed* known;
     int before;
     ~Busy() {
       known->level = 0, --goals->listing_;
-      goals->leans_ = goals->listing_ == 0 ? kInf : std::min(before, goals->leans_ > goals->listing_ ? kInf : goals->leans_);
+      goals->leans_ =
+          goals->listing_ == 0
+              ? kInf
+              : std::min(before, goals->leans_ > goals->listing_ ? kInf : goals->leans_);
     }
   } busy{this, &known, leans_};
   known.level = ++listing_;
@@ -86,10 +110,14 @@ bool Values::has_values(Id g, std::size_t n) {
     if (p.lang == Langs::kAll && p.hi >= 4) return true;
   for (Id id : scalars_.numbers(g)) {
     const Piece& p = lexicon_.numbers.piece(id);
-    const bool fine = p.multiples.empty() || static_cast<std::int64_t>(p.multiples[0].digits.size()) + p.multiples[0].exp < 8;
+    const bool fine =
+        p.multiples.empty() ||
+        static_cast<std::int64_t>(p.multiples[0].digits.size()) + p.multiples[0].exp < 8;
     if (fine && !(p.has_lo && p.has_hi)) return true;
   }
-  if (lexicon_.langs.count(scalars_.keys_lang(g), static_cast<std::int64_t>(n)) >= static_cast<std::int64_t>(n)) return true;
+  if (lexicon_.langs.count(scalars_.keys_lang(g), static_cast<std::int64_t>(n)) >=
+      static_cast<std::int64_t>(n))
+    return true;
   return of(g, n).size() >= n;
 }
 
@@ -97,7 +125,8 @@ void Values::list(Id g, Listing* out) {
   const Recursion deeper(&depth_, limits_.depth);
   const auto add = [&](Value v) { out->add(lexicon_.values.intern(std::move(v))); };
   const std::uint8_t literals = scalars_.literals3(g);
-  for (const auto& [bit, kind] : {std::pair{1, Value::Null}, std::pair{2, Value::True}, std::pair{4, Value::False}}) {
+  for (const auto& [bit, kind] :
+       {std::pair{1, Value::Null}, std::pair{2, Value::True}, std::pair{4, Value::False}}) {
     Value v;
     v.kind = kind;
     if (literals & bit) add(std::move(v));
@@ -112,7 +141,8 @@ void Values::list(Id g, Listing* out) {
       add(std::move(v));
     }
   }
-  for (const StringPiece& p : std::vector<StringPiece>(scalars_.string_set(scalars_.strings(g)).pieces)) {
+  for (const StringPiece& p :
+       std::vector<StringPiece>(scalars_.string_set(scalars_.strings(g)).pieces)) {
     std::vector<std::u32string> texts;
     lexicon_.langs.some(p.lang, p.lo, p.hi, out->n - out->values.size(), &texts);
     for (const std::u32string& text : texts) {
@@ -137,16 +167,22 @@ void Values::list_arrays(Id row, Listing* out) {
     r.hi = std::min(r.hi, hi);
     return arrays_.settle(std::move(r));
   };
-  for (std::int32_t size = arrays_[row].lo; !out->is_full() && arrays_.viable(sized(size, kInf), 0); ++size) {
+  for (std::int32_t size = arrays_[row].lo; !out->is_full() && arrays_.viable(sized(size, kInf), 0);
+       ++size) {
     std::vector<Part> now;
     if (const Id start = sized(size, size); arrays_.viable(start, 0)) now.push_back({start, {}});
     const std::size_t wanted = out->n - out->values.size();
     for (std::int32_t at = 0; at < size; ++at) {
       std::vector<Part> next;
       for (const Part& part : now) {
-        const Id base = arrays_.base_of(arrays_[part.row], 0), open = partial_.open_item(part.row, true);
-        const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) { return unique_.viable_after(after, at + 1, base); }));
-        const std::vector<Id> taken = arrays_[part.row].unique < 0 ? std::vector<Id>{} : goals_.values_in(arrays_[part.row].unique);
+        const Id base = arrays_.base_of(arrays_[part.row], 0),
+                 open = partial_.open_item(part.row, true);
+        const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) {
+          return unique_.viable_after(after, at + 1, base);
+        }));
+        const std::vector<Id> taken = arrays_[part.row].unique < 0
+                                          ? std::vector<Id>{}
+                                          : goals_.values_in(arrays_[part.row].unique);
         const std::vector<Id> items = of(goal, wanted + taken.size());
         for (std::size_t i = 0; i < items.size() && next.size() < wanted; ++i) {
           if (has(taken, items[i])) continue;
@@ -175,20 +211,30 @@ void Values::list_objects(Id shape, Listing* out) {
   for (const KeyClass& cls : classes)
     if (cls.name >= 0) all.push_back({cls, cls.name});
   const std::size_t names = all.size();
-  const auto find = [&](Id name) { return std::find_if(all.begin(), all.end(), [&](const Key& k) { return k.name == name; }) - all.begin(); };
+  const auto find = [&](Id name) {
+    return std::find_if(all.begin(), all.end(), [&](const Key& k) { return k.name == name; }) -
+           all.begin();
+  };
   for (const KeyClass& cls : classes) {
     if (cls.name >= 0) continue;
     std::vector<std::u32string> texts;
-    lexicon_.langs.some(cls.lang, 0, kInf, out->n + names + static_cast<std::size_t>(std::min(objects_[shape].lo, 1 << 12)), &texts);
+    lexicon_.langs.some(
+        cls.lang, 0, kInf,
+        out->n + names + static_cast<std::size_t>(std::min(objects_[shape].lo, 1 << 12)), &texts);
     for (const std::u32string& text : texts)
-      if (const Id name = lexicon_.name(encode_utf8(text)); find(name) == static_cast<std::ptrdiff_t>(all.size())) all.push_back({cls, name});
+      if (const Id name = lexicon_.name(encode_utf8(text));
+          find(name) == static_cast<std::ptrdiff_t>(all.size()))
+        all.push_back({cls, name});
   }
   std::vector<std::pair<Id, Id>> members;
   const auto keys = [&](std::size_t from) {
     Keys k;
     k.count = static_cast<std::int32_t>(members.size());
     k.is_open = [&, from](Id name) { return find(name) >= static_cast<std::ptrdiff_t>(from); };
-    k.is_seen = [&](Id name) { return std::any_of(members.begin(), members.end(), [&](const auto& m) { return m.first == name; }); };
+    k.is_seen = [&](Id name) {
+      return std::any_of(members.begin(), members.end(),
+                         [&](const auto& m) { return m.first == name; });
+    };
     return k;
   };
   std::size_t size = 0;
@@ -208,10 +254,13 @@ void Values::list_objects(Id shape, Listing* out) {
     if (i < names && members_.viable(at, keys(i + 1))) go(i + 1, at);  // without it
     if (members.size() == size) return;
     for (std::size_t key = i; key < (i < names ? i + 1 : all.size()); ++key) {
-      const Id base = objects_.base_of(objects_[at], all[key].cls), open = partial_.open_member(at, all[key].cls, true);
+      const Id base = objects_.base_of(objects_[at], all[key].cls),
+               open = partial_.open_member(at, all[key].cls, true);
       if (!inhabitance_.inhabited(base)) continue;
       members.push_back({all[key].name, -1});
-      const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) { return members_.viable(after, keys(key + 1)) ? kTrue : kFalse; }));
+      const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) {
+        return members_.viable(after, keys(key + 1)) ? kTrue : kFalse;
+      }));
       const std::vector<Id> list = of(goal, out->n);
       for (Id v : list) {
         members.back().second = v;
@@ -226,7 +275,8 @@ void Values::list_objects(Id shape, Listing* out) {
     s.hi = std::min(s.hi, hi);
     return objects_.tidy(objects_.settle(std::move(s)));
   };
-  for (std::int32_t n = objects_[shape].lo; !out->is_full() && members_.viable(sized(n, kInf), {}); ++n) {
+  for (std::int32_t n = objects_[shape].lo; !out->is_full() && members_.viable(sized(n, kInf), {});
+       ++n) {
     size = static_cast<std::size_t>(n);
     if (const Id start = sized(n, n); members_.viable(start, {})) go(0, start);
   }

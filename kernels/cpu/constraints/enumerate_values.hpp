@@ -1,8 +1,9 @@
 // Values: the values of a goal, listed until there are enough of them.
 //
-// Strings, arrays and objects come by their size, at each step never more beginnings than values are wanted, for each of them leads to another
-// one. A goal inside of itself is listed by rounds: what is known of it so far, until nothing new is found.
-// Guarded by the isolate's lock. Throws Missing and Limit; a reference to a list stays valid until the same goal is listed again.
+// Strings, arrays and objects come by their size, at each step never more beginnings than values
+// are wanted, for each of them leads to another one. A goal inside of itself is listed by rounds:
+// what is known of it so far, until nothing new is found. Guarded by the isolate's lock. Throws
+// Missing and Limit; a reference to a list stays valid until the same goal is listed again.
 #pragma once
 #include "constraints/array.hpp"
 
@@ -14,11 +15,16 @@ class ObjectViability;
 class Values {
  public:
   explicit Values(Constraints& all);
-  const std::vector<Id>& of(Id goal, std::size_t n);  // n of them, or all when there are fewer. Short ones first, where that is easy
+  const std::vector<Id>& of(Id goal, std::size_t n);  // n of them, or all when there are fewer.
+                                                      // Short ones first, where that is easy
   bool has_values(Id goal, std::size_t n);
   std::int64_t value_bytes(Id value);
-  std::int64_t bytes_among(Id goal, std::int32_t n);  // that surely suffice for a value unlike n - 1 others; or for its dearest; -1. Rises with n
-  bool leans() const { return leans_ != kInf; }       // was what is known so far of a listing under way used?
+  std::int64_t bytes_among(Id goal,
+                           std::int32_t n);  // that surely suffice for a value unlike n - 1 others;
+                                             // or for its dearest; -1. Rises with n
+  bool leans() const {
+    return leans_ != kInf;
+  }  // was what is known so far of a listing under way used?
 
  private:
   struct Listing;
@@ -46,7 +52,8 @@ class Values {
     int level = 0;          // of the listing that is under way
   };
   Memo<Listed> listed_;
-  int listing_ = 0, leans_ = kInf;  // listings under way, inside of each other; the outermost of which what is known so far was used
+  int listing_ = 0, leans_ = kInf;  // listings under way, inside of each other; the outermost of
+                                    // which what is known so far was used
   PairMap<std::int64_t> bytes_among_;
 };
 

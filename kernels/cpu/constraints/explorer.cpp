@@ -18,7 +18,9 @@ bool Explorer::run(std::chrono::steady_clock::time_point until) {
       expand(item);
     } catch (Limit& limit) {
       queue_.pop_front();
-      constraints_.goals.blame(&limit, item.kind == Kind::Goal ? node_of(constraints_.goals.literals(item.id), item.node) : item.node);
+      constraints_.goals.blame(
+          &limit, item.kind == Kind::Goal ? node_of(constraints_.goals.literals(item.id), item.node)
+                                          : item.node);
       throw;
     }
     queue_.pop_front();
@@ -29,17 +31,19 @@ bool Explorer::run(std::chrono::steady_clock::time_point until) {
 }
 
 void Explorer::expand(Item item) {
-  // What is left behind a value that must meet `base`, for each way in which the value can decide what is open.
+  // What is left behind a value that must meet `base`, for each way in which the value can decide
+  // what is open.
   const auto add_ways = [&](Id base, Id open, Kind kind) {
     push({Kind::Goal, base, item.node});
     for (int t = 0; t < kTypes; ++t) {
       if (!constraints_.inhabitance.inhabited(base, static_cast<Type>(t))) continue;
       std::size_t ways = 0;
-      constraints_.partial.ways(constraints_.partial.settled(open, static_cast<Type>(t)), base, [&](Id goal, Id residual) {
-        push({Kind::Goal, goal, item.node});
-        push({kind, residual, item.node});
-        return ++ways == kMostWays;
-      });
+      constraints_.partial.ways(constraints_.partial.settled(open, static_cast<Type>(t)), base,
+                                [&](Id goal, Id residual) {
+                                  push({Kind::Goal, goal, item.node});
+                                  push({kind, residual, item.node});
+                                  return ++ways == kMostWays;
+                                });
       cut_ += ways == kMostWays;
     }
   };
@@ -53,9 +57,13 @@ void Explorer::expand(Item item) {
         return;
       }
       constraints_.costs.of(g);
-      for (const StringPiece& piece : std::vector<StringPiece>(constraints_.scalars.string_set(constraints_.scalars.strings(g)).pieces)) push({Kind::Language, piece.lang, item.node});
-      if (constraints_.inhabitance.inhabited(g, Type::Object)) push({Kind::Object, constraints_.objects.of(g), item.node});
-      if (constraints_.inhabitance.inhabited(g, Type::Array)) push({Kind::Array, constraints_.arrays.of(g), item.node});
+      for (const StringPiece& piece : std::vector<StringPiece>(
+               constraints_.scalars.string_set(constraints_.scalars.strings(g)).pieces))
+        push({Kind::Language, piece.lang, item.node});
+      if (constraints_.inhabitance.inhabited(g, Type::Object))
+        push({Kind::Object, constraints_.objects.of(g), item.node});
+      if (constraints_.inhabitance.inhabited(g, Type::Array))
+        push({Kind::Array, constraints_.arrays.of(g), item.node});
       return;
     }
     case Kind::Object:
@@ -64,14 +72,16 @@ void Explorer::expand(Item item) {
       for (const KeyClass& cls : std::vector<KeyClass>(constraints_.objects.own_classes(item.id))) {
         if (cls.name < 0) push({Kind::Language, cls.lang, item.node});
         const Id base = constraints_.objects.base_of(constraints_.objects[item.id], cls);
-        if (base != kFalse) add_ways(base, constraints_.partial.open_member(item.id, cls, true), Kind::Object);
+        if (base != kFalse)
+          add_ways(base, constraints_.partial.open_member(item.id, cls, true), Kind::Object);
       }
       return;
     case Kind::Array: {
       if (!constraints_.arrays.viable(item.id, 0)) return;
       constraints_.costs.of_array(item.id, 0);
       const Id base = constraints_.arrays.base_of(constraints_.arrays[item.id], 0);
-      if (base != kFalse) add_ways(base, constraints_.partial.open_item(item.id, true), Kind::Array);
+      if (base != kFalse)
+        add_ways(base, constraints_.partial.open_item(item.id, true), Kind::Array);
       return;
     }
     case Kind::Language: expand_language(item);

@@ -3,12 +3,19 @@
 
 namespace guard {
 
-Goals::Goals(Constraints& all) : lexicon_(all.lexicon), limits_(all.limits), depth_(all.depth), objects_(all.objects) {
+Goals::Goals(Constraints& all)
+    : lexicon_(all.lexicon), limits_(all.limits), depth_(all.depth), objects_(all.objects) {
   goals_.intern({});     // kTrue
   goals_.intern({{2}});  // kFalse: +1, and node 1 is `false`
   nodes_.resize(2);
   nodes_[0].defined = nodes_[1].defined = true;
-  Atom never{.op = Op::Type, .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}};
+  Atom never{.op = Op::Type,
+             .number = {},
+             .nodes = {},
+             .names = {},
+             .langs = {},
+             .values = {},
+             .lists = {}};
   nodes_[1].atoms.push_back(never);
 }
 
@@ -26,7 +33,8 @@ void Goals::need(const std::vector<Id>& goals) {
   Missing missing;
   for (Id g : goals)
     for (Id literal : goals_[g].ids)
-      if ((literal >> 1) < kInternal && !is_defined(literal >> 1)) missing.nodes.push_back(literal >> 1);
+      if ((literal >> 1) < kInternal && !is_defined(literal >> 1))
+        missing.nodes.push_back(literal >> 1);
   if (missing.nodes.empty()) return;
   sort_unique(&missing.nodes);
   throw missing;
@@ -65,7 +73,9 @@ std::vector<Id> Goals::lacking(Ahead* ahead) const {
           add(a.nodes[i], depth);
         else if (depth > 0 && a.op == Op::Items)
           add(a.nodes[i], depth - 1);
-        else if (depth > 0 ? named || a.op == Op::Patterns || a.op == Op::Additional : named && std::binary_search(required.begin(), required.end(), a.names[i]))
+        else if (depth > 0
+                     ? named || a.op == Op::Patterns || a.op == Op::Additional
+                     : named && std::binary_search(required.begin(), required.end(), a.names[i]))
           add(a.nodes[i], 0);
       }
   }
@@ -92,15 +102,18 @@ void Goals::blame(Limit* limit, Id node) {
   }
 }
 
-// ---- goals ----------------------------------------------------------------------------------------------------------
+// ---- goals
+// ----------------------------------------------------------------------------------------------------------
 
 Id Goals::goal(std::vector<Id> literals) {
   std::erase_if(literals, [](Id l) { return l == 0 || l == 3; });  // +true, -false
   sort_unique(&literals);
   for (std::size_t i = 0; i < literals.size(); ++i)
-    if (literals[i] == 1 || literals[i] == 2 || (i > 0 && literals[i] == (literals[i - 1] ^ 1))) return kFalse;
+    if (literals[i] == 1 || literals[i] == 2 || (i > 0 && literals[i] == (literals[i - 1] ^ 1)))
+      return kFalse;
   tick();
-  if (goals_.size() + objects_.size() > limits_.states) throw Limit{"states", literals.empty() ? -1 : literals[0] >> 1, "too many goals and shapes"};
+  if (goals_.size() + objects_.size() > limits_.states)
+    throw Limit{"states", literals.empty() ? -1 : literals[0] >> 1, "too many goals and shapes"};
   return goals_.intern({std::move(literals)});
 }
 
@@ -138,7 +151,8 @@ const std::vector<Id>& Goals::values_in(Id among) const {
   return among == kFalse ? none : internals_[(goals_[among].ids[0] >> 1) - kInternal].values;
 }
 
-// ---- what constants and types tell ------------------------------------------------------------------------------------
+// ---- what constants and types tell
+// ------------------------------------------------------------------------------------
 
 bool Goals::excludes(Id g, std::int32_t bits) const {
   for (const Id literal : goals_[g].ids) {
@@ -158,17 +172,24 @@ const std::vector<Id>* Goals::listed(Id literal) const {
   return nullptr;
 }
 
-// Does the literal list values, none of which is one of these? Of dozens of alternatives that a tag tells apart each is held against each other.
+// Does the literal list values, none of which is one of these? Of dozens of alternatives that a tag
+// tells apart each is held against each other.
 bool Goals::are_apart(const std::vector<Id>& values, Id literal) const {
   constexpr std::size_t kFew = 16;
   const std::vector<Id>* some = listed(literal);
-  return some && some->size() <= kFew && values.size() <= kFew && std::find_first_of(some->begin(), some->end(), values.begin(), values.end()) == some->end();
+  return some && some->size() <= kFew && values.size() <= kFew &&
+         std::find_first_of(some->begin(), some->end(), values.begin(), values.end()) ==
+             some->end();
 }
 
 Told Goals::told(Id literal, Id id, int depth) const {
   constexpr int kDeepest = 8;
-  const auto both = [](Told a, Told b) { return a == Told::No || b == Told::No ? Told::No : a == Told::Yes ? b : a; };
-  const auto negated = [](Told a) { return a == Told::Open ? a : a == Told::No ? Told::Yes : Told::No; };
+  const auto both = [](Told a, Told b) {
+    return a == Told::No || b == Told::No ? Told::No : a == Told::Yes ? b : a;
+  };
+  const auto negated = [](Told a) {
+    return a == Told::Open ? a : a == Told::No ? Told::Yes : Told::No;
+  };
   if (literal & 1) return negated(told(literal ^ 1, id, depth));
   const Id node = literal >> 1;
   if (node < 2) return node == 0 ? Told::Yes : Told::No;
@@ -192,12 +213,15 @@ Told Goals::told(Id literal, Id id, int depth) const {
     if (out == Told::No) return out;
     switch (a.op) {
       case Op::Const:
-      case Op::Enum: out = both(out, is_a(std::find(a.values.begin(), a.values.end(), id) != a.values.end())); break;
+      case Op::Enum:
+        out = both(out, is_a(std::find(a.values.begin(), a.values.end(), id) != a.values.end()));
+        break;
       case Op::Type:
         if (v.kind == Value::String)
           out = both(out, is_a(a.lo & types::kString));
         else
-          out = both(out, v.kind == Value::Number && a.lo & types::kNumber ? Told::Yes : Told::Open);
+          out =
+              both(out, v.kind == Value::Number && a.lo & types::kNumber ? Told::Yes : Told::Open);
         break;
       case Op::Ref:
       case Op::All:
@@ -208,8 +232,20 @@ Told Goals::told(Id literal, Id id, int depth) const {
         if (depth == kDeepest) return Told::Open;
         out = both(out, told(a.nodes[0] << 1 | 1, id, depth + 1));
         break;
-      case Op::Properties: case Op::Patterns: case Op::Additional: case Op::Required: case Op::Size: case Op::Names: case Op::DependentRequired:
-      case Op::DependentSchemas: case Op::Items: case Op::Count: case Op::Contains: case Op::Unique: case Op::UnevaluatedProperties: case Op::UnevaluatedItems:
+      case Op::Properties:
+      case Op::Patterns:
+      case Op::Additional:
+      case Op::Required:
+      case Op::Size:
+      case Op::Names:
+      case Op::DependentRequired:
+      case Op::DependentSchemas:
+      case Op::Items:
+      case Op::Count:
+      case Op::Contains:
+      case Op::Unique:
+      case Op::UnevaluatedProperties:
+      case Op::UnevaluatedItems:
         if (v.kind == Value::Array || v.kind == Value::Object) out = both(out, Told::Open);
         break;
       default: out = both(out, Told::Open);
@@ -225,7 +261,8 @@ Told Goals::has_listed(Id g) const {
   const std::vector<Id>& literals = goals_[g].ids;
   const std::vector<Id>* values = nullptr;
   for (Id l : literals)
-    if (const std::vector<Id>* some = listed(l); some && (!values || some->size() < values->size())) values = some;
+    if (const std::vector<Id>* some = listed(l); some && (!values || some->size() < values->size()))
+      values = some;
   if (!values) return Told::Open;
   bool none = values->size() <= kMost;
   for (std::size_t i = 0; i < values->size() && i < kMost; ++i) {
@@ -237,8 +274,10 @@ Told Goals::has_listed(Id g) const {
     }
     none = none && all == Told::No;
     const Value& v = lexicon_.values[(*values)[i]];
-    const bool is_short = static_cast<std::int32_t>(v.number.digits.size()) <= kShort && std::abs(v.number.exp) <= kShort;
-    if (all == Told::Yes && (v.kind == Value::String || (v.kind == Value::Number && is_short))) return Told::Yes;
+    const bool is_short = static_cast<std::int32_t>(v.number.digits.size()) <= kShort &&
+                          std::abs(v.number.exp) <= kShort;
+    if (all == Told::Yes && (v.kind == Value::String || (v.kind == Value::Number && is_short)))
+      return Told::Yes;
   }
   return none ? Told::No : Told::Open;
 }

@@ -1,8 +1,9 @@
 // Inhabitance: has a goal a value?
 //
-// A least fixpoint by rounds: goals in progress count as empty, true is final at once, false only after a round that found nothing new.
-// What is false within a round may be true in the next, so that nobody may remember it: see is_tentative(). A Missing or a Limit ends the
-// round, and what it found empty is forgotten. Guarded by the isolate's lock.
+// A least fixpoint by rounds: goals in progress count as empty, true is final at once, false only
+// after a round that found nothing new. What is false within a round may be true in the next, so
+// that nobody may remember it: see is_tentative(). A Missing or a Limit ends the round, and what it
+// found empty is forgotten. Guarded by the isolate's lock.
 #pragma once
 #include <unordered_set>
 
@@ -18,8 +19,10 @@ class Inhabitance {
   explicit Inhabitance(Constraints& all);
   bool inhabited(Id goal);
   bool inhabited(Id goal, Type type);
-  bool empty_on_sight(Id goal);  // as far as can be told without viability: false where that is not known
-  int constant_for(Id goal, Type type);  // do all values of the type meet it (1), or none (0)? -1: it depends
+  bool empty_on_sight(
+      Id goal);  // as far as can be told without viability: false where that is not known
+  int constant_for(
+      Id goal, Type type);  // do all values of the type meet it (1), or none (0)? -1: it depends
 
   bool in_round() const { return in_round_; }
   bool is_tentative() const;  // what is false now may be true in the next round

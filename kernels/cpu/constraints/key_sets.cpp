@@ -43,7 +43,8 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
   sort_unique(&names);
   sort_unique(&langs);
   Langs& l = lexicon_.langs;
-  std::vector<std::pair<Id, std::vector<Id>>> parts{{Langs::kAll, {}}};  // language, which of langs hold it
+  std::vector<std::pair<Id, std::vector<Id>>> parts{
+      {Langs::kAll, {}}};  // language, which of langs hold it
   for (Id lang : langs) {
     std::vector<std::pair<Id, std::vector<Id>>> next;
     for (auto& [r, in] : parts) {
@@ -55,10 +56,15 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
       if (l.live(no)) next.push_back({no, std::move(in)});
     }
     parts = std::move(next);
-    if (parts.size() > kMaxClasses) throw Limit{"alternatives", -1, "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes"};
+    if (parts.size() > kMaxClasses)
+      throw Limit{
+          "alternatives", -1,
+          "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes"};
   }
-  // Of the key sets that are no name, those that hold what these languages hold, names aside: most classes have it alike.
-  std::unordered_map<Id, std::vector<Id>> naming;  // of each name the sets that hold all but some names, and not this one
+  // Of the key sets that are no name, those that hold what these languages hold, names aside: most
+  // classes have it alike.
+  std::unordered_map<Id, std::vector<Id>>
+      naming;  // of each name the sets that hold all but some names, and not this one
   for (Id k : wide)
     for (Id n : key_sets_[k].names) naming[n].push_back(k);
   ListMap<const std::vector<Id>*> kinds;
@@ -76,8 +82,9 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
     return kinds.emplace(in, &wide_[wide_.intern({std::move(held)})].ids).first->second;
   };
   std::vector<KeyClass> out;
-  std::vector<const std::vector<Id>*> of_listed;   // what holds the texts of a class that is listed
-  std::vector<std::pair<Id, std::ptrdiff_t>> all;  // names, each with which of those hold it; -1: one that a key set names
+  std::vector<const std::vector<Id>*> of_listed;  // what holds the texts of a class that is listed
+  std::vector<std::pair<Id, std::ptrdiff_t>>
+      all;  // names, each with which of those hold it; -1: one that a key set names
   for (Id n : names) all.push_back({n, -1});
   for (const auto& [r, in] : parts) {
     std::vector<std::u32string> words;
@@ -86,7 +93,8 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
       continue;
     }
     for (const auto& w : words)
-      if (const Id n = lexicon_.name(encode_utf8(w)); !has(names, n)) all.push_back({n, static_cast<std::ptrdiff_t>(of_listed.size())});
+      if (const Id n = lexicon_.name(encode_utf8(w)); !has(names, n))
+        all.push_back({n, static_cast<std::ptrdiff_t>(of_listed.size())});
     of_listed.push_back(wide_of(in));
   }
   std::sort(all.begin(), all.end());
@@ -98,7 +106,8 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
     if (listed >= 0) {
       cls.wide = of_listed[static_cast<std::size_t>(listed)];
     } else {
-      if (const Id own = key_sets_.find(KeySet{KeySet::One, n, {}, {}}); own >= 0 && has(sets, own)) cls.own = own;
+      if (const Id own = key_sets_.find(KeySet{KeySet::One, n, {}, {}}); own >= 0 && has(sets, own))
+        cls.own = own;
       in.clear();
       for (Id lang : langs)
         if (lexicon_.in_lang(lang, n)) in.push_back(lang);
@@ -121,7 +130,8 @@ Id KeySets::key_class(const KeyClass& cls, const std::vector<Id>& names) {
   if (cls.lang == Langs::kAll) return key_rest(names, {});
   std::vector<std::u32string> words;
   for (Id n : names) words.push_back(decode_utf8(lexicon_.names[n].text));
-  return key_lang(lexicon_.langs.both({cls.lang, lexicon_.langs.no(lexicon_.langs.words(std::move(words)))}));
+  return key_lang(
+      lexicon_.langs.both({cls.lang, lexicon_.langs.no(lexicon_.langs.words(std::move(words)))}));
 }
 
 }  // namespace guard

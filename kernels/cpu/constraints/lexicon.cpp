@@ -5,7 +5,8 @@
 namespace guard {
 
 bool Lexicon::in_lang(Id lang, Id name) {
-  return remember(matches, std::pair{lang, name}, [&] { return langs.contains(lang, decode_utf8(names[name].text)); });
+  return remember(matches, std::pair{lang, name},
+                  [&] { return langs.contains(lang, decode_utf8(names[name].text)); });
 }
 
 namespace {
@@ -18,7 +19,9 @@ struct Reader {
   int depth = 0;
 
   void space() {
-    while (at < text.size() && (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t')) ++at;
+    while (at < text.size() &&
+           (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t'))
+      ++at;
   }
   Id value() {
     const Recursion deeper(&depth, kMaxNesting);
@@ -75,7 +78,8 @@ struct Reader {
       const char e = text[at++];
       if (e == 'u') {
         std::uint32_t code = hex();
-        if (code >= 0xD800 && code < 0xDC00) at += 2, code = 0x10000 + ((code - 0xD800) << 10) + (hex() - 0xDC00);
+        if (code >= 0xD800 && code < 0xDC00)
+          at += 2, code = 0x10000 + ((code - 0xD800) << 10) + (hex() - 0xDC00);
         const char32_t one = code;
         out += encode_utf8(std::u32string_view(&one, 1));
       } else {
@@ -103,7 +107,8 @@ struct Reader {
       const bool down = text[at] == '-';
       if (down || text[at] == '+') ++at;
       std::int32_t e = 0;
-      for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) e = e * 10 + (text[at] - '0');
+      for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at)
+        e = e * 10 + (text[at] - '0');
       d.exp += down ? -e : e;
     }
     d.digits.erase(0, std::min(d.digits.find_first_not_of('0'), d.digits.size()));

@@ -1,4 +1,5 @@
-// Lexicon: what all schemas of an isolate share: languages, texts, numbers, names and values, interned. And the limits of a schema.
+// Lexicon: what all schemas of an isolate share: languages, texts, numbers, names and values,
+// interned. And the limits of a schema.
 //
 // Guarded by the isolate's lock; ids and references stay valid as long as the lexicon.
 #pragma once
@@ -13,9 +14,10 @@ struct Limits {
   std::size_t alternatives = 10000;  // shapes in one clause, cases of one value
   std::size_t states = 1000000;      // interned shapes and goals
   std::int32_t depth = 2000;         // recursion of the algebra
-  std::int32_t nesting = 100;        // open containers, beyond which only a shortest way out is left
-  double seconds = 10;               // of a processor, for one call
-  std::int64_t memory = 384'000'000; // bytes, of one call, and of a schema that has an isolate of its own
+  std::int32_t nesting = 100;  // open containers, beyond which only a shortest way out is left
+  double seconds = 10;         // of a processor, for one call
+  std::int64_t memory =
+      384'000'000;  // bytes, of one call, and of a schema that has an isolate of its own
 };
 
 struct Lexicon {
@@ -27,7 +29,9 @@ struct Lexicon {
   Interner<Name> names;
   Interner<Value> values;
   PairMap<bool> matches;  // (language, name)
-  void seal() { langs.seal(), texts.seal(), numbers.seal(), names.seal(), values.seal(); }  // see Interner
+  void seal() {
+    langs.seal(), texts.seal(), numbers.seal(), names.seal(), values.seal();
+  }  // see Interner
   Id name(std::string text) { return names.intern({std::move(text)}); }
   bool in_lang(Id lang, Id name);
   Id parse(std::string_view text);  // the value of a JSON text, which must be valid: no key twice

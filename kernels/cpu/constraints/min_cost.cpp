@@ -7,10 +7,26 @@
 namespace guard {
 
 namespace {
-constexpr int kMaxChoices = 256;    // combinations of disjuncts that cost_object compares before it takes what it has
+constexpr int kMaxChoices =
+    256;  // combinations of disjuncts that cost_object compares before it takes what it has
 }  // namespace
 
-MinCosts::MinCosts(Constraints& all) : goals_(all.goals), scalars_(all.scalars), key_sets_(all.key_sets), objects_(all.objects), members_(all.members), arrays_(all.arrays), unique_(all.unique), partial_(all.partial), inhabitance_(all.inhabitance), values_(all.values), lexicon_(all.lexicon), spelling_(all.spelling), gap_(all.gap), limits_(all.limits), depth_(all.depth) {}
+MinCosts::MinCosts(Constraints& all)
+    : goals_(all.goals),
+      scalars_(all.scalars),
+      key_sets_(all.key_sets),
+      objects_(all.objects),
+      members_(all.members),
+      arrays_(all.arrays),
+      unique_(all.unique),
+      partial_(all.partial),
+      inhabitance_(all.inhabitance),
+      values_(all.values),
+      lexicon_(all.lexicon),
+      spelling_(all.spelling),
+      gap_(all.gap),
+      limits_(all.limits),
+      depth_(all.depth) {}
 
 std::int64_t MinCosts::key_bytes(Id name) {
   const auto found = name_bytes_.find(name);
@@ -20,7 +36,8 @@ std::int64_t MinCosts::key_bytes(Id name) {
 
 std::int64_t MinCosts::cost_of_strings(Id set) {
   std::int64_t best = -1;
-  for (const StringPiece& p : std::vector<StringPiece>(scalars_.string_set(set).pieces)) best = cheaper(best, lexicon_.langs.cheapest(p.lang, p.lo, p.hi));
+  for (const StringPiece& p : std::vector<StringPiece>(scalars_.string_set(set).pieces))
+    best = cheaper(best, lexicon_.langs.cheapest(p.lang, p.lo, p.hi));
   return plus_cost(best, 2);
 }
 
@@ -34,7 +51,8 @@ std::int64_t MinCosts::of(Id g, Type type) {
       for (Id p : scalars_.numbers(g)) list.push_back({p, 0});
       if (list.empty()) return -1;
       std::int64_t best = -1;
-      lexicon_.numbers.cheapest(lexicon_.numbers.start(list, spelling_), [&](Id, std::int64_t n) { best = cheaper(best, n); });
+      lexicon_.numbers.cheapest(lexicon_.numbers.start(list, spelling_),
+                                [&](Id, std::int64_t n) { best = cheaper(best, n); });
       return best;
     }
     default: return least_cost(g * 8 + static_cast<Id>(type) + 1);
@@ -43,7 +61,8 @@ std::int64_t MinCosts::of(Id g, Type type) {
 
 std::int64_t MinCosts::of(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : least_cost(g * 8); }
 
-// One more look at a key of the fixpoint (see inhabited): what is in progress counts with what it cost at last.
+// One more look at a key of the fixpoint (see inhabited): what is in progress counts with what it
+// cost at last.
 std::int64_t MinCosts::try_cost(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
   const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
@@ -55,8 +74,13 @@ std::int64_t MinCosts::try_cost(Id key) {
       case 0:
         for (int t = 0; t < kTypes; ++t) best = cheaper(best, of(g, static_cast<Type>(t)));
         break;
-      case static_cast<int>(Type::Array) + 1: best = cheaper(best, arrays_.of(g) == kNever ? -1 : plus_cost(1, of_array(arrays_.of(g), 0))); break;
-      default: best = cheaper(best, objects_.of(g) == kNever ? -1 : plus_cost(1, of_object(objects_.of(g), {})));
+      case static_cast<int>(Type::Array) + 1:
+        best =
+            cheaper(best, arrays_.of(g) == kNever ? -1 : plus_cost(1, of_array(arrays_.of(g), 0)));
+        break;
+      default:
+        best = cheaper(best,
+                       objects_.of(g) == kNever ? -1 : plus_cost(1, of_object(objects_.of(g), {})));
     }
   } catch (Limit& limit) {
     goals_.blame(&limit, node_of(goals_.literals(g)));
@@ -103,17 +127,22 @@ std::int64_t MinCosts::of_object(Id id, const Keys& keys) {
   if (id == kNever) return -1;
   if (objects_[id].clauses.empty()) return cost_members(id, keys);
   if (keys.fresh()) return cost_choices(id, keys);
-  return found_.get(id, keys, objects_.counts(id), [&](const Keys& asked) { return cost_choices(id, asked); }, [this] { return !inhabitance_.is_tentative() && !in_cost_; });
+  return found_.get(
+      id, keys, objects_.counts(id), [&](const Keys& asked) { return cost_choices(id, asked); },
+      [this] { return !inhabitance_.is_tentative() && !in_cost_; });
 }
 
-// Of the ways through the clauses the cheapest: best first (Hart, Nilsson, Raphael 1968), of equals the one with the fewest clauses left.
-// Clauses only ask for more, so that a shape without those that are left bounds it from below. Many orders of choices lead to one shape.
+// Of the ways through the clauses the cheapest: best first (Hart, Nilsson, Raphael 1968), of equals
+// the one with the fewest clauses left. Clauses only ask for more, so that a shape without those
+// that are left bounds it from below. Many orders of choices lead to one shape.
 std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
   struct Node {
     std::int64_t bound;
     std::size_t clauses, age;
     Id shape;
-    bool operator<(const Node& o) const { return std::tuple(bound, clauses, age) > std::tuple(o.bound, o.clauses, o.age); }  // the least on top
+    bool operator<(const Node& o) const {
+      return std::tuple(bound, clauses, age) > std::tuple(o.bound, o.clauses, o.age);
+    }  // the least on top
   };
   std::priority_queue<Node> open;
   std::unordered_set<Id> known;
@@ -125,7 +154,8 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
     for (const Rule& r : disjunct.some) {
       if (!named(r) || keys.seen(key_sets_[r.keys].id)) continue;
       const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{r.keys, -1});
-      if (at == s.some.end() || at->keys != r.keys) out += key_bytes(key_sets_[r.keys].id) + 2 + gap_;
+      if (at == s.some.end() || at->keys != r.keys)
+        out += key_bytes(key_sets_[r.keys].id) + 2 + gap_;
     }
     return out;
   };
@@ -146,14 +176,16 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
     bound += more;
     if (best < 0 || bound < best) open.push({bound, s.clauses.size(), known.size(), at});
   };
-  if (const Id easy = members_.easiest(objects_[id], keys); easy != kNever) best = cost_members(easy, keys);  // mostly nothing is cheaper
+  if (const Id easy = members_.easiest(objects_[id], keys); easy != kNever)
+    best = cost_members(easy, keys);  // mostly nothing is cheaper
   add(id);
   for (int left = kMaxChoices; !open.empty(); --left) {
     tick();
     const Node node = open.top();
     open.pop();
     if (best >= 0 && (node.bound >= best || left <= 0)) return best;
-    if (const Id known_better = objects_.tidy(node.shape); known_better != node.shape) {  // only of those whose turn comes: it is dear
+    if (const Id known_better = objects_.tidy(node.shape);
+        known_better != node.shape) {  // only of those whose turn comes: it is dear
       add(known_better);
       continue;
     }
@@ -161,7 +193,9 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
     if (s.clauses.empty()) return node.bound;
     for (Id d : take_smallest(&s.clauses)) {
       Shape with = s;
-      if (d != kNever && !objects_.clash(s, objects_[d]) && objects_.merge(&with, Shape(objects_[d]))) add(objects_.settle(std::move(with)));
+      if (d != kNever && !objects_.clash(s, objects_[d]) &&
+          objects_.merge(&with, Shape(objects_[d])))
+        add(objects_.settle(std::move(with)));
     }
   }
   return best;
@@ -192,18 +226,23 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
   for (const Rule& r : s.some)
     if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
   const auto usable = [&](std::size_t i) {
-    return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) &&
-                               std::none_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
+    return all[i].name < 0 ||
+           (!keys.seen(all[i].name) && keys.open(all[i].name) &&
+            std::none_of(
+                members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
   };
-  const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
-    std::vector<std::size_t> next(all.size(), 0);  // words of each class that are used up
-    std::size_t listed = 0;                        // and what they take
+  const auto total =
+      [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
+    std::vector<std::size_t> next(all.size(), 0);          // words of each class that are used up
+    std::size_t listed = 0;                                // and what they take
     const auto key = [&](std::size_t i) -> std::int64_t {  // bytes of the cheapest new key
       if (all[i].name >= 0) return key_bytes(all[i].name);
       while (true) {
         const Word* word = lexicon_.words.at(all[i].lang, next[i]);
         if (!word) return -1;
-        if (!keys.taken(word->text) && std::none_of(all.begin(), all.end(), [&](const KeyClass& c) { return c.name >= 0 && lexicon_.names[c.name].text == word->text; }))
+        if (!keys.taken(word->text) && std::none_of(all.begin(), all.end(), [&](const KeyClass& c) {
+              return c.name >= 0 && lexicon_.names[c.name].text == word->text;
+            }))
           return word->bytes + 2;
         ++next[i];
       }
@@ -216,7 +255,10 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
       ++next[i];
       tick();
       if ((listed += 1 + static_cast<std::size_t>(name) / 16) > limits_.states)
-        throw Limit{"states", -1, "minProperties asks for " + std::to_string(s.lo) + " members, whose shortest keys are too many", Op::Size};
+        throw Limit{"states", -1,
+                    "minProperties asks for " + std::to_string(s.lo) +
+                        " members, whose shortest keys are too many",
+                    Op::Size};
       ++count;
       return true;
     };
@@ -265,23 +307,28 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
   return best;
 }
 
-// Where items must differ the cost must fall with every token of some way on. So each owed item is reckoned at what suffices whatever the
-// others are: the dearest of as many of its goal's values as the array can have items along a plan (`among`; along a plan it never
-// rises: an item discharges what is owed, brings a position nearer, or fills up to the minimum). Of a plan, whether it can be
-// followed is all that the values written decide, and only the values of goals that have fewer than that: see reserved().
+// Where items must differ the cost must fall with every token of some way on. So each owed item is
+// reckoned at what suffices whatever the others are: the dearest of as many of its goal's values as
+// the array can have items along a plan (`among`; along a plan it never rises: an item discharges
+// what is owed, brings a position nearer, or fills up to the minimum). Of a plan, whether it can be
+// followed is all that the values written decide, and only the values of goals that have fewer than
+// that: see reserved().
 //
-// Why it falls: take the cheapest plan, goals g1, g2, …, and distinct representatives of those that have few values, none of
-// them written. If g1 has few, write its representative: it is one of reserved(), for each of which the rest is reckoned
-// with it written. Else fewer than `among` values are written or represent others, so that one of those by which g1 is reckoned is
-// free. It is one of reserved() too, or none of them, and then no plan minds it. The rest of the plan can be followed, at no more.
+// Why it falls: take the cheapest plan, goals g1, g2, …, and distinct representatives of those that
+// have few values, none of them written. If g1 has few, write its representative: it is one of
+// reserved(), for each of which the rest is reckoned with it written. Else fewer than `among`
+// values are written or represent others, so that one of those by which g1 is reckoned is free. It
+// is one of reserved() too, or none of them, and then no plan minds it. The rest of the plan can be
+// followed, at no more.
 struct MinCosts::Plan {
-  std::vector<Id> picks = {};          // as in plan_row
-  bool paired = false;                 // where a repeat is owed: one item of known value, which a later one will equal
+  std::vector<Id> picks = {};  // as in plan_row
+  bool paired =
+      false;  // where a repeat is owed: one item of known value, which a later one will equal
   std::vector<Id>* reserved = nullptr;  // collects
 };
 
-// Counts by arithmetic (see viable_counts): exact for one count; where several minima are large, each is met by items of its own, which
-// never costs less. Nothing where that is to be searched.
+// Counts by arithmetic (see viable_counts): exact for one count; where several minima are large,
+// each is met by items of its own, which never costs less. Nothing where that is to be searched.
 std::optional<std::int64_t> MinCosts::cost_counts(const Row& row, std::int32_t at) {
   const auto counts = arrays_.steady_counts(row);
   if (!counts) return std::nullopt;
@@ -293,9 +340,12 @@ std::optional<std::int64_t> MinCosts::cost_counts(const Row& row, std::int32_t a
   };
   if (counts->size() == 1) {
     const Counted& c = (*counts)[0];
-    const std::int64_t hit = of(goals_.conj(base, c.goal)), miss = of(goals_.conj(base, goals_.negate(c.goal)));
+    const std::int64_t hit = of(goals_.conj(base, c.goal)),
+                       miss = of(goals_.conj(base, goals_.negate(c.goal)));
     add(c.lo, hit);
-    const std::int64_t hits = hit < 0 || (miss >= 0 && miss < hit) ? 0 : std::clamp<std::int64_t>(due - c.lo, 0, c.hi - c.lo);
+    const std::int64_t hits = hit < 0 || (miss >= 0 && miss < hit)
+                                  ? 0
+                                  : std::clamp<std::int64_t>(due - c.lo, 0, c.hi - c.lo);
     add(hits, hit);
     add(due - c.lo - hits, miss);
   } else {
@@ -345,18 +395,22 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     Row rest = row;
     for (Id d : take_smallest(&rest.clauses)) {
       Row with = rest;
-      if (arrays_.merge(&with, Row(arrays_[d]))) best = cheaper(best, cost_row(arrays_.settle(std::move(with)), at, plan));
+      if (arrays_.merge(&with, Row(arrays_[d])))
+        best = cheaper(best, cost_row(arrays_.settle(std::move(with)), at, plan));
     }
     return best;
   }
   std::int32_t edge = 0;
   for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
-  const bool fills = row.some.empty() && row.counts.empty() && row.repeat < 0;  // only the minimum is owed
+  const bool fills =
+      row.some.empty() && row.counts.empty() && row.repeat < 0;  // only the minimum is owed
   std::int64_t owed = edge;
   for (const Span& s : row.some) owed = std::max<std::int64_t>(owed, s.from);
   owed += static_cast<std::int64_t>(row.some.size());
   for (const Counted& c : row.counts) owed += c.lo;
-  const std::int32_t among = fills ? row.lo : static_cast<std::int32_t>(std::min<std::int64_t>(std::max(row.lo, at + 1) + owed, kInf));
+  const std::int32_t among = fills ? row.lo
+                                   : static_cast<std::int32_t>(std::min<std::int64_t>(
+                                         std::max(row.lo, at + 1) + owed, kInf));
   const auto is_roomy = [&](Id goal) {
     if (row.unique < 0 || values_.has_values(goal, static_cast<std::size_t>(among))) return true;
     if (plan.reserved) {
@@ -365,7 +419,9 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     }
     return false;
   };
-  const auto reckoned = [&](Id goal) { return row.unique < 0 ? of(goal) : values_.bytes_among(goal, among); };
+  const auto reckoned = [&](Id goal) {
+    return row.unique < 0 ? of(goal) : values_.bytes_among(goal, among);
+  };
   if (fills) {
     if (row.unique >= 0 && !unique_.plan_row(id, at, plan.picks, among, nullptr)) return -1;
     std::int64_t bytes = 1;
@@ -391,31 +447,40 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
   std::vector<Way> ways;  // the cheapest item for each
   const auto add = [&](Way way) {
     for (Way& w : ways)
-      if (w.next == way.next && w.plan.paired == way.plan.paired && w.plan.picks == way.plan.picks) return void(w.item = std::min(w.item, way.item));
+      if (w.next == way.next && w.plan.paired == way.plan.paired && w.plan.picks == way.plan.picks)
+        return void(w.item = std::min(w.item, way.item));
     ways.push_back(std::move(way));
   };
-  const Id base = arrays_.base_of(row, 0), open = partial_.open_item(unique_.compared_to(id, kFalse), true);
+  const Id base = arrays_.base_of(row, 0),
+           open = partial_.open_item(unique_.compared_to(id, kFalse), true);
   int choices = 0;
-  partial_.ways(open, base, [&](Id goal, Id after) {
-    const std::int64_t item = reckoned(goal);
-    if (item < 0 && !plan.reserved) return false;
-    Plan next = plan;
-    if (!is_roomy(goal)) {
-      next.picks.insert(std::upper_bound(next.picks.begin(), next.picks.end(), goal), goal);
-      if (!unique_.match(next.picks, among, row.unique, nullptr)) return false;
-    }
-    add({unique_.compared_to(after, row.unique), std::move(next), item});
-    return ++choices >= kMaxChoices;
-  }, row.unique >= 0);
+  partial_.ways(
+      open, base,
+      [&](Id goal, Id after) {
+        const std::int64_t item = reckoned(goal);
+        if (item < 0 && !plan.reserved) return false;
+        Plan next = plan;
+        if (!is_roomy(goal)) {
+          next.picks.insert(std::upper_bound(next.picks.begin(), next.picks.end(), goal), goal);
+          if (!unique_.match(next.picks, among, row.unique, nullptr)) return false;
+        }
+        add({unique_.compared_to(after, row.unique), std::move(next), item});
+        return ++choices >= kMaxChoices;
+      },
+      row.unique >= 0);
   if (row.repeat >= 0 && !plan.paired) {  // a value that a later item is to equal
-    const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) { return unique_.viable_after(after, at + 1, base); }));
-    for (Id v : unique_.single_values(goal)) add({partial_.residual(open, v), {{}, true, plan.reserved}, values_.value_bytes(v)});
+    const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) {
+      return unique_.viable_after(after, at + 1, base);
+    }));
+    for (Id v : unique_.single_values(goal))
+      add({partial_.residual(open, v), {{}, true, plan.reserved}, values_.value_bytes(v)});
   }
   std::int64_t best = -1;
   for (const Way& w : ways) {
     std::int64_t rest = -1;
     if (w.next == id && w.plan.picks.size() == plan.picks.size()) {
-      if (at < row.lo && row.repeat < 0) rest = plus_cost(cost_row(id, row.lo, w.plan), (row.lo - at - 1) * (w.item + comma(1)));
+      if (at < row.lo && row.repeat < 0)
+        rest = plus_cost(cost_row(id, row.lo, w.plan), (row.lo - at - 1) * (w.item + comma(1)));
     } else if (w.next != id || at < row.lo) {
       rest = cost_row(w.next, at + 1, w.plan);
     }

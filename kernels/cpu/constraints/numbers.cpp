@@ -15,38 +15,50 @@ Id Scalars::number_set(std::vector<Id> pieces) {
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       bool covered = false;
       for (std::size_t j = 0; j < pieces.size() && !covered; ++j)
-        covered = i != j && Numbers::covers(lexicon_.numbers.piece(pieces[j]), lexicon_.numbers.piece(pieces[i])) &&
-                  !(j > i && Numbers::covers(lexicon_.numbers.piece(pieces[i]), lexicon_.numbers.piece(pieces[j])));
+        covered =
+            i != j &&
+            Numbers::covers(lexicon_.numbers.piece(pieces[j]), lexicon_.numbers.piece(pieces[i])) &&
+            !(j > i && Numbers::covers(lexicon_.numbers.piece(pieces[i]),
+                                       lexicon_.numbers.piece(pieces[j])));
       if (!covered) kept.push_back(pieces[i]);
     }
     pieces = std::move(kept);
   }
-  if (pieces.size() > limits_.alternatives) throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
+  if (pieces.size() > limits_.alternatives)
+    throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
   return number_sets_.intern({std::move(pieces)});
 }
 
 bool Scalars::is_point(Id id) const {
   const Piece& p = lexicon_.numbers.piece(id);
-  return p.has_lo && p.has_hi && p.lo == p.hi && p.multiples.empty() && p.not_multiples.empty() && p.not_values.empty() && !p.written;
+  return p.has_lo && p.has_hi && p.lo == p.hi && p.multiples.empty() && p.not_multiples.empty() &&
+         p.not_values.empty() && !p.written;
 }
 
 bool Scalars::is_points(Id set) {
   if (const auto found = points_.find(set); found != points_.end()) return found->second;
   const std::vector<Id>& pieces = number_sets_[set].ids;
-  const bool all = std::all_of(pieces.begin(), pieces.end(), [this](Id id) { return is_point(id); });
+  const bool all =
+      std::all_of(pieces.begin(), pieces.end(), [this](Id id) { return is_point(id); });
   points_[set] = all;
   return all;
 }
 
 bool Scalars::reads_alike(Id g, Id literal) {
   const std::vector<Id>* values = goals_.listed(literal & ~1);
-  if (!values || goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText)) return false;
+  if (!values || goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
+    return false;
   numbers(g);
   if (!is_points(goal_numbers_[g])) return false;
-  const auto is_whole = [this](Id v) { return lexicon_.values[v].kind != Value::Number || lexicon_.values[v].number.exp >= 0; };
+  const auto is_whole = [this](Id v) {
+    return lexicon_.values[v].kind != Value::Number || lexicon_.values[v].number.exp >= 0;
+  };
   for (const Atom& a : goals_.known_atoms(literal >> 1)) {
     if (a.op == Op::Const || a.op == Op::Enum) continue;
-    if (a.op != Op::Type || !(a.lo & types::kNumber || (a.lo & types::kInteger && std::all_of(values->begin(), values->end(), is_whole)))) return false;
+    if (a.op != Op::Type ||
+        !(a.lo & types::kNumber ||
+          (a.lo & types::kInteger && std::all_of(values->begin(), values->end(), is_whole))))
+      return false;
   }
   return true;
 }
@@ -61,7 +73,8 @@ Id Scalars::numbers_and(Id a, Id b) {
     return number_set(std::move(common));
   }
   const std::vector<Id> x = number_sets_[a].ids, y = number_sets_[b].ids;
-  if (x.size() * y.size() > limits_.alternatives * 10) throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
+  if (x.size() * y.size() > limits_.alternatives * 10)
+    throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
   std::vector<Id> out;
   Piece p;
   for (Id j : y) {
@@ -74,14 +87,22 @@ Id Scalars::numbers_and(Id a, Id b) {
         continue;
       }
       const Piece& wide = lexicon_.numbers.piece(is_one ? i : j);
-      if ((is_one || is_other) && wide.multiples.empty() && wide.not_multiples.empty() && !wide.written) {
-        const Decimal& v = lexicon_.numbers.piece(is_one ? j : i).lo;  // is it within? Thousands of excluded values are not copied for each
-        const int lo = wide.has_lo ? compare(v, wide.lo) : 1, hi = wide.has_hi ? compare(v, wide.hi) : -1;
-        const bool excluded = std::binary_search(wide.not_values.begin(), wide.not_values.end(), v, [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
-        if (lo >= (wide.lo_open ? 1 : 0) && hi <= (wide.hi_open ? -1 : 0) && !excluded) out.push_back(is_one ? j : i);
+      if ((is_one || is_other) && wide.multiples.empty() && wide.not_multiples.empty() &&
+          !wide.written) {
+        const Decimal& v =
+            lexicon_.numbers.piece(is_one ? j : i)
+                .lo;  // is it within? Thousands of excluded values are not copied for each
+        const int lo = wide.has_lo ? compare(v, wide.lo) : 1,
+                  hi = wide.has_hi ? compare(v, wide.hi) : -1;
+        const bool excluded = std::binary_search(
+            wide.not_values.begin(), wide.not_values.end(), v,
+            [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
+        if (lo >= (wide.lo_open ? 1 : 0) && hi <= (wide.hi_open ? -1 : 0) && !excluded)
+          out.push_back(is_one ? j : i);
         continue;
       }
-      if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p)) out.push_back(lexicon_.numbers.piece(p));
+      if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p))
+        out.push_back(lexicon_.numbers.piece(p));
     }
   }
   return number_set(std::move(out));
@@ -99,10 +120,14 @@ struct Scalars::NumberAlgebra {
   Id top() const { return just({}); }
   Id bottom() const { return g->number_set({}); }
   Id all(const std::vector<Id>& list) const {
-    return joined(list, top(), [this](Id x) { return g->number_sets_[x].ids.size(); }, [this](Id a, Id b) { return g->numbers_and(a, b); });
+    return joined(
+        list, top(), [this](Id x) { return g->number_sets_[x].ids.size(); },
+        [this](Id a, Id b) { return g->numbers_and(a, b); });
   }
   Id any(const std::vector<Id>& list) const { return g->numbers_or(list); }
-  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_of(*this, yes, no, sign); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const {
+    return one_of(*this, yes, no, sign);
+  }
   Id values(const std::vector<Id>& list, bool sign) const {
     std::vector<Id> points;
     Piece others;
@@ -124,7 +149,8 @@ struct Scalars::NumberAlgebra {
     Piece p;
     switch (a.op) {
       case Op::Type:
-        if (a.lo & types::kNumber || !(a.lo & (types::kInteger | types::kIntegerText))) return ((a.lo & types::kNumber) != 0) == sign ? top() : bottom();
+        if (a.lo & types::kNumber || !(a.lo & (types::kInteger | types::kIntegerText)))
+          return ((a.lo & types::kNumber) != 0) == sign ? top() : bottom();
         if (a.lo & types::kInteger)
           (sign ? p.multiples : p.not_multiples).push_back({false, "1", 0});
         else
@@ -137,19 +163,23 @@ struct Scalars::NumberAlgebra {
         else
           p.has_hi = true, p.hi = a.number, p.hi_open = a.open == sign;
         return just(std::move(p));
-      case Op::Multiple: (sign ? p.multiples : p.not_multiples).push_back(a.number); return just(std::move(p));
+      case Op::Multiple:
+        (sign ? p.multiples : p.not_multiples).push_back(a.number);
+        return just(std::move(p));
       default: return sign ? top() : bottom();
     }
   }
 };
 
 const std::vector<Id>& Scalars::numbers(Id g) {
-  if (goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText)) return number_sets_[kNoNumbers].ids;
+  if (goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
+    return number_sets_[kNoNumbers].ids;
   const auto found = goal_numbers_.find(g);
   if (found != goal_numbers_.end()) return number_sets_[found->second].ids;
   const NumberAlgebra algebra{this};
   std::vector<Id> parts;
-  for (Id l : std::vector<Id>(goals_.literals(g))) parts.push_back(goals_.walk(algebra, &numbers_memo_, l));
+  for (Id l : std::vector<Id>(goals_.literals(g)))
+    parts.push_back(goals_.walk(algebra, &numbers_memo_, l));
   const Id out = algebra.all(parts);
   std::vector<Id> kept;
   for (Id p : std::vector<Id>(number_sets_[out].ids))
@@ -165,14 +195,21 @@ bool Scalars::is_scalar(Id g) {
     if (node >= kInternal) return false;
     for (const Atom& a : goals_.atoms(node)) {
       if (a.op == Op::Type && !(a.lo & (types::kArray | types::kObject))) return true;
-      const auto plain = [this](Id v) { return lexicon_.values[v].kind != Value::Array && lexicon_.values[v].kind != Value::Object; };
-      if ((a.op == Op::Const || a.op == Op::Enum) && std::all_of(a.values.begin(), a.values.end(), plain)) return true;
-      if ((a.op == Op::Ref || a.op == Op::All) && std::any_of(a.nodes.begin(), a.nodes.end(), scalar)) return true;
+      const auto plain = [this](Id v) {
+        return lexicon_.values[v].kind != Value::Array && lexicon_.values[v].kind != Value::Object;
+      };
+      if ((a.op == Op::Const || a.op == Op::Enum) &&
+          std::all_of(a.values.begin(), a.values.end(), plain))
+        return true;
+      if ((a.op == Op::Ref || a.op == Op::All) &&
+          std::any_of(a.nodes.begin(), a.nodes.end(), scalar))
+        return true;
     }
     return false;
   };
   const std::vector<Id> literals = goals_.literals(g);
-  return std::any_of(literals.begin(), literals.end(), [&](Id l) { return !(l & 1) && scalar(l >> 1); });
+  return std::any_of(literals.begin(), literals.end(),
+                     [&](Id l) { return !(l & 1) && scalar(l >> 1); });
 }
 
 // All values of the goal when it has few, all of them scalars: one id for each.

@@ -6,18 +6,27 @@ namespace guard {
 namespace {
 
 std::size_t hash_rules(std::size_t h, const std::vector<Rule>& rules) {
-  for (const Rule& r : rules) h = mix(mix(h, static_cast<std::size_t>(r.keys)), static_cast<std::size_t>(r.goal));
+  for (const Rule& r : rules)
+    h = mix(mix(h, static_cast<std::size_t>(r.keys)), static_cast<std::size_t>(r.goal));
   return mix(h, rules.size());
 }
 }  // namespace
 
 std::size_t Shape::hash() const {
-  std::size_t h = hash_rules(hash_rules(mix(static_cast<std::size_t>(lo), static_cast<std::size_t>(hi)), rules), some);
+  std::size_t h = hash_rules(
+      hash_rules(mix(static_cast<std::size_t>(lo), static_cast<std::size_t>(hi)), rules), some);
   for (const Clause& c : clauses) h = mix(h, hash_of(c));
   return h;
 }
 
-Objects::Objects(Constraints& all) : goals_(all.goals), scalars_(all.scalars), key_sets_(all.key_sets), inhabitance_(all.inhabitance), lexicon_(all.lexicon), limits_(all.limits), depth_(all.depth) {
+Objects::Objects(Constraints& all)
+    : goals_(all.goals),
+      scalars_(all.scalars),
+      key_sets_(all.key_sets),
+      inhabitance_(all.inhabitance),
+      lexicon_(all.lexicon),
+      limits_(all.limits),
+      depth_(all.depth) {
   shapes_.intern({.rules = {}, .some = {}, .lo = 1, .hi = 0, .clauses = {}});  // kNever
   shapes_.intern({});                                                          // kAny
 }
@@ -38,7 +47,8 @@ Id Objects::sized(std::int32_t lo, std::int32_t hi) {
 void Objects::merge_bare(Shape* into, const Shape& from) {
   constexpr std::size_t kFew = 8;
   const auto unite = [this](std::vector<Rule>* a, const std::vector<Rule>& b, bool names_only) {
-    if (b.size() <= kFew && b.size() < a->size() / kFew) {  // of thousands of shapes each adds a rule
+    if (b.size() <= kFew &&
+        b.size() < a->size() / kFew) {  // of thousands of shapes each adds a rule
       for (const Rule& r : b) {
         const bool joins = !names_only || key_sets_[r.keys].kind == KeySet::One;
         const auto at = std::lower_bound(a->begin(), a->end(), joins ? Rule{r.keys, -1} : r);
@@ -56,7 +66,8 @@ void Objects::merge_bare(Shape* into, const Shape& from) {
     std::size_t n = 0;
     for (const Rule& r : out) {
       if (n > 0 && out[n - 1] == r) continue;
-      if (n > 0 && out[n - 1].keys == r.keys && (!names_only || key_sets_[r.keys].kind == KeySet::One))
+      if (n > 0 && out[n - 1].keys == r.keys &&
+          (!names_only || key_sets_[r.keys].kind == KeySet::One))
         out[n - 1].goal = goals_.conj(out[n - 1].goal, r.goal);
       else
         out[n++] = r;
@@ -111,7 +122,8 @@ Id Objects::disjunction(std::vector<Id> list) {
   }
   if (kept.empty()) return kNever;
   if (kept.size() == 1) return kept[0];
-  if (kept.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a choice between too many shapes of objects"};
+  if (kept.size() > limits_.alternatives)
+    throw Limit{"alternatives", -1, "a choice between too many shapes of objects"};
   return shapes_.intern({.rules = {}, .some = {}, .clauses = {std::move(kept)}});
 }
 
@@ -120,14 +132,18 @@ bool Objects::weaker(Id id, const Shape& b) const {
   if (a.lo > b.lo || a.hi < b.hi) return false;
   const auto within = [this](const std::vector<Rule>& x, const std::vector<Rule>& y) {
     return std::all_of(x.begin(), x.end(), [&](const Rule& r) {
-      for (auto at = std::lower_bound(y.begin(), y.end(), Rule{r.keys, -1}); at != y.end() && at->keys == r.keys; ++at) {
+      for (auto at = std::lower_bound(y.begin(), y.end(), Rule{r.keys, -1});
+           at != y.end() && at->keys == r.keys; ++at) {
         const auto &want = goals_.literals(r.goal), &got = goals_.literals(at->goal);
-        if (r.goal == at->goal || at->goal == kFalse || std::includes(got.begin(), got.end(), want.begin(), want.end())) return true;
+        if (r.goal == at->goal || at->goal == kFalse ||
+            std::includes(got.begin(), got.end(), want.begin(), want.end()))
+          return true;
       }
       return false;
     });
   };
-  return within(a.rules, b.rules) && within(a.some, b.some) && std::all_of(a.clauses.begin(), a.clauses.end(), [&](const Clause& c) {
+  return within(a.rules, b.rules) && within(a.some, b.some) &&
+         std::all_of(a.clauses.begin(), a.clauses.end(), [&](const Clause& c) {
            return std::find(b.clauses.begin(), b.clauses.end(), c) != b.clauses.end();
          });
 }
@@ -154,7 +170,9 @@ Id Objects::settle(Shape s) {
   while (true) {
     if (s.lo > s.hi) return kNever;
     for (const Rule& r : s.some)
-      if (r.goal == kFalse || (key_sets_[r.keys].kind == KeySet::One && forbids(s, key_sets_[r.keys].id))) return kNever;
+      if (r.goal == kFalse ||
+          (key_sets_[r.keys].kind == KeySet::One && forbids(s, key_sets_[r.keys].id)))
+        return kNever;
     bool changed = false;
     for (std::size_t i = 0; i < s.clauses.size();) {
       Clause alive;
@@ -181,7 +199,8 @@ Id Objects::settle(Shape s) {
     }
     if (!changed) break;
   }
-  if (goals_.size() + shapes_.size() > limits_.states) throw Limit{"states", -1, "too many goals and shapes"};
+  if (goals_.size() + shapes_.size() > limits_.states)
+    throw Limit{"states", -1, "too many goals and shapes"};
   return shapes_.intern(std::move(s));
 }
 
@@ -192,12 +211,14 @@ Id Objects::goal_at(Id name, const Shape& a, const Shape* b) {
     for (const Rule& r : s->rules)
       if (key_sets_.holds(r.keys, name)) out = goals_.conj(out, r.goal);
     for (const Rule& r : s->some)
-      if (key_sets_[r.keys].kind == KeySet::One && key_sets_[r.keys].id == name) out = goals_.conj(out, r.goal);
+      if (key_sets_[r.keys].kind == KeySet::One && key_sets_[r.keys].id == name)
+        out = goals_.conj(out, r.goal);
   }
   return out;
 }
 
-// What a search through the clauses will look into, all at once: one that ends in Missing is made again from its beginning.
+// What a search through the clauses will look into, all at once: one that ends in Missing is made
+// again from its beginning.
 void Objects::need_choices(Id id) {
   std::vector<Id> goals, todo{id};
   std::unordered_set<Id> seen{id};
@@ -213,7 +234,8 @@ void Objects::need_choices(Id id) {
   goals_.need(goals);
 }
 
-// Unit propagation with the goals of the keys that must come: they refute disjuncts and entail others.
+// Unit propagation with the goals of the keys that must come: they refute disjuncts and entail
+// others.
 Id Objects::tidy(Id id) try {
   if (shapes_[id].clauses.empty()) return id;
   const auto found = tidied_.find(id);
@@ -239,7 +261,8 @@ Id Objects::tidy(Id id) try {
       for (Id n : names) {
         bool speaks = disjunct.rules.size() < 8;
         for (const Rule& r : disjunct.rules) speaks = speaks || key_sets_.holds(r.keys, n);
-        if ((speaks || !disjunct.some.empty()) && inhabitance_.empty_on_sight(goal_at(n, s, &disjunct))) {
+        if ((speaks || !disjunct.some.empty()) &&
+            inhabitance_.empty_on_sight(goal_at(n, s, &disjunct))) {
           dead = true;
           break;
         }
@@ -254,11 +277,15 @@ Id Objects::tidy(Id id) try {
         const auto& list = existential ? s.some : s.rules;
         if (std::find(list.begin(), list.end(), r) != list.end()) return true;
         const KeySet& k = key_sets_[r.keys];
-        if (k.kind != KeySet::One || std::find(needed.begin(), needed.end(), k.id) == needed.end()) return false;
-        return r.goal == kTrue || inhabitance_.empty_on_sight(goals_.conj(goal_at(k.id, s, nullptr), goals_.negate(r.goal)));
+        if (k.kind != KeySet::One || std::find(needed.begin(), needed.end(), k.id) == needed.end())
+          return false;
+        return r.goal == kTrue || inhabitance_.empty_on_sight(goals_.conj(goal_at(k.id, s, nullptr),
+                                                                          goals_.negate(r.goal)));
       };
-      if (std::all_of(disjunct.rules.begin(), disjunct.rules.end(), [&](const Rule& r) { return entails(r, false); }) &&
-          std::all_of(disjunct.some.begin(), disjunct.some.end(), [&](const Rule& r) { return entails(r, true); })) {
+      if (std::all_of(disjunct.rules.begin(), disjunct.rules.end(),
+                      [&](const Rule& r) { return entails(r, false); }) &&
+          std::all_of(disjunct.some.begin(), disjunct.some.end(),
+                      [&](const Rule& r) { return entails(r, true); })) {
         entailed = true;
         break;
       }
@@ -285,14 +312,20 @@ struct Objects::ShapeAlgebra {
   Id bottom() const { return kNever; }
   Id all(const std::vector<Id>& list) const { return g->conjunction(list); }
   Id any(std::vector<Id> list) const { return g->disjunction(std::move(list)); }
-  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign, g->rivals(yes)); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const {
+    return one_shape_of(*this, yes, no, sign, g->rivals(yes));
+  }
 
   Id join(std::vector<Id> list, bool sign) const { return sign ? all(list) : any(std::move(list)); }
-  Id each(Id keys, Id node, bool sign) const {  // every member with such a key meets the node; or some does not
+  Id each(Id keys, Id node,
+          bool sign) const {  // every member with such a key meets the node; or some does not
     const Id goal = g->goals_.goal({node << 1 | !sign});
     return sign ? g->every(keys, goal) : g->some(keys, goal);
   }
-  Id present(Id name, bool sign) const { return sign ? g->some(g->key_sets_.key_name(name), kTrue) : g->every(g->key_sets_.key_name(name), kFalse); }
+  Id present(Id name, bool sign) const {
+    return sign ? g->some(g->key_sets_.key_name(name), kTrue)
+                : g->every(g->key_sets_.key_name(name), kFalse);
+  }
 
   Id values(const std::vector<Id>& list, bool sign) const {
     std::vector<Id> out;
@@ -309,7 +342,8 @@ struct Objects::ShapeAlgebra {
     for (const auto& [k, x] : val.members) {
       const Id goal = g->goals_.goal({g->goals_.constant(x) << 1 | !sign});
       parts.push_back(present(k, sign));
-      parts.push_back(sign ? g->every(g->key_sets_.key_name(k), goal) : g->some(g->key_sets_.key_name(k), goal));
+      parts.push_back(sign ? g->every(g->key_sets_.key_name(k), goal)
+                           : g->some(g->key_sets_.key_name(k), goal));
     }
     return join(std::move(parts), sign);
   }
@@ -320,17 +354,20 @@ struct Objects::ShapeAlgebra {
       case Op::Type: return ((a.lo & types::kObject) != 0) == sign ? kAny : kNever;
       case Op::Properties: {
         if (!sign) {
-          for (std::size_t i = 0; i < a.names.size(); ++i) parts.push_back(each(g->key_sets_.key_name(a.names[i]), a.nodes[i], false));
+          for (std::size_t i = 0; i < a.names.size(); ++i)
+            parts.push_back(each(g->key_sets_.key_name(a.names[i]), a.nodes[i], false));
           return any(std::move(parts));
         }
         Shape s;  // at once: there may be thousands
         for (std::size_t i = 0; i < a.names.size(); ++i)
-          if (const Id goal = g->goals_.goal_of(a.nodes[i]); goal != kTrue) s.rules.push_back({g->key_sets_.key_name(a.names[i]), goal});
+          if (const Id goal = g->goals_.goal_of(a.nodes[i]); goal != kTrue)
+            s.rules.push_back({g->key_sets_.key_name(a.names[i]), goal});
         sort_unique(&s.rules);
         return g->shapes_.intern(std::move(s));
       }
       case Op::Patterns:
-        for (std::size_t i = 0; i < a.langs.size(); ++i) parts.push_back(each(g->key_sets_.key_lang(a.langs[i]), a.nodes[i], sign));
+        for (std::size_t i = 0; i < a.langs.size(); ++i)
+          parts.push_back(each(g->key_sets_.key_lang(a.langs[i]), a.nodes[i], sign));
         return join(std::move(parts), sign);
       case Op::Additional: return each(g->key_sets_.key_rest(a.names, a.langs), a.nodes[0], sign);
       case Op::Required: {
@@ -345,9 +382,11 @@ struct Objects::ShapeAlgebra {
       }
       case Op::Size:
         if (sign) return g->sized(a.lo, a.hi);
-        return any({a.lo > 0 ? g->sized(0, a.lo - 1) : kNever, a.hi < kInf ? g->sized(a.hi + 1, kInf) : kNever});
+        return any({a.lo > 0 ? g->sized(0, a.lo - 1) : kNever,
+                    a.hi < kInf ? g->sized(a.hi + 1, kInf) : kNever});
       case Op::Names: {
-        const Id keys = g->key_sets_.key_lang(g->lexicon_.langs.no(g->scalars_.keys_lang(g->goals_.goal_of(a.nodes[0]))));
+        const Id keys = g->key_sets_.key_lang(
+            g->lexicon_.langs.no(g->scalars_.keys_lang(g->goals_.goal_of(a.nodes[0]))));
         return sign ? g->every(keys, kFalse) : g->some(keys, kTrue);
       }
       case Op::DependentRequired:
@@ -406,7 +445,9 @@ const std::vector<KeyClass>& Objects::classes(std::span<const Id> list) {
     for (const Rule& r : shapes_[s].some) sets.push_back(r.keys);
     for (const Clause& c : shapes_[s].clauses) todo.insert(todo.end(), c.begin(), c.end());
   }
-  return classes_.emplace(std::vector<Id>(list.begin(), list.end()), key_sets_.partition(std::move(sets))).first->second;
+  return classes_
+      .emplace(std::vector<Id>(list.begin(), list.end()), key_sets_.partition(std::move(sets)))
+      .first->second;
 }
 
 bool Objects::counts(Id id) {
@@ -425,7 +466,9 @@ bool Objects::is_plain(Id shape) {
   if (fresh) {
     const Shape& s = shapes_[shape];
     at->second = s.clauses.empty() && s.hi == kInf &&
-                 std::all_of(s.some.begin(), s.some.end(), [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; });
+                 std::all_of(s.some.begin(), s.some.end(), [this](const Rule& r) {
+                   return key_sets_[r.keys].kind == KeySet::One;
+                 });
   }
   return at->second;
 }
@@ -433,8 +476,11 @@ bool Objects::is_plain(Id shape) {
 bool Objects::speaks_of(Id id, const KeyClass& cls) const {
   const Shape& s = shapes_[id];
   const auto in_class = [&](const Rule& r) { return cls.in(r.keys); };
-  return std::any_of(s.rules.begin(), s.rules.end(), in_class) || std::any_of(s.some.begin(), s.some.end(), in_class) ||
-         std::any_of(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) { return std::any_of(c.begin(), c.end(), [&](Id d) { return speaks_of(d, cls); }); });
+  return std::any_of(s.rules.begin(), s.rules.end(), in_class) ||
+         std::any_of(s.some.begin(), s.some.end(), in_class) ||
+         std::any_of(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) {
+           return std::any_of(c.begin(), c.end(), [&](Id d) { return speaks_of(d, cls); });
+         });
 }
 
 const std::vector<Id>& Objects::must(Id id) {
@@ -451,7 +497,9 @@ const std::vector<Id>& Objects::must(Id id) {
       if (d == kNever) continue;
       const std::vector<Id>& names = must(d);
       both.clear();
-      if (!first) std::set_intersection(common.begin(), common.end(), names.begin(), names.end(), std::back_inserter(both));
+      if (!first)
+        std::set_intersection(common.begin(), common.end(), names.begin(), names.end(),
+                              std::back_inserter(both));
       common = first ? names : both;
       first = false;
       if (common.empty()) break;
@@ -466,7 +514,9 @@ const std::vector<Id>& Objects::must(Id id) {
 Objects::Narrowed Objects::narrowed(Id id, Id name) {
   constexpr std::size_t kWide = 16, kFew = 8;
   const Shape& s = shapes_[id];
-  if (std::none_of(s.clauses.begin(), s.clauses.end(), [](const Clause& c) { return c.size() > kWide; })) return {id, false};
+  if (std::none_of(s.clauses.begin(), s.clauses.end(),
+                   [](const Clause& c) { return c.size() > kWide; }))
+    return {id, false};
   auto found = by_name_.find(id);
   if (found == by_name_.end()) {
     std::vector<ByName> list;
@@ -504,7 +554,9 @@ Objects::Narrowed Objects::narrowed(Id id, Id name) {
     exact = exact && by_name.size <= kFew;
     if (const auto named = by_name.named.find(name); named != by_name.named.end()) {
       exact = exact && named->second.size() <= kFew;
-      kept.insert(kept.end(), named->second.begin(), named->second.begin() + static_cast<std::ptrdiff_t>(std::min(kFew, named->second.size())));
+      kept.insert(kept.end(), named->second.begin(),
+                  named->second.begin() +
+                      static_cast<std::ptrdiff_t>(std::min(kFew, named->second.size())));
       sort_unique(&kept);
     }
     if (kept.empty()) return {kNever, exact};

@@ -1,10 +1,12 @@
 // Objects: what objects look like under a goal: shapes, interned.
 //
-// A shape is a conjunction of universals (every member whose key is in K meets G), existentials (some member does), count bounds, and
-// clauses: disjunctions of shapes that are never multiplied out. Unit propagation settles clauses (settle); a required key's goal refutes or
-// entails disjuncts (tidy). When a member has been written the shape is replaced by its residual (partial_value.hpp), which depends only on
-// which watched goals the value meets. object.cpp has the algebra, unevaluated.cpp the keyword, rivals.cpp oneOf.
-// Guarded by the isolate's lock; references stay valid.
+// A shape is a conjunction of universals (every member whose key is in K meets G), existentials
+// (some member does), count bounds, and clauses: disjunctions of shapes that are never multiplied
+// out. Unit propagation settles clauses (settle); a required key's goal refutes or entails
+// disjuncts (tidy). When a member has been written the shape is replaced by its residual
+// (partial_value.hpp), which depends only on which watched goals the value meets. object.cpp has
+// the algebra, unevaluated.cpp the keyword, rivals.cpp oneOf. Guarded by the isolate's lock;
+// references stay valid.
 #pragma once
 #include <optional>
 
@@ -28,7 +30,8 @@ struct Shape {
 
 // Of some shapes by number, which others an object could meet beside one.
 struct Rivals {
-  std::vector<std::optional<std::vector<std::size_t>>> told = {};  // sorted; nothing: all that is not told, and those that list it
+  std::vector<std::optional<std::vector<std::size_t>>> told =
+      {};  // sorted; nothing: all that is not told, and those that list it
   std::vector<std::size_t> untold = {};
   template <class F>
   void each(std::size_t i, F f) const {
@@ -53,32 +56,40 @@ class Objects {
   Id sized(std::int32_t lo, std::int32_t hi);
   Id conjunction(const std::vector<Id>& shapes);
   Id disjunction(std::vector<Id> shapes);
-  bool merge(Shape* into, const Shape& from);  // false: there are too few and too many members
+  bool merge(Shape* into, const Shape& from);       // false: there are too few and too many members
   void merge_bare(Shape* into, const Shape& from);  // but for the clauses
-  Id settle(Shape shape);  // unit propagation over its clauses
-  Id tidy(Id shape);       // the same, with the goals of the keys that must come
-  void need_choices(Id shape);  // throws Missing for all that a search through the clauses will look into
-  bool weaker(Id a, const Shape& b) const;  // does a surely ask no more?
+  Id settle(Shape shape);                           // unit propagation over its clauses
+  Id tidy(Id shape);  // the same, with the goals of the keys that must come
+  void need_choices(
+      Id shape);  // throws Missing for all that a search through the clauses will look into
+  bool weaker(Id a, const Shape& b) const;     // does a surely ask no more?
   bool clash(const Shape& a, const Shape& b);  // can surely no object meet both?
   Rivals rivals(const std::vector<Id>& shapes);
 
-  const std::vector<KeyClass>& classes(std::span<const Id> shapes);  // of the keys that these shapes speak of
+  const std::vector<KeyClass>& classes(
+      std::span<const Id> shapes);  // of the keys that these shapes speak of
   const std::vector<KeyClass>& own_classes(Id shape) { return classes({&shape, 1}); }
-  Id base_of(const Shape& shape, const KeyClass& cls);     // what the class's values must meet, disjuncts aside
-  Id rules_goal(const Shape& shape, const KeyClass& cls);  // the same without what a name that must come asks
-  Id goal_at(Id name, const Shape& a, const Shape* b);     // what a member of this name must meet under both
-  const std::vector<Id>& must(Id shape);                   // names that must come, whichever disjuncts hold; sorted
+  Id base_of(const Shape& shape,
+             const KeyClass& cls);  // what the class's values must meet, disjuncts aside
+  Id rules_goal(const Shape& shape,
+                const KeyClass& cls);  // the same without what a name that must come asks
+  Id goal_at(Id name, const Shape& a,
+             const Shape* b);             // what a member of this name must meet under both
+  const std::vector<Id>& must(Id shape);  // names that must come, whichever disjuncts hold; sorted
   bool speaks_of(Id shape, const KeyClass& cls) const;
-  // A shape that asks no less, and in which of each wide clause a few disjuncts are left, which a member of this name may meet. `exact`:
-  // with such a member none of the others can hold.
+  // A shape that asks no less, and in which of each wide clause a few disjuncts are left, which a
+  // member of this name may meet. `exact`: with such a member none of the others can hold.
   struct Narrowed {
     Id shape;
     bool exact;
   };
   Narrowed narrowed(Id shape, Id name);
-  bool is_plain(Id shape);  // only named existentials, no clauses, no maximum: writing a key never changes it
-  bool counts(Id shape);    // do the numbers of members matter?
-  static bool is_choice(const Shape& s) { return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf; }
+  bool is_plain(
+      Id shape);  // only named existentials, no clauses, no maximum: writing a key never changes it
+  bool counts(Id shape);  // do the numbers of members matter?
+  static bool is_choice(const Shape& s) {
+    return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf;
+  }
 
   std::size_t size() const { return shapes_.size(); }
   std::size_t nbytes() const { return shapes_.size() * 240; }
@@ -101,10 +112,10 @@ class Objects {
   ListMap<std::vector<KeyClass>> classes_;
   Memo<char> plain_, counts_;
   Memo<std::vector<Id>> must_;
-  struct ByName {  // of a wide clause
+  struct ByName {                                   // of a wide clause
     std::unordered_map<Id, std::vector<Id>> named;  // disjuncts that speak of a name
-    std::vector<Id> open;                           // those that don't rule out all others, or the first of them
-    std::size_t size = 0;                           // how many there are
+    std::vector<Id> open;  // those that don't rule out all others, or the first of them
+    std::size_t size = 0;  // how many there are
   };
   Memo<std::vector<ByName>> by_name_;
 };

@@ -4,10 +4,18 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kMaxEasy = 10000;  // clauses for which the disjunct that asks least is tried first
+constexpr std::size_t kMaxEasy =
+    10000;  // clauses for which the disjunct that asks least is tried first
 }  // namespace
 
-ObjectViability::ObjectViability(Constraints& all) : goals_(all.goals), key_sets_(all.key_sets), objects_(all.objects), inhabitance_(all.inhabitance), costs_(all.costs), limits_(all.limits), depth_(all.depth) {}
+ObjectViability::ObjectViability(Constraints& all)
+    : goals_(all.goals),
+      key_sets_(all.key_sets),
+      objects_(all.objects),
+      inhabitance_(all.inhabitance),
+      costs_(all.costs),
+      limits_(all.limits),
+      depth_(all.depth) {}
 
 bool ObjectViability::viable(Id id, const Keys& keys) try {
   if (id == kNever) return false;
@@ -17,7 +25,9 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
     if (found != fresh_.end()) return found->second;
     if (inhabitance_.in_round() && inhabitance_.is_found_empty(id)) return false;
   } else if (!keys.answers && !objects_[id].clauses.empty()) {
-    return found_.get(id, keys, objects_.counts(id), [&](const Keys& asked) { return viable(id, asked); }, [this] { return !inhabitance_.is_tentative() && !costs_.is_under_way(); });
+    return found_.get(
+        id, keys, objects_.counts(id), [&](const Keys& asked) { return viable(id, asked); },
+        [this] { return !inhabitance_.is_tentative() && !costs_.is_under_way(); });
   }
   const Recursion deeper(&depth_, limits_.depth);
   const Shape s = objects_[id];
@@ -32,14 +42,17 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
     ok = viable(tagged, keys);
   } else {  // choose a disjunct of the smallest clause; first success ends it
     Shape rest = s;
-    for (Clause& c : rest.clauses) std::erase_if(c, [&](Id d) { return d == kNever || is_closed(objects_[d], keys); });
-    // A tag first: its value settles what each of the others says of it. One by one they would be tried in all their combinations.
+    for (Clause& c : rest.clauses)
+      std::erase_if(c, [&](Id d) { return d == kNever || is_closed(objects_[d], keys); });
+    // A tag first: its value settles what each of the others says of it. One by one they would be
+    // tried in all their combinations.
     const auto lists = [this](Id d) {
       const Shape& x = objects_[d];
       return std::any_of(x.rules.begin(), x.rules.end(), [&](const Rule& r) {
         const auto at = std::lower_bound(x.some.begin(), x.some.end(), Rule{r.keys, -1});
         const std::vector<Id>& ids = goals_.literals(r.goal);
-        return at != x.some.end() && at->keys == r.keys && std::any_of(ids.begin(), ids.end(), [this](Id l) { return goals_.listed(l); });
+        return at != x.some.end() && at->keys == r.keys &&
+               std::any_of(ids.begin(), ids.end(), [this](Id l) { return goals_.listed(l); });
       });
     };
     const auto is_tag = [&](const Clause& c) {
@@ -47,7 +60,8 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
       const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(c.size());
       return size > 1 && size <= kMost && std::count_if(c.begin(), c.end(), lists) + 1 >= size;
     };
-    const bool stuck = std::any_of(rest.clauses.begin(), rest.clauses.end(), [](const Clause& c) { return c.empty(); });
+    const bool stuck = std::any_of(rest.clauses.begin(), rest.clauses.end(),
+                                   [](const Clause& c) { return c.empty(); });
     auto tag = rest.clauses.end();
     for (auto c = rest.clauses.begin(); c != rest.clauses.end() && !stuck; ++c)
       if ((tag == rest.clauses.end() || c->size() < tag->size()) && is_tag(*c)) tag = c;
@@ -61,7 +75,8 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
     for (Id d : choices) {
       Shape with = rest;
       if (!objects_.merge(&with, Shape(objects_[d]))) continue;
-      // A name that was written already met its goals when it was written: what the rest still says of it is settled.
+      // A name that was written already met its goals when it was written: what the rest still says
+      // of it is settled.
       const Id next = objects_.tidy(objects_.settle(std::move(with)));
       if (viable(next, keys)) {
         ok = true;
@@ -80,23 +95,25 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
 // Does it ask for a name that can no longer be written?
 bool ObjectViability::is_closed(const Shape& s, const Keys& keys) const {
   return keys.is_open && std::any_of(s.some.begin(), s.some.end(), [&](const Rule& r) {
-    const KeySet& k = key_sets_[r.keys];
-    return k.kind == KeySet::One && !keys.seen(k.id) && !keys.open(k.id);
-  });
+           const KeySet& k = key_sets_[r.keys];
+           return k.kind == KeySet::One && !keys.seen(k.id) && !keys.open(k.id);
+         });
 }
 
 // Does a name that the disjunct asks for have no value left, as far as can be seen?
 bool ObjectViability::contradicts(const Shape& s, const Shape& disjunct) {
   return std::any_of(disjunct.some.begin(), disjunct.some.end(), [&](const Rule& r) {
     const KeySet& k = key_sets_[r.keys];
-    return k.kind == KeySet::One && inhabitance_.empty_on_sight(objects_.goal_at(k.id, s, &disjunct));
+    return k.kind == KeySet::One &&
+           inhabitance_.empty_on_sight(objects_.goal_at(k.id, s, &disjunct));
   });
 }
 
-// What follows from all disjuncts of a clause: names that must come, and the values that a name may have. Where a key of some tags alone was written and another
-// of others is to come, nothing is left, and no search finds that out by trying what each tag implies.
+// What follows from all disjuncts of a clause: names that must come, and the values that a name may
+// have. Where a key of some tags alone was written and another of others is to come, nothing is
+// left, and no search finds that out by trying what each tag implies.
 Id ObjectViability::with_tags(Id id) {
-  constexpr std::size_t kMost = 64;  // values
+  constexpr std::size_t kMost = 64;                // values
   if (objects_[id].clauses.size() < 2) return id;  // one is tried disjunct by disjunct
   if (const auto found = tagged_.find(id); found != tagged_.end()) return found->second;
   Shape s = objects_[id];
@@ -108,7 +125,8 @@ Id ObjectViability::with_tags(Id id) {
       const auto some = std::lower_bound(d.some.begin(), d.some.end(), Rule{keys, -1});
       if (some == d.some.end() || some->keys != keys) return nullptr;
       const auto rule = std::lower_bound(d.rules.begin(), d.rules.end(), Rule{keys, -1});
-      for (const Id g : {some->goal, rule != d.rules.end() && rule->keys == keys ? rule->goal : kTrue})
+      for (const Id g :
+           {some->goal, rule != d.rules.end() && rule->keys == keys ? rule->goal : kTrue})
         for (Id l : goals_.literals(g))
           if (const std::vector<Id>* values = goals_.listed(l)) return values;
       return nullptr;
@@ -130,36 +148,50 @@ Id ObjectViability::with_tags(Id id) {
       if (!fresh) std::erase_if(known->second, [&](Id v) { return !has(all, v); });
     }
   }
-  for (auto& [keys, values] : tags) objects_.merge_bare(&s, objects_[objects_.every(keys, goals_.among(std::move(values)))]);
-  for (Id name : objects_.must(id)) objects_.merge_bare(&s, objects_[objects_.some(key_sets_.key_name(name), kTrue)]);
+  for (auto& [keys, values] : tags)
+    objects_.merge_bare(&s, objects_[objects_.every(keys, goals_.among(std::move(values)))]);
+  for (Id name : objects_.must(id))
+    objects_.merge_bare(&s, objects_[objects_.some(key_sets_.key_name(name), kTrue)]);
   const Id out = s == objects_[id] ? id : objects_.tidy(objects_.settle(std::move(s)));
   return tagged_[id] = out;
 }
 
-// Of each clause the disjunct that asks least, without a second thought: mostly that is enough. kNever: some clause has none.
-// Last come clauses that are met where a key does not come: others may yet ask for it.
+// Of each clause the disjunct that asks least, without a second thought: mostly that is enough.
+// kNever: some clause has none. Last come clauses that are met where a key does not come: others
+// may yet ask for it.
 Id ObjectViability::easiest(Shape s, const Keys& keys) {
   const auto asks = [this](const Shape& d) {
-    const auto hard = [this](const Rule& r) { return r.goal != kTrue || key_sets_[r.keys].kind != KeySet::One; };
-    return d.clauses.size() * 4 + (d.lo > 0 || d.hi < kInf) * 4 + static_cast<std::size_t>(std::count_if(d.some.begin(), d.some.end(), hard)) * 4 + d.rules.size() * 2 + d.some.size();
+    const auto hard = [this](const Rule& r) {
+      return r.goal != kTrue || key_sets_[r.keys].kind != KeySet::One;
+    };
+    return d.clauses.size() * 4 + (d.lo > 0 || d.hi < kInf) * 4 +
+           static_cast<std::size_t>(std::count_if(d.some.begin(), d.some.end(), hard)) * 4 +
+           d.rules.size() * 2 + d.some.size();
   };
   const auto forbids_alone = [this](Id d) {
     const Shape& x = objects_[d];
-    return d != kNever && x.some.empty() && x.clauses.empty() && x.lo == 0 && x.hi == kInf && std::all_of(x.rules.begin(), x.rules.end(), [](const Rule& r) { return r.goal == kFalse; });
+    return d != kNever && x.some.empty() && x.clauses.empty() && x.lo == 0 && x.hi == kInf &&
+           std::all_of(x.rules.begin(), x.rules.end(),
+                       [](const Rule& r) { return r.goal == kFalse; });
   };
-  std::stable_partition(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) { return std::any_of(c.begin(), c.end(), forbids_alone); });  // the last is the first
+  std::stable_partition(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) {
+    return std::any_of(c.begin(), c.end(), forbids_alone);
+  });  // the last is the first
   for (std::size_t steps = 0; !s.clauses.empty(); ++steps) {
     tick();
     if (steps == kMaxEasy) return kNever;
     const Clause clause = std::move(s.clauses.back());
     s.clauses.pop_back();
-    if (std::any_of(clause.begin(), clause.end(), [&](Id d) { return objects_.weaker(d, s); })) continue;
+    if (std::any_of(clause.begin(), clause.end(), [&](Id d) { return objects_.weaker(d, s); }))
+      continue;
     Id best = kNever;
     std::size_t least = 0;
     for (Id d : clause) {
       if (d == kNever) continue;
       const std::size_t asked = asks(objects_[d]);
-      if ((best == kNever || asked < least) && !objects_.clash(s, objects_[d]) && !is_closed(objects_[d], keys) && !contradicts(s, objects_[d])) best = d, least = asked;
+      if ((best == kNever || asked < least) && !objects_.clash(s, objects_[d]) &&
+          !is_closed(objects_[d], keys) && !contradicts(s, objects_[d]))
+        best = d, least = asked;
     }
     if (best == kNever || !objects_.merge(&s, Shape(objects_[best]))) return kNever;
   }
@@ -195,15 +227,19 @@ bool ObjectViability::plan(Id id, const Keys& keys) {
   }
   for (const Rule& r : s.some)
     if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
-  const auto count = [&] { return static_cast<std::int64_t>(keys.count) + static_cast<std::int64_t>(members.size()); };
+  const auto count = [&] {
+    return static_cast<std::int64_t>(keys.count) + static_cast<std::int64_t>(members.size());
+  };
   if (s.hi == kInf) {
-    // Room for everyone: an obligation with an endless class to live in is met by itself, and so is one that asks nothing of its
-    // value wherever it can live.
+    // Room for everyone: an obligation with an endless class to live in is met by itself, and so is
+    // one that asks nothing of its value wherever it can live.
     std::vector<Rule> hard;
     for (const Rule& r : todo) {
       bool possible = false, alone = false;
       for (std::size_t i = 0; i < all.size() && !alone; ++i) {
-        if (!all[i].in(r.keys) || (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name)))) continue;
+        if (!all[i].in(r.keys) ||
+            (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name))))
+          continue;
         const bool ok = inhabitance_.inhabited(goals_.conj(objects_.rules_goal(s, all[i]), r.goal));
         possible = possible || ok;
         alone = ok && (all[i].name < 0 || r.goal == kTrue);
@@ -219,7 +255,10 @@ bool ObjectViability::plan(Id id, const Keys& keys) {
     std::int64_t n = 0;
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name))) continue;
-      if (std::any_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }) && all[i].name >= 0) continue;
+      if (std::any_of(members.begin(), members.end(),
+                      [i](const Member& m) { return m.cls == i; }) &&
+          all[i].name >= 0)
+        continue;
       if (!inhabitance_.inhabited(objects_.rules_goal(s, all[i]))) continue;
       if (all[i].name < 0) return static_cast<std::int64_t>(kInf);
       ++n;
@@ -242,7 +281,8 @@ bool ObjectViability::plan(Id id, const Keys& keys) {
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (!all[i].in(r.keys)) continue;
       if (all[i].name >= 0 && (keys.seen(all[i].name) || !keys.open(all[i].name) ||
-                               std::any_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; })))
+                               std::any_of(members.begin(), members.end(),
+                                           [i](const Member& m) { return m.cls == i; })))
         continue;
       const Id g = goals_.conj(objects_.rules_goal(s, all[i]), r.goal);
       if (!inhabitance_.inhabited(g)) continue;

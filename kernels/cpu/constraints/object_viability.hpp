@@ -1,8 +1,9 @@
 // ObjectViability: can an object under construction still be finished under a shape?
 //
-// Without clauses that is a plan: which members meet which obligations, and whether there is room. With clauses the easiest disjuncts are
-// tried first, then what tags imply, then one disjunct after the other. A part of the fixpoint of Inhabitance, whose rounds it counts on.
-// Guarded by the isolate's lock. Throws Missing and Limit.
+// Without clauses that is a plan: which members meet which obligations, and whether there is room.
+// With clauses the easiest disjuncts are tried first, then what tags imply, then one disjunct after
+// the other. A part of the fixpoint of Inhabitance, whose rounds it counts on. Guarded by the
+// isolate's lock. Throws Missing and Limit.
 #pragma once
 #include "constraints/object.hpp"
 #include "constraints/written_keys.hpp"
@@ -16,7 +17,8 @@ class ObjectViability {
   explicit ObjectViability(Constraints& all);
   bool viable(Id shape, const Keys& keys);
   bool done(Id shape, const Keys& keys);  // may it end here?
-  // Of each clause the disjunct that asks least, without a second thought: mostly that is enough. kNever: some clause has none.
+  // Of each clause the disjunct that asks least, without a second thought: mostly that is enough.
+  // kNever: some clause has none.
   Id easiest(Shape shape, const Keys& keys);
 
  private:

@@ -4,14 +4,16 @@
 namespace guard {
 
 namespace {
-constexpr int kMaxChoices = 256;           // that choices() tells of, but some of each of thousands of tags
-constexpr int kLeastChoices = 4;           // of each disjunct of a clause that is tried so
+constexpr int kMaxChoices = 256;  // that choices() tells of, but some of each of thousands of tags
+constexpr int kLeastChoices = 4;  // of each disjunct of a clause that is tried so
 constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
-constexpr std::size_t kFewLiterals = 4;   // with their negations: deciding these is less than trying each disjunct of a clause
+constexpr std::size_t kFewLiterals =
+    4;  // with their negations: deciding these is less than trying each disjunct of a clause
 }  // namespace
 
 namespace {
-// Drops disjuncts that ask no less than another one: of "it counts" and "assume that it does not" one goes when that is decided.
+// Drops disjuncts that ask no less than another one: of "it counts" and "assume that it does not"
+// one goes when that is decided.
 template <class AsksLess>
 void absorb(Clause* clause, const AsksLess& asks_less) {
   for (std::size_t i = 0; i < clause->size() && clause->size() <= kMaxAbsorbed; ++i)
@@ -28,10 +30,20 @@ void absorb(Clause* clause, const AsksLess& asks_less) {
 
 namespace {
 // Is its one clause to be tried disjunct by disjunct, rather than its literals decided?
-bool is_wide(const Open& x, const std::vector<Id>& literals) { return x.clauses.size() == 1 && literals.size() > kFewLiterals; }
+bool is_wide(const Open& x, const std::vector<Id>& literals) {
+  return x.clauses.size() == 1 && literals.size() > kFewLiterals;
+}
 }  // namespace
 
-PartialValues::PartialValues(Constraints& all) : goals_(all.goals), key_sets_(all.key_sets), objects_(all.objects), arrays_(all.arrays), unique_(all.unique), inhabitance_(all.inhabitance), limits_(all.limits), depth_(all.depth) {}
+PartialValues::PartialValues(Constraints& all)
+    : goals_(all.goals),
+      key_sets_(all.key_sets),
+      objects_(all.objects),
+      arrays_(all.arrays),
+      unique_(all.unique),
+      inhabitance_(all.inhabitance),
+      limits_(all.limits),
+      depth_(all.depth) {}
 
 Id PartialValues::make_open(Open open) {
   std::vector<Clause> todo = std::move(open.clauses);
@@ -46,7 +58,8 @@ Id PartialValues::make_open(Open open) {
     for (Id d : todo.back()) {
       const Open& x = opens_[d];
       holds = holds || (x.here == kTrue && x.rest == kAny && x.clauses.empty());
-      if (!is_never(d) && std::find(alive.begin(), alive.end(), d) == alive.end()) alive.push_back(d);
+      if (!is_never(d) && std::find(alive.begin(), alive.end(), d) == alive.end())
+        alive.push_back(d);
     }
     todo.pop_back();
     if (holds) continue;
@@ -54,7 +67,9 @@ Id PartialValues::make_open(Open open) {
       absorb(&alive, [this](Id a, Id b) {
         const Open &x = opens_[a], &y = opens_[b];
         const auto &less = goals_.literals(x.here), &more = goals_.literals(y.here);
-        return x.clauses.empty() && std::includes(more.begin(), more.end(), less.begin(), less.end()) && arrays_.weaker(x.rest, arrays_[y.rest]);
+        return x.clauses.empty() &&
+               std::includes(more.begin(), more.end(), less.begin(), less.end()) &&
+               arrays_.weaker(x.rest, arrays_[y.rest]);
       });
     if (alive.empty()) return never_open(open.array);
     if (alive.size() > 1) {
@@ -66,7 +81,9 @@ Id PartialValues::make_open(Open open) {
     rests.push_back(only.rest);
     todo.insert(todo.end(), only.clauses.rbegin(), only.clauses.rend());
   }
-  if (rests.size() > 1) open.rest = open.array ? arrays_.conjunction(rests) : objects_.conjunction(rests);  // at once: each look settles all clauses
+  if (rests.size() > 1)
+    open.rest = open.array ? arrays_.conjunction(rests)
+                           : objects_.conjunction(rests);  // at once: each look settles all clauses
   if (open.here == kFalse || open.rest == kNever) return never_open(open.array);
   if (opens_.size() > limits_.states) throw Limit{"states", -1, "too many residuals of values"};
   return opens_.intern(std::move(open));
@@ -102,19 +119,24 @@ Id PartialValues::open_member(Id id, const KeyClass& cls, bool top) {
     std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && named(r); });
   }
   for (const Rule& r : s.some)
-    if (in_class(r) && !named(r) && r.goal != kTrue) out.clauses.push_back(here_or(r.goal, objects_.some(r.keys, r.goal), false));
+    if (in_class(r) && !named(r) && r.goal != kTrue)
+      out.clauses.push_back(here_or(r.goal, objects_.some(r.keys, r.goal), false));
   std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && !named(r); });
   for (const Clause& c : s.clauses) {
     Clause choices, others;  // those that do not speak of the class stay together, unopened
-    for (Id d : c) objects_.speaks_of(d, cls) ? choices.push_back(open_member(d, cls, false)) : others.push_back(d);
+    for (Id d : c)
+      objects_.speaks_of(d, cls) ? choices.push_back(open_member(d, cls, false))
+                                 : others.push_back(d);
     if (choices.empty()) {
       rest.clauses.push_back(c);
       continue;
     }
-    if (!others.empty()) choices.push_back(make_open({false, kTrue, objects_.disjunction(std::move(others)), {}}));
+    if (!others.empty())
+      choices.push_back(make_open({false, kTrue, objects_.disjunction(std::move(others)), {}}));
     out.clauses.push_back(std::move(choices));
   }
-  out.rest = out.clauses.empty() && out.here == kTrue && rest == s ? id : objects_.intern(std::move(rest));
+  out.rest =
+      out.clauses.empty() && out.here == kTrue && rest == s ? id : objects_.intern(std::move(rest));
   return open_members_[key] = make_open(std::move(out));
 }
 
@@ -144,15 +166,22 @@ Id PartialValues::open_item(Id id, bool top) {
   for (const Counted& c : s.counts) {
     const auto counted = [&](std::int32_t lo, std::int32_t hi) {
       if (hi < 0) return kNever;
-      return lo <= 0 && hi == kInf ? kAny : arrays_.intern({.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
+      return lo <= 0 && hi == kInf ? kAny
+                                   : arrays_.intern({.rules = {},
+                                                     .some = {},
+                                                     .counts = {{c.goal, std::max(lo, 0), hi}},
+                                                     .clauses = {}});
     };
-    // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be assumed without a look.
-    Clause choices{make_open({true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1, c.hi == kInf ? kInf : c.hi - 1), {}})};
+    // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be
+    // assumed without a look.
+    Clause choices{make_open(
+        {true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1, c.hi == kInf ? kInf : c.hi - 1), {}})};
     const Id uncounted = counted(c.lo, c.hi);
     if (c.hi == kInf)
       choices.push_back(make_open({true, kTrue, uncounted, {}}));
     else
-      for (Id literal : std::vector<Id>(goals_.literals(c.goal))) choices.push_back(make_open({true, goals_.goal({literal ^ 1}), uncounted, {}}));
+      for (Id literal : std::vector<Id>(goals_.literals(c.goal)))
+        choices.push_back(make_open({true, goals_.goal({literal ^ 1}), uncounted, {}}));
     out.clauses.push_back(std::move(choices));
   }
   if (!top && s.unique >= 0) out.here = goals_.conj(out.here, goals_.negate(s.unique));
@@ -208,7 +237,9 @@ Id PartialValues::decide(Id open, const std::vector<Id>& literals) {
     Open x = opens_[o];
     std::vector<Id> here;
     for (Id l : goals_.literals(x.here)) {
-      const auto decides = [&](Id literal) { return std::binary_search(key.begin(), key.end() - 1, literal); };
+      const auto decides = [&](Id literal) {
+        return std::binary_search(key.begin(), key.end() - 1, literal);
+      };
       if (decides(l ^ 1)) return memo[o] = never_open(x.array);
       if (!decides(l)) here.push_back(l);
     }
@@ -239,7 +270,8 @@ Id PartialValues::fold(Id open, bool met, bool top) {
       holds = holds || s == kAny;
       const bool choice = !x.array && objects_.is_choice(objects_[s]);
       for (Id each : choice ? objects_[s].clauses[0] : Clause{s})
-        if (each != kNever && std::find(alive.begin(), alive.end(), each) == alive.end()) alive.push_back(each);
+        if (each != kNever && std::find(alive.begin(), alive.end(), each) == alive.end())
+          alive.push_back(each);
     }
     if (holds) continue;
     if (x.array) absorb(&alive, [this](Id a, Id b) { return arrays_.weaker(a, arrays_[b]); });
@@ -251,17 +283,24 @@ Id PartialValues::fold(Id open, bool met, bool top) {
     shape.clauses.insert(shape.clauses.end(), clauses.begin(), clauses.end());
     return top ? settled(std::move(shape)) : interned(std::move(shape));
   };
-  const Id out = x.array ? finish(
-                               Row(arrays_[x.rest]), [this](Row r) { return arrays_.settle(std::move(r)); }, [this](Row r) { return arrays_.intern(std::move(r)); },
-                               [this](const Clause& c) { return arrays_.disjunction(c); })
-                         : finish(
-                               Shape(objects_[x.rest]), [this](Shape s) { return objects_.tidy(objects_.settle(std::move(s))); },
-                               [this](Shape s) { return objects_.intern(std::move(s)); }, [this](const Clause& c) { return objects_.disjunction(c); });
+  const Id out =
+      x.array ? finish(
+                    Row(arrays_[x.rest]), [this](Row r) { return arrays_.settle(std::move(r)); },
+                    [this](Row r) { return arrays_.intern(std::move(r)); },
+                    [this](const Clause& c) { return arrays_.disjunction(c); })
+              : finish(
+                    Shape(objects_[x.rest]),
+                    [this](Shape s) { return objects_.tidy(objects_.settle(std::move(s))); },
+                    [this](Shape s) { return objects_.intern(std::move(s)); },
+                    [this](const Clause& c) { return objects_.disjunction(c); });
   return folded_[key] = out;
 }
 
-// With all literals met and their negations too, a row may both have counted an item and not: no residual to look farther into.
-bool PartialValues::is_ambiguous(Id residual, bool array) const { return array && !arrays_[residual].clauses.empty(); }
+// With all literals met and their negations too, a row may both have counted an item and not: no
+// residual to look farther into.
+bool PartialValues::is_ambiguous(Id residual, bool array) const {
+  return array && !arrays_[residual].clauses.empty();
+}
 
 Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
   PairMap<Id> memo;
@@ -270,23 +309,29 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
     const auto found = memo.find({o, known});
     if (found != memo.end()) return found->second;
     tick();
-    if (memo.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
+    if (memo.size() > limits_.alternatives)
+      throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
     const Recursion deeper(&depth_, limits_.depth);
     Id& out = memo[{o, known}];
     Open x = opens_[o];
     if (x.here != kTrue) {
       const Id here = std::exchange(x.here, kTrue), more = goals_.conj(known, here);
-      return out = inhabitance_.empty_on_sight(more) ? kFalse : goals_.conj(here, search(settled_by(make_open(std::move(x)), more), more));
+      return out = inhabitance_.empty_on_sight(more)
+                       ? kFalse
+                       : goals_.conj(here, search(settled_by(make_open(std::move(x)), more), more));
     }
     const Id least = fold(o, false, x.array), enough = least == kNever ? kFalse : viable(least);
     if (enough == kTrue || x.clauses.empty()) return out = enough;
     const Id most = fold(o, true, x.array);
-    if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse)) return out = kFalse;
+    if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse))
+      return out = kFalse;
     std::vector<Id> choices{enough};
     const std::vector<Id>& literals = undecided(o);
     if (literals.empty()) return out = enough;
     if (is_wide(x, literals)) {
-      for (Id d : x.clauses[0]) choices.push_back(search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
+      for (Id d : x.clauses[0])
+        choices.push_back(
+            search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
       return out = goals_.any_goal(std::move(choices));
     }
     const Id l = literals[0];
@@ -306,7 +351,8 @@ bool PartialValues::possible(Id open, Id goal, const std::function<bool(Id)>& vi
   Open x = opens_[open];
   if (x.here != kTrue) {
     goal = goals_.conj(goal, std::exchange(x.here, kTrue));
-    return inhabitance_.inhabited(goal) && possible(settled_by(make_open(std::move(x)), goal), goal, viable);
+    return inhabitance_.inhabited(goal) &&
+           possible(settled_by(make_open(std::move(x)), goal), goal, viable);
   }
   const Id least = fold(open, false, x.array);
   if (least != kNever && viable(least)) return true;
@@ -317,7 +363,8 @@ bool PartialValues::possible(Id open, Id goal, const std::function<bool(Id)>& vi
   if (literals.empty()) return false;
   if (is_wide(x, literals))
     return std::any_of(x.clauses[0].begin(), x.clauses[0].end(), [&](Id d) {
-      return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal, viable);
+      return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal,
+                      viable);
     });
   const Id l = literals[0], with = goals_.conj(goal, goals_.goal({l}));
   if (inhabitance_.inhabited(with) && possible(decided_apart(open, l), with, viable)) return true;
@@ -337,12 +384,15 @@ bool PartialValues::ways(Id open, Id goal, const std::function<bool(Id, Id)>& le
     const Id with = goals_.conj(goal, goals_.goal({l}));
     if (!is_never(yes) && inhabitance_.inhabited(with) && ways(yes, with, leaf, apart)) return true;
   }
-  const bool both_signs = apart || std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
+  const bool both_signs =
+      apart || std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
   const Id without = both_signs ? goals_.conj(goal, goals_.goal({l ^ 1})) : goal;
   return !is_never(no) && inhabitance_.inhabited(without) && ways(no, without, leaf, apart);
 }
 
-void PartialValues::choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest, const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
+void PartialValues::choices(
+    Id open, Id base, const std::function<std::int64_t(Id)>& rest,
+    const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
   int left = kMaxChoices;
   bool inside = false;  // of a clause that is tried disjunct by disjunct
   std::vector<Id> literals;
@@ -376,7 +426,8 @@ void PartialValues::choices(Id open, Id base, const std::function<std::int64_t(I
       return;
     }
     const auto take = [&](Id literal, bool asked) {
-      const Id more = asked ? goals_.conj(known, goals_.goal({literal})) : known, next = decide(o, {literal});
+      const Id more = asked ? goals_.conj(known, goals_.goal({literal})) : known,
+               next = decide(o, {literal});
       if (asked) literals.push_back(literal);
       if (inhabitance_.inhabited(more)) search(asked ? settled_by(next, more) : next, more);
       literals.resize(given);
@@ -389,12 +440,14 @@ void PartialValues::choices(Id open, Id base, const std::function<std::int64_t(I
 
 Id PartialValues::residual(Id open, Id value) {
   std::vector<Id> literals = undecided(open);
-  for (Id& l : literals) l ^= !inhabitance_.inhabited(goals_.conj(goals_.goal({l}), goals_.among({value})));
+  for (Id& l : literals)
+    l ^= !inhabitance_.inhabited(goals_.conj(goals_.goal({l}), goals_.among({value})));
   const Id out = fold(decide(open, literals), false);
   return opens_[open].array ? unique_.with_value(out, value) : out;
 }
 
-// Decides the literal, and with it those that list other values: of dozens of tags one holds, and a way is not one for each set of them.
+// Decides the literal, and with it those that list other values: of dozens of tags one holds, and a
+// way is not one for each set of them.
 Id PartialValues::decided_apart(Id open, Id literal) {
   std::vector<Id> holding{literal};
   if (const std::vector<Id>* some = goals_.listed(literal)) {
@@ -415,7 +468,9 @@ Id PartialValues::settled_by(Id open, Id known) {
   std::vector<Id> holding;
   const auto is_apart = [&](Id literal) {
     const std::vector<Id>& ids = goals_.literals(known);
-    return std::any_of(ids.begin(), ids.end(), [&](Id l) { return goals_.listed(l) && goals_.are_apart(*goals_.listed(l), literal); });
+    return std::any_of(ids.begin(), ids.end(), [&](Id l) {
+      return goals_.listed(l) && goals_.are_apart(*goals_.listed(l), literal);
+    });
   };
   Met nodes;
   for (Id l : literals) {
@@ -444,7 +499,9 @@ Id PartialValues::settled(Id open, Type type) {
   Met nodes;
   for (Id l : literals) {
     tick();
-    if (const int known = inhabitance_.constant_for(goals_.goal({l}), type); known >= 0 && nodes.insert(l >> 1)) holding.push_back(known ? l : l ^ 1);
+    if (const int known = inhabitance_.constant_for(goals_.goal({l}), type);
+        known >= 0 && nodes.insert(l >> 1))
+      holding.push_back(known ? l : l ^ 1);
   }
   return decide(open, holding);
 }

@@ -3,9 +3,11 @@
 
 namespace guard {
 
-// ---- null and booleans ----------------------------------------------------------------------------------------------
+// ---- null and booleans
+// ----------------------------------------------------------------------------------------------
 
-Scalars::Scalars(Constraints& all) : goals_(all.goals), lexicon_(all.lexicon), spelling_(all.spelling), limits_(all.limits) {
+Scalars::Scalars(Constraints& all)
+    : goals_(all.goals), lexicon_(all.lexicon), spelling_(all.spelling), limits_(all.limits) {
   string_sets_.intern({});  // kNoStrings
   number_sets_.intern({});  // kNoNumbers
 }
@@ -25,7 +27,9 @@ struct Scalars::LiteralAlgebra {
     for (Id x : list) out |= x;
     return out;
   }
-  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_of(*this, yes, no, sign); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const {
+    return one_of(*this, yes, no, sign);
+  }
   Id values(const std::vector<Id>& list, bool sign) const {
     Id out = 0;
     for (Id v : list) {
@@ -35,7 +39,8 @@ struct Scalars::LiteralAlgebra {
     return sign ? out : 7 & ~out;
   }
   Id leaf(const Atom& a, Id, bool sign) const {
-    const Id out = a.op == Op::Type ? (a.lo & types::kNull ? 1 : 0) | (a.lo & types::kBoolean ? 6 : 0) : 7;
+    const Id out =
+        a.op == Op::Type ? (a.lo & types::kNull ? 1 : 0) | (a.lo & types::kBoolean ? 6 : 0) : 7;
     return sign ? out : 7 & ~out;
   }
 };
@@ -45,12 +50,14 @@ std::uint8_t Scalars::literals3(Id g) {
   const auto found = goal_literals_.find(g);
   if (found != goal_literals_.end()) return static_cast<std::uint8_t>(found->second);
   Id out = 7;
-  for (Id l : std::vector<Id>(goals_.literals(g))) out &= goals_.walk(LiteralAlgebra{this}, &literals_memo_, l);
+  for (Id l : std::vector<Id>(goals_.literals(g)))
+    out &= goals_.walk(LiteralAlgebra{this}, &literals_memo_, l);
   goal_literals_[g] = out;
   return static_cast<std::uint8_t>(out);
 }
 
-// ---- strings --------------------------------------------------------------------------------------------------------
+// ---- strings
+// --------------------------------------------------------------------------------------------------------
 
 Id Scalars::strings_of(std::vector<StringPiece> pieces) {
   StringSet out;
@@ -94,17 +101,22 @@ struct Scalars::StringAlgebra {
   Id top() const { return g->strings_of({{0, kInf, Langs::kAll}}); }
   Id bottom() const { return g->strings_of({}); }
   Id all(const std::vector<Id>& list) const {
-    return joined(list, top(), [this](Id x) { return g->string_sets_[x].pieces.size(); }, [this](Id a, Id b) { return g->strings_and(a, b); });
+    return joined(
+        list, top(), [this](Id x) { return g->string_sets_[x].pieces.size(); },
+        [this](Id a, Id b) { return g->strings_and(a, b); });
   }
   Id any(std::vector<Id> list) const {
     for (Id& x : list) x = g->strings_not(x);
     return g->strings_not(all(list));
   }
-  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_of(*this, yes, no, sign); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const {
+    return one_of(*this, yes, no, sign);
+  }
   Id values(const std::vector<Id>& list, bool sign) const {
     std::vector<std::u32string> words;
     for (Id v : list)
-      if (g->lexicon_.values[v].kind == Value::String) words.push_back(decode_utf8(g->lexicon_.names[g->lexicon_.values[v].text].text));
+      if (g->lexicon_.values[v].kind == Value::String)
+        words.push_back(decode_utf8(g->lexicon_.names[g->lexicon_.values[v].text].text));
     return signed_of(g->strings_of({{0, kInf, g->lexicon_.langs.words(std::move(words))}}), sign);
   }
   Id leaf(const Atom& a, Id, bool sign) const {
@@ -125,12 +137,15 @@ Id Scalars::strings(Id g) {
   if (found != goal_strings_.end()) return found->second;
   const StringAlgebra algebra{this};
   std::vector<Id> parts;
-  for (Id l : std::vector<Id>(goals_.literals(g))) parts.push_back(goals_.walk(algebra, &strings_memo_, l));
+  for (Id l : std::vector<Id>(goals_.literals(g)))
+    parts.push_back(goals_.walk(algebra, &strings_memo_, l));
   const Id out = algebra.all(parts);
   std::vector<StringPiece> kept;
   Langs& langs = lexicon_.langs;
   for (const StringPiece& p : std::vector<StringPiece>(string_sets_[out].pieces))
-    if (langs.live(p.lang) && (p.lang == Langs::kAll || (p.lo == 0 && p.hi == kInf) || langs.meets(p.lang, p.lo, p.hi))) kept.push_back(p);
+    if (langs.live(p.lang) &&
+        (p.lang == Langs::kAll || (p.lo == 0 && p.hi == kInf) || langs.meets(p.lang, p.lo, p.hi)))
+      kept.push_back(p);
   return goal_strings_[g] = strings_of(std::move(kept));
 }
 
@@ -140,7 +155,8 @@ Id Scalars::keys_lang(Id g) {
   std::vector<Id> parts;
   Langs& langs = lexicon_.langs;
   for (const StringPiece& p : std::vector<StringPiece>(string_sets_[strings(g)].pieces))
-    parts.push_back(p.lo == 0 && p.hi == kInf ? p.lang : langs.both({p.lang, langs.of_length(p.lo, p.hi)}));
+    parts.push_back(p.lo == 0 && p.hi == kInf ? p.lang
+                                              : langs.both({p.lang, langs.of_length(p.lo, p.hi)}));
   return keys_lang_[g] = langs.alt(std::move(parts));
 }
 

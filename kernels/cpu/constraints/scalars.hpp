@@ -1,8 +1,9 @@
 // Scalars: what is left of null, booleans, strings and numbers under a goal.
 //
-// Each of the three is a Boolean algebra of sets, in which the goal's formula is evaluated (algebra.hpp): null and booleans as three bits,
-// strings as lengths with their languages, numbers as a union of pieces. Sets are interned and hold inhabited parts alone. scalars.cpp has
-// strings, numbers.cpp numbers. Guarded by the isolate's lock; references stay valid.
+// Each of the three is a Boolean algebra of sets, in which the goal's formula is evaluated
+// (algebra.hpp): null and booleans as three bits, strings as lengths with their languages, numbers
+// as a union of pieces. Sets are interned and hold inhabited parts alone. scalars.cpp has strings,
+// numbers.cpp numbers. Guarded by the isolate's lock; references stay valid.
 #pragma once
 #include "constraints/goals.hpp"
 
@@ -13,7 +14,9 @@ struct StringSet {  // a union of disjoint intervals of lengths, each with its l
   bool operator==(const StringSet&) const = default;
   std::size_t hash() const {
     std::size_t h = pieces.size();
-    for (const auto& p : pieces) h = mix(mix(mix(h, static_cast<std::size_t>(p.lo)), static_cast<std::size_t>(p.hi)), static_cast<std::size_t>(p.lang));
+    for (const auto& p : pieces)
+      h = mix(mix(mix(h, static_cast<std::size_t>(p.lo)), static_cast<std::size_t>(p.hi)),
+              static_cast<std::size_t>(p.lang));
     return h;
   }
 };
@@ -25,9 +28,11 @@ class Scalars {
   Id strings(Id goal);                      // a StringSet
   const std::vector<Id>& numbers(Id goal);  // pieces, a union
   const StringSet& string_set(Id id) const { return string_sets_[id]; }
-  Id keys_lang(Id goal);                    // the goal's strings as one language, lengths folded in
-  bool reads_alike(Id goal, Id literal);    // is each of the goal's numbers spelled alike, whether it meets the literal or not?
-  bool is_scalar(Id goal);                  // can no value of it be an array or an object? As far as its own keywords say
+  Id keys_lang(Id goal);                  // the goal's strings as one language, lengths folded in
+  bool reads_alike(Id goal, Id literal);  // is each of the goal's numbers spelled alike, whether it
+                                          // meets the literal or not?
+  bool is_scalar(
+      Id goal);  // can no value of it be an array or an object? As far as its own keywords say
   // All values of the goal when it has few, all of them scalars: one id for each.
   bool few_values(Id goal, std::vector<std::int64_t>* values);
 
@@ -42,7 +47,8 @@ class Scalars {
   Id numbers_and(Id a, Id b);
   Id numbers_or(const std::vector<Id>& sets);
   Id number_set(std::vector<Id> pieces);
-  bool is_point(Id piece) const;  // a single value, and nothing else is said of it: equal ones are one piece
+  bool is_point(
+      Id piece) const;  // a single value, and nothing else is said of it: equal ones are one piece
   bool is_points(Id number_set);
 
   Goals& goals_;
@@ -51,7 +57,7 @@ class Scalars {
   const Limits& limits_;
   Interner<StringSet> string_sets_;
   Interner<IdSet> number_sets_;
-  Memo<Id> literals_memo_, strings_memo_, numbers_memo_;               // by literal
+  Memo<Id> literals_memo_, strings_memo_, numbers_memo_;              // by literal
   Memo<Id> goal_literals_, goal_strings_, goal_numbers_, keys_lang_;  // by goal
   Memo<char> points_;
 };

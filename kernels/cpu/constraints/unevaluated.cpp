@@ -1,9 +1,11 @@
 // Objects and Arrays: unevaluatedProperties and unevaluatedItems, as clauses.
 //
-// Applicators in place are walked for what they evaluate, each time with the condition under which it counts: branches that
-// hold. What is not evaluated whatever holds must meet S; where conditions could evaluate it, either it meets S or one of the
-// conditions holds. Classes of keys (spans of positions) with the same conditions share one clause, so that the result is linear
-// in the annotations. The negation is the dual. A `contains` evaluates the items that meet it: for them S becomes S or C.
+// Applicators in place are walked for what they evaluate, each time with the condition under which
+// it counts: branches that hold. What is not evaluated whatever holds must meet S; where conditions
+// could evaluate it, either it meets S or one of the conditions holds. Classes of keys (spans of
+// positions) with the same conditions share one clause, so that the result is linear in the
+// annotations. The negation is the dual. A `contains` evaluates the items that meet it: for them S
+// becomes S or C.
 #include <set>
 
 #include "constraints/algebra.hpp"
@@ -12,7 +14,8 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kMaxContains = 8;  // conditional `contains`: every subset of them is a disjunct
+constexpr std::size_t kMaxContains =
+    8;  // conditional `contains`: every subset of them is a disjunct
 
 struct Condition {  // a shape or a row, and its negation
   Id holds, fails;
@@ -30,9 +33,11 @@ struct Applied {  // an atom that applies in place, when all conditions hold
 template <class Part>
 struct Groups {
   std::vector<std::pair<std::vector<Conditions>, std::vector<Part>>> list;
-  // `ways` are the conditions of all that evaluates the part; nothing is to be said of a part that one of them always evaluates.
+  // `ways` are the conditions of all that evaluates the part; nothing is to be said of a part that
+  // one of them always evaluates.
   void add(std::vector<Conditions> ways, Part part) {
-    if (std::any_of(ways.begin(), ways.end(), [](const Conditions& when) { return when.empty(); })) return;
+    if (std::any_of(ways.begin(), ways.end(), [](const Conditions& when) { return when.empty(); }))
+      return;
     sort_unique(&ways);
     for (auto& [known, parts] : list)
       if (known == ways) return parts.push_back(part);
@@ -42,7 +47,8 @@ struct Groups {
 }  // namespace
 
 namespace {
-// `of` gives the shape or row of a node, by sign; `present` the condition that a name is there, false when it never is.
+// `of` gives the shape or row of a node, by sign; `present` the condition that a name is there,
+// false when it never is.
 struct InPlace {
   Goals& goals;
   int& depth;
@@ -50,7 +56,8 @@ struct InPlace {
   std::function<Id(Id, bool)> of;
   std::function<bool(Id, Conditions*)> present;
   std::vector<Applied> out = {};
-  std::set<std::pair<Id, Conditions>> walked = {};  // what is met again under the same conditions evaluates nothing new
+  std::set<std::pair<Id, Conditions>> walked =
+      {};  // what is met again under the same conditions evaluates nothing new
 
   void walk(Id node, const Conditions& under) {
     if (node < 2 || walked.contains({node, {}}) || !walked.emplace(node, under).second) return;
@@ -93,9 +100,11 @@ struct InPlace {
 }  // namespace
 
 Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
-  InPlace in_place{goals_, depth_, limits_.depth, [this](Id n, bool s) { return of_node(n << 1 | !s); },
+  InPlace in_place{goals_, depth_, limits_.depth,
+                   [this](Id n, bool s) { return of_node(n << 1 | !s); },
                    [this](Id name, Conditions* when) {
-                     when->push_back({some(key_sets_.key_name(name), kTrue), every(key_sets_.key_name(name), kFalse)});
+                     when->push_back({some(key_sets_.key_name(name), kTrue),
+                                      every(key_sets_.key_name(name), kFalse)});
                      return true;
                    }};
   in_place.walk(node, {});
@@ -108,7 +117,8 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
     if (x.atom->op == Op::Patterns)
       for (Id l : x.atom->langs) add(key_sets_.key_lang(l));
     if (x.atom->op == Op::Additional) add(key_sets_.key_rest(x.atom->names, x.atom->langs));
-    if (x.atom->op == Op::UnevaluatedProperties && x.node != node) add(key_sets_.key_lang(Langs::kAll));
+    if (x.atom->op == Op::UnevaluatedProperties && x.node != node)
+      add(key_sets_.key_lang(Langs::kAll));
   }
   const std::vector<KeyClass> classes = key_sets_.partition(std::move(sets));
   for (const KeyClass& cls : classes)
@@ -123,10 +133,15 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
     if (cls.own >= 0) add(cls.own);
     for (Id keys : *cls.wide)
       if (!has(cls.except, keys)) add(keys);
-    groups.add(std::move(ways), cls.name >= 0 ? key_sets_.key_name(cls.name) : key_sets_.key_class(cls, names));
+    groups.add(std::move(ways),
+               cls.name >= 0 ? key_sets_.key_name(cls.name) : key_sets_.key_class(cls, names));
   }
-  const auto all = [&](const std::vector<Id>& list) { return sign ? conjunction(list) : disjunction(list); };
-  const auto any = [&](const std::vector<Id>& list) { return sign ? disjunction(list) : conjunction(list); };
+  const auto all = [&](const std::vector<Id>& list) {
+    return sign ? conjunction(list) : disjunction(list);
+  };
+  const auto any = [&](const std::vector<Id>& list) {
+    return sign ? disjunction(list) : conjunction(list);
+  };
   const Id goal = goals_.goal({atom.nodes[0] << 1 | !sign});
   std::vector<Id> out;
   for (const auto& [ways, key_sets] : groups.list) {
@@ -144,7 +159,9 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
 }
 
 Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
-  InPlace in_place{goals_, depth_, limits_.depth, [this](Id n, bool s) { return of_node(n << 1 | !s); }, [](Id, Conditions*) { return false; }};
+  InPlace in_place{goals_, depth_, limits_.depth,
+                   [this](Id n, bool s) { return of_node(n << 1 | !s); },
+                   [](Id, Conditions*) { return false; }};
   in_place.walk(node, {});
   struct Evaluated {
     std::int32_t from, to;
@@ -152,15 +169,22 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
   };
   std::vector<Evaluated> evaluated;
   std::vector<std::pair<Id, const Conditions*>> contains;
-  std::vector<Id> meets{goals_.goal_of(atom.nodes[0])};  // each of these goals makes an item evaluated
+  std::vector<Id> meets{
+      goals_.goal_of(atom.nodes[0])};  // each of these goals makes an item evaluated
   std::vector<std::int32_t> edges{0, kInf};
   for (const Applied& x : in_place.out) {
-    if (x.atom->op == Op::Contains && atom.lo && x.when.empty()) meets.push_back(goals_.goal_of(x.atom->nodes[0]));
-    if (x.atom->op == Op::Contains && atom.lo && !x.when.empty()) contains.push_back({goals_.goal_of(x.atom->nodes[0]), &x.when});
+    if (x.atom->op == Op::Contains && atom.lo && x.when.empty())
+      meets.push_back(goals_.goal_of(x.atom->nodes[0]));
+    if (x.atom->op == Op::Contains && atom.lo && !x.when.empty())
+      contains.push_back({goals_.goal_of(x.atom->nodes[0]), &x.when});
     if (x.atom->op == Op::Items) evaluated.push_back({x.atom->lo, x.atom->hi, &x.when});
-    if (x.atom->op == Op::UnevaluatedItems && x.node != node) evaluated.push_back({0, kInf, &x.when});
+    if (x.atom->op == Op::UnevaluatedItems && x.node != node)
+      evaluated.push_back({0, kInf, &x.when});
   }
-  if (contains.size() > kMaxContains) throw Limit{"alternatives", node, "unevaluatedItems beside more than " + std::to_string(kMaxContains) + " conditional contains"};
+  if (contains.size() > kMaxContains)
+    throw Limit{"alternatives", node,
+                "unevaluatedItems beside more than " + std::to_string(kMaxContains) +
+                    " conditional contains"};
   for (const Evaluated& e : evaluated) edges.push_back(e.from), edges.push_back(e.to);
   sort_unique(&edges);
   Groups<std::pair<std::int32_t, std::int32_t>> groups;
@@ -170,8 +194,12 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
       if (e.from <= edges[i] && e.to >= edges[i + 1]) ways.push_back(*e.when);
     groups.add(std::move(ways), {edges[i], edges[i + 1]});
   }
-  const auto all = [&](const std::vector<Id>& list) { return sign ? conjunction(list) : disjunction(list); };
-  const auto any = [&](const std::vector<Id>& list) { return sign ? disjunction(list) : conjunction(list); };
+  const auto all = [&](const std::vector<Id>& list) {
+    return sign ? conjunction(list) : disjunction(list);
+  };
+  const auto any = [&](const std::vector<Id>& list) {
+    return sign ? disjunction(list) : conjunction(list);
+  };
   std::vector<Id> out;
   for (const auto& [ways, spans] : groups.list) {
     std::vector<Id> choices;
@@ -186,7 +214,8 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
         holds(*contains[i].second, &parts);
       }
       const Id goal = goals_.any_goal(std::move(goals));
-      for (const auto& [from, to] : spans) parts.push_back(span(from, to, sign ? goal : goals_.negate(goal), sign));
+      for (const auto& [from, to] : spans)
+        parts.push_back(span(from, to, sign ? goal : goals_.negate(goal), sign));
       choices.push_back(all(parts));
     }
     for (const Conditions& when : ways) {

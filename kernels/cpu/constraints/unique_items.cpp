@@ -5,7 +5,8 @@ namespace guard {
 
 namespace {
 constexpr std::size_t kSingle = 16;  // values of one goal, each followed on its own
-constexpr std::int32_t kAhead = 64;  // items that a search for what is owed may write before it is given up
+constexpr std::int32_t kAhead =
+    64;  // items that a search for what is owed may write before it is given up
 }  // namespace
 
 struct UniqueItems::Witness {
@@ -13,7 +14,14 @@ struct UniqueItems::Witness {
   Id twin = kTrue;       // the goal of the item that repeats an earlier one
 };
 
-UniqueItems::UniqueItems(Constraints& all) : goals_(all.goals), arrays_(all.arrays), partial_(all.partial), inhabitance_(all.inhabitance), values_(all.values), limits_(all.limits), depth_(all.depth) {}
+UniqueItems::UniqueItems(Constraints& all)
+    : goals_(all.goals),
+      arrays_(all.arrays),
+      partial_(all.partial),
+      inhabitance_(all.inhabitance),
+      values_(all.values),
+      limits_(all.limits),
+      depth_(all.depth) {}
 
 bool UniqueItems::compares(Id id) {
   const Row& row = arrays_[id];
@@ -41,7 +49,8 @@ Id UniqueItems::item_goal(Id row) {
 
 bool UniqueItems::repeats(Id id) {
   const Row& row = arrays_[id];
-  return row.repeat >= 0 || std::any_of(row.clauses.begin(), row.clauses.end(), [&](const Clause& c) {
+  return row.repeat >= 0 ||
+         std::any_of(row.clauses.begin(), row.clauses.end(), [&](const Clause& c) {
            return std::any_of(c.begin(), c.end(), [&](Id d) { return repeats(d); });
          });
 }
@@ -80,7 +89,8 @@ Id UniqueItems::compared_to(Id id, Id unique) {
 }
 
 // Distinct representatives, none of them in `unique`, for goals that have few values.
-bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id unique, Witness* found) {
+bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id unique,
+                        Witness* found) {
   std::vector<std::vector<Id>> lists;
   for (Id p : picks) {
     lists.push_back(values_.of(p, static_cast<std::size_t>(room)));
@@ -107,9 +117,10 @@ bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id uniq
   return true;
 }
 
-// Can the row be met from here? `picks` are goals with few values, of items that the search has written already; a goal with
-// `room` values is not among them.
-bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks, std::int32_t room, Witness* found) {
+// Can the row be met from here? `picks` are goals with few values, of items that the search has
+// written already; a goal with `room` values is not among them.
+bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks, std::int32_t room,
+                           Witness* found) {
   if (id == kNever) return false;
   if (picks.empty() && (!compares(id) || arrays_.done(id, at))) return arrays_.viable(id, at);
   tick();
@@ -119,14 +130,18 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
     Row rest = row;
     for (Id d : take_smallest(&rest.clauses)) {
       Row with = rest;
-      if (arrays_.merge(&with, Row(arrays_[d])) && plan_row(arrays_.settle(std::move(with)), at, picks, room, found)) return true;
+      if (arrays_.merge(&with, Row(arrays_[d])) &&
+          plan_row(arrays_.settle(std::move(with)), at, picks, room, found))
+        return true;
     }
     return false;
   }
   if (arrays_.done(id, at)) return match(picks, room, row.unique, found);
   if (at >= row.hi) return false;
   if (room == 0) room = std::max(at + kAhead, row.lo);
-  const auto is_roomy = [&](Id g) { return row.unique < 0 || values_.has_values(g, static_cast<std::size_t>(room)); };
+  const auto is_roomy = [&](Id g) {
+    return row.unique < 0 || values_.has_values(g, static_cast<std::size_t>(room));
+  };
   if (row.some.empty() && row.counts.empty() && row.repeat < 0) {  // only the minimum is owed
     std::vector<Id> all = picks;
     std::int32_t edge = 0;
@@ -138,31 +153,37 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
       if (!roomy) all.push_back(g);
       if (i < edge) continue;
       if (roomy) break;  // so are all the others
-      if (all.size() > values_.of(g, static_cast<std::size_t>(room)).size() + static_cast<std::size_t>(edge) + picks.size()) return false;
+      if (all.size() > values_.of(g, static_cast<std::size_t>(room)).size() +
+                           static_cast<std::size_t>(edge) + picks.size())
+        return false;
     }
     return match(all, room, row.unique, found);
   }
-  if (row.unique >= 0 && at >= room) throw Limit{"alternatives", -1, "uniqueItems beside obligations that take too many items"};
+  if (row.unique >= 0 && at >= room)
+    throw Limit{"alternatives", -1, "uniqueItems beside obligations that take too many items"};
   const Id base = arrays_.base_of(row, 0);
   if (!inhabitance_.inhabited(base)) return false;
-  return partial_.ways(partial_.open_item(compared_to(id, kFalse), true), base, [&](Id goal, Id after) {
-    const bool roomy = is_roomy(goal);
-    std::vector<Id> more = picks;
-    if (!roomy) {
-      more.insert(std::upper_bound(more.begin(), more.end(), goal), goal);
-      if (!match(more, room, row.unique, nullptr)) return false;
-    }
-    Id next = compared_to(after, row.unique);
-    if (row.repeat >= 0 && arrays_[next].repeat >= 0) next = with_pick(next, goal);
-    std::int32_t to = at + 1;
-    if (next == id) {  // brings no completion nearer, save that it counts
-      if (at >= row.lo) return false;
-      if (roomy) to = at + 1 < row.lo ? row.lo - 1 : row.lo;
-    }
-    if (!plan_row(next, to, more, room, found)) return false;
-    if (found && row.repeat >= 0 && arrays_[next].repeat < 0) found->twin = goal;
-    return true;
-  });
+  return partial_.ways(partial_.open_item(compared_to(id, kFalse), true), base,
+                       [&](Id goal, Id after) {
+                         const bool roomy = is_roomy(goal);
+                         std::vector<Id> more = picks;
+                         if (!roomy) {
+                           more.insert(std::upper_bound(more.begin(), more.end(), goal), goal);
+                           if (!match(more, room, row.unique, nullptr)) return false;
+                         }
+                         Id next = compared_to(after, row.unique);
+                         if (row.repeat >= 0 && arrays_[next].repeat >= 0)
+                           next = with_pick(next, goal);
+                         std::int32_t to = at + 1;
+                         if (next == id) {  // brings no completion nearer, save that it counts
+                           if (at >= row.lo) return false;
+                           if (roomy) to = at + 1 < row.lo ? row.lo - 1 : row.lo;
+                         }
+                         if (!plan_row(next, to, more, room, found)) return false;
+                         if (found && row.repeat >= 0 && arrays_[next].repeat < 0)
+                           found->twin = goal;
+                         return true;
+                       });
 }
 
 Id UniqueItems::viable_after(Id row, std::int32_t at, Id base) {
@@ -170,14 +191,17 @@ Id UniqueItems::viable_after(Id row, std::int32_t at, Id base) {
   std::vector<Id> good;
   while (inhabitance_.inhabited(base)) {
     Witness found;
-    const bool alone = plan_row(row, at, {}, 0, &found);  // whatever the value is, save those that are used
+    const bool alone =
+        plan_row(row, at, {}, 0, &found);  // whatever the value is, save those that are used
     if (!alone) {
       found = {};
       if (!plan_row(with_pick(row, base), at, {}, 0, &found)) break;
     }
     std::vector<Id> bad;
     for (Id v : found.used)
-      if (inhabitance_.inhabited(goals_.conj(base, goals_.among({v}))) && !arrays_.viable(with_value(row, v), at)) bad.push_back(v);
+      if (inhabitance_.inhabited(goals_.conj(base, goals_.among({v}))) &&
+          !arrays_.viable(with_value(row, v), at))
+        bad.push_back(v);
     sort_unique(&bad);
     const Id rest = goals_.negate(goals_.among(std::move(bad)));
     good.push_back(alone ? rest : goals_.conj(found.twin, rest));

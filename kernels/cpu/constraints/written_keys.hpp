@@ -1,4 +1,5 @@
-// Keys: which keys of an object under construction were written, and which may still be; and what was found for such answers.
+// Keys: which keys of an object under construction were written, and which may still be; and what
+// was found for such answers.
 #pragma once
 #include <functional>
 #include <string>
@@ -13,9 +14,11 @@ struct Answers {  // given so far
 };
 struct Keys {
   std::int32_t count = 0;
-  std::function<bool(Id)> is_open;  // may this name still be written? null: every one (a fresh object)
+  std::function<bool(Id)>
+      is_open;  // may this name still be written? null: every one (a fresh object)
   std::function<bool(Id)> is_seen;  // null: none
-  std::function<bool(std::string_view)> is_taken;  // was this key written, or can it no longer come? null: none
+  std::function<bool(std::string_view)>
+      is_taken;                // was this key written, or can it no longer come? null: none
   Answers* answers = nullptr;  // kept here, if anywhere
   bool fresh() const { return !is_open && count == 0; }
   bool open(Id name) const { return !is_open || answer(name, is_open, 1); }
@@ -36,10 +39,12 @@ struct Keys {
   }
 };
 
-// What was found once of a shape, and of all that the keys were asked on the way the answers: where they are the same, so is what is found.
+// What was found once of a shape, and of all that the keys were asked on the way the answers: where
+// they are the same, so is what is found.
 class AnswerMemo {
  public:
-  // What is known, else find(keys), which is kept if `may_keep()` says so then. `counts`: do the numbers of members matter?
+  // What is known, else find(keys), which is kept if `may_keep()` says so then. `counts`: do the
+  // numbers of members matter?
   template <class Find, class MayKeep>
   std::int64_t get(Id shape, const Keys& keys, bool counts, Find find, MayKeep may_keep) {
     const std::pair<Id, Id> key{shape, counts ? keys.count : std::min(keys.count, 1)};
@@ -67,8 +72,13 @@ class AnswerMemo {
     std::vector<std::pair<std::string, bool>> taken;
     std::int64_t value;
     bool fits(const Keys& asked) const {
-      const auto name = [&](const auto& n) { return (!(n.second & 1) || asked.open(n.first) == !!(n.second & 2)) && (!(n.second & 4) || asked.seen(n.first) == !!(n.second & 8)); };
-      return std::all_of(names.begin(), names.end(), name) && std::all_of(taken.begin(), taken.end(), [&](const auto& t) { return asked.taken(t.first) == t.second; });
+      const auto name = [&](const auto& n) {
+        return (!(n.second & 1) || asked.open(n.first) == !!(n.second & 2)) &&
+               (!(n.second & 4) || asked.seen(n.first) == !!(n.second & 8));
+      };
+      return std::all_of(names.begin(), names.end(), name) &&
+             std::all_of(taken.begin(), taken.end(),
+                         [&](const auto& t) { return asked.taken(t.first) == t.second; });
     }
   };
   PairMap<std::vector<Found>> found_;

@@ -13,7 +13,8 @@ constexpr std::int32_t kFewNodes = 12;  // a subtree of fewer is walked
 }  // namespace
 
 namespace {
-const Bytes kSpace{" \n\r\t"}, kColon{" \n\r\t:"}, kKey{" \n\r\t\""}, kFirstKey{" \n\r\t\"}"}, kNextItem{" \n\r\t,]"}, kNextKey{" \n\r\t,}"};
+const Bytes kSpace{" \n\r\t"}, kColon{" \n\r\t:"}, kKey{" \n\r\t\""}, kFirstKey{" \n\r\t\"}"},
+    kNextItem{" \n\r\t,]"}, kNextKey{" \n\r\t,}"};
 const Bytes kValue{" \n\r\t\"{[ntf-0123456789"}, kFirstItem{" \n\r\t\"{[ntf-0123456789]"};
 
 // The bytes that may come between lexemes, and more.
@@ -30,7 +31,8 @@ const Bytes& bytes_between(const Frame& f) {
 }
 }  // namespace
 
-std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64_t budget, std::uint32_t* row, Scratch& scratch, bool factors) {
+std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64_t budget,
+                              std::uint32_t* row, Scratch& scratch, bool factors) {
   const Vocabulary& vocabulary = masks.vocabulary();
   masks.trim();
   scratch.begin(from.top);
@@ -42,9 +44,13 @@ std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64
   if ((at.finished || budget != 0) && engine_.can_stop(at))
     for (Id t : vocabulary.ends()) sink.set(t);
   // Never a dead end in silence (docs/engine.md, "Known faults").
-  if (budget > 0 && at.top && !at.finished && std::all_of(row, row + vocabulary.words(), [](std::uint32_t word) { return word == 0; }))
+  if (budget > 0 && at.top && !at.finished &&
+      std::all_of(row, row + vocabulary.words(), [](std::uint32_t word) { return word == 0; }))
     if (const std::int64_t left = engine_.distance(at, budget); left >= 0 && left <= budget)
-      throw Limit{"distance", -1, "what compared items take to their end was reckoned too low, and no token leads there within remaining=" + std::to_string(budget)};
+      throw Limit{
+          "distance", -1,
+          "what compared items take to their end was reckoned too low, and no token leads there within remaining=" +
+              std::to_string(budget)};
   return budget > 0 ? sink.enough : kNoLimit;  // of nothing not even the end is allowed
 }
 
@@ -60,7 +66,9 @@ void MaskFiller::go_on(const Suffixes& among, std::int32_t node, const Config& f
 // The same, byte by byte up to the next lexeme.
 void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
   const Trie& trie = among.trie;
-  const auto place = [&](std::int32_t at, const Config& c) { return Place{c, Children(trie, at, c.lex == Lex::None ? &bytes_between(*c.top) : nullptr)}; };
+  const auto place = [&](std::int32_t at, const Config& c) {
+    return Place{c, Children(trie, at, c.lex == Lex::None ? &bytes_between(*c.top) : nullptr)};
+  };
   Path path(&places_);
   path.push_back(place(node, from));
   while (!path.empty()) {
@@ -73,7 +81,9 @@ void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& fr
     Config next;
     if (!engine_.step(path.back().config, trie.byte(child), &next, sink.arena)) continue;
     sink.add(trie.begin(child), trie.end(child), next);
-    if (trie.skip(child) > child + 1 && (trie.skip(child) - child < kFewNodes || !fill_lexeme(among, child, next, sink))) path.push_back(place(child, next));
+    if (trie.skip(child) > child + 1 &&
+        (trie.skip(child) - child < kFewNodes || !fill_lexeme(among, child, next, sink)))
+      path.push_back(place(child, next));
   }
 }
 
@@ -81,17 +91,20 @@ void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& fr
 void MaskFiller::add_alone(const Config& at, const Spelled& token, Sink& sink) {
   Config now = at, next;
   for (char b : token.bytes) {
-    if (!engine_.step(now, static_cast<std::uint8_t>(b), &next, sink.arena)) return sink.clear(token.token);
+    if (!engine_.step(now, static_cast<std::uint8_t>(b), &next, sink.arena))
+      return sink.clear(token.token);
     now = next;
   }
   sink.affords(now) ? sink.set(token.token) : sink.clear(token.token);
 }
 
-// Does the number of characters matter to some token? Not where each bound is farther off than any token and an end behind it.
+// Does the number of characters matter to some token? Not where each bound is farther off than any
+// token and an end behind it.
 bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
   const Spec& spec = texts_.spec(at.spec);
   if (!spec.bounded) return false;
-  const std::int64_t longest = masks.vocabulary().whole().trie.longest();  // bytes: a token may begin within a character
+  const std::int64_t longest =
+      masks.vocabulary().whole().trie.longest();  // bytes: a token may begin within a character
   std::int64_t room = kNoLimit;
   for (const Component& c : texts_.components(at.state)) {
     const Bound& b = spec.at(c.index);
@@ -100,29 +113,37 @@ bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
   }
   if (room == kNoLimit) return false;
   if (room < longest) return true;
-  const std::int64_t rest = masks.rest(texts_, masks.text(texts_, at.state, false, masks.vocabulary().whole(), 0));
+  const std::int64_t rest =
+      masks.rest(texts_, masks.text(texts_, at.state, false, masks.vocabulary().whole(), 0));
   return rest < 0 || room < longest + rest;
 }
 
 // The tokens that stay inside of the lexeme.
-void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink) {
+void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means,
+                            Sink& sink) {
   const bool text = at.lex != Lex::Number;
   if (means == Means::None) return;
   if (!bounded && means == Means::Ample) {
     sink.add(*mask.all);
-  } else if (means == Means::Ample && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
-    const Bound& b = texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
+  } else if (means == Means::Ample && texts_.is_free(at.state) &&
+             texts_.components(at.state).size() == 1) {
+    const Bound& b =
+        texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
     if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.whole().trie.longest())
       sink.add(*mask.all);
     else
       sink.add(sink.masks.at_most(mask, b.hi - at.chars));
   } else {
     Config after = at;
-    for (const Inside& group : bounded ? mask.inside : sink.masks.by_state(mask)) {  // without bounds the number of characters does not matter
+    for (const Inside& group :
+         bounded ? mask.inside
+                 : sink.masks.by_state(
+                       mask)) {  // without bounds the number of characters does not matter
       after.state = group.state;
       const auto is_open = [&](std::int32_t chars) {
         after.chars = text ? at.chars + chars : 0;
-        return (!bounded || texts_.is_live(after.state, after.spec, after.chars)) && sink.affords(after);
+        return (!bounded || texts_.is_live(after.state, after.spec, after.chars)) &&
+               sink.affords(after);
       };
       if (bounded && group.chars == kItsOwn)
         sink.masks.add_lengths(group, is_open, sink.row);
@@ -140,7 +161,9 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
     before.state = state;
     before.decoder = engine_.keys.decoder();  // a lexeme ends behind whole characters
     before.chars = text ? at.chars + chars : 0;
-    if (!(text ? engine_.step(before, '"', &after, sink.arena) : engine_.stepper.end_number(before, &after, sink.arena))) return;
+    if (!(text ? engine_.step(before, '"', &after, sink.arena)
+               : engine_.stepper.end_number(before, &after, sink.arena)))
+      return;
     sink.add(rest.trie.begin(0), rest.trie.end(0), after);
     below(rest, 0, after, sink);
   };
@@ -152,14 +175,17 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
     }
     const Trie& rest = exit.rest->trie;
     for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t)
-      if (const std::string_view bytes = sink.vocabulary.bytes(*t); !ends || bytes[0] != '"') add_alone(at, {bytes, *t}, sink);
+      if (const std::string_view bytes = sink.vocabulary.bytes(*t); !ends || bytes[0] != '"')
+        add_alone(at, {bytes, *t}, sink);
   }
   if (at.top->records && ends) leave(at.state, 0, sink.vocabulary.quoted());
 }
 
-// Does the budget suffice behind every token that stays inside of the text, as far as can be told on sight? Where lengths don't matter
-// the characters that are enough behind any of its tokens tell it, too.
-bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Config& at, bool bounded, Sink& sink) {
+// Does the budget suffice behind every token that stays inside of the text, as far as can be told
+// on sight? Where lengths don't matter the characters that are enough behind any of its tokens tell
+// it, too.
+bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Config& at,
+                             bool bounded, Sink& sink) {
   if (sink.budget < 0) return true;
   constexpr std::int64_t token = 1, quote = 1, kDearest = 6;  // bytes of a character: \u0001
   const auto suffices = [&](std::int64_t rest, std::int64_t tail) {
@@ -167,25 +193,34 @@ bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Con
     sink.suffices(token + rest + quote + tail);
     return true;
   };
-  std::int64_t least = kNoLimit;  // behind a text that ends with the label that all of its ends have
+  std::int64_t least =
+      kNoLimit;  // behind a text that ends with the label that all of its ends have
   const auto look = [&](Id label, std::int64_t tail) {
     if (suffices(texts_.enough(at.state, at.spec, at.chars, label), tail)) return true;
     const std::vector<Component>& components = texts_.components(at.state);
-    if (components.size() == 1 && components[0].index < kTracked && texts_.spec(at.spec).at(components[0].index).label == label) least = std::min(least, tail);
+    if (components.size() == 1 && components[0].index < kTracked &&
+        texts_.spec(at.spec).at(components[0].index).label == label)
+      least = std::min(least, tail);
     return false;
   };
-  if (const std::int64_t tail = engine_.distances.behind_value(*at.top); tail >= 0 && look(0, tail)) return true;
+  if (const std::int64_t tail = engine_.distances.behind_value(*at.top); tail >= 0 && look(0, tail))
+    return true;
   const Targets& options = engine_.distances.options(*at.top, Type::String);
   for (std::int32_t i = 0; i < options.size; ++i)
     if (const Target& o = options.list[i]; o.size == 1 && look(o.ids[0], o.tail)) return true;
-  if (bounded || least == kNoLimit || token + Texts::kOneChar + quote + least > sink.budget) return false;
-  const std::int64_t rest = sink.masks.rest(texts_, sink.masks.text(texts_, at.state, false, among, node));
+  if (bounded || least == kNoLimit || token + Texts::kOneChar + quote + least > sink.budget)
+    return false;
+  const std::int64_t rest =
+      sink.masks.rest(texts_, sink.masks.text(texts_, at.state, false, among, node));
   return rest >= 0 && suffices(Texts::kOneChar + kDearest * rest, least);
 }
 
-// Marks the tokens below the node from between two lexemes, where white space may be of any kind; false: nothing was done.
+// Marks the tokens below the node from between two lexemes, where white space may be of any kind;
+// false: nothing was done.
 bool MaskFiller::fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
-  if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End || at.top->records || engine_.is_too_deep(at) || sink.nested == Sink::kMostNested) return false;
+  if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End || at.top->records ||
+      engine_.is_too_deep(at) || sink.nested == Sink::kMostNested)
+    return false;
   const GapMask* gap = sink.masks.gap(among, node, options_.longest_run - at.gap);
   if (!gap) return false;
   if (sink.affords(at)) sink.add(gap->all);  // it takes nothing from the budget but the token
@@ -196,13 +231,16 @@ bool MaskFiller::fill_gap(const Suffixes& among, std::int32_t node, const Config
 }
 
 // The same where the masks of the lexeme that is being read are remembered.
-bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at,
+                             Sink& sink) {
   const bool inner = node != 0 || &among != &sink.vocabulary.whole();
   if (!sink.factors) return false;
   if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
   if (at.lex == Lex::Literal || engine_.is_too_deep(at)) return false;
-  if (inner && (sink.nested == Sink::kMostNested || at.lex == Lex::Number || at.top->records)) return false;
-  if (at.lex == Lex::Number && sink.budget >= 0 && at.key) return false;  // engine_.distance() reads the number again
+  if (inner && (sink.nested == Sink::kMostNested || at.lex == Lex::Number || at.top->records))
+    return false;
+  if (at.lex == Lex::Number && sink.budget >= 0 && at.key)
+    return false;  // engine_.distance() reads the number again
   ++sink.nested;
   if (at.lex == Lex::Text)
     fill_text(among, node, at, sink);
@@ -217,13 +255,15 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
 void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const bool bounded = is_near(at, sink.masks);
   const Means means = affords_any(among, node, at, bounded, sink) ? Means::Ample : Means::Scarce;
-  if (means != Means::Ample || bounded) add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, means, sink);
+  if (means != Means::Ample || bounded)
+    add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, means, sink);
   LexemeMask& mask = sink.masks.text(texts_, at.state, bounded, among, node);
   if (means == Means::Ample && !bounded) add_inside(at, mask, false, means, sink);
   add_exits(at, mask, sink);
 }
 
-void MaskFiller::fill_number(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+void MaskFiller::fill_number(const Suffixes& among, std::int32_t node, const Config& at,
+                             Sink& sink) {
   LexemeMask& mask = sink.masks.number(engine_.lexicon().numbers, at.state);
   add_inside(at, mask, false, sink.budget < 0 ? Means::Ample : Means::Scarce, sink);
   add_exits(at, mask, sink);
@@ -235,15 +275,25 @@ int MaskFiller::classes(const Config& at, LexemeMasks& masks, std::uint8_t* of) 
   const Vocabulary& vocabulary = masks.vocabulary();
   std::fill(of, of + vocabulary.size(), std::uint8_t{0});
   if (engine_.state_keys.lexeme(at) < 0) return 0;
-  LexemeMask& mask = at.lex == Lex::Text ? masks.text(texts_, at.state, true, vocabulary.whole(), 0) : masks.number(engine_.lexicon().numbers, at.state);
-  const bool bounded = at.lex == Lex::Text && texts_.spec(at.spec).bounded;  // else the number of characters does not matter
-  std::map<std::pair<Id, std::int32_t>, std::vector<Id>> found;  // by state, and characters where they matter
+  LexemeMask& mask = at.lex == Lex::Text ? masks.text(texts_, at.state, true, vocabulary.whole(), 0)
+                                         : masks.number(engine_.lexicon().numbers, at.state);
+  const bool bounded =
+      at.lex == Lex::Text &&
+      texts_.spec(at.spec).bounded;  // else the number of characters does not matter
+  std::map<std::pair<Id, std::int32_t>, std::vector<Id>>
+      found;  // by state, and characters where they matter
   for (const Inside& group : mask.inside)
-    group.tokens.each([&](Id t) { found[{group.state, !bounded ? 0 : group.chars == kItsOwn ? vocabulary.chars(t) : group.chars}].push_back(t); });
+    group.tokens.each([&](Id t) {
+      found[{group.state, !bounded                 ? 0
+                          : group.chars == kItsOwn ? vocabulary.chars(t)
+                                                   : group.chars}]
+          .push_back(t);
+    });
   std::vector<const std::vector<Id>*> groups;
   for (const auto& [_, tokens] : found) groups.push_back(&tokens);
   // The largest first, where there are more than a byte can tell apart.
-  std::stable_sort(groups.begin(), groups.end(), [](const auto* a, const auto* b) { return a->size() > b->size(); });
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const auto* a, const auto* b) { return a->size() > b->size(); });
   if (groups.size() > 255) groups.resize(255);
   for (std::size_t i = 0; i < groups.size(); ++i)
     for (Id t : *groups[i]) of[t] = static_cast<std::uint8_t>(i + 1);

@@ -6,12 +6,16 @@
 
 namespace guard {
 
-// Marks the tokens from behind an object's key, or from before the value: those that end within the value are remembered for all
-// members whose values are alike. Under a budget it is remembered what suffices for all of them, beside what follows the value, and of a
-// few budgets that don't which they leave.
-bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+// Marks the tokens from behind an object's key, or from before the value: those that end within the
+// value are remembered for all members whose values are alike. Under a budget it is remembered what
+// suffices for all of them, beside what follows the value, and of a few budgets that don't which
+// they leave.
+bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Config& at,
+                            Sink& sink) {
   const Frame& f = *at.top;
-  if (!sink.factors || at.lex != Lex::None || f.kind != Kind::Object || (f.phase != Phase::Colon && f.phase != Phase::Value)) return false;
+  if (!sink.factors || at.lex != Lex::None || f.kind != Kind::Object ||
+      (f.phase != Phase::Colon && f.phase != Phase::Value))
+    return false;
   if (f.records || is_compared(f)) return false;
   const Split& split = sink.masks.split(among, node, f.phase == Phase::Colon);
   if (f.depth + split.deepest >= options_.limits.nesting) return false;
@@ -25,11 +29,13 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   }
   const Id order = options_.schema_order ? engine_.orders.of_member(f.order, f.key) : -1;
   const std::shared_ptr<const Suffixes> within = split.within, beyond = split.beyond;
-  const std::array key{sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
+  const std::array key{
+      sink.vocabulary.id(), among.id, node, static_cast<Id>(f.phase), at.gap, order, alike};
   std::int64_t enough = 0;
   bool reckons = false;
   const auto fill_within = [&](std::int64_t budget) {
-    std::vector<std::uint32_t> row = std::move(clear_row_);  // a call inside of this one makes its own
+    std::vector<std::uint32_t> row =
+        std::move(clear_row_);  // a call inside of this one makes its own
     row.resize(sink.vocabulary.words());
     Sink own{sink.masks, sink.vocabulary, row.data(), budget, sink.arena, engine_};
     own.nested = sink.nested;
@@ -63,10 +69,13 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     sink.add(value->tokens);
   } else if (slack < 1) {  // what is behind the value takes it all
     sink.suffices(kNoLimit);
-  } else if (const auto left = std::find_if(value->scarce.begin(), value->scarce.end(), [slack](const auto& s) { return s.first == slack; }); left != value->scarce.end()) {
+  } else if (const auto left = std::find_if(value->scarce.begin(), value->scarce.end(),
+                                            [slack](const auto& s) { return s.first == slack; });
+             left != value->scarce.end()) {
     sink.suffices(kNoLimit);
     sink.add(left->second);
-  } else if (slack <= value->lacking && (value->reckons || value->scarce.size() == Within::kScarce)) {
+  } else if (slack <= value->lacking &&
+             (value->reckons || value->scarce.size() == Within::kScarce)) {
     go_on(*within, 0, at, sink);
   } else {
     std::vector<Id> tokens = fill_within(sink.budget);

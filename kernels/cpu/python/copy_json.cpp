@@ -1,4 +1,5 @@
-// A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its slow twin, which also words what is wrong.
+// A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its
+// slow twin, which also words what is wrong.
 #include "python/copy_json.hpp"
 
 #include <bit>
@@ -11,16 +12,20 @@ using namespace nb::literals;
 
 namespace {
 
-constexpr std::size_t kFirstBytes = 2'000;  // that most schemas are written in
+constexpr std::size_t kFirstBytes = 2'000;       // that most schemas are written in
 constexpr std::size_t kLongestInteger = 12'000;  // bits: validators take longer ones for null
 
 enum Met { kId = 1, kOldId = 2, kSchema = 4, kAnchor = 8 };
 
 class Copier {
  public:
-  Copier(std::int64_t depth, std::int64_t most) : depth_(depth), left_(most), containers_(most >> 3) { written_.reserve(kFirstBytes); }
+  Copier(std::int64_t depth, std::int64_t most)
+      : depth_(depth), left_(most), containers_(most >> 3) {
+    written_.reserve(kFirstBytes);
+  }
 
-  // A new reference, or null where the value is not plain or is beyond a limit. No Python code runs in here: every type is exact.
+  // A new reference, or null where the value is not plain or is beyond a limit. No Python code runs
+  // in here: every type is exact.
   PyObject* copy(PyObject* value, std::int64_t level) {
     if (PyDict_CheckExact(value)) return container(level) ? dict(value, level) : nullptr;
     if (PyList_CheckExact(value)) return container(level) ? list(value, level) : nullptr;
@@ -30,9 +35,12 @@ class Copier {
   const std::string& written() const { return written_; }
 
  private:
-  bool container(std::int64_t level) { return level < depth_ && --containers_ >= 0 && --left_ >= 0; }
+  bool container(std::int64_t level) {
+    return level < depth_ && --containers_ >= 0 && --left_ >= 0;
+  }
 
-  // What is written says where it ends: a letter, then a number of eight bytes, which for a text is its size, then the text.
+  // What is written says where it ends: a letter, then a number of eight bytes, which for a text is
+  // its size, then the text.
   void write(char what, std::uint64_t number) {
     written_ += what;
     char bytes[sizeof number];
@@ -48,9 +56,11 @@ class Copier {
 
   void spell(PyObject* value) {
     const Py_ssize_t length = PyUnicode_GET_LENGTH(value);
-    const int kind = PyUnicode_KIND(value);  // 1, 2 or 4, by the largest character: equal texts are equal bytes
+    const int kind =
+        PyUnicode_KIND(value);  // 1, 2 or 4, by the largest character: equal texts are equal bytes
     write(static_cast<char>('0' + kind), static_cast<std::uint64_t>(length));
-    written_.append(static_cast<const char*>(PyUnicode_DATA(value)), static_cast<std::size_t>(length) * static_cast<std::size_t>(kind));
+    written_.append(static_cast<const char*>(PyUnicode_DATA(value)),
+                    static_cast<std::size_t>(length) * static_cast<std::size_t>(kind));
   }
 
   bool integer(PyObject* value) {
@@ -95,7 +105,8 @@ class Copier {
       }
       PyObject* inner = copy(item, level + 1);
       if (!inner) return drop(out);
-      const int failed = PyDict_SetItem(out, key, inner);  // of a key that is there, which PyDict_Next allows
+      const int failed =
+          PyDict_SetItem(out, key, inner);  // of a key that is there, which PyDict_Next allows
       Py_DECREF(inner);
       if (failed) return drop(out);
     }
@@ -114,7 +125,8 @@ class Copier {
     return out;
   }
 
-  // Words below the root that may begin a resource, and anchors anywhere: most documents have none, and need no walk.
+  // Words below the root that may begin a resource, and anchors anywhere: most documents have none,
+  // and need no walk.
   void note(PyObject* key, PyObject* item, std::int64_t level) {
     if (!PyUnicode_IS_COMPACT_ASCII(key)) return;
     const char* text = reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(key));
@@ -150,7 +162,8 @@ void bind_copy(nb::module_& module) {
           throw nb::python_error();
         }
         if (!made) return nb::none();
-        return nb::make_tuple(nb::steal(made), copier.met(), nb::bytes(copier.written().data(), copier.written().size()));
+        return nb::make_tuple(nb::steal(made), copier.met(),
+                              nb::bytes(copier.written().data(), copier.written().size()));
       },
       "value"_a.none(), "depth"_a, "most"_a);
 }

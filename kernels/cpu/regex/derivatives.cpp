@@ -7,7 +7,8 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kBroad = 500;  // states that are looked at breadth first; patterns that people write need fewer
+constexpr std::size_t kBroad =
+    500;  // states that are looked at breadth first; patterns that people write need fewer
 }  // namespace
 
 template <class F>
@@ -73,7 +74,9 @@ const LangRow& Langs::moved(Id r) {
         break;
       default:
         for (Id k : node.kids) rows.push_back(&moved(k));
-        out = combine(rows, [&](const auto& kids) { return node.kind == Kind::Alt ? alt(kids) : both(kids); });
+        out = combine(rows, [&](const auto& kids) {
+          return node.kind == Kind::Alt ? alt(kids) : both(kids);
+        });
     }
   }
   rows_.push_back(std::move(out));
@@ -83,8 +86,10 @@ const LangRow& Langs::moved(Id r) {
 
 const LangRow& Langs::raw(Id r) {
   if (nodes_[r].raw) return rows_[static_cast<std::size_t>(nodes_[r].raw - 1)];
-  std::vector<Id> tails;  // of parts that may all be empty: from the last on, so that nothing recurses over them
-  for (Id q = r; nodes_[q].kind == Kind::Cat && nodes_[nodes_[q].a].nullable && !nodes_[nodes_[q].b].raw;)
+  std::vector<Id> tails;  // of parts that may all be empty: from the last on, so that nothing
+                          // recurses over them
+  for (Id q = r;
+       nodes_[q].kind == Kind::Cat && nodes_[nodes_[q].a].nullable && !nodes_[nodes_[q].b].raw;)
     tails.push_back(q = nodes_[q].b);
   for (; !tails.empty(); tails.pop_back()) raw(tails.back());
   const Deeper deeper(&depth_);
@@ -99,13 +104,12 @@ const LangRow& Langs::raw(Id r) {
   switch (node.kind) {
     case Kind::None:
     case Kind::Eps:
-    case Kind::Here:
-      add(kMaxChar, kNone);
-      break;
+    case Kind::Here: add(kMaxChar, kNone); break;
     case Kind::Set: {
       const Ranges ranges = sets_[node.a].ranges;
       for (const Range& range : ranges) {
-        if (range.lo > 0 && (out.upto.empty() || out.upto.back() < range.lo - 1)) add(range.lo - 1, kNone);
+        if (range.lo > 0 && (out.upto.empty() || out.upto.back() < range.lo - 1))
+          add(range.lo - 1, kNone);
         add(range.hi, kEps);
       }
       if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
@@ -113,16 +117,19 @@ const LangRow& Langs::raw(Id r) {
     }
     case Kind::Cat:
       if (nodes_[node.b].moves)
-        out = combine({&raw(node.a), &moved(node.b)}, [&](const auto& kids) { return each_then(kids[0], kids[1]); });
+        out = combine({&raw(node.a), &moved(node.b)},
+                      [&](const auto& kids) { return each_then(kids[0], kids[1]); });
       else
         out = combine({&raw(node.a)}, [&](const auto& kids) { return each_then(kids[0], node.b); });
-      if (nodes_[node.a].nullable) out = combine({&out, &raw(node.b)}, [&](const auto& kids) { return alt(kids); });
+      if (nodes_[node.a].nullable)
+        out = combine({&out, &raw(node.b)}, [&](const auto& kids) { return alt(kids); });
       break;
     case Kind::Alt:
     case Kind::And: {
       std::vector<const LangRow*> rows;
       for (Id k : node.kids) rows.push_back(&raw(k));
-      out = combine(rows, [&](const auto& kids) { return node.kind == Kind::Alt ? alt(kids) : both(kids); });
+      out = combine(
+          rows, [&](const auto& kids) { return node.kind == Kind::Alt ? alt(kids) : both(kids); });
       break;
     }
     case Kind::Not:
@@ -139,18 +146,19 @@ const LangRow& Langs::raw(Id r) {
       out = raw(words(std::move(all)));
       break;
     }
-    case Kind::Behind:
-      out = raw(now(node.a));
-      break;
+    case Kind::Behind: out = raw(now(node.a)); break;
     case Kind::Loop: {
       std::vector<Id> ways{round(node, false)};
-      if (node.lo == 0) ways.push_back(node.b);
-      else if (bodies_[node.a].may_be_none) ways.push_back(round(node, true));
+      if (node.lo == 0)
+        ways.push_back(node.b);
+      else if (bodies_[node.a].may_be_none)
+        ways.push_back(round(node, true));
       out = raw(alt(std::move(ways)));
       break;
     }
     case Kind::Repeat: {
-      const Id more = repeat(node.a, std::max(node.lo - 1, 0), node.hi == kInf ? kInf : node.hi - 1);
+      const Id more =
+          repeat(node.a, std::max(node.lo - 1, 0), node.hi == kInf ? kInf : node.hi - 1);
       out = combine({&raw(node.a)}, [&](const auto& kids) { return each_then(kids[0], more); });
       break;
     }
@@ -161,9 +169,15 @@ const LangRow& Langs::raw(Id r) {
       while (i < node.hi) {
         const char32_t c = tables_[node.a].words[static_cast<std::size_t>(i)][depth];
         std::int32_t end = i + 1;
-        while (end < node.hi && tables_[node.a].words[static_cast<std::size_t>(end)][depth] == c) ++end;
+        while (end < node.hi && tables_[node.a].words[static_cast<std::size_t>(end)][depth] == c)
+          ++end;
         if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) add(c - 1, kNone);
-        add(c, make({.kind = Kind::Words, .a = node.a, .b = node.b + 1, .lo = i, .hi = end, .kids = {}}));
+        add(c, make({.kind = Kind::Words,
+                     .a = node.a,
+                     .b = node.b + 1,
+                     .lo = i,
+                     .hi = end,
+                     .kids = {}}));
         i = end;
       }
       if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
@@ -179,18 +193,26 @@ bool Langs::contains(Id r, std::u32string_view text) {
   // Along the expression's Boolean structure, so that asking a set of words makes no states of it.
   const Node& node = nodes_[r];
   if (!node.unsure) switch (node.kind) {
-    case Kind::None: return false;
-    case Kind::Not: return !contains(node.a, text);
-    case Kind::Alt: return std::any_of(node.kids.begin(), node.kids.end(), [&](Id k) { return contains(k, text); });
-    case Kind::And: return std::all_of(node.kids.begin(), node.kids.end(), [&](Id k) { return contains(k, text); });
-    case Kind::Words: {
-      const auto& words = tables_[node.a].words;
-      const auto less = [&](const std::u32string& w, std::u32string_view t) { return std::u32string_view(w).substr(static_cast<std::size_t>(node.b)) < t; };
-      const auto at = std::lower_bound(words.begin() + node.lo, words.begin() + node.hi, text, less);
-      return at != words.begin() + node.hi && std::u32string_view(*at).substr(static_cast<std::size_t>(node.b)) == text;
+      case Kind::None: return false;
+      case Kind::Not: return !contains(node.a, text);
+      case Kind::Alt:
+        return std::any_of(node.kids.begin(), node.kids.end(),
+                           [&](Id k) { return contains(k, text); });
+      case Kind::And:
+        return std::all_of(node.kids.begin(), node.kids.end(),
+                           [&](Id k) { return contains(k, text); });
+      case Kind::Words: {
+        const auto& words = tables_[node.a].words;
+        const auto less = [&](const std::u32string& w, std::u32string_view t) {
+          return std::u32string_view(w).substr(static_cast<std::size_t>(node.b)) < t;
+        };
+        const auto at =
+            std::lower_bound(words.begin() + node.lo, words.begin() + node.hi, text, less);
+        return at != words.begin() + node.hi &&
+               std::u32string_view(*at).substr(static_cast<std::size_t>(node.b)) == text;
+      }
+      default: break;
     }
-    default: break;
-  }
   for (char32_t c : text) {
     if (r == kNone || r == kAll) break;
     r = nodes_[r].raw ? rows_[static_cast<std::size_t>(nodes_[r].raw - 1)].at(c) : raw(r).at(c);
@@ -198,7 +220,8 @@ bool Langs::contains(Id r, std::u32string_view text) {
   return accepts(r);
 }
 
-// Breadth first for a while, since most texts are short; then depth first, since a long text has many prefixes.
+// Breadth first for a while, since most texts are short; then depth first, since a long text has
+// many prefixes.
 bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
@@ -210,11 +233,13 @@ bool Langs::live(Id start) {
       nodes_[start].live = 1;
       return true;
     }
-  // A conjunction with an empty part is empty: told without a search of the product. A Loop may lead back to itself.
+  // A conjunction with an empty part is empty: told without a search of the product. A Loop may
+  // lead back to itself.
   const auto hopeless = [this](Id q) {
     if (nodes_[q].kind != Kind::And) return false;
     const std::vector<Id> kids = nodes_[q].kids;
-    return std::any_of(kids.begin(), kids.end(), [this](Id k) { return !nodes_[k].loops && !live(k); });
+    return std::any_of(kids.begin(), kids.end(),
+                       [this](Id k) { return !nodes_[k].loops && !live(k); });
   };
   const Deeper deeper(&depth_);
   std::unordered_map<Id, Id> from{{start, -1}};
@@ -233,7 +258,8 @@ bool Langs::live(Id start) {
     const LangRow next = raw(q);
     for (std::size_t i = 0; i < next.next.size(); ++i) {
       const Id n = next.next[i];
-      if (n != kNone && next.is_writable(i) && nodes_[n].live != 0 && from.try_emplace(n, q).second) todo.push_back(n);
+      if (n != kNone && next.is_writable(i) && nodes_[n].live != 0 && from.try_emplace(n, q).second)
+        todo.push_back(n);
     }
   }
   for (const auto& [q, _] : from) nodes_[q].live = 0;
@@ -243,7 +269,9 @@ bool Langs::live(Id start) {
 const LangRow& Langs::row(Id r) {
   if (nodes_[r].row) return rows_[static_cast<std::size_t>(nodes_[r].row - 1)];
   const LangRow& from = raw(r);
-  const auto stays = [&](std::size_t i) { return from.next[i] == kNone || (from.is_writable(i) && live(from.next[i])); };
+  const auto stays = [&](std::size_t i) {
+    return from.next[i] == kNone || (from.is_writable(i) && live(from.next[i]));
+  };
   std::size_t alive = 0;
   while (alive < from.next.size() && stays(alive)) ++alive;
   if (alive == from.next.size()) return nodes_[r].row = nodes_[r].raw, from;
@@ -260,10 +288,13 @@ const LangRow& Langs::row(Id r) {
   return rows_.back();
 }
 
-// A match of a text takes no more rounds of a repetition than it has characters. Under a complement that would not do.
+// A match of a text takes no more rounds of a repetition than it has characters. Under a complement
+// that would not do.
 Id Langs::relaxed(Id r, std::int32_t* most) {
   const Kind kind = nodes_[r].kind;
-  if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) || nodes_[r].loops || nodes_[r].moves || nodes_[r].here) return r;
+  if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) ||
+      nodes_[r].loops || nodes_[r].moves || nodes_[r].here)
+    return r;
   if (nodes_[r].relaxed >= 0) return *most = std::min(*most, nodes_[r].most), nodes_[r].relaxed;
   const Deeper deeper(&depth_);
   const Node node = nodes_[r];
@@ -273,7 +304,8 @@ Id Langs::relaxed(Id r, std::int32_t* most) {
     std::vector<Id> heads;  // nothing recurses over a chain
     Id tail = r;
     for (; nodes_[tail].kind == Kind::Cat; tail = nodes_[tail].b) heads.push_back(nodes_[tail].a);
-    for (out = relaxed(tail, &own); !heads.empty(); heads.pop_back()) out = cat(relaxed(heads.back(), &own), out);
+    for (out = relaxed(tail, &own); !heads.empty(); heads.pop_back())
+      out = cat(relaxed(heads.back(), &own), out);
   } else if (kind == Kind::Repeat) {
     const bool far = node.hi != kInf && node.hi >= kFar;
     if (far) own = node.hi;

@@ -6,19 +6,24 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kMaxFiltered = 20000;  // words that an intersection lists rather than keeps symbolic
-constexpr int kMaxTails = 16;                // of an alternative that are looked for among the others
+constexpr std::size_t kMaxFiltered =
+    20000;                     // words that an intersection lists rather than keeps symbolic
+constexpr int kMaxTails = 16;  // of an alternative that are looked for among the others
 }  // namespace
 
 void bounded(std::size_t n, std::size_t part, const char* what) {
   const std::size_t most = kernel_clock.states() / part;
   if (n <= most) return;
-  throw Limit{"states", -1, "more than " + std::to_string(most) + " " + what + (part > 1 ? " (1/" + std::to_string(part) + " of limits.states)" : ""), Op::Pattern};
+  throw Limit{"states", -1,
+              "more than " + std::to_string(most) + " " + what +
+                  (part > 1 ? " (1/" + std::to_string(part) + " of limits.states)" : ""),
+              Op::Pattern};
 }
 
 void Deeper::too_deep() {
   --*depth_;
-  throw Limit{"depth", -1, "a pattern nests deeper than " + std::to_string(kMostDepth), Op::Pattern};
+  throw Limit{"depth", -1, "a pattern nests deeper than " + std::to_string(kMostDepth),
+              Op::Pattern};
 }
 
 std::size_t LangRow::piece(std::uint32_t c) const {
@@ -36,7 +41,8 @@ bool LangRow::is_writable(std::size_t piece) const {
 }
 
 std::size_t Tree::hash() const {
-  std::size_t h = mix(mix(mix(kind, ahead * 2 + negative), static_cast<std::size_t>(lo)), static_cast<std::size_t>(hi));
+  std::size_t h = mix(mix(mix(kind, ahead * 2 + negative), static_cast<std::size_t>(lo)),
+                      static_cast<std::size_t>(hi));
   for (const Range& r : ranges) h = mix(mix(h, r.lo), r.hi);
   for (const Tree& kid : kids) h = mix(h, kid.hash());
   return h;
@@ -58,15 +64,12 @@ Id Langs::make(Node n) {
   kernel_clock.tick(Op::Pattern);
   const Node &a = nodes_.size() ? nodes_[n.a] : n, &b = nodes_.size() ? nodes_[n.b] : n;
   switch (n.kind) {
-    case Kind::None:
-      break;
+    case Kind::None: break;
     case Kind::Eps:
       n.nullable = n.possible = n.alive = true;
       n.least = 0, n.bytes = 0;
       break;
-    case Kind::Here:
-      n.here = true;
-      break;
+    case Kind::Here: n.here = true; break;
     case Kind::Set:
       n.least = 1, n.alive = true;
       for (const Range& r : sets_[n.a].ranges) {
@@ -81,7 +84,9 @@ Id Langs::make(Node n) {
       n.moves = b.moves, n.here = b.here, n.loops = b.loops, n.unsure = b.unsure;
       n.alive = a.alive && b.alive;
       n.floor = capped(a.floor + b.floor);
-      if (a.least >= 0 && b.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{a.least} + b.least)), n.bytes = capped(a.bytes + b.bytes);
+      if (a.least >= 0 && b.least >= 0)
+        n.least = static_cast<std::int32_t>(capped(std::int64_t{a.least} + b.least)),
+        n.bytes = capped(a.bytes + b.bytes);
       break;
     case Kind::Alt:
     case Kind::And: {
@@ -112,22 +117,22 @@ Id Langs::make(Node n) {
       n.nullable = n.possible = n.lo == 0;
       n.alive = n.lo == 0 || a.alive;
       n.floor = capped(n.lo * a.floor);
-      if (n.lo == 0) n.least = 0, n.bytes = 0;
-      else if (a.least >= 0) n.least = static_cast<std::int32_t>(capped(std::int64_t{n.lo} * a.least)), n.bytes = capped(n.lo * a.bytes);
+      if (n.lo == 0)
+        n.least = 0, n.bytes = 0;
+      else if (a.least >= 0)
+        n.least = static_cast<std::int32_t>(capped(std::int64_t{n.lo} * a.least)),
+        n.bytes = capped(n.lo * a.bytes);
       break;
     case Kind::Words:
       n.alive = true;
-      n.nullable = n.possible = tables_[n.a].words[static_cast<std::size_t>(n.lo)].size() == static_cast<std::size_t>(n.b);
+      n.nullable = n.possible = tables_[n.a].words[static_cast<std::size_t>(n.lo)].size() ==
+                                static_cast<std::size_t>(n.b);
       break;
-    case Kind::Behind:
-      n.moves = true, n.loops = a.loops, n.unsure = a.unsure;
-      break;
+    case Kind::Behind: n.moves = true, n.loops = a.loops, n.unsure = a.unsure; break;
     case Kind::Loop:
       n.moves = !n.kids.empty() || b.moves, n.here = b.here, n.loops = true, n.unsure = b.unsure;
       break;
-    case Kind::Coded:
-      n.alive = a.alive;
-      break;
+    case Kind::Coded: n.alive = a.alive; break;
     case Kind::Maybe:
       n.possible = a.possible, n.moves = a.moves, n.loops = a.loops, n.unsure = true;
       break;
@@ -146,10 +151,14 @@ Id Langs::cat(Id a, Id b) {
   for (;; a = heads.back(), heads.pop_back()) {
     if (a == kNone || b == kNone) return kNone;
     const Node &first = nodes_[a], &second = nodes_[b];
-    const bool star = a == kAll || (first.kind == Kind::Repeat && first.lo == 0 && first.hi == kInf);
-    if (b == kAll && first.nullable) b = kAll;
-    else if (b == kEps) b = a;
-    else if (a != kEps && !(star && second.kind == Kind::Cat && second.a == a)) b = make({.kind = Kind::Cat, .a = a, .b = b, .kids = {}});
+    const bool star =
+        a == kAll || (first.kind == Kind::Repeat && first.lo == 0 && first.hi == kInf);
+    if (b == kAll && first.nullable)
+      b = kAll;
+    else if (b == kEps)
+      b = a;
+    else if (a != kEps && !(star && second.kind == Kind::Cat && second.a == a))
+      b = make({.kind = Kind::Cat, .a = a, .b = b, .kids = {}});
     if (heads.empty()) return b;
   }
 }
@@ -174,7 +183,11 @@ Id Langs::no(Id a) {
   return make({.kind = Kind::Not, .a = a, .kids = {}});
 }
 
-Id Langs::maybe(Id a) { return a == kNone || nodes_[a].kind == Kind::Maybe ? a : make({.kind = Kind::Maybe, .a = a, .kids = {}}); }
+Id Langs::maybe(Id a) {
+  return a == kNone || nodes_[a].kind == Kind::Maybe
+             ? a
+             : make({.kind = Kind::Maybe, .a = a, .kids = {}});
+}
 
 Id Langs::alt(std::vector<Id> kids) {
   std::vector<Id> flat;
@@ -189,7 +202,8 @@ Id Langs::alt(std::vector<Id> kids) {
   if (flat.size() < 2) return flat.empty() ? kNone : flat[0];
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
-  // Several finite sets are one; several complements of finite sets are the complement of what they share.
+  // Several finite sets are one; several complements of finite sets are the complement of what they
+  // share.
   std::vector<std::u32string> merged;
   std::vector<Id> rest;
   std::size_t tables = 0, sets = 0;
@@ -203,7 +217,8 @@ Id Langs::alt(std::vector<Id> kids) {
     const Node& n = nodes_[k];
     if (n.kind == Kind::Words && tables > 1) {
       for (std::int32_t i = n.lo; i < n.hi; ++i)
-        merged.push_back(tables_[n.a].words[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(n.b)));
+        merged.push_back(
+            tables_[n.a].words[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(n.b)));
     } else if (n.kind == Kind::Set && sets > 1) {
       const Ranges& more = sets_[n.a].ranges;
       ranges.insert(ranges.end(), more.begin(), more.end());
@@ -217,7 +232,9 @@ Id Langs::alt(std::vector<Id> kids) {
   drop_covered(&rest);
   if (rest.size() == 1) return rest[0];
   for (Id k : rest)
-    if (nodes_[k].kind == Kind::Not && !nodes_[k].unsure && std::binary_search(rest.begin(), rest.end(), nodes_[k].a)) return kAll;
+    if (nodes_[k].kind == Kind::Not && !nodes_[k].unsure &&
+        std::binary_search(rest.begin(), rest.end(), nodes_[k].a))
+      return kAll;
   return make({.kind = Kind::Alt, .kids = std::move(rest)});
 }
 
@@ -227,7 +244,8 @@ void Langs::drop_covered(std::vector<Id>* kids) {
   for (Id k : *kids) {
     const Node* n = &nodes_[k];
     if (k != kEps && n->nullable && (*kids)[0] == kEps) covered.push_back(kEps);
-    for (int steps = 0; steps < kMaxTails && n->kind == Kind::Cat && nodes_[n->a].nullable; ++steps) {
+    for (int steps = 0; steps < kMaxTails && n->kind == Kind::Cat && nodes_[n->a].nullable;
+         ++steps) {
       covered.push_back(n->b);
       n = &nodes_[n->b];
     }
@@ -252,14 +270,17 @@ Id Langs::both(std::vector<Id> kids) {
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
   if (flat.size() == 1) return flat[0];
-  bool settled = true, spread = false;  // may the empty text be told from the others now; is there something to distribute
+  bool settled = true, spread = false;  // may the empty text be told from the others now; is there
+                                        // something to distribute
   for (Id k : flat) {
     const Node& n = nodes_[k];
     settled = settled && !n.moves && !n.here;
     spread |= n.loops && n.kind == Kind::Alt;
   }
   if (settled && std::binary_search(flat.begin(), flat.end(), kEps)) {
-    const auto each = [&](bool Node::*has) { return std::all_of(flat.begin(), flat.end(), [&](Id k) { return nodes_[k].*has; }); };
+    const auto each = [&](bool Node::* has) {
+      return std::all_of(flat.begin(), flat.end(), [&](Id k) { return nodes_[k].*has; });
+    };
     return each(&Node::nullable) ? kEps : each(&Node::possible) ? maybe(kEps) : kNone;
   }
   if (spread) return distributed(flat);
@@ -267,9 +288,11 @@ Id Langs::both(std::vector<Id> kids) {
   std::vector<Id> excluded;
   for (Id k : flat) {
     const Node& n = nodes_[k];
-    if (n.kind == Kind::Words && (least < 0 || n.hi - n.lo < nodes_[least].hi - nodes_[least].lo)) least = k;
+    if (n.kind == Kind::Words && (least < 0 || n.hi - n.lo < nodes_[least].hi - nodes_[least].lo))
+      least = k;
     if (n.kind == Kind::Not && is_words(n.a)) excluded.push_back(n.a);
-    if (n.kind == Kind::Not && !n.unsure && std::binary_search(flat.begin(), flat.end(), n.a)) return kNone;
+    if (n.kind == Kind::Not && !n.unsure && std::binary_search(flat.begin(), flat.end(), n.a))
+      return kNone;
   }
   if (least >= 0 && static_cast<std::size_t>(nodes_[least].hi - nodes_[least].lo) <= kMaxFiltered) {
     std::erase(flat, least);
@@ -287,11 +310,14 @@ Id Langs::both(std::vector<Id> kids) {
 Id Langs::distributed(const std::vector<Id>& kids) {
   std::vector<std::vector<Id>> ways{{}};
   for (Id k : kids) {
-    const std::vector<Id> choices = nodes_[k].loops && nodes_[k].kind == Kind::Alt ? nodes_[k].kids : std::vector<Id>{k};
+    const std::vector<Id> choices =
+        nodes_[k].loops && nodes_[k].kind == Kind::Alt ? nodes_[k].kids : std::vector<Id>{k};
     std::vector<std::vector<Id>> longer;
-    bounded(ways.size() * choices.size(), 1000, "ways to go on that look-arounds under quantifiers leave");
+    bounded(ways.size() * choices.size(), 1000,
+            "ways to go on that look-arounds under quantifiers leave");
     for (const auto& way : ways)
-      for (Id choice : choices) kernel_clock.tick(Op::Pattern), longer.push_back(way), longer.back().push_back(choice);
+      for (Id choice : choices)
+        kernel_clock.tick(Op::Pattern), longer.push_back(way), longer.back().push_back(choice);
     ways = std::move(longer);
   }
   std::vector<Id> out;
@@ -304,8 +330,10 @@ Id Langs::filtered(Id leaf, const std::vector<Id>& others) {
   std::vector<std::u32string> kept;
   for (std::int32_t i = node.lo; i < node.hi; ++i) {
     kernel_clock.tick(Op::Pattern);
-    const std::u32string word = tables_[node.a].words[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(node.b));
-    if (std::all_of(others.begin(), others.end(), [&](Id o) { return contains(o, word); })) kept.push_back(word);
+    const std::u32string word =
+        tables_[node.a].words[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(node.b));
+    if (std::all_of(others.begin(), others.end(), [&](Id o) { return contains(o, word); }))
+      kept.push_back(word);
   }
   return words(std::move(kept));
 }
@@ -315,12 +343,16 @@ Id Langs::repeat(Id a, std::int32_t lo, std::int32_t hi) {
   if (a == kNone) return kNone;
   if (lo == 1 && hi == 1) return a;
   if (a == kAll) return kAll;
-  if (nodes_[a].kind == Kind::Set && lo == 0 && hi == kInf && sets_[nodes_[a].a].ranges == writable_chars()) return kAll;
+  if (nodes_[a].kind == Kind::Set && lo == 0 && hi == kInf &&
+      sets_[nodes_[a].a].ranges == writable_chars())
+    return kAll;
   if (nodes_[a].nullable) lo = 0;
   if (hi == kInf && lo <= 1) {
     const Node& n = nodes_[a];
-    if (n.kind == Kind::Repeat && n.lo <= 1 && n.hi == kInf) return repeat(n.a, std::min(lo, n.lo), kInf);
-    if (n.kind == Kind::Alt && n.kids[0] == kEps) return repeat(alt({n.kids.begin() + 1, n.kids.end()}), 0, kInf);
+    if (n.kind == Kind::Repeat && n.lo <= 1 && n.hi == kInf)
+      return repeat(n.a, std::min(lo, n.lo), kInf);
+    if (n.kind == Kind::Alt && n.kids[0] == kEps)
+      return repeat(alt({n.kids.begin() + 1, n.kids.end()}), 0, kInf);
     if (n.kind == Kind::Repeat && n.lo == 0) return repeat(n.a, 0, kInf);
   }
   return make({.kind = Kind::Repeat, .a = a, .lo = lo, .hi = hi, .kids = {}});
@@ -332,15 +364,24 @@ Id Langs::words(std::vector<std::u32string> list) {
   if (list.empty()) return kNone;
   const std::int32_t n = static_cast<std::int32_t>(list.size());
   const auto is_plain = [](char32_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; };
-  const bool plain = std::all_of(list.begin(), list.end(), [&](const std::u32string& w) { return std::all_of(w.begin(), w.end(), is_plain); });
-  return make({.kind = Kind::Words, .a = tables_.intern({std::move(list), plain}), .b = 0, .lo = 0, .hi = n, .kids = {}});
+  const bool plain = std::all_of(list.begin(), list.end(), [&](const std::u32string& w) {
+    return std::all_of(w.begin(), w.end(), is_plain);
+  });
+  return make({.kind = Kind::Words,
+               .a = tables_.intern({std::move(list), plain}),
+               .b = 0,
+               .lo = 0,
+               .hi = n,
+               .kids = {}});
 }
 
 Langs::Listed Langs::listed(Id r) const {
   const Node& node = nodes_[r];
   if (node.kind != Kind::Words || !tables_[node.a].plain) return {};
   const auto& words = tables_[node.a].words;
-  return {std::span(words).subspan(static_cast<std::size_t>(node.lo), static_cast<std::size_t>(node.hi - node.lo)), static_cast<std::size_t>(node.b)};
+  return {std::span(words).subspan(static_cast<std::size_t>(node.lo),
+                                   static_cast<std::size_t>(node.hi - node.lo)),
+          static_cast<std::size_t>(node.b)};
 }
 
 Id Langs::of_length(std::int32_t lo, std::int32_t hi) {

@@ -5,7 +5,8 @@
 namespace guard {
 
 Ranges normalised(Ranges ranges) {
-  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.lo < b.lo; });
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Range& a, const Range& b) { return a.lo < b.lo; });
   Ranges out;
   for (const Range& r : ranges) {
     if (!out.empty() && r.lo <= out.back().hi + 1)
@@ -31,7 +32,8 @@ const Ranges& writable_chars() {
   return chars;
 }
 
-// ---- Punycode -------------------------------------------------------------------------------------------------------
+// ---- Punycode
+// -------------------------------------------------------------------------------------------------------
 
 std::u32string punycode(std::u32string_view text) {
   constexpr std::uint32_t kBase = 36, kLeast = 1, kMost = 26, kSkew = 38, kDamp = 700;
@@ -69,14 +71,16 @@ std::u32string punycode(std::u32string_view text) {
   return out;
 }
 
-// ---- UTF-8 ----------------------------------------------------------------------------------------------------------
+// ---- UTF-8
+// ----------------------------------------------------------------------------------------------------------
 
 namespace {
 char32_t next_char(std::string_view bytes, std::size_t* at) {
   const unsigned char lead = static_cast<unsigned char>(bytes[(*at)++]);
   int more = lead < 0x80 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
   std::uint32_t c = more == 0 ? lead : lead & (0x3Fu >> more);
-  for (; more > 0 && *at < bytes.size(); --more) c = c << 6 | (static_cast<unsigned char>(bytes[(*at)++]) & 0x3F);
+  for (; more > 0 && *at < bytes.size(); --more)
+    c = c << 6 | (static_cast<unsigned char>(bytes[(*at)++]) & 0x3F);
   return static_cast<char32_t>(c);
 }
 }  // namespace
@@ -101,17 +105,22 @@ std::string encode_utf8(std::u32string_view text) {
     }
     const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
     out.push_back(static_cast<char>((0xFF00u >> (more + 1) & 0xFF) | c >> (6 * more)));
-    for (int i = more - 1; i >= 0; --i) out.push_back(static_cast<char>(0x80 | (c >> (6 * i) & 0x3F)));
+    for (int i = more - 1; i >= 0; --i)
+      out.push_back(static_cast<char>(0x80 | (c >> (6 * i) & 0x3F)));
   }
   return out;
 }
 
-// ---- how JSON spells text ---------------------------------------------------------------------------------------------
+// ---- how JSON spells text
+// ---------------------------------------------------------------------------------------------
 
 std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi) {
-  const auto meets = [&](std::uint32_t a, std::uint32_t b) { return std::max(lo, a) <= std::min(hi, b); };
+  const auto meets = [&](std::uint32_t a, std::uint32_t b) {
+    return std::max(lo, a) <= std::min(hi, b);
+  };
   if (meets(0x23, 0x5B) || meets(0x5D, 0x7F) || meets(0x20, 0x21)) return 1;
-  if (meets(8, 10) || meets(12, 13) || meets(0x22, 0x22) || meets(0x5C, 0x5C) || meets(0x80, 0x7FF)) return 2;
+  if (meets(8, 10) || meets(12, 13) || meets(0x22, 0x22) || meets(0x5C, 0x5C) || meets(0x80, 0x7FF))
+    return 2;
   if (meets(0x800, 0xD7FF) || meets(0xE000, 0xFFFF)) return 3;
   if (meets(0x10000, kMaxChar)) return 4;
   return meets(0, 31) ? 6 : -1;

@@ -3,7 +3,8 @@
 namespace guard {
 
 LexemeMasks& Tables::masks(const std::shared_ptr<const Vocabulary>& vocabulary) {
-  return *remember(masks_, vocabulary->id(), [&] { return std::make_unique<LexemeMasks>(vocabulary, part_); });
+  return *remember(masks_, vocabulary->id(),
+                   [&] { return std::make_unique<LexemeMasks>(vocabulary, part_); });
 }
 
 std::vector<std::unique_ptr<LexemeMasks>> Tables::abandoned() {

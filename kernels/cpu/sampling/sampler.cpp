@@ -4,7 +4,8 @@
 
 namespace guard {
 
-// ---- choices and bytes ----------------------------------------------------------------------------------------------
+// ---- choices and bytes
+// ----------------------------------------------------------------------------------------------
 
 std::uint8_t Sampler::next() {
   if (spent() || at_ == choices_[unit_].size()) return 0;
@@ -14,7 +15,8 @@ std::uint8_t Sampler::next() {
 std::uint8_t Sampler::once_more(std::size_t unit, std::int64_t written) const {
   const std::string_view choices = choices_[unit];
   const auto at = static_cast<std::size_t>(written);
-  return static_cast<std::uint8_t>(static_cast<std::uint8_t>(choices[at % choices.size()]) * 167u + at * 59u);
+  return static_cast<std::uint8_t>(static_cast<std::uint8_t>(choices[at % choices.size()]) * 167u +
+                                   at * 59u);
 }
 
 void Sampler::begin_unit() {
@@ -79,7 +81,9 @@ bool Sampler::is_nearer(const Config& to) {
 
 bool Sampler::finish(const Frame* until) {
   while (true) {
-    if (now_.lex == Lex::None && now_.top->parent == until->parent && (now_.top->phase == Phase::After || now_.top->phase == Phase::End)) return true;
+    if (now_.lex == Lex::None && now_.top->parent == until->parent &&
+        (now_.top->phase == Phase::After || now_.top->phase == Phase::End))
+      return true;
     if (engine_.can_stop(now_)) return true;
     if (!nudge()) return false;
   }
@@ -100,7 +104,8 @@ bool Sampler::sample(std::vector<std::string_view> choices, std::string* text, s
   return true;
 }
 
-// ---- values ---------------------------------------------------------------------------------------------------------
+// ---- values
+// ---------------------------------------------------------------------------------------------------------
 
 // Brings one of the ways to the front: first a type, then one of its alternatives.
 void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
@@ -108,7 +113,8 @@ void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
   for (const Way& way : *ways)
     if (types.empty() || types.back() != way.type) types.push_back(way.type);
   if (types.empty()) return;
-  if (deep_ && depth < kDeep && types.back() >= Type::Array) std::erase_if(types, [](Type t) { return t < Type::Array; });
+  if (deep_ && depth < kDeep && types.back() >= Type::Array)
+    std::erase_if(types, [](Type t) { return t < Type::Array; });
   const std::size_t n_types = types.size();
   for (int more = 0; more < 2; ++more)
     for (std::size_t i = 0; i < n_types; ++i)
@@ -126,28 +132,40 @@ bool Sampler::value() {
   const Frame* f = now_.top;
   std::vector<Way> ways;
   const bool simplest = spent();
-  if (simplest && !engine_.levels.parts(f->due, Type::Object).plain) {  // what comes later hangs on the value
+  if (simplest &&
+      !engine_.levels.parts(f->due, Type::Object).plain) {  // what comes later hangs on the value
     for (int t = 0; t < kTypes; ++t) {
       const Targets& options = engine_.distances.options(*f, static_cast<Type>(t));
       for (std::int32_t i = 0; i < options.size; ++i) {
         const std::int64_t cost = constraints_.costs.of(options.list[i].goal, static_cast<Type>(t));
-        if (cost >= 0 && options.list[i].tail >= 0) ways.push_back({cost + options.list[i].tail, static_cast<Type>(t), options.list[i].goal});
+        if (cost >= 0 && options.list[i].tail >= 0)
+          ways.push_back({cost + options.list[i].tail, static_cast<Type>(t), options.list[i].goal});
       }
     }
-    std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.cost < b.cost; });
+    std::stable_sort(ways.begin(), ways.end(),
+                     [](const Way& a, const Way& b) { return a.cost < b.cost; });
   } else {
     for (int t = 0; t < kTypes; ++t) {
       const Type type = static_cast<Type>(t);
       std::vector<Id> live;  // of the alternatives
       for (Id goal : engine_.viability.list(engine_.viability.vital(*f, type)))
-        if (goal != kFalse && constraints_.inhabitance.inhabited(goal, type) && std::find(live.begin(), live.end(), goal) == live.end()) live.push_back(goal);
-      for (Id goal : live) ways.push_back({simplest ? constraints_.costs.of(goal, type) : 0, type, goal});
+        if (goal != kFalse && constraints_.inhabitance.inhabited(goal, type) &&
+            std::find(live.begin(), live.end(), goal) == live.end())
+          live.push_back(goal);
+      for (Id goal : live)
+        ways.push_back({simplest ? constraints_.costs.of(goal, type) : 0, type, goal});
     }
-    if (simplest) std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.cost < b.cost; });
-    else choose(&ways, f->depth);
+    if (simplest)
+      std::stable_sort(ways.begin(), ways.end(),
+                       [](const Way& a, const Way& b) { return a.cost < b.cost; });
+    else
+      choose(&ways, f->depth);
   }
   for (const Way& way : ways) {
-    if (way.type == Type::Object ? object() : way.type == Type::Array ? array() : scalar(way.type, way.goal, simplest)) return true;
+    if (way.type == Type::Object  ? object()
+        : way.type == Type::Array ? array()
+                                  : scalar(way.type, way.goal, simplest))
+      return true;
   }
   return false;
 }
@@ -167,25 +185,32 @@ bool Sampler::scalar(Type type, Id goal, bool simplest) {
       const std::size_t size = text_.size();
       for (const bool plain : {simplest, true}) {
         Config after;
-        if (put(number_of(goal, plain)) && engine_.stepper.end_number(now_, &after, arena_)) return now_ = after, true;
+        if (put(number_of(goal, plain)) && engine_.stepper.end_number(now_, &after, arena_))
+          return now_ = after, true;
         now_ = before;
         text_.resize(size);
       }
       return false;
     }
-    case Type::String: return put('"' + string_of(goal, simplest) + '"') || (!simplest && put('"' + string_of(goal, true) + '"'));
+    case Type::String:
+      return put('"' + string_of(goal, simplest) + '"') ||
+             (!simplest && put('"' + string_of(goal, true) + '"'));
     default: return false;
   }
 }
 
-// ---- objects --------------------------------------------------------------------------------------------------------
+// ---- objects
+// --------------------------------------------------------------------------------------------------------
 
 const std::vector<std::int32_t>& Sampler::by_rank(Id level) {
   const auto [at, fresh] = by_rank_.try_emplace(engine_.levels[level].table);
   if (fresh) {
     const NameTable& names = engine_.levels.names(level);
-    for (std::size_t i = 0; i < names.names.size(); ++i) at->second.push_back(static_cast<std::int32_t>(i));
-    std::stable_sort(at->second.begin(), at->second.end(), [&](std::int32_t a, std::int32_t b) { return names.ranks[static_cast<std::size_t>(a)] < names.ranks[static_cast<std::size_t>(b)]; });
+    for (std::size_t i = 0; i < names.names.size(); ++i)
+      at->second.push_back(static_cast<std::int32_t>(i));
+    std::stable_sort(at->second.begin(), at->second.end(), [&](std::int32_t a, std::int32_t b) {
+      return names.ranks[static_cast<std::size_t>(a)] < names.ranks[static_cast<std::size_t>(b)];
+    });
   }
   return at->second;
 }
@@ -217,8 +242,10 @@ bool Sampler::write_new_key(bool simplest) {
   const Id lang = classes[simplest ? 0 : pick(classes.size())].lang;
   if (!simplest) {
     const std::string text = text_of(lang, 0, kInf, false);
-    // Where a pattern holds but for ends of lines, dialects of regular expressions differ: such a key is not written but in need.
-    const bool is_clear = lang == Langs::kAll || langs_.row(lang).at('\r') == langs_.row(lang).at(0x85);
+    // Where a pattern holds but for ends of lines, dialects of regular expressions differ: such a
+    // key is not written but in need.
+    const bool is_clear =
+        lang == Langs::kAll || langs_.row(lang).at('\r') == langs_.row(lang).at(0x85);
     if (is_clear && put('"' + text + "\":")) return true;
   }
   for (std::size_t i = 0; i < 64; ++i) {
@@ -230,8 +257,9 @@ bool Sampler::write_new_key(bool simplest) {
 }
 
 // A further member, with its comma. `stopped`: nothing was written, for the object may end here.
-// Where few names may be left out each has a unit, whose first choice says whether it is there, so that a member is left out by lowering
-// it. Where many may, a unit's first choice means one of them, or the next that may come behind it.
+// Where few names may be left out each has a unit, whose first choice says whether it is there, so
+// that a member is left out by lowering it. Where many may, a unit's first choice means one of
+// them, or the next that may come behind it.
 bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   *stopped = false;
   Config closed;
@@ -248,7 +276,8 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
     begin_unit();
     choice = next();
   }
-  const bool stop = is_over || (!plan.few && !plan.all && choice < (members == 0 ? kStop / 3 : kStop));
+  const bool stop =
+      is_over || (!plan.few && !plan.all && choice < (members == 0 ? kStop / 3 : kStop));
   if (closes && (spent() ? is_nearer(closed) : stop)) return close();
   if (!engine_.viability.any_may_come(*now_.top)) return closes && close();
   const Config before = now_;
@@ -259,7 +288,9 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   const NameTable& names = engine_.levels.names(f.level);
   const std::vector<std::int32_t>& ranked = by_rank(f.level);
   const bool may_be_new = engine_.viability.writable(f).text != Texts::kDead;
-  std::size_t skip = plan.few || plan.all || stop ? 0 : (choice - kStop) * (plan.optional + may_be_new) / (256u - kStop);
+  std::size_t skip = plan.few || plan.all || stop
+                         ? 0
+                         : (choice - kStop) * (plan.optional + may_be_new) / (256u - kStop);
   std::vector<std::int32_t> passed, asked;
   std::int32_t chosen = -1;
   for (const std::int32_t i : ranked) {
@@ -306,7 +337,9 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   }
   if (!simplest) {
     // Behind the last name: a key that the schema does not name, or the end.
-    if (!stop && (!plan.few || choice >= (ranked.empty() ? kNewAlone : kNew)) && write_new_key(false)) return true;
+    if (!stop && (!plan.few || choice >= (ranked.empty() ? kNewAlone : kNew)) &&
+        write_new_key(false))
+      return true;
     if (closes) {
       now_ = before;
       text_.resize(size);
@@ -324,7 +357,8 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   std::int64_t least = -1;
   const auto weigh = [&] {
     const std::int64_t left = asked.size() == 1 && least < 0 ? 0 : engine_.distance(now_);
-    if (left >= 0 && (least < 0 || left < least)) least = left, best = now_, text = text_.substr(length);
+    if (left >= 0 && (least < 0 || left < least))
+      least = left, best = now_, text = text_.substr(length);
     now_ = here;
     text_.resize(length);
   };
@@ -355,7 +389,10 @@ bool Sampler::object() {
   Plan plan;
   plan.all = choice >= kAll;
   plan.one = deep_ || (choice >= kOne && choice < kAll);
-  plan.optional = info.plain ? info.is_asked.size() - static_cast<std::size_t>(std::count(info.is_asked.begin(), info.is_asked.end(), 1)) : info.is_asked.size();
+  plan.optional = info.plain
+                      ? info.is_asked.size() - static_cast<std::size_t>(std::count(
+                                                   info.is_asked.begin(), info.is_asked.end(), 1))
+                      : info.is_asked.size();
   plan.few = plan.optional <= kFew;
   plan.least = choice < kBare ? kNothing : choice < kHalf ? 120 : plan.all ? 1 : kThere;
   for (std::size_t members = 0;; ++members) {
@@ -366,13 +403,15 @@ bool Sampler::object() {
   }
 }
 
-// ---- arrays ---------------------------------------------------------------------------------------------------------
+// ---- arrays
+// ---------------------------------------------------------------------------------------------------------
 
 bool Sampler::array() {
   const Frame* outer = now_.top;
   if (!put('[')) return false;
   std::int32_t hi = 0;
-  for (const Alternative& a : engine_.levels[now_.top->level].alternatives) hi = std::max(hi, constraints_.arrays[a.shape].hi);
+  for (const Alternative& a : engine_.levels[now_.top->level].alternatives)
+    hi = std::max(hi, constraints_.arrays[a.shape].hi);
   constexpr std::uint8_t kEmpty = 6, kFirst = kThere, kStop = 48, kFull = 236;
   const std::uint8_t plan = next();
   const bool full = plan >= kFull;  // as many as there may be
@@ -384,7 +423,8 @@ bool Sampler::array() {
     bool go_on = !closes || f.count < most || (spent() && !is_nearer(closed));
     if (go_on) {
       begin_unit();
-      go_on = !closes || (spent() ? !is_nearer(closed) : next() >= (f.count == 0 ? kFirst : kStop) || full);
+      go_on = !closes ||
+              (spent() ? !is_nearer(closed) : next() >= (f.count == 0 ? kFirst : kStop) || full);
     }
     if (!go_on) {
       put(closed, ']');

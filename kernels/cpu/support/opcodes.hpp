@@ -1,4 +1,5 @@
-// The alphabet that the front end and the engine share. Made from schemas/ops.py by `make opcodes`: change it there.
+// The alphabet that the front end and the engine share. Made from schemas/ops.py by `make opcodes`:
+// change it there.
 #pragma once
 #include <cstdint>
 
