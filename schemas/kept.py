@@ -17,17 +17,26 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from guard.schemas.compiled import Compiled
+from typing import Any, Generic, Protocol, TypeVar
 
 MOST = 256  #: Schemas known.
 MOST_BYTES = 64_000_000  #: That those that are kept hold: the engine's, which are asked, and Python's.
 WEIGHT = 64  #: Bytes that Python holds for each byte of a schema's content, measured.
 
 
-class _Entry:
+class Weighed(Protocol):
+    """What can be kept: it tells how many bytes it holds, and can be referred to weakly."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        ...
+
+
+Made = TypeVar("Made", bound=Weighed)
+
+
+class _Entry(Generic[Made]):
     """One schema: compiled, or on the way."""
 
     __slots__ = ("compiled", "is_kept", "is_making", "known", "making", "nbytes", "own")
@@ -35,14 +44,14 @@ class _Entry:
     def __init__(self, own: int) -> None:
         self.making = threading.RLock()
         self.is_making = False
-        self.known: weakref.ref[Compiled] | None = None  # once it was compiled
-        self.compiled: Compiled | None = None  # once it was asked for again
+        self.known: weakref.ref[Made] | None = None  # once it was compiled
+        self.compiled: Made | None = None  # once it was asked for again
         self.is_kept = True
         self.nbytes = 0
         self.own = own  # bytes beside the engine's
 
 
-class Kept:
+class Kept(Generic[Made]):
     """A least-recently-used cache of compiled schemas. Any number of threads may use it."""
 
     def __init__(self, most: int = MOST, nbytes: int = MOST_BYTES) -> None:
@@ -50,20 +59,20 @@ class Kept:
         self._most, self._most_bytes = most, nbytes
         self._lock = threading.RLock()
         self._is_changing = False
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry[Made]] = OrderedDict()
         self._nbytes = 0
-        self._last: _Entry | None = None
+        self._last: _Entry[Made] | None = None
 
     def __len__(self) -> int:
         """Return how many are known, or on the way."""
         return len(self._entries)
 
-    def get(self, key: Hashable, make: Callable[[], Compiled], size: int = 0) -> Compiled:
+    def get(self, key: Hashable, make: Callable[[], Made], size: int = 0) -> Made:
         """Return what `make` returned for this key, now or before; what it raises is raised, and nothing is kept.
 
         `size` is of the content, in bytes.
         """
-        dropped: list[_Entry] = []
+        dropped: list[_Entry[Made]] = []
         with self._lock:
             entry = None if self._is_changing else self._entry(key, size, dropped)
         if entry is None:
@@ -82,7 +91,7 @@ class Kept:
         del dropped  # outside of the lock: it may be large
         return compiled
 
-    def _entry(self, key: Hashable, size: int, dropped: list[_Entry]) -> _Entry:
+    def _entry(self, key: Hashable, size: int, dropped: list[_Entry[Made]]) -> _Entry[Made]:
         try:
             self._is_changing = True
             entry = self._entries.get(key)
@@ -96,7 +105,7 @@ class Kept:
             self._is_changing = False
         return entry
 
-    def _made(self, entry: _Entry, key: Hashable, make: Callable[[], Compiled]) -> tuple[Compiled, bool]:
+    def _made(self, entry: _Entry[Made], key: Hashable, make: Callable[[], Made]) -> tuple[Made, bool]:
         """Return what was made, now or before, and whether it was before."""
         again = entry.known is not None
         compiled = entry.known() if entry.known is not None else None
@@ -113,15 +122,15 @@ class Kept:
             entry.compiled = compiled
         return compiled, again
 
-    def _drop(self) -> _Entry:
+    def _drop(self) -> _Entry[Made]:
         _, oldest = self._entries.popitem(last=False)
         oldest.is_kept = False
         self._nbytes -= oldest.nbytes
         return oldest
 
-    def _weigh(self, used: _Entry) -> list[_Entry]:
+    def _weigh(self, used: _Entry[Made]) -> list[_Entry[Made]]:
         """Weigh what is used now and what was used before, which has grown since; make room, and return what goes."""
-        dropped: list[_Entry] = []
+        dropped: list[_Entry[Made]] = []
         if self._is_changing:
             return dropped
         try:
@@ -146,6 +155,6 @@ class Kept:
                 del self._entries[key]
 
 
-KEPT = Kept()  #: Those of `guard.compile`.
+KEPT: Kept[Any] = Kept()  #: Those of `guard.compile`.
 
 os.register_at_fork(after_in_child=KEPT.recover)

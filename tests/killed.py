@@ -4,7 +4,7 @@ The provider is this process, and counts how often it is asked about each docume
 of its own, which gets a `kill -9` at random moments and is begun again with `--resume`. Judged is that every document
 is in the output once, with its own answer, and that none is asked about again whose answer was on record at a kill.
 
-`python tests/killed.py --documents 2000 --kills 10` is the long run; tests/guard/test_batch_kills.py is a short one.
+`python tests/killed.py --documents 2000 --kills 10` is the long run; tests/guard/batch/test_kills.py is a short one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guard.testing.fake_server import Answer, Request, Server
+from guard.testing.fake_server import Answer, ClientRequest, Server
 
 SCHEMA = {
     "type": "object",
@@ -61,7 +61,7 @@ def killed(documents: int, kills: int, folder: Path, *, seed: int = 0, delay: fl
             file.write(json.dumps({"id": number, "text": f"Document number {number}."}) + "\n")
     lock = threading.Lock()
 
-    def answer(request: Request) -> Answer:
+    def answer(request: ClientRequest) -> Answer:
         number = int(re.findall(r"Document number (\d+)\.", request.body["messages"][0]["content"])[0])
         with lock:
             found.asked[number] += 1

@@ -15,7 +15,7 @@ from typing import Any
 from guard import errors
 from guard.errors import CallError, GuardError, SchemaError
 from guard.models.remote.http import ExchangeError
-from guard.sidecar.request_context import JSON, Header
+from guard.sidecar.headers import JSON, Header
 from guard.trace import TraceError
 
 #: The status and the code of an error, by its kind; the first that fits.

@@ -9,12 +9,13 @@ from typing import Any
 
 from guard.errors import GuardError
 from guard.sidecar.errors import ApiError, of
-from guard.sidecar.request_context import EVENTS, Visit
+from guard.sidecar.headers import EVENTS
+from guard.sidecar.request_context import Visit
 
 DONE = b"data: [DONE]\n\n"
 
 
-class Line:
+class EventSender:
     """Sends events; the head before the first one, so that what fails before is answered with a status."""
 
     def __init__(self, visit: Visit, send: Any) -> None:

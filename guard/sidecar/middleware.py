@@ -27,7 +27,7 @@ from guard.sidecar.keys import Key
 from guard.sidecar.request_context import Visit, answer
 
 if TYPE_CHECKING:
-    from guard.sidecar.application import Sidecar
+    from guard.sidecar.service import Service
 
 #: Paths that anyone may ask for.
 OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
@@ -51,7 +51,7 @@ _log = logging.getLogger("guard.sidecar")
 class Watched:
     """Accounts for every request, and answers for what is raised."""
 
-    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+    def __init__(self, app: Any, sidecar: Service) -> None:
         self._app, self._sidecar = app, sidecar
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -104,7 +104,7 @@ class Watched:
 class Gate:
     """Lets requests in."""
 
-    def __init__(self, app: Any, sidecar: Sidecar) -> None:
+    def __init__(self, app: Any, sidecar: Service) -> None:
         self._app, self._sidecar = app, sidecar
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard.calls.steps import RECORDING_S
 from guard.models.remote.http import is_text
+from guard.sidecar.headers import JSON, Header
 from guard.trace.databases import WAIT_S
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from guard.sidecar.keys import Key
     from guard.trace.records import Call
 
-Header = tuple[bytes, bytes]
-
-JSON = (b"content-type", b"application/json")
-EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 LEAST_S = 0.1  #: For which the trace is waited for in any case.
 LEAST_LEFT_S = 0.001  #: Of a request whose time is over: a budget is above 0.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")

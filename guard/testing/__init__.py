@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guard.testing.adversarial import AdversarialModel
     from guard.testing.flaky import FlakyModel, serving
+    from guard.testing.report import Report
     from guard.testing.scripted_replies import FAULTS
-    from guard.testing.search import Check, Report, check
+    from guard.testing.search import Check, check
     from guard.testing.strategies.near_misses import NearMiss, near_misses
     from guard.testing.strategies.texts import Text, texts
     from guard.testing.strategies.values import values
@@ -39,7 +40,8 @@ _HOMES = {
     "guard.testing.adversarial": ("AdversarialModel",),
     "guard.testing.flaky": ("FlakyModel", "serving"),
     "guard.testing.scripted_replies": ("FAULTS",),
-    "guard.testing.search": ("Check", "Report", "check"),
+    "guard.testing.report": ("Report",),
+    "guard.testing.search": ("Check", "check"),
     "guard.testing.strategies.values": ("values",),
     "guard.testing.strategies.near_misses": ("NearMiss", "near_misses"),
     "guard.testing.strategies.texts": ("Text", "texts"),

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from guard.testing.harness import Scene
+from guard.testing.invariants import Invariant
 from guard.testing.scripted_replies import Saying
-from guard.testing.search import Finding, Report
 from guard.trace.html import document, escaped
 
 #: Characters that XML can not hold.
@@ -35,6 +38,61 @@ LINES = {
 }
 
 
+@dataclass(frozen=True)
+class Counterexample:
+    """A scene in which an invariant does not hold."""
+
+    words: str  # what does not hold
+    story: str  # what was asked, said and returned, one line each
+    scene: Scene
+    given: Mapping[str, Any]  # the arguments
+
+
+@dataclass
+class InvariantResult:
+    """What became of one invariant."""
+
+    invariant: Invariant
+    cases: int = 0  # trials in which it was looked at
+    counterexample: Counterexample | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether no trial broke it."""
+        return self.counterexample is None
+
+
+@dataclass
+class Report:
+    """What a search found out about a subject."""
+
+    subject: str
+    seed: int
+    cases: int = 0
+    seconds: float = 0.0
+    asks: int = 0  # requests to the model
+    faults: Counter[str] = field(default_factory=Counter)  # answers given, by what was done
+    outcomes: Counter[str] = field(default_factory=Counter)  # "value", or the name of the error
+    findings: list[InvariantResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what could not be looked at, and why
+    is_strict: bool = False  # advice that is not kept is a failure, too
+
+    @property
+    def holds(self) -> bool:
+        """Whether every invariant held; advice apart, unless the search was strict."""
+        return not self.broken
+
+    @property
+    def broken(self) -> list[InvariantResult]:
+        """The findings that do not hold."""
+        return [f for f in self.findings if not f.holds and (self.is_strict or not f.invariant.is_advice)]
+
+    @property
+    def advice(self) -> list[InvariantResult]:
+        """The findings that do not hold and are no failure."""
+        return [f for f in self.findings if not f.holds and not (self.is_strict or not f.invariant.is_advice)]
+
+
 def as_text(report: Report, *, every: bool = False) -> str:
     """Return what a person reads in a terminal: each invariant that does not hold, with its smallest example."""
     held = len(report.findings) - len(report.broken) - len(report.advice)
@@ -51,7 +109,7 @@ def as_text(report: Report, *, every: bool = False) -> str:
     return "\n".join(lines)
 
 
-def example(finding: Finding) -> list[str]:
+def example(finding: InvariantResult) -> list[str]:
     """Return the lines that tell a counterexample."""
     found = finding.counterexample
     assert found is not None
@@ -77,7 +135,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def _as_dict(finding: Finding) -> dict[str, Any]:
+def _as_dict(finding: InvariantResult) -> dict[str, Any]:
     found, invariant = finding.counterexample, finding.invariant
     kept: dict[str, Any] = {
         "name": invariant.name,
@@ -179,7 +237,7 @@ def _section(report: Report) -> str:
 """
 
 
-def _broken(finding: Finding) -> str:
+def _broken(finding: InvariantResult) -> str:
     found, invariant = finding.counterexample, finding.invariant
     assert found is not None
     given = "".join(f"{name} = {_clipped(repr(value), 600)}\n" for name, value in found.given.items())

@@ -12,22 +12,22 @@ import functools
 import inspect
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import hypothesis
-from hypothesis import HealthCheck, Phase
+from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from guard.calls.decorator import Decorated
 from guard.testing import subjects
 from guard.testing.app_adapters import Stage
+from guard.testing.drawing import SETTINGS, drawn
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
+from guard.testing.report import Counterexample, InvariantResult, Report, as_text
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
 from guard.testing.subjects import FILLER
 
@@ -42,71 +42,8 @@ MOST_MISSES = 24  #: Near misses that are played alone, each of another keyword 
 MOST_STUCK = 3  #: Calls that do not end by themselves, after which the search stops: it says `bounded` by then.
 MOST_STUCK_SECONDS = 5.0  #: How long they may take together.
 COMPANIONS = 4  #: Of every so many scenes one is played again and compared.
-SETTINGS: dict[str, Any] = {
-    "database": None,
-    "deadline": None,
-    "print_blob": False,
-    "suppress_health_check": list(HealthCheck),
-    "report_multiple_bugs": False,
-}
-
 #: Told how many scenes were played, and of how many.
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Counterexample:
-    """A scene in which an invariant does not hold."""
-
-    words: str  # what does not hold
-    story: str  # what was asked, said and returned, one line each
-    scene: Scene
-    given: Mapping[str, Any]  # the arguments
-
-
-@dataclass
-class Finding:
-    """What became of one invariant."""
-
-    invariant: Invariant
-    cases: int = 0  # trials in which it was looked at
-    counterexample: Counterexample | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether no trial broke it."""
-        return self.counterexample is None
-
-
-@dataclass
-class Report:
-    """What a search found out about a subject."""
-
-    subject: str
-    seed: int
-    cases: int = 0
-    seconds: float = 0.0
-    asks: int = 0  # requests to the model
-    faults: Counter[str] = field(default_factory=Counter)  # answers given, by what was done
-    outcomes: Counter[str] = field(default_factory=Counter)  # "value", or the name of the error
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what could not be looked at, and why
-    is_strict: bool = False  # advice that is not kept is a failure, too
-
-    @property
-    def holds(self) -> bool:
-        """Whether every invariant held; advice apart, unless the search was strict."""
-        return not self.broken
-
-    @property
-    def broken(self) -> list[Finding]:
-        """The findings that do not hold."""
-        return [f for f in self.findings if not f.holds and (self.is_strict or not f.invariant.is_advice)]
-
-    @property
-    def advice(self) -> list[Finding]:
-        """The findings that do not hold and are no failure."""
-        return [f for f in self.findings if not f.holds and not (self.is_strict or not f.invariant.is_advice)]
 
 
 class Check:
@@ -165,7 +102,7 @@ class Check:
             self.subject = subjects.from_any(
                 self._given, schema=self._schema, inputs=self._inputs, options=self._options
             )
-            findings = [Finding(invariant) for invariant in self.invariants]
+            findings = [InvariantResult(invariant) for invariant in self.invariants]
             self.report = Report(self.subject.name, self.seed, findings=findings, is_strict=self._is_strict)
             self._until = None if self.seconds is None else started + self.seconds
             self._broken: dict[str, tuple[Trial, str]] = {}
@@ -188,8 +125,6 @@ class Check:
 
         @functools.wraps(test)
         def checked(*args: Any, **kwargs: Any) -> None:
-            from guard.testing.report import as_text
-
             report = self.run()
             REPORTS.append(report)
             if not report.holds:
@@ -528,27 +463,6 @@ check = Check
 REPORTS: list[Report] = []
 
 
-def drawn(strategy: SearchStrategy[Any], count: int, seed: int, seconds: float | None = None) -> list[Any]:
-    """Draw some examples of a strategy, the simplest first, always the same for a seed; fewer once time is up."""
-    found: list[Any] = []
-    until = None if seconds is None else time.perf_counter() + seconds
-
-    class LateError(Exception):
-        pass
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(max_examples=count, phases=[Phase.generate], **SETTINGS)
-    @hypothesis.given(strategy)
-    def draw(value: Any) -> None:
-        found.append(value)
-        if until is not None and time.perf_counter() > until:
-            raise LateError
-
-    with contextlib.suppress(LateError, hypothesis.errors.Flaky, hypothesis.errors.Unsatisfiable):
-        draw()
-    return found
-
-
 def _recut(scene: Scene, **changes: Any) -> Scene:
     import dataclasses
 
@@ -576,4 +490,4 @@ def _richness(value: Any) -> tuple[int, int]:
     return (1 if value else 0), len(written(value))
 
 
-__all__ = ["RUNS", "Check", "Counterexample", "Finding", "Report", "check", "drawn"]
+__all__ = ["RUNS", "Check", "Counterexample", "Report", "check", "drawn"]

@@ -137,7 +137,7 @@ class Subject:
         if hint is bytes:
             return f"the {name} {mark}".encode()
         if name not in self._samples:
-            from guard.testing.search import drawn
+            from guard.testing.drawing import drawn
             from guard.testing.strategies.values import values
 
             examples = drawn(values(hint), 6, 0)

@@ -15,7 +15,8 @@ from guard.errors import BadReply
 from guard.models.remote import sse
 from guard.models.remote.http import count
 from guard.sidecar.errors import ApiError
-from guard.sidecar.request_context import EVENTS, Header, Visit, encoded
+from guard.sidecar.headers import EVENTS, Header
+from guard.sidecar.request_context import Visit, encoded
 
 #: What thinking is signed with that comes from here: no provider's signature, so that it is known when it comes back.
 SIGNATURE = "guard"
@@ -41,7 +42,7 @@ _TYPES = {
 _INVALID = frozenset({"validation_failed", "truncated", "unchecked", "content_filter", "refusal"})  #: Codes of a 422.
 
 
-class Answer:
+class MessageConnection:
     """The connection to a client that asked for a message, as a chat's answer sees it."""
 
     def __init__(self, visit: Visit, send: Any, stops: tuple[str, ...]) -> None:

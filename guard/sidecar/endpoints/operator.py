@@ -27,8 +27,8 @@ from guard.trace.row_codec import restored
 from guard.trace.totals import MINUTE, minute_of
 
 if TYPE_CHECKING:
-    from guard.sidecar.application import Sidecar
     from guard.sidecar.request_context import Visit
+    from guard.sidecar.service import Service
 
 MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
 BUCKETS = 60  #: Points of a curve.
@@ -56,7 +56,7 @@ class Playground(BaseModel):
     seed: int | None = None
 
 
-async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
+async def live(sidecar: Service, _scope: Any) -> tuple[int, bytes]:
     """List the requests under way in this process."""
     visits = [
         {
@@ -85,13 +85,13 @@ async def live(sidecar: Sidecar, _scope: Any) -> tuple[int, bytes]:
     )
 
 
-async def stats(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+async def stats(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the figures of each model over the last minutes: `?minutes=60`, in at most 60 steps."""
     minutes = _number(scope, "minutes", 60, MOST_MINUTES)
     return 200, _json(await asyncio.to_thread(figures, sidecar.store, minutes, time.time()))
 
 
-async def failures(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
@@ -99,7 +99,7 @@ async def failures(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
     return 200, _json({"calls": [_shown(call) for call in calls]})
 
 
-async def kinds(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the kinds of the latest 200 failures, each by its newest call and with a count: `?before=NUMBER`.
 
     `next` is the number to go on from, None where there are no more.
@@ -122,7 +122,7 @@ def _kind(call: Call) -> str:
     return json.dumps([call.outcome, call.model, call.function, call.target, found or _FIGURE.sub("N", call.error)])
 
 
-async def traces(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+async def traces(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
@@ -130,14 +130,14 @@ async def traces(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
     return 200, _json({"calls": [_shown(call) for call in calls]})
 
 
-async def trace(sidecar: Sidecar, scope: Any) -> tuple[int, bytes]:
+async def trace(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return one call with all its attempts, and the tokens of each."""
     call = await _call(sidecar, scope)
     whole = {**_shown(call), "options": dict(call.options), "attempts": [_attempt(a) for a in call.attempts]}
     return 200, _json(whole)
 
 
-async def trace_page(sidecar: Sidecar, scope: Any) -> tuple[Any, ...]:
+async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
     """Return one call as a page with every token coloured."""
     call = await _call(sidecar, scope)
     asked = await asyncio.to_thread(sidecar.store.schema, call.schema_hash)
@@ -145,7 +145,7 @@ async def trace_page(sidecar: Sidecar, scope: Any) -> tuple[Any, ...]:
 
 
 async def playground(
-    visit: Visit, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Sidecar
+    visit: Visit, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Service
 ) -> None:
     """Ask a model for a value of a schema, or for text; returns the value, or the error with its findings."""
     wanted: Playground = checked(Playground, body)
@@ -240,7 +240,7 @@ def _steps(points: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
 _POINT = ("calls", "ended", "valid", "re_asks", "escalated", "seconds", "max_seconds", "tokens", "usd", "unpriced")
 
 
-async def _call(sidecar: Sidecar, scope: Any) -> Call:
+async def _call(sidecar: Service, scope: Any) -> Call:
     given = scope["path_params"]["number"]
     number = _natural(given)
     call = None if number is None else await asyncio.to_thread(sidecar.store.read, number)

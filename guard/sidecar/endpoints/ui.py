@@ -13,7 +13,7 @@ import hashlib
 from importlib import resources
 from typing import Any
 
-from guard.sidecar.request_context import Header
+from guard.sidecar.headers import Header
 from guard.trace.html import PALETTE, SHADED, STYLE
 
 #: Paths, and the files that are served there.

@@ -10,7 +10,7 @@
 //   shapes of arrays unique       arrays whose items are compared partial     a shape or a row
 //   while a value is being written inhabitance  has a goal a value? costs       bytes of its
 //   shortest values       its values, listed
-// The theory was proved by a slow reference in Python; see docs/engine.md. Guarded by the isolate's
+// The theory was proved by a slow reference in Python; see docs/explanation/engine.md. Guarded by the isolate's
 // lock.
 #pragma once
 #include "constraints/array.hpp"

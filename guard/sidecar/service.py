@@ -1,0 +1,59 @@
+"""What the parts of the sidecar know of the whole: who is served, by what, and where it is written down.
+
+application.py has it all (`Sidecar`); what lets requests in and the operators' pages are given it by this name, so that
+neither imports the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from guard.sidecar.access_log import AccessLog
+from guard.sidecar.admission import Room
+from guard.sidecar.keys import Keyring
+from guard.sidecar.rate_limits import Ledger
+from guard.sidecar.request_context import Visit
+from guard.sidecar.served_models import Models, Served
+from guard.sidecar.settings import ServeSettings
+from guard.sidecar.structured import Pipeline
+from guard.trace import TraceStore
+
+T = TypeVar("T")
+
+
+class Service(Protocol):
+    """All that the requests of one process share; of one event loop."""
+
+    settings: ServeSettings
+    store: TraceStore
+    models: Models
+    keys: Keyring
+    ledger: Ledger
+    access: AccessLog
+    visits: dict[int, Visit]  # under way
+    room: Room
+    pipeline: Pipeline
+    is_draining: bool
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a request needs a key."""
+        ...
+
+    @property
+    def least_seconds(self) -> float:
+        """The seconds that a request has in which the model is not known yet."""
+        ...
+
+    async def book(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
+        """Do what the trace is needed for in a thread; TraceError where it takes longer than so many seconds."""
+        ...
+
+    def visited(self, visit: Visit, name: str) -> Served:
+        """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
+        ...
+
+    async def settle(self, visit: Visit) -> None:
+        """Count what a request has spent on its key, once."""
+        ...
