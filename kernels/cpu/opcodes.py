@@ -13,7 +13,8 @@ from guard.schemas import ops
 HEADER = Path(__file__).parent / "support" / "opcodes.hpp"
 
 _TEMPLATE = """\
-// The alphabet that the front end and the engine share. Made from schemas/ops.py by `make opcodes`: change it there.
+// The alphabet that the front end and the engine share. Made from schemas/ops.py by `make opcodes`:
+// change it there.
 #pragma once
 #include <cstdint>
 
