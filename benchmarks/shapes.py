@@ -95,7 +95,7 @@ def measure(make: Callable[[], Shape], vocabulary: guard.Vocabulary, encode: Enc
 
 def greedy(vocabulary: guard.Vocabulary, text: str) -> list[int]:
     """Return a text's tokens, each the longest that fits."""
-    return vocabulary._native.greedy(text.encode())
+    return vocabulary.native.greedy(text.encode())
 
 
 def text_of(vocabulary: guard.Vocabulary, tokens: list[int]) -> str:

@@ -6,8 +6,9 @@ transformers; a test holds it to that.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from guard.support.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from guard.batch.mapping import Result, amap, map  # noqa: A004 (called as the built-in is)
@@ -84,7 +85,7 @@ __all__ = [
     "structured",
 ]
 
-#: Where each public name lives. No module of the package may bear one of these names: importing it would hide the name.
+#: Where each public name lives.
 _HOMES = {
     "guard.calls.decorator": ("structured",),
     "guard.errors": (
@@ -114,26 +115,11 @@ _HOMES = {
     "guard.decoding.confidence": ("Confidence",),
     "guard.decoding.logits_processor": ("LogitsProcessor",),
     "guard.trace.records": ("Attempt", "Call"),
-    "guard.schemas": ("Compiled", "Limits", "Vocabulary", "compile"),  # a vocabulary is made with the formats' masks
+    "guard.kernels.vocabulary": ("Vocabulary",),
+    "guard.schemas": ("Compiled", "Limits", "compile"),
     "guard.trace.errors": ("TraceError",),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = frozenset(
-    {"kernels", "schemas", "models", "errors", "testing", "tools", "trace"}
-)  #: Reached as attributes without an import.
+#: Reached as attributes without an import.
+_MODULES = ("errors", "kernels", "models", "schemas", "testing", "tools", "trace")
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name's home on first use."""
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return importlib.import_module(f"guard.{name}")
-    raise AttributeError(f"module 'guard' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """List the public names, imported or not."""
-    return sorted({*globals(), *__all__, *_MODULES})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, _MODULES)

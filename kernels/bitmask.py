@@ -20,7 +20,7 @@ _TORCH_FLOATS = frozenset({"torch.float16", "torch.bfloat16", "torch.float32", "
 
 
 def allocate_bitmask(rows: int, size: int) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Make a mask for `rows` sequences over `size` tokens that allows nothing."""
+    """Make a mask for `rows` sequences over `size` tokens that allows nothing; ValueError below 0."""
     if rows < 0 or size < 0:
         raise ValueError(f"rows={rows} and size={size} must be at least 0")
     return np.zeros((rows, -(-size // WORD)), dtype=np.int32)
@@ -31,7 +31,7 @@ def apply_bitmask_(logits: Any, bitmask: Any) -> None:
 
     `logits`: float[rows, width], or float[width] with a mask of one dimension; a NumPy array or a torch tensor of 16 to
     64 bits, any strides. `bitmask`: int32[rows, words], NumPy or torch, on any device. Logits beyond the mask become
-    -inf; a mask wider than the logits is read as far as they go.
+    -inf; a mask wider than the logits is read as far as they go. ValueError where the two don't fit.
     """
     if isinstance(logits, np.ndarray):
         _check(logits, bitmask, logits.dtype in _NUMPY_FLOATS)

@@ -34,7 +34,7 @@ class SchemaError(GuardError):
     """A schema that is not valid, not supported, or beyond a limit.
 
     `findings` holds every trouble found; `pointer` and `keyword` are those of the first. `limit` names the field of
-    `guard.Limits` that was met, or is None.
+    `guard.Limits` that was met, or is None. Without any finding it is not made: that is a ValueError.
     """
 
     def __init__(self, findings: Finding | Iterable[Finding], *, limit: str | None = None) -> None:

@@ -21,15 +21,12 @@ The trie, and what a mask needs of a vocabulary, live in the native module.
 from __future__ import annotations
 
 import copyreg
-import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from guard.kernels._native import Engine, Matcher, seal
 from guard.kernels._native import Vocabulary as NativeVocabulary
@@ -52,18 +49,20 @@ class Vocabulary:
         self, native: NativeVocabulary, eos: Sequence[int], special: Sequence[int], alphabet: bytes | None = None
     ) -> None:
         """Wrap a native vocabulary; `from_tokenizer` and `from_bytes` are the ways to make one."""
-        self._native = native
+        self.native = native
         self._eos = tuple(eos)
         self._special = tuple(special)
         self._alphabet = alphabet
         self._is_expanded = False
+        self.is_cold = False  #: Whether `warm` has something to do.
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any, eos: int | Iterable[int] | None = None) -> Vocabulary:
         """Read a tokenizer of transformers, tokenizers, sentencepiece, mistral-common or tiktoken.
 
         `eos` names the tokens that end a sequence; None takes the tokenizer's, and those of the generation config when
-        the tokenizer was loaded from a folder or a cache on this machine that has one.
+        the tokenizer was loaded from a folder or a cache on this machine that has one. Raises ValueError where no token
+        ends a sequence, or a tokenizer is of no such kind.
         """
         table = _read(tokenizer)
         if eos is None:
@@ -112,14 +111,32 @@ class Vocabulary:
         """Return this one: nothing that can be seen of it ever changes."""
         return self
 
+    def warm(self, common: Iterable[tuple[Engine, Iterable[bytes]]]) -> None:
+        """Make the masks along texts under engines, which many schemas share, unless they are made already."""
+        if not self.is_cold:
+            return
+        self.is_cold = False  # whoever comes meanwhile need not wait: the masks that it asks for are made for it
+        from guard.kernels.bitmask import allocate_bitmask  # here: NumPy takes a while to import
+
+        row = allocate_bitmask(1, self.size)
+        for engine, texts in common:
+            matcher = engine.matcher(self.native)
+            for text in texts:
+                matcher.reset()
+                _walk(matcher, text, row)
+        seal()
+
     def _expand(self) -> None:
-        _expand(self._native)
-        self._is_expanded = True
+        """Make the masks of any JSON, in both spellings, ahead of the first one."""
+        whole = ((0, 0), (3, 1))  # of whitespace and spelling: the defaults; the standard as it is
+        self.is_cold = self._is_expanded = True
+        self.warm((_anything(*how), [_SAMPLE]) for how in whole)
+        self.is_cold = True
 
     @property
     def size(self) -> int:
         """Number of token ids, holes included."""
-        return self._native.size
+        return self.native.size
 
     @property
     def eos(self) -> tuple[int, ...]:
@@ -134,11 +151,11 @@ class Vocabulary:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return self._native.nbytes
+        return self.native.nbytes
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes that a token spells; b"" for special tokens and holes."""
-        return self._native.token_bytes(token)
+        return self.native.token_bytes(token)
 
     def __repr__(self) -> str:
         """Show size and end-of-sequence tokens."""
@@ -169,25 +186,12 @@ copyreg.pickle(Matcher, _refused)
 _SAMPLE = b'{"a": "b\\u0041 c", "d": [-1.5e+3, true, null, {"e": []}], "f": ""}'
 
 
-#: Engines, and texts to walk under them for each new vocabulary: what many schemas share. schemas/compiled.py fills it.
-COMMON: list[tuple[Engine, list[bytes]]] = []
+def _anything(whitespace: int, spelling: int) -> Engine:
+    """Return the engine of a schema that allows every value."""
+    return Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, 0, whitespace, spelling, {})
 
 
-def _expand(native: NativeVocabulary) -> None:
-    """Make the masks that schemas share, ahead of the first one: those of any JSON, in both spellings, and COMMON's."""
-    row = np.zeros((1, (native.size + 31) // 32), np.int32)
-    for whitespace, spelling in ((0, 0), (3, 1)):  # the defaults; the standard as it is
-        engine = Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, 0, whitespace, spelling, {})
-        _walk(engine.matcher(native), _SAMPLE, row)
-    for engine, texts in COMMON:
-        matcher = engine.matcher(native)
-        for text in texts:
-            matcher.reset()
-            _walk(matcher, text, row)
-    seal()
-
-
-def _walk(matcher: Matcher, text: bytes, row: np.ndarray) -> None:
+def _walk(matcher: Matcher, text: bytes, row: Any) -> None:
     for byte in text:
         matcher.fill_bitmask(row)
         matcher.accept_bytes(bytes([byte]))
@@ -236,7 +240,7 @@ def _read(tokenizer: Any) -> _Table:
     if hasattr(tokenizer, "sp_model"):
         return _read_slow(tokenizer, _sentencepiece_spelling)
     if hasattr(tokenizer, "byte_decoder"):
-        return _read_slow(tokenizer, _byte_level_spelling)
+        return _read_slow(tokenizer, _byte_level)
     # Wrappers: mistral-common's instruct tokenizers, transformers' MistralCommonBackend, processors, remote code.
     for name in ("instruct_tokenizer", "tokenizer"):
         inner = getattr(tokenizer, name, None)
@@ -261,7 +265,7 @@ def _read_fast(tokenizer: Any) -> _Table:
     special = {token for token, entry in added.items() if entry.special}
     special.update(getattr(tokenizer, "all_special_ids", ()))
     if "ByteLevel" in by_type:
-        tokens = _byte_level_spelling(names)
+        tokens = _byte_level(names)
         for token, entry in added.items():
             tokens[token] = entry.content.encode()  # matched in the text as it stands
     elif space := _space_of(steps):
@@ -379,31 +383,10 @@ def _pieces(names: Sequence[str], space: str, has_bytes: bool) -> list[bytes]:
     return tokens
 
 
-def _byte_table() -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Invert GPT-2's table: the byte that each low code point stands for, or -1; the last entry serves all others."""
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]  # bytes that stand for themselves
-    others = [byte for byte in range(256) if byte not in plain]  # the others follow from U+0100 on, in order
-    table = np.full(0x100 + len(others) + 1, -1, dtype=np.int16)
-    table[plain] = plain
-    table[0x100 : 0x100 + len(others)] = others
-    return table
+def _byte_level(names: Sequence[str]) -> list[bytes]:
+    from guard.kernels import byte_level  # here: NumPy takes a while to import
 
-
-BYTE_OF = _byte_table()  #: The byte that a code point stands for in a byte-level token, or -1.
-
-
-def _byte_level_spelling(names: Sequence[str]) -> list[bytes]:
-    """Spell byte-level tokens; one with a character that stands for no byte is its own UTF-8, as its decoder has it."""
-    # All names at once: one character is one byte, so the ends of the names are the ends of the tokens.
-    codes = np.frombuffer("".join(names).encode("utf-32-le"), dtype=np.uint32)
-    values = BYTE_OF[np.minimum(codes, len(BYTE_OF) - 1)]
-    ends = np.cumsum(np.fromiter(map(len, names), dtype=np.int64, count=len(names)))
-    data = values.astype(np.uint8).tobytes()
-    bounds = [0, *ends.tolist()]
-    tokens = [data[start:end] for start, end in itertools.pairwise(bounds)]
-    for token in np.unique(np.searchsorted(ends, np.flatnonzero(values < 0), side="right")).tolist():
-        tokens[token] = names[token].encode()
-    return tokens
+    return byte_level.spelled(names)
 
 
 def _generation_config_eos(tokenizer: Any) -> list[int]:

@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import TypeAlias
 
-import jsonschema_rs
-
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 MAX_CODE_POINT = 0x10FFFF
@@ -140,6 +138,8 @@ BLOCK = 1024
 @lru_cache(maxsize=256)
 def named(name: str) -> Ranges | None:
     r"""Return the set that `\p{name}` means, or None where there is no such property."""
+    import jsonschema_rs  # here: few schemas name a property, and it takes a while
+
     try:
         inside = jsonschema_rs.Draft202012Validator({"pattern": f"^\\p{{{name}}}*$"})
         outside = jsonschema_rs.Draft202012Validator({"pattern": f"^\\P{{{name}}}*$"})

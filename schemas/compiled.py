@@ -13,13 +13,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
-from guard.kernels.vocabulary import COMMON, Vocabulary
+from guard.kernels.vocabulary import Vocabulary
 from guard.schemas import jsontext, types
+from guard.schemas.common import COMMON
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
@@ -186,8 +187,11 @@ class Compiled:
         return self
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
-        """Return a matcher at the start of a value. It belongs to one thread."""
-        return self._engine.matcher(vocabulary._native)
+        """Return a matcher at the start of a value. It belongs to one thread.
+
+        The first one over a tokenizer's vocabulary warms it (`warmed`).
+        """
+        return self._engine.matcher(warmed(vocabulary).native)
 
     @property
     def options(self) -> Options:
@@ -356,42 +360,27 @@ def _again(
     return compile(types.Described(schema, beyond) if beyond else schema, **options, documents=documents or None)
 
 
-#: What may follow hangs on whether the year is a leap year, and on the month.
-_DATES = [f"{y}-{m:02}-{d:02}" for y in (2023, 2024) for m in range(1, 13) for d in (1, 10, 20, 28)]
-#: And on hour and minute, for a leap second comes at 23:59 in UTC.
-_MINUTES = [("00", "Z"), ("15", ".5Z"), ("30", "+01:00"), ("45", "-05:30")]
-_TIMES = [f"{hour:02}:{minute}:00{zone}" for hour in range(24) for minute, zone in _MINUTES]
-
-#: What a client connects to; told apart by digits and dots, so that each of the first bytes is another state.
-_HOST = {"type": "string", "anyOf": [{"format": "hostname"}, {"format": "ipv4"}, {"format": "ipv6"}]}
-#: What most schemas say of a scalar, each with texts. A language takes up to some milliseconds, and its first masks a
-#: few tenths of one each: they are made with a vocabulary, as a member of an object, not in somebody's first token.
-_COMMON: list[tuple[dict[str, Any], list[str]]] = [
-    ({"type": "integer"}, ["120", "-1", "0"]),
-    ({"type": "integer", "minimum": 0}, ["120"]),
-    ({"type": "integer", "minimum": 1}, ["120"]),
-    ({"type": "number"}, ["12.5", "12e+3", "-1", "0.5"]),
-    ({"type": "number", "minimum": 0}, ["12.5"]),
-    ({"type": "boolean"}, ["true"]),
-    ({"type": "string", "minLength": 1}, ['"ab"']),
-    ({"type": "string", "pattern": "^.*$"}, ['"ab"']),
-    ({"type": "string", "format": "date"}, [f'"{date}"' for date in _DATES]),
-    ({"type": "string", "format": "time"}, [f'"{time}"' for time in _TIMES]),
-    ({"type": "string", "format": "date-time"}, [f'"{d}T{t}"' for d, t in zip(_DATES, _TIMES, strict=True)]),
-    ({"type": "string", "format": "email"}, ['"john.doe@example.com"']),
-    ({"type": "string", "format": "uri"}, ['"https://example.com/a"']),
-    ({"type": "string", "format": "uri-reference"}, ['"a/b"']),
-    ({"type": "string", "format": "uuid"}, ['"123e4567-e89b-12d3-a456-426614174000"']),
-    ({"type": "string", "format": "hostname"}, ['"www.example.com"']),
-    ({"type": "string", "format": "ipv4"}, ['"192.168.10.1"']),
-    ({"type": "string", "format": "ipv6"}, ['"2001:db8::1"']),
-    (_HOST, ['"www.example.com"', '"192.168.10.1"', '"255.255.255.255"']),
-]
+def warmed(vocabulary: Vocabulary) -> Vocabulary:
+    """Return a vocabulary with the masks that most schemas share; a tokenizer's is given them once, in some 50 ms."""
+    if vocabulary.is_cold:
+        with contextlib.suppress(SchemaError):  # where memory is short, masks are made when they are asked for
+            vocabulary.warm(_common())
+    return vocabulary
 
 
-def _common(schema: dict[str, Any], texts: list[str], options: Options) -> tuple[Engine, list[bytes]]:
-    member = {"type": "object", "properties": {"a": schema, "b": schema}, "required": ["a", "b"]}
-    return Compiled(FrontEnd(member, options, {}))._engine, [f'{{"a": {text}, "b": '.encode() for text in texts]
+@cache
+def _common() -> list[tuple[Engine, list[bytes]]]:
+    """Return what a vocabulary is warmed with: engines, each with texts."""
+    ways = (Options(), Options("any", "any", "any"))
+    return [(_member(said, options), _begun(texts)) for said, texts in COMMON for options in ways]
 
 
-COMMON += [_common(*common, options) for common in _COMMON for options in (Options(), Options("any", "any", "any"))]
+def _member(said: dict[str, Any], options: Options) -> Engine:
+    """Return the engine of an object with two members that a schema describes."""
+    both = {"type": "object", "properties": {"a": said, "b": said}, "required": ["a", "b"]}
+    return Compiled(FrontEnd(both, options, {}))._engine
+
+
+def _begun(texts: list[str]) -> list[bytes]:
+    """Return such objects, each up to its second value."""
+    return [f'{{"a": {text}, "b": '.encode() for text in texts]

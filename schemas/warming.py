@@ -53,7 +53,7 @@ def walk(matcher: Matcher, vocabulary: Vocabulary, names: list[bytes], masks: in
     """Make masks until a time of the monotonic clock, or the exit; a limit that is met is raised once all is done."""
     row = allocate_bitmask(1, vocabulary.size)
     bits = row[0].view(np.uint8)
-    spelled = {byte: vocabulary._native.greedy(bytes([byte])) for byte in _BYTES}
+    spelled = {byte: vocabulary.native.greedy(bytes([byte])) for byte in _BYTES}
     plain = {byte: token[0] for byte, token in spelled.items() if token}  # a small vocabulary may lack some
     met: SchemaError | None = None
     seen, made = set(), 0

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,18 @@ if shutil.which("nvidia-smi") is None:
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+class _Skip:
+    """An importer that skips the test, or the file of tests, that wants what tools/pythons.py does without."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "torch":
+            pytest.skip("it needs torch", allow_module_level=True)
+
+
+if os.environ.get("GUARD_TESTS_WITHOUT") == "torch":
+    sys.meta_path.insert(0, _Skip())
 
 # No deadline: what a test measures in time it measures itself, on machines that other jobs share.
 settings.register_profile("quick", deadline=None, print_blob=True)

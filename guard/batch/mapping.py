@@ -96,6 +96,9 @@ def map(  # noqa: A001 (called as the built-in is)
     forgotten.
 
     Leaving the iterator (or its `with`) starts nothing more and waits for the calls under way, which are recorded.
+
+    Raises TypeError for a function that is not structured, ValueError for a setting that can't be, TraceError where the
+    run can't be recorded.
     """
     questions = _questions(function, inputs)
     return Results(function.guard, questions, MapOptions(concurrency, ordered, resume, retry_failed))

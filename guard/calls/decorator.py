@@ -282,7 +282,10 @@ def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[C
         \"\"\"Read the invoice: vendor, date, line items and total.\"\"\"
     ```
 
-    The settings are those of `guard.Guard`; what is not given comes from the environment and guard.toml.
+    The settings are those of `guard.Guard`; what is not given comes from the environment and guard.toml. A call returns
+    a value, or raises a CallError that says why there is none. A function that can't be one is refused here: TypeError
+    where it is no function, ValueError where it says no instruction or no type, SchemaError where its type can't be
+    enforced.
     """
     caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations
 

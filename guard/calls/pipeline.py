@@ -22,6 +22,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 from typing_extensions import TypeForm
 
 from guard import models
+from guard import trace as traces
 from guard.calls import prompts, recording, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
 from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
@@ -36,9 +37,8 @@ from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
 from guard.support.bounds import check_kind
-from guard.trace import TraceStore
-from guard.trace.databases import WAIT_S
 from guard.trace.records import Call
+from guard.trace.waits import WAIT_S
 
 T = TypeVar("T")
 _log = logging.getLogger("guard")
@@ -70,7 +70,7 @@ class CallSettings(TypedDict, total=False):
     repetition: Repetition
     validators: Iterable[validators.Validator]
     mode: recording.Mode
-    trace: str | os.PathLike[str] | TraceStore | None
+    trace: str | os.PathLike[str] | traces.TraceStore | None
     options: Mapping[str, Any]
     system: str
     examples: Iterable[tuple[Any, Any]]
@@ -105,7 +105,7 @@ class Guard:
         repetition: Repetition = "tell",
         validators: Iterable[validators.Validator] = (),
         mode: recording.Mode = "live",
-        trace: str | os.PathLike[str] | TraceStore | None = None,
+        trace: str | os.PathLike[str] | traces.TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
         system: str = "",
         examples: Iterable[tuple[Any, Any]] = (),
@@ -117,7 +117,9 @@ class Guard:
         check_kind("validators", validators, Iterable, "a list of functions")
         check_kind("options", options, Mapping, "a dictionary of guard.compile's options")
         if trace is not None:
-            check_kind("trace", trace, str | os.PathLike | TraceStore, "a file, a postgresql:// URL, or a TraceStore")
+            check_kind(
+                "trace", trace, str | os.PathLike | traces.TraceStore, "a file, a postgresql:// URL, or a TraceStore"
+            )
         settings = Settings.load()
         further = [escalate_to] if isinstance(escalate_to, str | Model) else list(escalate_to)
         for tier in further:
@@ -145,7 +147,7 @@ class Guard:
         self._default_trace = settings.trace_path()
 
     def using(self, **changes: Unpack[CallSettings]) -> Guard:
-        """Return a Guard like this one but for what is given; the names are the constructor's."""
+        """Return a Guard like this one but for what is given; TypeError for a name that the constructor has not."""
         unknown = changes.keys() - _NAMES
         if unknown:
             raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
@@ -169,11 +171,11 @@ class Guard:
         return first if isinstance(first, str) else first.name
 
     @property
-    def store(self) -> TraceStore:
+    def store(self) -> traces.TraceStore:
         """Where calls are recorded: the file given, else the one that GUARD_TRACE names now, else the settings'."""
-        if isinstance(self._trace, TraceStore):
+        if isinstance(self._trace, traces.TraceStore):
             return self._trace
-        return TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
+        return traces.TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
 
     @overload
     def generate(self, wanted: type[T], messages: Asked, *, seed: int | None = None) -> T: ...
@@ -182,7 +184,9 @@ class Guard:
     @overload
     def generate(self, wanted: TypeForm[T], messages: Asked, *, seed: int | None = None) -> T: ...
     def generate(self, wanted: Any, messages: Asked, *, seed: int | None = None) -> Any:
-        """Return a value of a type, or of a JSON Schema; raises a GuardError that says why there is none.
+        """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
+
+        SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
 
         The messages are sent as they are, a text as a user's only one, behind the system's message and the examples
         where there are any: what the model should know about the fields is the caller's to say, or
@@ -303,7 +307,7 @@ class Guard:
         """Carry out a plan, async, with what is known of the value while it arrives."""
         return AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), plan.target.partials))
 
-    def _ready(self, plan: Plan) -> TraceStore:
+    def _ready(self, plan: Plan) -> traces.TraceStore:
         store = self.store
         seconds = plan.policy.budget.seconds
         store.check_writable(WAIT_S if seconds is None else min(WAIT_S, seconds))  # before the call costs anything
@@ -422,7 +426,7 @@ class _End:
     call: Call
 
 
-def _drive(steps: Steps, store: TraceStore, partial: Partial) -> Generator[Any, None, tuple[Any, Call]]:
+def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generator[Any, None, tuple[Any, Call]]:
     """Carry out the steps of a call, blocking; yields partial values where they are wanted."""
     done: Any = None
     error: BaseException | None = None
@@ -460,7 +464,7 @@ def _generator(parts: Iterator[Any]) -> Generator[Any, None, None]:
     yield from parts
 
 
-def _do(step: Step, store: TraceStore) -> Any:
+def _do(step: Step, store: traces.TraceStore) -> Any:
     if isinstance(step, Ask):
         return adapters.generate(step.model, step.request)
     if isinstance(step, Validate):
@@ -475,7 +479,7 @@ def _do(step: Step, store: TraceStore) -> Any:
     return store.record(step.key, dict(step.body), step.seconds)
 
 
-async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
+async def _adrive(steps: Steps, ready: Callable[[], traces.TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
     """Carry out the steps of a call, async; yields partial values where they are wanted, and an _End."""
     store = await asyncio.to_thread(ready)
     done: Any = None
@@ -509,7 +513,7 @@ async def _adrive(steps: Steps, ready: Callable[[], TraceStore], partial: Partia
         del error
 
 
-async def _ado(step: Step, store: TraceStore) -> Any:
+async def _ado(step: Step, store: traces.TraceStore) -> Any:
     if isinstance(step, Load) and not isinstance(step.model, str):
         return models.load(step.model)
     if isinstance(step, Validate):

@@ -41,8 +41,8 @@ from guard.output.checking import Checked, Checker
 from guard.output.repair import Edit
 from guard.support.clipping import clipped
 from guard.support.interrupts import injected, is_injected
-from guard.trace.databases import WAIT_S
 from guard.trace.records import VALID, Attempt, Call, Item
+from guard.trace.waits import WAIT_S
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled

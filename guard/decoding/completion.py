@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from guard.decoding import repetition
 from guard.decoding.confidence import Token
 from guard.decoding.guide import Guide
-from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget
+from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget, closing_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -238,7 +238,7 @@ class Completion:
         """Leave in the mask of a string that repeats itself what ends it, if it may end; returns a token left alone."""
         if guide.matcher.lexeme() < 0 or not repetition.ends_so(self._text):
             return None
-        kept = mask.words[0] & repetition.closing_words(self._vocabulary)  # none in a number: no quote comes behind it
+        kept = mask.words[0] & closing_words(self._vocabulary)  # none in a number: no quote comes behind it
         if self._text.endswith("\\") or not kept.any():
             return None
         mask.words[0] = kept

@@ -26,6 +26,7 @@ except ModuleNotFoundError as error:
 from guard.decoding.forced_tokens import forcing_of
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, check_budget
+from guard.schemas.compiled import warmed
 
 if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary
@@ -52,13 +53,15 @@ class LogitsProcessor:
         `tokenizer`, of transformers, must be the one that the vocabulary was read from. With it, text that the schema
         forces is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
         end-of-sequence token; without it, the model may cut forced text as it likes.
+
+        Raises ValueError for no schema at all, or a budget of no token.
         """
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
         if not self._compiled:
             raise ValueError("compiled=[] must hold at least one schema")
         if max_tokens is not None and max_tokens < 1:
             raise ValueError(f"max_tokens={max_tokens} must be at least 1")
-        self._vocabulary = vocabulary
+        self._vocabulary = warmed(vocabulary)
         self._forcing = forcing_of(tokenizer, vocabulary) if tokenizer is not None else None
         self._max_tokens = max_tokens
         self._prompt: torch.Tensor | None = None  # [rows, length], on the CPU

@@ -7,6 +7,7 @@ which every way of decoding makes before the first token.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guard.kernels._native import Matcher
+    from guard.kernels.vocabulary import Vocabulary
 
 
 class MaskBuffer:
@@ -81,3 +83,13 @@ def allowed_tokens(words: NDArray[np.int32], most: int | None) -> list[int]:
     bits = np.unpackbits(words[held].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
     rows, columns = np.nonzero(bits)
     return [int(token) for token in held[rows] * 32 + columns]
+
+
+@functools.lru_cache(8)
+def closing_words(vocabulary: Vocabulary) -> NDArray[np.int32]:
+    """Return a mask of the tokens that begin with a quotation mark, which ends a string."""
+    words: NDArray[np.int32] = allocate_bitmask(1, vocabulary.size)[0]
+    for token in range(vocabulary.size):
+        if vocabulary.token_bytes(token).startswith(b'"'):
+            words.view(np.uint32)[token // WORD] |= np.uint32(1 << token % WORD)
+    return words

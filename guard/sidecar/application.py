@@ -43,7 +43,7 @@ from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
 from guard.trace import TraceError, TraceStore
-from guard.trace.databases import WAIT_S
+from guard.trace.waits import WAIT_S
 
 T = TypeVar("T")
 

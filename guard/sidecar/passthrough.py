@@ -28,9 +28,9 @@ from guard.sidecar.event_stream import EventSender
 from guard.sidecar.request_context import Visit, answer, encoded
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
-from guard.trace.databases import WAIT_S
 from guard.trace.record_queue import Journal
 from guard.trace.records import VALID, Attempt, Call
+from guard.trace.waits import WAIT_S
 
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.

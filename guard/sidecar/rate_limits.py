@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from guard.sidecar.keys import Key
 from guard.trace import TraceError, TraceStore
-from guard.trace.databases import WAIT_S
 from guard.trace.sql_tables import SPENDING
+from guard.trace.waits import WAIT_S
 
 MINUTE, DAY = 60, 86_400
 PORTIONS = 64  #: A process takes this share of a minute's requests at once.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from guard.calls.steps import RECORDING_S
 from guard.models.remote.http import is_text
 from guard.sidecar.headers import JSON, Header
-from guard.trace.databases import WAIT_S
+from guard.trace.waits import WAIT_S
 
 if TYPE_CHECKING:
     from guard.sidecar.admission import Share

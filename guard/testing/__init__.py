@@ -7,8 +7,9 @@ that breaks an application. They need the extra `testing`, and are imported on f
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from guard.support.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from guard.testing.adversarial import AdversarialModel
@@ -35,7 +36,7 @@ __all__ = [
     "values",
 ]
 
-#: Where each public name lives. No module of the package may bear one of these names: importing it would hide the name.
+#: Where each public name lives.
 _HOMES = {
     "guard.testing.adversarial": ("AdversarialModel",),
     "guard.testing.flaky": ("FlakyModel", "serving"),
@@ -46,22 +47,5 @@ _HOMES = {
     "guard.testing.strategies.near_misses": ("NearMiss", "near_misses"),
     "guard.testing.strategies.texts": ("Text", "texts"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name's home on first use."""
-    if name in _HOME:
-        try:
-            value = getattr(importlib.import_module(_HOME[name]), name)
-        except ModuleNotFoundError as error:
-            words = f"guard.testing.{name} needs {error.name}: pip install 'guard-slm[testing]'"
-            raise ModuleNotFoundError(words, name=error.name) from error
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'guard.testing' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """List the public names, imported or not."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, extra="testing")

@@ -44,6 +44,7 @@ class AdversarialModel(LocalModel):
     `taste` says which way, one of `TASTES`: "far" takes the token after which the most tokens are still needed, which
     costs a look at each; the others prefer prose, white space, brackets, text, digits or escapes that do not end, or
     nothing in particular. What is not decided by taste the seed decides. Time per token is linear in the vocabulary.
+    Another taste is a ValueError.
     """
 
     def __init__(self, seed: int = 0, *, taste: str = "far", name: str = "adversarial") -> None:

@@ -60,7 +60,8 @@ class Check:
     tells calls apart. `runs` are drawn beside each fault alone; `seed` decides them. `without` names invariants that
     are not meant to hold, `faults` those that may happen, near misses among them; `seconds` is when to stop looking.
     `options` are those of `guard.compile`. `port` is where the harness's server listens; 0 takes a free one. `strict`
-    makes advice count: what most programs break by the reader of JSON that they use.
+    makes advice count: what most programs break by the reader of JSON that they use. An argument that can't be, such as
+    an invariant that there is not, is a ValueError.
     """
 
     def __init__(

@@ -11,9 +11,24 @@ retention.py  how long records are kept
 stats.py, export.py, page.py, replay.py   what is made of it: figures, training data, a page, the call again
 """
 
-from guard.trace.errors import TraceError
-from guard.trace.redaction import REDACTED, redact_with, redacted, stop_redacting_with
-from guard.trace.sql_tables import VERSION
-from guard.trace.store import TraceStore
+from typing import TYPE_CHECKING
+
+from guard.support.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from guard.trace.errors import TraceError
+    from guard.trace.redaction import REDACTED, redact_with, redacted, stop_redacting_with
+    from guard.trace.sql_tables import VERSION
+    from guard.trace.store import TraceStore
 
 __all__ = ["REDACTED", "VERSION", "TraceError", "TraceStore", "redact_with", "redacted", "stop_redacting_with"]
+
+#: Where each public name lives: the library that speaks to databases takes a while to import.
+_HOMES = {
+    "guard.trace.errors": ("TraceError",),
+    "guard.trace.redaction": ("REDACTED", "redact_with", "redacted", "stop_redacting_with"),
+    "guard.trace.sql_tables": ("VERSION",),
+    "guard.trace.store": ("TraceStore",),
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

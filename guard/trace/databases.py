@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from guard.trace.errors import TraceError
+from guard.trace.waits import WAIT_S
 
-WAIT_S = 30.0  #: Longest wait for another's write, where no deadline comes before; one takes well under a millisecond.
 CONNECT_S = 10  #: Of a server.
 SILENT_MS = 20_000  #: After which a server that acknowledges nothing is given up.
 STILL_MS = 5_000  #: For which a transaction may do nothing.

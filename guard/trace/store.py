@@ -28,7 +28,7 @@ from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
 from guard.trace import row_codec, sql_tables, totals
-from guard.trace.databases import WAIT_S, Database, is_busy
+from guard.trace.databases import Database, is_busy
 from guard.trace.errors import TraceError
 from guard.trace.group_commit import Late, Writer
 from guard.trace.record_queue import Entry, Journal
@@ -37,6 +37,7 @@ from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, Retention
 from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
+from guard.trace.waits import WAIT_S
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
@@ -64,7 +65,10 @@ class Transaction:
 
 
 class TraceStore:
-    """A trace in one file or one database; safe from any thread and any number of processes."""
+    """A trace in one file or one database; safe from any thread and any number of processes.
+
+    Any method may raise TraceError: the database can't be read or written, or did not answer in time.
+    """
 
     _open: ClassVar[dict[tuple[int, str], TraceStore]] = {}  # by process: connections don't survive a fork
     _opening = threading.RLock()  # a signal handler's call may find it taken by its own thread

@@ -17,6 +17,13 @@ def test_import_guard_loads_neither_torch_nor_transformers_nor_anything_else_tha
     assert _run(f"import guard, sys; print(sorted({heavy} & set(sys.modules)))") == "[]\n"
 
 
+def test_a_structured_function_loads_neither_the_trace_nor_arrays_nor_http() -> None:
+    """They take longer to import than all of Guard; who makes a call, a mask or a trace loads what it needs."""
+    heavy = "{'torch', 'numpy', 'sqlalchemy', 'jsonschema_rs', 'httpx2', 'openai', 'opentelemetry', 'stamina', 'typer'}"
+    touched = "guard.structured, guard.Guard, guard.compile, guard.Vocabulary"
+    assert _run(f"import guard, sys; {touched}; print(sorted({heavy} & set(sys.modules)))") == "[]\n"
+
+
 def test_what_needs_no_local_model_loads_neither_torch_nor_transformers() -> None:
     program = (
         "import sys\n"

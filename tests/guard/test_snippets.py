@@ -34,6 +34,7 @@ import guard
 from guard import models
 from guard.cli import app
 from guard.kernels import allocate_bitmask
+from guard.models.remote.api_client import ApiClient
 from guard.output import repair
 from guard.output import target as targets
 from guard.testing import FlakyModel, serving
@@ -99,6 +100,12 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             init(self, **{**how, "base_url": server.url})
 
         monkeypatch.setattr(openai.OpenAI, "__init__", redirected)
+        init_own = ApiClient.__init__
+
+        def own_redirected(self: Any, carrier: Any, _url: str, *how: Any) -> None:
+            init_own(self, carrier, server.url, *how)
+
+        monkeypatch.setattr(ApiClient, "__init__", own_redirected)
         init_other, address = anthropic.Anthropic.__init__, server.url.removesuffix("/v1")
 
         def redirected_too(self: Any, **how: Any) -> None:

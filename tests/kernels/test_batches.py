@@ -72,7 +72,7 @@ def test_rows_that_are_known_are_those_of_an_engine_that_knows_none(
     """Batches again and again, of matchers that move on in between: each row is as if it were the first."""
     r = Random(seed)
     if flush:
-        vocabulary._native.limit(masks=r.choice([0, 3000]), rows=r.choice([0, 300, 3000]))
+        vocabulary.native.limit(masks=r.choice([0, 3000]), rows=r.choice([0, 300, 3000]))
     try:
         judge, compiled = anew(case), case.compile()
         walks = batch_of_walks(compiled, vocabulary, r)
@@ -98,7 +98,7 @@ def test_rows_that_are_known_are_those_of_an_engine_that_knows_none(
         if error.limit is None:
             raise
     finally:
-        vocabulary._native.limit(masks=40_000_000, rows=8_000_000)
+        vocabulary.native.limit(masks=40_000_000, rows=8_000_000)
 
 
 def test_what_is_filled_again_behind_text_that_does_not_matter_is_told_from_what_does() -> None:
@@ -169,7 +169,7 @@ def test_threads_read_rows_and_masks_while_others_make_them_forgotten() -> None:
     compiled = Compiled(FrontEnd(SCHEMA, Options(), {}))
     judge = Compiled(FrontEnd(SCHEMA, Options(), {}))
     expected = [judged(judge, vocabulary, list(TEXT[:n])) for n in range(len(TEXT))]
-    vocabulary._native.limit(masks=2_000, rows=500)
+    vocabulary.native.limit(masks=2_000, rows=500)
     wrong: list[Any] = []
     stop = threading.Event()
 
@@ -196,7 +196,7 @@ def test_threads_read_rows_and_masks_while_others_make_them_forgotten() -> None:
     def forget() -> None:
         r = Random(0)
         while not stop.is_set():
-            vocabulary._native.limit(masks=r.choice([0, 2_000, 40_000]), rows=r.choice([0, 500, 5_000]))
+            vocabulary.native.limit(masks=r.choice([0, 2_000, 40_000]), rows=r.choice([0, 500, 5_000]))
             stop.wait(0.0005)
 
     threads = [threading.Thread(target=fill, args=(seed,)) for seed in range(4)]
@@ -207,20 +207,20 @@ def test_threads_read_rows_and_masks_while_others_make_them_forgotten() -> None:
         thread.join()
     stop.set()
     forgetting.join()
-    vocabulary._native.limit(masks=40_000_000, rows=8_000_000)
+    vocabulary.native.limit(masks=40_000_000, rows=8_000_000)
     assert wrong == []
 
 
 def test_what_is_remembered_stays_within_its_limits() -> None:
     """Rows of ever new configurations: `nbytes` stays near what a vocabulary holds with nothing remembered."""
     vocabulary = byte_vocabulary()
-    vocabulary._native.limit(masks=0, rows=0)
+    vocabulary.native.limit(masks=0, rows=0)
     compiled = guard.compile({"type": "array", "uniqueItems": True, "items": {"type": "integer"}})
     matchers = [compiled.matcher(vocabulary) for _ in range(2)]
     bitmask = allocate_bitmask(2, vocabulary.size)
     fill_bitmasks(matchers, bitmask)
     before, limit = vocabulary.nbytes, 20_000
-    vocabulary._native.limit(masks=limit, rows=limit)
+    vocabulary.native.limit(masks=limit, rows=limit)
     try:
         for matcher in matchers:
             assert matcher.accept_bytes(b"[")
@@ -231,7 +231,7 @@ def test_what_is_remembered_stays_within_its_limits() -> None:
                 fill_bitmasks(matchers, bitmask)
                 assert vocabulary.nbytes < before + 4 * limit
     finally:
-        vocabulary._native.limit(masks=40_000_000, rows=8_000_000)
+        vocabulary.native.limit(masks=40_000_000, rows=8_000_000)
 
 
 def test_a_child_of_a_fork_fills_batches_whatever_threads_were_doing() -> None:

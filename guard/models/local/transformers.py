@@ -37,6 +37,7 @@ from guard.kernels.vocabulary import Vocabulary
 from guard.models.local.batching import Passes
 from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
 from guard.models.local.sampling import Sampler
+from guard.schemas.compiled import warmed
 
 
 class TransformersModel(LocalModel):
@@ -56,7 +57,7 @@ class TransformersModel(LocalModel):
         self._lock = threading.RLock()  # of the tokenizer; a signal handler's call may find it taken by its own thread
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         try:
-            self._vocabulary = Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer))
+            self._vocabulary = warmed(Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer)))
         except ValueError as error:
             raise ModelError(f"{name}: {error}") from error
         self._forcing = Forcing(tokenizer, self._vocabulary)

@@ -1,6 +1,6 @@
 """What providers have in common: retries, one deadline over all, bounded bodies, strict JSON, typed errors.
 
-The SDKs speak HTTP and know credentials; their own retries are off. Retries here are the transport's, for what may go
+Where an SDK is asked its own retries are off. Retries here are the transport's, for what may go
 away by itself: refused and broken connections, time-outs, 429 and 5xx. They are counted, never outlast the request's
 deadline, and end once a piece of the answer was handed on. Asking again because of what was answered is the pipeline's.
 """
@@ -189,6 +189,18 @@ class Body:
                         raise of_event(event.data, self._name, self._secrets)
                     yield decoded(event.data, self._name)
 
+    async def check_status(self) -> None:
+        """Raise ExchangeError where the status says that the answer is a failure; an SDK has said so before."""
+        if self._response.is_success:
+            return
+        async with contextlib.aclosing(
+            bounded(self._carrier.chunks(self._response), self._name, self._carrier)
+        ) as chunks:
+            said: Any = b"".join([chunk async for chunk in chunks]).decode(errors="replace")
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(said)
+        raise of_status(self._response.status_code, said, self._response.headers, self._name, self._secrets)
+
     async def text(self) -> str:
         """Return it whole."""
         async with contextlib.aclosing(self._chunks()) as chunks:
@@ -297,23 +309,28 @@ def _refused(constant: str) -> Any:
 
 @contextlib.contextmanager
 def mapped(sdk: Any, name: str, secrets: tuple[str, ...] = ()) -> Iterator[None]:
-    """Turn what an SDK and its HTTP client raise into ExchangeErrors."""
+    """Turn what an HTTP client, or an SDK around it (None: there is none), raises into ExchangeErrors."""
     try:
         yield
-    except sdk.APIStatusError as error:
-        raise of_status(error.status_code, error.body, error.response.headers, name, secrets) from None
-    except sdk.APITimeoutError as error:
-        raise _of_transport(error.__cause__ or httpx2.ReadTimeout(""), name, secrets) from None
-    except sdk.APIConnectionError as error:
-        raise _of_transport(error.__cause__ or error, name, secrets) from None
     except (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError) as error:
         raise _of_transport(error, name, secrets) from None
-    except sdk.APIError.__base__ as error:  # what an SDK says without asking: no credentials
-        raise ExchangeError(
-            ModelError(f"{name} can't be asked: {said_by(str(error), secrets)}"), is_counted=False
-        ) from None
     except CallError as error:  # ours, about the body
         raise ExchangeError(error) from None
+    except Exception as error:
+        if sdk is None or not isinstance(error, sdk.APIError.__base__):
+            raise
+        raise _of_sdk(sdk, error, name, secrets) from None
+
+
+def _of_sdk(sdk: Any, error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:
+    if isinstance(error, sdk.APIStatusError):
+        return of_status(error.status_code, error.body, error.response.headers, name, secrets)
+    if isinstance(error, sdk.APITimeoutError):
+        return _of_transport(error.__cause__ or httpx2.ReadTimeout(""), name, secrets)
+    if isinstance(error, sdk.APIConnectionError):
+        return _of_transport(error.__cause__ or error, name, secrets)
+    # What it says without asking: no credentials.
+    return ExchangeError(ModelError(f"{name} can't be asked: {said_by(str(error), secrets)}"), is_counted=False)
 
 
 def of_stream(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:

@@ -1,8 +1,7 @@
 """Any server that speaks OpenAI's chat completions: `openai:NAME` honours OPENAI_BASE_URL and OPENAI_API_KEY.
 
 The environment's key is sent to the address that the environment names, never to one that is given as `base_url`.
-The SDK sends and knows credentials; bodies are read here, strictly and within bounds. See remote.py for modes and
-retries.
+Bodies are read here, strictly and within bounds. See remote_model.py for modes and retries.
 """
 
 from __future__ import annotations
@@ -10,31 +9,26 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from guard.errors import ModelError
 from guard.models.base import Request
 from guard.models.remote.address import UNUSED_KEY, address
+from guard.models.remote.api_client import ApiClient, openai_headers
 from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
 from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
-from guard.models.remote.runners import LOOP, THREAD, Carrier
+from guard.models.remote.runners import Carrier
 from guard.output import provider_schema
 
-try:
+if TYPE_CHECKING:
     import openai
-except ImportError as error:
-    raise ModelError(f"remote models need {error.name}: pip install guard-slm") from error
 
-#: The SDK's client, and its HTTP client, over each carrier.
-_CLIENTS: Mapping[Carrier, Any] = {
-    THREAD: (openai.OpenAI, openai.DefaultHttpxClient),
-    LOOP: (openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient),
-}
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"  #: Variables of the environment.
 URL = "https://api.openai.com/v1"  #: Where OpenAI is asked.
 #: What a provider says of how an answer ended.
@@ -58,9 +52,9 @@ class OpenAIModel(Remote):
 
     `mode` is native, tool or prompt, None the strongest that carries a schema; `retries` are the transport's; `timeout`
     is the longest silence, in seconds, a request's own deadline apart; `extra` goes into every request's body:
-    {"reasoning_effort": "low"}. `provider` names whose prices apply where the address does not tell. A `client` of the
-    SDK is used on Guard's event loop from then on, and belongs to the process that made it. `title` is how the model is
-    named in replies and traces, `openai:NAME` where nothing is given.
+    {"reasoning_effort": "low"}. `provider` names whose prices apply where the address does not tell. A `client` of
+    OpenAI's SDK is used on Guard's event loop from then on, and belongs to the process that made it. `title` is how the
+    model is named in replies and traces, `openai:NAME` where nothing is given.
     """
 
     dialect = provider_schema.OPENAI
@@ -85,21 +79,18 @@ class OpenAIModel(Remote):
         key = where.key(api_key, API_KEY) or (None if where.is_default else UNUSED_KEY)
 
         def make(carrier: Carrier) -> Any:
-            sdk, http = _CLIENTS[carrier]
+            if key is None:
+                raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
             try:
-                if key is None:
-                    raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
-                return sdk(
-                    api_key=key,
-                    base_url=where.url,
-                    max_retries=0,
-                    http_client=http(**http_options(carrier, title, where, key)),
-                )
-            except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
-                words = said_by(str(error), (key or "", *where.secrets))
+                headers = openai_headers(key, where.is_environments)
+                return ApiClient(carrier, where.url, headers, http_options(carrier, title, where, key))
+            except (httpx2.InvalidURL, ValueError) as error:
+                words = said_by(str(error), (key, *where.secrets))
                 raise ModelError(f"{title} can't be asked: {words}") from None
 
         self._where = where
+        self._sdk: Any = client and sys.modules["openai"]
+        self._key = key if client is None else client.api_key
         given = client and client.with_options(max_retries=0)
         super().__init__(
             name,
@@ -158,8 +149,8 @@ class OpenAIModel(Remote):
         self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool
     ) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
-        has_key = isinstance(client.api_key, str) and client.api_key != UNUSED_KEY
-        secrets = (*((client.api_key,) if has_key else ()), *self._where.secrets)
+        has_key = isinstance(self._key, str) and self._key != UNUSED_KEY
+        secrets = (*((self._key,) if has_key else ()), *self._where.secrets)
         fields = {
             "model": self.model,
             "messages": asked.messages,
@@ -169,9 +160,10 @@ class OpenAIModel(Remote):
         }
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
-        with mapped(openai, name, secrets):
-            async with asked.opened(client, "/chat/completions", fields, openai.Stream) as response:
+        with mapped(self._sdk, name, secrets):
+            async with asked.opened(client, "/chat/completions", fields, self._sdk and self._sdk.Stream) as response:
                 body = Body(response, name, asked.carrier, secrets)
+                await body.check_status()
                 if is_streaming and body.has_events:
                     is_begun = False
                     async with contextlib.aclosing(body.events()) as events:

@@ -65,9 +65,10 @@ class ProviderRequest:
     def opened(
         self, client: Any, path: str, body: Mapping[str, Any], events: Any
     ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
-        """Send a body over an SDK's client; its response is still to be read, and is closed on leaving.
+        """Send a body over a client; its response is still to be read, and is closed on leaving.
 
-        By the SDK's way to ask what it has no method for: what its methods do beside takes half as long as the request.
+        Of an SDK's client by its way to ask what it has no method for: what its methods do beside takes half as long as
+        the request.
         """
         return self.carrier.opened(
             functools.partial(
@@ -89,7 +90,7 @@ class ProviderRequest:
 
 
 class Clients:
-    """The SDK's clients of a model: one for each carrier and process, made where it is first needed.
+    """The clients of a model, an SDK's or api_client.py's: one for each carrier and process, made when first needed.
 
     A forked child has its own, for the connections are the parent's; and so has a call of a signal handler that broke
     into another, which may hold a lock of its client's. One that the caller gave serves for all.

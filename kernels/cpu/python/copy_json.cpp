@@ -7,13 +7,16 @@
 #include <cstring>
 #include <string>
 
+#include "python/text.hpp"
+
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
-constexpr std::size_t kFirstBytes = 2'000;       // that most schemas are written in
-constexpr std::size_t kLongestInteger = 12'000;  // bits: validators take longer ones for null
+constexpr std::size_t kFirstBytes = 2'000;  // that most schemas are written in
+constexpr Py_ssize_t kLongestInteger =
+    3'000;  // hexadecimal digits: validators take longer ones for null
 
 enum Met { kId = 1, kOldId = 2, kSchema = 4, kAnchor = 8 };
 
@@ -49,34 +52,40 @@ class Copier {
   }
 
   bool text(PyObject* value) {
-    if ((left_ -= PyUnicode_GET_LENGTH(value) + 1) < 0) return false;
-    spell(value);
+    return (left_ -= PyUnicode_GetLength(value) + 1) >= 0 && spell(value);
+  }
+
+  bool spell(PyObject* value) {
+    if (const auto bytes = guard::utf8(value)) {
+      write('s', bytes->size());
+      written_ += *bytes;
+      return true;
+    }
+    PyObject* halves =
+        PyErr_Occurred() ? nullptr : PyUnicode_AsEncodedString(value, "utf-8", "surrogatepass");
+    if (!halves) return false;
+    const auto size = static_cast<std::size_t>(PyBytes_Size(halves));
+    write('S', size);
+    written_.append(PyBytes_AsString(halves), size);
+    Py_DECREF(halves);
     return true;
   }
 
-  void spell(PyObject* value) {
-    const Py_ssize_t length = PyUnicode_GET_LENGTH(value);
-    const int kind =
-        PyUnicode_KIND(value);  // 1, 2 or 4, by the largest character: equal texts are equal bytes
-    write(static_cast<char>('0' + kind), static_cast<std::uint64_t>(length));
-    written_.append(static_cast<const char*>(PyUnicode_DATA(value)),
-                    static_cast<std::size_t>(length) * static_cast<std::size_t>(kind));
-  }
-
   bool integer(PyObject* value) {
-    if (--left_ < 0 || _PyLong_NumBits(value) > kLongestInteger) return false;
+    if (--left_ < 0) return false;
     int overflow = 0;
     const long long small = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (!overflow) {
       write('i', static_cast<std::uint64_t>(small));
       return true;
     }
-    PyObject* digits = _PyLong_Format(value, 16);
+    PyObject* digits = PyNumber_ToBase(value, 16);
     if (!digits) return false;
-    spell(digits);
+    const Py_ssize_t prefix = overflow < 0 ? 3 : 2;  // -0x
+    const bool is_short = PyUnicode_GetLength(digits) - prefix <= kLongestInteger && spell(digits);
     Py_DECREF(digits);
     written_ += 'I';
-    return true;
+    return is_short;
   }
 
   bool scalar(PyObject* value) {
@@ -87,15 +96,15 @@ class Copier {
     }
     if (PyLong_CheckExact(value)) return integer(value);
     if (!PyFloat_CheckExact(value)) return false;
-    write('d', std::bit_cast<std::uint64_t>(PyFloat_AS_DOUBLE(value)));
-    return --left_ >= 0 && std::isfinite(PyFloat_AS_DOUBLE(value));
+    write('d', std::bit_cast<std::uint64_t>(PyFloat_AsDouble(value)));
+    return --left_ >= 0 && std::isfinite(PyFloat_AsDouble(value));
   }
 
   PyObject* dict(PyObject* value, std::int64_t level) {
     PyObject* out = PyDict_Copy(value);
     Py_ssize_t at = 0;
     PyObject *key = nullptr, *item = nullptr;
-    write('{', static_cast<std::uint64_t>(PyDict_GET_SIZE(value)));
+    write('{', static_cast<std::uint64_t>(PyDict_Size(value)));
     while (out && PyDict_Next(out, &at, &key, &item)) {
       if (!PyUnicode_CheckExact(key) || !text(key)) return drop(out);
       note(key, item, level);
@@ -114,13 +123,13 @@ class Copier {
   }
 
   PyObject* list(PyObject* value, std::int64_t level) {
-    const Py_ssize_t size = PyList_GET_SIZE(value);
+    const Py_ssize_t size = PyList_Size(value);
     PyObject* out = PyList_New(size);
     write('[', static_cast<std::uint64_t>(size));
     for (Py_ssize_t i = 0; out && i < size; ++i) {
-      PyObject* inner = copy(PyList_GET_ITEM(value, i), level + 1);
+      PyObject* inner = copy(PyList_GetItem(value, i), level + 1);
       if (!inner) return drop(out);
-      PyList_SET_ITEM(out, i, inner);
+      PyList_SetItem(out, i, inner);
     }
     return out;
   }
@@ -128,14 +137,13 @@ class Copier {
   // Words below the root that may begin a resource, and anchors anywhere: most documents have none,
   // and need no walk.
   void note(PyObject* key, PyObject* item, std::int64_t level) {
-    if (!PyUnicode_IS_COMPACT_ASCII(key)) return;
-    const char* text = reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(key));
-    const auto is = [&](const char* word) { return std::strcmp(text, word) == 0; };
-    if (text[0] == 'i' && level > 0 && is("id") && PyUnicode_CheckExact(item)) met_ |= kOldId;
-    if (text[0] != '$') return;
-    if (level > 0 && is("$id")) met_ |= kId;
-    if (level > 0 && is("$schema")) met_ |= kSchema;
-    if (is("$anchor") || is("$dynamicAnchor") || is("$recursiveAnchor")) met_ |= kAnchor;
+    const std::string_view text = guard::ascii(key);
+    if (level > 0 && text == "id" && PyUnicode_CheckExact(item)) met_ |= kOldId;
+    if (!text.starts_with('$')) return;
+    if (level > 0 && text == "$id") met_ |= kId;
+    if (level > 0 && text == "$schema") met_ |= kSchema;
+    if (text == "$anchor" || text == "$dynamicAnchor" || text == "$recursiveAnchor")
+      met_ |= kAnchor;
   }
 
   static PyObject* drop(PyObject* made) {

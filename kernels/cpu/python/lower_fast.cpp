@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "constraints/nodes.hpp"
+#include "python/text.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -48,6 +49,11 @@ PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
   if (!value && PyErr_Occurred()) raise();
   return value;
 }
+PyObject* set_default(PyObject* dict, PyObject* key, PyObject* value) {  // borrowed
+  if (PyObject* there = found(dict, key)) return there;
+  if (PyDict_SetItem(dict, key, value)) raise();
+  return value;
+}
 void append(const nb::list& list, nb::handle item) {
   if (PyList_Append(list.ptr(), item.ptr())) raise();
 }
@@ -58,24 +64,23 @@ void add(const nb::list& record, Op op, const Operands&... operands) {
 }
 
 bool is_writable(PyObject* text) {
-  if (PyUnicode_IS_ASCII(text)) return true;
-  if (PyUnicode_AsUTF8AndSize(text, nullptr)) return true;
-  PyErr_Clear();  // a lone surrogate
-  return false;
+  const bool out = guard::utf8(text).has_value();  // not of a lone surrogate
+  if (!out && PyErr_Occurred()) raise();
+  return out;
 }
 // A list of texts that JSON can write; of anything else, false.
 bool are_writable(PyObject* list) {
   if (!PyList_CheckExact(list)) return false;
-  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i) {
-    PyObject* text = PyList_GET_ITEM(list, i);
+  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i) {
+    PyObject* text = PyList_GetItem(list, i);
     if (!PyUnicode_CheckExact(text) || !is_writable(text)) return false;
   }
   return true;
 }
 nb::object each_once(PyObject* list) {
   const nb::object seen = made(PyDict_New());
-  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i)
-    if (PyDict_SetItem(seen.ptr(), PyList_GET_ITEM(list, i), Py_None)) raise();
+  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i)
+    if (PyDict_SetItem(seen.ptr(), PyList_GetItem(list, i), Py_None)) raise();
   return made(PyDict_Keys(seen.ptr()));
 }
 
@@ -129,7 +134,7 @@ class Nodes {
   nb::object lower(nb::handle node) {
     const Py_ssize_t position = PyLong_AsSsize_t(node.ptr());
     if (position == -1 && PyErr_Occurred()) raise();
-    if (position <= kFalse || position >= PyList_GET_SIZE(tables_.schemas.ptr()))
+    if (position <= kFalse || position >= PyList_Size(tables_.schemas.ptr()))
       return lowering_.attr("_lower")(node);
     PyObject* said = found(tables_.plain.ptr(), node.ptr());
     if (!said) return record_of(node, position);
@@ -142,8 +147,8 @@ class Nodes {
 
  private:
   nb::object record_of(nb::handle node, Py_ssize_t position) {
-    enter(PyList_GET_ITEM(tables_.homes.ptr(), position));
-    PyObject* schema = PyList_GET_ITEM(tables_.schemas.ptr(), position);
+    enter(PyList_GetItem(tables_.homes.ptr(), position));
+    PyObject* schema = PyList_GetItem(tables_.schemas.ptr(), position);
     if (ref_alone_ && PyDict_Contains(schema, words().ref)) return lowering_.attr("_lower")(node);
     const nb::list record;
     if (PyObject* value = found(schema, words().properties);
@@ -223,8 +228,7 @@ class Nodes {
     if (PyDict_Contains(schema, words().nullable)) return false;
     long mask = 0;
     if (PyList_CheckExact(value))
-      for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); ++i)
-        mask |= type_of(PyList_GET_ITEM(value, i));
+      for (Py_ssize_t i = 0; i < PyList_Size(value); ++i) mask |= type_of(PyList_GetItem(value, i));
     else
       mask = type_of(value);
     if (mask & types::kNumber) mask &= ~(types::kInteger | types::kIntegerText);
@@ -273,12 +277,12 @@ class Nodes {
     PyObject *name = nullptr, *schema = nullptr;
     while (PyDict_Next(schemas, &at, &name, &schema))
       if (is_writable(name)) append(pairs, made(PyTuple_Pack(2, name, node(schema).ptr())));
-    if (PyList_GET_SIZE(pairs.ptr()) > 0) add(record, Op::Properties, pairs);
+    if (PyList_Size(pairs.ptr()) > 0) add(record, Op::Properties, pairs);
   }
 
   bool required(const nb::list& record, PyObject* names) const {
     if (!are_writable(names)) return false;
-    if (PyList_GET_SIZE(names) > 0) add(record, Op::Required, each_once(names));
+    if (PyList_Size(names) > 0) add(record, Op::Required, each_once(names));
     return true;
   }
 
@@ -300,8 +304,8 @@ class Nodes {
 
   bool several(const nb::list& record, Op op, PyObject* schemas) {
     const nb::list below;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(schemas); ++i)
-      append(below, node(PyList_GET_ITEM(schemas, i)));
+    for (Py_ssize_t i = 0; i < PyList_Size(schemas); ++i)
+      append(below, node(PyList_GetItem(schemas, i)));
     add(record, op, below);
     return true;
   }
@@ -312,27 +316,27 @@ class Nodes {
   // which a schema says the same hundreds of times.
   nb::object node(PyObject* schema) {
     if (!PyDict_CheckExact(schema)) return number(schema == Py_True ? kTrue : kFalse);
-    if (PyDict_GET_SIZE(schema) == 0) return number(kTrue);
+    if (PyDict_Size(schema) == 0) return number(kTrue);
     PyObject* place = found(places_.ptr(), made(PyLong_FromVoidPtr(schema)).ptr());
     if (!place) throw nb::value_error("a schema has no place");
     const nb::object position = nb::borrow(place);
     const nb::list said;
     const Kind kind = kind_of(schema, said);
     if (kind == kHolds) return position;
-    if (kind == kPoints) return target(position, PyList_GET_SIZE(said.ptr()) == 1);
+    if (kind == kPoints) return target(position, PyList_Size(said.ptr()) == 1);
     const nb::object key = made(PyList_AsTuple(said.ptr()));
-    PyObject* twin = PyDict_SetDefault(tables_.twins.ptr(), key.ptr(), place);
-    if (!twin) {
+    if (PyObject_Hash(key.ptr()) == -1) {
       if (!PyErr_ExceptionMatches(PyExc_TypeError)) raise();
       PyErr_Clear();  // a list among the values: of types, say
       return position;
     }
+    PyObject* twin = set_default(tables_.twins.ptr(), key.ptr(), place);
     const nb::object first = nb::borrow(twin);
     if (first.equal(position)) {
       if (PyDict_SetItem(tables_.plain.ptr(), place, key.ptr())) raise();
     } else {
-      PyObject* others = PyDict_SetDefault(tables_.alike.ptr(), twin, made(PyDict_New()).ptr());
-      if (!others || PyDict_SetItem(others, place, Py_None)) raise();
+      PyObject* others = set_default(tables_.alike.ptr(), twin, made(PyDict_New()).ptr());
+      if (PyDict_SetItem(others, place, Py_None)) raise();
     }
     return first;
   }
@@ -363,7 +367,7 @@ class Nodes {
       else if (what == kPoints)
         out = kPoints;
       else if (what == kHolds ||
-               (PyUnicode_GET_LENGTH(keyword) > 0 && PyUnicode_READ_CHAR(keyword, 0) == '$'))
+               (PyUnicode_GetLength(keyword) > 0 && PyUnicode_ReadChar(keyword, 0) == '$'))
         return kHolds;
     }
     return out;

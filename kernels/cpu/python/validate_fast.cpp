@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "python/text.hpp"
+
 namespace nb = nanobind;
 using namespace nb::literals;
 
@@ -44,9 +46,7 @@ bool is_letter(char c) {
 
 // Of ASCII alone; else empty, which nothing plain is.
 std::string_view ascii(PyObject* text) {
-  if (!PyUnicode_CheckExact(text) || !PyUnicode_IS_COMPACT_ASCII(text)) return {};
-  return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)),
-          static_cast<std::size_t>(PyUnicode_GET_LENGTH(text))};
+  return PyUnicode_CheckExact(text) ? guard::ascii(text) : std::string_view();
 }
 
 // A URI or a relative reference of letters and "$-._~/", with a fragment of the same.
@@ -105,11 +105,11 @@ class Plain {
       case kList: return PyList_CheckExact(value);
       case kNames: return names(value, [](std::string_view) { return true; });
       case kSomeNames:
-        return PyList_CheckExact(value) && PyList_GET_SIZE(value) > 0 &&
+        return PyList_CheckExact(value) && PyList_Size(value) > 0 &&
                names(value, [](std::string_view) { return true; });
       case kType:
         return is_type(ascii(value)) ||
-               (PyList_CheckExact(value) && PyList_GET_SIZE(value) > 0 && names(value, is_type));
+               (PyList_CheckExact(value) && PyList_Size(value) > 0 && names(value, is_type));
       case kSchema: return schema(value);
       case kSchemas: return schemas(value);
       case kEither: return schema(value) || schemas(value);
@@ -131,7 +131,7 @@ class Plain {
   }
 
   static bool is_positive(PyObject* value) {
-    if (PyFloat_CheckExact(value)) return PyFloat_AS_DOUBLE(value) > 0;
+    if (PyFloat_CheckExact(value)) return PyFloat_AsDouble(value) > 0;
     int overflow = 0;
     return PyLong_CheckExact(value) && PyLong_AsLongLongAndOverflow(value, &overflow) > 0;
   }
@@ -147,11 +147,11 @@ class Plain {
   template <typename May>
   [[gnu::noinline]] static bool names(PyObject* value, May&& may) {
     if (!PyList_CheckExact(value)) return false;
-    const Py_ssize_t size = PyList_GET_SIZE(value);
+    const Py_ssize_t size = PyList_Size(value);
     if (size > kMostNames) return false;
     std::string_view seen[kMostNames];
     for (Py_ssize_t i = 0; i < size; ++i) {
-      const std::string_view name = ascii(PyList_GET_ITEM(value, i));
+      const std::string_view name = ascii(PyList_GetItem(value, i));
       if (name.data() == nullptr || !may(name)) return false;
       for (Py_ssize_t other = 0; other < i; ++other)
         if (seen[other] == name) return false;
@@ -161,9 +161,9 @@ class Plain {
   }
 
   bool schemas(PyObject* value) const {
-    if (!PyList_CheckExact(value) || PyList_GET_SIZE(value) == 0) return false;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); ++i)
-      if (!schema(PyList_GET_ITEM(value, i))) return false;
+    if (!PyList_CheckExact(value) || PyList_Size(value) == 0) return false;
+    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i)
+      if (!schema(PyList_GetItem(value, i))) return false;
     return true;
   }
 

@@ -1,0 +1,38 @@
+"""What most schemas say of a scalar: what a tokenizer's vocabulary is warmed with before its first matcher is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: What may follow hangs on whether the year is a leap year, and on the month.
+_DATES = [f"{y}-{m:02}-{d:02}" for y in (2023, 2024) for m in range(1, 13) for d in (1, 10, 20, 28)]
+#: And on hour and minute, for a leap second comes at 23:59 in UTC.
+_MINUTES = [("00", "Z"), ("15", ".5Z"), ("30", "+01:00"), ("45", "-05:30")]
+_TIMES = [f"{hour:02}:{minute}:00{zone}" for hour in range(24) for minute, zone in _MINUTES]
+
+#: What a client connects to; told apart by digits and dots, so that each of the first bytes is another state.
+_HOST = {"type": "string", "anyOf": [{"format": "hostname"}, {"format": "ipv4"}, {"format": "ipv6"}]}
+#: What most schemas say of a scalar, each with texts. A language takes up to some milliseconds, and its first masks a
+#: few tenths of one each: they are made with a vocabulary's first matcher, as a member of an object, not in somebody's
+#: first token.
+COMMON: list[tuple[dict[str, Any], list[str]]] = [
+    ({"type": "integer"}, ["120", "-1", "0"]),
+    ({"type": "integer", "minimum": 0}, ["120"]),
+    ({"type": "integer", "minimum": 1}, ["120"]),
+    ({"type": "number"}, ["12.5", "12e+3", "-1", "0.5"]),
+    ({"type": "number", "minimum": 0}, ["12.5"]),
+    ({"type": "boolean"}, ["true"]),
+    ({"type": "string", "minLength": 1}, ['"ab"']),
+    ({"type": "string", "pattern": "^.*$"}, ['"ab"']),
+    ({"type": "string", "format": "date"}, [f'"{date}"' for date in _DATES]),
+    ({"type": "string", "format": "time"}, [f'"{time}"' for time in _TIMES]),
+    ({"type": "string", "format": "date-time"}, [f'"{d}T{t}"' for d, t in zip(_DATES, _TIMES, strict=True)]),
+    ({"type": "string", "format": "email"}, ['"john.doe@example.com"']),
+    ({"type": "string", "format": "uri"}, ['"https://example.com/a"']),
+    ({"type": "string", "format": "uri-reference"}, ['"a/b"']),
+    ({"type": "string", "format": "uuid"}, ['"123e4567-e89b-12d3-a456-426614174000"']),
+    ({"type": "string", "format": "hostname"}, ['"www.example.com"']),
+    ({"type": "string", "format": "ipv4"}, ['"192.168.10.1"']),
+    ({"type": "string", "format": "ipv6"}, ['"2001:db8::1"']),
+    (_HOST, ['"www.example.com"', '"192.168.10.1"', '"255.255.255.255"']),
+]

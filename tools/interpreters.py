@@ -1,0 +1,50 @@
+"""Which Pythons this machine has: one of each version that Guard supports, with headers to build against."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+_SUITABLE = """
+import pathlib, sys, sysconfig, venv, ensurepip
+has_headers = pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()
+has_gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
+print(f"{sys.version_info[0]}.{sys.version_info[1]}" if has_headers and has_gil else "")
+"""
+
+
+def found() -> dict[str, str]:
+    """Return a path for each version that is here: on PATH, else from pyenv, else from uv."""
+    out = {}
+    for version in VERSIONS:
+        for path in _candidates(version):
+            if _version(path) == version:
+                out[version] = path
+                break
+    return out
+
+
+def _candidates(version: str) -> list[str]:
+    name = f"python{version}"
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = sorted(map(str, root.glob(f"versions/{version}.*/bin/{name}")), reverse=True)
+    here = [sys.executable] if sys.version_info[:2] == tuple(map(int, version.split("."))) else []
+    on_path = [path] if (path := shutil.which(name)) else []
+    return [*here, *on_path, *pyenv, *_of_uv(version)]
+
+
+def _of_uv(version: str) -> list[str]:
+    if (uv := shutil.which("uv")) is None:
+        return []
+    command = [uv, "python", "find", "--no-project", version]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    return [done.stdout.strip()] if done.returncode == 0 else []
+
+
+def _version(path: str) -> str:
+    done = subprocess.run([path, "-c", _SUITABLE], capture_output=True, text=True, check=False)  # noqa: S603 (an interpreter)
+    return done.stdout.strip()  # empty too where a pyenv shim has nothing behind it
