@@ -155,17 +155,14 @@ struct Arrays::RowAlgebra {
   }
 
   Id sized(std::int32_t lo, std::int32_t hi) const {
-    return lo > hi
-               ? kNever
-               : g->rows_.intern(
-                     {.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}});
+    if (lo > hi) return kNever;
+    return g->rows_.intern(
+        {.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}});
   }
   Id counted(Id goal, std::int32_t lo, std::int32_t hi) const {
     if (lo > hi) return kNever;
-    return lo == 0 && hi == kInf
-               ? kAny
-               : g->rows_.intern(
-                     {.rules = {}, .some = {}, .counts = {{goal, lo, hi}}, .clauses = {}});
+    if (lo == 0 && hi == kInf) return kAny;
+    return g->rows_.intern({.rules = {}, .some = {}, .counts = {{goal, lo, hi}}, .clauses = {}});
   }
   Id outside(std::int32_t lo, std::int32_t hi,
              const std::function<Id(std::int32_t, std::int32_t)>& within) const {

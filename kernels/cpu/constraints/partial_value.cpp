@@ -166,11 +166,9 @@ Id PartialValues::open_item(Id id, bool top) {
   for (const Counted& c : s.counts) {
     const auto counted = [&](std::int32_t lo, std::int32_t hi) {
       if (hi < 0) return kNever;
-      return lo <= 0 && hi == kInf ? kAny
-                                   : arrays_.intern({.rules = {},
-                                                     .some = {},
-                                                     .counts = {{c.goal, std::max(lo, 0), hi}},
-                                                     .clauses = {}});
+      if (lo <= 0 && hi == kInf) return kAny;
+      return arrays_.intern(
+          {.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
     };
     // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be
     // assumed without a look.

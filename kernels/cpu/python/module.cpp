@@ -374,16 +374,18 @@ class Call {
   // Lowers nodes, and with them what a mask would miss next: a throw of Missing costs as much as lowering two nodes.
   void define(const std::vector<Id>& nodes) {
     Goals::Ahead ahead(nodes);
-    while (true) {
-      std::vector<Id> missing;
-      turn([&](Compiled& engine, Turn&, Gil&) { missing = engine.constraints.goals.lacking(&ahead); });
-      if (missing.empty()) return;
+    std::vector<Id> missing;
+    turn([&](Compiled& engine, Turn&, Gil&) { missing = engine.constraints.goals.lacking(&ahead); });
+    while (!missing.empty()) {
       nb::list asked;
       for (Id n : missing) asked.append(n);
       const nb::list records = nb::cast<nb::list>(seat_.front->lower(asked));
       if (records.size() != missing.size()) bad("lower must return a record for each node");
       std::vector<Pattern> patterns;  // they hold objects of Python's, and so go once the GIL is there again
-      turn([&](Compiled& engine, Turn& turn, Gil& gil) { define(engine, missing, records, &patterns, turn, gil); }, true);
+      turn([&](Compiled& engine, Turn& turn, Gil& gil) {
+        define(engine, missing, records, &patterns, turn, gil);
+        missing = engine.constraints.goals.lacking(&ahead);
+      }, true);
     }
   }
 
