@@ -162,14 +162,14 @@ def model(url: str, name: str = "m", **settings: Any) -> str:
 
 
 @contextlib.contextmanager
-def serving_here(folder: Path, toml: str = "") -> Iterator[Sidecar]:
-    """Start one whose model `m` decodes here: a random llama so small that it loads at once, never right by itself."""
+def serving_here(folder: Path, toml: str = "", name: str = "m") -> Iterator[Sidecar]:
+    """Start one that has a model here: a random llama so small that it loads at once, never right by itself."""
     import tiny
 
     weights = folder / "tiny"
     tiny.llama(padded_to=len(tiny.tokenizer())).save_pretrained(weights)
     tiny.tokenizer().save_pretrained(weights)
-    own = f'[serve.models.m]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'
+    own = f'[serve.models.{name}]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'
     with serving(folder, toml + own) as sidecar:
         yield sidecar
 

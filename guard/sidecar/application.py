@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
+from guard.models.base import Thought
 from guard.models.remote import prices
-from guard.sidecar import bodies, cors, keys, metrics
+from guard.sidecar import bodies, cors, keys, metrics, params
 from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
 from guard.sidecar.constraints import check_tools
 from guard.sidecar.endpoints import completions, messages, operator, responses, ui
-from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat import Chat, check_translated
 from guard.sidecar.endpoints.chat_request import Asked, checked
 from guard.sidecar.endpoints.completions import CompletionBody, Completions, Embedding, Embeddings
 from guard.sidecar.endpoints.message_answers import MessageConnection
@@ -224,7 +225,13 @@ class Sidecar:
     async def _chat(
         self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
     ) -> None:
-        asked, way = Asked.of(body), way or Chat()
+        with params.named(params.FUNCTIONS if body.get("functions") else (), body):
+            await self._asked_chat(visit, fields, body, raw, send, way or Chat())
+
+    async def _asked_chat(
+        self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat
+    ) -> None:
+        asked = Asked.of(body)
         served = self.visited(visit, asked.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
@@ -250,24 +257,26 @@ class Sidecar:
         served = self.visited(visit, checked(Response, body).model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
-        has_upstreams = all(tier.upstream for tier in served.tiers)
+        has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
         is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
         is_plain = is_text and (has_upstreams or not body.get("tools"))
         whole = await self.turns.whole(
             visit, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
         )
         way, keep = Responses(body), functools.partial(self.turns.keep, visit, body, whole)
-        if is_plain:
-            await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
-        else:
-            await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
+        with params.named(params.RESPONSES, body):
+            if is_plain:
+                await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
+            else:
+                await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
 
     async def _messages(self, visit: Visit, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=False)
         chat = messages.as_chat(asked, self.visited(visit, asked.model))
         reply = MessageConnection(visit, send, tuple(asked.stop_sequences or ()))
         raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
-        await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
+        with params.named(params.MESSAGES, body):
+            await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
 
     async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=True)
@@ -286,6 +295,11 @@ class Sidecar:
         send: Any,
         keep: Keep | None = None,
     ) -> None:
+        for tier in served.tiers:
+            if (upstream := tier.at(way.path)) is not None and upstream.is_translated:
+                await check_translated(body, tier, is_large=visit.size >= bodies.LARGE)
+                if body.get("stream") and (body.get("n") or 1) > 1:
+                    raise bad(f"{tier.name} streams one choice; leave n out", "n", "unsupported_value")
         work = self.relay.stream if body.get("stream") else self.relay.whole
         await work(visit, way, served, body, raw, send, keep)
 
@@ -327,7 +341,10 @@ class Sidecar:
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
                 async for part in parts:
-                    last = list(events.text(part) if isinstance(part, str) else events.end(part))
+                    if isinstance(part, Thought):
+                        last = list(events.thought(part))
+                    else:
+                        last = list(events.text(part) if isinstance(part, str) else events.end(part))
                     if keep is not None and not isinstance(part, str):
                         await keep(events.whole)
                     for event in last:

@@ -91,8 +91,11 @@ class Relay:
         `keep` is handed the answer before it is sent.
         """
         number = body.get("n") or 1
-        if served.upstream is None and number > 1:
-            way.request(body, served, served.settings.total_seconds)  # refuses what it can't do, before it is divided
+        upstreams = [tier.at(way.path) for tier in served.tiers]
+        if number > 1 and any(upstream is None or upstream.is_translated for upstream in upstreams):
+            for tier, upstream in zip(served.tiers, upstreams, strict=True):
+                if upstream is None:  # refuses what it can't do, before it is divided
+                    way.request(body, tier, tier.settings.total_seconds)
             first = body.get("seed") or 0
             # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
@@ -115,7 +118,7 @@ class Relay:
         way, body = run.way, run.body
         async with run.recorded():
             async for tier in run.tiers():
-                if tier.upstream is None:
+                if tier.at(way.path) is None:
                     request = dataclasses.replace(way.request(body, tier, run.left()), told=run.cut.append)
                     async with run.attempt():
                         run.reply = await Tier(tier).agenerate(request)
@@ -143,7 +146,7 @@ class Relay:
             async with run.recorded():
                 async for tier in run.tiers():
                     async with run.attempt():
-                        if tier.upstream is None:
+                        if tier.at(way.path) is None:
                             await self._model_stream(run, line, tier)
                         else:
                             await self._upstream_stream(run, line, tier, raw, keep)
@@ -296,10 +299,7 @@ class _PassthroughRun:
         await self._write(VALID, "")
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return an upstream's answer, asked for again where that may help.
-
-        Not through an Exchange: what stamina keeps for a request that succeeds at once costs as much as sending it.
-        """
+        """Return an upstream's answer, asked for again where that may help."""
         assert tier.upstream is not None
         for number in itertools.count():
             try:

@@ -31,7 +31,8 @@ from typing import Any
 
 import uvicorn
 
-from guard.errors import GuardError, SettingError
+from guard import models
+from guard.errors import GuardError, ModelError, SettingError
 from guard.settings import Settings
 from guard.sidecar import key_requirement
 from guard.sidecar import settings as settings_module
@@ -76,6 +77,11 @@ class Start:
 def check(start: Start) -> ServeSettings:
     """Return the settings where a server could be started with them; GuardError says why not."""
     serve, common = start.settings()
+    for name, model in serve.models.items():
+        try:
+            models.check_there(model.model)
+        except ModelError as error:
+            raise ModelError(f"the model {name} can't be served: {error.message}") from None
     store = _store(common)
     store.check_writable()
     _check_keys(serve, store)

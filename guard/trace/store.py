@@ -79,6 +79,8 @@ class TraceStore:
 
         How long it keeps records is what the settings say then.
         """
+        if not isinstance(place, str | os.PathLike):
+            raise TypeError(f"place={place!r} must be a file or a postgresql:// URL")
         name = os.fspath(place)
         if "://" not in name:
             name = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (pathlib takes ten times as long)

@@ -117,7 +117,10 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
   constexpr std::int64_t kMost = 2000;
   constexpr std::int64_t kLong =
       100;  // characters from which on a text that has none to reach is brought to its end
-  constexpr std::uint8_t kEmpty = 8, kEnd = 32, kAgain = 96, kOddly = 160, kLess = 228, kFull = 236;
+  constexpr std::uint8_t kEmpty = 8, kEnd = 32, kAgain = 96, kOddly = 160, kMore = 224,
+                         kAlmost = 244, kFull = 248;
+  constexpr int kSteady =
+      16;  // characters more than there must be: up to here each choice is one more
   constexpr std::int64_t kAgainUpTo =
       48;  // characters that are chosen by a unit's choices once more where it is over
   const bool plainest =
@@ -135,11 +138,17 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
     if (!known.empty()) return known;
     keep = &known;
   } else if (const std::uint8_t size = static_cast<std::uint8_t>(choices_[unit_][at_]);
-             size >= kLess) {
+             size >= kMore) {
     next();
-    wanted = hi == kInf || hi > kMost ? lo + (size - kLess) * 4
-             : size >= kFull          ? hi
-                                      : std::max(lo, hi - 1);
+    const int more =
+        size -
+        kMore;  // The longest come of the last choices alone, so that a length shrinks by itself.
+    const bool is_bounded = hi != kInf && hi <= kMost;
+    wanted = is_bounded && size >= kFull ? hi
+             : is_bounded && size >= kAlmost
+                 ? std::max(lo, hi - 1)
+                 : lo + (more <= kSteady ? more : kSteady + (more - kSteady) * 12);
+    wanted = std::min<std::int64_t>(wanted, hi);
   }
   std::string out;
   Id at = lang;
@@ -288,6 +297,8 @@ std::string Sampler::number_of(Id goal, bool simplest) {
 
 // A number of the piece as the choices have it; "" where that is left to the simplest.
 std::string Sampler::drawn_number(const Piece& piece, Id state) {
+  constexpr std::uint8_t kSmall = 128;  // Below it a size means the same in most modes, so that a
+                                        // mode is lowered by itself when it shrinks.
   const std::uint8_t mode = next(), size = next();
   if (mode == 0) return "";
   const bool whole_only = !piece.multiples.empty();
@@ -323,10 +334,10 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   std::vector<std::string> tries;
   const auto add = [&](Wide v) { tries.push_back(written(v, scale)); };
   const bool between = piece.has_lo && piece.has_hi && high > low;
-  Wide step = fine            ? size * Wide{389}
-              : mode % 4 == 1 ? size % 10
-              : mode % 8 == 6 ? size * Wide{37}
-                              : size;
+  Wide step = fine                          ? size * Wide{389}
+              : mode % 4 == 1               ? size % 10
+              : mode % 8 == 6 && size >= 64 ? (size - 63) * Wide{37} + 63
+                                            : size;
   if (between) step %= (high - low) / unit + 1;
   if (between && ((mode >= 64 && mode < 96) || (mode >= 128 && mode < 192))) {  // anywhere
     Wide at = size;
@@ -375,7 +386,8 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
                                             "5e-324"};
     std::string text(kBig[size % std::size(kBig)]);
     if (mode & 1) text.insert(text.begin(), '-');
-    tries.push_back(text);
+    if (size >= kSmall) tries.push_back(text);
+    add((mode & 1 ? -1 : 1) * step * unit);
     add(step * unit);
   } else {
     add(-step * unit);

@@ -107,6 +107,20 @@ bool Sampler::sample(std::vector<std::string_view> choices, std::string* text, s
 // ---- values
 // ---------------------------------------------------------------------------------------------------------
 
+// Are there more than a few values of a type? Objects and arrays are thought to have.
+bool Sampler::is_rich(const std::vector<Way>& ways, Type type) {
+  constexpr std::int64_t kHandful = 16;
+  if (type < Type::Number) return false;
+  if (type != Type::String) return true;
+  std::int64_t texts = 0;
+  for (const Way& way : ways)
+    if (way.type == type)
+      for (const StringPiece& p :
+           constraints_.scalars.string_set(constraints_.scalars.strings(way.goal)).pieces)
+        texts += langs_.count(p.lang, kHandful);
+  return texts >= kHandful;
+}
+
 // Brings one of the ways to the front: first a type, then one of its alternatives.
 void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
   std::vector<Type> types;
@@ -118,7 +132,7 @@ void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
   const std::size_t n_types = types.size();
   for (int more = 0; more < 2; ++more)
     for (std::size_t i = 0; i < n_types; ++i)
-      if (types[i] >= Type::Number) types.push_back(types[i]);  // of which there is more to see
+      if (is_rich(*ways, types[i])) types.push_back(types[i]);  // of which there is more to see
   const Type type = types[pick(types.size())];
   const auto is_it = [type](const Way& way) { return way.type == type; };
   const auto first = std::find_if(ways->begin(), ways->end(), is_it);
@@ -412,21 +426,28 @@ bool Sampler::array() {
   std::int32_t hi = 0;
   for (const Alternative& a : engine_.levels[now_.top->level].alternatives)
     hi = std::max(hi, constraints_.arrays[a.shape].hi);
-  constexpr std::uint8_t kEmpty = 6, kFirst = kThere, kStop = 48, kFull = 236;
-  const std::uint8_t plan = next();
-  const bool full = plan >= kFull;  // as many as there may be
-  const std::int32_t most = full ? (hi <= 64 ? hi : 12) : deep_ ? 1 : plan < kEmpty ? 0 : kInf;
+  constexpr int kEmpty = 24, kFull = 236;
+  const int plan = next();
+  // Items behind those that there must be. The choice is their number, and no unit says that they
+  // end, so that any unit does for any item.
+  std::int32_t more = plan >= kFull   ? (hi <= 64 ? hi : 12)
+                      : plan < kEmpty ? 0
+                      : deep_         ? 1
+                                      : 1 + (plan - kEmpty) * (plan - kEmpty) / 2800;
   while (true) {
     const Frame& f = *now_.top;
     Config closed;
     const bool closes = engine_.step(now_, ']', &closed, arena_);
-    bool go_on = !closes || f.count < most || (spent() && !is_nearer(closed));
-    if (go_on) {
+    if (closes && !spent()) {
+      if (more > 0) begin_unit();
+      if (more-- <= 0) {
+        put(closed, ']');
+        return true;
+      }
+    } else {
       begin_unit();
-      go_on = !closes ||
-              (spent() ? !is_nearer(closed) : next() >= (f.count == 0 ? kFirst : kStop) || full);
     }
-    if (!go_on) {
+    if (closes && spent() && is_nearer(closed)) {
       put(closed, ']');
       return true;
     }
