@@ -6,7 +6,6 @@ behind. What Anthropic's has no words for is refused by `check`, with the field'
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -16,11 +15,12 @@ from guard.errors import BadReply
 from guard.models.remote.anthropic import API_KEY, BASE_URL, URL
 from guard.models.remote.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
 from guard.models.remote.http import ExchangeError, broken_off, of_event
-from guard.sidecar.bodies import LARGE, parsed
+from guard.sidecar import large
+from guard.sidecar.bodies import parsed
 from guard.sidecar.errors import bad
 from guard.sidecar.event_stream import DONE
-from guard.sidecar.request_context import encoded
 from guard.sidecar.upstream import Upstream
+from guard.support.json_pieces import encoded
 
 TOKEN = "ANTHROPIC_AUTH_TOKEN"
 PATH = "/chat/completions"  #: The one path of OpenAI's protocol at which it is asked.
@@ -101,7 +101,7 @@ class AnthropicUpstream(Upstream):
             asked = request(parsed(body), self._most_tokens)
             return encoded(asked), {"anthropic-version": version(asked)}
 
-        return made() if len(body) < LARGE else await asyncio.to_thread(made)
+        return await large.done(len(body), made)
 
     @contextlib.contextmanager
     def _by_the_protocol(self) -> Iterator[None]:

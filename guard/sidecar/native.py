@@ -7,7 +7,6 @@ says beside calls; a model that has said what it calls is silent until the calls
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -18,13 +17,15 @@ from typing import Any
 from guard.models.base import Reply, Request, Thought
 from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
 from guard.models.remote.prices import cost
+from guard.sidecar import large
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import Asked
 from guard.sidecar.endpoints.completions import Completions
-from guard.sidecar.request_context import encoded, written
+from guard.sidecar.request_context import written
 from guard.sidecar.served_models import Served, Wrapper
 from guard.sidecar.upstream import events_of
+from guard.support.json_pieces import encoded
 
 _ENDS = {"length": "length", "content_filter": "filter"}  #: Of finish_reason; any other is an answer's own end.
 _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a model thought.
@@ -33,12 +34,12 @@ _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a mod
 class Native(Wrapper):
     """An upstream that is asked in its own protocol."""
 
-    def __init__(self, served: Served, asked: Asked, *, is_large: bool) -> None:
-        """Ask an upstream; `is_large`: to write its requests takes a while, and is done beside the loop."""
+    def __init__(self, served: Served, asked: Asked, size: int) -> None:
+        """Ask an upstream what a client asked in so many bytes."""
         assert served.upstream is not None
         super().__init__(served.model)
         self._served, self._asked, self._upstream = served, asked, served.upstream
-        self._is_large = is_large
+        self._size = size
         self._path = Chat.path if asked.older is None else Completions.path
 
     async def agenerate(self, request: Request) -> Reply:
@@ -78,7 +79,7 @@ class Native(Wrapper):
         yield self._reply(whole.answer, request, exchange, time.perf_counter() - start)
 
     async def _payload(self, body: dict[str, Any]) -> bytes:
-        return await asyncio.to_thread(encoded, body) if self._is_large else encoded(body)
+        return await large.done(self._size, encoded, body)
 
     def _exchange(self, request: Request) -> Exchange:
         return Exchange(self.name, request.seconds, self._served.settings.transport_retries)

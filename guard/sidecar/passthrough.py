@@ -22,12 +22,13 @@ from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
 from guard.models.remote import prices
 from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
-from guard.sidecar.bodies import LARGE
+from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.event_stream import EventSender
-from guard.sidecar.request_context import Visit, answer, encoded
+from guard.sidecar.request_context import Visit, answer
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
+from guard.support.json_pieces import encoded
 from guard.trace.record_queue import Journal
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.waits import WAIT_S
@@ -379,7 +380,7 @@ async def _payload(
     if raw is not None and not more and run.body.get("model") == tier.upstream_model:
         return raw
     changed = {**run.body, "model": tier.upstream_model, **more}
-    return encoded(changed) if run.visit.size < LARGE else await asyncio.to_thread(encoded, changed)
+    return await large.done(run.visit.size, encoded, changed)
 
 
 def _may_escalate(error: CallError) -> bool:

@@ -22,7 +22,7 @@ from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
-from guard.sidecar import bodies, schema_errors
+from guard.sidecar import schema_errors
 from guard.sidecar.endpoints import chat, tool_calls
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.chat_request import Asked
@@ -53,7 +53,7 @@ class Pipeline:
         for tier in tiers:
             if tier.upstream is None:
                 chat.check_local(asked, tier)
-            await chat.check_translated(asked.body, tier, is_large=visit.size >= bodies.LARGE)
+            await chat.check_translated(asked.body, tier, visit.size)
         if asked.chat.logprobs and not first.is_masked:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}
@@ -66,8 +66,7 @@ class Pipeline:
         total = served.settings.total_seconds
         try:
             async with asyncio.timeout(visit.begin(total)):
-                is_large = visit.size >= bodies.LARGE
-                target = await self._targets.of(schema, name, is_checked_only=has_unmasked, is_large=is_large)
+                target = await self._targets.of(schema, name, visit.size, is_checked_only=has_unmasked)
         except TimeoutError:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
@@ -81,7 +80,7 @@ class Pipeline:
             seed=asked.chat.seed or 0,
             budget=Budget(seconds=visit.begin(total)),
         )
-        models = tuple(_tier(tier, asked, is_large=visit.size >= bodies.LARGE) for tier in tiers)
+        models = tuple(_tier(tier, asked, visit.size) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take, **more)
 
     async def choices(self, asked: Asked, plan: Plan) -> list[Choice]:
@@ -188,8 +187,8 @@ def _choice(asked: Asked, value: Any, call: Call) -> Choice:
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 
 
-def _tier(served: Served, asked: Asked, *, is_large: bool) -> Tier:
-    """Return a tier as this request asks it."""
+def _tier(served: Served, asked: Asked, size: int) -> Tier:
+    """Return a tier as this request, of so many bytes, asks it."""
     model = served.model
     if isinstance(model, Remote):
         extra = served.upstream.own(asked.body) if served.upstream is not None else {}
@@ -199,7 +198,7 @@ def _tier(served: Served, asked: Asked, *, is_large: bool) -> Tier:
         return Tier(served, Worded(model, asked))
     is_constrained = asked.kind in ("json", "string") or asked.older is not None
     if asked.has_tools or (is_constrained and not served.upstream.is_translated):
-        return Tier(served, Native(served, asked, is_large=is_large))
+        return Tier(served, Native(served, asked, size))
     return Tier(served, model)
 
 

@@ -21,6 +21,7 @@ from guard.models.remote import sse
 from guard.models.remote.address import address
 from guard.models.remote.http import ExchangeError, broken_off, of_event, of_status, of_stream, said_by
 from guard.models.remote.openai import API_KEY, BASE_URL, URL
+from guard.sidecar import large
 
 CONNECT_SECONDS = 10.0  #: Until a connection stands.
 IDLE_SECONDS = 30.0  #: An unused connection is closed after these.
@@ -83,7 +84,7 @@ class Upstream:
         """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
         async with self._asked(path, body) as response:
             data = await self._whole(response)
-        return data, self._object(data)
+        return data, await large.done(len(data), self._object, data)
 
     async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
         """Yield server-sent events as they come, whole, and what each says; None for the [DONE] that ends them.

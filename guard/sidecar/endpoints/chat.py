@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +10,16 @@ from typing import Any
 
 from guard.errors import BadReply
 from guard.models.base import Reply, Request, Sampling, Thought
+from guard.sidecar import large
 from guard.sidecar.constraints import check_known
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat_request import Asked
 from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import Visit, encoded, written
+from guard.sidecar.request_context import Visit, written
 from guard.sidecar.served_models import Served
 from guard.sidecar.upstream import Upstream
+from guard.support.json_pieces import encoded
 
 #: Fields of a chat that a model without a provider heeds.
 HEEDED = (
@@ -286,15 +287,12 @@ def check_local(asked: Asked, served: Served) -> None:
     tool_calls.check_messages(asked.chat.messages)
 
 
-async def check_translated(body: Mapping[str, Any], served: Served, *, is_large: bool) -> None:
-    """Refuse what a provider of another protocol can't be asked: it would not even hear of it."""
+async def check_translated(body: Mapping[str, Any], served: Served, size: int) -> None:
+    """Refuse what a provider of another protocol can't be asked, of a body of so many bytes: it would not hear of it."""
     upstream = served.upstream
     if upstream is None or not upstream.is_translated:
         return
-    if is_large:  # it is looked through, which takes a while
-        await asyncio.to_thread(_check_translated, body, served, upstream)
-    else:
-        _check_translated(body, served, upstream)
+    await large.done(size, _check_translated, body, served, upstream)
 
 
 def _check_translated(body: Mapping[str, Any], served: Served, upstream: Upstream) -> None:

@@ -16,7 +16,8 @@ from guard.models.remote import sse
 from guard.models.remote.http import count
 from guard.sidecar.errors import ApiError
 from guard.sidecar.headers import EVENTS, Header
-from guard.sidecar.request_context import Visit, encoded
+from guard.sidecar.request_context import Visit
+from guard.support.json_pieces import encoded
 
 #: What thinking is signed with that comes from here: no provider's signature, so that it is known when it comes back.
 SIGNATURE = "guard"
