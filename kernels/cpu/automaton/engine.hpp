@@ -1,17 +1,19 @@
 // Engine: one compiled schema as a lazy automaton over bytes with a stack.
 //
 // The engine is the sum of its parts, each of which knows only those above it:
-//   constraints what values meet the schema (constraints/constraints.hpp)
-//   orders      in which order keys come
-//   levels      the alternatives of one open container, and what follows from them alone
-//   viability   what may come next in a frame such that a completion remains
-//   keys        reads a key
-//   stepper     a configuration and a byte lead to a configuration
-//   distances   the bytes of a shortest completion
-//   state_keys  which configurations go on alike
-// Masks are made from outside: masks/fill_mask.hpp. All of it is guarded by the lock of the isolate
-// that its lexicon lies in (runtime/isolate.hpp); frames live in the arena of the matcher that made
-// them. Calls throw Missing and Limit (support/base.hpp).
+// - constraints: what values meet the schema (constraints/constraints.hpp)
+// - orders: in which order keys come
+// - levels: the alternatives of one open container, and what follows from them alone
+// - viability: what may come next in a frame such that a completion remains
+// - frames: makes frames
+// - keys: reads a key
+// - stepper: a configuration and a byte lead to a configuration
+// - distances: the bytes of a shortest completion
+// - state_keys: which configurations go on alike
+//
+// Masks are made from outside: masks/mask_filler.hpp. All of it is guarded by the lock of the
+// isolate that its lexicon lies in (runtime/isolate.hpp); frames live in the arena of the matcher
+// that made them. Calls throw Missing and Limit (support/base.hpp).
 #pragma once
 #include <atomic>
 

@@ -22,7 +22,8 @@ class Viability {
   Id vital(const Frame& f, Type type);
   const std::vector<Id>& list(Id vital) const { return lists_[vital].ids; }
   // The goal, for numbers such that what decides between literals is spelled so that each of them
-  // or its negation can read it: not every set of numbers has exponents (docs/reference/keywords.md).
+  // or its negation can read it: not every set of numbers has exponents
+  // (docs/reference/keywords.md).
   Id legible(const Frame& f, Id goal, const Parts& parts, Type type);
 
   // Of an object.

@@ -4,14 +4,20 @@
 // The parts are one system of mutual recursion: a goal has a value if its objects have members
 // whose goals have values, and so on. Each part names in its header the others that it uses; their
 // order here is that in which to read them:
-//   goals        sets of signed schema nodes                                scalars     null,
-//   booleans, strings, numbers key_sets     sets and classes of keys objects     shapes of objects
-//   members      can an object still be finished?                           arrays      rows, the
-//   shapes of arrays unique       arrays whose items are compared partial     a shape or a row
-//   while a value is being written inhabitance  has a goal a value? costs       bytes of its
-//   shortest values       its values, listed
-// The theory was proved by a slow reference in Python; see docs/explanation/engine.md. Guarded by the isolate's
-// lock.
+// - goals: sets of signed schema nodes
+// - scalars: null, booleans, strings, numbers
+// - key_sets: sets and classes of keys
+// - objects: shapes of objects
+// - members: can an object still be finished?
+// - arrays: rows, the shapes of arrays
+// - unique: arrays whose items are compared
+// - partial: a shape or a row while a value is being written
+// - inhabitance: has a goal a value?
+// - costs: bytes of its shortest
+// - values: its values, listed
+//
+// The theory was proved by a slow reference in Python; see docs/explanation/engine.md. Guarded by
+// the isolate's lock.
 #pragma once
 #include "constraints/array.hpp"
 #include "constraints/enumerate_values.hpp"

@@ -23,7 +23,7 @@ class Explorer {
 
   void add(Id node) {
     push({Kind::Goal, constraints_.goals.goal_of(node), node});
-  }                                                       // requires a front end's node
+  }  // requires a front end's node
   bool run(std::chrono::steady_clock::time_point until);  // is nothing left?
   std::size_t expanded(int kind) const {
     return expanded_[static_cast<std::size_t>(kind)];

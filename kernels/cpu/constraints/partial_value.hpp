@@ -39,7 +39,7 @@ class PartialValues {
                          literals);  // which the value meets; of one that it does not the negation
   Id fold(Id open, bool met) {
     return fold(open, met, true);
-  }                                // the residual, when all literals left are met, or none is
+  }  // the residual, when all literals left are met, or none is
   Id residual(Id open, Id value);  // once this value has been written
   // The goal that the value must meet for a viable residual. `viable` tells under which goal a
   // residual is, kTrue or kFalse where the value itself does not matter; of a weaker residual it

@@ -71,7 +71,7 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
   std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
   const Suffixes& quoted() const {
     return quoted_;
-  }                              // tokens that end a text at once, behind the quote
+  }  // tokens that end a text at once, behind the quote
   Id id() const { return id_; }  // never used again
   std::int32_t chars(Id token) const {
     return chars_[static_cast<std::size_t>(token)];
