@@ -57,7 +57,7 @@ native-test: build  ## Build and run the C++ unit tests of tests/native (Debian:
 	$(BUILT)/native_tests
 
 opcodes: build  ## Write kernels/cpu/support/opcodes.hpp from schemas/ops.py.
-	$(BIN)/python kernels/cpu/opcodes.py
+	$(BIN)/python -m guard.schemas.opcodes > build/opcodes.hpp && mv build/opcodes.hpp kernels/cpu/support/opcodes.hpp
 
 lint: build types  ## Check style, format and types: ruff, and mypy in strict mode.
 	$(BIN)/ruff check .

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import runpy
 from pathlib import Path
 
 import pytest
+
+from guard.schemas import opcodes
 
 CPU = Path(__file__).parents[2] / "kernels" / "cpu"
 #: A room includes rooms to its right, and files of its own.
@@ -60,8 +61,7 @@ def test_only_the_room_of_python_knows_python() -> None:
 
 
 def test_the_opcodes_are_those_of_the_front_end() -> None:
-    made = runpy.run_path(str(CPU / "opcodes.py"))
-    assert made["HEADER"].read_text() == made["header"](), "make opcodes"
+    assert (CPU / "support" / "opcodes.hpp").read_text() == opcodes.header(), "make opcodes"
 
 
 def test_no_file_is_long() -> None:
