@@ -48,4 +48,4 @@ def _camel(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(header(), end="")  # noqa: T201 - that is what it is for
+    print(header(), end="")
