@@ -101,22 +101,19 @@ std::int64_t Distances::scalar_distance(const Config& at) {
   return out;
 }
 
-const Targets* Distances::keep(
-    const Frame& f,
-    const std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>>& list) {
+const Targets* Distances::keep(const Frame& f, const std::vector<Aim>& list) {
   auto* targets = static_cast<Target*>(f.arena->allocate(sizeof(Target) * list.size() + 1));
   for (std::size_t i = 0; i < list.size(); ++i) {
-    auto* ids = static_cast<Id*>(f.arena->allocate(sizeof(Id) * list[i].first.size() + 1));
-    std::copy(list[i].first.begin(), list[i].first.end(), ids);
-    targets[i] = {ids, static_cast<std::int32_t>(list[i].first.size()), list[i].second.first,
-                  list[i].second.second};
+    auto* ids = static_cast<Id*>(f.arena->allocate(sizeof(Id) * list[i].ids.size() + 1));
+    std::copy(list[i].ids.begin(), list[i].ids.end(), ids);
+    targets[i] = {ids, static_cast<std::int32_t>(list[i].ids.size()), list[i].goal, list[i].tail};
   }
   return f.arena->make(Targets{static_cast<std::int32_t>(list.size()), targets});
 }
 
 const Targets& Distances::targets(const Frame& f) {
   if (f.cache().targets) return *f.cache().targets;
-  std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>> out;
+  std::vector<Aim> out;
   const Level& level = levels_[f.level];
   const Targets& options = this->options(*f.parent, type_of(f));
   for (std::int32_t i = 0; i < options.size; ++i) {
@@ -136,11 +133,11 @@ const Targets& Distances::targets(const Frame& f) {
     if (!possible) continue;
     sort_unique(&ids);
     const auto known =
-        std::find_if(out.begin(), out.end(), [&](const auto& t) { return t.first == ids; });
+        std::find_if(out.begin(), out.end(), [&](const auto& t) { return t.ids == ids; });
     if (known == out.end())
-      out.push_back({std::move(ids), {-1, option.tail}});
+      out.push_back({std::move(ids), -1, option.tail});
     else
-      known->second.second = std::min(known->second.second, option.tail);
+      known->tail = std::min(known->tail, option.tail);
   }
   return *(f.cache().targets = keep(f, out));
 }
@@ -149,15 +146,15 @@ const Targets& Distances::options(const Frame& f, Type type) {
   if (f.cache().options[static_cast<std::size_t>(type)])
     return *f.cache().options[static_cast<std::size_t>(type)];
   const Parts& parts = levels_.parts(f.due, type);
-  std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>> out;
+  std::vector<Aim> out;
   if (f.kind == Kind::Root) {
-    if (parts.list[0].base != kFalse) out.push_back({{0}, {parts.list[0].base, 1}});
+    if (parts.list[0].base != kFalse) out.push_back({{0}, parts.list[0].base, 1});
     return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
   }
   if (const std::int64_t rest = behind_value(f); rest >= 0) {
     const Id goal = viability_.legible(f, parts.list[0].base, parts, type);
     if (goal != kFalse && constraints_.inhabitance.inhabited(goal, type))
-      out.push_back({{0}, {goal, rest}});
+      out.push_back({{0}, goal, rest});
     return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
   }
   const bool array = f.kind == Kind::Array;
@@ -196,7 +193,7 @@ const Targets& Distances::options(const Frame& f, Type type) {
       ids.push_back(label(goals_.literals(goals_.among({v}))[0]));
       const std::int64_t bytes =
           rest(constraints_.partial.residual(constraints_.partial.open_both(opens, array), v));
-      if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
+      if (bytes >= 0) out.push_back({std::move(ids), goal, bytes + target.tail});
     }
     for (std::int32_t j = 0; j < target.size; ++j) {
       const Id apart = parts.list[static_cast<std::size_t>(target.ids[j])].apart;
@@ -217,7 +214,7 @@ const Targets& Distances::options(const Frame& f, Type type) {
               if (parts.tracks(l)) ids.push_back(label(l));
             const std::int64_t bytes =
                 constraints_.inhabitance.inhabited(goal, type) ? rest(residual) : -1;
-            if (bytes >= 0) out.push_back({std::move(ids), {goal, bytes + target.tail}});
+            if (bytes >= 0) out.push_back({std::move(ids), goal, bytes + target.tail});
             return --left == 0;
           },
           true);
@@ -232,7 +229,7 @@ const Targets& Distances::options(const Frame& f, Type type) {
                                      ids.push_back(label(l));
                                    }
                                    if (constraints_.inhabitance.inhabited(goal, type))
-                                     out.push_back({std::move(ids), {goal, bytes + target.tail}});
+                                     out.push_back({std::move(ids), goal, bytes + target.tail});
                                  });
   }
   return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));

@@ -44,9 +44,12 @@ class Distances {
                              // value behind another key
 
  private:
-  const Targets* keep(
-      const Frame& f,
-      const std::vector<std::pair<std::vector<Id>, std::pair<Id, std::int64_t>>>& list);
+  struct Aim {  // a Target while it is being found
+    std::vector<Id> ids;
+    Id goal;
+    std::int64_t tail;
+  };
+  const Targets* keep(const Frame& f, const std::vector<Aim>& list);
   // What could be aimed at in an open container: alternatives of its level that are all to be met
   // at its end, and bytes from there.
   const Targets& targets(const Frame& f);

@@ -200,7 +200,7 @@ Turn::Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, do
 Turn::~Turn() {
   let_allocations_fail(false);
   if (held() != held_)
-    place_.nbytes.store(place_.engine ? place_.engine->nbytes() : 0,
+    place_.nbytes.store(place_.engine ? place_.engine->held_nbytes() : 0,
                         std::memory_order_relaxed);  // most calls leave it as it was
   lock_.unlock();
   flushed_.free();

@@ -35,7 +35,7 @@ struct Compiled : Engine {
       : Engine(in.lexicon, options, root), tables(in) {}
   Tables& tables;
   MaskFiller filler{*this};
-  std::size_t nbytes() const { return Engine::nbytes() + filler.nbytes(); }
+  std::size_t held_nbytes() const { return nbytes() + filler.nbytes(); }
 };
 
 }  // namespace guard
