@@ -17,19 +17,22 @@ extra = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.to
   > $(STAMPS)/$(1).txt && $(INSTALL) -r $(STAMPS)/$(1).txt
 EDITABLE := $(INSTALL) --no-build-isolation $(CMAKE_FLAGS) -e
 NATIVE := CMakeLists.txt $(wildcard kernels/cpu/*/*.?pp)
+CPP = $(wildcard kernels/cpu/*/*.?pp fuzz/kernel/*.?pp tests/native/*.cpp)
+# Where the module was built last: its compile commands, and objects that the native tests link.
+BUILT = $(firstword $(shell ls -dt build/cp*/build.ninja 2> /dev/null | xargs -r dirname))
 # How long each fuzzer runs. Always `make fuzz SECONDS=600`, never from the environment: bash counts in a variable of this name.
 SECONDS := 60
 FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint check docs format fuzz attack bench clients llamacpp typed audit sanitize clean types wheel-test test-pythons weigh workflows
+.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack bench clients llamacpp typed audit sanitize clean types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
 
 # What `make help` prints: targets by what they are for. A test holds that none is missing.
-HELP := "Every day:build demo test lint check format docs" \
+HELP := "Every day:build demo test native-test lint check format docs opcodes" \
   "Look for faults:fuzz attack sanitize clients typed audit" \
   "Measure:bench" \
   "Packages:wheel-test test-pythons weigh workflows" \
@@ -46,12 +49,22 @@ demo: build  ## Read the documents in examples/ with a small model that can only
 # Several at a time: most tests wait for processes that they start. A file's tests stay together, for what they share.
 WORKERS := 3
 test: build  ## Run the tests, WORKERS=3 at a time; PYTEST_FLAGS="-k vocabulary -x" chooses.
+	! echo '#include <doctest/doctest.h>' | $${CXX:-c++} -x c++ -E - > /dev/null 2>&1 || $(MAKE) --no-print-directory native-test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+
+native-test: build  ## Build and run the C++ unit tests of tests/native (Debian: doctest-dev).
+	$(BIN)/cmake --build $(BUILT) --target native_tests
+	$(BUILT)/native_tests
+
+opcodes: build  ## Write kernels/cpu/support/opcodes.hpp from schemas/ops.py.
+	$(BIN)/python -m guard.schemas.opcodes > build/opcodes.hpp && mv build/opcodes.hpp kernels/cpu/support/opcodes.hpp
 
 lint: build types  ## Check style, format and types: ruff, and mypy in strict mode.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
+	printf '%s\n' kernels/cpu/*/*.cpp | xargs -P 2 -n 4 $(BIN)/clang-tidy --quiet -p $(BUILT) --warnings-as-errors='*'
 
 check: test lint docs  ## Do all that CI does.
 
@@ -63,6 +76,7 @@ docs: build types  ## Build the site of the documentation into build/site, links
 format: build  ## Mend what the linters can mend by themselves.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
 
 # One line for each fuzzer. The inputs that the kernel's keeps, and those that fail, stay in build/fuzz.
 fuzz: build $(FUZZ_KERNEL)  ## Run each fuzzer for SECONDS=60 seconds.

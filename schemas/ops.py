@@ -1,7 +1,8 @@
 """The alphabet that the front end and the engine share: opcodes of records and of regex trees.
 
 A record is a list of tuples, a conjunction; each tuple starts with an `Op`. A regex tree is a tuple that starts with an
-`Rx`. Tuples hold plain ints: the engine reads them without asking what an enum is. kernels/cpu has the same numbers.
+`Rx`. Tuples hold plain ints: the engine reads them without asking what an enum is. `make opcodes` writes the numbers
+down for kernels/cpu.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 // A libFuzzer target: the real engine against the slow judge.
 //
-// Bytes are decoded into a small set of nodes, options, some values, and a walk. Every value's text is judged and read by the
-// engine. On the walk, in every state: the mask is what trying each token gives; distance() is lowered by some token; masks
-// under a budget are those distances; forced bytes are forced; an older state still says what it said. A walk
-// ends by distance(), and what it wrote must be valid. Limits are answers. Each input has tables of its own, so
-// that a failure depends on nothing else. In place a node applies only nodes behind it: no schema is a loop.
+// Bytes are decoded into a small set of nodes, options, some values, and a walk. Every value's text
+// is judged and read by the engine. On the walk, in every state: the mask is what trying each token
+// gives; distance() is lowered by some token; masks under a budget are those distances; forced
+// bytes are forced; an older state still says what it said. A walk ends by distance(), and what it
+// wrote must be valid. Limits are answers. Each input has tables of its own, so that a failure
+// depends on nothing else. In place a node applies only nodes behind it: no schema is a loop.
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
 
-#include "automaton/engine.hpp"
 #include "judge.hpp"
+#include "runtime/tables.hpp"
 
 namespace {
 
@@ -19,28 +20,39 @@ using guard::Id;
 using judge::Json;
 using judge::Rule;
 
-constexpr std::size_t kSteps = 12;        // tokens of one walk
-constexpr std::size_t kLongest = 3000;    // bytes after which a walk by distance is taken for endless
-const char* const kNumbers[] = {"0", "1", "2", "3", "-1", "0.5", "2.5", "10", "100", "-0.1", "12", "1e2", "1.0", "7e1", "-20", "0.001"};
+constexpr std::size_t kSteps = 12;      // tokens of one walk
+constexpr std::size_t kLongest = 3000;  // bytes after which a walk by distance is taken for endless
+const char* const kNumbers[] = {"0",   "1",    "2",  "3",   "-1",  "0.5", "2.5", "10",
+                                "100", "-0.1", "12", "1e2", "1.0", "7e1", "-20", "0.001"};
 const char* const kMultiples[] = {"1", "2", "3", "0.5", "1.5", "10", "0.1", "7"};
-const char32_t* const kTexts[] = {U"", U"a", U"b", U"ab", U"abc", U"bc", U"é", U"x\"y", U"aa", U"c", U"\U0001F600", U"ba"};
+const char32_t* const kTexts[] = {U"",  U"a",    U"b",  U"ab", U"abc",        U"bc",
+                                  U"é", U"x\"y", U"aa", U"c",  U"\U0001F600", U"ba"};
 const char32_t* const kNames[] = {U"a", U"b", U"c", U"ab", U"", U"é", U"x\"y", U"aa"};
-const char* const kMerges[] = {"{\"", "\":", "\": ", "\",\"", "\", \"", "},", "],", "[]", "{}", "[[", "]]", "true", "false", "null", ": ", ", ", "ab", "aa", "a\"",
-                               "\"a\"", "\"b\":", "10", "00", "0.", ".5", "-1", "e1", "1,", "1}", "0]", "\"}", "\"]", "\\u", "\\\"", "00e", "\xC3\xA9", "{\"a\": ", " \"", "\\u00"};
+const char* const kMerges[] = {"{\"", "\":",  "\": ", "\",\"",    "\", \"",   "},",   "],",   "[]",
+                               "{}",  "[[",   "]]",   "true",     "false",    "null", ": ",   ", ",
+                               "ab",  "aa",   "a\"",  "\"a\"",    "\"b\":",   "10",   "00",   "0.",
+                               ".5",  "-1",   "e1",   "1,",       "1}",       "0]",   "\"}",  "\"]",
+                               "\\u", "\\\"", "00e",  "\xC3\xA9", "{\"a\": ", " \"",  "\\u00"};
 
 std::string utf8(const std::u32string& text) {
   std::string out;
   for (char32_t c : text) {
     const auto put = [&out](char32_t b) { out.push_back(static_cast<char>(b)); };
-    if (c < 0x80) put(c);
-    else if (c < 0x800) put(0xC0 | c >> 6), put(0x80 | (c & 63));
-    else if (c < 0x10000) put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
-    else put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
+    if (c < 0x80)
+      put(c);
+    else if (c < 0x800)
+      put(0xC0 | c >> 6), put(0x80 | (c & 63));
+    else if (c < 0x10000)
+      put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
+    else
+      put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63)),
+          put(0x80 | (c & 63));
   }
   return out;
 }
 
-// ---- what a failure prints --------------------------------------------------------------------------------------------
+// ---- what a failure prints
+// --------------------------------------------------------------------------------------------
 
 std::string shown(const Json& v) {
   const auto list = [](const auto& items, auto show) {
@@ -52,20 +64,31 @@ std::string shown(const Json& v) {
     case Json::Null: return "null";
     case Json::False: return "false";
     case Json::True: return "true";
-    case Json::Num: return (v.number.negative ? "-" : "") + (v.number.digits.empty() ? "0" : v.number.digits) + (v.number.exp ? "e" + std::to_string(v.number.exp) : "");
+    case Json::Num:
+      return (v.number.negative ? "-" : "") + (v.number.digits.empty() ? "0" : v.number.digits) +
+             (v.number.exp ? "e" + std::to_string(v.number.exp) : "");
     case Json::Str: return '"' + utf8(v.text) + '"';
     case Json::Arr: return "[" + list(v.items, [](const Json& item) { return shown(item); }) + "]";
-    case Json::Obj: return "{" + list(v.members, [](const judge::Member& m) { return '"' + utf8(m.first) + "\":" + shown(m.second); }) + "}";
+    case Json::Obj:
+      return "{" +
+             list(v.members,
+                  [](const judge::Member& m) {
+                    return '"' + utf8(m.first) + "\":" + shown(m.second);
+                  }) +
+             "}";
   }
   return {};
 }
 
 std::string shown(const judge::Regex& r) {
   std::string out;
-  for (const judge::Regex& kid : r.kids) out += (out.empty() || r.kind != judge::Regex::Alt ? "" : "|") + shown(kid);
+  for (const judge::Regex& kid : r.kids)
+    out += (out.empty() || r.kind != judge::Regex::Alt ? "" : "|") + shown(kid);
   switch (r.kind) {
     case judge::Regex::Set: return (r.others ? "[^" : "[") + utf8(r.chars) + "]";
-    case judge::Regex::Repeat: return "(?:" + out + "){" + std::to_string(r.lo) + "," + (r.hi < 0 ? "" : std::to_string(r.hi)) + "}";
+    case judge::Regex::Repeat:
+      return "(?:" + out + "){" + std::to_string(r.lo) + "," +
+             (r.hi < 0 ? "" : std::to_string(r.hi)) + "}";
     case judge::Regex::Start: return "^";
     case judge::Regex::End: return "$";
     default: return "(?:" + out + ")";
@@ -73,14 +96,41 @@ std::string shown(const judge::Regex& r) {
 }
 
 std::string shown(const std::vector<judge::Node>& nodes) {
-  static const char* const names[] = {"type", "const", "enum", "ref", "allOf", "anyOf", "oneOf", "not", "if", "minimum", "maximum", "multipleOf", "length", "pattern", "format",
-                                      "properties", "patternProperties", "additionalProperties", "required", "size", "propertyNames", "dependentRequired",
-                                      "dependentSchemas", "items", "count", "contains", "uniqueItems", "unevaluatedProperties", "unevaluatedItems"};
+  static const char* const names[] = {"type",
+                                      "const",
+                                      "enum",
+                                      "ref",
+                                      "allOf",
+                                      "anyOf",
+                                      "oneOf",
+                                      "not",
+                                      "if",
+                                      "minimum",
+                                      "maximum",
+                                      "multipleOf",
+                                      "length",
+                                      "pattern",
+                                      "format",
+                                      "properties",
+                                      "patternProperties",
+                                      "additionalProperties",
+                                      "required",
+                                      "size",
+                                      "propertyNames",
+                                      "dependentRequired",
+                                      "dependentSchemas",
+                                      "items",
+                                      "count",
+                                      "contains",
+                                      "uniqueItems",
+                                      "unevaluatedProperties",
+                                      "unevaluatedItems"};
   std::string out;
   for (std::size_t n = 2; n < nodes.size(); ++n) {
     out += "node " + std::to_string(n) + "\n";
     for (const Rule& r : nodes[n]) {
-      out += "  " + std::string(names[static_cast<int>(r.op) - 2]) + " " + std::to_string(r.lo) + ".." + std::to_string(r.hi) + (r.open ? " open" : "");
+      out += "  " + std::string(names[static_cast<int>(r.op) - 2]) + " " + std::to_string(r.lo) +
+             ".." + std::to_string(r.hi) + (r.open ? " open" : "");
       Json number;
       number.kind = Json::Num, number.number = r.number;
       if (!r.number.digits.empty()) out += " " + shown(number);
@@ -106,14 +156,17 @@ class Bytes {  // the input; zeros behind its end
   unsigned next() { return end() ? 0 : data_[at_++]; }
   int pick(int n) { return static_cast<int>(next() % static_cast<unsigned>(n)); }
   template <class T, std::size_t n>
-  T one_of(T const (&list)[n]) { return list[pick(static_cast<int>(n))]; }
+  T one_of(T const (&list)[n]) {
+    return list[pick(static_cast<int>(n))];
+  }
 
  private:
   const std::uint8_t* data_;
   std::size_t size_, at_ = 0;
 };
 
-// ---- values -----------------------------------------------------------------------------------------------------------
+// ---- values
+// -----------------------------------------------------------------------------------------------------------
 
 struct Written {  // a value and its text
   Json value;
@@ -138,13 +191,17 @@ Written draw_value(Bytes& in, bool spaced, int depth = 3) {
   const std::string comma = spaced ? ", " : ",", colon = spaced ? ": " : ":";
   switch (in.pick(depth > 0 ? 10 : 6)) {
     case 0: out.value.kind = Json::Null, out.text = "null"; break;
-    case 1: out.value.kind = in.pick(2) ? Json::True : Json::False, out.text = out.value.kind == Json::True ? "true" : "false"; break;
+    case 1:
+      out.value.kind = in.pick(2) ? Json::True : Json::False,
+      out.text = out.value.kind == Json::True ? "true" : "false";
+      break;
     case 2:
     case 3:
       out.text = in.one_of(kNumbers);
       out.value.kind = Json::Num;
       out.value.number = judge::number_of(out.text);
-      out.odd = !out.value.number.plain && (out.value.number.exp >= 0 || out.text.find('e') != out.text.npos);
+      out.odd = !out.value.number.plain &&
+                (out.value.number.exp >= 0 || out.text.find('e') != out.text.npos);
       break;
     case 4:
     case 5:
@@ -167,7 +224,9 @@ Written draw_value(Bytes& in, bool spaced, int depth = 3) {
       out.text = "{";
       for (int n = in.pick(4); n > 0; --n) {
         const std::u32string key = in.one_of(kNames);
-        if (std::any_of(out.value.members.begin(), out.value.members.end(), [&key](const auto& m) { return m.first == key; })) continue;
+        if (std::any_of(out.value.members.begin(), out.value.members.end(),
+                        [&key](const auto& m) { return m.first == key; }))
+          continue;
         if (!out.value.members.empty()) out.text += comma;
         out.text += quoted(key) + colon;
         Json value = inner(&out.text);
@@ -179,15 +238,20 @@ Written draw_value(Bytes& in, bool spaced, int depth = 3) {
   return out;
 }
 
-// ---- nodes ------------------------------------------------------------------------------------------------------------
+// ---- nodes
+// ------------------------------------------------------------------------------------------------------------
 
 judge::Regex draw_regex(Bytes& in, int depth = 3) {
   judge::Regex out;
   const int kind = in.pick(depth > 0 ? 8 : 3);
   switch (kind) {
     case 0:
-    case 1: out.kind = judge::Regex::Set, out.chars = std::u32string(1, U"abc\u00e9"[in.pick(4)]); break;
-    case 2: out.kind = judge::Regex::Set, out.chars = in.pick(2) ? U"ab" : U"b", out.others = in.pick(2); break;
+    case 1:
+      out.kind = judge::Regex::Set, out.chars = std::u32string(1, U"abc\u00e9"[in.pick(4)]);
+      break;
+    case 2:
+      out.kind = judge::Regex::Set, out.chars = in.pick(2) ? U"ab" : U"b", out.others = in.pick(2);
+      break;
     case 3: out.kind = in.pick(2) ? judge::Regex::Start : judge::Regex::End; break;
     case 4:
       out.kind = judge::Regex::Repeat;
@@ -212,18 +276,46 @@ std::vector<std::u32string> draw_names(Bytes& in, int most) {
 }
 
 Rule draw_rule(Bytes& in, int node, int nodes) {
-  static constexpr judge::Op kOps[] = {
-      judge::Op::Type, judge::Op::Type, judge::Op::Const, judge::Op::Enum, judge::Op::Ref, judge::Op::All, judge::Op::Any, judge::Op::One, judge::Op::Not,
-      judge::Op::If, judge::Op::Min, judge::Op::Max, judge::Op::Multiple, judge::Op::Length, judge::Op::Pattern, judge::Op::Format, judge::Op::Properties,
-      judge::Op::Properties, judge::Op::Patterns, judge::Op::Additional, judge::Op::Required, judge::Op::Size, judge::Op::Names, judge::Op::DependentRequired,
-      judge::Op::DependentSchemas, judge::Op::Items, judge::Op::Count, judge::Op::Contains};
+  static constexpr judge::Op kOps[] = {judge::Op::Type,
+                                       judge::Op::Type,
+                                       judge::Op::Const,
+                                       judge::Op::Enum,
+                                       judge::Op::Ref,
+                                       judge::Op::All,
+                                       judge::Op::Any,
+                                       judge::Op::One,
+                                       judge::Op::Not,
+                                       judge::Op::If,
+                                       judge::Op::Min,
+                                       judge::Op::Max,
+                                       judge::Op::Multiple,
+                                       judge::Op::Length,
+                                       judge::Op::Pattern,
+                                       judge::Op::Format,
+                                       judge::Op::Properties,
+                                       judge::Op::Properties,
+                                       judge::Op::Patterns,
+                                       judge::Op::Additional,
+                                       judge::Op::Required,
+                                       judge::Op::Size,
+                                       judge::Op::Names,
+                                       judge::Op::DependentRequired,
+                                       judge::Op::DependentSchemas,
+                                       judge::Op::Items,
+                                       judge::Op::Count,
+                                       judge::Op::Contains};
   Rule r{in.one_of(kOps), 0, -1, false, {}, {}, {}, {}, {}, {}};
-  const auto child = [&] { return in.pick(nodes + 2); };                                  // of a value inside
-  const auto inner = [&] { const int n = in.pick(nodes - node + 2); return n < 2 ? n : node + n; };  // of the same value
+  const auto child = [&] { return in.pick(nodes + 2); };  // of a value inside
+  const auto inner = [&] {
+    const int n = in.pick(nodes - node + 2);
+    return n < 2 ? n : node + n;
+  };  // of the same value
   const auto some = [&](auto draw) {
     for (int n = 1 + in.pick(3); n > 0; --n) r.nodes.push_back(draw());
   };
-  const auto bounds = [&](int most) { r.lo = in.pick(most), r.hi = in.pick(2) ? -1 : r.lo + in.pick(3); };
+  const auto bounds = [&](int most) {
+    r.lo = in.pick(most), r.hi = in.pick(2) ? -1 : r.lo + in.pick(3);
+  };
   switch (r.op) {
     case judge::Op::Type: r.lo = static_cast<int>(in.next()); break;
     case judge::Op::Const: r.values.push_back(draw_value(in, false, 2).value); break;
@@ -237,7 +329,9 @@ Rule draw_rule(Bytes& in, int node, int nodes) {
     case judge::Op::One: some(inner); break;
     case judge::Op::If: r.nodes = {inner(), inner(), inner()}; break;
     case judge::Op::Min:
-    case judge::Op::Max: r.number = judge::number_of(in.one_of(kNumbers)), r.open = in.pick(2); break;
+    case judge::Op::Max:
+      r.number = judge::number_of(in.one_of(kNumbers)), r.open = in.pick(2);
+      break;
     case judge::Op::Multiple: r.number = judge::number_of(in.one_of(kMultiples)); break;
     case judge::Op::Length: bounds(4); break;
     case judge::Op::Pattern:
@@ -284,19 +378,42 @@ std::vector<judge::Node> draw_nodes(Bytes& in) {
   for (int node = 1; node <= count; ++node) {
     judge::Node& rules = out.emplace_back();
     for (int n = in.pick(4) + (node == 1); n > 0; --n) rules.push_back(draw_rule(in, node, count));
-    if (in.pick(8) == 0) rules.push_back({judge::Op::UnevaluatedProperties, 0, -1, false, {}, {in.pick(count + 2)}, {}, {}, {}, {}});
-    if (in.pick(8) == 0) rules.push_back({judge::Op::UnevaluatedItems, in.pick(2), -1, false, {}, {in.pick(count + 2)}, {}, {}, {}, {}});
+    if (in.pick(8) == 0)
+      rules.push_back({judge::Op::UnevaluatedProperties,
+                       0,
+                       -1,
+                       false,
+                       {},
+                       {in.pick(count + 2)},
+                       {},
+                       {},
+                       {},
+                       {}});
+    if (in.pick(8) == 0)
+      rules.push_back({judge::Op::UnevaluatedItems,
+                       in.pick(2),
+                       -1,
+                       false,
+                       {},
+                       {in.pick(count + 2)},
+                       {},
+                       {},
+                       {},
+                       {}});
   }
   return out;
 }
 
-// ---- the engine's form of them ------------------------------------------------------------------------------------------
+// ---- the engine's form of them
+// ------------------------------------------------------------------------------------------
 
 guard::Decimal decimal_of(const judge::Number& n) { return {n.negative, n.digits, n.exp}; }
 
 guard::Tree tree_of(const judge::Regex& r) {
   guard::Tree out;
-  static constexpr guard::Tree::Kind kinds[] = {guard::Tree::Set, guard::Tree::Cat, guard::Tree::Alt, guard::Tree::Repeat, guard::Tree::Start, guard::Tree::Finish};
+  static constexpr guard::Tree::Kind kinds[] = {guard::Tree::Set,   guard::Tree::Cat,
+                                                guard::Tree::Alt,   guard::Tree::Repeat,
+                                                guard::Tree::Start, guard::Tree::Finish};
   out.kind = kinds[r.kind];
   out.lo = r.lo;
   out.hi = r.hi < 0 ? guard::kInf : r.hi;
@@ -304,9 +421,11 @@ guard::Tree tree_of(const judge::Regex& r) {
   std::sort(chars.begin(), chars.end());
   std::uint32_t from = 0;
   for (std::size_t i = 0; r.kind == judge::Regex::Set && i <= chars.size(); ++i) {
-    const std::uint32_t c = i < chars.size() ? static_cast<std::uint32_t>(chars[i]) : guard::kMaxChar + 1;
+    const std::uint32_t c =
+        i < chars.size() ? static_cast<std::uint32_t>(chars[i]) : guard::kMaxChar + 1;
     if (r.others) {
-      if (from < c && from < 0xD800 && c > 0xE000) out.ranges.push_back({from, 0xD7FF}), from = 0xE000;
+      if (from < c && from < 0xD800 && c > 0xE000)
+        out.ranges.push_back({from, 0xD7FF}), from = 0xE000;
       if (from < c) out.ranges.push_back({from, c - 1});
       from = c + 1;
     } else if (i < chars.size()) {
@@ -319,7 +438,9 @@ guard::Tree tree_of(const judge::Regex& r) {
 }
 
 Id value_of(guard::Lexicon& lexicon, const Json& v) {
-  static constexpr guard::Value::Kind kinds[] = {guard::Value::Null, guard::Value::False, guard::Value::True, guard::Value::Number, guard::Value::String, guard::Value::Array, guard::Value::Object};
+  static constexpr guard::Value::Kind kinds[] = {
+      guard::Value::Null,   guard::Value::False, guard::Value::True,  guard::Value::Number,
+      guard::Value::String, guard::Value::Array, guard::Value::Object};
   guard::Value out;
   out.kind = kinds[v.kind];
   if (v.kind == Json::Num) out.number = decimal_of(v.number);
@@ -334,14 +455,22 @@ Id value_of(guard::Lexicon& lexicon, const Json& v) {
 }
 
 guard::Atom atom_of(guard::Lexicon& lexicon, const Rule& r) {
-  guard::Atom a{.op = static_cast<guard::Op>(r.op), .number = decimal_of(r.number), .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}};
+  guard::Atom a{.op = static_cast<guard::Op>(r.op),
+                .number = decimal_of(r.number),
+                .nodes = {},
+                .names = {},
+                .langs = {},
+                .values = {},
+                .lists = {}};
   a.lo = r.lo;
   a.hi = r.hi < 0 ? guard::kInf : r.hi;
   a.open = r.open;
   const auto node = [](int n) { return static_cast<Id>(n); };
   for (int n : r.nodes) a.nodes.push_back(node(n));
   for (const auto& name : r.names) a.names.push_back(lexicon.name(utf8(name)));
-  for (const judge::Regex& x : r.regexes) a.langs.push_back(r.op == judge::Op::Format ? lexicon.langs.whole(tree_of(x)) : lexicon.langs.search(tree_of(x)));
+  for (const judge::Regex& x : r.regexes)
+    a.langs.push_back(r.op == judge::Op::Format ? lexicon.langs.whole(tree_of(x))
+                                                : lexicon.langs.search(tree_of(x)));
   for (const Json& v : r.values) a.values.push_back(value_of(lexicon, v));
   for (const auto& list : r.lists) {
     auto& names = a.lists.emplace_back();
@@ -359,16 +488,22 @@ std::vector<std::string> tokens() {
   return out;
 }
 
-// ---- what must hold -----------------------------------------------------------------------------------------------------
+// ---- what must hold
+// -----------------------------------------------------------------------------------------------------
 
 class Run {
  public:
   Run(Bytes& in, std::vector<judge::Node> nodes, guard::Options options)
-      : in_(in), nodes_(std::move(nodes)), options_(options), vocabulary_(std::make_shared<const guard::Vocabulary>(tokens(), std::vector<Id>{end_}, std::vector<Id>{})), engine_(tables_, options, 2) {
+      : in_(in),
+        nodes_(std::move(nodes)),
+        options_(options),
+        vocabulary_(std::make_shared<const guard::Vocabulary>(tokens(), std::vector<Id>{end_},
+                                                              std::vector<Id>{})),
+        engine_(tables_, options, 2) {
     for (std::size_t n = 2; n < nodes_.size(); ++n) {
       std::vector<guard::Atom> atoms;
       for (const Rule& r : nodes_[n]) atoms.push_back(atom_of(tables_.lexicon, r));
-      engine_.goals().define(static_cast<Id>(n), std::move(atoms));
+      engine_.constraints.goals.define(static_cast<Id>(n), std::move(atoms));
     }
   }
 
@@ -387,7 +522,8 @@ class Run {
       accepted = accepted && engine_.can_stop(at);
       const bool valid = judge::Judge(nodes_).holds(2, w.value);
       if (accepted && !valid) fail("accepts " + w.text);
-      if (!accepted && valid && !w.odd && !(w.ordered && options_.schema_order)) fail("rejects " + w.text);
+      if (!accepted && valid && !w.odd && !(w.ordered && options_.schema_order))
+        fail("rejects " + w.text);
     }
   }
 
@@ -407,7 +543,8 @@ class Run {
       history.push_back(chosen->second);
       if (in_.pick(8) == 0) {  // back, and see that nothing has changed
         const std::size_t to = static_cast<std::size_t>(in_.pick(static_cast<int>(rows.size())));
-        if (filled(history[to], -1) != rows[to]) fail("the mask of an older state has changed, after " + text);
+        if (filled(history[to], -1) != rows[to])
+          fail("the mask of an older state has changed, after " + text);
       }
     }
     // To the end by distance.
@@ -434,26 +571,32 @@ class Run {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    std::fprintf(stderr, "%s\nschema order %d, white space %d, any spelling %d; #0 always holds, #1 never; the root is 2\n%s", what.c_str(), options_.schema_order,
-                 static_cast<int>(options_.whitespace), options_.spelling == guard::Spelling::Any, shown(nodes_).c_str());
+    std::fprintf(
+        stderr,
+        "%s\nschema order %d, white space %d, any spelling %d; #0 always holds, #1 never; the root is 2\n%s",
+        what.c_str(), options_.schema_order, static_cast<int>(options_.whitespace),
+        options_.spelling == guard::Spelling::Any, shown(nodes_).c_str());
     std::abort();
   }
   void clock() {
     running_.reset();  // its end would stop the next one
-    running_.reset(new guard::Clock::Running(engine_.goals().start_clock()));
+    running_.reset(new guard::Clock::Running(engine_.constraints.start_clock()));
   }
   std::unique_ptr<guard::Clock::Running> running_;
   std::vector<std::uint32_t> filled(const guard::Config& at, std::int64_t budget) {
     clock();
     std::vector<std::uint32_t> row(vocabulary_->words(), 0);
     guard::Scratch scratch;
-    engine_.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch);
+    engine_.filler.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch);
     return row;
   }
-  static bool bit(const std::vector<std::uint32_t>& row, Id t) { return row[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1; }
+  static bool bit(const std::vector<std::uint32_t>& row, Id t) {
+    return row[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1;
+  }
 
   // Compares all that is said of one state; returns what the allowed tokens lead to, the end aside.
-  std::map<Id, guard::Config> state(const guard::Config& at, const std::string& text, std::vector<std::vector<std::uint32_t>>* rows) {
+  std::map<Id, guard::Config> state(const guard::Config& at, const std::string& text,
+                                    std::vector<std::vector<std::uint32_t>>* rows) {
     const std::int64_t distance = engine_.distance(at);
     const bool stops = engine_.can_stop(at);
     rows->push_back(filled(at, -1));
@@ -479,21 +622,28 @@ class Run {
     if (left.empty()) fail("nothing is allowed after " + text);
     std::int64_t best = left.begin()->second;
     for (const auto& [_, d] : left) best = std::min(best, d);
-    if (distance < 1 + best) fail("distance " + std::to_string(distance) + " is lowered to no less than " + std::to_string(best) + " after " + text);
-    for (const std::int64_t budget : {distance - 1, distance, distance + 1, distance + 6}) compare(filled(at, budget), left, budget, text);
+    if (distance < 1 + best)
+      fail("distance " + std::to_string(distance) + " is lowered to no less than " +
+           std::to_string(best) + " after " + text);
+    for (const std::int64_t budget : {distance - 1, distance, distance + 1, distance + 6})
+      compare(filled(at, budget), left, budget, text);
     guard::Arena scratch;
     const std::string forced = engine_.forced(at, scratch, 64);
     if (!forced.empty())
       for (const auto& [t, _] : left)
-        if (t == end_ || vocabulary_->bytes(t)[0] != forced[0]) fail("forced " + forced + " after " + text + ", but there is a choice");
+        if (t == end_ || vocabulary_->bytes(t)[0] != forced[0])
+          fail("forced " + forced + " after " + text + ", but there is a choice");
     return after;
   }
-  void compare(const std::vector<std::uint32_t>& row, const std::map<Id, std::int64_t>& left, std::int64_t budget, const std::string& text) {
+  void compare(const std::vector<std::uint32_t>& row, const std::map<Id, std::int64_t>& left,
+               std::int64_t budget, const std::string& text) {
     for (Id t = 0; t < vocabulary_->size(); ++t) {
       const auto found = left.find(t);
       const bool expected = found != left.end() && (budget < 0 || 1 + found->second <= budget);
       if (bit(row, t) != expected)
-        fail("budget " + std::to_string(budget) + " after " + text + ": the mask " + (expected ? "lacks " : "has ") + std::to_string(t) + " '" + std::string(vocabulary_->raw_bytes(t)) + "'");
+        fail("budget " + std::to_string(budget) + " after " + text + ": the mask " +
+             (expected ? "lacks " : "has ") + std::to_string(t) + " '" +
+             std::string(vocabulary_->raw_bytes(t)) + "'");
     }
   }
 
@@ -503,7 +653,7 @@ class Run {
   guard::Options options_;
   guard::Tables tables_{true};
   std::shared_ptr<const guard::Vocabulary> vocabulary_;
-  guard::Engine engine_;
+  guard::Compiled engine_;
   guard::Arena arena_;
 };
 
@@ -522,7 +672,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Run run(in, std::move(nodes), options);
     run.values();
     run.walk();
-  } catch (const guard::Limit&) {
-  }
+  } catch (const guard::Limit&) {}
   return 0;
 }

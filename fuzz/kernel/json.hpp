@@ -1,6 +1,7 @@
 // Json: a slow, strict reader of JSON text, for the judge. It shares no code with the engine.
 //
-// Refused: anything but RFC 8259, invalid UTF-8, lone surrogates, duplicate keys. A number keeps how it was written.
+// Refused: anything but RFC 8259, invalid UTF-8, lone surrogates, duplicate keys. A number keeps
+// how it was written.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -38,9 +39,15 @@ inline Number number_of(std::string_view text) {  // requires the text of a JSON
 }
 
 inline int compare(const Number& a, const Number& b) {
-  const int sa = a.digits.empty() ? 0 : a.negative ? -1 : 1, sb = b.digits.empty() ? 0 : b.negative ? -1 : 1;
+  const int sa = a.digits.empty() ? 0
+                 : a.negative     ? -1
+                                  : 1,
+            sb = b.digits.empty() ? 0
+                 : b.negative     ? -1
+                                  : 1;
   if (sa != sb) return sa < sb ? -1 : 1;
-  const int pa = static_cast<int>(a.digits.size()) + a.exp, pb = static_cast<int>(b.digits.size()) + b.exp;
+  const int pa = static_cast<int>(a.digits.size()) + a.exp,
+            pb = static_cast<int>(b.digits.size()) + b.exp;
   const int c = sa == 0 ? 0 : pa != pb ? (pa < pb ? -1 : 1) : a.digits.compare(b.digits);
   return (c < 0 ? -1 : c > 0) * (sa < 0 ? -1 : 1);
 }
@@ -70,10 +77,14 @@ inline bool equal(const Json& a, const Json& b) {
   if (a.kind != b.kind) return false;
   if (a.kind == Json::Num) return compare(a.number, b.number) == 0;
   if (a.kind == Json::Str) return a.text == b.text;
-  if (a.kind == Json::Arr) return std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(), equal);
+  if (a.kind == Json::Arr)
+    return std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(), equal);
   if (a.kind != Json::Obj) return true;
-  return a.members.size() == b.members.size() && std::all_of(a.members.begin(), a.members.end(), [&b](const auto& x) {
-           return std::any_of(b.members.begin(), b.members.end(), [&x](const auto& y) { return x.first == y.first && equal(x.second, y.second); });
+  return a.members.size() == b.members.size() &&
+         std::all_of(a.members.begin(), a.members.end(), [&b](const auto& x) {
+           return std::any_of(b.members.begin(), b.members.end(), [&x](const auto& y) {
+             return x.first == y.first && equal(x.second, y.second);
+           });
          });
 }
 
@@ -106,7 +117,8 @@ class Reader {
   bool value(Json* out) {
     space();
     if (end()) return false;
-    const std::pair<std::string_view, Json::Kind> words[] = {{"null", Json::Null}, {"false", Json::False}, {"true", Json::True}};
+    const std::pair<std::string_view, Json::Kind> words[] = {
+        {"null", Json::Null}, {"false", Json::False}, {"true", Json::True}};
     for (const auto& [word, kind] : words)
       if (text_.substr(at_, word.size()) == word) return at_ += word.size(), out->kind = kind, true;
     if (text_[at_] == '"') return out->kind = Json::Str, string(&out->text);
@@ -153,7 +165,10 @@ class Reader {
     *c = 0;
     for (int i = 0; i < 4; ++i) {
       if (end()) return false;
-      const std::size_t digit = std::string_view("0123456789abcdef").find(static_cast<char>(text_[at_] >= 'A' && text_[at_] <= 'F' ? text_[at_] + 32 : text_[at_]));
+      const std::size_t digit =
+          std::string_view("0123456789abcdef")
+              .find(static_cast<char>(text_[at_] >= 'A' && text_[at_] <= 'F' ? text_[at_] + 32
+                                                                             : text_[at_]));
       if (digit == std::string_view::npos) return false;
       *c = *c * 16 + static_cast<char32_t>(digit);
       ++at_;
@@ -190,7 +205,11 @@ class Reader {
           if (end() || (static_cast<unsigned char>(text_[at_]) & 0xC0) != 0x80) return false;
           c = c << 6 | (static_cast<unsigned char>(text_[at_++]) & 0x3Fu);
         }
-        if (c < (more == 3 ? 0x10000u : more == 2 ? 0x800u : 0x80u) || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) return false;
+        if (c < (more == 3   ? 0x10000u
+                 : more == 2 ? 0x800u
+                             : 0x80u) ||
+            c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF))
+          return false;
       }
       out->push_back(c);
     }

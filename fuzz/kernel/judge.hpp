@@ -1,7 +1,9 @@
-// Judge: a direct evaluator of schema nodes on values: the slow reference. It shares no code with the engine.
+// Judge: a direct evaluator of schema nodes on values: the slow reference. It shares no code with
+// the engine.
 //
-// A node is a list of rules, all of which must hold. Regexes are matched by sets of end positions. What a rule has
-// evaluated (keys, indices) is returned beside its verdict, for the unevaluated* rules, which come last in a node.
+// A node is a list of rules, all of which must hold. Regexes are matched by sets of end positions.
+// What a rule has evaluated (keys, indices) is returned beside its verdict, for the unevaluated*
+// rules, which come last in a node.
 #pragma once
 #include <set>
 
@@ -10,22 +12,48 @@
 namespace judge {
 
 enum class Op : std::uint8_t {  // the numbers of schemas/ops.py
-  Type = 2, Const, Enum, Ref, All, Any, One, Not, If, Min, Max, Multiple, Length, Pattern, Format, Properties, Patterns,
-  Additional, Required, Size, Names, DependentRequired, DependentSchemas, Items, Count, Contains, Unique,
-  UnevaluatedProperties, UnevaluatedItems,
+  Type = 2,
+  Const,
+  Enum,
+  Ref,
+  All,
+  Any,
+  One,
+  Not,
+  If,
+  Min,
+  Max,
+  Multiple,
+  Length,
+  Pattern,
+  Format,
+  Properties,
+  Patterns,
+  Additional,
+  Required,
+  Size,
+  Names,
+  DependentRequired,
+  DependentSchemas,
+  Items,
+  Count,
+  Contains,
+  Unique,
+  UnevaluatedProperties,
+  UnevaluatedItems,
 };
 
 struct Regex {
   enum Kind { Set, Cat, Alt, Repeat, Start, End } kind = Cat;
-  int lo = 0, hi = -1;              // Repeat: times, -1: for ever
-  std::u32string chars;             // Set: these
-  bool others = false;              // Set: or all but these
+  int lo = 0, hi = -1;   // Repeat: times, -1: for ever
+  std::u32string chars;  // Set: these
+  bool others = false;   // Set: or all but these
   std::vector<Regex> kids;
 };
 
 struct Rule {
   Op op;
-  int lo = 0, hi = -1;              // bounds, -1: none; Type: lo is the mask
+  int lo = 0, hi = -1;  // bounds, -1: none; Type: lo is the mask
   bool open = false;
   Number number;
   std::vector<int> nodes;
@@ -35,13 +63,14 @@ struct Rule {
   std::vector<std::vector<std::u32string>> lists;
 };
 
-using Node = std::vector<Rule>;     // node 0 holds always, node 1 never
+using Node = std::vector<Rule>;  // node 0 holds always, node 1 never
 
 inline std::set<std::size_t> ends(const Regex& r, const std::u32string& text, std::size_t from) {
   std::set<std::size_t> now{from};
   switch (r.kind) {
     case Regex::Set:
-      if (from < text.size() && (r.chars.find(text[from]) != std::u32string::npos) != r.others) return {from + 1};
+      if (from < text.size() && (r.chars.find(text[from]) != std::u32string::npos) != r.others)
+        return {from + 1};
       return {};
     case Regex::Start: return from == 0 ? now : std::set<std::size_t>{};
     case Regex::End: return from == text.size() ? now : std::set<std::size_t>{};
@@ -87,7 +116,7 @@ class Judge {
  private:
   struct Verdict {
     bool ok = true;
-    std::set<std::u32string> keys;      // evaluated
+    std::set<std::u32string> keys;       // evaluated
     std::set<std::size_t> items, found;  // evaluated; found by contains
     void add(const Verdict& o) {
       keys.insert(o.keys.begin(), o.keys.end());
@@ -95,8 +124,12 @@ class Judge {
       found.insert(o.found.begin(), o.found.end());
     }
   };
-  static bool within(std::size_t n, const Rule& r) { return static_cast<int>(n) >= r.lo && (r.hi < 0 || static_cast<int>(n) <= r.hi); }
-  static bool has(const std::vector<std::u32string>& names, const std::u32string& name) { return std::find(names.begin(), names.end(), name) != names.end(); }
+  static bool within(std::size_t n, const Rule& r) {
+    return static_cast<int>(n) >= r.lo && (r.hi < 0 || static_cast<int>(n) <= r.hi);
+  }
+  static bool has(const std::vector<std::u32string>& names, const std::u32string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  }
   static const Json* member(const Json& v, const std::u32string& name) {
     for (const auto& [key, value] : v.members)
       if (key == name) return &value;
@@ -132,7 +165,10 @@ class Judge {
     switch (r.op) {
       case Op::Type: out.ok = bits(v) & r.lo; return out;
       case Op::Const:
-      case Op::Enum: out.ok = std::any_of(r.values.begin(), r.values.end(), [&v](const Json& w) { return equal(v, w); }); return out;
+      case Op::Enum:
+        out.ok = std::any_of(r.values.begin(), r.values.end(),
+                             [&v](const Json& w) { return equal(v, w); });
+        return out;
       case Op::Ref: return meets(r.nodes[0], v);
       case Op::Not: out.ok = !meets(r.nodes[0], v).ok; return out;
       case Op::If: {
@@ -150,13 +186,17 @@ class Judge {
           right += one.ok;
           out.add(one);
         }
-        out.ok = r.op == Op::All ? right == r.nodes.size() : r.op == Op::Any ? right > 0 : right == 1;
+        out.ok = r.op == Op::All   ? right == r.nodes.size()
+                 : r.op == Op::Any ? right > 0
+                                   : right == 1;
         return out;
       }
       default: break;
     }
     if (v.kind == Json::Num) {
-      const int c = r.op == Op::Min ? compare(v.number, r.number) : r.op == Op::Max ? -compare(v.number, r.number) : 1;
+      const int c = r.op == Op::Min   ? compare(v.number, r.number)
+                    : r.op == Op::Max ? -compare(v.number, r.number)
+                                      : 1;
       out.ok = c > 0 || (c == 0 && !r.open);
       if (r.op == Op::Multiple) out.ok = is_multiple(v.number, r.number);
     } else if (v.kind == Json::Str) {
@@ -178,8 +218,11 @@ class Judge {
         for (std::size_t j = 0; j < i; ++j) out->ok = out->ok && !equal(v.items[i], v.items[j]);
     for (std::size_t i = 0; i < v.items.size(); ++i) {
       if (r.op == Op::Contains && meets(r.nodes[0], v.items[i]).ok) out->found.insert(i);
-      const bool applies = r.op == Op::Items ? static_cast<int>(i) >= r.lo && (r.hi < 0 || static_cast<int>(i) < r.hi)
-                           : r.op == Op::UnevaluatedItems && !before.items.contains(i) && !(r.lo && before.found.contains(i));
+      const bool applies =
+          r.op == Op::Items
+              ? static_cast<int>(i) >= r.lo && (r.hi < 0 || static_cast<int>(i) < r.hi)
+              : r.op == Op::UnevaluatedItems && !before.items.contains(i) &&
+                    !(r.lo && before.found.contains(i));
       if (!applies) continue;
       out->items.insert(i);
       out->ok = out->ok && meets(r.nodes[0], v.items[i]).ok;
@@ -192,7 +235,9 @@ class Judge {
       out->keys.insert(key);
       out->ok = out->ok && meets(node, value).ok;
     };
-    if (r.op == Op::Required) out->ok = std::all_of(r.names.begin(), r.names.end(), [&v](const auto& n) { return member(v, n); });
+    if (r.op == Op::Required)
+      out->ok =
+          std::all_of(r.names.begin(), r.names.end(), [&v](const auto& n) { return member(v, n); });
     if (r.op == Op::Size) out->ok = within(v.members.size(), r);
     for (std::size_t i = 0; i < r.names.size(); ++i) {
       const Json* value = member(v, r.names[i]);
@@ -217,9 +262,12 @@ class Judge {
       }
       for (std::size_t i = 0; r.op == Op::Patterns && i < r.regexes.size(); ++i)
         if (searches(r.regexes[i], key)) apply(r.nodes[i], key, value);
-      if (r.op == Op::Additional && !has(r.names, key) && std::none_of(r.regexes.begin(), r.regexes.end(), [&](const Regex& x) { return searches(x, key); }))
+      if (r.op == Op::Additional && !has(r.names, key) &&
+          std::none_of(r.regexes.begin(), r.regexes.end(),
+                       [&](const Regex& x) { return searches(x, key); }))
         apply(r.nodes[0], key, value);
-      if (r.op == Op::UnevaluatedProperties && !before.keys.contains(key)) apply(r.nodes[0], key, value);
+      if (r.op == Op::UnevaluatedProperties && !before.keys.contains(key))
+        apply(r.nodes[0], key, value);
     }
   }
 

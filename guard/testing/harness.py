@@ -119,7 +119,7 @@ class Surroundings:
             "ANTHROPIC_BASE_URL": address.removesuffix("/v1"),
             "ANTHROPIC_API_KEY": CANARY,
             "GUARD_TRACE": self.trace,
-            "GUARD_MODEL": "staged",
+            "GUARD_MODEL": "openai:staged",
         }
 
     def run(self, call: Callable[[], Any], scene: Scene, limit: float) -> Run:
@@ -276,19 +276,20 @@ class Surroundings:
 
     @contextlib.contextmanager
     def _models(self) -> Iterator[None]:
-        """Have every model that Guard loads by name be the stage's."""
+        """Have every model that Guard loads by name be the stage's; one that a replay only names, too: keys hold both."""
         from guard import models
+        from guard.models import replay_only
 
-        load = models.load
+        load, stand_in = models.load, replay_only.stand_in
 
         def staged(model: Any, progress: Any = None) -> Any:
             return ModelAdapter(self.stage, model) if isinstance(model, str) else load(model, progress)
 
-        models.load = staged
+        models.load, replay_only.stand_in = staged, staged
         try:
             yield
         finally:
-            models.load = load
+            models.load, replay_only.stand_in = load, stand_in
 
 
 #: Where the last one listened: clients that were made when a module was imported still ask there.

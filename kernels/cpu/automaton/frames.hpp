@@ -1,32 +1,222 @@
-// Frames: what several parts of the engine ask of a frame and of keys.
+// Frames and configurations: where an automaton stands in a JSON text.
+//
+// A frame is one open container (or the root): an interned level (levels.hpp), and what is kept
+// beside it: which keys were written, how many members or items. A configuration is a stack of
+// frames, linked towards the root and immutable, and the lexeme that is being read. Configurations
+// are values: a rollback keeps old ones. Frames and all that they point to lie in the arena of the
+// matcher that made them, and live as long as it does. A frame's cache is filled when it is first
+// asked for, under the isolate's lock.
 #pragma once
 #include <algorithm>
+#include <array>
+#include <limits>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
 
-#include "automaton/engine.hpp"
+#include "automaton/arena.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
+
+enum class Whitespace : std::uint8_t { Spaced, Compact, Flexible, Any };
+
+struct Options {
+  bool schema_order = true;
+  Whitespace whitespace = Whitespace::Spaced;
+  Spelling spelling = Spelling::Canonical;
+  Limits limits;
+  std::int32_t longest_run = 256;  // of white space, with Whitespace::Any
+  std::int64_t gap() const {
+    return whitespace == Whitespace::Spaced ? 1 : 0;
+  }  // bytes of white space that `:` and `,` demand behind them
+};
+
+constexpr Id kEveryClass = kInf;  // the label of a key that is in some class or is a name
+enum class Phase : std::uint8_t { Value, First, Key, Colon, After, End };
+enum class Kind : std::uint8_t { Root, Object, Array };
+
+struct KeyText {  // the text of a key under construction, or of a container whose items are
+                  // compared; last byte first
+  const KeyText* before;
+  std::uint8_t byte;
+};
+struct Extras {  // undeclared keys that were written, sorted; immutable
+  std::int32_t size;
+  const std::string_view* texts;
+};
+struct Barred {  // values, all of which agree with what was written so far; immutable
+  std::int32_t size;
+  const Id* values;
+};
+struct Writable {  // the keys that may come next
+  std::uint64_t *known,
+      *names;  // a bit for each name of the table: was it looked into, and may it come?
+  const std::int32_t*
+      required;   // of each alternative the least rank of the keys that must still come; kInf: none
+  Id text, spec;  // the automaton of the other classes; its labels are classes
+  signed char any;  // may some key come? -1: not known
+};
+struct NamesIndex {  // the names that one object speaks of, sorted by UTF-8 bytes
+  std::vector<std::string_view> texts;
+  std::unordered_map<Id, std::int32_t> at;
+};
+struct Target {  // some ids that must all be met, and bytes from there to the end
+  const Id* ids;
+  std::int32_t size;
+  Id goal;  // of an option: what the value meets
+  std::int64_t tail;
+};
+struct Targets {
+  std::int32_t size;
+  const Target* list;
+};
+struct RestCost {  // bytes to the end of the container, once the due value has led to the residual
+  const RestCost* before;
+  Id residual;
+  std::int64_t bytes;
+};
+struct Decided {  // the goal under which the due value leaves a way on, when it meets the base
+  const Decided* before;
+  Id open, base, goal;
+};
+struct Scalar {  // a lexeme at its start; state -1: not known
+  Id state = -1, spec = 0;
+  bool tracked = false;
+};
+
+constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+// A distance that is asked for within a limit need not be the least one: any number of bytes up to
+// the limit answers the question.
+inline bool is_enough(std::int64_t bytes, std::int64_t limit) {
+  return bytes >= 0 && bytes <= limit && limit != kNoLimit;
+}
+struct KnownDistance {
+  std::int64_t exact = -2, some = -2;  // -2: not known
+  std::int64_t within(std::int64_t limit) const {
+    return exact != -2 ? exact : is_enough(some, limit) ? some : -2;
+  }
+  void keep(std::int64_t bytes, std::int64_t limit) {
+    (is_enough(bytes, limit) ? some : exact) = bytes;
+  }
+};
+
+struct Frame {
+  const Frame* parent = nullptr;
+  const NamesIndex* names = nullptr;  // of an object
+  Arena* arena = nullptr;             // that it lies in
+  Kind kind = Kind::Root;
+  Phase phase = Phase::Value;
+  std::int32_t depth = 0;  // open containers
+  Id level = -1;
+  std::int32_t cls = -1;   // class of the key whose value is due
+  std::int32_t count = 0;  // keys or items written
+  std::int32_t rank = -1;  // of the last key, in the schema's order
+  Id key = -1;             // the last key
+  Id order = -1;           // see KeyOrder
+  Id due = -1;             // of phase Value (an array's First, too)
+  bool records = false;  // are items of this array, or of one around it, compared with each other?
+  const KeyText* mark = nullptr;   // where something records: the text in front of the bracket,
+                                   // comma or colon before the value at hand
+  const Barred* barred = nullptr;  // values that this container must not become
+  bool waits = false;              // its level does not know of them yet
+  const KeyText* begun = nullptr;  // the text in front of it
+  const std::uint64_t* seen =
+      nullptr;  // a bit for each name of the table: was it written? null: none was
+  const Extras* extras = nullptr;
+  struct Cache {
+    std::array<Id, kTypes> vital{-1, -1, -1, -1, -1, -1};  // see Viability::vital
+    std::array<Scalar, kTypes> scalars{};  // of strings and numbers, see Stepper::begin_value
+    std::uint8_t never = 0;                // a bit for each type that the due value can't have
+    Writable* writable = nullptr;          // see Viability::writable
+    signed char more = -1;                 // may a further item come?
+    const Targets* targets = nullptr;      // see Distances::targets
+    std::array<const Targets*, kTypes> options{};  // see Distances::options
+    const RestCost* rests = nullptr;
+    const Decided* decided = nullptr;
+    KnownDistance distance;
+    std::int64_t rest = -2;              // see Distances::least_rest
+    KnownDistance* after_key = nullptr;  // by name, then by class: bytes behind its key
+  };
+  mutable Cache* cache_ = nullptr;
+  Cache& cache() const {
+    if (!cache_) cache_ = arena->make(Cache{});
+    return *cache_;
+  }
+  // A frame that goes on from this one: the same but for its place and what is cached.
+  Frame next(Arena& in) const {
+    Frame out = *this;
+    out.arena = &in;
+    out.cache_ = nullptr;
+    return out;
+  }
+};
+
+enum class Lex : std::uint8_t { None, Text, Key, Number, Literal };
+
+struct Config {
+  const Frame* top = nullptr;  // null: there is none, of a schema without instances
+  Lex lex = Lex::None;
+  bool finished = false;  // an end-of-sequence token came
+  std::int32_t gap = 0;   // white space so far, in the option's own count
+  Id state = 0,
+     spec = 0;  // Text, Key: of Texts; Number: of Numbers; Literal: 0 null, 1 true, 2 false
+  std::int32_t chars = 0;  // characters read; Literal: bytes read
+  Id labels = -1;          // Literal: the surviving labels
+  Id decoder = 0;          // Key: a free text, for what a partial character is
+  std::int32_t lo = 0, hi = 0, depth = 0, xlo = 0,
+               xhi = 0;  // Key: the names and the extras that begin so, and bytes read of them
+  const KeyText* key = nullptr;   // of a Number, too, where literals are tracked
+  const KeyText* text = nullptr;  // from where a frame records
+  bool operator==(const Config&) const =
+      default;  // of one matcher: frames and texts are the same where they are the same object
+};
+
+// Where it is, only what brings the end nearer is let through.
+inline bool is_too_deep(const Options& options, const Config& at) {
+  return at.top->depth > options.limits.nesting;
+}
 
 constexpr std::string_view kLiterals[] = {"null", "true", "false"};
 
 inline Type type_of(const Frame& f) { return f.kind == Kind::Object ? Type::Object : Type::Array; }
-inline bool bit(const std::uint64_t* words, std::int32_t i) { return words && (words[i >> 6] >> (i & 63) & 1); }
+inline bool bit(const std::uint64_t* words, std::int32_t i) {
+  return words && (words[i >> 6] >> (i & 63) & 1);
+}
+inline std::size_t words_for(std::size_t bits) {
+  return std::max<std::size_t>((bits + 63) / 64, 1);
+}
+// The names written so far and this one; -1: only those so far. Copied into the arena.
+inline std::uint64_t* with_name(const Frame& f, std::size_t names, std::int32_t name,
+                                Arena& arena) {
+  const std::size_t words = words_for(names);
+  auto* seen = static_cast<std::uint64_t*>(arena.allocate(words * 8));
+  if (f.seen)
+    std::copy(f.seen, f.seen + words, seen);
+  else
+    std::fill(seen, seen + words, 0);
+  if (name >= 0) seen[name >> 6] |= 1ull << (name & 63);
+  return seen;
+}
 inline bool is_extra(const Frame& f, std::string_view key) {  // was this undeclared key written?
   return f.extras && std::binary_search(f.extras->texts, f.extras->texts + f.extras->size, key);
 }
 inline const Extras* with_extra(const Frame& f, std::string_view key, Arena& arena) {
   const std::int32_t n = f.extras ? f.extras->size : 0;
-  auto* texts = static_cast<std::string_view*>(arena.allocate(sizeof(std::string_view) * static_cast<std::size_t>(n + 1)));
+  auto* texts = static_cast<std::string_view*>(
+      arena.allocate(sizeof(std::string_view) * static_cast<std::size_t>(n + 1)));
   std::int32_t i = 0;
   for (; i < n && f.extras->texts[i] < key; ++i) texts[i] = f.extras->texts[i];
   texts[i] = key;
   for (; i < n; ++i) texts[i + 1] = f.extras->texts[i];
   return arena.make(Extras{n + 1, texts});
 }
-inline std::size_t words_for(std::size_t bits) { return std::max<std::size_t>((bits + 63) / 64, 1); }
-
 inline bool is_separated(const Frame& f) {  // behind a comma or a colon
   return f.phase == Phase::Key || (f.phase == Phase::Value && f.kind != Kind::Root);
 }
+// Has a number no exponent in canonical spelling, as beside an excluded one? Where it may still be
+// compared, be it told to its level or not.
+inline bool is_compared(const Frame& f) { return f.barred || (f.parent && is_compared(*f.parent)); }
 
 // The character of a key at this byte; -1 behind its end.
 inline std::int64_t char_at(std::string_view text, std::int32_t depth) {
@@ -34,7 +224,8 @@ inline std::int64_t char_at(std::string_view text, std::int32_t depth) {
   return first_char(text.substr(static_cast<std::size_t>(depth)));
 }
 inline bool in_ranges(const Ranges& ranges, std::int64_t c) {
-  return std::any_of(ranges.begin(), ranges.end(), [c](const Range& r) { return c >= r.lo && c <= r.hi; });
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [c](const Range& r) { return c >= r.lo && c <= r.hi; });
 }
 
 }  // namespace guard

@@ -1,11 +1,12 @@
-// What constraint.cpp, object.cpp and array.cpp share: small helpers, and the walk over a node's formula.
+// What the parts of constraints share: small helpers, and the walk over a node's formula.
 //
-// Each of the six JSON types is an algebra: null and booleans, strings, and numbers are Boolean algebras of sets; objects
-// and arrays have shapes. A formula is walked alike in all of them, signs pushed down to the leaves.
+// Each of the six JSON types is an algebra: null and booleans, strings, and numbers are Boolean
+// algebras of sets; objects and arrays have shapes. A formula is walked alike in all of them, signs
+// pushed down to the leaves.
 #pragma once
 #include <algorithm>
 
-#include "constraints/constraint.hpp"
+#include "constraints/object.hpp"
 
 namespace guard {
 
@@ -15,23 +16,12 @@ template <class T>
 bool has(const std::vector<T>& sorted, const T& item) {
   return std::binary_search(sorted.begin(), sorted.end(), item);
 }
-struct Recursion {
-  Recursion(int* depth, int limit) : depth_(depth) {
-    if (*depth_ >= limit) too_deep(limit);
-    ++*depth_;
-  }
-  ~Recursion() { --*depth_; }
-  Recursion(const Recursion&) = delete;
-  [[noreturn, gnu::noinline]] static void too_deep(int limit) {
-    throw Limit{"depth", -1, "the schema's logic nests deeper than " + std::to_string(limit)};
-  }
-  int* depth_;
-};
 // Marks a memo entry as in progress, and takes the mark back when an exception passes.
 template <class Map>
 struct Busy {
   Busy(Map* memo, Id key) : memo_(memo), key_(key) {
-    if (memo->contains(key)) throw Limit{"cycle", key >> 1, "a $ref leads back to itself without consuming input"};
+    if (memo->contains(key))
+      throw Limit{"cycle", key >> 1, "a $ref leads back to itself without consuming input"};
     memo->emplace(key, kBusy);
   }
   ~Busy() {
@@ -49,9 +39,11 @@ struct Busy {
 // Tells clauses apart that come one by one: a few by looking at each, many by their hashes.
 class Distinct {
  public:
-  explicit Distinct(const std::vector<Clause>* known) : known_(known) {}  // grows with each clause that is new
+  explicit Distinct(const std::vector<Clause>* known)
+      : known_(known) {}  // grows with each clause that is new
   bool is_new(const Clause& clause) {
-    if (known_->size() < kFew) return std::find(known_->begin(), known_->end(), clause) == known_->end();
+    if (known_->size() < kFew)
+      return std::find(known_->begin(), known_->end(), clause) == known_->end();
     for (; seen_ < known_->size(); ++seen_) table_.insert((*known_)[seen_]);
     return !table_.contains(clause);
   }
@@ -73,7 +65,10 @@ class Met {
       many_.insert(id);
     return true;
   }
-  bool contains(Id id) const { return std::find(few_.begin(), few_.end(), id) != few_.end() || (!many_.empty() && many_.contains(id)); }
+  bool contains(Id id) const {
+    return std::find(few_.begin(), few_.end(), id) != few_.end() ||
+           (!many_.empty() && many_.contains(id));
+  }
 
  private:
   static constexpr std::size_t kFew = 16;
@@ -82,12 +77,15 @@ class Met {
 };
 // Takes the clause with the fewest disjuncts out: a search branches there.
 inline Clause take_smallest(std::vector<Clause>* clauses) {
-  const auto least = std::min_element(clauses->begin(), clauses->end(), [](const Clause& a, const Clause& b) { return a.size() < b.size(); });
+  const auto least =
+      std::min_element(clauses->begin(), clauses->end(),
+                       [](const Clause& a, const Clause& b) { return a.size() < b.size(); });
   Clause out = std::move(*least);
   clauses->erase(least);
   return out;
 }
-// Joins sets to one, the two smallest first and of equals the oldest: a chain through ten thousand sets would keep as many growing prefixes.
+// Joins sets to one, the two smallest first and of equals the oldest: a chain through ten thousand
+// sets would keep as many growing prefixes.
 template <class Size, class Join>
 Id joined(const std::vector<Id>& sets, Id none, Size size, Join join) {
   std::vector<std::array<std::size_t, 3>> todo;  // a heap of (size, age, set)
@@ -109,11 +107,16 @@ Id joined(const std::vector<Id>& sets, Id none, Size size, Join join) {
   }
   return todo.empty() ? none : take();
 }
-inline std::int64_t plus_cost(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
-inline std::int64_t cheaper(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+inline std::int64_t plus_cost(std::int64_t a, std::int64_t b) {
+  return a < 0 || b < 0 ? -1 : a + b;
+}
+inline std::int64_t cheaper(std::int64_t a, std::int64_t b) {
+  return a < 0 ? b : b < 0 ? a : std::min(a, b);
+}
 
-// An algebra gives top() and bottom(), all(list) and any(list), exactly_one(yes, no, sign) of children with and without sign,
-// values(list, sign) of constants, leaf(atom, node, sign) of its type's own keywords, and its type's bits in Op::Type.
+// An algebra gives top() and bottom(), all(list) and any(list), exactly_one(yes, no, sign) of
+// children with and without sign, values(list, sign) of constants, leaf(atom, node, sign) of its
+// type's own keywords, and its type's bits in Op::Type.
 template <class Algebra>
 Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   const bool sign = !(literal & 1);
@@ -123,57 +126,74 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   if (found != memo->end() && found->second >= 0) return found->second;
   const Recursion deeper(&depth_, limits_.depth);
   Busy busy(memo, literal);
-  const auto all = [&](std::vector<Id> list) { return sign ? algebra.all(std::move(list)) : algebra.any(std::move(list)); };
-  const auto any = [&](std::vector<Id> list) { return sign ? algebra.any(std::move(list)) : algebra.all(std::move(list)); };
+  const auto all = [&](std::vector<Id> list) {
+    return sign ? algebra.all(std::move(list)) : algebra.any(std::move(list));
+  };
+  const auto any = [&](std::vector<Id> list) {
+    return sign ? algebra.any(std::move(list)) : algebra.all(std::move(list));
+  };
   const auto child = [&](Id n, bool s) { return walk(algebra, memo, n << 1 | !s); };
   if (node >= kInternal) {
     const Internal internal = internals_[node - kInternal];
-    if (internal.types) return busy.set(algebra.leaf({.op = Op::Type, .lo = internal.types, .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}}, node, sign));
+    if (internal.types)
+      return busy.set(algebra.leaf({.op = Op::Type,
+                                    .lo = internal.types,
+                                    .number = {},
+                                    .nodes = {},
+                                    .names = {},
+                                    .langs = {},
+                                    .values = {},
+                                    .lists = {}},
+                                   node, sign));
     if (!internal.values.empty()) return busy.set(algebra.values(internal.values, sign));
     std::vector<Id> parts;
     for (Id g : internal.any_of) {
       std::vector<Id> inner;
-      for (Id l : std::vector<Id>(goals_[g].ids)) inner.push_back(walk(algebra, memo, sign ? l : l ^ 1));
+      for (Id l : std::vector<Id>(goals_[g].ids))
+        inner.push_back(walk(algebra, memo, sign ? l : l ^ 1));
       parts.push_back(all(std::move(inner)));
     }
     return busy.set(any(std::move(parts)));
   }
   std::vector<Id> parts;
   for (const Atom& a : atoms(node)) try {
-    switch (a.op) {
-      case Op::Const:
-      case Op::Enum: parts.push_back(algebra.values(a.values, sign)); break;
-      case Op::Ref: parts.push_back(child(a.nodes[0], sign)); break;
-      case Op::All:
-      case Op::Any: {
-        std::vector<Id> list;
-        for (Id n : a.nodes) list.push_back(child(n, sign));
-        parts.push_back(a.op == Op::All ? all(std::move(list)) : any(std::move(list)));
-        break;
+      switch (a.op) {
+        case Op::Const:
+        case Op::Enum: parts.push_back(algebra.values(a.values, sign)); break;
+        case Op::Ref: parts.push_back(child(a.nodes[0], sign)); break;
+        case Op::All:
+        case Op::Any: {
+          std::vector<Id> list;
+          for (Id n : a.nodes) list.push_back(child(n, sign));
+          parts.push_back(a.op == Op::All ? all(std::move(list)) : any(std::move(list)));
+          break;
+        }
+        case Op::One: {
+          std::vector<Id> yes, no;
+          for (Id n : a.nodes) yes.push_back(child(n, true)), no.push_back(child(n, false));
+          parts.push_back(algebra.exactly_one(yes, no, sign));
+          break;
+        }
+        case Op::Not: parts.push_back(child(a.nodes[0], !sign)); break;
+        case Op::If:  // (not I or T) and (I or E); negated, (I and not T) or (not I and not E)
+          if (a.nodes[1] == 0 && a.nodes[2] == 0)
+            break;  // it only annotates, and says in which order keys come
+          parts.push_back(all({any({child(a.nodes[0], !sign), child(a.nodes[1], sign)}),
+                               any({child(a.nodes[0], sign), child(a.nodes[2], sign)})}));
+          break;
+        default: parts.push_back(algebra.leaf(a, node, sign));
       }
-      case Op::One: {
-        std::vector<Id> yes, no;
-        for (Id n : a.nodes) yes.push_back(child(n, true)), no.push_back(child(n, false));
-        parts.push_back(algebra.exactly_one(yes, no, sign));
-        break;
-      }
-      case Op::Not: parts.push_back(child(a.nodes[0], !sign)); break;
-      case Op::If:  // (not I or T) and (I or E); negated, (I and not T) or (not I and not E)
-        if (a.nodes[1] == 0 && a.nodes[2] == 0) break;  // it only annotates, and says in which order keys come
-        parts.push_back(all({any({child(a.nodes[0], !sign), child(a.nodes[1], sign)}), any({child(a.nodes[0], sign), child(a.nodes[2], sign)})}));
-        break;
-      default: parts.push_back(algebra.leaf(a, node, sign));
+    } catch (Limit& limit) {
+      if (limit.node < 0) limit.node = node, limit.op = a.op;
+      throw;
     }
-  } catch (Limit& limit) {
-    if (limit.node < 0) limit.node = node, limit.op = a.op;
-    throw;
-  }
   return busy.set(parts.empty() ? neutral : all(std::move(parts)));
 }
 
 // In a Boolean algebra: of the children read so far none holds, one does, or several do.
 template <class Algebra>
-Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) {
+Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no,
+          bool sign) {
   Id none = algebra.top(), one = algebra.bottom(), several = algebra.bottom();
   for (std::size_t i = 0; i < yes.size(); ++i) {
     if (!sign) several = algebra.any({several, algebra.all({one, yes[i]})});
@@ -191,10 +211,11 @@ inline Rivals all_rivals(const std::vector<Id>& yes, Id never) {
   return out;
 }
 
-// Among shapes: one holds and the others do not; or none does, or two of them. `rivals` tells for each child of the others that can
-// hold beside it: the negations of all others would say nothing.
+// Among shapes: one holds and the others do not; or none does, or two of them. `rivals` tells for
+// each child of the others that can hold beside it: the negations of all others would say nothing.
 template <class Algebra>
-Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no, bool sign, const Rivals& rivals) {
+Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no,
+                bool sign, const Rivals& rivals) {
   std::vector<Id> ways;
   if (!sign) ways.push_back(algebra.all(no));
   for (std::size_t i = 0; i < yes.size(); ++i) {

@@ -1,27 +1,45 @@
-// Goals, of arrays: rows, cases and residuals, viability. See constraint.hpp.
 #include "constraints/algebra.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 
 namespace {
 std::size_t hash_spans(std::size_t h, const std::vector<Span>& spans) {
-  for (const Span& s : spans) h = mix(mix(mix(h, static_cast<std::size_t>(s.from)), static_cast<std::size_t>(s.to)), static_cast<std::size_t>(s.goal));
+  for (const Span& s : spans)
+    h = mix(mix(mix(h, static_cast<std::size_t>(s.from)), static_cast<std::size_t>(s.to)),
+            static_cast<std::size_t>(s.goal));
   return mix(h, spans.size());
 }
 bool is_one_clause(const Row& row) {
-  return row.clauses.size() == 1 && row.rules.empty() && row.some.empty() && row.counts.empty() && row.lo == 0 && row.hi == kInf && row.unique < 0 && row.repeat < 0;
+  return row.clauses.size() == 1 && row.rules.empty() && row.some.empty() && row.counts.empty() &&
+         row.lo == 0 && row.hi == kInf && row.unique < 0 && row.repeat < 0;
 }
 }  // namespace
 
 std::size_t Row::hash() const {
-  std::size_t h = hash_spans(hash_spans(mix(static_cast<std::size_t>(lo), static_cast<std::size_t>(hi)), rules), some);
+  std::size_t h = hash_spans(
+      hash_spans(mix(static_cast<std::size_t>(lo), static_cast<std::size_t>(hi)), rules), some);
   h = mix(h, static_cast<std::size_t>(unique + 1) << 32 | static_cast<std::size_t>(repeat + 1));
-  for (const Counted& c : counts) h = mix(mix(mix(h, static_cast<std::size_t>(c.goal)), static_cast<std::size_t>(c.lo)), static_cast<std::size_t>(c.hi));
+  for (const Counted& c : counts)
+    h = mix(mix(mix(h, static_cast<std::size_t>(c.goal)), static_cast<std::size_t>(c.lo)),
+            static_cast<std::size_t>(c.hi));
   for (const Clause& c : clauses) h = mix(h, hash_of(c));
   return h;
 }
 
-Id Goals::span_row(std::int32_t from, std::int32_t to, Id goal, bool every) {
+Arrays::Arrays(Constraints& all)
+    : goals_(all.goals),
+      inhabitance_(all.inhabitance),
+      partial_(all.partial),
+      unique_(all.unique),
+      lexicon_(all.lexicon),
+      limits_(all.limits),
+      depth_(all.depth) {
+  rows_.intern({.rules = {}, .some = {}, .counts = {}, .lo = 1, .hi = 0, .clauses = {}});  // kNever
+  rows_.intern({});                                                                        // kAny
+}
+
+Id Arrays::span(std::int32_t from, std::int32_t to, Id goal, bool every) {
   if (from >= to || (every ? goal == kTrue : false)) return every ? kAny : kNever;
   if (!every && goal == kFalse) return kNever;
   Row r;
@@ -29,7 +47,7 @@ Id Goals::span_row(std::int32_t from, std::int32_t to, Id goal, bool every) {
   return rows_.intern(std::move(r));
 }
 
-bool Goals::merge_rows(Row* into, const Row& from) {
+bool Arrays::merge(Row* into, const Row& from) {
   const auto unite = [](auto* a, const auto& b) {
     a->insert(a->end(), b.begin(), b.end());
     sort_unique(a);
@@ -39,23 +57,25 @@ bool Goals::merge_rows(Row* into, const Row& from) {
   unite(&into->counts, from.counts);
   into->lo = std::max(into->lo, from.lo);
   into->hi = std::min(into->hi, from.hi);
-  into->unique = std::max(into->unique, from.unique);  // of one array: both know the same values, or one is -1
+  into->unique =
+      std::max(into->unique, from.unique);  // of one array: both know the same values, or one is -1
   into->repeat = std::max(into->repeat, from.repeat);
   for (const Clause& c : from.clauses)
-    if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end()) into->clauses.push_back(c);
+    if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end())
+      into->clauses.push_back(c);
   return into->lo <= into->hi;
 }
 
-Id Goals::rows_and(const std::vector<Id>& list) {
+Id Arrays::conjunction(const std::vector<Id>& list) {
   Row out;
   for (Id r : list) {
     if (r == kNever) return kNever;
-    if (r != kAny && !merge_rows(&out, rows_[r])) return kNever;
+    if (r != kAny && !merge(&out, rows_[r])) return kNever;
   }
-  return settle_row(std::move(out));
+  return settle(std::move(out));
 }
 
-Id Goals::rows_or(std::vector<Id> list) {
+Id Arrays::disjunction(std::vector<Id> list) {
   std::vector<Id> kept;
   for (Id s : list) {
     if (s == kAny) return kAny;
@@ -66,23 +86,30 @@ Id Goals::rows_or(std::vector<Id> list) {
   }
   if (kept.empty()) return kNever;
   if (kept.size() == 1) return kept[0];
-  if (kept.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a choice between too many shapes of arrays"};
+  if (kept.size() > limits_.alternatives)
+    throw Limit{"alternatives", -1, "a choice between too many shapes of arrays"};
   return rows_.intern({.rules = {}, .some = {}, .counts = {}, .clauses = {std::move(kept)}});
 }
 
-bool Goals::weaker_row(Id id, const Row& b) const {
+bool Arrays::weaker(Id id, const Row& b) const {
   const Row& a = rows_[id];
   const auto within = [](const auto& x, const auto& y) {
     return std::all_of(x.begin(), x.end(), [&](const auto& item) { return has(y, item); });
   };
-  return a.lo <= b.lo && a.hi >= b.hi && (a.unique < 0 || b.unique >= 0) && (a.repeat < 0 || b.repeat >= 0) && within(a.rules, b.rules) && within(a.some, b.some) &&
-         std::all_of(a.counts.begin(), a.counts.end(), [&](const Counted& x) {
-           return std::any_of(b.counts.begin(), b.counts.end(), [&](const Counted& y) { return x.goal == y.goal && x.lo <= y.lo && x.hi >= y.hi; });
-         }) &&
-         std::all_of(a.clauses.begin(), a.clauses.end(), [&](const Clause& c) { return std::find(b.clauses.begin(), b.clauses.end(), c) != b.clauses.end(); });
+  return a.lo <= b.lo && a.hi >= b.hi && (a.unique < 0 || b.unique >= 0) &&
+         (a.repeat < 0 || b.repeat >= 0) && within(a.rules, b.rules) && within(a.some, b.some) &&
+         std::all_of(a.counts.begin(), a.counts.end(),
+                     [&](const Counted& x) {
+                       return std::any_of(b.counts.begin(), b.counts.end(), [&](const Counted& y) {
+                         return x.goal == y.goal && x.lo <= y.lo && x.hi >= y.hi;
+                       });
+                     }) &&
+         std::all_of(a.clauses.begin(), a.clauses.end(), [&](const Clause& c) {
+           return std::find(b.clauses.begin(), b.clauses.end(), c) != b.clauses.end();
+         });
 }
 
-Id Goals::settle_row(Row s) {
+Id Arrays::settle(Row s) {
   tick();
   while (true) {
     if (s.lo > s.hi || (s.unique >= 0 && s.repeat >= 0)) return kNever;
@@ -92,8 +119,9 @@ Id Goals::settle_row(Row s) {
       bool entailed = false;
       for (Id d : s.clauses[i]) {
         if (std::max(rows_[d].lo, s.lo) > std::min(rows_[d].hi, s.hi)) continue;
-        if ((s.unique >= 0 && rows_[d].repeat >= 0) || (s.repeat >= 0 && rows_[d].unique >= 0)) continue;
-        if (weaker_row(d, s)) {
+        if ((s.unique >= 0 && rows_[d].repeat >= 0) || (s.repeat >= 0 && rows_[d].unique >= 0))
+          continue;
+        if (weaker(d, s)) {
           entailed = true;
           break;
         }
@@ -105,34 +133,39 @@ Id Goals::settle_row(Row s) {
         continue;
       }
       s.clauses.erase(s.clauses.begin() + static_cast<std::ptrdiff_t>(i));
-      if (!entailed && !merge_rows(&s, Row(rows_[alive[0]]))) return kNever;
+      if (!entailed && !merge(&s, Row(rows_[alive[0]]))) return kNever;
       changed = true;
     }
     if (!changed) break;
   }
-  if (goals_.size() + rows_.size() > limits_.states) throw Limit{"states", -1, "too many goals and shapes"};
+  if (goals_.size() + rows_.size() > limits_.states)
+    throw Limit{"states", -1, "too many goals and shapes"};
   return rows_.intern(std::move(s));
 }
 
 // The algebra of rows: see algebra.hpp.
-struct Goals::RowAlgebra {
-  Goals* g;
+struct Arrays::RowAlgebra {
+  Arrays* g;
   Id top() const { return kAny; }
   Id bottom() const { return kNever; }
-  Id all(const std::vector<Id>& list) const { return g->rows_and(list); }
-  Id any(std::vector<Id> list) const { return g->rows_or(std::move(list)); }
-  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign, all_rivals(yes, kNever)); }
+  Id all(const std::vector<Id>& list) const { return g->conjunction(list); }
+  Id any(std::vector<Id> list) const { return g->disjunction(std::move(list)); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const {
+    return one_shape_of(*this, yes, no, sign, all_rivals(yes, kNever));
+  }
 
   Id sized(std::int32_t lo, std::int32_t hi) const {
     if (lo > hi) return kNever;
-    return g->rows_.intern({.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}});
+    return g->rows_.intern(
+        {.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}});
   }
   Id counted(Id goal, std::int32_t lo, std::int32_t hi) const {
     if (lo > hi) return kNever;
     if (lo == 0 && hi == kInf) return kAny;
     return g->rows_.intern({.rules = {}, .some = {}, .counts = {{goal, lo, hi}}, .clauses = {}});
   }
-  Id outside(std::int32_t lo, std::int32_t hi, const std::function<Id(std::int32_t, std::int32_t)>& within) const {
+  Id outside(std::int32_t lo, std::int32_t hi,
+             const std::function<Id(std::int32_t, std::int32_t)>& within) const {
     return any({lo > 0 ? within(0, lo - 1) : kNever, hi < kInf ? within(hi + 1, kInf) : kNever});
   }
 
@@ -145,21 +178,27 @@ struct Goals::RowAlgebra {
     const Value val = g->lexicon_.values[v];
     if (val.kind != Value::Array) return sign ? kNever : kAny;
     const std::int32_t n = static_cast<std::int32_t>(val.items.size());
-    std::vector<Id> parts{sign ? sized(n, n) : any({n > 0 ? sized(0, n - 1) : kNever, sized(n + 1, kInf)})};
-    for (std::int32_t i = 0; i < n; ++i) parts.push_back(g->span_row(i, i + 1, g->goal({g->constant(val.items[static_cast<std::size_t>(i)]) << 1 | !sign}), sign));
+    std::vector<Id> parts{sign ? sized(n, n)
+                               : any({n > 0 ? sized(0, n - 1) : kNever, sized(n + 1, kInf)})};
+    for (std::int32_t i = 0; i < n; ++i)
+      parts.push_back(g->span(
+          i, i + 1,
+          g->goals_.goal({g->goals_.constant(val.items[static_cast<std::size_t>(i)]) << 1 | !sign}),
+          sign));
     return sign ? all(parts) : any(std::move(parts));
   }
 
   Id leaf(const Atom& a, Id node, bool sign) const {
     switch (a.op) {
       case Op::Type: return ((a.lo & types::kArray) != 0) == sign ? kAny : kNever;
-      case Op::Items: return g->span_row(a.lo, a.hi, g->goal({a.nodes[0] << 1 | !sign}), sign);
+      case Op::Items: return g->span(a.lo, a.hi, g->goals_.goal({a.nodes[0] << 1 | !sign}), sign);
       case Op::Count: {
         const auto within = [this](std::int32_t lo, std::int32_t hi) { return sized(lo, hi); };
         return sign ? within(a.lo, a.hi) : outside(a.lo, a.hi, within);
       }
       case Op::Contains: {
-        const auto within = [this, goal = g->goal_of(a.nodes[0])](std::int32_t lo, std::int32_t hi) { return counted(goal, lo, hi); };
+        const auto within = [this, goal = g->goals_.goal_of(a.nodes[0])](
+                                std::int32_t lo, std::int32_t hi) { return counted(goal, lo, hi); };
         return sign ? within(a.lo, a.hi) : outside(a.lo, a.hi, within);
       }
       case Op::UnevaluatedItems: return g->unevaluated_items(a, node, sign);
@@ -176,61 +215,68 @@ struct Goals::RowAlgebra {
   }
 };
 
-Id Goals::node_array(Id literal) { return walk(RowAlgebra{this}, &array_memo_, literal); }
+Id Arrays::of_node(Id literal) { return goals_.walk(RowAlgebra{this}, &array_memo_, literal); }
 
-Id Goals::array(Id g) {
-  if (excludes(g, types::kArray)) return kNever;
+Id Arrays::of(Id g) {
+  if (goals_.excludes(g, types::kArray)) return kNever;
   const auto found = goal_array_.find(g);
   if (found != goal_array_.end()) return found->second;
   std::vector<Id> parts{kAny};
-  for (Id l : std::vector<Id>(goals_[g].ids)) parts.push_back(node_array(l));
-  const Id out = rows_and(parts);
+  for (Id l : std::vector<Id>(goals_.literals(g))) parts.push_back(of_node(l));
+  const Id out = conjunction(parts);
   return goal_array_[g] = out;
 }
 
-Id Goals::base_of(const Row& row, std::int32_t at) {
+Id Arrays::base_of(const Row& row, std::int32_t at) {
   std::vector<Id> all;
   for (const Span& s : row.rules)
-    if (s.from <= at && at < s.to) all.insert(all.end(), goals_[s.goal].ids.begin(), goals_[s.goal].ids.end());
-  return goal(std::move(all));
+    if (s.from <= at && at < s.to)
+      all.insert(all.end(), goals_.literals(s.goal).begin(), goals_.literals(s.goal).end());
+  return goals_.goal(std::move(all));
 }
 
-bool Goals::done_row(Id id, std::int32_t at) const {
+bool Arrays::done(Id id, std::int32_t at) const {
   const Row& row = rows_[id];
   if (at < row.lo || at > row.hi || !row.some.empty() || row.repeat >= 0) return false;
   for (const Counted& c : row.counts)
     if (c.lo > 0) return false;
   for (const Clause& c : row.clauses)
-    if (std::none_of(c.begin(), c.end(), [&](Id d) { return done_row(d, at); })) return false;
+    if (std::none_of(c.begin(), c.end(), [&](Id d) { return done(d, at); })) return false;
   return true;
 }
 
-bool Goals::is_plain_row(Id id) const {
+bool Arrays::is_plain(Id id) const {
   const Row& row = rows_[id];
-  return row.some.empty() && row.counts.empty() && row.clauses.empty() && row.unique < 0 && row.repeat < 0 &&
-         std::all_of(row.rules.begin(), row.rules.end(), [](const Span& s) { return s.from == 0 && s.to == kInf; });
+  return row.some.empty() && row.counts.empty() && row.clauses.empty() && row.unique < 0 &&
+         row.repeat < 0 &&
+         std::all_of(
+             row.rules.begin(), row.rules.end(),
+             [](const Span& s) { return s.from == 0 && s.to == kInf; });
 }
 
-// The obligations of a row that asks the same of every item, as counts; nothing where it is another one.
-std::optional<std::vector<Counted>> Goals::steady_counts(const Row& row) {
+// The obligations of a row that asks the same of every item, as counts; nothing where it is another
+// one.
+std::optional<std::vector<Counted>> Arrays::steady_counts(const Row& row) {
   const auto everywhere = [](const Span& s) { return s.from == 0 && s.to == kInf; };
-  const bool steady = std::all_of(row.rules.begin(), row.rules.end(), everywhere) && std::all_of(row.some.begin(), row.some.end(), everywhere);
+  const bool steady = std::all_of(row.rules.begin(), row.rules.end(), everywhere) &&
+                      std::all_of(row.some.begin(), row.some.end(), everywhere);
   if (!steady || !row.clauses.empty() || row.unique >= 0 || row.repeat >= 0) return std::nullopt;
   std::vector<Counted> out = row.counts;
   for (const Span& s : row.some) out.push_back({s.goal, 1, kInf});
   return out;
 }
 
-// Counts by arithmetic, whatever their size: one count alone, or minima for which there is room item by item. Nothing where items
-// must serve several counts at once, which is searched.
-std::optional<bool> Goals::viable_counts(const Row& row, std::int32_t at) {
+// Counts by arithmetic, whatever their size: one count alone, or minima for which there is room
+// item by item. Nothing where items must serve several counts at once, which is searched.
+std::optional<bool> Arrays::viable_counts(const Row& row, std::int32_t at) {
   const auto counts = steady_counts(row);
   if (!counts) return std::nullopt;
   const Id base = base_of(row, 0);
   const std::int64_t room = row.hi == kInf ? kInf : row.hi - at, due = std::max(row.lo - at, 0);
   if (counts->size() == 1) {
     const Counted& c = (*counts)[0];
-    const bool hit = inhabited(conj(base, c.goal)), miss = inhabited(conj(base, negate(c.goal)));
+    const bool hit = inhabitance_.inhabited(goals_.conj(base, c.goal)),
+               miss = inhabitance_.inhabited(goals_.conj(base, goals_.negate(c.goal)));
     if (hit && miss) return std::max<std::int64_t>(c.lo, due) <= room;
     if (hit) return std::max<std::int64_t>(c.lo, due) <= std::min<std::int64_t>(c.hi, room);
     return c.lo == 0 && due <= (miss ? room : 0);
@@ -238,50 +284,55 @@ std::optional<bool> Goals::viable_counts(const Row& row, std::int32_t at) {
   std::int64_t total = 0;
   for (const Counted& c : *counts) {
     if (c.hi != kInf) return std::nullopt;
-    if (!inhabited(conj(base, c.goal))) return false;
+    if (!inhabitance_.inhabited(goals_.conj(base, c.goal))) return false;
     total += c.lo;
   }
   return total <= room ? std::optional(true) : std::nullopt;
 }
 
-bool Goals::viable_row(Id id, std::int32_t at) {
+bool Arrays::viable(Id id, std::int32_t at) {
   if (id == kNever) return false;
-  if (done_row(id, at)) return true;
-  if (is_plain_row(id)) return at < rows_[id].hi && (at >= rows_[id].lo || inhabited(base_of(rows_[id], 0)));
+  if (done(id, at)) return true;
+  if (is_plain(id))
+    return at < rows_[id].hi &&
+           (at >= rows_[id].lo || inhabitance_.inhabited(base_of(rows_[id], 0)));
   const auto found = row_viable_.find({id, at});
   if (found != row_viable_.end()) return found->second;
-  if (in_round_ && round_rows_.contains({id, at})) return false;
+  if (inhabitance_.in_round() && inhabitance_.is_found_empty(id, at)) return false;
   const Recursion deeper(&depth_, limits_.depth);
   const Row row = rows_[id];
   bool ok = false;
-  if (compares(id)) {
-    ok = plan_row(id, at, {}, 0, nullptr);
+  if (unique_.compares(id)) {
+    ok = unique_.plan_row(id, at, {}, 0, nullptr);
   } else if (at < row.hi) {
     if (!row.clauses.empty()) {
       Row rest = row;
       const Clause choices = take_smallest(&rest.clauses);
       for (std::size_t i = 0; i < choices.size() && !ok; ++i) {
         Row with = rest;
-        if (merge_rows(&with, Row(rows_[choices[i]]))) ok = viable_row(settle_row(std::move(with)), at);
+        if (merge(&with, Row(rows_[choices[i]]))) ok = viable(settle(std::move(with)), at);
       }
     } else if (row.some.empty() && row.counts.empty()) {
       ok = true;
       std::int32_t edge = 0;
       for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
-      for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i) ok = inhabited(base_of(row, i));
+      for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i)
+        ok = inhabitance_.inhabited(base_of(row, i));
     } else if (const auto counted = viable_counts(row, at)) {
       ok = *counted;
     } else {
       const Id base = base_of(row, 0);
-      ok = inhabited(base) && possible(open_item(id, true), base, [&](Id after) {
-             if (after != id) return viable_row(after, at + 1);
+      ok = inhabitance_.inhabited(base) &&
+           partial_.possible(partial_.open_item(id, true), base, [&](Id after) {
+             if (after != id) return viable(after, at + 1);
              if (at >= row.lo) return false;  // brings no completion nearer, save that it counts
-             return at + 1 < row.lo ? row.lo <= row.hi && viable_row(id, row.lo - 1) : viable_row(id, row.lo);
+             return at + 1 < row.lo ? row.lo <= row.hi && viable(id, row.lo - 1)
+                                    : viable(id, row.lo);
            });
     }
   }
-  if (ok || !is_tentative()) row_viable_[{id, at}] = ok;
-  if (!ok && in_round_) round_rows_.insert({id, at});
+  if (ok || !inhabitance_.is_tentative()) row_viable_[{id, at}] = ok;
+  if (!ok && inhabitance_.in_round()) inhabitance_.note_empty(id, at);
   return ok;
 }
 

@@ -1,30 +1,43 @@
-// Explorer: every expansion that decoding may ask of Goals, made ahead of need, so that a limit is met in `guard check`.
+// Explorer: every expansion that decoding may ask of Goals, made ahead of need, so that a limit is
+// met in `guard check`.
 //
-// Breadth first over goals, the shapes of objects and arrays, what is left of them after each way a member or an item can be, and
-// the languages of strings and keys with their automata. Each is expanded once; what depends on more than ids (written keys,
-// counts, nesting) is not walked. A run ends when nothing is left or time is up, and goes on where it stopped; one that ends in Missing
-// repeats what it was at, one that ends in Limit skips it. Costs: those of the expansions, and a set entry for each.
-// Not thread-safe: guarded by the isolate's lock. Tested in tests/kernels/test_explorer.py.
+// Breadth first over goals, the shapes of objects and arrays, what is left of them after each way a
+// member or an item can be, and the languages of strings and keys with their automata. Each is
+// expanded once; what depends on more than ids (written keys, counts, nesting) is not walked. A run
+// ends when nothing is left or time is up, and goes on where it stopped; one that ends in Missing
+// repeats what it was at, one that ends in Limit skips it. Costs: those of the expansions, and a
+// set entry for each. Not thread-safe: guarded by the isolate's lock. Tested in
+// tests/kernels/test_explorer.py.
 #pragma once
 #include <array>
 #include <unordered_set>
 
-#include "constraints/constraint.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 
 class Explorer {
  public:
   // Languages with more than `most` states are noted in large(), and not followed further.
-  Explorer(Goals& goals, std::size_t most) : goals_(goals), most_(most) {}
+  Explorer(Constraints& constraints, std::size_t most) : constraints_(constraints), most_(most) {}
 
-  void add(Id node) { push({Kind::Goal, goals_.goal_of(node), node}); }  // requires a front end's node
-  bool run(std::chrono::steady_clock::time_point until);                 // is nothing left?
-  std::size_t expanded(int kind) const { return expanded_[static_cast<std::size_t>(kind)]; }  // goals, objects, arrays, languages
-  std::size_t waiting() const { return queue_.size() + cut_; }  // found and not expanded; values whose ways are too many
-  std::size_t states() const { return states_; }              // of all languages
-  const std::vector<Id>& large() const { return large_; }     // nodes whose strings or keys need more than `most` states
-  const std::vector<Id>& empty() const { return empty_; }     // nodes that a member, an item or the root must meet and that no value does
+  void add(Id node) {
+    push({Kind::Goal, constraints_.goals.goal_of(node), node});
+  }  // requires a front end's node
+  bool run(std::chrono::steady_clock::time_point until);  // is nothing left?
+  std::size_t expanded(int kind) const {
+    return expanded_[static_cast<std::size_t>(kind)];
+  }  // goals, objects, arrays, languages
+  std::size_t waiting() const {
+    return queue_.size() + cut_;
+  }  // found and not expanded; values whose ways are too many
+  std::size_t states() const { return states_; }  // of all languages
+  const std::vector<Id>& large() const {
+    return large_;
+  }  // nodes whose strings or keys need more than `most` states
+  const std::vector<Id>& empty() const {
+    return empty_;
+  }  // nodes that a member, an item or the root must meet and that no value does
 
  private:
   enum class Kind : std::uint8_t { Goal, Object, Array, Language };
@@ -36,7 +49,7 @@ class Explorer {
   void expand(Item item);
   void expand_language(Item item);
 
-  Goals& goals_;
+  Constraints& constraints_;
   std::size_t most_;
   std::deque<Item> queue_;
   std::array<std::unordered_set<Id>, 4> seen_;

@@ -1,48 +1,69 @@
-// Goals: the least number of bytes of a value, and of the rest of one that was begun.
 #include <queue>
 #include <tuple>
 
 #include "constraints/algebra.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 
 namespace {
-constexpr int kMaxChoices = 256;    // combinations of disjuncts that cost_object compares before it takes what it has
+constexpr int kMaxChoices =
+    256;  // combinations of disjuncts that cost_object compares before it takes what it has
 }  // namespace
 
-std::int64_t Goals::key_bytes(Id name) {
+MinCosts::MinCosts(Constraints& all)
+    : goals_(all.goals),
+      scalars_(all.scalars),
+      key_sets_(all.key_sets),
+      objects_(all.objects),
+      members_(all.members),
+      arrays_(all.arrays),
+      unique_(all.unique),
+      partial_(all.partial),
+      inhabitance_(all.inhabitance),
+      values_(all.values),
+      lexicon_(all.lexicon),
+      spelling_(all.spelling),
+      gap_(all.gap),
+      limits_(all.limits),
+      depth_(all.depth) {}
+
+std::int64_t MinCosts::key_bytes(Id name) {
   const auto found = name_bytes_.find(name);
   if (found != name_bytes_.end()) return found->second;
   return name_bytes_[name] = 2 + spelled_bytes(lexicon_.names[name].text);
 }
 
-std::int64_t Goals::cost_of_strings(Id set) {
+std::int64_t MinCosts::cost_of_strings(Id set) {
   std::int64_t best = -1;
-  for (const StringPiece& p : std::vector<StringPiece>(string_sets_[set].pieces)) best = cheaper(best, lexicon_.langs.cheapest(p.lang, p.lo, p.hi));
+  for (const StringPiece& p : std::vector<StringPiece>(scalars_.string_set(set).pieces))
+    best = cheaper(best, lexicon_.langs.cheapest(p.lang, p.lo, p.hi));
   return plus_cost(best, 2);
 }
 
-std::int64_t Goals::cost(Id g, Type type) {
+std::int64_t MinCosts::of(Id g, Type type) {
   switch (type) {
-    case Type::Null: return literals3(g) & 1 ? 4 : -1;
-    case Type::Boolean: return literals3(g) & 2 ? 4 : literals3(g) & 4 ? 5 : -1;
-    case Type::String: return cost_of_strings(strings(g));
+    case Type::Null: return scalars_.literals3(g) & 1 ? 4 : -1;
+    case Type::Boolean: return scalars_.literals3(g) & 2 ? 4 : scalars_.literals3(g) & 4 ? 5 : -1;
+    case Type::String: return cost_of_strings(scalars_.strings(g));
     case Type::Number: {
       std::vector<NumberComponent> list;
-      for (Id p : numbers(g)) list.push_back({p, 0});
+      for (Id p : scalars_.numbers(g)) list.push_back({p, 0});
       if (list.empty()) return -1;
       std::int64_t best = -1;
-      lexicon_.numbers.cheapest(lexicon_.numbers.start(list, spelling_), [&](Id, std::int64_t n) { best = cheaper(best, n); });
+      lexicon_.numbers.cheapest(lexicon_.numbers.start(list, spelling_),
+                                [&](Id, std::int64_t n) { best = cheaper(best, n); });
       return best;
     }
     default: return least_cost(g * 8 + static_cast<Id>(type) + 1);
   }
 }
 
-std::int64_t Goals::cost(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : least_cost(g * 8); }
+std::int64_t MinCosts::of(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : least_cost(g * 8); }
 
-// One more look at a key of the fixpoint (see inhabited): what is in progress counts with what it cost at last.
-std::int64_t Goals::try_cost(Id key) {
+// One more look at a key of the fixpoint (see inhabited): what is in progress counts with what it
+// cost at last.
+std::int64_t MinCosts::try_cost(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
   const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
   const bool outer_leans = std::exchange(cost_leans_, false);
@@ -51,13 +72,18 @@ std::int64_t Goals::try_cost(Id key) {
   try {
     switch (key % 8) {
       case 0:
-        for (int t = 0; t < kTypes; ++t) best = cheaper(best, cost(g, static_cast<Type>(t)));
+        for (int t = 0; t < kTypes; ++t) best = cheaper(best, of(g, static_cast<Type>(t)));
         break;
-      case static_cast<int>(Type::Array) + 1: best = cheaper(best, array(g) == kNever ? -1 : plus_cost(1, cost_array(array(g), 0))); break;
-      default: best = cheaper(best, object(g) == kNever ? -1 : plus_cost(1, cost_object(object(g), {})));
+      case static_cast<int>(Type::Array) + 1:
+        best =
+            cheaper(best, arrays_.of(g) == kNever ? -1 : plus_cost(1, of_array(arrays_.of(g), 0)));
+        break;
+      default:
+        best = cheaper(best,
+                       objects_.of(g) == kNever ? -1 : plus_cost(1, of_object(objects_.of(g), {})));
     }
   } catch (Limit& limit) {
-    blame(&limit, node_of(goals_[g].ids));
+    goals_.blame(&limit, node_of(goals_.literals(g)));
     throw;
   }
   if (!cost_leans_) {  // on nothing that may yet get cheaper
@@ -71,7 +97,7 @@ std::int64_t Goals::try_cost(Id key) {
   return best;
 }
 
-std::int64_t Goals::least_cost(Id key) {
+std::int64_t MinCosts::least_cost(Id key) {
   const auto sure = cost_.find(key);
   if (sure != cost_.end()) return sure->second;
   if (in_cost_) {
@@ -81,7 +107,7 @@ std::int64_t Goals::least_cost(Id key) {
     return now->second;
   }
   struct Reset {
-    Goals* goals;
+    MinCosts* goals;
     ~Reset() { goals->in_cost_ = goals->cost_leans_ = false, goals->cost_round_.clear(); }
   } reset{this};
   in_cost_ = true;
@@ -97,21 +123,26 @@ std::int64_t Goals::least_cost(Id key) {
   return cost_[key];
 }
 
-std::int64_t Goals::cost_object(Id id, const Keys& keys) {
+std::int64_t MinCosts::of_object(Id id, const Keys& keys) {
   if (id == kNever) return -1;
-  if (shapes_[id].clauses.empty()) return cost_members(id, keys);
+  if (objects_[id].clauses.empty()) return cost_members(id, keys);
   if (keys.fresh()) return cost_choices(id, keys);
-  return remembered(&found_cost_, id, keys, [&](const Keys& asked) { return cost_choices(id, asked); });
+  return found_.get(
+      id, keys, objects_.counts(id), [&](const Keys& asked) { return cost_choices(id, asked); },
+      [this] { return !inhabitance_.is_tentative() && !in_cost_; });
 }
 
-// Of the ways through the clauses the cheapest: best first (Hart, Nilsson, Raphael 1968), of equals the one with the fewest clauses left.
-// Clauses only ask for more, so that a shape without those that are left bounds it from below. Many orders of choices lead to one shape.
-std::int64_t Goals::cost_choices(Id id, const Keys& keys) try {
+// Of the ways through the clauses the cheapest: best first (Hart, Nilsson, Raphael 1968), of equals
+// the one with the fewest clauses left. Clauses only ask for more, so that a shape without those
+// that are left bounds it from below. Many orders of choices lead to one shape.
+std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
   struct Node {
     std::int64_t bound;
     std::size_t clauses, age;
     Id shape;
-    bool operator<(const Node& o) const { return std::tuple(bound, clauses, age) > std::tuple(o.bound, o.clauses, o.age); }  // the least on top
+    bool operator<(const Node& o) const {
+      return std::tuple(bound, clauses, age) > std::tuple(o.bound, o.clauses, o.age);
+    }  // the least on top
   };
   std::priority_queue<Node> open;
   std::unordered_set<Id> known;
@@ -123,57 +154,62 @@ std::int64_t Goals::cost_choices(Id id, const Keys& keys) try {
     for (const Rule& r : disjunct.some) {
       if (!named(r) || keys.seen(key_sets_[r.keys].id)) continue;
       const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{r.keys, -1});
-      if (at == s.some.end() || at->keys != r.keys) out += key_bytes(key_sets_[r.keys].id) + 2 + gap_;
+      if (at == s.some.end() || at->keys != r.keys)
+        out += key_bytes(key_sets_[r.keys].id) + 2 + gap_;
     }
     return out;
   };
   const auto add = [&](Id at) {
     if (at == kNever || !known.insert(at).second) return;
-    const Shape& s = shapes_[at];
+    const Shape& s = objects_[at];
     Shape bare = s;
     bare.clauses.clear();
-    std::int64_t bound = cost_members(shapes_.intern(std::move(bare)), keys), more = 0;
+    std::int64_t bound = cost_members(objects_.intern(std::move(bare)), keys), more = 0;
     if (bound < 0 || (best >= 0 && bound >= best)) return;
     if (s.lo == 0 && std::all_of(s.some.begin(), s.some.end(), named))
       for (const Clause& c : s.clauses) {
         std::int64_t least = -1;
         for (Id d : c)
-          if (least != 0) least = cheaper(least, added(s, shapes_[d]));
+          if (least != 0) least = cheaper(least, added(s, objects_[d]));
         more = std::max(more, least);
       }
     bound += more;
     if (best < 0 || bound < best) open.push({bound, s.clauses.size(), known.size(), at});
   };
-  if (const Id easy = easiest(shapes_[id], keys); easy != kNever) best = cost_members(easy, keys);  // mostly nothing is cheaper
+  if (const Id easy = members_.easiest(objects_[id], keys); easy != kNever)
+    best = cost_members(easy, keys);  // mostly nothing is cheaper
   add(id);
   for (int left = kMaxChoices; !open.empty(); --left) {
     tick();
     const Node node = open.top();
     open.pop();
     if (best >= 0 && (node.bound >= best || left <= 0)) return best;
-    if (const Id known_better = tidy(node.shape); known_better != node.shape) {  // only of those whose turn comes: it is dear
+    if (const Id known_better = objects_.tidy(node.shape);
+        known_better != node.shape) {  // only of those whose turn comes: it is dear
       add(known_better);
       continue;
     }
-    Shape s = shapes_[node.shape];
+    Shape s = objects_[node.shape];
     if (s.clauses.empty()) return node.bound;
     for (Id d : take_smallest(&s.clauses)) {
       Shape with = s;
-      if (d != kNever && !clash(s, shapes_[d]) && merge_into(&with, Shape(shapes_[d]))) add(settle(std::move(with)));
+      if (d != kNever && !objects_.clash(s, objects_[d]) &&
+          objects_.merge(&with, Shape(objects_[d])))
+        add(objects_.settle(std::move(with)));
     }
   }
   return best;
 } catch (Missing&) {
-  need_choices(id);
+  objects_.need_choices(id);
   throw;
 }
 
 // Of a shape without clauses.
-std::int64_t Goals::cost_members(Id id, const Keys& keys) {
+std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
   if (id == kNever) return -1;
-  const Shape s = shapes_[id];
+  const Shape s = objects_[id];
   int choices = 0;
-  const std::vector<KeyClass>& all = own_classes(id);
+  const std::vector<KeyClass>& all = objects_.own_classes(id);
   struct Member {
     std::size_t cls;
     Id goal;
@@ -185,23 +221,28 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
     const auto due = std::lower_bound(s.some.begin(), s.some.end(), Rule{all[i].own, -1});
     if (due == s.some.end() || due->keys != all[i].own || keys.seen(all[i].name)) continue;
     if (!keys.open(all[i].name)) return -1;
-    members.push_back({i, base_of(s, all[i])});
+    members.push_back({i, objects_.base_of(s, all[i])});
   }
   for (const Rule& r : s.some)
     if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
   const auto usable = [&](std::size_t i) {
-    return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name) &&
-                               std::none_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
+    return all[i].name < 0 ||
+           (!keys.seen(all[i].name) && keys.open(all[i].name) &&
+            std::none_of(
+                members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
   };
-  const auto total = [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
-    std::vector<std::size_t> next(all.size(), 0);  // words of each class that are used up
-    std::size_t listed = 0;                        // and what they take
+  const auto total =
+      [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
+    std::vector<std::size_t> next(all.size(), 0);          // words of each class that are used up
+    std::size_t listed = 0;                                // and what they take
     const auto key = [&](std::size_t i) -> std::int64_t {  // bytes of the cheapest new key
       if (all[i].name >= 0) return key_bytes(all[i].name);
       while (true) {
         const Word* word = lexicon_.words.at(all[i].lang, next[i]);
         if (!word) return -1;
-        if (!keys.taken(word->text) && std::none_of(all.begin(), all.end(), [&](const KeyClass& c) { return c.name >= 0 && lexicon_.names[c.name].text == word->text; }))
+        if (!keys.taken(word->text) && std::none_of(all.begin(), all.end(), [&](const KeyClass& c) {
+              return c.name >= 0 && lexicon_.names[c.name].text == word->text;
+            }))
           return word->bytes + 2;
         ++next[i];
       }
@@ -214,21 +255,24 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
       ++next[i];
       tick();
       if ((listed += 1 + static_cast<std::size_t>(name) / 16) > limits_.states)
-        throw Limit{"states", -1, "minProperties asks for " + std::to_string(s.lo) + " members, whose shortest keys are too many", Op::Size};
+        throw Limit{"states", -1,
+                    "minProperties asks for " + std::to_string(s.lo) +
+                        " members, whose shortest keys are too many",
+                    Op::Size};
       ++count;
       return true;
     };
     for (const Member& m : members)
-      if (!add(m.cls, cost(m.goal))) return -1;
+      if (!add(m.cls, of(m.goal))) return -1;
     while (count < s.lo) {
       std::int64_t best = -1;
       std::size_t which = 0;
       for (std::size_t i = 0; i < all.size(); ++i) {
         if (!usable(i) || (all[i].name >= 0 && next[i])) continue;
-        const std::int64_t value = cost(base_of(s, all[i])), name = value < 0 ? -1 : key(i);
+        const std::int64_t value = of(objects_.base_of(s, all[i])), name = value < 0 ? -1 : key(i);
         if (name >= 0 && (best < 0 || name + value < best)) best = name + value, which = i;
       }
-      if (best < 0 || !add(which, cost(base_of(s, all[which])))) return -1;
+      if (best < 0 || !add(which, of(objects_.base_of(s, all[which])))) return -1;
     }
     if (count > s.hi) return -1;
     const std::int64_t written = count - keys.count;
@@ -246,14 +290,14 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
     for (std::size_t j = 0; j < members.size(); ++j) {
       if (!all[members[j].cls].in(r.keys)) continue;
       const Id before = members[j].goal;
-      members[j].goal = conj(before, r.goal);
-      if (members[j].goal != kFalse && cost(members[j].goal) >= 0) assign(next + 1);
+      members[j].goal = goals_.conj(before, r.goal);
+      if (members[j].goal != kFalse && of(members[j].goal) >= 0) assign(next + 1);
       members[j].goal = before;
     }
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (!all[i].in(r.keys) || !usable(i)) continue;
-      const Id g = conj(base_of(s, all[i]), r.goal);
-      if (g == kFalse || cost(g) < 0) continue;
+      const Id g = goals_.conj(objects_.base_of(s, all[i]), r.goal);
+      if (g == kFalse || of(g) < 0) continue;
       members.push_back({i, g});
       assign(next + 1);
       members.pop_back();
@@ -263,27 +307,32 @@ std::int64_t Goals::cost_members(Id id, const Keys& keys) {
   return best;
 }
 
-// Where items must differ the cost must fall with every token of some way on. So each owed item is reckoned at what suffices whatever the
-// others are: the dearest of as many of its goal's values as the array can have items along a plan (`among`; along a plan it never
-// rises: an item discharges what is owed, brings a position nearer, or fills up to the minimum). Of a plan, whether it can be
-// followed is all that the values written decide, and only the values of goals that have fewer than that: see reserved().
+// Where items must differ the cost must fall with every token of some way on. So each owed item is
+// reckoned at what suffices whatever the others are: the dearest of as many of its goal's values as
+// the array can have items along a plan (`among`; along a plan it never rises: an item discharges
+// what is owed, brings a position nearer, or fills up to the minimum). Of a plan, whether it can be
+// followed is all that the values written decide, and only the values of goals that have fewer than
+// that: see reserved().
 //
-// Why it falls: take the cheapest plan, goals g1, g2, …, and distinct representatives of those that have few values, none of
-// them written. If g1 has few, write its representative: it is one of reserved(), for each of which the rest is reckoned
-// with it written. Else fewer than `among` values are written or represent others, so that one of those by which g1 is reckoned is
-// free. It is one of reserved() too, or none of them, and then no plan minds it. The rest of the plan can be followed, at no more.
-struct Goals::Plan {
-  std::vector<Id> picks = {};          // as in plan_row
-  bool paired = false;                 // where a repeat is owed: one item of known value, which a later one will equal
+// Why it falls: take the cheapest plan, goals g1, g2, …, and distinct representatives of those that
+// have few values, none of them written. If g1 has few, write its representative: it is one of
+// reserved(), for each of which the rest is reckoned with it written. Else fewer than `among`
+// values are written or represent others, so that one of those by which g1 is reckoned is free. It
+// is one of reserved() too, or none of them, and then no plan minds it. The rest of the plan can be
+// followed, at no more.
+struct MinCosts::Plan {
+  std::vector<Id> picks = {};  // as in plan_row
+  bool paired =
+      false;  // where a repeat is owed: one item of known value, which a later one will equal
   std::vector<Id>* reserved = nullptr;  // collects
 };
 
-// Counts by arithmetic (see viable_counts): exact for one count; where several minima are large, each is met by items of its own, which
-// never costs less. Nothing where that is to be searched.
-std::optional<std::int64_t> Goals::cost_counts(const Row& row, std::int32_t at) {
-  const auto counts = steady_counts(row);
+// Counts by arithmetic (see viable_counts): exact for one count; where several minima are large,
+// each is met by items of its own, which never costs less. Nothing where that is to be searched.
+std::optional<std::int64_t> MinCosts::cost_counts(const Row& row, std::int32_t at) {
+  const auto counts = arrays_.steady_counts(row);
   if (!counts) return std::nullopt;
-  const Id base = base_of(row, 0);
+  const Id base = arrays_.base_of(row, 0);
   const std::int64_t room = row.hi == kInf ? kInf : row.hi - at, due = std::max(row.lo - at, 0);
   std::int64_t items = 0, bytes = 0;
   const auto add = [&](std::int64_t n, std::int64_t each) {
@@ -291,9 +340,12 @@ std::optional<std::int64_t> Goals::cost_counts(const Row& row, std::int32_t at) 
   };
   if (counts->size() == 1) {
     const Counted& c = (*counts)[0];
-    const std::int64_t hit = cost(conj(base, c.goal)), miss = cost(conj(base, negate(c.goal)));
+    const std::int64_t hit = of(goals_.conj(base, c.goal)),
+                       miss = of(goals_.conj(base, goals_.negate(c.goal)));
     add(c.lo, hit);
-    const std::int64_t hits = hit < 0 || (miss >= 0 && miss < hit) ? 0 : std::clamp<std::int64_t>(due - c.lo, 0, c.hi - c.lo);
+    const std::int64_t hits = hit < 0 || (miss >= 0 && miss < hit)
+                                  ? 0
+                                  : std::clamp<std::int64_t>(due - c.lo, 0, c.hi - c.lo);
     add(hits, hit);
     add(due - c.lo - hits, miss);
   } else {
@@ -303,26 +355,26 @@ std::optional<std::int64_t> Goals::cost_counts(const Row& row, std::int32_t at) 
       total += c.lo;
     }
     if (total <= kMaxChoices || total > room) return std::nullopt;
-    for (const Counted& c : *counts) add(c.lo, cost(conj(base, c.goal)));
-    add(due - items, cost(base));
+    for (const Counted& c : *counts) add(c.lo, of(goals_.conj(base, c.goal)));
+    add(due - items, of(base));
   }
   if (bytes < 0 || items > room) return -1;
   return bytes + 1 + (items - (at == 0 && items > 0 ? 1 : 0)) * (1 + gap_);
 }
 
-std::int64_t Goals::cost_array(Id id, std::int32_t at) { return cost_row(id, at, {}); }
+std::int64_t MinCosts::of_array(Id id, std::int32_t at) { return cost_row(id, at, {}); }
 
-bool Goals::may_get_dearer(Id id) {
-  const Row& row = rows_[id];
+bool MinCosts::may_get_dearer(Id id) {
+  const Row& row = arrays_[id];
   const std::function<bool(const Row&)> differs = [&](const Row& r) {
     return r.unique >= 0 || std::any_of(r.clauses.begin(), r.clauses.end(), [&](const Clause& c) {
-             return std::any_of(c.begin(), c.end(), [&](Id d) { return differs(rows_[d]); });
+             return std::any_of(c.begin(), c.end(), [&](Id d) { return differs(arrays_[d]); });
            });
   };
   return !(row.some.empty() && row.counts.empty() && row.clauses.empty()) && differs(row);
 }
 
-std::vector<Id> Goals::reserved(Id id, std::int32_t at) {
+std::vector<Id> MinCosts::reserved(Id id, std::int32_t at) {
   std::vector<Id> out;
   if (!may_get_dearer(id)) return out;  // one plan alone, which every good item leaves possible
   cost_row(id, at, {.reserved = &out});
@@ -330,12 +382,12 @@ std::vector<Id> Goals::reserved(Id id, std::int32_t at) {
   return out;
 }
 
-std::int64_t Goals::cost_row(Id id, std::int32_t at, const Plan& plan) {
+std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
   if (id == kNever) return -1;
   const Recursion deeper(&depth_, limits_.depth);
   tick();
-  if (done_row(id, at)) return 1;
-  const Row row = rows_[id];
+  if (arrays_.done(id, at)) return 1;
+  const Row row = arrays_[id];
   if (at >= row.hi) return -1;
   const auto comma = [&](std::int32_t n) { return n > 0 ? 1 + gap_ : 0; };
   if (!row.clauses.empty()) {
@@ -343,32 +395,38 @@ std::int64_t Goals::cost_row(Id id, std::int32_t at, const Plan& plan) {
     Row rest = row;
     for (Id d : take_smallest(&rest.clauses)) {
       Row with = rest;
-      if (merge_rows(&with, Row(rows_[d]))) best = cheaper(best, cost_row(settle_row(std::move(with)), at, plan));
+      if (arrays_.merge(&with, Row(arrays_[d])))
+        best = cheaper(best, cost_row(arrays_.settle(std::move(with)), at, plan));
     }
     return best;
   }
   std::int32_t edge = 0;
   for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
-  const bool fills = row.some.empty() && row.counts.empty() && row.repeat < 0;  // only the minimum is owed
+  const bool fills =
+      row.some.empty() && row.counts.empty() && row.repeat < 0;  // only the minimum is owed
   std::int64_t owed = edge;
   for (const Span& s : row.some) owed = std::max<std::int64_t>(owed, s.from);
   owed += static_cast<std::int64_t>(row.some.size());
   for (const Counted& c : row.counts) owed += c.lo;
-  const std::int32_t among = fills ? row.lo : static_cast<std::int32_t>(std::min<std::int64_t>(std::max(row.lo, at + 1) + owed, kInf));
+  const std::int32_t among = fills ? row.lo
+                                   : static_cast<std::int32_t>(std::min<std::int64_t>(
+                                         std::max(row.lo, at + 1) + owed, kInf));
   const auto is_roomy = [&](Id goal) {
-    if (row.unique < 0 || has_values(goal, static_cast<std::size_t>(among))) return true;
+    if (row.unique < 0 || values_.has_values(goal, static_cast<std::size_t>(among))) return true;
     if (plan.reserved) {
-      const std::vector<Id>& few = values(goal, static_cast<std::size_t>(among));
+      const std::vector<Id>& few = values_.of(goal, static_cast<std::size_t>(among));
       plan.reserved->insert(plan.reserved->end(), few.begin(), few.end());
     }
     return false;
   };
-  const auto reckoned = [&](Id goal) { return row.unique < 0 ? cost(goal) : bytes_among(goal, among); };
+  const auto reckoned = [&](Id goal) {
+    return row.unique < 0 ? of(goal) : values_.bytes_among(goal, among);
+  };
   if (fills) {
-    if (row.unique >= 0 && !plan_row(id, at, plan.picks, among, nullptr)) return -1;
+    if (row.unique >= 0 && !unique_.plan_row(id, at, plan.picks, among, nullptr)) return -1;
     std::int64_t bytes = 1;
     for (std::int32_t i = at; i < row.lo; ++i) {
-      const Id base = base_of(row, i - at);
+      const Id base = arrays_.base_of(row, i - at);
       if (plan.reserved) is_roomy(base);
       const std::int64_t item = reckoned(base);
       if (item < 0 && !plan.reserved) return -1;
@@ -389,31 +447,40 @@ std::int64_t Goals::cost_row(Id id, std::int32_t at, const Plan& plan) {
   std::vector<Way> ways;  // the cheapest item for each
   const auto add = [&](Way way) {
     for (Way& w : ways)
-      if (w.next == way.next && w.plan.paired == way.plan.paired && w.plan.picks == way.plan.picks) return void(w.item = std::min(w.item, way.item));
+      if (w.next == way.next && w.plan.paired == way.plan.paired && w.plan.picks == way.plan.picks)
+        return void(w.item = std::min(w.item, way.item));
     ways.push_back(std::move(way));
   };
-  const Id base = base_of(row, 0), open = open_item(compared_to(id, kFalse), true);
+  const Id base = arrays_.base_of(row, 0),
+           open = partial_.open_item(unique_.compared_to(id, kFalse), true);
   int choices = 0;
-  this->ways(open, base, [&](Id goal, Id after) {
-    const std::int64_t item = reckoned(goal);
-    if (item < 0 && !plan.reserved) return false;
-    Plan next = plan;
-    if (!is_roomy(goal)) {
-      next.picks.insert(std::upper_bound(next.picks.begin(), next.picks.end(), goal), goal);
-      if (!match(next.picks, among, row.unique, nullptr)) return false;
-    }
-    add({compared_to(after, row.unique), std::move(next), item});
-    return ++choices >= kMaxChoices;
-  }, row.unique >= 0);
+  partial_.ways(
+      open, base,
+      [&](Id goal, Id after) {
+        const std::int64_t item = reckoned(goal);
+        if (item < 0 && !plan.reserved) return false;
+        Plan next = plan;
+        if (!is_roomy(goal)) {
+          next.picks.insert(std::upper_bound(next.picks.begin(), next.picks.end(), goal), goal);
+          if (!unique_.match(next.picks, among, row.unique, nullptr)) return false;
+        }
+        add({unique_.compared_to(after, row.unique), std::move(next), item});
+        return ++choices >= kMaxChoices;
+      },
+      row.unique >= 0);
   if (row.repeat >= 0 && !plan.paired) {  // a value that a later item is to equal
-    const Id goal = conj(base, vital(open, base, [&](Id after) { return viable_after(after, at + 1, base); }));
-    for (Id v : single_values(goal)) add({residual(open, v), {{}, true, plan.reserved}, value_bytes(v)});
+    const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) {
+      return unique_.viable_after(after, at + 1, base);
+    }));
+    for (Id v : unique_.single_values(goal))
+      add({partial_.residual(open, v), {{}, true, plan.reserved}, values_.value_bytes(v)});
   }
   std::int64_t best = -1;
   for (const Way& w : ways) {
     std::int64_t rest = -1;
     if (w.next == id && w.plan.picks.size() == plan.picks.size()) {
-      if (at < row.lo && row.repeat < 0) rest = plus_cost(cost_row(id, row.lo, w.plan), (row.lo - at - 1) * (w.item + comma(1)));
+      if (at < row.lo && row.repeat < 0)
+        rest = plus_cost(cost_row(id, row.lo, w.plan), (row.lo - at - 1) * (w.item + comma(1)));
     } else if (w.next != id || at < row.lo) {
       rest = cost_row(w.next, at + 1, w.plan);
     }

@@ -1,18 +1,18 @@
-// Nodes: schema nodes as the front end lowers them: a conjunction of atoms, dialects and pointers gone.
+// Nodes: schema nodes as the front end lowers them: a conjunction of atoms, dialects and pointers
+// gone.
 //
-// The opcodes are schemas/ops.py's. Everything here has been checked by the binding; strings are UTF-8 without surrogates.
+// The opcodes are those of support/opcodes.hpp. Everything here has been checked by the binding;
+// strings are UTF-8 without surrogates.
 #pragma once
 #include "lexers/json_number.hpp"
 
 namespace guard {
 
-namespace types {  // the bits of Op::Type
-constexpr std::int32_t kNull = 1, kBoolean = 2, kNumber = 4, kString = 8, kArray = 16, kObject = 32, kInteger = 64, kIntegerText = 128;
-}
 enum class Type : std::uint8_t { Null, Boolean, Number, String, Array, Object };
 constexpr int kTypes = 6;
 
-constexpr Id kOwnNodes = 1 << 28;  // nodes from here on are the engine's own: constants and disjunctions of goals
+constexpr Id kOwnNodes =
+    1 << 28;  // nodes from here on are the engine's own: constants and disjunctions of goals
 // A node that the front end knows, among the literals of a goal.
 inline Id node_of(const std::vector<Id>& literals, Id otherwise = -1) {
   for (Id literal : literals)
@@ -21,32 +21,36 @@ inline Id node_of(const std::vector<Id>& literals, Id otherwise = -1) {
 }
 
 inline bool applies_in_place(Op op) {
-  return op == Op::Ref || op == Op::All || op == Op::Any || op == Op::One || op == Op::Not || op == Op::If || op == Op::DependentSchemas;
+  return op == Op::Ref || op == Op::All || op == Op::Any || op == Op::One || op == Op::Not ||
+         op == Op::If || op == Op::DependentSchemas;
 }
 
 struct Atom {
   Op op;
-  std::int32_t lo = 0, hi = 0;      // Length, Size, Count, Items, Contains: bounds (kInf: none); Type: lo is the mask;
-                                    // UnevaluatedItems: lo is 1 where `contains` evaluates
-  bool open = false;                // Min, Max: exclusive
-  Decimal number;                   // Min, Max, Multiple
-  std::vector<Id> nodes;            // children, in order; If: three of them
-  std::vector<Id> names;            // names beside nodes, or alone
-  std::vector<Id> langs;            // languages beside nodes, or alone
-  std::vector<Id> values;           // Const, Enum
+  std::int32_t lo = 0,
+               hi = 0;     // Length, Size, Count, Items, Contains: bounds (kInf: none); Type: lo is
+                           // the mask; UnevaluatedItems: lo is 1 where `contains` evaluates
+  bool open = false;       // Min, Max: exclusive
+  Decimal number;          // Min, Max, Multiple
+  std::vector<Id> nodes;   // children, in order; If: three of them
+  std::vector<Id> names;   // names beside nodes, or alone
+  std::vector<Id> langs;   // languages beside nodes, or alone
+  std::vector<Id> values;  // Const, Enum
   std::vector<std::vector<Id>> lists;  // DependentRequired: names beside names
 };
 
 struct Value {  // a JSON value of const or enum
   enum Kind : std::uint8_t { Null, False, True, Number, String, Array, Object } kind = Null;
   Decimal number;
-  Id text = -1;                              // String: a name
-  std::vector<Id> items;                     // Array
-  std::vector<std::pair<Id, Id>> members;    // Object: (name, value), sorted by name
+  Id text = -1;                            // String: a name
+  std::vector<Id> items;                   // Array
+  std::vector<std::pair<Id, Id>> members;  // Object: (name, value), sorted by name
   bool operator==(const Value&) const = default;
   std::size_t hash() const {
-    std::size_t h = mix(mix(kind, static_cast<std::size_t>(text)), mix(number.hash(), hash_of(items)));
-    for (const auto& [k, v] : members) h = mix(mix(h, static_cast<std::size_t>(k)), static_cast<std::size_t>(v));
+    std::size_t h =
+        mix(mix(kind, static_cast<std::size_t>(text)), mix(number.hash(), hash_of(items)));
+    for (const auto& [k, v] : members)
+      h = mix(mix(h, static_cast<std::size_t>(k)), static_cast<std::size_t>(v));
     return h;
   }
 };

@@ -1,23 +1,19 @@
-// Goals: a shape or a row while one of its values is being written.
-//
-// What the value must still decide stands in an Open: literals that it must meet, by disjunct; the rest is what is asked of the
-// members or items after it. Once the value has ended it is known which literals it met, and fold() gives the residual. Until
-// then vital() is the goal under which some completion remains, as a formula over the literals: a decision diagram over
-// Opens (Bryant 1986), so that clauses which do not touch each other are not multiplied out. More literals met never ask more of the
-// rest, which bounds both ends: with none met already viable, or with all met still not.
 #include "constraints/algebra.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 
 namespace {
-constexpr int kMaxChoices = 256;           // that choices() tells of, but some of each of thousands of tags
-constexpr int kLeastChoices = 4;           // of each disjunct of a clause that is tried so
+constexpr int kMaxChoices = 256;  // that choices() tells of, but some of each of thousands of tags
+constexpr int kLeastChoices = 4;  // of each disjunct of a clause that is tried so
 constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
-constexpr std::size_t kFewLiterals = 4;   // with their negations: deciding these is less than trying each disjunct of a clause
+constexpr std::size_t kFewLiterals =
+    4;  // with their negations: deciding these is less than trying each disjunct of a clause
 }  // namespace
 
 namespace {
-// Drops disjuncts that ask no less than another one: of "it counts" and "assume that it does not" one goes when that is decided.
+// Drops disjuncts that ask no less than another one: of "it counts" and "assume that it does not"
+// one goes when that is decided.
 template <class AsksLess>
 void absorb(Clause* clause, const AsksLess& asks_less) {
   for (std::size_t i = 0; i < clause->size() && clause->size() <= kMaxAbsorbed; ++i)
@@ -34,14 +30,22 @@ void absorb(Clause* clause, const AsksLess& asks_less) {
 
 namespace {
 // Is its one clause to be tried disjunct by disjunct, rather than its literals decided?
-bool is_wide(const Open& x, const std::vector<Id>& literals) { return x.clauses.size() == 1 && literals.size() > kFewLiterals; }
+bool is_wide(const Open& x, const std::vector<Id>& literals) {
+  return x.clauses.size() == 1 && literals.size() > kFewLiterals;
+}
 }  // namespace
 
-bool Goals::is_never(Id open) const { return opens_[open].rest == kNever; }
+PartialValues::PartialValues(Constraints& all)
+    : goals_(all.goals),
+      key_sets_(all.key_sets),
+      objects_(all.objects),
+      arrays_(all.arrays),
+      unique_(all.unique),
+      inhabitance_(all.inhabitance),
+      limits_(all.limits),
+      depth_(all.depth) {}
 
-Id Goals::never_open(bool array) { return opens_.intern({array, kTrue, kNever, {}}); }
-
-Id Goals::make_open(Open open) {
+Id PartialValues::make_open(Open open) {
   std::vector<Clause> todo = std::move(open.clauses);
   open.clauses.clear();
   std::reverse(todo.begin(), todo.end());
@@ -54,15 +58,18 @@ Id Goals::make_open(Open open) {
     for (Id d : todo.back()) {
       const Open& x = opens_[d];
       holds = holds || (x.here == kTrue && x.rest == kAny && x.clauses.empty());
-      if (!is_never(d) && std::find(alive.begin(), alive.end(), d) == alive.end()) alive.push_back(d);
+      if (!is_never(d) && std::find(alive.begin(), alive.end(), d) == alive.end())
+        alive.push_back(d);
     }
     todo.pop_back();
     if (holds) continue;
     if (open.array)
       absorb(&alive, [this](Id a, Id b) {
         const Open &x = opens_[a], &y = opens_[b];
-        const auto &less = goals_[x.here].ids, &more = goals_[y.here].ids;
-        return x.clauses.empty() && std::includes(more.begin(), more.end(), less.begin(), less.end()) && weaker_row(x.rest, rows_[y.rest]);
+        const auto &less = goals_.literals(x.here), &more = goals_.literals(y.here);
+        return x.clauses.empty() &&
+               std::includes(more.begin(), more.end(), less.begin(), less.end()) &&
+               arrays_.weaker(x.rest, arrays_[y.rest]);
       });
     if (alive.empty()) return never_open(open.array);
     if (alive.size() > 1) {
@@ -70,44 +77,39 @@ Id Goals::make_open(Open open) {
       continue;
     }
     const Open only = opens_[alive[0]];
-    open.here = conj(open.here, only.here);
+    open.here = goals_.conj(open.here, only.here);
     rests.push_back(only.rest);
     todo.insert(todo.end(), only.clauses.rbegin(), only.clauses.rend());
   }
-  if (rests.size() > 1) open.rest = open.array ? rows_and(rests) : shapes_and(rests);  // at once: each look settles all clauses
+  if (rests.size() > 1)
+    open.rest = open.array ? arrays_.conjunction(rests)
+                           : objects_.conjunction(rests);  // at once: each look settles all clauses
   if (open.here == kFalse || open.rest == kNever) return never_open(open.array);
   if (opens_.size() > limits_.states) throw Limit{"states", -1, "too many residuals of values"};
   return opens_.intern(std::move(open));
 }
 
 // Either the value meets the goal, or the rest is asked for.
-Clause Goals::here_or(Id goal, Id rest, bool array) {
+Clause PartialValues::here_or(Id goal, Id rest, bool array) {
   Clause out{make_open({array, goal, kAny, {}})};
   if (rest != kNever) out.push_back(make_open({array, kTrue, rest, {}}));
   return out;
 }
 
-bool Goals::speaks_of(Id id, const KeyClass& cls) const {
-  const Shape& s = shapes_[id];
-  const auto in_class = [&](const Rule& r) { return cls.in(r.keys); };
-  return std::any_of(s.rules.begin(), s.rules.end(), in_class) || std::any_of(s.some.begin(), s.some.end(), in_class) ||
-         std::any_of(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) { return std::any_of(c.begin(), c.end(), [&](Id d) { return speaks_of(d, cls); }); });
-}
-
-Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
+Id PartialValues::open_member(Id id, const KeyClass& cls, bool top) {
   const std::pair<Id, Id> key{id, cls.id << 1 | top};
   const auto found = open_members_.find(key);
   if (found != open_members_.end()) return found->second;
-  if (top && is_plain(id)) return open_members_[key] = make_open({false, kTrue, id, {}});
-  const Shape& s = shapes_[id];
+  if (top && objects_.is_plain(id)) return open_members_[key] = make_open({false, kTrue, id, {}});
+  const Shape& s = objects_[id];
   Open out{false, kTrue, kAny, {}};
   const auto in_class = [&](const Rule& r) { return cls.in(r.keys); };
   const auto named = [&](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
   if (!top) {
     for (const Rule& r : s.rules)
-      if (in_class(r)) out.here = conj(out.here, r.goal);
+      if (in_class(r)) out.here = goals_.conj(out.here, r.goal);
     for (const Rule& r : s.some)
-      if (in_class(r) && named(r)) out.here = conj(out.here, r.goal);
+      if (in_class(r) && named(r)) out.here = goals_.conj(out.here, r.goal);
     if (out.here == kFalse) return open_members_[key] = never_open(false);
   }
   Shape rest = s;
@@ -117,26 +119,31 @@ Id Goals::open_member(Id id, const KeyClass& cls, bool top) {
     std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && named(r); });
   }
   for (const Rule& r : s.some)
-    if (in_class(r) && !named(r) && r.goal != kTrue) out.clauses.push_back(here_or(r.goal, some_shape(r.keys, r.goal), false));
+    if (in_class(r) && !named(r) && r.goal != kTrue)
+      out.clauses.push_back(here_or(r.goal, objects_.some(r.keys, r.goal), false));
   std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && !named(r); });
   for (const Clause& c : s.clauses) {
     Clause choices, others;  // those that do not speak of the class stay together, unopened
-    for (Id d : c) speaks_of(d, cls) ? choices.push_back(open_member(d, cls, false)) : others.push_back(d);
+    for (Id d : c)
+      objects_.speaks_of(d, cls) ? choices.push_back(open_member(d, cls, false))
+                                 : others.push_back(d);
     if (choices.empty()) {
       rest.clauses.push_back(c);
       continue;
     }
-    if (!others.empty()) choices.push_back(make_open({false, kTrue, shapes_or(std::move(others)), {}}));
+    if (!others.empty())
+      choices.push_back(make_open({false, kTrue, objects_.disjunction(std::move(others)), {}}));
     out.clauses.push_back(std::move(choices));
   }
-  out.rest = out.clauses.empty() && out.here == kTrue && rest == s ? id : shapes_.intern(std::move(rest));
+  out.rest =
+      out.clauses.empty() && out.here == kTrue && rest == s ? id : objects_.intern(std::move(rest));
   return open_members_[key] = make_open(std::move(out));
 }
 
-Id Goals::open_item(Id id, bool top) {
+Id PartialValues::open_item(Id id, bool top) {
   const auto found = open_items_.find({id, top});
   if (found != open_items_.end()) return found->second;
-  const Row s = rows_[id];
+  const Row s = arrays_[id];
   Open out{true, kTrue, kAny, {}};
   Row rest = s;
   rest.rules.clear(), rest.some.clear(), rest.counts.clear(), rest.clauses.clear();
@@ -146,7 +153,7 @@ Id Goals::open_item(Id id, bool top) {
     return s;
   };
   for (const Span& r : s.rules) {
-    if (!top && r.from == 0) out.here = conj(out.here, r.goal);
+    if (!top && r.from == 0) out.here = goals_.conj(out.here, r.goal);
     if (const Span next = later(r); next.to > 0) rest.rules.push_back(next);
   }
   for (const Span& r : s.some) {
@@ -154,29 +161,33 @@ Id Goals::open_item(Id id, bool top) {
     if (r.from > 0)
       rest.some.push_back(next);
     else if (r.goal != kTrue)
-      out.clauses.push_back(here_or(r.goal, span_row(next.from, next.to, r.goal, false), true));
+      out.clauses.push_back(here_or(r.goal, arrays_.span(next.from, next.to, r.goal, false), true));
   }
   for (const Counted& c : s.counts) {
     const auto counted = [&](std::int32_t lo, std::int32_t hi) {
       if (hi < 0) return kNever;
       if (lo <= 0 && hi == kInf) return kAny;
-      return rows_.intern({.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
+      return arrays_.intern(
+          {.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
     };
-    // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be assumed without a look.
-    Clause choices{make_open({true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1, c.hi == kInf ? kInf : c.hi - 1), {}})};
+    // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be
+    // assumed without a look.
+    Clause choices{make_open(
+        {true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1, c.hi == kInf ? kInf : c.hi - 1), {}})};
     const Id uncounted = counted(c.lo, c.hi);
     if (c.hi == kInf)
       choices.push_back(make_open({true, kTrue, uncounted, {}}));
     else
-      for (Id literal : std::vector<Id>(goals_[c.goal].ids)) choices.push_back(make_open({true, goal({literal ^ 1}), uncounted, {}}));
+      for (Id literal : std::vector<Id>(goals_.literals(c.goal)))
+        choices.push_back(make_open({true, goals_.goal({literal ^ 1}), uncounted, {}}));
     out.clauses.push_back(std::move(choices));
   }
-  if (!top && s.unique >= 0) out.here = conj(out.here, negate(s.unique));
+  if (!top && s.unique >= 0) out.here = goals_.conj(out.here, goals_.negate(s.unique));
   if (s.repeat >= 0) {
     rest.repeat = -1;
     Row owed;
     owed.repeat = s.repeat;
-    out.clauses.push_back(here_or(s.repeat, rows_.intern(std::move(owed)), true));
+    out.clauses.push_back(here_or(s.repeat, arrays_.intern(std::move(owed)), true));
   }
   for (const Clause& c : s.clauses) {
     Clause choices;
@@ -185,17 +196,17 @@ Id Goals::open_item(Id id, bool top) {
   }
   sort_unique(&rest.rules);
   sort_unique(&rest.some);
-  out.rest = rows_.intern(std::move(rest));
+  out.rest = arrays_.intern(std::move(rest));
   return open_items_[{id, top}] = make_open(std::move(out));
 }
 
-Id Goals::open_both(const std::vector<Id>& list, bool array) {
+Id PartialValues::open_both(const std::vector<Id>& list, bool array) {
   Open out{array, kTrue, kAny, {}};
   for (Id o : list) out.clauses.push_back({o});
   return make_open(std::move(out));
 }
 
-const std::vector<Id>& Goals::undecided(Id open) {
+const std::vector<Id>& PartialValues::undecided(Id open) {
   const auto found = undecided_.find(open);
   if (found != undecided_.end()) return found->second;
   const Open& x = opens_[open];
@@ -204,13 +215,13 @@ const std::vector<Id>& Goals::undecided(Id open) {
   const auto add = [&](Id l) {
     if (met.insert(l)) out.push_back(l);
   };
-  for (Id l : goals_[x.here].ids) add(l);
+  for (Id l : goals_.literals(x.here)) add(l);
   for (const Clause& c : x.clauses)
     for (Id d : c) std::for_each(undecided(d).begin(), undecided(d).end(), add);
   return undecided_.emplace(open, std::move(out)).first->second;
 }
 
-Id Goals::decide(Id open, const std::vector<Id>& literals) {
+Id PartialValues::decide(Id open, const std::vector<Id>& literals) {
   if (literals.empty()) return open;
   std::vector<Id> key = literals;
   sort_unique(&key);
@@ -223,12 +234,14 @@ Id Goals::decide(Id open, const std::vector<Id>& literals) {
     tick();
     Open x = opens_[o];
     std::vector<Id> here;
-    for (Id l : goals_[x.here].ids) {
-      const auto decides = [&](Id literal) { return std::binary_search(key.begin(), key.end() - 1, literal); };
+    for (Id l : goals_.literals(x.here)) {
+      const auto decides = [&](Id literal) {
+        return std::binary_search(key.begin(), key.end() - 1, literal);
+      };
       if (decides(l ^ 1)) return memo[o] = never_open(x.array);
       if (!decides(l)) here.push_back(l);
     }
-    x.here = goal(std::move(here));
+    x.here = goals_.goal(std::move(here));
     for (Clause& c : x.clauses)
       for (Id& d : c) d = search(d);
     const Id out = make_open(std::move(x));
@@ -238,16 +251,14 @@ Id Goals::decide(Id open, const std::vector<Id>& literals) {
   return decided_[std::move(key)] = out;
 }
 
-Id Goals::fold(Id open, bool met) { return fold(open, met, true); }
-
-// Not `top`: as it is, without unit propagation, which viable() does not need.
-Id Goals::fold(Id open, bool met, bool top) {
+// Not `top`: as it is, without unit propagation, which members_.viable() does not need.
+Id PartialValues::fold(Id open, bool met, bool top) {
   const std::pair<Id, Id> key{open, met << 1 | top};
   const auto found = folded_.find(key);
   if (found != folded_.end()) return found->second;
   const Open x = opens_[open];
   if (x.rest == kNever || (x.here != kTrue && !met)) return folded_[key] = kNever;
-  if (x.clauses.empty()) return folded_[key] = top && !x.array ? tidy(x.rest) : x.rest;
+  if (x.clauses.empty()) return folded_[key] = top && !x.array ? objects_.tidy(x.rest) : x.rest;
   std::vector<Clause> clauses;
   for (const Clause& c : x.clauses) {
     Clause alive;
@@ -255,12 +266,13 @@ Id Goals::fold(Id open, bool met, bool top) {
     for (Id d : c) {
       const Id s = fold(d, met, false);
       holds = holds || s == kAny;
-      const bool choice = !x.array && is_choice(shapes_[s]);
-      for (Id each : choice ? shapes_[s].clauses[0] : Clause{s})
-        if (each != kNever && std::find(alive.begin(), alive.end(), each) == alive.end()) alive.push_back(each);
+      const bool choice = !x.array && objects_.is_choice(objects_[s]);
+      for (Id each : choice ? objects_[s].clauses[0] : Clause{s})
+        if (each != kNever && std::find(alive.begin(), alive.end(), each) == alive.end())
+          alive.push_back(each);
     }
     if (holds) continue;
-    if (x.array) absorb(&alive, [this](Id a, Id b) { return weaker_row(a, rows_[b]); });
+    if (x.array) absorb(&alive, [this](Id a, Id b) { return arrays_.weaker(a, arrays_[b]); });
     if (alive.empty()) return folded_[key] = kNever;
     clauses.push_back(std::move(alive));
   }
@@ -269,62 +281,76 @@ Id Goals::fold(Id open, bool met, bool top) {
     shape.clauses.insert(shape.clauses.end(), clauses.begin(), clauses.end());
     return top ? settled(std::move(shape)) : interned(std::move(shape));
   };
-  const Id out = x.array ? finish(
-                               Row(rows_[x.rest]), [this](Row r) { return settle_row(std::move(r)); }, [this](Row r) { return rows_.intern(std::move(r)); },
-                               [this](const Clause& c) { return rows_or(c); })
-                         : finish(
-                               Shape(shapes_[x.rest]), [this](Shape s) { return tidy(settle(std::move(s))); },
-                               [this](Shape s) { return shapes_.intern(std::move(s)); }, [this](const Clause& c) { return shapes_or(c); });
+  const Id out =
+      x.array ? finish(
+                    Row(arrays_[x.rest]), [this](Row r) { return arrays_.settle(std::move(r)); },
+                    [this](Row r) { return arrays_.intern(std::move(r)); },
+                    [this](const Clause& c) { return arrays_.disjunction(c); })
+              : finish(
+                    Shape(objects_[x.rest]),
+                    [this](Shape s) { return objects_.tidy(objects_.settle(std::move(s))); },
+                    [this](Shape s) { return objects_.intern(std::move(s)); },
+                    [this](const Clause& c) { return objects_.disjunction(c); });
   return folded_[key] = out;
 }
 
-// With all literals met and their negations too, a row may both have counted an item and not: no residual to look farther into.
-bool Goals::is_ambiguous(Id residual, bool array) const { return array && !rows_[residual].clauses.empty(); }
+// With all literals met and their negations too, a row may both have counted an item and not: no
+// residual to look farther into.
+bool PartialValues::is_ambiguous(Id residual, bool array) const {
+  return array && !arrays_[residual].clauses.empty();
+}
 
-Id Goals::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
+Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
   PairMap<Id> memo;
   const std::function<Id(Id, Id)> search = [&](Id o, Id known) {
     if (is_never(o)) return kFalse;
     const auto found = memo.find({o, known});
     if (found != memo.end()) return found->second;
     tick();
-    if (memo.size() > limits_.alternatives) throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
+    if (memo.size() > limits_.alternatives)
+      throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
     const Recursion deeper(&depth_, limits_.depth);
     Id& out = memo[{o, known}];
     Open x = opens_[o];
     if (x.here != kTrue) {
-      const Id here = std::exchange(x.here, kTrue), more = conj(known, here);
-      return out = empty_on_sight(more) ? kFalse : conj(here, search(settled_by(make_open(std::move(x)), more), more));
+      const Id here = std::exchange(x.here, kTrue), more = goals_.conj(known, here);
+      return out = inhabitance_.empty_on_sight(more)
+                       ? kFalse
+                       : goals_.conj(here, search(settled_by(make_open(std::move(x)), more), more));
     }
     const Id least = fold(o, false, x.array), enough = least == kNever ? kFalse : viable(least);
     if (enough == kTrue || x.clauses.empty()) return out = enough;
     const Id most = fold(o, true, x.array);
-    if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse)) return out = kFalse;
+    if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse))
+      return out = kFalse;
     std::vector<Id> choices{enough};
     const std::vector<Id>& literals = undecided(o);
     if (literals.empty()) return out = enough;
     if (is_wide(x, literals)) {
-      for (Id d : x.clauses[0]) choices.push_back(search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
-      return out = any_goal(std::move(choices));
+      for (Id d : x.clauses[0])
+        choices.push_back(
+            search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known));
+      return out = goals_.any_goal(std::move(choices));
     }
     const Id l = literals[0];
     const Id yes = search(decided_apart(o, l), known), no = search(decided_apart(o, l ^ 1), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
-    choices.push_back(conj(goal({l}), yes));
-    choices.push_back(both_signs ? conj(goal({l ^ 1}), no) : no);
-    return out = any_goal(std::move(choices));
+    choices.push_back(goals_.conj(goals_.goal({l}), yes));
+    choices.push_back(both_signs ? goals_.conj(goals_.goal({l ^ 1}), no) : no);
+    return out = goals_.any_goal(std::move(choices));
   };
   return search(settled_by(open, base), base);
 }
 
-bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
+bool PartialValues::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
   if (is_never(open)) return false;
   tick();
   const Recursion deeper(&depth_, limits_.depth);
   Open x = opens_[open];
   if (x.here != kTrue) {
-    goal = conj(goal, std::exchange(x.here, kTrue));
-    return inhabited(goal) && possible(settled_by(make_open(std::move(x)), goal), goal, viable);
+    goal = goals_.conj(goal, std::exchange(x.here, kTrue));
+    return inhabitance_.inhabited(goal) &&
+           possible(settled_by(make_open(std::move(x)), goal), goal, viable);
   }
   const Id least = fold(open, false, x.array);
   if (least != kNever && viable(least)) return true;
@@ -335,16 +361,17 @@ bool Goals::possible(Id open, Id goal, const std::function<bool(Id)>& viable) {
   if (literals.empty()) return false;
   if (is_wide(x, literals))
     return std::any_of(x.clauses[0].begin(), x.clauses[0].end(), [&](Id d) {
-      return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal, viable);
+      return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal,
+                      viable);
     });
-  const Id l = literals[0], with = conj(goal, this->goal({l}));
-  if (inhabited(with) && possible(decided_apart(open, l), with, viable)) return true;
+  const Id l = literals[0], with = goals_.conj(goal, goals_.goal({l}));
+  if (inhabitance_.inhabited(with) && possible(decided_apart(open, l), with, viable)) return true;
   const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
-  const Id without = both_signs ? conj(goal, this->goal({l ^ 1})) : goal;
-  return inhabited(without) && possible(decided_apart(open, l ^ 1), without, viable);
+  const Id without = both_signs ? goals_.conj(goal, goals_.goal({l ^ 1})) : goal;
+  return inhabitance_.inhabited(without) && possible(decided_apart(open, l ^ 1), without, viable);
 }
 
-bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart) {
+bool PartialValues::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart) {
   if (is_never(open)) return false;
   tick();
   const Recursion deeper(&depth_, limits_.depth);
@@ -352,15 +379,18 @@ bool Goals::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool
   if (literals.empty()) return leaf(goal, fold(open, false));
   const Id l = literals[0], yes = decide(open, {l}), no = decide(open, {l ^ 1});
   if (yes != no) {
-    const Id with = conj(goal, this->goal({l}));
-    if (!is_never(yes) && inhabited(with) && ways(yes, with, leaf, apart)) return true;
+    const Id with = goals_.conj(goal, goals_.goal({l}));
+    if (!is_never(yes) && inhabitance_.inhabited(with) && ways(yes, with, leaf, apart)) return true;
   }
-  const bool both_signs = apart || std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
-  const Id without = both_signs ? conj(goal, this->goal({l ^ 1})) : goal;
-  return !is_never(no) && inhabited(without) && ways(no, without, leaf, apart);
+  const bool both_signs =
+      apart || std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
+  const Id without = both_signs ? goals_.conj(goal, goals_.goal({l ^ 1})) : goal;
+  return !is_never(no) && inhabitance_.inhabited(without) && ways(no, without, leaf, apart);
 }
 
-void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest, const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
+void PartialValues::choices(
+    Id open, Id base, const std::function<std::int64_t(Id)>& rest,
+    const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
   int left = kMaxChoices;
   bool inside = false;  // of a clause that is tried disjunct by disjunct
   std::vector<Id> literals;
@@ -372,9 +402,9 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
     const std::size_t given = literals.size();
     if (x.here != kTrue) {
       const Id here = std::exchange(x.here, kTrue);
-      for (Id l : goals_[here].ids) literals.push_back(l);
-      known = conj(known, here);
-      if (inhabited(known)) search(settled_by(make_open(std::move(x)), known), known);
+      for (Id l : goals_.literals(here)) literals.push_back(l);
+      known = goals_.conj(known, here);
+      if (inhabitance_.inhabited(known)) search(settled_by(make_open(std::move(x)), known), known);
       return literals.resize(given);
     }
     const std::int64_t most = rest(fold(o, false));
@@ -394,9 +424,10 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
       return;
     }
     const auto take = [&](Id literal, bool asked) {
-      const Id more = asked ? conj(known, goal({literal})) : known, next = decide(o, {literal});
+      const Id more = asked ? goals_.conj(known, goals_.goal({literal})) : known,
+               next = decide(o, {literal});
       if (asked) literals.push_back(literal);
-      if (inhabited(more)) search(asked ? settled_by(next, more) : next, more);
+      if (inhabitance_.inhabited(more)) search(asked ? settled_by(next, more) : next, more);
       literals.resize(given);
     };
     take(all[0], true);
@@ -405,50 +436,39 @@ void Goals::choices(Id open, Id base, const std::function<std::int64_t(Id)>& res
   search(open, base);
 }
 
-Id Goals::residual(Id open, Id value) {
+Id PartialValues::residual(Id open, Id value) {
   std::vector<Id> literals = undecided(open);
-  for (Id& l : literals) l ^= !inhabited(conj(goal({l}), among({value})));
+  for (Id& l : literals)
+    l ^= !inhabitance_.inhabited(goals_.conj(goals_.goal({l}), goals_.among({value})));
   const Id out = fold(decide(open, literals), false);
-  return opens_[open].array ? with_value(out, value) : out;
+  return opens_[open].array ? unique_.with_value(out, value) : out;
 }
 
-const std::vector<Id>* Goals::listed(Id literal) const {
-  const Id node = literal >> 1;
-  if (literal & 1 || !is_defined(node)) return nullptr;
-  for (const Atom& a : nodes_[static_cast<std::size_t>(node)].atoms)
-    if (a.op == Op::Const || a.op == Op::Enum) return &a.values;
-  return nullptr;
-}
-
-// Does the literal list values, none of which is one of these? Of dozens of alternatives that a tag tells apart each is held against each other.
-bool Goals::are_apart(const std::vector<Id>& values, Id literal) const {
-  constexpr std::size_t kFew = 16;
-  const std::vector<Id>* some = listed(literal);
-  return some && some->size() <= kFew && values.size() <= kFew && std::find_first_of(some->begin(), some->end(), values.begin(), values.end()) == some->end();
-}
-
-// Decides the literal, and with it those that list other values: of dozens of tags one holds, and a way is not one for each set of them.
-Id Goals::decided_apart(Id open, Id literal) {
+// Decides the literal, and with it those that list other values: of dozens of tags one holds, and a
+// way is not one for each set of them.
+Id PartialValues::decided_apart(Id open, Id literal) {
   std::vector<Id> holding{literal};
-  if (const std::vector<Id>* some = listed(literal)) {
+  if (const std::vector<Id>* some = goals_.listed(literal)) {
     Met nodes;
     nodes.insert(literal >> 1);
     for (Id l : undecided(open))
-      if (nodes.insert(l >> 1) && are_apart(*some, l & ~1)) holding.push_back(l | 1);
+      if (nodes.insert(l >> 1) && goals_.are_apart(*some, l & ~1)) holding.push_back(l | 1);
   }
   return decide(open, holding);
 }
 
 // Decides what follows from the goal on sight.
-Id Goals::settled_by(Id open, Id known) {
+Id PartialValues::settled_by(Id open, Id known) {
   const std::vector<Id>& literals = undecided(open);
   std::vector<Id> goals{known};
-  for (Id l : literals) goals.push_back(goal({l}));
-  need(goals);
+  for (Id l : literals) goals.push_back(goals_.goal({l}));
+  goals_.need(goals);
   std::vector<Id> holding;
   const auto is_apart = [&](Id literal) {
-    const std::vector<Id>& ids = goals_[known].ids;
-    return std::any_of(ids.begin(), ids.end(), [&](Id l) { return listed(l) && are_apart(*listed(l), literal); });
+    const std::vector<Id>& ids = goals_.literals(known);
+    return std::any_of(ids.begin(), ids.end(), [&](Id l) {
+      return goals_.listed(l) && goals_.are_apart(*goals_.listed(l), literal);
+    });
   };
   Met nodes;
   for (Id l : literals) {
@@ -457,9 +477,9 @@ Id Goals::settled_by(Id open, Id known) {
     const Id asked = l & ~1;
     if (is_apart(asked))
       holding.push_back(asked ^ 1);
-    else if (empty_on_sight(conj(known, goal({l}))))
+    else if (inhabitance_.empty_on_sight(goals_.conj(known, goals_.goal({l}))))
       holding.push_back(l ^ 1);
-    else if (empty_on_sight(conj(known, goal({l ^ 1}))))
+    else if (inhabitance_.empty_on_sight(goals_.conj(known, goals_.goal({l ^ 1}))))
       holding.push_back(l);
     else
       continue;
@@ -468,16 +488,18 @@ Id Goals::settled_by(Id open, Id known) {
   return decide(open, holding);
 }
 
-Id Goals::settled(Id open, Type type) {
+Id PartialValues::settled(Id open, Type type) {
   const std::vector<Id>& literals = undecided(open);
   std::vector<Id> goals;
-  for (Id l : literals) goals.push_back(goal({l}));
-  need(goals);
+  for (Id l : literals) goals.push_back(goals_.goal({l}));
+  goals_.need(goals);
   std::vector<Id> holding;
   Met nodes;
   for (Id l : literals) {
     tick();
-    if (const int known = constant_for(goal({l}), type); known >= 0 && nodes.insert(l >> 1)) holding.push_back(known ? l : l ^ 1);
+    if (const int known = inhabitance_.constant_for(goals_.goal({l}), type);
+        known >= 0 && nodes.insert(l >> 1))
+      holding.push_back(known ? l : l ^ 1);
   }
   return decide(open, holding);
 }

@@ -1,17 +1,21 @@
-// Goals: unevaluatedProperties and unevaluatedItems, as clauses.
+// Objects and Arrays: unevaluatedProperties and unevaluatedItems, as clauses.
 //
-// Applicators in place are walked for what they evaluate, each time with the condition under which it counts: branches that
-// hold. What is not evaluated whatever holds must meet S; where conditions could evaluate it, either it meets S or one of the
-// conditions holds. Classes of keys (spans of positions) with the same conditions share one clause, so that the result is linear
-// in the annotations. The negation is the dual. A `contains` evaluates the items that meet it: for them S becomes S or C.
+// Applicators in place are walked for what they evaluate, each time with the condition under which
+// it counts: branches that hold. What is not evaluated whatever holds must meet S; where conditions
+// could evaluate it, either it meets S or one of the conditions holds. Classes of keys (spans of
+// positions) with the same conditions share one clause, so that the result is linear in the
+// annotations. The negation is the dual. A `contains` evaluates the items that meet it: for them S
+// becomes S or C.
 #include <set>
 
 #include "constraints/algebra.hpp"
+#include "constraints/constraints.hpp"
 
 namespace guard {
 
 namespace {
-constexpr std::size_t kMaxContains = 8;  // conditional `contains`: every subset of them is a disjunct
+constexpr std::size_t kMaxContains =
+    8;  // conditional `contains`: every subset of them is a disjunct
 
 struct Condition {  // a shape or a row, and its negation
   Id holds, fails;
@@ -29,9 +33,11 @@ struct Applied {  // an atom that applies in place, when all conditions hold
 template <class Part>
 struct Groups {
   std::vector<std::pair<std::vector<Conditions>, std::vector<Part>>> list;
-  // `ways` are the conditions of all that evaluates the part; nothing is to be said of a part that one of them always evaluates.
+  // `ways` are the conditions of all that evaluates the part; nothing is to be said of a part that
+  // one of them always evaluates.
   void add(std::vector<Conditions> ways, Part part) {
-    if (std::any_of(ways.begin(), ways.end(), [](const Conditions& when) { return when.empty(); })) return;
+    if (std::any_of(ways.begin(), ways.end(), [](const Conditions& when) { return when.empty(); }))
+      return;
     sort_unique(&ways);
     for (auto& [known, parts] : list)
       if (known == ways) return parts.push_back(part);
@@ -40,19 +46,24 @@ struct Groups {
 };
 }  // namespace
 
-// `of` gives the shape or row of a node, by sign; `present` the condition that a name is there, false when it never is.
-struct Goals::InPlace {
-  Goals* g;
+namespace {
+// `of` gives the shape or row of a node, by sign; `present` the condition that a name is there,
+// false when it never is.
+struct InPlace {
+  Goals& goals;
+  int& depth;
+  std::int32_t deepest;
   std::function<Id(Id, bool)> of;
   std::function<bool(Id, Conditions*)> present;
   std::vector<Applied> out = {};
-  std::set<std::pair<Id, Conditions>> walked = {};  // what is met again under the same conditions evaluates nothing new
+  std::set<std::pair<Id, Conditions>> walked =
+      {};  // what is met again under the same conditions evaluates nothing new
 
   void walk(Id node, const Conditions& under) {
     if (node < 2 || walked.contains({node, {}}) || !walked.emplace(node, under).second) return;
     kernel_clock.tick();
-    const Recursion deeper(&g->depth_, g->limits_.depth);
-    for (const Atom& a : g->atoms(node)) {
+    const Recursion deeper(&depth, deepest);
+    for (const Atom& a : goals.atoms(node)) {
       const auto branch = [&](Id child, Id decides, bool sign) {
         Conditions inner = under;
         inner.push_back({of(decides, sign), of(decides, !sign)});
@@ -86,26 +97,30 @@ struct Goals::InPlace {
     }
   }
 };
+}  // namespace
 
-Id Goals::unevaluated_properties(const Atom& atom, Id node, bool sign) {
-  InPlace in_place{this, [this](Id n, bool s) { return node_object(n << 1 | !s); },
+Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
+  InPlace in_place{goals_, depth_, limits_.depth,
+                   [this](Id n, bool s) { return of_node(n << 1 | !s); },
                    [this](Id name, Conditions* when) {
-                     when->push_back({some_shape(key_name(name), kTrue), rule_shape(key_name(name), kFalse)});
+                     when->push_back({some(key_sets_.key_name(name), kTrue),
+                                      every(key_sets_.key_name(name), kFalse)});
                      return true;
                    }};
   in_place.walk(node, {});
   std::unordered_map<Id, std::vector<const Conditions*>> evaluated;  // by key set
-  std::vector<Id> sets{key_lang(Langs::kAll)}, names;
+  std::vector<Id> sets{key_sets_.key_lang(Langs::kAll)}, names;
   for (const Applied& x : in_place.out) {
     const auto add = [&](Id keys) { evaluated[keys].push_back(&x.when), sets.push_back(keys); };
     if (x.atom->op == Op::Properties)
-      for (Id n : x.atom->names) add(key_name(n));
+      for (Id n : x.atom->names) add(key_sets_.key_name(n));
     if (x.atom->op == Op::Patterns)
-      for (Id l : x.atom->langs) add(key_lang(l));
-    if (x.atom->op == Op::Additional) add(key_rest(x.atom->names, x.atom->langs));
-    if (x.atom->op == Op::UnevaluatedProperties && x.node != node) add(key_lang(Langs::kAll));
+      for (Id l : x.atom->langs) add(key_sets_.key_lang(l));
+    if (x.atom->op == Op::Additional) add(key_sets_.key_rest(x.atom->names, x.atom->langs));
+    if (x.atom->op == Op::UnevaluatedProperties && x.node != node)
+      add(key_sets_.key_lang(Langs::kAll));
   }
-  const std::vector<KeyClass> classes = partition(std::move(sets));
+  const std::vector<KeyClass> classes = key_sets_.partition(std::move(sets));
   for (const KeyClass& cls : classes)
     if (cls.name >= 0) names.push_back(cls.name);
   Groups<Id> groups;
@@ -118,15 +133,20 @@ Id Goals::unevaluated_properties(const Atom& atom, Id node, bool sign) {
     if (cls.own >= 0) add(cls.own);
     for (Id keys : *cls.wide)
       if (!has(cls.except, keys)) add(keys);
-    groups.add(std::move(ways), cls.name >= 0 ? key_name(cls.name) : key_class(cls, names));
+    groups.add(std::move(ways),
+               cls.name >= 0 ? key_sets_.key_name(cls.name) : key_sets_.key_class(cls, names));
   }
-  const auto all = [&](const std::vector<Id>& list) { return sign ? shapes_and(list) : shapes_or(list); };
-  const auto any = [&](const std::vector<Id>& list) { return sign ? shapes_or(list) : shapes_and(list); };
-  const Id goal = this->goal({atom.nodes[0] << 1 | !sign});
+  const auto all = [&](const std::vector<Id>& list) {
+    return sign ? conjunction(list) : disjunction(list);
+  };
+  const auto any = [&](const std::vector<Id>& list) {
+    return sign ? disjunction(list) : conjunction(list);
+  };
+  const Id goal = goals_.goal({atom.nodes[0] << 1 | !sign});
   std::vector<Id> out;
   for (const auto& [ways, key_sets] : groups.list) {
     std::vector<Id> members, choices;
-    for (Id keys : key_sets) members.push_back(sign ? rule_shape(keys, goal) : some_shape(keys, goal));
+    for (Id keys : key_sets) members.push_back(sign ? every(keys, goal) : some(keys, goal));
     choices.push_back(all(members));
     for (const Conditions& when : ways) {
       std::vector<Id> parts;
@@ -138,8 +158,10 @@ Id Goals::unevaluated_properties(const Atom& atom, Id node, bool sign) {
   return all(out);
 }
 
-Id Goals::unevaluated_items(const Atom& atom, Id node, bool sign) {
-  InPlace in_place{this, [this](Id n, bool s) { return node_array(n << 1 | !s); }, [](Id, Conditions*) { return false; }};
+Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
+  InPlace in_place{goals_, depth_, limits_.depth,
+                   [this](Id n, bool s) { return of_node(n << 1 | !s); },
+                   [](Id, Conditions*) { return false; }};
   in_place.walk(node, {});
   struct Evaluated {
     std::int32_t from, to;
@@ -147,15 +169,22 @@ Id Goals::unevaluated_items(const Atom& atom, Id node, bool sign) {
   };
   std::vector<Evaluated> evaluated;
   std::vector<std::pair<Id, const Conditions*>> contains;
-  std::vector<Id> meets{goal_of(atom.nodes[0])};  // each of these goals makes an item evaluated
+  std::vector<Id> meets{
+      goals_.goal_of(atom.nodes[0])};  // each of these goals makes an item evaluated
   std::vector<std::int32_t> edges{0, kInf};
   for (const Applied& x : in_place.out) {
-    if (x.atom->op == Op::Contains && atom.lo && x.when.empty()) meets.push_back(goal_of(x.atom->nodes[0]));
-    if (x.atom->op == Op::Contains && atom.lo && !x.when.empty()) contains.push_back({goal_of(x.atom->nodes[0]), &x.when});
+    if (x.atom->op == Op::Contains && atom.lo && x.when.empty())
+      meets.push_back(goals_.goal_of(x.atom->nodes[0]));
+    if (x.atom->op == Op::Contains && atom.lo && !x.when.empty())
+      contains.push_back({goals_.goal_of(x.atom->nodes[0]), &x.when});
     if (x.atom->op == Op::Items) evaluated.push_back({x.atom->lo, x.atom->hi, &x.when});
-    if (x.atom->op == Op::UnevaluatedItems && x.node != node) evaluated.push_back({0, kInf, &x.when});
+    if (x.atom->op == Op::UnevaluatedItems && x.node != node)
+      evaluated.push_back({0, kInf, &x.when});
   }
-  if (contains.size() > kMaxContains) throw Limit{"alternatives", node, "unevaluatedItems beside more than " + std::to_string(kMaxContains) + " conditional contains"};
+  if (contains.size() > kMaxContains)
+    throw Limit{"alternatives", node,
+                "unevaluatedItems beside more than " + std::to_string(kMaxContains) +
+                    " conditional contains"};
   for (const Evaluated& e : evaluated) edges.push_back(e.from), edges.push_back(e.to);
   sort_unique(&edges);
   Groups<std::pair<std::int32_t, std::int32_t>> groups;
@@ -165,8 +194,12 @@ Id Goals::unevaluated_items(const Atom& atom, Id node, bool sign) {
       if (e.from <= edges[i] && e.to >= edges[i + 1]) ways.push_back(*e.when);
     groups.add(std::move(ways), {edges[i], edges[i + 1]});
   }
-  const auto all = [&](const std::vector<Id>& list) { return sign ? rows_and(list) : rows_or(list); };
-  const auto any = [&](const std::vector<Id>& list) { return sign ? rows_or(list) : rows_and(list); };
+  const auto all = [&](const std::vector<Id>& list) {
+    return sign ? conjunction(list) : disjunction(list);
+  };
+  const auto any = [&](const std::vector<Id>& list) {
+    return sign ? disjunction(list) : conjunction(list);
+  };
   std::vector<Id> out;
   for (const auto& [ways, spans] : groups.list) {
     std::vector<Id> choices;
@@ -180,8 +213,9 @@ Id Goals::unevaluated_items(const Atom& atom, Id node, bool sign) {
         goals.push_back(contains[i].first);
         holds(*contains[i].second, &parts);
       }
-      const Id goal = any_goal(std::move(goals));
-      for (const auto& [from, to] : spans) parts.push_back(span_row(from, to, sign ? goal : negate(goal), sign));
+      const Id goal = goals_.any_goal(std::move(goals));
+      for (const auto& [from, to] : spans)
+        parts.push_back(span(from, to, sign ? goal : goals_.negate(goal), sign));
       choices.push_back(all(parts));
     }
     for (const Conditions& when : ways) {

@@ -1,7 +1,9 @@
-// Classes of characters that patterns mostly treat alike, so that tokens spelled alike are read at once.
+// Classes of characters that patterns mostly treat alike, so that tokens spelled alike are read at
+// once.
 //
-// A vocabulary of 150,000 tokens has some 5,000 spellings by class. Any partition is right; this one is split seldom: where a
-// state tells characters of a class apart, its tokens are read byte by byte. Control characters, `"` and `\` have no class.
+// A vocabulary of 150,000 tokens has some 5,000 spellings by class. Any partition is right; this
+// one is split seldom: where a state tells characters of a class apart, its tokens are read byte by
+// byte. Control characters, `"` and `\` have no class.
 #pragma once
 #include <array>
 
@@ -10,7 +12,8 @@
 namespace guard {
 
 constexpr std::uint8_t kNoClass = 255;
-// Lower case, upper case, digits, each other ASCII character, and beyond ASCII: white space of `\s`, what `.` excludes, all others.
+// Lower case, upper case, digits, each other ASCII character, and beyond ASCII: white space of
+// `\s`, what `.` excludes, all others.
 constexpr std::uint8_t kBeyond = 128, kBeyondSpace = 129, kBeyondLine = 130, kClasses = 131;
 
 inline std::uint8_t class_of(std::uint32_t c) {
@@ -20,7 +23,8 @@ inline std::uint8_t class_of(std::uint32_t c) {
   if (c >= '0' && c <= '9') return '0';
   if (c < 0x80) return static_cast<std::uint8_t>(c);
   if (c == 0x2028 || c == 0x2029) return kBeyondLine;
-  const bool space = c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF;
+  const bool space = c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x202F ||
+                     c == 0x205F || c == 0x3000 || c == 0xFEFF;
   return space ? kBeyondSpace : kBeyond;
 }
 

@@ -63,7 +63,8 @@ Natural times(const Natural& a, const Natural& b) {
   std::vector<std::uint32_t> sums(a.size() + b.size(), 0);  // least digit first
   for (std::size_t i = 0; i < a.size(); ++i)
     for (std::size_t j = 0; j < b.size(); ++j)
-      sums[a.size() + b.size() - 2 - i - j] += static_cast<std::uint32_t>((a[i] - '0') * (b[j] - '0'));
+      sums[a.size() + b.size() - 2 - i - j] +=
+          static_cast<std::uint32_t>((a[i] - '0') * (b[j] - '0'));
   std::string out(sums.size(), '0');
   std::uint32_t carry = 0;
   for (std::size_t i = 0; i < sums.size(); ++i) {
@@ -140,17 +141,27 @@ Decimal decimal(std::string digits, std::int32_t exp, bool negative) {
 
 int compare(const Decimal& a, const Decimal& b) {
   if (a.digits.empty() || b.digits.empty() || a.negative != b.negative) {
-    const int sa = a.digits.empty() ? 0 : a.negative ? -1 : 1, sb = b.digits.empty() ? 0 : b.negative ? -1 : 1;
+    const int sa = a.digits.empty() ? 0
+                   : a.negative     ? -1
+                                    : 1,
+              sb = b.digits.empty() ? 0
+                   : b.negative     ? -1
+                                    : 1;
     return sa < sb ? -1 : sa > sb;
   }
-  int c = point_of(a) != point_of(b) ? (point_of(a) < point_of(b) ? -1 : 1) : a.digits.compare(b.digits);  // no zeros trail
+  int c = point_of(a) != point_of(b) ? (point_of(a) < point_of(b) ? -1 : 1)
+                                     : a.digits.compare(b.digits);  // no zeros trail
   c = c < 0 ? -1 : c > 0;
   return a.negative ? -c : c;
 }
 
 std::int32_t decimals(const Decimal& d) { return d.digits.empty() ? 0 : std::max(0, -d.exp); }
-std::int32_t point_of(const Decimal& d) { return static_cast<std::int32_t>(d.digits.size()) + d.exp; }
-std::int32_t whole_digits(const Decimal& d) { return d.digits.empty() ? 0 : std::max(0, point_of(d)); }
+std::int32_t point_of(const Decimal& d) {
+  return static_cast<std::int32_t>(d.digits.size()) + d.exp;
+}
+std::int32_t whole_digits(const Decimal& d) {
+  return d.digits.empty() ? 0 : std::max(0, point_of(d));
+}
 
 bool is_multiple(const Decimal& v, const Decimal& m) {
   if (v.digits.empty()) return true;
@@ -164,7 +175,8 @@ Decimal lcm(const Decimal& a, const Decimal& b) {
   if (a == b) return a;
   bool exact;
   const std::int32_t scale = std::max(decimals(a), decimals(b));
-  return decimal(natural::lcm(at_scale(a, scale, &exact), at_scale(b, scale, &exact)), -scale, false);
+  return decimal(natural::lcm(at_scale(a, scale, &exact), at_scale(b, scale, &exact)), -scale,
+                 false);
 }
 
 Natural at_scale(const Decimal& d, std::int32_t scale, bool* exact) {
@@ -195,10 +207,13 @@ bool last_at(const Decimal& d, bool beyond, std::int32_t scale, Natural* out) {
 bool neighbours(const Decimal& d, Decimal* below, Decimal* above) {
   const std::string text = d.digits + "e" + std::to_string(d.exp);
   double value = 0;
-  if (d.digits.empty() || std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc{}) return false;
+  if (d.digits.empty() ||
+      std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc{})
+    return false;
   const auto read = [](double x, Decimal* out) {
     char buffer[40];
-    const auto end = std::to_chars(buffer, buffer + sizeof buffer, x, std::chars_format::scientific).ptr;
+    const auto end =
+        std::to_chars(buffer, buffer + sizeof buffer, x, std::chars_format::scientific).ptr;
     const std::string_view all(buffer, static_cast<std::size_t>(end - buffer));  // d.ddde[-+]dd
     const std::size_t e = all.find('e');
     std::int32_t exp = 0;

@@ -1,8 +1,9 @@
 // Decimal: exact decimal numbers, over natural numbers of any size.
 //
-// A natural is its decimal digits without leading zeros, "" for 0: the bounds of a schema are digits already, and powers of
-// ten cost nothing. A divisor of up to 18 digits takes one pass over the digits, a larger one long division.
-// All functions are pure. Tested against Python's integers and fractions through tests/kernels/test_number_languages.py.
+// A natural is its decimal digits without leading zeros, "" for 0: the bounds of a schema are
+// digits already, and powers of ten cost nothing. A divisor of up to 18 digits takes one pass over
+// the digits, a larger one long division. All functions are pure. Tested against Python's integers
+// and fractions through tests/kernels/test_number_languages.py.
 #pragma once
 #include "support/base.hpp"
 
@@ -12,7 +13,7 @@ using Natural = std::string;
 
 namespace natural {
 int compare(const Natural& a, const Natural& b);
-Natural trimmed(std::string digits);  // without leading zeros
+Natural trimmed(std::string digits);                    // without leading zeros
 Natural shifted(const Natural& a, std::int32_t zeros);  // a * 10^zeros
 Natural plus(Natural a, const Natural& b);
 Natural minus(Natural a, const Natural& b);  // requires a >= b
@@ -20,7 +21,7 @@ Natural times(const Natural& a, const Natural& b);
 Natural divided(const Natural& a, const Natural& m, Natural* rest);  // requires m > 0
 Natural mod(const Natural& a, const Natural& m);
 Natural gcd(Natural a, Natural b);
-Natural lcm(const Natural& a, const Natural& b);  // requires a, b > 0
+Natural lcm(const Natural& a, const Natural& b);     // requires a, b > 0
 Natural ceiled(const Natural& a, const Natural& m);  // the least multiple of m that is at least a
 }  // namespace natural
 
@@ -29,7 +30,9 @@ struct Decimal {  // (-1)^negative * digits * 10^exp; zero has no digits
   std::string digits;  // no leading or trailing zeros
   std::int32_t exp = 0;
   bool operator==(const Decimal&) const = default;
-  std::size_t hash() const { return mix(mix(std::hash<std::string>{}(digits), static_cast<std::size_t>(exp)), negative); }
+  std::size_t hash() const {
+    return mix(mix(std::hash<std::string>{}(digits), static_cast<std::size_t>(exp)), negative);
+  }
 };
 Decimal decimal(std::string digits, std::int32_t exp, bool negative);  // of any digits
 int compare(const Decimal& a, const Decimal& b);
@@ -39,14 +42,15 @@ std::int32_t point_of(const Decimal& d);      // |d| = 0.digits * 10^point
 bool is_multiple(const Decimal& v, const Decimal& m);  // requires m > 0
 Decimal lcm(const Decimal& a, const Decimal& b);       // requires a, b > 0
 
-// Magnitudes read at 10^-scale: the greatest n with n * 10^-scale <= |d| (exact: they are equal), the least n with
-// n * 10^-scale >= |d|, or > |d|; the greatest with <= |d|, or < |d|: false when there is none.
+// Magnitudes read at 10^-scale: the greatest n with n * 10^-scale <= |d| (exact: they are equal),
+// the least n with n * 10^-scale >= |d|, or > |d|; the greatest with <= |d|, or < |d|: false when
+// there is none.
 Natural at_scale(const Decimal& d, std::int32_t scale, bool* exact);
 Natural first_at(const Decimal& d, bool beyond, std::int32_t scale);
 bool last_at(const Decimal& d, bool beyond, std::int32_t scale, Natural* out);
 
-// The shortest decimals of the doubles above and below that of |d|: what lies strictly between is read as |d| is. False
-// where doubles end.
+// The shortest decimals of the doubles above and below that of |d|: what lies strictly between is
+// read as |d| is. False where doubles end.
 bool neighbours(const Decimal& d, Decimal* below, Decimal* above);
 
 }  // namespace guard

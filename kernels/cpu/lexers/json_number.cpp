@@ -6,23 +6,27 @@
 namespace guard {
 
 namespace {
-constexpr std::int32_t kMaxDigits = 5000;    // of a number of a constraint, written out
-constexpr std::size_t kMaxModulus = 10000;   // remainders that are told apart
-// Among so many neighbours on a lattice, one is a multiple of none of `kMaxExcluded` numbers (Jacobsthal's function of 38
-// primes is 492).
+constexpr std::int32_t kMaxDigits = 5000;   // of a number of a constraint, written out
+constexpr std::size_t kMaxModulus = 10000;  // remainders that are told apart
+// Among so many neighbours on a lattice, one is a multiple of none of `kMaxExcluded` numbers
+// (Jacobsthal's function of 38 primes is 492).
 constexpr int kRun = 500;
 constexpr std::size_t kMaxExcluded = 38;
 
 constexpr std::int64_t kUnknown = -2;
 
-std::int64_t least(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+std::int64_t least(std::int64_t a, std::int64_t b) {
+  return a < 0 ? b : b < 0 ? a : std::min(a, b);
+}
 std::int64_t more(std::int64_t bytes, std::int64_t rest) { return rest < 0 ? -1 : bytes + rest; }
 }  // namespace
 
-// ---- pieces ---------------------------------------------------------------------------------------------------------
+// ---- pieces
+// ---------------------------------------------------------------------------------------------------------
 
 std::size_t Piece::hash() const {
-  std::size_t h = mix(mix(lo.hash(), hi.hash()), has_lo | has_hi << 1 | lo_open << 2 | hi_open << 3 | written << 4);
+  std::size_t h = mix(mix(lo.hash(), hi.hash()),
+                      has_lo | has_hi << 1 | lo_open << 2 | hi_open << 3 | written << 4);
   for (const auto* list : {&multiples, &not_multiples, &not_values})
     for (const Decimal& d : *list) h = mix(h, d.hash() + 1);
   return h;
@@ -42,11 +46,13 @@ bool Numbers::merge(const Piece& a, const Piece& b, Piece* out) {
     else
       p.multiples[0] = lcm(p.multiples[0], m);
     if (whole_digits(p.multiples[0]) + decimals(p.multiples[0]) > kMaxDigits)
-      throw Limit{"digits", -1, "the least common multiple of multipleOf has more than 5,000 digits"};
+      throw Limit{"digits", -1,
+                  "the least common multiple of multipleOf has more than 5,000 digits"};
   }
   const auto unite = [](std::vector<Decimal>* into, const std::vector<Decimal>& from) {
     into->insert(into->end(), from.begin(), from.end());
-    std::sort(into->begin(), into->end(), [](const Decimal& x, const Decimal& y) { return compare(x, y) < 0; });
+    std::sort(into->begin(), into->end(),
+              [](const Decimal& x, const Decimal& y) { return compare(x, y) < 0; });
     into->erase(std::unique(into->begin(), into->end()), into->end());
   };
   unite(&p.not_multiples, b.not_multiples);
@@ -60,7 +66,8 @@ bool Numbers::merge(const Piece& a, const Piece& b, Piece* out) {
     if (c > 0 || (c == 0 && (p.lo_open || p.hi_open))) return false;
   }
   std::erase_if(p.not_values, [&p](const Decimal& v) {  // excluded already
-    return (p.has_lo && compare(v, p.lo) <= 0) || (p.has_hi && compare(v, p.hi) >= 0) || (!p.multiples.empty() && !is_multiple(v, p.multiples[0]));
+    return (p.has_lo && compare(v, p.lo) <= 0) || (p.has_hi && compare(v, p.hi) >= 0) ||
+           (!p.multiples.empty() && !is_multiple(v, p.multiples[0]));
   });
   for (const Decimal& m : p.not_multiples)
     if (!p.multiples.empty() && is_multiple(p.multiples[0], m)) return false;
@@ -70,12 +77,21 @@ bool Numbers::merge(const Piece& a, const Piece& b, Piece* out) {
 
 bool Numbers::covers(const Piece& a, const Piece& b) {
   const auto within = [](const std::vector<Decimal>& x, const std::vector<Decimal>& y) {
-    return std::all_of(x.begin(), x.end(), [&y](const Decimal& d) { return std::find(y.begin(), y.end(), d) != y.end(); });
+    return std::all_of(x.begin(), x.end(), [&y](const Decimal& d) {
+      return std::find(y.begin(), y.end(), d) != y.end();
+    });
   };
-  const auto lo = [&] { const int c = compare(a.lo, b.lo); return c < 0 || (c == 0 && (!a.lo_open || b.lo_open)); };
-  const auto hi = [&] { const int c = compare(a.hi, b.hi); return c > 0 || (c == 0 && (!a.hi_open || b.hi_open)); };
-  return (!a.has_lo || (b.has_lo && lo())) && (!a.has_hi || (b.has_hi && hi())) && within(a.multiples, b.multiples) &&
-         within(a.not_multiples, b.not_multiples) && within(a.not_values, b.not_values) && (!a.written || a.written == b.written);
+  const auto lo = [&] {
+    const int c = compare(a.lo, b.lo);
+    return c < 0 || (c == 0 && (!a.lo_open || b.lo_open));
+  };
+  const auto hi = [&] {
+    const int c = compare(a.hi, b.hi);
+    return c > 0 || (c == 0 && (!a.hi_open || b.hi_open));
+  };
+  return (!a.has_lo || (b.has_lo && lo())) && (!a.has_hi || (b.has_hi && hi())) &&
+         within(a.multiples, b.multiples) && within(a.not_multiples, b.not_multiples) &&
+         within(a.not_values, b.not_values) && (!a.written || a.written == b.written);
 }
 
 bool Numbers::list(Id id, std::size_t cap, std::vector<Decimal>* out) {
@@ -90,11 +106,13 @@ bool Numbers::list(Id id, std::size_t cap, std::vector<Decimal>* out) {
     core.negative = negative;
     if (!s.possible || grid(s, scale).none) continue;
     const Natural step = grid(s, scale).step;
-    Natural q = natural::ceiled(s.has_lo ? first_at(s.lo, s.lo_open, scale) : Natural{}, step), last;
+    Natural q = natural::ceiled(s.has_lo ? first_at(s.lo, s.lo_open, scale) : Natural{}, step),
+            last;
     if (!last_at(s.hi, s.hi_open, scale, &last)) continue;
     for (; natural::compare(q, last) <= 0; q = natural::plus(std::move(q), step)) {
       if (out->size() > cap) return false;
-      if (meets(s, core, q, q, false, scale) && !(negative && q.empty())) out->push_back(decimal(q, -scale, negative));
+      if (meets(s, core, q, q, false, scale) && !(negative && q.empty()))
+        out->push_back(decimal(q, -scale, negative));
     }
   }
   return out->size() <= cap;
@@ -105,16 +123,20 @@ void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>
   std::int32_t whole = 0, fine = 0;
   for (const auto* list : {&p.multiples, &p.not_multiples, &p.not_values})
     for (const Decimal& d : *list) fine = std::max(fine, decimals(d));
-  for (const Decimal* d : {&p.lo, &p.hi}) whole = std::max(whole, whole_digits(*d)), fine = std::max(fine, decimals(*d));
+  for (const Decimal* d : {&p.lo, &p.hi})
+    whole = std::max(whole, whole_digits(*d)), fine = std::max(fine, decimals(*d));
   const std::size_t given = out->size();
-  const std::int32_t finest = spelling == Spelling::Canonical ? std::max(fine + 2, 15 - whole) : fine + 6;
-  for (std::int32_t places = p.multiples.empty() ? 0 : finest; places <= finest && out->size() - given < n; ++places) {
+  const std::int32_t finest =
+      spelling == Spelling::Canonical ? std::max(fine + 2, 15 - whole) : fine + 6;
+  for (std::int32_t places = p.multiples.empty() ? 0 : finest;
+       places <= finest && out->size() - given < n; ++places) {
     out->resize(given);  // numbers of so many decimals at most, which include those of fewer
     for (const bool negative : {false, true}) {
       Piece window, part;
       window.has_lo = window.has_hi = true;
       (negative ? window.lo : window.hi) = {negative, "1", whole + 20};
-      if (p.multiples.empty() && !(p.has_lo && p.has_hi && p.lo == p.hi)) window.multiples.push_back({false, "1", -places});
+      if (p.multiples.empty() && !(p.has_lo && p.has_hi && p.lo == p.hi))
+        window.multiples.push_back({false, "1", -places});
       if (!merge(p, window, &part)) continue;
       std::vector<Decimal> found;
       list(piece(std::move(part)), n + p.not_values.size(), &found);
@@ -122,14 +144,18 @@ void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>
         Piece point, with;
         point.has_lo = point.has_hi = true;
         point.lo = point.hi = v;
-        const bool known = std::find(out->begin() + static_cast<std::ptrdiff_t>(given), out->end(), v) != out->end();
-        if (out->size() - given < n && !known && merge(p, point, &with) && inhabited(piece(std::move(with)), spelling)) out->push_back(std::move(v));
+        const bool known = std::find(out->begin() + static_cast<std::ptrdiff_t>(given), out->end(),
+                                     v) != out->end();
+        if (out->size() - given < n && !known && merge(p, point, &with) &&
+            inhabited(piece(std::move(with)), spelling))
+          out->push_back(std::move(v));
       }
     }
   }
 }
 
-// ---- one sign of a piece --------------------------------------------------------------------------------------------
+// ---- one sign of a piece
+// --------------------------------------------------------------------------------------------
 
 Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   auto& slot = sides_[id * 4 + static_cast<int>(spelling) * 2 + negative];
@@ -147,7 +173,8 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   const auto see = [&](const Decimal& d) {
     whole = std::max(whole, whole_digits(d));
     s.fine = std::max(s.fine, decimals(d));
-    if (whole_digits(d) + decimals(d) > kMaxDigits) throw Limit{"digits", -1, "a bound on numbers has more than 5,000 digits"};
+    if (whole_digits(d) + decimals(d) > kMaxDigits)
+      throw Limit{"digits", -1, "a bound on numbers has more than 5,000 digits"};
   };
   if (p.has_lo) see(p.lo);
   if (p.has_hi) see(p.hi);
@@ -161,14 +188,19 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   s.has_lo = negative ? p.has_hi : p.has_lo, s.has_hi = negative ? p.has_lo : p.has_hi;
   s.lo_open = negative ? p.hi_open : p.lo_open, s.hi_open = negative ? p.lo_open : p.hi_open;
   s.lo = negative ? p.hi : p.lo, s.hi = negative ? p.lo : p.hi;
-  if (s.has_hi && ((s.hi.negative != negative && !s.hi.digits.empty()) || (s.hi.digits.empty() && s.hi_open))) s.possible = false;
-  if (s.has_lo && s.lo.negative != negative && !s.lo.digits.empty()) s.has_lo = s.lo_open = false, s.lo = {};
+  if (s.has_hi &&
+      ((s.hi.negative != negative && !s.hi.digits.empty()) || (s.hi.digits.empty() && s.hi_open)))
+    s.possible = false;
+  if (s.has_lo && s.lo.negative != negative && !s.lo.digits.empty())
+    s.has_lo = s.lo_open = false, s.lo = {};
   if (s.has_lo && s.lo.digits.empty() && !s.lo_open) s.has_lo = false;
   if (canonical && negative && !s.has_lo) s.has_lo = s.lo_open = true, s.lo = {};  // no -0
   s.lo.negative = s.hi.negative = false;
   Decimal below, above;
-  if (canonical && s.has_lo && s.lo_open && neighbours(s.lo, &below, &above)) s.lo = above, s.lo_open = false;
-  if (canonical && s.has_hi && s.hi_open && neighbours(s.hi, &below, &above)) s.hi = below, s.hi_open = false;
+  if (canonical && s.has_lo && s.lo_open && neighbours(s.lo, &below, &above))
+    s.lo = above, s.lo_open = false;
+  if (canonical && s.has_hi && s.hi_open && neighbours(s.hi, &below, &above))
+    s.hi = below, s.hi_open = false;
   if (s.whole) {
     if (s.has_lo) s.lo = decimal(first_at(s.lo, s.lo_open, 0), 0, false), s.lo_open = false;
     Natural last;
@@ -188,7 +220,8 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   }
   const bool by_digits = !canonical && is_scientific(p);
   std::sort(s.holes.begin(), s.holes.end(), [by_digits](const Hole& x, const Hole& y) {
-    return by_digits ? std::tie(x.lo.digits, x.lo.exp) < std::tie(y.lo.digits, y.lo.exp) : compare(x.lo, y.lo) < 0;
+    return by_digits ? std::tie(x.lo.digits, x.lo.exp) < std::tie(y.lo.digits, y.lo.exp)
+                     : compare(x.lo, y.lo) < 0;
   });
   // How far to look. One decimal beyond all numbers reaches between any two of them.
   s.fine = std::max({s.fine, s.has_lo ? decimals(s.lo) : 0, s.has_hi ? decimals(s.hi) : 0});
@@ -199,7 +232,8 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   }
   const Grid& g = grid(s, 0);
   s.reach = std::max(s.reach, static_cast<std::int32_t>(g.step.size()));
-  for (const Natural& m : g.without) s.reach = std::max(s.reach, static_cast<std::int32_t>(m.size()));
+  for (const Natural& m : g.without)
+    s.reach = std::max(s.reach, static_cast<std::int32_t>(m.size()));
   s.reach += 6;
   slot = std::move(made);
   return *slot;
@@ -208,14 +242,15 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
 const Numbers::Grid& Numbers::grid(Side& s, std::int32_t scale) const {
   const auto found = s.grids.find(scale);
   if (found != s.grids.end()) return found->second;
-  const auto of = [scale](const Decimal& m) {  // n * 10^-scale is a multiple of m, when n is one of this
-    bool exact;
-    const std::int32_t need = decimals(m);
-    if (need <= scale) return at_scale(m, scale, &exact);
-    const Natural step = at_scale(m, need, &exact), ten = natural::shifted("1", need - scale);
-    Natural none;
-    return natural::divided(step, natural::gcd(step, ten), &none);
-  };
+  const auto of =
+      [scale](const Decimal& m) {  // n * 10^-scale is a multiple of m, when n is one of this
+        bool exact;
+        const std::int32_t need = decimals(m);
+        if (need <= scale) return at_scale(m, scale, &exact);
+        const Natural step = at_scale(m, need, &exact), ten = natural::shifted("1", need - scale);
+        Natural none;
+        return natural::divided(step, natural::gcd(step, ten), &none);
+      };
   Grid g;
   g.step = s.piece->multiples.empty() ? Natural{"1"} : of(s.piece->multiples[0]);
   g.modulus = g.step;
@@ -230,7 +265,8 @@ const Numbers::Grid& Numbers::grid(Side& s, std::int32_t scale) const {
 }
 
 // Is some integer in [lo, hi], read at 10^-scale, a value of the piece with this sign?
-bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_hi, std::int32_t scale) const {
+bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_hi,
+                    std::int32_t scale) const {
   if (!s.possible) return false;
   if (!core.loose && s.has_lo) {
     Natural first = first_at(s.lo, s.lo_open, scale);
@@ -252,14 +288,17 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
     kernel_clock.tick();
     if (holes) {
       const Decimal v = decimal(q, -scale, false);
-      const auto hole = std::partition_point(s.holes.begin(), s.holes.end(), [&v](const Hole& h) { return h.ends_before(v); });
+      const auto hole = std::partition_point(s.holes.begin(), s.holes.end(),
+                                             [&v](const Hole& h) { return h.ends_before(v); });
       if (hole != s.holes.end() && hole->has(v)) {
         q = natural::ceiled(first_at(hole->hi, hole->lo == hole->hi, scale), g.step);
         run = 0;
         continue;
       }
     }
-    if (std::none_of(g.without.begin(), g.without.end(), [&q](const Natural& m) { return natural::mod(q, m).empty(); })) return true;
+    if (std::none_of(g.without.begin(), g.without.end(),
+                     [&q](const Natural& m) { return natural::mod(q, m).empty(); }))
+      return true;
     if (++run > kRun) {
       if (g.without.size() <= kMaxExcluded) return false;
       throw Limit{"alternatives", -1, "a number must be a multiple of none of too many numbers"};
@@ -269,11 +308,14 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
   return false;
 }
 
-// The fewest further digits, of [from, to], with which one of [lo, hi], that have `count` digits after the point, becomes a
-// value; -1: none. More digits write all that fewer do.
-std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, const Natural& hi, std::int32_t count, std::int32_t from, std::int32_t to) const {
+// The fewest further digits, of [from, to], with which one of [lo, hi], that have `count` digits
+// after the point, becomes a value; -1: none. More digits write all that fewer do.
+std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, const Natural& hi,
+                               std::int32_t count, std::int32_t from, std::int32_t to) const {
   const auto ok = [&](std::int32_t n) {
-    return meets(s, core, natural::shifted(lo, n), natural::trimmed(hi + std::string(static_cast<std::size_t>(n), '9')), false, count + n);
+    return meets(s, core, natural::shifted(lo, n),
+                 natural::trimmed(hi + std::string(static_cast<std::size_t>(n), '9')), false,
+                 count + n);
   };
   if (from > to) return -1;
   if (ok(from)) return from;
@@ -285,7 +327,8 @@ std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, con
   return to;
 }
 
-// ---- what a core may still become -----------------------------------------------------------------------------------
+// ---- what a core may still become
+// -----------------------------------------------------------------------------------
 
 std::int64_t Numbers::rest(const Core& c) {
   kernel_clock.tick();
@@ -304,9 +347,7 @@ std::int64_t Numbers::rest(const Core& c) {
   Side& s = side(c.piece, c.spelling, c.negative);
   if (!s.possible) return -1;
   switch (c.phase) {
-    case Minus:
-      next.phase = Zero;
-      return least(more(1, rest_of_zero(s, next)), rest_of_int(s, c));
+    case Minus: next.phase = Zero; return least(more(1, rest_of_zero(s, next)), rest_of_int(s, c));
     case Int: return rest_of_int(s, c);
     case Zero: return rest_of_zero(s, c);
     default: break;
@@ -322,9 +363,12 @@ std::int64_t Numbers::rest_of_int(Side& s, const Core& c) {
   const bool canonical = c.spelling == Spelling::Canonical, first = c.phase == Minus;
   const std::int32_t size = static_cast<std::int32_t>(c.digits.size());
   std::int32_t from = c.loose ? c.least : s.has_lo ? std::max(whole_digits(s.lo) - size, 0) : 0;
-  std::int32_t to = c.loose ? static_cast<std::int32_t>(std::min<std::int64_t>(c.most, std::int64_t{c.least} + s.reach)) : s.reach;
+  std::int32_t to = c.loose ? static_cast<std::int32_t>(
+                                  std::min<std::int64_t>(c.most, std::int64_t{c.least} + s.reach))
+                            : s.reach;
   if (!c.loose && s.has_hi) to = whole_digits(s.hi) - size;
-  if (!c.loose && !s.piece->multiples.empty()) from = std::max(from, whole_digits(s.piece->multiples[0]) - size);
+  if (!c.loose && !s.piece->multiples.empty())
+    from = std::max(from, whole_digits(s.piece->multiples[0]) - size);
   if (first) from = std::max(from, 1);
   if (canonical) to = std::min(to, s.digits - c.total);
   std::int64_t best = -1;
@@ -347,17 +391,22 @@ std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
   if (c.phase == Zero && (s.piece->written == 1 || (canonical && s.whole))) return -1;
   const std::int64_t point = c.phase == Zero;
   if (is_zero) return point + 1;
-  if (!canonical) return more(point, fraction(s, c, "", "", c.count, c.phase != Frac, std::max(s.fine + 1 - c.count, 1)));
+  if (!canonical)
+    return more(
+        point, fraction(s, c, "", "", c.count, c.phase != Frac, std::max(s.fine + 1 - c.count, 1)));
   const std::int32_t from = std::max(c.count, s.has_hi ? -point_of(s.hi) : 0);
   std::int64_t best = -1;
-  for (std::int32_t zeros = from; zeros <= s.zeros && (best < 0 || zeros - c.count + 1 < best); ++zeros) {
-    const std::int32_t digits = fraction(s, c, "1", "9", zeros + 1, 0, std::min(std::max(s.fine - zeros, 0), s.digits - 1));
+  for (std::int32_t zeros = from; zeros <= s.zeros && (best < 0 || zeros - c.count + 1 < best);
+       ++zeros) {
+    const std::int32_t digits =
+        fraction(s, c, "1", "9", zeros + 1, 0, std::min(std::max(s.fine - zeros, 0), s.digits - 1));
     if (digits >= 0) best = least(best, zeros - c.count + 1 + digits);
   }
   return more(point, best);
 }
 
-// ---- steps ----------------------------------------------------------------------------------------------------------
+// ---- steps
+// ----------------------------------------------------------------------------------------------------------
 
 Numbers::Numbers() {
   states_.intern({});
@@ -369,7 +418,8 @@ Id Numbers::settled(Core core) {
   if (!core.scientific) loosen(&core);
   const Id id = cores_.intern(std::move(core));
   const std::size_t at = static_cast<std::size_t>(id);
-  if (at >= rest_.size()) rest_.resize(at + 1, kUnknown);  // a search that met a limit leaves it unknown
+  if (at >= rest_.size())
+    rest_.resize(at + 1, kUnknown);  // a search that met a limit leaves it unknown
   if (rest_[at] == kUnknown) rest_[at] = rest(cores_[id]);
   return rest_[at] < 0 ? kDead : id;
 }
@@ -378,7 +428,8 @@ Id Numbers::settled(Core core) {
 bool Numbers::touches(const Side& s, const Natural& n, std::int32_t exp) {
   if (s.holes.empty()) return false;
   const Decimal from = decimal(n, exp, false), to = decimal(natural::plus(n, "1"), exp, false);
-  const auto hole = std::partition_point(s.holes.begin(), s.holes.end(), [&from](const Hole& h) { return h.ends_before(from); });
+  const auto hole = std::partition_point(s.holes.begin(), s.holes.end(),
+                                         [&from](const Hole& h) { return h.ends_before(from); });
   return hole != s.holes.end() && compare(hole->lo, to) < 0;
 }
 
@@ -388,13 +439,15 @@ void Numbers::loosen(Core* c) {
   Side& s = side(c->piece, c->spelling, c->negative);
   const bool canonical = c->spelling == Spelling::Canonical;
   if (c->loose) return reduce(s, c);
-  if (c->phase == Frac && !canonical && c->count > s.fine + 1 && (c->digits.empty() || c->digits.back() == '0')) {
+  if (c->phase == Frac && !canonical && c->count > s.fine + 1 &&
+      (c->digits.empty() || c->digits.back() == '0')) {
     if (!c->digits.empty()) c->digits.pop_back();  // zeros beyond all decimals say nothing
     --c->count;
   }
   if (!s.possible || grid(s, s.coarse).modulus.empty()) return;
   if (c->phase == Frac && canonical && c->total == 0) return;
-  // -1, 0, 1: all that goes on with n more digits (fewer than 0: the fraction) lies below d, may lie on both sides, lies above
+  // -1, 0, 1: all that goes on with n more digits (fewer than 0: the fraction) lies below d, may
+  // lie on both sides, lies above
   const auto against = [&](const Decimal& d, std::int32_t scale, bool beyond) {
     bool exact;
     const Natural n = at_scale(d, scale, &exact);
@@ -403,7 +456,9 @@ void Numbers::loosen(Core* c) {
   };
   if (c->phase == Frac) {
     if (s.has_lo && against(s.lo, c->count, s.lo_open) != 1) return;
-    if (s.has_hi && against(s.hi, c->count, true) != -1 && !(s.whole && compare(decimal(c->digits, -c->count, false), s.hi) <= 0)) return;
+    if (s.has_hi && against(s.hi, c->count, true) != -1 &&
+        !(s.whole && compare(decimal(c->digits, -c->count, false), s.hi) <= 0))
+      return;
     if (touches(s, c->digits, -c->count)) return;
     c->loose = true;
     return reduce(s, c);
@@ -421,7 +476,9 @@ void Numbers::loosen(Core* c) {
     if (n < 0) return;
     bool exact;
     const int side = natural::compare(c->digits, at_scale(s.hi, -n, &exact));
-    const bool last = s.whole && natural::compare(c->digits + std::string(static_cast<std::size_t>(n), '9'), at_scale(s.hi, 0, &exact)) <= 0;
+    const bool last =
+        s.whole && natural::compare(c->digits + std::string(static_cast<std::size_t>(n), '9'),
+                                    at_scale(s.hi, 0, &exact)) <= 0;
     if (side == 0 && !last) return;
     to = std::min(to, side <= 0 ? n : n - 1);
   }
@@ -435,7 +492,8 @@ void Numbers::loosen(Core* c) {
   reduce(s, c);
 }
 
-// What the lattices remember of the digits. Beyond their decimals there is nothing but zeros, or no multiple.
+// What the lattices remember of the digits. Beyond their decimals there is nothing but zeros, or no
+// multiple.
 void Numbers::reduce(Side& s, Core* c) const {
   if (!s.lattice) {
     c->digits.clear();
@@ -444,8 +502,13 @@ void Numbers::reduce(Side& s, Core* c) const {
   }
   if (c->count > s.coarse) {
     const std::size_t beyond = static_cast<std::size_t>(c->count - s.coarse);
-    const bool zeros = c->digits.size() < beyond ? c->digits.empty() : c->digits.find_first_not_of('0', c->digits.size() - beyond) == std::string::npos;
-    c->digits = !zeros ? Natural{"1"} : c->digits.empty() ? Natural{} : c->digits.substr(0, c->digits.size() - beyond);
+    const bool zeros =
+        c->digits.size() < beyond
+            ? c->digits.empty()
+            : c->digits.find_first_not_of('0', c->digits.size() - beyond) == std::string::npos;
+    c->digits = !zeros              ? Natural{"1"}
+                : c->digits.empty() ? Natural{}
+                                    : c->digits.substr(0, c->digits.size() - beyond);
     c->count = s.coarse + !zeros;
     if (!zeros) return;
   }
@@ -495,13 +558,15 @@ bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
       n->least = n->most = 0;
       if (p.written == 1 || (c.loose && c.least > 0)) return false;
       if (!canonical) return true;
-      return !side(c.piece, c.spelling, c.negative).whole && c.total < side(c.piece, c.spelling, c.negative).digits;
+      return !side(c.piece, c.spelling, c.negative).whole &&
+             c.total < side(c.piece, c.spelling, c.negative).digits;
     case Frac:
       ++n->count;
       n->digits.push_back(static_cast<char>(byte));
       n->digits = natural::trimmed(std::move(n->digits));
       if (!canonical) return true;
-      if (byte == '0' && c.total == 0) return n->count <= side(c.piece, c.spelling, c.negative).zeros;
+      if (byte == '0' && c.total == 0)
+        return n->count <= side(c.piece, c.spelling, c.negative).zeros;
       return ++n->total <= side(c.piece, c.spelling, c.negative).digits;
     case E:
     case ESign:
@@ -536,7 +601,8 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
   const Core& c = cores_[id];
   Core next = c;
   next.phase = follow(c.phase, byte);
-  const bool ok = next.phase != Nothing && (c.scientific ? write_scientific(c, byte, &next) : write(c, byte, &next));
+  const bool ok = next.phase != Nothing &&
+                  (c.scientific ? write_scientific(c, byte, &next) : write(c, byte, &next));
   return *known = ok ? settled(std::move(next)) : kDead;
 }
 
@@ -560,7 +626,8 @@ Id Numbers::start(const std::vector<NumberComponent>& components, Spelling spell
 Id Numbers::keep(std::vector<std::pair<Id, Id>> cores) {
   std::sort(cores.begin(), cores.end());
   cores.erase(std::unique(cores.begin(), cores.end()), cores.end());
-  if (std::all_of(cores.begin(), cores.end(), [](const auto& c) { return c.second >= kTracked; })) return kDead;
+  if (std::all_of(cores.begin(), cores.end(), [](const auto& c) { return c.second >= kTracked; }))
+    return kDead;
   return states_.intern({std::move(cores)});
 }
 
@@ -583,7 +650,9 @@ void Numbers::accepted(Id state, Labels* labels) {
 
 bool Numbers::accepts_any(Id state) {
   const auto& cores = states_[state].cores;
-  return std::any_of(cores.begin(), cores.end(), [this](const auto& c) { return c.second < kTracked && rest_[static_cast<std::size_t>(c.first)] == 0; });
+  return std::any_of(cores.begin(), cores.end(), [this](const auto& c) {
+    return c.second < kTracked && rest_[static_cast<std::size_t>(c.first)] == 0;
+  });
 }
 
 }  // namespace guard

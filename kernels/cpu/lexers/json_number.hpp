@@ -1,18 +1,23 @@
-// Number: JSON numbers under exact decimal constraints, as a byte automaton whose viability is arithmetic.
+// Number: JSON numbers under exact decimal constraints, as a byte automaton whose viability is
+// arithmetic.
 //
-// A constraint is a piece: an interval, a lattice (multipleOf), excluded lattices and excluded values. A core is a piece and
-// what has been written of the number. While the digits touch a bound or an excluded value they are kept; once every
-// continuation of a given length is inside, only their remainder under the lattices is, and how many digits may follow, so that the
-// automaton of ordinary constraints is small. What a core may still become is asked once, as rest(): the fewest bytes
-// that complete it, by arithmetic; a core without any is never entered. A state is a list of (core, label), like a text's components.
+// A constraint is a piece: an interval, a lattice (multipleOf), excluded lattices and excluded
+// values. A core is a piece and what has been written of the number. While the digits touch a bound
+// or an excluded value they are kept; once every continuation of a given length is inside, only
+// their remainder under the lattices is, and how many digits may follow, so that the automaton of
+// ordinary constraints is small. What a core may still become is asked once, as rest(): the fewest
+// bytes that complete it, by arithmetic; a core without any is never entered. A state is a list of
+// (core, label), like a text's components.
 //
-// Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none where a value must be an integer or a
-// multiple, or none. Bounds and excluded values stay regular with them (scientific.cpp). Canonical: no leading minus on zero, no
-// fraction where only integers are valid, an exponent only when the constraint is empty and the magnitude is >= 1e17 or < 1e-7,
-// written as ECMAScript writes it (e+17, e-8). At most 17 digits, 15 where a multiple is excluded, more where the constraint's
-// own numbers need more; and no value that a reader of doubles takes for an excluded one or for the bound that excludes it.
-// Costs: a step is O(digits), memoised for each core; a division by a lattice of more than 18 digits O(digits^2). Not
-// thread-safe: guarded by the isolate's lock. Tested against fractions in tests/kernels/test_number_languages.py.
+// Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none where a
+// value must be an integer or a multiple, or none. Bounds and excluded values stay regular with
+// them (scientific.cpp). Canonical: no leading minus on zero, no fraction where only integers are
+// valid, an exponent only when the constraint is empty and the magnitude is >= 1e17 or < 1e-7,
+// written as ECMAScript writes it (e+17, e-8). At most 17 digits, 15 where a multiple is excluded,
+// more where the constraint's own numbers need more; and no value that a reader of doubles takes
+// for an excluded one or for the bound that excludes it. Costs: a step is O(digits), memoised for
+// each core; a division by a lattice of more than 18 digits O(digits^2). Not thread-safe: guarded
+// by the isolate's lock. Tested against fractions in tests/kernels/test_number_languages.py.
 #pragma once
 #include <memory>
 
@@ -27,7 +32,7 @@ struct Piece {
   std::vector<Decimal> multiples;      // at most one after merge(): the least common multiple
   std::vector<Decimal> not_multiples;  // sorted
   std::vector<Decimal> not_values;     // sorted
-  std::uint8_t written = 0;            // draft 4: 1 without fraction and exponent, 2 with one of them
+  std::uint8_t written = 0;  // draft 4: 1 without fraction and exponent, 2 with one of them
   bool operator==(const Piece&) const = default;
   std::size_t hash() const;
   bool is_free() const { return *this == Piece{}; }
@@ -44,8 +49,9 @@ class Numbers {
   Numbers();
   Id piece(Piece p) { return pieces_.intern(std::move(p)); }
   const Piece& piece(Id id) const { return pieces_[id]; }
-  static bool merge(const Piece& a, const Piece& b, Piece* out);  // the intersection; false when it is empty on sight
-  static bool covers(const Piece& a, const Piece& b);             // is b certainly inside of a?
+  static bool merge(const Piece& a, const Piece& b,
+                    Piece* out);  // the intersection; false when it is empty on sight
+  static bool covers(const Piece& a, const Piece& b);  // is b certainly inside of a?
   bool inhabited(Id piece, Spelling spelling) { return begin(piece, spelling) != kDead; }
   // Every value of the piece, when they are few: false when there may be more than cap.
   bool list(Id piece, std::size_t cap, std::vector<Decimal>* out);
@@ -53,8 +59,9 @@ class Numbers {
   // n values of the piece, of few digits; all of them when there are fewer.
   void some(Id piece, Spelling spelling, std::size_t n, std::vector<Decimal>* out);
 
-  // Labels from here on tell what a number meets, by its value and in whatever spelling, but keep no state alive. An exponent that one
-  // of them can't follow is not met: the others must not let it through (Engine::legible).
+  // Labels from here on tell what a number meets, by its value and in whatever spelling, but keep
+  // no state alive. An exponent that one of them can't follow is not met: the others must not let
+  // it through (Engine::legible).
   static constexpr Id kTracked = 1 << 20;
   // The state after no byte; step() takes the first byte, too.
   Id start(const std::vector<NumberComponent>& components, Spelling spelling);
@@ -63,7 +70,8 @@ class Numbers {
   bool accepts_any(Id state);
   template <class F>
   void cheapest(Id state, F best) {  // best(label, bytes to the end), the fewest
-    for (const auto& [core, label] : states_[state].cores) best(label, rest_[static_cast<std::size_t>(core)]);
+    for (const auto& [core, label] : states_[state].cores)
+      best(label, rest_[static_cast<std::size_t>(core)]);
   }
   std::size_t size() const { return states_.size(); }
 
@@ -76,19 +84,26 @@ class Numbers {
     Spelling spelling = Spelling::Canonical;
     Phase phase = Start;
     bool negative = false;
-    bool loose = false;           // every bound and excluded value is left behind: digits are a remainder under the lattices
-    bool one = false;             // canonical, free: one digit before the point; in exponents: its sign (scientific: negative)
-    bool scientific = false;      // 0.d1d2... * 10^point: `least`, `most` say how the digits compare with the bounds', `digits` are kept while not loose
+    bool loose = false;  // every bound and excluded value is left behind: digits are a remainder
+                         // under the lattices
+    bool one = false;    // canonical, free: one digit before the point; in exponents: its sign
+                         // (scientific: negative)
+    bool scientific = false;  // 0.d1d2... * 10^point: `least`, `most` say how the digits compare
+                              // with the bounds', `digits` are kept while not loose
     std::int32_t point = 0;
     std::int32_t least = 0, most = 0;  // loose Int: how many more digits before the point
-    std::int32_t total = 0;       // canonical: significant digits so far, and the exponent in EDigits; scientific: not zero
-    std::int32_t count = 0;       // digits after the point, while they matter; EDigits: digits
-    Natural digits;               // all digits, before and after the point
+    std::int32_t total = 0;  // canonical: significant digits so far, and the exponent in EDigits;
+                             // scientific: not zero
+    std::int32_t count = 0;  // digits after the point, while they matter; EDigits: digits
+    Natural digits;          // all digits, before and after the point
     bool operator==(const Core&) const = default;
     std::size_t hash() const {
       std::size_t h = std::hash<std::string>{}(digits);
-      for (std::int32_t x : {piece, static_cast<std::int32_t>(phase), least, most, total, count, point}) h = mix(h, static_cast<std::size_t>(x));
-      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | one << 3 | scientific << 4);
+      for (std::int32_t x :
+           {piece, static_cast<std::int32_t>(phase), least, most, total, count, point})
+        h = mix(h, static_cast<std::size_t>(x));
+      return mix(h, static_cast<std::size_t>(spelling) | negative << 1 | loose << 2 | one << 3 |
+                        scientific << 4);
     }
   };
   struct State {
@@ -96,36 +111,46 @@ class Numbers {
     bool operator==(const State&) const = default;
     std::size_t hash() const {
       std::size_t h = cores.size();
-      for (const auto& [c, l] : cores) h = mix(mix(h, static_cast<std::size_t>(c)), static_cast<std::size_t>(l));
+      for (const auto& [c, l] : cores)
+        h = mix(mix(h, static_cast<std::size_t>(c)), static_cast<std::size_t>(l));
       return h;
     }
   };
-  struct Hole {  // an excluded value, and in canonical spelling what doubles take for it: lo < value < hi; or lo itself
+  struct Hole {  // an excluded value, and in canonical spelling what doubles take for it: lo <
+                 // value < hi; or lo itself
     Decimal lo, hi;
-    bool ends_before(const Decimal& v) const { return lo == hi ? compare(hi, v) < 0 : compare(hi, v) <= 0; }
-    bool has(const Decimal& v) const { return lo == hi ? v == lo : compare(lo, v) < 0 && compare(v, hi) < 0; }
+    bool ends_before(const Decimal& v) const {
+      return lo == hi ? compare(hi, v) < 0 : compare(hi, v) <= 0;
+    }
+    bool has(const Decimal& v) const {
+      return lo == hi ? v == lo : compare(lo, v) < 0 && compare(v, hi) < 0;
+    }
   };
-  struct Grid {  // the integers n for which n * 10^-scale is a multiple: those of step, but of none of `without`
+  struct Grid {  // the integers n for which n * 10^-scale is a multiple: those of step, but of none
+                 // of `without`
     Natural step;
     std::vector<Natural> without;
-    bool none = false;    // nothing is left
-    Natural modulus;      // a remainder under it tells all; "" when there would be too many
+    bool none = false;  // nothing is left
+    Natural modulus;    // a remainder under it tells all; "" when there would be too many
   };
   struct Side {  // a piece as the magnitudes of one sign see it, in one spelling
-    bool possible = true, has_lo = false, has_hi = false, lo_open = false, hi_open = false, whole = false;  // whole: integers only
+    bool possible = true, has_lo = false, has_hi = false, lo_open = false, hi_open = false,
+         whole = false;  // whole: integers only
     Decimal lo, hi;
-    std::vector<Hole> holes;              // sorted; scientific: by their digits
+    std::vector<Hole> holes;  // sorted; scientific: by their digits
     const Piece* piece = nullptr;
     std::int32_t digits = kInf, zeros = kInf;  // canonical: significant digits, zeros behind "0."
-    std::int32_t fine = 0, coarse = 0;    // decimals of any number here; those of the lattices
-    std::int32_t reach = 0;               // so many digits reach past every number, and a step of the lattice
+    std::int32_t fine = 0, coarse = 0;         // decimals of any number here; those of the lattices
+    std::int32_t reach = 0;  // so many digits reach past every number, and a step of the lattice
     bool lattice = false;
     std::unordered_map<std::int32_t, Grid> grids;  // by scale
   };
   Side& side(Id piece, Spelling spelling, bool negative);
   const Grid& grid(Side& side, std::int32_t scale) const;
-  bool meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_hi, std::int32_t scale) const;
-  std::int32_t fraction(Side& s, const Core& core, const Natural& lo, const Natural& hi, std::int32_t count, std::int32_t from, std::int32_t to) const;
+  bool meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_hi,
+             std::int32_t scale) const;
+  std::int32_t fraction(Side& s, const Core& core, const Natural& lo, const Natural& hi,
+                        std::int32_t count, std::int32_t from, std::int32_t to) const;
   Id begin(Id piece, Spelling spelling);
   Id keep(std::vector<std::pair<Id, Id>> cores);
   Id step_core(Id core, std::uint8_t byte);
@@ -143,7 +168,8 @@ class Numbers {
   struct Exponents {  // [lo, hi], and how many further digits it takes there
     std::int32_t lo, hi, digits;
   };
-  static std::int32_t digits_between(const Side& s, const Core& core, bool at_lo, bool at_hi, std::int32_t from);
+  static std::int32_t digits_between(const Side& s, const Core& core, bool at_lo, bool at_hi,
+                                     std::int32_t from);
   static std::vector<Exponents> exponents(const Side& s, const Core& core, std::int32_t from);
   bool write_scientific(const Core& from, std::uint8_t byte, Core* core);
   std::int64_t rest_scientific(const Core& core);
@@ -152,7 +178,7 @@ class Numbers {
   Interner<Core> cores_;
   Interner<State> states_;
   std::vector<std::int64_t> rest_;  // by core: the fewest bytes to an end; -1: none
-  struct Steps {  // by digit, then by `.-+eE`; -1: not known
+  struct Steps {                    // by digit, then by `.-+eE`; -1: not known
     std::array<Id, 15> to{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
   };
   static Id* known_step(Blocks<Steps>* steps, Id from, std::uint8_t byte);

@@ -34,39 +34,45 @@ Range hex_range(std::uint32_t value, int got) {
   return {value << shift, ((value + 1) << shift) - 1};
 }
 
-const Ranges kLongEscapes{{0, 7}, {11, 11}, {14, 31}};  // in canonical spelling: control characters without a letter
+const Ranges kLongEscapes{
+    {0, 7}, {11, 11}, {14, 31}};  // in canonical spelling: control characters without a letter
 }  // namespace
 
 const Ranges& Texts::possible(const Pending& p, Spelling spelling) {
-  const std::uint64_t key = std::uint64_t{p.high} << 40 | std::uint64_t{p.value} << 16 | static_cast<std::uint64_t>(p.got) << 8 | static_cast<std::uint64_t>(p.kind) << 1 | (spelling == Spelling::Any);
+  const std::uint64_t key = std::uint64_t{p.high} << 40 | std::uint64_t{p.value} << 16 |
+                            static_cast<std::uint64_t>(p.got) << 8 |
+                            static_cast<std::uint64_t>(p.kind) << 1 | (spelling == Spelling::Any);
   return remember(possible_, key, [&] { return find_possible(p, spelling); });
 }
 
 Ranges Texts::find_possible(const Pending& p, Spelling spelling) {
   switch (p.kind) {
     case 1:
-      return spelling == Spelling::Any ? writable_chars() : Ranges{{0, 31}, {'"', '"'}, {'\\', '\\'}};
+      return spelling == Spelling::Any ? writable_chars()
+                                       : Ranges{{0, 31}, {'"', '"'}, {'\\', '\\'}};
     case 2: {
       const Range r = hex_range(p.value, p.got);
       if (spelling == Spelling::Canonical) return intersection({r}, kLongEscapes);
       Ranges out = intersection({r}, writable_chars());
       const std::uint32_t lo = std::max(r.lo, 0xD800u), hi = std::min(r.hi, 0xDBFFu);
-      if (lo <= hi) out.push_back({0x10000 + (lo - 0xD800) * 1024, 0x10000 + (hi - 0xD800) * 1024 + 1023});
+      if (lo <= hi)
+        out.push_back({0x10000 + (lo - 0xD800) * 1024, 0x10000 + (hi - 0xD800) * 1024 + 1023});
       return out;
     }
     case 3: {
       const Range r = p.got < 2 ? Range{0xDC00, 0xDFFF} : hex_range(p.value, p.got - 2);
-      const std::uint32_t lo = std::max(r.lo, 0xDC00u), hi = std::min(r.hi, 0xDFFFu), base = 0x10000 + (p.high - 0xD800) * 1024;
+      const std::uint32_t lo = std::max(r.lo, 0xDC00u), hi = std::min(r.hi, 0xDFFFu),
+                          base = 0x10000 + (p.high - 0xD800) * 1024;
       return lo <= hi ? Ranges{{base + lo - 0xDC00, base + hi - 0xDC00}} : Ranges{};
     }
     case 4: {
       const int shift = 6 * p.got;
       const std::uint32_t least = p.high == 2 ? 0x80 : p.high == 3 ? 0x800 : 0x10000;
-      const std::uint32_t lo = std::max(p.value << shift, least), hi = std::min(((p.value + 1) << shift) - 1, kMaxChar);
+      const std::uint32_t lo = std::max(p.value << shift, least),
+                          hi = std::min(((p.value + 1) << shift) - 1, kMaxChar);
       return lo <= hi ? intersection({{lo, hi}}, writable_chars()) : Ranges{};
     }
-    default:
-      return {};
+    default: return {};
   }
 }
 
@@ -84,8 +90,10 @@ std::int64_t Texts::rest_of_char(const Pending& p, const Ranges& chars, Spelling
   }
 }
 
-// One byte of a character: the new partial character, or the character *c when complete (else kNoChar).
-bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c) {
+// One byte of a character: the new partial character, or the character *c when complete (else
+// kNoChar).
+bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pending* to,
+                    std::uint32_t* c) {
   *c = kNoChar;
   *to = {};
   switch (p.kind) {
@@ -106,7 +114,8 @@ bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pend
       if (h < 0) return false;
       const std::uint32_t value = p.value << 4 | static_cast<std::uint32_t>(h);
       if (p.got < 3) return *to = {2, static_cast<std::uint8_t>(p.got + 1), value, 0}, true;
-      if (value >= 0xD800 && value <= 0xDBFF && spelling == Spelling::Any) return *to = {3, 0, 0, value}, true;
+      if (value >= 0xD800 && value <= 0xDBFF && spelling == Spelling::Any)
+        return *to = {3, 0, 0, value}, true;
       if (value >= 0xD800 && value <= 0xDFFF) return false;
       if (spelling == Spelling::Canonical && !meets({value, value}, kLongEscapes)) return false;
       return *c = value, true;
@@ -129,8 +138,7 @@ bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pend
       if (p.got == 1) return *c = value, true;
       return *to = {4, static_cast<std::uint8_t>(p.got - 1), value, p.high}, true;
     }
-    default:
-      return false;
+    default: return false;
   }
 }
 
@@ -139,7 +147,8 @@ Id Texts::intern(State s) {
   q.kind = s.pending.kind;
   q.partial = s.pending.kind == 4 ? static_cast<std::uint8_t>(s.pending.high - s.pending.got) : 0;
   q.free = s.pending.kind == 0 && !s.components.empty() &&
-           std::all_of(s.components.begin(), s.components.end(), [](const Component& c) { return c.lang == Langs::kAll; });
+           std::all_of(s.components.begin(), s.components.end(),
+                       [](const Component& c) { return c.lang == Langs::kAll; });
   const Id id = states_.intern(std::move(s));
   while (quick_.size() < states_.size()) quick_.push_back(q);
   return id;
@@ -153,7 +162,8 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
   for (const Labelled& c : components) {
     const bool bounded = c.lo > 0 || c.hi != kInf;
     if (!langs_.live(c.lang) || (bounded && !langs_.meets(c.lang, c.lo, c.hi))) continue;
-    s.components.push_back({c.lang, static_cast<Id>(out.bounds.size()) | (c.tracked ? kTracked : 0)});
+    s.components.push_back(
+        {c.lang, static_cast<Id>(out.bounds.size()) | (c.tracked ? kTracked : 0)});
     out.bounds.push_back({c.lo, c.hi, c.label});
     out.bounded |= bounded;
   }
@@ -169,7 +179,9 @@ Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
     const LangRow& row = langs_.row(k.lang);
     const std::size_t piece = row.piece(c);
     const Id next = row.next[piece];
-    if (alike) *alike = {piece > 0 ? std::max(alike->lo, row.upto[piece - 1] + 1) : alike->lo, std::min(alike->hi, row.upto[piece])};
+    if (alike)
+      *alike = {piece > 0 ? std::max(alike->lo, row.upto[piece - 1] + 1) : alike->lo,
+                std::min(alike->hi, row.upto[piece])};
     if (next != Langs::kNone) to.components.push_back({next, k.index});
   }
   return is_alive(to.components) ? intern(std::move(to)) : kDead;
@@ -185,12 +197,14 @@ void Texts::keep(Id state, std::uint8_t from, std::uint8_t upto, Id to) {
   if (!q.next) {
     tables_.emplace_back().fill(-1);
     q.next = tables_.back().data();
-    for (std::size_t i = 0; i < kFew; ++i) std::fill(q.next + q.from[i], q.next + q.upto[i] + 1, q.to[i]);
+    for (std::size_t i = 0; i < kFew; ++i)
+      std::fill(q.next + q.from[i], q.next + q.upto[i] + 1, q.to[i]);
   }
   std::fill(q.next + from, q.next + upto + 1, to);
 }
 
-// The state inside of a character in UTF-8 where all that it may become lead to one; kDead: they don't.
+// The state inside of a character in UTF-8 where all that it may become lead to one; kDead: they
+// don't.
 Id Texts::any_char(const State& from, Pending pending) {
   Id next = -1;
   for (const Range& r : possible(pending, from.spelling))
@@ -205,7 +219,9 @@ Id Texts::any_char(const State& from, Pending pending) {
   State to = states_[next];
   const std::uint32_t lead = pending.high == 3 ? 0xE0 | pending.value : 0xF0 | pending.value;
   const bool first = pending.high > 2 && pending.got + 1u == pending.high;
-  to.pending = {5, pending.got, first && (lead == 0xE0 || lead == 0xED || lead == 0xF0 || lead == 0xF4) ? lead : 0, 0};
+  to.pending = {5, pending.got,
+                first && (lead == 0xE0 || lead == 0xED || lead == 0xF0 || lead == 0xF4) ? lead : 0,
+                0};
   return intern(std::move(to));
 }
 
@@ -215,17 +231,27 @@ Id Texts::fill(Id state, std::uint8_t byte) {
   const State& from = states_[state];
   if (from.pending.kind == 5) {
     const std::uint32_t lead = from.pending.value;
-    const std::uint8_t lo = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80, hi = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    const std::uint8_t lo = lead == 0xE0   ? 0xA0
+                            : lead == 0xF0 ? 0x90
+                                           : 0x80,
+                       hi = lead == 0xED   ? 0x9F
+                            : lead == 0xF4 ? 0x8F
+                                           : 0xBF;
     if (byte < lo || byte > hi) return keep(state, byte, byte, kDead), kDead;
     State to = from;
-    to.pending = from.pending.got == 1 ? Pending{} : Pending{5, static_cast<std::uint8_t>(from.pending.got - 1), 0, 0};
+    to.pending = from.pending.got == 1
+                     ? Pending{}
+                     : Pending{5, static_cast<std::uint8_t>(from.pending.got - 1), 0, 0};
     const Id next = intern(std::move(to));
     return keep(state, lo, hi, next), next;
   }
-  if (const Id* by_class = quick_[static_cast<std::size_t>(state)].by_class; by_class && byte < 0x80 && class_of(byte) != kNoClass)
+  if (const Id* by_class = quick_[static_cast<std::size_t>(state)].by_class;
+      by_class && byte < 0x80 && class_of(byte) != kNoClass)
     if (const Id next = by_class[class_of(byte)]; next >= 0) {
       const Range& same = classes()[class_of(byte)][0];
-      return keep(state, static_cast<std::uint8_t>(same.lo), static_cast<std::uint8_t>(same.hi), next), next;
+      return keep(state, static_cast<std::uint8_t>(same.lo), static_cast<std::uint8_t>(same.hi),
+                  next),
+             next;
     }
   Pending pending;
   std::uint32_t c;
@@ -233,9 +259,12 @@ Id Texts::fill(Id state, std::uint8_t byte) {
   std::uint8_t lo = byte, hi = byte;
   const auto is_ascii = [this](const Component& k) {
     const LangRow& row = langs_.row(k.lang);
-    return row.next.back() == Langs::kNone && row.upto.size() > 1 && row.upto[row.upto.size() - 2] < 0x80;
+    return row.next.back() == Langs::kNone && row.upto.size() > 1 &&
+           row.upto[row.upto.size() - 2] < 0x80;
   };
-  if (byte >= 0x80 && from.pending.kind == 0 && std::all_of(from.components.begin(), from.components.end(), is_ascii)) return keep(state, 0x80, 0xFF, kDead), kDead;
+  if (byte >= 0x80 && from.pending.kind == 0 &&
+      std::all_of(from.components.begin(), from.components.end(), is_ascii))
+    return keep(state, 0x80, 0xFF, kDead), kDead;
   if (advance(from.pending, byte, from.spelling, &pending, &c)) {
     if (c != kNoChar) {
       Range alike{0, kMaxChar};
@@ -243,13 +272,17 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       const Pending at = states_[state].pending;
       // The bytes around this one that complete a character which leads to the same state.
       const auto same = [&](std::uint32_t b) {
-        const bool plain = at.kind == 0 && b >= 0x20 && b < 0x80 && b != '"' && b != '\\' && b >= alike.lo && b <= alike.hi;
+        const bool plain = at.kind == 0 && b >= 0x20 && b < 0x80 && b != '"' && b != '\\' &&
+                           b >= alike.lo && b <= alike.hi;
         const std::uint32_t other = at.value << 6 | (b & 0x3F);
-        return plain || (at.kind == 4 && b >= 0x80 && b < 0xC0 && other >= alike.lo && other <= alike.hi);
+        return plain ||
+               (at.kind == 4 && b >= 0x80 && b < 0xC0 && other >= alike.lo && other <= alike.hi);
       };
       while (lo > 0 && same(lo - 1u)) --lo;
       while (hi < 0xFF && same(hi + 1u)) ++hi;
-    } else if (next = pending.kind == 4 && from.use != Use::Decoder ? any_char(from, pending) : kDead; next == kDead) {
+    } else if (next =
+                   pending.kind == 4 && from.use != Use::Decoder ? any_char(from, pending) : kDead;
+               next == kDead) {
       State to;
       to.pending = pending;
       to.spelling = from.spelling;
@@ -289,7 +322,8 @@ Id Texts::fill_class(Id state, std::uint8_t cls) {
   return quick_[static_cast<std::size_t>(state)].by_class[cls] = out;
 }
 
-// Where classes of ASCII lead that are one range, all of them at once: most lead to the same few states.
+// Where classes of ASCII lead that are one range, all of them at once: most lead to the same few
+// states.
 std::array<Id, kClasses> Texts::fill_ascii(Id state) {
   std::array<Id, kClasses> out;
   out.fill(-1);
@@ -308,7 +342,8 @@ std::array<Id, kClasses> Texts::fill_ascii(Id state) {
       next[i] = rows[i]->next[piece];
     }
     if (!alike) continue;
-    auto found = std::find_if(known.begin(), known.end(), [&](const auto& k) { return k.first == next; });
+    auto found =
+        std::find_if(known.begin(), known.end(), [&](const auto& k) { return k.first == next; });
     if (found == known.end()) found = known.insert(known.end(), {next, after_char(from, r.lo)});
     out[cls] = found->second;
   }
@@ -323,14 +358,20 @@ std::uint32_t Texts::completes(Id state, std::uint8_t byte) const {
 
 bool Texts::has_all(Id state) const {
   const std::vector<Component>& components = states_[state].components;
-  return std::any_of(components.begin(), components.end(), [](const Component& c) { return c.lang == Langs::kAll && c.index < kTracked; });
+  return std::any_of(components.begin(), components.end(), [](const Component& c) {
+    return c.lang == Langs::kAll && c.index < kTracked;
+  });
 }
 
 bool Texts::is_endless(Id state) {
   signed char& known = states_[state].endless;
   if (known < 0) {
     const std::vector<Component> components = states_[state].components;
-    const bool endless = has_all(state) || (!components.empty() && std::all_of(components.begin(), components.end(), [this](const Component& c) { return langs_.is_endless(c.lang); }));
+    const bool endless =
+        has_all(state) || (!components.empty() && std::all_of(components.begin(), components.end(),
+                                                              [this](const Component& c) {
+                                                                return langs_.is_endless(c.lang);
+                                                              }));
     states_[state].endless = endless;
   }
   return states_[state].endless;
@@ -348,7 +389,8 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
     const std::int64_t lo = b.lo - read, hi = b.hi == kInf ? kInf : b.hi - read;
     if (hi < more) continue;
     if (!s.pending.kind || more) {
-      if (c.lang == Langs::kAll || langs_.meets(c.lang, lo - more, hi == kInf ? kInf : hi - more)) return true;
+      if (c.lang == Langs::kAll || langs_.meets(c.lang, lo - more, hi == kInf ? kInf : hi - more))
+        return true;
       continue;
     }
     const LangRow row = langs_.row(c.lang);
@@ -364,7 +406,8 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
 const std::vector<std::int64_t>& Texts::rests(Id state) {
   return remember(rests_, state, [&] {
     std::vector<std::int64_t> out;
-    for (const Component& c : states_[state].components) out.push_back(cheapest_of(states_[state], c.lang, 0, kInf));
+    for (const Component& c : states_[state].components)
+      out.push_back(cheapest_of(states_[state], c.lang, 0, kInf));
     return out;
   });
 }
@@ -372,7 +415,8 @@ const std::vector<std::int64_t>& Texts::rests(Id state) {
 std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::int64_t hi) {
   if (!s.pending.kind) return langs_.cheapest(lang, lo, hi);
   if (s.pending.kind == 5) {
-    const std::int64_t bytes = hi > 0 ? langs_.cheapest(lang, lo - 1, hi == kInf ? kInf : hi - 1) : -1;
+    const std::int64_t bytes =
+        hi > 0 ? langs_.cheapest(lang, lo - 1, hi == kInf ? kInf : hi - 1) : -1;
     return bytes < 0 ? -1 : bytes + s.pending.got;
   }
   const Ranges& chars = possible(s.pending, s.spelling);
@@ -406,13 +450,16 @@ std::int64_t Texts::cheapest(Id state, Id spec, std::int64_t read, const std::ve
     for (const StringPiece& p : now)
       for (const Component& c : s.components) {
         const Bound& b = specs_[spec].at(c.index);
-        if (b.label == label && std::max(p.lo, b.lo) <= std::min(p.hi, b.hi)) next.push_back({std::max(p.lo, b.lo), std::min(p.hi, b.hi), langs_.both({p.lang, c.lang})});
+        if (b.label == label && std::max(p.lo, b.lo) <= std::min(p.hi, b.hi))
+          next.push_back(
+              {std::max(p.lo, b.lo), std::min(p.hi, b.hi), langs_.both({p.lang, c.lang})});
       }
     now = std::move(next);
   }
   std::int64_t least = -1;
   for (const StringPiece& p : now) {
-    const std::int64_t bytes = cheapest_of(s, p.lang, p.lo - read, p.hi == kInf ? kInf : p.hi - read);
+    const std::int64_t bytes =
+        cheapest_of(s, p.lang, p.lo - read, p.hi == kInf ? kInf : p.hi - read);
     if (bytes >= 0 && (least < 0 || bytes < least)) least = bytes;
   }
   return least;
@@ -435,7 +482,9 @@ Id Texts::goes_on(Id state) {
   if (!s.pending.kind)
     for (std::size_t i = 0; i < s.components.size() && out != Langs::kAll; ++i)
       if (s.components[i].index < kTracked)
-        if (const Id lang = langs_.goes_on(s.components[i].lang); lang == Langs::kAll || out == Langs::kNone) out = lang;
+        if (const Id lang = langs_.goes_on(s.components[i].lang);
+            lang == Langs::kAll || out == Langs::kNone)
+          out = lang;
   if (out == Langs::kNone) return kDead;
   Id spec;
   return start({{out, 0, kInf, 0}}, s.spelling, &spec, s.use);
@@ -446,7 +495,8 @@ std::int64_t Texts::enough(Id state, Id spec, std::int64_t read, Id label) const
   for (const Component& c : states_[state].components) {
     const Bound& b = specs_[spec].at(c.index);
     if (b.label != label || (c.lang != Langs::kAll && (b.lo > 0 || b.hi != kInf))) continue;
-    const std::int64_t bytes = c.lang == Langs::kAll ? std::max<std::int64_t>(b.lo - read, 0) : langs_.enough(c.lang);
+    const std::int64_t bytes =
+        c.lang == Langs::kAll ? std::max<std::int64_t>(b.lo - read, 0) : langs_.enough(c.lang);
     if (bytes >= 0 && (out < 0 || bytes + kOneChar < out)) out = bytes + kOneChar;
   }
   return out;
@@ -466,7 +516,8 @@ Id Texts::relaxed(Id state, std::int32_t* most) {
 
 std::int64_t Texts::near(Id state) {
   const State s = states_[state];
-  const bool front = s.pending.kind != 0 && s.pending.kind != 5;  // what may come of the character matters
+  const bool front =
+      s.pending.kind != 0 && s.pending.kind != 5;  // what may come of the character matters
   const Ranges chars = front ? possible(s.pending, s.spelling) : Ranges{};
   std::int64_t out = -1;
   const auto least = [&](std::int64_t n) {
@@ -481,14 +532,18 @@ std::int64_t Texts::near(Id state) {
     const LangRow row = langs_.row(c.lang);
     std::uint32_t from = 0;
     for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
-      if (row.next[i] != Langs::kNone && meets({from, row.upto[i]}, chars)) least(langs_.near(row.next[i]));
+      if (row.next[i] != Langs::kNone && meets({from, row.upto[i]}, chars))
+        least(langs_.near(row.next[i]));
   }
   return out < 0 ? -1 : out + (s.pending.kind != 0);
 }
 
 bool Texts::may_end(Id state) const {
   const State& s = states_[state];
-  return !s.pending.kind && std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) { return c.index < kTracked && langs_.accepts(c.lang); });
+  return !s.pending.kind &&
+         std::any_of(s.components.begin(), s.components.end(), [this](const Component& c) {
+           return c.index < kTracked && langs_.accepts(c.lang);
+         });
 }
 
 void Texts::accepted(Id state, Id spec, std::int64_t read, Labels* labels) {
@@ -497,7 +552,8 @@ void Texts::accepted(Id state, Id spec, std::int64_t read, Labels* labels) {
   if (s.pending.kind) return;
   for (const Component& c : s.components) {
     const Bound& b = specs_[spec].at(c.index);
-    if (b.lo <= read && (b.hi == kInf || read <= b.hi) && langs_.accepts(c.lang)) labels->push_back(b.label);
+    if (b.lo <= read && (b.hi == kInf || read <= b.hi) && langs_.accepts(c.lang))
+      labels->push_back(b.label);
   }
   labels->sort_unique();
 }

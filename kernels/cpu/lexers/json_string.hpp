@@ -1,10 +1,13 @@
-// Text: the inside of a JSON string as a byte automaton: languages over characters with JSON's decoder in front.
+// Text: the inside of a JSON string as a byte automaton: languages over characters with JSON's
+// decoder in front.
 //
-// A state is what has been read of a partial character (escape, UTF-8 lead, half a surrogate pair) and a list of
-// components: (language, index). All components read the same characters. What an index means stays outside of the state, in a
-// Spec: bounds on the number of characters, and a label, the case of the surrounding value for which the component speaks. So
-// a string of at most 10 characters and one of at most 1,000,000 are one automaton, and a free string is one state in every schema.
-// A byte's transition is a table look-up after its first use. Not thread-safe: guarded by the isolate's lock.
+// A state is what has been read of a partial character (escape, UTF-8 lead, half a surrogate pair)
+// and a list of components: (language, index). All components read the same characters. What an
+// index means stays outside of the state, in a Spec: bounds on the number of characters, and a
+// label, the case of the surrounding value for which the component speaks. So a string of at most
+// 10 characters and one of at most 1,000,000 are one automaton, and a free string is one state in
+// every schema. A byte's transition is a table look-up after its first use. Not thread-safe:
+// guarded by the isolate's lock.
 #pragma once
 #include <array>
 
@@ -13,7 +16,11 @@
 namespace guard {
 
 enum class Spelling : std::uint8_t { Canonical, Any };
-enum class Use : std::uint8_t { Value, Key, Decoder };  // what a text is; of a Decoder, partial characters that lead to one state are told apart
+enum class Use : std::uint8_t {
+  Value,
+  Key,
+  Decoder
+};  // what a text is; of a Decoder, partial characters that lead to one state are told apart
 
 constexpr Id kTracked = 1 << 20;
 
@@ -23,7 +30,7 @@ struct Component {
   auto operator<=>(const Component&) const = default;
 };
 
-struct Bound {  // one component's part of a Spec
+struct Bound {          // one component's part of a Spec
   std::int32_t lo, hi;  // characters; kInf: no upper bound
   Id label;
   bool operator==(const Bound&) const = default;
@@ -31,11 +38,15 @@ struct Bound {  // one component's part of a Spec
 struct Spec {
   std::vector<Bound> bounds;
   bool bounded = false;  // does any length matter?
-  const Bound& at(Id index) const { return bounds[static_cast<std::size_t>(index & (kTracked - 1))]; }
+  const Bound& at(Id index) const {
+    return bounds[static_cast<std::size_t>(index & (kTracked - 1))];
+  }
   bool operator==(const Spec&) const = default;
   std::size_t hash() const {
     std::size_t h = bounds.size();
-    for (const Bound& b : bounds) h = mix(mix(mix(h, static_cast<std::size_t>(b.lo)), static_cast<std::size_t>(b.hi)), static_cast<std::size_t>(b.label));
+    for (const Bound& b : bounds)
+      h = mix(mix(mix(h, static_cast<std::size_t>(b.lo)), static_cast<std::size_t>(b.hi)),
+              static_cast<std::size_t>(b.label));
     return h;
   }
 };
@@ -51,9 +62,11 @@ struct Labelled {  // what start() takes: a language of texts of lo to hi charac
   bool tracked = false;  // tells what the text meets, but keeps no state alive
 };
 
-// A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of `value`; 3 after a high
-// surrogate `high` and `got` characters of "\uXXXX" with digits in `value`; 4 inside UTF-8, `got` bytes missing of `high`; 5 the same where
-// all characters that begin so lead to one state, whose components are here already: `value` is the lead byte if the next one hangs on it.
+// A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of
+// `value`; 3 after a high surrogate `high` and `got` characters of "\uXXXX" with digits in `value`;
+// 4 inside UTF-8, `got` bytes missing of `high`; 5 the same where all characters that begin so lead
+// to one state, whose components are here already: `value` is the lead byte if the next one hangs
+// on it.
 struct Pending {
   std::uint8_t kind = 0, got = 0;
   std::uint32_t value = 0, high = 0;
@@ -63,12 +76,15 @@ struct Pending {
 class Texts {
  public:
   static constexpr Id kDead = 0;
-  static constexpr std::int64_t kOneChar = 11;  // bytes that surely suffice to end a partial character: the rest of an escape
+  static constexpr std::int64_t kOneChar =
+      11;  // bytes that surely suffice to end a partial character: the rest of an escape
   explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}), quick_.push_back({}); }
 
   // The state at the start of a string, and its spec; kDead when no component is live.
-  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, Use use = Use::Value);
-  // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its length.
+  Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec,
+           Use use = Use::Value);
+  // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its
+  // length.
   Id step(Id state, std::uint8_t byte) {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
     if (q.next) {
@@ -88,9 +104,14 @@ class Texts {
       if (const Id next = q.by_class[cls]; next != -1) return next;
     return fill_class(state, cls);
   }
-  bool is_whole(Id state) const { return quick_[static_cast<std::size_t>(state)].kind == 0; }  // not inside of a character
-  // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an escape?
-  std::int32_t partial_utf8(Id state) const { return quick_[static_cast<std::size_t>(state)].partial; }
+  bool is_whole(Id state) const {
+    return quick_[static_cast<std::size_t>(state)].kind == 0;
+  }  // not inside of a character
+  // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an
+  // escape?
+  std::int32_t partial_utf8(Id state) const {
+    return quick_[static_cast<std::size_t>(state)].partial;
+  }
   bool in_escape(Id state) const {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
     return q.kind != 0 && q.kind < 4;
@@ -98,34 +119,48 @@ class Texts {
   // Does any further text end well, for every component, lengths aside?
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
   bool has_all(Id state) const;  // may every text, lengths aside, go on to an end?
-  bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set of texts can exhaust it
+  bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set
+                              // of texts can exhaust it
   bool is_key(Id state) const { return states_[state].use == Use::Key; }
   // Where the next character leads a component, the rest of one if it is not whole.
-  LangRow row(Id state, Id lang) { return states_[state].pending.kind == 5 ? LangRow{{kMaxChar}, {lang}} : langs_.row(lang); }
+  LangRow row(Id state, Id lang) {
+    return states_[state].pending.kind == 5 ? LangRow{{kMaxChar}, {lang}} : langs_.row(lang);
+  }
   const Spec& spec(Id id) const { return specs_[id]; }
   // The character that the byte completes in this state; kMaxChar + 1: none.
   std::uint32_t completes(Id state, std::uint8_t byte) const;
-  const Ranges& possible(Id state) { return possible(states_[state].pending, states_[state].spelling); }
-  // Can some component still end well, `read` characters having been completed? Exact. O(components).
+  const Ranges& possible(Id state) {
+    return possible(states_[state].pending, states_[state].spelling);
+  }
+  // Can some component still end well, `read` characters having been completed? Exact.
+  // O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
-  // Of a whole state, all of whose texts are listed in plain ASCII (Langs::listed): the lists; else false.
+  // Of a whole state, all of whose texts are listed in plain ASCII (Langs::listed): the lists; else
+  // false.
   bool listed(Id state, std::vector<Langs::Listed>* out) const;
-  Id goes_on(Id state);  // one whose every text can, from this, go on to an end: that of a free string or of `.*`. Lengths aside; kDead: not known
-  // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the bounds, for the label; -1: not known.
+  Id goes_on(Id state);  // one whose every text can, from this, go on to an end: that of a free
+                         // string or of `.*`. Lengths aside; kDead: not known
+  // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the
+  // bounds, for the label; -1: not known.
   std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;
-  Id free(Id state);             // the state of a string of which nothing is asked, in the same spelling
-  // The state without far bounds on repetitions (see Langs::relaxed), the same component for component.
+  Id free(Id state);  // the state of a string of which nothing is asked, in the same spelling
+  // The state without far bounds on repetitions (see Langs::relaxed), the same component for
+  // component.
   Id relaxed(Id state, std::int32_t* most);
-  std::int64_t near(Id state);  // so many characters suffice to an end that keeps it alive, lengths aside; -1: not known
+  std::int64_t near(Id state);  // so many characters suffice to an end that keeps it alive, lengths
+                                // aside; -1: not known
   bool may_end(Id state) const;  // here, lengths aside
   // The labels of the components that may end here, sorted; none inside of a character.
   void accepted(Id state, Id spec, std::int64_t read, Labels* labels);
-  // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for each live component.
+  // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for
+  // each live component.
   template <class F>
   void cheapest(Id state, Id spec, std::int64_t read, F best);
   // The same for texts that end well for every one of these labels; -1: there is none.
   std::int64_t cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels);
-  std::int64_t rest_of_char(Id state, const Ranges& chars) const { return rest_of_char(states_[state].pending, chars, states_[state].spelling); }
+  std::int64_t rest_of_char(Id state, const Ranges& chars) const {
+    return rest_of_char(states_[state].pending, chars, states_[state].spelling);
+  }
   const std::vector<Component>& components(Id state) const { return states_[state].components; }
   std::size_t size() const { return states_.size(); }
   Langs& langs() { return langs_; }
@@ -140,10 +175,13 @@ class Texts {
     std::vector<Component> components;
     signed char endless = -1;
     bool operator==(const State& o) const {
-      return pending == o.pending && spelling == o.spelling && use == o.use && components == o.components;
+      return pending == o.pending && spelling == o.spelling && use == o.use &&
+             components == o.components;
     }
     std::size_t hash() const {
-      std::size_t h = mix(mix(mix(pending.kind, pending.got), pending.value), pending.high + static_cast<std::size_t>(spelling) * 4 + static_cast<std::size_t>(use));
+      std::size_t h = mix(
+          mix(mix(pending.kind, pending.got), pending.value),
+          pending.high + static_cast<std::size_t>(spelling) * 4 + static_cast<std::size_t>(use));
       for (const Component& c : components) {
         h = mix(mix(h, static_cast<std::size_t>(c.lang)), static_cast<std::size_t>(c.index));
       }
@@ -154,24 +192,31 @@ class Texts {
   Id fill_class(Id state, std::uint8_t cls);
   std::array<Id, kClasses> fill_ascii(Id state);  // by class; -1: not told
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
-  const std::vector<std::int64_t>& rests(Id state);  // of each component bytes of a cheapest end, of any length; -1: there is none
-  static bool is_alive(const std::vector<Component>& components) { return !components.empty() && components[0].index < kTracked; }
+  const std::vector<std::int64_t>& rests(
+      Id state);  // of each component bytes of a cheapest end, of any length; -1: there is none
+  static bool is_alive(const std::vector<Component>& components) {
+    return !components.empty() && components[0].index < kTracked;
+  }
   Id intern(State state);
   Id any_char(const State& state, Pending pending);
-  Id after_char(const State& state, std::uint32_t c, Range* alike = nullptr);  // alike: characters around c that lead there too
-  static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to, std::uint32_t* c);
+  Id after_char(const State& state, std::uint32_t c,
+                Range* alike = nullptr);  // alike: characters around c that lead there too
+  static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to,
+                      std::uint32_t* c);
   // The characters that a partial one may become. Remembered: every text has the same few.
   const Ranges& possible(const Pending& pending, Spelling spelling);
   static Ranges find_possible(const Pending& pending, Spelling spelling);
   std::unordered_map<std::uint64_t, Ranges> possible_;
-  // Bytes that finish the partial character as the cheapest of these; each further byte on that way lowers it by one.
+  // Bytes that finish the partial character as the cheapest of these; each further byte on that way
+  // lowers it by one.
   static std::int64_t rest_of_char(const Pending& pending, const Ranges& chars, Spelling spelling);
 
   Langs& langs_;
   static constexpr std::size_t kFew = 4;
   struct Quick {  // of a state: what walks over many bytes ask
     Id* by_class = nullptr;
-    Id* next = nullptr;  // by byte; null while a few ranges are enough, as they are for states by the hundred thousand
+    Id* next = nullptr;  // by byte; null while a few ranges are enough, as they are for states by
+                         // the hundred thousand
     std::uint8_t kind = 0, partial = 0, few = 0;
     bool free = false;
     std::array<std::uint8_t, kFew> from{}, upto{};
@@ -193,7 +238,9 @@ void Texts::cheapest(Id state, Id spec, std::int64_t read, F best) {
   const std::vector<std::int64_t>* rests = bounded ? nullptr : &this->rests(state);
   for (std::size_t i = 0; i < components.size(); ++i) {
     const Bound& b = specs_[spec].at(components[i].index);
-    const std::int64_t least = rests ? (*rests)[i] : cheapest_of(states_[state], components[i].lang, b.lo - read, b.hi == kInf ? kInf : b.hi - read);
+    const std::int64_t least = rests ? (*rests)[i]
+                                     : cheapest_of(states_[state], components[i].lang, b.lo - read,
+                                                   b.hi == kInf ? kInf : b.hi - read);
     if (least >= 0) best(b.label, least);
   }
 }

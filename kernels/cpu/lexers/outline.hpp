@@ -10,17 +10,28 @@ namespace guard {
 // Behind a string or a number.
 inline bool may_follow(std::uint8_t byte) {
   switch (byte) {
-    case ',': case '}': case ']': case ':': case ' ': case '\n': case '\r': case '\t': return true;
+    case ',':
+    case '}':
+    case ']':
+    case ':':
+    case ' ':
+    case '\n':
+    case '\r':
+    case '\t': return true;
     default: return false;
   }
 }
 constexpr std::string_view kSpaces = " \n\r\t", kStarts = "\"{}[],:-0123456789tfn";
 inline bool may_come(std::string_view text) {  // behind white space
-  const std::string_view word = text[0] == 't' ? "true" : text[0] == 'f' ? "false" : text[0] == 'n' ? "null" : "";
+  const std::string_view word = text[0] == 't'   ? "true"
+                                : text[0] == 'f' ? "false"
+                                : text[0] == 'n' ? "null"
+                                                 : "";
   return text.substr(0, word.size()) == word.substr(0, text.size());
 }
 
-// How a text goes on from behind a key or from before a value, as far as it could be JSON: to the value's end at most, or beyond.
+// How a text goes on from behind a key or from before a value, as far as it could be JSON: to the
+// value's end at most, or beyond.
 enum class Reach { Never, Within, Beyond };
 inline Reach reach(std::string_view text, bool colon, std::int32_t* deepest) {
   std::size_t i = 0;
@@ -31,7 +42,9 @@ inline Reach reach(std::string_view text, bool colon, std::int32_t* deepest) {
     gap();
   }
   if (i == text.size()) return Reach::Within;
-  if (kStarts.find(text[i]) == kStarts.npos || text[i] == '}' || text[i] == ']' || text[i] == ':' || text[i] == ',') return Reach::Never;
+  if (kStarts.find(text[i]) == kStarts.npos || text[i] == '}' || text[i] == ']' || text[i] == ':' ||
+      text[i] == ',')
+    return Reach::Never;
   if (text[i] != '"' && text[i] != '{' && text[i] != '[') {
     if (!may_come(text.substr(i))) return Reach::Never;
     const std::size_t end = text.find_first_of(" \n\r\t\"{}[],:", i);

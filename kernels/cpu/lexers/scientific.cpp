@@ -1,8 +1,10 @@
-// Numbers with exponents under bounds and beside excluded values: any spelling of 0.d1d2d3... * 10^E, in a finite automaton.
+// Numbers with exponents under bounds and beside excluded values: any spelling of 0.d1d2d3... *
+// 10^E, in a finite automaton.
 //
-// What matters of the digits is how they compare with either bound's, and of the point where it stands; exponents have at
-// most three digits. A value lies inside when its exponent lies between the bounds', or is a bound's and the digits compare well.
-// Of an excluded value the digits are kept while they agree with it: it is one point, which any other digit leaves behind.
+// What matters of the digits is how they compare with either bound's, and of the point where it
+// stands; exponents have at most three digits. A value lies inside when its exponent lies between
+// the bounds', or is a bound's and the digits compare well. Of an excluded value the digits are
+// kept while they agree with it: it is one point, which any other digit leaves behind.
 #include <algorithm>
 #include <cstdlib>
 
@@ -11,11 +13,14 @@
 namespace guard {
 
 namespace {
-constexpr std::int32_t kLess = -1, kGreater = -2;  // the digits against a bound's; else: so many agree
+constexpr std::int32_t kLess = -1,
+                       kGreater = -2;  // the digits against a bound's; else: so many agree
 constexpr std::int32_t kMaxExponent = 999;
-constexpr std::int32_t kFar = 1 << 28;             // beyond every exponent
+constexpr std::int32_t kFar = 1 << 28;  // beyond every exponent
 
-std::int64_t least(std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+std::int64_t least(std::int64_t a, std::int64_t b) {
+  return a < 0 ? b : b < 0 ? a : std::min(a, b);
+}
 std::int64_t more(std::int64_t bytes, std::int64_t rest) { return rest < 0 ? -1 : bytes + rest; }
 
 std::int32_t compared(std::int32_t before, const Natural& bound, char digit) {
@@ -32,7 +37,8 @@ std::int64_t exponent_digits(std::int32_t lo, std::int32_t hi) {
 // Bytes of an exponent that moves the point into [lo, hi].
 std::int64_t exponent_bytes(std::int32_t point, std::int32_t lo, std::int32_t hi) {
   if (lo <= point && point <= hi) return 0;
-  return point < lo ? more(1, exponent_digits(lo - point, hi - point)) : more(2, exponent_digits(point - hi, point - lo));
+  return point < lo ? more(1, exponent_digits(lo - point, hi - point))
+                    : more(2, exponent_digits(point - hi, point - lo));
 }
 Natural without_zeros(Natural digits) {
   while (!digits.empty() && digits.back() == '0') digits.pop_back();
@@ -49,8 +55,10 @@ bool Numbers::is_scientific(const Piece& p) {
   return !p.is_free() && p.multiples.empty() && p.not_multiples.empty() && p.written == 0;
 }
 
-// How many further digits, at least `from`, put the number between the bounds that have its exponent; -1: none do.
-std::int32_t Numbers::digits_between(const Side& s, const Core& c, bool at_lo, bool at_hi, std::int32_t from) {
+// How many further digits, at least `from`, put the number between the bounds that have its
+// exponent; -1: none do.
+std::int32_t Numbers::digits_between(const Side& s, const Core& c, bool at_lo, bool at_hi,
+                                     std::int32_t from) {
   if ((at_lo && c.least == kLess) || (at_hi && c.most == kGreater)) return -1;
   at_lo = at_lo && c.least != kGreater;
   at_hi = at_hi && c.most != kLess;
@@ -59,10 +67,15 @@ std::int32_t Numbers::digits_between(const Side& s, const Core& c, bool at_lo, b
   const std::int32_t n = std::max(at_lo ? c.least : 0, at_hi ? c.most : 0);
   const Natural& bound = at_lo ? s.lo.digits : s.hi.digits;
   const Natural written = first_digits(bound, n);
-  const auto mantissa = [](const Decimal& d) { return Decimal{false, d.digits, -static_cast<std::int32_t>(d.digits.size())}; };
-  const Decimal lo = at_lo ? mantissa(s.lo) : n ? decimal(written, -n, false) : Decimal{false, "1", -1};
+  const auto mantissa = [](const Decimal& d) {
+    return Decimal{false, d.digits, -static_cast<std::int32_t>(d.digits.size())};
+  };
+  const Decimal lo = at_lo ? mantissa(s.lo)
+                     : n   ? decimal(written, -n, false)
+                           : Decimal{false, "1", -1};
   const Decimal hi = at_hi ? mantissa(s.hi) : decimal(natural::plus(written, "1"), -n, false);
-  const std::int32_t longest = static_cast<std::int32_t>(std::max(lo.digits.size(), hi.digits.size()));
+  const std::int32_t longest =
+      static_cast<std::int32_t>(std::max(lo.digits.size(), hi.digits.size()));
   for (std::int32_t more = from; more <= std::max(longest - n, 0) + 1; ++more) {
     Natural top;
     if (!last_at(hi, !at_hi || s.hi_open, n + more, &top)) continue;
@@ -73,7 +86,8 @@ std::int32_t Numbers::digits_between(const Side& s, const Core& c, bool at_lo, b
 }
 
 // The exponents at which the number, with `from` or more further digits, can lie inside.
-std::vector<Numbers::Exponents> Numbers::exponents(const Side& s, const Core& c, std::int32_t from) {
+std::vector<Numbers::Exponents> Numbers::exponents(const Side& s, const Core& c,
+                                                   std::int32_t from) {
   const bool has_lo = s.has_lo && !s.lo.digits.empty();
   if (s.has_hi && s.hi.digits.empty()) return {};  // only zero is valid
   const std::int32_t lo = has_lo ? point_of(s.lo) : -kFar, hi = s.has_hi ? point_of(s.hi) : kFar;
@@ -89,7 +103,8 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
   const Side& s = side(c.piece, c.spelling, c.negative);
   if (!s.possible) return -1;
   if (!s.holes.empty() && !c.loose) {
-    // The digits may still be an excluded value's: the fewest bytes between the bounds, of ways that lead away from it.
+    // The digits may still be an excluded value's: the fewest bytes between the bounds, of ways
+    // that lead away from it.
     const auto bounded = [this](Core core) {
       core.loose = true;
       return rest_scientific(core);
@@ -97,16 +112,19 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
     const auto is_hole = [&s](const Core& core) {
       const std::int32_t exponent = core.phase == EDigits ? core.total - 1 : 0;
       const Natural digits = core.total == 0 ? Natural{} : without_zeros(core.digits);
-      auto hole = std::partition_point(s.holes.begin(), s.holes.end(), [&digits](const Hole& h) { return h.lo.digits < digits; });
+      auto hole = std::partition_point(s.holes.begin(), s.holes.end(),
+                                       [&digits](const Hole& h) { return h.lo.digits < digits; });
       for (; hole != s.holes.end() && hole->lo.digits == digits; ++hole)
-        if (core.total == 0 || point_of(hole->lo) == core.point + (core.one ? -exponent : exponent)) return true;
+        if (core.total == 0 || point_of(hole->lo) == core.point + (core.one ? -exponent : exponent))
+          return true;
       return false;
     };
     const std::int64_t least = bounded(c);
     if (least < 0) return -1;
     std::size_t longest = s.lo.digits.size() + s.hi.digits.size();
     for (const Hole& h : s.holes) longest = std::max(longest, h.lo.digits.size());
-    std::vector<std::vector<std::pair<std::int64_t, Core>>> ways(2 * longest + 12);  // by bytes more than the least
+    std::vector<std::vector<std::pair<std::int64_t, Core>>> ways(
+        2 * longest + 12);  // by bytes more than the least
     Interner<Core> seen;
     ways[0].push_back({0, c});
     for (std::size_t over = 0; over < ways.size(); ++over)
@@ -121,9 +139,14 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
         for (const char byte : std::string_view("0123456789.e+-")) {
           Core next = core;
           next.phase = follow(core.phase, static_cast<std::uint8_t>(byte));
-          if (next.phase == Nothing || !write_scientific(core, static_cast<std::uint8_t>(byte), &next)) continue;
+          if (next.phase == Nothing ||
+              !write_scientific(core, static_cast<std::uint8_t>(byte), &next))
+            continue;
           const std::int64_t rest = bounded(next);
-          const std::size_t at = rest < 0 ? ways.size() : std::max(over, static_cast<std::size_t>(std::max<std::int64_t>(bytes + 1 + rest - least, 0)));
+          const std::size_t at =
+              rest < 0 ? ways.size()
+                       : std::max(over, static_cast<std::size_t>(
+                                            std::max<std::int64_t>(bytes + 1 + rest - least, 0)));
           if (at < ways.size()) ways[at].push_back({bytes + 1, std::move(next)});
         }
       }
@@ -139,32 +162,42 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
     if (!s.has_lo) return c.phase == Dot || c.phase == E || c.phase == ESign;  // zero itself
     if (c.phase >= E) return -1;
     for (const Exponents& e : exponents(s, c, 1))
-      for (const std::int32_t exponent : {0, 9, 99, kMaxExponent}) {  // zeros first, and of the rest an exponent
+      for (const std::int32_t exponent :
+           {0, 9, 99, kMaxExponent}) {  // zeros first, and of the rest an exponent
         const std::int32_t zeros = std::max(e.hi == kFar ? 0 : c.point - e.hi - exponent, 0);
-        best = least(best, more((c.phase == Zero) + zeros + e.digits, exponent_bytes(c.point - zeros, e.lo, e.hi)));
+        best = least(best, more((c.phase == Zero) + zeros + e.digits,
+                                exponent_bytes(c.point - zeros, e.lo, e.hi)));
       }
     return best;
   }
   for (const Exponents& e : exponents(s, c, first || c.phase == Dot)) {
     if (c.phase <= Int) {
-      for (std::int32_t before = first; before <= e.digits; ++before)  // the point behind any of the digits
-        best = least(best, more(e.digits + (before < e.digits), exponent_bytes(c.point + before, e.lo, e.hi)));
-      for (const std::int32_t exponent : {0, 9, 99, kMaxExponent}) {  // or zeros first, and of the rest an exponent
+      for (std::int32_t before = first; before <= e.digits;
+           ++before)  // the point behind any of the digits
+        best = least(best, more(e.digits + (before < e.digits),
+                                exponent_bytes(c.point + before, e.lo, e.hi)));
+      for (const std::int32_t exponent :
+           {0, 9, 99, kMaxExponent}) {  // or zeros first, and of the rest an exponent
         const std::int32_t zeros = std::max(e.lo - c.point - e.digits - exponent, 0);
-        best = least(best, more(e.digits + zeros, exponent_bytes(c.point + e.digits + zeros, e.lo, e.hi)));
+        best = least(
+            best, more(e.digits + zeros, exponent_bytes(c.point + e.digits + zeros, e.lo, e.hi)));
       }
     } else if (c.phase <= Frac) {
       best = least(best, more(e.digits, exponent_bytes(c.point, e.lo, e.hi)));
     } else if (e.digits == 0) {
       if (c.phase == E && e.lo <= c.point && c.point <= e.hi) return 1;
       if (c.phase == E) {
-        best = least(best, exponent_bytes(c.point, e.lo, e.hi) < 0 ? -1 : exponent_bytes(c.point, e.lo, e.hi) - 1);
+        best = least(best, exponent_bytes(c.point, e.lo, e.hi) < 0
+                               ? -1
+                               : exponent_bytes(c.point, e.lo, e.hi) - 1);
         continue;
       }
-      const std::int32_t lo = std::max(c.one ? c.point - e.hi : e.lo - c.point, 0), hi = c.one ? c.point - e.lo : e.hi - c.point;
+      const std::int32_t lo = std::max(c.one ? c.point - e.hi : e.lo - c.point, 0),
+                         hi = c.one ? c.point - e.lo : e.hi - c.point;
       if (c.phase == ESign) best = least(best, exponent_digits(lo, hi));
       std::int32_t from = c.total - 1, to = from;
-      for (std::int32_t digits = 0; c.phase == EDigits && c.count + digits <= 3; ++digits, from *= 10, to = to * 10 + 9)
+      for (std::int32_t digits = 0; c.phase == EDigits && c.count + digits <= 3;
+           ++digits, from *= 10, to = to * 10 + 9)
         if (std::max(from, lo) <= std::min(to, hi)) best = least(best, digits);
     }
   }
@@ -174,14 +207,22 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
 bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
   const Side& s = side(c.piece, c.spelling, c.negative);
   const auto at = [&s](std::string_view digits) {  // they are sorted by their digits
-    return std::partition_point(s.holes.begin(), s.holes.end(), [digits](const Hole& h) { return h.lo.digits < digits; });
+    return std::partition_point(s.holes.begin(), s.holes.end(),
+                                [digits](const Hole& h) { return h.lo.digits < digits; });
   };
-  const auto is_begun = [&](std::string_view digits) { return at(digits) != s.holes.end() && at(digits)->lo.digits.starts_with(digits); };
-  const auto is_whole = [&](std::string_view digits) { return at(digits) != s.holes.end() && at(digits)->lo.digits == digits; };
-  const auto follow_holes = [&](char digit) {  // the digits are kept while they may be an excluded value's; of zeros behind one, the first
+  const auto is_begun = [&](std::string_view digits) {
+    return at(digits) != s.holes.end() && at(digits)->lo.digits.starts_with(digits);
+  };
+  const auto is_whole = [&](std::string_view digits) {
+    return at(digits) != s.holes.end() && at(digits)->lo.digits == digits;
+  };
+  const auto follow_holes = [&](char digit) {  // the digits are kept while they may be an excluded
+                                               // value's; of zeros behind one, the first
     Natural& d = n->digits;
     d.push_back(digit);
-    while (d.back() == '0' && !is_begun(d) && !is_begun(std::string_view(d).substr(0, d.size() - 1))) d.pop_back();
+    while (d.back() == '0' && !is_begun(d) &&
+           !is_begun(std::string_view(d).substr(0, d.size() - 1)))
+      d.pop_back();
     n->loose = !is_begun(d) && !is_whole(without_zeros(d));
     if (n->loose) d.clear();
   };
@@ -202,7 +243,9 @@ bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
       // Beyond what three digits of exponent can mend, further is no farther.
       if (std::abs(n->point) <= kMaxExponent + 2) return true;
       std::int32_t lo = 0, hi = 0;
-      const auto see = [&](const Decimal& d) { lo = std::min(lo, point_of(d)), hi = std::max(hi, point_of(d)); };
+      const auto see = [&](const Decimal& d) {
+        lo = std::min(lo, point_of(d)), hi = std::max(hi, point_of(d));
+      };
       if (s.has_lo) see(s.lo);
       if (s.has_hi) see(s.hi);
       for (const Hole& h : s.holes) see(h.lo);

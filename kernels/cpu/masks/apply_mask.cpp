@@ -13,8 +13,8 @@
 namespace guard {
 namespace {
 
-// The tokens of one mask word, a vector of 32 bytes at a time: each lane tests its own bit. (Vector extensions: the
-// compilers' own vectorisers give up on 16 and 64 bits.)
+// The tokens of one mask word, a vector of 32 bytes at a time: each lane tests its own bit. (Vector
+// extensions: the compilers' own vectorisers give up on 16 and 64 bits.)
 template <class T>
 [[gnu::always_inline]] inline void blend(T* logits, std::uint32_t word, T infinity) {
   constexpr int lanes = 32 / sizeof(T);
@@ -32,7 +32,8 @@ template <class T>
 }
 
 template <class T>
-[[gnu::always_inline]] inline void apply_row(T* logits, std::int64_t width, const std::int32_t* words, std::int64_t masked,
+[[gnu::always_inline]] inline void apply_row(T* logits, std::int64_t width,
+                                             const std::int32_t* words, std::int64_t masked,
                                              T infinity) {
   const std::int64_t whole = std::min(width / 32, masked);
   for (std::int64_t w = 0; w < whole; ++w) {
@@ -57,13 +58,15 @@ template <class T>
 using Row = void (*)(T*, std::int64_t, const std::int32_t*, std::int64_t, T);
 
 template <class T>
-void row_portable(T* logits, std::int64_t width, const std::int32_t* words, std::int64_t masked, T infinity) {
+void row_portable(T* logits, std::int64_t width, const std::int32_t* words, std::int64_t masked,
+                  T infinity) {
   apply_row(logits, width, words, masked, infinity);
 }
 
 #ifdef GUARD_AVX2
 template <class T>
-GUARD_AVX2 void row_avx2(T* logits, std::int64_t width, const std::int32_t* words, std::int64_t masked, T infinity) {
+GUARD_AVX2 void row_avx2(T* logits, std::int64_t width, const std::int32_t* words,
+                         std::int64_t masked, T infinity) {
   apply_row(logits, width, words, masked, infinity);
 }
 #endif
@@ -79,22 +82,27 @@ Row<T> row_kernel() {
 template <class T>
 void apply_rows(const Logits& logits, const Bitmask& bitmask, T infinity) {
   static const Row<T> kernel = row_kernel<T>();
-  const std::int64_t rows = std::max<std::int64_t>(logits.rows, 0), words = (logits.width + 31) / 32;
+  const std::int64_t rows = std::max<std::int64_t>(logits.rows, 0),
+                     words = (logits.width + 31) / 32;
   const std::size_t nbytes = static_cast<std::size_t>(rows * logits.width) * sizeof(T);
   if (logits.column_stride == 1) {
     share_out(static_cast<std::size_t>(rows), nbytes, [&](std::size_t row) {
       const auto n = static_cast<std::int64_t>(row);
-      kernel(static_cast<T*>(logits.data) + n * logits.row_stride, logits.width, bitmask.words + n * bitmask.row_stride, bitmask.width, infinity);
+      kernel(static_cast<T*>(logits.data) + n * logits.row_stride, logits.width,
+             bitmask.words + n * bitmask.row_stride, bitmask.width, infinity);
     });
     return;
   }
-  // The same tokens of all rows, then the next ones: where tokens are apart, rows may lie side by side.
+  // The same tokens of all rows, then the next ones: where tokens are apart, rows may lie side by
+  // side.
   share_out(static_cast<std::size_t>(words), nbytes, [&](std::size_t w) {
     const auto first = static_cast<std::int64_t>(w) * 32, end = std::min(first + 32, logits.width);
     for (std::int64_t row = 0; row < rows; ++row) {
       std::uint32_t left = end - first < 32 ? (1u << (end - first)) - 1 : 0xFFFFFFFFu;
-      if (first / 32 < bitmask.width) left &= ~static_cast<std::uint32_t>(bitmask.words[row * bitmask.row_stride + first / 32]);
-      T* const at = static_cast<T*>(logits.data) + row * logits.row_stride + first * logits.column_stride;
+      if (first / 32 < bitmask.width)
+        left &= ~static_cast<std::uint32_t>(bitmask.words[row * bitmask.row_stride + first / 32]);
+      T* const at =
+          static_cast<T*>(logits.data) + row * logits.row_stride + first * logits.column_stride;
       for (; left; left &= left - 1) at[std::countr_zero(left) * logits.column_stride] = infinity;
     }
   });

@@ -1,4 +1,5 @@
-// Reading: the mask of a lexeme's state that is met first, made by reading the tokens of a vocabulary. See vocabulary.hpp.
+// Reading: the mask of a lexeme's state that is met first, made by reading the tokens of a
+// vocabulary. See vocabulary.hpp.
 
 #include <algorithm>
 #include <map>
@@ -10,23 +11,26 @@ namespace guard {
 
 namespace {
 using Key = std::pair<Id, std::int32_t>;  // (state, characters)
-bool is_number_byte(std::uint8_t b) { return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'; }
+bool is_number_byte(std::uint8_t b) {
+  return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E';
+}
 }  // namespace
 
 // A mask under construction: tokens by the (state, characters) in which they end or leave.
 struct LexemeMasks::Draft {
   std::size_t words;
   bool detailed;
-  Tokens all;  // of a detailed one the sum of `inside`
+  Tokens all;                           // of a detailed one the sum of `inside`
   std::shared_ptr<const Tokens> known;  // instead of them
-  bool own;  // are characters counted by token?
+  bool own;                             // are characters counted by token?
   Draft(std::size_t row, bool apart, bool by_token) : words(row), detailed(apart), own(by_token) {}
   std::unordered_map<std::uint64_t, std::size_t> at;
   std::uint64_t last = ~std::uint64_t{0};  // of `inside`: it is often the same
   std::size_t slot = 0;
   std::vector<Inside> inside;
   std::vector<Id> ends;
-  std::array<Id, 64> ended{};  // of them the last by their lowest bits: thousands of tokens end in the same few
+  std::array<Id, 64>
+      ended{};  // of them the last by their lowest bits: thousands of tokens end in the same few
   std::map<Key, std::vector<Spelled>> exits;
   std::vector<Exit> left;  // instead of those
   std::int64_t rest = -2;  // see LexemeMask
@@ -48,7 +52,8 @@ struct LexemeMasks::Draft {
     if (own) group.lengths.add(static_cast<std::uint8_t>(std::min(key.second, 255)));
   }
   Inside& of(Key key, bool whole) {
-    const std::uint64_t which = static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second);
+    const std::uint64_t which =
+        static_cast<std::uint64_t>(key.first) << 32 | static_cast<std::uint32_t>(key.second);
     if (which != last) {
       const auto [found, fresh] = at.try_emplace(which, inside.size());
       if (fresh) inside.push_back({key.first, key.second, whole, {}, {}});
@@ -76,15 +81,18 @@ struct LexemeMasks::Draft {
   void forget(Id token) { all.bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
 };
 
-LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node) {
-  if (&among != &v_.whole_ || node != 0 || masks == &detailed_) return masks->others[{among.id, state, node}];
+LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state,
+                                     std::int32_t node) {
+  if (&among != &v_.whole_ || node != 0 || masks == &detailed_)
+    return masks->others[{among.id, state, node}];
   while (masks->whole.size() <= static_cast<std::size_t>(state)) masks->whole.push_back(nullptr);
   return masks->whole[static_cast<std::size_t>(state)];
 }
 
 LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
   auto made = std::make_unique<LexemeMask>();
-  for (Inside& group : draft.inside) draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
+  for (Inside& group : draft.inside)
+    draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
   draft.all.few.shrink_to_fit();
   made->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
   std::sort(draft.ends.begin(), draft.ends.end());
@@ -94,7 +102,9 @@ LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
   made->odd = std::move(draft.odd);
   made->escaped = std::move(draft.escaped);
   made->listed = std::move(draft.listed);
-  std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) { return std::pair(a.state, a.chars) < std::pair(b.state, b.chars); });
+  std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) {
+    return std::pair(a.state, a.chars) < std::pair(b.state, b.chars);
+  });
   made->inside = std::move(draft.inside);
   made->exits = std::move(draft.left);
   for (auto& [key, list] : draft.exits)
@@ -148,10 +158,12 @@ struct LexemeMasks::Reading {
         continue;
       }
       for (const Id* t = trie.begin(j); t != trie.end(j); ++t) {
-        const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)], rest = token.substr(token.size() - length);
+        const std::string_view token = vocabulary.tokens_[static_cast<std::size_t>(*t)],
+                               rest = token.substr(token.size() - length);
         const std::string_view text = token.substr(token.size() - length - depth);
         std::int32_t open = 0;
-        if (key && std::count(rest.begin(), rest.end(), '"') > 1 && reach(rest, true, &open) == Reach::Beyond) {
+        if (key && std::count(rest.begin(), rest.end(), '"') > 1 &&
+            reach(rest, true, &open) == Reach::Beyond) {
           draft.odd.push_back({text, *t});
           continue;
         }
@@ -167,7 +179,8 @@ struct LexemeMasks::Reading {
   // The plain ones below a node, by bytes.
   void read_plain(const Trie& trie, std::int32_t node, Key from) {
     const std::int32_t top = trie.depth(node);
-    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1) path.resize(static_cast<std::size_t>(trie.longest()) + 1);
+    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1)
+      path.resize(static_cast<std::size_t>(trie.longest()) + 1);
     path[0] = from;
     for (std::int32_t i = node + 1; i < trie.skip(node);) {
       const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
@@ -192,10 +205,12 @@ struct LexemeMasks::Reading {
   }
 };
 
-// The plain tokens below a node of plain_ whose last characters lead to different states; only those with one of these as the last.
+// The plain tokens below a node of plain_ whose last characters lead to different states; only
+// those with one of these as the last.
 void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
   const Trie& trie = v_.whole_.trie;
-  for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)]; k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
+  for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)];
+       k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
     const std::int32_t i = v_.spelled_[static_cast<std::size_t>(k)];
     const std::uint8_t last = trie.byte(i);
     if (among && !among->has(last)) continue;
@@ -203,10 +218,12 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
     if (last < 0x80) {
       at.first = reading.texts.step(at.first, last);
     } else {
-      std::string_view text = std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))]).substr(0, static_cast<std::size_t>(trie.depth(i)));
+      std::string_view text = std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))])
+                                  .substr(0, static_cast<std::size_t>(trie.depth(i)));
       std::size_t from = text.size() - 1;
       while ((static_cast<std::uint8_t>(text[from]) & 0xC0) == 0x80) --from;
-      for (; from < text.size() && at.first != Texts::kDead; ++from) at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(text[from]));
+      for (; from < text.size() && at.first != Texts::kDead; ++from)
+        at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(text[from]));
     }
     if (among)  // they were taken for others
       for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
@@ -219,10 +236,13 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
 }
 
 namespace {
-// Of the characters of a class that lead to different states: where most lead, and the others; kDead: too many are others.
+// Of the characters of a class that lead to different states: where most lead, and the others;
+// kDead: too many are others.
 Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
   constexpr std::int32_t kFew = 4;
-  const auto [first, last] = cls == 'a' ? std::pair('a', 'z') : cls == 'A' ? std::pair('A', 'Z') : std::pair('0', '9');
+  const auto [first, last] = cls == 'a'   ? std::pair('a', 'z')
+                             : cls == 'A' ? std::pair('A', 'Z')
+                                          : std::pair('0', '9');
   if (static_cast<char>(cls) != first) return Texts::kDead;
   Id most = Texts::kDead;
   std::int32_t votes = 0;  // Boyer and Moore 1991
@@ -233,7 +253,8 @@ Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
   }
   std::int32_t n = 0;
   for (char c = first; c <= last; ++c)
-    if (texts.step(state, static_cast<std::uint8_t>(c)) != most) others->add(static_cast<std::uint8_t>(c)), ++n;
+    if (texts.step(state, static_cast<std::uint8_t>(c)) != most)
+      others->add(static_cast<std::uint8_t>(c)), ++n;
   return n <= kFew ? most : Texts::kDead;
 }
 }  // namespace
@@ -256,7 +277,8 @@ const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& clas
       }
       ++i;
     }
-    std::stable_sort(loop.leaving.begin(), loop.leaving.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(loop.leaving.begin(), loop.leaving.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
     return loop;
   });
@@ -264,8 +286,9 @@ const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& clas
   return found;
 }
 
-// All tokens of the vocabulary. Plain ones are read a class at a time, as far as no class is split. Where few of a class lead elsewhere
-// all are taken for the others at first, and those few are read by bytes. Tokens of the classes that lead back to the state are remembered.
+// All tokens of the vocabulary. Plain ones are read a class at a time, as far as no class is split.
+// Where few of a class lead elsewhere all are taken for the others at first, and those few are read
+// by bytes. Tokens of the classes that lead back to the state are remembered.
 void LexemeMasks::read_plain(Reading& reading, Id state) {
   struct Rest {
     std::int32_t node, end;
@@ -277,7 +300,8 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
   std::vector<Rest> rests;
   std::vector<Key> path(static_cast<std::size_t>(v_.plain_.longest()) + 1, Key{state, 0});
   const auto read_rests = [&](std::int32_t upto) {
-    for (; !rests.empty() && rests.back().end <= upto; rests.pop_back()) read_parted(reading, rests.back().node, rests.back().from, &rests.back().bytes);
+    for (; !rests.empty() && rests.back().end <= upto; rests.pop_back())
+      read_parted(reading, rests.back().node, rests.back().from, &rests.back().bytes);
   };
   const auto read = [&](std::int32_t begin, std::int32_t end) {
     for (std::int32_t i = begin; i < end;) {
@@ -304,7 +328,8 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
         if (reading.detailed)
           reading.draft.stay_free(next, v_.plain_.begin(i), v_.plain_.subtree_end(i), v_);
         else
-          reading.draft.stay(path[depth], {v_.plain_.begin(i), v_.plain_.subtree_end(i), nullptr}, true);
+          reading.draft.stay(path[depth], {v_.plain_.begin(i), v_.plain_.subtree_end(i), nullptr},
+                             true);
         i = v_.plain_.skip(i);
         continue;
       }
@@ -330,8 +355,9 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
   }
 }
 
-// Where all texts are listed, the tokens are found along them, and no state is made but where one of them may be left or an escape may
-// stand, or where they are told apart by states. False: they are not listed.
+// Where all texts are listed, the tokens are found along them, and no state is made but where one
+// of them may be left or an escape may stand, or where they are told apart by states. False: they
+// are not listed.
 bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
   std::vector<Langs::Listed> lists;
   if (!reading.texts.listed(state, &lists)) return false;
@@ -340,7 +366,8 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
     std::size_t begin, end;
   };
   const std::size_t top = static_cast<std::size_t>(trie.depth(node));
-  // Nodes of closing quotes and of backslashes, and what is in front of them; nodes of tokens, and what they spell.
+  // Nodes of closing quotes and of backslashes, and what is in front of them; nodes of tokens, and
+  // what they spell.
   std::vector<std::pair<std::int32_t, std::u32string_view>> marks, ends;
   std::vector<Part> todo;
   Tokens& all = reading.draft.all;
@@ -351,7 +378,8 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
       const std::size_t length = static_cast<std::size_t>(trie.depth(at)) - top;
       const auto below = [&](char byte) { return trie.find(at, {&byte, 1}); };
       const auto mark = [&](char byte) {
-        if (const std::int32_t child = below(byte); child >= 0) marks.push_back({child, std::u32string_view(words[i]).substr(behind, length)});
+        if (const std::int32_t child = below(byte); child >= 0)
+          marks.push_back({child, std::u32string_view(words[i]).substr(behind, length)});
       };
       mark('\\');
       if (words[i].size() == behind + length) mark('"'), ++i;
@@ -374,7 +402,8 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
     for (char32_t c : text) at = reading.texts.step(at, static_cast<std::uint8_t>(c));
     return Key{at, reading.detailed ? static_cast<std::int32_t>(text.size()) : 0};
   };
-  for (const auto& [at, text] : ends) reading.draft.stay(behind(text), {trie.begin(at), trie.end(at), nullptr}, true);
+  for (const auto& [at, text] : ends)
+    reading.draft.stay(behind(text), {trie.begin(at), trie.end(at), nullptr}, true);
   for (const auto& [at, text] : marks) {
     Key from = behind(text);
     if (trie.byte(at) == '"') {
@@ -399,13 +428,16 @@ std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
   return mask.rest = all;
 }
 
-// Bounds on repetitions that no token comes near to tell no states apart: `[a-z]{1,63}` is read as `[a-z]+`, once for all of its first
-// thirty states. Of a token with n characters that ends where m more are enough both say the same if no bound is less than n + m.
-bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft) {
+// Bounds on repetitions that no token comes near to tell no states apart: `[a-z]{1,63}` is read as
+// `[a-z]+`, once for all of its first thirty states. Of a token with n characters that ends where m
+// more are enough both say the same if no bound is less than n + m.
+bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node,
+                               Draft* draft) {
   std::int32_t most = kInf;
   const Id relaxed = texts.relaxed(state, &most);
   const bool whole = &among == &v_.whole_ && node == 0;
-  const std::int32_t longest = whole ? std::max(Vocabulary::kShort, v_.before_quote_) : among.trie.longest();
+  const std::int32_t longest =
+      whole ? std::max(Vocabulary::kShort, v_.before_quote_) : among.trie.longest();
   if (relaxed == state || longest > most || texts.goes_on(relaxed) != Texts::kDead) return false;
   LexemeMask& mask = text(texts, relaxed, false, among, node);
   if (rest(texts, mask) < 0 || longest + mask.rest > most) return false;
@@ -419,7 +451,8 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
     if (v_.chars(t) + mask.rest <= most) return;
     Id at = state;
     for (char b : v_.tokens_[static_cast<std::size_t>(t)])
-      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return out.push_back(t);
+      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead)
+        return out.push_back(t);
     const std::int64_t rest = texts.near(at);
     draft->rest = draft->rest < 0 || rest < 0 ? -1 : std::max(draft->rest, rest);
   };
@@ -437,7 +470,8 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
 
 // The tokens inside of a text, where all that are inside of another are among them.
 std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
-  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all, known = text(texts, other, false, v_.whole_, 0).all;
+  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all,
+                                      known = text(texts, other, false, v_.whole_, 0).all;
   if (known == any) return known;
   std::vector<std::uint32_t> row(words());
   known->add_to(row.data());
@@ -457,20 +491,24 @@ std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, I
   return std::make_shared<Tokens>(std::move(out));
 }
 
-LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node) {
+LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffixes& among,
+                              std::int32_t node) {
   Slot& slot = this->slot(detailed ? &detailed_ : &texts_, among, state, node);
   if (slot) return slot->used = true, *slot;
   const bool whole = &among == &v_.whole_ && node == 0 && texts.is_whole(state);
   Draft draft(words(), detailed, whole);
-  // Where every text of another state can go on to an end, its tokens are inside; of the tokens of any string few are not among them.
+  // Where every text of another state can go on to an end, its tokens are inside; of the tokens of
+  // any string few are not among them.
   const Id wide = !detailed && whole && !texts.is_free(state) ? texts.goes_on(state) : Texts::kDead;
   const bool any = wide != Texts::kDead && wide != state;
   if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
   Reading reading{v_, texts, detailed, draft, texts.is_key(state), {}};
   if (any)
     reading.read(v_.closing_, 0, 0, {state, 0});
-  else if (!read_listed(reading, state, among.trie, node) && (detailed || !read_relaxed(texts, state, among, node, &draft)))
-    whole ? read_plain(reading, state) : reading.read(among.trie, node, among.trie.depth(node), {state, 0});
+  else if (!read_listed(reading, state, among.trie, node) &&
+           (detailed || !read_relaxed(texts, state, among, node, &draft)))
+    whole ? read_plain(reading, state)
+          : reading.read(among.trie, node, among.trie.depth(node), {state, 0});
   return keep(slot, std::move(draft));
 }
 
@@ -488,7 +526,8 @@ LexemeMask& LexemeMasks::number(Numbers& numbers, Id state) {
       if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
         auto& list = draft.exits[{from, 0}];
         for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-          list.push_back({std::string_view(v_.tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
+          list.push_back(
+              {std::string_view(v_.tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
       }
       i = trie.skip(i);
       continue;

@@ -7,12 +7,16 @@
 namespace guard {
 
 LexemeMasks::LexemeMasks(std::shared_ptr<const Vocabulary> vocabulary, std::size_t part)
-    : v_(*vocabulary), held_by_(vocabulary), part_(part), rows_(vocabulary->words(), vocabulary->most_rows / part) {}
+    : v_(*vocabulary),
+      held_by_(vocabulary),
+      part_(part),
+      rows_(vocabulary->words(), vocabulary->most_rows / part) {}
 
 std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list) {
   Content content;
   content.reserve(list.size());
-  for (const Spelled& s : list) content.push_back(static_cast<std::uint64_t>(s.token) << 32 | s.bytes.size());
+  for (const Spelled& s : list)
+    content.push_back(static_cast<std::uint64_t>(s.token) << 32 | s.bytes.size());
   if (const auto known = suffixes_.find(content); known != suffixes_.end())
     if (std::shared_ptr<const Suffixes> found = known->second.lock()) return found;
   auto made = std::make_shared<Suffixes>(made_++, Trie(std::move(list)));
@@ -29,7 +33,8 @@ Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
     const std::int32_t space = trie.depth(i) - top;
     if (kSpaces.find(static_cast<char>(trie.byte(i))) != kSpaces.npos) {
       gap.longest = std::max(gap.longest, space);
-      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) gap.tokens.push_back({space, {{}, *t}});
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
+        gap.tokens.push_back({space, {{}, *t}});
       ++i;
       continue;
     }
@@ -37,7 +42,10 @@ Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
     if (kStarts.find(static_cast<char>(trie.byte(i))) == kStarts.npos) i = end;
     for (; i < end; ++i)
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
-        if (const std::string_view text = v_.bytes(*t), rest = text.substr(text.size() - static_cast<std::size_t>(trie.depth(i) - top - space + 1)); may_come(rest))
+        if (const std::string_view text = v_.bytes(*t),
+            rest = text.substr(text.size() -
+                               static_cast<std::size_t>(trie.depth(i) - top - space + 1));
+            may_come(rest))
           gap.tokens.push_back({space - 1, {rest, *t}});
   }
   if (gap.longest == 0) std::vector<Gap::Begun>().swap(gap.tokens);
@@ -70,7 +78,8 @@ const GapMask* LexemeMasks::gap(const Suffixes& among, std::int32_t node, std::i
 }
 
 const Split& LexemeMasks::split(const Suffixes& among, std::int32_t node, bool colon) {
-  Split& split = remember(splits_, std::pair{among.id, node * 2 + colon}, [&] { return read_split(among.trie, node, colon); });
+  Split& split = remember(splits_, std::pair{among.id, node * 2 + colon},
+                          [&] { return read_split(among.trie, node, colon); });
   split.used = true;
   return split;
 }
@@ -84,7 +93,8 @@ Split LexemeMasks::read_split(const Trie& trie, std::int32_t node, bool colon) {
     const std::size_t length = static_cast<std::size_t>(trie.depth(i) - trie.depth(node));
     std::int32_t end = i + 1;
     while (trie.begin(end) == first && end < trie.skip(i)) ++end;
-    const std::string_view rest = v_.end_of(*first, trie.depth(end - 1) - trie.depth(node)).substr(0, length);
+    const std::string_view rest =
+        v_.end_of(*first, trie.depth(end - 1) - trie.depth(node)).substr(0, length);
     const Reach found = reach(rest, colon, &split.deepest);
     if (found == Reach::Within) {
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t) within.push_back({rest, *t});
@@ -92,7 +102,8 @@ Split LexemeMasks::read_split(const Trie& trie, std::int32_t node, bool colon) {
       continue;
     }
     for (end = trie.skip(i); found == Reach::Beyond && i < end; ++i)
-      for (const Id* t = trie.begin(i); t != trie.end(i); ++t) beyond.push_back({v_.end_of(*t, trie.depth(i) - trie.depth(node)), *t});
+      for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
+        beyond.push_back({v_.end_of(*t, trie.depth(i) - trie.depth(node)), *t});
     i = end;
   }
   split.within = suffixes(std::move(within));
@@ -123,7 +134,8 @@ void LexemeMasks::trim() {
   std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();
   std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [_, loop] : loops_) loop.used = false, held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+  for (auto& [_, loop] : loops_)
+    loop.used = false, held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
   std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, split] : splits_) split.used = false, held_ += sizeof split;
   held_ += count_suffixes();
@@ -140,7 +152,9 @@ std::size_t LexemeMasks::count_suffixes() {
   return n;
 }
 
-void LexemeMasks::add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted, std::uint32_t* row) const {
+void LexemeMasks::add_lengths(const Inside& group,
+                              const std::function<bool(std::int32_t)>& is_wanted,
+                              std::uint32_t* row) const {
   std::array<bool, 255> wanted{};
   std::int32_t upto = Vocabulary::kShort + 1;  // the first that is not
   bool all = true, some = false, mixed = false;
@@ -157,7 +171,8 @@ void LexemeMasks::add_lengths(const Inside& group, const std::function<bool(std:
     if (n < 255 ? wanted[static_cast<std::size_t>(n)] : is_wanted(n)) row[t >> 5] |= 1u << (t & 31);
   };
   if (group.tokens.bits.empty() || mixed) return group.tokens.each(take);
-  for (std::size_t i = 0; upto > 0 && i < words(); ++i) row[i] |= group.tokens.bits[i] & v_.short_[static_cast<std::size_t>(upto - 1)][i];
+  for (std::size_t i = 0; upto > 0 && i < words(); ++i)
+    row[i] |= group.tokens.bits[i] & v_.short_[static_cast<std::size_t>(upto - 1)][i];
   for (Id t : v_.long_)
     if (group.tokens.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) take(t);
 }
@@ -168,7 +183,8 @@ const Tokens& LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
     if (n == chars) return tokens;
   std::vector<std::uint32_t> row(words());
   for (const Inside& group : mask.inside) {
-    const std::int32_t most = chars - !group.whole;  // one more, where they end inside of a character
+    const std::int32_t most =
+        chars - !group.whole;  // one more, where they end inside of a character
     if (group.chars == kItsOwn)
       add_lengths(group, [most](std::int32_t n) { return n <= most; }, row.data());
     else if (group.chars <= most)
@@ -196,8 +212,12 @@ const std::vector<Inside>& LexemeMasks::by_state(LexemeMask& mask) {
     while (j < groups.size() && groups[j]->state == groups[i]->state) ++j;
     Inside& all = out.emplace_back(*groups[i]);
     if (j == i + 1) continue;
-    if (std::all_of(groups.begin() + static_cast<std::ptrdiff_t>(i), groups.begin() + static_cast<std::ptrdiff_t>(j), [](const Inside* g) { return g->tokens.bits.empty(); })) {
-      for (std::size_t k = i + 1; k < j; ++k) all.tokens.few.insert(all.tokens.few.end(), groups[k]->tokens.few.begin(), groups[k]->tokens.few.end());
+    if (std::all_of(groups.begin() + static_cast<std::ptrdiff_t>(i),
+                    groups.begin() + static_cast<std::ptrdiff_t>(j),
+                    [](const Inside* g) { return g->tokens.bits.empty(); })) {
+      for (std::size_t k = i + 1; k < j; ++k)
+        all.tokens.few.insert(all.tokens.few.end(), groups[k]->tokens.few.begin(),
+                              groups[k]->tokens.few.end());
       all.tokens = Tokens(std::move(all.tokens.few), words());
     } else {
       all.tokens = Tokens();
@@ -210,7 +230,8 @@ const std::vector<Inside>& LexemeMasks::by_state(LexemeMask& mask) {
 }
 
 std::size_t LexemeMask::nbytes() const {
-  std::size_t n = sizeof *this + all->nbytes() + (odd.capacity() + escaped.capacity() + listed.capacity()) * sizeof odd[0];
+  std::size_t n = sizeof *this + all->nbytes() +
+                  (odd.capacity() + escaped.capacity() + listed.capacity()) * sizeof odd[0];
   for (const auto& [_, tokens] : upto) n += tokens.nbytes();
   for (const auto* groups : {&inside, &by_state})
     for (const Inside& g : *groups) n += sizeof g + g.tokens.nbytes();

@@ -62,7 +62,8 @@ std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std:
 
 std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {
   auto made = std::make_shared<const MaskRow>(row, words_);
-  const auto& known = remember(by_content_, made->hash(), [&] { return held_ += made->nbytes() + 64, made; });
+  const auto& known =
+      remember(by_content_, made->hash(), [&] { return held_ += made->nbytes() + 64, made; });
   return *known == *made ? known : made;  // another row of this hash stays alone
 }
 

@@ -1,9 +1,10 @@
 // Trie: the tokens of a vocabulary by their bytes, in preorder.
 //
-// Node i spells one more byte than its parent; its subtree is the nodes [i, skip(i)), so that a walk is one loop over an
-// array that jumps over what cannot match. Several tokens may spell the same bytes. A suffix trie has the same form and
-// holds what is left of the tokens that leave a lexeme. A node with many children has a table of them by byte, so that a
-// walk which knows what may come looks up just that. Immutable; read by any thread.
+// Node i spells one more byte than its parent; its subtree is the nodes [i, skip(i)), so that a
+// walk is one loop over an array that jumps over what cannot match. Several tokens may spell the
+// same bytes. A suffix trie has the same form and holds what is left of the tokens that leave a
+// lexeme. A node with many children has a table of them by byte, so that a walk which knows what
+// may come looks up just that. Immutable; read by any thread.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -33,7 +34,8 @@ class Bytes {  // a set of bytes
   bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
   int next(int from) const {  // the least member of at least `from`; 256: there is none
     for (; from < 256; from = (from | 63) + 1)
-      if (const std::uint64_t left = words_[static_cast<std::size_t>(from) >> 6] >> (from & 63)) return from + std::countr_zero(left);
+      if (const std::uint64_t left = words_[static_cast<std::size_t>(from) >> 6] >> (from & 63))
+        return from + std::countr_zero(left);
     return 256;
   }
 
@@ -50,14 +52,25 @@ class Trie {
   std::int32_t depth(std::int32_t node) const { return depth_[static_cast<std::size_t>(node)]; }
   std::uint8_t byte(std::int32_t node) const { return byte_[static_cast<std::size_t>(node)]; }
   // The tokens that end at this node, and those of its whole subtree.
-  const Id* begin(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(node)]; }
-  const Id* end(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(node) + 1]; }
-  const Id* subtree_end(std::int32_t node) const { return tokens_.data() + first_[static_cast<std::size_t>(skip(node))]; }
-  std::int32_t find(std::int32_t node, std::string_view bytes) const;  // the node that spells them, read on from there; -1: none
+  const Id* begin(std::int32_t node) const {
+    return tokens_.data() + first_[static_cast<std::size_t>(node)];
+  }
+  const Id* end(std::int32_t node) const {
+    return tokens_.data() + first_[static_cast<std::size_t>(node) + 1];
+  }
+  const Id* subtree_end(std::int32_t node) const {
+    return tokens_.data() + first_[static_cast<std::size_t>(skip(node))];
+  }
+  std::int32_t find(std::int32_t node, std::string_view bytes)
+      const;  // the node that spells them, read on from there; -1: none
   std::int32_t longest() const { return longest_; }
-  std::size_t nbytes() const { return skip_.size() * 15 + tokens_.size() * 4 + children_.size() * sizeof children_[0]; }
+  std::size_t nbytes() const {
+    return skip_.size() * 15 + tokens_.size() * 4 + children_.size() * sizeof children_[0];
+  }
   bool is_wide(std::int32_t node) const { return wide_[static_cast<std::size_t>(node)] >= 0; }
-  std::int32_t child(std::int32_t node, std::uint8_t byte) const { return children_[static_cast<std::size_t>(wide_[static_cast<std::size_t>(node)])][byte]; }  // of a wide node; -1: none
+  std::int32_t child(std::int32_t node, std::uint8_t byte) const {
+    return children_[static_cast<std::size_t>(wide_[static_cast<std::size_t>(node)])][byte];
+  }  // of a wide node; -1: none
 
  private:
   static constexpr std::size_t kWide = 16;
@@ -84,7 +97,8 @@ inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const 
 
 class Children {  // of a node, in order; null: all, else those whose byte is in the set
  public:
-  Children(const Trie& trie, std::int32_t node, const Bytes* among) : trie_(&trie), node_(node), next_(node + 1), all_(!among) {
+  Children(const Trie& trie, std::int32_t node, const Bytes* among)
+      : trie_(&trie), node_(node), next_(node + 1), all_(!among) {
     if (among) among_ = *among;
     by_byte_ = among && trie.is_wide(node);
     if (by_byte_) next_ = 0;
@@ -92,7 +106,9 @@ class Children {  // of a node, in order; null: all, else those whose byte is in
   std::int32_t next() {  // -1: none is left
     if (by_byte_) {
       while ((next_ = among_.next(next_)) < 256)
-        if (const std::int32_t child = trie_->child(node_, static_cast<std::uint8_t>(next_++)); child >= 0) return child;
+        if (const std::int32_t child = trie_->child(node_, static_cast<std::uint8_t>(next_++));
+            child >= 0)
+          return child;
       return -1;
     }
     while (next_ < trie_->skip(node_)) {
@@ -126,8 +142,10 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
   std::string_view last;
   for (const Spelled& t : tokens) {
     std::size_t common = 0;
-    while (common < last.size() && common < t.bytes.size() && last[common] == t.bytes[common]) ++common;
-    for (; path.size() > common + 1; path.pop_back()) skip_[static_cast<std::size_t>(path.back())] = size();
+    while (common < last.size() && common < t.bytes.size() && last[common] == t.bytes[common])
+      ++common;
+    for (; path.size() > common + 1; path.pop_back())
+      skip_[static_cast<std::size_t>(path.back())] = size();
     for (std::size_t i = common; i < t.bytes.size(); ++i) {
       path.push_back(size());
       open(static_cast<std::uint8_t>(t.bytes[i]), i + 1);
@@ -145,7 +163,8 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
     if (n < kWide) continue;
     wide_[static_cast<std::size_t>(node)] = static_cast<std::int32_t>(children_.size());
     children_.emplace_back().fill(-1);
-    for (std::int32_t child = node + 1; child < skip(node); child = skip(child)) children_.back()[byte(child)] = child;
+    for (std::int32_t child = node + 1; child < skip(node); child = skip(child))
+      children_.back()[byte(child)] = child;
   }
 }
 

@@ -10,13 +10,16 @@ namespace guard {
 namespace {
 // Bytes of the first character; 0: it is not whole, or no UTF-8.
 std::size_t char_length(std::string_view bytes) {
-  const auto at = [&](std::size_t i) { return i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0; };
+  const auto at = [&](std::size_t i) {
+    return i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0;
+  };
   const int lead = at(0), next = at(1);
   if (lead < 0x80) return 1;
   const std::size_t n = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
   for (std::size_t i = 1; i < n; ++i)
     if ((at(i) & 0xC0) != 0x80) return 0;
-  const bool wrong = (lead == 0xE0 && next < 0xA0) || (lead == 0xED && next > 0x9F) || (lead == 0xF0 && next < 0x90) || (lead == 0xF4 && next > 0x8F);
+  const bool wrong = (lead == 0xE0 && next < 0xA0) || (lead == 0xED && next > 0x9F) ||
+                     (lead == 0xF0 && next < 0x90) || (lead == 0xF4 && next > 0x8F);
   return wrong ? 0 : n;
 }
 // The class of each character, as a byte; false: there are bytes without one.
@@ -38,7 +41,9 @@ std::size_t count_chars(std::string_view bytes) {
   while (!bytes.empty()) {
     std::size_t length = char_length(bytes);
     if (bytes[0] == '\\') {
-      const bool digits = bytes.size() > 1 && bytes[1] == 'u', high = digits && bytes.size() > 3 && (bytes[2] | 32) == 'd' && std::string_view("89abAB").find(bytes[3]) != std::string_view::npos;
+      const bool digits = bytes.size() > 1 && bytes[1] == 'u',
+                 high = digits && bytes.size() > 3 && (bytes[2] | 32) == 'd' &&
+                        std::string_view("89abAB").find(bytes[3]) != std::string_view::npos;
       length = high ? 2 * kEscape : digits ? kEscape : 2;
     }
     if (length == 0 || length > bytes.size()) break;
@@ -50,8 +55,12 @@ std::size_t count_chars(std::string_view bytes) {
 std::atomic<Id> vocabularies{0};
 }  // namespace
 
-Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, const std::vector<Id>& special)
-    : tokens_(std::move(tokens)), usable_(tokens_.size(), 1), ends_(std::move(ends)), id_(vocabularies++) {
+Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
+                       const std::vector<Id>& special)
+    : tokens_(std::move(tokens)),
+      usable_(tokens_.size(), 1),
+      ends_(std::move(ends)),
+      id_(vocabularies++) {
   for (Id t : special) usable_[static_cast<std::size_t>(t)] = 0;
   for (Id t : ends_) usable_[static_cast<std::size_t>(t)] = 0;
   std::sort(ends_.begin(), ends_.end());
@@ -73,9 +82,15 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, co
   for (const Spelled& s : other) {
     const std::size_t quote = s.bytes.find('"'), behind = quote + 1;
     if (quote == s.bytes.npos) continue;
-    before_quote_ = std::max(before_quote_, static_cast<std::int32_t>(count_chars(s.bytes.substr(0, s.bytes.rfind('"')))));
-    if (quote == 0 && (behind == s.bytes.size() || may_follow(static_cast<std::uint8_t>(s.bytes[1])))) ended.push_back(s);
-    if (behind == s.bytes.size() || may_follow(static_cast<std::uint8_t>(s.bytes[behind])) || s.bytes.find('\\') != s.bytes.npos) closing.push_back(s);
+    before_quote_ =
+        std::max(before_quote_,
+                 static_cast<std::int32_t>(count_chars(s.bytes.substr(0, s.bytes.rfind('"')))));
+    if (quote == 0 &&
+        (behind == s.bytes.size() || may_follow(static_cast<std::uint8_t>(s.bytes[1]))))
+      ended.push_back(s);
+    if (behind == s.bytes.size() || may_follow(static_cast<std::uint8_t>(s.bytes[behind])) ||
+        s.bytes.find('\\') != s.bytes.npos)
+      closing.push_back(s);
   }
   closing_ = Trie(std::move(closing));
   for (Spelled& s : ended) s.bytes.remove_prefix(1);
@@ -86,7 +101,8 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, co
     if (plain_.end(i) - plain_.begin(i) >= kMany) {
       many_at_[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(many_.size());
       std::vector<std::uint32_t>& bits = many_.emplace_back(words());
-      for (const Id* t = plain_.begin(i); t != plain_.end(i); ++t) bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
+      for (const Id* t = plain_.begin(i); t != plain_.end(i); ++t)
+        bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
     }
   whole_ = {0, Trie(std::move(spelled))};
   match_plain();
@@ -105,12 +121,14 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, co
 // Which nodes of the whole trie spell a node of plain_. O(nodes).
 void Vocabulary::match_plain() {
   struct Place {
-    std::int32_t node;  // of plain_, behind the last whole character; -1: there is none
-    std::uint32_t lead, left;  // of a character that is not whole: what its bytes say so far, and how many are missing
+    std::int32_t node;         // of plain_, behind the last whole character; -1: there is none
+    std::uint32_t lead, left;  // of a character that is not whole: what its bytes say so far, and
+                               // how many are missing
   };
   const Trie& trie = whole_.trie;
   std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0});
-  std::vector<std::pair<std::int32_t, std::int32_t>> found;  // nodes of plain_, and of the whole trie
+  std::vector<std::pair<std::int32_t, std::int32_t>>
+      found;  // nodes of plain_, and of the whole trie
   for (std::int32_t i = 1; i < trie.size();) {
     const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
     Place place = path[depth - 1];
@@ -136,13 +154,17 @@ void Vocabulary::match_plain() {
   }
   spelled_first_.assign(static_cast<std::size_t>(plain_.size()) + 1, 0);
   for (const auto& [node, _] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
-  for (std::size_t i = 1; i < spelled_first_.size(); ++i) spelled_first_[i] += spelled_first_[i - 1];
+  for (std::size_t i = 1; i < spelled_first_.size(); ++i)
+    spelled_first_[i] += spelled_first_[i - 1];
   spelled_.resize(found.size());
   std::vector<std::int32_t> at(spelled_first_.begin(), spelled_first_.end() - 1);
-  for (const auto& [node, i] : found) spelled_[static_cast<std::size_t>(at[static_cast<std::size_t>(node)]++)] = i;
+  for (const auto& [node, i] : found)
+    spelled_[static_cast<std::size_t>(at[static_cast<std::size_t>(node)]++)] = i;
 }
 
-bool Vocabulary::is_end(Id token) const { return std::binary_search(ends_.begin(), ends_.end(), token); }
+bool Vocabulary::is_end(Id token) const {
+  return std::binary_search(ends_.begin(), ends_.end(), token);
+}
 
 std::vector<Id> Vocabulary::greedy(std::string_view data) const {
   std::vector<Id> out;
@@ -152,10 +174,12 @@ std::vector<Id> Vocabulary::greedy(std::string_view data) const {
     for (std::size_t i = at; i < data.size(); ++i) {
       std::int32_t child = node + 1;
       const std::int32_t end = whole_.trie.skip(node);
-      while (child < end && whole_.trie.byte(child) != static_cast<std::uint8_t>(data[i])) child = whole_.trie.skip(child);
+      while (child < end && whole_.trie.byte(child) != static_cast<std::uint8_t>(data[i]))
+        child = whole_.trie.skip(child);
       if (child >= end) break;
       node = child;
-      if (whole_.trie.begin(node) != whole_.trie.end(node)) best = *whole_.trie.begin(node), best_end = i + 1;
+      if (whole_.trie.begin(node) != whole_.trie.end(node))
+        best = *whole_.trie.begin(node), best_end = i + 1;
     }
     if (best < 0) break;
     out.push_back(best);
@@ -192,7 +216,8 @@ void Tokens::add(const Run& run, std::size_t words) {
   if (run.bits)
     for (std::size_t i = 0; i < words; ++i) bits[i] |= run.bits[i];
   else
-    for (const Id* t = run.begin; t != run.end; ++t) bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
+    for (const Id* t = run.begin; t != run.end; ++t)
+      bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
 }
 
 void Tokens::add(const Tokens& other, std::size_t words) {
@@ -203,7 +228,10 @@ void Tokens::add(const Tokens& other, std::size_t words) {
 }
 
 std::size_t Vocabulary::nbytes() const {
-  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() + usable_.size() + is_plain_.size() + many_.size() * words() * 4 + (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 + chars_.size() * 2 + short_.size() * words() * 4;
+  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() +
+                  usable_.size() + is_plain_.size() + many_.size() * words() * 4 +
+                  (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 +
+                  chars_.size() * 2 + short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
   return n + quoted_.trie.nbytes();
 }

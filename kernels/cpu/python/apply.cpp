@@ -1,4 +1,5 @@
-// Binds masks/apply_mask.hpp: arrays come in through DLPack or the buffer protocol and are written in place, without the GIL.
+// Binds masks/apply_mask.hpp: arrays come in through DLPack or the buffer protocol and are written
+// in place, without the GIL.
 #include "python/apply.hpp"
 
 #include <nanobind/ndarray.h>
@@ -30,7 +31,8 @@ guard::Float type_of(nb::dlpack::dtype type) {
 void apply_bitmask(LogitsArray logits, BitmaskArray bitmask) {
   const guard::Float type = type_of(logits.dtype());
   if (logits.ndim() != bitmask.ndim() || (logits.ndim() != 1 && logits.ndim() != 2))
-    throw std::invalid_argument("logits and bitmask must both be rows (2-d) or both be one row (1-d)");
+    throw std::invalid_argument(
+        "logits and bitmask must both be rows (2-d) or both be one row (1-d)");
   const bool many = logits.ndim() == 2;
   if (many && logits.shape(0) != bitmask.shape(0))
     throw std::invalid_argument("logits and bitmask must have equally many rows");
@@ -57,6 +59,8 @@ void apply_bitmask(LogitsArray logits, BitmaskArray bitmask) {
 }  // namespace
 
 void bind_apply(nb::module_& module) {
-  module.def("apply_bitmask", &apply_bitmask, nb::arg("logits").noconvert(), nb::arg("bitmask").noconvert(),
-             "Write -infinity over the logits of tokens that the bitmask does not allow, in place.");
+  module.def(
+      "apply_bitmask", &apply_bitmask, nb::arg("logits").noconvert(),
+      nb::arg("bitmask").noconvert(),
+      "Write -infinity over the logits of tokens that the bitmask does not allow, in place.");
 }

@@ -1,4 +1,5 @@
-// A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its slow twin, which also words what is wrong.
+// A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its
+// slow twin, which also words what is wrong.
 #include "python/copy_json.hpp"
 
 #include <bit>
@@ -14,15 +15,20 @@ using namespace nb::literals;
 namespace {
 
 constexpr std::size_t kFirstBytes = 2'000;  // that most schemas are written in
-constexpr Py_ssize_t kLongestInteger = 3'000;  // hexadecimal digits: validators take longer ones for null
+constexpr Py_ssize_t kLongestInteger =
+    3'000;  // hexadecimal digits: validators take longer ones for null
 
 enum Met { kId = 1, kOldId = 2, kSchema = 4, kAnchor = 8 };
 
 class Copier {
  public:
-  Copier(std::int64_t depth, std::int64_t most) : depth_(depth), left_(most), containers_(most >> 3) { written_.reserve(kFirstBytes); }
+  Copier(std::int64_t depth, std::int64_t most)
+      : depth_(depth), left_(most), containers_(most >> 3) {
+    written_.reserve(kFirstBytes);
+  }
 
-  // A new reference, or null where the value is not plain or is beyond a limit. No Python code runs in here: every type is exact.
+  // A new reference, or null where the value is not plain or is beyond a limit. No Python code runs
+  // in here: every type is exact.
   PyObject* copy(PyObject* value, std::int64_t level) {
     if (PyDict_CheckExact(value)) return container(level) ? dict(value, level) : nullptr;
     if (PyList_CheckExact(value)) return container(level) ? list(value, level) : nullptr;
@@ -32,9 +38,12 @@ class Copier {
   const std::string& written() const { return written_; }
 
  private:
-  bool container(std::int64_t level) { return level < depth_ && --containers_ >= 0 && --left_ >= 0; }
+  bool container(std::int64_t level) {
+    return level < depth_ && --containers_ >= 0 && --left_ >= 0;
+  }
 
-  // What is written says where it ends: a letter, then a number of eight bytes, which for a text is its size, then the text.
+  // What is written says where it ends: a letter, then a number of eight bytes, which for a text is
+  // its size, then the text.
   void write(char what, std::uint64_t number) {
     written_ += what;
     char bytes[sizeof number];
@@ -52,7 +61,8 @@ class Copier {
       written_ += *bytes;
       return true;
     }
-    PyObject* halves = PyErr_Occurred() ? nullptr : PyUnicode_AsEncodedString(value, "utf-8", "surrogatepass");
+    PyObject* halves =
+        PyErr_Occurred() ? nullptr : PyUnicode_AsEncodedString(value, "utf-8", "surrogatepass");
     if (!halves) return false;
     const auto size = static_cast<std::size_t>(PyBytes_Size(halves));
     write('S', size);
@@ -104,7 +114,8 @@ class Copier {
       }
       PyObject* inner = copy(item, level + 1);
       if (!inner) return drop(out);
-      const int failed = PyDict_SetItem(out, key, inner);  // of a key that is there, which PyDict_Next allows
+      const int failed =
+          PyDict_SetItem(out, key, inner);  // of a key that is there, which PyDict_Next allows
       Py_DECREF(inner);
       if (failed) return drop(out);
     }
@@ -123,14 +134,16 @@ class Copier {
     return out;
   }
 
-  // Words below the root that may begin a resource, and anchors anywhere: most documents have none, and need no walk.
+  // Words below the root that may begin a resource, and anchors anywhere: most documents have none,
+  // and need no walk.
   void note(PyObject* key, PyObject* item, std::int64_t level) {
     const std::string_view text = guard::ascii(key);
     if (level > 0 && text == "id" && PyUnicode_CheckExact(item)) met_ |= kOldId;
     if (!text.starts_with('$')) return;
     if (level > 0 && text == "$id") met_ |= kId;
     if (level > 0 && text == "$schema") met_ |= kSchema;
-    if (text == "$anchor" || text == "$dynamicAnchor" || text == "$recursiveAnchor") met_ |= kAnchor;
+    if (text == "$anchor" || text == "$dynamicAnchor" || text == "$recursiveAnchor")
+      met_ |= kAnchor;
   }
 
   static PyObject* drop(PyObject* made) {
@@ -157,7 +170,8 @@ void bind_copy(nb::module_& module) {
           throw nb::python_error();
         }
         if (!made) return nb::none();
-        return nb::make_tuple(nb::steal(made), copier.met(), nb::bytes(copier.written().data(), copier.written().size()));
+        return nb::make_tuple(nb::steal(made), copier.met(),
+                              nb::bytes(copier.written().data(), copier.written().size()));
       },
       "value"_a.none(), "depth"_a, "most"_a);
 }

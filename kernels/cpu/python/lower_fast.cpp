@@ -1,5 +1,6 @@
-// Lowering of nodes by the keywords that nearly all schemas are made of; Lowering._lower (schemas/lowering.py) says all of it in Python,
-// keyword by keyword, with which this is compared in tests/schemas/test_lowering.py. What is not known here is asked for there.
+// Lowering of nodes by the keywords that nearly all schemas are made of; Lowering._lower
+// (schemas/lowering.py) says all of it in Python, keyword by keyword, with which this is compared
+// in tests/schemas/test_lowering.py. What is not known here is asked for there.
 #include "python/lower_fast.hpp"
 
 #include <utility>
@@ -16,11 +17,26 @@ using guard::Op;
 namespace types = guard::types;
 
 enum Kind { kScalar = 1, kPoints = 2, kHolds = 3 };  // lowering._KINDS has the same numbers
-enum How {  // lowering._FAST has the same numbers
-  kType = 1, kEnum, kConst, kAdditional, kItems, kAll, kAny, kOne, kLeast, kMost, kAbove, kBelow, kLength, kCount, kSize
+enum How {                                           // lowering._FAST has the same numbers
+  kType = 1,
+  kEnum,
+  kConst,
+  kAdditional,
+  kItems,
+  kAll,
+  kAny,
+  kOne,
+  kLeast,
+  kMost,
+  kAbove,
+  kBelow,
+  kLength,
+  kCount,
+  kSize
 };
 constexpr long kTrue = 0, kFalse = 1;  // nodes
-constexpr long kEverything = types::kNull | types::kBoolean | types::kNumber | types::kString | types::kArray | types::kObject;
+constexpr long kEverything = types::kNull | types::kBoolean | types::kNumber | types::kString |
+                             types::kArray | types::kObject;
 
 [[noreturn]] void raise() { throw nb::python_error(); }
 nb::object made(PyObject* fresh) {
@@ -43,7 +59,8 @@ void append(const nb::list& list, nb::handle item) {
 }
 template <class... Operands>
 void add(const nb::list& record, Op op, const Operands&... operands) {
-  append(record, made(PyTuple_Pack(1 + sizeof...(operands), number(static_cast<long>(op)).ptr(), operands.ptr()...)));
+  append(record, made(PyTuple_Pack(1 + sizeof...(operands), number(static_cast<long>(op)).ptr(),
+                                   operands.ptr()...)));
 }
 
 bool is_writable(PyObject* text) {
@@ -67,7 +84,8 @@ nb::object each_once(PyObject* list) {
   return made(PyDict_Keys(seen.ptr()));
 }
 
-// An integer of Python that is neither negative nor beyond 32 bits, or less than 0: what counts nothing, or too much.
+// An integer of Python that is neither negative nor beyond 32 bits, or less than 0: what counts
+// nothing, or too much.
 long count_of(PyObject* value) {
   if (!PyLong_CheckExact(value)) return -1;
   int overflow = 0;
@@ -88,9 +106,12 @@ struct Words {
   PyObject* patterns = PyUnicode_InternFromString("patternProperties");
   PyObject* properties = PyUnicode_InternFromString("properties");
   PyObject* required = PyUnicode_InternFromString("required");
-  Range length{PyUnicode_InternFromString("minLength"), PyUnicode_InternFromString("maxLength"), Op::Length, types::kString};
-  Range count{PyUnicode_InternFromString("minItems"), PyUnicode_InternFromString("maxItems"), Op::Count, types::kArray};
-  Range size{PyUnicode_InternFromString("minProperties"), PyUnicode_InternFromString("maxProperties"), Op::Size, types::kObject};
+  Range length{PyUnicode_InternFromString("minLength"), PyUnicode_InternFromString("maxLength"),
+               Op::Length, types::kString};
+  Range count{PyUnicode_InternFromString("minItems"), PyUnicode_InternFromString("maxItems"),
+              Op::Count, types::kArray};
+  Range size{PyUnicode_InternFromString("minProperties"),
+             PyUnicode_InternFromString("maxProperties"), Op::Size, types::kObject};
 };
 const Words& words() {
   static const Words all;
@@ -113,7 +134,8 @@ class Nodes {
   nb::object lower(nb::handle node) {
     const Py_ssize_t position = PyLong_AsSsize_t(node.ptr());
     if (position == -1 && PyErr_Occurred()) raise();
-    if (position <= kFalse || position >= PyList_Size(tables_.schemas.ptr())) return lowering_.attr("_lower")(node);
+    if (position <= kFalse || position >= PyList_Size(tables_.schemas.ptr()))
+      return lowering_.attr("_lower")(node);
     PyObject* said = found(tables_.plain.ptr(), node.ptr());
     if (!said) return record_of(node, position);
     const nb::object key = made(PyTuple_Pack(2, said, tables_.formats ? Py_True : Py_False));
@@ -129,21 +151,28 @@ class Nodes {
     PyObject* schema = PyList_GetItem(tables_.schemas.ptr(), position);
     if (ref_alone_ && PyDict_Contains(schema, words().ref)) return lowering_.attr("_lower")(node);
     const nb::list record;
-    if (PyObject* value = found(schema, words().properties); value && is_keyword(words().properties)) properties(record, value);
-    if (PyObject* value = found(schema, words().required); value && is_keyword(words().required) && !required(record, value)) entry(record, node, words().required, value);
+    if (PyObject* value = found(schema, words().properties);
+        value && is_keyword(words().properties))
+      properties(record, value);
+    if (PyObject* value = found(schema, words().required);
+        value && is_keyword(words().required) && !required(record, value))
+      entry(record, node, words().required, value);
     Py_ssize_t at = 0;
     PyObject *keyword = nullptr, *value = nullptr;
     while (PyDict_Next(schema, &at, &keyword, &value)) {
       PyObject* how = found(tables_.how.ptr(), keyword);
       if (!how || !is_keyword(keyword)) continue;
-      if (!PyLong_CheckExact(how) || !is_added(record, static_cast<How>(PyLong_AsLong(how)), schema, keyword, value)) entry(record, node, keyword, value);
+      if (!PyLong_CheckExact(how) ||
+          !is_added(record, static_cast<How>(PyLong_AsLong(how)), schema, keyword, value))
+        entry(record, node, keyword, value);
     }
     return record;
   }
 
   bool is_keyword(PyObject* keyword) const { return found(keywords_.ptr(), keyword) != nullptr; }
 
-  // The resource in which a schema stands: its dialect, and its document's places. Most nodes stand in the same one.
+  // The resource in which a schema stands: its dialect, and its document's places. Most nodes stand
+  // in the same one.
   void enter(PyObject* home) {
     if (home == home_) return;
     const nb::handle h(home);
@@ -161,7 +190,8 @@ class Nodes {
   }
 
   // False where a keyword says more than is known here.
-  bool is_added(const nb::list& record, How how, PyObject* schema, PyObject* keyword, PyObject* value) {
+  bool is_added(const nb::list& record, How how, PyObject* schema, PyObject* keyword,
+                PyObject* value) {
     switch (how) {
       case kType: return type(record, schema, value);
       case kEnum:
@@ -176,14 +206,17 @@ class Nodes {
       case kItems: {
         if (PyList_CheckExact(value) || PyDict_Contains(schema, words().prefix)) return false;
         const nb::object below = node(value);
-        if (!is_true(below) || tables_.annotate) add(record, Op::Items, number(0), number(-1), below);
+        if (!is_true(below) || tables_.annotate)
+          add(record, Op::Items, number(0), number(-1), below);
         return true;
       }
       case kAll: return several(record, Op::All, value);
       case kAny: return several(record, Op::Any, value);
       case kOne: return several(record, Op::One, value);
-      case kLeast: case kAbove: return bound(record, Op::Min, value, how == kAbove);
-      case kMost: case kBelow: return bound(record, Op::Max, value, how == kBelow);
+      case kLeast:
+      case kAbove: return bound(record, Op::Min, value, how == kAbove);
+      case kMost:
+      case kBelow: return bound(record, Op::Max, value, how == kBelow);
       case kLength: return range(record, words().length, schema, keyword);
       case kCount: return range(record, words().count, schema, keyword);
       case kSize: return range(record, words().size, schema, keyword);
@@ -203,14 +236,16 @@ class Nodes {
     return true;
   }
   long type_of(PyObject* name) const {
-    static constexpr std::pair<const char*, long> kBits[] = {{"string", types::kString}, {"object", types::kObject},   {"array", types::kArray},
-                                                             {"number", types::kNumber}, {"boolean", types::kBoolean}, {"null", types::kNull}};
+    static constexpr std::pair<const char*, long> kBits[] = {
+        {"string", types::kString}, {"object", types::kObject},   {"array", types::kArray},
+        {"number", types::kNumber}, {"boolean", types::kBoolean}, {"null", types::kNull}};
     for (const auto& [known, bit] : kBits)
       if (PyUnicode_CompareWithASCIIString(name, known) == 0) return bit;
     return integer_;
   }
 
-  // A bound that is an integer of 64 bits, as digits without zeros at their end, and how many zeros there were.
+  // A bound that is an integer of 64 bits, as digits without zeros at their end, and how many zeros
+  // there were.
   bool bound(const nb::list& record, Op op, PyObject* value, bool open) const {
     int overflow = 0;
     if (boolean_bounds_ || !PyLong_CheckExact(value)) return false;
@@ -223,7 +258,8 @@ class Nodes {
   }
 
   // Two keywords that count are one entry, at the place of the first.
-  bool range(const nb::list& record, const Words::Range& range, PyObject* schema, PyObject* keyword) const {
+  bool range(const nb::list& record, const Words::Range& range, PyObject* schema,
+             PyObject* keyword) const {
     PyObject *low = found(schema, range.least), *high = found(schema, range.most);
     if (low && PyUnicode_Compare(keyword, range.most) == 0) return true;
     const long least = low ? count_of(low) : 0, most = high ? count_of(high) : -1;
@@ -255,7 +291,8 @@ class Nodes {
     const nb::object below = node(value);
     if (is_true(below) && !tables_.annotate) return true;
     const nb::list names;
-    if (PyObject* declared = found(schema, words().properties); declared && is_keyword(words().properties)) {
+    if (PyObject* declared = found(schema, words().properties);
+        declared && is_keyword(words().properties)) {
       Py_ssize_t at = 0;
       PyObject* name = nullptr;
       while (PyDict_Next(declared, &at, &name, nullptr))
@@ -267,14 +304,16 @@ class Nodes {
 
   bool several(const nb::list& record, Op op, PyObject* schemas) {
     const nb::list below;
-    for (Py_ssize_t i = 0; i < PyList_Size(schemas); ++i) append(below, node(PyList_GetItem(schemas, i)));
+    for (Py_ssize_t i = 0; i < PyList_Size(schemas); ++i)
+      append(below, node(PyList_GetItem(schemas, i)));
     add(record, op, below);
     return true;
   }
 
   static bool is_true(nb::handle node) { return PyLong_AsLong(node.ptr()) == kTrue; }
 
-  // The node of a schema right below the one at hand (Lowering.child). Most are plain scalars, of which a schema says the same hundreds of times.
+  // The node of a schema right below the one at hand (Lowering.child). Most are plain scalars, of
+  // which a schema says the same hundreds of times.
   nb::object node(PyObject* schema) {
     if (!PyDict_CheckExact(schema)) return number(schema == Py_True ? kTrue : kFalse);
     if (PyDict_Size(schema) == 0) return number(kTrue);
@@ -312,7 +351,8 @@ class Nodes {
     return leads ? nb::object(nb::handle(leads).attr("position")) : position;
   }
 
-  // Whether it is a plain scalar, refers to another, or holds something or says what is looked up elsewhere; and what a scalar says.
+  // Whether it is a plain scalar, refers to another, or holds something or says what is looked up
+  // elsewhere; and what a scalar says.
   Kind kind_of(PyObject* schema, const nb::list& said) const {
     append(said, dialect_);
     Kind out = kScalar;
@@ -322,10 +362,12 @@ class Nodes {
       PyObject* kind = found(tables_.kinds.ptr(), keyword);
       const long what = kind ? PyLong_AsLong(kind) : 0;
       if (what == kScalar)
-        append(said, keyword), append(said, reinterpret_cast<PyObject*>(Py_TYPE(value))), append(said, value);
+        append(said, keyword), append(said, reinterpret_cast<PyObject*>(Py_TYPE(value))),
+            append(said, value);
       else if (what == kPoints)
         out = kPoints;
-      else if (what == kHolds || (PyUnicode_GetLength(keyword) > 0 && PyUnicode_ReadChar(keyword, 0) == '$'))
+      else if (what == kHolds ||
+               (PyUnicode_GetLength(keyword) > 0 && PyUnicode_ReadChar(keyword, 0) == '$'))
         return kHolds;
     }
     return out;
@@ -344,7 +386,8 @@ class Nodes {
 void bind_lower(nb::module_& module) {
   module.def(
       "lowered",
-      [](nb::handle lowering, const nb::list& nodes, const nb::tuple& tables, const nb::dict& kinds, const nb::dict& how, const nb::dict& known) {
+      [](nb::handle lowering, const nb::list& nodes, const nb::tuple& tables, const nb::dict& kinds,
+         const nb::dict& how, const nb::dict& known) {
         const Tables all{.schemas = nb::borrow<nb::list>(tables[0]),
                          .homes = nb::borrow<nb::list>(tables[1]),
                          .twins = nb::borrow<nb::dict>(tables[2]),

@@ -10,8 +10,9 @@ namespace guard {
 namespace {
 
 constexpr std::size_t kMaxTrees = 20000;  // regex trees whose languages are remembered by identity
-constexpr std::size_t kSlice = 1000;      // parts that are read before others may have the GIL: some 50 µs
-constexpr std::size_t kPart = 64;         // bytes of a text that count as a part
+constexpr std::size_t kSlice =
+    1000;                          // parts that are read before others may have the GIL: some 50 µs
+constexpr std::size_t kPart = 64;  // bytes of a text that count as a part
 
 [[noreturn]] void bad(const char* what) { throw nb::type_error(what); }
 
@@ -30,7 +31,6 @@ nb::tuple tuple_of(nb::handle h) {
   return nb::borrow<nb::tuple>(h);
 }
 
-
 Tree tree_of(nb::handle h, int depth) {
   if (depth > 2000) throw Limit{"depth", -1, "a pattern nests deeper than 2,000"};
   const nb::tuple t = tuple_of(h);
@@ -42,11 +42,14 @@ Tree tree_of(nb::handle h, int depth) {
       out.kind = Tree::Set;
       for (nb::handle r : nb::borrow<nb::tuple>(t[1])) {
         const nb::tuple pair = tuple_of(r);
-        out.ranges.push_back({static_cast<std::uint32_t>(int_of(pair[0])), static_cast<std::uint32_t>(int_of(pair[1]))});
+        out.ranges.push_back({static_cast<std::uint32_t>(int_of(pair[0])),
+                              static_cast<std::uint32_t>(int_of(pair[1]))});
       }
       out.ranges = normalised(std::move(out.ranges));
       return out;
-    case 1: case 2: case 7:
+    case 1:
+    case 2:
+    case 7:
       out.kind = kind == 1 ? Tree::Cat : kind == 2 ? Tree::Alt : Tree::And;
       for (nb::handle k : nb::iter(t[1])) kid(k);
       return out;
@@ -64,7 +67,9 @@ Tree tree_of(nb::handle h, int depth) {
       return out;
     case 5: out.kind = Tree::Start; return out;
     case 6: out.kind = Tree::Finish; return out;
-    case 8: case 9: case 10:
+    case 8:
+    case 9:
+    case 10:
       out.kind = kind == 8 ? Tree::Not : kind == 9 ? Tree::Maybe : Tree::Punycode;
       kid(t[1]);
       return out;
@@ -89,7 +94,9 @@ Decimal decimal_of(nb::handle digits, nb::handle exp) {
 
 }  // namespace
 
-std::shared_ptr<void> Kept::hold(nb::handle object) { return {object.inc_ref().ptr(), [](void* held) { put(held); }}; }
+std::shared_ptr<void> Kept::hold(nb::handle object) {
+  return {object.inc_ref().ptr(), [](void* held) { put(held); }};
+}
 
 void Kept::give_back() {
   if (!waiting.load(std::memory_order_relaxed)) return;
@@ -103,13 +110,14 @@ void Kept::give_back() {
 
 void Kept::put(void* object) {
   Node* node = new (std::nothrow) Node{object, waiting.load()};
-  while (node && !waiting.compare_exchange_weak(node->next, node)) {
-  }
+  while (node && !waiting.compare_exchange_weak(node->next, node)) {}
 }
 
-// ---- reading, with the GIL --------------------------------------------------------------------------------------------
+// ---- reading, with the GIL
+// --------------------------------------------------------------------------------------------
 
-Records::Records(const std::vector<Id>& nodes, const nb::list& records) : nodes_(nodes), drafts_(nodes.size()) {
+Records::Records(const std::vector<Id>& nodes, const nb::list& records)
+    : nodes_(nodes), drafts_(nodes.size()) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const nb::list record = nb::cast<nb::list>(records[i]);
     drafts_[i].reserve(record.size());
@@ -156,7 +164,8 @@ Literal Records::literal_of(nb::handle h, int depth) {
     part(out.number.digits.size() / kPart);
   } else if (nb::isinstance<nb::list>(h)) {
     out.kind = Value::Array;
-    for (nb::handle item : nb::borrow<nb::list>(h)) out.items.push_back(literal_of(item, depth + 1));
+    for (nb::handle item : nb::borrow<nb::list>(h))
+      out.items.push_back(literal_of(item, depth + 1));
   } else if (nb::isinstance<nb::dict>(h)) {
     out.kind = Value::Object;
     for (auto [key, item] : nb::borrow<nb::dict>(h)) {
@@ -172,8 +181,19 @@ Literal Records::literal_of(nb::handle h, int depth) {
 Records::Draft Records::draft_of(nb::handle entry) {
   const nb::tuple t = tuple_of(entry);
   const int op = int_of(t[0]);
-  if (op < 2 || op > static_cast<int>(Op::UnevaluatedItems)) throw Limit{"keywords", -1, "a keyword reached the engine that it does not know"};
-  Draft out{.atom = {.op = static_cast<Op>(op), .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}}, .names = {}, .values = {}, .lists = {}, .patterns = {}};
+  if (op < 2 || op > static_cast<int>(Op::UnevaluatedItems))
+    throw Limit{"keywords", -1, "a keyword reached the engine that it does not know"};
+  Draft out{.atom = {.op = static_cast<Op>(op),
+                     .number = {},
+                     .nodes = {},
+                     .names = {},
+                     .langs = {},
+                     .values = {},
+                     .lists = {}},
+            .names = {},
+            .values = {},
+            .lists = {},
+            .patterns = {}};
   Atom& a = out.atom;
   part();
   const auto node = [&](nb::handle n) {
@@ -183,7 +203,9 @@ Records::Draft Records::draft_of(nb::handle entry) {
     part();
   };
   const auto name = [&](nb::handle n) { out.names.push_back(text_of(n)); };
-  const auto lang = [&](nb::handle tree, bool whole) { out.patterns.push_back({.object = Kept::hold(tree), .whole = whole}); };
+  const auto lang = [&](nb::handle tree, bool whole) {
+    out.patterns.push_back({.object = Kept::hold(tree), .whole = whole});
+  };
   const auto named_nodes = [&](nb::handle list) {
     for (nb::handle pair : nb::iter(list)) {
       const nb::tuple p = tuple_of(pair);
@@ -197,14 +219,19 @@ Records::Draft Records::draft_of(nb::handle entry) {
     case Op::Enum:
       for (nb::handle v : nb::iter(t[1])) out.values.push_back(literal_of(v, 0));
       break;
-    case Op::Ref: case Op::Not: case Op::Names: node(t[1]); break;
-    case Op::All: case Op::Any: case Op::One:
+    case Op::Ref:
+    case Op::Not:
+    case Op::Names: node(t[1]); break;
+    case Op::All:
+    case Op::Any:
+    case Op::One:
       for (nb::handle n : nb::iter(t[1])) node(n);
       break;
     case Op::If:
       for (int i = 1; i <= 3; ++i) node(t[i]);
       break;
-    case Op::Min: case Op::Max:
+    case Op::Min:
+    case Op::Max:
       a.number = decimal_of(t[1], t[2]);
       a.open = nb::cast<bool>(t[3]);
       break;
@@ -212,13 +239,16 @@ Records::Draft Records::draft_of(nb::handle entry) {
       a.number = decimal_of(t[1], t[2]);
       if (a.number.digits.empty() || a.number.negative) bad("multipleOf must be above 0");
       break;
-    case Op::Length: case Op::Size: case Op::Count:
+    case Op::Length:
+    case Op::Size:
+    case Op::Count:
       a.lo = int_of(t[1]);
       a.hi = bound_of(t[2]);
       break;
     case Op::Pattern: lang(t[1], false); break;
     case Op::Format: lang(t[2], true); break;
-    case Op::Properties: case Op::DependentSchemas: named_nodes(t[1]); break;
+    case Op::Properties:
+    case Op::DependentSchemas: named_nodes(t[1]); break;
     case Op::Patterns:
       for (nb::handle pair : nb::iter(t[1])) {
         const nb::tuple p = tuple_of(pair);
@@ -273,7 +303,8 @@ void Records::read_trees() {
   });
 }
 
-// ---- making, under the lock of the tables -----------------------------------------------------------------------------
+// ---- making, under the lock of the tables
+// -----------------------------------------------------------------------------
 
 template <class F>
 void Records::each(F f) {
@@ -338,7 +369,9 @@ std::vector<std::vector<Atom>> Records::atoms(Tables& tables) {
     for (const Pattern& p : draft.patterns) {
       auto& known = tables.patterns[p.whole];
       const auto found = known.find(p.object.get());
-      const Id id = found != known.end() ? found->second.first : p.whole ? lexicon.langs.whole(p.tree) : lexicon.langs.search(p.tree);
+      const Id id = found != known.end() ? found->second.first
+                    : p.whole            ? lexicon.langs.whole(p.tree)
+                                         : lexicon.langs.search(p.tree);
       if (known.size() < kMaxTrees) known.try_emplace(p.object.get(), id, p.object);
       a.langs.push_back(id);
     }

@@ -1,7 +1,9 @@
-// Records: what the front end says of nodes, read with the GIL into values of our own, and made the engine's without it.
+// Records: what the front end says of nodes, read with the GIL into values of our own, and made the
+// engine's without it.
 //
-// A record is checked as it is read: a wrong shape is a TypeError. A large one is read in slices, between which the GIL is given back for a
-// moment: a stranger's enum has as many values as he likes. No isolate's lock is held meanwhile, so nothing read here is a table's yet.
+// A record is checked as it is read: a wrong shape is a TypeError. A large one is read in slices,
+// between which the GIL is given back for a moment: a stranger's enum has as many values as he
+// likes. No isolate's lock is held meanwhile, so nothing read here is a table's yet.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -11,11 +13,12 @@
 #include <utility>
 #include <vector>
 
-#include "automaton/engine.hpp"
+#include "runtime/tables.hpp"
 
 namespace guard {
 
-// An object of Python's that tables hold. They may go where the GIL must not be waited for: it is given back in the next call.
+// An object of Python's that tables hold. They may go where the GIL must not be waited for: it is
+// given back in the next call.
 class Kept {
  public:
   static std::shared_ptr<void> hold(nanobind::handle object);  // with the GIL
@@ -42,10 +45,12 @@ struct Literal {
 class Records {
  public:
   Records(const std::vector<Id>& nodes, const nanobind::list& records);  // with the GIL
-  // Whether all is there to make the atoms. If not, the trees of the patterns that the tables don't know are to be read. Under their lock.
+  // Whether all is there to make the atoms. If not, the trees of the patterns that the tables don't
+  // know are to be read. Under their lock.
   bool are_whole(const Tables& tables);
   void read_trees();  // with the GIL
-  // The atoms of each node. Under the lock of the tables, and once `are_whole` of them, with no flush since.
+  // The atoms of each node. Under the lock of the tables, and once `are_whole` of them, with no
+  // flush since.
   std::vector<std::vector<Atom>> atoms(Tables& tables);
 
  private:

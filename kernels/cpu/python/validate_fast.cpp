@@ -1,5 +1,6 @@
-// Whether a schema is plainly valid: a walk by one rule a keyword that says yes to most real schemas, and never to one that its
-// metaschema rejects. What each rule stands for is metaschemas.py's; what is not plain is for a validator, which also words what is wrong.
+// Whether a schema is plainly valid: a walk by one rule a keyword that says yes to most real
+// schemas, and never to one that its metaschema rejects. What each rule stands for is
+// metaschemas.py's; what is not plain is for a validator, which also words what is wrong.
 #include "python/validate_fast.hpp"
 
 #include <cstring>
@@ -35,13 +36,18 @@ enum Rule {  // metaschemas.Rule has the same numbers
   kSomeNames = 19,
 };
 
-constexpr std::string_view kTypes[] = {"null", "boolean", "integer", "number", "string", "array", "object"};
+constexpr std::string_view kTypes[] = {"null",   "boolean", "integer", "number",
+                                       "string", "array",   "object"};
 constexpr Py_ssize_t kMostNames = 64;  // told apart one by one
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
 
 // Of ASCII alone; else empty, which nothing plain is.
-std::string_view ascii(PyObject* text) { return PyUnicode_CheckExact(text) ? guard::ascii(text) : std::string_view(); }
+std::string_view ascii(PyObject* text) {
+  return PyUnicode_CheckExact(text) ? guard::ascii(text) : std::string_view();
+}
 
 // A URI or a relative reference of letters and "$-._~/", with a fragment of the same.
 bool is_reference(std::string_view text, bool absolute, bool fragment) {
@@ -51,7 +57,8 @@ bool is_reference(std::string_view text, bool absolute, bool fragment) {
       text.remove_prefix(scheme.size());
       has_scheme = true;
     }
-  if (text.empty() || (has_scheme ? !is_letter(text[0]) : absolute || text.starts_with("//"))) return false;
+  if (text.empty() || (has_scheme ? !is_letter(text[0]) : absolute || text.starts_with("//")))
+    return false;
   for (const char c : text) {
     if (c == '#' && fragment)
       fragment = false;
@@ -97,8 +104,12 @@ class Plain {
       case kPositive: return is_positive(value);
       case kList: return PyList_CheckExact(value);
       case kNames: return names(value, [](std::string_view) { return true; });
-      case kSomeNames: return PyList_CheckExact(value) && PyList_Size(value) > 0 && names(value, [](std::string_view) { return true; });
-      case kType: return is_type(ascii(value)) || (PyList_CheckExact(value) && PyList_Size(value) > 0 && names(value, is_type));
+      case kSomeNames:
+        return PyList_CheckExact(value) && PyList_Size(value) > 0 &&
+               names(value, [](std::string_view) { return true; });
+      case kType:
+        return is_type(ascii(value)) ||
+               (PyList_CheckExact(value) && PyList_Size(value) > 0 && names(value, is_type));
       case kSchema: return schema(value);
       case kSchemas: return schemas(value);
       case kEither: return schema(value) || schemas(value);
@@ -115,7 +126,8 @@ class Plain {
 
   static bool is_negative(PyObject* number) {
     int overflow = 0;
-    return PyLong_AsLongLongAndOverflow(number, &overflow) < 0;  // which is -1 where it overflows upwards, too: then it is not plain
+    return PyLong_AsLongLongAndOverflow(number, &overflow) <
+           0;  // which is -1 where it overflows upwards, too: then it is not plain
   }
 
   static bool is_positive(PyObject* value) {
@@ -130,7 +142,8 @@ class Plain {
     return false;
   }
 
-  // A list of texts that differ. Not inlined: its array would lie on the stack once for each level of a schema.
+  // A list of texts that differ. Not inlined: its array would lie on the stack once for each level
+  // of a schema.
   template <typename May>
   [[gnu::noinline]] static bool names(PyObject* value, May&& may) {
     if (!PyList_CheckExact(value)) return false;

@@ -1,4 +1,5 @@
-// The texts of a language: how long they are, how many, which, and what the cheapest takes. All are searches over its derivatives (regex.cpp).
+// The texts of a language: how long they are, how many, which, and what the cheapest takes. All are
+// searches over its derivatives (regex.cpp).
 #include "regex/regex.hpp"
 
 #include <algorithm>
@@ -9,8 +10,10 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kLargest = 50000;  // states of a set that is counted; patterns that people write need < 500
-constexpr std::size_t kMaxFront = 64;    // states at once, for which costs of many characters are kept
+constexpr std::size_t kLargest =
+    50000;  // states of a set that is counted; patterns that people write need < 500
+constexpr std::size_t kMaxFront =
+    64;  // states at once, for which costs of many characters are kept
 
 template <class Bytes>
 std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // of those that are known
@@ -21,8 +24,9 @@ std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // of thos
 }
 }  // namespace
 
-// The fewest characters to an end behind some n of them; -1: no text has so many. Goes through the sets of states behind 0, 1, 2, ...
-// characters until one comes again, and no further than it was asked.
+// The fewest characters to an end behind some n of them; -1: no text has so many. Goes through the
+// sets of states behind 0, 1, 2, ... characters until one comes again, and no further than it was
+// asked.
 std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
   const auto [slot, fresh] = lengths_.try_emplace(r);
   Lengths& known = slot->second;
@@ -54,8 +58,11 @@ std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
     known.seen.emplace(std::move(known.now), size);
     known.now = std::move(next);
   }
-  if (n < static_cast<std::int64_t>(known.rest.size())) return known.rest[static_cast<std::size_t>(n)];
-  return known.period == 0 ? -1 : known.rest[static_cast<std::size_t>(known.prefix + (n - known.prefix) % known.period)];
+  if (n < static_cast<std::int64_t>(known.rest.size()))
+    return known.rest[static_cast<std::size_t>(n)];
+  return known.period == 0 ? -1
+                           : known.rest[static_cast<std::size_t>(known.prefix + (n - known.prefix) %
+                                                                                    known.period)];
 }
 
 std::int64_t Langs::near(Id r) {
@@ -74,7 +81,9 @@ std::int64_t Langs::near(Id r) {
       for (std::size_t i = 0; i < row.next.size(); ++i) {
         const Id to = row.next[i];
         if (to == kNone || !row.is_writable(i) || !seen.insert(to).second) continue;
-        const std::int64_t rest = accepts(to) ? 0 : nodes_[to].least >= 0 ? nodes_[to].least : nodes_[to].near;
+        const std::int64_t rest = accepts(to)             ? 0
+                                  : nodes_[to].least >= 0 ? nodes_[to].least
+                                                          : nodes_[to].near;
         if (rest >= 0 && (best < 0 || n + rest < best)) best = n + rest;
         next.push_back(to);
       }
@@ -103,7 +112,9 @@ std::int64_t Langs::shortest(Id r) {
     for (Id q : now) {
       kernel_clock.tick(Op::Pattern);
       const auto known = shortest_.find(q);
-      const std::int64_t rest = accepts(q) ? 0 : known != shortest_.end() ? known->second : nodes_[q].least;
+      const std::int64_t rest = accepts(q)                 ? 0
+                                : known != shortest_.end() ? known->second
+                                                           : nodes_[q].least;
       if (rest >= 0) {
         if (best < 0 || n + rest < best) best = n + rest, end = q;
         continue;
@@ -119,7 +130,8 @@ std::int64_t Langs::shortest(Id r) {
   return best;
 }
 
-// Is there a text of lo to hi characters? Depth first: most languages have many, and one is enough. -1: not known.
+// Is there a text of lo to hi characters? Depth first: most languages have many, and one is enough.
+// -1: not known.
 signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain) {
   constexpr std::int64_t kMostPlaces = 3'000;
   if (lo > kMostPlaces) return -1;
@@ -127,26 +139,33 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
     Id state;
     std::vector<Id> next;
   };
-  // By their characters, not by their numbers: what is found must not hang on which languages there were before.
+  // By their characters, not by their numbers: what is found must not hang on which languages there
+  // were before.
   const auto ways = [this, plain](Id q, bool turned) {
     std::vector<Id> next;
     const LangRow& out = row(q);
     std::uint32_t from = 0;
     for (std::size_t i = 0; i < out.next.size(); from = out.upto[i++] + 1)
-      if (out.next[i] != kNone && (!plain || spelled_bytes(from, out.upto[i]) == 1) && std::find(next.begin(), next.end(), out.next[i]) == next.end()) next.push_back(out.next[i]);
+      if (out.next[i] != kNone && (!plain || spelled_bytes(from, out.upto[i]) == 1) &&
+          std::find(next.begin(), next.end(), out.next[i]) == next.end())
+        next.push_back(out.next[i]);
     if (turned) std::reverse(next.begin(), next.end());
     return next;
   };
   for (const int order : {0, 1, 2}) {  // the last characters first, or the first, or in turn
-    const auto turned = [order](std::size_t depth) { return order == 1 || (order == 2 && depth % 2 == 1); };
-    std::unordered_set<std::pair<Id, Id>, PairHash> seen;  // (state, characters) that lead nowhere, or are on the way
+    const auto turned = [order](std::size_t depth) {
+      return order == 1 || (order == 2 && depth % 2 == 1);
+    };
+    std::unordered_set<std::pair<Id, Id>, PairHash>
+        seen;  // (state, characters) that lead nowhere, or are on the way
     std::vector<Place> path{{r, ways(r, turned(0))}};
     while (!path.empty() && static_cast<std::int64_t>(seen.size()) <= kMostPlaces) {
       kernel_clock.tick(Op::Pattern);
       const Id state = path.back().state, depth = static_cast<Id>(path.size()) - 1;
       if (depth == lo && plain) {
         if (accepts(state)) {
-          for (std::size_t i = 0; i < path.size(); ++i) plain_.insert({path[i].state, static_cast<Id>(lo) - static_cast<Id>(i)});
+          for (std::size_t i = 0; i < path.size(); ++i)
+            plain_.insert({path[i].state, static_cast<Id>(lo) - static_cast<Id>(i)});
           return 1;
         }
         path.pop_back();
@@ -154,7 +173,9 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
       }
       if (depth == lo) {
         if (const std::int64_t rest = shortest(state); rest >= 0 && lo + rest <= hi) {
-          for (std::size_t i = 0; i < path.size(); ++i) {  // of a state that comes again the longest, which serves the most later bounds
+          for (std::size_t i = 0; i < path.size();
+               ++i) {  // of a state that comes again the longest, which serves the most later
+                       // bounds
             std::int64_t& known = a_length_[path[i].state];
             known = std::max(known, lo + rest - static_cast<std::int64_t>(i));
           }
@@ -176,8 +197,8 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
   }
   return -1;
 }
-// The text whose characters are the first that lead on, or the last: of most languages one of them will do, and a shortest text of dates
-// is found among thousands of states.
+// The text whose characters are the first that lead on, or the last: of most languages one of them
+// will do, and a shortest text of dates is found among thousands of states.
 bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
   constexpr std::int64_t kMostSteps = 64;
   if (lo > kMostSteps || !live(r)) return false;
@@ -205,7 +226,9 @@ bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
 
 bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (r == kAll) return std::max<std::int64_t>(lo, 0) <= hi;
-  if (const auto known = a_length_.find(r); known != a_length_.end() && known->second >= lo && known->second <= hi) return true;
+  if (const auto known = a_length_.find(r);
+      known != a_length_.end() && known->second >= lo && known->second <= hi)
+    return true;
   if (nodes_[r].least < 0 && !shortest_.contains(r) && meets_on_sight(r, lo, hi)) return true;
   const std::int64_t least = shortest(r);
   if (least < 0 || least > hi) return false;
@@ -230,9 +253,13 @@ Id Langs::goes_on(Id r) {
 
 bool Langs::is_wide(Id r) const {
   const Node& n = nodes_[r];
-  if (n.kind != Kind::Repeat || n.lo != 0 || n.hi != kInf || nodes_[n.a].kind != Kind::Set) return false;
-  const Ranges& ranges = sets_[nodes_[n.a].a].ranges;  // each token with another character is read by itself, so that few may have one
-  return std::any_of(ranges.begin(), ranges.end(), [](const Range& range) { return range.lo <= 0x20 && range.hi >= 0x2000; });
+  if (n.kind != Kind::Repeat || n.lo != 0 || n.hi != kInf || nodes_[n.a].kind != Kind::Set)
+    return false;
+  const Ranges& ranges =
+      sets_[nodes_[n.a].a]
+          .ranges;  // each token with another character is read by itself, so that few may have one
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [](const Range& range) { return range.lo <= 0x20 && range.hi >= 0x2000; });
 }
 
 std::int64_t Langs::enough(Id r) const {
@@ -247,7 +274,9 @@ std::int64_t Langs::enough(Id r) const {
 
 std::int64_t Langs::some_text(Id r) const {
   const Node& n = nodes_[r];
-  return n.bytes >= 0 || n.kind != Kind::Alt ? n.bytes : least_of(n.kids, [this](Id k) { return some_text(k); });
+  return n.bytes >= 0 || n.kind != Kind::Alt
+             ? n.bytes
+             : least_of(n.kids, [this](Id k) { return some_text(k); });
 }
 
 bool Langs::is_endless(Id r) {
@@ -255,7 +284,8 @@ bool Langs::is_endless(Id r) {
   if (is_words(r)) return false;
   const auto found = endless_.find(r);
   if (found != endless_.end()) return found->second;
-  // Every live state must lead to a cycle: none may lead only to states without one. Those without are peeled off.
+  // Every live state must lead to a cycle: none may lead only to states without one. Those without
+  // are peeled off.
   std::unordered_map<Id, std::vector<Id>> before;
   std::unordered_map<Id, std::size_t> ways;
   std::vector<Id> todo{r}, ends;
@@ -281,7 +311,8 @@ bool Langs::is_endless(Id r) {
       if (ways.try_emplace(n, 0).second) todo.push_back(n);
     }
   }
-  endless = endless && ends.empty();  // a state without a way on is one that is finite; so is whatever leads only there
+  endless = endless && ends.empty();  // a state without a way on is one that is finite; so is
+                                      // whatever leads only there
   return endless_[r] = endless;
 }
 
@@ -302,9 +333,11 @@ std::int64_t Langs::count(Id r, std::int64_t cap) {
         if (out.next[i] == kNone) continue;
         if (out.next[i] == q) return cap;  // a live state that leads to itself has endlessly many
         std::int64_t chars = 0;
-        for (const Range& range : intersection({{lo, out.upto[i]}}, writable_chars())) chars += range.hi - range.lo + 1;
+        for (const Range& range : intersection({{lo, out.upto[i]}}, writable_chars()))
+          chars += range.hi - range.lo + 1;
         auto& sum = next[out.next[i]];
-        sum = std::min(cap, sum + (ways > cap / std::max<std::int64_t>(chars, 1) ? cap : ways * chars));
+        sum = std::min(cap,
+                       sum + (ways > cap / std::max<std::int64_t>(chars, 1) ? cap : ways * chars));
         if (sum == 0) next.erase(out.next[i]);
       }
     }
@@ -329,15 +362,20 @@ bool Langs::list(Id r, std::size_t cap, std::vector<std::u32string>* out) {
     for (std::size_t i = 0; i < pieces.next.size(); lo = pieces.upto[i++] + 1) {
       if (pieces.next[i] == kNone) continue;
       for (const Range& range : intersection({{lo, pieces.upto[i]}}, writable_chars()))
-        for (std::uint32_t c = range.lo; c <= range.hi; ++c) kernel_clock.tick(Op::Pattern), todo.push_back({pieces.next[i], text + static_cast<char32_t>(c)});
+        for (std::uint32_t c = range.lo; c <= range.hi; ++c)
+          kernel_clock.tick(Op::Pattern),
+              todo.push_back({pieces.next[i], text + static_cast<char32_t>(c)});
     }
   }
   return true;
 }
 
-void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vector<std::u32string>* out) {
-  static const Ranges kByCost[] = {{{'a', 'z'}}, {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x60}, {0x7B, 0x7F}},
-                                   {{0x22, 0x22}, {0x5C, 0x5C}, {0x80, 0xD7FF}, {0xE000, kMaxChar}}, {{0, 0x1F}}};
+void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n,
+                 std::vector<std::u32string>* out) {
+  static const Ranges kByCost[] = {{{'a', 'z'}},
+                                   {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x60}, {0x7B, 0x7F}},
+                                   {{0x22, 0x22}, {0x5C, 0x5C}, {0x80, 0xD7FF}, {0xE000, kMaxChar}},
+                                   {{0, 0x1F}}};
   struct Part {  // the beginning of a text, last character first
     Id lang;
     std::ptrdiff_t before;
@@ -345,7 +383,8 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vec
   };
   const auto leads_on = [&](Id lang, std::int64_t chars) {
     if (!live(lang)) return false;
-    return (chars >= lo && hi == kInf) || meets(lang, std::max<std::int64_t>(lo - chars, 0), hi == kInf ? kInf : hi - chars);
+    return (chars >= lo && hi == kInf) ||
+           meets(lang, std::max<std::int64_t>(lo - chars, 0), hi == kInf ? kInf : hi - chars);
   };
   // The shortest text that begins so: where there are beginnings enough, each becomes one.
   const auto finish = [&](std::u32string text, Id lang) {
@@ -357,7 +396,9 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vec
       for (std::size_t chosen = 0; chosen < std::size(kByCost) && !found; ++chosen) {
         std::uint32_t first = 0;
         for (std::size_t k = 0; k < pieces.next.size() && !found; first = pieces.upto[k++] + 1) {
-          const Ranges ranges = pieces.next[k] == kNone ? Ranges{} : intersection({{first, pieces.upto[k]}}, kByCost[chosen]);
+          const Ranges ranges = pieces.next[k] == kNone
+                                    ? Ranges{}
+                                    : intersection({{first, pieces.upto[k]}}, kByCost[chosen]);
           if (ranges.empty() || !meets(pieces.next[k], left - 1, left - 1)) continue;
           text.push_back(ranges[0].lo);
           lang = pieces.next[k];
@@ -375,7 +416,9 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vec
     for (std::size_t i = from; i < (enough ? from + enough : to); ++i) {
       if (!enough && (chars < lo || !accepts(parts[i].lang))) continue;
       std::u32string text;
-      for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(i); parts[static_cast<std::size_t>(at)].before >= 0; at = parts[static_cast<std::size_t>(at)].before)
+      for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(i);
+           parts[static_cast<std::size_t>(at)].before >= 0;
+           at = parts[static_cast<std::size_t>(at)].before)
         text.push_back(parts[static_cast<std::size_t>(at)].last);
       std::reverse(text.begin(), text.end());
       if (enough)
@@ -406,24 +449,6 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vec
   }
 }
 
-std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi) {
-  const auto meets = [&](std::uint32_t a, std::uint32_t b) { return std::max(lo, a) <= std::min(hi, b); };
-  if (meets(0x23, 0x5B) || meets(0x5D, 0x7F) || meets(0x20, 0x21)) return 1;
-  if (meets(8, 10) || meets(12, 13) || meets(0x22, 0x22) || meets(0x5C, 0x5C) || meets(0x80, 0x7FF)) return 2;
-  if (meets(0x800, 0xD7FF) || meets(0xE000, 0xFFFF)) return 3;
-  if (meets(0x10000, kMaxChar)) return 4;
-  return meets(0, 31) ? 6 : -1;
-}
-
-std::int64_t spelled_bytes(std::string_view text) {
-  std::int64_t bytes = 0;
-  for (char b : text) {  // a byte of a longer character counts for itself
-    const std::uint32_t c = static_cast<std::uint8_t>(b);
-    bytes += c < 0x80 ? spelled_bytes(c, c) : 1;
-  }
-  return bytes;
-}
-
 std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   lo = std::max<std::int64_t>(lo, 0);
   if (hi < lo) return -1;
@@ -434,7 +459,8 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   if (lo > 0)
     if (const std::int64_t found = cheapest_long(r, lo, hi); found >= 0) return found;
   // None has fewer bytes than one of no more characters than must be, each of one byte.
-  if (lo > 0 && (plain_.contains({r, static_cast<Id>(lo)}) || search_length(r, lo, hi, true) == 1)) return lo;
+  if (lo > 0 && (plain_.contains({r, static_cast<Id>(lo)}) || search_length(r, lo, hi, true) == 1))
+    return lo;
   std::unordered_map<Id, std::int64_t> now{{r, 0}};
   std::int64_t best = -1;
   for (std::int64_t n = 0; n <= hi && !now.empty(); ++n) {
@@ -470,14 +496,19 @@ std::int64_t Langs::cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const 
     std::int64_t bytes = 0;
     if (n < lo || n > hi || (best >= 0 && n >= best)) return;
     for (char32_t c : word)
-      if (const std::int64_t spelled = spelled_bytes(c, c); spelled >= 0) bytes += spelled; else return;
+      if (const std::int64_t spelled = spelled_bytes(c, c); spelled >= 0)
+        bytes += spelled;
+      else
+        return;
     if (best < 0 || bytes < best) best = bytes;
   });
   return best;
 }
 
-// Of any length: the nearest end, by A* (Hart, Nilsson, Raphael 1968) over what the parts of a state surely take. Then backwards (Dijkstra 1959) from what
-// is known and from where the search broke off, which is no nearer than that: a state that is nearer to the former has its answer for good.
+// Of any length: the nearest end, by A* (Hart, Nilsson, Raphael 1968) over what the parts of a
+// state surely take. Then backwards (Dijkstra 1959) from what is known and from where the search
+// broke off, which is no nearer than that: a state that is nearer to the former has its answer for
+// good.
 std::int64_t Langs::cheapest(Id r) {
   const auto known = [this](Id q) -> std::int64_t {
     if (q == kAll || accepts(q)) return 0;
@@ -496,8 +527,9 @@ std::int64_t Langs::cheapest(Id r) {
   };
   std::vector<State> states{{r, 0}};
   std::unordered_map<Id, std::size_t> at{{r, 0}};
-  using Way = std::tuple<std::int64_t, std::int64_t, std::size_t>;  // a bound of the whole, less what is behind it, state
-  using Mark = std::tuple<std::int64_t, bool, std::size_t>;         // rest, is it but a bound?, state
+  using Way = std::tuple<std::int64_t, std::int64_t,
+                         std::size_t>;  // a bound of the whole, less what is behind it, state
+  using Mark = std::tuple<std::int64_t, bool, std::size_t>;  // rest, is it but a bound?, state
   std::priority_queue<Way, std::vector<Way>, std::greater<>> open;
   open.push({nodes_[r].floor, 0, 0});
   std::int64_t best = -1;
@@ -535,8 +567,11 @@ std::int64_t Langs::cheapest(Id r) {
   }
   if (best < 0) return cheapest_[r] = -1;
   for (std::size_t i = 0; i < states.size(); ++i)
-    if (const std::int64_t rest = states[i].done ? -1 : known(states[i].lang); !states[i].done && rest != -1) ends.push_back({rest < 0 ? nodes_[states[i].lang].floor : rest, rest < 0, i});
-  std::priority_queue<Mark, std::vector<Mark>, std::greater<>> back(std::greater<>{}, std::move(ends));
+    if (const std::int64_t rest = states[i].done ? -1 : known(states[i].lang);
+        !states[i].done && rest != -1)
+      ends.push_back({rest < 0 ? nodes_[states[i].lang].floor : rest, rest < 0, i});
+  std::priority_queue<Mark, std::vector<Mark>, std::greater<>> back(std::greater<>{},
+                                                                    std::move(ends));
   while (!back.empty()) {
     const auto [rest, bound, i] = back.top();
     back.pop();
@@ -581,9 +616,12 @@ std::int64_t Langs::cheapest_long(Id r, std::int64_t lo, std::int64_t hi) {
   };
   if (c.least.empty()) c.front = c.mark = {{r, 0}}, note();
   const auto is_like_mark = [&] {  // but for one number
-    return c.front.size() == c.mark.size() && std::equal(c.front.begin(), c.front.end(), c.mark.begin(), [&](const auto& a, const auto& b) {
-             return a.first == b.first && a.second - b.second == c.front[0].second - c.mark[0].second;
-           });
+    return c.front.size() == c.mark.size() &&
+           std::equal(c.front.begin(), c.front.end(), c.mark.begin(),
+                      [&](const auto& a, const auto& b) {
+                        return a.first == b.first &&
+                               a.second - b.second == c.front[0].second - c.mark[0].second;
+                      });
   };
   std::int64_t best = -1;
   for (std::int64_t n = lo; n <= hi; ++n) {
@@ -599,10 +637,12 @@ std::int64_t Langs::cheapest_long(Id r, std::int64_t lo, std::int64_t hi) {
         c.marked = at;
       }
     }
-    const std::int64_t over = n - static_cast<std::int64_t>(c.least.size()) + 1, rounds = over > 0 ? (over + c.period - 1) / c.period : 0;
+    const std::int64_t over = n - static_cast<std::int64_t>(c.least.size()) + 1,
+                       rounds = over > 0 ? (over + c.period - 1) / c.period : 0;
     const std::size_t at = static_cast<std::size_t>(n - rounds * c.period);
     if (best >= 0 && c.least[at] + rounds * c.gain >= best) break;
-    if (c.best[at] >= 0 && (best < 0 || c.best[at] + rounds * c.gain < best)) best = c.best[at] + rounds * c.gain;
+    if (c.best[at] >= 0 && (best < 0 || c.best[at] + rounds * c.gain < best))
+      best = c.best[at] + rounds * c.gain;
   }
   return best;
 }

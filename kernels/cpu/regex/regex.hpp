@@ -1,39 +1,40 @@
 // Lang: regular languages over code points, by derivatives of hash-consed expressions.
 //
-// A state of the automaton is an expression, the language of what may follow (Brzozowski 1964; Owens, Reppy, Turon 2009):
-// complement costs nothing. Its row (which characters lead where) is computed once, all characters together, and kept.
-// Patterns are built from right to left over what follows them, so that a look-ahead is an intersection and `$` one with
-// the empty text. A look-behind is an expression over the text before it that ends in HERE; while it is ahead, every character
-// that is read moves it (Moseley et al. 2023 call this location-based); where it is reached, it is decided. `^` is HERE alone.
-// Around a look, a quantifier is a Loop: it keeps its body and what follows, and unfolds once per character.
-// A finite set of words is one leaf over a sorted table: a derivative is a sub-range, so that an enum of 5,000
-// strings costs what one string costs.
-// Costs: a row is O(pieces x children); live() is a depth-first search, memoised for every state that it decides.
-// Recursion is bounded by the depth of expressions (Limits.depth). Tested against a slow matcher in tests/kernels.
+// A state of the automaton is an expression, the language of what may follow (Brzozowski 1964;
+// Owens, Reppy, Turon 2009): complement costs nothing. Its row (which characters lead where) is
+// computed once, all characters together, and kept. Patterns are built from right to left over what
+// follows them, so that a look-ahead is an intersection and `$` one with the empty text. A
+// look-behind is an expression over the text before it that ends in HERE; while it is ahead, every
+// character that is read moves it (Moseley et al. 2023 call this location-based); where it is
+// reached, it is decided. `^` is HERE alone. Around a look, a quantifier is a Loop: it keeps its
+// body and what follows, and unfolds once per character. A finite set of words is one leaf over a
+// sorted table: a derivative is a sub-range, so that an enum of 5,000 strings costs what one string
+// costs. Costs: a row is O(pieces x children); live() is a depth-first search, memoised for every
+// state that it decides. Recursion is bounded by the depth of expressions (Limits.depth). Tested
+// against a slow matcher in tests/kernels.
 #pragma once
 #include <unordered_set>
 
+#include "regex/unicode.hpp"
 #include "support/base.hpp"
 
 namespace guard {
 
-constexpr std::uint32_t kMaxChar = 0x10FFFF;
-
-struct Range {
-  std::uint32_t lo, hi;  // closed
-  bool operator==(const Range&) const = default;
-};
-using Ranges = std::vector<Range>;  // sorted, disjoint, not adjacent
-Ranges normalised(Ranges ranges);
-Ranges intersection(const Ranges& a, const Ranges& b);
-inline bool meets(Range range, const Ranges& ranges) {
-  return std::any_of(ranges.begin(), ranges.end(), [range](const Range& r) { return r.lo <= range.hi && range.lo <= r.hi; });
-}
-const Ranges& writable_chars();  // what JSON text can carry: every code point but surrogates
-
 // A regex syntax tree, as the front end hands it over.
 struct Tree {
-  enum Kind : std::uint8_t { Set, Cat, Alt, Repeat, Look, Start, Finish, And, Not, Maybe, Punycode } kind = Cat;
+  enum Kind : std::uint8_t {
+    Set,
+    Cat,
+    Alt,
+    Repeat,
+    Look,
+    Start,
+    Finish,
+    And,
+    Not,
+    Maybe,
+    Punycode
+  } kind = Cat;  // numbered as Rx is
   bool ahead = true, negative = false;
   std::int32_t lo = 0, hi = 0;
   Ranges ranges;
@@ -42,7 +43,13 @@ struct Tree {
   std::size_t hash() const;
 };
 
-// The numbers n such that some text of n characters is in a language: a prefix, then a period for ever.
+static_assert(Tree::Set == static_cast<int>(Rx::Set) &&
+              Tree::Repeat == static_cast<int>(Rx::Repeat) &&
+              Tree::Finish == static_cast<int>(Rx::End) &&
+              Tree::Punycode == static_cast<int>(Rx::Punycode));
+
+// The numbers n such that some text of n characters is in a language: a prefix, then a period for
+// ever.
 struct Lengths {  // of the texts of a language, as far as it was asked: see Langs::rest_behind
   std::vector<Id> now;             // the states behind rest.size() characters; empty: all is known
   std::vector<std::int64_t> rest;  // by n
@@ -51,11 +58,14 @@ struct Lengths {  // of the texts of a language, as far as it was asked: see Lan
   std::size_t work = 0;
 };
 
-// Bytes of a cheapest text of exactly n characters, for each n. Where the cheapest ways to all states differ from what they were
-// `period` characters before by the same `gain`, it goes on so for ever.
+// Bytes of a cheapest text of exactly n characters, for each n. Where the cheapest ways to all
+// states differ from what they were `period` characters before by the same `gain`, it goes on so
+// for ever.
 struct Costs {
-  std::vector<std::int64_t> least, best;  // by n: to any state; to a state that accepts, -1: there is none
-  std::vector<std::pair<Id, std::int64_t>> front, mark;  // the ways to states after the last n; and after the `marked`-th
+  std::vector<std::int64_t> least,
+      best;  // by n: to any state; to a state that accepts, -1: there is none
+  std::vector<std::pair<Id, std::int64_t>> front,
+      mark;  // the ways to states after the last n; and after the `marked`-th
   std::size_t marked = 0;
   std::int32_t period = 0;  // 0: not known
   std::int64_t gain = 0;
@@ -67,7 +77,8 @@ struct LangRow {
   std::vector<Id> next;
   std::size_t piece(std::uint32_t c) const;
   Id at(std::uint32_t c) const { return next[piece(c)]; }
-  bool is_writable(std::size_t piece) const;  // not only surrogates, which a complement has and JSON text has not
+  bool is_writable(std::size_t piece)
+      const;  // not only surrogates, which a complement has and JSON text has not
 };
 
 class Langs {
@@ -82,57 +93,87 @@ class Langs {
   Id repeat(Id a, std::int32_t lo, std::int32_t hi);
   Id words(std::vector<std::u32string> words);  // exactly these texts
   Id search(const Tree& tree);                  // every text in which the pattern occurs
-  Id whole(const Tree& tree);                   // every text that the pattern matches from end to end
+  Id whole(const Tree& tree);  // every text that the pattern matches from end to end
   Id of_length(std::int32_t lo, std::int32_t hi);
 
   bool accepts(Id r) const { return nodes_[r].nullable; }  // the empty text
   bool contains(Id r, std::u32string_view text);
-  // A set of texts that is kept as one, in plain ASCII, and how many characters of each are behind: `words` is empty where r is none such.
+  // A set of texts that is kept as one, in plain ASCII, and how many characters of each are behind:
+  // `words` is empty where r is none such.
   struct Listed {
     std::span<const std::u32string> words;  // sorted
     std::size_t depth;
   };
   Listed listed(Id r) const;
-  bool live(Id r);                          // some text
-  const LangRow& row(Id r);                 // derivatives; dead ones are kNone
+  bool live(Id r);                                     // some text
+  const LangRow& row(Id r);                            // derivatives; dead ones are kNone
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
-  Id goes_on(Id r);  // a language whose every text can go on to one of this, nearly all texts: as `.*` in front tells; kNone: none is known
-  std::int64_t enough(Id r) const;     // bytes that suffice after any further text, as `.*` in front tells; -1: not known
-  std::int64_t some_text(Id r) const;  // bytes of one of its texts, as its parts tell them; -1: they don't
-  std::int64_t shortest(Id r);                         // characters of a shortest text; -1: there is none
-  // The same language without its upper bounds of at least kFar on repetitions; *most becomes the least of those. Whatever has at most
-  // so many characters is in both or in neither, and a text that goes on to such a one in the one goes on to it in the other.
+  Id goes_on(Id r);  // a language whose every text can go on to one of this, nearly all texts: as
+                     // `.*` in front tells; kNone: none is known
+  std::int64_t enough(Id r)
+      const;  // bytes that suffice after any further text, as `.*` in front tells; -1: not known
+  std::int64_t some_text(
+      Id r) const;              // bytes of one of its texts, as its parts tell them; -1: they don't
+  std::int64_t shortest(Id r);  // characters of a shortest text; -1: there is none
+  // The same language without its upper bounds of at least kFar on repetitions; *most becomes the
+  // least of those. Whatever has at most so many characters is in both or in neither, and a text
+  // that goes on to such a one in the one goes on to it in the other.
   static constexpr std::int32_t kFar = 32;
   Id relaxed(Id r, std::int32_t* most);
-  std::int64_t near(Id r);  // characters of a shortest text, where few states lead to one; -1: not known
-  bool is_endless(Id r);  // does every text of which some continuation is in r have infinitely many of them?
-  std::int64_t count(Id r, std::int64_t cap);                         // how many texts, at most cap
-  bool list(Id r, std::size_t cap, std::vector<std::u32string>* out);  // all texts; false when more than cap
-  // n texts of lo to hi characters, short ones of cheap characters first; all of them when there are fewer.
-  void some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n, std::vector<std::u32string>* out);
-  // Bytes of a cheapest text of lo to hi characters (UTF-8; a control character costs its escape); -1: there is none.
+  std::int64_t near(
+      Id r);  // characters of a shortest text, where few states lead to one; -1: not known
+  bool is_endless(
+      Id r);  // does every text of which some continuation is in r have infinitely many of them?
+  std::int64_t count(Id r, std::int64_t cap);  // how many texts, at most cap
+  bool list(Id r, std::size_t cap,
+            std::vector<std::u32string>* out);  // all texts; false when more than cap
+  // n texts of lo to hi characters, short ones of cheap characters first; all of them when there
+  // are fewer.
+  void some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n,
+            std::vector<std::u32string>* out);
+  // Bytes of a cheapest text of lo to hi characters (UTF-8; a control character costs its escape);
+  // -1: there is none.
   std::int64_t cheapest(Id r, std::int64_t lo, std::int64_t hi);
   std::size_t size() const { return nodes_.size(); }
   void seal() { nodes_.seal(), sets_.seal(), tables_.seal(); }
 
  private:
-  enum class Kind : std::uint8_t { None, Eps, Here, Set, Cat, Alt, And, Not, Repeat, Words, Behind, Loop, Maybe, Coded };
+  enum class Kind : std::uint8_t {
+    None,
+    Eps,
+    Here,
+    Set,
+    Cat,
+    Alt,
+    And,
+    Not,
+    Repeat,
+    Words,
+    Behind,
+    Loop,
+    Maybe,
+    Coded
+  };
   struct Node {
     Kind kind = Kind::None;
-    Id a = 0, b = 0;              // Cat: two languages; Not, Repeat, Behind, Maybe, Coded: one; Set: ranges; Words: table, depth; Loop: body, rest
+    Id a = 0, b = 0;  // Cat: two languages; Not, Repeat, Behind, Maybe, Coded: one; Set: ranges;
+                      // Words: table, depth; Loop: body, rest
     std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words: rows of the table
-    std::vector<Id> kids;         // Alt, And: sorted; Loop: its body's look-behinds, each where it began and where it is
+    std::vector<Id> kids;  // Alt, And: sorted; Loop: its body's look-behinds, each where it began
+                           // and where it is
     // Derived, and no part of what is compared:
     bool nullable = false;  // has the empty text
     bool possible = false;  // may have it: differs from nullable under Maybe only
     bool moves = false;     // holds a look-behind, which a character before it moves
     bool here = false;      // is the inside of a look-behind
-    bool loops = false;     // holds a Loop: kept as alternatives of conjunctions, so that there are finitely many
+    bool loops = false;     // holds a Loop: kept as alternatives of conjunctions, so that there are
+                            // finitely many
     bool unsure = false;    // holds a Maybe
     bool alive = false;     // has a text, as the parts tell; false: they don't
-    std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the parts tell it; -1: they don't
+    std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the
+                              // parts tell it; -1: they don't
     std::int64_t bytes = -1;
-    std::int64_t floor = 0;                    // bytes that any text takes at least
+    std::int64_t floor = 0;  // bytes that any text takes at least
     // What was found of it:
     std::int32_t raw = 0, row = 0, moved = 0;  // index into rows_ + 1; 0: not yet
     signed char live = -1;                     // -1: not yet
@@ -144,11 +185,13 @@ class Langs {
     }
     std::size_t hash() const {
       std::size_t h = hash_of(kids);
-      for (std::int32_t x : {static_cast<std::int32_t>(kind), a, b, lo, hi}) h = mix(h, static_cast<std::size_t>(x));
+      for (std::int32_t x : {static_cast<std::int32_t>(kind), a, b, lo, hi})
+        h = mix(h, static_cast<std::size_t>(x));
       return h;
     }
   };
-  struct Body {  // of a Loop: what one round matches that takes text, and what it asserts where it takes none
+  struct Body {  // of a Loop: what one round matches that takes text, and what it asserts where it
+                 // takes none
     Tree some, none;
     bool may_be_none = false;
     bool operator==(const Body&) const = default;
@@ -179,15 +222,15 @@ class Langs {
   Id maybe(Id a);
   Id loop(Id body, std::int32_t lo, std::int32_t hi, Id rest, Places places);
   Id round(const Node& node, bool none);  // a Loop's next round, and what follows it
-  Id now(Id place);                       // a look-behind that is reached: what it asks of the text that follows
-  Id reached(Id r);                       // the same language here, with the look-behinds at its front decided
+  Id now(Id place);  // a look-behind that is reached: what it asks of the text that follows
+  Id reached(Id r);  // the same language here, with the look-behinds at its front decided
   Id each_then(Id a, Id b);
   void drop_covered(std::vector<Id>* kids);
   Id distributed(const std::vector<Id>& kids);
   Id build(const Tree& tree, Id then, const Places& places);
   void look_behinds(const Tree& tree, const Places& places, Places* out);
   Id place_of(const Tree& look);
-  std::int64_t cheapest(Id r);  // of any length
+  std::int64_t cheapest(Id r);                                               // of any length
   std::int64_t cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const;  // of Words
   std::int64_t cheapest_long(Id r, std::int64_t lo, std::int64_t hi);
   bool reckon(Costs* costs);  // for one character more
@@ -202,7 +245,8 @@ class Langs {
     const Node& node = nodes_[r];
     const auto& words = tables_[node.a].words;
     for (std::int32_t i = node.lo; i < node.hi; ++i)
-      use(std::u32string_view(words[static_cast<std::size_t>(i)]).substr(static_cast<std::size_t>(node.b)));
+      use(std::u32string_view(words[static_cast<std::size_t>(i)])
+              .substr(static_cast<std::size_t>(node.b)));
   }
 
   Interner<Node> nodes_;
@@ -211,12 +255,14 @@ class Langs {
   Blocks<LangRow> rows_;
   Interner<Body> bodies_;
   std::int64_t rest_behind(Id r, std::int64_t n);
-  // Is there a text of lo to hi characters; or, if it is to be plain, one of lo characters of one byte each? -1: not known.
+  // Is there a text of lo to hi characters; or, if it is to be plain, one of lo characters of one
+  // byte each? -1: not known.
   bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
   bool meets_on_sight(Id r, std::int64_t lo, std::int64_t hi);
   signed char search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain);
   std::unordered_map<Id, std::int64_t> a_length_;  // of some text
-  std::unordered_set<std::pair<Id, Id>, PairHash> plain_;  // (language, characters): some text of so many, each of one byte
+  std::unordered_set<std::pair<Id, Id>, PairHash>
+      plain_;  // (language, characters): some text of so many, each of one byte
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
   std::unordered_map<Id, bool> endless_;
@@ -225,12 +271,18 @@ class Langs {
   int depth_ = 0;
 };
 
-void bounded(std::size_t n, std::size_t part, const char* what);  // a Limit where n is beyond that part of limits.states
-std::u32string punycode(std::u32string_view text);       // RFC 3492, without `xn--`
-std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
-char32_t first_char(std::string_view bytes);         // of such, and not of nothing
-std::string encode_utf8(std::u32string_view text);
-std::int64_t spelled_bytes(std::string_view text);  // of UTF-8 inside quotes
-std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi);  // of the cheapest character in [lo, hi] inside quotes; -1: none
+// Throws Limit where n is beyond that part of limits.states, of which one language may take no
+// more.
+void bounded(std::size_t n, std::size_t part, const char* what);
+struct Deeper {  // bounds the recursion over an expression; throws Limit
+  explicit Deeper(int* depth) : depth_(depth) {
+    if (++*depth_ > kMostDepth) too_deep();
+  }
+  ~Deeper() { --*depth_; }
+  Deeper(const Deeper&) = delete;
+  [[noreturn]] void too_deep();
+  static constexpr int kMostDepth = 3000;  // about 1 MB of stack
+  int* depth_;
+};
 
 }  // namespace guard

@@ -6,8 +6,10 @@ namespace guard {
 
 namespace {
 // Characters that cost alike to write (spelled_bytes).
-constexpr Range kAlike[] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x7F}, {8, 10}, {12, 13}, {0x22, 0x22}, {0x5C, 0x5C},
-                            {0x80, 0x7FF}, {0x800, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, kMaxChar}, {0, 7}, {11, 11}, {14, 31}};
+constexpr Range kAlike[] = {{0x20, 0x21},    {0x23, 0x5B},     {0x5D, 0x7F},        {8, 10},
+                            {12, 13},        {0x22, 0x22},     {0x5C, 0x5C},        {0x80, 0x7FF},
+                            {0x800, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, kMaxChar}, {0, 7},
+                            {11, 11},        {14, 31}};
 }  // namespace
 
 const std::vector<Words::Edge>& Words::edges(Id lang) {
@@ -18,20 +20,26 @@ const std::vector<Words::Edge>& Words::edges(Id lang) {
   const LangRow row = langs_.row(lang);
   std::uint32_t from = 0;
   for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
-    const std::int64_t rest = row.next[i] == Langs::kNone ? -1 : langs_.cheapest(row.next[i], 0, kInf);
+    const std::int64_t rest =
+        row.next[i] == Langs::kNone ? -1 : langs_.cheapest(row.next[i], 0, kInf);
     for (const Range& alike : kAlike) {
       const std::uint32_t lo = std::max(from, alike.lo), hi = std::min(row.upto[i], alike.hi);
-      if (rest >= 0 && lo <= hi) out.push_back({spelled_bytes(lo, lo), spelled_bytes(lo, lo) + rest, row.next[i], lo, hi});
+      if (rest >= 0 && lo <= hi)
+        out.push_back({spelled_bytes(lo, lo), spelled_bytes(lo, lo) + rest, row.next[i], lo, hi});
     }
   }
-  std::stable_sort(out.begin(), out.end(), [](const Edge& a, const Edge& b) { return a.rest < b.rest; });
+  std::stable_sort(out.begin(), out.end(),
+                   [](const Edge& a, const Edge& b) { return a.rest < b.rest; });
   return edges_.emplace(lang, std::move(out)).first->second;
 }
 
 const Word* Words::at(Id lang, std::size_t i) {
   auto& slot = searches_[lang];
-  const auto add = [](Search* s, const std::vector<Edge>& edges, std::size_t edge, std::int32_t before, std::int64_t bytes) {
-    if (edge < edges.size()) s->open.push({bytes, bytes + edges[edge].rest, before, &edges, static_cast<std::uint32_t>(edge), edges[edge].lo, s->age++});
+  const auto add = [](Search* s, const std::vector<Edge>& edges, std::size_t edge,
+                      std::int32_t before, std::int64_t bytes) {
+    if (edge < edges.size())
+      s->open.push({bytes, bytes + edges[edge].rest, before, &edges,
+                    static_cast<std::uint32_t>(edge), edges[edge].lo, s->age++});
   };
   if (!slot) {
     const std::vector<Edge>& first = edges(lang);
@@ -44,7 +52,8 @@ const Word* Words::at(Id lang, std::size_t i) {
     const Edge& edge = (*b.edges)[b.edge];
     if (edge.next == Langs::kNone) {
       std::u32string text;
-      for (std::int32_t at = b.before; at >= 0; at = s.letters[static_cast<std::size_t>(at)].before) text.push_back(s.letters[static_cast<std::size_t>(at)].c);
+      for (std::int32_t at = b.before; at >= 0; at = s.letters[static_cast<std::size_t>(at)].before)
+        text.push_back(s.letters[static_cast<std::size_t>(at)].c);
       std::reverse(text.begin(), text.end());
       s.words.push_back({encode_utf8(text), b.bytes});
       s.open.pop();

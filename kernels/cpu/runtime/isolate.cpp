@@ -6,9 +6,11 @@
 
 namespace guard {
 
-// ---- places ---------------------------------------------------------------------------------------------------------
+// ---- places
+// ---------------------------------------------------------------------------------------------------------
 
-Place::Place(std::shared_ptr<Isolate> where, bool stays) : isolate(std::move(where)), pinned(stays) {
+Place::Place(std::shared_ptr<Isolate> where, bool stays)
+    : isolate(std::move(where)), pinned(stays) {
   const std::lock_guard lock(isolate->listing_);
   isolate->places_.push_back(this);
 }
@@ -22,7 +24,7 @@ Place::~Place() {
   engine.reset();  // nobody else knows of it
 }
 
-void Flushed::add(std::unique_ptr<Engine> engine) {
+void Flushed::add(std::unique_ptr<Compiled> engine) {
   if (!engine) return;
   try {
     engines.push_back(nullptr);
@@ -41,7 +43,8 @@ void Flushed::free() {
   all = false;
 }
 
-// ---- isolates -------------------------------------------------------------------------------------------------------
+// ---- isolates
+// -------------------------------------------------------------------------------------------------------
 
 Isolate::Isolate(bool is_common) : common(is_common) {}
 
@@ -56,7 +59,9 @@ bool Isolate::may_be_flushed() {
 }
 
 void Isolate::flush(Flushed* out) {
-  if (Account* const account = Account::current()) account->settle();  // what a call gave back while it ended early was counted, and so is taken off once
+  if (Account* const account = Account::current())
+    account->settle();  // what a call gave back while it ended early was counted, and so is taken
+                        // off once
   const std::lock_guard lock(listing_);
   for (Place* place : places_) out->add(std::move(place->engine)), place->nbytes = 0;
   out->tables = std::move(tables);
@@ -75,7 +80,8 @@ void Isolate::recover() {
 }
 
 Isolates& Isolates::instance() {
-  static Isolates* isolates = new Isolates;  // never destroyed: matchers may outlive static destruction
+  static Isolates* isolates =
+      new Isolates;  // never destroyed: matchers may outlive static destruction
   return *isolates;
 }
 
@@ -101,7 +107,8 @@ std::size_t Isolates::own() const { return all().size() - 1; }
 
 void Isolates::make_room(const Isolate* under) {
   std::vector<std::shared_ptr<Isolate>> by_size = all();
-  std::sort(by_size.begin(), by_size.end(), [](const auto& a, const auto& b) { return a->nbytes > b->nbytes; });
+  std::sort(by_size.begin(), by_size.end(),
+            [](const auto& a, const auto& b) { return a->nbytes > b->nbytes; });
   for (const std::shared_ptr<Isolate>& isolate : by_size) {
     if (!are_full()) return;
     if (isolate.get() == under || !isolate->may_be_flushed()) continue;
@@ -124,7 +131,9 @@ void Isolates::forget_vocabularies() {
   for (const std::shared_ptr<Isolate>& isolate : all()) {
     std::vector<std::unique_ptr<LexemeMasks>> gone;
     const Account account(*isolate);
-    if (const std::unique_lock lock(isolate->lock, std::try_to_lock); lock.owns_lock() && isolate->tables) gone = isolate->tables->abandoned();
+    if (const std::unique_lock lock(isolate->lock, std::try_to_lock);
+        lock.owns_lock() && isolate->tables)
+      gone = isolate->tables->abandoned();
     gone.clear();
   }
 }
@@ -132,7 +141,8 @@ void Isolates::forget_vocabularies() {
 void Isolates::before_fork() {
   lock_.lock();
   for (const auto& known : all_)
-    if (const std::shared_ptr<Isolate> isolate = known.lock()) isolate->listing_.lock(), forking_.push_back(isolate);
+    if (const std::shared_ptr<Isolate> isolate = known.lock())
+      isolate->listing_.lock(), forking_.push_back(isolate);
 }
 
 void Isolates::after_fork(bool child) {
@@ -145,7 +155,8 @@ void Isolates::after_fork(bool child) {
   lock_.unlock();
 }
 
-// ---- turns ----------------------------------------------------------------------------------------------------------
+// ---- turns
+// ----------------------------------------------------------------------------------------------------------
 
 Account::Account(Isolate& isolate) : isolate_(isolate), outer_(current_) {
   if (outer_) outer_->settle();
@@ -172,7 +183,8 @@ std::unique_lock<std::mutex> Isolate::wait() {
   return held;
 }
 
-Turn::Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of)
+Turn::Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, double* used,
+           const Limits& limits, void (*slowly)(void*), void* of)
     : place_(place),
       isolate_(*place.isolate),
       memory_(limits.memory),
@@ -187,14 +199,16 @@ Turn::Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, do
 
 Turn::~Turn() {
   let_allocations_fail(false);
-  if (held() != held_) place_.nbytes.store(place_.engine ? place_.engine->nbytes() : 0, std::memory_order_relaxed);  // most calls leave it as it was
+  if (held() != held_)
+    place_.nbytes.store(place_.engine ? place_.engine->held_nbytes() : 0,
+                        std::memory_order_relaxed);  // most calls leave it as it was
   lock_.unlock();
   flushed_.free();
 }
 
-Engine& Turn::engine(const Options& options, Id root) {
+Compiled& Turn::engine(const Options& options, Id root) {
   if (!isolate_.tables) isolate_.tables = std::make_unique<Tables>(isolate_.common);
-  if (!place_.engine) place_.engine = std::make_unique<Engine>(*isolate_.tables, options, root);
+  if (!place_.engine) place_.engine = std::make_unique<Compiled>(*isolate_.tables, options, root);
   return *place_.engine;
 }
 
@@ -223,7 +237,8 @@ void Turn::look(Clock::Time now) {
   all.make_room(&isolate_);
   if (!all.are_full()) return;
   if (!place_.pinned && account_.sum() < all.budget() / 2) throw Full{};
-  throw Limit{"process_memory", -1, "the tables of all schemas fill the memory that they may have together"};
+  throw Limit{"process_memory", -1,
+              "the tables of all schemas fill the memory that they may have together"};
 }
 
 }  // namespace guard

@@ -1,22 +1,29 @@
-// Isolate: tables that schemas share, behind one lock; they are thrown away as a whole when memory runs short.
+// Isolate: tables that schemas share, behind one lock; they are thrown away as a whole when memory
+// runs short.
 //
-// All that is remembered of languages, texts, numbers and names, and which tokens stay inside of them, is a cache: whatever is asked can be
-// worked out again. Nearly all schemas live in the common isolate, where they share it. A schema whose call takes long while others wait for the
-// lock, or much memory, is given an isolate of its own (Elsewhere): from then on it makes nobody wait, and what it fills goes with it.
+// All that is remembered of languages, texts, numbers and names, and which tokens stay inside of
+// them, is a cache: whatever is asked can be worked out again. Nearly all schemas live in the
+// common isolate, where they share it. A schema whose call takes long while others wait for the
+// lock, or much memory, is given an isolate of its own (Elsewhere): from then on it makes nobody
+// wait, and what it fills goes with it.
 //
-// Memory. All isolates together may hold so many bytes (Budget); each counts what calls under its lock allocate and give back. Beyond that the
-// largest ones are flushed: their tables and their engines go at once, as RE2 flushes its automata. What is flushed is made anew by the next
-// call: an engine from its options and the front end's nodes, a matcher's place from the bytes that it took (matcher.hpp). So nothing pins
-// tables but a Place that is said to be pinned; it has an isolate of its own.
+// Memory. All isolates together may hold so many bytes (Budget); each counts what calls under its
+// lock allocate and give back. Beyond that the largest ones are flushed: their tables and their
+// engines go at once, as RE2 flushes its automata. What is flushed is made anew by the next call:
+// an engine from its options and the front end's nodes, a matcher's place from the bytes that it
+// took (matcher.hpp). So nothing pins tables but a Place that is said to be pinned; it has an
+// isolate of its own.
 //
-// Locks, in this order: Isolate::lock, while tables are used; Isolate::listing_ and Isolates::lock_, for moments. Another isolate's lock is only tried
-// for. The GIL is never waited for under any of them. Tested in tests/kernels/test_memory.py, test_interrupted.py and test_isolates.py.
+// Locks, in this order: Isolate::lock, while tables are used; Isolate::listing_ and
+// Isolates::lock_, for moments. Another isolate's lock is only tried for. The GIL is never waited
+// for under any of them. Tested in tests/kernels/test_memory.py, test_interrupted.py and
+// test_isolates.py.
 #pragma once
 #include <atomic>
 #include <mutex>
 #include <optional>
 
-#include "automaton/engine.hpp"
+#include "runtime/tables.hpp"
 
 namespace guard {
 
@@ -25,25 +32,27 @@ struct Full {};       // the call begins anew once the isolate was flushed
 
 class Isolate;
 
-// Where a schema's engine is. Any number of matchers share one; the schema moves to another at most once.
+// Where a schema's engine is. Any number of matchers share one; the schema moves to another at most
+// once.
 class Place {
  public:
   Place(std::shared_ptr<Isolate> isolate, bool pinned);
   ~Place();
   Place(const Place&) = delete;
   const std::shared_ptr<Isolate> isolate;
-  const bool pinned;                     // is the engine never flushed?
-  std::atomic<bool> is_current = true;   // false: the schema has moved
-  std::unique_ptr<Engine> engine;        // null: not yet, or flushed. Guarded by isolate->lock
-  std::atomic<std::size_t> nbytes = 0;   // of the engine, as the last turn left it: read without the lock, which may be held for seconds
+  const bool pinned;                    // is the engine never flushed?
+  std::atomic<bool> is_current = true;  // false: the schema has moved
+  std::unique_ptr<Compiled> engine;     // null: not yet, or flushed. Guarded by isolate->lock
+  std::atomic<std::size_t> nbytes = 0;  // of the engine, as the last turn left it: read without the
+                                        // lock, which may be held for seconds
 };
 
 // What was flushed, until the lock is given back: to free much takes long.
 struct Flushed {
-  void add(std::unique_ptr<Engine> engine);
+  void add(std::unique_ptr<Compiled> engine);
   void free();
   bool all = false;  // of an isolate: that is counted off already
-  std::vector<std::unique_ptr<Engine>> engines;
+  std::vector<std::unique_ptr<Compiled>> engines;
   std::unique_ptr<Tables> tables;
 };
 
@@ -52,13 +61,14 @@ class Isolate {
   explicit Isolate(bool common);
   ~Isolate();
   Isolate(const Isolate&) = delete;
-  std::mutex lock;                        // of tables, and of the engines of all places
-  std::atomic<int> waiting = 0;           // threads that wait for it
-  std::atomic<std::int64_t> nbytes = 0;   // held by tables and engines
+  std::mutex lock;                       // of tables, and of the engines of all places
+  std::atomic<int> waiting = 0;          // threads that wait for it
+  std::atomic<std::int64_t> nbytes = 0;  // held by tables and engines
   const bool common;
-  std::unique_ptr<Tables> tables;  // null: not yet, or flushed
-  void flush(Flushed* out);        // requires the lock
-  std::unique_lock<std::mutex> wait();  // for the lock. In an isolate of a schema's own it may be held for seconds: not with the GIL
+  std::unique_ptr<Tables> tables;       // null: not yet, or flushed
+  void flush(Flushed* out);             // requires the lock
+  std::unique_lock<std::mutex> wait();  // for the lock. In an isolate of a schema's own it may be
+                                        // held for seconds: not with the GIL
   bool may_be_flushed();
 
  private:
@@ -82,8 +92,9 @@ class Isolates {
   void set_budget(std::int64_t nbytes) { budget_ = nbytes; }
   std::size_t flushes() const { return flushes_; }
   std::size_t own() const;  // how many isolates there are beside the common one
-  // Flushes the largest isolates until all hold less than the budget. `under`: one whose lock the caller holds; it stays, and others that somebody
-  // is in stay, too. Without it the common one is waited for, which nobody holds for long once others wait.
+  // Flushes the largest isolates until all hold less than the budget. `under`: one whose lock the
+  // caller holds; it stays, and others that somebody is in stay, too. Without it the common one is
+  // waited for, which nobody holds for long once others wait.
   void make_room(const Isolate* under);
   void forget_vocabularies();  // the masks of those that are gone, where nobody is
   void add(Isolate& isolate, std::int64_t bytes) { isolate.nbytes += bytes, nbytes_ += bytes; }
@@ -103,16 +114,17 @@ class Isolates {
   std::atomic<std::size_t> flushes_ = 0;
 };
 
-// Counts for an isolate what this thread allocates and gives back in the meantime, but for arenas, which are matchers'. One inside of another
-// (Python may run anything in a call) takes over until its end.
+// Counts for an isolate what this thread allocates and gives back in the meantime, but for arenas,
+// which are matchers'. One inside of another (Python may run anything in a call) takes over until
+// its end.
 class Account {
  public:
   explicit Account(Isolate& isolate);
   ~Account();
   Account(const Account&) = delete;
-  void settle();                               // counts what there was so far
-  void forget();                               // what there was since is not counted
-  std::int64_t sum() const { return sum_; }    // of what was counted
+  void settle();                                  // counts what there was so far
+  void forget();                                  // what there was since is not counted
+  std::int64_t sum() const { return sum_; }       // of what was counted
   static Account* current() { return current_; }  // this thread's; null: it has none
 
  private:
@@ -122,21 +134,25 @@ class Account {
   std::int64_t before_ = 0, sum_ = 0;
 };
 
-// One turn of a call in an isolate: its lock, its clock, its memory. `slowly` is called once the turn has taken a while (the binding gives
-// the GIL back then). `used`: see Clock::Running. Throws Elsewhere from a tick where a common isolate is held for long and others wait, or much memory is taken in it.
+// One turn of a call in an isolate: its lock, its clock, its memory. `slowly` is called once the
+// turn has taken a while (the binding gives the GIL back then). `used`: see Clock::Running. Throws
+// Elsewhere from a tick where a common isolate is held for long and others wait, or much memory is
+// taken in it.
 class Turn final : private Watch {
  public:
   static constexpr std::chrono::microseconds kWhile{1000}, kLong{3000};
   static constexpr std::int64_t kMuch = 8'000'000;  // bytes of one turn
   // `lock`: of the place's isolate, and held.
-  Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, double* used, const Limits& limits, void (*slowly)(void*), void* of);
+  Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, double* used,
+       const Limits& limits, void (*slowly)(void*), void* of);
   ~Turn();
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
   // The place's engine, made anew if it is not there.
-  Engine& engine(const Options& options, Id root);
-  // What a call that ended early may have left half made is thrown away: the engine, which is not to be trusted any more; and the tables, where
-  // no other schema has made any, or where memory ran out, which may end a computation anywhere.
+  Compiled& engine(const Options& options, Id root);
+  // What a call that ended early may have left half made is thrown away: the engine, which is not
+  // to be trusted any more; and the tables, where no other schema has made any, or where memory ran
+  // out, which may end a computation anywhere.
   void give_up(bool out_of_memory);
 
  private:

@@ -1,20 +1,23 @@
 // Matcher: one generation under a compiled schema: what was accepted so far, and the way back.
 //
-// A configuration is immutable, so that rollback is a pointer and copy shares what was built. Beside the configurations a matcher keeps the
-// bytes that it took: where the engine is another one than before (tables were flushed, the schema has moved, a call ended early), enter() reads
-// them again, step by step, and goes on as if nothing had happened. A matcher belongs to one thread at a time; every call is made in a turn of
-// the place (isolate.hpp), with enter() first, but for those that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
+// A configuration is immutable, so that rollback is a pointer and copy shares what was built.
+// Beside the configurations a matcher keeps the bytes that it took: where the engine is another one
+// than before (tables were flushed, the schema has moved, a call ended early), enter() reads them
+// again, step by step, and goes on as if nothing had happened. A matcher belongs to one thread at a
+// time; every call is made in a turn of the place (isolate.hpp), with enter() first, but for those
+// that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
 #pragma once
-#include "automaton/engine.hpp"
+#include "runtime/tables.hpp"
 
 namespace guard {
 
 class Matcher {
  public:
-  explicit Matcher(std::shared_ptr<const Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
+  explicit Matcher(std::shared_ptr<const Vocabulary> vocabulary)
+      : vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
 
   // Makes it one of this engine. O(1) where it is one, else the bytes accepted.
-  void enter(Engine& engine) {
+  void enter(Compiled& engine) {
     if (engine_number_ != engine.number) {
       engine_number_ = 0;
       history_.clear();
@@ -23,30 +26,35 @@ class Matcher {
       scratch_.clear();
       arena_ = std::make_shared<Arena>();
       engine_ = &engine;
-      masks_ = &engine.tables().masks(vocabulary_);
+      masks_ = &engine.tables.masks(vocabulary_);
       engine_number_ = engine.number;
     }
     while (history_.size() <= steps_.size()) read_again();
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
-    const std::int64_t enough = engine_->fill(now(), *masks_, budget, row, scratch_);
-    const bool alone = scarce_ = budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
-    if (is_held() && held_.row) {  // a batch may be reading the row
+    const std::int64_t enough = engine_->filler.fill(now(), *masks_, budget, row, scratch_);
+    const bool alone = scarce_ =
+        budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
+    if (is_held() && held_.row) {           // a batch may be reading the row
       if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
       return;
     }
     if (alone) return hold(is_held() ? own(row) : nullptr, enough, budget);
-    const bool again = is_held() || (budget >= 0 && now().lex == Lex::Text);  // it is asked for twice, or surely will be
+    const bool again =
+        is_held() ||
+        (budget >= 0 && now().lex == Lex::Text);  // it is asked for twice, or surely will be
     hold(again ? own(row) : nullptr, enough);
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
     Scratch scratch;
-    engine_->fill(now(), *masks_, budget, row, scratch, false);
+    engine_->filler.fill(now(), *masks_, budget, row, scratch, false);
   }
-  // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until the next call. Needs no turn.
+  // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until
+  // the next call. Needs no turn.
   const MaskRow* known(std::int64_t budget = -1) {
-    const bool is_of = held_.budget >= 0 ? budget == held_.budget : budget < 0 || budget >= held_.enough;
+    const bool is_of =
+        held_.budget >= 0 ? budget == held_.budget : budget < 0 || budget >= held_.enough;
     const MaskRow* row = is_of && is_held() ? held_.row.get() : nullptr;
     if (row) scarce_ = held_.budget >= 0;
     return row;
@@ -56,7 +64,7 @@ class Matcher {
   const MaskRow* find() {
     if (const MaskRow* row = known()) return row;
     key_.clear();
-    engine_->key(now(), &key_);
+    engine_->state_keys.add(now(), engine_->number, &key_);
     if (std::shared_ptr<const MaskRow> row = masks_->rows().find(key_)) hold(std::move(row));
     return known();
   }
@@ -74,7 +82,8 @@ class Matcher {
       push(end, {});
       return true;
     }
-    return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) && accept(vocabulary_->bytes(token));
+    return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) &&
+           accept(vocabulary_->bytes(token));
   }
   bool accept(std::string_view bytes) {
     Config at = now();
@@ -91,11 +100,11 @@ class Matcher {
   }
   std::string key() {
     std::string out;
-    engine_->key(now(), &out);
+    engine_->state_keys.add(now(), engine_->number, &out);
     return out;
   }
-  std::int64_t lexeme() { return engine_->lexeme(now()); }
-  int classes(std::uint8_t* of) { return engine_->classes(now(), *masks_, of); }
+  std::int64_t lexeme() { return engine_->state_keys.lexeme(now()); }
+  int classes(std::uint8_t* of) { return engine_->filler.classes(now(), *masks_, of); }
   std::size_t steps() const { return steps_.size(); }
   void rollback(std::size_t steps) {  // requires steps <= this->steps(); needs no turn
     steps_.resize(steps_.size() - steps);
@@ -112,7 +121,10 @@ class Matcher {
     out.shared_.push_back(arena_);
     return out;
   }
-  Id node(const Engine& engine) const { return history_.empty() || engine_number_ != engine.number ? -1 : engine.node_at(history_.back()); }
+  Id node(const Compiled& engine) const {
+    return history_.empty() || engine_number_ != engine.number ? -1
+                                                               : engine.node_at(history_.back());
+  }
   const Vocabulary& vocabulary() const { return *vocabulary_; }
 
  private:
@@ -147,7 +159,8 @@ class Matcher {
     if (steps_[step].finished)
       at.finished = true;
     else if (!read(std::string_view(text_).substr(from, steps_[step].end - from), &at))
-      throw Limit{"replay", -1, "what was accepted before is not accepted now, which is a fault of the engine"};
+      throw Limit{"replay", -1,
+                  "what was accepted before is not accepted now, which is a fault of the engine"};
     history_.push_back(at);
   }
   struct Held {  // the row of one configuration; null: it came once
@@ -157,7 +170,8 @@ class Matcher {
     std::int64_t enough = kNoLimit;  // of a budget, for that row
     std::int64_t budget = -1;        // the one that it is of; -1: of all that suffice
   };
-  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit, std::int64_t budget = -1) {
+  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit,
+            std::int64_t budget = -1) {
     held_ = {now(), engine_->counts(now()), std::move(row), enough, budget};
   }
   std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
@@ -173,19 +187,21 @@ class Matcher {
     return at == held_.at;
   }
   std::shared_ptr<const Vocabulary> vocabulary_;
-  Engine* engine_ = nullptr;  // of the last enter(); it may be gone
+  Compiled* engine_ = nullptr;  // of the last enter(); it may be gone
   LexemeMasks* masks_ = nullptr;
   std::uint64_t engine_number_ = 0;
   std::shared_ptr<Arena> arena_;
   std::vector<std::shared_ptr<Arena>> shared_;  // of the matchers from which this one was copied
   std::string text_;
   std::vector<Step> steps_;
-  std::vector<Config> history_;  // the start, then one for each step, as far as they were read by the engine
+  std::vector<Config>
+      history_;  // the start, then one for each step, as far as they were read by the engine
   Scratch scratch_;
   Held held_;
-  bool scarce_ = false;  // may the last mask lack a token for the sake of its budget?
-  std::shared_ptr<MaskRow> own_;  // for what is held, unless others hold it, too: a text is tens of tokens, and its row no one else's
-  std::string key_;  // of the last find()
+  bool scarce_ = false;           // may the last mask lack a token for the sake of its budget?
+  std::shared_ptr<MaskRow> own_;  // for what is held, unless others hold it, too: a text is tens of
+                                  // tokens, and its row no one else's
+  std::string key_;               // of the last find()
 };
 
 }  // namespace guard

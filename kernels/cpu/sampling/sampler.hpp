@@ -1,24 +1,30 @@
 // Sampler: valid values of one schema, read off a sequence of choices.
 //
-// Decisions are made where the structure is: which type, which key next, how long, which character, which number. A choice is a
-// byte, and choices come in units, one for the value and one for each member and item inside of it, in the order in which
-// they are written: without its unit a member is left out, and those behind it stay as they are. 0 always is the simplest way on,
-// and so are choices behind the end, so that fewer and smaller choices are smaller values. What is decided is then written through Engine::step, which alone says what is valid: a decision that
-// it does not take is replaced by a simpler one, at last by the bytes that bring the end nearest. So every text that comes out
-// is one that the masks would let through. Once the units are spent the shortest way out is taken, by distance.
-// Costs: a step for each byte, and what Engine asks of itself at each value and key. Not thread-safe: guarded by the
-// isolate's lock. Tests: tests/testing/test_instances.py.
+// Decisions are made where the structure is: which type, which key next, how long, which character,
+// which number. A choice is a byte, and choices come in units, one for the value and one for each
+// member and item inside of it, in the order in which they are written: without its unit a member
+// is left out, and those behind it stay as they are. 0 always is the simplest way on, and so are
+// choices behind the end, so that fewer and smaller choices are smaller values. What is decided is
+// then written through Engine::step, which alone says what is valid: a decision that it does not
+// take is replaced by a simpler one, at last by the bytes that bring the end nearest. So every text
+// that comes out is one that the masks would let through. Once the units are spent the shortest way
+// out is taken, by distance. Costs: a step for each byte, and what Engine asks of itself at each
+// value and key. Not thread-safe: guarded by the isolate's lock. Tests:
+// tests/testing/test_instances.py.
 #pragma once
 #include "automaton/engine.hpp"
 
 namespace guard {
 
+std::string json_of(std::string_view utf8);  // what spells it inside of quotes
+
 class Sampler {
  public:
-  explicit Sampler(Engine& engine) : engine_(engine), goals_(engine.goals_), langs_(engine.texts_.langs()) {}
+  explicit Sampler(Engine& engine)
+      : engine_(engine), constraints_(engine.constraints), langs_(engine.lexicon().langs) {}
 
-  // The text of the value for these choices, in compact white space; false when the schema has no instance. `used`: units that were
-  // begun behind the first, at most all.
+  // The text of the value for these choices, in compact white space; false when the schema has no
+  // instance. `used`: units that were begun behind the first, at most all.
   bool sample(std::vector<std::string_view> choices, std::string* text, std::size_t* used);
 
  private:
@@ -31,20 +37,21 @@ class Sampler {
   static constexpr std::uint8_t kNew = 64;        // choices that lead to a key of no name
   static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
 
-  std::uint8_t next();                      // a choice; 0 when the unit has none left
-  std::uint8_t once_more(std::size_t unit, std::int64_t written) const;  // a choice made of those of a unit that is over
+  std::uint8_t next();  // a choice; 0 when the unit has none left
+  std::uint8_t once_more(std::size_t unit, std::int64_t written)
+      const;  // a choice made of those of a unit that is over
   void begin_unit();
-  std::size_t pick(std::size_t n);          // one of n, the first the simplest
+  std::size_t pick(std::size_t n);  // one of n, the first the simplest
   bool spent() const { return unit_ >= choices_.size() || text_.size() > kBytes; }
   bool is_unit_over() const { return spent() || at_ == choices_[unit_].size(); }
   void put(const Config& to, char byte);
-  bool put(char byte);                      // false: not valid here, and nothing was written
-  bool put(std::string_view bytes);         // all or none
-  bool nudge();                             // one byte nearer to the end
-  bool is_nearer(const Config& to);         // to the end, than what is
-  bool finish(const Frame* until);          // to the end of the value that is due or under way in the frame
-  bool value();                             // false: none could be begun, and nothing was written
-  struct Way {  // to write a value
+  bool put(char byte);               // false: not valid here, and nothing was written
+  bool put(std::string_view bytes);  // all or none
+  bool nudge();                      // one byte nearer to the end
+  bool is_nearer(const Config& to);  // to the end, than what is
+  bool finish(const Frame* until);  // to the end of the value that is due or under way in the frame
+  bool value();                     // false: none could be begun, and nothing was written
+  struct Way {                      // to write a value
     std::int64_t cost;
     Type type;
     Id goal;
@@ -54,7 +61,7 @@ class Sampler {
   bool scalar(Type type, Id goal, bool simplest);
   bool object();
   bool array();
-  struct Plan {  // of one object
+  struct Plan {            // of one object
     bool all, one;         // as many members as there may be; one at most
     bool few;              // may only few names be left out?
     std::size_t optional;  // how many may
@@ -67,7 +74,7 @@ class Sampler {
 
   std::string string_of(Id goal, bool simplest);
   std::string text_of(Id lang, std::int32_t lo, std::int32_t hi, bool simplest);
-  struct Edge {  // from a language to the next by any of some characters
+  struct Edge {           // from a language to the next by any of some characters
     int plain;            // how plain the plainest of them is, 0 the most
     std::uint32_t first;  // it
     Id next;
@@ -79,10 +86,10 @@ class Sampler {
   std::string simplest_number(Id piece);
   std::string drawn_number(const Piece& piece, Id state);
   bool is_number(Id state, std::string_view text);
-  const std::vector<std::int32_t>& by_rank(Id table);
+  const std::vector<std::int32_t>& by_rank(Id level);
 
   Engine& engine_;
-  Goals& goals_;
+  Constraints& constraints_;
   Langs& langs_;
   std::vector<std::string_view> choices_;
   std::size_t unit_ = 0, at_ = 0;
@@ -90,10 +97,11 @@ class Sampler {
   std::string text_;
   Config now_;
   Arena arena_;
-  std::unordered_map<Id, std::vector<std::int32_t>> by_rank_;  // by table: its names, in the schema's order
+  std::unordered_map<Id, std::vector<std::int32_t>>
+      by_rank_;  // by table: its names, in the schema's order
   std::unordered_map<std::vector<Id>, std::string, VectorHash> simplest_texts_;
-  std::unordered_map<Id, std::string> simplest_numbers_;       // by piece
-  std::unordered_map<Id, Id> number_states_;                   // by piece: the state at its start
+  std::unordered_map<Id, std::string> simplest_numbers_;  // by piece
+  std::unordered_map<Id, Id> number_states_;              // by piece: the state at its start
 };
 
 }  // namespace guard

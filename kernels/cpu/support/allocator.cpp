@@ -1,11 +1,16 @@
-// The module's own memory: its operators new and delete, which nothing outside of it sees (python/module.map). All that they give out is counted.
+// The module's own memory: its operators new and delete, which nothing outside of it sees
+// (python/module.map). All that they give out is counted.
 //
-// A mask that comes for the first time makes some hundred small objects. A heap that the whole process shares hands them out of gaps all over it
-// and writes beside each, and in a child of a fork each page that is written is first copied. Here objects of one size lie side by side in pages of
-// that size alone, nothing but the object itself is written, and a child begins with pages of its own. Each thread has its lists of free blocks; those
-// of a thread that ended go to the next that begins. Blocks go back to the list of the thread that gives them up; where it has many of a size more
-// than it uses, to a pool of that size, which all threads draw from before they begin a new page. Pages never go to the system: at most kRegion bytes
-// are held so, and what is larger than kMost, or comes later, is malloc's. Without GUARD_HEAP (sanitizers, other systems) all is malloc's.
+// A mask that comes for the first time makes some hundred small objects. A heap that the whole
+// process shares hands them out of gaps all over it and writes beside each, and in a child of a
+// fork each page that is written is first copied. Here objects of one size lie side by side in
+// pages of that size alone, nothing but the object itself is written, and a child begins with pages
+// of its own. Each thread has its lists of free blocks; those of a thread that ended go to the next
+// that begins. Blocks go back to the list of the thread that gives them up; where it has many of a
+// size more than it uses, to a pool of that size, which all threads draw from before they begin a
+// new page. Pages never go to the system: at most kRegion bytes are held so, and what is larger
+// than kMost, or comes later, is malloc's. Without GUARD_HEAP (sanitizers, other systems) all is
+// malloc's.
 #include "support/allocator.hpp"
 
 #ifdef GUARD_HEAP
@@ -35,8 +40,10 @@ struct Block {
 };
 
 #ifdef GUARD_HEAP
-constexpr std::size_t kMost = 1024, kPage = std::size_t{1} << 14, kRegion = std::size_t{1} << 28, kSizes = kMost / kGrain + 1;
-constexpr std::size_t kBatch = std::size_t{1} << 16;  // bytes that go to a pool, or come from one, at once
+constexpr std::size_t kMost = 1024, kPage = std::size_t{1} << 14, kRegion = std::size_t{1} << 28,
+                      kSizes = kMost / kGrain + 1;
+constexpr std::size_t kBatch = std::size_t{1}
+                               << 16;  // bytes that go to a pool, or come from one, at once
 
 struct Size {
   Block* free = nullptr;
@@ -49,10 +56,13 @@ struct Heap {
 #ifdef GUARD_HEAP
   Size sizes[kSizes];  // by grains
 #endif
-  std::atomic<std::int64_t> held{0};  // bytes given out, less those taken back; only its thread writes
-  Heap* next = nullptr;               // among those that no thread has
-  Heap* other = nullptr;              // among all
-  void count(std::int64_t bytes) { held.store(held.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed); }
+  std::atomic<std::int64_t> held{
+      0};                 // bytes given out, less those taken back; only its thread writes
+  Heap* next = nullptr;   // among those that no thread has
+  Heap* other = nullptr;  // among all
+  void count(std::int64_t bytes) {
+    held.store(held.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+  }
 };
 
 std::atomic<Heap*> idle{nullptr}, all{nullptr};
@@ -61,8 +71,7 @@ thread_local std::int64_t failing = 0;  // allocations until one fails; 0: none 
 thread_local bool failed = false;
 
 void put_by(Heap* from) {
-  for (from->next = idle.load(); !idle.compare_exchange_weak(from->next, from);) {
-  }
+  for (from->next = idle.load(); !idle.compare_exchange_weak(from->next, from);) {}
 }
 // All are taken at once, so that none can be given back in between.
 Heap* take() {
@@ -89,26 +98,29 @@ std::atomic<char*> region{nullptr};
 std::atomic<std::size_t> pages{0};
 std::uint8_t grains_of[kRegion / kPage];  // by page
 
-// Free blocks of one size that no thread has, in batches: the first of each batch leads to its others, and `batches` holds the firsts.
+// Free blocks of one size that no thread has, in batches: the first of each batch leads to its
+// others, and `batches` holds the firsts.
 class Pool {
  public:
   void put(Block* first) {
     const Hold hold(busy_);
-    if (used_ < kMostBatches) batches_[used_++] = first;  // what is beyond is lost to all: a quarter of the region
+    if (used_ < kMostBatches)
+      batches_[used_++] = first;  // what is beyond is lost to all: a quarter of the region
   }
   Block* take() {
     if (used_ == 0) return nullptr;
     const Hold hold(busy_);
     return used_ == 0 ? nullptr : batches_[--used_];
   }
-  void forget() { used_ = 0, busy_.clear(); }  // in a child of a fork: what was free lies in pages that are shared with the parent
+  void forget() {
+    used_ = 0, busy_.clear();
+  }  // in a child of a fork: what was free lies in pages that are shared with the parent
 
  private:
   static constexpr std::size_t kMostBatches = kRegion / kBatch;
   struct Hold {
     explicit Hold(std::atomic_flag& flag) : flag_(flag) {
-      while (flag_.test_and_set(std::memory_order_acquire)) {
-      }
+      while (flag_.test_and_set(std::memory_order_acquire)) {}
     }
     ~Hold() { flag_.clear(std::memory_order_release); }
     std::atomic_flag& flag_;
@@ -119,16 +131,20 @@ class Pool {
 };
 Pool pools[kSizes];
 
-std::size_t batch_of(std::size_t grains) { return std::max<std::size_t>(kBatch / (grains * kGrain), 1); }
+std::size_t batch_of(std::size_t grains) {
+  return std::max<std::size_t>(kBatch / (grains * kGrain), 1);
+}
 
 void set_up() {
-  void* at = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* at = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at != MAP_FAILED) region = static_cast<char*>(at);
-  pthread_atfork(nullptr, nullptr, [] {  // what was free lies in pages that are shared with the parent
-    if (heap)
-      for (Size& size : heap->sizes) size = {};
-    for (Pool& pool : pools) pool.forget();
-  });
+  pthread_atfork(nullptr, nullptr,
+                 [] {  // what was free lies in pages that are shared with the parent
+                   if (heap)
+                     for (Size& size : heap->sizes) size = {};
+                   for (Pool& pool : pools) pool.forget();
+                 });
 }
 #else
 void set_up() {}
@@ -144,8 +160,7 @@ void set_up() {}
     void* room = std::malloc(sizeof(Heap));
     if (!room) throw std::bad_alloc();
     own = new (room) Heap;
-    for (own->other = all.load(); !all.compare_exchange_weak(own->other, own);) {
-    }
+    for (own->other = all.load(); !all.compare_exchange_weak(own->other, own);) {}
   }
   guard::held_here = &own->held;
   return *(heap = own);
@@ -259,13 +274,16 @@ bool guard::fail_allocation_at(std::int64_t n) {
 
 void* operator new(std::size_t bytes) { return allocate(bytes); }
 void* operator new[](std::size_t bytes) { return allocate(bytes); }
-// The library's temporary buffers come from these; without them another heap may make what this one gives back.
+// The library's temporary buffers come from these; without them another heap may make what this one
+// gives back.
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept try {
   return allocate(bytes);
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
-void* operator new[](std::size_t bytes, const std::nothrow_t& none) noexcept { return operator new(bytes, none); }
+void* operator new[](std::size_t bytes, const std::nothrow_t& none) noexcept {
+  return operator new(bytes, none);
+}
 void operator delete(void* block) noexcept { release(block); }
 void operator delete[](void* block) noexcept { release(block); }
 void operator delete(void* block, std::size_t) noexcept { release(block); }

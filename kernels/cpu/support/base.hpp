@@ -1,7 +1,8 @@
 // Base: ids, hashing, interning, and the two ways in which an engine call can end early.
 //
-// Everything that is compared by meaning is interned: a value's id is its identity, ids index arenas, and nothing is
-// ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the lock of an isolate (runtime/isolate.hpp) guards its tables.
+// Everything that is compared by meaning is interned: a value's id is its identity, ids index
+// arenas, and nothing is ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the lock
+// of an isolate (runtime/isolate.hpp) guards its tables.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -22,27 +23,25 @@
 #include <vector>
 
 #include "support/allocator.hpp"
+#include "support/opcodes.hpp"
 
 namespace guard {
 
 using Id = std::int32_t;
-constexpr std::int32_t kInf = std::numeric_limits<std::int32_t>::max();  // "no upper bound", in counts and lengths
-
-enum class Op : std::uint8_t {
-  Type = 2, Const, Enum, Ref, All, Any, One, Not, If, Min, Max, Multiple, Length, Pattern, Format, Properties, Patterns,
-  Additional, Required, Size, Names, DependentRequired, DependentSchemas, Items, Count, Contains, Unique,
-  UnevaluatedProperties, UnevaluatedItems,
-};
+constexpr std::int32_t kInf =
+    std::numeric_limits<std::int32_t>::max();  // "no upper bound", in counts and lengths
 
 // A budget was exhausted. The binding turns it into a SchemaError(limit, pointer of node).
 struct Limit {
   std::string name;    // the field of guard.Limits to raise
   Id node = -1;        // the front end's node at which it happened, -1 when unknown
   std::string detail;  // a clause for people
-  Op op = Op{};        // the keyword in which it happened, where that is known; Pattern: one that holds a language
+  Op op = Op{};  // the keyword in which it happened, where that is known; Pattern: one that holds a
+                 // language
 };
 
-// A second look at a call that takes long, by what called it; may throw. See Turn (runtime/isolate.hpp).
+// A second look at a call that takes long, by what called it; may throw. See Turn
+// (runtime/isolate.hpp).
 struct Watch {
   virtual void look(std::chrono::steady_clock::time_point now) = 0;
 
@@ -50,8 +49,10 @@ struct Watch {
   ~Watch() = default;
 };
 
-// What the engine call on this thread may take: processor time (Limits.seconds; others may keep the machine busy), memory (Limits.memory), and states (Limits.states), of which one search
-// in a language may take a part. Whatever may run long ticks; every kEvery ticks the clock is looked at. O(1); one for each thread.
+// What the engine call on this thread may take: processor time (Limits.seconds; others may keep the
+// machine busy), memory (Limits.memory), and states (Limits.states), of which one search in a
+// language may take a part. Whatever may run long ticks; every kEvery ticks the clock is looked at.
+// O(1); one for each thread.
 class Clock {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -59,15 +60,18 @@ class Clock {
   static constexpr std::size_t kStates = 2000000;
   static constexpr std::int64_t kNoMemory = std::numeric_limits<std::int64_t>::max();
   struct Limits {
-    Time deadline{};  // nothing: not before the first look. It is put off while the thread has had less than `seconds` of a processor
-    double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look: what comes before it is nothing, and short calls ask no clock
+    Time deadline{};  // nothing: not before the first look. It is put off while the thread has had
+                      // less than `seconds` of a processor
+    double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look: what
+                                       // comes before it is nothing, and short calls ask no clock
     std::size_t states = kStates;
     std::int64_t memory = kNoMemory;  // of held() (allocator.hpp), up to which it may go
     Watch* watch = nullptr;
   };
   class Running {  // until its end; then what ran before it goes on
    public:
-    // `used`: processor seconds that the same call has had in former turns, and to which those of this one are added; null: none.
+    // `used`: processor seconds that the same call has had in former turns, and to which those of
+    // this one are added; null: none.
     Running(double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch);
     ~Running();
     Running(const Running&) = delete;
@@ -76,15 +80,20 @@ class Clock {
     Limits before_;
     double* used_;
   };
-  static Time after(double seconds) { return std::chrono::steady_clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6)); }
+  static Time after(double seconds) {
+    return std::chrono::steady_clock::now() +
+           std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
+  }
   std::size_t states() const { return now_.states; }
   Watch* watch() const { return now_.watch; }
   void tick(Op op = Op{}) {
     if (--left_ == 0) look(op);
   }
-  // For tests: the n-th tick from here on is a limit that is met. 0: none. Returns whether the one asked for before has come.
+  // For tests: the n-th tick from here on is a limit that is met. 0: none. Returns whether the one
+  // asked for before has come.
   bool fail_at(unsigned n);
-  // For tests: the most processor seconds between two looks of one call of this thread since the last time that this was asked; then it is measured.
+  // For tests: the most processor seconds between two looks of one call of this thread since the
+  // last time that this was asked; then it is measured.
   double longest();
 
  private:
@@ -97,7 +106,8 @@ class Clock {
 };
 inline constinit thread_local Clock kernel_clock GUARD_TLS;
 
-// Nodes that the front end has not lowered yet. The binding lowers them and calls again; no arena holds half a result.
+// Nodes that the front end has not lowered yet. The binding lowers them and calls again; no arena
+// holds half a result.
 struct Missing {
   std::vector<Id> nodes;
 };
@@ -108,15 +118,16 @@ inline std::size_t mix(std::size_t seed, std::size_t value) {
   return (seed << 7 | seed >> 57) * 0xD6E8FEB86659FD93ull;
 }
 
-// SipHash-1-3 (Aumasson, Bernstein 2012) under a key of the process's own: texts of strangers don't collide on purpose, which
-// they do under std::hash, whatever its seed. O(bytes).
+// SipHash-1-3 (Aumasson, Bernstein 2012) under a key of the process's own: texts of strangers don't
+// collide on purpose, which they do under std::hash, whatever its seed. O(bytes).
 inline std::size_t hash_of(std::string_view text) {
   static const std::array<std::uint64_t, 2> key = [] {
     std::random_device device;
     const auto word = [&] { return std::uint64_t{device()} << 32 | device(); };
     return std::array{word(), word()};
   }();
-  std::uint64_t a = key[0] ^ 0x736F6D6570736575, b = key[1] ^ 0x646F72616E646F6D, c = key[0] ^ 0x6C7967656E657261, d = key[1] ^ 0x7465646279746573;
+  std::uint64_t a = key[0] ^ 0x736F6D6570736575, b = key[1] ^ 0x646F72616E646F6D,
+                c = key[0] ^ 0x6C7967656E657261, d = key[1] ^ 0x7465646279746573;
   const auto round = [&] {
     a += b, b = std::rotl(b, 13) ^ a, a = std::rotl(a, 32);
     c += d, d = std::rotl(d, 16) ^ c;
@@ -125,9 +136,11 @@ inline std::size_t hash_of(std::string_view text) {
   };
   const auto take = [&](std::uint64_t word) { d ^= word, round(), a ^= word; };
   std::size_t at = 0;
-  for (std::uint64_t word; at + 8 <= text.size(); at += 8) std::memcpy(&word, text.data() + at, 8), take(word);
+  for (std::uint64_t word; at + 8 <= text.size(); at += 8)
+    std::memcpy(&word, text.data() + at, 8), take(word);
   std::uint64_t last = std::uint64_t{text.size()} << 56;
-  for (int shift = 0; at < text.size(); ++at, shift += 8) last |= std::uint64_t{static_cast<std::uint8_t>(text[at])} << shift;
+  for (int shift = 0; at < text.size(); ++at, shift += 8)
+    last |= std::uint64_t{static_cast<std::uint8_t>(text[at])} << shift;
   take(last);
   c ^= 0xFF, round(), round(), round();
   return a ^ b ^ c ^ d;
@@ -167,7 +180,8 @@ class Few {
     ++size_;
   }
   void truncate(std::size_t size) {
-    if (size_ > N && size <= N) std::copy(many_.begin(), many_.begin() + static_cast<std::ptrdiff_t>(size), few_.begin());
+    if (size_ > N && size <= N)
+      std::copy(many_.begin(), many_.begin() + static_cast<std::ptrdiff_t>(size), few_.begin());
     if (size_ > N) many_.resize(size <= N ? 0 : size);
     size_ = size;
   }
@@ -212,14 +226,17 @@ class Blocks {
   std::size_t size_ = 0;
 };
 
-// Gives equal values equal ids, counted from 0. T needs operator== and a member hash(). References stay valid for ever.
+// Gives equal values equal ids, counted from 0. T needs operator== and a member hash(). References
+// stay valid for ever.
 template <class T>
 class Interner {
  public:
   Id intern(T value) {
     const std::size_t h = value.hash();
-    if (const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, value)].id; known >= 0) return known;
-    if (table_.size() <= (items_.size() - before_) * 2) table_ = grown(table_, std::max<std::size_t>(table_.size() * 2, 16));
+    if (const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, value)].id; known >= 0)
+      return known;
+    if (table_.size() <= (items_.size() - before_) * 2)
+      table_ = grown(table_, std::max<std::size_t>(table_.size() * 2, 16));
     const std::size_t at = slot_of(table_, h, value);
     if (table_[at].id < 0) {
       items_.push_back(std::move(value));
@@ -234,8 +251,9 @@ class Interner {
     const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, like)].id;
     return known >= 0 || table_.empty() ? known : table_[slot_of(table_, h, like)].id;
   }
-  // What comes from now on has a table of its own, a small one. In the large one each would be written to another page, which a child
-  // of fork() has to copy, and its next doubling would take a millisecond of somebody's mask.
+  // What comes from now on has a table of its own, a small one. In the large one each would be
+  // written to another page, which a child of fork() has to copy, and its next doubling would take
+  // a millisecond of somebody's mask.
   void seal() {
     std::size_t size = 16;
     while (size <= items_.size() * 2) size *= 2;
@@ -256,7 +274,9 @@ class Interner {
   template <class Like>
   std::size_t slot_of(const Slots& table, std::size_t hash, const Like& like) const {
     std::size_t at = hash & (table.size() - 1);
-    while (table[at].id >= 0 && (table[at].hash != hash || !(items_[static_cast<std::size_t>(table[at].id)] == like))) at = (at + 1) & (table.size() - 1);
+    while (table[at].id >= 0 &&
+           (table[at].hash != hash || !(items_[static_cast<std::size_t>(table[at].id)] == like)))
+      at = (at + 1) & (table.size() - 1);
     return at;
   }
   static void put(Slots* table, const Slot& slot) {
@@ -284,10 +304,13 @@ struct IdSet {
 struct IdSpan {  // to look such a set up by
   std::span<const Id> ids;
   std::size_t hash() const { return hash_of(ids); }
-  friend bool operator==(const IdSet& set, const IdSpan& like) { return std::ranges::equal(set.ids, like.ids); }
+  friend bool operator==(const IdSet& set, const IdSpan& like) {
+    return std::ranges::equal(set.ids, like.ids);
+  }
 };
 
-inline Id interned(Interner<IdSet>* among, std::span<const Id> ids) {  // without a copy where it is known
+inline Id interned(Interner<IdSet>* among,
+                   std::span<const Id> ids) {  // without a copy where it is known
   const Id known = among->find(IdSpan{ids});
   return known >= 0 ? known : among->intern({{ids.begin(), ids.end()}});
 }
@@ -313,14 +336,18 @@ struct ListHash {
 };
 struct ListEqual {
   using is_transparent = void;
-  bool operator()(std::span<const Id> a, std::span<const Id> b) const { return std::ranges::equal(a, b); }
+  bool operator()(std::span<const Id> a, std::span<const Id> b) const {
+    return std::ranges::equal(a, b);
+  }
 };
 template <class V>
 using ListMap = std::unordered_map<std::vector<Id>, V, ListHash, ListEqual>;
 
-// The value of a key in a table of what was computed once: what is known, else what `make` returns, which may throw and may fill other
-// entries of the table. No table of the engine holds an entry that was begun and not finished: another call, of another schema, would take
-// it for an answer. So whatever can throw is computed first, and inserted when it is whole. The reference stays valid as the map's do.
+// The value of a key in a table of what was computed once: what is known, else what `make` returns,
+// which may throw and may fill other entries of the table. No table of the engine holds an entry
+// that was begun and not finished: another call, of another schema, would take it for an answer. So
+// whatever can throw is computed first, and inserted when it is whole. The reference stays valid as
+// the map's do.
 template <class Map, class Key, class Make>
 auto& remember(Map& map, const Key& key, Make make) {
   if (const auto known = map.find(key); known != map.end()) return known->second;
@@ -332,9 +359,13 @@ auto& remember(Map& map, const Key& key, Make make) {
 template <class T>
 class ById {
  public:
-  T* find(Id id) const { return static_cast<std::size_t>(id) < list_.size() ? list_[static_cast<std::size_t>(id)].get() : nullptr; }
+  T* find(Id id) const {
+    return static_cast<std::size_t>(id) < list_.size() ? list_[static_cast<std::size_t>(id)].get()
+                                                       : nullptr;
+  }
   T& put(Id id, T what) {
-    if (list_.size() <= static_cast<std::size_t>(id)) list_.resize(static_cast<std::size_t>(id) + 1);
+    if (list_.size() <= static_cast<std::size_t>(id))
+      list_.resize(static_cast<std::size_t>(id) + 1);
     auto& slot = list_[static_cast<std::size_t>(id)];
     size_ += slot == nullptr;
     slot = std::make_unique<T>(std::move(what));

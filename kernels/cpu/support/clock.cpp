@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <ctime>
 
-#include "support/base.hpp"
 #include "support/allocator.hpp"
+#include "support/base.hpp"
 
 namespace guard {
 
@@ -25,9 +25,17 @@ double Clock::longest() {
   return std::exchange(longest_, 0);
 }
 
-Clock::Running::Running(double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch) : before_(kernel_clock.now_), used_(used) {
+Clock::Running::Running(double seconds, double* used, std::size_t states, std::int64_t memory,
+                        Watch* watch)
+    : before_(kernel_clock.now_), used_(used) {
   Clock& clock = kernel_clock;
-  clock.now_ = {{}, used ? seconds - *used : seconds, -1, states, memory > kNoMemory - std::max<std::int64_t>(held(), 0) ? kNoMemory : held() + memory, watch};
+  clock.now_ = {
+      {},
+      used ? seconds - *used : seconds,
+      -1,
+      states,
+      memory > kNoMemory - std::max<std::int64_t>(held(), 0) ? kNoMemory : held() + memory,
+      watch};
   clock.last_ = clock.measures_ ? processor_seconds() : -1;
 }
 
@@ -62,9 +70,13 @@ void Clock::look(Op op) {
     if (now_.begun < 0) now_.begun = used;
     const double left = now_.seconds - (used - now_.begun);
     if (left < kLeast) throw Limit{"seconds", -1, "a search takes too long", op};
-    now_.deadline = now + std::chrono::microseconds(static_cast<std::int64_t>(std::min(left, kMost) * 1e6));
+    now_.deadline =
+        now + std::chrono::microseconds(static_cast<std::int64_t>(std::min(left, kMost) * 1e6));
   }
-  if (held() > now_.memory) throw Limit{"memory", -1, "what it takes to tell what may come next fills the memory that one call may have", op};
+  if (held() > now_.memory)
+    throw Limit{"memory", -1,
+                "what it takes to tell what may come next fills the memory that one call may have",
+                op};
   if (now_.watch) now_.watch->look(now);
 }
 

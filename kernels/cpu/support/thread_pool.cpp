@@ -15,9 +15,11 @@
 namespace guard {
 namespace {
 
-constexpr std::size_t kPays = 8'000'000;  // bytes for which to wake others: below, a copy is done before they are there
-constexpr std::size_t kMost = 8;          // threads, the caller's too: memory is the bound
-constexpr std::size_t kParts = 4;         // a thread, so that one that is held up leaves its share to others
+constexpr std::size_t kPays =
+    8'000'000;  // bytes for which to wake others: below, a copy is done before they are there
+constexpr std::size_t kMost = 8;  // threads, the caller's too: memory is the bound
+constexpr std::size_t kParts =
+    4;  // a thread, so that one that is held up leaves its share to others
 
 // Cores that the cgroup's quota lets the process use at once.
 std::size_t quota() {
@@ -25,15 +27,20 @@ std::size_t quota() {
   std::string word;
   if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> word >> period)
     most = word == "max" ? 0 : std::atof(word.c_str());
-  else if (std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), of("/sys/fs/cgroup/cpu/cpu.cfs_period_us"); !(v1 >> most && of >> period))
+  else if (std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+           of("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+           !(v1 >> most && of >> period))
     most = 0;
-  return most > 0 && period > 0 ? std::max<std::size_t>(static_cast<std::size_t>(most / period), 1) : kMost;
+  return most > 0 && period > 0 ? std::max<std::size_t>(static_cast<std::size_t>(most / period), 1)
+                                : kMost;
 }
 
 std::size_t cores() {
   static const std::size_t limit = std::min(quota(), kMost);
   cpu_set_t set;
-  const std::size_t allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<std::size_t>(CPU_COUNT(&set)) : std::thread::hardware_concurrency();
+  const std::size_t allowed = sched_getaffinity(0, sizeof set, &set) == 0
+                                  ? static_cast<std::size_t>(CPU_COUNT(&set))
+                                  : std::thread::hardware_concurrency();
   return std::clamp<std::size_t>(allowed, 1, limit);
 }
 
@@ -84,7 +91,8 @@ class Crew {
 std::atomic<Crew*> crew = nullptr;  // never destroyed: its threads sleep until the process ends
 
 Crew& instance() {
-  static const int at_fork = pthread_atfork(nullptr, nullptr, [] { crew = nullptr; });  // its threads are not there in a child
+  static const int at_fork = pthread_atfork(
+      nullptr, nullptr, [] { crew = nullptr; });  // its threads are not there in a child
   static_cast<void>(at_fork);
   if (Crew* known = crew) return *known;
   Crew* made = new Crew;

@@ -1,0 +1,59 @@
+// Arena: bump allocation for frames and what hangs on them; everything goes at once.
+//
+// allocate() is O(1). What lies in an arena must be trivially destructible and lives until clear()
+// or the arena's end. An arena belongs to one thread at a time (a matcher's, or one call's); only
+// its bytes are counted for the whole process.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "support/base.hpp"
+
+namespace guard {
+
+class Arena {
+ public:
+  Arena() = default;
+  Arena(Arena&&) = default;
+  Arena& operator=(Arena&&) = default;
+  template <class T>
+  T* make(T value) {
+    static_assert(std::is_trivially_destructible_v<T>);
+    return new (allocate(sizeof(T))) T(std::move(value));
+  }
+  void* allocate(std::size_t bytes);
+  void clear();
+  std::size_t used() const { return block_ * kBlock; }  // at most, without large pieces
+  static std::int64_t nbytes() {
+    return held_;
+  }  // of all arenas: made by this thread, less those that it gave back
+  static std::int64_t all_nbytes() { return all_held_; }
+
+ private:
+  static constexpr std::size_t kBlock = 1 << 14;
+  static inline constinit thread_local std::int64_t held_ GUARD_TLS = 0;
+  static inline std::atomic<std::int64_t> all_held_ = 0;
+  static void count(std::int64_t n) {
+    held_ += n, all_held_.fetch_add(n, std::memory_order_relaxed);
+  }
+  struct Piece {  // counted as long as it lives
+    explicit Piece(std::size_t size)
+        : bytes(std::make_unique_for_overwrite<std::byte[]>(size)),
+          n(static_cast<std::int64_t>(size)) {
+      count(n);
+    }
+    Piece(Piece&& o) noexcept : bytes(std::move(o.bytes)), n(std::exchange(o.n, 0)) {}
+    Piece& operator=(Piece&& o) noexcept {
+      return std::swap(bytes, o.bytes), std::swap(n, o.n), *this;
+    }
+    ~Piece() { count(-n); }
+    std::unique_ptr<std::byte[]> bytes;
+    std::int64_t n;
+  };
+  std::vector<Piece> blocks_;
+  std::vector<Piece> large_;
+  std::size_t left_ = 0, block_ = 0;  // bytes of the block before block_
+};
+
+}  // namespace guard

@@ -1,0 +1,197 @@
+#include "automaton/key_reader.hpp"
+
+#include <algorithm>
+
+namespace guard {
+
+namespace {
+// The part of the sorted texts [lo, hi) that have `byte` at `depth`.
+template <class At>
+void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::uint8_t byte,
+                  At at) {
+  const auto less = [&](std::int32_t i, int than) {
+    const std::string_view t = at(i);
+    return static_cast<std::int32_t>(t.size()) <= depth ||
+           static_cast<std::uint8_t>(t[static_cast<std::size_t>(depth)]) < than;
+  };
+  const auto bound = [&](int than) {
+    std::int32_t a = *lo, n = *hi - *lo;
+    while (n > 0) {
+      const std::int32_t half = n / 2;
+      if (less(a + half, than))
+        a += half + 1, n -= half + 1;
+      else
+        n = half;
+    }
+    return a;
+  };
+  const std::int32_t a = bound(byte);
+  *hi = bound(byte + 1);
+  *lo = a;
+}
+}  // namespace
+
+KeyReader::KeyReader(Constraints& constraints, Levels& levels, Viability& viability,
+                     FrameMaker& frames, const Options& options)
+    : constraints_(constraints),
+      levels_(levels),
+      viability_(viability),
+      frames_(frames),
+      options_(options),
+      texts_(constraints.lexicon.texts) {
+  Id spec;
+  decoder_ = texts_.start({{Langs::kAll, 0, kInf, 0}}, options.spelling, &spec, Use::Decoder);
+}
+
+Config KeyReader::begin(const Frame& f) {
+  const Writable& w = viability_.writable(f);
+  Config out;
+  out.top = &f;
+  out.lex = Lex::Key;
+  out.state = w.text;
+  out.spec = w.spec;
+  out.decoder = decoder_;
+  out.hi = static_cast<std::int32_t>(f.names->texts.size());
+  out.xhi = f.extras ? f.extras->size : 0;
+  return out;
+}
+
+bool KeyReader::narrow(Config* c, std::uint8_t byte) {
+  const Frame& f = *c->top;
+  if (c->lo < c->hi)
+    narrow_range(&c->lo, &c->hi, c->depth, byte,
+                 [&](std::int32_t i) { return f.names->texts[static_cast<std::size_t>(i)]; });
+  if (c->xlo < c->xhi)
+    narrow_range(&c->xlo, &c->xhi, c->depth, byte,
+                 [&](std::int32_t i) { return f.extras->texts[i]; });
+  ++c->depth;
+  return c->lo < c->hi || c->xlo < c->xhi;
+}
+
+bool KeyReader::is_among(const Config& c) const {
+  if (!texts_.in_escape(c.decoder)) return c.lo < c.hi || c.xlo < c.xhi;
+  const Ranges& chars = texts_.possible(c.decoder);
+  for (std::int32_t i = c.lo; i < c.hi; ++i)
+    if (in_ranges(chars, char_at(c.top->names->texts[static_cast<std::size_t>(i)], c.depth)))
+      return true;
+  for (std::int32_t i = c.xlo; i < c.xhi; ++i)
+    if (in_ranges(chars, char_at(c.top->extras->texts[i], c.depth))) return true;
+  return false;
+}
+
+bool KeyReader::is_live(const Config& c) {
+  const Frame& f = *c.top;
+  if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi)))
+    return true;
+  // UTF-8 narrows the names byte by byte; an escape only with its last byte.
+  const Ranges* escaped = texts_.in_escape(c.decoder) ? &texts_.possible(c.decoder) : nullptr;
+  for (std::int32_t i = c.lo; i < c.hi; ++i)
+    if ((!escaped ||
+         in_ranges(*escaped, char_at(f.names->texts[static_cast<std::size_t>(i)], c.depth))) &&
+        viability_.may_come(f, i))
+      return true;
+  if (c.state == Texts::kDead) return false;
+  // Keys of a class that are left when the names and the keys written so far are taken out.
+  Langs& langs = texts_.langs();
+  const bool whole = texts_.is_whole(c.decoder);
+  const Ranges chars = whole ? Ranges{} : texts_.possible(c.decoder);
+  const std::size_t from_byte = static_cast<std::size_t>(c.depth - texts_.partial_utf8(c.decoder));
+  for (const Component& k : texts_.components(c.state)) {
+    if (k.lang == Langs::kAll) return true;
+    std::vector<std::pair<Id, Range>> ways;
+    if (whole) {
+      ways.push_back({k.lang, {1, 0}});
+    } else {
+      const LangRow row = texts_.row(c.state, k.lang);
+      std::uint32_t from = 0;
+      for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
+        if (row.next[i] != Langs::kNone)
+          for (const Range& r : intersection({{from, row.upto[i]}}, chars))
+            ways.push_back({row.next[i], r});
+    }
+    for (const auto& way : ways) {
+      const Id lang = way.first;
+      const Range range = way.second;
+      std::int64_t taken = 0;
+      const auto take = [&](std::string_view text) {
+        std::u32string rest = decode_utf8(text.substr(from_byte));
+        if (!whole) {
+          if (rest.empty() || rest[0] < range.lo || rest[0] > range.hi) return;
+          rest.erase(0, 1);
+        }
+        taken += langs.contains(lang, rest);
+      };
+      for (std::int32_t i = c.lo; i < c.hi; ++i) take(f.names->texts[static_cast<std::size_t>(i)]);
+      for (std::int32_t i = c.xlo; i < c.xhi; ++i) take(f.extras->texts[i]);
+      const std::int64_t each = langs.count(lang, taken + 1),
+                         ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
+      if (each * ways_in > taken) return true;
+    }
+  }
+  return false;
+}
+
+bool KeyReader::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
+  if (byte == '"' && texts_.is_whole(from.decoder)) return end(from, to, arena);
+  *to = from;
+  const auto spell = [&](std::uint8_t b) {
+    const bool left = narrow(to, b);
+    if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, b});
+    return left || to->state != Texts::kDead;
+  };
+  const bool escaped = texts_.in_escape(from.decoder);
+  if (from.state != Texts::kDead) to->state = texts_.step(from.state, byte);
+  if (!escaped && byte != '\\' && !spell(byte))
+    return false;  // most bytes lead away from all names
+  to->decoder = texts_.step(from.decoder, byte);
+  if (to->decoder == Texts::kDead) return false;
+  const bool whole = texts_.is_whole(to->decoder);
+  to->chars += whole;
+  if (escaped && whole) {
+    const char32_t c = texts_.completes(from.decoder, byte);
+    for (char b : encode_utf8(std::u32string_view(&c, 1)))
+      if (!spell(static_cast<std::uint8_t>(b))) return false;
+  }
+  return is_live(*to);
+}
+
+bool KeyReader::end(const Config& from, Config* to, Arena& arena) {
+  const Frame& f = *from.top;
+  const NamesIndex& names = *f.names;
+  const auto is_exact = [&](std::string_view text) {
+    return static_cast<std::int32_t>(text.size()) == from.depth;
+  };
+  Frame next = f.next(arena);
+  std::int32_t known = -1;
+  if (from.lo < from.hi && is_exact(names.texts[static_cast<std::size_t>(from.lo)])) {
+    const std::int32_t name = from.lo;
+    if (!viability_.may_come(f, name)) return false;
+    next.seen = with_name(f, names.texts.size(), name, arena);
+    next.cls = levels_.info(f.level).class_of[static_cast<std::size_t>(name)];
+    next.rank = std::max(f.rank, levels_.rank(f.level, name));
+    next.key = levels_.names(f.level).names[static_cast<std::size_t>(name)];
+    known = name;
+  } else {
+    if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo])))
+      return false;
+    Labels labels;
+    texts_.accepted(from.state, from.spec, from.chars, &labels);
+    if (labels.empty() || labels[0] == kEveryClass) return false;  // a name of a class that has few
+    next.cls = labels[0];
+    next.rank = kInf;
+    char* text = static_cast<char*>(arena.allocate(static_cast<std::size_t>(from.depth) + 1));
+    std::int32_t at = from.depth;
+    for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
+    const std::string_view key(text, static_cast<std::size_t>(from.depth));
+    next.extras = with_extra(f, key, arena);
+    if (options_.schema_order || f.barred) next.key = constraints_.lexicon.name(std::string(key));
+  }
+  next.phase = Phase::Colon;
+  ++next.count;
+  next.due = levels_.due_member(f.level, next.cls);
+  *to = Config{};
+  to->top = known >= 0 ? frames_.make({&f, next.phase, known, -1}, next, arena) : arena.make(next);
+  return true;
+}
+
+}  // namespace guard

@@ -1,0 +1,43 @@
+// White space between lexemes: how much of it may come, in each style.
+#pragma once
+#include "automaton/frames.hpp"
+
+namespace guard {
+
+inline bool is_space(std::uint8_t b) { return b == ' ' || b == '\n' || b == '\r' || b == '\t'; }
+
+// A gap is what came so far of it. Of Whitespace::Flexible it counts spaces and tabs behind a
+// newline.
+namespace gaps {
+constexpr std::int32_t kNewline = 100, kTabs = 200, kMaxSpaces = 40, kMaxTabs = 10;
+}
+
+// The gap with one byte of white space more; -1: it may not come.
+inline std::int32_t gap_after(const Options& options, const Frame& f, std::int32_t gap,
+                              std::uint8_t byte) {
+  using namespace gaps;
+  const bool leading = f.kind == Kind::Root && f.phase == Phase::Value;
+  if (f.phase == Phase::End) return -1;
+  switch (options.whitespace) {
+    case Whitespace::Compact: return -1;
+    case Whitespace::Any: return gap < options.longest_run ? gap + 1 : -1;
+    case Whitespace::Spaced:
+      return gap == 0 && byte == ' ' && (leading || is_separated(f)) ? 1 : -1;
+    case Whitespace::Flexible:
+      if (gap == 0)
+        return byte == ' ' && (leading || is_separated(f)) ? 1
+               : byte == '\n' && !leading                  ? kNewline
+                                                           : -1;
+      if (gap >= kNewline && gap < kNewline + kMaxSpaces && byte == ' ') return gap + 1;
+      if (gap == kNewline && byte == '\t') return kTabs + 1;
+      return gap > kTabs && gap < kTabs + kMaxTabs && byte == '\t' ? gap + 1 : -1;
+  }
+  return -1;
+}
+
+// May a lexeme begin behind it?
+inline bool gap_is_done(const Options& options, const Frame& f, std::int32_t gap) {
+  return options.whitespace != Whitespace::Spaced || gap == 1 || !is_separated(f);
+}
+
+}  // namespace guard

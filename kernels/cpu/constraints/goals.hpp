@@ -1,0 +1,122 @@
+// Goals: what a value must meet: sets of signed schema nodes, interned.
+//
+// A literal is a node and a sign (node * 2 + 1: not the node). A goal is a set of literals, all of
+// which must hold. Nodes below kInternal are the front end's, which the binding defines when
+// Missing names them; those from there on are our own: types, constants, and disjunctions of goals.
+// Guarded by the isolate's lock; a reference to literals stays valid, one to atoms until the next
+// define().
+#pragma once
+#include <unordered_map>
+
+#include "constraints/lexicon.hpp"
+
+namespace guard {
+
+struct Constraints;
+class Objects;
+
+constexpr Id kTrue = 0, kFalse = 1;  // goals
+constexpr Id kNever = 0, kAny = 1;   // shapes of objects and of arrays
+constexpr Id kInternal = kOwnNodes;
+template <class T>
+using Memo = std::unordered_map<Id, T>;
+
+enum class Told : std::uint8_t { No, Yes, Open };  // as far as can be told without a search
+
+class Goals {
+ public:
+  explicit Goals(Constraints& all);
+
+  // Nodes; 0 is `true`, 1 is `false`.
+  void define(Id node, std::vector<Atom> atoms);
+  bool is_defined(Id node) const {
+    return node < static_cast<Id>(nodes_.size()) && nodes_[static_cast<std::size_t>(node)].defined;
+  }
+  const std::vector<Atom>& atoms(Id node);  // throws Missing
+  const std::vector<Atom>& known_atoms(Id node) const {
+    return nodes_[static_cast<std::size_t>(node)].atoms;
+  }  // requires is_defined
+  struct Internal {
+    std::int32_t types = 0;  // the bits of Op::Type,
+    std::vector<Id> values;  // or constants, sorted,
+    std::vector<Id> any_of;  // or goals
+    bool operator==(const Internal&) const = default;
+    std::size_t hash() const {
+      return mix(mix(hash_of(any_of), hash_of(values)), static_cast<std::size_t>(types));
+    }
+  };
+  const Internal& internal(Id node) const {
+    return internals_[node - kInternal];
+  }  // requires a node of our own
+
+  Id goal_of(Id node) { return goal({node << 1}); }
+  Id goal(std::vector<Id> literals);
+  Id conj(Id a, Id b);
+  Id negate(Id goal);
+  Id any_goal(std::vector<Id> goals);
+  Id among(std::vector<Id> values) {
+    return values.empty() ? kFalse : goal({constants(std::move(values)) << 1});
+  }
+  Id of_type(Type type) {
+    return goal({(kInternal + internals_.intern({1 << static_cast<int>(type), {}, {}})) << 1});
+  }
+  Id constant(Id value) { return constants({value}); }  // a node
+  const std::vector<Id>& literals(Id goal) const { return goals_[goal].ids; }
+  const std::vector<Id>& values_in(Id among) const;  // requires a goal of among(), or kFalse
+
+  // Places a limit that names no node at this one; one of languages at a schema beside it that
+  // holds some.
+  void blame(Limit* limit, Id node);
+  void need(
+      const std::vector<Id>& goals);  // throws Missing when some of their nodes are not defined
+  // Nodes that are not defined, and without which no mask before a value of these can be made: a
+  // token may open an array, an object in it, and spell a name. Once they are defined it goes on
+  // from there; none: all are.
+  struct Ahead {
+    explicit Ahead(const std::vector<Id>& nodes) {
+      for (Id node : nodes) todo.push_back({node, kDeepest});
+    }
+    static constexpr int kDeepest =
+        2;  // an array's items, and their members; 1: members; 0: those that must be there
+    std::vector<std::pair<Id, int>> todo;
+    std::unordered_map<Id, int> seen;
+  };
+  std::vector<Id> lacking(Ahead* ahead) const;
+
+  // What the words of a schema tell on sight.
+  bool excludes(Id goal, std::int32_t bits)
+      const;  // whether one of its nodes says `type`, and none of these bits of it
+  const std::vector<Id>* listed(Id literal)
+      const;  // values of which it asks one, where `enum` or `const` lists them; null: not known
+  bool are_apart(const std::vector<Id>& values, Id literal) const;
+  Told told(Id literal, Id value,
+            int depth) const;      // does the value meet it? As far as constants and types tell
+  Told has_listed(Id goal) const;  // has it a value? As far as one that it lists tells
+
+  // The formula of a literal in an algebra of one JSON type (algebra.hpp).
+  template <class Algebra>
+  Id walk(const Algebra& algebra, Memo<Id>* memo, Id literal);
+
+  std::size_t size() const { return goals_.size(); }
+  std::size_t nbytes() const { return goals_.size() * 80 + nodes_.size() * 200; }
+
+ private:
+  Id constants(std::vector<Id> values) {
+    return kInternal + internals_.intern({0, std::move(values), {}});
+  }
+  struct Node {
+    bool defined = false;
+    std::vector<Atom> atoms;
+  };
+  Lexicon& lexicon_;
+  const Limits& limits_;
+  int& depth_;
+  const Objects& objects_;
+  std::deque<Node> nodes_;
+  Interner<Internal> internals_;
+  Interner<IdSet> goals_;
+  Memo<Id> negated_;
+  PairMap<Id> conj_;
+};
+
+}  // namespace guard

@@ -1,0 +1,236 @@
+// Scalars: the sets of numbers. See scalars.hpp.
+#include "constraints/algebra.hpp"
+#include "constraints/constraints.hpp"
+
+namespace guard {
+
+namespace {
+constexpr std::size_t kMaxFew = 64;  // see few_values
+}  // namespace
+
+Id Scalars::number_set(std::vector<Id> pieces) {
+  sort_unique(&pieces);
+  if (pieces.size() > 1 && pieces.size() <= 64) {  // a piece inside of another says nothing
+    std::vector<Id> kept;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      bool covered = false;
+      for (std::size_t j = 0; j < pieces.size() && !covered; ++j)
+        covered =
+            i != j &&
+            Numbers::covers(lexicon_.numbers.piece(pieces[j]), lexicon_.numbers.piece(pieces[i])) &&
+            !(j > i && Numbers::covers(lexicon_.numbers.piece(pieces[i]),
+                                       lexicon_.numbers.piece(pieces[j])));
+      if (!covered) kept.push_back(pieces[i]);
+    }
+    pieces = std::move(kept);
+  }
+  if (pieces.size() > limits_.alternatives)
+    throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
+  return number_sets_.intern({std::move(pieces)});
+}
+
+bool Scalars::is_point(Id id) const {
+  const Piece& p = lexicon_.numbers.piece(id);
+  return p.has_lo && p.has_hi && p.lo == p.hi && p.multiples.empty() && p.not_multiples.empty() &&
+         p.not_values.empty() && !p.written;
+}
+
+bool Scalars::is_points(Id set) {
+  if (const auto found = points_.find(set); found != points_.end()) return found->second;
+  const std::vector<Id>& pieces = number_sets_[set].ids;
+  const bool all =
+      std::all_of(pieces.begin(), pieces.end(), [this](Id id) { return is_point(id); });
+  points_[set] = all;
+  return all;
+}
+
+bool Scalars::reads_alike(Id g, Id literal) {
+  const std::vector<Id>* values = goals_.listed(literal & ~1);
+  if (!values || goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
+    return false;
+  numbers(g);
+  if (!is_points(goal_numbers_[g])) return false;
+  const auto is_whole = [this](Id v) {
+    return lexicon_.values[v].kind != Value::Number || lexicon_.values[v].number.exp >= 0;
+  };
+  for (const Atom& a : goals_.known_atoms(literal >> 1)) {
+    if (a.op == Op::Const || a.op == Op::Enum) continue;
+    if (a.op != Op::Type ||
+        !(a.lo & types::kNumber ||
+          (a.lo & types::kInteger && std::all_of(values->begin(), values->end(), is_whole))))
+      return false;
+  }
+  return true;
+}
+
+Id Scalars::numbers_and(Id a, Id b) {
+  if (a == b) return a;
+  if (is_points(a) && is_points(b)) {
+    std::vector<Id> common, x = number_sets_[a].ids, y = number_sets_[b].ids;
+    if (x.size() > y.size()) std::swap(x, y);
+    for (Id p : x)
+      if (has(y, p)) common.push_back(p);
+    return number_set(std::move(common));
+  }
+  const std::vector<Id> x = number_sets_[a].ids, y = number_sets_[b].ids;
+  if (x.size() * y.size() > limits_.alternatives * 10)
+    throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
+  std::vector<Id> out;
+  Piece p;
+  for (Id j : y) {
+    const bool is_one = is_point(j);
+    for (Id i : x) {
+      tick();
+      const bool is_other = is_point(i);
+      if (is_one && is_other) {
+        if (i == j) out.push_back(i);
+        continue;
+      }
+      const Piece& wide = lexicon_.numbers.piece(is_one ? i : j);
+      if ((is_one || is_other) && wide.multiples.empty() && wide.not_multiples.empty() &&
+          !wide.written) {
+        const Decimal& v =
+            lexicon_.numbers.piece(is_one ? j : i)
+                .lo;  // is it within? Thousands of excluded values are not copied for each
+        const int lo = wide.has_lo ? compare(v, wide.lo) : 1,
+                  hi = wide.has_hi ? compare(v, wide.hi) : -1;
+        const bool excluded = std::binary_search(
+            wide.not_values.begin(), wide.not_values.end(), v,
+            [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
+        if (lo >= (wide.lo_open ? 1 : 0) && hi <= (wide.hi_open ? -1 : 0) && !excluded)
+          out.push_back(is_one ? j : i);
+        continue;
+      }
+      if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p))
+        out.push_back(lexicon_.numbers.piece(p));
+    }
+  }
+  return number_set(std::move(out));
+}
+
+Id Scalars::numbers_or(const std::vector<Id>& sets) {
+  std::vector<Id> out;
+  for (Id s : sets) out.insert(out.end(), number_sets_[s].ids.begin(), number_sets_[s].ids.end());
+  return number_set(std::move(out));
+}
+
+struct Scalars::NumberAlgebra {
+  Scalars* g;
+  Id just(Piece p) const { return g->number_set({g->lexicon_.numbers.piece(std::move(p))}); }
+  Id top() const { return just({}); }
+  Id bottom() const { return g->number_set({}); }
+  Id all(const std::vector<Id>& list) const {
+    return joined(
+        list, top(), [this](Id x) { return g->number_sets_[x].ids.size(); },
+        [this](Id a, Id b) { return g->numbers_and(a, b); });
+  }
+  Id any(const std::vector<Id>& list) const { return g->numbers_or(list); }
+  Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const {
+    return one_of(*this, yes, no, sign);
+  }
+  Id values(const std::vector<Id>& list, bool sign) const {
+    std::vector<Id> points;
+    Piece others;
+    for (Id v : list) {
+      if (g->lexicon_.values[v].kind != Value::Number) continue;
+      const Decimal& d = g->lexicon_.values[v].number;
+      Piece p;
+      p.has_lo = p.has_hi = true;
+      p.lo = p.hi = d;
+      points.push_back(g->lexicon_.numbers.piece(std::move(p)));
+      others.not_values.push_back(d);
+    }
+    if (sign) return g->number_set(std::move(points));
+    Piece out;
+    Numbers::merge({}, others, &out);  // sorts
+    return just(std::move(out));
+  }
+  Id leaf(const Atom& a, Id, bool sign) const {
+    Piece p;
+    switch (a.op) {
+      case Op::Type:
+        if (a.lo & types::kNumber || !(a.lo & (types::kInteger | types::kIntegerText)))
+          return ((a.lo & types::kNumber) != 0) == sign ? top() : bottom();
+        if (a.lo & types::kInteger)
+          (sign ? p.multiples : p.not_multiples).push_back({false, "1", 0});
+        else
+          p.written = sign ? 1 : 2;
+        return just(std::move(p));
+      case Op::Min:
+      case Op::Max:
+        if ((a.op == Op::Min) == sign)
+          p.has_lo = true, p.lo = a.number, p.lo_open = a.open == sign;
+        else
+          p.has_hi = true, p.hi = a.number, p.hi_open = a.open == sign;
+        return just(std::move(p));
+      case Op::Multiple:
+        (sign ? p.multiples : p.not_multiples).push_back(a.number);
+        return just(std::move(p));
+      default: return sign ? top() : bottom();
+    }
+  }
+};
+
+const std::vector<Id>& Scalars::numbers(Id g) {
+  if (goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
+    return number_sets_[kNoNumbers].ids;
+  const auto found = goal_numbers_.find(g);
+  if (found != goal_numbers_.end()) return number_sets_[found->second].ids;
+  const NumberAlgebra algebra{this};
+  std::vector<Id> parts;
+  for (Id l : std::vector<Id>(goals_.literals(g)))
+    parts.push_back(goals_.walk(algebra, &numbers_memo_, l));
+  const Id out = algebra.all(parts);
+  std::vector<Id> kept;
+  for (Id p : std::vector<Id>(number_sets_[out].ids))
+    if (lexicon_.numbers.inhabited(p, spelling_)) kept.push_back(p);
+  goal_numbers_[g] = number_set(std::move(kept));
+  return number_sets_[goal_numbers_[g]].ids;
+}
+
+// Can a value of the goal be no array and no object? As far as its own keywords say.
+bool Scalars::is_scalar(Id g) {
+  const std::function<bool(Id)> scalar = [&](Id node) {
+    if (node < 2) return node == 1;
+    if (node >= kInternal) return false;
+    for (const Atom& a : goals_.atoms(node)) {
+      if (a.op == Op::Type && !(a.lo & (types::kArray | types::kObject))) return true;
+      const auto plain = [this](Id v) {
+        return lexicon_.values[v].kind != Value::Array && lexicon_.values[v].kind != Value::Object;
+      };
+      if ((a.op == Op::Const || a.op == Op::Enum) &&
+          std::all_of(a.values.begin(), a.values.end(), plain))
+        return true;
+      if ((a.op == Op::Ref || a.op == Op::All) &&
+          std::any_of(a.nodes.begin(), a.nodes.end(), scalar))
+        return true;
+    }
+    return false;
+  };
+  const std::vector<Id> literals = goals_.literals(g);
+  return std::any_of(literals.begin(), literals.end(),
+                     [&](Id l) { return !(l & 1) && scalar(l >> 1); });
+}
+
+// All values of the goal when it has few, all of them scalars: one id for each.
+bool Scalars::few_values(Id g, std::vector<std::int64_t>* values) {
+  if (!is_scalar(g)) return false;
+  const std::uint8_t literals = literals3(g);
+  for (int i = 0; i < 3; ++i)
+    if (literals >> i & 1) values->push_back(-1 - i);
+  std::vector<std::u32string> words;
+  for (const StringPiece& p : std::vector<StringPiece>(string_sets_[strings(g)].pieces))
+    if (!lexicon_.langs.list(p.lang, kMaxFew, &words)) return false;
+  for (const auto& w : words) values->push_back(std::int64_t{2} * lexicon_.name(encode_utf8(w)));
+  for (Id id : std::vector<Id>(numbers(g))) {
+    const Piece& p = lexicon_.numbers.piece(id);
+    if (!p.has_lo || !p.has_hi || !(p.lo == p.hi)) return false;
+    Piece point;
+    point.has_lo = point.has_hi = true;
+    point.lo = point.hi = p.lo;
+    values->push_back(std::int64_t{2} * lexicon_.numbers.piece(std::move(point)) + 1);
+  }
+  return true;
+}
+
+}  // namespace guard

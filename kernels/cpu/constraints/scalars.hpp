@@ -1,0 +1,65 @@
+// Scalars: what is left of null, booleans, strings and numbers under a goal.
+//
+// Each of the three is a Boolean algebra of sets, in which the goal's formula is evaluated
+// (algebra.hpp): null and booleans as three bits, strings as lengths with their languages, numbers
+// as a union of pieces. Sets are interned and hold inhabited parts alone. scalars.cpp has strings,
+// numbers.cpp numbers. Guarded by the isolate's lock; references stay valid.
+#pragma once
+#include "constraints/goals.hpp"
+
+namespace guard {
+
+struct StringSet {  // a union of disjoint intervals of lengths, each with its language; sorted
+  std::vector<StringPiece> pieces;
+  bool operator==(const StringSet&) const = default;
+  std::size_t hash() const {
+    std::size_t h = pieces.size();
+    for (const auto& p : pieces)
+      h = mix(mix(mix(h, static_cast<std::size_t>(p.lo)), static_cast<std::size_t>(p.hi)),
+              static_cast<std::size_t>(p.lang));
+    return h;
+  }
+};
+
+class Scalars {
+ public:
+  explicit Scalars(Constraints& all);
+  std::uint8_t literals3(Id goal);          // bit 0 null, bit 1 true, bit 2 false
+  Id strings(Id goal);                      // a StringSet
+  const std::vector<Id>& numbers(Id goal);  // pieces, a union
+  const StringSet& string_set(Id id) const { return string_sets_[id]; }
+  Id keys_lang(Id goal);                  // the goal's strings as one language, lengths folded in
+  bool reads_alike(Id goal, Id literal);  // is each of the goal's numbers spelled alike, whether it
+                                          // meets the literal or not?
+  bool is_scalar(
+      Id goal);  // can no value of it be an array or an object? As far as its own keywords say
+  // All values of the goal when it has few, all of them scalars: one id for each.
+  bool few_values(Id goal, std::vector<std::int64_t>* values);
+
+ private:
+  static constexpr Id kNoStrings = 0, kNoNumbers = 0;
+  struct LiteralAlgebra;
+  struct StringAlgebra;
+  struct NumberAlgebra;
+  Id strings_and(Id a, Id b);
+  Id strings_not(Id a);
+  Id strings_of(std::vector<StringPiece> pieces);
+  Id numbers_and(Id a, Id b);
+  Id numbers_or(const std::vector<Id>& sets);
+  Id number_set(std::vector<Id> pieces);
+  bool is_point(
+      Id piece) const;  // a single value, and nothing else is said of it: equal ones are one piece
+  bool is_points(Id number_set);
+
+  Goals& goals_;
+  Lexicon& lexicon_;
+  const Spelling spelling_;
+  const Limits& limits_;
+  Interner<StringSet> string_sets_;
+  Interner<IdSet> number_sets_;
+  Memo<Id> literals_memo_, strings_memo_, numbers_memo_;              // by literal
+  Memo<Id> goal_literals_, goal_strings_, goal_numbers_, keys_lang_;  // by goal
+  Memo<char> points_;
+};
+
+}  // namespace guard

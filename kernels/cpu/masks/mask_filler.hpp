@@ -1,0 +1,158 @@
+// MaskFiller: which tokens may come next in a configuration.
+//
+// A mask is made by a walk over the trie of the vocabulary's tokens, in step with the automaton,
+// and factors by lexeme: what stays inside of one, and in which states the others leave it, is
+// remembered (lexeme_masks.hpp); only what is left behind it is walked, where the same holds again.
+// Under a budget each token must leave a way to the end that is short enough. fill_mask.cpp has the
+// walk and the lexemes, fill_value.cpp the values of members, which many members have in common,
+// fill_keys.cpp keys, where names and written keys mend the mask of a class. One for each engine;
+// guarded by the isolate's lock. Tested against masks made byte by byte in
+// tests/kernels/test_factoring.py.
+#pragma once
+#include "automaton/engine.hpp"
+#include "masks/lexeme_masks.hpp"
+
+namespace guard {
+
+class MaskFiller {
+ public:
+  explicit MaskFiller(Engine& engine)
+      : engine_(engine),
+        options_(engine.options),
+        constraints_(engine.constraints),
+        levels_(engine.levels),
+        texts_(engine.lexicon().texts) {}
+  // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <=
+  // budget. Without `factors` nothing that is remembered of tokens is used: each is read byte by
+  // byte, which the other way is tested against. Returns a budget from which on all are the same,
+  // as without one; kNoLimit: not known, or more than this one.
+  std::int64_t fill(const Config& at, LexemeMasks& masks, std::int64_t budget, std::uint32_t* row,
+                    Scratch& scratch, bool factors = true);
+  // Of each token inside of a lexeme its class by where it ends, 0: none; returns how many there
+  // are. O(tokens inside). Tokens of a class that are allowed lead to one key of StateKeys.
+  int classes(const Config& at, LexemeMasks& masks, std::uint8_t* of);
+  std::size_t nbytes() const { return values_held_; }
+
+ private:
+  struct Sink;
+  // Where a walk over a trie stands, a place for each byte. Walks inside of walks use one stack: a
+  // new one of each would be allocated.
+  struct Place {
+    Config config;
+    Children children;
+  };
+  class Path {
+   public:
+    explicit Path(std::vector<Place>* places) : places_(places), base_(places->size()) {}
+    ~Path() {
+      places_->erase(places_->begin() + static_cast<std::ptrdiff_t>(base_), places_->end());
+    }
+    Path(const Path&) = delete;
+    void push_back(const Place& place) { places_->push_back(place); }
+    void pop_back() { places_->pop_back(); }
+    Place& back() { return places_->back(); }
+    bool empty() const { return places_->size() == base_; }
+
+   private:
+    std::vector<Place>* places_;
+    std::size_t base_;
+  };
+  enum class Means : std::uint8_t {
+    Ample,
+    Scarce,
+    None
+  };  // does the budget suffice inside of a lexeme: behind all tokens, some, none?
+
+  // Each marks the tokens below a node of `among` that go on from the configuration.
+  void below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void go_on(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  bool fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at,
+                   Sink& sink);  // false: nothing was done
+  bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  void fill_text(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  void fill_number(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  void add_alone(const Config& at, const Spelled& token, Sink& sink);
+  bool is_near(const Config& at, LexemeMasks& masks);
+  void add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink);
+  void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
+  bool affords_any(const Suffixes& among, std::int32_t node, const Config& at, bool bounded,
+                   Sink& sink);
+
+  // Values of members (fill_value.cpp).
+  struct Within {  // tokens that end within a value
+    Tokens tokens;
+    std::size_t size = 0;
+    std::int64_t
+        enough = kNoLimit,
+        lacking = -1;  // budgets beside what follows that suffice for all of them, and that don't
+    static constexpr std::size_t kScarce = 16;
+    std::vector<std::pair<std::int64_t, Tokens>> scarce;  // which of them such a budget leaves
+    bool reckons = false;                                 // was some distance not told on sight?
+  };
+  bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+
+  // Keys (fill_keys.cpp).
+  void fill_key(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  static Bytes bytes_among(const Config& at);
+  void overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means,
+               Sink& sink);
+  bool are_even(const Config& at);
+  void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Means means,
+                     Sink& sink);
+  void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
+  void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask,
+                Sink& sink);
+  Means key_means(const Config& at, Sink& sink);
+
+  Engine& engine_;
+  const Options& options_;
+  Constraints& constraints_;
+  Levels& levels_;
+  Texts& texts_;
+  std::vector<Place> places_;
+  std::vector<std::uint32_t> clear_row_;               // of no token; to make a part of a mask in
+  static constexpr std::size_t kMostValues = 500'000;  // bytes
+  ListMap<Within> values_;                             // see fill_value
+  std::size_t values_held_ = 0;
+};
+
+// Where a mask is marked, and what each of its tokens must meet.
+struct MaskFiller::Sink {
+  LexemeMasks& masks;
+  const Vocabulary& vocabulary;
+  std::uint32_t* row;
+  std::int64_t budget;
+  Arena& arena;
+  Engine& engine;
+  bool factors = true;  // false: every token is read byte by byte
+  int nested = 0;       // lexemes inside of what follows lexemes
+  std::int64_t enough =
+      1;                 // of a budget: from there on it rules nothing out; kNoLimit: this one does
+  bool reckons = false;  // was some distance not told on sight?
+  static constexpr int kMostNested =
+      16;  // of a token, whatever the vocabulary; what is nested deeper is walked
+
+  void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
+  void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
+  bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
+  bool affords(const Config& after) {
+    if (budget < 0) return true;
+    Distances::Sight sight = engine.distances.on_sight(after);
+    if (sight.bytes < 0 || (!sight.is_exact && 1 + sight.bytes > budget)) {
+      reckons = true;
+      sight.bytes = engine.distance(after, budget - 1);
+    }
+    const bool yes = sight.bytes >= 0 && 1 + sight.bytes <= budget;
+    suffices(yes ? 1 + sight.bytes : kNoLimit);
+    return yes;
+  }
+  void suffices(std::int64_t bytes) { enough = std::max(enough, bytes); }
+  void add(const Id* begin, const Id* end, const Config& after) {
+    if (begin == end || !affords(after)) return;
+    for (; begin != end; ++begin) set(*begin);
+  }
+  void add(const Tokens& tokens) { tokens.add_to(row); }
+};
+
+}  // namespace guard

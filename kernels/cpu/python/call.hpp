@@ -1,0 +1,237 @@
+// Call: one call of a user's, in turns of the isolate where the schema's engine is.
+//
+// The GIL is never waited for while an isolate's lock is held: a call that needs nodes not lowered
+// yet ends in Missing, the lock is given back, the nodes are lowered in Python, and the call is
+// made again. A call that takes long gives the GIL back in the meantime.
+#pragma once
+#include <nanobind/nanobind.h>
+
+#include <mutex>
+#include <optional>
+
+#include "python/read_records.hpp"
+#include "runtime/isolate.hpp"
+
+namespace guard {
+
+constexpr std::size_t kLargePlace = 1'000'000;  // bytes that take a millisecond to be freed
+
+// A place that is freed without the GIL where that takes long.
+inline std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pinned) {
+  return {new Place(std::move(isolate), pinned), [](Place* place) {
+            const bool is_large = place->nbytes > kLargePlace ||
+                                  (!place->isolate->common &&
+                                   place->isolate->nbytes > static_cast<std::int64_t>(kLargePlace));
+#ifdef Py_LIMITED_API
+            const bool has_gil = false;  // the stable ABI does not tell
+#else
+            const bool has_gil = PyGILState_Check();
+#endif
+            if (!is_large || !has_gil) return delete place;
+            const nanobind::gil_scoped_release others;
+            delete place;
+          }};
+}
+
+// A compiled schema: all that its engine is made of, in whatever isolate.
+struct Front : std::enable_shared_from_this<Front> {
+  Options options;
+  Id root;
+  nanobind::object lower, fail;
+
+  Front(Options how, Id at, nanobind::object lowering, nanobind::object failing)
+      : options(how),
+        root(at),
+        lower(std::move(lowering)),
+        fail(std::move(failing)),
+        place_(place_in(Isolates::instance().common(), false)) {}
+  std::shared_ptr<Place> place() {
+    const std::lock_guard lock(lock_);
+    return place_;
+  }
+  void leave(const Place* old) {  // for an isolate of its own
+    auto made = place_in(Isolates::instance().make(), false);
+    const std::lock_guard lock(lock_);
+    if (place_.get() != old) return;
+    place_->is_current = false;
+    place_ = std::move(made);
+  }
+
+ private:
+  std::mutex lock_;
+  std::shared_ptr<Place> place_;
+};
+
+// Where a matcher, or whoever else asks an engine, finds it.
+class Seat {
+ public:
+  explicit Seat(std::shared_ptr<Front> front)
+      : front(std::move(front)), place_(this->front->place()) {}
+  Seat(std::shared_ptr<Front> front, std::shared_ptr<Place> place)
+      : front(std::move(front)), place_(std::move(place)) {}
+  static Seat pinned(std::shared_ptr<Front> front) {
+    return {std::move(front), place_in(Isolates::instance().make(), true)};
+  }
+  Place& place() {
+    if (!place_->is_current) place_ = front->place();
+    return *place_;
+  }
+  void move() { front->leave(place_.get()); }
+  std::shared_ptr<Front> front;
+
+ private:
+  std::shared_ptr<Place> place_;
+};
+
+// The GIL, which a call gives back once it takes long, until its end.
+class Gil {
+ public:
+  Gil() = default;
+  Gil(const Gil&) = delete;
+  ~Gil() { take(); }
+  static void give(void* self) {
+    if (Gil& gil = *static_cast<Gil*>(self); !gil.saved_) gil.saved_ = PyEval_SaveThread();
+  }
+  void take() {
+    if (saved_) PyEval_RestoreThread(std::exchange(saved_, nullptr));
+  }
+
+ private:
+  PyThreadState* saved_ = nullptr;
+};
+
+[[noreturn]] inline void raise(const Front& front, const Limit& limit) {
+  const nanobind::object error =
+      front.fail(limit.name, limit.node, limit.detail, static_cast<int>(limit.op));
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+  throw nanobind::python_error();
+}
+
+// One call of a user's: turns, until one of them ends well, with the same limit of seconds for all
+// of them.
+class Call {
+ public:
+  explicit Call(Seat& seat) : seat_(seat) {
+    Kept::give_back();
+    if (Isolates& all = Isolates::instance(); all.are_full()) {
+      Gil gil;
+      Gil::give(&gil);
+      all.make_room(nullptr);
+    }
+    account_.emplace(*seat_.place().isolate);
+  }
+
+  // What `f` returns for the engine, with the nodes that it misses: those that `ahead` names, and
+  // each that it ends in.
+  template <class F, class Ahead>
+  auto run(F f, Ahead ahead) {
+    try {
+      while (true) {
+        std::vector<Id> missing;
+        if constexpr (std::is_void_v<decltype(f(std::declval<Compiled&>()))>) {
+          if (take_turn(f, ahead, &missing)) return;
+        } else {
+          std::optional<decltype(f(std::declval<Compiled&>()))> out;
+          if (take_turn([&](Compiled& engine) { out = f(engine); }, ahead, &missing))
+            return std::move(*out);
+        }
+        if (!missing.empty()) define(missing);
+      }
+    } catch (const Limit& limit) {
+      raise(*seat_.front, limit);
+    }
+  }
+  template <class F>
+  auto run(F f) {
+    return run(f, [](Compiled&) { return std::vector<Id>(); });
+  }
+
+  // Lowers nodes, and with them what a mask would miss next: a throw of Missing costs as much as
+  // lowering two nodes.
+  void define(const std::vector<Id>& nodes) {
+    Goals::Ahead ahead(nodes);
+    std::vector<Id> missing;
+    turn([&](Compiled& engine) { missing = engine.constraints.goals.lacking(&ahead); });
+    while (!missing.empty()) {
+      nanobind::list asked;
+      for (Id n : missing) asked.append(n);
+      const nanobind::list records = nanobind::cast<nanobind::list>(seat_.front->lower(asked));
+      if (records.size() != missing.size())
+        throw nanobind::type_error("lower must return a record for each node");
+      Records read(missing, records);
+      for (bool are_defined = false; !are_defined;) {
+        turn([&](Compiled& engine) {
+          if (!read.are_whole(engine.tables)) return;
+          std::vector<std::vector<Atom>> atoms = read.atoms(engine.tables);
+          for (std::size_t i = 0; i < missing.size(); ++i)
+            engine.constraints.goals.define(missing[i], std::move(atoms[i]));
+          are_defined = true;
+          missing = engine.constraints.goals.lacking(&ahead);
+        });
+        if (!are_defined) read.read_trees();
+      }
+    }
+  }
+
+ private:
+  const Limits& limits() const { return seat_.front->options.limits; }
+
+  // The lock of an isolate. While it is waited for, others have the GIL.
+  static std::unique_lock<std::mutex> held(Isolate& isolate, Gil& gil) {
+    std::unique_lock lock(isolate.lock, std::try_to_lock);
+    if (lock.owns_lock()) return lock;
+    Gil::give(&gil);
+    return isolate.wait();
+  }
+  // A turn of f(engine); whatever ends early leaves nothing half made. False: it is to be taken
+  // again.
+  template <class F>
+  bool turn(F f) {
+    bool moves = false;
+    {
+      Gil gil;
+      Place& place = seat_.place();
+      Turn turn(place, held(*place.isolate, gil), *account_, &used_, limits(), Gil::give, &gil);
+      try {
+        f(turn.engine(seat_.front->options, seat_.front->root));
+      } catch (const Elsewhere&) {
+        turn.give_up(false);
+        moves = true;
+      } catch (const Full&) {
+        turn.give_up(true);
+        return false;
+      } catch (const Limit&) {
+        turn.give_up(false);
+        throw;
+      } catch (const std::bad_alloc&) {
+        turn.give_up(true);
+        throw;
+      }
+    }
+    if (moves) {
+      seat_.move();
+      account_.reset();
+      account_.emplace(*seat_.place().isolate);
+    }
+    return !moves;
+  }
+  // False: it is to be taken again, with these nodes.
+  template <class F, class Ahead>
+  bool take_turn(F f, Ahead ahead, std::vector<Id>* missing) {
+    return turn([&](Compiled& engine) {
+             try {
+               *missing = ahead(engine);
+               if (missing->empty()) f(engine);
+             } catch (Missing& m) {
+               *missing = std::move(m.nodes);
+             }
+           }) &&
+           missing->empty();
+  }
+
+  Seat& seat_;
+  double used_ = 0;                 // processor seconds
+  std::optional<Account> account_;  // what is made and freed within the call counts for nothing
+};
+
+}  // namespace guard

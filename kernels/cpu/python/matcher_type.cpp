@@ -1,0 +1,153 @@
+// Binds Matcher, and masks of whole batches.
+#include "python/matcher_type.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "support/thread_pool.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace guard {
+
+void bind_matcher(nb::module_& m) {
+  nb::class_<PyMatcher>(m, "Matcher")
+      .def(
+          "fill_bitmask",
+          [](PyMatcher& self, const Rows& bitmask, std::ptrdiff_t row,
+             std::optional<std::int64_t> remaining) {
+            self.fill(view_of(bitmask, self.matcher.vocabulary().words()), row, remaining);
+          },
+          "bitmask"_a, "row"_a = 0, "remaining"_a.none() = nb::none())
+      .def(
+          "fill_bitmask_by_bytes",
+          [](PyMatcher& self, const Rows& bitmask, std::optional<std::int64_t> remaining) {
+            const RowsView view = view_of(bitmask, self.matcher.vocabulary().words());
+            self.placed(
+                [&] { self.matcher.fill_by_bytes(self.row_of(view, 0), remaining.value_or(-1)); });
+          },
+          "bitmask"_a, "remaining"_a.none() = nb::none())
+      .def("is_scarce",
+           [](PyMatcher& self) {
+             const PyMatcher::Use use(self);
+             return self.matcher.is_scarce();
+           })
+      .def(
+          "accept",
+          [](PyMatcher& self, Id token) {
+            return self.placed([&] { return self.matcher.accept(token); });
+          },
+          "token"_a)
+      .def(
+          "accept_bytes",
+          [](PyMatcher& self, const nb::bytes& data) {
+            return self.placed(
+                [&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });
+          },
+          "data"_a)
+      .def("can_stop",
+           [](PyMatcher& self) { return self.placed([&] { return self.matcher.can_stop(); }); })
+      .def("is_finished",
+           [](PyMatcher& self) {
+             const PyMatcher::Use use(self);
+             return self.matcher.is_finished();
+           })
+      .def("forced_bytes",
+           [](PyMatcher& self) { return self.placed([&] { return self.matcher.forced(); }); })
+      .def("distance",
+           [](PyMatcher& self) { return self.placed([&] { return self.matcher.distance(); }); })
+      .def("key", [](PyMatcher& self) { return self.placed([&] { return self.matcher.key(); }); })
+      .def("lexeme",
+           [](PyMatcher& self) { return self.placed([&] { return self.matcher.lexeme(); }); })
+      .def(
+          "fill_classes",
+          [](PyMatcher& self, const Classes& of) {
+            if (of.shape(0) < static_cast<std::size_t>(self.matcher.vocabulary().size()))
+              throw nb::value_error(("classes has " + std::to_string(of.shape(0)) +
+                                     " items; the vocabulary needs " +
+                                     std::to_string(self.matcher.vocabulary().size()))
+                                        .c_str());
+            return self.placed([&] { return self.matcher.classes(of.data()); });
+          },
+          "classes"_a.noconvert())
+      .def(
+          "rollback",
+          [](PyMatcher& self, std::int64_t steps) {
+            const PyMatcher::Use use(self);
+            if (steps < 0 || static_cast<std::size_t>(steps) > self.matcher.steps())
+              throw nb::value_error(("steps=" + std::to_string(steps) +
+                                     " must be at least 0 and at most " +
+                                     std::to_string(self.matcher.steps()) + ", the steps accepted")
+                                        .c_str());
+            self.matcher.rollback(static_cast<std::size_t>(steps));
+          },
+          "steps"_a = 1)
+      .def("reset",
+           [](PyMatcher& self) {
+             const PyMatcher::Use use(self);
+             self.matcher.reset();
+           })
+      .def("copy", [](PyMatcher& self) {
+        const PyMatcher::Use use(self);
+        return PyMatcher::make(self.seat, [&] { return self.matcher.copy(); });
+      });
+
+  m.def(
+      "fill_bitmasks",
+      [](const std::vector<PyMatcher*>& matchers, const Rows& bitmask,
+         std::optional<std::vector<std::ptrdiff_t>> rows,
+         std::optional<std::vector<std::optional<std::int64_t>>> remaining) {
+        if (rows && rows->size() != matchers.size())
+          throw nb::value_error("rows must have an item for each matcher");
+        if (remaining && remaining->size() != matchers.size())
+          throw nb::value_error("remaining must have an item for each matcher");
+        for (const auto& left : remaining.value_or(std::vector<std::optional<std::int64_t>>{}))
+          if (left && *left < 0)
+            throw nb::value_error(
+                ("remaining=" + std::to_string(*left) + " must be at least 0").c_str());
+        std::size_t words = 0;
+        for (PyMatcher* matcher : matchers)
+          words = std::max(words, matcher->matcher.vocabulary().words());
+        const RowsView view = view_of(bitmask, words);
+        const auto row_of = [&](std::size_t i) {
+          return matchers[i]->row_of(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i));
+        };
+        const auto left_of = [&](std::size_t i) {
+          return remaining ? (*remaining)[i] : std::nullopt;
+        };
+        for (std::size_t i = 0; i < matchers.size(); ++i) row_of(i);  // is each there?
+        std::deque<PyMatcher::Use> uses;
+        for (PyMatcher* matcher : matchers) uses.emplace_back(*matcher);
+        // All rows without the GIL; those that miss nodes, or meet a limit, are made again with it.
+        std::vector<std::size_t> again;
+        {
+          const nb::gil_scoped_release release;
+          std::vector<const MaskRow*> known(matchers.size());
+          for (std::size_t i = 0; i < matchers.size(); ++i) {
+            Matcher& matcher = matchers[i]->matcher;
+            if ((known[i] = matcher.known(left_of(i).value_or(-1)))) continue;
+            const bool made = matchers[i]->in_batch([&] {
+              if (!matcher.look_ahead().empty()) return false;
+              if (left_of(i) || matchers.size() == 1)
+                matcher.fill(row_of(i), left_of(i).value_or(-1));
+              else if (!(known[i] = matcher.find()))
+                matcher.fill_found(row_of(i));
+              return true;
+            });
+            if (!made) again.push_back(i);
+          }
+          share_out(matchers.size(), matchers.size() * view.words * 4, [&](std::size_t i) {
+            const std::size_t used = matchers[i]->matcher.vocabulary().words();
+            if (known[i]) known[i]->write(row_of(i));
+            std::memset(row_of(i) + used, 0, (view.words - used) * 4);
+          });
+        }
+        for (std::size_t i : again)
+          matchers[i]->fill(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i), left_of(i));
+      },
+      "matchers"_a, "bitmask"_a, "rows"_a.none() = nb::none(), "remaining"_a.none() = nb::none());
+}
+
+}  // namespace guard

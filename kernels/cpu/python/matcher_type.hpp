@@ -1,0 +1,187 @@
+// PyMatcher: a matcher as Python holds it: one thread at a time, its calls placed where the engine
+// is.
+#pragma once
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstring>
+#include <string>
+
+#include "python/call.hpp"
+#include "runtime/matcher.hpp"
+
+namespace guard {
+
+void bind_matcher(nanobind::module_& module);  // adds Matcher and fill_bitmasks
+
+using Rows = nanobind::ndarray<nanobind::device::cpu>;
+using Classes =
+    nanobind::ndarray<std::uint8_t, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+
+struct RowsView {
+  std::uint32_t* data;
+  std::size_t rows, words;
+  std::ptrdiff_t stride;
+};
+inline RowsView view_of(const Rows& bitmask, std::size_t words) {
+  if (bitmask.dtype().bits != 32 || bitmask.dtype().lanes != 1 ||
+      (bitmask.dtype().code != static_cast<std::uint8_t>(nanobind::dlpack::dtype_code::Int) &&
+       bitmask.dtype().code != static_cast<std::uint8_t>(nanobind::dlpack::dtype_code::UInt)))
+    throw nanobind::type_error("bitmask must be int32");
+  if (bitmask.ndim() != 1 && bitmask.ndim() != 2)
+    throw nanobind::value_error("bitmask must have one or two dimensions");
+  const std::size_t last = bitmask.ndim() - 1;
+  if (bitmask.stride(last) != 1)
+    throw nanobind::value_error("the rows of bitmask must be contiguous");
+  if (bitmask.shape(last) < words) {
+    throw nanobind::value_error(("a row of bitmask has " + std::to_string(bitmask.shape(last)) +
+                                 " words; the vocabulary needs " + std::to_string(words))
+                                    .c_str());
+  }
+  return {static_cast<std::uint32_t*>(bitmask.data()), bitmask.ndim() == 2 ? bitmask.shape(0) : 1,
+          bitmask.shape(last),
+          bitmask.ndim() == 2 ? static_cast<std::ptrdiff_t>(bitmask.stride(0)) : 0};
+}
+
+// Who uses a matcher: one thread at a time. A call that takes long gives the GIL back, and another
+// thread's would find the matcher half way.
+class User {
+ public:
+  bool enter() {  // false: this thread is in it already
+    const void* none = nullptr;
+    if (of_.compare_exchange_strong(none, me(), std::memory_order_acquire)) return true;
+    if (none != me())
+      throw std::runtime_error(
+          "a matcher belongs to one thread at a time, and another one is using it: give each thread a copy()");
+    return false;
+  }
+  void leave() { of_.store(nullptr, std::memory_order_release); }
+
+ private:
+  static const void* me() {
+    static thread_local char here;
+    return &here;
+  }
+  std::atomic<const void*> of_ = nullptr;
+};
+
+struct PyMatcher {
+  Seat seat;
+  Matcher matcher;
+  User user;
+
+  PyMatcher(Seat where, Matcher made) : seat(std::move(where)), matcher(std::move(made)) {}
+  template <class F>
+  static PyMatcher* make(
+      Seat seat, F made) {  // what the matcher holds is counted here, and counted off in the end
+    Matcher matcher = [&] {
+      const Account account(*seat.place().isolate);
+      return made();
+    }();
+    return new PyMatcher(std::move(seat), std::move(matcher));
+  }
+  ~PyMatcher() {
+    const Account account(*seat.place().isolate);
+    const Matcher gone = std::move(matcher);
+  }
+  class Use {
+   public:
+    explicit Use(PyMatcher& matcher) : matcher_(matcher), first_(matcher.user.enter()) {}
+    ~Use() {
+      if (first_) matcher_.user.leave();
+    }
+    Use(const Use&) = delete;
+
+   private:
+    PyMatcher& matcher_;
+    bool first_;
+  };
+  std::uint32_t* row_of(const RowsView& view, std::ptrdiff_t row) const {
+    if (row < 0 || static_cast<std::size_t>(row) >= view.rows)
+      throw nanobind::index_error(
+          ("row=" + std::to_string(row) + " is not a row of the bitmask").c_str());
+    return view.data + row * view.stride;
+  }
+  // What f returns once the matcher is where it was; a limit that names no node is met at the value
+  // that is due.
+  template <class F, class Ahead>
+  auto placed(F f, Ahead ahead) {
+    const Use use(*this);
+    const auto blaming = [this](Compiled& engine, auto g) {
+      try {
+        return g();
+      } catch (Limit& limit) {
+        engine.constraints.goals.blame(&limit, limit.node < 0 ? matcher.node(engine) : -1);
+        throw;
+      }
+    };
+    Call call(seat);
+    const auto found = [&] {
+      return call.run([&](Compiled& engine) { return blaming(engine, f); },
+                      [&](Compiled& engine) {
+                        return blaming(engine, [&] {
+                          matcher.enter(engine);
+                          return ahead();
+                        });
+                      });
+    };
+    if constexpr (std::is_same_v<decltype(f()), std::string>) {
+      const std::string out = found();  // goes before the call's account ends
+      return nanobind::bytes(out.data(), out.size());
+    } else {
+      return found();
+    }
+  }
+  template <class F>
+  auto placed(F f) {
+    return placed(f, [] { return std::vector<Id>(); });
+  }
+  void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
+    if (remaining && *remaining < 0)
+      throw nanobind::value_error(
+          ("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
+    const Use use(*this);
+    std::uint32_t* words = row_of(view, row);
+    if (const MaskRow* known = matcher.known(remaining.value_or(-1)))
+      known->write(words);
+    else
+      placed([&] { matcher.fill(words, remaining.value_or(-1)); },
+             [&] { return matcher.look_ahead(); });
+    std::memset(words + matcher.vocabulary().words(), 0,
+                (view.words - matcher.vocabulary().words()) * 4);
+  }
+  // A turn of a batch, without the GIL. False: it is to be taken again, alone and with the GIL.
+  template <class F>
+  bool in_batch(F f) {
+    {
+      Place& place = seat.place();
+      Isolate& isolate = *place.isolate;
+      Account account(isolate);
+      std::unique_lock lock(isolate.lock, std::try_to_lock);
+      if (!lock.owns_lock()) lock = isolate.wait();
+      Turn turn(place, std::move(lock), account, nullptr, seat.front->options.limits, nullptr,
+                nullptr);
+      try {
+        matcher.enter(turn.engine(seat.front->options, seat.front->root));
+        return f();
+      } catch (const Missing&) {
+        return false;
+      } catch (const Limit&) {
+        turn.give_up(false);
+        return false;
+      } catch (const Full&) {
+        turn.give_up(true);
+        return false;
+      } catch (const std::bad_alloc&) {
+        turn.give_up(true);
+        return false;
+      } catch (const Elsewhere&) {
+        turn.give_up(false);
+      }
+    }
+    seat.move();
+    return false;
+  }
+};
+
+}  // namespace guard

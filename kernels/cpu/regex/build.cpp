@@ -1,0 +1,252 @@
+// Langs: expressions from syntax trees, with what looks around and loops. See regex.hpp.
+#include "regex/regex.hpp"
+
+#include <algorithm>
+
+namespace guard {
+
+// ---- from syntax trees
+// ----------------------------------------------------------------------------------------------
+
+// Built right to left: `then` is what must follow. What looks around is never the left part of a
+// Cat.
+
+namespace {
+bool looks(const Tree& tree) {
+  return tree.kind == Tree::Look || tree.kind == Tree::Start || tree.kind == Tree::Finish ||
+         std::any_of(tree.kids.begin(), tree.kids.end(), looks);
+}
+
+Tree cat_of(std::vector<Tree> kids) {
+  Tree out;
+  out.kids = std::move(kids);
+  return out;
+}
+Tree alt_of(std::vector<Tree> kids) {
+  Tree out = cat_of(std::move(kids));
+  out.kind = Tree::Alt;
+  return out;
+}
+Tree repeat_of(const Tree& kid, std::int32_t lo, std::int32_t hi) {
+  Tree out = cat_of({kid});
+  out.kind = Tree::Repeat;
+  out.lo = std::max(lo, 0), out.hi = hi;
+  return out;
+}
+
+bool may_take_nothing(const Tree& tree) {
+  switch (tree.kind) {
+    case Tree::Set: return false;
+    case Tree::Cat: return std::all_of(tree.kids.begin(), tree.kids.end(), may_take_nothing);
+    case Tree::Alt: return std::any_of(tree.kids.begin(), tree.kids.end(), may_take_nothing);
+    case Tree::Repeat: return tree.lo == 0 || may_take_nothing(tree.kids[0]);
+    default: return true;
+  }
+}
+
+// What a tree asserts where it takes no text. Requires may_take_nothing(tree).
+Tree taking_nothing(const Tree& tree) {
+  Tree out = tree;
+  out.kids.clear();
+  switch (tree.kind) {
+    case Tree::Cat:
+    case Tree::Alt:
+      for (const Tree& kid : tree.kids)
+        if (may_take_nothing(kid)) out.kids.push_back(taking_nothing(kid));
+      return out;
+    case Tree::Repeat: return tree.lo == 0 ? cat_of({}) : taking_nothing(tree.kids[0]);
+    default: return tree;
+  }
+}
+
+// What a tree matches that is some text.
+Tree taking_some(const Tree& tree) {
+  if (!may_take_nothing(tree)) return tree;
+  switch (tree.kind) {
+    case Tree::Cat: {
+      std::vector<Tree> ways, head;
+      for (auto kid = tree.kids.begin(); kid != tree.kids.end();
+           ++kid) {  // the first that takes some
+        std::vector<Tree> way = head;
+        way.push_back(taking_some(*kid));
+        way.insert(way.end(), kid + 1, tree.kids.end());
+        ways.push_back(cat_of(std::move(way)));
+        head.push_back(taking_nothing(*kid));
+      }
+      return alt_of(std::move(ways));
+    }
+    case Tree::Alt: {
+      std::vector<Tree> ways;
+      for (const Tree& kid : tree.kids) ways.push_back(taking_some(kid));
+      return alt_of(std::move(ways));
+    }
+    case Tree::Repeat: {
+      if (tree.hi == 0) return alt_of({});
+      const Tree& kid = tree.kids[0];
+      const std::int32_t fewer = tree.hi == kInf ? kInf : tree.hi - 1;
+      const Tree first = cat_of({taking_some(kid), repeat_of(kid, tree.lo - 1, fewer)});
+      if (tree.lo == 0 || !may_take_nothing(kid)) return first;
+      return alt_of({first, cat_of({taking_nothing(kid), taking_some(repeat_of(kid, 0, fewer))})});
+    }
+    default: return alt_of({});
+  }
+}
+
+std::size_t size_of(const Tree& tree) {
+  std::size_t n = 1;
+  for (const Tree& kid : tree.kids) n += size_of(kid);
+  return n;
+}
+
+Id found(const std::vector<Id>& places, Id start) {
+  for (std::size_t i = 0; i < places.size(); i += 2)
+    if (places[i] == start) return places[i + 1];
+  return start;  // nothing was read yet
+}
+}  // namespace
+
+Id Langs::build(const Tree& tree, Id then, const Places& places) {
+  if (then == kNone) return kNone;
+  const Deeper deeper(&depth_);
+  switch (tree.kind) {
+    case Tree::Set: return cat(set(intersection(tree.ranges, writable_chars())), then);
+    case Tree::Cat:
+      for (auto it = tree.kids.rbegin(); it != tree.kids.rend(); ++it)
+        then = build(*it, then, places);
+      return then;
+    case Tree::Alt: {
+      std::vector<Id> kids;
+      for (const Tree& kid : tree.kids) kids.push_back(build(kid, then, places));
+      return alt(std::move(kids));
+    }
+    case Tree::Repeat: {
+      if (!looks(tree))
+        return cat(repeat(build(tree.kids[0], kEps, places), tree.lo, tree.hi), then);
+      const Tree& kid = tree.kids[0];
+      Body body{taking_some(kid), {}, may_take_nothing(kid)};
+      if (body.may_be_none) body.none = taking_nothing(kid);
+      bounded(size_of(body.some), 100,
+              "parts of what a quantifier repeats, told apart by where it looks around");
+      Places inside;
+      look_behinds(kid, places, &inside);
+      return loop(bodies_.intern(std::move(body)), tree.lo, tree.hi, then, std::move(inside));
+    }
+    case Tree::Look: {
+      const Id seen =
+          tree.ahead ? build(tree.kids[0], kAll, places) : behind(found(places, place_of(tree)));
+      return both({tree.negative ? no(seen) : seen, then});
+    }
+    case Tree::Start: return both({behind(found(places, kHere)), then});
+    case Tree::Finish: return both({kEps, then});
+    case Tree::And: {  // where parts look around, the whole must be split from what follows in one
+                       // way only
+      const bool apart = std::none_of(tree.kids.begin(), tree.kids.end(), looks);
+      std::vector<Id> kids;
+      for (const Tree& kid : tree.kids) kids.push_back(build(kid, apart ? kEps : then, places));
+      return apart ? cat(both(std::move(kids)), then) : both(std::move(kids));
+    }
+    case Tree::Not: return cat(no(build(tree.kids[0], kEps, places)), then);
+    case Tree::Punycode:
+      return cat(make({.kind = Kind::Coded, .a = build(tree.kids[0], kEps, {}), .kids = {}}), then);
+    case Tree::Maybe: return maybe(build(tree.kids[0], then, places));
+  }
+  return kNone;
+}
+
+// A look-behind at the start of a pattern that may begin anywhere is the text before it.
+Id Langs::search(const Tree& tree) {
+  if (const Tree* first = tree.kind == Tree::Cat && !tree.kids.empty() ? &tree.kids[0] : &tree;
+      first->kind == Tree::Look && !first->ahead && !first->negative) {
+    Tree whole = first->kids[0];
+    if (first != &tree) {
+      std::vector<Tree> kids{std::move(whole)};
+      kids.insert(kids.end(), tree.kids.begin() + 1, tree.kids.end());
+      whole = cat_of(std::move(kids));
+    }
+    return search(whole);
+  }
+  const Id here = build(tree, kAll, {});
+  if (here == kNone || moved(here).next != std::vector<Id>{kNone}) return cat(kAll, here);
+  return reached(here);  // it can begin at the start only
+}
+
+Id Langs::whole(const Tree& tree) { return build(tree, kEps, {}); }
+
+// ---- look-behinds and loops
+// -----------------------------------------------------------------------------------------
+
+Id Langs::place_of(const Tree& look) { return cat(kAll, build(look.kids[0], kHere, {})); }
+
+Id Langs::behind(Id place) {
+  if (place == kNone) return kNone;
+  const Node& meaning = nodes_[now(place)];
+  return make({.kind = Kind::Behind,
+               .a = place,
+               .kids = {},
+               .nullable = meaning.nullable,
+               .possible = meaning.possible});
+}
+
+Id Langs::now(Id place) {
+  const Node node = nodes_[place];
+  if (!node.here) return place;  // what a look-ahead inside of the look-behind still asks
+  const Deeper deeper(&depth_);
+  switch (node.kind) {
+    case Kind::Here: return kAll;
+    case Kind::Cat: return nodes_[node.a].nullable ? now(node.b) : kNone;
+    case Kind::Loop:
+      return node.lo == 0                  ? now(node.b)
+             : bodies_[node.a].may_be_none ? now(round(node, true))
+                                           : kNone;
+    default: break;
+  }
+  std::vector<Id> kids;
+  for (Id k : node.kids) kids.push_back(now(k));
+  return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+}
+
+Id Langs::reached(Id r) {
+  const Node node = nodes_[r];
+  if (!node.moves) return r;
+  const Deeper deeper(&depth_);
+  if (node.kind == Kind::Behind) return reached(now(node.a));
+  if (node.kind == Kind::Not) return no(reached(node.a));
+  if (node.kind != Kind::Alt && node.kind != Kind::And) return r;
+  std::vector<Id> kids;
+  for (Id k : node.kids) kids.push_back(reached(k));
+  return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+}
+
+void Langs::look_behinds(const Tree& tree, const Places& places, Places* out) {
+  if (tree.kind == Tree::Start || (tree.kind == Tree::Look && !tree.ahead)) {
+    const Id start = tree.kind == Tree::Start ? kHere : place_of(tree);
+    if (std::size_t i = 0; [&] {
+          while (i < out->size() && (*out)[i] != start) i += 2;
+          return i == out->size();
+        }()) {
+      out->push_back(start);
+      out->push_back(found(places, start));
+    }
+    return;
+  }
+  for (const Tree& kid : tree.kids) look_behinds(kid, places, out);
+}
+
+// Rounds that take nothing only assert: one of them makes up for all that are still owed.
+Id Langs::loop(Id body, std::int32_t lo, std::int32_t hi, Id rest, Places places) {
+  if (hi == 0 || rest == kNone) return rest;
+  Node node{
+      .kind = Kind::Loop, .a = body, .b = rest, .lo = lo, .hi = hi, .kids = std::move(places)};
+  const Id empty = lo == 0 ? rest : bodies_[body].may_be_none ? round(node, true) : kNone;
+  node.nullable = nodes_[empty].nullable, node.possible = nodes_[empty].possible;
+  return make(std::move(node));
+}
+
+Id Langs::round(const Node& node, bool none) {
+  const Id more = loop(node.a, none ? 0 : std::max(node.lo - 1, 0),
+                       node.hi == kInf ? kInf : node.hi - 1, node.b, node.kids);
+  const Body& body = bodies_[node.a];
+  return build(none ? body.none : body.some, more, node.kids);
+}
+
+}  // namespace guard

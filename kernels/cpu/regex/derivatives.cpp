@@ -1,0 +1,322 @@
+// Langs: the rows of states, and which are live. See regex.hpp.
+#include "regex/regex.hpp"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace guard {
+
+namespace {
+constexpr std::size_t kBroad =
+    500;  // states that are looked at breadth first; patterns that people write need fewer
+}  // namespace
+
+template <class F>
+LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
+  constexpr std::size_t kFew = 8;
+  LangRow out;
+  std::vector<std::size_t> at(rows.size(), 0);
+  std::vector<Id> kids(rows.size());
+  std::vector<std::pair<std::vector<Id>, Id>> few;  // many pieces go the same ways
+  std::unordered_map<std::vector<Id>, Id, VectorHash> many;
+  const auto joined = [&]() -> Id {
+    for (const auto& [way, next] : few)
+      if (way == kids) return next;
+    if (few.size() < kFew) return few.emplace_back(kids, join(kids)).second;
+    return remember(many, kids, [&] { return join(kids); });
+  };
+  while (true) {
+    kernel_clock.tick(Op::Pattern);
+    std::uint32_t upto = kMaxChar;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      upto = std::min(upto, rows[i]->upto[at[i]]);
+      kids[i] = rows[i]->next[at[i]];
+    }
+    const Id next = joined();
+    if (!out.next.empty() && out.next.back() == next)
+      out.upto.back() = upto;
+    else
+      out.upto.push_back(upto), out.next.push_back(next);
+    if (upto == kMaxChar) return out;
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (rows[i]->upto[at[i]] == upto) ++at[i];
+  }
+}
+
+const LangRow& Langs::moved(Id r) {
+  if (nodes_[r].moved) return rows_[static_cast<std::size_t>(nodes_[r].moved - 1)];
+  const Deeper deeper(&depth_);
+  const Node node = nodes_[r];
+  LangRow out{{kMaxChar}, {r}};
+  if (node.moves) {
+    std::vector<const LangRow*> rows;
+    switch (node.kind) {
+      case Kind::Cat:
+        out = combine({&moved(node.b)}, [&](const auto& kids) { return cat(node.a, kids[0]); });
+        break;
+      case Kind::Not:
+        out = combine({&moved(node.a)}, [&](const auto& kids) { return no(kids[0]); });
+        break;
+      case Kind::Maybe:
+        out = combine({&moved(node.a)}, [&](const auto& kids) { return maybe(kids[0]); });
+        break;
+      case Kind::Behind:
+        out = combine({&raw(node.a)}, [&](const auto& kids) { return behind(kids[0]); });
+        break;
+      case Kind::Loop:
+        rows.push_back(&moved(node.b));
+        for (std::size_t i = 1; i < node.kids.size(); i += 2) rows.push_back(&raw(node.kids[i]));
+        out = combine(rows, [&](const auto& kids) {
+          Places places = node.kids;
+          for (std::size_t i = 1; i < kids.size(); ++i) places[2 * i - 1] = kids[i];
+          return loop(node.a, node.lo, node.hi, kids[0], std::move(places));
+        });
+        break;
+      default:
+        for (Id k : node.kids) rows.push_back(&moved(k));
+        out = combine(rows, [&](const auto& kids) {
+          return node.kind == Kind::Alt ? alt(kids) : both(kids);
+        });
+    }
+  }
+  rows_.push_back(std::move(out));
+  nodes_[r].moved = static_cast<std::int32_t>(rows_.size());
+  return rows_.back();
+}
+
+const LangRow& Langs::raw(Id r) {
+  if (nodes_[r].raw) return rows_[static_cast<std::size_t>(nodes_[r].raw - 1)];
+  std::vector<Id> tails;  // of parts that may all be empty: from the last on, so that nothing
+                          // recurses over them
+  for (Id q = r;
+       nodes_[q].kind == Kind::Cat && nodes_[nodes_[q].a].nullable && !nodes_[nodes_[q].b].raw;)
+    tails.push_back(q = nodes_[q].b);
+  for (; !tails.empty(); tails.pop_back()) raw(tails.back());
+  const Deeper deeper(&depth_);
+  const Node node = nodes_[r];
+  LangRow out;
+  const auto add = [&out](std::uint32_t upto, Id next) {
+    if (!out.next.empty() && out.next.back() == next)
+      out.upto.back() = upto;
+    else
+      out.upto.push_back(upto), out.next.push_back(next);
+  };
+  switch (node.kind) {
+    case Kind::None:
+    case Kind::Eps:
+    case Kind::Here: add(kMaxChar, kNone); break;
+    case Kind::Set: {
+      const Ranges ranges = sets_[node.a].ranges;
+      for (const Range& range : ranges) {
+        if (range.lo > 0 && (out.upto.empty() || out.upto.back() < range.lo - 1))
+          add(range.lo - 1, kNone);
+        add(range.hi, kEps);
+      }
+      if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
+      break;
+    }
+    case Kind::Cat:
+      if (nodes_[node.b].moves)
+        out = combine({&raw(node.a), &moved(node.b)},
+                      [&](const auto& kids) { return each_then(kids[0], kids[1]); });
+      else
+        out = combine({&raw(node.a)}, [&](const auto& kids) { return each_then(kids[0], node.b); });
+      if (nodes_[node.a].nullable)
+        out = combine({&out, &raw(node.b)}, [&](const auto& kids) { return alt(kids); });
+      break;
+    case Kind::Alt:
+    case Kind::And: {
+      std::vector<const LangRow*> rows;
+      for (Id k : node.kids) rows.push_back(&raw(k));
+      out = combine(
+          rows, [&](const auto& kids) { return node.kind == Kind::Alt ? alt(kids) : both(kids); });
+      break;
+    }
+    case Kind::Not:
+      out = combine({&raw(node.a)}, [&](const auto& kids) { return no(kids[0]); });
+      break;
+    case Kind::Maybe:
+      out = combine({&raw(node.a)}, [&](const auto& kids) { return maybe(kids[0]); });
+      break;
+    case Kind::Coded: {
+      std::vector<std::u32string> all;
+      const std::size_t most = kernel_clock.states() / 5;
+      if (!list(node.a, most, &all)) bounded(most + 1, 5, "texts whose Punycode is written out");
+      for (std::u32string& word : all) word = punycode(word);
+      out = raw(words(std::move(all)));
+      break;
+    }
+    case Kind::Behind: out = raw(now(node.a)); break;
+    case Kind::Loop: {
+      std::vector<Id> ways{round(node, false)};
+      if (node.lo == 0)
+        ways.push_back(node.b);
+      else if (bodies_[node.a].may_be_none)
+        ways.push_back(round(node, true));
+      out = raw(alt(std::move(ways)));
+      break;
+    }
+    case Kind::Repeat: {
+      const Id more =
+          repeat(node.a, std::max(node.lo - 1, 0), node.hi == kInf ? kInf : node.hi - 1);
+      out = combine({&raw(node.a)}, [&](const auto& kids) { return each_then(kids[0], more); });
+      break;
+    }
+    case Kind::Words: {
+      const std::size_t depth = static_cast<std::size_t>(node.b);
+      std::int32_t i = node.lo;
+      if (tables_[node.a].words[static_cast<std::size_t>(i)].size() == depth) ++i;
+      while (i < node.hi) {
+        const char32_t c = tables_[node.a].words[static_cast<std::size_t>(i)][depth];
+        std::int32_t end = i + 1;
+        while (end < node.hi && tables_[node.a].words[static_cast<std::size_t>(end)][depth] == c)
+          ++end;
+        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) add(c - 1, kNone);
+        add(c, make({.kind = Kind::Words,
+                     .a = node.a,
+                     .b = node.b + 1,
+                     .lo = i,
+                     .hi = end,
+                     .kids = {}}));
+        i = end;
+      }
+      if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
+      break;
+    }
+  }
+  rows_.push_back(std::move(out));
+  nodes_[r].raw = static_cast<std::int32_t>(rows_.size());
+  return rows_.back();
+}
+
+bool Langs::contains(Id r, std::u32string_view text) {
+  // Along the expression's Boolean structure, so that asking a set of words makes no states of it.
+  const Node& node = nodes_[r];
+  if (!node.unsure) switch (node.kind) {
+      case Kind::None: return false;
+      case Kind::Not: return !contains(node.a, text);
+      case Kind::Alt:
+        return std::any_of(node.kids.begin(), node.kids.end(),
+                           [&](Id k) { return contains(k, text); });
+      case Kind::And:
+        return std::all_of(node.kids.begin(), node.kids.end(),
+                           [&](Id k) { return contains(k, text); });
+      case Kind::Words: {
+        const auto& words = tables_[node.a].words;
+        const auto less = [&](const std::u32string& w, std::u32string_view t) {
+          return std::u32string_view(w).substr(static_cast<std::size_t>(node.b)) < t;
+        };
+        const auto at =
+            std::lower_bound(words.begin() + node.lo, words.begin() + node.hi, text, less);
+        return at != words.begin() + node.hi &&
+               std::u32string_view(*at).substr(static_cast<std::size_t>(node.b)) == text;
+      }
+      default: break;
+    }
+  for (char32_t c : text) {
+    if (r == kNone || r == kAll) break;
+    r = nodes_[r].raw ? rows_[static_cast<std::size_t>(nodes_[r].raw - 1)].at(c) : raw(r).at(c);
+  }
+  return accepts(r);
+}
+
+// Breadth first for a while, since most texts are short; then depth first, since a long text has
+// many prefixes.
+bool Langs::live(Id start) {
+  if (start == kNone) return false;
+  if (nodes_[start].alive) return true;
+  if (nodes_[start].live >= 0) return nodes_[start].live;
+  // Where bounds on repetitions are far, a text without them has few enough characters for those.
+  std::int32_t most = kInf;
+  if (const Id r = relaxed(start, &most); r != start)
+    if (const std::int64_t n = near(r); n >= 0 && n <= most) {
+      nodes_[start].live = 1;
+      return true;
+    }
+  // A conjunction with an empty part is empty: told without a search of the product. A Loop may
+  // lead back to itself.
+  const auto hopeless = [this](Id q) {
+    if (nodes_[q].kind != Kind::And) return false;
+    const std::vector<Id> kids = nodes_[q].kids;
+    return std::any_of(kids.begin(), kids.end(),
+                       [this](Id k) { return !nodes_[k].loops && !live(k); });
+  };
+  const Deeper deeper(&depth_);
+  std::unordered_map<Id, Id> from{{start, -1}};
+  std::deque<Id> todo{start};
+  while (!todo.empty()) {
+    kernel_clock.tick(Op::Pattern);
+    const bool broad = from.size() < kBroad;
+    Id q = broad ? todo.front() : todo.back();
+    broad ? todo.pop_front() : todo.pop_back();
+    if (nodes_[q].live == 1 || nodes_[q].alive || accepts(q)) {
+      for (; q >= 0; q = from[q]) nodes_[q].live = 1;
+      return true;
+    }
+    if (hopeless(q)) continue;
+    bounded(from.size(), 40, "states of a pattern in one search");
+    const LangRow next = raw(q);
+    for (std::size_t i = 0; i < next.next.size(); ++i) {
+      const Id n = next.next[i];
+      if (n != kNone && next.is_writable(i) && nodes_[n].live != 0 && from.try_emplace(n, q).second)
+        todo.push_back(n);
+    }
+  }
+  for (const auto& [q, _] : from) nodes_[q].live = 0;
+  return false;
+}
+
+const LangRow& Langs::row(Id r) {
+  if (nodes_[r].row) return rows_[static_cast<std::size_t>(nodes_[r].row - 1)];
+  const LangRow& from = raw(r);
+  const auto stays = [&](std::size_t i) {
+    return from.next[i] == kNone || (from.is_writable(i) && live(from.next[i]));
+  };
+  std::size_t alive = 0;
+  while (alive < from.next.size() && stays(alive)) ++alive;
+  if (alive == from.next.size()) return nodes_[r].row = nodes_[r].raw, from;
+  LangRow out;
+  for (std::size_t i = 0; i < from.next.size(); ++i) {
+    const Id next = i < alive || (i > alive && stays(i)) ? from.next[i] : kNone;
+    if (!out.next.empty() && out.next.back() == next)
+      out.upto.back() = from.upto[i];
+    else
+      out.upto.push_back(from.upto[i]), out.next.push_back(next);
+  }
+  rows_.push_back(std::move(out));
+  nodes_[r].row = static_cast<std::int32_t>(rows_.size());
+  return rows_.back();
+}
+
+// A match of a text takes no more rounds of a repetition than it has characters. Under a complement
+// that would not do.
+Id Langs::relaxed(Id r, std::int32_t* most) {
+  const Kind kind = nodes_[r].kind;
+  if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) ||
+      nodes_[r].loops || nodes_[r].moves || nodes_[r].here)
+    return r;
+  if (nodes_[r].relaxed >= 0) return *most = std::min(*most, nodes_[r].most), nodes_[r].relaxed;
+  const Deeper deeper(&depth_);
+  const Node node = nodes_[r];
+  std::int32_t own = kInf;
+  Id out = r;
+  if (kind == Kind::Cat) {
+    std::vector<Id> heads;  // nothing recurses over a chain
+    Id tail = r;
+    for (; nodes_[tail].kind == Kind::Cat; tail = nodes_[tail].b) heads.push_back(nodes_[tail].a);
+    for (out = relaxed(tail, &own); !heads.empty(); heads.pop_back())
+      out = cat(relaxed(heads.back(), &own), out);
+  } else if (kind == Kind::Repeat) {
+    const bool far = node.hi != kInf && node.hi >= kFar;
+    if (far) own = node.hi;
+    out = repeat(relaxed(node.a, &own), node.lo, far ? kInf : node.hi);
+  } else {
+    std::vector<Id> kids;
+    for (Id k : node.kids) kids.push_back(relaxed(k, &own));
+    out = kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+  }
+  nodes_[r].relaxed = out, nodes_[r].most = own;
+  return *most = std::min(*most, own), out;
+}
+
+}  // namespace guard

@@ -1,0 +1,109 @@
+// Languages by derivatives, against what can be counted by hand.
+#include <doctest/doctest.h>
+
+#include "regex/words.hpp"
+
+using namespace guard;
+
+namespace {
+
+struct Languages {
+  Clock::Running clock{10, nullptr, Clock::kStates, Clock::kNoMemory, nullptr};
+  Langs langs;
+  Id letters(char32_t lo, char32_t hi) { return langs.set({{lo, hi}}); }
+  Tree set(char32_t lo, char32_t hi) {
+    Tree out;
+    out.kind = Tree::Set;
+    out.ranges = {{lo, hi}};
+    return out;
+  }
+  Tree of(Tree::Kind kind, std::vector<Tree> kids) {
+    Tree out;
+    out.kind = kind;
+    out.kids = std::move(kids);
+    return out;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Languages, "equal languages that are built alike have one id") {
+  const Id a = letters('a', 'a'), b = letters('b', 'b');
+  CHECK(langs.alt({a, b}) == langs.alt({b, a}));
+  CHECK(langs.cat(Langs::kEps, a) == a);
+  CHECK(langs.both({a, Langs::kAll}) == a);
+  CHECK(langs.no(langs.no(a)) == a);
+}
+
+TEST_CASE_FIXTURE(Languages, "a repetition counts its characters") {
+  const Id r = langs.repeat(letters('a', 'b'), 2, 3);
+  CHECK_FALSE(langs.contains(r, U"a"));
+  CHECK(langs.contains(r, U"ab"));
+  CHECK(langs.contains(r, U"bab"));
+  CHECK_FALSE(langs.contains(r, U"abab"));
+  CHECK(langs.count(r, 100) == 4 + 8);
+  CHECK(langs.shortest(r) == 2);
+}
+
+TEST_CASE_FIXTURE(Languages, "a complement holds every other text") {
+  const Id not_ab = langs.no(langs.words({U"ab"}));
+  CHECK(langs.contains(not_ab, U""));
+  CHECK(langs.contains(not_ab, U"abc"));
+  CHECK_FALSE(langs.contains(not_ab, U"ab"));
+  CHECK_FALSE(langs.live(langs.both({not_ab, langs.words({U"ab"})})));
+}
+
+TEST_CASE_FIXTURE(Languages, "a derivative leads where the character says") {
+  const Id r = langs.words({U"cat", U"car", U"dog"});
+  const Id after_c = langs.row(r).at('c');
+  CHECK(langs.count(after_c, 100) == 2);
+  CHECK(langs.row(r).at('x') == Langs::kNone);
+  CHECK(langs.contains(after_c, U"ar"));
+}
+
+TEST_CASE_FIXTURE(Languages, "a search finds a pattern anywhere, an anchor binds it") {
+  const Tree a = set('a', 'a');
+  const Id anywhere = langs.search(a),
+           at_start = langs.search(of(Tree::Cat, {of(Tree::Start, {}), a}));
+  CHECK(langs.contains(anywhere, U"xay"));
+  CHECK(langs.contains(at_start, U"ax"));
+  CHECK_FALSE(langs.contains(at_start, U"xa"));
+}
+
+TEST_CASE_FIXTURE(Languages, "a look-behind is decided where it is reached") {
+  Tree behind = of(Tree::Look, {set('a', 'a')});
+  behind.ahead = false;
+  const Id r = langs.search(of(Tree::Cat, {behind, set('b', 'b')}));  // (?<=a)b
+  CHECK(langs.contains(r, U"xab"));
+  CHECK_FALSE(langs.contains(r, U"xbb"));
+}
+
+TEST_CASE_FIXTURE(Languages, "the cheapest text is counted as JSON spells it") {
+  CHECK(langs.cheapest(langs.words({U"\"", U"\n\n"}), 0, kInf) == 2);
+  CHECK(langs.cheapest(langs.words({U"\u0001"}), 0, kInf) == 6);
+  CHECK(langs.cheapest(letters('a', 'z'), 2, 5) == -1);
+}
+
+TEST_CASE_FIXTURE(Languages, "words come the cheapest first") {
+  Words words(langs);
+  const Id r = langs.words({U"bb", U"a", U"\n\n"});
+  REQUIRE(words.at(r, 2) != nullptr);
+  CHECK(words.at(r, 0)->text == "a");
+  CHECK(words.at(r, 1)->text == "bb");
+  CHECK(words.at(r, 2)->bytes == 4);
+  CHECK(words.at(r, 3) == nullptr);
+}
+
+TEST_CASE("text is decoded and encoded back") {
+  for (const std::u32string text : {U"", U"a\u00E9\u20AC\U0001F600", U"\uFFFD"})
+    CHECK(decode_utf8(encode_utf8(text)) == text);
+  CHECK(spelled_bytes("a\"\n\u00E9") == 1 + 2 + 2 + 2);
+  CHECK(intersection({{1, 5}, {9, 9}}, {{4, 9}}) == Ranges{{4, 5}, {9, 9}});
+  CHECK(normalised({{5, 9}, {1, 4}}) == Ranges{{1, 9}});
+}
+
+TEST_CASE("what is beyond its part of the states is a limit") {
+  const Clock::Running clock(10, nullptr, 100, Clock::kNoMemory, nullptr);
+  CHECK_NOTHROW(bounded(100, 1, "states"));
+  CHECK_THROWS_AS(bounded(51, 2, "states"), const Limit&);
+}
