@@ -276,7 +276,7 @@ class Surroundings:
 
     @contextlib.contextmanager
     def _models(self) -> Iterator[None]:
-        """Have every model that Guard loads by name be the stage's; one that a replay only names, too: keys hold both."""
+        """Have every model that Guard loads by name be the stage's, one that a replay only names, too: of one key."""
         from guard import models
         from guard.models import replay_only
 
