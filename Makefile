@@ -59,7 +59,7 @@ native-test: build  ## Build and run the C++ unit tests of tests/native (Debian:
 opcodes: build  ## Write kernels/cpu/support/opcodes.hpp from schemas/ops.py.
 	$(BIN)/python -m guard.schemas.opcodes > build/opcodes.hpp && mv build/opcodes.hpp kernels/cpu/support/opcodes.hpp
 
-lint: build types  ## Check style, format and types: ruff, and mypy in strict mode.
+lint: build types  ## Check style, format and types: ruff, mypy, clang-format, clang-tidy.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
