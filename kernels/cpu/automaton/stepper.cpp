@@ -37,8 +37,7 @@ Config Stepper::start(Arena& arena) {
   return c;
 }
 
-// ---- a value begins
-// ---------------------------------------------------------------------------------------------------
+// ---- a value begins -----------------------------------------------------------------------------
 
 bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
@@ -201,8 +200,7 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
   return frames_.make({&f, child.phase, child.level, child.order}, child, arena);
 }
 
-// ---- a value ends
-// -----------------------------------------------------------------------------------------------------
+// ---- a value ends -------------------------------------------------------------------------------
 
 bool Stepper::close(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
@@ -322,8 +320,7 @@ Config Stepper::told(const Config& at, Arena& arena) {
   return now;
 }
 
-// ---- step
-// -------------------------------------------------------------------------------------------------------------
+// ---- step ---------------------------------------------------------------------------------------
 
 bool Stepper::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   if (!advance(from, byte, to, arena)) return false;

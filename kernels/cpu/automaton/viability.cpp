@@ -4,7 +4,7 @@
 
 namespace guard {
 
-// ---- values ----
+// ---- values -------------------------------------------------------------------------------------
 
 bool Viability::is_viable(const Frame& f, Id residual) {
   return f.kind == Kind::Object ? constraints_.members.viable(residual, keys_of(f))
@@ -77,7 +77,7 @@ Id Viability::vital(const Frame& f, Type type) {
   return id;
 }
 
-// ---- keys ----
+// ---- keys ---------------------------------------------------------------------------------------
 
 Keys Viability::keys_of(const Frame& f) {
   Keys out;
@@ -229,7 +229,7 @@ Writable& Viability::writable(const Frame& f) {
   return *out;
 }
 
-// ---- items ----
+// ---- items --------------------------------------------------------------------------------------
 
 bool Viability::may_have_more(const Frame& f) {
   signed char& more = f.cache().more;
