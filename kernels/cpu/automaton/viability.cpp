@@ -185,6 +185,9 @@ Viability::Opened Viability::open_keys(std::span<const Id> classes, bool every) 
   return opened_[every][{classes.begin(), classes.end()}] = out;
 }
 
+// The result lies in the frame's arena and is filled further by may_come(). It is put into the
+// cache before it is whole, for may_write() reads `required` there; `undo` takes it out if anything
+// throws.
 Writable& Viability::writable(const Frame& f) {
   if (f.cache().writable) return *f.cache().writable;
   const Level& level = levels_[f.level];
