@@ -276,19 +276,20 @@ class Surroundings:
 
     @contextlib.contextmanager
     def _models(self) -> Iterator[None]:
-        """Have every model that Guard loads by name be the stage's."""
+        """Have every model that Guard loads by name be the stage's, one that a replay only names, too: of one key."""
         from guard import models
+        from guard.models import replay_only
 
-        load = models.load
+        load, stand_in = models.load, replay_only.stand_in
 
         def staged(model: Any, progress: Any = None) -> Any:
             return ModelPort(self.stage, model) if isinstance(model, str) else load(model, progress)
 
-        models.load = staged
+        models.load, replay_only.stand_in = staged, staged
         try:
             yield
         finally:
-            models.load = load
+            models.load, replay_only.stand_in = load, stand_in
 
 
 #: Where the last one listened: clients that were made when a module was imported still ask there.
