@@ -23,13 +23,21 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test lint format fuzz attack bench clients llamacpp typed audit sanitize clean types wheel-test test-pythons weigh workflows
+.PHONY: help build demo test lint check docs format fuzz attack bench clients llamacpp typed audit sanitize clean types \
+  wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
 
+# What `make help` prints: targets by what they are for. A test holds that none is missing.
+HELP := "Every day:build demo test lint check format docs" \
+  "Look for faults:fuzz attack sanitize clients typed audit" \
+  "Measure:bench" \
+  "Packages:wheel-test test-pythons weigh workflows" \
+  "Other:llamacpp clean help"
 help:  ## List the targets.
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
+	@for group in $(HELP); do echo "$${group%%:*}"; for target in $${group#*:}; do \
+	  sed -nE "s/^$$target:[^#]*## (.*)/  make $$target\t\1/p" Makefile; done; done | expand -t 22
 
 build: $(STAMPS)/native  ## Make .venv, install Guard in it (editable), and build the native kernel.
 
@@ -38,20 +46,27 @@ demo: build  ## Read the documents in examples/ with a small model that can only
 
 # Several at a time: most tests wait for processes that they start. A file's tests stay together, for what they share.
 WORKERS := 3
-test: build  ## Run the tests, WORKERS at a time.
+test: build  ## Run the tests, WORKERS=3 at a time; PYTEST_FLAGS="-k vocabulary -x" chooses.
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
-lint: build types  ## Check style, format and types.
+lint: build types  ## Check style, format and types: ruff, and mypy in strict mode.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: test lint docs  ## Do all that CI does.
+
+# Everything that a page shows is fetched here, at build time; the site needs no network.
+docs: build types  ## Build the site of the documentation into build/site, links checked.
+	$(call extra,docs)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: build  ## Mend what the linters can mend by themselves.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # One line for each fuzzer. The inputs that the kernel's keeps, and those that fail, stay in build/fuzz.
-fuzz: build $(FUZZ_KERNEL)  ## Look for faults: each fuzzer for SECONDS seconds.
+fuzz: build $(FUZZ_KERNEL)  ## Run each fuzzer for SECONDS=60 seconds.
 	$(BIN)/python -m fuzz --seconds $(SECONDS)
 	$(FUZZ_KERNEL) -max_total_time=$(SECONDS) $(FUZZ_FLAGS) build/fuzz/found
 	$(call extra,fuzz)
@@ -66,7 +81,7 @@ attack: build  ## Attack a sidecar in every way there is; the report goes to bui
 # SOAK=600 soaks the sidecar for ten minutes. BENCH=--short takes a quarter of an hour; BENCH=--docs writes tables and plot into docs/ as well as build/bench/.
 BENCH :=
 SOAK := 60
-bench: build  ## Measure against peers.
+bench: build  ## Measure against peers: a quarter of an hour with BENCH=--short.
 	$(call extra,bench)
 	$(BIN)/python -m benchmarks.all $(BENCH)
 	test -x build/litellm/bin/litellm || { $(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -q 'litellm[proxy]'; }

@@ -1,9 +1,9 @@
 """Every benchmark that belongs to `make bench`, one after the other: `python -m benchmarks.all [--short] [--docs]`.
 
 A module belongs to it when it has a line `BENCH = {"full": [...], "short": [...]}`: its arguments. Each table goes to
-the terminal and to build/bench/NAME.md; with --docs also into docs/performance.md, where that has a place for it (`<!--
-bench: NAME -->` to `<!-- end -->`), and the plot into docs/images. Exit codes other than 0 are told at the end; 2 says
-that a machine lacks what is measured.
+the terminal and to build/bench/NAME.md; with --docs also into docs/explanation/performance.md, where that has a
+place for it (`<!-- bench: NAME -->` to `<!-- end -->`), and the plot into docs/images. Exit codes other than 0 are told
+at the end; 2 says that a machine lacks what is measured.
 
 Examples:
     python -m benchmarks.all --short                a quarter of an hour
@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "bench"
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
 ABSENT = 2  #: The exit code of a benchmark whose hardware is not there.
 
 

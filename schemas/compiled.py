@@ -46,7 +46,7 @@ LARGE = 2_000  #: Values of a schema, or 64 characters of its texts each, from w
 
 @dataclass(frozen=True)
 class Options:
-    """How a schema was compiled. What each option means: docs/engine.md."""
+    """How a schema was compiled. What each option means: docs/explanation/formats.md."""
 
     key_order: Literal["schema", "any"] = "schema"
     whitespace: Literal["spaced", "compact", "flexible", "any"] = "spaced"
@@ -325,7 +325,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     `draft` names the dialect of schemas that have no `$schema` (2020-12 where it is None); `documents` are the
     schemas, by URI, that references may lead to. Raises SchemaError where the schema is not valid, goes beyond
     `limits`, or says something that can't be enforced exactly; with `inexact="residual"` the last is left to
-    validation instead, and marked so in `report`. docs/engine.md tells what the other options mean.
+    validation instead, and marked so in `report`. docs/explanation/formats.md tells what the other options mean.
 
     What was compiled before, the same schema under the same options, is the same object again as long as it is held,
     or was asked for twice (schemas/kept.py); with `documents`, which are read only as far as references lead, it is

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from guard.schemas import regex
-from guard.schemas.documents import Documents, Target
+from guard.schemas.documents import Documents, ReferenceTarget
 from guard.schemas.keywords import Holds
 from guard.schemas.ops import FALSE, Rx, Tree
 
@@ -170,7 +170,7 @@ class Costs:
             if type(part) is dict and (child := places.get(id(part))) is not None:
                 yield child
 
-    def _led_to(self, target: Target) -> _Choice:
+    def _led_to(self, target: ReferenceTarget) -> _Choice:
         """Return where a reference may lead: by the dynamic scope, to any holder of its anchor."""
         if target.anchor is None:
             return (target.position,)

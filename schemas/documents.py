@@ -72,7 +72,7 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ReferenceTarget:
     """Where a reference leads: a position, or the one that a dynamic anchor has in the scope."""
 
     position: int
@@ -91,11 +91,11 @@ class Documents:
         self.homes: list[Resource] = []  # by position
         # By position: a parent (or -1: the document) and a path.
         self.trail: list[tuple[int, tuple[Step, ...]]] = [(-1, ()), (-1, ())]
-        self.targets: dict[tuple[int, str], Target] = {}  # (position, keyword) -> where its reference leads
+        self.targets: dict[tuple[int, str], ReferenceTarget] = {}  # (position, keyword) -> where its reference leads
         self.idle: set[tuple[int, str]] = set()  # of those, the ones that ask for nothing new
         self.resources: dict[str, Resource] = {}
         self._pointers: dict[
-            tuple[int, str], Target
+            tuple[int, str], ReferenceTarget
         ] = {}  # (id of a resource, JSON Pointer as written) -> where it leads
         self.dynamic = False  # some reference goes by the dynamic scope
         root = self._load("", schema)
@@ -160,15 +160,15 @@ class Documents:
 
     # ---- references ----
 
-    def resolve(self, position: int, keyword: str, reference: Any) -> Target:
+    def resolve(self, position: int, keyword: str, reference: Any) -> ReferenceTarget:
         """Return where a reference at a position leads, remembering it in `targets`."""
         if not isinstance(reference, str):
             raise self._unresolved(position, keyword, f"expected a URI reference, got {jsontext.clip(reference)}")
         home = self.homes[position]
         if keyword == "$recursiveRef":
-            target = Target(self.place(home, home.contents, -1, home.path))
+            target = ReferenceTarget(self.place(home, home.contents, -1, home.path))
             if RECURSIVE in home.dynamic:
-                target = Target(target.position, RECURSIVE)
+                target = ReferenceTarget(target.position, RECURSIVE)
         else:
             resource, fragment = self._resource(position, keyword, reference)
             target = self._within(position, keyword, resource, fragment)
@@ -198,20 +198,20 @@ class Documents:
             )
         return found, fragment
 
-    def _within(self, position: int, keyword: str, resource: Resource, fragment: str) -> Target:
+    def _within(self, position: int, keyword: str, resource: Resource, fragment: str) -> ReferenceTarget:
         known = self._pointers.get((id(resource), fragment))
         if known is not None:
             return known
         written, fragment = fragment, unquote(fragment)
         document = resource.document
         if not fragment:
-            return Target(self.place(resource, resource.contents, -1, resource.path))
+            return ReferenceTarget(self.place(resource, resource.contents, -1, resource.path))
         if fragment[0] != "/":
             found = resource.anchors.get(fragment)
             if found is None:
                 raise self._unresolved(position, keyword, f"no anchor is named {fragment!r}")
             dynamic = keyword == "$dynamicRef" and fragment in resource.dynamic
-            return Target(self.place(resource, found[0], -1, found[1]), fragment if dynamic else None)
+            return ReferenceTarget(self.place(resource, found[0], -1, found[1]), fragment if dynamic else None)
         schema, home = resource.contents, resource
         path = list(resource.path)
         for text in fragment[1:].split("/"):
@@ -231,7 +231,7 @@ class Documents:
             where = jsontext.pointer(path)
             jsontext.check_metaschema(schema, home.dialect, document.uri, where)
             self._adopt(document, home, schema, tuple(path))
-        target = Target(self.place(home, schema, -1, tuple(path)))
+        target = ReferenceTarget(self.place(home, schema, -1, tuple(path)))
         self._pointers[id(resource), written] = target
         return target
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import formats, jsontext, regex
-from guard.schemas.documents import Documents, Step, Target, subschemas
+from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
 from guard.schemas.keywords import NOT_SUPPORTED_YET, SUPPORTED, Holds
 from guard.schemas.limits import limit_error
 from guard.schemas.numbers import TooManyDigitsError, decimal
@@ -217,7 +217,7 @@ def _has_branch(schema: dict[str, Any]) -> bool:
     return "then" in schema or "else" in schema
 
 
-def _every_holder(documents: Documents, target: Target) -> None:
+def _every_holder(documents: Documents, target: ReferenceTarget) -> None:
     """Give a position to every place that a dynamic reference may lead to: the anchor in each resource known so far."""
     for resource in list(documents.resources.values()):
         found = resource.dynamic.get(target.anchor or "")

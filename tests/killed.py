@@ -25,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guard.testing.fake_server import Answer, Request, Server
+from guard.testing.fake_server import Answer, ClientRequest, Server
 
 SCHEMA = {
     "type": "object",
@@ -61,7 +61,7 @@ def killed(documents: int, kills: int, folder: Path, *, seed: int = 0, delay: fl
             file.write(json.dumps({"id": number, "text": f"Document number {number}."}) + "\n")
     lock = threading.Lock()
 
-    def answer(request: Request) -> Answer:
+    def answer(request: ClientRequest) -> Answer:
         number = int(re.findall(r"Document number (\d+)\.", request.body["messages"][0]["content"])[0])
         with lock:
             found.asked[number] += 1

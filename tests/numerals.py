@@ -1,8 +1,8 @@
 """Numbers under constraints: random schemas and spellings around their edges, and exact fractions as the judge.
 
 The judge knows nothing of automata: a text is the fraction that it spells, a schema is evaluated on it, and what an
-option lets a writer write is said of the text (docs/coverage.md has the restrictions). Where that is open, only
-soundness is judged.
+option lets a writer write is said of the text (docs/reference/keywords.md has the restrictions). Where that is open,
+only soundness is judged.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def serving_here(folder: Path, toml: str = "") -> Iterator[Sidecar]:
 def says(*calls: tuple[str, str], content: str | None = None, **more: Any) -> Any:
     """Answer with calls of tools, and words beside them, streamed where asked so."""
 
-    def answer(request: fake_server.Request) -> fake_server.Answer:
+    def answer(request: fake_server.ClientRequest) -> fake_server.Answer:
         made = [
             {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": arguments}}
             for at, (name, arguments) in enumerate(calls)

@@ -114,11 +114,11 @@ def good(name: str) -> str:
     return json.dumps({"vendor": name, "total": 3})
 
 
-def misbehaving(share: float, seed: int) -> Callable[[fake_server.Request], fake_server.Answer]:
+def misbehaving(share: float, seed: int) -> Callable[[fake_server.ClientRequest], fake_server.Answer]:
     """Return a provider's answers, of which a share is one of the fault matrix."""
     draws, faults = random.Random(seed), list(fake_server.FAULTS.values())
 
-    def answer(request: fake_server.Request) -> fake_server.Answer:
+    def answer(request: fake_server.ClientRequest) -> fake_server.Answer:
         named = re.search(NAME, json.dumps(request.body))
         whole = fake_server.Answer(good(named[0] if named else "nobody"))
         return draws.choice(faults)(whole) if draws.random() < share else whole

@@ -317,7 +317,7 @@ VOCABULARIES = 12  #: How many vocabularies are drawn from: making one takes lon
 def universe() -> tuple[bytes, ...]:
     """Small JSON texts over few names and values, in a few spellings: what schemas above tell apart.
 
-    Numbers have no exponents: where a number is constrained, none are written (docs/coverage.md).
+    Numbers have no exponents: where a number is constrained, none are written (docs/reference/keywords.md).
     """
     scalars = [
         "null",

@@ -67,14 +67,14 @@ class Inputs:
         for path in paths:
             for found in _files(path):
                 self.files.append(found)
-                kind = _KINDS.get(found.suffix.lower(), _Text)
+                kind = _KINDS.get(found.suffix.lower(), _TextFile)
                 sources.append(kind(found, column, tuple(keep)))
-        if not any(isinstance(source, _Table) for source in sources) and (column is not None or keep):
+        if not any(isinstance(source, _TableFile) for source in sources) and (column is not None or keep):
             raise InputError("--column and --keep name columns of a table: a .jsonl, .csv, .tsv or .parquet file")
         self._sources = sources
         self._count = sum(source.count() for source in sources)
         #: Whether any input is the row of a table.
-        self.has_rows = any(isinstance(source, _Table) for source in sources)
+        self.has_rows = any(isinstance(source, _TableFile) for source in sources)
 
     def __len__(self) -> int:
         return self._count
@@ -139,7 +139,7 @@ class _Source(ABC):
         """Yield them in order."""
 
 
-class _Text(_Source):
+class _TextFile(_Source):
     """A file that is a text, or standard input, which can be read only once."""
 
     _read: str | None = None
@@ -154,7 +154,7 @@ class _Text(_Source):
         yield Input(str(self._path), None, lambda: text_of(self._path) if read is None else read)
 
 
-class _Table(_Source):
+class _TableFile(_Source):
     """A file whose rows are inputs. A subclass says which columns it has, and what is in them."""
 
     def count(self) -> int:
@@ -200,7 +200,7 @@ class _Table(_Source):
         return read
 
 
-class _Jsonl(_Table):
+class _Jsonl(_TableFile):
     """A JSON value on each line: an object by column, or a text. Lines of white space are none."""
 
     def _looked_at(self) -> tuple[list[str], int]:
@@ -233,7 +233,7 @@ class _Jsonl(_Table):
         return InputError(f"{place} is {clipped(row)}, and neither an object nor a text")
 
 
-class _Csv(_Table):
+class _Csv(_TableFile):
     """Comma-separated values, RFC 4180, the first record being the columns' names."""
 
     separator = ","
@@ -285,7 +285,7 @@ class _Tsv(_Csv):
     separator = "\t"
 
 
-class _Parquet(_Table):
+class _Parquet(_TableFile):
     """Parquet, by pyarrow."""
 
     def _looked_at(self) -> tuple[list[str], int]:

@@ -101,7 +101,7 @@ def map(  # noqa: A001 (called as the built-in is)
     run can't be recorded.
     """
     questions = _questions(function, inputs)
-    return Results(function.guard, questions, Options(concurrency, ordered, resume, retry_failed))
+    return Results(function.guard, questions, MapOptions(concurrency, ordered, resume, retry_failed))
 
 
 def amap(
@@ -114,11 +114,11 @@ def amap(
 ) -> AsyncResults[R]:
     """Do what `map` does on the running event loop: `async for result in guard.amap(read_invoice, texts): …`."""
     questions = _questions(function, inputs)
-    return AsyncResults(function.guard, questions, Options(concurrency, ordered, resume, retry_failed))
+    return AsyncResults(function.guard, questions, MapOptions(concurrency, ordered, resume, retry_failed))
 
 
 @dataclass(frozen=True)
-class Options:
+class MapOptions:
     """How a run of many is done; the names are those of `map`."""
 
     concurrency: int = CONCURRENCY
@@ -138,8 +138,8 @@ class Options:
 class Results(Iterator[Result[R]]):
     """The results of a run, from threads; may be iterated over once, and closed before its end."""
 
-    def __init__(self, guard: Guard, questions: Iterable[Question], options: Options) -> None:
-        self._run = _Run(guard, questions, options)
+    def __init__(self, guard: Guard, questions: Iterable[Question], options: MapOptions) -> None:
+        self._run = _MapRun(guard, questions, options)
         self._todo: queue.SimpleQueue[tuple[int, Question] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Result[R] | BaseException] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -249,8 +249,8 @@ def _abandon(todo: queue.SimpleQueue[Any], threads: list[threading.Thread]) -> N
 class AsyncResults(Generic[R]):
     """The results of a run, from tasks of one event loop; may be iterated over once, and closed before its end."""
 
-    def __init__(self, guard: Guard, questions: Iterable[Question], options: Options) -> None:
-        self._run = _Run(guard, questions, options)
+    def __init__(self, guard: Guard, questions: Iterable[Question], options: MapOptions) -> None:
+        self._run = _MapRun(guard, questions, options)
         self._tasks: set[asyncio.Task[Result[R]]] = set()
 
     def __aiter__(self) -> Self:
@@ -291,10 +291,10 @@ class AsyncResults(Generic[R]):
         await self.aclose()
 
 
-class _Run:
+class _MapRun:
     """What both ways have in common: which question is next, what is recorded of it, and which result is handed on."""
 
-    def __init__(self, guard: Guard, questions: Iterable[Question], options: Options) -> None:
+    def __init__(self, guard: Guard, questions: Iterable[Question], options: MapOptions) -> None:
         self.options = options
         self.ready: collections.deque[Result[Any]] = collections.deque()
         self._guard = guard

@@ -25,7 +25,7 @@ from guard import models
 from guard import trace as traces
 from guard.calls import prompts, recording, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
-from guard.calls.steps import Ask, Check, Keep, Load, Plan, Recall, Record, Step, Steps, steps
+from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
@@ -467,7 +467,7 @@ def _generator(parts: Iterator[Any]) -> Generator[Any, None, None]:
 def _do(step: Step, store: traces.TraceStore) -> Any:
     if isinstance(step, Ask):
         return adapters.generate(step.model, step.request)
-    if isinstance(step, Check):
+    if isinstance(step, Validate):
         return step.checker.check(step.text, mends=step.mends, until=step.until)
     if isinstance(step, Load):
         return replay_only.stand_in(step.model) if step.is_replay else models.load(step.model)
@@ -516,7 +516,7 @@ async def _adrive(steps: Steps, ready: Callable[[], traces.TraceStore], partial:
 async def _ado(step: Step, store: traces.TraceStore) -> Any:
     if isinstance(step, Load) and not isinstance(step.model, str):
         return models.load(step.model)
-    if isinstance(step, Check):
+    if isinstance(step, Validate):
         return await _acheck(step)
     if isinstance(step, Record):
         return await store.awrite(step.call, step.compiled, step.seconds)
@@ -524,7 +524,7 @@ async def _ado(step: Step, store: traces.TraceStore) -> Any:
     return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
 
 
-async def _acheck(step: Check) -> Checked:
+async def _acheck(step: Validate) -> Checked:
     """Check a text without holding the event loop up."""
     checker, text, mends = step.checker, step.text, step.mends
     is_quick = checker.is_quick(text, mends=mends)

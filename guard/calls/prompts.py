@@ -26,7 +26,7 @@ def build(
 ) -> Messages:
     """Return the messages that ask for a value of `schema` from named inputs.
 
-    The text first, the question last, and of the fields only what their names don't say. docs/usage.md compares
+    The text first, the question last, and of the fields only what their names don't say. docs/small-models.md compares
     this prompt with others on a small model; they are close. `system` is a message before it all; `examples`, each
     inputs and the answer as JSON, are turns of the same form before the question.
     """

@@ -118,7 +118,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Check:
+class Validate:
     """Check a text; is sent what was found."""
 
     checker: Checker
@@ -127,7 +127,7 @@ class Check:
     until: float | None  # by time.monotonic(), when nobody waits any more
 
 
-Step = Load | Ask | Check | Recall | Keep | Record
+Step = Load | Ask | Validate | Recall | Keep | Record
 #: What the steps of a call yield, are sent, and return.
 Steps = Generator[Step, Any, tuple[Any, Call]]
 
@@ -396,7 +396,7 @@ class _Run:
         most = policy.budget.seconds
         until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
         mends = reply.mode != "masks" and policy.repair and reply.finish != "length"
-        checked: Checked = yield Check(self.plan.target.checker, reply.text, mends, until)
+        checked: Checked = yield Validate(self.plan.target.checker, reply.text, mends, until)
         findings = checked.findings
         if not findings and self.plan.validators:
             findings = validators.check(checked.value, self.plan.validators)

@@ -149,7 +149,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="FAILURE=ACTION",
-            help="What a failure leads to, as length=fail or refusal=escalate (docs/usage.md). May be repeated.",
+            help="What a failure leads to, as length=fail or refusal=escalate (docs/escalation.md). May be repeated.",
         ),
     ] = None,
     repetition: Annotated[
@@ -242,7 +242,8 @@ def check(
     """Say what of a schema the masks enforce, what a person should change, whether a limit can be met, and how fast.
 
     Each keyword is *enforced* by the masks, *residual* (left to validation, with --inexact), *refused*, or an
-    *annotation* that constrains nothing. With --json: one line for each schema; docs/usage.md lists the fields.
+    *annotation* that constrains nothing. With --json: one line for each schema, as docs/reference/command-line.md
+    describes it.
     """
     from guard.output.schema_report import inspect
 

@@ -103,14 +103,14 @@ def console() -> Console:
     """Return standard output, wide where nobody looks at it; what is text is shown as it is, markup and all."""
     from rich.console import Console
 
-    class Plain(Console):
+    class PlainConsole(Console):
         def print(self, *objects: Any, **how: Any) -> None:
             super().print(*map(_fit, objects), **how)
 
         def rule(self, title: Any = "", **how: Any) -> None:
             super().rule(_fit(title), **how)
 
-    return Plain() if sys.stdout.isatty() else Plain(width=PIPED_WIDTH)
+    return PlainConsole() if sys.stdout.isatty() else PlainConsole(width=PIPED_WIDTH)
 
 
 def table(*columns: str) -> Any:
@@ -118,11 +118,11 @@ def table(*columns: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    class Plain(Table):
+    class PlainTable(Table):
         def add_row(self, *cells: Any, **how: Any) -> None:
             super().add_row(*map(_fit, cells), **how)
 
-    made = Plain(box=box.SIMPLE_HEAD, show_header=any(columns))
+    made = PlainTable(box=box.SIMPLE_HEAD, show_header=any(columns))
     for column in columns:
         made.add_column(column, overflow="fold")
     return made

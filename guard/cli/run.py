@@ -19,7 +19,7 @@ import typer
 
 from guard import models
 from guard.batch.inputs import Input, InputError, Inputs
-from guard.batch.mapping import Options, Question, Result, Results
+from guard.batch.mapping import MapOptions, Question, Result, Results
 from guard.batch.outputs import Output, Row
 from guard.calls import prompts
 from guard.calls.pipeline import Guard, marks
@@ -133,7 +133,7 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
             raise Problem(str(error)) from None
     guard.store.check_writable()
     with contextlib.ExitStack() as stack:
-        options = Options(batch.concurrency, resume=_begun(guard, batch, stack), retry_failed=batch.retry_failed)
+        options = MapOptions(batch.concurrency, resume=_begun(guard, batch, stack), retry_failed=batch.retry_failed)
         report, advance = stack.enter_context(_progress(counts))
         try:
             if guard.mode != "replay":  # which needs no weights

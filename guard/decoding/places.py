@@ -58,7 +58,7 @@ def listed(pointers: Sequence[str]) -> str:
 
 
 def _wished(text: bytes, wishes: Iterable[tuple[int, bytes]]) -> Iterator[str]:
-    reader = _Reader(text)
+    reader = _PlaceReader(text)
     for offset, wish in wishes:
         inside = reader.read_until(offset)
         if inside == "string" or wish.strip(_SPACE):
@@ -75,7 +75,7 @@ class _Open:
     label: str = "0"  # of the member or item that is under way or came last
 
 
-class _Reader:
+class _PlaceReader:
     """Reads a text up to ascending offsets."""
 
     def __init__(self, text: bytes) -> None:

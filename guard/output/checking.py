@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard.errors import Finding, SchemaError, Unchecked, Violation
 from guard.output import worker_pool
-from guard.output.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep
+from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read, too_deep
 from guard.output.repair import Edit, repair
 from guard.output.worker import MEMORY
 
@@ -101,7 +101,7 @@ class TypeChecker(Checker):
 class SchemaChecker(Checker):
     """Checks texts by a JSON Schema."""
 
-    def __init__(self, case: Case, costs: Costs) -> None:
+    def __init__(self, case: JudgedSchema, costs: Costs) -> None:
         """Make one; SchemaError where nothing can check that schema."""
         self._case, self._costs = case, costs
         self._judge: Judge | None = None

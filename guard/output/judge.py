@@ -86,7 +86,7 @@ class NoJudgeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Case:
+class JudgedSchema:
     """What a judge judges by."""
 
     schema: Any  # as the standard writes it: guard/schemas/leniency.py
@@ -98,7 +98,7 @@ class Case:
 class Judge:
     """A judge of values under one schema."""
 
-    def __init__(self, case: Case, *, backtracks: bool) -> None:
+    def __init__(self, case: JudgedSchema, *, backtracks: bool) -> None:
         """Make one; NoJudgeError where that can't be.
 
         `backtracks`: with an engine for regular expressions that knows all of them, and may take for ever.

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import typing_extensions
 
 from guard.errors import GuardError
-from guard.output.partial_json import Kind, Node, Reader, plain
+from guard.output.partial_json import Kind, Node, PartialReader, plain
 from guard.schemas import types as schema_types
 
 UNKNOWN = None  #: What stands for what has not come.
@@ -37,7 +37,7 @@ _CONVERTED = 1  # by a conversion that pydantic makes, or without members that t
 _NOT = 0  # whatever follows, it will be none
 
 
-class Reading(NamedTuple):
+class NodeReading(NamedTuple):
     """What a reader makes of a node."""
 
     fit: int
@@ -45,7 +45,7 @@ class Reading(NamedTuple):
     weight: int = 1  # members and items that are declared: of two classes that fit, the one with more is it
 
 
-_NO_READING = Reading(_NOT)
+_NO_READING = NodeReading(_NOT)
 
 
 class Partials:
@@ -53,7 +53,7 @@ class Partials:
 
     def __init__(self, wanted: Any) -> None:
         self._shape = _ANY if wanted is None else shape(wanted)
-        self._reader = Reader()
+        self._reader = PartialReader()
         self._behind = 0  # characters that came since the last value
 
     def feed(self, piece: str) -> Any:
@@ -100,9 +100,9 @@ def shape(wanted: Any) -> Shape:
 class Shape:
     """Reads values of one type."""
 
-    def read(self, node: Node) -> Reading:
+    def read(self, node: Node) -> NodeReading:
         """Read a node; one that is closed only once."""
-        known: Reading | None = node.memo.get(self)
+        known: NodeReading | None = node.memo.get(self)
         if known is None:
             known = self._read(node)
             if not node.is_open:
@@ -110,7 +110,7 @@ class Shape:
                 node.memo[self] = known
         return known
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         raise NotImplementedError
 
     def _state(self, node: Node, made: Callable[[], Any]) -> Any:
@@ -124,15 +124,15 @@ class Shape:
 class _Any(Shape):
     """Anything, as `json.loads` gives it."""
 
-    def _read(self, node: Node) -> Reading:
-        return Reading(_FITS, plain(node))
+    def _read(self, node: Node) -> NodeReading:
+        return NodeReading(_FITS, plain(node))
 
 
-class _Text(Shape):
+class _PartialText(Shape):
     """A text, as far as it has come."""
 
-    def _read(self, node: Node) -> Reading:
-        return Reading(_FITS, node.text) if node.kind is Kind.STRING else _NO_READING
+    def _read(self, node: Node) -> NodeReading:
+        return NodeReading(_FITS, node.text) if node.kind is Kind.STRING else _NO_READING
 
 
 class _Choice(Shape):
@@ -141,14 +141,14 @@ class _Choice(Shape):
     def __init__(self, choices: Iterable[tuple[Any, Any]]) -> None:
         self._choices = [(said, isinstance(said, bool), value) for said, value in choices]
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         if node.kind in (Kind.OBJECT, Kind.ARRAY):
             return _NO_READING
         if not node.is_open:
             given = plain(node)
             is_bool = isinstance(given, bool)
             return next(
-                (Reading(_FITS, v) for said, b, v in self._choices if said == given and b is is_bool), _NO_READING
+                (NodeReading(_FITS, v) for said, b, v in self._choices if said == given and b is is_bool), _NO_READING
             )
         if node.kind is Kind.STRING:
             begins = any(isinstance(said, str) and said.startswith(node.text) for said, _, _ in self._choices)
@@ -156,7 +156,7 @@ class _Choice(Shape):
             begins = any(
                 not isinstance(said, str) and json.dumps(said).startswith(node.text) for said, _, _ in self._choices
             )
-        return Reading(_FITS) if begins else _NO_READING
+        return NodeReading(_FITS) if begins else _NO_READING
 
 
 class _Leaf(Shape):
@@ -188,17 +188,17 @@ class _Leaf(Shape):
         named = said.get("type")
         return frozenset([of_type[named]]) if isinstance(named, str) else frozenset(Kind)
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         import pydantic
 
         if node.is_open:
             if node.kind in self._kinds:
-                return Reading(_FITS)
-            return Reading(_CONVERTED) if node.kind in (Kind.STRING, Kind.NUMBER) else _NO_READING
+                return NodeReading(_FITS)
+            return NodeReading(_CONVERTED) if node.kind in (Kind.STRING, Kind.NUMBER) else _NO_READING
         said = node.text if node.kind in (Kind.NUMBER, Kind.WORD) else json.dumps(plain(node))
         for is_strict, fit in ((True, _FITS), (False, _CONVERTED)):
             try:
-                return Reading(fit, self._adapter.validate_json(said, strict=is_strict))
+                return NodeReading(fit, self._adapter.validate_json(said, strict=is_strict))
             except (pydantic.ValidationError, TypeError):
                 continue
         return _NO_READING
@@ -210,7 +210,7 @@ class _Items(Shape):
     def __init__(self, make: Callable[[list[Any]], Any], item: Shape | None, places: tuple[Shape, ...] = ()) -> None:
         self._make, self._item, self._places = make, item, places
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         if node.kind is not Kind.ARRAY:
             return _NO_READING
         so_far = self._state(node, lambda: _SoFar([]))
@@ -223,9 +223,9 @@ class _Items(Shape):
             fit = min(fit, reading.fit)
             if reading.value is not UNKNOWN:
                 values.append(reading.value)
-        return Reading(fit, self._make(values), so_far.weight) if fit else _NO_READING
+        return NodeReading(fit, self._make(values), so_far.weight) if fit else _NO_READING
 
-    def _at(self, index: int, node: Node) -> Reading:
+    def _at(self, index: int, node: Node) -> NodeReading:
         one = self._places[index] if index < len(self._places) else self._item
         return _NO_READING if one is None else one.read(node)
 
@@ -236,7 +236,7 @@ class _Mapping(Shape):
     def __init__(self, key: Any, value: Shape) -> None:
         self._key, self._value = key, value
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         if node.kind is not Kind.OBJECT:
             return _NO_READING
         so_far = self._state(node, lambda: _SoFar({}))
@@ -249,7 +249,7 @@ class _Mapping(Shape):
             fit = min(fit, reading.fit)
             if reading.value is not UNKNOWN:
                 values[self._as_key(node.keys[-1])] = reading.value
-        return Reading(fit, values, so_far.weight) if fit else _NO_READING
+        return NodeReading(fit, values, so_far.weight) if fit else _NO_READING
 
     def _as_key(self, text: str) -> Any:
         import pydantic
@@ -284,7 +284,7 @@ class _Members(Shape):
         """By name in JSON. A type may hold itself: its members are looked at when one is read."""
         return {name: (attribute, shape(wanted)) for names, attribute, wanted in self._types for name in names}
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         if node.kind is not Kind.OBJECT:
             return _NO_READING
         so_far = self._state(node, lambda: _SoFar({}))
@@ -297,7 +297,7 @@ class _Members(Shape):
             fit = min(fit, open_one.fit)
         if not node.is_open and not self._required <= values.keys():
             fit = _NOT
-        return Reading(fit, self._make(values), so_far.weight) if fit else _NO_READING
+        return NodeReading(fit, self._make(values), so_far.weight) if fit else _NO_READING
 
     def _add(self, so_far: _SoFar, values: dict[str, Any], node: Node, index: int) -> None:
         """Add a member to the values, and to the reading of them."""
@@ -311,7 +311,7 @@ class _Members(Shape):
             reading = _ANY.read(item)
             values[key] = reading.value
         else:
-            reading = Reading(_CONVERTED if self._extra == "ignore" else _NOT, weight=0)
+            reading = NodeReading(_CONVERTED if self._extra == "ignore" else _NOT, weight=0)
         so_far.add(reading)
 
 
@@ -325,7 +325,7 @@ class _Union(Shape):
     def _choices(self) -> list[Shape]:
         return [shape(choice) for choice in self._types]
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         alive: list[Shape] = self._state(node, lambda: list(self._choices))
         readings = [(choice, choice.read(node)) for choice in alive]
         alive[:] = [choice for choice, reading in readings if reading.fit]  # what does not fit never will
@@ -335,7 +335,7 @@ class _Union(Shape):
             return _NO_READING
         if len(told) == 1 or not node.is_open:  # as pydantic chooses: the most members, else the first
             return max((reading for _, reading in told), key=lambda reading: reading.weight)
-        return next((reading for choice, reading in told if isinstance(choice, _Text)), Reading(best))
+        return next((reading for choice, reading in told if isinstance(choice, _PartialText)), NodeReading(best))
 
 
 class _Alias(Shape):
@@ -353,7 +353,7 @@ class _Alias(Shape):
             return _ANY
         return shape(hints["value"])
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         return self._named.read(node)
 
 
@@ -367,11 +367,15 @@ class _Root(Shape):
     def _inner(self) -> Shape:
         return shape(self._wanted.model_fields["root"].annotation)
 
-    def _read(self, node: Node) -> Reading:
+    def _read(self, node: Node) -> NodeReading:
         inner = self._inner.read(node)
         if inner.value is UNKNOWN and node.is_open:
             return inner
-        return Reading(inner.fit, self._wanted.model_construct(inner.value), inner.weight) if inner.fit else _NO_READING
+        return (
+            NodeReading(inner.fit, self._wanted.model_construct(inner.value), inner.weight)
+            if inner.fit
+            else _NO_READING
+        )
 
 
 class _SoFar:
@@ -382,7 +386,7 @@ class _SoFar:
         self.fit, self.weight, self.number = _FITS, 0, 0
         self.last = _NO_READING
 
-    def add(self, reading: Reading) -> None:
+    def add(self, reading: NodeReading) -> None:
         """Count one more item."""
         self.fit = min(self.fit, reading.fit)
         self.weight += reading.weight
@@ -408,7 +412,7 @@ def _made(wanted: Any) -> Shape:
     if wanted in (Any, object):
         return _ANY
     if wanted is str:
-        return _Text()
+        return _PartialText()
     if isinstance(wanted, _ALIASES):
         return _Alias(wanted)
     if origin in (typing.Annotated, typing.Required, typing.NotRequired):

@@ -69,7 +69,7 @@ class Node:
         return len(self.items) - (bool(self.items) and self.items[-1].is_open)
 
 
-class Reader:
+class PartialReader:
     """Reads a text piece by piece; `root` is the tree, None before its first character."""
 
     def __init__(self) -> None:

@@ -58,7 +58,7 @@ class DialectError(Exception):
 
 
 @dataclass(frozen=True)
-class Dialect:
+class ProviderDialect:
     """What a provider's structured output understands."""
 
     name: str
@@ -75,7 +75,7 @@ class Dialect:
 
 _FORMATS = frozenset(["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
 #: OpenAI's strict mode.
-OPENAI = Dialect(
+OPENAI = ProviderDialect(
     "OpenAI",
     keywords=frozenset(
         ["pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"]
@@ -85,7 +85,7 @@ OPENAI = Dialect(
     allows_recursion=True,
 )
 #: Anthropic's structured outputs.
-ANTHROPIC = Dialect(
+ANTHROPIC = ProviderDialect(
     "Anthropic",
     keywords=frozenset(("minItems",)),
     formats=_FORMATS | {"uri"},
@@ -119,7 +119,7 @@ class Sent:
             return text
 
 
-def strict(schema: Any, dialect: Dialect, *, formats: bool = True) -> Sent:
+def strict(schema: Any, dialect: ProviderDialect, *, formats: bool = True) -> Sent:
     """Return a schema in a provider's strict dialect; raises DialectError. `formats`: whether formats are enforced."""
     transform = _Transform(schema, dialect, formats)
     body = transform.place(schema, "")
@@ -196,7 +196,7 @@ _PART_OF_OPENING = re.compile(r'[ \t\n\r]*(\{[ \t\n\r]*("(v(a(l(ue?)?)?)?)?|"val
 class _Transform:
     """Translates the subschemas of one document; `rules` says of each object what `undo` must know."""
 
-    def __init__(self, root: Any, dialect: Dialect, formats: bool) -> None:
+    def __init__(self, root: Any, dialect: ProviderDialect, formats: bool) -> None:
         self.root, self.dialect, self.formats = root, dialect, formats
         self.definitions: dict[str, Any] = {}
         self.dropped: list[str] = []
@@ -656,7 +656,7 @@ def _escaped(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def _check_size(body: Mapping[str, Any], dialect: Dialect) -> None:
+def _check_size(body: Mapping[str, Any], dialect: ProviderDialect) -> None:
     properties = values = characters = 0
     waiting: list[tuple[Any, int]] = [(body, 0)]
     while waiting:

@@ -137,7 +137,7 @@ def _whole(text: str) -> list[Edit] | None:
 
     Raises _BrokenError where it is one that can't be read.
     """
-    reader = _Reader(text)
+    reader = _LenientReader(text)
     start = reader.blank(0)
     try:
         if reader.blank(reader.value(start)) < len(text):
@@ -164,7 +164,7 @@ def _within(text: str) -> list[Edit]:
             content = start = _after_blank(text, at)
             if not fence or start == len(text) or text[start] in "{[`":
                 continue
-        reader = _Reader(text)
+        reader = _LenientReader(text)
         try:
             end = reader.value(start)
         except _BrokenError:
@@ -245,7 +245,7 @@ class _BrokenError(Exception):
     """The text has no reading, or more than one."""
 
 
-class _Reader:
+class _LenientReader:
     """Reads one value from a place in a text, and notes what is to be mended in it."""
 
     def __init__(self, text: str) -> None:

@@ -69,7 +69,7 @@ class Inspection:
         return out
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it; docs/usage.md lists the fields."""
+        """Return it as JSON has it; docs/reference/command-line.md lists the members."""
         out = asdict(self)
         out["report"] = out.pop("lines")
         return out | {"counts": self.counts()}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard.errors import SchemaError, Violation
 from guard.output.checking import Checker, SchemaChecker, TypeChecker
-from guard.output.judge import MOST_FINDINGS, Case
+from guard.output.judge import MOST_FINDINGS, JudgedSchema
 from guard.output.partial import Partials, TextSoFar
 from guard.support.clipping import clipped
 from guard.support.json_pointer import pointer
@@ -153,7 +153,7 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
         for uri, document in (options.get("documents") or {}).items()
     }
     standard = leniency.as_standard(schema, wants_names=wants_names)
-    case = Case(standard, compiled.draft, options.get("formats", True), documents)
+    case = JudgedSchema(standard, compiled.draft, options.get("formats", True), documents)
     checker = SchemaChecker(case, compiled.costs)
     title = schema.get("title") if isinstance(schema, Mapping) else None
     name = title if isinstance(title, str) else "schema"

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from guard.output.judge import NOT_JSON, Case, Judge, NoJudgeError, read, too_deep, unlisted
+from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read, too_deep, unlisted
 from guard.output.repair import repair
 
 LENGTH = struct.Struct("!Q")  #: Stands before each message.
@@ -92,7 +92,7 @@ def check(case: bytes | None, text: str, mends: bool, is_hopeless: bool = False)
 
 @lru_cache(KEPT_JUDGES)
 def _judge(case: bytes) -> Judge:
-    return Judge(Case(*pickle.loads(case)), backtracks=True)  # noqa: S301 (the parent's own)
+    return Judge(JudgedSchema(*pickle.loads(case)), backtracks=True)  # noqa: S301 (the parent's own)
 
 
 def _limit_memory(most: int) -> None:

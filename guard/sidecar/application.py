@@ -25,12 +25,12 @@ from guard.sidecar.constraints import check_tools
 from guard.sidecar.endpoints import completions, messages, operator, responses, ui
 from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import Asked, checked
-from guard.sidecar.endpoints.completions import Completion, Completions, Embedding, Embeddings
-from guard.sidecar.endpoints.message_answers import Answer
+from guard.sidecar.endpoints.completions import CompletionBody, Completions, Embedding, Embeddings
+from guard.sidecar.endpoints.message_answers import MessageConnection
 from guard.sidecar.endpoints.openapi import document
 from guard.sidecar.endpoints.responses import Response, Responses
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.event_stream import Line
+from guard.sidecar.event_stream import EventSender
 from guard.sidecar.headers import JSON
 from guard.sidecar.key_requirement import Door
 from guard.sidecar.keys import Keyring
@@ -236,7 +236,7 @@ class Sidecar:
             await self._worked(visit, fields, way, asked, served, body, send)
 
     async def _completions(self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        served = self.visited(visit, checked(Completion, body).model)
+        served = self.visited(visit, checked(CompletionBody, body).model)
         if completions.is_constrained(body):
             await self._worked(visit, fields, Completions(), completions.as_chat(body), served, body, send)
         else:
@@ -265,7 +265,7 @@ class Sidecar:
     async def _messages(self, visit: Visit, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=False)
         chat = messages.as_chat(asked, self.visited(visit, asked.model))
-        reply = Answer(visit, send, tuple(asked.stop_sequences or ()))
+        reply = MessageConnection(visit, send, tuple(asked.stop_sequences or ()))
         raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
         await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
 
@@ -309,7 +309,7 @@ class Sidecar:
         choices = await self.pipeline.choices(asked, plan)
         await self.settle(visit)
         if asked.chat.stream:
-            line, events = Line(visit, send), way.events(visit, body)
+            line, events = EventSender(visit, send), way.events(visit, body)
             last = list(events.choices(choices))
             if keep is not None:
                 await keep(events.whole)
@@ -323,7 +323,7 @@ class Sidecar:
             await answer(send, visit, 200, encoded(whole))
 
     async def _live(self, visit: Visit, events: Any, asked: Asked, plan: Any, send: Any, keep: Keep | None) -> None:
-        line = Line(visit, send)
+        line = EventSender(visit, send)
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
                 async for part in parts:

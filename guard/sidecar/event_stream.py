@@ -15,7 +15,7 @@ from guard.sidecar.request_context import Visit
 DONE = b"data: [DONE]\n\n"
 
 
-class Line:
+class EventSender:
     """Sends events; the head before the first one, so that what fails before is answered with a status."""
 
     def __init__(self, visit: Visit, send: Any) -> None:

@@ -24,7 +24,7 @@ from guard.models.remote import prices
 from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
 from guard.sidecar.bodies import LARGE
 from guard.sidecar.endpoints.chat import Choice
-from guard.sidecar.event_stream import Line
+from guard.sidecar.event_stream import EventSender
 from guard.sidecar.request_context import Visit, answer, encoded
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
@@ -40,7 +40,7 @@ FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, 
 MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
 
 
-class Way(Protocol):
+class Endpoint(Protocol):
     """One of the protocol's ways to ask for text, as far as it goes through."""
 
     path: str  # below the upstream's address
@@ -79,7 +79,7 @@ class Relay:
     async def whole(
         self,
         visit: Visit,
-        way: Way,
+        way: Endpoint,
         served: Served,
         body: dict[str, Any],
         raw: bytes | None,
@@ -96,11 +96,11 @@ class Relay:
             first = body.get("seed") or 0
             # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
-            runs = [_Run(visit, way, served, one, self._journal) for one in bodies]
+            runs = [_PassthroughRun(visit, way, served, one, self._journal) for one in bodies]
             await every(self._answered(run, None) for run in runs)
             data = b""
         else:
-            runs = [_Run(visit, way, served, body, self._journal)]
+            runs = [_PassthroughRun(visit, way, served, body, self._journal)]
             await self._answered(runs[0], raw)
             data = runs[0].data
         await self._settle(visit)
@@ -110,7 +110,7 @@ class Relay:
             await keep(whole or runs[0].said)
         await answer(send, visit, 200, data or encoded(whole))
 
-    async def _answered(self, run: _Run, raw: bytes | None) -> None:
+    async def _answered(self, run: _PassthroughRun, raw: bytes | None) -> None:
         """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
         way, body = run.way, run.body
         async with run.recorded():
@@ -128,7 +128,7 @@ class Relay:
     async def stream(
         self,
         visit: Visit,
-        way: Way,
+        way: Endpoint,
         served: Served,
         body: dict[str, Any],
         raw: bytes | None,
@@ -137,8 +137,8 @@ class Relay:
     ) -> None:
         """Answer with events, each as it comes; the arguments are those of `whole`."""
         visit.guarantee = "live"
-        run = _Run(visit, way, served, body, self._journal)
-        line = Line(visit, send)
+        run = _PassthroughRun(visit, way, served, body, self._journal)
+        line = EventSender(visit, send)
         async with line.ending():
             async with run.recorded():
                 async for tier in run.tiers():
@@ -156,7 +156,9 @@ class Relay:
                 for event in last:
                     await line.send(event)
 
-    async def _upstream_stream(self, run: _Run, line: Line, tier: Served, raw: bytes | None, keep: Keep | None) -> None:
+    async def _upstream_stream(
+        self, run: _PassthroughRun, line: EventSender, tier: Served, raw: bytes | None, keep: Keep | None
+    ) -> None:
         assert tier.upstream is not None
         first = tier.settings.first_token_seconds
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
@@ -187,7 +189,7 @@ class Relay:
                     raise
                 tier.upstream.tells_usage = False
 
-    async def _model_stream(self, run: _Run, line: Line, tier: Served) -> None:
+    async def _model_stream(self, run: _PassthroughRun, line: EventSender, tier: Served) -> None:
         events = run.way.events(run.visit, run.body)
         request = dataclasses.replace(run.way.request(run.body, tier, run.left()), told=run.cut.append)
         async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
@@ -211,10 +213,10 @@ async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return found
 
 
-class _Run:
+class _PassthroughRun:
     """One request on its way through the tiers."""
 
-    def __init__(self, visit: Visit, way: Way, served: Served, body: dict[str, Any], journal: Journal) -> None:
+    def __init__(self, visit: Visit, way: Endpoint, served: Served, body: dict[str, Any], journal: Journal) -> None:
         self.visit, self.way, self.body = visit, way, body
         self.data = b""
         self.said: dict[str, Any] = {}  # by that
@@ -371,7 +373,9 @@ class _Run:
 _USAGE = {"stream_options": {"include_usage": True}}
 
 
-async def _payload(run: _Run, tier: Served, raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+async def _payload(
+    run: _PassthroughRun, tier: Served, raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})
+) -> bytes:
     if raw is not None and not more and run.body.get("model") == tier.upstream_model:
         return raw
     changed = {**run.body, "model": tier.upstream_model, **more}

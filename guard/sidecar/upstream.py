@@ -56,7 +56,7 @@ class Upstream:
         async with self._asked(path, body) as response:
             if response.content_type != "text/event-stream":
                 raise ExchangeError(BadReply(f"{self.name} did not stream: {response.content_type[:60]}"))
-            end = _End()
+            end = _StreamEnd()
             async for event in self._split(response):
                 if event.name == b"error":
                     raise of_event(event.data, self.name, self._secrets)
@@ -173,7 +173,7 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-class _End:
+class _StreamEnd:
     """Whether a stream has begun an answer, and whether all that it has begun has ended, by its own account."""
 
     def __init__(self) -> None:

@@ -61,13 +61,13 @@ class AdversarialModel(LocalModel):
         return list(text.encode(errors="replace"))
 
     @contextlib.contextmanager
-    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:  # noqa: ARG002
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_AdversarialSession]:  # noqa: ARG002
         completion = Completion(self._vocabulary, **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
-        yield _Session(self, completion, limits["matcher"], request.seed)
+        yield _AdversarialSession(self, completion, limits["matcher"], request.seed)
 
 
-class _Session:
+class _AdversarialSession:
     def __init__(self, model: AdversarialModel, completion: Completion, matcher: Any, seed: int) -> None:
         self.completion = completion
         self._matcher, self._taste = matcher, model.taste

@@ -35,7 +35,7 @@ class Enough(BaseException):
 
 
 @dataclass
-class Ask:
+class ObservedRequest:
     """One request of the application, as it was seen, and what was done with it."""
 
     number: int  # from 1
@@ -74,9 +74,9 @@ class Stage:
     sayings: tuple[Saying, ...] = ()
     pieces: int = 0  # characters of each piece of a stream; 0: one piece
     wire: int = 0  # bytes of each piece that goes over the network; 0: as it comes
-    asks: list[Ask] = field(default_factory=list)
+    asks: list[ObservedRequest] = field(default_factory=list)
     refuses_schemas: bool = False  # over HTTP: structured output and tools are answered by HTTP 400
-    refused: list[Ask] = field(default_factory=list)  # those
+    refused: list[ObservedRequest] = field(default_factory=list)  # those
     is_over: bool = False  # the call has ended: who still asks gets nothing
     is_overasked: bool = False  # there were too many requests
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -92,7 +92,9 @@ class Stage:
             self.asks, self.refused, self.refuses_schemas = [], [], refuses_schemas
             self.is_over = self.is_overasked = False
 
-    def ask(self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any) -> Ask:
+    def ask(
+        self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any
+    ) -> ObservedRequest:
         """Take a request; raises Enough where there were too many."""
         kept = [dict(copy.deepcopy(message)) for message in messages]
         if self.is_over:  # whoever catches everything and goes on is slowed down, for nobody waits for it any more
@@ -103,12 +105,14 @@ class Stage:
                 self.is_overasked = True
                 raise Enough(f"asked {number} times in one call")
             saying = self.sayings[min(number, len(self.sayings)) - 1]
-            ask = Ask(number, port, model, f"{model}-served", kept, copy.deepcopy(schema), streaming, saying, **more)
+            ask = ObservedRequest(
+                number, port, model, f"{model}-served", kept, copy.deepcopy(schema), streaming, saying, **more
+            )
             self.asks.append(ask)
             return ask
 
 
-def usage_of(ask: Ask) -> tuple[int, int]:
+def usage_of(ask: ObservedRequest) -> tuple[int, int]:
     """Return the tokens of an ask, such that sums tell which asks are in them."""
     return 100 + 7 * ask.number, 10 + 3 * ask.number
 
@@ -154,13 +158,13 @@ class ModelPort:
             ask.was_left = True
             raise
 
-    def _asked(self, request: Request, *, streaming: bool) -> Ask:
+    def _asked(self, request: Request, *, streaming: bool) -> ObservedRequest:
         schema = None if request.compiled is None else request.compiled.schema
         return self._stage.ask(
             "model", self.name, request.messages, schema, streaming=streaming, temperature=request.temperature
         )
 
-    def _parts(self, ask: Ask) -> Iterator[str | Reply]:
+    def _parts(self, ask: ObservedRequest) -> Iterator[str | Reply]:
         if not ask.saying.finish:
             yield from split(ask.saying.text, self._stage.size(ask.saying.text) or None)
             raise self._error("reset")
@@ -168,7 +172,7 @@ class ModelPort:
         yield from split(reply.text, self._stage.size(reply.text) or None)
         yield reply
 
-    def _reply(self, ask: Ask) -> Reply:
+    def _reply(self, ask: ObservedRequest) -> Reply:
         saying = ask.saying
         if saying.error or not saying.finish:
             raise self._error(saying.error or "reset")
@@ -244,7 +248,7 @@ class HttpPort(fake_server.Server):
         super().__init__(keeps_alive=True, port=port)
         self._stage = stage
 
-    def answer(self, request: fake_server.Request) -> fake_server.Answer:
+    def answer(self, request: fake_server.ClientRequest) -> fake_server.Answer:
         """Return what the script says."""
         body = request.body
         schema = schema_of(body)
@@ -254,7 +258,9 @@ class HttpPort(fake_server.Server):
         if not isinstance(messages, list):
             return fake_server.error(400, "messages must be a list")
         if stage.refuses_schemas and schema is not None:
-            refused = Ask(0, "http", model, model, messages, schema, request.is_streaming, Saying("schema refused"))
+            refused = ObservedRequest(
+                0, "http", model, model, messages, schema, request.is_streaming, Saying("schema refused")
+            )
             stage.refused.append(refused)
             words = (
                 "Invalid schema: 'response_format' of type 'json_schema' and 'tools' are not supported with this model"
@@ -271,7 +277,7 @@ class HttpPort(fake_server.Server):
             return _failure(saying.error, request)
         return self._answered(ask, saying, request)
 
-    def _answered(self, ask: Ask, saying: Saying, request: fake_server.Request) -> fake_server.Answer:
+    def _answered(self, ask: ObservedRequest, saying: Saying, request: fake_server.ClientRequest) -> fake_server.Answer:
         ask.usage = usage_of(ask)
         wants = (request.body.get("stream_options") or {}).get("include_usage")
         finish = {"filter": "content_filter", "refusal": "stop", "": "stop"}.get(saying.finish, saying.finish)
@@ -308,7 +314,7 @@ class HttpPort(fake_server.Server):
 _STATUS = {"unavailable": 503, "broken": 500, "rate limited": 429, "timed out": 504}
 
 
-def _failure(name: str, request: fake_server.Request) -> fake_server.Answer:
+def _failure(name: str, request: fake_server.ClientRequest) -> fake_server.Answer:
     if name in _STATUS:
         # Whoever waits as long as it is told to loses no time here.
         return fake_server.error(_STATUS[name], f"{name} (injected)", {"Retry-After": "0.01", "retry-after-ms": "10"})

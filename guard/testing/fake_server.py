@@ -22,7 +22,7 @@ HANG = object()  #: Nothing more comes, and the connection stays open.
 
 
 @dataclass(frozen=True)
-class Request:
+class ClientRequest:
     """What a client asked."""
 
     path: str
@@ -63,7 +63,7 @@ class Answer:
     left: Callable[[], object] | None = None  # called where the client goes away before the end
     beyond: tuple[Any, ...] = ()  # chunks that come after the answer, which its length does not count
 
-    def chunks(self, request: Request) -> list[Any]:
+    def chunks(self, request: ClientRequest) -> list[Any]:
         """Return what to send after the head."""
         if self.raw is not None:
             body = self.raw
@@ -74,7 +74,7 @@ class Answer:
             body = _json(whole)
         return self.change(body) if self.change else [body]
 
-    def openai(self, request: Request) -> dict[str, Any]:
+    def openai(self, request: ClientRequest) -> dict[str, Any]:
         """Return a whole answer in OpenAI's protocol."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text}
         if self.thinking is not None:
@@ -93,7 +93,7 @@ class Answer:
         }
         return whole | ({"usage": self._usage("prompt_tokens", "completion_tokens")} if self.usage else {})
 
-    def anthropic(self, request: Request) -> dict[str, Any]:
+    def anthropic(self, request: ClientRequest) -> dict[str, Any]:
         """Return a whole answer in Anthropic's protocol."""
         content: list[dict[str, Any]] = []
         if self.thinking is not None:
@@ -114,11 +114,11 @@ class Answer:
             "usage": self._usage("input_tokens", "output_tokens"),
         }
 
-    def events(self, request: Request) -> Iterator[bytes]:
+    def events(self, request: ClientRequest) -> Iterator[bytes]:
         """Yield the events of a streamed answer."""
         yield from self._anthropic_events(request) if request.is_anthropic else self._openai_events(request)
 
-    def _openai_events(self, request: Request) -> Iterator[bytes]:
+    def _openai_events(self, request: ClientRequest) -> Iterator[bytes]:
         def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
             choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
             return _event({"id": "chatcmpl-1", "model": self.model, "choices": choices})
@@ -144,7 +144,7 @@ class Answer:
             )
         yield b"data: [DONE]\n\n"
 
-    def _anthropic_events(self, request: Request) -> Iterator[bytes]:
+    def _anthropic_events(self, request: ClientRequest) -> Iterator[bytes]:
         def event(kind: str, **fields: Any) -> bytes:
             return f"event: {kind}\n".encode() + _event({"type": kind, **fields})
 
@@ -173,7 +173,7 @@ class Answer:
         yield event("message_delta", delta=stop, usage={"output_tokens": usage["output_tokens"]})
         yield event("message_stop")
 
-    def _stop_reason(self, request: Request) -> str:
+    def _stop_reason(self, request: ClientRequest) -> str:
         if self.refusal is not None:
             return "refusal"
         stop = "tool_use" if request.is_tool else "end_turn"
@@ -233,7 +233,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.answers = list(answers)
         self.keeps_alive = keeps_alive  # one connection may bring several requests
         self.connections = 0
-        self.requests: list[Request] = []
+        self.requests: list[ClientRequest] = []
         self.left = threading.Event()  # a client went away before its answer was whole
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -243,7 +243,7 @@ class Server(socketserver.ThreadingTCPServer):
         """The address to give to a client."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ClientRequest) -> Answer:
         """Return what a request is answered with."""
         with self._lock:
             answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
@@ -281,7 +281,7 @@ class _Handler(socketserver.StreamRequestHandler):
             key, _, value = line.decode().partition(":")
             headers[key.lower()] = value.strip()
         body = json.loads(self.rfile.read(int(headers.get("content-length", 0))) or b"{}")
-        request = Request(path, headers, body)
+        request = ClientRequest(path, headers, body)
         answer = self.server.answer(request)
         kind = "text/event-stream" if request.is_streaming and answer.status == 200 else "application/json"
         chunks = answer.chunks(request)

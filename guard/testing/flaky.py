@@ -16,7 +16,7 @@ from typing import Any
 
 from guard.errors import SchemaError
 from guard.output import target
-from guard.testing.app_adapters import Ask, HttpPort, ModelPort, Stage
+from guard.testing.app_adapters import HttpPort, ModelPort, ObservedRequest, Stage
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying
 
 DRAWN = 60  #: Sayings drawn for each schema; what is said is chosen among them.
@@ -33,7 +33,7 @@ class FlakyStage(Stage):
         *,
         rate: float = 0.5,
         schema: Any = True,
-        told: Callable[[Ask], object] | None = None,
+        told: Callable[[ObservedRequest], object] | None = None,
     ) -> None:
         super().__init__()
         for fault in faults:
@@ -48,7 +48,9 @@ class FlakyStage(Stage):
         self._count: Counter[str] = Counter()
         self._turn = threading.Lock()
 
-    def ask(self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any) -> Ask:
+    def ask(
+        self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any
+    ) -> ObservedRequest:
         """Take a request, and answer as the seed says: the n-th request for a schema is always answered alike."""
         wanted = self._schema if schema is None else schema
         key = json.dumps(wanted, sort_keys=False, default=repr)
@@ -61,7 +63,7 @@ class FlakyStage(Stage):
             self.injected.append(saying.how if is_bad else "")
             kept = [dict(message) for message in messages]
             number = len(self.injected)
-            ask = Ask(number, port, model, f"{model}-flaky", kept, schema, streaming, saying, **more)
+            ask = ObservedRequest(number, port, model, f"{model}-flaky", kept, schema, streaming, saying, **more)
             self.asks = [*self.asks[-KEPT:], ask]
         if self._told is not None:
             self._told(ask)
@@ -118,7 +120,7 @@ class FlakyModel(ModelPort):
         return self._flaky.injected
 
     @property
-    def asks(self) -> list[Ask]:
+    def asks(self) -> list[ObservedRequest]:
         """The latest requests."""
         return self._flaky.asks
 
@@ -131,7 +133,7 @@ def serving(
     rate: float = 0.5,
     schema: Any = True,
     port: int = 0,
-    told: Callable[[Ask], object] | None = None,
+    told: Callable[[ObservedRequest], object] | None = None,
 ) -> Iterator[HttpPort]:
     """Serve a flaky model on this machine, by OpenAI's protocol and Anthropic's; gives the server, which has a `url`.
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from guard.testing.app_adapters import CANARY, Ask, HttpPort, ModelPort, Stage
+from guard.testing.app_adapters import CANARY, HttpPort, ModelPort, ObservedRequest, Stage
 from guard.testing.evaluated import EvaluatedByTheApplication
 from guard.testing.scripted_replies import Saying
 from guard.trace.records import Call
@@ -58,8 +58,8 @@ class Run:
     scene: Scene
     given: dict[str, Any]  # the arguments as they were before
     after: dict[str, Any]  # and as they were after
-    asks: list[Ask] = field(default_factory=list)
-    refused: list[Ask] = field(default_factory=list)  # requests whose schema was refused
+    asks: list[ObservedRequest] = field(default_factory=list)
+    refused: list[ObservedRequest] = field(default_factory=list)  # requests whose schema was refused
     value: Any = None  # what was returned, or the last part of a stream
     parts: list[Any] = field(default_factory=list)  # of a streamed result
     error: BaseException | None = None
@@ -231,7 +231,7 @@ class Surroundings:
     @contextlib.contextmanager
     def _ears(self) -> Iterator[None]:
         """Hear what is logged, at any level, and printed."""
-        handler = _Handler(self._text)
+        handler = _CapturingHandler(self._text)
         root = logging.getLogger()
         level = root.level
         root.addHandler(handler)
@@ -321,7 +321,7 @@ async def _end_tasks() -> None:
     await loop.shutdown_default_executor()
 
 
-class _Handler(logging.Handler):
+class _CapturingHandler(logging.Handler):
     def __init__(self, out: io.StringIO) -> None:
         super().__init__(logging.DEBUG)
         self._out = out

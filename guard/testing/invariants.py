@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guard.errors import GuardError, Violation
-from guard.testing.app_adapters import CANARY, Ask, content
+from guard.testing.app_adapters import CANARY, ObservedRequest, content
 from guard.testing.harness import Run
 from guard.testing.oracle import Reading, is_held, leaves, plain, same
 from guard.testing.scripted_replies import written
@@ -554,7 +554,7 @@ def _runs(trial: Trial) -> Iterator[Run]:
             yield run
 
 
-def _pairs(asks: Sequence[Ask]) -> Iterator[tuple[Ask, Ask]]:
+def _pairs(asks: Sequence[ObservedRequest]) -> Iterator[tuple[ObservedRequest, ObservedRequest]]:
     yield from itertools.pairwise(asks)
 
 
@@ -678,7 +678,7 @@ def _defaults(schema: Any) -> list[Any]:
     return own + [found for part in schema.values() for found in _defaults(part)]
 
 
-def _new_words(asks: Sequence[Ask], after: Ask) -> str:
+def _new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
     """Return what the model is told beyond the call's first question, its own words left out."""
     first = asks[0]
     lines = set(first.words.split("\n"))
@@ -733,7 +733,7 @@ def _property_names(schema: Any) -> tuple[str, ...]:
     return tuple(properties) if isinstance(properties, Mapping) else ()
 
 
-def _carries(ask: Ask, names: Sequence[str]) -> bool:
+def _carries(ask: ObservedRequest, names: Sequence[str]) -> bool:
     """Answer whether a request tells what is asked for: as a schema, or in words."""
     text = "" if ask.schema is None else json.dumps(ask.schema, ensure_ascii=False)
     words = ask.words
@@ -758,7 +758,7 @@ def _orders(schema: Any, where: str = "") -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _asked_otherwise(one: Ask, other: Ask) -> str:
+def _asked_otherwise(one: ObservedRequest, other: ObservedRequest) -> str:
     if one.messages != other.messages:
         before, after = _tails(one.words, other.words)
         return f"{before}, then {after}"

@@ -82,19 +82,19 @@ def flaky_model(request: pytest.FixtureRequest) -> FlakyModel:
 
 
 @pytest.fixture
-def guard_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Replay]:
+def guard_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReplayFixture]:
     """Record what models answer once, then replay it: `guard_replay(read_invoice)(text)`."""
     name = re.sub(r"[^\w.=-]+", "_", request.node.name)
     path = request.path.parent / FOLDER / request.path.stem / f"{name}.json"
     is_recording = request.config.getoption("guard_record") or not path.exists()
     if is_recording and not request.config.getoption("guard_record") and os.environ.get("CI"):
         pytest.fail(f"nothing is recorded in {_relative(path)}; run pytest --guard-record, and commit the file")
-    replay = Replay(path, tmp_path / "guard-replay.db", is_recording=is_recording)
+    replay = ReplayFixture(path, tmp_path / "guard-replay.db", is_recording=is_recording)
     yield replay
     replay.finish()
 
 
-class Replay:
+class ReplayFixture:
     """Gives structured functions, and Guards, that record or replay."""
 
     def __init__(self, path: Path, trace: Path, *, is_recording: bool) -> None:

@@ -49,7 +49,7 @@ class Counterexample:
 
 
 @dataclass
-class Finding:
+class InvariantResult:
     """What became of one invariant."""
 
     invariant: Invariant
@@ -73,7 +73,7 @@ class Report:
     asks: int = 0  # requests to the model
     faults: Counter[str] = field(default_factory=Counter)  # answers given, by what was done
     outcomes: Counter[str] = field(default_factory=Counter)  # "value", or the name of the error
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[InvariantResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what could not be looked at, and why
     is_strict: bool = False  # advice that is not kept is a failure, too
 
@@ -83,12 +83,12 @@ class Report:
         return not self.broken
 
     @property
-    def broken(self) -> list[Finding]:
+    def broken(self) -> list[InvariantResult]:
         """The findings that do not hold."""
         return [f for f in self.findings if not f.holds and (self.is_strict or not f.invariant.is_advice)]
 
     @property
-    def advice(self) -> list[Finding]:
+    def advice(self) -> list[InvariantResult]:
         """The findings that do not hold and are no failure."""
         return [f for f in self.findings if not f.holds and not (self.is_strict or not f.invariant.is_advice)]
 
@@ -109,7 +109,7 @@ def as_text(report: Report, *, every: bool = False) -> str:
     return "\n".join(lines)
 
 
-def example(finding: Finding) -> list[str]:
+def example(finding: InvariantResult) -> list[str]:
     """Return the lines that tell a counterexample."""
     found = finding.counterexample
     assert found is not None
@@ -135,7 +135,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def _as_dict(finding: Finding) -> dict[str, Any]:
+def _as_dict(finding: InvariantResult) -> dict[str, Any]:
     found, invariant = finding.counterexample, finding.invariant
     kept: dict[str, Any] = {
         "name": invariant.name,
@@ -237,7 +237,7 @@ def _section(report: Report) -> str:
 """
 
 
-def _broken(finding: Finding) -> str:
+def _broken(finding: InvariantResult) -> str:
     found, invariant = finding.counterexample, finding.invariant
     assert found is not None
     given = "".join(f"{name} = {_clipped(repr(value), 600)}\n" for name, value in found.given.items())

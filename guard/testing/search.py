@@ -27,7 +27,7 @@ from guard.testing.app_adapters import Stage
 from guard.testing.drawing import SETTINGS, drawn
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
-from guard.testing.report import Counterexample, Finding, Report, as_text
+from guard.testing.report import Counterexample, InvariantResult, Report, as_text
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, Saying, spoiled, telling, valid, written
 from guard.testing.subjects import FILLER
 
@@ -103,7 +103,7 @@ class Check:
             self.subject = subjects.from_any(
                 self._given, schema=self._schema, inputs=self._inputs, options=self._options
             )
-            findings = [Finding(invariant) for invariant in self.invariants]
+            findings = [InvariantResult(invariant) for invariant in self.invariants]
             self.report = Report(self.subject.name, self.seed, findings=findings, is_strict=self._is_strict)
             self._until = None if self.seconds is None else started + self.seconds
             self._broken: dict[str, tuple[Trial, str]] = {}
@@ -491,4 +491,4 @@ def _richness(value: Any) -> tuple[int, int]:
     return (1 if value else 0), len(written(value))
 
 
-__all__ = ["RUNS", "Check", "Counterexample", "Finding", "Report", "check", "drawn"]
+__all__ = ["RUNS", "Check", "Counterexample", "Report", "check", "drawn"]

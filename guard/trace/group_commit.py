@@ -39,7 +39,7 @@ class Late(Exception):  # noqa: N818 (a time-out of one's own, not of the databa
     """A job's time was over before it was committed."""
 
 
-class _Job:
+class _WriteJob:
     __slots__ = ("done", "error", "is_taken", "until", "work")
 
     def __init__(self, work: Work, until: float) -> None:
@@ -70,7 +70,7 @@ class Writer:
         self._patience, self._told = patience, 0  # milliseconds that the connection was told
         self._held: Any = None  # a pooled connection, or None before the first job and after a fault
         self._space = threading.BoundedSemaphore(pending)
-        self._pending: deque[_Job] = deque()
+        self._pending: deque[_WriteJob] = deque()
         self._taking = threading.Lock()  # held for no longer than it takes to take jobs, or one back
         self._lock = threading.Lock()  # held by who commits
 
@@ -86,11 +86,11 @@ class Writer:
     def commit_all(self, works: Sequence[tuple[Work, float]]) -> list[Exception | None]:
         """Do as `commit` does for each of some works, side by side; returns what each has failed of."""
         now = time.monotonic()
-        jobs = [_Job(work, now + seconds) for work, seconds in works]
+        jobs = [_WriteJob(work, now + seconds) for work, seconds in works]
         aside(functools.partial(self._commit_all, jobs))
         return [job.error for job in jobs]
 
-    def _commit_all(self, jobs: list[_Job]) -> None:
+    def _commit_all(self, jobs: list[_WriteJob]) -> None:
         has_space = self._space.acquire(blocking=False)
         if has_space or self._space.acquire(timeout=_timeout(max(job.until for job in jobs) - time.monotonic())):
             try:
@@ -121,7 +121,7 @@ class Writer:
         with self._lock:
             self._drop()
 
-    def _wait(self, jobs: list[_Job]) -> None:
+    def _wait(self, jobs: list[_WriteJob]) -> None:
         """Return when each of a caller's jobs is committed, has failed, or is late."""
         self._pending.extend(jobs)
         try:
@@ -139,12 +139,12 @@ class Writer:
                     self._pending.remove(job)
             raise
 
-    def _time_of(self, jobs: list[_Job]) -> float:
+    def _time_of(self, jobs: list[_WriteJob]) -> float:
         """Return for how long the lock may be waited for."""
         ends = min(job.until + MOMENT_S if job.is_taken else job.until for job in jobs)
         return _timeout(ends - time.monotonic())
 
-    def _take_back(self, jobs: list[_Job]) -> None:
+    def _take_back(self, jobs: list[_WriteJob]) -> None:
         """Give up those of a caller's jobs whose time is over."""
         with self._taking:
             now = time.monotonic()
@@ -154,7 +154,7 @@ class Writer:
                                  "another holds it")  # fmt: skip
         self._finish(late)
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[_WriteJob]:
         with self._taking:
             now = time.monotonic()
             jobs = [job for job in list(self._pending) if not job.done and job.until > now]
@@ -162,12 +162,12 @@ class Writer:
                 job.is_taken = True
         return jobs
 
-    def _put_back(self, jobs: list[_Job]) -> None:
+    def _put_back(self, jobs: list[_WriteJob]) -> None:
         with self._taking:
             for job in jobs:
                 job.is_taken = False
 
-    def _commit_pending(self, mine: list[_Job]) -> None:
+    def _commit_pending(self, mine: list[_WriteJob]) -> None:
         """Commit what is pending until nothing of a caller's own is."""
         while waiting := [job for job in mine if not job.done]:
             now = time.monotonic()
@@ -185,7 +185,7 @@ class Writer:
 
         Returns whether others had the database for so long; then all is as it was.
         """
-        jobs: list[_Job] = []  # those at work, once the database is free for them
+        jobs: list[_WriteJob] = []  # those at work, once the database is free for them
         while True:
             try:
                 self._transact(jobs, seconds)
@@ -208,13 +208,13 @@ class Writer:
             self._finish(jobs)
             return False
 
-    def _finish(self, jobs: list[_Job]) -> None:
+    def _finish(self, jobs: list[_WriteJob]) -> None:
         for job in jobs:
             job.done = True
             with contextlib.suppress(ValueError):  # its caller was interrupted and has taken it back
                 self._pending.remove(job)
 
-    def _transact(self, jobs: list[_Job], seconds: float) -> None:
+    def _transact(self, jobs: list[_WriteJob], seconds: float) -> None:
         """Commit some jobs; where the connection turns out to be lost before the commit, over another one."""
         is_kept = self._held is not None
         try:
@@ -227,11 +227,11 @@ class Writer:
             except _Lost as again:
                 raise again.error from None
 
-    def _transact_once(self, jobs: list[_Job], seconds: float) -> None:
+    def _transact_once(self, jobs: list[_WriteJob], seconds: float) -> None:
         if self._held is None:
             self._held = self._engine.raw_connection()
         connection = self._held.driver_connection
-        job: _Job | None = None  # the one at work
+        job: _WriteJob | None = None  # the one at work
         is_committing = False
         try:
             cursor = connection.cursor()
@@ -285,5 +285,5 @@ class _Lost(Exception):  # noqa: N818 (never leaves this module)
 class _Failed(Exception):  # noqa: N818 (the same)
     """The work of one job failed; nothing was committed."""
 
-    def __init__(self, job: _Job, error: Exception) -> None:
+    def __init__(self, job: _WriteJob, error: Exception) -> None:
         self.job, self.error = job, error

@@ -4,8 +4,8 @@
 hash, `replies` what the record-and-replay of guard/calls/recording.py keeps, `items` which call answers which input of
 a run of many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
 `responses` are the sidecar's: who may ask it, what each has spent, in all its processes together, and what a client may
-go on from. docs/usage.md lists the columns. A text column holds what rows.py's `storable` makes of a text; lists and
-objects are JSON.
+go on from. docs/reference/trace-tables.md lists the columns. A text column holds what `storable` of row_codec.py
+makes of a text; lists and objects are JSON.
 
 A migration is literal SQL, never made from the tables below: those change, what a version was does not.
 """

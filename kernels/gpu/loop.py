@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary
 
 
-class Compiled(Protocol):
+class CompiledSchema(Protocol):
     """A compiled schema, as `guard.compile` returns it."""
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
@@ -70,7 +70,7 @@ class Loop:
     def start(
         self,
         row: int,
-        compiled: Compiled,
+        compiled: CompiledSchema,
         *,
         max_tokens: int,
         temperature: float = 0.0,

@@ -1,7 +1,8 @@
 """Texts of Python's own types, as regular expressions of ECMA-262 for the `pattern` of a schema.
 
-Each holds every text that Pydantic writes for a value of the type, but for what docs/coverage.md names, and none that
-it does not read. Of several ways to write a value only few are in them: a mask that lets through one of them is enough.
+Each holds every text that Pydantic writes for a value of the type, but for what docs/reference/keywords.md names, and
+none that it does not read. Of several ways to write a value only few are in them: a mask that lets through one of them
+is enough.
 All are without anchors; `whole` adds them.
 """
 

@@ -58,7 +58,7 @@ class Heard:
         answer = fake_server.Answer(text, piece=max(3, len(text) // 20))
         tools = self.body.get("tools")
         asked = {**self.body, "tools": tools if _is_called(tools) else None}
-        request = fake_server.Request(self.path, {}, asked)
+        request = fake_server.ClientRequest(self.path, {}, asked)
         if self.is_streaming:
             return b"".join(answer.events(request))
         return dumped({**answer.openai(request), "id": name, **more})

@@ -69,7 +69,7 @@ def test_the_upstream_keeps_responses_and_refuses_what_it_does_not_have() -> Non
     upstream = Upstream()
 
     def ask(**fields: Any) -> fake_server.Answer:
-        return upstream(fake_server.Request("/v1/responses", {}, {"model": "m", **fields}))
+        return upstream(fake_server.ClientRequest("/v1/responses", {}, {"model": "m", **fields}))
 
     first = json.loads(ask(input=ASKED["first turn"]).raw or b"")
     again = json.loads(ask(input=ASKED["second turn"], previous_response_id=first["id"]).raw or b"")
@@ -85,7 +85,7 @@ def test_the_model_answers_a_schema_rightly_once_it_was_told_what_was_wrong() ->
 
     def ask() -> Any:
         body = {"model": "m", "messages": messages, "response_format": form}
-        answer = upstream(fake_server.Request("/v1/chat/completions", {}, body))
+        answer = upstream(fake_server.ClientRequest("/v1/chat/completions", {}, body))
         return json.loads(json.loads(answer.raw or b"")["choices"][0]["message"]["content"])
 
     assert ask() == {"vendor": "ACME", "total": "three"}

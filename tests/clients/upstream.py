@@ -55,7 +55,7 @@ class Upstream:
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
 
-    def __call__(self, request: fake_server.Request) -> fake_server.Answer:
+    def __call__(self, request: fake_server.ClientRequest) -> fake_server.Answer:
         """Answer a request."""
         with self._lock:
             if request.path.endswith("/chat/completions"):
@@ -77,7 +77,7 @@ class Upstream:
 
     # -- Chat completions ----------------------------------------------------------------------------------------------
 
-    def _chat(self, request: fake_server.Request) -> fake_server.Answer:
+    def _chat(self, request: fake_server.ClientRequest) -> fake_server.Answer:
         body = request.body
         tools = [tool["function"]["name"] for tool in body.get("tools") or []]
         is_one = body.get("parallel_tool_calls") is False
@@ -118,7 +118,7 @@ class Upstream:
 
     # -- Responses -----------------------------------------------------------------------------------------------------
 
-    def _response(self, request: fake_server.Request) -> fake_server.Answer:
+    def _response(self, request: fake_server.ClientRequest) -> fake_server.Answer:
         body = request.body
         given = body["input"]
         items = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given

@@ -500,7 +500,7 @@ def _every_byte() -> guard.Vocabulary:
 _LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[][{}:,]')
 
 
-#: Under these a number may have no exponent in canonical spelling (docs/coverage.md), however small it is.
+#: Under these a number may have no exponent in canonical spelling (docs/reference/keywords.md), however small it is.
 PLAIN = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "not", "const", "enum", "if"}
 PLAIN |= {"oneOf", "uniqueItems"}
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import tiny
-from pydantic import BaseModel
 
 from guard.schemas import formats, keywords
 from guard.schemas.keywords import Holds
@@ -22,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_table_of_keywords_is_that_of_the_code() -> None:
     documented: dict[str, str] = {}
-    for line in (DOCS / "coverage.md").read_text().splitlines():
+    for line in (DOCS / "reference" / "keywords.md").read_text().splitlines():
         if row := re.fullmatch(r"\| (.*) \| (enforced|not supported yet|annotation|identity) \|", line):
             documented |= dict.fromkeys(re.findall(r"`([^`]+)`", row[1]), row[2])
     expected: dict[str, str] = {}
@@ -40,20 +37,22 @@ def test_the_table_of_keywords_is_that_of_the_code() -> None:
 
 
 def test_the_list_of_formats_is_that_of_the_code() -> None:
-    text = (DOCS / "coverage.md").read_text()
+    text = (DOCS / "reference" / "keywords.md").read_text()
     asserted = text[text.index("Formats that are asserted") :].partition("Any other")[0]
     assert set(re.findall(r"`([a-z0-9-]+)`", asserted)) == formats.KNOWN
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:
-    rows = re.findall(r"^\| `GUARD_([A-Z_]+)` \| `([a-z_]+)` \|", (DOCS / "usage.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `GUARD_([A-Z_]+)` \| `([a-z_]+)` \|", (DOCS / "reference" / "settings.md").read_text(), re.MULTILINE
+    )
     assert [name.lower() for name, _ in rows] == [key for _, key in rows] == list(Settings.model_fields)
 
 
 def test_the_table_of_columns_is_that_of_the_trace() -> None:
     documented: dict[str, list[str]] = {}
     table = ""
-    text = (DOCS / "usage.md").read_text()
+    text = (DOCS / "reference" / "trace-tables.md").read_text()
     for row in re.findall(
         r"^\| (`[a-z_]+`)? ?\| (`[a-z_`, ]+) \|", text[text.index("| table | column |") :], re.MULTILINE
     ):
@@ -82,22 +81,6 @@ def test_the_tables_of_the_sidecars_settings_are_those_of_the_code() -> None:
         table = text[text.index(heading) + len(heading) :].partition("\n\n")[0]
         keys = [name for row in table.split("\n")[2:] for name in re.findall("`([a-z_]+)`", row.split("|")[1])]
         assert keys == [name for name in kind.model_fields if name != "models"]
-
-
-def test_what_is_shown_of_generate_runs() -> None:
-    """With a model of noise that must write a type of the reader's."""
-
-    class Invoice(BaseModel):
-        vendor: str
-        total: int
-
-    text = (DOCS / "usage.md").read_text()
-    section = text[text.index("## In your own `model.generate`") :].partition("\n## ")[0]
-    (shown,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    names: dict[str, Any] = {"Invoice": Invoice, "tokenizer": tiny.tokenizer(), "model": tiny.llama()}
-    names["prompts"] = ["the total", "the customer's name"]
-    exec(shown, names)  # noqa: S102 (the documentation is ours)
-    assert [type(invoice) for invoice in names["invoices"]] == [Invoice, Invoice]
 
 
 def test_what_is_shown_of_deploying_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

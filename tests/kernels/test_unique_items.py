@@ -301,7 +301,7 @@ def test_hundreds_of_objects(item: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_budget_that_can_not_be_kept_is_an_error_and_never_an_empty_mask(seed: int) -> None:
-    """Arrays compared within arrays that are: what the rest takes may be reckoned too low (docs/engine.md)."""
+    """Arrays compared within arrays that are: the rest may cost more than is reckoned (docs/explanation/engine.md)."""
     pairs = {"type": "array", "uniqueItems": True, "items": {"enum": [1, 12]}, "minItems": 1, "maxItems": 2}
     inner = {"type": "array", "items": pairs, "minItems": 1, "maxItems": 1}
     schema = {"type": "array", "uniqueItems": True, "items": inner, "minItems": 3, "maxItems": 4}

@@ -432,7 +432,7 @@ TYPES: dict[str, tuple[Any, ...]] = {
     "validator": (Annotated[str, at.Predicate(str.isidentifier)], '"abc"'),
 }
 
-#: Types that write texts which their schema leaves out, with the reason. docs/coverage.md says the same.
+#: Types that write texts which their schema leaves out, with the reason. docs/reference/keywords.md says the same.
 LEFT_OUT = {
     "float multiple": "no exponent under multipleOf",
     "IPv6Network": "networks with zeros in the middle of what is named",

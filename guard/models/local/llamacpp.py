@@ -52,7 +52,7 @@ class LlamaCppModel(LocalModel):
         self._llama = llama
         self._turn = threading.RLock()  # of the context; whose it is, `_has_turn` tells where a signal breaks in
         self._has_turn = False
-        self._holder: _Session | None = None  # whose tokens the context holds
+        self._holder: _LlamaCppSession | None = None  # whose tokens the context holds
         self._context = min(llama.n_ctx(), llama._model.n_ctx_train())
         self._template = llama.metadata.get("tokenizer.chat_template")
         self._formatter = None
@@ -105,10 +105,10 @@ class LlamaCppModel(LocalModel):
         return list(self._llama.tokenize(text.encode(), add_bos=False, special=True))
 
     @contextlib.contextmanager
-    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:  # noqa: ARG002 (LocalModel hands it on)
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_LlamaCppSession]:  # noqa: ARG002 (LocalModel hands it on)
         completion = Completion(self._vocabulary, forcing=self._forcing, **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
-        session = _Session(self, completion, request)
+        session = _LlamaCppSession(self, completion, request)
         try:
             session.enter()
             yield session
@@ -116,7 +116,7 @@ class LlamaCppModel(LocalModel):
             session.leave()
 
 
-class _Session:
+class _LlamaCppSession:
     """One request at one context."""
 
     def __init__(self, model: LlamaCppModel, completion: Completion, request: Request) -> None:

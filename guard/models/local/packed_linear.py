@@ -2,7 +2,8 @@
 
 oneDNN multiplies by blocks of a weight. torch gives it plain rows, and each product then gathers its blocks anew: at
 the few rows of a decoding pass that takes longer than the product. Laid out beforehand it is the same kernel over the
-same numbers, so the results are the same bits, and SmolLM2's pass takes 40 ms instead of 57 (docs/performance.md).
+same numbers, so the results are the same bits, and SmolLM2's pass takes 40 ms instead of 57
+(docs/explanation/performance.md).
 
 The operators are those that torch's own compiler uses for frozen models (torch/_inductor/mkldnn_lowerings.py).
 """

@@ -116,7 +116,7 @@ class TransformersModel(LocalModel):
         return self._passes
 
     @contextlib.contextmanager
-    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_Session]:
+    def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_TransformersSession]:
         decoding = Decoding(
             self._vocabulary, forcing=self._forcing, temperature=request.temperature, seed=request.seed, **limits
         )
@@ -125,7 +125,7 @@ class TransformersModel(LocalModel):
             forward = self._prepare(prompt, request.max_tokens)
             with self._passes.here():
                 sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
-                yield _Session(decoding, forward, self._passes, sampler)
+                yield _TransformersSession(decoding, forward, self._passes, sampler)
         except RuntimeError as error:  # torch's: out of memory, a device that fails
             raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
 
@@ -183,7 +183,7 @@ class TransformersModel(LocalModel):
         return text
 
 
-class _Session:
+class _TransformersSession:
     """One request at one model."""
 
     def __init__(self, decoding: Decoding, forward: Forward, passes: Passes, sampler: Sampler | None) -> None:

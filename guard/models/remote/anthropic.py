@@ -16,7 +16,7 @@ from guard.errors import ModelError
 from guard.models.base import Request
 from guard.models.remote.address import UNUSED_KEY, address
 from guard.models.remote.http import Body, ExchangeError, count, http_options, mapped, of_stream, parsed, said_by
-from guard.models.remote.remote_model import Asked, Reading, Remote, shape
+from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import LOOP, THREAD, Carrier
 from guard.output import provider_schema
 
@@ -110,7 +110,9 @@ class AnthropicModel(Remote):
             fields["tool_choice"]["disable_parallel_tool_use"] = True
         return self._sent_body(fields)
 
-    async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+    async def _receive(
+        self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool
+    ) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
         known = (client.api_key, client.auth_token)
         secrets = (*(secret for secret in known if isinstance(secret, str) and secret), *self._where.secrets)
@@ -142,7 +144,7 @@ class AnthropicModel(Remote):
                     if is_streaming and piece:
                         yield piece
 
-    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+    def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
         for field in _OPTIONAL:
             if field in asked.body and self._may_concede(field, failure):
                 self._conceded.add(field)
@@ -150,7 +152,7 @@ class AnthropicModel(Remote):
         return False
 
 
-def _message(reading: Reading, message: Mapping[str, Any], text: str, name: str, secrets: tuple[str, ...]) -> str:
+def _message(reading: ReplyReader, message: Mapping[str, Any], text: str, name: str, secrets: tuple[str, ...]) -> str:
     """Take a whole answer; returns the text in it."""
     if message.get("type") == "error" or message.get("error"):
         raise of_stream(message.get("error"), name, secrets)
@@ -173,7 +175,7 @@ def _message(reading: Reading, message: Mapping[str, Any], text: str, name: str,
     return out
 
 
-def _event(reading: Reading, event: Mapping[str, Any], name: str, secrets: tuple[str, ...]) -> str:
+def _event(reading: ReplyReader, event: Mapping[str, Any], name: str, secrets: tuple[str, ...]) -> str:
     """Take one event of a streamed answer; returns the text in it."""
     kind, index = event.get("type"), event.get("index")
     if kind == "error":
@@ -206,7 +208,7 @@ def _event(reading: Reading, event: Mapping[str, Any], name: str, secrets: tuple
     return ""
 
 
-def _head(reading: Reading, message: Mapping[str, Any]) -> None:
+def _head(reading: ReplyReader, message: Mapping[str, Any]) -> None:
     if isinstance(model := message.get("model"), str) and model:
         reading.model = model
     usage = message.get("usage")
@@ -219,7 +221,7 @@ def _head(reading: Reading, message: Mapping[str, Any]) -> None:
         reading.used(prompt=count(usage["input_tokens"], 0) + cached + made, cached=cached)
 
 
-def _finish(reading: Reading, stop: Any, name: str) -> None:
+def _finish(reading: ReplyReader, stop: Any, name: str) -> None:
     if stop is not None:
         shape(isinstance(stop, str) and stop in _FINISH, name, f"stop_reason {str(stop)[:60]!r}")
         reading.finish = _FINISH[stop]

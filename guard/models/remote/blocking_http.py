@@ -40,7 +40,7 @@ NEXT_ADDRESS_S = 0.25  #: After which the next address of a name is tried beside
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # one system call, and for any file if it can
 
 
-class Late(BaseException):
+class DeadlinePassed(BaseException):
     """The deadline has passed: no Exception, for none but the scope that set the deadline may catch it."""
 
 
@@ -195,7 +195,7 @@ def _left(timeout: float | None = None) -> float | None:
         return timeout
     left = deadline - time.monotonic()
     if left <= 0:
-        raise Late
+        raise DeadlinePassed
     return left if timeout is None else min(left, timeout)
 
 
@@ -251,7 +251,7 @@ class _Backend(httpcore2.NetworkBackend):
 class _AsyncStream(httpcore2.AsyncNetworkStream):
     """A connection on an event loop."""
 
-    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _BodyReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (httpcore2's)
@@ -290,7 +290,7 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
         return self._writer.get_extra_info("ssl_object") if info == "ssl_object" else None
 
 
-class _Reader(asyncio.StreamReader):
+class _BodyReader(asyncio.StreamReader):
     """Knows whether it holds what nobody has read."""
 
     _held = 0
@@ -323,7 +323,7 @@ class _AsyncBackend(httpcore2.AsyncNetworkBackend):
     ) -> _AsyncStream:
         """Connect, to whichever of a name's addresses answers first."""
         loop = asyncio.get_running_loop()
-        reader = _Reader(loop=loop)
+        reader = _BodyReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
             async with asyncio.timeout(timeout):

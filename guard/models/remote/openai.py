@@ -22,7 +22,7 @@ from guard.models.remote.address import UNUSED_KEY, address
 from guard.models.remote.api_client import ApiClient, openai_headers
 from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
 from guard.models.remote.known_servers import url_of
-from guard.models.remote.remote_model import Asked, Reading, Remote, shape
+from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import Carrier
 from guard.output import provider_schema
 
@@ -145,7 +145,9 @@ class OpenAIModel(Remote):
                 fields["response_format"] = {"type": "json_object"}
         return self._sent_body(fields)
 
-    async def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+    async def _receive(
+        self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool
+    ) -> AsyncGenerator[str, None]:
         client, name = self._clients.of(asked.carrier), self.name
         has_key = isinstance(self._key, str) and self._key != UNUSED_KEY
         secrets = (*((self._key,) if has_key else ()), *self._where.secrets)
@@ -181,7 +183,7 @@ class OpenAIModel(Remote):
                     if is_streaming and piece:
                         yield piece
 
-    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+    def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
         conceded, words, lowered = self._conceded, failure.words, failure.words.lower()
         names_budget = "max_completion_tokens" in lowered or (
             self._budget == "max_tokens" and "'max_tokens'" in lowered
@@ -202,7 +204,7 @@ class OpenAIModel(Remote):
         return False
 
 
-def _read(reading: Reading, message: Mapping[str, Any], key: str, name: str, secrets: tuple[str, ...]) -> str:
+def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str, secrets: tuple[str, ...]) -> str:
     """Take a whole answer, whose choice has a `message`, or one of a stream, with a `delta`; returns the text in it."""
     if message.get("error"):
         raise of_stream(message["error"], name, secrets)

@@ -50,7 +50,7 @@ _log = logging.getLogger("guard.models")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProviderRequest:
     """One request as it is sent."""
 
     request: Request
@@ -119,7 +119,7 @@ def _close(client: Any, pid: int, carrier: Carrier) -> None:
         client.close()
 
 
-class Refused:
+class RefusedFeatures:
     """What a provider has refused, for AGAIN_S."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class Remote(ABC):
     """A model behind a provider's API. A subclass says how its API is asked and read."""
 
     #: What the strict dialect of the provider's structured output is.
-    dialect: provider_schema.Dialect
+    dialect: provider_schema.ProviderDialect
 
     def __init__(
         self,
@@ -170,8 +170,8 @@ class Remote(ABC):
         self._clients = Clients(make, client)
         self._clients.of(self._blocking)  # where it can't be made, that is said now
         self._wished = frozenset(extra)  # parameters that the caller asked for
-        self._refused = Refused()  # modes, each with the hash of a schema
-        self._conceded = Refused()  # parameters
+        self._refused = RefusedFeatures()  # modes, each with the hash of a schema
+        self._conceded = RefusedFeatures()  # parameters
         #: How a schema is sent, by mode; held no longer than the schema.
         self._sent: weakref.WeakKeyDictionary[Any, dict[str, provider_schema.Sent | str | None]] = (
             weakref.WeakKeyDictionary()
@@ -224,11 +224,11 @@ class Remote(ABC):
         """Return the parameters of a request."""
 
     @abstractmethod
-    def _receive(self, asked: Asked, reading: Reading, is_streaming: bool) -> AsyncGenerator[str, None]:
+    def _receive(self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool) -> AsyncGenerator[str, None]:
         """Send a request once and read the answer; yields what is to be handed on at once; raises ExchangeError."""
 
     @abstractmethod
-    def _concede(self, asked: Asked, failure: ExchangeError) -> bool:
+    def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
         """Give up a parameter that a provider refused; returns whether there was one."""
 
     # -- What they have in common --------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Remote(ABC):
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask, concede what is refused, ask again; all within the deadline."""
         exchange = Exchange(self._name, request.seconds, self._retries, carrier)
-        asked: list[Asked] = []
+        asked: list[ProviderRequest] = []
         send = functools.partial(self._once, request, exchange, asked, is_streaming)
         try:
             async with exchange.deadline():
@@ -279,7 +279,7 @@ class Remote(ABC):
             raise
 
     async def _once(
-        self, request: Request, exchange: Exchange, sent: list[Asked], is_streaming: bool
+        self, request: Request, exchange: Exchange, sent: list[ProviderRequest], is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask once; of what fails midway, keep what there is."""
         if request.compiled is not None and request.compiled.is_large:
@@ -287,7 +287,7 @@ class Remote(ABC):
         else:
             asked = self._asked(request, exchange)
         sent.append(asked)
-        reading, start = Reading(self, asked), time.perf_counter()
+        reading, start = ReplyReader(self, asked), time.perf_counter()
         try:
             async with contextlib.aclosing(self._receive(asked, reading, is_streaming)) as pieces:
                 async for piece in pieces:
@@ -302,7 +302,7 @@ class Remote(ABC):
             raise
         yield exchange.settled(reading.reply(exchange, time.perf_counter() - start))
 
-    def _asked(self, request: Request, exchange: Exchange) -> Asked:
+    def _asked(self, request: Request, exchange: Exchange) -> ProviderRequest:
         mode, sent = "prompt", None
         messages = chat_messages.copied(request.messages)
         if request.compiled is not None:
@@ -324,7 +324,7 @@ class Remote(ABC):
             left_usd = request.usd - sum(lost.cost or 0.0 for lost in exchange.lost)
             if price is None or price > left_usd:
                 raise BudgetExceeded(f"another try of {self._name} might cost more than the {left_usd:.6f} usd left")
-        return Asked(
+        return ProviderRequest(
             request=request,
             mode=mode,
             sent=sent,
@@ -370,7 +370,7 @@ class Remote(ABC):
             return failure.param == field and field not in self._wished
         return field in failure.words.lower() and field not in self._wished
 
-    def _gives_in(self, asked: Asked, failure: ExchangeError) -> bool:
+    def _gives_in(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
         """Give up what a provider refuses: a parameter it names, else the mode; returns whether anything was left."""
         if self._concede(asked, failure):
             return True
@@ -396,10 +396,10 @@ def _names(words: str, field: str) -> bool:
     return re.search(rf"\b{name}\b" if "_" in field else rf"(['\"`]){name}\1|\b{name}:", words) is not None
 
 
-class Reading:
+class ReplyReader:
     """An answer as it comes in: what is handed on at once, and the reply at the end."""
 
-    def __init__(self, model: Remote, asked: Asked) -> None:
+    def __init__(self, model: Remote, asked: ProviderRequest) -> None:
         self.model = ""  # as the provider names it
         self.finish: str | None = None
         self.refusal = ""

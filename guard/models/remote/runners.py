@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from typing import Any, Protocol, TypeVar
 
 from guard.models.event_loop import PORTAL
-from guard.models.remote.blocking_http import DEADLINE, Late
+from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ class _Thread:
         before = DEADLINE.set(min(deadline, DEADLINE.get()))
         try:
             yield
-        except Late:
+        except DeadlinePassed:
             if time.monotonic() < deadline:  # an outer one's
                 raise
             raise TimeoutError from None

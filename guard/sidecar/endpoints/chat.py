@@ -105,9 +105,9 @@ class Chat:
         """Return the answer of choices that were checked."""
         return completion(visit, asked, choices)
 
-    def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> ChatEvents:
         """Return what writes its events."""
-        return Events(visit, Asked.of(dict(body)))
+        return ChatEvents(visit, Asked.of(dict(body)))
 
 
 def ended(choice: Mapping[str, Any]) -> str | None:
@@ -133,7 +133,7 @@ def _text(reply: Reply, asked: Asked) -> Choice:
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 
 
-class Events:
+class ChatEvents:
     """Writes the events of one streamed choice."""
 
     def __init__(self, visit: Visit, asked: Asked) -> None:

@@ -68,7 +68,7 @@ class StreamOptions(_Part):
     include_usage: bool | None = None
 
 
-class Chat(_Part):
+class ChatBody(_Part):
     """A request for a chat completion; strictly, no text is taken for a number."""
 
     model: str = Field(min_length=1)
@@ -117,7 +117,7 @@ class Chat(_Part):
 class Asked:
     """A request, understood."""
 
-    chat: Chat
+    chat: ChatBody
     body: dict[str, Any]  # in OpenAI's words; never changed
     kind: Kind
     choice: str  # of tools: "none", "auto", "required", or a function's name
@@ -131,7 +131,7 @@ class Asked:
         """Understand a body; ApiError names the field that is wrong."""
         body, is_older = in_tools(body)
         body, language = understood(body)
-        chat = checked(Chat, body)
+        chat = checked(ChatBody, body)
         tools = chat.tools or []
         choice, allowed = _choice(chat)
         wanted = chat.response_format
@@ -202,7 +202,7 @@ def checked(kind: Any, body: dict[str, Any]) -> Any:
         raise ApiError(400, f"{param}: {message}", code=code, param=param) from None
 
 
-def _choice(chat: Chat) -> tuple[str, frozenset[str] | None]:
+def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
     """Return what tool_choice says, and which functions it allows; ApiError where it says nothing that can be done."""
     given = chat.tool_choice
     if not chat.tools:

@@ -25,7 +25,7 @@ from guard.sidecar.served_models import Served
 HEEDED = ("model", "prompt", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "temperature")
 
 
-class Completion(BaseModel):
+class CompletionBody(BaseModel):
     """A request for a completion."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -83,7 +83,7 @@ class Completions:
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that has no upstream."""
-        asked: Completion = checked(Completion, dict(body))
+        asked: CompletionBody = checked(CompletionBody, dict(body))
         check_one(body, asked, served.name)
         check_known(body, (*HEEDED, *(SAMPLING[:3] if served.is_masked else ())), served.name)
         return Request(
@@ -99,7 +99,7 @@ class Completions:
     def whole(self, visit: Visit, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer."""
         reply = replies[0]
-        text, is_cut = cut(reply.text, checked(Completion, dict(body)).stops)
+        text, is_cut = cut(reply.text, checked(CompletionBody, dict(body)).stops)
         finish = "stop" if is_cut else FINISH.get(reply.finish, reply.finish)
         return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
 
@@ -109,12 +109,12 @@ class Completions:
         head = _whole(visit, _said(choices[0]), finish, choices[0].reply.model)
         return {**head, "usage": usage(visit)}
 
-    def events(self, visit: Visit, body: Mapping[str, Any]) -> Events:
+    def events(self, visit: Visit, body: Mapping[str, Any]) -> CompletionEvents:
         """Return what writes its events."""
-        return Events(visit, body, () if is_constrained(body) else checked(Completion, dict(body)).stops)
+        return CompletionEvents(visit, body, () if is_constrained(body) else checked(CompletionBody, dict(body)).stops)
 
 
-class Events:
+class CompletionEvents:
     """Writes the events of one streamed completion."""
 
     def __init__(self, visit: Visit, body: Mapping[str, Any], stops: Sequence[str]) -> None:
@@ -182,14 +182,14 @@ def is_constrained(body: Mapping[str, Any]) -> bool:
 
 def as_chat(body: dict[str, Any]) -> Asked:
     """Return a completion of which a request says what it must be, as a chat that asks the same; ApiError."""
-    asked: Completion = checked(Completion, body)
+    asked: CompletionBody = checked(CompletionBody, body)
     check_one(body, asked, "what is held to a schema")
     rest = {key: value for key, value in body.items() if key != "prompt"}
     chat = Asked.of({**rest, "messages": [{"role": "user", "content": asked.prompt}]})
     return dataclasses.replace(chat, older=body)
 
 
-def check_one(body: Mapping[str, Any], asked: Completion, name: str) -> None:
+def check_one(body: Mapping[str, Any], asked: CompletionBody, name: str) -> None:
     """Refuse what can't be done where one text is answered by one."""
     if not isinstance(asked.prompt, str):
         raise bad(f"{name} takes one text as its prompt", "prompt", "unsupported_value")

@@ -42,7 +42,7 @@ _TYPES = {
 _INVALID = frozenset({"validation_failed", "truncated", "unchecked", "content_filter", "refusal"})  #: Codes of a 422.
 
 
-class Answer:
+class MessageConnection:
     """The connection to a client that asked for a message, as a chat's answer sees it."""
 
     def __init__(self, visit: Visit, send: Any, stops: tuple[str, ...]) -> None:

@@ -31,18 +31,18 @@ EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16_384, "medium"))
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-class _Part(BaseModel):
+class _MessagePart(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Turn(_Part):
+class Turn(_MessagePart):
     """One message of a conversation."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[dict[str, Any]]
 
 
-class MessageTool(_Part):
+class MessageTool(_MessagePart):
     """A tool that the client carries out."""
 
     name: str = Field(min_length=1)
@@ -55,7 +55,7 @@ class MessageTool(_Part):
     input_examples: list[dict[str, Any]] | None = None
 
 
-class MessageToolChoice(_Part):
+class MessageToolChoice(_MessagePart):
     """Which tool is to be called."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -63,7 +63,7 @@ class MessageToolChoice(_Part):
     disable_parallel_tool_use: bool | None = None
 
 
-class Thinking(_Part):
+class ThinkingConfig(_MessagePart):
     """Whether the model thinks before it answers, and for how many tokens at most."""
 
     type: Literal["enabled", "disabled", "adaptive"]
@@ -71,14 +71,14 @@ class Thinking(_Part):
     display: str | None = None
 
 
-class OutputFormat(_Part):
+class OutputFormat(_MessagePart):
     """The schema that the answer must meet."""
 
     type: Literal["json_schema"]
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class OutputConfig(_Part):
+class OutputConfig(_MessagePart):
     """How the answer is to be."""
 
     format: OutputFormat | None = None
@@ -93,7 +93,7 @@ class Metadata(BaseModel):
     user_id: str | None = None
 
 
-class Counted(_Part):
+class Counted(_MessagePart):
     """What a prompt is made of: the request to count its tokens."""
 
     model: str = Field(min_length=1)
@@ -101,7 +101,7 @@ class Counted(_Part):
     system: str | list[dict[str, Any]] | None = None
     tools: list[MessageTool] | None = Field(default=None, max_length=128)
     tool_choice: MessageToolChoice | None = None
-    thinking: Thinking | None = None
+    thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     cache_control: dict[str, Any] | None = None

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from guard.sidecar.endpoints.chat_request import Chat
-from guard.sidecar.endpoints.completions import Completion, Embedding
+from guard.sidecar.endpoints.chat_request import ChatBody
+from guard.sidecar.endpoints.completions import CompletionBody, Embedding
 from guard.sidecar.endpoints.messages import COUNT_PATH, PATH, Counted, Message
 from guard.sidecar.endpoints.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground
 from guard.sidecar.endpoints.responses import Response
@@ -35,8 +35,8 @@ _STATUSES = {
 def document() -> bytes:
     """Return the document."""
     bodies: dict[str, tuple[type[BaseModel], str]] = {
-        "/v1/chat/completions": (Chat, "Ask for a chat completion"),
-        "/v1/completions": (Completion, "Ask for a completion"),
+        "/v1/chat/completions": (ChatBody, "Ask for a chat completion"),
+        "/v1/completions": (CompletionBody, "Ask for a completion"),
         "/v1/embeddings": (Embedding, "Ask for embeddings"),
         "/v1/responses": (Response, "Ask for a response"),
         PATH: (Message, "Ask for a message, by Anthropic's protocol"),

@@ -83,9 +83,9 @@ class Responses:
         """Return the answer of choices that were checked."""
         return response(visit, self._original, choices[0])
 
-    def events(self, visit: Visit, _: Mapping[str, Any]) -> Events:
+    def events(self, visit: Visit, _: Mapping[str, Any]) -> ResponseEvents:
         """Return what writes its events."""
-        return Events(visit, self._original)
+        return ResponseEvents(visit, self._original)
 
 
 def _ended(said: Any) -> str:
@@ -98,7 +98,7 @@ def _ended(said: Any) -> str:
     return "stop" if status == "completed" else "content_filter" if reason == "content_filter" else "length"
 
 
-class Events:
+class ResponseEvents:
     """Writes the events of one streamed response."""
 
     def __init__(self, visit: Visit, body: Mapping[str, Any]) -> None:

@@ -429,7 +429,7 @@ bool Engine::is_viable(const Frame& f, Id residual) {
 }
 
 // A number that decides between literals is spelled so that each of them or its negation can read it: not every set of numbers has
-// exponents (docs/coverage.md).
+// exponents (docs/reference/keywords.md).
 Id Engine::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   if (type != Type::Number || goal == Goals::kFalse) return goal;
   if (options_.spelling == Spelling::Canonical && is_plain(f)) {

@@ -8,7 +8,7 @@
 //
 // inhabited() is a least fixpoint by rounds: goals in progress count as empty, true is final at once, false only after a round
 // that found nothing new. cost() is the least number of bytes of a value, by rounds likewise.
-// The theory was proved by a slow reference in Python; see docs/engine.md. Not thread-safe: guarded by the isolate's lock.
+// The theory was proved by a slow reference in Python; see docs/explanation/engine.md. Not thread-safe: guarded by the isolate's lock.
 #pragma once
 #include <algorithm>
 #include <functional>

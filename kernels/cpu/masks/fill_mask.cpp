@@ -683,7 +683,7 @@ std::int64_t Engine::fill(const Config& from, LexemeMasks& masks, std::int64_t b
   if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
   if ((at.finished || budget != 0) && can_stop(at))
     for (Id t : vocabulary.ends()) sink.set(t);
-  // Never a dead end in silence (docs/engine.md, "Known faults").
+  // Never a dead end in silence (docs/explanation/engine.md, "Known faults").
   if (budget > 0 && at.top && !at.finished && std::all_of(row, row + vocabulary.words(), [](std::uint32_t word) { return word == 0; }))
     if (const std::int64_t left = distance(at, budget); left >= 0 && left <= budget)
       throw Limit{"distance", -1, "what compared items take to their end was reckoned too low, and no token leads there within remaining=" + std::to_string(budget)};

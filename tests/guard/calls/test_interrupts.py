@@ -152,7 +152,7 @@ def test_what_a_handler_raises_while_a_provider_is_waited_for_ends_the_call(
 ) -> None:
     from guard.models.remote.openai import OpenAIModel
 
-    def slow(_: fake_server.Request) -> fake_server.Answer:
+    def slow(_: fake_server.ClientRequest) -> fake_server.Answer:
         return fake_server.Answer('{"a": 1}', change=lambda body: [body[:10], 3.0, body[10:]])
 
     before = signal.signal(signal.SIGALRM, _Handler(kind))

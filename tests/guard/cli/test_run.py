@@ -386,9 +386,8 @@ def test_what_was_cut_is_marked_in_tables_too(tmp_path: Path, name: str) -> None
 
 
 def test_the_commands_of_the_documentation_run_as_they_stand(run: Run, model: Echo, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "usage.md").read_text()
-    section = text[text.index("## Many documents") :].partition("\n## ")[0]
-    commands = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].splitlines()
+    text = (Path(__file__).parents[3] / "docs" / "batches.md").read_text()
+    commands = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[0].splitlines()
     (tmp_path / "schema.json").rename(tmp_path / "ticket.schema.json")
     (tmp_path / "mails" / "may").mkdir(parents=True)
     (tmp_path / "mails" / "may" / "a.txt").write_text("It says 1.")

@@ -26,7 +26,7 @@ import guard
 from guard.errors import BadReply, BudgetExceeded, CallError, ModelError, TimedOut
 from guard.models.base import Reply, Request
 from guard.models.event_loop import PORTAL
-from guard.models.remote.blocking_http import DEADLINE, Late
+from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.runners import LOOP, THREAD, Carrier
 from guard.testing import fake_server
@@ -400,7 +400,7 @@ def test_an_interrupt_ends_a_call_where_it_waits_and_the_model_goes_on(sent: int
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def answer(_: fake_server.Request) -> Answer:
+    def answer(_: fake_server.ClientRequest) -> Answer:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()  # by then it waits for what is not sent
         return Answer(TEXT, change=lambda body: [body[:sent], fake_server.HANG])
 
@@ -488,7 +488,7 @@ def test_the_innermost_scope_that_is_over_catches_its_own_lateness(scopes: list[
     async def nested(depth: int) -> int:
         if depth == len(scopes):
             if DEADLINE.get() <= time.monotonic():
-                raise Late
+                raise DeadlinePassed
             return -1
         try:
             async with THREAD.timeout(scopes[depth]):

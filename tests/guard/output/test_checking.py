@@ -274,7 +274,7 @@ def test_a_schema_whose_judge_takes_too_long_to_make_is_refused() -> None:
         building, steps = float("inf"), lambda _self, _text: float("inf")
 
     with pytest.raises(guard.SchemaError, match=r"jsonschema-rs can't make a validator|can't check it"):
-        SchemaChecker(judge.Case(schema, front.draft, True, {}), Dear())  # type: ignore[arg-type]
+        SchemaChecker(judge.JudgedSchema(schema, front.draft, True, {}), Dear())  # type: ignore[arg-type]
 
 
 def test_a_worker_that_needs_too_much_memory_says_nothing_and_is_replaced() -> None:

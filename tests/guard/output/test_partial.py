@@ -64,7 +64,7 @@ def test_a_text_says_its_value_in_the_end_and_a_beginning_of_it_before(
         text.encode()
     except UnicodeEncodeError:  # half a character
         return
-    reader = partial_json.Reader()
+    reader = partial_json.PartialReader()
     for piece in pieces(text, cuts):
         reader.feed(piece)
         if reader.root is not None and (known := partial_json.plain(reader.root)) is not None:
@@ -88,7 +88,7 @@ def test_how_a_text_is_cut_changes_nothing(value: Any, cuts: list[int]) -> None:
 
 @given(text=st.text(alphabet='{}[]",:\\utrue1.-e \n', max_size=30), cut=st.integers(0, 30))
 def test_what_is_no_json_ends_the_reading_and_loses_nothing(text: str, cut: int) -> None:
-    reader = partial_json.Reader()
+    reader = partial_json.PartialReader()
     reader.feed(text[:cut])
     reader.feed(text[cut:] + " ")
     try:

@@ -94,7 +94,7 @@ class Measured:
     memory: int = 0
 
 
-def echo(request: fake_server.Request) -> str:
+def echo(request: fake_server.ClientRequest) -> str:
     """Answer with what is asked; shortly where that is no answer of a hostile request."""
     content = request.body["messages"][-1]["content"]
     return content if len(content) < 2_000_000 else "Hello."

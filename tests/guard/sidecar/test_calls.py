@@ -114,7 +114,7 @@ def test_tools_go_through_as_they_are_where_the_settings_say_so(tmp_path: Path) 
 def test_words_beside_tools_stream_while_they_come_and_calls_whole(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    def slowly(request: fake_server.Request) -> fake_server.Answer:
+    def slowly(request: fake_server.ClientRequest) -> fake_server.Answer:
         answer = says(("weather", OSLO), content="one two three")(request)
         first, second, rest = answer.raw.split(b"\n\n", 2)
         return fake_server.Answer(raw=answer.raw, change=lambda _: [first + b"\n\n", 1.0, second + b"\n\n", 1.0, rest])

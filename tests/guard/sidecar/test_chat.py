@@ -169,7 +169,7 @@ def test_a_call_of_a_strict_tool_has_valid_arguments(sidecar: Sidecar, provider:
 def test_a_model_may_answer_without_a_call_unless_the_choice_says_that_it_must(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    def talk(_: fake_server.Request) -> fake_server.Answer:
+    def talk(_: fake_server.ClientRequest) -> fake_server.Answer:
         raw = {"choices": [{"message": {"role": "assistant", "content": "It is warm."}, "finish_reason": "stop"}]}
         return fake_server.Answer(raw=json.dumps(raw).encode())
 

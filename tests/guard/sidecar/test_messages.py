@@ -17,7 +17,7 @@ from sidecars import Reply, Sidecar, model, serving
 
 from guard.errors import BadReply
 from guard.sidecar import keys
-from guard.sidecar.endpoints.message_answers import SIGNATURE, Answer, message
+from guard.sidecar.endpoints.message_answers import SIGNATURE, MessageConnection, message
 from guard.sidecar.endpoints.messages import as_chat, read
 from guard.sidecar.errors import ApiError
 from guard.sidecar.headers import EVENTS, JSON
@@ -264,7 +264,7 @@ def sent(visit: Visit, *bodies: bytes, kind: Any = EVENTS) -> bytes:
         out.append(part.get("body", b""))
 
     async def run() -> None:
-        reply = Answer(visit, send, ("END",))
+        reply = MessageConnection(visit, send, ("END",))
         await reply({"type": "http.response.start", "status": 200, "headers": [kind]})
         for at, body in enumerate(bodies, 1):
             await reply({"type": "http.response.body", "body": body, "more_body": at < len(bodies)})

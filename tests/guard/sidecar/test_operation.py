@@ -83,7 +83,7 @@ def test_a_model_answers_no_more_at_once_than_it_may(tmp_path: Path) -> None:
     inside = 0
     lock = threading.Lock()
 
-    def counted(_: fake_server.Request) -> fake_server.Answer:
+    def counted(_: fake_server.ClientRequest) -> fake_server.Answer:
         nonlocal inside
         with lock:
             inside += 1

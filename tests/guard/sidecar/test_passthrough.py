@@ -85,7 +85,7 @@ def test_a_stream_goes_through_as_it_comes_without_the_usage_that_nobody_asked_f
 def test_a_provider_that_knows_no_stream_options_is_asked_without(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    def strict(request: fake_server.Request) -> Any:
+    def strict(request: fake_server.ClientRequest) -> Any:
         if "stream_options" in request.body:
             return fake_server.error(400, "Unrecognized request argument: stream_options")
         return "Hello."

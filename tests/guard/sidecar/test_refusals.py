@@ -27,7 +27,7 @@ FORMAT: Any = {"type": "json_schema", "json_schema": {"name": "sum", "strict": T
 MESSAGES: Any = [{"role": "user", "content": "How much?"}]
 
 
-def strict(request: fake_server.Request) -> fake_server.Answer:
+def strict(request: fake_server.ClientRequest) -> fake_server.Answer:
     """Answer as OpenAI does, which names the field that it refuses, whatever it is."""
     body = request.body
     if body.get("service_tier") == "nonesuch":
@@ -79,7 +79,7 @@ def test_a_clients_own_error_stays_400_and_weakens_nobody(
 def test_a_refused_schema_is_sent_the_weaker_way_for_that_schema_alone(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
-    def picky(request: fake_server.Request) -> fake_server.Answer:
+    def picky(request: fake_server.ClientRequest) -> fake_server.Answer:
         if "picky" in json.dumps(request.body.get("response_format")):
             return fake_server.error(400, "Invalid schema for response_format 'x'", param="response_format")
         return fake_server.Answer(GOOD)

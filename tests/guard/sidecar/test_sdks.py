@@ -129,7 +129,7 @@ def test_node_asks_streams_and_calls(sidecar: Sidecar, provider: fake_server.Ser
         command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(INSTALLED), NODE_SDK]
         subprocess.run(command, check=True, capture_output=True, timeout=300)  # noqa: S603 (a pinned package)
 
-    def answer(request: fake_server.Request) -> str:
+    def answer(request: fake_server.ClientRequest) -> str:
         return '{"city": "Rome"}' if request.is_tool else GOOD
 
     provider.answers = [answer]
