@@ -54,7 +54,7 @@ lint: build types  ## Check style, format and types: ruff, and mypy in strict mo
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: test lint docs  ## Do all that CI does.
+check: test lint docs workflows  ## Do all that CI does.
 
 # Everything that a page shows is fetched here, at build time; the site needs no network.
 docs: build types  ## Build the site of the documentation into build/site, links checked.
