@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from guard.support.json_pointer import pointer
+from guard.kernels.json_pointer import pointer
 
 _LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*+("?)|[{}\[\],:]|[^\s"{}\[\],:]++', re.DOTALL)
 MOST_TEXT = 65_536  #: Characters of a text whose end is looked for: 15 ms.

@@ -16,9 +16,9 @@ from decimal import Decimal
 from typing import Any
 
 from guard.errors import Violation
+from guard.kernels.json_pointer import pointer
 from guard.support.clipping import clipped
 from guard.support.interrupts import is_injected
-from guard.support.json_pointer import pointer
 
 NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
 MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.

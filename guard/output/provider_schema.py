@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from guard.kernels import json_pointer
+
 WRAPPER = "value"  #: The one property of the object around what is none.
 MOST_PLACES = 5_000  #: Sets of schemas that `undo` may have to tell apart.
 MOST_STEPS = (
@@ -342,7 +344,7 @@ class _Transform:
         for key, part in named.items():
             if part is False:  # can't be present: the object is closed, so it need not be named
                 continue
-            body = self.place(part, f"{at}/properties/{_escaped(key)}")
+            body = self.place(part, f"{at}/properties/{json_pointer.escaped(key)}")
             is_optional = self.dialect.requires_all and key not in required
             properties[key] = _any_of([body, {"type": "null"}]) if is_optional and not self.allows_null(body) else body
         if missing := [key for key in required if key not in properties]:
@@ -403,8 +405,7 @@ class _Transform:
         if not isinstance(pointer, str) or not re.fullmatch(r"#(/.*)?", pointer, re.DOTALL) or "%" in pointer:
             raise DialectError(f"{at}: a reference to {str(pointer)[:60]!r}")
         target = self.root
-        for step in pointer.split("/")[1:]:
-            step = step.replace("~1", "/").replace("~0", "~")
+        for step in json_pointer.steps(pointer):
             if isinstance(target, list) and step.isdecimal() and int(step) < len(target):
                 target = target[int(step)]
             elif isinstance(target, Mapping) and step in target:
@@ -650,10 +651,6 @@ def _rebased(schema: Any) -> Any:
         else:
             rebased[key] = value if key in ("enum", "const", "default", "examples") else _rebased(value)
     return rebased
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _check_size(body: Mapping[str, Any], dialect: ProviderDialect) -> None:
