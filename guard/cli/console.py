@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guard.support.clipping import cut_short
 from guard.support.plain_text import plain, plain_json, plain_line
 
 if TYPE_CHECKING:
@@ -160,4 +161,4 @@ def first_line(error: BaseException) -> str:
 def clip(text: str) -> str:
     """Return a text as one short line."""
     line = " ".join(text.split())
-    return line if len(line) <= CLIPPED else line[: CLIPPED - 1] + "…"
+    return cut_short(line, CLIPPED)

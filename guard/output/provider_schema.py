@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.kernels import json_pointer
+from guard.support.strict_json import unique_members
 
 WRAPPER = "value"  #: The one property of the object around what is none.
 MOST_PLACES = 5_000  #: Sets of schemas that `undo` may have to tell apart.
@@ -570,7 +571,7 @@ class _Number(str):
 
 def exact(text: str) -> Any:
     """Return a JSON value with its numbers as they are written; ValueError where a key stands twice."""
-    return json.loads(text, object_pairs_hook=_unique, parse_int=_Number, parse_float=_Number)
+    return json.loads(text, object_pairs_hook=unique_members, parse_int=_Number, parse_float=_Number)
 
 
 def written(value: Any) -> str:
@@ -582,13 +583,6 @@ def written(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(written, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")  # which one counts is not ours to say
-    return value
 
 
 def _ids(place: tuple[Any, ...]) -> tuple[int, ...]:
