@@ -14,8 +14,7 @@ def in_child(work: Callable[[], Any]) -> None:
         os.register_at_fork(after_in_child=work)
 
 
-def let_it_wait_for(lock: RLock) -> None:  # type: ignore[valid-type] # a function until Python 3.13
+def let_it_wait_for(lock: RLock) -> None:
     """Have a fork wait for a lock, so that the child never finds it taken by a thread that is not there."""
-    taken: Any = lock
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=taken.acquire, after_in_parent=taken.release, after_in_child=taken.release)
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
