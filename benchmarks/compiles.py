@@ -188,7 +188,7 @@ def rates(found: dict[str, Any], docs: int) -> list[float]:
     return out
 
 
-def plot(found: dict[str, Any], target: Path) -> None:
+def plot(found: dict[str, Any], docs: int, target: Path) -> None:
     """Draw what the process held, and how many schemas a second it compiled."""
     import matplotlib
 
@@ -198,25 +198,18 @@ def plot(found: dict[str, Any], target: Path) -> None:
     windows = found["windows"]
     count = [window["to"] / 1000 for window in windows]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), dpi=160)
-    left.plot(count, [window["rss"] / MB for window in windows], color="#D55E00", linewidth=1.6)
-    ends = [(count, [window["rss"] / MB for window in windows], "resident", "#D55E00")]
+    left.plot(count, [window["rss"] / MB for window in windows], label="resident", color="#D55E00", linewidth=1.6)
     tables = [window["held"]["tables"] / MB for window in windows]
-    left.plot(count, tables, color="#0072B2", linewidth=1.6)
-    ends.append((count, tables, "held by tables", "#0072B2"))
-    for xs, ys, label, colour in ends:
-        left.annotate(
-            label,
-            (xs[-1], ys[-1]),
-            xytext=(-4, 6),
-            textcoords="offset points",
-            ha="right",
-            color=colour,
-            fontweight="bold",
-        )
-    left.set(title="What one process holds", xlabel="schemas, thousands", ylabel="MB", ylim=(0, None))
-    right.plot(count, [WINDOW / window["cpu_s"] for window in windows], color="#0072B2", linewidth=1.0)
+    left.plot(count, tables, label="held by tables", color="#0072B2", linewidth=1.6)
+    left.axhline(windows[-1]["held"]["budget"] / MB, label="budget of the tables", color="#0072B2", linestyle=":")
+    left.legend(frameon=False, ncols=3, loc="upper center", fontsize=8)
+    left.set(title="What one process holds", xlabel="schemas, thousands", ylabel="MB")
+    left.set_ylim(0, 1.15 * left.get_ylim()[1])
+    passes = rates(found, docs)
+    size = round(docs / WINDOW)
+    right.plot([(at + 1) * size * WINDOW / 1000 for at in range(len(passes))], passes, color="#0072B2", linewidth=1.6)
     right.set(
-        title="How fast it compiles them",
+        title="How fast it compiles them, pass by pass",
         xlabel="schemas, thousands",
         ylabel="schemas a second of processor time",
         ylim=(0, None),
@@ -265,7 +258,7 @@ def main() -> int:
     measure(found, args.n)
     write(found)
     print(report(found, docs))
-    plot(found, PLOT)
+    plot(found, docs, PLOT)
     if args.docs:
         shutil.copy(PLOT, ROOT / "docs" / "images" / PLOT.name)
     return int(bool(missed(found, docs)))

@@ -104,7 +104,13 @@ def beside(store: TraceStore, look: Callable[[], object]) -> tuple[float, float]
 def run(place: str, *arguments: str) -> Callable[[], object]:
     """Return what runs `guard trace` as a person does."""
     command = [sys.executable, "-m", "guard", "trace", *arguments, "--json"]
-    return lambda: subprocess.run(command, env={**os.environ, "GUARD_TRACE": place}, check=True, capture_output=True)  # noqa: S603
+
+    def look() -> None:
+        done = subprocess.run(command, env={**os.environ, "GUARD_TRACE": place}, capture_output=True, text=True)  # noqa: S603
+        if done.returncode:
+            sys.exit(f"guard trace {' '.join(arguments)} failed: {done.stderr}")
+
+    return look
 
 
 def main() -> None:

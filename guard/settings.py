@@ -7,6 +7,8 @@ from the working directory, else from the user's configuration folder.
 from __future__ import annotations
 
 import difflib
+import logging
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -27,12 +29,17 @@ Seconds = Annotated[Number, Field(le=MOST_SECONDS)]
 
 
 SERVE = "serve"  #: The table of guard.toml that is the sidecar's: guard/sidecar/settings.py.
+PREFIX = "GUARD_"  #: Of the environment's variables that are settings.
+#: Variables that begin so and are no settings of this module: of the cache, of tests, of builds, of the sidecar.
+_OTHERS = frozenset({"GUARD_CACHE", "GUARD_DATA", "GUARD_HEAP", "GUARD_WERROR", "GUARD_SANITIZE", "GUARD_FUZZ"})
+_log = logging.getLogger("guard")
+_told: set[str] = set()  # variables about which the log was told
 
 
 class Settings(BaseSettings):
     """The defaults of every call."""
 
-    model_config = SettingsConfigDict(env_prefix="GUARD_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     model: str = Field(default="smollm2", min_length=1, description="the model asked")
     retries: Count = Field(default=2, description="re-asks after the first attempt")
@@ -57,16 +64,18 @@ class Settings(BaseSettings):
     def load(cls, file: Path | None = None) -> Settings:
         """Read the settings as they stand now, or with another guard.toml; SettingError names the one that is wrong."""
         _check_names(file or default_file(), {*cls.model_fields, SERVE})
+        _check_environment({f"{PREFIX}{name.upper()}" for name in cls.model_fields})
         kind: Any = cls if file is None else type("Settings", (cls,), {"__annotations__": {}, "file": file})
         try:
             settings: Settings = kind()
         except ValidationError as error:
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
-            raise SettingError(
-                f"the setting {name}={written(first['input'])} (GUARD_{name.upper()} or {_place(file, name)}) is not"
-                f" valid: {first['msg'].removeprefix('Value error, ')}"
-            ) from None
+            variable = f"{PREFIX}{name.upper()}"
+            place = variable if os.environ.get(variable) else _place(file, name)
+            words = worded(first["msg"])
+            joint = " " if words.startswith("must") else ": "
+            raise SettingError(f"the setting {name}={written(first['input'])} ({place}){joint}{words}") from None
         except (ValueError, RecursionError) as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
         return settings
@@ -104,8 +113,52 @@ def _check_names(file: Path, known: set[str]) -> None:
     for name in said:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            advice = f"; write {near[0]}" if near else f"; there are {', '.join(sorted(known))}"
+            advice = f"; write {near[0]}" if near else f"; there are {_listed(known)}"
             raise SettingError(f"{_place(file, name)}: there is no setting {name}{advice}")
+
+
+def _check_environment(known: set[str]) -> None:
+    """Raise SettingError where a variable is nearly a setting's name; the log is told once of any other that is none.
+
+    Other programs may have variables that begin like ours, so that these can't all be mistakes.
+    """
+    for name in os.environ:
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper in known or upper in _OTHERS or upper.startswith(f"{PREFIX}SERVE__"):
+            continue
+        if near := difflib.get_close_matches(upper, known | _OTHERS, 1, cutoff=0.8):
+            raise SettingError(f"the environment variable {name}: there is no such setting; did you mean {near[0]}?")
+        if name not in _told:
+            _told.add(name)
+            _log.warning("the environment variable %s is no setting of Guard's; there are %s", name, _listed(known))
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+#: What Pydantic calls a kind of value, and what it is called where settings are written.
+_KINDS = {
+    r"a valid tuple|a valid list": "a list",
+    r"a valid dictionary( or (an )?instance of \w+)?": "a table",
+    r"a valid string": "a text",
+    r"a valid boolean.*": "true or false",
+    r"a valid integer, unable to .*|a valid integer": "a whole number",
+    r"a valid number, unable to .*|a valid number": "a number",
+}
+
+
+def worded(message: str) -> str:
+    """Return what Pydantic says of a setting in words of ours: "must be at least 0"."""
+    message = message.removeprefix("Value error, ")
+    should = re.fullmatch(r"\w+ should (.*)", message, re.DOTALL)
+    if should is None:
+        return message
+    message = should[1].replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    message = message.replace("greater than", "above").replace("less than", "below")
+    for kind, words in _KINDS.items():
+        message = re.sub(kind, words, message)
+    return f"must {message}"
 
 
 def _place(file: Path | None, name: str) -> str:

@@ -92,6 +92,8 @@ class Vocabulary:
         no token spells alone is a ValueError: masks could not be exact over bytes.
         """
         tokens = list(tokens)
+        if not all(isinstance(token, bytes) for token in tokens):
+            raise TypeError("tokens=… must be a list of bytes, one for each token, by id")
         eos = _check_ids("eos", eos, len(tokens))
         special = _check_ids("special", special, len(tokens))
         if not eos:

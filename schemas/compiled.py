@@ -70,9 +70,14 @@ class Options:
             ("inexact", INEXACT),
             ("draft", (None, *DIALECTS)),
         ):
-            if getattr(self, name) not in allowed:
+            value = getattr(self, name)
+            if not isinstance(value, str | None) or value not in allowed:
                 choices = ", ".join(map(repr, allowed))
-                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {choices}")
+                raise ValueError(f"{name}={value!r} must be one of {choices}")
+        if not isinstance(self.formats, bool):
+            raise TypeError(f"formats={self.formats!r} must be True or False")
+        if not isinstance(self.limits, Limits):
+            raise TypeError(f"limits={self.limits!r} must be guard.Limits")
 
 
 _DEFAULT_LIMITS = Limits()
@@ -191,7 +196,11 @@ class Compiled:
 
         The first one over a tokenizer's vocabulary warms it (`warmed`).
         """
-        return self._engine.matcher(warmed(vocabulary).native)
+        try:
+            native = warmed(vocabulary).native
+        except AttributeError:
+            raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
+        return self._engine.matcher(native)
 
     @property
     def options(self) -> Options:
@@ -223,6 +232,13 @@ class Compiled:
     def report(self) -> list[ReportLine]:
         """Return what becomes of each keyword that the root reaches; of a type, also what is left to Pydantic."""
         return self._front.report()
+
+    def advice(self) -> list[Finding]:
+        """Return what of the schema constrains nothing although it looks as if it should."""
+        from guard.schemas.advice import advice
+
+        with _LOWERING:
+            return advice(self._front.documents, assert_formats=self.options.formats)
 
     @cached_property
     def costs(self) -> Costs:
@@ -331,7 +347,13 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     or was asked for twice (schemas/kept.py); with `documents`, which are read only as far as references lead, it is
     made anew.
     """
-    options = _options(key_order, whitespace, spelling, formats, draft, inexact, limits or _DEFAULT_LIMITS)
+    given = (key_order, whitespace, spelling, formats, draft, inexact, _DEFAULT_LIMITS if limits is None else limits)
+    try:
+        options = _options(*given)
+    except TypeError:  # one that can't be hashed, which is none
+        options = Options(*given)
+    if documents is not None and not isinstance(documents, Mapping):
+        raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
     if documents:
         return Compiled(FrontEnd(schema, options, documents))
     described = types.as_described(schema)

@@ -6,6 +6,7 @@ The front end holds to `bytes`, `nodes`, `depth` and `digits`, the engine to the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -35,8 +36,8 @@ class Limits:
         """Check that each limit leaves room for something."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise ValueError(f"{field.name}={value!r} must be a number above 0")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ValueError(f"{field.name}={value!r} must be a finite number above 0")
         if self.depth > MAX_DEPTH:
             raise ValueError(
                 f"depth={self.depth!r} must be at most {MAX_DEPTH}: readers and validators recurse over JSON"

@@ -201,6 +201,12 @@ class _Parser:
             ahead.reverse()
         return (_ALT, [(_CAT, list(pair)) for pair in zip(behind, ahead, strict=True)])
 
+    def _class_escape(self, char: str) -> Ranges:
+        """Return the set of an escape such as `\\w`, whose letter is given. What is no word folds to none either."""
+        if char == "W" and "i" in self.flags and self.unicode:
+            return charsets.complement(charsets.folded(charsets.WORD))
+        return _CLASS_ESCAPES[char]
+
     def _set(self, ranges: Ranges) -> Ranges:
         """Return the characters that a set stands for under the flags."""
         if "i" not in self.flags:
@@ -322,7 +328,7 @@ class _Parser:
         char = source[self.at]
         self.at += 1
         if char in _CLASS_ESCAPES:
-            return _CLASS_ESCAPES[char]
+            return self._class_escape(char)
         if char in _CONTROL_ESCAPES:
             return _CONTROL_ESCAPES[char]
         if char in "pP":

@@ -69,7 +69,7 @@ def described(annotation: Any) -> Described:
         return Described(*take_notes(adapter(annotation).json_schema(schema_generator=Generator)))
     except _TROUBLES as error:
         name = getattr(annotation, "__qualname__", repr(annotation))
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". Set `arbitrary_types_allowed")[0]
         fix = "use a type that Pydantic can read from JSON"
         raise SchemaError(Finding("", None, f"{name} has no JSON Schema: {reason}", fix)) from error
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,21 @@ class Sidecar:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, toml: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Sidecar]:
-    """Start `guard serve` with settings, on any free port; ends it in the end."""
+def serving(
+    folder: Path,
+    toml: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("guard",),
+) -> Iterator[Sidecar]:
+    """Start `guard serve` with settings, on any free port; ends it in the end.
+
+    `program`: a module to run in place of Guard's command line, and what it is given first.
+    """
     config = folder / "guard.toml"
     text = f'trace = "{folder / "trace.db"}"\n[serve]\nport = 0\naccess_log = "{folder / "access.jsonl"}"\n{toml}'
     config.write_text(text)
-    command = [sys.executable, "-m", "guard", "serve", "--config", str(config), *arguments]
+    command = [sys.executable, "-m", *program, "serve", "--config", str(config), *arguments]
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("GUARD_", "OPENAI_"))}
     if cache := os.environ.get("GUARD_CACHE"):
         surroundings["GUARD_CACHE"] = cache
@@ -162,14 +171,14 @@ def model(url: str, name: str = "m", **settings: Any) -> str:
 
 
 @contextlib.contextmanager
-def serving_here(folder: Path, toml: str = "") -> Iterator[Sidecar]:
-    """Start one whose model `m` decodes here: a random llama so small that it loads at once, never right by itself."""
+def serving_here(folder: Path, toml: str = "", name: str = "m") -> Iterator[Sidecar]:
+    """Start one that has a model here: a random llama so small that it loads at once, never right by itself."""
     import tiny
 
     weights = folder / "tiny"
     tiny.llama(padded_to=len(tiny.tokenizer())).save_pretrained(weights)
     tiny.tokenizer().save_pretrained(weights)
-    own = f'[serve.models.m]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'
+    own = f'[serve.models.{name}]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'
     with serving(folder, toml + own) as sidecar:
         yield sidecar
 

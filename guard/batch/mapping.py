@@ -31,7 +31,7 @@ from guard.calls.decorator import Decorated
 from guard.calls.pipeline import Guard
 from guard.calls.steps import Plan
 from guard.errors import CallError, GuardError
-from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, check
+from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, check, check_kind
 from guard.trace import TraceError, TraceStore
 from guard.trace.records import VALID, Call, Item
 
@@ -128,6 +128,8 @@ class MapOptions:
 
     def __post_init__(self) -> None:
         check("concurrency", self.concurrency, 1, MOST_CONCURRENCY, is_whole=True)
+        check_kind("ordered", self.ordered, bool, "True or False")
+        check_kind("retry_failed", self.retry_failed, bool, "True or False")
         name: Any = self.resume
         if name is not None and not (isinstance(name, str) and name.strip()):
             raise ValueError(f"resume={name!r} must be a name for the run, by which it can be resumed")
@@ -431,6 +433,8 @@ def _questions(function: Decorated[..., Any], inputs: tuple[Iterable[Any], ...])
     for iterable in inputs:
         if isinstance(iterable, str | bytes):
             raise TypeError("map() takes an iterable of inputs, and a text is one input: guard.map(read, [text])")
+        if not isinstance(iterable, Iterable):
+            raise TypeError(f"map() takes an iterable of inputs, not {iterable!r}: guard.map(read, texts)")
     return _planned(function, inputs)
 
 

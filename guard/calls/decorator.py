@@ -19,9 +19,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from guard.calls import prompts
-from guard.calls.pipeline import AsyncStream, CallSettings, Guard, Stream, whole
+from guard.calls.pipeline import SETTING_NAMES, AsyncStream, CallSettings, Guard, Stream, whole
 from guard.calls.steps import Plan
 from guard.models import chat_messages
+from guard.support.bounds import check_names
 from guard.trace.records import Call
 
 P = ParamSpec("P")  #: What a decorated function takes.
@@ -42,11 +43,11 @@ class Decorated(Generic[P, R]):
         functools.update_wrapper(typing.cast("Any", self), function)
         self.guard = guard
         self.target = guard.target(wanted)
-        self._wanted = wanted
+        self.wanted = wanted  #: The type that the model answers with.
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND
-        self._name = f"{_module(function)}.{function.__qualname__}"
+        self.name = f"{_module(function)}.{function.__qualname__}"  #: By which the trace knows it.
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
         self._examples = self._shown(guard)
 
@@ -82,7 +83,7 @@ class Decorated(Generic[P, R]):
         function = typing.cast("Any", self).__wrapped__
         if _found(module, f"{name}.__wrapped__") is function:
             function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
-        return _again, (type(self), function, self.guard, self._wanted, self._name, self._bound)
+        return _again, (type(self), function, self.guard, self.wanted, self.name, self._bound)
 
     def using(self, **changes: Unpack[CallSettings]) -> Self:
         """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
@@ -104,7 +105,11 @@ class Decorated(Generic[P, R]):
 
     def messages(self, *args: P.args, **kwargs: P.kwargs) -> chat_messages.Messages:
         """Return what the model would be asked first."""
-        inputs = self._inputs(self._signature.bind(*self._bound, *args, **kwargs))
+        try:
+            given = self._signature.bind(*self._bound, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}(): {error}") from None
+        inputs = self._inputs(given)
         return prompts.build(
             self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
         )
@@ -125,14 +130,14 @@ class Decorated(Generic[P, R]):
                 else:
                     bound = self._signature.bind(*self_, *(given if many and isinstance(given, tuple) else (given,)))
             except TypeError as error:
-                raise ValueError(f"examples[{number}]: {given!r} is no input of {self._name}: {error}") from None
+                raise ValueError(f"examples[{number}]: {given!r} is no input of {self.name}: {error}") from None
             shown.append((self._inputs(bound), self.target.written(answer, f"examples[{number}]")))
         return shown
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""
         messages = self.messages(*args, **kwargs)
-        return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self._name)
+        return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self.name)
 
 
 def _again(
@@ -146,7 +151,7 @@ def _again(
     """Make what a pickle holds."""
     made = kind(function, guard, wanted)
     made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined]
-    made._name, made._bound = name, bound
+    made.name, made._bound = name, bound
     return made
 
 
@@ -287,6 +292,7 @@ def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[C
     where it is no function, ValueError where it says no instruction or no type, SchemaError where its type can't be
     enforced.
     """
+    check_names("structured", settings, SETTING_NAMES)
     caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations
 
     def decorate(function: Callable[P, Any]) -> Decorated[P, Any]:
@@ -313,6 +319,8 @@ def _kind(function: Callable[..., Any], annotated: Any) -> tuple[type[Decorated[
 
 def check_function(function: Any) -> None:
     """Raise TypeError or ValueError where something can't be decorated, saying what to write instead."""
+    if isinstance(function, str):
+        raise TypeError(f"structured() decorates functions; name the model as @guard.structured(model={function!r})")
     if not inspect.isfunction(function):
         raise TypeError(f"structured() decorates functions, not {function!r}")
     if not (function.__doc__ or "").strip():

@@ -36,11 +36,12 @@ from guard.output import worker_pool
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
-from guard.support.bounds import check_kind
+from guard.support.bounds import check_kind, check_names
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("guard")
 
 #: What a caller asks: messages, each with a role and a content, or one text, which is a user's.
@@ -76,6 +77,17 @@ class CallSettings(TypedDict, total=False):
     examples: Iterable[tuple[Any, Any]]
 
 
+def _by_known_names(constructor: F) -> F:
+    """Have a constructor say of a name that is not among its parameters which one is meant."""
+
+    @functools.wraps(constructor)
+    def checked(self: Any, *args: Any, **settings: Any) -> None:
+        check_names(type(self).__name__, settings, SETTING_NAMES)
+        constructor(self, *args, **settings)
+
+    return checked  # type: ignore[return-value] # of the same parameters
+
+
 class Guard:
     """Asks models for typed values: `Guard(model="smollm2").generate(Invoice, messages=[...])`.
 
@@ -87,6 +99,7 @@ class Guard:
     conversation. Safe to share between threads where its models are.
     """
 
+    @_by_known_names
     def __init__(
         self,
         model: str | Model | None = None,
@@ -125,6 +138,10 @@ class Guard:
         for tier in further:
             check_kind("escalate_to", tier, str | Model, f"{_A_MODEL}, or a list of these")
         self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
+        self.mode = recording.check_mode(mode)
+        for tier in self.tiers:
+            if isinstance(tier, str) and mode != "replay":  # which asks nobody: any name that was recorded will do
+                models.check_name(tier)
         self.policy = Policy(
             retries=settings.retries if retries is None else retries,
             max_tokens=settings.max_tokens if max_tokens is None else max_tokens,
@@ -139,7 +156,7 @@ class Guard:
             repetition=repetition,
         )
         self.validators = _checked(validators)
-        self.mode = recording.check_mode(mode)
+        check_names("guard.compile", options, _OPTION_NAMES)
         self.options = dict(options)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
@@ -148,9 +165,7 @@ class Guard:
 
     def using(self, **changes: Unpack[CallSettings]) -> Guard:
         """Return a Guard like this one but for what is given; TypeError for a name that the constructor has not."""
-        unknown = changes.keys() - _NAMES
-        if unknown:
-            raise TypeError(f"using() knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
+        check_names("using", changes, SETTING_NAMES)
         given: dict[str, Any] = {
             "model": self.tiers[0],
             "escalate_to": self.tiers[1:],
@@ -314,7 +329,9 @@ class Guard:
         return store
 
 
-_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+SETTING_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+#: What `guard.compile` takes; its signature is not read, for to import it costs time.
+_OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
 
 
@@ -325,7 +342,8 @@ def _text(name: str, value: Any) -> str:
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
-    listed = None if isinstance(examples, str | Mapping) else tuple(examples)
+    is_list = isinstance(examples, Iterable) and not isinstance(examples, str | Mapping)
+    listed = tuple(examples) if is_list else None
     if listed is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in listed):
         raise ValueError("examples=… must be a list of pairs, each an input and its answer: [(text, Invoice(…))]")
     return tuple((given, answer) for given, answer in listed)

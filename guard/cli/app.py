@@ -9,7 +9,7 @@ guard/cli/trace.py's, the sidecar's guard/cli/serve.py's.
 from __future__ import annotations
 
 import functools
-import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.cli import serve, test, trace
+from guard.cli import named, serve, test, trace
 from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
@@ -36,10 +36,10 @@ from guard.cli.console import (
     progress,
     say,
     say_json,
+    spoken,
     table,
 )
 from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, MOST_COUNT, MOST_SECONDS, MOST_USD
-from guard.support.loading import LoadError, load_module
 
 if TYPE_CHECKING:
     from guard.calls.decorator import Decorated
@@ -195,14 +195,14 @@ def run(
         "on": dict(_action(given) for given in on) if on else None,
         "repetition": repetition,
         "system": system,
-        "options": {"documents": dict(_document(one) for one in documents)} if documents else None,
+        "options": {"documents": named.documents(documents)} if documents else None,
     }
     try:
         given: Any = {name: value for name, value in settings.items() if value is not None}
         given["mode"] = check_mode(mode)
         guard, wanted, function = _asker(target, given)
     except ValueError as error:  # an option
-        raise Problem(first_line(error)) from None
+        raise Problem(spoken(error)) from None
     if function is not None and instruction is not None:
         function = function.saying(instruction)
     words = function or (instruction or INSTRUCTION)
@@ -252,16 +252,17 @@ def check(
         "draft": draft,
         "key_order": key_order,
         "formats": formats,
-        "documents": dict(_document(given) for given in documents or []),
+        "documents": named.documents(documents),
     }
-    wanted = [(target, resolve(target)) for target in targets]
+    wanted = [(target, *named.resolve_type(target)) for target in targets]
     refused = 0
     with progress(0) as (report, _):
-        for target, schema in wanted:
+        for target, schema, own_options in wanted:
             try:
-                found = inspect(schema, options, seconds, functools.partial(_report_below, report, target))
+                told = functools.partial(_report_below, report, target)
+                found = inspect(schema, {**options, **own_options}, seconds, told)
             except ValueError as error:  # an option
-                raise Problem(first_line(error)) from None
+                raise Problem(spoken(error)) from None
             refused += bool(found.troubles)
             if as_json:
                 say_json({"schema": target, **found.as_dict()})
@@ -270,7 +271,7 @@ def check(
             if found.troubles:
                 more = f" (and {len(found.troubles) - 1} more)" if len(found.troubles) > 1 else ""
                 name = f"{target}: " if len(wanted) > 1 else ""
-                complain(f"{name}the schema is refused: {found.troubles[0]}{more}")
+                complain(f"{name}the schema is refused: {spoken(found.troubles[0])}{more}")
     if refused:
         raise typer.Exit(EXIT_SCHEMA)
 
@@ -356,7 +357,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         return complain(str(problem), problem.code)
     except SchemaError as error:
         more = f" (and {len(error.findings) - 1} more)" if len(error.findings) > 1 else ""
-        return complain(f"the schema is refused: {first_line(error)}{more}", EXIT_SCHEMA)
+        return complain(f"the schema is refused: {spoken(error)}{more}", EXIT_SCHEMA)
     except ModelError as error:
         return complain(first_line(error), EXIT_MODEL)
     except SettingError as error:
@@ -364,7 +365,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except GuardError as error:
         return complain(first_line(error), EXIT_NO_ANSWER)
     except usage_error as error:
-        words = error.format_message().rstrip(".")
+        words = _worded(error.format_message().rstrip("."))
         # No words: `guard` alone, which has printed its help.
         return complain(f"{words}; see `{_command(error)} --help`", EXIT_INPUT) if words else EXIT_INPUT
     except (KeyboardInterrupt, typer.Abort):
@@ -375,57 +376,21 @@ def _main(arguments: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
 
 
-def read_text(path: Path) -> str:
-    """Return a file's text; Problem says why it can't be read."""
-    from guard.batch.inputs import InputError, text_of
-
-    try:
-        text = text_of(path)
-    except InputError as error:
-        raise Problem(str(error)) from None
-    if not text.strip():
-        raise Problem(f"{path} is empty; there is nothing to read in it")
-    return text
-
-
-def resolve(target: str) -> Any:
-    """Return what a command line calls a type: a JSON Schema's content, or the type that `module:Type` names."""
-    place, colon, name = target.rpartition(":")
-    if not colon or Path(target).exists():
-        text = read_text(Path(target))
-        try:
-            schema = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise Problem(f"{target} is not JSON ({error}); give a JSON Schema, module:Type, or file.py:Type") from None
-        if not isinstance(schema, dict | bool):
-            raise Problem(f"{target} is JSON but no JSON Schema: a schema is an object or a boolean")
-        return text
-    try:
-        module = load_module(place)
-    except LoadError as error:
-        raise Problem(str(error)) from None
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            names = [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__]
-            known = f"; it has {', '.join(names)}" if names else ""
-            raise Problem(f"{place} has no {name}{known}")
-        found = getattr(found, part)
-    return found
-
-
 def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated[..., Any] | None]:
     """Return who is asked, for what, and the function whose words are asked, of what a command line calls a type."""
     from guard.calls.decorator import Decorated
     from guard.calls.pipeline import Guard
-    from guard.output.target import from_any
+    from guard.output.target import from_any, is_schema
 
-    found = resolve(target)
+    found = named.resolve(target)
     if not isinstance(found, Decorated):
         guard = Guard(**settings)
-        return guard, from_any(found, guard.options), None
+        wanted = from_any(found, guard.options)
+        for finding in wanted.compiled.advice() if is_schema(found) else ():
+            complain(f"{target}: {spoken(finding)}")
+        return guard, wanted, None
     if "options" in settings:
-        raise Problem(f"--document is for schemas; {target} was compiled when it was decorated: give it options= there")
+        raise Problem(f"--document is for schemas; {target} has the documents that it was decorated with; leave it out")
     if len(found.inputs) != 1:
         raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
     used: Any = found.using(**settings)
@@ -433,12 +398,12 @@ def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorate
     return function.guard, function.target, function
 
 
-def _document(given: str) -> tuple[str, str]:
-    """Read what --document names."""
-    uri, equals, path = given.rpartition("=")
-    if not equals or not uri:
-        raise Problem(f"--document {given} must be URI=FILE")
-    return uri, read_text(Path(path))
+def _worded(words: str) -> str:
+    """Return what is wrong with an option, in the words of all other messages."""
+    from guard.settings import worded
+
+    wrong = re.fullmatch(r"Invalid value for '(.+?)': (.*)", words, re.DOTALL)
+    return f"{wrong[1]} {worded(wrong[2])}" if wrong and "should" in wrong[2] else words
 
 
 def _action(given: str) -> tuple[str, str]:
@@ -488,7 +453,7 @@ def _print_inspection(target: str, found: Inspection, *, every: bool) -> None:
     if changes:
         say("  to change:")
         for number, finding in enumerate(changes, 1):
-            say(Text(f"  {number:3}. {finding}"))
+            say(Text(f"  {number:3}. {spoken(finding)}"))
     lines = found.lines
     if not every and len(lines) > SHOWN_LINES:
         lines = tuple(line for line in lines if line.note)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,6 +157,39 @@ def complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
 def first_line(error: BaseException) -> str:
     """Return an error as one line."""
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _option(found: re.Match[str]) -> str:
+    return f"--{_NAMES.get(found[1], found[1]).replace('_', '-')} {found[2].removesuffix('.0')} "
+
+
+def _choices(found: re.Match[str]) -> str:
+    return found[0].removeprefix("None, ").replace("'", "")
+
+
+#: Arguments whose option has another name.
+_NAMES = {"faults": "fault", "documents": "document"}
+#: How what the library says of arguments is said of options.
+_OPTIONS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"documents=\{'([^']*)': \.\.\.\}"), r"--document \1=FILE"),
+    (re.compile(r"\bdocuments=$"), "--document URI=FILE"),
+    (re.compile(r'compile with inexact="residual"'), "give --inexact"),
+    (re.compile(r'\bdraft="([\w.-]+)"'), r"--draft \1"),
+    (re.compile(r"\bdraft=(?=[: ])"), "--draft"),
+    (re.compile(r"with limits=(guard\.Limits\(\w+=\.\.\.\))"), r"with \1 in Python"),
+    (re.compile(r"^on=\{'(\w+)': '?(\w+|…)'?\}"), r"--on \1=\2"),
+    (re.compile(r": give confidence=$"), ", which a structured function has: guard.structured(confidence=…)"),
+    (re.compile(r"^([a-z_]+)='?(\S*?)'? (?=must )"), lambda m: f"--{_NAMES.get(m[1], m[1]).replace('_', '-')} {m[2]} "),
+    (re.compile(r"(?<=must be one of )(None, )?('\S+')(, '\S+')*$"), _choices),
+)
+
+
+def spoken(words: object) -> str:
+    """Return the first line of what the library says of a call's arguments, said of a command line's options."""
+    line = first_line(words) if isinstance(words, BaseException) else str(words)
+    for pattern, said in _OPTIONS:
+        line = pattern.sub(said, line)
+    return line
 
 
 def clip(text: str) -> str:

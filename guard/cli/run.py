@@ -24,6 +24,7 @@ from guard.batch.outputs import Output, Row
 from guard.calls import prompts
 from guard.calls.pipeline import Guard, marks
 from guard.cli.console import (
+    EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_MODEL,
     EXIT_NO_ANSWER,
@@ -34,14 +35,14 @@ from guard.cli.console import (
     say,
     say_json,
 )
-from guard.errors import CallError, GuardError, ModelError
+from guard.errors import BadReply, CallError, GuardError, ModelError
 from guard.output.target import Target
 
 if TYPE_CHECKING:
     from guard.calls.decorator import Decorated
     from guard.models import Progress
 
-#: What a call's record says that is run by this command.
+#: What a call's record says that is run by this command, where it asks for no structured function.
 FUNCTION = "guard run"
 LINE_EVERY_S = 60.0  #: Between two lines that say how far a run is, where standard error is no terminal.
 
@@ -71,6 +72,8 @@ class Counts:
     marked: int = 0  # of the answers, those that are not whole
     tokens: int = 0
     cost: float | None = 0.0  # None: a price is not known
+    unread: int = 0  # of the failures, inputs that can't be read
+    unreached: int = 0  # and those that no model could be asked about
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -81,6 +84,8 @@ class Counts:
     def take(self, result: Result[Any]) -> None:
         """Count a result."""
         self.failed += result.error is not None
+        self.unread += isinstance(result.error, InputError)
+        self.unreached += isinstance(result.error, ModelError) and not isinstance(result.error, BadReply)
         self.answered += result.error is None
         self.kept += result.is_kept
         self.marked += result.call is not None and any(marks(result.call))
@@ -103,7 +108,13 @@ class Counts:
         """Say how it goes: the share of valid answers, the rate, the time that is left."""
         rate = self.rate()
         left = f", {_span((self.total - self.done) / rate)} left" if rate > 0 else ""
-        return f"{self.valid():.1%} valid, {rate:.3g}/s{left}"
+        return f"{self.valid():.1%} valid, {_rate(rate)}/s{left}"
+
+    def exit_code(self) -> int:
+        """Return the code that says what the failures have in common."""
+        if self.failed == self.unread:
+            return EXIT_INPUT
+        return EXIT_MODEL if not self.answered and self.failed == self.unreached else EXIT_NO_ANSWER
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary for programs."""
@@ -120,13 +131,13 @@ class Counts:
         parts += [f"{self.tokens:,} tokens"]
         parts += [f"${self.cost:.4f}"] if self.cost else []
         seconds = time.perf_counter() - self.began
-        return ", ".join([*parts, f"{_span(seconds)}, {self.rate():.2g} a second"])
+        return ", ".join([*parts, f"{_span(seconds)}, {_rate(self.rate())} a second"])
 
 
 def run(guard: Guard, wanted: Target, batch: Batch) -> None:
     """Ask for a value of the type from each input; exits with the code that says whether all were answered."""
     counts = Counts(len(batch.inputs))
-    if counts.total == 1:  # one that can't be read is the command's mistake, one of many a failure among answers
+    if counts.total == 1:  # said before a model is loaded for it
         try:
             next(iter(batch.inputs)).text()
         except InputError as error:
@@ -137,6 +148,9 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
         report, advance = stack.enter_context(_progress(counts))
         try:
             if guard.mode != "replay":  # which needs no weights
+                for tier in guard.tiers:
+                    if isinstance(tier, str):
+                        models.check_there(tier)
                 models.load(guard.tiers[0], report)
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
@@ -152,7 +166,7 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
             batch.output.finish()
     _sum_up(counts, batch)
     if counts.failed:
-        raise typer.Exit(EXIT_NO_ANSWER)
+        raise typer.Exit(counts.exit_code())
 
 
 def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | None:
@@ -205,10 +219,10 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
             yield Question(source, None, error)
             continue
         if isinstance(batch.words, str):
-            messages = prompts.build(batch.words, {"text": text}, wanted.schema, system=guard.system)
+            messages, name = prompts.build(batch.words, {"text": text}, wanted.schema, system=guard.system), FUNCTION
         else:
-            messages = batch.words.messages(text)
-        yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=FUNCTION))
+            messages, name = batch.words.messages(text), batch.words.name
+        yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=name))
 
 
 def _take(result: Result[Any], counts: Counts, batch: Batch) -> None:
@@ -217,7 +231,8 @@ def _take(result: Result[Any], counts: Counts, batch: Batch) -> None:
     output, source = batch.output, result.input
     if result.error is not None:
         if output is None:
-            complain(f"{source}: {first_line(result.error)}")
+            said = first_line(result.error)
+            complain(said if isinstance(result.error, InputError) else f"{source}: {said}")
         else:
             output.fail(_failure(source, result.error))
     elif output is not None:
@@ -284,7 +299,14 @@ def _sum_up(counts: Counts, batch: Batch) -> None:
         return
     say(f"{output.path}: {counts.summary()}", err=True)
     if counts.failed:
-        say(f"what failed is in {output.failures}; --resume --retry-failed asks it again", err=True)
+        say(f"what failed is in {output.failures}; {_advice(counts)}", err=True)
+
+
+def _advice(counts: Counts) -> str:
+    """Say how what failed is asked again: what a model did answer, only with --retry-failed."""
+    mend = "mend the inputs that can't be read; " if counts.unread else ""
+    is_answered = counts.failed > counts.unread + counts.unreached
+    return f"{mend}--resume{' --retry-failed' if is_answered else ''} asks it again"
 
 
 @contextlib.contextmanager
@@ -301,6 +323,10 @@ def _progress(counts: Counts) -> Iterator[tuple[Progress, Any]]:
                 say(f"guard: {counts.done:,} of {counts.total:,}, {counts.note()}", err=True)
 
         yield report, step
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
 
 
 def _span(seconds: float) -> str:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard.cli.console import (
-    EXIT_INPUT,
-    EXIT_NO_ANSWER,
     AsJson,
     Problem,
     bounded,
@@ -61,7 +59,8 @@ def serve(
         for name, model in settings.models.items():
             tiers = " → ".join([model.model, *model.escalate_to])
             say(f"{name}: {tiers}")
-        say(f"good: {len(settings.models)} models on {settings.host}:{settings.port}")
+        count = len(settings.models)
+        say(f"good: {count} model{'' if count == 1 else 's'} on {settings.host}:{settings.port}")
         return
     if code := process.run(start):
         raise typer.Exit(code)
@@ -134,9 +133,9 @@ def revoke(
     from guard.sidecar import keys as module
 
     if key_id.startswith(module.PREFIX):
-        raise Problem("that is a key itself; give its id, as `guard keys list` shows it", EXIT_INPUT)
+        raise Problem("that is a key itself; give its id, as `guard keys list` shows it")
     if not module.revoke(_store(config), key_id):
-        raise Problem(f"no key {key_id} that is good; see `guard keys list`", EXIT_NO_ANSWER)
+        raise Problem(f"no key {key_id} that is good; see `guard keys list`")
     say(f"revoked {key_id}")
 
 

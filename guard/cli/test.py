@@ -25,12 +25,13 @@ from guard.cli.console import (
     complain,
     console,
     examples,
-    first_line,
     progress,
     say,
     say_json,
+    spoken,
     table,
 )
+from guard.cli.named import read_text, resolve_type
 from guard.models.local.cache import cache_dir
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS
 
@@ -155,21 +156,20 @@ def harness(
 
 def _searched(subject: str, schema: str | None, options: dict[str, Any], report: Any) -> Report:
     from guard.calls.pipeline import Guard
-    from guard.cli.app import resolve
     from guard.testing.search import Check
 
-    wanted = None if schema is None else resolve(schema)
+    wanted = None if schema is None else resolve_type(schema)[0]
     found: Any = subject
     if not subject.startswith(("http://", "https://")):
         # Imported by the search itself where it is a function: it finds the harness's address then.
         is_schema = ":" not in subject or Path(subject).exists()
         if is_schema:
-            wanted, found = resolve(subject), Guard()
+            wanted, found = resolve_type(subject)[0], Guard()
     try:
         search = Check(found, schema=wanted, **options)
         made = search.run(lambda done, known: report(subject, done, known))
     except (TypeError, ValueError) as error:
-        raise Problem(first_line(error)) from None
+        raise Problem(spoken(error)) from None
     if made.subject == "guard.Guard":
         made.subject = subject
     return made
@@ -194,7 +194,6 @@ def _serve(given: Sequence[str], *, seed: int, port: int, rate: float, faults: S
     """Serve until Ctrl-C."""
     import threading
 
-    from guard.cli.app import resolve
     from guard.testing.flaky import serving
     from guard.testing.scripted_replies import FAULTS
 
@@ -205,14 +204,14 @@ def _serve(given: Sequence[str], *, seed: int, port: int, rate: float, faults: S
         say(f"{ask.number} {ask.model}: {ask.saying.how}")
 
     try:
-        schema = resolve(given[0]) if given else True
+        schema = resolve_type(given[0])[0] if given else True
         with serving(seed, tuple(faults or FAULTS), rate=rate, schema=schema, port=port, told=told) as server:
             say(f"serving at {server.url} (seed {seed}); Ctrl-C ends it", err=True)
             threading.Event().wait()
     except OSError as error:
         raise Problem(f"port {port} can't be used: {error.strerror}; name another") from None
     except ValueError as error:
-        raise Problem(first_line(error)) from None
+        raise Problem(spoken(error)) from None
 
 
 # ---- Evaluation ------------------------------------------------------------------------------------------------------
@@ -234,7 +233,6 @@ def _evaluate(
 ) -> None:
     from guard import models as all_models
     from guard.calls.pipeline import Guard
-    from guard.cli.app import read_text, resolve
     from guard.errors import ModelError
     from guard.output.target import from_any
     from guard.testing import evaluation, plots
@@ -249,7 +247,7 @@ def _evaluate(
             else evaluation.read_cases(cases, read_text(cases))
         )
     except (ValueError, OSError) as error:
-        raise Problem(first_line(error)) from None
+        raise Problem(spoken(error)) from None
     mine = [(name, _of_schema(known, name, given)) for name in given]
     evaluations: list[Evaluation] = []
     total = len(models) * sum(len(part) for _, part in mine)
@@ -262,10 +260,10 @@ def _evaluate(
             except ModelError as error:
                 raise Problem(str(error), EXIT_MODEL) from error
             except ValueError as error:
-                raise Problem(first_line(error)) from None
+                raise Problem(spoken(error)) from None
         for name, part in mine:
             for model, asked in guards.items():
-                target = from_any(resolve(name), {**asked.options, "inexact": "residual"})
+                target = from_any(resolve_type(name)[0], {**asked.options, "inexact": "residual"})
                 evaluations.append(
                     evaluation.evaluate(
                         target, asked, part, schema=name, model=model, instruction=instruction,
@@ -288,7 +286,7 @@ def _evaluate(
         if html is not None:
             _write(html, page(evaluations, comparisons))
     except (ValueError, OSError) as error:
-        raise Problem(first_line(error)) from None
+        raise Problem(spoken(error)) from None
     missed = [
         f"{e.model} on {e.schema}: {name} is {e.measures[name].mean:.3f}, below {least}"
         if name in e.measures

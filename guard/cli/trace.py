@@ -29,6 +29,7 @@ from guard.cli.console import (
     progress,
     say,
     say_json,
+    spoken,
     table,
 )
 from guard.decoding.places import listed
@@ -50,6 +51,8 @@ Function = Annotated[str | None, typer.Option(help="Only calls of this function.
 Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="Only calls since then: 2026-01-31, 2026-01-31T12:00 (UTC), 7d, 12h.")
 ]
+
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")]
 
 
 @app.command("list", epilog=examples("guard trace list", "guard trace list --outcome ValidationFailed --json"))
@@ -97,6 +100,7 @@ def show(
         Path | None,
         typer.Option(metavar="FILE", help="Write a page with the tokens coloured by what masks removed; - prints it."),
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one call: every attempt, what was asked, what came, what was found, what was mended."""
@@ -110,7 +114,7 @@ def show(
     if html is not None:
         from guard.trace.html import page
 
-        with _writing(html) as file:
+        with _writing(html, force) as file:
             file.write(plain(page(call, store.schema(call.schema_hash))))
         return
     out = console()
@@ -278,6 +282,7 @@ def export(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is standard output.")
     ] = STDOUT,
+    force: Force = False,
 ) -> None:
     """Write training data as JSON lines, in the columns that TRL reads.
 
@@ -290,7 +295,7 @@ def export(
         raise Problem(f"--format {form} must be one of {', '.join(exported.FORMATS)}")
     store, began = _store(), _since(since)
     count = 0
-    with _writing(output) as file, progress(store.count(function=function, since=began)) as (_, advance):
+    with _writing(output, force) as file, progress(store.count(function=function, since=began)) as (_, advance):
         for call in store.each(function=function, since=began):
             advance("exporting", 1)
             if call.function == FUNCTION and function is None:
@@ -314,7 +319,7 @@ def prune(
     try:
         retention = store.retention if days is None and calls is None else Retention(days, calls)
     except ValueError as error:
-        raise Problem(f"--{error}") from None
+        raise Problem(spoken(error)) from None
     if not retention.asks:
         raise Problem(
             "nothing says what may go; name --days or --calls, or set trace_days or trace_calls in guard.toml"
@@ -356,10 +361,12 @@ def _since(when: str | None) -> float | None:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[IO[str]]:
+def _writing(path: Path, force: bool) -> Iterator[IO[str]]:
     if path == STDOUT:
         yield sys.stdout
         return
+    if path.exists() and not force:
+        raise Problem(f"{path} is there already; --force writes over it")
     try:
         with private_files.open_text(path, "w") as file:
             yield file

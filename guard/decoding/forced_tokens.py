@@ -138,7 +138,7 @@ def forcing_of(tokenizer: Any, vocabulary: Vocabulary) -> Forcing:
     try:
         forcing = Forcing(tokenizer, vocabulary)
         spelled = b"".join(map(vocabulary.token_bytes, forcing._encode(SAMPLE)))
-    except IndexError:  # the vocabulary has no such token
+    except (IndexError, AttributeError):  # the vocabulary has no such token; it is no tokenizer
         pass
     else:
         if spelled.removeprefix(b" ") == SAMPLE.encode():

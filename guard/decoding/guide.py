@@ -22,6 +22,8 @@ from guard.decoding.places import pointers
 from guard.kernels.bitmask import WORD, allocate_bitmask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from guard.decoding.forced_tokens import Forcing
@@ -76,12 +78,7 @@ class Guide:
 
     def cut_at(self) -> tuple[str, ...]:
         """The JSON Pointers of what the budget cut: values, and containers that would have had more in them."""
-        if not self.wishes:
-            return ()
-        spelled = [self._vocabulary.token_bytes(token) for token in self.tokens]
-        ends = [0, *itertools.accumulate(map(len, spelled))]
-        wishes = [(ends[count], self._vocabulary.token_bytes(token)) for count, token in self.wishes]
-        return pointers(b"".join(spelled), wishes)
+        return cut_places(self._vocabulary, self.tokens, self.wishes)
 
     def narrow(self, words: NDArray[np.int32]) -> int | None:
         """Take from the mask of the next token what the tokenizer itself would not write; it stays a subset, not empty.
@@ -144,3 +141,12 @@ class Guide:
             return bool(allowed) and set(allowed) <= set(self._vocabulary.eos)
         finally:
             self.matcher.rollback()
+
+
+def cut_places(vocabulary: Vocabulary, tokens: Sequence[int], wishes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """The JSON Pointers of what a budget cut of a value of these tokens; of a wish, how many came before it."""
+    if not wishes:
+        return ()
+    spelled = [vocabulary.token_bytes(token) for token in tokens]
+    ends = [0, *itertools.accumulate(map(len, spelled))]
+    return pointers(b"".join(spelled), [(ends[count], vocabulary.token_bytes(token)) for count, token in wishes])

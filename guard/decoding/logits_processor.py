@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import torch
@@ -24,13 +24,11 @@ except ModuleNotFoundError as error:
     ) from error
 
 from guard.decoding.forced_tokens import forcing_of
-from guard.decoding.guide import Guide
+from guard.decoding.guide import Guide, cut_places
 from guard.decoding.mask_buffer import MaskBuffer, check_budget
-from guard.schemas.compiled import warmed
-
-if TYPE_CHECKING:
-    from guard.kernels.vocabulary import Vocabulary
-    from guard.schemas.compiled import Compiled
+from guard.kernels.vocabulary import Vocabulary
+from guard.schemas.compiled import Compiled, warmed
+from guard.support.bounds import MOST_COUNT, check, check_kind
 
 
 class LogitsProcessor:
@@ -59,14 +57,19 @@ class LogitsProcessor:
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
         if not self._compiled:
             raise ValueError("compiled=[] must hold at least one schema")
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"max_tokens={max_tokens} must be at least 1")
+        for one in self._compiled:
+            check_kind("compiled", one, Compiled, "what guard.compile returns, or a list of these")
+        check_kind("vocabulary", vocabulary, Vocabulary, "a guard.Vocabulary")
+        if max_tokens is not None:
+            check("max_tokens", max_tokens, 1, MOST_COUNT, is_whole=True)
         self._vocabulary = warmed(vocabulary)
         self._forcing = forcing_of(tokenizer, vocabulary) if tokenizer is not None else None
         self._max_tokens = max_tokens
         self._prompt: torch.Tensor | None = None  # [rows, length], on the CPU
         self._seen = 0  # the length of the rows in the last call
         self._rows: list[Guide] = []
+        # Of each prompt: the tokens that the budget took away, by what was written before. Rows may be exchanged.
+        self._wishes: dict[int, dict[tuple[int, ...], int]] = {}
         self._mask: MaskBuffer | None = None
         self._wide: MaskBuffer | None = None  # of one row, without the budget
         self._seconds = 0.0  # of the batches before this one, and of forced text
@@ -80,14 +83,28 @@ class LogitsProcessor:
     def cut_at(self) -> tuple[tuple[str, ...], ...]:
         """For each row, the JSON Pointers of the values that `max_tokens` cut.
 
-        There the likeliest of the tokens that the schema allows was taken away for the budget. Where tokens are
-        sampled, another one might have been drawn; what a beam has from another one is not looked at.
+        There the likeliest of the tokens that the schema allows was taken away for the budget; where tokens are
+        sampled, another one might have been drawn. These are the rows of the last call: beam search returns others, of
+        which `cuts` tells.
         """
-        return tuple(row.cut_at() for row in self._rows)
+        return tuple(self._cut(number, row.tokens) for number, row in enumerate(self._rows))
+
+    def cuts(self, sequences: torch.Tensor) -> tuple[tuple[str, ...], ...]:
+        """Return the same for each of the sequences that `generate` returned, prompt included."""
+        if self._prompt is None:
+            return ((),) * len(sequences)
+        rows, length = self._prompt.shape
+        found = []
+        for number, ids in enumerate(sequences.cpu()):
+            row = number * rows // len(sequences)
+            if not torch.equal(ids[:length], self._prompt[row]):
+                raise ValueError(f"sequences[{number}] does not begin with its prompt in the last call of generate")
+            found.append(self._cut(row, ids[length:].tolist()))
+        return tuple(found)
 
     def reset(self) -> None:
         """Forget the batch; the next call starts a new one."""
-        self._prompt, self._rows = None, []
+        self._prompt, self._rows, self._wishes = None, [], {}
         self._seconds, self._mask, self._wide = self.mask_seconds, None, None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -175,7 +192,20 @@ class LogitsProcessor:
         self._wide.apply_(free)
         best, token = free[0].max(dim=-1)
         if bool(best.isfinite()) and not mask.allows(number, int(token)):
-            row.wish(int(token))
+            self._wishes.setdefault(self._prompt_of(number), {})[tuple(row.tokens)] = int(token)
+
+    def _prompt_of(self, row: int) -> int:
+        """Return the first row that has the same schema and prompt: beams of one prompt go on from each other."""
+        assert self._prompt is not None
+        schema = row * len(self._compiled) // len(self._rows)
+        first = schema * len(self._rows) // len(self._compiled)
+        return next(other for other in range(first, row + 1) if torch.equal(self._prompt[other], self._prompt[row]))
+
+    def _cut(self, row: int, tokens: Sequence[int]) -> tuple[str, ...]:
+        wishes = self._wishes.get(self._prompt_of(row), {})
+        lengths = sorted({len(before) for before in wishes if len(before) <= len(tokens)})
+        found = [(length, wishes[before]) for length in lengths if (before := tuple(tokens[:length])) in wishes]
+        return cut_places(self._vocabulary, tokens, found)
 
     def _start(self, ids: torch.Tensor, device: torch.device) -> None:
         rows = ids.shape[0]

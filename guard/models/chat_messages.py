@@ -19,12 +19,16 @@ MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest con
 
 Messages = tuple[dict[str, Any], ...]
 
+#: What every message may have; one that has more, such as calls of tools, may say nothing.
+_ALWAYS = frozenset({"role", "content", "name"})
 _EXAMPLE = '[{"role": "user", "content": "..."}]'
 
 
 def checked(messages: Any) -> Messages:
     """Return a deep copy of a caller's messages, a text being a user's only one; ValueError where they are none."""
-    if isinstance(messages, str) and messages.strip():
+    if isinstance(messages, str):
+        if not messages.strip():
+            raise ValueError(f"messages={messages!r} must say something: a text, or a list of messages: {_EXAMPLE}")
         return ({"role": "user", "content": messages},)
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
         raise ValueError(f"messages={clipped(messages)} must be a text or a list of messages: {_EXAMPLE}")
@@ -34,6 +38,9 @@ def checked(messages: Any) -> Messages:
     for number, message in enumerate(listed):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ValueError(f"messages[{number}]={clipped(message)} must have a role and a content: {_EXAMPLE}")
+        content = message.get("content")
+        if not (isinstance(content, str | list | tuple) or (content is None and message.keys() - _ALWAYS)):
+            raise ValueError(f"messages[{number}]={clipped(message)} must have a content: a text, or a list of parts")
     return copied(listed)
 
 

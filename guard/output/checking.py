@@ -37,7 +37,7 @@ QUICK_STEPS = 100_000  #: The same, on an event loop: up to 2 ms.
 #: long as the verdict, and kilobytes: up to 10 ms.
 NEAR_FINDINGS = 5_000
 HOPELESS_STEPS = 100_000_000  #: Steps that a worker may well not come to the end of.
-NEAR_MAKING = 100_000  #: Steps of making a judge that is made near: up to 25 ms, once.
+NEAR_MAKING = 10_000  #: Steps of making a judge that is made near: up to 10 ms, once, in one call.
 
 
 @dataclass(frozen=True)

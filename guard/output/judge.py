@@ -17,6 +17,7 @@ from typing import Any
 
 from guard.errors import Violation
 from guard.kernels.json_pointer import pointer
+from guard.output import rust_patterns
 from guard.support.clipping import clipped, cut_short
 from guard.support.interrupts import is_injected
 from guard.support.strict_json import no_constant, unique_members
@@ -70,9 +71,6 @@ _NOT_MEANT = (
     *(("enum", 1, False), ("additionalProperties", 0, False), ("required", 0, False)),
 )
 #: A class, or an escape outside of one; the ends of a text that ECMA 262 writes otherwise; what Rust reads otherwise.
-_PIECES = re.compile(r"\[(?:[^\]\\]|\\.)*\]|\\.", re.DOTALL)
-_PLAINLY = {"\\A": "^", "\\z": "$", "\\Z": "$"}
-_ENDS_OF_WORDS = re.compile(r"\\([<>])")
 #: What a number has that may be too small for a float: an exponent of three digits, or as many zeros after the point.
 _MAY_VANISH = re.compile(r"[eE]-[0-9]{3}|\.0{100}")
 _NO_LIMIT = 2**62  #: Steps of backtracking: time ends it, in silence they would make what is valid invalid.
@@ -198,15 +196,12 @@ def decimal(value: Any) -> Any:
 def judged(schema: Any, draft: str) -> Any:
     r"""Return a schema of a dialect as jsonschema-rs is to read it.
 
-    `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. `\<` and `\>` in patterns, which are
-    characters by ECMA 262, become these characters: to the regular expressions of Rust they are ends of words. `\A`,
-    `\z` and `\Z` become `^` and `$`. Where `holds_large`, numbers are decimals, and so must those of the value be.
+    `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. Patterns are what they are by ECMA 262
+    (guard/output/rust_patterns.py). Where `holds_large`, numbers are decimals, and so must those of the value be.
     """
     schema = decimal(schema) if holds_large(schema) else schema
-    if draft != "openapi3.0":
-        text = json.dumps(schema)
-        if not any(f"\\\\{char}" in text for char in "<>AzZ"):
-            return schema
+    if draft != "openapi3.0" and not rust_patterns.differs(json.dumps(schema)):
+        return schema
     return _judged(schema, is_nullable=draft == "openapi3.0")
 
 
@@ -221,18 +216,15 @@ def _judged(schema: Any, *, is_nullable: bool) -> Any:
             copy[key] = value
         elif key in _BY_NAME and isinstance(value, Mapping):
             parts = {name: _judged(part, is_nullable=is_nullable) for name, part in value.items()}
-            copy[key] = {_unescaped(name): part for name, part in parts.items()} if key == _PATTERNS else parts
+            is_pattern = key == _PATTERNS
+            copy[key] = {rust_patterns.of(name): part for name, part in parts.items()} if is_pattern else parts
         elif key == "pattern" and isinstance(value, str):
-            copy[key] = _unescaped(value)
+            copy[key] = rust_patterns.of(value)
         else:
             copy[key] = _judged(value, is_nullable=is_nullable)
     if is_nullable and schema.get("nullable") is True and isinstance(schema.get("type"), str):
         copy["type"] = [schema["type"], "null"]
     return copy
-
-
-def _unescaped(pattern: str) -> str:
-    return _PIECES.sub(lambda piece: _PLAINLY.get(piece[0], _ENDS_OF_WORDS.sub(r"\1", piece[0])), pattern)
 
 
 def _closest(error: Any, depth: int = 0) -> list[Any]:

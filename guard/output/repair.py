@@ -36,6 +36,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from guard.support.bounds import check_kind
+
 LIMIT = 1_000_000  #: Characters of the longest text that is looked into: no answer is longer; seconds at worst.
 MOST_EDITS = 10_000  #: A text with more slips is none that was meant as JSON; each is kept, and recorded.
 
@@ -95,8 +97,9 @@ class Repaired:
 def repair(text: str, *, limit: int = LIMIT) -> Repaired:
     """Return the text as JSON, with the edits that made it so; without edits where none is needed or will do.
 
-    For whole answers: one that was cut off (`finish == "length"`) is not to be repaired. Never raises.
+    For whole answers: one that was cut off (`finish == "length"`) is not to be repaired. No text makes it raise.
     """
+    check_kind("text", text, str, "a text")
     if len(text) > limit:
         return Repaired(text)
     try:

@@ -7,6 +7,7 @@ A type is checked by Pydantic, which also builds the value; a plain schema by js
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -71,6 +72,9 @@ def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:
     """Return the target of a type or a JSON Schema (dict, bool, or JSON text); SchemaError where it is refused."""
     if is_schema(wanted):
         return _from_schema(wanted, options)
+    if inspect.isfunction(wanted) or inspect.isbuiltin(wanted) or isinstance(getattr(wanted, "target", None), Target):
+        name = getattr(wanted, "__qualname__", repr(wanted))
+        raise TypeError(f"{name} is a function, and no type; name its return type, or call it where it is structured")
     try:
         return _cached_type(wanted, tuple(sorted(options.items())))
     except TypeError as error:  # unhashable: an annotation such as Annotated[int, []], or an option

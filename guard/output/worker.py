@@ -24,9 +24,9 @@ from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read
 from guard.output.repair import repair
 
 LENGTH = struct.Struct("!Q")  #: Stands before each message.
-MEMORY = 400_000_000  #: Bytes of the worker's own data.
+MEMORY = 256_000_000  #: Bytes of the worker's own data.
 ENGINE_REGION = 2**28  #: Bytes that the mask engine reserves at its first use, without taking them.
-MOST_KEPT = 150_000_000  #: Bytes beyond which a worker ends after its job: what it has had it does not give back.
+MOST_KEPT = 80_000_000  #: Bytes beyond which a worker ends after its job: what it has had it does not give back.
 KEPT_JUDGES = 16
 ENGINE_SECONDS = 0.5  #: Of one call of the mask engine, where it is asked before the judge.
 

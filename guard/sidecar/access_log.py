@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import IO, Any
 
 from guard.sidecar.request_context import Visit
 from guard.support import private_files
+
+_log = logging.getLogger("guard.sidecar")
 
 DELAY = 0.1  #: Seconds for which lines may wait for others.
 
@@ -67,5 +70,8 @@ class AccessLog:
         if self._file is None or not self._lines:
             return
         lines, self._lines = self._lines, []
-        self._file.write("\n".join(lines) + "\n")
-        self._file.flush()
+        try:
+            self._file.write("\n".join(lines) + "\n")
+            self._file.flush()
+        except OSError as error:  # a full disk; requests are answered all the same, where they can be recorded
+            _log.error("the access log can't be written: %s", error.strerror)

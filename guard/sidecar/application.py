@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
+from guard.models.base import Thought
 from guard.models.remote import prices
-from guard.sidecar import bodies, cors, keys, metrics
+from guard.sidecar import bodies, cors, keys, large, metrics, params
 from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
 from guard.sidecar.constraints import check_tools
 from guard.sidecar.endpoints import completions, messages, operator, responses, ui
-from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat import Chat, check_translated
 from guard.sidecar.endpoints.chat_request import Asked, checked
 from guard.sidecar.endpoints.completions import CompletionBody, Completions, Embedding, Embeddings
 from guard.sidecar.endpoints.message_answers import MessageConnection
@@ -37,18 +38,25 @@ from guard.sidecar.keys import Keyring
 from guard.sidecar.middleware import Gate, Watched
 from guard.sidecar.passthrough import Keep, Relay
 from guard.sidecar.rate_limits import Ledger
-from guard.sidecar.request_context import Visit, answer, encoded
+from guard.sidecar.request_context import Visit, answer
 from guard.sidecar.response_state import Turns
 from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
+from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
 from guard.trace.waits import WAIT_S
 
 T = TypeVar("T")
 
 BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
+READERS = 4  #: Threads for what operators look at.
+READING_S = 10.0  #: Longest wait for what is read of the trace,
+FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
+COLLECTED_S = 60.0  #: Between two full collections of garbage; cycles that hold much are rare.
+NEVER = 2**31 - 1  #: Young collections until a full one.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
+PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
 
 _log = logging.getLogger("guard.sidecar")
@@ -68,7 +76,9 @@ class Sidecar:
         self.is_draining = False
         self._door = door
         self._books = ThreadPoolExecutor(BOOKKEEPERS, thread_name_prefix="guard-books")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="guard-readers")
         self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "": it can
+        self._is_faulty, self._is_doubted = asyncio.Event(), asyncio.Event()  # whether so, and whether to look at once
         self.journal = store.journal
         self.relay = Relay(self.journal, self.settle)
         self.pipeline = Pipeline(store)
@@ -105,6 +115,30 @@ class Sidecar:
             job.cancel()  # where it has not begun; else it ends by itself
             raise TraceError(f"the trace did not answer within {seconds:.3g} s")
         return job.result()
+
+    async def read(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Read the trace in a thread; TraceError where it does not answer soon.
+
+        What can't be written may still be read, and is waited for a moment. However many wait, they take few threads.
+        """
+        job = asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+        faulty = asyncio.ensure_future(self._is_faulty.wait())
+        waiting: list[asyncio.Future[Any]] = [job, faulty]
+        try:
+            await asyncio.wait(waiting, timeout=READING_S, return_when=asyncio.FIRST_COMPLETED)
+            if not job.done() and faulty.done():
+                await asyncio.wait([job], timeout=FAULTY_S)
+        finally:
+            faulty.cancel()
+            if not job.done():
+                job.cancel()
+        if job.cancelled() or not job.done():
+            raise TraceError(self._fault or f"the trace did not answer within {READING_S:g} s")
+        return job.result()
+
+    def doubt(self) -> None:
+        """Look at once whether the trace can be written: something could not be."""
+        self._is_doubted.set()
 
     def served(self, name: str) -> Served:
         """Return a model by the name that clients ask for; ApiError where it is not served."""
@@ -172,10 +206,12 @@ class Sidecar:
         await self._probe()
         await asyncio.to_thread(self.models.load)
         await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
-        # What is there by now stays: no collection looks through it again, which took tenths of a second.
+        # What is there by now stays: no collection looks through it again, which took tenths of a second. For all the
+        # rest it takes as long where clients send much, so that it comes when it is time, not as often as they send.
         gc.collect()
         gc.freeze()
-        watching = [asyncio.create_task(self._refresh()), asyncio.create_task(self._watch())]
+        gc.set_threshold(*gc.get_threshold()[:2], NEVER)
+        watching = [asyncio.create_task(task()) for task in (self._refresh, self._watch, self._collect)]
         try:
             yield
         finally:
@@ -184,7 +220,8 @@ class Sidecar:
             await self.journal.close()
             for models in (self.models, *self._ended):
                 await models.close()
-            self._books.shutdown(wait=False, cancel_futures=True)
+            for threads in (self._books, self._readers):
+                threads.shutdown(wait=False, cancel_futures=True)
             self.access.flush()
 
     async def _refresh(self) -> None:
@@ -202,8 +239,17 @@ class Sidecar:
     async def _watch(self) -> None:
         """Look whether the trace can be written: /health/ready is asked by anyone, and must cost nothing."""
         while True:
-            await asyncio.sleep(keys.FRESH)
+            await asyncio.sleep(PROBE_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_doubted.wait(), keys.FRESH - PROBE_EVERY_S)
+            self._is_doubted.clear()
             await self._probe()
+
+    async def _collect(self) -> None:
+        """Collect all that is garbage now and then."""
+        while True:
+            await asyncio.sleep(COLLECTED_S)
+            gc.collect()
 
     async def _probe(self) -> None:
         try:
@@ -212,8 +258,10 @@ class Sidecar:
             if not self._fault:
                 _log.error("nothing can be recorded, and so nothing is answered: %s", error)
             self._fault = str(error)
+            self._is_faulty.set()
         else:
             self._fault = ""
+            self._is_faulty.clear()
 
     def _read_keys(self) -> None:
         self.keys.refresh()
@@ -224,7 +272,13 @@ class Sidecar:
     async def _chat(
         self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
     ) -> None:
-        asked, way = Asked.of(body), way or Chat()
+        with params.named(params.FUNCTIONS if body.get("functions") else (), body):
+            await self._asked_chat(visit, fields, body, raw, send, way or Chat())
+
+    async def _asked_chat(
+        self, visit: Visit, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat
+    ) -> None:
+        asked = Asked.of(body)
         served = self.visited(visit, asked.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
@@ -250,24 +304,26 @@ class Sidecar:
         served = self.visited(visit, checked(Response, body).model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
-        has_upstreams = all(tier.upstream for tier in served.tiers)
+        has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
         is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
         is_plain = is_text and (has_upstreams or not body.get("tools"))
         whole = await self.turns.whole(
             visit, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
         )
         way, keep = Responses(body), functools.partial(self.turns.keep, visit, body, whole)
-        if is_plain:
-            await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
-        else:
-            await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
+        with params.named(params.RESPONSES, body):
+            if is_plain:
+                await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
+            else:
+                await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
 
     async def _messages(self, visit: Visit, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=False)
         chat = messages.as_chat(asked, self.visited(visit, asked.model))
         reply = MessageConnection(visit, send, tuple(asked.stop_sequences or ()))
-        raw = encoded(chat) if visit.size < bodies.LARGE else await asyncio.to_thread(encoded, chat)
-        await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
+        raw = await large.done(visit.size, encoded, chat)
+        with params.named(params.MESSAGES, body):
+            await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
 
     async def _count_tokens(self, visit: Visit, _fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         asked = messages.read(body, is_count=True)
@@ -286,6 +342,11 @@ class Sidecar:
         send: Any,
         keep: Keep | None = None,
     ) -> None:
+        for tier in served.tiers:
+            if (upstream := tier.at(way.path)) is not None and upstream.is_translated:
+                await check_translated(body, tier, visit.size)
+                if body.get("stream") and (body.get("n") or 1) > 1:
+                    raise bad(f"{tier.name} streams one choice; leave n out", "n", "unsupported_value")
         work = self.relay.stream if body.get("stream") else self.relay.whole
         await work(visit, way, served, body, raw, send, keep)
 
@@ -327,7 +388,10 @@ class Sidecar:
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
                 async for part in parts:
-                    last = list(events.text(part) if isinstance(part, str) else events.end(part))
+                    if isinstance(part, Thought):
+                        last = list(events.thought(part))
+                    else:
+                        last = list(events.text(part) if isinstance(part, str) else events.end(part))
                     if keep is not None and not isinstance(part, str):
                         await keep(events.whole)
                     for event in last:

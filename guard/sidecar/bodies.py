@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import jiter
 
+from guard.sidecar import large
 from guard.sidecar.errors import ApiError, bad
 
 if TYPE_CHECKING:
     from guard.sidecar.admission import Share
 
 SOON_SECONDS = 0.5  #: A body that is not there after these is a slow one.
-LARGE = 65_536  #: Bytes of a body from which on work on it is not done on the event loop: some milliseconds.
 MOST_VALUES = 100_000  #: Values of one body: reading so many takes some 30 ms, in which nothing else of Python runs.
-#: A string of JSON, or what stands before a value inside of another.
-_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,\[{]', re.DOTALL)
-_QUOTE = ord('"')
+WINDOW = 65_536  #: Bytes that are looked through in one call, in which nothing else of Python runs either.
+#: The inside of a string of JSON, or as much of it as one call should look through.
+_INSIDE = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,16}+', re.DOTALL)
+_BEFORE_VALUES = (b",", b"[", b"{")  #: One of these stands before each value inside of another.
 
 #: Keys that decide what is done with a request; another spelling of one might be read as it.
 _DECIDING = frozenset(
@@ -77,7 +78,7 @@ async def _rest(receive: Callable[[], Awaitable[Any]], held: bytearray, share: S
 
 async def aparsed(data: bytes) -> dict[str, Any]:
     """Do what `parsed` does, without holding the event loop up."""
-    return parsed(data) if len(data) < LARGE else await asyncio.to_thread(parsed, data)
+    return await large.done(len(data), parsed, data)
 
 
 def parsed(data: bytes) -> dict[str, Any]:
@@ -98,10 +99,28 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 def _check_values(data: bytes) -> None:
     """Raise ApiError where a body holds more values than may be read. It need not be JSON."""
-    if data.count(b",") + data.count(b"[") + data.count(b"{") <= MOST_VALUES:  # as almost all do; also in strings
-        return
-    values = 0
-    for part in _PART.finditer(data):
-        values += data[part.start()] != _QUOTE
-        if values > MOST_VALUES:
+    if sum(_values(data, at, at + WINDOW) for at in range(0, len(data), WINDOW)) <= MOST_VALUES:
+        return  # as almost all do, also with those in strings
+    at = values = strings = 0
+    while at < len(data):
+        quote = data.find(b'"', at, at + WINDOW)
+        end = quote if quote >= 0 else min(at + WINDOW, len(data))
+        values += _values(data, at, end)
+        at = end
+        if quote >= 0:
+            strings += 1
+            at = _behind(data, quote)
+        if max(values, strings // 2 - 1) > MOST_VALUES:  # a value has a string for its key, and may be one
             raise ApiError(413, f"the body holds more than {MOST_VALUES:,} values", code="body_too_large")
+
+
+def _values(data: bytes, begin: int, end: int) -> int:
+    return sum(data.count(mark, begin, end) for mark in _BEFORE_VALUES)
+
+
+def _behind(data: bytes, quote: int) -> int:
+    """Return where a string ends that begins with a quote, behind its last one."""
+    at = quote + 1
+    while (inside := _INSIDE.match(data, at)) is not None:
+        at = inside.end()
+    return at + 1  # a quote, or the last byte of what is no JSON

@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from guard.sidecar.errors import bad
 from guard.sidecar.schema_cache import LIMITS
 
 #: Fields that hold a JSON Schema, as an object or as its text. A dot leads into an object.
-SCHEMAS = ("guided_json", "structured_outputs.json", "nvext.guided_json", "json_schema", "format")
+SCHEMAS = (
+    *("guided_json", "structured_outputs.json", "nvext.guided_json", "json_schema", "format", "output_config.format"),
+    "output_format",
+)
 #: Fields that hold a regular expression, which the whole answer must match.
 PATTERNS = ("guided_regex", "structured_outputs.regex", "nvext.guided_regex", "regex", "regex_pattern")
 #: Fields that hold a list of texts, of which the answer must be one.
@@ -31,11 +34,12 @@ GRAMMARS = (
     *("logits_processors", "guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
     *("structured_outputs.disable_any_whitespace", "structured_outputs.disable_additional_properties"),
     *("grammar_lazy", "grammar_triggers", "grammar_json_functions", "nvext.guided_grammar", "guided_decoding_params"),
+    "guided_decoding",
 )
 #: Fields that say only which engine a server should use.
 ENGINES = ("guided_decoding_backend", "structured_outputs.backend", "structured_outputs.disable_fallback")
 #: What stands in a body where a caller took an argument of the SDK's for a field.
-_NO_FIELD = ("extra_body", "structured_outputs.extra_body")
+_NO_FIELD = ("extra_body", "structured_outputs.extra_body", "sampling_params")
 
 #: Fields of a chat that change nothing of what a model says: notes for a provider's own use.
 NOTES = frozenset(
@@ -66,11 +70,19 @@ class Language:
     schema: Mapping[str, Any]
 
 
-def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
-    """Return a body in OpenAI's words, and the language of its answer; ApiError for what can't be kept.
+class Understood(NamedTuple):
+    """A request's body in OpenAI's words, and what it says of its answer."""
 
-    The fields of a JSON Schema and of an object are gone from it, for its `response_format` says the same; those of a
-    language are still there, for a model's server that knows them.
+    body: dict[str, Any]
+    language: Language | None  # of the answer, where it is plain text
+    place: str  # where in the body, as it came, the schema or the language stands; "": nowhere
+
+
+def understood(body: dict[str, Any]) -> Understood:
+    """Read what a body says of its answer; ApiError for what can't be kept.
+
+    The fields of a JSON Schema and of an object are gone from the body that is returned, for its `response_format` says
+    the same; those of a language are still there, for a model's server that knows them.
     """
     for field in (*GRAMMARS, *_NO_FIELD):
         value = _value(body, field)
@@ -88,13 +100,13 @@ def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
     for read, fields in _READERS:
         found += [read(field, value) for field in fields if not is_neutral(field, value := _value(body, field))]
     if not found:
-        return body, None
+        return Understood(body, None, "")
     first, *others = found
     for other in others:
         if other.meaning != first.meaning:
             raise bad(f"{other.field} and {first.field} ask for different answers; send one of them", other.field)
     if first.language is not None:
-        return body, first.language
+        return Understood(body, first.language, first.place)
     kept = {field: value for field, value in body.items() if field != "grammar"}
     for field in (*SCHEMAS, *OBJECTS, *ENGINES):
         outer, _, inner = field.partition(".")
@@ -102,7 +114,7 @@ def understood(body: dict[str, Any]) -> tuple[dict[str, Any], Language | None]:
             kept[outer] = {key: value for key, value in kept[outer].items() if key != inner}
         if not inner or not kept.get(outer):
             kept.pop(outer, None)
-    return {**kept, "response_format": first.format}, None
+    return Understood({**kept, "response_format": first.format}, None, first.place)
 
 
 def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> None:
@@ -114,7 +126,7 @@ def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> Non
         if not is_told and not is_neutral(field, value):
             raise _refused(field, f"is nothing that {name} can do")
         for key, inner in value.items() if field in _OUTER and isinstance(value, Mapping) else ():
-            if f"{field}.{key}" not in _ALL and not is_neutral(key, inner):
+            if f"{field}.{key}" not in (*_ALL, *told) and not is_neutral(key, inner):
                 raise _refused(f"{field}.{key}", f"is nothing that {name} can do")
 
 
@@ -132,8 +144,8 @@ def check_tools(tools: Any) -> None:
 
 def is_neutral(field: str, value: Any) -> bool:
     """Whether a value asks for nothing."""
-    if (value is False and field in SCHEMAS) or (value == [] and field in CHOICES):
-        return False
+    if (field in SCHEMAS and (value is False or value == {})) or (field in CHOICES and value == []):
+        return False  # these are schemas too, and a list of which no text is one
     if value is None or value is False or value in ("", [], {}):
         return True
     return any(value == other and (value is True) == (other is True) for other in _NEUTRAL.get(field, ()))
@@ -146,6 +158,7 @@ class _Wanted:
     field: str
     format: Mapping[str, Any] | None = None
     language: Language | None = None
+    place: str = ""  # where the schema, the expression or the list stands
 
     @property
     def meaning(self) -> tuple[str, Any]:
@@ -168,10 +181,10 @@ def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
     if kind in ("json_object", "json_schema", "json") and inner is not None and not is_plain:
         yield _of_schema("response_format.schema" if "schema" in given else "response_format.value", inner)
     elif kind in ("json_object", "json_schema"):
-        yield _Wanted("response_format", given)
+        yield _Wanted("response_format", given, place="response_format.json_schema.schema")
     elif kind in ("regex", "regex_schema"):
-        pattern = next((given[key] for key in ("regex", "pattern", "regex_schema") if key in given), inner)
-        yield _of_pattern("response_format", pattern)
+        key = next((key for key in ("regex", "pattern", "regex_schema", "schema", "value") if key in given), "pattern")
+        yield _of_pattern(f"response_format.{key}", given.get(key))
     else:
         raise bad(f"response_format.type {str(kind)[:60]!r} is not known", "response_format.type")
 
@@ -196,11 +209,13 @@ def _of_schema(field: str, value: Any) -> _Wanted:
             value = json.loads(value) if len(value) <= LIMITS.bytes else None
         except (ValueError, RecursionError):
             raise bad(f"{field} must be a JSON Schema, or the text of one", field) from None
-    if isinstance(value, Mapping) and isinstance(inner := value.get("schema"), Mapping | bool) and "name" in value:
-        value = inner  # OpenAI's wrapping
+    place = field
+    is_wrapped = isinstance(value, Mapping) and ("name" in value or value.get("type") == "json_schema")
+    if is_wrapped and isinstance(inner := value.get("schema"), Mapping | bool):  # as OpenAI and Anthropic have it
+        value, place = inner, f"{field}.schema"
     if not isinstance(value, Mapping | bool):
         raise bad(f"{field} must be a JSON Schema, or the text of one", field)
-    return _Wanted(field, {"type": "json_schema", "json_schema": {"name": "value", "schema": value}})
+    return _Wanted(field, {"type": "json_schema", "json_schema": {"name": "value", "schema": value}}, place=place)
 
 
 def _of_object(field: str, value: Any) -> _Wanted:
@@ -216,13 +231,13 @@ def _of_pattern(field: str, value: Any) -> _Wanted:
         {"pattern": value},
         {"pattern": f"^(?:{value})$"},
     ]  # by itself too: it may close a group it did not open
-    return _Wanted(field, language=Language(field, {"type": "string", "allOf": patterns}))
+    return _Wanted(field, language=Language(field, {"type": "string", "allOf": patterns}), place=field)
 
 
 def _of_choice(field: str, value: Any) -> _Wanted:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
         raise bad(f"{field} must be a list of texts", field)
-    return _Wanted(field, language=Language(field, {"type": "string", "enum": list(dict.fromkeys(value))}))
+    return _Wanted(field, language=Language(field, {"type": "string", "enum": list(dict.fromkeys(value))}), place=field)
 
 
 _READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (

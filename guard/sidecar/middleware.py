@@ -25,6 +25,7 @@ from guard.sidecar.endpoints import message_answers, messages, ui
 from guard.sidecar.errors import ApiError
 from guard.sidecar.keys import Key
 from guard.sidecar.request_context import Visit, answer
+from guard.trace import TraceError
 
 if TYPE_CHECKING:
     from guard.sidecar.service import Service
@@ -81,6 +82,8 @@ class Watched:
             ending = ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
             await answer(send, visit, ending.status, ending.body, ending.headers)
         except Exception as error:
+            if isinstance(error, TraceError):
+                side.doubt()
             if visit.status:  # the answer has begun: all that can be done is to break it off
                 _log.exception("%s broke off", visit.id)
                 raise

@@ -1,13 +1,12 @@
 """An upstream asked with the fields that the client sent, its answer written down as one JSON text that can be checked.
 
 The text is the answer's own where that is JSON, the JSON of a string where it is a plain text of a language, and the
-value of guard/sidecar/endpoints/tool_calls.py where there are tools. Streamed, it yields what the model says beside
-calls; a model that has said what it calls is silent until the calls are whole.
+value of guard/sidecar/endpoints/tool_calls.py where there are tools. Streamed, it yields what the model thinks, and
+says beside calls; a model that has said what it calls is silent until the calls are whole.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -15,17 +14,19 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote.http import Exchange, ExchangeError, count
 from guard.models.remote.prices import cost
+from guard.sidecar import large
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import Asked
 from guard.sidecar.endpoints.completions import Completions
-from guard.sidecar.request_context import encoded, written
+from guard.sidecar.request_context import written
 from guard.sidecar.served_models import Served, Wrapper
 from guard.sidecar.upstream import events_of
+from guard.support.json_pieces import encoded
 
 _ENDS = {"length": "length", "content_filter": "filter"}  #: Of finish_reason; any other is an answer's own end.
 _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a model thought.
@@ -34,12 +35,12 @@ _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a mod
 class Native(Wrapper):
     """An upstream that is asked in its own protocol."""
 
-    def __init__(self, served: Served, asked: Asked, *, is_large: bool) -> None:
-        """Ask an upstream; `is_large`: to write its requests takes a while, and is done beside the loop."""
+    def __init__(self, served: Served, asked: Asked, size: int) -> None:
+        """Ask an upstream what a client asked in so many bytes."""
         assert served.upstream is not None
         super().__init__(served.model)
         self._served, self._asked, self._upstream = served, asked, served.upstream
-        self._is_large = is_large
+        self._size = size
         self._path = Chat.path if asked.older is None else Completions.path
 
     async def agenerate(self, request: Request) -> Reply:
@@ -59,7 +60,7 @@ class Native(Wrapper):
         raise AssertionError("an exchange ends with an answer or an error")
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
-        """Answer a request: what the model says beside calls in pieces, then the reply."""
+        """Answer a request: what the model thinks, and says beside calls, in pieces, then the reply."""
         exchange, start, whole = self._exchange(request), time.perf_counter(), _Whole()
         more: dict[str, Any] = {"stream": True}
         if self._upstream.tells_usage:
@@ -71,14 +72,15 @@ class Native(Wrapper):
         try:
             async with exchange.deadline(), contextlib.aclosing(exchange.send(receive)) as events:
                 async for _, said in events:
-                    if said is not None and (piece := whole.take(said)) and not (is_again or whole.calls):
-                        yield piece
+                    for piece in () if said is None else whole.take(said):
+                        if not (is_again or whole.calls):
+                            yield piece
         except ExchangeError as failure:
             raise failure.error from failure
         yield self._reply(whole.answer, request, exchange, time.perf_counter() - start)
 
     async def _payload(self, body: dict[str, Any]) -> bytes:
-        return await asyncio.to_thread(encoded, body) if self._is_large else encoded(body)
+        return await large.done(self._size, encoded, body)
 
     def _exchange(self, request: Request) -> Exchange:
         return Exchange(self.name, request.seconds, self._served.settings.transport_retries)
@@ -94,7 +96,8 @@ class Native(Wrapper):
             body["prompt"] = "\n\n".join(str(message["content"]) for message in request.messages)
         if asked.chat.seed is not None:  # each choice and each attempt is another draw
             body["seed"] = request.seed
-        if asked.choice == "auto" and tool_calls.is_asked_again(request.messages, asked):
+        is_again = asked.choice == "auto" and tool_calls.is_asked_again(request.messages, asked)
+        if is_again and self._upstream.can_force(asked.body):
             choice: Any = body.get("tool_choice")
             body["tool_choice"] = "required"
             if isinstance(choice, Mapping) and isinstance(some := choice.get("allowed_tools"), Mapping):
@@ -115,7 +118,7 @@ class Native(Wrapper):
         elif asked.kind == "string":
             text = written(text)
         refusal = message.get("refusal")
-        thought = next((message[name] for name in _REASONING if isinstance(message.get(name), str)), "")
+        thought = _thought(message)
         told = said.get("usage")
         usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
         prompt, given = (count(usage.get(name), -1) for name in ("prompt_tokens", "completion_tokens"))
@@ -132,11 +135,23 @@ class Native(Wrapper):
             seconds=seconds,
             thinking_tokens=min(given, estimated_tokens(thought)),
             thinking=thought,
+            thinking_blocks=_blocks(message),
             retries=exchange.retries,
             mode="native",
             cost=cost(model, prompt, given, url=self._upstream.url),
             is_estimate=is_estimate,
         )
+
+
+def _thought(part: Mapping[str, Any]) -> str:
+    """Return what a message, or a piece of one, tells of thinking: once, though some servers say it twice."""
+    return next((part[name] for name in _REASONING if isinstance(part.get(name), str)), "")
+
+
+def _blocks(part: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return the blocks of thinking that are signed."""
+    blocks = part.get("thinking_blocks")
+    return tuple(block for block in blocks if isinstance(block, Mapping)) if isinstance(blocks, list) else ()
 
 
 class _Whole:
@@ -145,26 +160,33 @@ class _Whole:
     def __init__(self) -> None:
         self.calls: dict[int, dict[str, Any]] = {}  # by index
         self._texts: dict[str, list[str]] = {"content": [], "refusal": [], _REASONING[0]: []}
+        self._blocks: list[Mapping[str, Any]] = []
         self._head: dict[str, Any] = {}
         self._finish: str | None = None
 
-    def take(self, said: Mapping[str, Any]) -> str:
-        """Take an event; returns the text in it."""
+    def take(self, said: Mapping[str, Any]) -> list[str]:
+        """Take an event; returns what in it the model thinks and says."""
         Chat().piece(said)  # checks it
         self._head |= {key: said[key] for key in ("model", "usage") if said.get(key) is not None}
-        text = ""
+        told: list[str] = []
         for choice in said["choices"]:
             if choice.get("index", 0) != 0:
                 continue
             self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or {}
-            for name in ("content", "refusal", *_REASONING):
+            if thought := _thought(delta):
+                self._texts[_REASONING[0]].append(thought)
+                told.append(Thought(thought))
+            for block in _blocks(delta):
+                self._blocks.append(block)
+                told.append(Thought(block=block))
+            for name in ("content", "refusal"):
                 if isinstance(piece := delta.get(name), str) and piece:
-                    self._texts[_REASONING[0] if name in _REASONING else name].append(piece)
-                    text += piece if name == "content" else ""
+                    self._texts[name].append(piece)
+                    told += [piece] if name == "content" else []
             for at, call in enumerate(delta.get("tool_calls") or ()):
                 self._call(call.get("index", at) if isinstance(call, Mapping) else at, call)
-        return text
+        return told
 
     def _call(self, index: int, part: Any) -> None:
         call = self.calls.setdefault(index, {"function": {"name": "", "arguments": ""}})
@@ -178,6 +200,7 @@ class _Whole:
     def answer(self) -> dict[str, Any]:
         """The whole answer."""
         message: dict[str, Any] = {name: "".join(parts) or None for name, parts in self._texts.items()}
+        message["thinking_blocks"] = self._blocks
         if self.calls:
             message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
         return {**self._head, "choices": [{"message": message, "finish_reason": self._finish or "stop"}]}

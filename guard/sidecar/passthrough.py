@@ -23,12 +23,13 @@ from guard.models.base import Reply, Request
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote import prices
 from guard.models.remote.http import Exchange, ExchangeError, count
-from guard.sidecar.bodies import LARGE
+from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.event_stream import EventSender
-from guard.sidecar.request_context import Visit, answer, encoded
+from guard.sidecar.request_context import Visit, answer
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
+from guard.support.json_pieces import encoded
 from guard.trace.record_queue import Journal
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.waits import WAIT_S
@@ -92,8 +93,11 @@ class Relay:
         `keep` is handed the answer before it is sent.
         """
         number = body.get("n") or 1
-        if served.upstream is None and number > 1:
-            way.request(body, served, served.settings.total_seconds)  # refuses what it can't do, before it is divided
+        upstreams = [tier.at(way.path) for tier in served.tiers]
+        if number > 1 and any(upstream is None or upstream.is_translated for upstream in upstreams):
+            for tier, upstream in zip(served.tiers, upstreams, strict=True):
+                if upstream is None:  # refuses what it can't do, before it is divided
+                    way.request(body, tier, tier.settings.total_seconds)
             first = body.get("seed") or 0
             # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
@@ -116,7 +120,7 @@ class Relay:
         way, body = run.way, run.body
         async with run.recorded():
             async for tier in run.tiers():
-                if tier.upstream is None:
+                if tier.at(way.path) is None:
                     request = dataclasses.replace(way.request(body, tier, run.left()), told=run.cut.append)
                     async with run.attempt():
                         run.reply = await Tier(tier).agenerate(request)
@@ -144,7 +148,7 @@ class Relay:
             async with run.recorded():
                 async for tier in run.tiers():
                     async with run.attempt():
-                        if tier.upstream is None:
+                        if tier.at(way.path) is None:
                             await self._model_stream(run, line, tier)
                         else:
                             await self._upstream_stream(run, line, tier, raw, keep)
@@ -297,10 +301,7 @@ class _PassthroughRun:
         await self._write(VALID, "")
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return an upstream's answer, asked for again where that may help.
-
-        Not through an Exchange: what stamina keeps for a request that succeeds at once costs as much as sending it.
-        """
+        """Return an upstream's answer, asked for again where that may help."""
         assert tier.upstream is not None
         for number in itertools.count():
             try:
@@ -380,7 +381,7 @@ async def _payload(
     if raw is not None and not more and run.body.get("model") == tier.upstream_model:
         return raw
     changed = {**run.body, "model": tier.upstream_model, **more}
-    return encoded(changed) if run.visit.size < LARGE else await asyncio.to_thread(encoded, changed)
+    return await large.done(run.visit.size, encoded, changed)
 
 
 def _may_escalate(error: CallError) -> bool:

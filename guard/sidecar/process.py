@@ -31,7 +31,8 @@ from typing import Any
 
 import uvicorn
 
-from guard.errors import GuardError, SettingError
+from guard import kernels, models
+from guard.errors import GuardError, ModelError, SettingError
 from guard.settings import Settings
 from guard.sidecar import key_requirement
 from guard.sidecar import settings as settings_module
@@ -49,6 +50,7 @@ STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
     | {"keep_alive_seconds", "access_log", "needs_key"}
 )
+ENGINE_BYTES = 256_000_000  #: Of the mask engine's tables: half of what a program gives it that serves nobody else.
 SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  #: Of glibc's malloc.h.
@@ -76,6 +78,11 @@ class Start:
 def check(start: Start) -> ServeSettings:
     """Return the settings where a server could be started with them; GuardError says why not."""
     serve, common = start.settings()
+    for name, model in serve.models.items():
+        try:
+            models.check_there(model.model)
+        except ModelError as error:
+            raise ModelError(f"the model {name} can't be served: {error.message}") from None
     store = _store(common)
     store.check_writable()
     _check_keys(serve, store)
@@ -201,6 +208,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
 
     _logging()
     _hold_little()
+    kernels.limit_memory(ENGINE_BYTES)
     serve, common = start.settings()
     failure: list[BaseException] = []
 
@@ -262,7 +270,10 @@ def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         await send({"type": "lifespan.startup.complete"})
-        await receive()
+        try:
+            await receive()
+        except asyncio.CancelledError:  # a second signal: the process ends at once, and nothing is said of it
+            return
         await life.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -170,11 +170,6 @@ def written(value: Any) -> str:
     return text if is_text(text) else json.dumps(value)
 
 
-def encoded(value: Any) -> bytes:
-    """Return a value as the bytes of JSON."""
-    return written(value).encode()
-
-
 async def answer(send: Any, visit: Visit, status: int, body: bytes, headers: Iterable[Header] = (JSON,)) -> None:
     """Send a whole answer."""
     visit.status, visit.sent = status, len(body)

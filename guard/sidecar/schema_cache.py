@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-import json
 from collections import OrderedDict
 from typing import Any
 
 from guard.errors import SchemaError
 from guard.output import target as targets
 from guard.schemas import Limits
+from guard.schemas.limits import limit_error
+from guard.sidecar import large
+from guard.support.json_pieces import pieces
 
-#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds.
-LIMITS = Limits(bytes=1_000_000, nodes=100_000, states=500_000, seconds=2.0)
+#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds. A large one is
+#: read, and a judge made of it, in calls that keep the GIL for the longer, the larger it is.
+LIMITS = Limits(bytes=400_000, nodes=25_000, states=500_000, seconds=2.0)
 MOST = 256  #: Schemas kept compiled.
-MOST_BYTES = 128_000_000  #: That they weigh together.
+MOST_BYTES = 64_000_000  #: That they weigh together.
 WEIGHT = 64  #: Bytes that Python and the judge hold for each byte of a schema's text, measured; the engine's are asked.
 COMPILING = 2  #: Schemas compiled at once: the front end is Python, and more would only take turns.
 
@@ -39,14 +42,12 @@ class Targets:
         """What is kept weighs about so much."""
         return sum(size * WEIGHT + target.compiled.nbytes for target, size in self._kept.values())
 
-    async def of(self, schema: Any, name: str, *, is_checked_only: bool, is_large: bool = False) -> targets.Target:
-        """Return a schema's target; SchemaError where it is refused.
+    async def of(self, schema: Any, name: str, size: int, *, is_checked_only: bool) -> targets.Target:
+        """Return the target of a schema that came in a body of so many bytes; SchemaError where it is refused.
 
-        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all. `is_large`: to
-        write it out, by which it is known, takes a while.
+        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all.
         """
-        named = schema, name, is_checked_only
-        key, size = await asyncio.to_thread(_key, *named) if is_large else _key(*named)
+        key, size = await large.done(size, _key, schema, name, is_checked_only)
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return kept[0]
@@ -91,9 +92,15 @@ def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
 
 
 def _key(schema: Any, name: str, is_checked_only: bool) -> tuple[str, int]:
-    """Return by what a schema is known, and the length of its text."""
-    text = json.dumps([name, is_checked_only, schema], ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest(), len(text)
+    """Return by what a schema is known, and the length of its text; SchemaError where that is too long."""
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces([name, is_checked_only, schema]):
+        data = piece.encode(errors="backslashreplace")  # halves of surrogate pairs, as JSON escapes them
+        digest.update(data)
+        size += len(data)
+        if size > LIMITS.bytes:
+            raise limit_error(LIMITS, "bytes", "", None, f"more than {LIMITS.bytes:,} bytes of JSON")
+    return digest.hexdigest(), size
 
 
 def _seen(flight: asyncio.Task[targets.Target]) -> None:

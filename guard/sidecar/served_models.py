@@ -48,10 +48,16 @@ class Served:
             )
         elif kind == "anthropic" and rest:
             from guard.models.remote.anthropic import AnthropicModel
+            from guard.sidecar.anthropic_upstream import AnthropicUpstream
 
+            key = settings.secret()
+            url, most = settings.base_url, settings.most_tokens
+            self.upstream = AnthropicUpstream(settings.model, url, key, response_bytes, most)
+            self.upstream_model = rest
             self._model = AnthropicModel(
                 rest,
-                api_key=settings.secret(),
+                base_url=settings.base_url,
+                api_key=key,
                 retries=settings.transport_retries,
                 timeout=settings.first_token_seconds,
             )
@@ -62,6 +68,10 @@ class Served:
         if self._model is None:
             raise ModelError(f"{self.name} is not loaded yet")
         return self._model
+
+    def at(self, path: str) -> Upstream | None:
+        """Return the upstream where it can be asked at a path of OpenAI's protocol."""
+        return self.upstream if self.upstream is not None and self.upstream.speaks(path) else None
 
     @property
     def is_masked(self) -> bool:

@@ -50,6 +50,14 @@ class Service(Protocol):
         """Do what the trace is needed for in a thread; TraceError where it takes longer than so many seconds."""
         ...
 
+    async def read(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Read the trace in a thread; TraceError where it does not answer soon."""
+        ...
+
+    def doubt(self) -> None:
+        """Look at once whether the trace can be written: something could not be."""
+        ...
+
     def visited(self, visit: Visit, name: str) -> Served:
         """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
         ...

@@ -15,15 +15,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from guard.errors import SettingError
-from guard.models import KNOWN
-from guard.settings import Count, Number, Seconds, Settings, default_file, line_of
+from guard import models
+from guard.errors import ModelError, SettingError
+from guard.settings import Count, Number, Seconds, Settings, default_file, line_of, worded
 from guard.support.bounds import MOST_DAYS, MOST_SECONDS, written
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
 _SECRET = frozenset({"api_key", "base_url"})  #: Whose values no message shows; nor those of keys that are not known.
-_ORIGIN = r"^https?://[^\s/?#@*]+$"  #: As browsers send it: no path, no wildcard.
-_ADDRESS = r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#\[\]]+)(:[0-9]+)?(/[^\s?#]*)?$"
+_ORIGIN = r"https?://[^\s/?#@*]+"  #: As browsers send it: no path, no wildcard.
+_ADDRESS = r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#\[\]]+)(:[0-9]+)?(/[^\s?#]*)?"
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -33,7 +33,7 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1, description="as for guard.Guard: smollm2, openai:NAME, anthropic:NAME …")
-    base_url: str | None = Field(default=None, pattern=_ADDRESS, description="of openai:")
+    base_url: str | None = Field(default=None, description="of openai: and anthropic:")
     api_key: str | None = Field(
         default=None, description="env:NAME, where the key is; None: the SDK's own variable, of a base_url none"
     )
@@ -59,14 +59,17 @@ class ModelSettings(BaseModel):
     @field_validator("model")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        kind, _, rest = value.partition(":")
-        if value not in KNOWN and not (rest and any(known.startswith(f"{kind}:") for known in KNOWN)):
-            raise ValueError(f"there is no such kind of model; known are {', '.join(KNOWN)}")
+        try:
+            models.check_name(value)
+        except ModelError as error:
+            raise ValueError(error.message) from None
         return value
 
     @field_validator("base_url")
     @classmethod
-    def _holds_no_password(cls, value: str | None) -> str | None:
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(_ADDRESS, value):
+            raise ValueError("must be an address: http://HOST:PORT/v1 or https://…, with neither ? nor #")
         if value is not None and "@" in value.partition("://")[2].partition("/")[0]:
             raise ValueError(
                 'a password is not written here: set api_key = "env:NAME" and the environment variable NAME'
@@ -82,11 +85,9 @@ class ModelSettings(BaseModel):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> ModelSettings:
-        is_openai = self.model.startswith("openai:")
-        if self.base_url is not None and not is_openai:
-            raise ValueError("base_url belongs to a model openai:NAME")
-        if self.api_key is not None and not is_openai and not self.model.startswith("anthropic:"):
-            raise ValueError("api_key belongs to a model openai:NAME or anthropic:NAME")
+        for name in ("base_url", "api_key"):
+            if getattr(self, name) is not None and not self.is_remote:
+                raise ValueError(f"{name} belongs to a model openai:NAME or anthropic:NAME")
         return self
 
     @property
@@ -132,9 +133,7 @@ class ServeSettings(BaseSettings):
         default=None, description="/metrics there too, without a key"
     )
     needs_key: bool | None = Field(default=None, description="None: beyond loopback, and where one was ever made")
-    origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = Field(
-        default=(), description="of web pages that may ask: https://app.example"
-    )
+    origins: tuple[str, ...] = Field(default=(), description="of web pages that may ask: https://app.example")
     workers: Count = Field(default=1, ge=1, le=64, description="processes; each loads its own local models")
     in_flight: Count = Field(
         default=512, ge=1, description="requests at once in a process, once their bodies are there"
@@ -164,6 +163,14 @@ class ServeSettings(BaseSettings):
     )
 
     values: ClassVar[dict[str, Any]] = {}  # the file's, of a subclass
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(_ORIGIN, origin):
+                raise ValueError(f"{origin!r} must be an origin, as a browser sends it: https://app.example")
+        return value
 
     @model_validator(mode="after")
     def _tiers_are_served(self) -> ServeSettings:
@@ -230,7 +237,7 @@ def _read(path: Path, *, is_needed: bool) -> str:
 def _where(path: Path, text: str, error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     loc = tuple(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
+    message = worded(first["msg"])
     if not loc and (named := re.match(r"(models\.[^ ]+) ", message)):
         loc = tuple(named[1].split("."))
     known = ""

@@ -19,10 +19,10 @@ from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
 from guard.models import adapters
-from guard.models.base import Model, Reply, Request
+from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
-from guard.sidecar import bodies
+from guard.sidecar import schema_errors
 from guard.sidecar.endpoints import chat, tool_calls
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.chat_request import Asked
@@ -35,15 +35,7 @@ from guard.sidecar.served_models import Served, Tier, Wrapper
 from guard.trace import TraceStore
 from guard.trace.records import Call
 
-#: Fields of a request that the pipeline decides; all others go to the model's server with every attempt.
-_OURS = frozenset(
-    {
-        *("model", "messages", "stream", "stream_options", "n", "response_format", "tools", "tool_choice"),
-        *("parallel_tool_calls", "max_tokens", "max_completion_tokens", "temperature", "seed", "logprobs"),
-        *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
-    }
-)
-#: Of these, what a provider must not be asked without where a request says it.
+#: Fields that the pipeline decides, and that a provider must not be asked without where a request says it.
 _WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
 
 
@@ -61,6 +53,7 @@ class Pipeline:
         for tier in tiers:
             if tier.upstream is None:
                 chat.check_local(asked, tier)
+            await chat.check_translated(asked.body, tier, visit.size)
         if asked.chat.logprobs and not first.is_masked:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}
@@ -73,15 +66,11 @@ class Pipeline:
         total = served.settings.total_seconds
         try:
             async with asyncio.timeout(visit.begin(total)):
-                is_large = visit.size >= bodies.LARGE
-                target = await self._targets.of(schema, name, is_checked_only=has_unmasked, is_large=is_large)
+                target = await self._targets.of(schema, name, visit.size, is_checked_only=has_unmasked)
         except TimeoutError:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
-            if asked.language is None:
-                raise
-            field = asked.language.field
-            raise bad(f"{field}: {error}", field, "invalid_schema") from None
+            raise schema_errors.refused(error, asked) from None
         messages = tuple(asked.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
@@ -91,7 +80,7 @@ class Pipeline:
             seed=asked.chat.seed or 0,
             budget=Budget(seconds=visit.begin(total)),
         )
-        models = tuple(_tier(tier, asked, is_large=visit.size >= bodies.LARGE) for tier in tiers)
+        models = tuple(_tier(tier, asked, visit.size) for tier in tiers)
         return Plan(target, messages, policy, models, function=visit.path, told=visit.take, **more)
 
     async def choices(self, asked: Asked, plan: Plan) -> list[Choice]:
@@ -102,11 +91,11 @@ class Pipeline:
         return await every(self._choice(asked, each) for each in plans)
 
     async def pieces(self, asked: Asked, plan: Plan) -> AsyncGenerator[str | Choice, None]:
-        """Yield the text of an answer as it comes, and the answer once it was checked.
+        """Yield the text of an answer, and what the model thinks, as they come, and the answer once it was checked.
 
         With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
         """
-        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=TextSoFar))
+        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_SoFar))
         told = ""
         stream = self._guard.arun_stream(live)
         async with stream:
@@ -120,6 +109,8 @@ class Pipeline:
                     else:
                         raise BadReply("what was streamed is not how the value ends")
                     yield choice
+                elif isinstance(known, Thought):
+                    yield known
                 elif known.startswith(told):
                     yield known[len(told) :]
                     told = known
@@ -134,6 +125,14 @@ class Pipeline:
             words = None if isinstance(error, ContentFiltered) else reply.text or error.message
             return Choice(None, reply, refusal=words)
         return _choice(asked, value, call)
+
+
+class _SoFar(TextSoFar):
+    """All of the text that has come, or a thought by itself."""
+
+    def feed(self, piece: str) -> str:
+        """Take a piece; return what is to be told."""
+        return piece if isinstance(piece, Thought) else super().feed(piece)
 
 
 class Worded(Wrapper):
@@ -188,17 +187,18 @@ def _choice(asked: Asked, value: Any, call: Call) -> Choice:
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 
 
-def _tier(served: Served, asked: Asked, *, is_large: bool) -> Tier:
-    """Return a tier as this request asks it."""
+def _tier(served: Served, asked: Asked, size: int) -> Tier:
+    """Return a tier as this request, of so many bytes, asks it."""
     model = served.model
     if isinstance(model, Remote):
-        extra = {key: value for key, value in asked.body.items() if key not in _OURS}
-        wished = {key for key in (*extra, *_WISHES) if asked.body.get(key) is not None}
-        model = model.with_body(extra if served.upstream is not None else {}, wished)
+        extra = served.upstream.own(asked.body) if served.upstream is not None else {}
+        wished = {key for key in (*extra, *_WISHES) if {**asked.body, **extra}.get(key) is not None}
+        model = model.with_body(extra, wished)
     if served.upstream is None:
         return Tier(served, Worded(model, asked))
-    if asked.has_tools or asked.kind in ("json", "string") or asked.older is not None:
-        return Tier(served, Native(served, asked, is_large=is_large))
+    is_constrained = asked.kind in ("json", "string") or asked.older is not None
+    if asked.has_tools or (is_constrained and not served.upstream.is_translated):
+        return Tier(served, Native(served, asked, size))
     return Tier(served, model)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -20,20 +21,42 @@ from guard.models.remote import sse
 from guard.models.remote.address import address
 from guard.models.remote.http import ExchangeError, broken_off, of_event, of_status, of_stream, said_by
 from guard.models.remote.openai import API_KEY, BASE_URL, URL
+from guard.sidecar import large
 
 CONNECT_SECONDS = 10.0  #: Until a connection stands.
 IDLE_SECONDS = 30.0  #: An unused connection is closed after these.
+#: Fields of a chat that the pipeline decides; all others go to the model's server with every attempt.
+OURS = frozenset(
+    {
+        *("model", "messages", "stream", "stream_options", "n", "response_format", "tools", "tool_choice"),
+        *("parallel_tool_calls", "max_tokens", "max_completion_tokens", "temperature", "seed", "logprobs"),
+        *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
+    }
+)
 ERROR_BYTES = 65_536  #: Of the body of an error, beyond which nobody reads.
 
 
 class Upstream:
     """One server; of one event loop."""
 
-    def __init__(self, name: str, base_url: str | None, api_key: str | None, response_bytes: int) -> None:
+    #: Whether it is asked in another protocol, which has no words for `n`, any JSON, or plain texts of a language.
+    is_translated = False
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str | None,
+        api_key: str | None,
+        response_bytes: int,
+        names: tuple[str, str, str] = (BASE_URL, API_KEY, URL),
+    ) -> None:
+        """`names` are the environment's variables for address and key, and the address where neither is given."""
         self.name = name
-        where = address(base_url, BASE_URL, URL)
+        variable, key_variable, default = names
+        where = address(base_url, variable, default)
         self.url = where.url.rstrip("/")
-        key = where.key(api_key, API_KEY)
+        key = where.key(api_key, key_variable)
+        self._is_environments = where.is_environments
         self._secrets = (*((key,) if key else ()), *where.secrets)
         self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
         if authorization := where.authorization or (f"Bearer {key}" if key else ""):
@@ -42,11 +65,26 @@ class Upstream:
         self._session: aiohttp.ClientSession | None = None
         self.tells_usage = True  # in streams; given up where the server refuses to be asked for it
 
+    def speaks(self, path: str) -> bool:  # noqa: ARG002 (another's upstream does not speak all)
+        """Whether it can be asked at a path of OpenAI's protocol."""
+        return True
+
+    def check(self, body: Mapping[str, Any]) -> None:
+        """Refuse a chat that its protocol has no words for; OpenAI's has words for all."""
+
+    def own(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a chat says beside what is Guard's to say, in the provider's words."""
+        return {key: value for key, value in body.items() if key not in OURS}
+
+    def can_force(self, body: Mapping[str, Any]) -> bool:  # noqa: ARG002 (the same)
+        """Whether it can be made to call a tool."""
+        return True
+
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
         async with self._asked(path, body) as response:
             data = await self._whole(response)
-        return data, self._object(data)
+        return data, await large.done(len(data), self._object, data)
 
     async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
         """Yield server-sent events as they come, whole, and what each says; None for the [DONE] that ends them.
@@ -79,7 +117,9 @@ class Upstream:
             await self._session.close()
 
     @contextlib.asynccontextmanager
-    async def _asked(self, path: str, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _asked(
+        self, path: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 request_class=_Request,
@@ -90,7 +130,7 @@ class Upstream:
                 skip_auto_headers=("Accept", "User-Agent"),
             )
         try:
-            async with await self._sent(self._session, path, body) as response:
+            async with await self._sent(self._session, path, body, headers) as response:
                 if response.status != 200:
                     await self._refuse(response)
                 yield response
@@ -109,10 +149,13 @@ class Upstream:
             said = said_by(str(error) or type(error).__name__, self._secrets)
             raise ExchangeError(Unavailable(f"{self.name} broke off: {said}"), again=True) from None
 
-    async def _sent(self, session: aiohttp.ClientSession, path: str, body: bytes) -> aiohttp.ClientResponse:
+    async def _sent(
+        self, session: aiohttp.ClientSession, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        named = CIMultiDict({**self._headers, **headers}) if headers else self._headers
         while True:
             with contextlib.suppress(_Used):  # nothing was sent, and the next connection is another
-                return await session.post(self.url + path, data=body, headers=self._headers, allow_redirects=False)
+                return await session.post(self.url + path, data=body, headers=named, allow_redirects=False)
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
         raw = await response.content.read(ERROR_BYTES)

@@ -5,8 +5,10 @@ A bound is far above what anybody means, and low enough that every sum, deadline
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from guard.support.clipping import cut_short
@@ -40,6 +42,15 @@ def check_kind(name: str, value: Any, kind: Any, words: str) -> None:
     """Raise TypeError where a value is not of a kind, which the words tell: "a guard.Budget"."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}={written(value)} must be {words}")
+
+
+def check_names(function: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise TypeError where a function is given what it does not take, with the name that is meant."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            advice = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
+            raise TypeError(f"{function}() takes no {name!r}; {advice}")
 
 
 def written(value: Any) -> str:

@@ -1,19 +1,38 @@
-"""Loading what a command line names: a module, by name or by file, in which somebody's types and functions are."""
+"""What `module:name` and `file.py:name` stand for: imported as Python does it, from the working directory too."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+MOST_NAMES = 20  #: Of a module, that a message lists.
 
 
 class LoadError(ValueError):
-    """What was named can't be imported; the message is one line and says what to do."""
+    """What was named is not there, or can't be imported; the message says what there is."""
+
+
+def load(place: str) -> Any:
+    """Return what `module:name` or `file.py:name` names; the name may be dotted."""
+    module_name, colon, name = place.rpartition(":")
+    if not colon:
+        names = own_names(load_module(place))
+        such = f"{place}:{names[0]}; it has {_listed(names)}" if names else f"{place}:NAME; but it has none"
+        raise LoadError(f"name a type or a structured function of {place}, as {such}")
+    found: Any = load_module(module_name)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise LoadError(f"{module_name} has no {name}{_instead(part, own_names(found))}")
+        found = getattr(found, part)
+    return found
 
 
 def load_module(place: str) -> ModuleType:
-    """Import a module by name, from the working directory too, or a file by path; LoadError says why it can't be."""
+    """Import a module by name, from the working directory too, or a file by path."""
     path = Path(place)
     name = place
     if path.suffix == ".py":
@@ -32,7 +51,28 @@ def load_module(place: str) -> ModuleType:
     except SystemExit as error:
         raise LoadError(f"{place} can't be imported: it ends the program, with {error.code!r}; correct it") from None
     except Exception as error:
-        said = str(error).strip().split("\n", 1)[0]
+        said = (str(error) or type(error).__name__).splitlines()[0]
         raise LoadError(f"{place} can't be imported: {type(error).__name__}: {said}; correct it") from None
     finally:
         sys.path.pop(0)
+
+
+def own_names(of: Any) -> list[str]:
+    """Return the names of the classes and functions that a module, or a class, has of its own."""
+    home = of.__module__ if isinstance(of, type) else getattr(of, "__name__", None)
+    named = vars(of).items() if hasattr(of, "__dict__") else ()
+    return [
+        name
+        for name, value in named
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", None) == home
+    ]
+
+
+def _instead(name: str, names: list[str]) -> str:
+    if near := difflib.get_close_matches(name, names, 1):
+        return f"; did you mean {near[0]}?"
+    return f"; it has {_listed(names)}" if names else ""
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (" …" if len(names) > MOST_NAMES else "")

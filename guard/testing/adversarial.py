@@ -78,7 +78,7 @@ class _AdversarialSession:
         return contextlib.nullcontext()
 
     def step(self, tokens: list[int]) -> None:  # noqa: ARG002 (it does not listen)
-        mask = self.completion.mask
+        mask, wide = self.completion.mask, self.completion.wide
         noise = np.array([self._random.random() for _ in range(len(self._likes))], np.float32)
         logits = (self._likes * 10 + noise)[None, :].copy()
         whole = _logsumexp(logits[0])
@@ -88,8 +88,12 @@ class _AdversarialSession:
             self.completion.take(token, float(logits[0, token] - whole), 0.0, None)
             return
         if self._taste == "far" and self._matcher is not None:
-            for allowed in allowed_tokens(mask.words[0], None):
+            for allowed in allowed_tokens((wide or mask).words[0], None):
                 logits[0, allowed] = self._distance(allowed) + noise[allowed]
+        if wide is not None:
+            free = logits.copy()
+            wide.apply_(free)
+            self.completion.wish(int(free[0].argmax()))
         mask.apply_(logits)
         kept = _logsumexp(logits[0])
         token = int(logits[0].argmax())

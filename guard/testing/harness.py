@@ -30,7 +30,7 @@ JOIN_S = 0.25  #: How long a call is waited for before it is asked whether it as
 OVERASKED_S = 1.0  #: How long one that was asked too often may take to end by the error that it gets.
 LONGEST_WAIT = 0.005  #: Seconds for which a sleeping application really sleeps; the rest is only counted.
 #: Loggers that speak of every request at their lowest levels; what they say is their makers' business.
-_LIBRARIES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "anthropic", "asyncio", "stamina")
+_LIBRARIES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "anthropic", "asyncio")
 _MISSING = object()
 
 

@@ -222,9 +222,21 @@ def _answers(trial: Trial) -> str | None:
     run = trial.main
     if run.error is None or len(run.asks) != 1 or trial.readings[0].kind != "valid":
         return None
-    if isinstance(run.error, (*_CRASHES, json.JSONDecodeError)) or _denies(trial.subject, run.error):
+    if isinstance(run.error, _CRASHES):
         return f"a valid answer ended in {type(run.error).__name__}: {clipped(str(run.error))}"
+    for error in _causes(run.error):
+        if isinstance(error, json.JSONDecodeError) or _denies(trial.subject, error):
+            return f"a valid answer ended in {type(error).__name__}: {clipped(str(error))}"
     return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised from, or beside: what read the answer, and who words it anew."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _denies(subject: Subject, error: BaseException) -> bool:

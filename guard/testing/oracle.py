@@ -18,6 +18,7 @@ from guard.output.target import Target
 from guard.testing.scripted_replies import Saying, written
 
 _CONSTANT = re.compile(r"\b(NaN|Infinity)\b")
+_EXACT = 2**53  #: From here on a double may not be the whole number that was written.
 _THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 
 
@@ -103,11 +104,18 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _with_constants(text: str) -> tuple[list[Any], list[str]]:
-    """Read a text as most readers of JSON do: NaN and Infinity are numbers. Who takes it so changes nothing."""
+    """Read a text as most readers of JSON do: NaN and Infinity are numbers. Who takes it so changes nothing.
+
+    Nor does who reads a large number as a double, where that is the type of the field.
+    """
     try:
-        return [json.loads(text)], [text]
+        return [json.loads(text), json.loads(text, parse_int=_as_double)], [text, text]
     except (ValueError, RecursionError):
         return [], []
+
+
+def _as_double(digits: str) -> int | float:
+    return int(digits) if abs(int(digits)) < _EXACT else float(digits)
 
 
 def plain(value: Any, *, whole: bool = True) -> Any:

@@ -281,6 +281,7 @@ def _with_nan(value: Any) -> str:
 TELLING = (
     *("naïve 文字 🙂", "ﬁance\u0301", "a\u2028b", '"quoted" \\ back', "  spaced  ", "MiXeD", "1e5", "null", "0012"),
     *("```json\n{}\n```", "<b>bold</b>", "so on " * 200 + "end"),
+    *("it's True, or None", "see https://a.example/b#c", "a {b}, [c,] }"),  # what who mends JSON takes for faults
 )
 MANY = 40  #: Items of a list that is too long for who takes the first of them.
 

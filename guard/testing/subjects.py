@@ -34,7 +34,7 @@ from guard.calls.decorator import Decorated, Structured
 from guard.errors import GuardError
 from guard.models.base import Model
 from guard.output import target
-from guard.support.loading import load_module
+from guard.support.loading import load
 from guard.testing.app_adapters import CANARY, AsyncFunctionPort, FunctionPort, ModelPort
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.oracle import Reading, plain, read, same
@@ -402,15 +402,9 @@ def from_any(
 
 def imported(place: str) -> Any:
     """Return what `module:name` or `file.py:name` names; ValueError where there is no such."""
-    module, colon, name = place.rpartition(":")
-    if not colon:
+    if ":" not in place:
         raise ValueError(f"{place!r} must be module:function, file.py:function, or an address")
-    found: Any = load_module(module)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"{module} has no {name}")
-        found = getattr(found, part)
-    return found
+    return load(place)
 
 
 def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Subject:
@@ -425,7 +419,7 @@ def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Map
             return _Traced(*staged.traced(*args, **kwargs))
         return staged(*args, **kwargs)
 
-    made = Subject(function._name, call, wanted=function.target.schema, inputs=inputs, options=options)
+    made = Subject(function.name, call, wanted=function.target.schema, inputs=inputs, options=options)
     made.aim(function.target.schema)
     made.target = function.target
     made.most_asks = (1 + asked.policy.retries) * len(asked.tiers)

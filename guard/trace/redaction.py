@@ -57,6 +57,8 @@ def redact_with(hook: Hook) -> Hook:
     It is given a text whole (a message, an answer, an error …) and returns what may be written of it.
     """
     global _hooks
+    if not callable(hook):
+        raise TypeError(f"hook={hook!r} must be a function from a text to a text")
     if hook not in _hooks:
         _hooks = (*_hooks, hook)
     return hook

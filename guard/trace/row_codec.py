@@ -17,6 +17,7 @@ from guard.decoding.confidence import Token
 from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
+from guard.support.json_pieces import COMPACT, WINDOW, pieces
 from guard.trace.records import Attempt, Call
 from guard.trace.redaction import REDACTED, Redaction
 
@@ -27,7 +28,10 @@ _ESCAPED = re.compile("\x1a([0-9a-f]{4})")
 
 def storable(text: str) -> str:
     """Return a text that every database takes."""
-    if "\0" in text or _ESCAPE in text or not (text.isascii() or _is_unicode(text)):
+    if len(text) > WINDOW:
+        parts = [text[begin : begin + WINDOW] for begin in range(0, len(text), WINDOW)]
+        return text if all(map(_is_storable, parts)) else "".join(map(storable, parts))
+    if not _is_storable(text):
         return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
     return text
 
@@ -39,12 +43,13 @@ def restored(text: str) -> str:
     return text
 
 
-def _is_unicode(text: str) -> bool:
+def _is_storable(text: str) -> bool:
+    if "\0" in text or _ESCAPE in text:
+        return False
     try:
-        text.encode()
+        return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
@@ -200,11 +205,8 @@ def loaded(text: str) -> Any:
     return json.loads(restored(text))
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 def _json(value: Any) -> str:
-    return storable(_encode(value))
+    return "".join(map(storable, pieces(value, COMPACT)))
 
 
 def _texts(redaction: Redaction) -> Any:

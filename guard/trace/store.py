@@ -80,6 +80,8 @@ class TraceStore:
 
         How long it keeps records is what the settings say then.
         """
+        if not isinstance(place, str | os.PathLike):
+            raise TypeError(f"place={place!r} must be a file or a postgresql:// URL")
         name = os.fspath(place)
         if "://" not in name:
             name = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (pathlib takes ten times as long)
@@ -169,7 +171,8 @@ class TraceStore:
     def probe(self, seconds: float) -> None:
         """Write what is there already; TraceError where that can't be within so many seconds."""
         with self.begin(seconds) as connection:  # apart from all records: a row that others look at as well
-            connection.execute(SCHEMA.update().values(version=SCHEMA.c.version))
+            for _ in range(2):  # SQLite writes nothing where nothing changes
+                connection.execute(SCHEMA.update().values(version=-SCHEMA.c.version))
 
     def write(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """Commit a call and its attempts; returns the call with its number.

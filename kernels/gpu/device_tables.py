@@ -263,12 +263,16 @@ class Tables:
             self._set("keys", slot, state << 32 | alike)
             self._set("nexts", slot, after)
 
-    def walk(self, engine: Any, matcher: Matcher, state: int, tokens: list[int], left: int) -> int:
-        """Take the tokens with the matcher, fill in what is missing on the way, and return the last state.
+    def walk(self, engine: Any, matcher: Matcher, state: int, tokens: list[int], left: int) -> tuple[int, list[int]]:
+        """Take the tokens with the matcher, and fill in what is missing on the way.
 
-        `state` is the matcher's, and `left` the tokens left in it. ValueError where a token is not allowed.
+        Returns the last state, and which of the tokens were chosen where the budget took others away. `state` is the
+        matcher's, and `left` the tokens left in it. ValueError where a token is not allowed.
         """
-        for token in tokens:
+        narrowed = []
+        for number, token in enumerate(tokens):
+            if state in self._bounded:
+                narrowed.append(number)
             if not matcher.accept(token):
                 raise ValueError(f"token {token} is not allowed where it was written")
             left -= 1
@@ -278,7 +282,16 @@ class Tables:
                 if self.follow(state, token) == MISSING:
                     self._link(engine, matcher, state, token, after, left)
             state = after
-        return state
+        return state, narrowed
+
+    def is_narrow(self, matcher: Matcher, left: int) -> bool:
+        """Say whether a budget of `left` tokens takes tokens away that the schema allows. Two masks, at most."""
+        free, bounded = (allocate_bitmask(1, self.vocabulary.size) for _ in range(2))
+        matcher.fill_bitmask(bounded, 0, left)
+        if not matcher.is_scarce():
+            return False
+        matcher.fill_bitmask(free)
+        return bool((free != bounded).any())
 
     def upload(self) -> None:
         """Send to the device what changed: O(changes), nothing is synchronised."""

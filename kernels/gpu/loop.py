@@ -60,6 +60,7 @@ class Loop:
         self.top_k, self.seed = settings(torch.int32), settings(torch.int64)
         self._live: dict[int, _Live] = {}
         self._written: list[list[int]] = [[] for _ in range(rows)]
+        self._narrowed: list[list[int]] = [[] for _ in range(rows)]
         self._seen: _Snapshot | None = None
 
     @property
@@ -110,7 +111,7 @@ class Loop:
             (self.rows.fault, np.int32(0)),
         ):
             self.tables.put(tensor, [row], np.array([value]))
-        self._written[row] = []
+        self._written[row], self._narrowed[row] = [], []
         self._live[row] = live
         if is_full:
             self._refill()
@@ -153,6 +154,14 @@ class Loop:
         """Return the tokens of a row as far as the host has seen them; all, once the row has ended."""
         return list(self._written[row])
 
+    def narrowed(self, row: int) -> list[int]:
+        """Return at which of its tokens `max_tokens` took others away that the schema allows, as far as was seen.
+
+        Where there are none, the budget cut nothing. Where there are some, the model may have wished for what was
+        taken: its logits don't leave the device, so that nobody knows.
+        """
+        return list(self._narrowed[row])
+
     def stop(self, row: int) -> None:
         """End a row as it is; what it wrote is no value. ValueError where it is not under way."""
         if row not in self._live:
@@ -168,12 +177,14 @@ class Loop:
             if live is None or live not in seen.live:
                 continue
             new = out[row, len(self._written[row]) : lengths[row]].tolist()
-            left = live.limit - len(self._written[row])
+            before = len(self._written[row])
+            left = live.limit - before
             self._written[row] += new
             try:
                 if faults[row]:
                     raise ValueError(f"an allowed logit is NaN or +inf after {lengths[row]} tokens")
-                live.state = self.tables.walk(live.compiled, live.matcher, live.state, new, left)
+                live.state, narrowed = self.tables.walk(live.compiled, live.matcher, live.state, new, left)
+                self._narrowed[row] += [before + number for number in narrowed]
             except (GuardError, ValueError) as error:
                 error.add_note(f"row {row} of the loop")
                 del self._live[row]
@@ -203,7 +214,10 @@ class Loop:
             live = self._live[row]
             self._written[row] = seen.out[row, : seen.length[row]].tolist()
             live.matcher.reset()
-            for token in self._written[row]:
+            self._narrowed[row] = []
+            for number, token in enumerate(self._written[row]):
+                if self.tables.is_narrow(live.matcher, live.limit - number):
+                    self._narrowed[row].append(number)
                 live.matcher.accept(token)
             try:
                 live.state = self.tables.state(live.compiled, live.matcher, live.limit - len(self._written[row]))

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 import math
+import operator
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import core_schema
+from pydantic_core import (
+    PydanticSerializationError,
+    SchemaValidator,
+    ValidationError,
+    core_schema,
+    to_json,
+)
 
 from guard.schemas.typed import decimals, known_types, patterns, text_types, urls
 from guard.schemas.typed.notes import NOTE, noted
@@ -32,6 +40,7 @@ _ANNOTATIONS = frozenset(
 _FUNCTIONS = frozenset(("function-before", "function-after", "function-plain", "function-wrap"))
 #: Digits in which Python divides decimals, to tell whether one is a multiple.
 _PRECISION = 28
+MOST_FLAGS = 512  #: Values of flags from which on only single ones are listed.
 _BOUNDS = ("ge", "gt", "le", "lt")
 #: Items that are equal only where their JSON is: of others two texts may be one member of a set.
 _PLAIN_ITEMS = frozenset(("int", "bool", "none", "literal", "enum"))
@@ -63,9 +72,11 @@ class Generator(GenerateJsonSchema):
         elif known_types.is_pydantic(function):
             if not name.endswith("_validator") or name.removesuffix("_validator") not in _CONSTRAINTS:
                 return found
-            if _CONSTRAINTS[name.removesuffix("_validator")] in found and found.get("type") in ("number", "integer"):
+            if _is_said(_CONSTRAINTS[name.removesuffix("_validator")], found):
                 return found
             note = f"the constraint {name.removesuffix('_validator')}"
+        elif isinstance(function, operator.attrgetter) and schema["schema"]["type"] == "enum":
+            return found  # `use_enum_values`
         else:
             note = f"the validator {name}"
         if "$ref" in found and "ref" in schema:  # the definition is what the function belongs to
@@ -121,10 +132,32 @@ class Generator(GenerateJsonSchema):
 
     def literal_schema(self, schema: Any) -> Schema:
         """Return the literals that JSON can name: of enums that are no texts or integers, Python alone can."""
-        told = [one for one in schema["expected"] if not isinstance(one, enum.Enum) or isinstance(one, str | int)]
+        told = [
+            one
+            for one in schema["expected"]
+            if not isinstance(one, bytes) and (not isinstance(one, enum.Enum) or isinstance(one, str | int))
+        ]
         if not told:
             raise PydanticInvalidForJsonSchema(f"no JSON value is one of {schema['expected']}")
         return super().literal_schema(core_schema.literal_schema(told))
+
+    def enum_schema(self, schema: Any) -> Schema:
+        """Return the values that JSON has of an enum's members, and of flags those of any of them together."""
+        cls, members = schema["cls"], list(schema["members"])
+        if issubclass(cls, enum.Flag) and all(0 <= member.value < MOST_FLAGS for member in members):
+            whole = functools.reduce(operator.or_, (member.value for member in members), 0)
+            members += [cls(value) for value in range(whole + 1) if value & whole == value]
+        told = {repr(member.value): member for member in members if _is_read(schema, member.value)}
+        if not told:
+            raise PydanticInvalidForJsonSchema(f"no JSON value is a member of {cls.__name__}")
+        narrowed: Any = {**schema, "members": list(told.values())}
+        return super().enum_schema(narrowed)
+
+    def chain_schema(self, schema: Any) -> Schema:
+        """Return what the first step reads; of what must be hashable, what is neither an object nor an array."""
+        found = super().chain_schema(schema)
+        is_hashable = any(step.get("cls") is Hashable for step in schema["steps"] if step["type"] == "is-instance")
+        return {"type": ["string", "number", "boolean", "null"]} if is_hashable and not found else found
 
     # ---- texts ----
 
@@ -312,7 +345,10 @@ class Generator(GenerateJsonSchema):
         """Return a model's object."""
         found = super().model_schema(schema)
         hook = schema.get("post_init")
-        return found if hook in (None, "init_private_attributes") else noted(found, f"what {hook} refuses")
+        function = getattr(schema["cls"], hook or "", None)
+        if function is None or (known_types.is_pydantic(function) and function.__name__ == "init_private_attributes"):
+            return found
+        return noted(found, f"what {hook} refuses")
 
     def dataclass_schema(self, schema: Any) -> Schema:
         """Return a dataclass's object."""
@@ -327,11 +363,28 @@ _CONSTRAINTS = {
     "less_than": "exclusiveMaximum",
     "less_than_or_equal": "maximum",
     "multiple_of": "multipleOf",
-    "min_length": "",
-    "max_length": "",
+    "min_length": "minItems",
+    "max_length": "maxItems",
     "max_digits": "",
     "decimal_places": "",
 }
+
+
+def _is_said(keyword: str, found: Schema) -> bool:
+    """Say whether a schema has the keyword, and means by it what Pydantic does: of sets it counts what differs."""
+    is_number, is_list = found.get("type") in ("number", "integer"), found.get("type") == "array"
+    return keyword in found and (is_number or (is_list and not found.get("uniqueItems")))
+
+
+def _is_read(schema: Any, value: Any) -> bool:
+    """Say whether the validator of an enum reads a member's value from JSON."""
+    keys = ("type", "cls", "members", "sub_type", "missing", "strict")
+    core: Any = {key: schema[key] for key in keys if key in schema}
+    try:
+        SchemaValidator(core).validate_json(to_json(value))
+    except (ValidationError, PydanticSerializationError, ValueError):
+        return False
+    return True
 
 
 def _innermost(schema: Any) -> Any:

@@ -41,7 +41,7 @@ BEYOND = {
 
 
 #: Packages whose functions and types the generator knows.
-_OWN = frozenset(("pydantic", "pydantic_core", "ipaddress", "pathlib", "re", "builtins", "collections"))
+_OWN = frozenset(("pydantic", "pydantic_core", "ipaddress", "pathlib"))
 
 
 def function_of(schema: Mapping[str, Any]) -> Any:
@@ -59,17 +59,9 @@ def name_of(function: Any) -> str:
 
 
 def is_pydantic(function: Any) -> bool:
-    """Say whether a function is of Pydantic's own machinery, or a type of the standard library."""
+    """Say whether a function is of Pydantic's own machinery, of which it is known what it does."""
     module = getattr(function, "__module__", "") or ""
-    return module.split(".")[0] in (
-        "pydantic",
-        "pydantic_core",
-        "ipaddress",
-        "pathlib",
-        "re",
-        "builtins",
-        "collections",
-    )
+    return module.split(".")[0] in _OWN
 
 
 def schema_of(schema: Mapping[str, Any], found: Schema) -> Schema | None:

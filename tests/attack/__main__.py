@@ -31,6 +31,7 @@ def main() -> int:
         "--slack", type=float, default=0.0, help="seconds more that each case may take, on a loaded machine"
     )
     parser.add_argument("--clients", type=int, default=CLIENTS, help="at once")
+    parser.add_argument("--holds", action="store_true", help="see how long threads keep the GIL; takes its own time")
     parser.add_argument("--report", type=Path, default=TESTS.parent / "build" / "attack" / "report.json")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that what was started is ended
@@ -41,7 +42,9 @@ def main() -> int:
         print(Counter(case.family for case in CASES.values()), len(CASES), len(SCENARIOS))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        outcome = attack(cases, Path(folder), slack=arguments.slack, clients=arguments.clients, says=True)
+        outcome = attack(
+            cases, Path(folder), slack=arguments.slack, clients=arguments.clients, says=True, watches=arguments.holds
+        )
         for name in scenarios:
             place = Path(folder) / f"scenario{len(outcome.scenarios)}"
             place.mkdir()
@@ -60,6 +63,10 @@ def main() -> int:
         print(f"bystander, {kind}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
     own, every = report["rss_peak_mb"], report["all_peak_mb"]
     print(f"memory: {own:,} MB, with children {every:,} MB; started {outcome.lives} times")
+    for held in outcome.holds:
+        print(f"longest hold of the GIL: {held['longest_ms']} ms, with p99 of a waiter {held['late_p99_ms']} ms")
+        for each in held["stacks"][:12]:
+            print(f"  {each['most_ms']} ms at most, {each['count']} times: {each['stack']}")
     for breach in outcome.breaches:
         print(f"BREACH: {breach[:1000]}")
     return int(not outcome.is_good)

@@ -46,6 +46,7 @@ class Outcome:
     breaches: list[str] = field(default_factory=list)  # of the whole, not of one case
     scenarios: dict[str, list[str]] = field(default_factory=dict)  # name → faults
     bystander: dict[str, dict[str, Any]] = field(default_factory=dict)
+    holds: list[dict[str, Any]] = field(default_factory=list)  # of each life, where they were watched: attack/holds.py
     rss_peak: int = 0  # bytes, of the process
     all_peak: int = 0  # bytes, with its children, what they share counted once
     lives: int = 0
@@ -78,6 +79,7 @@ class Outcome:
                 if v.exchange is not None
             ],
             "bystander": self.bystander,
+            "holds": self.holds,
             "rss_peak_mb": round(self.rss_peak / 1e6),
             "all_peak_mb": round(self.all_peak / 1e6),
             "lives": self.lives,
@@ -176,8 +178,11 @@ def _family(pid: int) -> Iterator[int]:
 class Attack:
     """One run over cases."""
 
-    def __init__(self, cases: Sequence[Case], folder: Path, slack: float, clients: int, *, says: bool) -> None:
+    def __init__(
+        self, cases: Sequence[Case], folder: Path, slack: float, clients: int, *, says: bool, watches: bool
+    ) -> None:
         self.outcome = Outcome()
+        self._watches = watches
         self._waiting = deque(cases)
         self._suspects: deque[Case] = deque()
         self._folder, self._slack, self._clients, self._says = folder, slack, clients, says
@@ -190,7 +195,9 @@ class Attack:
             self.outcome.lives += 1
             folder = self._folder / f"life{self.outcome.lives}"
             folder.mkdir(parents=True)
-            serving = sidecars.serving(folder, settings(hostile, good))
+            holds = folder / "holds.json"
+            program = ("attack.holds", str(holds)) if self._watches else ("guard",)
+            serving = sidecars.serving(folder, settings(hostile, good), program=program)
             sidecar = await asyncio.to_thread(serving.__enter__)
             print(f"http://{sidecar.host}:{sidecar.port}", file=bystander.stdin, flush=True)
             told: list[Verdict] = []
@@ -205,6 +212,8 @@ class Attack:
                 else:
                     self._end(sidecar)
                 await asyncio.to_thread(serving.__exit__, None, None, None)
+            if holds.exists():
+                self.outcome.holds.append(json.loads(holds.read_text()))
             self._broken = ""
             check_record(sidecar.trace, told)
             self.outcome.verdicts += told
@@ -318,10 +327,16 @@ def percentile(seconds: Sequence[float], share: float) -> float:
 
 
 def attack(
-    cases: Sequence[Case], folder: Path, *, slack: float = 0.0, clients: int = CLIENTS, says: bool = False
+    cases: Sequence[Case],
+    folder: Path,
+    *,
+    slack: float = 0.0,
+    clients: int = CLIENTS,
+    says: bool = False,
+    watches: bool = False,
 ) -> Outcome:
-    """Try cases; the outcome says what held."""
-    run = Attack(cases, folder, slack, clients, says=says)
+    """Try cases; the outcome says what held, and with `watches` how long threads kept the GIL."""
+    run = Attack(cases, folder, slack, clients, says=says, watches=watches)
     with upstream() as hostile, helper("bystander") as (bystander, good):
         asyncio.run(run.run(hostile, good, bystander))
         assert bystander.stdin is not None

@@ -2,6 +2,7 @@
 
 python -m clients                          all of them, from the folder tests
 python -m clients --only anthropic --feature tools
+python -m clients --here                   the same before SmolLM2, as far as what it says can be judged
 python -m clients --docs                   write the table into docs/sidecar.md as well
 
 Environments are made under build/clients where they are not there yet, one at a time; later runs use them again.
@@ -10,6 +11,7 @@ Environments are made under build/clients where they are not there yet, one at a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import signal
@@ -18,11 +20,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clients.run import BUILT, CLIENTS, SEEN, Client, Verdict, command, install, serving, tried
+from clients.run import BUILT, CLIENTS, SEEN, Client, Verdict, command, install, serving, serving_here, tried
 from clients.upstream import Upstream
 
 PAGE = BUILT.parents[1] / "docs" / "sidecar.md"
-_PLACE = re.compile(r"(<!-- clients -->\n).*?(<!-- end -->)", re.DOTALL)
+#: Of the tables: before an upstream, and before a model that decodes here.
+_PLACES = [re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL) for name in ("clients", "clients here")]
 
 
 def main() -> int:
@@ -31,6 +34,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only clients with this in their name")
     parser.add_argument("--feature", action="append", default=[], choices=list(SEEN), help="only these features")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/sidecar.md")
+    parser.add_argument("--here", action="store_true", help="before SmolLM2, which decodes here")
     parser.add_argument("--list", action="store_true", help="say which clients there are")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that what was started is ended
@@ -39,19 +43,21 @@ def main() -> int:
         print("\n".join(client.name for client in chosen))
         return 0
     found: dict[Client, list[Verdict]] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        here = stack.enter_context(serving_here(Path(folder))) if arguments.here else None
         for number, client in enumerate(chosen, 1):
             print(f"{number}/{len(chosen)} {client.name}: ", end="", flush=True)
             install(client)
+            if here is not None:
+                found[client] = tried(here, command(client), *arguments.feature, is_here=True)
+                _tell(found[client])
+                continue
             place = Path(folder) / str(number)
             place.mkdir()
             upstream = Upstream()
             with serving(place, upstream) as sidecar:
                 found[client] = tried(sidecar, command(client), *arguments.feature)
-            print(" ".join(verdict.mark for verdict in found[client]), flush=True)
-            for verdict in found[client]:
-                if not (verdict.is_right or verdict.limit):
-                    print(f"  {verdict.feature}: {verdict.words.splitlines()[0][:500]}", flush=True)
+            _tell(found[client])
             for words in upstream.broken:
                 print(f"  the upstream refused: {words[:300]}", flush=True)
     report = {client.name: [vars(verdict) for verdict in verdicts] for client, verdicts in found.items()}
@@ -60,8 +66,16 @@ def main() -> int:
     text = table(found)
     print(text)
     if arguments.docs:
-        PAGE.write_text(_PLACE.sub(lambda place: f"{place[1]}\n{text}\n{place[2]}", PAGE.read_text()))
+        place = _PLACES[arguments.here]
+        PAGE.write_text(place.sub(lambda place: f"{place[1]}\n{text}\n{place[2]}", PAGE.read_text()))
     return int(any(not (verdict.is_right or verdict.limit) for verdicts in found.values() for verdict in verdicts))
+
+
+def _tell(verdicts: list[Verdict]) -> None:
+    print(" ".join(verdict.mark for verdict in verdicts), flush=True)
+    for verdict in verdicts:
+        if not (verdict.is_right or verdict.limit):
+            print(f"  {verdict.feature}: {verdict.words.splitlines()[0][:500]}", flush=True)
 
 
 def table(found: dict[Client, list[Verdict]]) -> str:

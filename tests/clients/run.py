@@ -6,10 +6,13 @@ runs the script, and says for each feature whether what the client saw is what s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,23 @@ SEEN: dict[str, Any] = {
     "refusal": REFUSAL,
     "truncation": ["Once upon a time", "length"],
 }
+
+
+def _is_invoice(seen: Any) -> bool:
+    return isinstance(seen, dict) and isinstance(seen.get("vendor"), str) and isinstance(seen.get("total"), int | float)
+
+
+#: The same of a model that decodes here, which says what it likes: what must hold of it, by feature.
+HOLDS: dict[str, Callable[[Any], bool]] = {
+    "plain": lambda seen: isinstance(seen, str) and bool(seen.strip()),
+    "schema": _is_invoice,
+    "stream": lambda seen: bool(seen["text"]) and seen["many"],
+    "tools": lambda seen: seen is None or all(isinstance(city, str) for city in seen["called"]),
+    "truncation": lambda seen: isinstance(seen[0], str) and seen[1] == "length",
+}
+#: How clients say that an answer was cut by its budget.
+_CUT = re.compile(r"length limit|max_?tokens|truncat|finish_reason.{0,9}length|incomplete", re.IGNORECASE)
+HERE_TOKENS = 48  #: Of an answer of such a model, where a client does not say it.
 
 
 @dataclass(frozen=True)
@@ -138,8 +158,9 @@ def command(client: Client) -> list[str]:
     return [str(folder / "bin" / "python"), str(SCRIPTS / client.script)]
 
 
-def tried(sidecar: sidecars.Sidecar, start: list[str], *features: str) -> list[Verdict]:
-    """Run a client's script, and judge what it saw."""
+def tried(sidecar: sidecars.Sidecar, start: list[str], *features: str, is_here: bool = False) -> list[Verdict]:
+    """Run a client's script, and judge what it saw; `is_here`: of a model that decodes here."""
+    features = features or tuple(HOLDS if is_here else SEEN)
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("GUARD_", "OPENAI_", "ANTHROPIC_"))}
     quiet = {"PYTHONWARNINGS": "ignore", "DO_NOT_TRACK": "1", "HAYSTACK_TELEMETRY_ENABLED": "false"}
     run = subprocess.run(  # noqa: S603 (ours)
@@ -156,14 +177,19 @@ def tried(sidecar: sidecars.Sidecar, start: list[str], *features: str) -> list[V
             said = json.loads(line)
             found[said["feature"]] = said
     ended = f"the script ended with {run.returncode}: {run.stderr[-2000:]}"
-    return [_verdict(name, found.get(name, {"error": ended})) for name in features or SEEN]
+    return [_verdict(name, found.get(name, {"error": ended}), is_here=is_here) for name in features]
 
 
-def _verdict(feature: str, said: dict[str, Any]) -> Verdict:
+def _verdict(feature: str, said: dict[str, Any], *, is_here: bool) -> Verdict:
     if "limit" in said:
         return Verdict(feature, False, limit=said["limit"])
+    if is_here and _CUT.search(said.get("error", "")):  # as it says what it likes, for as long: the client tells that
+        return Verdict(feature, True)
     if "error" in said:
         return Verdict(feature, False, words=f"{said['error']}\n{said.get('where', '')}")
+    if is_here:
+        is_right = HOLDS[feature](said["seen"])
+        return Verdict(feature, is_right, words="" if is_right else f"saw {said['seen']!r}")
     wanted = SEEN[feature]
     is_right = said["seen"] == wanted
     return Verdict(feature, is_right, words="" if is_right else f"saw {said['seen']!r}, expected {wanted!r}")
@@ -172,6 +198,14 @@ def _verdict(feature: str, said: dict[str, Any]) -> Verdict:
 def serving(folder: Path, upstream: Upstream) -> Any:
     """Return a sidecar before a strict upstream, as a context."""
     return _Serving(folder, upstream)
+
+
+@contextlib.contextmanager
+def serving_here(folder: Path) -> Iterator[sidecars.Sidecar]:
+    """Start a sidecar whose model decodes here: SmolLM2, by both names."""
+    names = "".join(f'[serve.models.{name}]\nmodel = "smollm2"\nmax_tokens = {HERE_TOKENS}\n' for name in NAMES)
+    with sidecars.serving(folder, names) as sidecar:
+        yield sidecar
 
 
 class _Serving:

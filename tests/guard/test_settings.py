@@ -132,3 +132,69 @@ def test_a_setting_that_there_is_not_is_told(tmp_path: Path) -> None:
     file.write_text("[server]\nport = 1\n")
     with pytest.raises(SettingError, match=r"guard\.toml, line 1: there is no setting server; write serve"):
         Settings.load(file)
+
+
+def test_a_variable_that_is_nearly_a_setting_is_refused_with_the_name_that_is_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GUARD_RETIRES", "5")
+    with pytest.raises(SettingError) as caught:
+        guard.Guard()
+    words = "the environment variable GUARD_RETIRES: there is no such setting; did you mean GUARD_RETRIES?"
+    assert str(caught.value) == words
+
+
+def test_another_variable_that_begins_so_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be another program's."""
+    monkeypatch.setenv("GUARD_NOTIFY", "1")
+    monkeypatch.setattr("guard.settings._told", set())
+    Settings.load()
+    Settings.load()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("the environment variable GUARD_NOTIFY is no setting of Guard's; there are GUARD_MAX_TOKENS")
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_variable_that_is_empty_is_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"GUARD_{name.upper()}", "")
+    assert getattr(Settings.load(), name) == Settings.model_fields[name].default
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("RETRIES", "-1", "the setting retries='-1' (GUARD_RETRIES) must be at least 0"),
+        ("RETRIES", "x", "the setting retries='x' (GUARD_RETRIES) must be a whole number"),
+        ("TEMPERATURE", "hot", "the setting temperature='hot' (GUARD_TEMPERATURE) must be a number"),
+        ("TRACE_DAYS", "0", "the setting trace_days='0' (GUARD_TRACE_DAYS) must be above 0"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_said_in_words_of_ours(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(f"GUARD_{variable}", value)
+    with pytest.raises(SettingError) as caught:
+        Settings.load()
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            'model = "openai:x"\nbase_url = "localhost:8000"\n',
+            "line 3, serve.models.m.base_url: must be an address",
+        ),
+        ('model = "openai:x"\nescalate_to = "other"\n', "line 3, serve.models.m.escalate_to: must be a list ('other')"),
+        ('model = "gpt-5"\n', "line 2, serve.models.m.model: unknown model 'gpt-5'; did you mean openai:gpt-5?"),
+    ],
+)
+def test_a_served_model_s_settings_are_told_without_patterns_and_tuples(tmp_path: Path, lines: str, words: str) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(f"[serve.models.m]\n{lines}")
+    with pytest.raises(SettingError) as caught:
+        ServeSettings.load(file)
+    assert words in str(caught.value)
+    assert "pattern" not in str(caught.value)

@@ -88,6 +88,7 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         return Answering(0, rate=0.0, name=model) if isinstance(model, str) else load(model, progress)
 
     monkeypatch.setattr(models, "load", by_name)
+    monkeypatch.setattr(models, "check_there", lambda _name: None)
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)

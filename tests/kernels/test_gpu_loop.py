@@ -85,6 +85,19 @@ def expected(compiled: Any, vocabulary: guard.Vocabulary, noise: torch.Tensor, a
     return written
 
 
+def narrowed(compiled: Any, vocabulary: guard.Vocabulary, written: list[int], max_tokens: int) -> list[int]:
+    """At which tokens the budget took others away."""
+    matcher, found = compiled.matcher(vocabulary), list[int]()
+    bounded, free = allocate_bitmask(1, vocabulary.size), allocate_bitmask(1, vocabulary.size)
+    for number, token in enumerate(written):
+        matcher.fill_bitmask(bounded, 0, max_tokens - number)
+        matcher.fill_bitmask(free)
+        if (bounded != free).any():
+            found.append(number)
+        assert matcher.accept(token)
+    return found
+
+
 def text_of(vocabulary: guard.Vocabulary, tokens: list[int]) -> str:
     """What was written, without the end-of-sequence token."""
     return b"".join(vocabulary.token_bytes(token) for token in tokens[:-1]).decode()
@@ -120,6 +133,7 @@ def test_a_loop_writes_what_a_matcher_asked_before_every_token_writes(
         for row in range(3):
             written = loop.written(row)
             assert written == expected(compiled[row], vocabulary, noise[row].cpu(), asked[row])
+            assert loop.narrowed(row) == narrowed(compiled[row], vocabulary, written, asked[row]["max_tokens"])
             assert jsonschema_rs.is_valid(schemas[row], json.loads(text_of(vocabulary, written)))
     assert misses[0] == misses[1] > 0
     longest = max(len(loop.written(row)) for row in range(3))

@@ -123,4 +123,5 @@ one("a")
 print(one("b"), one("c"))
 """)
     first, again = map(int, out.split())
-    assert first == again > 50_000
+    assert abs(first - again) <= 64  # malloc may give a large block 16 bytes more than the last time
+    assert again > 50_000

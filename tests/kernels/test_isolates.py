@@ -228,6 +228,27 @@ assert memory()["tables"] < 60_000_000, memory()
 """)
 
 
+def test_calls_that_end_early_hide_nothing_from_the_budget() -> None:
+    """Each left 16 MB too little on the books of its schema's tables, as long as somebody held it."""
+    run("""
+guard.compile(SIMPLE).matcher(vocabulary)
+idle = memory()["held"] - memory()["tables"]
+for schema in (BOMB, {"type": "string", "format": "idn-hostname", "minLength": 20}):
+    compiled = guard.compile(schema, limits=guard.Limits(memory=40_000_000))
+    for _ in range(3):
+        try:
+            matcher = compiled.matcher(vocabulary)
+            matcher.accept_bytes(b'"')
+            row = allocate_bitmask(1, vocabulary.size)
+            matcher.fill_bitmask(row, remaining=matcher.distance())
+        except guard.SchemaError as error:
+            assert error.limit in ("states", "memory"), error
+        else:
+            raise AssertionError
+        assert abs(memory()["held"] - memory()["tables"] - idle) < 1_000_000, memory()
+""")
+
+
 def test_a_matcher_that_another_thread_is_using_says_so() -> None:
     """A long call gives the GIL back; its matcher is not for others meanwhile."""
     run("""

@@ -2,23 +2,26 @@
 
 import datetime
 import decimal
+import enum
 import fractions
 import ipaddress
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typed.adversary import accepts, examine
-from typed.zoo import BEYOND, LEFT_OUT, TYPES
+from typed.zoo import BEYOND, LEFT_OUT, TYPES, Access, Alike
+from typed.zoo import Color as Kind
 
 import guard
 from guard import schemas
+from guard.schemas import types
 from guard.schemas.typed import decimals, patterns
 
 TEXTS = 40  #: Of each type; `make typed` tries more.
@@ -194,3 +197,42 @@ def test_a_note_survives_a_pickle() -> None:
     import pickle
 
     assert pickle.loads(pickle.dumps(guard.compile(Invoice))).report == guard.compile(Invoice).report  # noqa: S301
+
+
+Told = Annotated[int, pydantic.PlainValidator(int)]
+Shown = Annotated[str, pydantic.AfterValidator(int)]
+
+
+@pytest.mark.parametrize("wanted", [Told, Shown])
+def test_a_type_that_is_used_as_a_validator_is_code_of_the_callers_own(wanted: Any) -> None:
+    assert [beyond.note for beyond in types.described(wanted).beyond] == ["the validator int"]
+
+
+class Valued(pydantic.BaseModel):
+    """A model whose hooks are Pydantic's own."""
+
+    model_config = pydantic.ConfigDict(use_enum_values=True)
+    kind: Kind
+    _cache: int = pydantic.PrivateAttr(0)
+
+
+@pytest.mark.parametrize("wanted", [Valued, Annotated[Sequence[int], pydantic.Field(min_length=2)]])
+def test_what_pydantic_does_by_itself_is_not_reported(wanted: Any) -> None:
+    assert types.described(wanted).beyond == ()
+
+
+class Tuples(enum.Enum):
+    """Members that no JSON value is."""
+
+    one = (1, 2)
+
+
+@pytest.mark.parametrize("wanted", [Tuples, Literal[b"a"]])
+def test_a_type_that_no_json_value_is_is_refused(wanted: Any) -> None:
+    with pytest.raises(guard.SchemaError, match="no JSON value is"):
+        schemas.compile(wanted)
+
+
+def test_flags_are_read_together_and_an_enums_values_stand_once() -> None:
+    assert types.json_schema(Access) == {"title": "Access", "type": "integer", "enum": [4, 2, 1, 0, 3, 5, 6, 7]}
+    assert types.json_schema(Alike)["enum"] == ["r"]

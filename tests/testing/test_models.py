@@ -106,7 +106,7 @@ def test_masks_hold_a_model_of_the_worst_will_to_a_valid_value_inside_its_budget
         assert isinstance(value, Tree)
         (attempt,) = call.attempts
         assert attempt.reply is not None
-        assert attempt.reply.finish == "stop"
+        assert attempt.reply.finish == ("length" if attempt.reply.cut_at else "stop")
         assert attempt.reply.completion_tokens <= budget
 
 

@@ -14,6 +14,7 @@ from guard.testing.report import as_text
 PLANTED: dict[str, set[str]] = {
     "big_integer": {"faithful"},
     "cancelled_stream": {"recorded"},
+    "closed_brackets": {"no-answer-no-value"},
     "cut_prompt": {"question-kept"},
     "dropped_finding": {"feedback"},
     "duplicate_key": {"one-meaning"},
@@ -29,6 +30,10 @@ PLANTED: dict[str, set[str]] = {
     "invented_values": {"nothing-invented"},
     "key_order": {"key-order"},
     "last_attempt_counted": {"ledger"},
+    "merged_rows": {"faithful"},
+    "none_content": {"typed-error"},
+    "quotes_fixed": {"reads-what-is-valid"},
+    "shared_history": {"own-answer"},
     "lines": {"split-independent", "faithful", "reads-what-is-valid"},
     "logged_secret": {"secrets-kept"},
     "mutated_messages": {"inputs-unchanged"},

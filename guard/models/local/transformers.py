@@ -162,7 +162,8 @@ class TransformersModel(LocalModel):
     def _tokenize(self, text: str) -> list[int]:
         with self._lock:
             is_chat = self._tokenizer.chat_template is not None
-            return list(self._tokenizer(text, add_special_tokens=not is_chat).input_ids)
+            # Not verbose: that a text is too long is said once, by what raises Truncated.
+            return list(self._tokenizer(text, add_special_tokens=not is_chat, verbose=False).input_ids)
 
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
         if self._tokenizer.chat_template is None:

@@ -12,10 +12,21 @@ from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from guard.errors import ModelError
+from guard.errors import ModelError, Unsupported
 from guard.models.base import Request
+from guard.models.remote import anthropic_chat
 from guard.models.remote.address import UNUSED_KEY, address
-from guard.models.remote.http import Body, ExchangeError, count, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.http import (
+    HEADERS,
+    Body,
+    ExchangeError,
+    count,
+    http_options,
+    mapped,
+    of_stream,
+    parsed,
+    said_by,
+)
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import LOOP, THREAD, Carrier
 from guard.output import provider_schema
@@ -31,6 +42,7 @@ _CLIENTS: Mapping[Carrier, Any] = {
     THREAD: (anthropic.Anthropic, anthropic.DefaultHttpxClient),
     LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
 }
+BASE_URL, API_KEY = "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"  #: Variables of the environment.
 URL = "https://api.anthropic.com"  #: Where Anthropic is asked.
 LEAST_THINKING = 1024  #: Tokens that the API wants a budget of thinking to have.
 
@@ -62,7 +74,7 @@ class AnthropicModel(Remote):
         extra: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         title = f"anthropic:{name}"
-        where = address(base_url, "ANTHROPIC_BASE_URL", URL)
+        where = address(base_url, BASE_URL, URL)
         # Where none is given, the SDK looks for credentials in the environment: these are not a stranger's.
         key = api_key or (None if where.is_environments else UNUSED_KEY)
 
@@ -97,10 +109,17 @@ class AnthropicModel(Remote):
         )
 
     def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
-        thinks = request.thinking >= LEAST_THINKING
+        if 0 < request.thinking < LEAST_THINKING:
+            raise Unsupported(
+                f"{self._name} thinks with at least {LEAST_THINKING:,} tokens, or not at all; raise"
+                f" thinking={request.thinking}, or leave it out"
+            )
         fields: dict[str, Any] = {"thinking": {"type": "disabled"}, "temperature": min(request.temperature, 1.0)}
-        if thinks:  # at the temperature that the API has for it
-            fields = {"thinking": {"type": "enabled", "budget_tokens": request.thinking}}
+        if request.thinking:
+            fields["thinking"] = {"type": "enabled", "budget_tokens": request.thinking}
+        thinks = anthropic_chat.thinks({**fields, **self._extra})
+        if thinks and "temperature" not in self._wished:  # it has one of its own for that
+            del fields["temperature"]
         name = _NAME.sub("_", request.name)[:64] or "value"
         if sent is not None and mode == "native":
             fields["output_config"] = {"format": {"type": "json_schema", "schema": sent.schema}}
@@ -108,7 +127,10 @@ class AnthropicModel(Remote):
             fields["tools"] = [{"name": name, "description": "Takes the answer.", "input_schema": sent.schema}]
             fields["tool_choice"] = {"type": "auto"} if thinks else {"type": "tool", "name": name}
             fields["tool_choice"]["disable_parallel_tool_use"] = True
-        return self._sent_body(fields)
+        body = self._sent_body(fields)
+        if "output_config" in fields:
+            body["output_config"] = {**body["output_config"], **fields["output_config"]}
+        return body
 
     async def _receive(
         self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool
@@ -116,19 +138,22 @@ class AnthropicModel(Remote):
         client, name = self._clients.of(asked.carrier), self.name
         known = (client.api_key, client.auth_token)
         secrets = (*(secret for secret in known if isinstance(secret, str) and secret), *self._where.secrets)
-        system = "\n\n".join(_words(message) for message in asked.messages if message.get("role") == "system")
-        others = [dict(message) for message in asked.messages if message.get("role") != "system"]
+        try:
+            system, said = anthropic_chat.messages(asked.messages)
+        except anthropic_chat.UnsayableError as error:
+            raise Unsupported(f"{name} can't be asked so: {error}") from None
         fields = {
             "model": self.model,
-            "messages": others or [{"role": "user", "content": system}],
+            "messages": said,
             "stream": is_streaming,
             "max_tokens": asked.max_tokens,
             **asked.body,
         }
-        if system and others:
+        if system:
             fields["system"] = system
         with mapped(anthropic, name, secrets):
-            async with asked.opened(client, "/v1/messages", fields, anthropic.Stream) as response:
+            headers = {**HEADERS, "anthropic-version": anthropic_chat.version(fields)}
+            async with asked.opened(client, "/v1/messages", fields, anthropic.Stream, headers) as response:
                 body = Body(response, name, asked.carrier, secrets)
                 if is_streaming and body.has_events:
                     async with contextlib.aclosing(body.events()) as events:
@@ -146,6 +171,8 @@ class AnthropicModel(Remote):
 
     def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
         for field in _OPTIONAL:
+            if field == "thinking" and asked.request.thinking:  # which the caller asked for
+                continue
             if field in asked.body and self._may_concede(field, failure):
                 self._conceded.add(field)
                 return True
@@ -225,11 +252,3 @@ def _finish(reading: ReplyReader, stop: Any, name: str) -> None:
     if stop is not None:
         shape(isinstance(stop, str) and stop in _FINISH, name, f"stop_reason {str(stop)[:60]!r}")
         reading.finish = _FINISH[stop]
-
-
-def _words(message: Mapping[str, Any]) -> str:
-    """Return what a system message says: a text, or parts of which some are."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "\n\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
-    return str(content or "")

@@ -21,7 +21,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from typing import Any, TypeVar
 
 import httpx2
-import stamina
 
 from guard.errors import (
     BadReply,
@@ -38,6 +37,7 @@ from guard.models.base import Reply
 from guard.models.remote import sse
 from guard.models.remote.address import Address
 from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
+from guard.models.remote.known_servers import server_variable, started_by
 from guard.models.remote.runners import LOOP, THREAD, Carrier
 from guard.support.clipping import cut_short
 from guard.support.interrupts import injected
@@ -45,8 +45,7 @@ from guard.support.strict_json import no_constant, unique_members
 
 T = TypeVar("T")
 
-# Retries are logged for whoever listens; where nobody does, they are not printed.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
+_log = logging.getLogger("guard.models")
 
 MOST_BYTES = 10_000_000  #: Of one answer's body; what sends more is no model.
 MOST_TOKENS = 10**8  #: Of one answer: ten times what MOST_BYTES could hold, and what any database counts.
@@ -104,7 +103,7 @@ class Exchange:
         self.started = time.perf_counter()
         self.retries = 0  # made so far
         self.lost: list[Reply] = []  # what there was of the answers of tries that failed
-        self._attempts = retries + 1
+        self._retries = retries  # that there may be
         self._failure: CallError | None = None  # why the exchange waits, while it does
         self._known = sys.exception()  # what the caller handles is no failure of this request
         self._handed_on = False  # a piece of the answer is out: it can't be asked for again
@@ -128,17 +127,23 @@ class Exchange:
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         """Hand on what one request brings, tried again where that may help; raises ExchangeError."""
-        retries = stamina.retry_context(self._wait, attempts=self._attempts, timeout=None)
-        async with contextlib.aclosing(self.carrier.tries(retries)) as tries:
-            async for attempt in tries:
-                with attempt:
-                    self.retries += self._failure is not None
-                    self._failure = None
-                    async with contextlib.aclosing(receive()) as items:
-                        async for item in items:
-                            self._handed_on = True
-                            yield item
-                    return
+        while True:
+            try:
+                async with contextlib.aclosing(receive()) as items:
+                    async for item in items:
+                        self._handed_on = True
+                        yield item
+                return
+            except ExchangeError as error:
+                wait = self._wait(error)
+                if wait is None:
+                    raise
+                failure = error.error
+            self._failure = failure
+            _log.info("%s; asking again in %.1f s", failure.message, wait)
+            await self.carrier.sleep(wait)
+            self._failure = None
+            self.retries += 1
 
     def settled(self, reply: Reply) -> Reply:
         """Return the last try's reply, with what those before it used: they were paid for as well."""
@@ -153,20 +158,17 @@ class Exchange:
             is_estimate=any(one.is_estimate for one in everything),
         )
 
-    def _wait(self, error: BaseException) -> bool | float:
-        """Return in how many seconds to try again; False where that can't help, or would be too late."""
-        if not isinstance(error, ExchangeError) or not error.again or self._handed_on:
-            return False
+    def _wait(self, error: ExchangeError) -> float | None:
+        """Return in how many seconds to try again; None where that can't help, or would be too late."""
+        if not error.again or self._handed_on or self.retries >= self._retries:
+            return None
         if injected(error, self._known) is not None:  # an SDK took what a signal handler raised for a broken connection
-            return False
+            return None
         left = MOST_WAIT if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
         wait = error.after
         if wait is None:
             wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self.retries, 10) + random.uniform(0, JITTER))  # noqa: S311 (no secret)
-        if wait >= left:
-            return False
-        self._failure = error.error
-        return wait
+        return wait if wait < left else None
 
 
 class Body:
@@ -415,8 +417,11 @@ def _of_transport(error: BaseException, name: str, secrets: tuple[str, ...]) -> 
         return ExchangeError(ModelError(f"{name} has an address that can't be asked: {said}"), is_counted=False)
     if isinstance(error, httpx2.DecodingError | httpx2.TooManyRedirects):
         return ExchangeError(BadReply(f"{name} did not answer by the protocol: {said}"))
-    verb = "can't be reached" if isinstance(error, httpx2.ConnectError) else "broke off"
-    return ExchangeError(Unavailable(f"{name} {verb}: {said}"), again=True, is_counted=is_counted)
+    if not isinstance(error, httpx2.ConnectError):
+        return ExchangeError(Unavailable(f"{name} broke off: {said}"), again=True, is_counted=is_counted)
+    command = started_by(name)
+    advice = f"; start its server with `{command}`, or name where it is in {server_variable(name)}" if command else ""
+    return ExchangeError(Unavailable(f"{name} can't be reached: {said}{advice}"), again=True, is_counted=is_counted)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -16,8 +16,22 @@ SERVERS: Mapping[str, str] = MappingProxyType(
         "lmstudio": "http://127.0.0.1:1234/v1",
     }
 )
+#: What starts each.
+_STARTED_BY = {"ollama": "ollama serve", "vllm": "vllm serve NAME", "lmstudio": "lms server start"}
+
+
+def started_by(model: str) -> str | None:
+    """Return the command that starts the server of a model's name; None of other models."""
+    server, _, name = model.partition(":")
+    command = _STARTED_BY.get(server)
+    return command and command.replace("NAME", name)
 
 
 def url_of(server: str) -> str:
     """Return the address of a server: the environment's, else the usual one."""
-    return os.environ.get(f"{server.upper()}_BASE_URL") or SERVERS[server]
+    return os.environ.get(server_variable(server)) or SERVERS[server]
+
+
+def server_variable(model: str) -> str:
+    """Return the environment's variable for the address of a server, or of that of a model's name."""
+    return f"{model.partition(':')[0].upper()}_BASE_URL"

@@ -64,7 +64,7 @@ class ProviderRequest:
     body: Mapping[str, Any]  # what the provider's API has beside model and messages
 
     def opened(
-        self, client: Any, path: str, body: Mapping[str, Any], events: Any
+        self, client: Any, path: str, body: Mapping[str, Any], events: Any, headers: Mapping[str, str] = HEADERS
     ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
         """Send a body over a client; its response is still to be read, and is closed on leaving.
 
@@ -76,7 +76,7 @@ class ProviderRequest:
                 client.post,
                 path,
                 body=body,
-                options={"headers": HEADERS, "timeout": self.timeout, "follow_redirects": False},
+                options={"headers": headers, "timeout": self.timeout, "follow_redirects": False},
                 cast_to=httpx2.Response,
                 stream=True,
                 stream_cls=events,

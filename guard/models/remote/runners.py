@@ -38,8 +38,8 @@ class Carrier(Protocol):
         """Hold what is inside to a deadline, with a TimeoutError."""
         ...
 
-    def tries(self, retries: Any) -> AsyncGenerator[Any, None]:
-        """Iterate over stamina's attempts, and wait between them."""
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
         ...
 
     def opened(self, send: Callable[[], Any]) -> contextlib.AbstractAsyncContextManager[Any]:
@@ -65,9 +65,8 @@ class _Loop:
     def timeout(self, seconds: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
         return asyncio.timeout(seconds)
 
-    async def tries(self, retries: Any) -> AsyncGenerator[Any, None]:
-        async for attempt in retries:
-            yield attempt
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     @contextlib.asynccontextmanager
     async def opened(self, send: Callable[[], Any]) -> AsyncIterator[Any]:
@@ -118,9 +117,8 @@ class _Thread:
         finally:
             DEADLINE.reset(before)
 
-    async def tries(self, retries: Any) -> AsyncGenerator[Any, None]:
-        for attempt in retries:
-            yield attempt
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 (here coroutines block; and it is less than is left until the deadline)
 
     @contextlib.asynccontextmanager
     async def opened(self, send: Callable[[], Any]) -> AsyncIterator[Any]:

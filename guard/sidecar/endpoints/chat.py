@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.errors import BadReply
-from guard.models.base import Reply, Request, Sampling
+from guard.models.base import Reply, Request, Sampling, Thought
+from guard.sidecar import large
 from guard.sidecar.constraints import check_known
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat_request import Asked
 from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import Visit, encoded, written
+from guard.sidecar.request_context import Visit, written
 from guard.sidecar.served_models import Served
+from guard.sidecar.upstream import Upstream
+from guard.support.json_pieces import encoded
 
 #: Fields of a chat that a model without a provider heeds.
 HEEDED = (
@@ -25,6 +28,8 @@ HEEDED = (
 )
 #: Those that one heeds which decodes here.
 SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
+#: Those, beside HEEDED, that another protocol has words for.
+TRANSLATED = ("top_p", "top_k", "thinking", "output_config.effort")
 _BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 
@@ -86,8 +91,9 @@ class Chat:
             raise bad(
                 f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
             )
+        is_remote = served.upstream is not None  # and takes more than text
         return Request(
-            messages=tool_calls.worded(chat.messages, ""),
+            messages=tuple(chat.messages) if is_remote else tool_calls.worded(chat.messages, ""),
             compiled=None,
             max_tokens=chat.limit or served.settings.most_tokens,
             temperature=chat.temperature or 0.0,
@@ -138,7 +144,7 @@ class ChatEvents:
 
     def __init__(self, visit: Visit, asked: Asked) -> None:
         self._visit, self._asked = visit, asked
-        self._id, self._is_begun = f"chatcmpl-{visit.id}", False
+        self._id, self._is_begun, self._has_thought = f"chatcmpl-{visit.id}", False, False
         self._cut = Cut(asked.chat.stops if asked.schema is None else ())  # of a value nothing is cut
 
     def text(self, piece: str) -> Iterator[bytes]:
@@ -148,11 +154,18 @@ class ChatEvents:
         if piece:
             yield self._event({"content": piece})
 
+    def thought(self, piece: Thought) -> Iterator[bytes]:
+        """Yield the events of a piece of what the model thinks."""
+        self._has_thought = True
+        yield from self._begin()
+        signed = {"thinking_blocks": [piece.block]}
+        yield self._event({"reasoning_content": piece} if piece.block is None else signed)
+
     def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer: what is left of its text, its calls, its end."""
         rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
         yield from self._begin()
-        if choice.reply.thinking:
+        if choice.reply.thinking and not self._has_thought:
             yield self._event({"reasoning_content": choice.reply.thinking})
         if rest:
             yield self._event({"content": rest})
@@ -170,8 +183,9 @@ class ChatEvents:
             is_said = choice.text is not None or choice.beside
             yield self._event({"role": "assistant", "content": "" if is_said else None}, index=index)
             message.pop("role")
-            if thought := message.pop("reasoning_content", None):
-                yield self._event({"reasoning_content": thought}, index=index)
+            for name in ("reasoning_content", "thinking_blocks"):
+                if thought := message.pop(name, None):
+                    yield self._event({name: thought}, index=index)
             deltas = _deltas(choice, self._asked)
             if is_said or not deltas:
                 yield self._event(message, index=index, logprobs=_logprobs(choice, self._asked))
@@ -273,6 +287,23 @@ def check_local(asked: Asked, served: Served) -> None:
     tool_calls.check_messages(asked.chat.messages)
 
 
+async def check_translated(body: Mapping[str, Any], served: Served, size: int) -> None:
+    """Refuse what a provider of another protocol can't be asked, of a body of so many bytes: it would not hear of it."""
+    upstream = served.upstream
+    if upstream is None or not upstream.is_translated:
+        return
+    await large.done(size, _check_translated, body, served, upstream)
+
+
+def _check_translated(body: Mapping[str, Any], served: Served, upstream: Upstream) -> None:
+    check_known(body, (*HEEDED, *TRANSLATED), served.name)
+    tool_calls.check_messages(body["messages"])
+    sampling(body)
+    if body.get("logprobs"):
+        raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
+    upstream.check(body)
+
+
 def sampling(body: Mapping[str, Any]) -> Sampling:
     """Return how a request wants tokens drawn; ApiError where that is out of bounds."""
     given = {name: body[name] for name in _BOUNDS if body.get(name) is not None}
@@ -287,6 +318,8 @@ def _message(choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
     if choice.reply.thinking:
         message["reasoning_content"] = choice.reply.thinking
+    if choice.reply.thinking_blocks:
+        message["thinking_blocks"] = list(choice.reply.thinking_blocks)
     if choice.refusal is not None:
         return {**message, "refusal": choice.refusal}
     if choice.calls:

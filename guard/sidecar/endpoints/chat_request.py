@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,6 +21,7 @@ from guard.sidecar.errors import ApiError, bad
 Kind = Literal["text", "json", "schema", "string", "calls"]
 
 MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
+MOST_STOPS = 64  #: Texts at which an answer is cut off: each is looked for in every piece of it.
 #: What a location has for the branch of a union, which is no part of the body.
 _BRANCH = re.compile(r"(list|dict|function)\[|(str|bool)$")
 _NAME = r"^[a-zA-Z0-9_-]{1,64}$"
@@ -76,7 +77,7 @@ class ChatBody(_Part):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
@@ -125,13 +126,16 @@ class Asked:
     language: Language | None = None  # of kind `string`
     older: dict[str, Any] | None = None  # the body as it came, where it came as POST /v1/completions
     has_older_functions: bool = False  # whether tools are called functions
+    place: str = ""  # the field that holds the schema or the language of the answer, as it came; "": none does
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Asked:
         """Understand a body; ApiError names the field that is wrong."""
         body, is_older = in_tools(body)
-        body, language = understood(body)
+        body, language, place = understood(body)
         chat = checked(ChatBody, body)
+        if chat.max_tokens and chat.max_completion_tokens and chat.max_tokens != chat.max_completion_tokens:
+            raise bad("max_tokens and max_completion_tokens differ; send one of them", "max_tokens")
         tools = chat.tools or []
         choice, allowed = _choice(chat)
         wanted = chat.response_format
@@ -145,7 +149,7 @@ class Asked:
             kind = "calls"
         if language is not None and tools and choice != "none":
             raise bad(f"{language.field} can't be kept beside tools; leave one of them out", language.field)
-        return cls(chat, body, kind, choice, allowed, language, has_older_functions=is_older)
+        return cls(chat, body, kind, choice, allowed, language, has_older_functions=is_older, place=place)
 
     @property
     def has_tools(self) -> bool:
@@ -164,8 +168,14 @@ class Asked:
         """The functions that may be called; ApiError where a tool is another kind of thing."""
         found: list[Function] = []
         for number, tool in enumerate(self.chat.tools or []):
+            if tool.function is None and tool.type == "function":
+                at = f"tools.{number}.function"
+                raise bad(f"{at}: a tool of this type must hold a function", at, "missing_required_parameter")
             if tool.function is None or tool.type != "function":
                 raise bad(f"a tool of type {tool.type[:60]!r} can't be held to a schema", f"tools.{number}.type")
+            if (tool.function.parameters or {}).get("type", "object") != "object":
+                at = f"tools.{number}.function.parameters"
+                raise bad(f"{at}: a function takes an object", at, "invalid_schema")
             found.append(tool.function)
         names = [function.name for function in found]
         if len(set(names)) < len(names):
@@ -195,7 +205,9 @@ def checked(kind: Any, body: dict[str, Any]) -> Any:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        errors = error.errors(include_url=False, include_context=False)
+        # Of what a field may be, what comes nearest to what is there.
+        first = max((e for e in errors if e["loc"][:1] == errors[0]["loc"][:1]), key=lambda e: len(e["loc"]))
         param = ".".join(str(part) for part in first["loc"] if not _BRANCH.match(str(part)))
         message = first["msg"].removeprefix("Value error, ")
         code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +16,7 @@ from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import check_known, is_neutral, understood
 from guard.sidecar.endpoints.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
-from guard.sidecar.endpoints.chat_request import Asked, checked
+from guard.sidecar.endpoints.chat_request import MOST_STOPS, Asked, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import Visit
 from guard.sidecar.served_models import Served
@@ -34,7 +34,7 @@ class CompletionBody(BaseModel):
     prompt: str | list[Any]
     stream: bool | None = None
     n: int | None = Field(default=None, ge=1, le=128)
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -126,6 +126,10 @@ class CompletionEvents:
         if piece := self._cut.feed(piece):
             yield event(_whole(self._visit, piece, None, self._visit.model))
 
+    def thought(self, _: str) -> Iterator[bytes]:
+        """Yield nothing: a completion has no place for what a model thinks."""
+        yield from ()
+
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
         """Yield the events of a whole choice, which was checked before."""
         yield from self.end(choices[0])
@@ -175,7 +179,7 @@ class Embeddings:
 
 def is_constrained(body: Mapping[str, Any]) -> bool:
     """Whether a request says what its completion must be; ApiError where that can't be kept."""
-    in_words, language = understood(dict(body))
+    in_words, language, _ = understood(dict(body))
     wanted = in_words.get("response_format")
     return language is not None or not (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"))
 

@@ -16,7 +16,8 @@ from guard.models.remote import sse
 from guard.models.remote.http import count
 from guard.sidecar.errors import ApiError
 from guard.sidecar.headers import EVENTS, Header
-from guard.sidecar.request_context import Visit, encoded
+from guard.sidecar.request_context import Visit
+from guard.support.json_pieces import encoded
 
 #: What thinking is signed with that comes from here: no provider's signature, so that it is known when it comes back.
 SIGNATURE = "guard"
@@ -117,7 +118,10 @@ def _message(visit: Visit, said: Mapping[str, Any], stops: tuple[str, ...]) -> d
 def _blocks(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the content of a chat's message as blocks."""
     content: list[dict[str, Any]] = []
-    if thought := _thought(given):
+    signed = given.get("thinking_blocks")
+    if signed:
+        content += [dict(block) for block in _known(signed, list)]
+    elif thought := _thought(given):
         content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE})
     if text := given.get("content") or given.get("refusal"):
         content.append({"type": "text", "text": _known(text, str)})
@@ -146,6 +150,7 @@ class _Events:
         self._is_begun = False
         self._at = -1  # the number of the latest block
         self._kind = ""  # of the block that is open; "": none is
+        self._signature = SIGNATURE  # of thinking
         self._call = -1  # which call that is
         self._finish, self._stop = "end_turn", None
 
@@ -166,6 +171,8 @@ class _Events:
             delta = choice.get("delta") or {}
             if thought := _thought(delta):
                 yield from self._piece("thinking", "thinking_delta", "thinking", thought)
+            for block in _known(delta.get("thinking_blocks") or [], list):
+                yield from self._signed(block)
             if text := delta.get("content") or delta.get("refusal"):
                 yield from self._piece("text", "text_delta", "text", _known(text, str))
             if delta.get("refusal"):
@@ -194,6 +201,15 @@ class _Events:
             yield from self._open(kind, {"type": kind, field: "", **more})
         yield self._delta({"type": delta, field: text})
 
+    def _signed(self, block: Mapping[str, Any]) -> Iterator[bytes]:
+        """Yield what ends a block of thinking: its provider's signature, by which it is known there again."""
+        if block["type"] != "thinking":  # redacted: it has nothing but itself
+            yield from self._open(block["type"], dict(block))
+        elif self._kind != "thinking":
+            yield from self._piece("thinking", "thinking_delta", "thinking", _known(block["thinking"], str))
+        self._signature = block.get("signature") or SIGNATURE
+        yield from self._close()
+
     def _open(self, kind: str, block: dict[str, Any]) -> Iterator[bytes]:
         yield from self._close()
         self._at, self._kind = self._at + 1, kind
@@ -201,7 +217,8 @@ class _Events:
 
     def _close(self) -> Iterator[bytes]:
         if self._kind == "thinking":
-            yield self._delta({"type": "signature_delta", "signature": SIGNATURE})
+            yield self._delta({"type": "signature_delta", "signature": self._signature})
+            self._signature = SIGNATURE
         if self._kind:
             yield _event("content_block_stop", index=self._at)
         self._kind = ""

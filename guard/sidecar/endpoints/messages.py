@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote.openai import URL
-from guard.sidecar.endpoints import tool_calls as tools
+from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import Asked, checked
 from guard.sidecar.endpoints.message_answers import SIGNATURE, check
@@ -66,7 +66,7 @@ class MessageToolChoice(_MessagePart):
 class ThinkingConfig(_MessagePart):
     """Whether the model thinks before it answers, and for how many tokens at most."""
 
-    type: Literal["enabled", "disabled", "adaptive"]
+    type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     display: str | None = None
 
@@ -141,7 +141,8 @@ class MessageChat(Chat):
 
 def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
     """Return a request as one for a chat completion; ApiError where that can't say the same."""
-    chat: dict[str, Any] = {"model": asked.model, "messages": list(_messages(asked))}
+    is_anthropics = all(tier.upstream is not None and tier.upstream.is_translated for tier in served.tiers)
+    chat: dict[str, Any] = {"model": asked.model, "messages": list(_messages(asked, is_signed=is_anthropics))}
     if isinstance(asked, Message):
         chat |= _settings(asked, served)
     if asked.tools:
@@ -152,7 +153,10 @@ def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
     if wanted is not None:
         named = {"name": "answer", "schema": wanted.schema_, "strict": True}
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
-    if effort := _effort(asked):
+    effort = _effort(asked)
+    if is_anthropics:
+        chat |= _own(asked)
+    elif effort:
         chat["reasoning_effort"] = effort
     for name, param in (("reasoning_effort", "thinking"), ("top_k", "top_k")):
         if name in chat and not all(tier.upstream for tier in served.tiers):
@@ -165,8 +169,8 @@ def count(asked: Counted, served: Served) -> dict[str, Any]:
     chat = Asked.of(as_chat(asked, served))
     counts = getattr(served.model, "count_tokens", None)
     if counts is not None:
-        told = tools.instruction(chat) if chat.has_tools else ""
-        return {"input_tokens": counts(tools.worded(chat.chat.messages, told))}
+        told = tool_calls.instruction(chat) if chat.has_tools else ""
+        return {"input_tokens": counts(tool_calls.worded(chat.chat.messages, told))}
     texts = [*_texts(chat.chat.messages), *(written(chat.body[name]) for name in ("tools",) if name in chat.body)]
     return {"input_tokens": max(1, sum(map(estimated_tokens, texts))), "is_estimate": True}
 
@@ -209,6 +213,15 @@ def _choice(choice: MessageToolChoice) -> dict[str, Any]:
     return chat
 
 
+def _own(asked: Counted) -> dict[str, Any]:
+    """Return how much a model of Anthropic's is to think, in its own words."""
+    config, thinking = asked.output_config, asked.thinking
+    given: dict[str, Any] = {} if thinking is None else {"thinking": thinking.model_dump(exclude_none=True)}
+    if config is not None and config.effort is not None:
+        given["output_config"] = {"effort": config.effort}
+    return given
+
+
 def _effort(asked: Counted) -> str | None:
     """Return how much a model is to think, in OpenAI's words; None where the request does not say."""
     if asked.output_config is not None and asked.output_config.effort is not None:
@@ -224,8 +237,8 @@ def _effort(asked: Counted) -> str | None:
 # -- Messages ----------------------------------------------------------------------------------------------------------
 
 
-def _messages(asked: Counted) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a chat."""
+def _messages(asked: Counted, *, is_signed: bool) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a chat; `is_signed`: thinking goes back to who signed it."""
     if asked.system:
         yield {"role": "system", "content": _joined(asked.system, "system")}
     turns = asked.messages
@@ -239,7 +252,7 @@ def _messages(asked: Counted) -> Iterator[dict[str, Any]]:
         if turn.role == "system":
             yield {"role": "system", "content": _joined(turn.content, where)}
         elif turn.role == "assistant":
-            yield _assistant(turn.content, where, thinks=at > question)
+            yield _assistant(turn.content, where, thinks=at > question, is_signed=is_signed)
         else:
             yield from _user(turn.content, where)
 
@@ -261,11 +274,12 @@ def _joined(content: str | list[dict[str, Any]], where: str) -> str:
     return "\n\n".join(_text(block, "text", f"{where}.{at}") for at, block in enumerate(content))
 
 
-def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool) -> dict[str, Any]:
+def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool, is_signed: bool) -> dict[str, Any]:
     """Return what the model said."""
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     texts: list[str] = []
     thoughts: list[str] = []
+    signed: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     for at, block in enumerate(blocks):
         place = f"{where}.{at}"
@@ -278,16 +292,19 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool)
                     raise bad(f"{place}.input: it must be an object", f"{place}.input")
                 function = {"name": _text(block, "name", place), "arguments": written(given)}
                 calls.append({"id": _text(block, "id", place), "type": "function", "function": function})
-            case "thinking":
-                if thinks and block.get("signature") == SIGNATURE:  # from here; a provider's own is for it alone
+            case "thinking" if block.get("signature") == SIGNATURE:  # from here
+                if thinks:
                     thoughts.append(_text(block, "thinking", place))
-            case "redacted_thinking":
-                pass
+            case "thinking" | "redacted_thinking":  # a provider's own is for it alone
+                if thinks and is_signed:
+                    signed.append(block)
             case _:
                 raise _unknown(block, place)
     message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
+    if signed:
+        message["thinking_blocks"] = signed
     return message | ({"tool_calls": calls} if calls else {})
 
 

@@ -5,7 +5,6 @@ An operator's key is needed where keys are needed at all: a trace holds what oth
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
@@ -88,14 +87,14 @@ async def live(sidecar: Service, _scope: Any) -> tuple[int, bytes]:
 async def stats(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the figures of each model over the last minutes: `?minutes=60`, in at most 60 steps."""
     minutes = _number(scope, "minutes", 60, MOST_MINUTES)
-    return 200, _json(await asyncio.to_thread(figures, sidecar.store, minutes, time.time()))
+    return 200, _json(await sidecar.read(figures, sidecar.store, minutes, time.time()))
 
 
 async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    calls = await asyncio.to_thread(sidecar.store.failures, limit, before)
+    calls = await sidecar.read(sidecar.store.failures, limit, before)
     return 200, _json({"calls": [_shown(call) for call in calls]})
 
 
@@ -105,7 +104,7 @@ async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     `next` is the number to go on from, None where there are no more.
     """
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    calls = await asyncio.to_thread(sidecar.store.failures, MOST_CALLS, before)
+    calls = await sidecar.read(sidecar.store.failures, MOST_CALLS, before)
     found: dict[str, dict[str, Any]] = {}
     for call in calls:  # the newest first
         shown = found.setdefault(_kind(call), {**_shown(call), "count": 0, "since": call.started})
@@ -126,7 +125,7 @@ async def traces(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    calls = await asyncio.to_thread(lambda: sidecar.store.latest(limit=limit, before=before))
+    calls = await sidecar.read(lambda: sidecar.store.latest(limit=limit, before=before))
     return 200, _json({"calls": [_shown(call) for call in calls]})
 
 
@@ -140,7 +139,7 @@ async def trace(sidecar: Service, scope: Any) -> tuple[int, bytes]:
 async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
     """Return one call as a page with every token coloured."""
     call = await _call(sidecar, scope)
-    asked = await asyncio.to_thread(sidecar.store.schema, call.schema_hash)
+    asked = await sidecar.read(sidecar.store.schema, call.schema_hash)
     return 200, page(call, asked).encode(errors="replace"), *PAGE
 
 
@@ -243,7 +242,7 @@ _POINT = ("calls", "ended", "valid", "re_asks", "escalated", "seconds", "max_sec
 async def _call(sidecar: Service, scope: Any) -> Call:
     given = scope["path_params"]["number"]
     number = _natural(given)
-    call = None if number is None else await asyncio.to_thread(sidecar.store.read, number)
+    call = None if number is None else await sidecar.read(sidecar.store.read, number)
     if call is None:
         raise ApiError(404, f"the trace has no call {given[:40]}", code="not_found")
     return call

@@ -104,39 +104,40 @@ class ResponseEvents:
     def __init__(self, visit: Visit, body: Mapping[str, Any]) -> None:
         self._visit, self._body = visit, body
         self._number = 0
-        self._text: list[str] = []  # of the message that is being written
-        self._place: dict[str, Any] = {}  # of that message
+        self._told: dict[str, list[str]] = {}  # of each item that comes in pieces, by its kind, in their order
+        self._closed = 0  # of these
         self.whole: dict[str, Any] | None = None  # the response, once it has ended
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
-        if not piece:
-            return
-        if not self._number:
-            yield from self._created()
-        if not self._text:
-            item = {**_message(self._visit, []), "status": "in_progress"}
-            self._place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-            yield self._event("response.output_item.added", output_index=0, item=item)
-            yield self._event("response.content_part.added", **self._place, part=_part(""))
-        self._text.append(piece)
-        yield self._event("response.output_text.delta", **self._place, delta=piece, logprobs=[])
+        if piece:
+            yield from self._piece(_TEXT, piece)
+
+    def thought(self, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of what the model thinks; once it has begun to answer there are none."""
+        if piece and _TEXT not in self._told:
+            yield from self._piece(_THOUGHT, piece)
 
     def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer: what is left of its text, its other items, its end."""
-        rest = choice.text or choice.beside or ""
-        if self._text:
-            yield from self.text(rest)
-            told = "".join(self._text)
+        if not self._number:
+            yield from self._created()
+        if _TEXT in self._told:
+            yield from self.text(choice.text or choice.beside or "")
+            told = "".join(self._told[_TEXT])
             if choice.text is not None:
                 choice = dataclasses.replace(choice, text=told)
             else:
                 choice = dataclasses.replace(choice, beside=told)
-        elif not self._number:
-            yield from self._created()
-        whole = response(self._visit, self._body, choice, is_begun=bool(self._text))
+        if _THOUGHT in self._told:
+            reply = dataclasses.replace(choice.reply, thinking="".join(self._told[_THOUGHT]))
+            choice = dataclasses.replace(choice, reply=reply)
+        is_text_first = next(iter(self._told), None) == _TEXT
+        whole = response(self._visit, self._body, choice, is_begun=is_text_first)
+        yield from self._close()
         for index, item in enumerate(whole["output"]):
-            yield from self._text_end(item) if self._text and index == 0 else self._item(index, item)
+            if index >= len(self._told):
+                yield from self._item(index, item)
         self.whole = whole
         yield self._event(f"response.{whole['status']}", response=whole)
 
@@ -149,11 +150,38 @@ class ResponseEvents:
         yield self._event("response.created", response=head)
         yield self._event("response.in_progress", response=head)
 
-    def _text_end(self, item: Mapping[str, Any]) -> Iterator[bytes]:
-        (part,) = item["content"]
-        yield self._event("response.output_text.done", **self._place, text=part["text"], logprobs=[])
-        yield self._event("response.content_part.done", **self._place, part=part)
-        yield self._event("response.output_item.done", output_index=0, item=item)
+    def _piece(self, kind: str, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of an item."""
+        if not self._number:
+            yield from self._created()
+        index = len(self._told)
+        if kind in self._told:
+            index = list(self._told).index(kind)
+        else:
+            yield from self._close()
+            self._told[kind] = []
+            item = self._made(kind, "")
+            begun = {**item, "content": [], **({"status": "in_progress"} if "status" in item else {})}
+            yield self._event("response.output_item.added", output_index=index, item=begun)
+            place = {"item_id": item["id"], "output_index": index, "content_index": 0}
+            yield self._event("response.content_part.added", **place, part=item["content"][0])
+        self._told[kind].append(piece)
+        place = {"item_id": self._made(kind, "")["id"], "output_index": index, "content_index": 0}
+        yield self._event(f"response.{kind}.delta", **place, delta=piece, **_MORE.get(kind, {}))
+
+    def _close(self) -> Iterator[bytes]:
+        """Yield the events that end the item that is open, where there is one."""
+        for index, (kind, pieces) in list(enumerate(self._told.items()))[self._closed :]:
+            item = self._made(kind, "".join(pieces))
+            (part,) = item["content"]
+            place = {"item_id": item["id"], "output_index": index, "content_index": 0}
+            yield self._event(f"response.{kind}.done", **place, text=part["text"], **_MORE.get(kind, {}))
+            yield self._event("response.content_part.done", **place, part=part)
+            yield self._event("response.output_item.done", output_index=index, item=item)
+        self._closed = len(self._told)
+
+    def _made(self, kind: str, text: str) -> dict[str, Any]:
+        return _message(self._visit, [_part(text)]) if kind == _TEXT else _reasoning(self._visit, text)
 
     def _item(self, index: int, item: Mapping[str, Any]) -> Iterator[bytes]:
         """Yield the events of a whole item: it begins empty, and its content comes once."""
@@ -172,7 +200,7 @@ class ResponseEvents:
         for number, part in enumerate(item.get("content") or ()):
             kind, key = _KINDS[part["type"]]
             at = {**place, "content_index": number}
-            more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
+            more = _MORE.get(kind, {})
             yield self._event("response.content_part.added", **at, part={**part, key: ""})
             yield self._event(f"response.{kind}.delta", **at, delta=part[key], **more)
             yield self._event(f"response.{kind}.done", **at, **{key: part[key]}, **more)
@@ -185,12 +213,11 @@ class ResponseEvents:
         return f"event: {kind}\ndata: {written(data)}\n\n".encode()
 
 
+_TEXT, _THOUGHT = "output_text", "reasoning_text"  #: Kinds of parts, by which their events are called.
 #: Of a part: what its events are called, and which of its fields they bring.
-_KINDS = {
-    "output_text": ("output_text", "text"),
-    "refusal": ("refusal", "refusal"),
-    "reasoning_text": ("reasoning_text", "text"),
-}
+_KINDS = {_TEXT: (_TEXT, "text"), "refusal": ("refusal", "refusal"), _THOUGHT: (_THOUGHT, "text")}
+#: What else the events of a kind hold.
+_MORE: Mapping[str, dict[str, Any]] = {_TEXT: {"logprobs": []}}
 #: Fields that a chat does not have, or that `as_chat` says in a chat's words.
 _OWN = frozenset(
     {
@@ -265,7 +292,7 @@ def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
     if checks_calls and told and all(isinstance(tool, Mapping) and tool.get("type") == "function" for tool in told):
         return False
     is_plain = wanted is None or (isinstance(wanted, Mapping) and wanted.get("type") == "text")
-    in_words, language = understood(dict(body))
+    in_words, language, _ = understood(dict(body))
     return is_plain and not is_strict and language is None and "response_format" not in in_words
 
 
@@ -277,9 +304,7 @@ def response(visit: Visit, body: Mapping[str, Any], choice: Choice, *, is_begun:
         part = _part(said or "") if choice.refusal is None else {"type": "refusal", "refusal": choice.refusal}
         output.append(_message(visit, [part]))
     if choice.reply.thinking:
-        thought = {"type": "reasoning_text", "text": choice.reply.thinking}
-        item = {"type": "reasoning", "id": f"rs_{visit.id}", "summary": [], "content": [thought]}
-        output.insert(len(output) if is_begun else 0, item)
+        output.insert(len(output) if is_begun else 0, _reasoning(visit, choice.reply.thinking))
     for name, arguments in choice.calls:
         call = {"type": "function_call", "id": f"fc_{secrets.token_hex(8)}", "call_id": f"call_{secrets.token_hex(8)}"}
         output.append({**call, "name": name, "arguments": arguments, "status": "completed"})
@@ -331,6 +356,11 @@ def _head(visit: Visit, body: Mapping[str, Any]) -> dict[str, Any]:
 def _message(visit: Visit, content: list[dict[str, Any]]) -> dict[str, Any]:
     item = {"id": f"msg_{visit.id}", "type": "message", "role": "assistant", "status": "completed"}
     return {**item, "content": content}
+
+
+def _reasoning(visit: Visit, text: str) -> dict[str, Any]:
+    content = [{"type": _THOUGHT, "text": text}]
+    return {"type": "reasoning", "id": f"rs_{visit.id}", "summary": [], "content": content}
 
 
 def _part(text: str) -> dict[str, Any]:

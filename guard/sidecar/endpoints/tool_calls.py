@@ -59,13 +59,32 @@ def instruction(asked: Asked) -> str:
 
 
 def check_messages(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse messages of a role that nobody knows, and those without a content that they must have."""
+    """Refuse messages of a role that nobody knows, those without what they must have, and calls that are none."""
     for number, message in enumerate(messages):
         at, role = f"messages.{number}", message["role"]
         if role not in _ROLES:
             raise bad(f"message {number} has the role {str(role)[:60]!r}; one of {', '.join(_ROLES)}", f"{at}.role")
         if message.get("content") is None and role in ("system", "developer", "user"):
             raise bad(f"message {number} has no content", f"{at}.content", "missing_required_parameter")
+        if role == "tool" and not isinstance(message.get("tool_call_id"), str):
+            words = f"message {number} does not say which call it is about"
+            raise bad(words, f"{at}.tool_call_id", "missing_required_parameter")
+        _check_calls(message.get("tool_calls"), f"{at}.tool_calls")
+
+
+def _check_calls(calls: Any, at: str) -> None:
+    if calls is None:
+        return
+    if not isinstance(calls, list):
+        raise bad(f"{at} must be a list", at)
+    for number, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping):
+            raise bad(f"{at}.{number}: a call has a function", f"{at}.{number}.function")
+        for name in ("name", "arguments"):
+            if not isinstance(function.get(name), str):
+                place = f"{at}.{number}.function.{name}"
+                raise bad(f"{place} must be text", place)
 
 
 def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, Any], ...]:

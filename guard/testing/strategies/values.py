@@ -24,11 +24,10 @@ from guard.schemas import Compiled, Options, formats, types
 from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import Entry, Op, Record
 
-LONGEST = 64  #: Choices of one unit; those behind them are the simplest.
-RARELY = 12  #: About one value in so many has fewer units than there may be: most of it is then the simplest.
-FIRST = 4  #: Choices of the first unit at least: of none, a value is the simplest.
-#: Choices of each unit of a value; the first: any number, up to LONGEST. There are many, for ends come more often.
-SIZES = (0, *(4, 5, 6, 7, 8, 10, 12) * 4, 24, 8)
+LONGEST = 65  #: Bytes of one unit: choices behind them are the simplest.
+FIRST = 5  #: Bytes of the first unit at least: of none, a value is the simplest.
+#: Bytes of each unit of a value; the first: any number, up to LONGEST. There are many, for ends come more often.
+SIZES = (0, *(5, 6, 7, 8, 9, 11, 13) * 4, 25, 9)
 PROBES = 16  #: Values that are made to see how many units a schema's values take.
 FEWEST, MOST = 6, 16  #: Between these lies how many units are drawn at most, where values have any inside.
 
@@ -84,9 +83,14 @@ class Units(SearchStrategy[list[bytes]]):
         # Of one size, since for bytes of any size Hypothesis tosses a coin for each. When it shrinks, any size comes
         # first, so that choices can be left out one by one after it.
         size = SIZES[data.draw_integer(0, len(SIZES) - 1)]
-        units = min(1 + data.draw_integer(0, RARELY * self.most), self.most)
-        first = data.draw_bytes(size or FIRST, size or LONGEST)
-        return [first, *(data.draw_bytes(size, size or LONGEST) for _ in range(units - 1))]
+        units: list[bytes] = []
+        for number in range(self.most):
+            # A unit that begins with 0 ends them. So no number of units is drawn, and any can be deleted by itself.
+            unit = data.draw_bytes(size or (0 if number else FIRST), size or LONGEST)
+            if not unit or not unit[0]:
+                break
+            units.append(unit[1:])
+        return units
 
 
 class AgreedFront(FrontEnd):

@@ -123,10 +123,14 @@ struct Goals::RowAlgebra {
   Id any(std::vector<Id> list) const { return g->rows_or(std::move(list)); }
   Id exactly_one(const std::vector<Id>& yes, const std::vector<Id>& no, bool sign) const { return one_shape_of(*this, yes, no, sign, all_rivals(yes, kNever)); }
 
-  Id sized(std::int32_t lo, std::int32_t hi) const { return lo > hi ? kNever : g->rows_.intern({.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}}); }
+  Id sized(std::int32_t lo, std::int32_t hi) const {
+    if (lo > hi) return kNever;
+    return g->rows_.intern({.rules = {}, .some = {}, .counts = {}, .lo = lo, .hi = hi, .clauses = {}});
+  }
   Id counted(Id goal, std::int32_t lo, std::int32_t hi) const {
     if (lo > hi) return kNever;
-    return lo == 0 && hi == kInf ? kAny : g->rows_.intern({.rules = {}, .some = {}, .counts = {{goal, lo, hi}}, .clauses = {}});
+    if (lo == 0 && hi == kInf) return kAny;
+    return g->rows_.intern({.rules = {}, .some = {}, .counts = {{goal, lo, hi}}, .clauses = {}});
   }
   Id outside(std::int32_t lo, std::int32_t hi, const std::function<Id(std::int32_t, std::int32_t)>& within) const {
     return any({lo > 0 ? within(0, lo - 1) : kNever, hi < kInf ? within(hi + 1, kInf) : kNever});

@@ -159,7 +159,8 @@ Id Goals::open_item(Id id, bool top) {
   for (const Counted& c : s.counts) {
     const auto counted = [&](std::int32_t lo, std::int32_t hi) {
       if (hi < 0) return kNever;
-      return lo <= 0 && hi == kInf ? kAny : rows_.intern({.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
+      if (lo <= 0 && hi == kInf) return kAny;
+      return rows_.intern({.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
     };
     // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be assumed without a look.
     Clause choices{make_open({true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1, c.hi == kInf ? kInf : c.hi - 1), {}})};

@@ -19,6 +19,7 @@
 #include "python/apply.hpp"
 #include "python/copy_json.hpp"
 #include "python/lower_fast.hpp"
+#include "python/read_records.hpp"
 #include "python/validate_fast.hpp"
 #include "support/thread_pool.hpp"
 #include "constraints/explorer.hpp"
@@ -33,243 +34,26 @@ using namespace nb::literals;
 namespace guard {
 namespace {
 
-constexpr std::size_t kMaxTrees = 20000;  // regex trees whose languages are remembered by identity
-
 [[noreturn]] void bad(const char* what) { throw nb::type_error(what); }
 
-std::int32_t int_of(nb::handle h) {
-  const long v = PyLong_AsLong(h.ptr());
-  if (v == -1 && PyErr_Occurred()) throw nb::python_error();
-  if (v > kInf || v < -kInf) return v > 0 ? kInf : -kInf;
-  return static_cast<std::int32_t>(v);
-}
-std::int32_t bound_of(nb::handle h) {  // -1: none
-  const std::int32_t v = int_of(h);
-  return v < 0 ? kInf : v;
-}
-std::string text_of(nb::handle h) {
-  Py_ssize_t n;
-  const char* s = PyUnicode_AsUTF8AndSize(h.ptr(), &n);
-  if (!s) throw nb::python_error();
-  return {s, static_cast<std::size_t>(n)};
-}
-nb::tuple tuple_of(nb::handle h) {
-  if (!nb::isinstance<nb::tuple>(h)) bad("an entry of a record must be a tuple");
-  return nb::borrow<nb::tuple>(h);
-}
-
-Tree tree_of(nb::handle h, int depth) {
-  if (depth > 2000) throw Limit{"depth", -1, "a pattern nests deeper than 2,000"};
-  const nb::tuple t = tuple_of(h);
-  Tree out;
-  const int kind = int_of(t[0]);
-  const auto kid = [&](nb::handle k) { out.kids.push_back(tree_of(k, depth + 1)); };
-  switch (kind) {
-    case 0:
-      out.kind = Tree::Set;
-      for (nb::handle r : nb::borrow<nb::tuple>(t[1])) {
-        const nb::tuple pair = tuple_of(r);
-        out.ranges.push_back({static_cast<std::uint32_t>(int_of(pair[0])), static_cast<std::uint32_t>(int_of(pair[1]))});
-      }
-      out.ranges = normalised(std::move(out.ranges));
-      return out;
-    case 1: case 2: case 7:
-      out.kind = kind == 1 ? Tree::Cat : kind == 2 ? Tree::Alt : Tree::And;
-      for (nb::handle k : nb::iter(t[1])) kid(k);
-      return out;
-    case 3:
-      out.kind = Tree::Repeat;
-      kid(t[1]);
-      out.lo = int_of(t[2]);
-      out.hi = bound_of(t[3]);
-      return out;
-    case 4:
-      out.kind = Tree::Look;
-      out.ahead = nb::cast<bool>(t[1]);
-      out.negative = nb::cast<bool>(t[2]);
-      kid(t[3]);
-      return out;
-    case 5: out.kind = Tree::Start; return out;
-    case 6: out.kind = Tree::Finish; return out;
-    case 8: case 9: case 10:
-      out.kind = kind == 8 ? Tree::Not : kind == 9 ? Tree::Maybe : Tree::Punycode;
-      kid(t[1]);
-      return out;
-    default: bad("an unknown kind of regex tree");
-  }
-}
-
-// An object of Python's that tables hold. They may go where the GIL must not be waited for: it is given back in the next call.
-class Kept {
- public:
-  static std::shared_ptr<void> hold(const nb::object& object) { return {object.inc_ref().ptr(), [](void* held) { put(held); }}; }
-  static void give_back() {  // with the GIL
-    if (!waiting.load(std::memory_order_relaxed)) return;
-    for (Node* node = waiting.exchange(nullptr); node;) {
-      Node* next = node->next;
-      nb::handle(static_cast<PyObject*>(node->object)).dec_ref();
-      delete node;
-      node = next;
-    }
-  }
-
- private:
-  struct Node {
-    void* object;
-    Node* next;
-  };
-  static void put(void* object) {
-    Node* node = new (std::nothrow) Node{object, waiting.load()};
-    while (node && !waiting.compare_exchange_weak(node->next, node)) {
-    }
-  }
-  static inline std::atomic<Node*> waiting = nullptr;
-};
-
-// A pattern in a record: whose language it is, and its tree, as Python holds it and as the engine reads it.
-struct Pattern {
-  std::size_t node, atom = 0, at;  // index of the node, of its atom, and among the atom's languages
-  nb::object object;
-  bool whole;             // else the pattern is searched for
-  bool is_known = false;  // its language
-  Tree tree = {};
-  std::shared_ptr<void> kept = {};
-};
-
-Decimal decimal_of(nb::handle digits, nb::handle exp) {
-  Decimal d;
-  d.digits = text_of(digits);
-  if (!d.digits.empty() && d.digits[0] == '-') d.negative = true, d.digits.erase(0, 1);
-  d.exp = int_of(exp);
-  if (d.digits.find_first_not_of("0123456789") != std::string::npos) bad("digits must be digits");
-  d.digits.erase(0, std::min(d.digits.find_first_not_of('0'), d.digits.size()));
-  while (!d.digits.empty() && d.digits.back() == '0') d.digits.pop_back(), ++d.exp;
-  if (d.digits.empty()) d = {};
-  return d;
-}
-
-Id value_of(Lexicon& lexicon, nb::handle h, int depth) {
-  if (depth > 2000) throw Limit{"depth", -1, "a constant nests deeper than 2,000"};
-  kernel_clock.tick();
-  Value v;
-  if (h.is_none()) {
-    v.kind = Value::Null;
-  } else if (h.ptr() == Py_True || h.ptr() == Py_False) {
-    v.kind = h.ptr() == Py_True ? Value::True : Value::False;
-  } else if (nb::isinstance<nb::str>(h)) {
-    v.kind = Value::String;
-    v.text = lexicon.name(text_of(h));
-  } else if (nb::isinstance<nb::tuple>(h)) {
-    const nb::tuple t = nb::borrow<nb::tuple>(h);
-    v.kind = Value::Number;
-    v.number = decimal_of(t[1], t[2]);
-  } else if (nb::isinstance<nb::list>(h)) {
-    v.kind = Value::Array;
-    for (nb::handle item : nb::borrow<nb::list>(h)) v.items.push_back(value_of(lexicon, item, depth + 1));
-  } else if (nb::isinstance<nb::dict>(h)) {
-    v.kind = Value::Object;
-    for (auto [key, item] : nb::borrow<nb::dict>(h)) v.members.emplace_back(lexicon.name(text_of(key)), value_of(lexicon, item, depth + 1));
-    std::sort(v.members.begin(), v.members.end());
-  } else {
-    bad("a constant must be JSON, its numbers tuples");
-  }
-  return lexicon.values.intern(std::move(v));
-}
-
-// The patterns in it are noted, and their languages left out.
-Atom atom_of(Lexicon& lexicon, nb::handle h, std::size_t of, std::vector<Pattern>* patterns) {
-  const nb::tuple t = tuple_of(h);
-  const int op = int_of(t[0]);
-  if (op < 2 || op > static_cast<int>(Op::UnevaluatedItems)) throw Limit{"keywords", -1, "a keyword reached the engine that it does not know"};
-  Atom a{.op = static_cast<Op>(op), .number = {}, .nodes = {}, .names = {}, .langs = {}, .values = {}, .lists = {}};
-  const auto node = [&](nb::handle n) {
-    const std::int32_t id = int_of(n);
-    if (id < 0 || id >= 1 << 28) bad("a node must be an index");
-    a.nodes.push_back(id);
-  };
-  const auto lang = [&](nb::handle tree, bool whole) {
-    patterns->push_back({.node = of, .at = a.langs.size(), .object = nb::borrow(tree), .whole = whole});
-    a.langs.push_back(Langs::kNone);
-  };
-  const auto named_nodes = [&](nb::handle list) {
-    for (nb::handle pair : nb::iter(list)) {
-      const nb::tuple p = tuple_of(pair);
-      a.names.push_back(lexicon.name(text_of(p[0])));
-      node(p[1]);
-    }
-  };
-  switch (a.op) {
-    case Op::Type: a.lo = int_of(t[1]); break;
-    case Op::Const: a.values.push_back(value_of(lexicon, t[1], 0)); break;
-    case Op::Enum:
-      for (nb::handle v : nb::iter(t[1])) a.values.push_back(value_of(lexicon, v, 0));
-      break;
-    case Op::Ref: case Op::Not: case Op::Names: node(t[1]); break;
-    case Op::All: case Op::Any: case Op::One:
-      for (nb::handle n : nb::iter(t[1])) node(n);
-      break;
-    case Op::If:
-      for (int i = 1; i <= 3; ++i) node(t[i]);
-      break;
-    case Op::Min: case Op::Max:
-      a.number = decimal_of(t[1], t[2]);
-      a.open = nb::cast<bool>(t[3]);
-      break;
-    case Op::Multiple:
-      a.number = decimal_of(t[1], t[2]);
-      if (a.number.digits.empty() || a.number.negative) bad("multipleOf must be above 0");
-      break;
-    case Op::Length: case Op::Size: case Op::Count:
-      a.lo = int_of(t[1]);
-      a.hi = bound_of(t[2]);
-      break;
-    case Op::Pattern: lang(t[1], false); break;
-    case Op::Format: lang(t[2], true); break;
-    case Op::Properties: case Op::DependentSchemas: named_nodes(t[1]); break;
-    case Op::Patterns:
-      for (nb::handle pair : nb::iter(t[1])) {
-        const nb::tuple p = tuple_of(pair);
-        lang(p[0], false);
-        node(p[1]);
-      }
-      break;
-    case Op::Additional:
-      node(t[1]);
-      for (nb::handle n : nb::iter(t[2])) a.names.push_back(lexicon.name(text_of(n)));
-      for (nb::handle l : nb::iter(t[3])) lang(l, false);
-      break;
-    case Op::Required:
-      for (nb::handle n : nb::iter(t[1])) a.names.push_back(lexicon.name(text_of(n)));
-      break;
-    case Op::DependentRequired:
-      for (nb::handle pair : nb::iter(t[1])) {
-        const nb::tuple p = tuple_of(pair);
-        a.names.push_back(lexicon.name(text_of(p[0])));
-        auto& list = a.lists.emplace_back();
-        for (nb::handle n : nb::iter(p[1])) list.push_back(lexicon.name(text_of(n)));
-      }
-      break;
-    case Op::Items:
-      a.lo = int_of(t[1]);
-      a.hi = bound_of(t[2]);
-      node(t[3]);
-      break;
-    case Op::Contains:
-      node(t[1]);
-      a.lo = int_of(t[2]);
-      a.hi = bound_of(t[3]);
-      break;
-    case Op::Unique: break;
-    case Op::UnevaluatedProperties: node(t[1]); break;
-    case Op::UnevaluatedItems:
-      node(t[1]);
-      a.lo = nb::cast<bool>(t[2]);
-      break;
-  }
-  return a;
-}
-
 // ---- a schema and its engine ------------------------------------------------------------------------------------------
+
+constexpr std::size_t kLargePlace = 1'000'000;  // bytes that take a millisecond to be freed
+
+// A place that is freed without the GIL where that takes long.
+std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pinned) {
+  return {new Place(std::move(isolate), pinned), [](Place* place) {
+            const bool is_large = place->nbytes > kLargePlace || (!place->isolate->common && place->isolate->nbytes > static_cast<std::int64_t>(kLargePlace));
+#ifdef Py_LIMITED_API
+            const bool has_gil = false;  // the stable ABI does not tell
+#else
+            const bool has_gil = PyGILState_Check();
+#endif
+            if (!is_large || !has_gil) return delete place;
+            const nb::gil_scoped_release others;
+            delete place;
+          }};
+}
 
 // A compiled schema: all that its engine is made of, in whatever isolate.
 struct Front : std::enable_shared_from_this<Front> {
@@ -277,13 +61,13 @@ struct Front : std::enable_shared_from_this<Front> {
   Id root;
   nb::object lower, fail;
 
-  Front(Options how, Id at, nb::object lowering, nb::object failing) : options(how), root(at), lower(std::move(lowering)), fail(std::move(failing)), place_(std::make_shared<Place>(Isolates::instance().common(), false)) {}
+  Front(Options how, Id at, nb::object lowering, nb::object failing) : options(how), root(at), lower(std::move(lowering)), fail(std::move(failing)), place_(place_in(Isolates::instance().common(), false)) {}
   std::shared_ptr<Place> place() {
     const std::lock_guard lock(lock_);
     return place_;
   }
   void leave(const Place* old) {  // for an isolate of its own
-    auto made = std::make_shared<Place>(Isolates::instance().make(), false);
+    auto made = place_in(Isolates::instance().make(), false);
     const std::lock_guard lock(lock_);
     if (place_.get() != old) return;
     place_->is_current = false;
@@ -300,7 +84,7 @@ class Seat {
  public:
   explicit Seat(std::shared_ptr<Front> front) : front(std::move(front)), place_(this->front->place()) {}
   Seat(std::shared_ptr<Front> front, std::shared_ptr<Place> place) : front(std::move(front)), place_(std::move(place)) {}
-  static Seat pinned(std::shared_ptr<Front> front) { return {std::move(front), std::make_shared<Place>(Isolates::instance().make(), true)}; }
+  static Seat pinned(std::shared_ptr<Front> front) { return {std::move(front), place_in(Isolates::instance().make(), true)}; }
   Place& place() {
     if (!place_->is_current) place_ = front->place();
     return *place_;
@@ -374,16 +158,24 @@ class Call {
   // Lowers nodes, and with them what a mask would miss next: a throw of Missing costs as much as lowering two nodes.
   void define(const std::vector<Id>& nodes) {
     Goals::Ahead ahead(nodes);
-    while (true) {
-      std::vector<Id> missing;
-      turn([&](Engine& engine, Turn&, Gil&) { missing = engine.goals().lacking(&ahead); });
-      if (missing.empty()) return;
+    std::vector<Id> missing;
+    turn([&](Engine& engine) { missing = engine.goals().lacking(&ahead); });
+    while (!missing.empty()) {
       nb::list asked;
       for (Id n : missing) asked.append(n);
       const nb::list records = nb::cast<nb::list>(seat_.front->lower(asked));
       if (records.size() != missing.size()) bad("lower must return a record for each node");
-      std::vector<Pattern> patterns;  // they hold objects of Python's, and so go once the GIL is there again
-      turn([&](Engine& engine, Turn& turn, Gil& gil) { define(engine, missing, records, &patterns, turn, gil); }, true);
+      Records read(missing, records);
+      for (bool are_defined = false; !are_defined;) {
+        turn([&](Engine& engine) {
+          if (!read.are_whole(engine.tables())) return;
+          std::vector<std::vector<Atom>> atoms = read.atoms(engine.tables());
+          for (std::size_t i = 0; i < missing.size(); ++i) engine.goals().define(missing[i], std::move(atoms[i]));
+          are_defined = true;
+          missing = engine.goals().lacking(&ahead);
+        });
+        if (!are_defined) read.read_trees();
+      }
     }
   }
 
@@ -391,28 +183,22 @@ class Call {
   const Limits& limits() const { return seat_.front->options.limits; }
 
   // The lock of an isolate. While it is waited for, others have the GIL.
-  static std::unique_lock<std::mutex> held(Isolate& isolate, Gil& gil, bool keeps_gil) {
+  static std::unique_lock<std::mutex> held(Isolate& isolate, Gil& gil) {
     std::unique_lock lock(isolate.lock, std::try_to_lock);
-    while (!lock.owns_lock()) {
-      Gil::give(&gil);
-      lock = isolate.wait();
-      if (!keeps_gil) break;
-      lock.unlock();  // the GIL is never waited for under it
-      gil.take();
-      static_cast<void>(lock.try_lock());
-    }
-    return lock;
+    if (lock.owns_lock()) return lock;
+    Gil::give(&gil);
+    return isolate.wait();
   }
-  // A turn of f(engine, turn, gil); whatever ends early leaves nothing half made. False: it is to be taken again.
+  // A turn of f(engine); whatever ends early leaves nothing half made. False: it is to be taken again.
   template <class F>
-  bool turn(F f, bool keeps_gil = false) {
+  bool turn(F f) {
     bool moves = false;
     {
       Gil gil;
       Place& place = seat_.place();
-      Turn turn(place, held(*place.isolate, gil, keeps_gil), *account_, &used_, limits(), keeps_gil ? nullptr : Gil::give, &gil);
+      Turn turn(place, held(*place.isolate, gil), *account_, &used_, limits(), Gil::give, &gil);
       try {
-        f(turn.engine(seat_.front->options, seat_.front->root), turn, gil);
+        f(turn.engine(seat_.front->options, seat_.front->root));
       } catch (const Elsewhere&) {
         turn.give_up(false);
         moves = true;
@@ -437,7 +223,7 @@ class Call {
   // False: it is to be taken again, with these nodes.
   template <class F, class Ahead>
   bool take_turn(F f, Ahead ahead, std::vector<Id>* missing) {
-    return turn([&](Engine& engine, Turn&, Gil&) {
+    return turn([&](Engine& engine) {
              try {
                *missing = ahead(engine);
                if (missing->empty()) f(engine);
@@ -446,46 +232,6 @@ class Call {
              }
            }) &&
            missing->empty();
-  }
-
-  // First all that Python holds is read, with the GIL; then languages are made, which may take long, without it.
-  static void define(Engine& engine, const std::vector<Id>& nodes, const nb::list& records, std::vector<Pattern>* patterns, Turn& turn, Gil& gil) {
-    Tables& tables = engine.tables();
-    std::vector<std::vector<Atom>> defined(nodes.size());
-    patterns->clear();
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const nb::list record = nb::cast<nb::list>(records[i]);
-      defined[i].reserve(record.size());
-      for (nb::handle entry : record) try {
-        const std::size_t first = patterns->size();
-        defined[i].push_back(atom_of(tables.lexicon, entry, i, patterns));
-        for (std::size_t k = first; k < patterns->size(); ++k) {
-          Pattern& p = (*patterns)[k];
-          p.atom = defined[i].size() - 1;
-          const auto& known = tables.patterns[p.whole];
-          if (const auto found = known.find(p.object.ptr()); found != known.end())
-            defined[i][p.atom].langs[p.at] = found->second.first, p.is_known = true;
-          else
-            p.tree = tree_of(p.object, 0), p.kept = Kept::hold(p.object);
-        }
-      } catch (Limit& limit) {
-        limit.node = nodes[i], limit.op = static_cast<Op>(int_of(tuple_of(entry)[0]));
-        throw;
-      }
-    }
-    turn.slowly(Gil::give, &gil);
-    for (Pattern& p : *patterns) try {
-      if (p.is_known) continue;
-      auto& known = tables.patterns[p.whole];
-      const auto found = known.find(p.kept.get());
-      const Id id = found != known.end() ? found->second.first : p.whole ? tables.lexicon.langs.whole(p.tree) : tables.lexicon.langs.search(p.tree);
-      if (known.size() < kMaxTrees) known.try_emplace(p.kept.get(), id, p.kept);
-      defined[p.node][p.atom].langs[p.at] = id;
-    } catch (Limit& limit) {
-      limit.node = nodes[p.node], limit.op = defined[p.node][p.atom].op;
-      throw;
-    }
-    for (std::size_t i = 0; i < nodes.size(); ++i) engine.goals().define(nodes[i], std::move(defined[i]));
   }
 
   Seat& seat_;

@@ -56,6 +56,7 @@ bool Isolate::may_be_flushed() {
 }
 
 void Isolate::flush(Flushed* out) {
+  if (Account* const account = Account::current()) account->settle();  // what a call gave back while it ended early was counted, and so is taken off once
   const std::lock_guard lock(listing_);
   for (Place* place : places_) out->add(std::move(place->engine)), place->nbytes = 0;
   out->tables = std::move(tables);
@@ -179,13 +180,14 @@ Turn::Turn(Place& place, std::unique_lock<std::mutex> lock, Account& account, do
       lock_(std::move(lock)),
       slowly_(slowly),
       of_(of),
+      held_(held()),
       clock_(limits.seconds, used, limits.states, limits.memory, this) {
   let_allocations_fail(true);
 }
 
 Turn::~Turn() {
   let_allocations_fail(false);
-  place_.nbytes = place_.engine ? place_.engine->nbytes() : 0;
+  if (held() != held_) place_.nbytes.store(place_.engine ? place_.engine->nbytes() : 0, std::memory_order_relaxed);  // most calls leave it as it was
   lock_.unlock();
   flushed_.free();
 }

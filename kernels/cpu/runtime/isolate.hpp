@@ -150,6 +150,7 @@ class Turn final : private Watch {
   Clock::Time begun_{};  // the first look
   void (*slowly_)(void*);
   void* of_;
+  const std::int64_t held_;  // by this thread at its start
   Clock::Running clock_;
 };
 

@@ -181,6 +181,18 @@ bool Sampler::sample(std::vector<std::string_view> choices, std::string* text, s
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
+// Are there more than a few values of a type? Objects and arrays are thought to have.
+bool Sampler::is_rich(const std::vector<Way>& ways, Type type) {
+  constexpr std::int64_t kHandful = 16;
+  if (type < Type::Number) return false;
+  if (type != Type::String) return true;
+  std::int64_t texts = 0;
+  for (const Way& way : ways)
+    if (way.type == type)
+      for (const StringPiece& p : goals_.string_set(goals_.strings(way.goal)).pieces) texts += langs_.count(p.lang, kHandful);
+  return texts >= kHandful;
+}
+
 // Brings one of the ways to the front: first a type, then one of its alternatives.
 void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
   std::vector<Type> types;
@@ -191,7 +203,7 @@ void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
   const std::size_t n_types = types.size();
   for (int more = 0; more < 2; ++more)
     for (std::size_t i = 0; i < n_types; ++i)
-      if (types[i] >= Type::Number) types.push_back(types[i]);  // of which there is more to see
+      if (is_rich(*ways, types[i])) types.push_back(types[i]);  // of which there is more to see
   const Type type = types[pick(types.size())];
   const auto is_it = [type](const Way& way) { return way.type == type; };
   const auto first = std::find_if(ways->begin(), ways->end(), is_it);
@@ -271,7 +283,8 @@ std::string Sampler::string_of(Id goal, bool simplest) {
 std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool simplest) {
   constexpr std::int64_t kMost = 2000;
   constexpr std::int64_t kLong = 100;  // characters from which on a text that has none to reach is brought to its end
-  constexpr std::uint8_t kEmpty = 8, kEnd = 32, kAgain = 96, kOddly = 160, kLess = 228, kFull = 236;
+  constexpr std::uint8_t kEmpty = 8, kEnd = 32, kAgain = 96, kOddly = 160, kMore = 224, kAlmost = 244, kFull = 248;
+  constexpr int kSteady = 16;  // characters more than there must be: up to here each choice is one more
   constexpr std::int64_t kAgainUpTo = 48;  // characters that are chosen by a unit's choices once more where it is over
   const bool plainest = simplest || is_unit_over() || static_cast<std::uint8_t>(choices_[unit_][at_]) == 0;
   // What a format makes long has parts that a short unit never reaches: fractions of seconds, offsets.
@@ -284,9 +297,12 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
     std::string& known = simplest_texts_[{lang, lo, hi}];
     if (!known.empty()) return known;
     keep = &known;
-  } else if (const std::uint8_t size = static_cast<std::uint8_t>(choices_[unit_][at_]); size >= kLess) {
+  } else if (const std::uint8_t size = static_cast<std::uint8_t>(choices_[unit_][at_]); size >= kMore) {
     next();
-    wanted = hi == kInf || hi > kMost ? lo + (size - kLess) * 4 : size >= kFull ? hi : std::max(lo, hi - 1);
+    const int more = size - kMore;  // The longest come of the last choices alone, so that a length shrinks by itself.
+    const bool is_bounded = hi != kInf && hi <= kMost;
+    wanted = is_bounded && size >= kFull ? hi : is_bounded && size >= kAlmost ? std::max(lo, hi - 1) : lo + (more <= kSteady ? more : kSteady + (more - kSteady) * 12);
+    wanted = std::min<std::int64_t>(wanted, hi);
   }
   std::string out;
   Id at = lang;
@@ -418,6 +434,7 @@ std::string Sampler::number_of(Id goal, bool simplest) {
 
 // A number of the piece as the choices have it; "" where that is left to the simplest.
 std::string Sampler::drawn_number(const Piece& piece, Id state) {
+  constexpr std::uint8_t kSmall = 128;  // Below it a size means the same in most modes, so that a mode is lowered by itself when it shrinks.
   const std::uint8_t mode = next(), size = next();
   if (mode == 0) return "";
   const bool whole_only = !piece.multiples.empty();
@@ -446,7 +463,7 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   std::vector<std::string> tries;
   const auto add = [&](Wide v) { tries.push_back(written(v, scale)); };
   const bool between = piece.has_lo && piece.has_hi && high > low;
-  Wide step = fine ? size * Wide{389} : mode % 4 == 1 ? size % 10 : mode % 8 == 6 ? size * Wide{37} : size;
+  Wide step = fine ? size * Wide{389} : mode % 4 == 1 ? size % 10 : mode % 8 == 6 && size >= 64 ? (size - 63) * Wide{37} + 63 : size;
   if (between) step %= (high - low) / unit + 1;
   if (between && ((mode >= 64 && mode < 96) || (mode >= 128 && mode < 192))) {  // anywhere
     Wide at = size;
@@ -473,7 +490,8 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
                                             "9007199254740991", "9007199254740992", "9007199254740993", "99999999999999999", "0.1", "0.5", "0.30000000000000004", "123456.789", "1e-7", "1e+22", "1.5e+300", "5e-324"};
     std::string text(kBig[size % std::size(kBig)]);
     if (mode & 1) text.insert(text.begin(), '-');
-    tries.push_back(text);
+    if (size >= kSmall) tries.push_back(text);
+    add((mode & 1 ? -1 : 1) * step * unit);
     add(step * unit);
   } else {
     add(-step * unit);
@@ -693,20 +711,24 @@ bool Sampler::array() {
   if (!put('[')) return false;
   std::int32_t hi = 0;
   for (const Engine::Alternative& a : engine_.levels_[now_.top->level].alternatives) hi = std::max(hi, goals_.row(a.shape).hi);
-  constexpr std::uint8_t kEmpty = 6, kFirst = kThere, kStop = 48, kFull = 236;
-  const std::uint8_t plan = next();
-  const bool full = plan >= kFull;  // as many as there may be
-  const std::int32_t most = full ? (hi <= 64 ? hi : 12) : deep_ ? 1 : plan < kEmpty ? 0 : kInf;
+  constexpr int kEmpty = 24, kFull = 236;
+  const int plan = next();
+  // Items behind those that there must be. The choice is their number, and no unit says that they end, so that any unit does for any item.
+  std::int32_t more = plan >= kFull ? (hi <= 64 ? hi : 12) : plan < kEmpty ? 0 : deep_ ? 1 : 1 + (plan - kEmpty) * (plan - kEmpty) / 2800;
   while (true) {
     const Frame& f = *now_.top;
     Config closed;
     const bool closes = engine_.step(now_, ']', &closed, arena_);
-    bool go_on = !closes || f.count < most || (spent() && !is_nearer(closed));
-    if (go_on) {
+    if (closes && !spent()) {
+      if (more > 0) begin_unit();
+      if (more-- <= 0) {
+        put(closed, ']');
+        return true;
+      }
+    } else {
       begin_unit();
-      go_on = !closes || (spent() ? !is_nearer(closed) : next() >= (f.count == 0 ? kFirst : kStop) || full);
     }
-    if (!go_on) {
+    if (closes && spent() && is_nearer(closed)) {
       put(closed, ']');
       return true;
     }

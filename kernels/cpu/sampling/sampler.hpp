@@ -27,7 +27,7 @@ class Sampler {
   static constexpr std::size_t kFew = 8;          // names that may be left out
   static constexpr std::uint16_t kNothing = 256;  // no choice
   static constexpr std::uint8_t kStop = 24;       // choices that end an object
-  static constexpr std::uint8_t kThere = 20;      // choices from which on a member is there, or a first item: of one the unit does for the other, when it shrinks
+  static constexpr std::uint8_t kThere = 20;      // choices from which on a member is there
   static constexpr std::uint8_t kNew = 64;        // choices that lead to a key of no name
   static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
 
@@ -50,6 +50,7 @@ class Sampler {
     Id goal;
   };
   void choose(std::vector<Way>* ways, std::int32_t depth);
+  bool is_rich(const std::vector<Way>& ways, Type type);
   bool scalar(Type type, Id goal, bool simplest);
   bool object();
   bool array();

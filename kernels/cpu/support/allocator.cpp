@@ -192,11 +192,12 @@ bool give_back_small(void* block) {  // false: it is malloc's
   const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(block) - first;
   if (!first || offset >= kRegion) return false;
   Heap& own = mine();
-  const std::size_t grains = grains_of[offset / kPage], batch = batch_of(grains);
+  const std::size_t grains = grains_of[offset / kPage];
   Size& size = own.sizes[grains];
   size.free = new (block) Block{size.free};
   own.count(-static_cast<std::int64_t>(grains * kGrain));
-  if (++size.count < 3 * batch) return true;
+  if (++size.count * grains * kGrain < 3 * kBatch) return true;
+  const std::size_t batch = batch_of(grains);
   Block *const given = size.free, *last = given;
   for (std::size_t i = 1; i < batch; ++i) last = last->next;
   size.free = last->next;
@@ -258,6 +259,13 @@ bool guard::fail_allocation_at(std::int64_t n) {
 
 void* operator new(std::size_t bytes) { return allocate(bytes); }
 void* operator new[](std::size_t bytes) { return allocate(bytes); }
+// The library's temporary buffers come from these; without them another heap may make what this one gives back.
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept try {
+  return allocate(bytes);
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t& none) noexcept { return operator new(bytes, none); }
 void operator delete(void* block) noexcept { release(block); }
 void operator delete[](void* block) noexcept { release(block); }
 void operator delete(void* block, std::size_t) noexcept { release(block); }

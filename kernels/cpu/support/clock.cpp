@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <ctime>
 
 #include "support/base.hpp"
@@ -26,7 +27,7 @@ double Clock::longest() {
 
 Clock::Running::Running(double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch) : before_(kernel_clock.now_), used_(used) {
   Clock& clock = kernel_clock;
-  clock.now_ = {{}, used ? seconds - *used : seconds, -1, states, memory > kNoMemory - held() ? kNoMemory : held() + memory, watch};
+  clock.now_ = {{}, used ? seconds - *used : seconds, -1, states, memory > kNoMemory - std::max<std::int64_t>(held(), 0) ? kNoMemory : held() + memory, watch};
   clock.last_ = clock.measures_ ? processor_seconds() : -1;
 }
 
@@ -57,8 +58,9 @@ void Clock::look(Op op) {
   }
   const Time now = std::chrono::steady_clock::now();
   if (now > now_.deadline) {
-    if (now_.begun < 0) now_.begun = processor_seconds();
-    const double left = now_.seconds - (processor_seconds() - now_.begun);
+    const double used = processor_seconds();
+    if (now_.begun < 0) now_.begun = used;
+    const double left = now_.seconds - (used - now_.begun);
     if (left < kLeast) throw Limit{"seconds", -1, "a search takes too long", op};
     now_.deadline = now + std::chrono::microseconds(static_cast<std::int64_t>(std::min(left, kMost) * 1e6));
   }

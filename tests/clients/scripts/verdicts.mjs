@@ -11,8 +11,7 @@ export class Limit extends Error {}
 
 export function weather(city) {
   called.push(city);
-  if (!(city in WARM)) throw new Error(`no such city: ${city}`);
-  return WARM[city];
+  return WARM[city] ?? 0;
 }
 
 export const WEATHER = {

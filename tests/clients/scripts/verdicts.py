@@ -32,7 +32,7 @@ class Limit(Exception):  # noqa: N818 (no error: the client can't)
 def weather(city: str) -> int:
     """Return how warm it is in a city, in degrees Celsius."""
     CALLED.append(city)
-    return WARM[city]
+    return WARM.get(city, 0)
 
 
 WEATHER = {

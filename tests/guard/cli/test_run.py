@@ -299,7 +299,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no folder": (("-i", "a.txt", "-o", "none/out.csv"), "none/out.csv.partial can't be written: No such file"),
     "resume what": (("-i", "a.txt", "--resume"), "--resume and --force are about the file of an earlier run"),
     "retry what": (("-i", "a.txt", "-o", "out.csv", "--retry-failed"), "--retry-failed goes on with an earlier run"),
-    "concurrency": (("-i", "a.txt", "--concurrency", "0"), "Invalid value for '--concurrency': "),
+    "concurrency": (("-i", "a.txt", "--concurrency", "0"), "--concurrency must be at least 1; see "),
 }
 
 

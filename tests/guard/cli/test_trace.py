@@ -128,6 +128,12 @@ def test_training_data_is_written_as_lines_of_json(run: Run, place: str, tmp_pat
     store.write(dataclasses.replace(CALL, attempts=(surrogate,), started=time.time()))
     store.write(dataclasses.replace(CALL, function="guard trace replay"))
     assert run("export", "--format", "sft", "-o", "train.jsonl") == (0, "", "2 rows\n")
+    for command in (("export", "--format", "sft", "-o"), ("show", "1", "--html")):
+        written = (tmp_path / "train.jsonl").read_bytes()
+        refused = "guard: train.jsonl is there already; --force writes over it\n"
+        assert run(*command, "train.jsonl") == (2, "", refused)
+        assert (tmp_path / "train.jsonl").read_bytes() == written
+    assert run("export", "--format", "sft", "-o", "train.jsonl", "--force") == (0, "", "2 rows\n")
     rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     assert [row["messages"][-1]["content"] for row in rows] == ["3", '"\ud800"']
     code, out, err = run("export", "--format", "dpo")
@@ -222,8 +228,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["replay", "2"], 1, "call 2 asked no model; there is nothing to replay"),
     (["replay", "1", "--model", "nonesuch"], 4, "unknown model 'nonesuch'; "),
     (["prune"], 2, "nothing says what may go; name --days or --calls, or set trace_days or trace_calls in guard.toml"),
-    (["prune", "--days", "0"], 2, "--days=0.0 must be above 0"),
-    (["prune", "--calls", "0"], 2, "--calls=0 must be at least 1"),
+    (["prune", "--days", "0"], 2, "--days 0 must be above 0"),
+    (["prune", "--calls", "0"], 2, "--calls 0 must be at least 1"),
 ]
 
 

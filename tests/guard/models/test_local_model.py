@@ -18,7 +18,7 @@ from guard.decoding.completion import CHOICE, Completion
 from guard.decoding.confidence import measured
 from guard.decoding.mask_buffer import MaskBuffer
 from guard.decoding.reasoning import Reasoning
-from guard.errors import BudgetExceeded, Truncated
+from guard.errors import BudgetExceeded, Truncated, Unsupported
 from guard.models.base import Reply, Request
 from guard.models.local.transformers import TransformersModel
 
@@ -310,9 +310,9 @@ def test_a_model_that_may_think_finds_the_place_open_once(template: str) -> None
     assert model._reasoning.opened(text).endswith("assistant\n<think>\n")
 
 
-def test_a_model_without_tags_does_not_think(model: TransformersModel) -> None:
-    """Then the budget for it is not used."""
-    assert model.generate(_request(thinking=50)).thinking_tokens == 0
+def test_a_model_without_tags_says_that_it_does_not_think(model: TransformersModel) -> None:
+    with pytest.raises(Unsupported, match="does not think, as thinking=50 asks it to; leave it out"):
+        model.generate(_request(thinking=50))
 
 
 def test_the_closing_tag_may_come_in_pieces_and_with_more_behind_it() -> None:

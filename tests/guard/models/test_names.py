@@ -367,7 +367,8 @@ def test_a_template_without_a_system_message_gets_it_in_the_first_other() -> Non
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gpt-9", "unknown model 'gpt-9'; known are smollm2, gemma-3-270m, transformers:PATH_OR_ID, llamacpp:FILE"),
+        ("gpt-9", "unknown model 'gpt-9'; did you mean openai:gpt-9?"),
+        ("none", "unknown model 'none'; known are smollm2, gemma-3-270m, transformers:PATH_OR_ID, llamacpp:FILE"),
         ("transformers:", "unknown model 'transformers:'"),
         ("transformers:/no/such/folder", "no such folder: /no/such/folder"),
         ("transformers:./none", "no such folder: ./none"),

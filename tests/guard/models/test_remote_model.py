@@ -9,6 +9,7 @@ import gc
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -20,7 +21,6 @@ from typing import Any
 
 import clock
 import pytest
-import stamina
 
 import guard
 from guard import models
@@ -34,6 +34,7 @@ from guard.errors import (
     TimedOut,
     Truncated,
     Unavailable,
+    Unsupported,
 )
 from guard.models.base import Model, Reply, Request
 from guard.models.event_loop import PORTAL
@@ -377,13 +378,12 @@ def test_the_deadline_is_one_over_all_retries() -> None:
         assert len(server.requests) < 4
 
 
-def test_retries_can_be_switched_off_for_a_whole_program() -> None:
-    stamina.set_active(False)
-    try:
-        with Server(FAULTS["503"](GOOD), GOOD) as server, pytest.raises(Unavailable):
-            model(server).generate(request())
-    finally:
-        stamina.set_active(True)
+def test_a_retry_is_told_to_the_log_in_words_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    with Server(FAULTS["503"](GOOD), GOOD) as server, caplog.at_level("INFO"):
+        model(server).generate(request())
+    (said,) = [record for record in caplog.records if "asking again" in record.getMessage()]
+    assert said.name == "guard.models"
+    assert re.fullmatch(r"openai:\S+ failed \(HTTP 503.*\); asking again in 0\.\d s", said.getMessage())
 
 
 def test_silence_is_a_time_out_without_a_deadline_too() -> None:
@@ -867,7 +867,9 @@ def test_anthropic_s_thinking_has_a_budget_of_its_own() -> None:
     with Server(GOOD) as server:
         asked = claude(server, mode="tool")
         asked.generate(request(max_tokens=50, thinking=2000))
-        asked.generate(request(max_tokens=50, thinking=10))
+        asked.generate(request(max_tokens=50))
+        with pytest.raises(Unsupported, match=r"at least 1,024 tokens, or not at all; raise thinking=10"):
+            asked.generate(request(max_tokens=50, thinking=10))
         thinks, not_ = (r.body for r in server.requests)
         assert thinks["thinking"] == {"type": "enabled", "budget_tokens": 2000}
         assert (thinks["max_tokens"], thinks["tool_choice"]["type"]) == (2050, "auto")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+import gzip
 import itertools
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 import clock
@@ -374,3 +377,23 @@ def test_what_was_shown_is_not_changed_later() -> None:
     made.feed('c", "value": "x"}, {"name": "d"}]')
     assert json.dumps([row.__dict__ for row in first]) == kept
     assert streaming.UNKNOWN is None
+
+
+def test_of_real_values_every_beginning_is_known_and_how_it_is_cut_changes_nothing(data: Path) -> None:
+    r = random.Random(23)
+    with gzip.open(data / "maskbench.jsonl.gz") as lines:
+        cases = [json.loads(line) for line in r.sample(lines.readlines(), 25)]
+    values = [test["data"] for case in cases for test in case["tests"] if test["valid"]]
+    values = [value for value in values if isinstance(value, dict | list)][:30]
+    assert len(values) > 15
+    for value in values:
+        text = json.dumps(value, ensure_ascii=r.random() < 0.5, indent=r.choice([None, 1]))[:3000]
+        one_by_one, in_pieces, at = Partials(None), Partials(None), 0
+        for size in range(1, len(text) + 1):
+            known = one_by_one.feed(text[size - 1])
+            assert known is None or begins(known, value), text[:size]
+            if size == len(text) or r.random() < 0.2:
+                cut = in_pieces.feed(text[at:size])
+                at = size
+                assert None in (known, cut) or json.dumps(cut) == json.dumps(known), text[:size]
+        assert len(text) == 3000 or partial(None, text) == value

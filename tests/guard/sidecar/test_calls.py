@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import time
 from collections.abc import Iterator
@@ -107,7 +109,7 @@ def test_tools_go_through_as_they_are_where_the_settings_say_so(tmp_path: Path) 
             assert sidecar.chat(model="raw", tools=[strict]).status == 422
             custom = {"type": "custom", "custom": {"name": "sql", "format": {"type": "grammar", "grammar": {}}}}
             reply = sidecar.chat(tools=[custom])
-            assert (reply.status, reply.json["error"]["param"]) == (400, "tool_calls.0.custom.format")
+            assert (reply.status, reply.json["error"]["param"]) == (400, "tools.0.custom.format")
             assert sidecar.chat(model="raw", tools=[custom]).status == 200
 
 
@@ -131,6 +133,54 @@ def test_words_beside_tools_stream_while_they_come_and_calls_whole(
                 if getattr(delta, name):
                     times.setdefault(name, time.monotonic() - began)
     assert times["content"] < 1.0 < 1.9 < times["tool_calls"]
+
+
+ASKED: Any = [{"role": "user", "content": "?"}]
+IN_PROTOCOLS: Any = {
+    "/v1/chat/completions": {"messages": ASKED, "tools": [WEATHER]},
+    "/v1/responses": {"input": "?", "tools": [{"type": "function", **WEATHER["function"]}]},
+    "/v1/messages": {
+        "messages": ASKED,
+        "max_tokens": 99,
+        "tools": [{"name": "weather", "input_schema": PARAMETERS}],
+    },
+}
+
+
+@pytest.mark.parametrize("path", IN_PROTOCOLS)
+@pytest.mark.parametrize("content", ["Let me look.", None])
+def test_thinking_beside_tools_streams_while_it_comes(
+    sidecar: Sidecar, provider: fake_server.Server, path: str, content: str | None
+) -> None:
+    def slowly(request: fake_server.ClientRequest) -> fake_server.Answer:
+        answer = says(("weather", OSLO), content=content, reasoning_content="Hm, weather.")(request)
+        first, rest = answer.raw.split(b"\n\n", 1)
+        return fake_server.Answer(raw=answer.raw, change=lambda _: [first + b"\n\n", 1.0, rest])
+
+    provider.answers = [slowly]
+    connection = http.client.HTTPConnection(sidecar.host, sidecar.port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", path, json.dumps({"model": "m", "stream": True, **IN_PROTOCOLS[path]}))
+        began, seen = time.monotonic(), b""
+        response = connection.getresponse()
+        while b"Hm, weather." not in seen:
+            piece = response.read1()
+            assert piece
+            seen += piece
+        assert time.monotonic() - began < 0.9
+        seen += response.read()
+    text = seen.decode()
+    assert text.index("Hm, weather.") < (text.index("Let ") if content else text.index("Oslo"))
+    if path == "/v1/responses":  # each item says what it is, and stands where it was said to
+        events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+        whole = events[-1]["response"]
+        done = {e["output_index"]: e["item"] for e in events if e["type"] == "response.output_item.done"}
+        assert [done[index] for index in range(len(done))] == whole["output"]
+        kinds = [item["type"] for item in whole["output"]]
+        assert kinds == ["reasoning", *(["message"] if content else []), "function_call"]
+        assert [e["sequence_number"] for e in events] == list(range(len(events)))
+    else:
+        assert text.count("weather.") == 1
 
 
 def test_content_and_reasoning_beside_calls_survive(sidecar: Sidecar, provider: fake_server.Server) -> None:

@@ -44,6 +44,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "llama.cpp response_format": {"response_format": {"type": "json_schema", "schema": SCHEMA}},
     "llama.cpp json_object": {"response_format": {"type": "json_object", "schema": SCHEMA}},
     "Ollama format": {"format": SCHEMA},
+    "Anthropic output_format": {"output_format": {"type": "json_schema", "schema": SCHEMA}},
+    "Anthropic output_config": {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
     "TGI response_format": {"response_format": {"type": "json_object", "value": SCHEMA}},
     "TGI grammar": {"grammar": {"type": "json", "value": SCHEMA}},
     "two that are one": {"guided_json": SCHEMA, "response_format": {"type": "json_object", "schema": SCHEMA}},
@@ -95,6 +97,8 @@ REFUSED: dict[str, Any] = {
     "response_format.type": {"type": "structural_tag", "structures": []},
     "guided_choice": [],
     "guided_regex": "a)|(?:b",
+    "sampling_params": {"regex": "a"},
+    "guided_decoding": {"regex": "a"},
     "guided_json": "no schema",
     "json_schema": 3,
 }
@@ -126,6 +130,7 @@ SERVERS_OWN: dict[str, Any] = {
     "web_search_options": {"search_context_size": "low"},
 }
 PATHS = ("/v1/chat/completions", "/v1/completions")
+ALL_PATHS = (*PATHS, "/v1/responses", "/v1/messages")
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +141,15 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
 
 
 def ask(sidecar: Sidecar, path: str, **fields: Any) -> Reply:
-    what: dict[str, Any] = (
-        {"messages": [{"role": "user", "content": "Say something."}]}
-        if "chat" in path
-        else {"prompt": "Say something."}
-    )
+    asked: Any = [{"role": "user", "content": "Say something."}]
+    what: dict[str, Any] = {
+        "/v1/chat/completions": {"messages": asked},
+        "/v1/completions": {"prompt": "Say something."},
+        "/v1/responses": {"input": "Say something."},
+        "/v1/messages": {"messages": asked},
+    }[path]
+    if path == "/v1/responses" and "max_tokens" in fields:
+        fields["max_output_tokens"] = fields.pop("max_tokens")
     return sidecar.ask("POST", path, {"model": "m", **what, **fields})
 
 
@@ -189,12 +198,13 @@ def test_a_model_here_writes_plain_text_of_a_language(here: Sidecar, path: str, 
         assert re.fullmatch(PATTERN, text) if fields in PATTERNS.values() else text in CHOICE
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", ALL_PATHS)
 @pytest.mark.parametrize("field", [*REFUSED, *SERVERS_OWN])
 def test_a_model_here_refuses_what_it_can_not_keep_by_name(here: Sidecar, path: str, field: str) -> None:
     reply = ask(here, path, max_tokens=20, **nested(field, {**REFUSED, **SERVERS_OWN}[field]))
     assert reply.status == 400, reply.data
-    assert reply.json["error"]["param"] == field
+    named = field.partition(".")[0] if path == "/v1/messages" else field  # which has none of these, whatever they hold
+    assert reply.json["error"]["param"] == named
 
 
 def test_responses_are_held_by_the_same_words(here: Sidecar) -> None:
@@ -284,7 +294,7 @@ def test_a_provider_is_sent_a_language_as_it_came_and_its_text_is_checked(
     assert (reply.status, reply.json["error"]["code"]) == (422, "validation_failed")
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", ALL_PATHS[:3])
 @pytest.mark.parametrize("field", REFUSED)
 def test_what_can_not_be_checked_is_refused_before_a_provider_too(
     sidecar: Sidecar, provider: fake_server.Server, path: str, field: str
@@ -302,6 +312,12 @@ def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: fake_serve
         reply = ask(sidecar, PATHS[0], **nested(field, SERVERS_OWN[field]), **more)
         assert text_of(reply) == '{"n": 3}'
         assert provider.requests[0].body.items() >= nested(field, SERVERS_OWN[field]).items()
+
+
+@pytest.mark.parametrize("field", ["guided_json", "json_schema", "format"])
+def test_an_empty_schema_is_one_too(sidecar: Sidecar, provider: fake_server.Server, field: str) -> None:
+    provider.answers = [says("prose"), says("[3]")]
+    assert text_of(ask(sidecar, PATHS[0], **{field: {}})) == "[3]"
 
 
 def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: fake_server.Server) -> None:
@@ -327,7 +343,7 @@ def test_whatever_such_a_field_holds_it_is_neutral_kept_or_refused_by_name(body:
     refused: str | None = None
     words, language = body, None
     try:
-        words, language = constraints.understood(body)
+        words, language, _ = constraints.understood(body)
     except ApiError as error:
         refused = error.param
     is_kept = refused is not None or language is not None or words.get("response_format") is not None

@@ -217,7 +217,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[serve]\nport = 1\nprot = 3\n", "line 3, serve.prot: there is no such key"),
-        ("[serve]\n\nport = 'x'\n", "line 3, serve.port: Input should be a valid integer"),
+        ("[serve]\n\nport = 'x'\n", "line 3, serve.port: must be a whole number"),
         ("[serve.models.a]\nmodel = 'openai:x'\napi_key = 'sk-12345678'\n", "line 3, serve.models.a.api_key: a secret"),
         ("[serve.models.a]\nmodel = 'openai:x'\napi_key = 'env:NOPE'\n", "line 3, serve.models.a.api_key: the environ"),
         ("[serve.models.a]\nmodel = 'openai:x'\nescalate_to = ['b']\n", "line 3, serve.models.a.escalate_to: models.a"),
@@ -225,7 +225,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         ("[serve.models.a]\nmodel = 'openai:x'\nbase_url = 'ftp://x'\n", "line 3, serve.models.a.base_url"),
         ("[serve\n", "(at line 1, column 7)"),
         ("serve = 3\n", "serve must be a table"),
-        ("[serve.models.a]\nmodel = 'gpt-5'\n", "line 2, serve.models.a.model: there is no such kind of model"),
+        ("[serve.models.a]\nmodel = 'gpt-5'\n", "line 2, serve.models.a.model: unknown model 'gpt-5'; did"),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said_with_line_and_key(tmp_path: Path, text: str, said: str) -> None:

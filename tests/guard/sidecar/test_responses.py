@@ -77,7 +77,7 @@ def test_a_stream_has_the_protocols_events_in_order(sidecar: Sidecar, provider: 
         ({"previous_response_id": "resp_1", "text": FORMAT}, "previous_response_id"),
         ({"input": [{"type": "computer_call"}], "text": FORMAT}, "input.0.type"),
         ({"input": 3}, "input"),
-        ({"text": {"format": {"type": "json_schema"}}}, "response_format.json_schema.name"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
         ({"tools": [{"type": "web_search"}], "text": FORMAT}, "tools.0.type"),
     ],
 )

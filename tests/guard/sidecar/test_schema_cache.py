@@ -36,7 +36,7 @@ def test_whoever_asks_for_a_content_at_once_waits_for_one_compile(monkeypatch: p
 
     async def main() -> None:
         targets = Targets()
-        asking = [asyncio.create_task(targets.of({"const": 1}, "a", is_checked_only=False)) for _ in range(20)]
+        asking = [asyncio.create_task(targets.of({"const": 1}, "a", 0, is_checked_only=False)) for _ in range(20)]
         while not compiler.begun:  # noqa: ASYNC110 (a thread says it)
             await asyncio.sleep(0.01)
         for task in asking[:10]:  # the first of them began it
@@ -46,7 +46,7 @@ def test_whoever_asks_for_a_content_at_once_waits_for_one_compile(monkeypatch: p
         found = await asyncio.gather(*asking, return_exceptions=True)
         assert all(isinstance(one, asyncio.CancelledError) for one in found[:10])
         assert len({id(one) for one in found[10:]}) == 1
-        assert await targets.of({"const": 1}, "a", is_checked_only=False) is found[-1]
+        assert await targets.of({"const": 1}, "a", 0, is_checked_only=False) is found[-1]
 
     asyncio.run(main())
     assert compiler.begun == ["a"]
@@ -57,14 +57,14 @@ def test_a_compile_goes_on_where_everybody_has_gone(monkeypatch: pytest.MonkeyPa
 
     async def main() -> None:
         targets = Targets()
-        task = asyncio.create_task(targets.of({"const": 1}, "a", is_checked_only=False))
+        task = asyncio.create_task(targets.of({"const": 1}, "a", 0, is_checked_only=False))
         while not compiler.begun:  # noqa: ASYNC110 (a thread says it)
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         compiler.go.set()
-        await targets.of({"const": 1}, "a", is_checked_only=False)
+        await targets.of({"const": 1}, "a", 0, is_checked_only=False)
 
     asyncio.run(main())
     assert compiler.begun == ["a"]
@@ -78,7 +78,7 @@ def test_a_refusal_is_everybodys_and_is_not_kept(monkeypatch: pytest.MonkeyPatch
         targets = Targets()
         for _ in range(2):
             found = await asyncio.gather(
-                *(targets.of({"type": "none"}, "a", is_checked_only=False) for _ in range(5)), return_exceptions=True
+                *(targets.of({"type": "none"}, "a", 0, is_checked_only=False) for _ in range(5)), return_exceptions=True
             )
             assert all(isinstance(one, SchemaError) for one in found)
         assert (targets.nbytes, targets._flights) == (0, {})
@@ -98,7 +98,7 @@ def test_what_is_kept_weighs_no_more_than_it_may(asked: list[tuple[int, int]], m
         targets = Targets(most, most_bytes * WEIGHT)
         for number, size in asked:
             schema = {"enum": ["x" * 50 * size, number]}
-            target = await targets.of(schema, "a", is_checked_only=False)
+            target = await targets.of(schema, "a", 0, is_checked_only=False)
             assert target.schema == schema
             assert len(targets._kept) <= most
             assert targets.nbytes <= most_bytes * WEIGHT

@@ -1,0 +1,77 @@
+"""What a command line names: types and schemas, structured functions, documents, texts in files."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from guard.cli.console import Problem
+from guard.support.bounds import written
+from guard.support.loading import LoadError, load
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text; Problem says why it can't be read."""
+    from guard.batch.inputs import InputError, text_of
+
+    try:
+        text = text_of(path)
+    except InputError as error:
+        raise Problem(str(error)) from None
+    if not text.strip():
+        raise Problem(f"{path} is empty; there is nothing to read in it")
+    return text
+
+
+def resolve(target: str) -> Any:
+    """Return what a command line calls a type: a JSON Schema's content, or what `module:name` names."""
+    if not target:
+        raise Problem("'' names nothing; give a JSON Schema's file, module:Type, or file.py:Type")
+    if target.endswith(".py") or (":" in target and not Path(target).exists()):
+        try:
+            found = load(target)
+        except LoadError as error:
+            raise Problem(str(error)) from None
+        if inspect.isfunction(found) or inspect.isbuiltin(found):
+            raise Problem(f"{target} is a function; decorate it with guard.structured, or name its return type")
+        if isinstance(found, int | float | list | tuple | set) and not isinstance(found, bool):
+            raise Problem(f"{target} is {written(found)}, and no type; name a type, or a structured function")
+        return found
+    return _schema_text(target, ", module:Type, or file.py:Type")
+
+
+def _schema_text(path: str, or_else: str = "") -> str:
+    """Return the text of a file that holds a JSON Schema."""
+    text = read_text(Path(path))
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Problem(f"{path} is not JSON ({error}); give a JSON Schema{or_else}") from None
+    if not isinstance(schema, dict | bool):
+        raise Problem(f"{path} is JSON but no JSON Schema: a schema is an object or a boolean")
+    return text
+
+
+def resolve_type(target: str) -> tuple[Any, dict[str, Any]]:
+    """Return what `resolve` does, of a structured function its type and the options that it was compiled with."""
+    from guard.calls.decorator import Decorated
+
+    found = resolve(target)
+    if isinstance(found, Decorated):
+        return found.wanted, found.guard.options
+    return found, {}
+
+
+def documents(given: list[str] | None) -> dict[str, str]:
+    """Read what --document names; each is JSON, also where no reference leads to it."""
+    read = {}
+    for one in given or []:
+        uri, equals, path = one.rpartition("=")
+        if not equals or not uri:
+            raise Problem(f"--document {one} must be URI=FILE")
+        if uri in read:
+            raise Problem(f"--document {one} names {uri} a second time; leave one out")
+        read[uri] = _schema_text(path)
+    return read

@@ -1,0 +1,112 @@
+"""Anthropic as an upstream: asked for chat completions, which go to it and come back in its own protocol.
+
+Whatever is relayed, checked, asked again and escalated is a chat, so that nothing else here knows of another protocol
+behind. What Anthropic's has no words for is refused by `check`, with the field's name, before anything is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any
+
+from guard.errors import BadReply
+from guard.models.remote.anthropic import API_KEY, BASE_URL, URL
+from guard.models.remote.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
+from guard.models.remote.http import ExchangeError, broken_off, of_event
+from guard.sidecar import large
+from guard.sidecar.bodies import parsed
+from guard.sidecar.errors import bad
+from guard.sidecar.event_stream import DONE
+from guard.sidecar.upstream import Upstream
+from guard.support.json_pieces import encoded
+
+TOKEN = "ANTHROPIC_AUTH_TOKEN"
+PATH = "/chat/completions"  #: The one path of OpenAI's protocol at which it is asked.
+
+
+class AnthropicUpstream(Upstream):
+    """Anthropic, or a server that speaks its protocol; of one event loop."""
+
+    is_translated = True
+
+    def __init__(
+        self, name: str, base_url: str | None, api_key: str | None, response_bytes: int, most_tokens: int
+    ) -> None:
+        """`most_tokens` is what an answer may have where a request does not say it: the protocol wants a number."""
+        super().__init__(name, base_url, api_key, response_bytes, names=(BASE_URL, API_KEY, URL))
+        self._most_tokens = most_tokens
+        self.url += "/v1"
+        if "Authorization" not in self._headers and self._is_environments and (token := os.environ.get(TOKEN)):
+            self._headers["Authorization"] = f"Bearer {token}"
+            self._secrets = (*self._secrets, token)
+
+    def speaks(self, path: str) -> bool:
+        """Whether it can be asked at a path of OpenAI's protocol."""
+        return path == PATH
+
+    def check(self, body: Mapping[str, Any]) -> None:
+        """Refuse a chat that the protocol has no words for."""
+        if (body.get("temperature") or 0) > 1:
+            raise bad(f"temperature: {self.name} takes 0 to 1", "temperature", "unsupported_value")
+        try:
+            request(body, self._most_tokens)
+        except UnsayableError as error:
+            raise bad(str(error), error.field, "unsupported_value") from None
+
+    def own(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a chat says beside its messages and schema, in the provider's words."""
+        return settings(body)
+
+    def can_force(self, body: Mapping[str, Any]) -> bool:
+        """Whether it can be made to call a tool: not while it thinks."""
+        return not thinks(settings(body))
+
+    async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
+        assert self.speaks(path)
+        async with self._asked("/messages", *await self._payload(body)) as response:
+            data = await self._whole(response)
+        message = self._object(data)
+        with self._by_the_protocol():
+            said = completion(message, data.decode())
+        return encoded(said), said
+
+    async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
+        """Yield the events of a chat completion as they come, and what each says; None for the [DONE] at the end."""
+        assert self.speaks(path)
+        options = parsed(body).get("stream_options")
+        chunks = Chunks(tells_usage=isinstance(options, Mapping) and bool(options.get("include_usage")))
+        async with self._asked("/messages", *await self._payload(body)) as response:
+            if response.content_type != "text/event-stream":
+                raise ExchangeError(BadReply(f"{self.name} did not stream: {response.content_type[:60]}"))
+            async for event in self._split(response):
+                if event.name == b"error":
+                    raise of_event(event.data, self.name, self._secrets)
+                said = self._object(event.data)
+                with self._by_the_protocol():
+                    made = list(chunks.take(said))
+                for chunk in made:
+                    yield b"data: " + encoded(chunk) + b"\n\n", chunk
+                if chunks.is_over:
+                    yield DONE, None
+                    return
+        raise broken_off(self.name)
+
+    async def _payload(self, body: bytes) -> tuple[bytes, dict[str, str]]:
+        """Return what is sent for a chat, and the header that says in which version of the protocol."""
+
+        def made() -> tuple[bytes, dict[str, str]]:
+            asked = request(parsed(body), self._most_tokens)
+            return encoded(asked), {"anthropic-version": version(asked)}
+
+        return await large.done(len(body), made)
+
+    @contextlib.contextmanager
+    def _by_the_protocol(self) -> Iterator[None]:
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            words = f"{self.name} did not answer by the protocol: what it says is no message"
+            raise ExchangeError(BadReply(words)) from None

@@ -1,0 +1,42 @@
+"""What is wrong with a client's schema, said by the field of the request in which it stands.
+
+The engine speaks of JSON Pointers into the schema that it was given. With tools that one is put together of several
+(guard/sidecar/endpoints/tool_calls.py), and of a language it was made here: what a client is told is where its own text
+is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from guard.errors import Finding, SchemaError
+from guard.sidecar.endpoints.chat_request import Asked
+from guard.sidecar.errors import ApiError, bad
+
+_OF_TOOL = re.compile(r"(?:/anyOf/\d+)?(?:/properties/calls)?/items/anyOf/(\d+)/properties/arguments(/.*)?", re.DOTALL)
+_OF_CONTENT = re.compile(r"/anyOf/\d+/properties/content(/.*)?", re.DOTALL)
+
+
+def refused(error: SchemaError, asked: Asked) -> ApiError:
+    """Return the error of a request whose schema is refused; `param` is the field, the message has the pointer."""
+    found = [_placed(finding, asked) for finding in error.findings]
+    field = found[0][0]
+    lines = [f"{place}: {finding}" for place, finding in found]
+    if asked.language is not None:  # it has no pointers: the schema around it is ours
+        lines = [": ".join((place, f"{finding.message}; {finding.fix}".removesuffix("; "))) for place, finding in found]
+    return bad("\n".join(dict.fromkeys(lines)), field or None, "invalid_schema")
+
+
+def _placed(finding: Finding, asked: Asked) -> tuple[str, Finding]:
+    """Return the field that a finding is about, and the finding with its pointer from there."""
+    if not asked.has_tools:
+        return asked.place, finding
+    if within := _OF_TOOL.fullmatch(finding.pointer):
+        name = asked.functions[int(within[1])].name
+        tools = asked.chat.tools or []
+        number = next(at for at, tool in enumerate(tools) if tool.function is not None and tool.function.name == name)
+        return f"tools.{number}.function.parameters", dataclasses.replace(finding, pointer=within[2] or "")
+    if within := _OF_CONTENT.fullmatch(finding.pointer):
+        return asked.place, dataclasses.replace(finding, pointer=within[1] or "")
+    return "tools", finding

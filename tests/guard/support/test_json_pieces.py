@@ -1,0 +1,56 @@
+import json
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guard.support import json_pieces
+from guard.support.json_pieces import COMPACT, PLAIN, SMALL, WINDOW, encoded, pieces
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=60,
+)
+ENCODERS = pytest.mark.parametrize("encoder", [PLAIN, COMPACT, json.JSONEncoder()])
+
+
+@ENCODERS
+@given(VALUES, st.integers(1, 40), st.integers(1, 9))
+@settings(max_examples=300)
+def test_pieces_are_what_the_encoder_writes_however_small_they_are(encoder, value, small, window):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_pieces, "SMALL", small)
+        patch.setattr(json_pieces, "WINDOW", window)
+        patch.setattr(json_pieces, "_PART", 2)
+        assert "".join(pieces(value, encoder)) == encoder.encode(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a" * 1_000_000,
+        '\u0001\\"é😀' * 200_000,
+        ["x" * 1_000_000, {"y": "z" * 1_000_000}],
+        {"k" * 1_000_000: 1},
+        {"a": list(range(100_000)), "b": [{"c": n} for n in range(30_000)]},
+        [[[[["d" * 300_000]]]]],
+        {5: "e" * 300_000, None: 1},
+        list(string.printable) * 1_000,
+    ],
+    ids=["letters", "escapes", "nested", "a key", "values", "deep", "keys that are none", "texts"],
+)
+@ENCODERS
+def test_no_piece_of_a_large_value_is_large(value, encoder):
+    found = list(pieces(value, encoder))
+    assert "".join(found) == encoder.encode(value)
+    # A character may be escaped by twelve, and a part is a few characters or 64 of a text.
+    assert max(map(len, found)) <= max(12 * WINDOW, 12 * 64 * SMALL)
+    assert max(map(len, found)) < len(encoder.encode(value)) / 3
+
+
+def test_halves_of_surrogate_pairs_are_escaped_as_json_has_them():
+    assert encoded({"a": ["\ud800", "é😀"]}) == '{"a": ["\\ud800", "é😀"]}'.encode()
+    assert json.loads(encoded("\udc00" * 3)) == "\udc00" * 3
