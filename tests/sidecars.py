@@ -1,4 +1,4 @@
-"""Sidecars as processes, beside the providers of servers.py."""
+"""Sidecars as processes, beside the providers of fake_server.py."""
 
 from __future__ import annotations
 

@@ -179,7 +179,10 @@ _OPTIONS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
     (re.compile(r"with limits=(guard\.Limits\(\w+=\.\.\.\))"), r"with \1 in Python"),
     (re.compile(r"^on=\{'(\w+)': '?(\w+|…)'?\}"), r"--on \1=\2"),
     (re.compile(r": give confidence=$"), ", which a structured function has: guard.structured(confidence=…)"),
-    (re.compile(r"^([a-z_]+)='?(\S*?)'? (?=must )"), lambda m: f"--{_NAMES.get(m[1], m[1]).replace('_', '-')} {m[2]} "),
+    (
+        re.compile(r"^([a-z_]+)='?(\S*?)'? (?=must )"),
+        lambda m: f"--{_NAMES.get(m[1], m[1]).replace('_', '-')} {m[2].removesuffix('.0')} ",
+    ),
     (re.compile(r"(?<=must be one of )(None, )?('\S+')(, '\S+')*$"), _choices),
 )
 

@@ -7,5 +7,4 @@ worker.py, worker_pool.py       the same in a process that can be killed
 repair.py                       edits that make broken JSON whole
 provider_schema.py              schemas as providers take them
 schema_report.py                what `guard check` says of a schema
-violations.py                   what is wrong with a value, and where
 """

@@ -27,7 +27,7 @@ What is mended, by the kind that the edits bear:
 Not mended: cut-off values, missing values and colons, bare words, hexadecimal, `...`, JSON inside a string (it is valid
 as it is). A key written twice is left to validation.
 
-Time and memory are linear in the text, however deep it nests. tests/guard/test_repair.py
+Time and memory are linear in the text, however deep it nests. tests/guard/output/test_repair.py
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Pipeline:
 
         With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
         """
-        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_SoFar))
+        live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_StreamedSoFar))
         told = ""
         stream = self._guard.arun_stream(live)
         async with stream:
@@ -127,7 +127,7 @@ class Pipeline:
         return _choice(asked, value, call)
 
 
-class _SoFar(TextSoFar):
+class _StreamedSoFar(TextSoFar):
     """All of the text that has come, or a thought by itself."""
 
     def feed(self, piece: str) -> str:

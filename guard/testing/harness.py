@@ -119,7 +119,7 @@ class Surroundings:
             "ANTHROPIC_BASE_URL": address.removesuffix("/v1"),
             "ANTHROPIC_API_KEY": CANARY,
             "GUARD_TRACE": self.trace,
-            "GUARD_MODEL": "staged",
+            "GUARD_MODEL": "openai:staged",
         }
 
     def run(self, call: Callable[[], Any], scene: Scene, limit: float) -> Run:

@@ -1,14 +1,15 @@
 """The trace: every call and every attempt, in a database that outlives a kill -9.
 
-tables.py     what a record is in SQL, and how a trace that an older Guard wrote becomes today's
-redaction.py  what is cut out of every text before it is written
-rows.py       records (guard/trace/records.py) as rows, and back
-databases.py  SQLite and PostgreSQL: how each is opened, and waited for
-writer.py     group commit: many callers, one transaction, each with a deadline; journal.py: the same for an event loop
-totals.py     running totals, kept in the transaction of each record
-store.py      the trace itself, in SQLite or PostgreSQL
-retention.py  how long records are kept
-stats.py, export.py, page.py, replay.py   what is made of it: figures, training data, a page, the call again
+records.py        what a call was, as values
+sql_tables.py     what a record is in SQL, and how a trace that an older Guard wrote becomes today's
+redaction.py      what is cut out of every text before it is written
+row_codec.py      records as rows, and back
+databases.py      SQLite and PostgreSQL: how each is opened; waits.py: how long it is waited for
+group_commit.py   many callers, one transaction, each with a deadline; record_queue.py: the same for an event loop
+totals.py         running totals, kept in the transaction of each record
+store.py          the trace itself, in SQLite or PostgreSQL
+retention.py      how long records are kept
+stats.py, export.py, html.py   what is made of it: figures, training data, a page
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """What a call was: every attempt and the whole, as frozen values.
 
-The pipeline builds them, an error or `traced()` hands them to the caller, and guard/trace.py stores them.
+The pipeline builds them, an error or `traced()` hands them to the caller, and guard/trace/store.py stores them.
 """
 
 from __future__ import annotations

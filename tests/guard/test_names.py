@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -25,3 +26,11 @@ def test_no_class_has_the_name_of_another() -> None:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_a_room_tells_of_its_files() -> None:
+    """What its docstring names is there."""
+    for init in sorted((ROOT / "guard").rglob("__init__.py")):
+        named = re.findall(r"\b[\w]+\.py\b", ast.get_docstring(ast.parse(init.read_text())) or "")
+        there = {path.name for path in init.parent.rglob("*.py")}
+        assert [name for name in named if name not in there] == [], init

@@ -33,7 +33,7 @@ def plain(text: str) -> Person:
     """Who is it?"""
 
 
-@guard.structured(model="small", escalate_to=["large"], retries=1, on={"refusal": "escalate"})
+@guard.structured(model="openai:small", escalate_to=["openai:large"], retries=1, on={"refusal": "escalate"})
 def tiered(text: str) -> Person:
     """Who is it?"""
 

@@ -466,7 +466,7 @@ def http_options(carrier: Carrier, name: str, address: Address, key: str | None)
 
     async def bound(response: httpx2.Response) -> None:
         response.stream = BoundedStream(response.stream, name)
-        if not response.is_success:  # the same as sockets.py does
+        if not response.is_success:  # the same as blocking_http.py does
             response.headers.pop("content-encoding", None)
 
     hooks = {"request": [hide], "response": [bound]}

@@ -1,6 +1,6 @@
 """How a request is carried: on Guard's event loop, or in the thread that asks.
 
-How a provider is asked and its answer is read is written once, as coroutines (remote.py, transport.py). Where these
+How a provider is asked and its answer is read is written once, as coroutines (remote_model.py, http.py). Where these
 wait, a carrier waits for them. `LOOP` waits with asyncio, on the portal's loop, whoever asks. `THREAD` blocks: a
 coroutine over it is never suspended, so that it runs to its end where it is called, without a loop or another thread,
 in less than half of the time; an interrupt ends it where it is.

@@ -288,7 +288,7 @@ def check_local(asked: Asked, served: Served) -> None:
 
 
 async def check_translated(body: Mapping[str, Any], served: Served, size: int) -> None:
-    """Refuse what a provider of another protocol can't be asked, of a body of so many bytes."""
+    """Refuse what a provider of another protocol can't be asked, of a body of so many bytes: it would not hear it."""
     upstream = served.upstream
     if upstream is None or not upstream.is_translated:
         return

@@ -3,7 +3,8 @@
 A value breaks the keyword K of the subschema P alone when the schema refuses it, and would take it if P lacked K. So
 the near misses of (P, K) are the instances of "the schema without K at P, and not the schema", which the engine
 decides as it decides all else: both schemas are lowered to one set of nodes, in which what does not lead to P is
-shared. What is drawn is then put to two independent validators (judges.py), with the schema and without the keyword.
+shared. What is drawn is then put to two independent validators (json_validators.py), with the schema and without
+the keyword.
 """
 
 from __future__ import annotations

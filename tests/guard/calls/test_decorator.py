@@ -135,13 +135,13 @@ def test_traced_returns_the_record_that_the_trace_holds(trace_file: Path) -> Non
 
 
 def test_a_bare_decorator_takes_everything_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GUARD_MODEL", "from-environment")
+    monkeypatch.setenv("GUARD_MODEL", "openai:from-environment")
 
     @guard.structured
     def read(text: str) -> Person:
         """Find the person."""
 
-    assert read.guard.tiers[0] == "from-environment"
+    assert read.guard.tiers[0] == "openai:from-environment"
     assert (read.__name__, read.__doc__, read.__module__) == ("read", "Find the person.", __name__)
 
 

@@ -214,15 +214,15 @@ def test_no_messages_is_a_callers_mistake_and_costs_nothing() -> None:
 
 def test_settings_fill_in_what_a_call_does_not_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "guard.toml").write_text('model = "from-file"\nretries = 5\nseed = 11\n')
+    (tmp_path / "guard.toml").write_text('model = "openai:from-file"\nretries = 5\nseed = 11\n')
     monkeypatch.setenv("GUARD_RETRIES", "1")
     ask = guard.Guard(seed=3)
-    assert (ask.model_name, ask.policy.retries, ask.policy.seed) == ("from-file", 1, 3)
+    assert (ask.model_name, ask.policy.retries, ask.policy.seed) == ("openai:from-file", 1, 3)
 
 
 def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUARD_RETRIES", "many")
-    with pytest.raises(guard.GuardError, match=r"retries='many' \(GUARD_RETRIES or guard.toml\)"):
+    with pytest.raises(guard.GuardError, match=r"retries='many' \(GUARD_RETRIES\) must be a whole number"):
         guard.Guard(Scripted())
 
 
@@ -230,7 +230,7 @@ def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     ("messages", "words"),
     [
         ([], "must hold at least one message"),
-        (" ", "messages=' ' must be a text or a list of messages"),
+        (" ", "messages=' ' must say something"),
         (None, "messages=None must be a text or a list of messages"),
         ({"role": "user", "content": "hi"}, "must be a text or a list of messages"),
         (["hi"], r"messages\[0\]='hi' must have a role and a content"),

@@ -105,7 +105,10 @@ def test_files_of_a_pattern_become_a_file_of_answers_in_order_and_one_of_failure
     assert binary["message"] == "docs/9.txt is not UTF-8 (byte 0); convert it to UTF-8"
     first, second = err.splitlines()
     assert first.startswith("out.jsonl: 6 of 9 answered (66.7%), 3 failed, 105 tokens, $0.0070, ")
-    assert second == "what failed is in out.jsonl.failures.jsonl; --resume --retry-failed asks it again"
+    assert second == (
+        "what failed is in out.jsonl.failures.jsonl; mend the inputs that can't be read;"
+        " --resume --retry-failed asks it again"
+    )
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.jsonl.failures.jsonl"]
 
 
@@ -332,7 +335,7 @@ def test_a_trace_that_keeps_too_little_to_resume_is_refused(
 def test_rows_of_json_lines_that_are_no_texts_are_failures_of_their_own(run: Run, model: Echo, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(b'{"text": "It says 1."}\n{"text"\n[1]\n{"other": 1}\n{"text": 7}\n"8"\n\xff\n')
     code, out, _ = run("-i", "in.jsonl", "-o", "out.jsonl", "--json")
-    assert (code, json.loads(out)["answered"]) == (1, 3)
+    assert (code, json.loads(out)["answered"]) == (2, 3)  # nothing failed but inputs
     assert [row["value"]["n"] for row in lines(tmp_path / "out.jsonl")] == [1, 7, 8]
     assert [row["message"].split(" (")[0] for row in lines(tmp_path / "out.jsonl.failures.jsonl")] == [
         "in.jsonl, line 2 is not JSON",
@@ -443,7 +446,7 @@ def test_a_module_that_ends_the_program_is_no_success(
 def test_a_row_with_more_fields_than_columns_is_a_failure(run: Run, model: Echo, tmp_path: Path) -> None:
     """Most of them are texts with a comma, of which the half would be read."""
     (tmp_path / "in.csv").write_text("id,text\n1,It says 1.\n2,It says 2, or 3.\n")
-    assert run("-i", "in.csv", "-o", "out.jsonl")[0] == 1
+    assert run("-i", "in.csv", "-o", "out.jsonl")[0] == 2
     assert [row["value"]["n"] for row in lines(tmp_path / "out.jsonl")] == [1]
     (failed,) = lines(tmp_path / "out.jsonl.failures.jsonl")
     assert failed["message"] == (

@@ -201,7 +201,7 @@ def test_every_field_of_a_record_has_a_column(place: str) -> None:
     assert set(sql_tables.CALLS.columns.keys()) - {"id"} == {f.name for f in dataclasses.fields(Call)} - {
         "attempts",
         "number",
-        "item",  # in a table of its own: test_batch.py
+        "item",  # in a table of its own: test_mapping.py
     }
 
 
