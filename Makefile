@@ -26,7 +26,8 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack bench clients llamacpp typed audit sanitize clean types wheel-test test-pythons weigh workflows
+.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack bench clients llamacpp typed audit sanitize clean \
+  types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
@@ -66,7 +67,7 @@ lint: build types  ## Check style, format and types: ruff, mypy, clang-format, c
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
 	printf '%s\n' kernels/cpu/*/*.cpp | xargs -P 2 -n 4 $(BIN)/clang-tidy --quiet -p $(BUILT) --warnings-as-errors='*'
 
-check: test lint docs  ## Do all that CI does.
+check: test lint docs workflows  ## Do all that CI does.
 
 # Everything that a page shows is fetched here, at build time; the site needs no network.
 docs: build types  ## Build the site of the documentation into build/site, links checked.

@@ -19,8 +19,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from guard.errors import SettingError
+from guard.kernels.json_pointer import pointer
 from guard.support.bounds import MOST_COUNT, MOST_DAYS, MOST_SECONDS, MOST_TEMPERATURE, not_bool, written
-from guard.support.json_pointer import pointer
 
 #: What a number may be where a person sets one, of each kind.
 Count = Annotated[int, BeforeValidator(not_bool), Field(ge=0, le=MOST_COUNT)]

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from guard.kernels import json_pointer
 from guard.kernels.errors import Finding
 from guard.schemas import formats, jsontext
 from guard.schemas.documents import Documents
@@ -27,7 +28,7 @@ def advice(documents: Documents, *, assert_formats: bool) -> list[Finding]:
     for position in range(2, len(documents.schemas)):
         schema, dialect = documents.schemas[position], documents.homes[position].dialect
         for keyword, message, fix in _of_schema(schema, dialect, assert_formats):
-            at = documents.pointer(position) + jsontext.pointer([keyword])
+            at = documents.pointer(position) + json_pointer.pointer([keyword])
             found.append(Finding(at, keyword, message, fix))
     return found
 
@@ -40,9 +41,9 @@ def unknown_names(documents: Documents) -> tuple[list[str], list[str]]:
         table = documents.homes[position].dialect.keywords
         for keyword, value in documents.schemas[position].items():
             if keyword not in table:
-                keywords.append(documents.pointer(position) + jsontext.pointer([keyword]))
+                keywords.append(documents.pointer(position) + json_pointer.pointer([keyword]))
             elif table[keyword] == Holds.FORMAT and not formats.is_known(value):
-                names.append(documents.pointer(position) + jsontext.pointer([keyword]))
+                names.append(documents.pointer(position) + json_pointer.pointer([keyword]))
     return keywords, names
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from guard.kernels import at_fork
 from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import Vocabulary
@@ -90,7 +90,7 @@ _options = lru_cache(64)(Options)  # few are ever in use, and checking them take
 
 #: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
 _LOWERING = threading.RLock()
-os.register_at_fork(before=_LOWERING.acquire, after_in_parent=_LOWERING.release, after_in_child=_LOWERING.release)
+at_fork.let_it_wait_for(_LOWERING)
 
 
 class FrontEnd:

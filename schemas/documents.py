@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urldefrag, urljoin
 
+from guard.kernels import json_pointer
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, metaschemas
 from guard.schemas.keywords import (
@@ -140,13 +141,13 @@ class Documents:
             path[:0] = steps
         document = self.homes[position].document
         head = "" if document is self.root_home.document else document.uri + "#"
-        return head + jsontext.pointer(path)
+        return head + json_pointer.pointer(path)
 
     def _below(self, home: Resource, parent: int, path: tuple[Step, ...]) -> str:
         if parent >= 0:
-            return self.pointer(parent) + jsontext.pointer(path)
+            return self.pointer(parent) + json_pointer.pointer(path)
         head = "" if home.uri == "" else home.document.uri + "#"
-        return head + jsontext.pointer(path)
+        return head + json_pointer.pointer(path)
 
     def enter(self, scope: Scope, position: int) -> Scope:
         """Return the scope inside a position that is reached in `scope`."""
@@ -215,7 +216,7 @@ class Documents:
         schema, home = resource.contents, resource
         path = list(resource.path)
         for text in fragment[1:].split("/"):
-            step: Step = text.replace("~1", "/").replace("~0", "~") if "~" in text else text
+            step: Step = json_pointer.unescaped(text) if "~" in text else text
             if type(schema) is list and text.isdecimal() and text.isascii() and len(text) < 10:
                 step = int(text)
             try:
@@ -228,7 +229,7 @@ class Documents:
                 ) from None
             path.append(step)
         if type(schema) is dict and id(schema) not in document.places and not _is_known(resource, path):
-            where = jsontext.pointer(path)
+            where = json_pointer.pointer(path)
             jsontext.check_metaschema(schema, home.dialect, document.uri, where)
             self._adopt(document, home, schema, tuple(path))
         target = ReferenceTarget(self.place(home, schema, -1, tuple(path)))
@@ -277,7 +278,7 @@ class Documents:
             return (
                 DIALECTS["openapi3.1"] if self.default.name == "openapi3.1" and found.name == "draft2020-12" else found
             )
-        pointer = (base + "#" if base else "") + jsontext.pointer([*path, "$schema"])
+        pointer = (base + "#" if base else "") + json_pointer.pointer([*path, "$schema"])
         name = _without_empty_fragment(uri) if isinstance(uri, str) else None
         contents = self._given[self.given[name]] if name in self.given else None
         if not isinstance(contents, Mapping) or contents.get("$schema") == uri:
@@ -336,7 +337,7 @@ class Documents:
             except ValueError as error:
                 raise SchemaError(
                     Finding(
-                        jsontext.pointer([*path, dialect.identifier]),
+                        json_pointer.pointer([*path, dialect.identifier]),
                         dialect.identifier,
                         f"{identifier!r} is no URI ({error})",
                     )

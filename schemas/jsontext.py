@@ -11,12 +11,13 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
+from guard.kernels.json_pointer import pointer
 from guard.schemas import leniency
 from guard.schemas.keywords import Dialect
 from guard.schemas.limits import Limits, limit_error
@@ -33,11 +34,6 @@ MOST_ERRORS = 20
 SHOWN = 60
 #: Python converts no longer integer from text, because that takes quadratic time.
 LONGEST_INTEGER = 4_000
-
-
-def pointer(path: Iterable[str | int]) -> str:
-    """Return the JSON Pointer of a path."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def clip(value: Any) -> str:

@@ -12,12 +12,13 @@ it goes past the cache: what is half changed is not looked at.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
+
+from guard.kernels import at_fork
 
 MOST = 256  #: Schemas known.
 MOST_BYTES = 64_000_000  #: That those that are kept hold: the engine's, which are asked, and Python's.
@@ -157,4 +158,4 @@ class Kept(Generic[Made]):
 
 KEPT: Kept[Any] = Kept()  #: Those of `guard.compile`.
 
-os.register_at_fork(after_in_child=KEPT.recover)
+at_fork.in_child(KEPT.recover)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from guard.kernels import json_pointer
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import formats, jsontext, regex
 from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
@@ -273,7 +274,7 @@ def read(documents: Documents, position: int, path: tuple[Step, ...], source: st
     try:
         return regex.parse(source)
     except regex.RegexError as error:
-        where = documents.pointer(position) + jsontext.pointer(path)
+        where = documents.pointer(position) + json_pointer.pointer(path)
         limit = "depth" if isinstance(error, regex.RegexTooDeepError) else None
         message = f"{jsontext.clip(source)} is no regular expression of ECMA-262: {error}"
         raise SchemaError(Finding(where, str(path[0]), message, "mend the pattern"), limit=limit) from error
@@ -366,5 +367,5 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: b
                 status, note = ANNOTATION, f"the format {jsontext.clip(value)} is not known"
             elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
                 status, note = ANNOTATION, f"{keyword} means nothing without {HAS_NO_SENSE_ALONE[keyword]}"
-            lines.append(ReportLine(at + jsontext.pointer([keyword]), keyword, status, note))
+            lines.append(ReportLine(at + json_pointer.pointer([keyword]), keyword, status, note))
     return lines

@@ -51,8 +51,7 @@ std::string utf8(const std::u32string& text) {
   return out;
 }
 
-// ---- what a failure prints
-// --------------------------------------------------------------------------------------------
+// ---- what a failure prints ----------------------------------------------------------------------
 
 std::string shown(const Json& v) {
   const auto list = [](const auto& items, auto show) {
@@ -165,8 +164,7 @@ class Bytes {  // the input; zeros behind its end
   std::size_t size_, at_ = 0;
 };
 
-// ---- values
-// -----------------------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 
 struct Written {  // a value and its text
   Json value;
@@ -238,8 +236,7 @@ Written draw_value(Bytes& in, bool spaced, int depth = 3) {
   return out;
 }
 
-// ---- nodes
-// ------------------------------------------------------------------------------------------------------------
+// ---- nodes --------------------------------------------------------------------------------------
 
 judge::Regex draw_regex(Bytes& in, int depth = 3) {
   judge::Regex out;
@@ -404,8 +401,7 @@ std::vector<judge::Node> draw_nodes(Bytes& in) {
   return out;
 }
 
-// ---- the engine's form of them
-// ------------------------------------------------------------------------------------------
+// ---- the engine's form of them ------------------------------------------------------------------
 
 guard::Decimal decimal_of(const judge::Number& n) { return {n.negative, n.digits, n.exp}; }
 
@@ -488,8 +484,7 @@ std::vector<std::string> tokens() {
   return out;
 }
 
-// ---- what must hold
-// -----------------------------------------------------------------------------------------------------
+// ---- what must hold -----------------------------------------------------------------------------
 
 class Run {
  public:

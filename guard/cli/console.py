@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guard.support.clipping import cut_short
 from guard.support.plain_text import plain, plain_json, plain_line
 
 if TYPE_CHECKING:
@@ -197,4 +198,4 @@ def spoken(words: object) -> str:
 def clip(text: str) -> str:
     """Return a text as one short line."""
     line = " ".join(text.split())
-    return line if len(line) <= CLIPPED else line[: CLIPPED - 1] + "…"
+    return cut_short(line, CLIPPED)

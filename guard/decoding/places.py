@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from guard.support.json_pointer import pointer
+from guard.kernels.json_pointer import pointer
+from guard.support.clipping import cut_short
 
 _LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*+("?)|[{}\[\],:]|[^\s"{}\[\],:]++', re.DOTALL)
 MOST_TEXT = 65_536  #: Characters of a text whose end is looked for: 15 ms.
@@ -52,7 +53,7 @@ def end_of(text: str) -> tuple[str, ...]:
 
 def listed(pointers: Sequence[str]) -> str:
     """Return pointers in words, of many the first."""
-    shown = [(one if len(one) <= LONGEST_SHOWN else one[: LONGEST_SHOWN - 1] + "…") or "(root)" for one in pointers]
+    shown = [cut_short(one, LONGEST_SHOWN) or "(root)" for one in pointers]
     more = f" and {len(shown) - MOST_SHOWN} more places" if len(shown) > MOST_SHOWN else ""
     return f"at {', '.join(shown[:MOST_SHOWN])}{more}"
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
+from guard.models.chat_messages import estimated_tokens
 
 _END = object()
 
@@ -100,8 +101,6 @@ class _Charge:
             raise ModelError(f"the stream of {self._model.name} ended without its Reply")
 
     def _estimate(self, text: str) -> Reply:
-        from guard.models.remote.http import estimated_tokens
-
         prompt = sum(estimated_tokens(str(message.get("content", ""))) for message in self._asked.messages)
         written = estimated_tokens(text)
         return Reply(

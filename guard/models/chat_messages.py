@@ -14,6 +14,7 @@ from typing import Any
 from guard.errors import Truncated, Unsupported
 from guard.support.clipping import clipped
 
+BYTES_A_TOKEN = 4  #: An estimate, used only where nobody tells, or before a model is asked.
 MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest contexts hold.
 
 Messages = tuple[dict[str, Any], ...]
@@ -77,6 +78,11 @@ def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
     if first.get("role") == "system" and isinstance(first.get("content"), str):
         return ({**first, "content": f"{first['content']}\n\n{words}"}, *rest)
     return ({"role": "system", "content": words}, first, *rest)
+
+
+def estimated_tokens(text: str) -> int:
+    """Return about how many tokens a text is."""
+    return -(-len(text.encode(errors="replace")) // BYTES_A_TOKEN)
 
 
 def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:

@@ -12,12 +12,12 @@ import atexit
 import concurrent.futures
 import contextlib
 import contextvars
-import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
+from guard.kernels import at_fork
 from guard.support.aside import aside
 
 T = TypeVar("T")
@@ -238,5 +238,4 @@ async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None]) -> No
 
 PORTAL = EventLoopThread()
 atexit.register(PORTAL._stop)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=PORTAL._forget)
+at_fork.in_child(PORTAL._forget)

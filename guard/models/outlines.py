@@ -19,8 +19,9 @@ from typing import Any
 from guard.errors import BudgetExceeded, GuardError, ModelError
 from guard.models import chat_messages
 from guard.models.base import Reply, Request
+from guard.models.chat_messages import estimated_tokens
 from guard.models.event_loop import PORTAL
-from guard.models.remote.http import estimated_tokens, said_by
+from guard.models.remote.http import said_by
 from guard.models.thinking_tags import Thoughts
 from guard.support.interrupts import injected
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-_OPEN, _CLOSE = "<think>", "</think>"
+from guard.decoding.reasoning import TAGS
+
+_OPEN, _CLOSE = TAGS[0]
 #: What a JSON value can begin with. Where a value is asked for, a text that begins otherwise may be thoughts whose
 #: opening tag stood in the prompt: it is held back until the closing tag, or the end.
 _VALUE = ('{"[-0123456789', ("true", "false", "null"))

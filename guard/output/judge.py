@@ -16,10 +16,11 @@ from decimal import Decimal
 from typing import Any
 
 from guard.errors import Violation
+from guard.kernels.json_pointer import pointer
 from guard.output import rust_patterns
-from guard.support.clipping import clipped
+from guard.support.clipping import clipped, cut_short
 from guard.support.interrupts import is_injected
-from guard.support.json_pointer import pointer
+from guard.support.strict_json import no_constant, unique_members
 
 NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
 MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.
@@ -139,7 +140,7 @@ def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
     """Read a text as RFC 8259 has it, with no key twice in an object; returns the value, or what is wrong."""
     try:
         fraction = _fraction if _MAY_VANISH.search(text) else None
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=fraction)
+        value = json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant, parse_float=fraction)
         text.encode()
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -170,19 +171,6 @@ def too_deep(text: str) -> tuple[Violation, ...]:
 def unlisted(text: str) -> tuple[Violation, ...]:
     """Return the finding about a text that breaks its schema in more ways than can be listed."""
     return (Violation("", "", "a value of the schema, which it breaks in more ways than can be listed", clipped(text)),)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {clipped(twice)} is there twice in one object")
-    return members
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON's")
 
 
 def holds_large(schema: Any) -> bool:
@@ -268,6 +256,6 @@ def _violation(error: Any) -> Violation:
     return Violation(
         at=pointer(error.instance_path),
         rule=pointer(error.schema_path),
-        expected=expected if len(expected) <= WORDS else expected[: WORDS - 1] + "…",
+        expected=cut_short(expected, WORDS),
         got=clipped(error.instance),
     )

@@ -20,6 +20,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from guard.kernels import json_pointer
+from guard.support.strict_json import unique_members
+
 WRAPPER = "value"  #: The one property of the object around what is none.
 MOST_PLACES = 5_000  #: Sets of schemas that `undo` may have to tell apart.
 MOST_STEPS = (
@@ -342,7 +345,7 @@ class _Transform:
         for key, part in named.items():
             if part is False:  # can't be present: the object is closed, so it need not be named
                 continue
-            body = self.place(part, f"{at}/properties/{_escaped(key)}")
+            body = self.place(part, f"{at}/properties/{json_pointer.escaped(key)}")
             is_optional = self.dialect.requires_all and key not in required
             properties[key] = _any_of([body, {"type": "null"}]) if is_optional and not self.allows_null(body) else body
         if missing := [key for key in required if key not in properties]:
@@ -403,8 +406,7 @@ class _Transform:
         if not isinstance(pointer, str) or not re.fullmatch(r"#(/.*)?", pointer, re.DOTALL) or "%" in pointer:
             raise DialectError(f"{at}: a reference to {str(pointer)[:60]!r}")
         target = self.root
-        for step in pointer.split("/")[1:]:
-            step = step.replace("~1", "/").replace("~0", "~")
+        for step in json_pointer.steps(pointer):
             if isinstance(target, list) and step.isdecimal() and int(step) < len(target):
                 target = target[int(step)]
             elif isinstance(target, Mapping) and step in target:
@@ -569,7 +571,7 @@ class _Number(str):
 
 def exact(text: str) -> Any:
     """Return a JSON value with its numbers as they are written; ValueError where a key stands twice."""
-    return json.loads(text, object_pairs_hook=_unique, parse_int=_Number, parse_float=_Number)
+    return json.loads(text, object_pairs_hook=unique_members, parse_int=_Number, parse_float=_Number)
 
 
 def written(value: Any) -> str:
@@ -581,13 +583,6 @@ def written(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(written, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")  # which one counts is not ours to say
-    return value
 
 
 def _ids(place: tuple[Any, ...]) -> tuple[int, ...]:
@@ -650,10 +645,6 @@ def _rebased(schema: Any) -> Any:
         else:
             rebased[key] = value if key in ("enum", "const", "default", "examples") else _rebased(value)
     return rebased
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _check_size(body: Mapping[str, Any], dialect: ProviderDialect) -> None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guard.errors import SchemaError, Violation
+from guard.kernels.json_pointer import pointer
 from guard.output.checking import Checker, SchemaChecker, TypeChecker
 from guard.output.judge import MOST_FINDINGS, JudgedSchema
 from guard.output.partial import Partials, TextSoFar
 from guard.support.clipping import clipped
-from guard.support.json_pointer import pointer
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -21,6 +21,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from guard.kernels import at_fork
 from guard.output.worker import LENGTH
 from guard.support.aside import aside
 
@@ -175,4 +176,4 @@ def _after_fork() -> None:
     atexit.register(WORKERS.close)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork.in_child(_after_fork)

@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from guard.models.base import Reply, Request, Thought
-from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
+from guard.models.chat_messages import estimated_tokens
+from guard.models.remote.http import Exchange, ExchangeError, count
 from guard.models.remote.prices import cost
 from guard.sidecar import large
 from guard.sidecar.endpoints import tool_calls

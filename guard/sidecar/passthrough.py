@@ -20,8 +20,9 @@ from typing import Any, Protocol, TypeVar
 
 from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
+from guard.models.chat_messages import estimated_tokens
 from guard.models.remote import prices
-from guard.models.remote.http import Exchange, ExchangeError, count, estimated_tokens
+from guard.models.remote.http import Exchange, ExchangeError, count
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.event_stream import EventSender

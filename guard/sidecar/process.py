@@ -44,7 +44,7 @@ from guard.trace.retention import Retention
 
 BACKLOG = 4096  #: Connections that wait to be accepted.
 OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the trace, and for compiling schemas.
-SWITCH_S = 0.0005  #: After so long a thread that computes in Python lets another one; 5 ms where nobody sets it.
+SWITCH_S = 0.001  #: After so long a thread that computes in Python lets another one; 5 ms where nobody sets it.
 #: Settings that are read at the start only.
 STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}

@@ -11,13 +11,14 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # signal.getsignal makes enums, and takes twenty times as long
 import _thread  # Thread.start leaves its tables in disorder where a handler raises in its middle
 import atexit
-import os
 import queue
 import signal
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
+
+from guard.kernels import at_fork
 
 T = TypeVar("T")
 
@@ -90,5 +91,4 @@ def _forget() -> None:
 
 
 atexit.register(_stop)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+at_fork.in_child(_forget)

@@ -11,6 +11,8 @@ import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from guard.support.clipping import cut_short
+
 MOST_SECONDS = 10_000_000.0  #: Of a wait: some four months. The clocks of event loops and sockets overflow later on.
 MOST_COUNT = 2**31 - 1  #: Of things: tokens of an answer, requests, bytes, attempts.
 MOST_SUM = 2**53  #: Of what adds up: tokens of a budget, calls of a trace.
@@ -57,7 +59,7 @@ def written(value: Any) -> str:
         text = repr(value)
     except ValueError:  # of more digits than Python writes
         return "a number of thousands of digits"
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+    return cut_short(text, SHOWN)
 
 
 def not_bool(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Clipping: a value as a message shows it, short however large it is."""
+"""Clipping: a text or a value as a message shows it, short however large it is."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Iterable
 GOT_LENGTH = 120  #: Characters of a value that a message shows; longer ones are clipped.
 
 
+def cut_short(text: str, most: int) -> str:
+    """Return a text of at most so many characters; one that goes on ends in "…"."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def clipped(value: object) -> str:
     """Return a repr that stays short however large the value is, and takes no longer to make."""
-    text = _shown(value, GOT_LENGTH + 1)
-    return text if len(text) <= GOT_LENGTH else text[: GOT_LENGTH - 1] + "…"
+    return cut_short(_shown(value, GOT_LENGTH + 1), GOT_LENGTH)
 
 
 def _shown(value: object, room: int) -> str:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from guard.testing.app_adapters import CANARY, HttpPort, ModelPort, ObservedRequest, Stage
+from guard.testing.app_adapters import CANARY, HttpAdapter, ModelAdapter, ObservedRequest, Stage
 from guard.testing.evaluated import EvaluatedByTheApplication
-from guard.testing.scripted_replies import Saying
+from guard.testing.scripted_replies import ScriptedReply
 from guard.trace.records import Call
 
 JOIN_S = 0.25  #: How long a call is waited for before it is asked whether it asks without end.
@@ -38,7 +38,7 @@ _MISSING = object()
 class Scene:
     """What a run is given: the sayings in order, the last again and again, and how streams are cut."""
 
-    sayings: tuple[Saying, ...]
+    sayings: tuple[ScriptedReply, ...]
     pieces: int = 0  # characters of each piece of a stream; 0: one piece
     wire: int = 0  # bytes of each piece on the network; 0: as it comes
     leave_after: int | None = None  # parts of a streamed result that are taken; None: all
@@ -283,7 +283,7 @@ class Surroundings:
         load, stand_in = models.load, replay_only.stand_in
 
         def staged(model: Any, progress: Any = None) -> Any:
-            return ModelPort(self.stage, model) if isinstance(model, str) else load(model, progress)
+            return ModelAdapter(self.stage, model) if isinstance(model, str) else load(model, progress)
 
         models.load, replay_only.stand_in = staged, staged
         try:
@@ -296,14 +296,14 @@ class Surroundings:
 _last_port = 0
 
 
-def _server(stage: Stage, port: int) -> HttpPort:
+def _server(stage: Stage, port: int) -> HttpAdapter:
     global _last_port
     try:
-        server = HttpPort(stage, port or _last_port)
+        server = HttpAdapter(stage, port or _last_port)
     except OSError:
         if port:
             raise
-        server = HttpPort(stage, 0)
+        server = HttpAdapter(stage, 0)
     _last_port = server.server_address[1]
     return server
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guard.errors import GuardError, Violation
+from guard.kernels import json_pointer
 from guard.testing.app_adapters import CANARY, ObservedRequest, content
 from guard.testing.harness import Run
 from guard.testing.oracle import Verdict, is_held, leaves, plain, same
@@ -709,7 +710,7 @@ def _new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
 def _is_told(finding: Violation, words: str) -> bool:
     """Answer whether words speak of the place of a finding, in one spelling or another."""
     name = _name_of(finding)
-    key = name.replace("~1", "/").replace("~0", "~")
+    key = json_pointer.unescaped(name)
     return any(spelling in words for spelling in (name, key, json.dumps(key)[1:-1], repr(key)[1:-1]))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from guard.support.clipping import cut_short
 from guard.testing.harness import Scene
 from guard.testing.invariants import Invariant
 from guard.testing.scripted_replies import ScriptedReply
@@ -113,7 +114,7 @@ def example(finding: InvariantResult) -> list[str]:
     """Return the lines that tell a counterexample."""
     found = finding.counterexample
     assert found is not None
-    given = ", ".join(f"{name}={_clipped(repr(value))}" for name, value in found.given.items())
+    given = ", ".join(f"{name}={cut_short(repr(value), 200)}" for name, value in found.given.items())
     called = [f"called with {given}"] if given else []
     return [found.words, *(f"  {line}" for line in [*called, *found.story.splitlines()])]
 
@@ -240,7 +241,7 @@ def _section(report: Report) -> str:
 def _broken(finding: InvariantResult) -> str:
     found, invariant = finding.counterexample, finding.invariant
     assert found is not None
-    given = "".join(f"{name} = {_clipped(repr(value), 600)}\n" for name, value in found.given.items())
+    given = "".join(f"{name} = {cut_short(repr(value), 600)}\n" for name, value in found.given.items())
     said = "".join(
         f"<h3>The model said: {escaped(saying.how)}</h3>{_pre(_said(saying))}" for saying in found.scene.sayings
     )
@@ -257,7 +258,7 @@ def _broken(finding: InvariantResult) -> str:
 
 
 def _said(saying: ScriptedReply) -> str:
-    return f"[{saying.error}]" if saying.error else _clipped(saying.text, 2_000) or "(nothing)"
+    return f"[{saying.error}]" if saying.error else cut_short(saying.text, 2_000) or "(nothing)"
 
 
 def _pre(text: str) -> str:
@@ -271,10 +272,6 @@ def _bars(counts: Sequence[tuple[str, int]]) -> str:
         for name, count in counts
     )
     return f'<div class="bars">{rows}</div>'
-
-
-def _clipped(text: str, most: int = 200) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _xml(text: str) -> str:

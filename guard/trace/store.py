@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import sqlalchemy as sa
 
+from guard.kernels import at_fork
 from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
@@ -494,8 +495,7 @@ def _renew_lock() -> None:
     TraceStore._opening = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
+at_fork.in_child(_renew_lock)  # another thread may have held it
 
 
 def _conditions(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from guard.schemas import jsontext
+from guard.kernels import json_pointer
 
 NOTE = "\0beyond"  #: The keyword.
 
@@ -31,7 +31,7 @@ def take_notes(schema: dict[str, Any]) -> tuple[dict[str, Any], tuple[Beyond, ..
             return [without(item, (*at, index)) for index, item in enumerate(part)]
         if not isinstance(part, dict):
             return part
-        found.extend(Beyond(jsontext.pointer(at), note) for note in part.get(NOTE, ()))
+        found.extend(Beyond(json_pointer.pointer(at), note) for note in part.get(NOTE, ()))
         return {key: without(value, (*at, key)) for key, value in part.items() if key != NOTE}
 
     return without(schema, ()), tuple(dict.fromkeys(found))

@@ -174,3 +174,10 @@ def test_no_room_imports_a_private_name_of_another() -> None:
                     if is_private and _room(module) != _room(owner):
                         found.append(f"{module} uses {owner}.{node.attr}")
     assert found == []
+
+
+def test_fork_hooks_are_registered_in_one_place() -> None:
+    """Where a system can't fork there are none, which one module knows."""
+    sources = [file for folder in ("guard", "schemas", "kernels") for file in (ROOT / folder).rglob("*.py")]
+    places = [file for file in sources if "register_at_fork" in file.read_text(encoding="utf-8")]
+    assert places == [ROOT / "kernels" / "at_fork.py"]

@@ -6,11 +6,13 @@ import logging
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import allowed
@@ -93,3 +95,27 @@ def test_a_process_may_end_while_a_warm_up_is_at_work() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT, check=False)  # noqa: S603 - ours
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_a_vocabulary_is_made_with_does_not_hang_on_what_was_imported() -> None:
+    made = "; v = Vocabulary.from_tokenizer(tiny.tokenizer()); print(v.nbytes, v.is_cold)"
+    first, then = "import tiny; from guard.kernels import Vocabulary", "import guard.schemas.compiled"
+    said = {_printed(f"{first}{made}"), _printed(f"{then}; {first}{made}")}
+    assert len(said) == 1
+    assert said.pop().endswith(" True")
+
+
+def test_the_first_matcher_warms_a_tokenizers_vocabulary_and_no_other_does() -> None:
+    vocabulary = guard.Vocabulary.from_tokenizer(tiny.tokenizer())
+    guard.compile({"type": "integer"}).matcher(vocabulary)
+    before = vocabulary.nbytes
+    assert not vocabulary.is_cold
+    guard.compile({"type": "string", "format": "date-time"}).matcher(vocabulary)
+    assert vocabulary.nbytes == before
+    assert not byte_vocabulary().is_cold  # nobody's tokenizer: there is nothing to do ahead
+
+
+def _printed(program: str) -> str:
+    here = str(Path(__file__).parents[1])
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r}); {program}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 (ours)

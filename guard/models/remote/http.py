@@ -39,7 +39,9 @@ from guard.models.remote.address import Address
 from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
 from guard.models.remote.known_servers import server_variable, started_by
 from guard.models.remote.runners import LOOP, THREAD, Runner
+from guard.support.clipping import cut_short
 from guard.support.interrupts import injected
+from guard.support.strict_json import no_constant, unique_members
 
 T = TypeVar("T")
 
@@ -53,7 +55,6 @@ REST_S = 0.05  #: Seconds that the rest of a body may take to come when its read
 SHOWN = 300  #: Characters of a provider's own words that a message shows.
 LOOKED_AT = 10_000  #: Of these words, for what is secret in them: a regular expression holds up all other threads.
 LONG_SECRET = 16  #: Characters from which on a secret is found inside of words too.
-BYTES_A_TOKEN = 4  #: An estimate, used only where a provider does not tell, or before it is asked.
 
 #: The body comes as it is: what is not packed can't grow while it is unpacked.
 HEADERS = {"Accept-Encoding": "identity"}
@@ -278,7 +279,7 @@ def parsed(text: str, name: str) -> dict[str, Any]:
     if not text.strip():
         raise BadReply(f"{name} sent an empty body")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refused)
+        value = json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise BadReply(f"{name} sent what is not JSON: {str(error)[:SHOWN]}") from None
     if not isinstance(value, dict):
@@ -295,18 +296,6 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:60]!r} stands twice in an object")
-    return value
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
 
 
 @contextlib.contextmanager
@@ -371,7 +360,7 @@ def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
     for secret in secrets:
         text = _hidden(text, secret)
     text = _SECRET.sub("[redacted]", text)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return cut_short(text, SHOWN)
 
 
 def _hidden(text: str, secret: str) -> str:
@@ -484,11 +473,6 @@ def http_options(carrier: Runner, name: str, address: Address, key: str | None) 
     # Of a proxy AsyncTransport knows nothing; the client's own transport does, and must use no connection twice.
     over = {"limits": httpx2.Limits(max_keepalive_connections=0)} if is_proxied() else {"transport": AsyncTransport()}
     return {"event_hooks": hooks, **over, **login}
-
-
-def estimated_tokens(text: str) -> int:
-    """Return about how many tokens a text is."""
-    return -(-len(text.encode(errors="replace")) // BYTES_A_TOKEN)
 
 
 def count(value: Any, otherwise: int) -> int:

@@ -28,10 +28,11 @@ import httpx2
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models import chat_messages
 from guard.models.base import Reply, Request
+from guard.models.chat_messages import estimated_tokens
 from guard.models.event_loop import PORTAL
 from guard.models.remote import prices
 from guard.models.remote.blocking_http import is_proxied
-from guard.models.remote.http import HEADERS, Exchange, ExchangeError, broken_off, count, estimated_tokens
+from guard.models.remote.http import HEADERS, Exchange, ExchangeError, broken_off, count
 from guard.models.remote.runners import LOOP, THREAD, Runner, nested
 from guard.models.thinking_tags import Thoughts
 from guard.output import provider_schema

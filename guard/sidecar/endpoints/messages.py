@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from guard.models.remote.http import estimated_tokens
+from guard.models.chat_messages import estimated_tokens
 from guard.models.remote.openai import URL
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from guard.errors import Violation
+from guard.kernels import json_pointer
 from guard.models import chat_messages
 from guard.output import provider_schema
 from guard.sidecar.endpoints.chat_request import ChatRequest, Function
@@ -179,7 +180,7 @@ def _wrong(at: int, call: Mapping[str, Any], findings: Sequence[Violation], name
         path = finding.at.removeprefix("/calls")
         for prefix in (f"/{at}/arguments/", f"/{at}/arguments"):
             if path == prefix or (path.startswith(prefix) and prefix.endswith("/")):
-                place = path[len(prefix) :].replace("/", ".").replace("~1", "/").replace("~0", "~")
+                place = ".".join(map(json_pointer.unescaped, path[len(prefix) :].split("/")))
                 yield f"- {place or 'the arguments'}: expected {finding.expected}, got {finding.got}"
                 break
 

@@ -21,10 +21,10 @@ from hypothesis.strategies import SearchStrategy
 
 from guard.kernels._native import Engine, Sampler
 from guard.kernels.errors import SchemaError
+from guard.kernels.json_pointer import pointer, steps
 from guard.output import target
 from guard.schemas import Options
 from guard.schemas.ops import FALSE, Op, Record
-from guard.support.json_pointer import pointer
 from guard.testing.json_validators import Judges, copied
 from guard.testing.strategies import values
 
@@ -116,7 +116,7 @@ class Misses:
         variant = _Variant(self._front, self._graph, position, keyword)
         sampler = Sampler(variant.engine)
         without = copied(self._schema)
-        parent = functools.reduce(_step, _steps(rule)[:-1], without)
+        parent = functools.reduce(_step, steps(rule)[:-1], without)
         del parent[keyword]
         if self._front.documents.root_home.dialect.boolean_bounds and keyword in ("minimum", "maximum"):
             parent.pop("exclusive" + keyword.capitalize(), None)  # which says nothing alone
@@ -278,10 +278,6 @@ def _holds_schemas(keyword: str, value: Any) -> bool:
     if keyword in ("additionalProperties", "additionalItems", "items", "unevaluatedProperties", "unevaluatedItems"):
         return value is not False
     return keyword == "dependencies" and not any(isinstance(what, list) for what in value.values())
-
-
-def _steps(rule: str) -> list[str]:
-    return [step.replace("~1", "/").replace("~0", "~") for step in rule.split("/")[1:]]
 
 
 def _step(schema: Any, step: str) -> Any:

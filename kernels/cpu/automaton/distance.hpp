@@ -16,8 +16,8 @@ class Distances {
   Distances(Constraints& constraints, Levels& levels, Viability& viability, KeyReader& keys,
             Stepper& stepper, const Options& options);
 
-  // To the end, the end-of-sequence token counted as one. Of no more than `limit` any such number
-  // will do, and of more -1.
+  // To the end, counting the end-of-sequence token as one. Within a limit the least number need not
+  // be found: any number up to the limit that surely suffices is an answer; -1: none does.
   std::int64_t exactly(const Config& at, std::int64_t limit);
   struct Sight {
     std::int64_t bytes = -1;  // the distance, or a bound from above; -1: neither can be told

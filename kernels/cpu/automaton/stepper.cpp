@@ -37,9 +37,11 @@ Config Stepper::start(Arena& arena) {
   return c;
 }
 
-// ---- a value begins
-// ---------------------------------------------------------------------------------------------------
+// ---- a value begins -----------------------------------------------------------------------------
 
+// Requires a frame whose value is due (f.due >= 0), between lexemes. On entry the isolate's lock is
+// held. What is found is kept in the frame's cache, so that the next value begun here, by another
+// token of the mask, costs a look-up. `to` may be left half written when the result is false.
 bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   Type type;
@@ -201,9 +203,10 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
   return frames_.make({&f, child.phase, child.level, child.order}, child, arena);
 }
 
-// ---- a value ends
-// -----------------------------------------------------------------------------------------------------
+// ---- a value ends -------------------------------------------------------------------------------
 
+// Requires a container whose last value, if it has any, has ended. The labels that come out are
+// those of the parent's due value: an alternative that is done brings the cases that it serves.
 bool Stepper::close(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   const Level& level = levels_[f.level];
@@ -240,6 +243,8 @@ bool Stepper::end_number(const Config& from, Config* to, Arena& arena) {
   return ended(f, Type::Number, labels, from.text, -1, to, arena);
 }
 
+// `f` is the frame that the value is in, and `labels` are sorted. The text is read again only where
+// the value is compared with others, for then its identity matters and not only what it meets.
 bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text,
                     int last, Config* to, Arena& arena) {
   if (!levels_.is_alive(f, labels)) return false;
@@ -256,7 +261,9 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
   return true;
 }
 
-// The frame once its due value has ended, with the labels that survive.
+// The level that follows depends on the due, the type, the labels and the compared value alone, and
+// is memoised by them; the frame is made anew, in `arena`, and keeps all else of `f`. Everything
+// that may throw comes before the memo is written.
 const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id> labels, Id value,
                                   Arena& arena) {
   Frame next = f.next(arena);
@@ -300,6 +307,8 @@ const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id>
   return at_level(id);
 }
 
+// Reads the text again from the outermost container that waits. Frames come to lie in `arena`,
+// which must outlive the result; `tells_` is put back whatever is thrown.
 Config Stepper::told(const Config& at, Arena& arena) {
   const Frame* first = nullptr;
   for (const Frame* f = at.top; f; f = f->parent)
@@ -322,9 +331,9 @@ Config Stepper::told(const Config& at, Arena& arena) {
   return now;
 }
 
-// ---- step
-// -------------------------------------------------------------------------------------------------------------
+// ---- step ---------------------------------------------------------------------------------------
 
+// `to` must not be `from`. Its frames lie in `arena`, or where those of `from` do.
 bool Stepper::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   if (!advance(from, byte, to, arena)) return false;
   to->text = to->top->records ? arena.make(KeyText{from.text, byte}) : nullptr;

@@ -4,7 +4,7 @@
 
 namespace guard {
 
-// ---- values ----
+// ---- values -------------------------------------------------------------------------------------
 
 bool Viability::is_viable(const Frame& f, Id residual) {
   return f.kind == Kind::Object ? constraints_.members.viable(residual, keys_of(f))
@@ -77,7 +77,7 @@ Id Viability::vital(const Frame& f, Type type) {
   return id;
 }
 
-// ---- keys ----
+// ---- keys ---------------------------------------------------------------------------------------
 
 Keys Viability::keys_of(const Frame& f) {
   Keys out;
@@ -185,6 +185,9 @@ Viability::Opened Viability::open_keys(std::span<const Id> classes, bool every) 
   return opened_[every][{classes.begin(), classes.end()}] = out;
 }
 
+// The result lies in the frame's arena and is filled further by may_come(). It is put into the
+// cache before it is whole, for may_write() reads `required` there; `undo` takes it out if anything
+// throws.
 Writable& Viability::writable(const Frame& f) {
   if (f.cache().writable) return *f.cache().writable;
   const Level& level = levels_[f.level];
@@ -229,7 +232,7 @@ Writable& Viability::writable(const Frame& f) {
   return *out;
 }
 
-// ---- items ----
+// ---- items --------------------------------------------------------------------------------------
 
 bool Viability::may_have_more(const Frame& f) {
   signed char& more = f.cache().more;

@@ -102,8 +102,7 @@ void Goals::blame(Limit* limit, Id node) {
   }
 }
 
-// ---- goals
-// ----------------------------------------------------------------------------------------------------------
+// ---- goals --------------------------------------------------------------------------------------
 
 Id Goals::goal(std::vector<Id> literals) {
   std::erase_if(literals, [](Id l) { return l == 0 || l == 3; });  // +true, -false
@@ -151,8 +150,7 @@ const std::vector<Id>& Goals::values_in(Id among) const {
   return among == kFalse ? none : internals_[(goals_[among].ids[0] >> 1) - kInternal].values;
 }
 
-// ---- what constants and types tell
-// ------------------------------------------------------------------------------------
+// ---- what constants and types tell --------------------------------------------------------------
 
 bool Goals::excludes(Id g, std::int32_t bits) const {
   for (const Id literal : goals_[g].ids) {

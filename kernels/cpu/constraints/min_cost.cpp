@@ -307,23 +307,23 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
   return best;
 }
 
-// Where items must differ the cost must fall with every token of some way on. So each owed item is
-// reckoned at what suffices whatever the others are: the dearest of as many of its goal's values as
-// the array can have items along a plan (`among`; along a plan it never rises: an item discharges
-// what is owed, brings a position nearer, or fills up to the minimum). Of a plan, whether it can be
-// followed is all that the values written decide, and only the values of goals that have fewer than
-// that: see reserved().
+// Where items must differ, the cost must fall with every token of some way on. So each owed item is
+// charged what suffices whatever the other items are: the dearest of the first `among` values of
+// its goal, where `among` is the most items that the array can have along a plan. Along a plan that
+// number never rises: an item discharges what is owed, brings a position nearer, or fills up to the
+// minimum. The values written decide only whether a plan can be followed, and only those of goals
+// that have fewer than `among` values: see reserved().
 //
-// Why it falls: take the cheapest plan, goals g1, g2, …, and distinct representatives of those that
-// have few values, none of them written. If g1 has few, write its representative: it is one of
-// reserved(), for each of which the rest is reckoned with it written. Else fewer than `among`
-// values are written or represent others, so that one of those by which g1 is reckoned is free. It
-// is one of reserved() too, or none of them, and then no plan minds it. The rest of the plan can be
-// followed, at no more.
+// Why it falls: take the cheapest plan, with goals g1, g2, …, and distinct representatives of the
+// goals that have few values, none of which is written. If g1 has few, write its representative: it
+// is one of reserved(), for each of which the rest is charged with it written. Otherwise fewer than
+// `among` values are written or represent other goals, so one of the values that g1 is charged for
+// is free. Either it is one of reserved() too, or no plan minds it. The rest of the plan can still
+// be followed, at no higher cost.
 struct MinCosts::Plan {
   std::vector<Id> picks = {};  // as in plan_row
-  bool paired =
-      false;  // where a repeat is owed: one item of known value, which a later one will equal
+  // Where a repeat is owed: there is one item of known value, which a later one will equal.
+  bool paired = false;
   std::vector<Id>* reserved = nullptr;  // collects
 };
 
@@ -419,7 +419,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     }
     return false;
   };
-  const auto reckoned = [&](Id goal) {
+  const auto charged = [&](Id goal) {
     return row.unique < 0 ? of(goal) : values_.bytes_among(goal, among);
   };
   if (fills) {
@@ -428,7 +428,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     for (std::int32_t i = at; i < row.lo; ++i) {
       const Id base = arrays_.base_of(row, i - at);
       if (plan.reserved) is_roomy(base);
-      const std::int64_t item = reckoned(base);
+      const std::int64_t item = charged(base);
       if (item < 0 && !plan.reserved) return -1;
       if (i - at >= edge) {  // all further items are alike
         bytes += (row.lo - i) * (item + comma(1)) - (i == 0 ? comma(1) : 0);
@@ -457,7 +457,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
   partial_.ways(
       open, base,
       [&](Id goal, Id after) {
-        const std::int64_t item = reckoned(goal);
+        const std::int64_t item = charged(goal);
         if (item < 0 && !plan.reserved) return false;
         Plan next = plan;
         if (!is_roomy(goal)) {

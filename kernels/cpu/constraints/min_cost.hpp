@@ -36,7 +36,7 @@ class MinCosts {
   std::int64_t cost_members(Id shape, const Keys& keys);
   std::int64_t cost_choices(Id shape, const Keys& keys);
   std::optional<std::int64_t> cost_counts(const Row& row, std::int32_t at);
-  struct Plan;  // of the items that a reckoning has passed
+  struct Plan;  // of the items that are charged so far
   std::int64_t cost_row(Id row, std::int32_t at, const Plan& plan);
 
   Goals& goals_;

@@ -3,8 +3,7 @@
 
 namespace guard {
 
-// ---- null and booleans
-// ----------------------------------------------------------------------------------------------
+// ---- null and booleans --------------------------------------------------------------------------
 
 Scalars::Scalars(Constraints& all)
     : goals_(all.goals), lexicon_(all.lexicon), spelling_(all.spelling), limits_(all.limits) {
@@ -56,8 +55,7 @@ std::uint8_t Scalars::literals3(Id g) {
   return static_cast<std::uint8_t>(out);
 }
 
-// ---- strings
-// --------------------------------------------------------------------------------------------------------
+// ---- strings ------------------------------------------------------------------------------------
 
 Id Scalars::strings_of(std::vector<StringPiece> pieces) {
   StringSet out;

@@ -21,8 +21,7 @@ std::int64_t least(std::int64_t a, std::int64_t b) {
 std::int64_t more(std::int64_t bytes, std::int64_t rest) { return rest < 0 ? -1 : bytes + rest; }
 }  // namespace
 
-// ---- pieces
-// ---------------------------------------------------------------------------------------------------------
+// ---- pieces -------------------------------------------------------------------------------------
 
 std::size_t Piece::hash() const {
   std::size_t h = mix(mix(lo.hash(), hi.hash()),
@@ -154,8 +153,7 @@ void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>
   }
 }
 
-// ---- one sign of a piece
-// --------------------------------------------------------------------------------------------
+// ---- one sign of a piece ------------------------------------------------------------------------
 
 Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   auto& slot = sides_[id * 4 + static_cast<int>(spelling) * 2 + negative];
@@ -327,8 +325,7 @@ std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, con
   return to;
 }
 
-// ---- what a core may still become
-// -----------------------------------------------------------------------------------
+// ---- what a core may still become ---------------------------------------------------------------
 
 std::int64_t Numbers::rest(const Core& c) {
   kernel_clock.tick();
@@ -405,8 +402,7 @@ std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
   return more(point, best);
 }
 
-// ---- steps
-// ----------------------------------------------------------------------------------------------------------
+// ---- steps --------------------------------------------------------------------------------------
 
 Numbers::Numbers() {
   states_.intern({});

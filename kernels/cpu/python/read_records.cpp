@@ -113,8 +113,7 @@ void Kept::put(void* object) {
   while (node && !waiting.compare_exchange_weak(node->next, node)) {}
 }
 
-// ---- reading, with the GIL
-// --------------------------------------------------------------------------------------------
+// ---- reading, with the GIL ----------------------------------------------------------------------
 
 Records::Records(const std::vector<Id>& nodes, const nb::list& records)
     : nodes_(nodes), drafts_(nodes.size()) {
@@ -303,8 +302,7 @@ void Records::read_trees() {
   });
 }
 
-// ---- making, under the lock of the tables
-// -----------------------------------------------------------------------------
+// ---- making, under the lock of the tables -------------------------------------------------------
 
 template <class F>
 void Records::each(F f) {

@@ -5,8 +5,7 @@
 
 namespace guard {
 
-// ---- from syntax trees
-// ----------------------------------------------------------------------------------------------
+// ---- from syntax trees --------------------------------------------------------------------------
 
 // Built right to left: `then` is what must follow. What looks around is never the left part of a
 // Cat.
@@ -172,8 +171,7 @@ Id Langs::search(const Tree& tree) {
 
 Id Langs::whole(const Tree& tree) { return build(tree, kEps, {}); }
 
-// ---- look-behinds and loops
-// -----------------------------------------------------------------------------------------
+// ---- look-behinds and loops ---------------------------------------------------------------------
 
 Id Langs::place_of(const Tree& look) { return cat(kAll, build(look.kids[0], kHere, {})); }
 

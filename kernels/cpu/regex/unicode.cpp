@@ -32,8 +32,7 @@ const Ranges& writable_chars() {
   return chars;
 }
 
-// ---- Punycode
-// -------------------------------------------------------------------------------------------------------
+// ---- Punycode -----------------------------------------------------------------------------------
 
 std::u32string punycode(std::u32string_view text) {
   constexpr std::uint32_t kBase = 36, kLeast = 1, kMost = 26, kSkew = 38, kDamp = 700;
@@ -71,8 +70,7 @@ std::u32string punycode(std::u32string_view text) {
   return out;
 }
 
-// ---- UTF-8
-// ----------------------------------------------------------------------------------------------------------
+// ---- UTF-8 --------------------------------------------------------------------------------------
 
 namespace {
 char32_t next_char(std::string_view bytes, std::size_t* at) {
@@ -111,8 +109,7 @@ std::string encode_utf8(std::u32string_view text) {
   return out;
 }
 
-// ---- how JSON spells text
-// ---------------------------------------------------------------------------------------------
+// ---- how JSON spells text -----------------------------------------------------------------------
 
 std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi) {
   const auto meets = [&](std::uint32_t a, std::uint32_t b) {

@@ -4,8 +4,7 @@
 
 namespace guard {
 
-// ---- choices and bytes
-// ----------------------------------------------------------------------------------------------
+// ---- choices and bytes --------------------------------------------------------------------------
 
 std::uint8_t Sampler::next() {
   if (spent() || at_ == choices_[unit_].size()) return 0;
@@ -104,8 +103,7 @@ bool Sampler::sample(std::vector<std::string_view> choices, std::string* text, s
   return true;
 }
 
-// ---- values
-// ---------------------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 
 // Are there more than a few values of a type? Objects and arrays are thought to have.
 bool Sampler::is_rich(const std::vector<Way>& ways, Type type) {
@@ -213,8 +211,7 @@ bool Sampler::scalar(Type type, Id goal, bool simplest) {
   }
 }
 
-// ---- objects
-// --------------------------------------------------------------------------------------------------------
+// ---- objects ------------------------------------------------------------------------------------
 
 const std::vector<std::int32_t>& Sampler::by_rank(Id level) {
   const auto [at, fresh] = by_rank_.try_emplace(engine_.levels[level].table);
@@ -417,8 +414,7 @@ bool Sampler::object() {
   }
 }
 
-// ---- arrays
-// ---------------------------------------------------------------------------------------------------------
+// ---- arrays -------------------------------------------------------------------------------------
 
 bool Sampler::array() {
   const Frame* outer = now_.top;
