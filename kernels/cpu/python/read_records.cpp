@@ -168,8 +168,8 @@ Literal Records::literal_of(nb::handle h, int depth) {
   } else if (nb::isinstance<nb::dict>(h)) {
     out.kind = Value::Object;
     for (auto [key, item] : nb::borrow<nb::dict>(h)) {
-      std::string name = text_of(key);
-      out.members.emplace_back(std::move(name), literal_of(item, depth + 1));
+      out.names.push_back(text_of(key));
+      out.items.push_back(literal_of(item, depth + 1));
     }
   } else {
     bad("a constant must be JSON, its numbers tuples");
@@ -334,10 +334,13 @@ Id value_of(Lexicon& lexicon, const Literal& literal) {
   v.kind = literal.kind;
   v.number = literal.number;
   if (v.kind == Value::String) v.text = lexicon.name(literal.text);
-  for (const Literal& item : literal.items) v.items.push_back(value_of(lexicon, item));
-  for (const auto& [name, item] : literal.members) {
-    const Id id = lexicon.name(name);
-    v.members.emplace_back(id, value_of(lexicon, item));
+  for (std::size_t i = 0; i < literal.items.size(); ++i) {
+    if (v.kind == Value::Array) {
+      v.items.push_back(value_of(lexicon, literal.items[i]));
+    } else {
+      const Id name = lexicon.name(literal.names[i]);
+      v.members.emplace_back(name, value_of(lexicon, literal.items[i]));
+    }
   }
   std::sort(v.members.begin(), v.members.end());
   return lexicon.values.intern(std::move(v));

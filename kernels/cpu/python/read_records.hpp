@@ -38,8 +38,8 @@ struct Literal {
   Value::Kind kind = Value::Null;
   std::string text;  // String
   Decimal number;
-  std::vector<Literal> items;
-  std::vector<std::pair<std::string, Literal>> members;
+  std::vector<Literal> items;      // of an array; of an object the values of its members
+  std::vector<std::string> names;  // of an object
 };
 
 class Records {
