@@ -90,7 +90,10 @@ class LogitsProcessor:
         return tuple(self._cut(number, row.tokens) for number, row in enumerate(self._rows))
 
     def cuts(self, sequences: torch.Tensor) -> tuple[tuple[str, ...], ...]:
-        """Return the same for each of the sequences that `generate` returned, prompt included."""
+        """Return the same for each of the sequences that `generate` returned, prompt included.
+
+        Raises ValueError for one that does not begin with its prompt in the last call of `generate`.
+        """
         if self._prompt is None:
             return ((),) * len(sequences)
         rows, length = self._prompt.shape

@@ -147,7 +147,7 @@ def test_a_decorated_function_is_sent_by_name() -> None:
     bound = pickle.loads(pickle.dumps(Reader().method))  # noqa: S301
     assert bound.using(model=ScriptedModel('{"b": 1}'))("x") == {"b": 1}
     changed = pickle.loads(pickle.dumps(read.using(seed=7)))  # noqa: S301
-    assert (changed.guard.policy.seed, changed.__qualname__, changed._name) == (7, "read", read._name)
+    assert (changed.guard.policy.seed, changed.__qualname__, changed.name) == (7, "read", read.name)
 
 
 def test_spawned_processes_take_compiled_schemas_vocabularies_and_functions(tmp_path: Path, monkeypatch: Any) -> None:

@@ -342,9 +342,9 @@ def _interrupted(wait: Callable[..., bool]) -> Callable[..., bool]:
 
 def test_what_is_to_be_installed_and_made_is_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    targets_made = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets_made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         text = page.read_text()
         for extras in re.findall(r"guard-slm\[([a-z,]+)\]", text):
             assert set(extras.split(",")) <= project["optional-dependencies"].keys(), page
-        assert set(re.findall(r"^    make ([a-z]+)", text, re.MULTILINE)) <= set(targets_made), page
+        assert set(re.findall(r"^    make ([a-z-]+)", text, re.MULTILINE)) <= set(targets_made), page

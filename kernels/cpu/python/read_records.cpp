@@ -163,13 +163,15 @@ Literal Records::literal_of(nb::handle h, int depth) {
     part(out.number.digits.size() / kPart);
   } else if (nb::isinstance<nb::list>(h)) {
     out.kind = Value::Array;
+    out.inside = std::make_shared<Literal::Inside>();
     for (nb::handle item : nb::borrow<nb::list>(h))
-      out.items.push_back(literal_of(item, depth + 1));
+      out.inside->items.push_back(literal_of(item, depth + 1));
   } else if (nb::isinstance<nb::dict>(h)) {
     out.kind = Value::Object;
+    out.inside = std::make_shared<Literal::Inside>();
     for (auto [key, item] : nb::borrow<nb::dict>(h)) {
-      out.names.push_back(text_of(key));
-      out.items.push_back(literal_of(item, depth + 1));
+      out.inside->names.push_back(text_of(key));
+      out.inside->items.push_back(literal_of(item, depth + 1));
     }
   } else {
     bad("a constant must be JSON, its numbers tuples");
@@ -334,12 +336,13 @@ Id value_of(Lexicon& lexicon, const Literal& literal) {
   v.kind = literal.kind;
   v.number = literal.number;
   if (v.kind == Value::String) v.text = lexicon.name(literal.text);
-  for (std::size_t i = 0; i < literal.items.size(); ++i) {
+  for (std::size_t i = 0; literal.inside && i < literal.inside->items.size(); ++i) {
+    const Literal& item = literal.inside->items[i];
     if (v.kind == Value::Array) {
-      v.items.push_back(value_of(lexicon, literal.items[i]));
+      v.items.push_back(value_of(lexicon, item));
     } else {
-      const Id name = lexicon.name(literal.names[i]);
-      v.members.emplace_back(name, value_of(lexicon, literal.items[i]));
+      const Id name = lexicon.name(literal.inside->names[i]);
+      v.members.emplace_back(name, value_of(lexicon, item));
     }
   }
   std::sort(v.members.begin(), v.members.end());

@@ -38,7 +38,11 @@ struct Literal {
   Value::Kind kind = Value::Null;
   std::string text;  // String
   Decimal number;
-  std::vector<Literal> items;      // of an array; of an object the values of its members
+  struct Inside;
+  std::shared_ptr<Inside> inside;  // of an array or an object: an enum's million numbers have none
+};
+struct Literal::Inside {
+  std::vector<Literal> items;      // of an object the values of its members
   std::vector<std::string> names;  // of an object
 };
 

@@ -54,7 +54,7 @@ def test_a_key_is_made_listed_and_revoked_and_only_its_digest_is_kept(tmp_path: 
     assert key not in listed.stdout
     assert guard("keys", "revoke", key, "--config", "guard.toml", folder=tmp_path).returncode == 2
     assert guard("keys", "revoke", key_id, "--config", "guard.toml", folder=tmp_path).returncode == 0
-    assert guard("keys", "revoke", key_id, "--config", "guard.toml", folder=tmp_path).returncode == 1
+    assert guard("keys", "revoke", key_id, "--config", "guard.toml", folder=tmp_path).returncode == 2
     assert "revoked" in guard("keys", "list", "--config", "guard.toml", folder=tmp_path).stdout
 
 
