@@ -17,7 +17,8 @@ std::int64_t without(std::int64_t limit, std::int64_t bytes) {
 }  // namespace
 
 Distances::Distances(Constraints& constraints, Levels& levels, Viability& viability,
-                     KeyReader& keys, Stepper& stepper, const Options& options)
+                     KeyReader& keys, Stepper& stepper, const Options& options,
+                     const Format* format)
     : constraints_(constraints),
       goals_(constraints.goals),
       levels_(levels),
@@ -25,6 +26,7 @@ Distances::Distances(Constraints& constraints, Levels& levels, Viability& viabil
       keys_(keys),
       stepper_(stepper),
       options_(options),
+      format_(format),
       texts_(constraints.lexicon.texts),
       numbers_(constraints.lexicon.numbers) {}
 
@@ -44,6 +46,7 @@ std::int64_t Distances::exactly(const Config& at, std::int64_t limit) {
 std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
   const Frame& f = *at.top;
   if (at.lex == Lex::Key) return key_distance(at, limit);
+  if (at.lex == Lex::Raw) return raw_distance(at);
   if (at.lex != Lex::None) return scalar_distance(at);
   const std::int64_t gap =
       options_.whitespace == Whitespace::Spaced && is_separated(f) && at.gap == 0 ? 1 : 0;
@@ -71,6 +74,74 @@ std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
   }
   f.cache().distance.keep(out, room);
   return sum(out, gap);
+}
+
+// ---- formats
+// ----------------------------------------------------------------------------------------------------------
+
+std::int64_t Distances::behind_arc(Id arc) {
+  const Id to = texts_.net(format_->net).arcs[static_cast<std::size_t>(arc)].to;
+  return to < 0 ? behind_exit(~to) : behind_point(to);
+}
+
+std::int64_t Distances::behind_exit(Id exit) {
+  const FormatExit& e = format_->exit(exit);
+  return e.kind == FormatExit::End
+             ? 1
+             : sum(exit_costs_[static_cast<std::size_t>(exit)], behind_point(e.next));
+}
+
+std::int64_t Distances::behind_point(Id point) {
+  measure_format();
+  return behind_points_[static_cast<std::size_t>(point)];
+}
+
+// All points at once, from the end on, until none comes nearer (Bellman 1958).
+void Distances::measure_format() {
+  if (!behind_points_.empty()) return;
+  const Net& net = texts_.net(format_->net);
+  std::vector<std::int64_t> costs, arcs;
+  Arena arena;
+  for (const FormatExit& e : format_->source->exits) {
+    std::int64_t cost = 1;
+    if (e.kind == FormatExit::Value) {
+      Frame f;
+      f.arena = &arena;
+      f.due = levels_.due_root(e.what);
+      const std::int64_t bytes = value_distance(f, kNoLimit);
+      cost = bytes < 0 ? -1 : bytes - 1;  // without the end-of-sequence token
+    }
+    costs.push_back(cost);
+  }
+  for (const Net::Arc& a : net.arcs)
+    arcs.push_back(constraints_.lexicon.langs.cheapest(a.lang, 0, kInf));
+  std::vector<std::int64_t> behind(net.points.size(), -1);
+  const auto of = [&](Id to) {
+    if (to >= 0) return behind[static_cast<std::size_t>(to)];
+    const FormatExit& e = format_->exit(~to);
+    return e.kind == FormatExit::End ? std::int64_t{1}
+                                     : sum(costs[static_cast<std::size_t>(~to)],
+                                           behind[static_cast<std::size_t>(e.next)]);
+  };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (std::size_t p = 0; p < behind.size(); ++p)
+      for (Id arc : net.points[p]) {
+        const std::int64_t bytes = sum(arcs[static_cast<std::size_t>(arc)],
+                                       of(net.arcs[static_cast<std::size_t>(arc)].to));
+        if (bytes >= 0 && (behind[p] < 0 || bytes < behind[p])) behind[p] = bytes, changed = true;
+      }
+  }
+  exit_costs_ = std::move(costs);
+  behind_points_ = std::move(behind);
+}
+
+std::int64_t Distances::raw_distance(const Config& at) {
+  measure_format();
+  std::int64_t out = -1;
+  texts_.ways(at.state,
+              [&](Id arc, std::int64_t bytes) { out = least(out, sum(bytes, behind_arc(arc))); });
+  return out;
 }
 
 // The rest of a string, a number or a literal that was begun, and what follows it.
@@ -148,7 +219,9 @@ const Targets& Distances::options(const Frame& f, Type type) {
   const Parts& parts = levels_.parts(f.due, type);
   std::vector<Aim> out;
   if (f.kind == Kind::Root) {
-    if (parts.list[0].base != kFalse) out.push_back({{0}, parts.list[0].base, 1});
+    const std::int64_t behind = f.parent ? behind_point(f.parent->level) : 1;
+    if (parts.list[0].base != kFalse && behind >= 0)
+      out.push_back({{0}, parts.list[0].base, behind});
     return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
   }
   if (const std::int64_t rest = behind_value(f); rest >= 0) {
@@ -583,6 +656,7 @@ Distances::Sight Distances::on_sight(const Config& at) {
   const Frame& f = *at.top;
   const std::int64_t gap = options_.gap();
   if (at.finished || f.phase == Phase::End) return {};
+  if (at.lex == Lex::Raw) return {raw_distance(at), true};
   if (at.lex == Lex::Key ||
       f.phase == Phase::Key) {  // one member more only adds itself to what must come anyway
     constexpr std::size_t kMostKeys = 4096;  // of so many some text of two more characters is none
@@ -628,7 +702,8 @@ Distances::Sight Distances::on_sight(const Config& at) {
       return {sum(bytes, rest), true};
     case Lex::Literal:
       return {static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars + rest, true};
-    case Lex::Key: break;
+    case Lex::Key:
+    case Lex::Raw: break;
   }
   return {};
 }

@@ -69,6 +69,9 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
     case Lex::Literal:
       for (Id id : {at.state, at.chars, at.labels}) w.number(id);
       break;
+    case Lex::Raw:
+      for (Id id : {at.state, at.spec}) w.number(id);
+      break;
     case Lex::Number:
       for (Id id : {at.state, at.spec}) w.number(id);
       w.text(at.key);

@@ -237,6 +237,10 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
   if (!sink.factors) return false;
   if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
   if (at.lex == Lex::Literal || engine_.is_too_deep(at)) return false;
+  const bool is_alone =
+      at.top->kind == Kind::Root &&
+      at.top->parent;  // behind it comes the format's text, of which lexemes know nothing
+  if (is_alone && (inner || at.lex != Lex::Text)) return false;
   if (inner && (sink.nested == Sink::kMostNested || at.lex == Lex::Number || at.top->records))
     return false;
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key)
@@ -244,6 +248,8 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
   ++sink.nested;
   if (at.lex == Lex::Text)
     fill_text(among, node, at, sink);
+  else if (at.lex == Lex::Raw)
+    fill_raw(among, node, at, sink);
   else if (at.lex == Lex::Number)
     fill_number(among, node, at, sink);
   else
@@ -259,7 +265,22 @@ void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Confi
     add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, means, sink);
   LexemeMask& mask = sink.masks.text(texts_, at.state, bounded, among, node);
   if (means == Means::Ample && !bounded) add_inside(at, mask, false, means, sink);
-  add_exits(at, mask, sink);
+  at.top->kind == Kind::Root&& at.top->parent ? walk(sink.vocabulary.holding_quotes(), 0, at, sink)
+                                              : add_exits(at, mask, sink);
+}
+
+// Text around values: what stays in it, and what goes on in a value that comes due within a token.
+void MaskFiller::fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+  const Means means = sink.budget < 0 ? Means::Ample : Means::Scarce;
+  LexemeMask& mask = sink.masks.text(texts_, at.state, means != Means::Ample, among, node);
+  add_inside(at, mask, false, means, sink);
+  for (const Exit& exit : mask.exits) {
+    Config before = at;
+    before.state = exit.state;
+    below(*exit.rest, 0, engine_.stepper.opened(before, sink.arena), sink);
+  }
+  if (const Config value = engine_.stepper.opened(at, sink.arena); value.top)
+    below(among, node, value, sink);
 }
 
 void MaskFiller::fill_number(const Suffixes& among, std::int32_t node, const Config& at,

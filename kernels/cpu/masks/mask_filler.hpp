@@ -71,6 +71,7 @@ class MaskFiller {
                    Sink& sink);  // false: nothing was done
   bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void fill_text(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  void fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void fill_number(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
   bool is_near(const Config& at, LexemeMasks& masks);

@@ -78,10 +78,11 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
   is_plain_.assign(tokens_.size(), 0);
   for (const Spelled& s : plain) is_plain_[static_cast<std::size_t>(s.token)] = 1;
   plain_ = Trie(std::move(plain));
-  std::vector<Spelled> closing, ended;
+  std::vector<Spelled> closing, ended, holding;
   for (const Spelled& s : other) {
     const std::size_t quote = s.bytes.find('"'), behind = quote + 1;
     if (quote == s.bytes.npos) continue;
+    holding.push_back(s);
     before_quote_ =
         std::max(before_quote_,
                  static_cast<std::int32_t>(count_chars(s.bytes.substr(0, s.bytes.rfind('"')))));
@@ -93,6 +94,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
       closing.push_back(s);
   }
   closing_ = Trie(std::move(closing));
+  holding_quotes_ = {2, Trie(std::move(holding))};
   for (Spelled& s : ended) s.bytes.remove_prefix(1);
   quoted_ = {1, Trie(std::move(ended))};
   other_ = Trie(std::move(other));
@@ -229,7 +231,8 @@ void Tokens::add(const Tokens& other, std::size_t words) {
 
 std::size_t Vocabulary::nbytes() const {
   std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() +
-                  usable_.size() + is_plain_.size() + many_.size() * words() * 4 +
+                  holding_quotes_.trie.nbytes() + usable_.size() + is_plain_.size() +
+                  many_.size() * words() * 4 +
                   (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 +
                   chars_.size() * 2 + short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);

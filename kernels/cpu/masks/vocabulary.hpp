@@ -69,6 +69,9 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
            !tokens_[static_cast<std::size_t>(token)].empty();
   }
   std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
+  const Suffixes& holding_quotes() const {
+    return holding_quotes_;
+  }  // tokens with a quote anywhere
   const Suffixes& quoted() const {
     return quoted_;
   }  // tokens that end a text at once, behind the quote
@@ -82,7 +85,7 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
 
  private:
   friend class LexemeMasks;              // which reads them in all the ways below
-  static constexpr Id kOwnSuffixes = 2;  // whole_, quoted_
+  static constexpr Id kOwnSuffixes = 3;  // whole_, quoted_, holding_quotes_
   void match_plain();
   Tokens::Run run_of(std::int32_t i) const {  // the tokens that end at a node of plain_
     const std::int32_t many = many_at_[static_cast<std::size_t>(i)];
@@ -97,7 +100,7 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
   Trie plain_,
       other_;  // the tokens of whole characters that have classes, by class; the others, by bytes
   Trie closing_;  // tokens in which a string may end
-  Suffixes quoted_;
+  Suffixes quoted_, holding_quotes_;
   std::int32_t before_quote_ = 0;  // the most characters that one has in front of a quote
   std::vector<char> is_plain_;
   static constexpr std::int32_t kShort = 24;

@@ -1,0 +1,292 @@
+"""Nets: a structural tag as points, arcs and exits, which the engine reads (kernels/cpu/lexers/net.hpp).
+
+A part of a format is built from its end: given where the text goes on behind it (a `To`), it returns the arcs that begin
+it. An arc has a language (trees.py) and leads to a point, from which other arcs begin, or to an exit: a value, a symbol,
+the end. Free text in front of an enclosing tag's end is one language with that end, so that the first end wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import regex
+from guard.schemas.ops import Tree
+from guard.schemas.structural import trees
+
+END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
+MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
+
+
+@dataclass(frozen=True)
+class To:
+    """Where text goes on: at a point, or by an exit (~exit); at the end of a tag, behind one of the strings `ends`."""
+
+    target: int
+    ends: tuple[str, ...] = ()
+
+
+@dataclass
+class Net:
+    """Points, each the arcs that leave it; arcs, (tree, target); exits, (kind, what, point behind it)."""
+
+    points: list[list[int]] = field(default_factory=list)
+    arcs: list[tuple[Tree, int]] = field(default_factory=list)
+    exits: list[tuple[int, int, int]] = field(default_factory=list)
+    schemas: list[Any] = field(default_factory=list)  # of the values, in the order of `what`
+    symbols: list[tuple[int | str, ...]] = field(default_factory=list)
+    open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether text may stand where a value may begin, on sight: the engine then looks closer."""
+        values = {point for point, arcs in enumerate(self.points) if any(self._begins_value(arc) for arc in arcs)}
+        if any(len(self.points[point]) > 1 for point in values):
+            return True
+        reached = {self.arcs[arc][1] for arc in range(len(self.arcs)) if self.arcs[arc][0] is trees.EMPTY}
+        behind_open = {self.arcs[arc][1] for arc in self.open_arcs}
+        numbers = any(kind == VALUE and not _is_closed(self.schemas[what]) for kind, what, _ in self.exits)
+        return bool(values & (reached | behind_open)) or numbers
+
+    def _begins_value(self, arc: int) -> bool:
+        target = self.arcs[arc][1]
+        return target < 0 and self.exits[~target][0] == VALUE
+
+
+def _is_closed(schema: Any) -> bool:
+    """Whether a schema's values all end with a bracket, on sight."""
+    return isinstance(schema, Mapping) and schema.get("type") in ("object", "array")
+
+
+class Builder:
+    """One format on the way to its net."""
+
+    def __init__(self) -> None:
+        self.net = Net()
+        self._at: list[str] = []  # steps of the JSON Pointer into the tag
+
+    def build(self, tag: Mapping[str, Any]) -> Net:
+        """Return the net of a structural tag; SchemaError names the place that can't be enforced."""
+        start = self._point()
+        end = self._exit(END, -1, -1)
+        self.net.points[start] = self._within("format", lambda: self._arcs(tag["format"], To(end), ()))
+        return self.net
+
+    # -- Points, arcs, exits -------------------------------------------------------------------------------------------
+
+    def _point(self, arcs: Sequence[int] = ()) -> int:
+        if len(self.net.points) >= MOST_POINTS:
+            raise self._refused("repetitions make it too large", "repeat less often")
+        self.net.points.append(list(arcs))
+        return len(self.net.points) - 1
+
+    def _arc(self, tree: Tree, target: int) -> int:
+        self.net.arcs.append((tree, target))
+        return len(self.net.arcs) - 1
+
+    def _exit(self, kind: int, what: int, following: int) -> int:
+        """Return the target of a new exit."""
+        self.net.exits.append((kind, what, following))
+        return ~(len(self.net.exits) - 1)
+
+    def _plain(self, to: To) -> int:
+        """Return the target of what is no free text: a tag's end is read as a literal of its own."""
+        if not to.ends:
+            return to.target
+        return self._point([self._arc(trees.literal(end), to.target) for end in to.ends])
+
+    def _following(self, to: To) -> int:
+        """Return the point at which the text goes on: an exit is behind an empty text."""
+        target = self._plain(to)
+        return target if target >= 0 else self._point([self._arc(trees.EMPTY, target)])
+
+    # -- Where it is ---------------------------------------------------------------------------------------------------
+
+    def _within(self, step: str | int, build: Callable[[], list[int]]) -> list[int]:
+        self._at.append(str(step))
+        try:
+            return build()
+        finally:
+            self._at.pop()
+
+    def _refused(self, found: str, fix: str) -> SchemaError:
+        pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self._at)
+        return SchemaError(Finding(pointer, None, found, fix))
+
+    # -- Formats -------------------------------------------------------------------------------------------------------
+
+    def _arcs(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        """Return the arcs that begin a format; free text in it ends before `stops`, which enclosing tags end with."""
+        kind = form.get("type") if isinstance(form, Mapping) else None
+        build = getattr(self, f"_{kind}", None) if isinstance(kind, str) else None
+        if build is None or kind.startswith("_"):
+            raise self._refused(f"{kind!r} is no type of a format", "use one of docs/explanation/formats.md")
+        arcs: list[int] = build(form, to, stops)
+        return arcs
+
+    def _const_string(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return [self._arc(trees.literal(form["value"]), self._plain(to))]
+
+    def _regex(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        try:
+            tree = regex.parse(form["pattern"]).tree
+        except regex.RegexError as error:
+            raise self._refused(str(error), "correct the pattern") from None
+        return [self._open(self._arc(tree, self._plain(to)))]
+
+    def _open(self, arc: int) -> int:
+        self.net.open_arcs.add(arc)
+        return arc
+
+    def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._free(to, (*form.get("excludes", ()), *stops), form.get("max_chars"))
+
+    def _free(self, to: To, avoid: tuple[str, ...], max_chars: int | None = None) -> list[int]:
+        """Return free text; in front of a tag's end it is one language with each of its ends."""
+        if not to.ends:
+            return [self._open(self._arc(trees.free(avoid, max_chars), to.target))]
+        return [self._arc(trees.until(end, (*avoid, *to.ends), max_chars), to.target) for end in to.ends]
+
+    def _json_schema(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        if form.get("style", "json") != "json":
+            raise self._refused(f"style {form['style']!r} is not known", "use json")
+        self.net.schemas.append(form["json_schema"])
+        exit = self._exit(VALUE, len(self.net.schemas) - 1, self._following(to))
+        return [self._arc(trees.EMPTY, exit)]
+
+    def _token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        self.net.symbols.append((form["token"],))
+        return [self._arc(trees.EMPTY, self._exit(SYMBOL, len(self.net.symbols) - 1, self._following(to)))]
+
+    def _sequence(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        elements = form["elements"]
+        arcs: list[int] | None = None
+        for number in reversed(range(len(elements))):
+            if arcs is not None:
+                to = To(self._point(arcs))
+            arcs = self._within("elements", lambda: self._within(number, lambda: self._arcs(elements[number], to, stops)))
+        return [self._arc(trees.EMPTY, self._plain(to))] if arcs is None else arcs
+
+    def _or(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return [
+            arc
+            for number, element in enumerate(form["elements"])
+            for arc in self._within("elements", lambda: self._within(number, lambda: self._arcs(element, to, stops)))
+        ]
+
+    def _content(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._within("content", lambda: self._arcs(form["content"], to, stops))
+
+    def _optional(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return [*self._content(form, to, stops), self._arc(trees.EMPTY, self._plain(to))]
+
+    def _star(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._repeated(form, 0, -1, to, stops)
+
+    def _plus(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._repeated(form, 1, -1, to, stops)
+
+    def _repeat(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._repeated(form, form["min"], form["max"], to, stops)
+
+    def _repeated(self, form: Any, least: int, most: int, to: To, stops: tuple[str, ...]) -> list[int]:
+        leave = self._arc(trees.EMPTY, self._plain(to))
+        if most < 0:
+            again = self._point()
+            self.net.points[again] = [*self._content(form, To(again), stops), leave]
+            arcs = [self._arc(trees.EMPTY, again)]
+        else:
+            arcs = [leave]
+            for _ in range(most - least):
+                arcs = [*self._content(form, To(self._point(arcs)), stops), leave]
+        for _ in range(least):
+            arcs = self._content(form, To(self._point(arcs)), stops)
+        return arcs
+
+    def _tag(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return self._tagged(form, form["begin"], to)
+
+    def _tagged(self, form: Any, begin: Any, to: To) -> list[int]:
+        """Return a tag of which only `begin` of its beginning is still to come."""
+        target = self._plain(to)
+        given = form["end"]
+        closers = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
+        if isinstance(given, Mapping):
+            inner = To(self._point(self._token(given, To(target), ())))
+        elif all(closers):
+            inner = To(target, closers)
+        else:
+            inner = To(self._point([self._arc(trees.literal(end), target) for end in closers]))
+        content = self._content(form, inner, inner.ends)
+        if isinstance(begin, Mapping):
+            return self._token(begin, To(self._point(content)), ())
+        return [self._arc(trees.literal(begin), self._point(content))] if begin else content
+
+    def _tags(self, form: Any, to: To) -> list[int]:
+        """Return any one of a format's tags."""
+        return [
+            arc
+            for number, tag in enumerate(form["tags"])
+            for arc in self._within("tags", lambda: self._within(number, lambda: self._tagged(tag, tag["begin"], to)))
+        ]
+
+    def _tags_with_separator(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        leave = self._arc(trees.EMPTY, self._plain(to))
+        nothing = [] if form.get("at_least_one") else [leave]
+        if form.get("stop_after_first"):
+            return [*self._tags(form, To(self._plain(to))), *nothing]
+        behind = self._point()
+        again = self._point(self._tags(form, To(behind)))
+        self.net.points[behind] = [self._arc(trees.literal(form["separator"]), again), leave]
+        return [self._arc(trees.EMPTY, again), *nothing]
+
+    def _triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        def behind(trigger: str, after: To) -> list[int]:
+            return [
+                arc
+                for number, tag in enumerate(form["tags"])
+                if tag["begin"].startswith(trigger)
+                for arc in self._within(
+                    "tags", lambda: self._within(number, lambda: self._tagged(tag, tag["begin"][len(trigger) :], after))
+                )
+            ]
+
+        loop = not form.get("stop_after_first")
+        text, after = self._dispatched(form, form["triggers"], behind, to, stops, loop=loop)
+        return self._tags(form, after) if form.get("at_least_one") else text
+
+    def _dispatch(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        rules = form["rules"]
+
+        def behind(trigger: str, after: To) -> list[int]:
+            return [
+                arc
+                for number, (pattern, content) in enumerate(rules)
+                if pattern == trigger
+                for arc in self._within("rules", lambda: self._within(number, lambda: self._arcs(content, after, ())))
+            ]
+
+        triggers = [pattern for pattern, _ in rules]
+        return self._dispatched(form, triggers, behind, to, stops, loop=form.get("loop", True))[0]
+
+    def _dispatched(
+        self,
+        form: Any,
+        triggers: Sequence[str],
+        behind: Callable[[str, To], list[int]],
+        to: To,
+        stops: tuple[str, ...],
+        *,
+        loop: bool,
+    ) -> tuple[list[int], To]:
+        """Return free text in which each trigger begins a part, and where such a part leads."""
+        avoid = (*triggers, *form.get("excludes", ()), *stops)
+        again = self._point()
+        after = To(again) if loop else To(self._plain(to))
+        arcs = self._free(to, avoid)
+        for trigger in dict.fromkeys(triggers):
+            arcs.append(self._arc(trees.until(trigger, (*avoid, *to.ends)), self._point(behind(trigger, after))))
+        self.net.points[again] = arcs
+        return [self._arc(trees.EMPTY, again)], after

@@ -1,0 +1,67 @@
+"""Syntax trees of the languages that formats are made of: literals, and free text that ends with the first of some strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from guard.schemas.ops import Rx, Tree
+
+_SET, _CAT, _ALT, _REPEAT = int(Rx.SET), int(Rx.CAT), int(Rx.ALT), int(Rx.REPEAT)
+_AND, _NOT = int(Rx.AND), int(Rx.NOT)
+
+EMPTY: Tree = (_CAT, [])  #: The empty text.
+CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: One character, whichever.
+ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
+
+
+def literal(text: str) -> Tree:
+    """Return the language of one text."""
+    return (_CAT, [(_SET, ((ord(char), ord(char)),)) for char in text])
+
+
+def cat(*parts: Tree) -> Tree:
+    """Return one after the other."""
+    return (_CAT, list(parts))
+
+
+def either(parts: Sequence[Tree]) -> Tree:
+    """Return any of some."""
+    return parts[0] if len(parts) == 1 else (_ALT, list(parts))
+
+
+def both(*parts: Tree) -> Tree:
+    """Return what is in all of them."""
+    return (_AND, list(parts))
+
+
+def no(part: Tree) -> Tree:
+    """Return every text that is not in it."""
+    return (_NOT, part)
+
+
+def repeat(part: Tree, least: int, most: int) -> Tree:
+    """Return it so many times; most -1: any number."""
+    return (_REPEAT, part, least, most)
+
+
+def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
+    """Return the texts in which none of the strings occurs."""
+    length = ANY if max_chars is None else repeat(CHAR, 0, max_chars)
+    strings = [literal(text) for text in sorted(set(avoid)) if text]
+    return both(length, no(cat(ANY, either(strings), ANY))) if strings else length
+
+
+def until(end: str, avoid: Iterable[str], max_chars: int | None = None) -> Tree:
+    """Return the texts that end with `end`, and before that with none of the strings; nor there with a longer one.
+
+    Whoever reads free text commits to the string that is complete first, and of several that are so at once to the
+    longest.
+    """
+    others = sorted({*avoid, end} - {""})
+    earlier = cat(ANY, either([literal(text) for text in others]), CHAR, ANY)
+    longer = [text for text in others if len(text) > len(end) and text.endswith(end)]
+    length = ANY if max_chars is None else cat(repeat(CHAR, 0, max_chars), literal(end))
+    parts = [length, cat(ANY, literal(end)), no(earlier)]
+    if longer:
+        parts.append(no(cat(ANY, either([literal(text) for text in longer]))))
+    return both(*parts)
