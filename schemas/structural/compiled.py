@@ -37,4 +37,4 @@ class CompiledFormat:
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread."""
         symbols = [[vocabulary.token(one) for one in named] for named in self._net.symbols]
-        return self._engine.matcher(vocabulary._native, symbols)
+        return self._engine.matcher(vocabulary.native, symbols)
