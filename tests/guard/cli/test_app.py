@@ -396,6 +396,7 @@ def test_wrong_input_ends_in_one_line_and_an_exit_code(
 
 
 def test_no_registry_ends_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("guard.models._loaded", {})  # another test may have loaded it
     monkeypatch.setenv("GUARD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
