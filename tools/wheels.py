@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 DIST, BUILT, MAKERS = ROOT / "dist", ROOT / "build" / "wheels", ROOT / "build" / "makers"
 FIRST_STABLE = "3.12"
 #: Of the kernel's tests those that want nothing but pytest and Hypothesis, and read no data.
-TESTS = ("test_regressions.py", "test_nesting.py", "test_lengths.py", "test_batches.py")
+TESTS = ("test_regressions.py", "test_nesting.py", "test_batches.py")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ guard/cli/trace.py's, the sidecar's guard/cli/serve.py's.
 from __future__ import annotations
 
 import functools
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -349,6 +350,9 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     # typer carries click inside or beside it, as its version has it; in both its usage errors are BadParameter's base.
     usage_error: Any = typer.BadParameter.__base__
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is shown escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="guard", standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # some versions of typer answer Ctrl-C so, others raise Abort

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -395,6 +396,7 @@ def test_wrong_input_ends_in_one_line_and_an_exit_code(
 
 
 def test_no_registry_ends_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("guard.models._loaded", {})  # another test may have loaded it
     monkeypatch.setenv("GUARD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -516,3 +518,12 @@ def test_a_server_that_is_not_there_is_told_with_what_starts_it(run: Run, monkey
 )
 def test_what_the_library_says_of_arguments_is_said_of_options(said: str, words: str) -> None:
     assert spoken(ValueError(said)) == words
+
+
+def test_a_terminal_without_unicode_is_shown_escapes(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text('{"type":"object","properties":{"größe":{"type":"string","pattern":"^ß+$"}}}')
+    command = [sys.executable, "-m", "guard", "check", "s.json"]
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env={**os.environ, **plain})  # noqa: S603 (ours)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"enforced" in done.stdout
