@@ -137,7 +137,9 @@ def test_a_loop_writes_what_a_matcher_asked_before_every_token_writes(
             assert jsonschema_rs.is_valid(schemas[row], json.loads(text_of(vocabulary, written)))
     assert misses[0] == misses[1] > 0
     longest = max(len(loop.written(row)) for row in range(3))
-    assert steps == -(-longest // every) * every  # the second time no row waited
+    # The second time a row waits once: where its budget begins to matter, which another row's may not.
+    calls = -(-longest // every)
+    assert calls * every <= steps <= (calls + len(schemas)) * every
 
 
 @settings(max_examples=30)

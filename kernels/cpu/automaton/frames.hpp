@@ -91,6 +91,11 @@ struct Scalar {  // a lexeme at its start; state -1: not known
 };
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+// Distances that are added and compared; -1: there is no way.
+inline std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
+inline std::int64_t least(std::int64_t a, std::int64_t b) {
+  return a < 0 ? b : b < 0 ? a : std::min(a, b);
+}
 // A distance that is asked for within a limit need not be the least one: any number of bytes up to
 // the limit answers the question.
 inline bool is_enough(std::int64_t bytes, std::int64_t limit) {

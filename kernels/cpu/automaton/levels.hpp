@@ -53,6 +53,10 @@ struct ObjectInfo {
   bool bare = true;  // nothing asks for a number of members, or for some member of any name
   const KeyClass& cls(std::int32_t c) const { return (*classes)[static_cast<std::size_t>(c)]; }
 };
+// Is it an object whose members don't hang on each other, in number or in what they are?
+inline bool is_even(const ObjectInfo& info, const Frame& f) {
+  return f.kind == Kind::Object && !f.records && !f.barred && info.plain && info.bare;
+}
 struct Due {
   Kind kind;
   Id level;          // of a root: the front end's node

@@ -70,7 +70,7 @@ void MaskFiller::overlay(const Suffixes& among, std::int32_t node, const Config&
              known = closed || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
   const bool reckoned =
       means == Means::Ample ? known : (closed || means == Means::None) && are_even(from);
-  if (reckoned && texts_.is_whole(from.decoder) && !from.top->records)
+  if (reckoned && !sink.counts(from) && texts_.is_whole(from.decoder) && !from.top->records)
     overlay_known(among, node, from, means, sink);
   else
     overlay_all(among, node, from, sink);
@@ -283,7 +283,7 @@ MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
   const Frame& f = *at.top;
   const ObjectInfo& info = levels_.info(f.level);
   if (sink.budget < 0) return Means::Ample;
-  if (!info.bare || f.records || f.barred) return Means::Scarce;
+  if (sink.counts(at) || !info.bare || f.records || f.barred) return Means::Scarce;
   const std::int64_t gap = options_.gap(), all = engine_.distances.least_rest(f), token = 1,
                      quote = 1, colon = 1 + gap, comma = 1 + gap;
   if (all < 0 || token + quote + colon + 1 + all > sink.budget) {

@@ -13,7 +13,7 @@ namespace guard {
 bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Config& at,
                             Sink& sink) {
   const Frame& f = *at.top;
-  if (!sink.factors || at.lex != Lex::None || f.kind != Kind::Object ||
+  if (!sink.factors || sink.tokens || at.lex != Lex::None || f.kind != Kind::Object ||
       (f.phase != Phase::Colon && f.phase != Phase::Value))
     return false;
   if (f.records || is_compared(f)) return false;

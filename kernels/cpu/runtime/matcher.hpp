@@ -12,19 +12,6 @@
 
 namespace guard {
 
-// Tokens of a vocabulary that a format names: each stands for itself, and is never read as its
-// bytes.
-struct Symbols {
-  Symbols(std::vector<std::vector<Id>> by_symbol, std::int32_t size)
-      : tokens(std::move(by_symbol)) {
-    for (std::size_t s = 0; s < tokens.size(); ++s)
-      for (Id t : tokens[s])
-        if (t >= 0 && t < size) of[t].push_back(static_cast<Id>(s));
-  }
-  std::vector<std::vector<Id>> tokens;         // by symbol
-  std::unordered_map<Id, std::vector<Id>> of;  // symbols of each named token
-};
-
 class Matcher {
  public:
   explicit Matcher(std::shared_ptr<const Vocabulary> vocabulary,
@@ -50,8 +37,9 @@ class Matcher {
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
-    const std::int64_t enough = std::max(
-        engine_->filler.fill(now(), *masks_, budget, row, scratch_), fill_symbols(budget, row));
+    const std::int64_t enough =
+        std::max(engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get()),
+                 fill_symbols(budget, row));
     const bool alone = scarce_ =
         budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {           // a batch may be reading the row
@@ -66,7 +54,7 @@ class Matcher {
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
     Scratch scratch;
-    engine_->filler.fill(now(), *masks_, budget, row, scratch, false);
+    engine_->filler.fill(now(), *masks_, budget, row, scratch, symbols_.get(), false);
     fill_symbols(budget, row);
   }
   // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until
@@ -115,7 +103,7 @@ class Matcher {
   }
   bool can_stop() { return engine_->can_stop(now()); }
   bool is_finished() const { return !steps_.empty() && steps_.back().finished; }  // needs no turn
-  std::int64_t distance() { return engine_->distance(now()); }
+  std::int64_t distance() { return distance_from(now()); }
   std::string forced() {
     Arena scratch;
     return engine_->forced(now(), scratch, kForced);
@@ -177,6 +165,9 @@ class Matcher {
     Id symbol = -1;
   };
   const Config& now() const { return history_.back(); }
+  std::int64_t distance_from(const Config& at) {
+    return engine_->filler.distance(at, *vocabulary_, symbols_.get());
+  }
   bool read(std::string_view bytes, Config* at) {
     for (char b : bytes) {
       Config next;
@@ -215,7 +206,7 @@ class Matcher {
       Config after;
       if (exit.kind != FormatExit::Symbol || !engine_->stepper.take(now(), id, &after, scratch))
         continue;
-      const std::int64_t needs = budget < 0 ? 0 : 1 + engine_->distance(after, budget - 1);
+      const std::int64_t needs = budget < 0 ? 0 : 1 + distance_from(after);
       enough = std::max(enough, needs > 0 || budget < 0 ? needs : kNoLimit);
       if (budget >= 0 && (needs <= 0 || needs > budget)) continue;
       for (Id token : symbols_->tokens[static_cast<std::size_t>(exit.what)])
