@@ -15,9 +15,11 @@ class CompiledFormat:
 
     def __init__(self, tag: Any, options: Options) -> None:
         self.tag, self.options = tag, options
-        self._net = net = Builder().build(tag)
+        self._net = net = Builder(options).build(tag)
         documents = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
-        root: Any = {"anyOf": [{"$ref": uri} for uri in documents]} if documents else True
+        documents |= {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
+        values = [uri for uri in documents if uri.startswith("guard:value/")]
+        root: Any = {"anyOf": [{"$ref": uri} for uri in values]} if values else True
         self._front = front = FrontEnd(root, options, documents)
         places = {front.documents.pointer(at): at for at in range(2, len(front.documents.schemas))}
         nodes = [places[f"/anyOf/{number}"] for number in range(len(net.schemas))]

@@ -7,14 +7,15 @@ the end. Free text in front of an enclosing tag's end is one language with that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
 from guard.schemas.ops import Tree
-from guard.schemas.structural import trees
+from guard.schemas.compiled import Options
+from guard.schemas.structural import grammar, tagged, trees
 
 END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
@@ -36,7 +37,10 @@ class Net:
     arcs: list[tuple[Tree, int]] = field(default_factory=list)
     exits: list[tuple[int, int, int]] = field(default_factory=list)
     schemas: list[Any] = field(default_factory=list)  # of the values, in the order of `what`
+    documents: list[Any] = field(default_factory=list)  # schemas to which those of tagged values refer
+    excluded: list[tuple[str, str]] = field(default_factory=list)  # what tags can't express: pointers, words
     symbols: list[tuple[int | str, ...]] = field(default_factory=list)
+    any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
     open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
 
     @property
@@ -63,8 +67,9 @@ def _is_closed(schema: Any) -> bool:
 class Builder:
     """One format on the way to its net."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options) -> None:
         self.net = Net()
+        self._options = options
         self._at: list[str] = []  # steps of the JSON Pointer into the tag
 
     def build(self, tag: Mapping[str, Any]) -> Net:
@@ -141,20 +146,64 @@ class Builder:
         return arc
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        return self._free(to, (*form.get("excludes", ()), *stops), form.get("max_chars"))
+        return self._free(to, stops, tuple(form.get("excludes", ())), form.get("max_chars"))
 
-    def _free(self, to: To, avoid: tuple[str, ...], max_chars: int | None = None) -> list[int]:
+    def _free(
+        self, to: To, avoid: tuple[str, ...], excludes: tuple[str, ...], max_chars: int | None = None
+    ) -> list[int]:
         """Return free text; in front of a tag's end it is one language with each of its ends."""
         if not to.ends:
-            return [self._open(self._arc(trees.free(avoid, max_chars), to.target))]
-        return [self._arc(trees.until(end, (*avoid, *to.ends), max_chars), to.target) for end in to.ends]
+            return [self._open(self._arc(trees.free((*avoid, *excludes), max_chars), to.target))]
+        ends = (*avoid, *to.ends)
+        return [self._arc(trees.until(end, ends, max_chars, excludes), to.target) for end in to.ends]
+
+    def _grammar(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        try:
+            tree = grammar.parse(form["grammar"])
+        except grammar.GrammarError as error:
+            raise self._refused(error.found, error.fix) from None
+        return [self._open(self._arc(tree, self._plain(to)))]
 
     def _json_schema(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
-        if form.get("style", "json") != "json":
-            raise self._refused(f"style {form['style']!r} is not known", "use json")
-        self.net.schemas.append(form["json_schema"])
-        exit = self._exit(VALUE, len(self.net.schemas) - 1, self._following(to))
-        return [self._arc(trees.EMPTY, exit)]
+        style = form.get("style", "json")
+        self.net.any_orders.add(bool(form.get("any_order")))
+        if style != "json":
+            return self._in_style(form["json_schema"], style, bool(form.get("any_order")), to)
+        return [self._arc(trees.EMPTY, self.value(form["json_schema"], self._following(to)))]
+
+    def _qwen_xml_parameter(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return self._in_style(form["json_schema"], "qwen_xml", False, to)
+
+    def _in_style(self, schema: Any, style: str, any_order: bool, to: To) -> list[int]:
+        if style not in tagged.STYLES:
+            choices = ", ".join(("json", *tagged.STYLES))
+            raise self._refused(f"style {style!r} is not known", f"use one of {choices}")
+        self.net.documents.append(schema)
+        uri = f"guard:arguments/{len(self.net.documents) - 1}"
+        at = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self._at)
+        made = tagged.Tagged(schema, uri, tagged.STYLES[style], self._options, self, f"{at}/json_schema")
+        arcs = made.arcs(self._plain(to), any_order=any_order)
+        self.net.excluded += [(made_at, what) for made_at, what in made.excluded]
+        return arcs
+
+    # What tagged values are made of (tagged.py).
+
+    def point(self, arcs: Iterable[int] = ()) -> int:
+        return self._point([*arcs])
+
+    def extend(self, point: int, arcs: Iterable[int]) -> None:
+        self.net.points[point] += arcs
+
+    def arc(self, tree: Tree, target: int) -> int:
+        return self._arc(tree, target)
+
+    def open(self, arc: int) -> int:
+        return self._open(arc)
+
+    def value(self, schema: Any, following: int) -> int:
+        """Return the target of a value of the schema; behind it text goes on at the point."""
+        self.net.schemas.append(schema)
+        return self._exit(VALUE, len(self.net.schemas) - 1, following)
 
     def _token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         self.net.symbols.append((form["token"],))
@@ -282,11 +331,11 @@ class Builder:
         loop: bool,
     ) -> tuple[list[int], To]:
         """Return free text in which each trigger begins a part, and where such a part leads."""
-        avoid = (*triggers, *form.get("excludes", ()), *stops)
+        avoid, excludes = (*triggers, *stops), tuple(form.get("excludes", ()))
         again = self._point()
         after = To(again) if loop else To(self._plain(to))
-        arcs = self._free(to, avoid)
+        arcs = self._free(to, avoid, excludes)
         for trigger in dict.fromkeys(triggers):
-            arcs.append(self._arc(trees.until(trigger, (*avoid, *to.ends)), self._point(behind(trigger, after))))
+            arcs.append(self._arc(trees.until(trigger, (*avoid, *to.ends), None, excludes), self._point(behind(trigger, after))))
         self.net.points[again] = arcs
         return [self._arc(trees.EMPTY, again)], after

@@ -14,6 +14,40 @@ CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: One character, whiche
 ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
 
 
+def char(among: str) -> Tree:
+    """Return one character of some."""
+    return (_SET, tuple(sorted((ord(one), ord(one)) for one in set(among))))
+
+
+def no_char(among: str) -> Tree:
+    """Return one character that is none of some."""
+    return no_ranges([(ord(one), ord(one)) for one in among])
+
+
+def ranges(of: Iterable[tuple[int, int]]) -> Tree:
+    """Return one character of some ranges of code points, whose ends belong to them; surrogates are no characters."""
+    out: list[tuple[int, int]] = []
+    for low, high in sorted(of):
+        for first, last in ((low, min(high, 0xD7FF)), (max(low, 0xE000), high)):
+            if first > last:
+                continue
+            if out and first <= out[-1][1] + 1:
+                out[-1] = (out[-1][0], max(out[-1][1], last))
+            else:
+                out.append((first, last))
+    return (_SET, tuple(out))
+
+
+def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
+    """Return one character that is in none of some ranges."""
+    out, start = [], 0
+    for low, high in (*sorted(of), (0x110000, 0x110000)):
+        if start < low:
+            out.append((start, low - 1))
+        start = max(start, high + 1)
+    return ranges(out)
+
+
 def literal(text: str) -> Tree:
     """Return the language of one text."""
     return (_CAT, [(_SET, ((ord(char), ord(char)),)) for char in text])
@@ -51,14 +85,21 @@ def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
     return both(length, no(cat(ANY, either(strings), ANY))) if strings else length
 
 
-def until(end: str, avoid: Iterable[str], max_chars: int | None = None) -> Tree:
+def until(end: str, avoid: Iterable[str], max_chars: int | None = None, excludes: Iterable[str] = ()) -> Tree:
     """Return the texts that end with `end`, and before that with none of the strings; nor there with a longer one.
 
     Whoever reads free text commits to the string that is complete first, and of several that are so at once to the
-    longest.
+    longest. `excludes` must not begin in front of the end; in it they may stand.
     """
     others = sorted({*avoid, end} - {""})
-    earlier = cat(ANY, either([literal(text) for text in others]), CHAR, ANY)
+    inside = {text for text in excludes if text and text in end and text not in others}
+    earlier = either(
+        [
+            cat(ANY, either([literal(text) for text in sorted({*others, *excludes} - inside - {""})]), CHAR, ANY),
+            *(cat(ANY, literal(text), repeat(CHAR, len(end) + 1 - len(text), -1)) for text in sorted(inside)),
+        ]
+    )
+    others = sorted({*others, *excludes} - {""})
     longer = [text for text in others if len(text) > len(end) and text.endswith(end)]
     length = ANY if max_chars is None else cat(repeat(CHAR, 0, max_chars), literal(end))
     parts = [length, cat(ANY, literal(end)), no(earlier)]

@@ -4,7 +4,7 @@ from guard.schemas.structural.compiled import CompiledFormat
 from guard.schemas.compiled import Options
 V=guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b""], eos=[256])
 tot=collections.Counter(); bad=[]; errs=collections.Counter()
-opts=Options(key_order="any",whitespace="any",spelling="any")
+opts=Options(key_order="schema",whitespace="any",spelling="any")
 cache={}
 t=time.time()
 for l in gzip.open('/work/shared/data/structural-tags.jsonl.gz','rt'):
