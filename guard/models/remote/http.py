@@ -41,6 +41,7 @@ from guard.models.remote.known_servers import server_variable, started_by
 from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.support.clipping import cut_short
 from guard.support.interrupts import injected
+from guard.support.secret_patterns import hidden
 from guard.support.strict_json import no_constant, unique_members
 
 T = TypeVar("T")
@@ -54,14 +55,11 @@ FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds before the f
 REST_S = 0.05  #: Seconds that the rest of a body may take to come when its reader has had enough.
 SHOWN = 300  #: Characters of a provider's own words that a message shows.
 LOOKED_AT = 10_000  #: Of these words, for what is secret in them: a regular expression holds up all other threads.
-LONG_SECRET = 16  #: Characters from which on a secret is found inside of words too.
 
 #: The body comes as it is: what is not packed can't grow while it is unpacked.
 HEADERS = {"Accept-Encoding": "identity"}
 
 _NAMES = ("code", "param")  #: Of an error that a provider reports: what it is, and of which field.
-#: Keys and tokens by their form, masked ones too: providers repeat them in their messages.
-_SECRET = re.compile(r"\b(?:sk|pk|rk|hf|gh[a-z])[-_][\w*.-]{4,}|(?i:\bbearer\s+)\S+|(?<=://)[^/\s@]+@")
 _TOO_LONG = re.compile(r"context.?(length|window)|maximum context|prompt is too long|too many tokens", re.IGNORECASE)
 _FILTERED = re.compile(r"content.?filter|content.?policy|content management policy", re.IGNORECASE)
 
@@ -357,19 +355,7 @@ def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
     text = " ".join(whole[:LOOKED_AT].split())
     if len(whole) > LOOKED_AT:  # the last word may be a part of a secret, which nothing would find
         text = f"{text.rpartition(' ')[0]} …".lstrip()
-    for secret in secrets:
-        text = _hidden(text, secret)
-    text = _SECRET.sub("[redacted]", text)
-    return cut_short(text, SHOWN)
-
-
-def _hidden(text: str, secret: str) -> str:
-    """Return a text without a secret; one that is short stands for itself only where it is a word of its own."""
-    if not secret:
-        return text
-    if len(secret) >= LONG_SECRET:
-        return text.replace(secret, "[redacted]")
-    return re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", "[redacted]", text)
+    return cut_short(hidden(text, secrets), SHOWN)
 
 
 def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, secrets: tuple[str, ...]) -> ExchangeError:
