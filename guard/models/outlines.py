@@ -21,7 +21,7 @@ from guard.models import chat_messages
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import estimated_tokens
 from guard.models.event_loop import PORTAL
-from guard.models.remote.http import said_by
+from guard.models.remote.errors import said_by
 from guard.models.thinking_tags import Thoughts
 from guard.support.interrupts import injected
 

@@ -16,7 +16,9 @@ from typing import Any
 
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
-from guard.models.remote.http import Exchange, ExchangeError, count
+from guard.models.remote.errors import ExchangeError
+from guard.models.remote.exchange import Exchange
+from guard.models.remote.http import count
 from guard.models.remote.prices import cost
 from guard.sidecar import large
 from guard.sidecar.endpoints import tool_calls
@@ -83,7 +85,7 @@ class Native(Wrapper):
         return await large.done(self._size, encoded, body)
 
     def _exchange(self, request: Request) -> Exchange:
-        return Exchange(self.name, request.seconds, self._served.settings.transport_retries)
+        return self._served.exchange(request.seconds)
 
     def _body(self, request: Request) -> dict[str, Any]:
         asked = self._asked

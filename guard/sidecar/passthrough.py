@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import itertools
-import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -22,7 +20,8 @@ from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote import prices
-from guard.models.remote.http import Exchange, ExchangeError, count
+from guard.models.remote.errors import ExchangeError
+from guard.models.remote.http import count
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.event_stream import EventSender
@@ -38,8 +37,6 @@ T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
 
 _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
-FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, and up to as much again by chance.
-MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
 
 
 class Endpoint(Protocol):
@@ -170,7 +167,7 @@ class Relay:
         while True:
             more = {} if asks or run.way.path == "/responses" or not tier.upstream.tells_usage else _USAGE
             payload = await _payload(run, tier, raw, more)
-            exchange = Exchange(tier.name, None, tier.settings.transport_retries)
+            exchange = tier.exchange(run.left())
             receive = functools.partial(events_of, tier.upstream, tier.name, run.way.path, payload, first)
             try:
                 async with tier.turn(run.left(), is_streamed=True):
@@ -304,17 +301,20 @@ class _PassthroughRun:
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return an upstream's answer, asked for again where that may help."""
-        assert tier.upstream is not None
-        for number in itertools.count():
-            try:
-                return await tier.upstream.post(self.way.path, payload)
-            except ExchangeError as failure:
-                wait = FIRST_WAIT * 2**number * random.uniform(1, 2) if failure.after is None else failure.after  # noqa: S311
-                if not failure.again or number == tier.settings.transport_retries or wait > min(self.left(), MOST_WAIT):
-                    raise failure.error from failure
-                self._retries = number + 1
-                await asyncio.sleep(wait)
-        raise AssertionError("retries are finite")
+        upstream = tier.upstream
+        assert upstream is not None
+        exchange = tier.exchange(self.left())
+
+        async def once() -> AsyncGenerator[tuple[bytes, dict[str, Any]], None]:
+            yield await upstream.post(self.way.path, payload)
+
+        try:
+            async with contextlib.aclosing(exchange.send(once)) as answers:
+                return await anext(answers)
+        except ExchangeError as failure:
+            raise failure.error from failure
+        finally:
+            self._retries = exchange.retries
 
     def take(self, said: Mapping[str, Any], read: tuple[str, str | None], retries: int | None = None) -> None:
         """Take what an answer or an event says, and what the way of asking reads in it."""

@@ -16,17 +16,8 @@ from guard.errors import ModelError, Unsupported
 from guard.models.base import Request
 from guard.models.remote import anthropic_chat
 from guard.models.remote.address import UNUSED_KEY, address
-from guard.models.remote.http import (
-    HEADERS,
-    Body,
-    ExchangeError,
-    count,
-    http_options,
-    mapped,
-    of_stream,
-    parsed,
-    said_by,
-)
+from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
+from guard.models.remote.http import HEADERS, Body, count, http_options, parsed
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.output import provider_schema

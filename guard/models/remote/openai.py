@@ -20,7 +20,8 @@ from guard.errors import ModelError
 from guard.models.base import Request
 from guard.models.remote.address import UNUSED_KEY, address
 from guard.models.remote.api_client import ApiClient, openai_headers
-from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
+from guard.models.remote.http import Body, http_options, parsed
 from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import Runner

@@ -32,7 +32,9 @@ from guard.models.chat_messages import estimated_tokens
 from guard.models.event_loop import PORTAL
 from guard.models.remote import prices
 from guard.models.remote.blocking_http import is_proxied
-from guard.models.remote.http import HEADERS, Exchange, ExchangeError, broken_off, count
+from guard.models.remote.errors import ExchangeError, broken_off
+from guard.models.remote.exchange import Exchange
+from guard.models.remote.http import HEADERS, count
 from guard.models.remote.runners import LOOP, THREAD, Runner, nested
 from guard.models.thinking_tags import Thoughts
 from guard.output import provider_schema

@@ -38,7 +38,7 @@ from guard.errors import (
 )
 from guard.models.base import Model, Reply, Request
 from guard.models.event_loop import PORTAL
-from guard.models.remote import http
+from guard.models.remote import errors
 from guard.models.remote.anthropic import AnthropicModel
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.remote_model import MODES
@@ -893,10 +893,10 @@ def test_an_overloaded_stream_is_unavailable() -> None:
 
 @pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "no-form-that-is-known"])
 def test_of_a_provider_s_words_the_beginning_is_looked_at_and_no_part_of_a_secret_is_shown(secret: str) -> None:
-    for length in range(http.LOOKED_AT - 30, http.LOOKED_AT + 5):
+    for length in range(errors.LOOKED_AT - 30, errors.LOOKED_AT + 5):
         hidden = "sk-" + "x" * (length - 3)  # so long that of all before the secret nothing is left
-        shown = http.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
+        shown = errors.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
         assert shown.startswith(("[redacted]", "…"))
         assert secret[:4] not in shown
-    assert http.said_by("word " * 2_000_000) == http.said_by("word " * 1_000)
-    assert http.said_by("x" * 2_000_000) == "…"
+    assert errors.said_by("word " * 2_000_000) == errors.said_by("word " * 1_000)
+    assert errors.said_by("x" * 2_000_000) == "…"
