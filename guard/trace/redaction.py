@@ -27,7 +27,8 @@ _hooks: tuple[Hook, ...] = ()  # of the process
 def redact_with(hook: Hook) -> Hook:
     """Apply a function to every text before it is written, in this process from now on; serves as a decorator too.
 
-    It is given a text whole (a message, an answer, an error …) and returns what may be written of it.
+    It is given a text whole (a message, an answer, an error …) and returns what may be written of it. Raises TypeError
+    where `hook` is no function.
     """
     global _hooks
     if not callable(hook):
