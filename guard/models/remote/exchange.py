@@ -37,10 +37,10 @@ class Exchange:
     """The time and the retries of one request, and what the tries that failed have used."""
 
     def __init__(
-        self, name: str, seconds: float | None, retries: int, carrier: Runner = LOOP, most_wait: float = math.inf
+        self, name: str, seconds: float | None, retries: int, runner: Runner = LOOP, most_wait: float = math.inf
     ) -> None:
         """`most_wait` is the longest wait before a retry; of a request without a deadline MOST_WAIT is."""
-        self.name, self.seconds, self.carrier = name, seconds, carrier
+        self.name, self.seconds, self.runner = name, seconds, runner
         self.started = time.perf_counter()
         self.retries = 0  # made so far
         self.lost: list[Reply] = []  # what there was of the answers of tries that failed
@@ -58,7 +58,7 @@ class Exchange:
     async def deadline(self) -> AsyncIterator[None]:
         """Hold everything inside to the deadline."""
         try:
-            async with self.carrier.timeout(self.seconds):
+            async with self.runner.timeout(self.seconds):
                 yield
         except TimeoutError:
             raise self._failure or BudgetExceeded(
@@ -82,7 +82,7 @@ class Exchange:
                 failure = error.error
             self._failure = failure
             _log.info("%s; asking again in %.1f s", failure.message, wait)
-            await self.carrier.sleep(wait)
+            await self.runner.sleep(wait)
             self._failure = None
             self.retries += 1
 

@@ -39,8 +39,8 @@ HEADERS = {"Accept-Encoding": "identity"}
 class Body:
     """The body of an answer, as it comes in."""
 
-    def __init__(self, response: httpx2.Response, name: str, carrier: Runner, secrets: tuple[str, ...]) -> None:
-        self._response, self._name, self._carrier, self._secrets = response, name, carrier, secrets
+    def __init__(self, response: httpx2.Response, name: str, runner: Runner, secrets: tuple[str, ...]) -> None:
+        self._response, self._name, self._runner, self._secrets = response, name, runner, secrets
 
     @property
     def has_events(self) -> bool:
@@ -62,7 +62,7 @@ class Body:
         if self._response.is_success:
             return
         async with contextlib.aclosing(
-            bounded(self._carrier.chunks(self._response), self._name, self._carrier)
+            bounded(self._runner.chunks(self._response), self._name, self._runner)
         ) as chunks:
             said: Any = b"".join([chunk async for chunk in chunks]).decode(errors="replace")
         with contextlib.suppress(ValueError, RecursionError):
@@ -78,10 +78,10 @@ class Body:
         coding = self._response.headers.get("content-encoding", "identity").strip().lower()
         if coding != "identity":  # a few bytes might become very many
             raise BadReply(f"{self._name} packed its answer as {coding[:20]!r}, which it was not asked to")
-        return bounded(self._carrier.chunks(self._response), self._name, self._carrier)
+        return bounded(self._runner.chunks(self._response), self._name, self._runner)
 
 
-async def bounded(chunks: AsyncIterable[bytes], name: str, carrier: Runner = LOOP) -> AsyncGenerator[bytes, None]:
+async def bounded(chunks: AsyncIterable[bytes], name: str, runner: Runner = LOOP) -> AsyncGenerator[bytes, None]:
     """Hand on a body's bytes while they are not too many; the body has ended when this has."""
     size = 0
     pieces = aiter(chunks)
@@ -91,7 +91,7 @@ async def bounded(chunks: AsyncIterable[bytes], name: str, carrier: Runner = LOO
             check_size(size, name)
             yield chunk
     finally:
-        await _end(pieces, carrier)
+        await _end(pieces, runner)
 
 
 def bounded_blocking(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
@@ -109,7 +109,7 @@ def check_size(size: int, name: str) -> None:
         raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
 
 
-async def _end(chunks: AsyncIterator[bytes], carrier: Runner) -> None:
+async def _end(chunks: AsyncIterator[bytes], runner: Runner) -> None:
     """Bring a body to its end: read what is left of it where that is at hand, else break it off.
 
     What was read to its end leaves a connection that the next request can use. What was not is broken off from inside,
@@ -118,7 +118,7 @@ async def _end(chunks: AsyncIterator[bytes], carrier: Runner) -> None:
     """
     known = sys.exception()
     try:
-        async with carrier.timeout(REST_S):
+        async with runner.timeout(REST_S):
             size = 0
             async for chunk in chunks:
                 size += len(chunk)
@@ -180,10 +180,10 @@ class BoundedStream(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def http_options(carrier: Runner, name: str, address: Address, key: str | None) -> dict[str, Any]:
-    """Return the options of a carrier's HTTP client that bound every body, and tell an address what it may know."""
+def http_options(runner: Runner, name: str, address: Address, key: str | None) -> dict[str, Any]:
+    """Return the options of a runner's HTTP client that bound every body, and tell an address what it may know."""
     login = {} if address.login is None else {"auth": address.login}
-    if carrier is THREAD:
+    if runner is THREAD:
         hooks: dict[str, Any] = {"request": [lambda request: address.hide(request.headers, key)]}
         return {"transport": Transport(functools.partial(bounded_blocking, name=name)), "event_hooks": hooks, **login}
 

@@ -37,7 +37,7 @@ from guard.errors import (
     Unsupported,
 )
 from guard.models.base import Model, Reply, Request
-from guard.models.event_loop import PORTAL
+from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote import errors
 from guard.models.remote.anthropic import AnthropicModel
 from guard.models.remote.openai import OpenAIModel
@@ -223,12 +223,12 @@ def test_an_iterator_that_the_portal_s_own_thread_collects_does_not_stop_it() ->
         finally:
             ended.set()
 
-    held = [PORTAL.iterate(endless())]
+    held = [EVENT_LOOP.iterate(endless())]
     assert next(held[0]) == 1
     assert begun.wait(30)
-    PORTAL.loop.call_soon_threadsafe(held.clear)
+    EVENT_LOOP.loop.call_soon_threadsafe(held.clear)
     assert ended.wait(30)
-    assert PORTAL.run(asyncio.sleep(0, "alive")) == "alive"
+    assert EVENT_LOOP.run(asyncio.sleep(0, "alive")) == "alive"
 
 
 # ---- What an answer used that did not come to its end ----------------------------------------------------------------
@@ -777,7 +777,7 @@ def test_a_request_on_guard_s_own_loop_can_t_block_it() -> None:
         with pytest.raises(RuntimeError, match="use the async methods"):
             model(fake_server.refused_url()).generate(request())
 
-    PORTAL.run(nested())
+    EVENT_LOOP.run(nested())
 
 
 class AtOpenAI(OpenAIModel):
