@@ -1,7 +1,9 @@
 """The two databases: how each is opened, how long it is waited for, and which of its errors mean that it is in use.
 
 SQLite is in WAL mode: who reads holds nobody up, one connection writes at a time, and a checkpoint, which a writer does
-every thousand pages, waits for nobody. PostgreSQL locks by the row; what reads sees one moment of it, as in SQLite.
+every thousand pages, waits for nobody. A file that is made here can shrink page by page (`auto_vacuum`); one that was
+made without that keeps its size, and fills its free pages again: to write it anew would hold up whoever writes to it
+for as long as that takes. PostgreSQL locks by the row; what reads sees one moment of it, as in SQLite.
 """
 
 from __future__ import annotations
@@ -107,6 +109,9 @@ def _read_only(connection: Any, _record: object) -> None:
 
 def _on_connect(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transactions of its own; what follows and the writer do
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if not pages:  # only a file without a first page can be told to shrink page by page
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
     # What is deleted is overwritten, not only forgotten: retention is a promise.
     pragmas = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON")
     for pragma in (*pragmas, f"journal_size_limit={WAL_BYTES}"):
