@@ -55,8 +55,12 @@ class Database:
         self.begin = "BEGIN IMMEDIATE" if self.is_sqlite else _BEGIN_POSTGRES
         #: What tells a connection the longest wait, where the beginning does not.
         self.patience = _PATIENCE_SQLITE if self.is_sqlite else ""
-        #: What the driver raises.
-        self.error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        #: What reading and writing may raise, over SQLAlchemy or the driver alone.
+        self.errors: tuple[type[Exception], ...] = (
+            OSError,
+            sa.exc.SQLAlchemyError,
+            self.engine.dialect.loaded_dbapi.Error,
+        )
 
     def writer(self, seconds: float) -> sa.Engine:
         """Return the engine for transactions that may write, and wait so long for others at most."""

@@ -51,7 +51,6 @@ LEAST = 50  #: but so many calls, or pages of a file, go at a time at least.
 KEPT_SCHEMAS = 256  #: Schemas whose text a store remembers, so as not to write it out for every call;
 KEPT_CHARACTERS = 16_000_000  #: and how long these texts may be together.
 Counts = TypeVar("Counts", bound=tuple[int, ...])
-CALL_ERRORS = (OSError, sa.exc.SQLAlchemyError)  #: What reading and writing may raise.
 
 
 class Transaction:
@@ -162,7 +161,7 @@ class TraceStore:
                 private_files.make_file(self.path)
             with self._database.writer(seconds).begin() as connection:
                 version = sql_tables.prepare(connection, self._upgrade)
-        except CALL_ERRORS as error:
+        except self._database.errors as error:
             raise self._error("can't be written", error) from error
         self._check_version(version)
         self._ready = True
@@ -357,7 +356,7 @@ class TraceStore:
                 pass
             try:
                 self._writer.execute_alone("PRAGMA wal_checkpoint(TRUNCATE)", WAIT_S)
-            except (*CALL_ERRORS, self._database.error) as error:
+            except self._database.errors as error:
                 raise self._error("can't be compacted", error) from error
         return total
 
@@ -390,7 +389,7 @@ class TraceStore:
         try:
             with self._database.writer(seconds).begin() as connection:
                 yield connection
-        except CALL_ERRORS as error:
+        except self._database.errors as error:
             raise self._error("can't be written", error) from error
 
     def close(self) -> None:
@@ -440,7 +439,7 @@ class TraceStore:
     def _written_error(self, error: Exception, seconds: float) -> Exception:
         if isinstance(error, Late):
             told = self._late(error, seconds)
-        elif isinstance(error, (*CALL_ERRORS, self._database.error)):
+        elif isinstance(error, self._database.errors):
             told = self._error("can't be written", error)
         else:
             return error
@@ -499,7 +498,7 @@ class TraceStore:
                     self.check_writable()
             with engine.connect() as connection:
                 yield connection
-        except CALL_ERRORS as error:
+        except self._database.errors as error:
             raise self._error("can't be read", error) from error
 
     def _check_version(self, version: int) -> None:
