@@ -30,6 +30,7 @@ from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
 from guard.schemas.ops import FALSE, KEYWORDS, Record
 from guard.schemas.scan import RESIDUAL, ReportLine, Scan, report, scan
+from guard.schemas.structural import spellings
 from guard.schemas.typed.notes import Beyond
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ class Compiled:
     def check_satisfiable(self) -> None:
         """Raise SchemaError where it is known that no value meets the schema; where a limit is met first, it is not."""
         try:
-            if self.matcher(_single_bytes()).distance() >= 0:
+            if self.matcher(single_bytes()).distance() >= 0:
                 return
         except SchemaError:
             return
@@ -319,7 +320,7 @@ class Compiled:
 
 
 @lru_cache(1)
-def _single_bytes() -> Vocabulary:
+def single_bytes() -> Vocabulary:
     """Return a vocabulary of single bytes, for what is asked of a schema alone."""
     return Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
 
@@ -336,7 +337,9 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     inexact: Literal["refuse", "residual"] = "refuse",
     limits: Limits | None = None,
 ) -> Compiled:
-    """Compile a schema: a dict, a bool, JSON text, or any Python type that Pydantic reads.
+    """Compile a schema: a dict, a bool, JSON text, or any Python type that Pydantic reads; or a format of a whole turn.
+
+    A format is what `guard.formats` makes, XGrammar's structural tag, or vLLM's `structured_outputs`: docs/formats.md.
 
     `draft` names the dialect of schemas without `$schema` (None: 2020-12). `documents` are the schemas, by URI, that
     references may lead to. docs/explanation/formats.md explains the other options.
@@ -353,6 +356,12 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
         options = _options(*given)
     except TypeError:  # one that can't be hashed, which is none
         options = Options(*given)
+    if spellings.is_format(schema):
+        from guard.schemas.structural.compiled import CompiledFormat  # here: it stands on this module
+
+        if documents:
+            raise TypeError("documents=… go with schemas; in a format write what their references lead to")
+        return CompiledFormat(schema, options)
     if documents is not None and not isinstance(documents, Mapping):
         raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
     if documents:

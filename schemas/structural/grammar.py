@@ -106,7 +106,9 @@ class _Reader:
             user = f", which {within[-1]!r} uses" if within else ""
             raise GrammarError(f"there is no rule {name!r}{user}", "add it")
         if name in within or len(within) > MOST_DEPTH:
-            raise GrammarError(f"the rule {name!r} uses itself where no repetition says the same", "write `*` or `{m,n}`")
+            raise GrammarError(
+                f"the rule {name!r} uses itself where no repetition says the same", "write `*` or `{m,n}`"
+            )
         if name not in self._known:
             self._known[name] = _Body(self, self._rules[name], (*within, name)).read()
         return self._known[name]
@@ -222,7 +224,7 @@ class _Body:
                 tree = trees.repeat(tree, 0, 1)
             elif self._take("{"):
                 least = self._number(0)
-                most = (self._number(-1) if self._take(",") else least)
+                most = self._number(-1) if self._take(",") else least
                 if not self._take("}"):
                     raise self._refused("a count does not end", "write `{m,n}`")
                 tree = self._counted(tree, least, most)
@@ -255,7 +257,12 @@ class _Body:
             return (int(Rx.SET), ((ord(text), ord(high)),))
         if not folds:
             return trees.literal(text)
-        return trees.cat(*(trees.char(char.lower() + char.upper()) if len(char.upper()) == 1 else trees.literal(char) for char in text))
+        return trees.cat(
+            *(
+                trees.char(char.lower() + char.upper()) if len(char.upper()) == 1 else trees.literal(char)
+                for char in text
+            )
+        )
 
     def _unescaped(self, text: str) -> str:
         def one(found: re.Match[str]) -> str:

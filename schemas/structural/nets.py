@@ -1,21 +1,24 @@
 """Nets: a structural tag as points, arcs and exits, which the engine reads (kernels/cpu/lexers/net.hpp).
 
-A part of a format is built from its end: given where the text goes on behind it (a `To`), it returns the arcs that begin
-it. An arc has a language (trees.py) and leads to a point, from which other arcs begin, or to an exit: a value, a symbol,
-the end. Free text in front of an enclosing tag's end is one language with that end, so that the first end wins.
+A part of a format is built from its end: given where the text goes on behind it (a `To`), it returns the arcs that
+begin it. An arc has a language (trees.py) and leads to a point, from which other arcs begin, or to an exit: a value, a
+symbol, the end. Free text in front of an enclosing tag's end is one language with that end, so that the first end wins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
-from guard.schemas.ops import Tree
 from guard.schemas.compiled import Options
+from guard.schemas.ops import Tree
 from guard.schemas.structural import grammar, tagged, trees
+
+_Part = TypeVar("_Part")
 
 END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
@@ -27,6 +30,7 @@ class To:
 
     target: int
     ends: tuple[str, ...] = ()
+    place: str = ""  # of the tag with these ends
 
 
 @dataclass
@@ -38,8 +42,13 @@ class Net:
     exits: list[tuple[int, int, int]] = field(default_factory=list)
     schemas: list[Any] = field(default_factory=list)  # of the values, in the order of `what`
     documents: list[Any] = field(default_factory=list)  # schemas to which those of tagged values refer
+    document_places: list[str] = field(default_factory=list)
+    schema_places: list[str] = field(default_factory=list)
+    barred_tokens: list[int | str] = field(default_factory=list)  # which must be special: those are in no text
     excluded: list[tuple[str, str]] = field(default_factory=list)  # what tags can't express: pointers, words
     symbols: list[tuple[int | str, ...]] = field(default_factory=list)
+    arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
+    exit_places: list[str] = field(default_factory=list)
     any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
     open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
 
@@ -87,20 +96,22 @@ class Builder:
         self.net.points.append(list(arcs))
         return len(self.net.points) - 1
 
-    def _arc(self, tree: Tree, target: int) -> int:
+    def _arc(self, tree: Tree, target: int, place: str | None = None) -> int:
         self.net.arcs.append((tree, target))
+        self.net.arc_places.append(self._place() if place is None else place)
         return len(self.net.arcs) - 1
 
     def _exit(self, kind: int, what: int, following: int) -> int:
         """Return the target of a new exit."""
         self.net.exits.append((kind, what, following))
+        self.net.exit_places.append(self._place())
         return ~(len(self.net.exits) - 1)
 
     def _plain(self, to: To) -> int:
         """Return the target of what is no free text: a tag's end is read as a literal of its own."""
         if not to.ends:
             return to.target
-        return self._point([self._arc(trees.literal(end), to.target) for end in to.ends])
+        return self._point([self._arc(trees.literal(end), to.target, to.place) for end in to.ends])
 
     def _following(self, to: To) -> int:
         """Return the point at which the text goes on: an exit is behind an empty text."""
@@ -116,18 +127,30 @@ class Builder:
         finally:
             self._at.pop()
 
+    def _each(self, name: str, parts: Mapping[int, _Part], build: Callable[[_Part], list[int]]) -> list[int]:
+        """Return the arcs of some parts of a list, each built in its place."""
+        arcs: list[int] = []
+        for number, part in parts.items():
+            self._at += [name, str(number)]
+            try:
+                arcs += build(part)
+            finally:
+                del self._at[-2:]
+        return arcs
+
+    def _place(self) -> str:
+        return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self._at)
+
     def _refused(self, found: str, fix: str) -> SchemaError:
-        pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self._at)
-        return SchemaError(Finding(pointer, None, found, fix))
+        return SchemaError(Finding(self._place(), None, found, fix))
 
     # -- Formats -------------------------------------------------------------------------------------------------------
 
     def _arcs(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         """Return the arcs that begin a format; free text in it ends before `stops`, which enclosing tags end with."""
-        kind = form.get("type") if isinstance(form, Mapping) else None
-        build = getattr(self, f"_{kind}", None) if isinstance(kind, str) else None
-        if build is None or kind.startswith("_"):
-            raise self._refused(f"{kind!r} is no type of a format", "use one of docs/explanation/formats.md")
+        build = getattr(self, f"_{form['type']}", None)
+        if build is None:
+            raise self._refused(f"formats of the type {form['type']!r} are not kept yet", "see docs/formats.md")
         arcs: list[int] = build(form, to, stops)
         return arcs
 
@@ -139,6 +162,8 @@ class Builder:
             tree = regex.parse(form["pattern"]).tree
         except regex.RegexError as error:
             raise self._refused(str(error), "correct the pattern") from None
+        if excludes := form.get("excludes"):
+            tree = trees.both(tree, trees.free(excludes))
         return [self._open(self._arc(tree, self._plain(to)))]
 
     def _open(self, arc: int) -> int:
@@ -146,6 +171,8 @@ class Builder:
         return arc
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        if form.get("max_tokens") is not None:
+            raise self._refused("max_tokens of a part is not kept yet", "use max_chars, or max_tokens of the whole")
         return self._free(to, stops, tuple(form.get("excludes", ())), form.get("max_chars"))
 
     def _free(
@@ -167,23 +194,30 @@ class Builder:
     def _json_schema(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         style = form.get("style", "json")
         self.net.any_orders.add(bool(form.get("any_order")))
+        most, whitespace = form.get("max_whitespace_cnt"), self._options.whitespace
+        if most is not None and whitespace != "compact" and (most < 1 or whitespace != "spaced"):
+            kept = "whitespace='compact'" if most < 1 else "whitespace='spaced'"
+            found = f"max_whitespace_cnt={most} is not kept under whitespace={whitespace!r}"
+            raise self._refused(found, f"use {kept}")
+        if form.get("excludes") and style == "json":
+            raise self._refused(
+                "excludes can't be kept in JSON, whose strings spell a text in many ways", "leave it out"
+            )
         if style != "json":
-            return self._in_style(form["json_schema"], style, bool(form.get("any_order")), to)
+            return self._in_style(form["json_schema"], style, bool(form.get("any_order")), to, form.get("excludes", ()))
         return [self._arc(trees.EMPTY, self.value(form["json_schema"], self._following(to)))]
 
     def _qwen_xml_parameter(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         return self._in_style(form["json_schema"], "qwen_xml", False, to)
 
-    def _in_style(self, schema: Any, style: str, any_order: bool, to: To) -> list[int]:
-        if style not in tagged.STYLES:
-            choices = ", ".join(("json", *tagged.STYLES))
-            raise self._refused(f"style {style!r} is not known", f"use one of {choices}")
+    def _in_style(self, schema: Any, style: str, any_order: bool, to: To, excludes: Iterable[str] = ()) -> list[int]:
         self.net.documents.append(schema)
+        self.net.document_places.append(f"{self._place()}/json_schema")
         uri = f"guard:arguments/{len(self.net.documents) - 1}"
-        at = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self._at)
-        made = tagged.Tagged(schema, uri, tagged.STYLES[style], self._options, self, f"{at}/json_schema")
+        place = f"{self._place()}/json_schema"
+        made = tagged.Tagged(schema, uri, tagged.STYLES[style], self._options, self, place, excludes)
         arcs = made.arcs(self._plain(to), any_order=any_order)
-        self.net.excluded += [(made_at, what) for made_at, what in made.excluded]
+        self.net.excluded += made.excluded
         return arcs
 
     # What tagged values are made of (tagged.py).
@@ -203,27 +237,52 @@ class Builder:
     def value(self, schema: Any, following: int) -> int:
         """Return the target of a value of the schema; behind it text goes on at the point."""
         self.net.schemas.append(schema)
+        self.net.schema_places.append(f"{self._place()}/json_schema")
         return self._exit(VALUE, len(self.net.schemas) - 1, following)
 
     def _token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         self.net.symbols.append((form["token"],))
         return [self._arc(trees.EMPTY, self._exit(SYMBOL, len(self.net.symbols) - 1, self._following(to)))]
 
+    def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        """Return free text in which tokens begin tags; special tokens are never text, so nothing else need be barred."""
+        self.net.barred_tokens += form["exclude_tokens"]
+        names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], Mapping)]
+        if len(names) < len(form["tags"]) or {*names} != {*form["trigger_tokens"]}:
+            raise self._refused(
+                "each trigger token must begin a tag, and each tag must begin with one", "name them alike"
+            )
+        again, behind = self._point(), self._point()
+        after = To(self._plain(to)) if form["stop_after_first"] else To(again)
+        tags = self._tags(form, after)
+        self.net.points[behind] = tags
+        self.net.points[again] = [*self._free(to, stops, ()), self._open(self._arc(trees.free(stops), behind))]
+        return tags if form["at_least_one"] else [self._arc(trees.EMPTY, again)]
+
+    def _token_dispatch(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        self.net.barred_tokens += form["exclude_tokens"]
+        again, behind = self._point(), self._point()
+        after = To(again) if form["loop"] else To(self._plain(to))
+
+        def begun(rule: Any) -> list[int]:
+            name, content = rule
+            return self._token({"token": name}, To(self._point(self._arcs(content, after, ()))), ())
+
+        self.net.points[behind] = self._each("rules", dict(enumerate(form["rules"])), begun)
+        self.net.points[again] = [*self._free(to, stops, ()), self._open(self._arc(trees.free(stops), behind))]
+        return [self._arc(trees.EMPTY, again)]
+
     def _sequence(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         elements = form["elements"]
         arcs: list[int] | None = None
         for number in reversed(range(len(elements))):
-            if arcs is not None:
-                to = To(self._point(arcs))
-            arcs = self._within("elements", lambda: self._within(number, lambda: self._arcs(elements[number], to, stops)))
+            behind = to if arcs is None else To(self._point(arcs))
+            arcs = self._each("elements", {number: elements[number]}, partial(self._arcs, to=behind, stops=stops))
         return [self._arc(trees.EMPTY, self._plain(to))] if arcs is None else arcs
 
     def _or(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        return [
-            arc
-            for number, element in enumerate(form["elements"])
-            for arc in self._within("elements", lambda: self._within(number, lambda: self._arcs(element, to, stops)))
-        ]
+        elements = dict(enumerate(form["elements"]))
+        return self._each("elements", elements, partial(self._arcs, to=to, stops=stops))
 
     def _content(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         return self._within("content", lambda: self._arcs(form["content"], to, stops))
@@ -265,7 +324,7 @@ class Builder:
         if isinstance(given, Mapping):
             inner = To(self._point(self._token(given, To(target), ())))
         elif all(closers):
-            inner = To(target, closers)
+            inner = To(target, closers, self._place())
         else:
             inner = To(self._point([self._arc(trees.literal(end), target) for end in closers]))
         content = self._content(form, inner, inner.ends)
@@ -275,11 +334,7 @@ class Builder:
 
     def _tags(self, form: Any, to: To) -> list[int]:
         """Return any one of a format's tags."""
-        return [
-            arc
-            for number, tag in enumerate(form["tags"])
-            for arc in self._within("tags", lambda: self._within(number, lambda: self._tagged(tag, tag["begin"], to)))
-        ]
+        return self._each("tags", dict(enumerate(form["tags"])), lambda tag: self._tagged(tag, tag["begin"], to))
 
     def _tags_with_separator(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         leave = self._arc(trees.EMPTY, self._plain(to))
@@ -293,14 +348,8 @@ class Builder:
 
     def _triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         def behind(trigger: str, after: To) -> list[int]:
-            return [
-                arc
-                for number, tag in enumerate(form["tags"])
-                if tag["begin"].startswith(trigger)
-                for arc in self._within(
-                    "tags", lambda: self._within(number, lambda: self._tagged(tag, tag["begin"][len(trigger) :], after))
-                )
-            ]
+            begun = {number: tag for number, tag in enumerate(form["tags"]) if tag["begin"].startswith(trigger)}
+            return self._each("tags", begun, lambda tag: self._tagged(tag, tag["begin"][len(trigger) :], after))
 
         loop = not form.get("stop_after_first")
         text, after = self._dispatched(form, form["triggers"], behind, to, stops, loop=loop)
@@ -310,12 +359,8 @@ class Builder:
         rules = form["rules"]
 
         def behind(trigger: str, after: To) -> list[int]:
-            return [
-                arc
-                for number, (pattern, content) in enumerate(rules)
-                if pattern == trigger
-                for arc in self._within("rules", lambda: self._within(number, lambda: self._arcs(content, after, ())))
-            ]
+            begun = {number: content for number, (pattern, content) in enumerate(rules) if pattern == trigger}
+            return self._each("rules", begun, partial(self._arcs, to=after, stops=()))
 
         triggers = [pattern for pattern, _ in rules]
         return self._dispatched(form, triggers, behind, to, stops, loop=form.get("loop", True))[0]
@@ -336,6 +381,8 @@ class Builder:
         after = To(again) if loop else To(self._plain(to))
         arcs = self._free(to, avoid, excludes)
         for trigger in dict.fromkeys(triggers):
-            arcs.append(self._arc(trees.until(trigger, (*avoid, *to.ends), None, excludes), self._point(behind(trigger, after))))
+            arcs.append(
+                self._arc(trees.until(trigger, (*avoid, *to.ends), None, excludes), self._point(behind(trigger, after)))
+            )
         self.net.points[again] = arcs
         return [self._arc(trees.EMPTY, again)], after

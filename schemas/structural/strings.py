@@ -17,7 +17,7 @@ EVERY = 0b11_1111  #: Every type of ops.py.
 _NOTHING: Tree = trees.either([])
 
 
-class Recursive(Exception):
+class RecursiveError(Exception):
     """A schema that applies itself to the same value."""
 
 
@@ -30,7 +30,7 @@ class Reader:
         self._types: dict[int, int] = {}
 
     def types(self, node: int) -> int:
-        """Return the bits (ops.py) of the types that values may have; some of them may have none. Raises Recursive."""
+        """Return the bits (ops.py) of the types that values may have, and perhaps more. Raises RecursiveError."""
         if node in (TRUE, FALSE):
             return EVERY if node == TRUE else 0
         if node not in self._types:
@@ -38,7 +38,7 @@ class Reader:
         return self._types[node]
 
     def language(self, node: int) -> Tree | None:
-        """Return the language of the strings, None where it is every text. Raises Recursive."""
+        """Return the language of the strings, None where it is every text. Raises RecursiveError."""
         if node in (TRUE, FALSE):
             return None if node == TRUE else _NOTHING
         return self._within(node, self._language_of)
@@ -55,7 +55,7 @@ class Reader:
 
     def _within(self, node: int, read: Callable[[Record], _Result]) -> _Result:
         if node in self._under_way:
-            raise Recursive
+            raise RecursiveError
         self._under_way.add(node)
         try:
             return read(self._record(node))
@@ -126,7 +126,8 @@ class Reader:
     def _one(languages: list[Tree | None]) -> Tree:
         every = [trees.ANY if language is None else language for language in languages]
         alone = [
-            trees.both(one, *(trees.no(other) for other in every[:at] + every[at + 1 :])) for at, one in enumerate(every)
+            trees.both(one, *(trees.no(other) for other in every[:at] + every[at + 1 :]))
+            for at, one in enumerate(every)
         ]
         return trees.either(alone)
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
 
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext, regex
+from guard.schemas import regex
 from guard.schemas.compiled import FrontEnd, Options
 from guard.schemas.ops import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING
 from guard.schemas.structural import strings, trees
@@ -76,6 +77,7 @@ class Maker(Protocol):
 
     def point(self, arcs: Iterable[int] = ()) -> int: ...
     def arc(self, tree: Tree, target: int) -> int: ...
+    def extend(self, point: int, arcs: Iterable[int]) -> None: ...
     def open(self, arc: int) -> int: ...
     def value(self, schema: Any, following: int) -> int: ...
 
@@ -83,8 +85,21 @@ class Maker(Protocol):
 class Tagged:
     """One schema in one style, on the way into a net."""
 
-    def __init__(self, schema: Any, reference: str, style: Style, options: Options, maker: Maker, at: str) -> None:
-        """`reference`: the URI that the schema will have among the net's values; `at`: its pointer, for findings."""
+    def __init__(
+        self,
+        schema: Any,
+        reference: str,
+        style: Style,
+        options: Options,
+        maker: Maker,
+        at: str,
+        excludes: Iterable[str] = (),
+    ) -> None:
+        """Take the URI that the schema will have among the net's values, and its pointer, for findings.
+
+        `excludes`: what no raw string may have in it.
+        """
+        self._barred = [style.closing, *excludes]
         self._style, self._reference, self._maker, self._pointer = style, reference, maker, at
         self._front = front = FrontEnd(schema, options, {})
         self._root = front.documents.root_home.contents
@@ -105,22 +120,25 @@ class Tagged:
             raise self._refused(at, "tags nest too deeply", "style json has no such limit")
         properties: dict[str, Any] = schema.get("properties", {})
         required = list(dict.fromkeys(schema.get("required", ())))
-        declared = {name: True for name in required} | properties if required else properties
+        declared = dict.fromkeys(required, True) | properties if required else properties
         names = [name for name in [*properties, *(n for n in required if n not in properties)] if self._is_a_key(name)]
         if lost := [name for name in required if name not in names]:
             raise self._refused(f"{at}/required", f"the style can't write the key {lost[0]!r}", "use another style")
         for name in properties.keys() - set(names):
-            self.excluded.append((f"{at}/properties/{_step(name)}", "a key that the style can't write"))
+            self._exclude((f"{at}/properties/{_step(name)}", "a key that the style can't write"))
         least, most = schema.get("minProperties", 0), schema.get("maxProperties")
         more = schema.get("additionalProperties", True)
         if least > len(required) or (most is not None and most < len(names) + (more is not False)):
             raise self._refused(at, "the style can't count members", "leave minProperties and maxProperties out")
         patterns: dict[str, Any] = schema.get("patternProperties", {})
-        extras = [(below, f"{at}/patternProperties/{_step(one)}", declared, one, patterns) for one, below in patterns.items()]
+        extras = [
+            (below, f"{at}/patternProperties/{_step(one)}", declared, one, patterns) for one, below in patterns.items()
+        ]
         if more is not False:
-            extras.append((more, f"{at}/additionalProperties", declared, None, patterns))
+            undeclared: tuple[Any, ...] = (more, f"{at}/additionalProperties", declared, None, patterns)
+            extras.append(undeclared)
         if extras:
-            self.excluded.append((at, "of each kind of undeclared members more than one"))
+            self._exclude((at, "of each kind of undeclared members more than one"))
 
         def member(name: str, to: int) -> list[int]:
             below = properties.get(name, True)
@@ -184,7 +202,7 @@ class Tagged:
 
         if most is None:
             again = make.point()
-            make.extend(again, [*item(again), leave])  # type: ignore[attr-defined]
+            make.extend(again, [*item(again), leave])
             arcs = [make.arc(trees.EMPTY, again)]
         else:
             arcs = [leave]
@@ -205,10 +223,11 @@ class Tagged:
             if reference is None:
                 break
             if others := schema.keys() - {"$ref"} - _NOTES:
-                raise self._refused(f"{at}/{min(others)}", "the style can't keep what stands beside a $ref", "merge both")
+                raise self._refused(
+                    f"{at}/{min(others)}", "the style can't keep what stands beside a $ref", "merge both"
+                )
             schema, at = self._target(reference, at)
-        others = sorted(schema.keys() - known - _NOTES)
-        said = [word for word in others if word in _SAID]
+        said = [word for word in sorted(schema.keys() - known - _NOTES) if word in _SAID]
         if said:
             raise self._refused(f"{at}/{said[0]}", "a tagged style can't keep it", "use style json, or leave it out")
         kinds = schema.get("type", NAMES[wanted])
@@ -221,7 +240,7 @@ class Tagged:
             raise self._refused(f"{at}/$ref", "a tagged style follows references inside of the schema", "write it out")
         found = self._root
         try:
-            for step in jsontext.steps(reference[1:]) if hasattr(jsontext, "steps") else _steps(reference[1:]):
+            for step in _steps(reference[1:]):
                 found = found[int(step)] if isinstance(found, list) else found[step]
         except (KeyError, IndexError, ValueError, TypeError):
             raise self._refused(f"{at}/$ref", "leads nowhere", "correct it") from None
@@ -236,7 +255,7 @@ class Tagged:
         node = self._node(schema)
         try:
             types = self._reader.types(node)
-        except strings.Recursive:
+        except strings.RecursiveError:
             raise self._refused(at, "applies itself to the same value", "correct it") from None
         style, make = self._style, self._maker
         if style.labels is None:
@@ -255,7 +274,7 @@ class Tagged:
             elif style.item is not None and bits in (OBJECT, ARRAY) and not self._is_listed(schema):
                 one, where = self._branch(schema, at, bits)
                 if one in (True, {}):
-                    self.excluded.append((at, "arrays and objects that no schema describes"))
+                    self._exclude((at, "arrays and objects that no schema describes"))
                     continue
                 nested = self._object if bits == OBJECT else self._array
                 inside = nested(one, where, close, any_order=any_order, depth=depth + 1)
@@ -287,10 +306,12 @@ class Tagged:
                 if others & bit and bit not in (NULL, BOOLEAN):
                     first += chars
             if others:
-                self.excluded.append((at, "strings that read as another type of the schema's"))
+                self._exclude((at, "strings that read as another type of the schema's"))
             inside += self._raw(node, at, close, first, texts)
             if others & (NULL | BOOLEAN) and not self._is_listed(schema):
-                inside.append(make.arc(trees.cat(_SPACE, trees.either([trees.literal(t) for t in texts]), _SPACE), close))
+                inside.append(
+                    make.arc(trees.cat(_SPACE, trees.either([trees.literal(t) for t in texts]), _SPACE), close)
+                )
                 others &= ~(NULL | BOOLEAN)
         if others:
             inside += self._json(schema, at, others, "", target)
@@ -301,10 +322,10 @@ class Tagged:
         make, language, listed = self._maker, self._reader.language(node), self._reader.texts(node)
         avoid = [trees.cat(_SPACE, trees.char(first), trees.ANY)] if first else []
         avoid += [trees.cat(_SPACE, trees.literal(text), _SPACE) for text in texts]
-        parts = [trees.free([self._style.closing]), *(trees.no(part) for part in avoid)]
+        parts = [trees.free(self._barred), *(trees.no(part) for part in avoid)]
         if language is not None:
             parts.append(language)
-        self.excluded.append((at, f"strings with {self._style.closing} in them"))
+        self._exclude((at, f"strings with {self._style.closing} in them"))
         arcs = [make.open(make.arc(trees.both(*parts) if len(parts) > 1 else parts[0], close))]
         if listed is not None and all(text == text.strip(" \n\r\t") for text in listed):
             padded = trees.both(*parts) if len(parts) > 1 else parts[0]
@@ -317,16 +338,13 @@ class Tagged:
         names = [name for bit, name in NAMES.items() if types & bit]
         if label == "integer":
             names = ["integer"]
-        said: dict[str, Any] = {"$ref": self._uri(schema, at)} if isinstance(schema, dict) and schema else {}
+        said: dict[str, Any] = {"$ref": f"{self._reference}#{at}"} if isinstance(schema, dict) and schema else {}
         behind = make.point([make.arc(trees.cat(_SPACE, trees.literal(self._style.closing)), target)])
-        exit = make.value({**said, "type": names if len(names) > 1 else names[0]}, behind)
-        return [make.arc(_SPACE, exit)]
+        value = make.value({**said, "type": names if len(names) > 1 else names[0]}, behind)
+        return [make.arc(_SPACE, value)]
 
     def _is_listed(self, schema: Any) -> bool:
         return isinstance(schema, dict) and ("enum" in schema or "const" in schema)
-
-    def _uri(self, schema: Any, at: str) -> str:
-        return f"{self._reference}#{at}"
 
     def _node(self, schema: Any) -> int:
         documents = self._front.documents
@@ -358,6 +376,9 @@ class Tagged:
             yield _SPACE
             yield trees.literal(rest)
 
+    def _exclude(self, what: tuple[str, str]) -> None:
+        self.excluded.append((self._pointer + what[0], what[1]))
+
     def _refused(self, at: str, found: str, fix: str) -> SchemaError:
         return SchemaError(Finding(self._pointer + at, at.rpartition("/")[2] or None, found, fix))
 
@@ -382,6 +403,4 @@ def _step(name: str) -> str:
 
 
 def _steps(pointer: str) -> list[str]:
-    from urllib.parse import unquote
-
     return [unquote(step).replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]

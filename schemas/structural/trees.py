@@ -1,4 +1,4 @@
-"""Syntax trees of the languages that formats are made of: literals, and free text that ends with the first of some strings."""
+"""Syntax trees of what formats are made of: literals, and free text that ends with the first of some strings."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Reader:
                 found = (at, at + len(one))
         return found
 
-    def _json_schema(self, form: Any, start: int, stops: Sequence[str]) -> Iterator[int]:
+    def _json_schema(self, form: Any, start: int, _stops: Sequence[str]) -> Iterator[int]:
         style = form.get("style", "json")
         if style != "json":
             yield from STYLES[style](self, form["json_schema"], start)
@@ -175,7 +175,7 @@ class Reader:
         behind: Callable[[str, int], set[int]],
         first: set[int] | None,
     ) -> set[int]:
-        """Free text in which each trigger begins a part; `first` is where the first part ends where it comes at once."""
+        """Free text in which each trigger begins a part; `first`: where the first part ends that comes at once."""
         if first is not None and form.get("stop_after_first"):
             return first
         found: set[int] = set()
