@@ -245,7 +245,7 @@ class Builder:
         return [self._arc(trees.EMPTY, self._exit(SYMBOL, len(self.net.symbols) - 1, self._following(to)))]
 
     def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        """Return free text in which tokens begin tags; special tokens are never text, so nothing else need be barred."""
+        """Return free text in which tokens begin tags; special tokens are never text, so no other need be barred."""
         self.net.barred_tokens += form["exclude_tokens"]
         names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], Mapping)]
         if len(names) < len(form["tags"]) or {*names} != {*form["trigger_tokens"]}:
