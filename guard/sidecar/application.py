@@ -332,8 +332,18 @@ class Sidecar:
     ) -> None:
         asked = messages.read(body, is_count=True)
         served = self.visited(visit, asked.model)
-        async with served.turn(visit.begin(served.settings.total_seconds)):
-            counted = await asyncio.to_thread(messages.count, asked, served)
+        seconds, number = visit.begin(served.settings.total_seconds), None
+        async with served.turn(seconds):
+            if served.upstream is not None and served.upstream.is_translated:
+                chat = await large.done(visit.size, messages.as_chat, asked, served)
+                with params.named(params.MESSAGES, body):
+                    await check_translated(chat, served, visit.size)
+                raw = await large.done(visit.size, encoded, {**chat, "model": served.upstream_model})
+                number = await served.upstream.count_tokens(raw, seconds, served.settings.transport_retries)
+            if number is None:
+                counted = await asyncio.to_thread(messages.count, asked, served)
+            else:
+                counted = {"input_tokens": number}
         await answer(send, visit, 200, encoded(counted))
 
     async def _relayed(

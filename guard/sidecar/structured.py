@@ -193,7 +193,7 @@ def _tier(served: Served, asked: ChatRequest, size: int) -> Tier:
     if isinstance(model, Remote):
         extra = served.upstream.own(asked.body) if served.upstream is not None else {}
         wished = {key for key in (*extra, *_WISHES) if {**asked.body, **extra}.get(key) is not None}
-        model = model.with_body(extra, wished)
+        model = model.with_body(extra, wished).thinking_aloud()
     if served.upstream is None:
         return Tier(served, Worded(model, asked))
     is_constrained = asked.kind in ("json", "string") or asked.older is not None
