@@ -8,6 +8,7 @@ guard/cli/trace.py's, the sidecar's guard/cli/serve.py's.
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import re
@@ -28,6 +29,7 @@ from guard.cli.console import (
     EXIT_OK,
     EXIT_SCHEMA,
     AsJson,
+    Nowhere,
     Problem,
     bounded,
     complain,
@@ -54,6 +56,8 @@ Documents = Annotated[
     typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
 ]
 INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
+#: Of an error about a stream: the disk is full, the pipe is closed, the device fails.
+_UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO})
 SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
 app = typer.Typer(
@@ -350,6 +354,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     # typer carries click inside or beside it, as its version has it; in both its usage errors are BadParameter's base.
     usage_error: Any = typer.BadParameter.__base__
+    sys.stdout, sys.stderr = sys.stdout or Nowhere(), sys.stderr or Nowhere()  # None where they are closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is shown escapes
             stream.reconfigure(errors="backslashreplace")
@@ -357,6 +362,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         code = app(arguments, prog_name="guard", standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # some versions of typer answer Ctrl-C so, others raise Abort
             raise KeyboardInterrupt
+        sys.stdout.flush()
     except Problem as problem:
         return complain(str(problem), problem.code)
     except SchemaError as error:
@@ -374,10 +380,21 @@ def _main(arguments: Sequence[str] | None) -> int:
         return complain(f"{words}; see `{_command(error)} --help`", EXIT_INPUT) if words else EXIT_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return complain("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `guard trace list | head`
-        sys.stdout = None
-        return EXIT_OK
+    except OSError as error:
+        return _unwritten(error)
+    except SystemExit as ended:  # click's, of a pipe that is closed
+        if not isinstance(ended.__context__, OSError):
+            raise
+        return _unwritten(ended.__context__)
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that standard output can't be written; what is left of it is lost."""
+    if error.errno not in _UNWRITTEN or error.filename is not None:
+        raise error
+    sys.stdout = Nowhere()
+    return complain(f"standard output can't be written: {error.strerror}", EXIT_INPUT)
 
 
 def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated[..., Any] | None]:

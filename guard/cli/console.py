@@ -8,6 +8,7 @@ it is.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import re
 import sys
@@ -140,7 +141,21 @@ def _fit(shown: Any) -> Any:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a text, on standard output or standard error."""
-    typer.echo(plain(text), err=err)
+    if not err:
+        typer.echo(plain(text))
+        return
+    try:
+        typer.echo(plain(text), err=True)
+    except OSError:  # nobody reads it; the exit code says how it went
+        sys.stderr = Nowhere()
+
+
+class Nowhere(io.StringIO):
+    """Stands for standard output or standard error where that can't be written."""
+
+    def write(self, text: str) -> int:
+        """Drop a text."""
+        return len(text)
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
@@ -150,7 +165,7 @@ def say_json(value: Any, indent: int | None = None) -> None:
 
 def complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
     """Print an error; returns the exit code."""
-    typer.echo(f"guard: {plain_line(message)}", err=True)
+    say(f"guard: {plain_line(message)}", err=True)
     return code
 
 

@@ -165,8 +165,8 @@ class AnthropicModel(Remote):
                                 yield piece
                 else:
                     text = await body.text()
-                    said = _message(reading, parsed(text, name), text, name, secrets)
-                    for piece in reading.pieces(said) if is_streaming else ():
+                    answer = _message(reading, parsed(text, name), text, name, secrets)
+                    for piece in reading.pieces(answer) if is_streaming else ():
                         yield piece
 
     def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
