@@ -21,6 +21,8 @@ from guard.support.clipping import cut_short
 from guard.support.plain_text import plain, plain_json, plain_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from guard.models import Progress
@@ -39,6 +41,7 @@ EPILOG = (
 PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
 CLIPPED = 100  #: Characters of a text that a table shows.
 
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
 
 
@@ -59,6 +62,14 @@ class Problem(Exception):  # noqa: N818 (a person's, not the program's)
     def __init__(self, message: str, code: int = EXIT_INPUT) -> None:
         super().__init__(message)
         self.code = code
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Raise a Problem where a file that is to be written is there already, or is a folder; devices are neither."""
+    if path.is_dir():
+        raise Problem(f"{path} is a folder; name a file in it")
+    if path.is_file() and not force:
+        raise Problem(f"{path} is there already; --force writes over it")
 
 
 def examples(*lines: str) -> str:
