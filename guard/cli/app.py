@@ -8,7 +8,6 @@ guard/cli/trace.py's, the sidecar's guard/cli/serve.py's.
 
 from __future__ import annotations
 
-import errno
 import functools
 import io
 import re
@@ -56,8 +55,6 @@ Documents = Annotated[
     typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
 ]
 INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
-#: Of an error about a stream: the disk is full, the pipe is closed, the device fails.
-_UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO})
 SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
 app = typer.Typer(
@@ -380,8 +377,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         return complain(f"{words}; see `{_command(error)} --help`", EXIT_INPUT) if words else EXIT_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return complain("interrupted", EXIT_INTERRUPTED)
-    except OSError as error:
-        return _unwritten(error)
+    except MemoryError:
+        return complain("the memory that this process may have does not suffice; give it more, or ask for less at once")
+    except OSError as error:  # of standard output; what is named by an option is looked at there
+        return _unwritten(error) if _is_unwritable() else complain(first_line(error))
     except SystemExit as ended:  # click's, of a pipe that is closed
         if not isinstance(ended.__context__, OSError):
             raise
@@ -389,10 +388,16 @@ def _main(arguments: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
 
 
+def _is_unwritable() -> bool:
+    try:
+        sys.stdout.flush()  # what could not be written is still there
+    except OSError:
+        return True
+    return False
+
+
 def _unwritten(error: OSError) -> int:
     """Say that standard output can't be written; what is left of it is lost."""
-    if error.errno not in _UNWRITTEN or error.filename is not None:
-        raise error
     sys.stdout = Nowhere()
     return complain(f"standard output can't be written: {error.strerror}", EXIT_INPUT)
 

@@ -121,9 +121,9 @@ def _pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     if hasattr(model, "stream"):
         yield from model.stream(request)
     elif hasattr(model, "astream"):
-        from guard.models.event_loop import PORTAL
+        from guard.models.event_loop import EVENT_LOOP
 
-        yield from PORTAL.iterate(model.astream(request))
+        yield from EVENT_LOOP.iterate(model.astream(request))
     else:
         yield from _in_one(model.generate(request), request)
 

@@ -14,7 +14,9 @@ from typing import Any
 from guard.errors import BadReply
 from guard.models.remote.anthropic import API_KEY, BASE_URL, URL
 from guard.models.remote.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
-from guard.models.remote.http import Exchange, ExchangeError, broken_off, count, of_event
+from guard.models.remote.errors import ExchangeError, broken_off, of_event
+from guard.models.remote.exchange import Exchange
+from guard.models.remote.http import count
 from guard.sidecar import large
 from guard.sidecar.bodies import parsed
 from guard.sidecar.errors import bad

@@ -494,8 +494,8 @@ def test_a_structured_function_s_calls_are_on_record_under_its_name(
 
 def test_a_server_that_is_not_there_is_told_with_what_starts_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr("guard.models.remote.http.FIRST_BACKOFF", 0.0)
-    monkeypatch.setattr("guard.models.remote.http.JITTER", 0.0)
+    monkeypatch.setattr("guard.models.remote.exchange.FIRST_BACKOFF", 0.0)
+    monkeypatch.setattr("guard.models.remote.exchange.JITTER", 0.0)
     code, out, err = run("run", "schema.json", "-i", "a.txt", "--model", "ollama:not-there")
     assert (code, out) == (4, "")
     assert err.startswith("guard: a.txt: ollama:not-there can't be reached: ")
