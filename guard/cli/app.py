@@ -12,9 +12,10 @@ import functools
 import io
 import re
 import sys
+import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -30,6 +31,7 @@ from guard.cli.console import (
     AsJson,
     Nowhere,
     Problem,
+    Stdout,
     bounded,
     complain,
     console,
@@ -343,7 +345,18 @@ def _list_models(as_json: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with one of the exit codes above."""
-    sys.exit(_main(arguments))
+    stdout = sys.stdout or Nowhere()  # None where it is closed
+    sys.stdout, sys.stderr = typing.cast("TextIO", Stdout(stdout)), sys.stderr or Nowhere()
+    for stream in (stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is shown escapes
+            stream.reconfigure(errors="backslashreplace")
+    code = _main(arguments)
+    try:
+        stdout.flush()
+    except OSError:  # that is said by now
+        stdout = Nowhere()
+    sys.stdout = stdout
+    sys.exit(code)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -351,10 +364,6 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     # typer carries click inside or beside it, as its version has it; in both its usage errors are BadParameter's base.
     usage_error: Any = typer.BadParameter.__base__
-    sys.stdout, sys.stderr = sys.stdout or Nowhere(), sys.stderr or Nowhere()  # None where they are closed
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is shown escapes
-            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="guard", standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # some versions of typer answer Ctrl-C so, others raise Abort
@@ -379,27 +388,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         return complain("interrupted", EXIT_INTERRUPTED)
     except MemoryError:
         return complain("the memory that this process may have does not suffice; give it more, or ask for less at once")
-    except OSError as error:  # of standard output; what is named by an option is looked at there
-        return _unwritten(error) if _is_unwritable() else complain(first_line(error))
-    except SystemExit as ended:  # click's, of a pipe that is closed
-        if not isinstance(ended.__context__, OSError):
-            raise
-        return _unwritten(ended.__context__)
+    except OSError as error:  # what is named by an option is looked at there
+        return complain(first_line(error))
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
-
-
-def _is_unwritable() -> bool:
-    try:
-        sys.stdout.flush()  # what could not be written is still there
-    except OSError:
-        return True
-    return False
-
-
-def _unwritten(error: OSError) -> int:
-    """Say that standard output can't be written; what is left of it is lost."""
-    sys.stdout = Nowhere()
-    return complain(f"standard output can't be written: {error.strerror}", EXIT_INPUT)
 
 
 def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated[..., Any] | None]:

@@ -13,7 +13,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -159,6 +159,34 @@ def say(text: str, *, err: bool = False) -> None:
         typer.echo(plain(text), err=True)
     except OSError:  # nobody reads it; the exit code says how it went
         sys.stderr = Nowhere()
+
+
+class Stdout:
+    """Standard output, of which a Problem says that it can't be written: the disk is full, or the pipe is closed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        with _problem():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        with _problem():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _problem() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Problem(f"standard output can't be written: {error.strerror}") from None
 
 
 class Nowhere(io.StringIO):
