@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.kernels._native import Engine
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext
 from guard.schemas.compiled import (
     KEY_ORDERS,
     SPELLINGS,
@@ -49,8 +48,7 @@ class CompiledFormat(Compiled):
     """A format that was compiled: matchers for any vocabulary, and what each part of a text was read as."""
 
     def __init__(self, given: Any, options: Options) -> None:
-        tag = as_tag(jsontext.private(given, options.limits, "")[0])
-        tag = {"type": "structural_tag", "format": checked(tag["format"])}
+        tag = {"type": "structural_tag", "format": checked(as_tag(given)["format"])}
         self._given, self._net = tag, Builder(options).build(tag)
         net = self._net
         if len(net.any_orders) > 1:
@@ -63,8 +61,9 @@ class CompiledFormat(Compiled):
             self._front = front = FrontEnd(root, options, documents)
         except SchemaError as error:
             raise self._placed(error) from None
-        places = {front.documents.pointer(at): at for at in range(2, len(front.documents.schemas))}
-        nodes = [places[f"/anyOf/{number}"] for number in range(len(net.schemas))]
+        home = front.documents.root_home
+        values = home.contents["anyOf"] if net.schemas else []
+        nodes = [front.documents.place(home, value, -1, ()) for value in values]
         exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
         self._engine = Engine(
             front.lower,

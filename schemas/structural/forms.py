@@ -198,33 +198,22 @@ def _adapter() -> TypeAdapter[Any]:
 
 def checked(form: Any) -> Any:
     """Return a format with all of its fields; SchemaError names the first that is wrong."""
-    _check_depth(form)
     try:
         return _adapter().dump_python(_adapter().validate_python(_listed(form)))
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
 
 
-def _listed(form: Any) -> Any:
+def _listed(form: Any, depth: int = 0) -> Any:
     """JSON has no tuples, which rules are in Python: nothing else of the JSON changes."""
+    if depth > 4 * MOST_DEPTH:
+        raise SchemaError(Finding("/format", None, "formats nest too deeply", f"nest at most {MOST_DEPTH}"))
     if isinstance(form, dict):
-        out = {key: _listed(value) if key != "json_schema" else value for key, value in form.items()}
+        out = {key: value if key == "json_schema" else _listed(value, depth + 1) for key, value in form.items()}
         if out.get("type") in ("dispatch", "token_dispatch") and isinstance(out.get("rules"), list):
             out["rules"] = [tuple(rule) if isinstance(rule, list) else rule for rule in out["rules"]]
         return out
-    return [_listed(one) for one in form] if isinstance(form, list) else form
-
-
-def _check_depth(form: Any) -> None:
-    waiting = [(form, 0)]
-    while waiting:
-        part, depth = waiting.pop()
-        if depth > 4 * MOST_DEPTH:
-            raise SchemaError(Finding("/format", None, "formats nest too deeply", f"nest at most {MOST_DEPTH}"))
-        if isinstance(part, dict):
-            waiting += [(value, depth + 1) for key, value in part.items() if key != "json_schema"]
-        elif isinstance(part, list | tuple):
-            waiting += [(value, depth + 1) for value in part]
+    return [_listed(one, depth + 1) for one in form] if isinstance(form, list) else form
 
 
 def _finding(form: Any, error: Any) -> Finding:

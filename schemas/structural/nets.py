@@ -79,7 +79,7 @@ class Builder:
     def __init__(self, options: Options) -> None:
         self.net = Net()
         self._options = options
-        self._at: list[str] = []  # steps of the JSON Pointer into the tag
+        self._at = [""]  # the JSON Pointers into the tag of what is being built, the innermost last
 
     def build(self, tag: Mapping[str, Any]) -> Net:
         """Return the net of a structural tag; SchemaError names the place that can't be enforced."""
@@ -120,8 +120,8 @@ class Builder:
 
     # -- Where it is ---------------------------------------------------------------------------------------------------
 
-    def _within(self, step: str | int, build: Callable[[], list[int]]) -> list[int]:
-        self._at.append(str(step))
+    def _within(self, step: str, build: Callable[[], list[int]]) -> list[int]:
+        self._at.append(f"{self._place()}/{step}")
         try:
             return build()
         finally:
@@ -131,15 +131,11 @@ class Builder:
         """Return the arcs of some parts of a list, each built in its place."""
         arcs: list[int] = []
         for number, part in parts.items():
-            self._at += [name, str(number)]
-            try:
-                arcs += build(part)
-            finally:
-                del self._at[-2:]
+            arcs += self._within(f"{name}/{number}", partial(build, part))
         return arcs
 
     def _place(self) -> str:
-        return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self._at)
+        return self._at[-1]
 
     def _refused(self, found: str, fix: str) -> SchemaError:
         return SchemaError(Finding(self._place(), None, found, fix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from guard.schemas.ops import Rx, Tree
 
@@ -12,6 +13,11 @@ _AND, _NOT = int(Rx.AND), int(Rx.NOT)
 EMPTY: Tree = (_CAT, [])  #: The empty text.
 CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: One character, whichever.
 ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
+
+
+@lru_cache(1_000)
+def _one(char: str) -> Tree:
+    return (_SET, ((ord(char), ord(char)),))
 
 
 def char(among: str) -> Tree:
@@ -50,7 +56,7 @@ def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
 
 def literal(text: str) -> Tree:
     """Return the language of one text."""
-    return (_CAT, [(_SET, ((ord(char), ord(char)),)) for char in text])
+    return (_CAT, [*map(_one, text)])
 
 
 def cat(*parts: Tree) -> Tree:
