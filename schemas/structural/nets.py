@@ -50,6 +50,7 @@ class Net:
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
     exit_places: list[str] = field(default_factory=list)
     any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
+    doubtful: list[int] = field(default_factory=list)  # arcs that may have no text
     open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
 
     @property
@@ -160,11 +161,20 @@ class Builder:
             raise self._refused(str(error), "correct the pattern") from None
         if excludes := form.get("excludes"):
             tree = trees.both(tree, trees.free(excludes))
-        return [self._open(self._arc(tree, self._plain(to)))]
+        return [self._doubted(self._open(self._arc(tree, self._plain(to))))]
 
     def _open(self, arc: int) -> int:
         self.net.open_arcs.add(arc)
         return arc
+
+    def _doubted(self, arc: int) -> int:
+        self.net.doubtful.append(arc)
+        return arc
+
+    def _until(self, end: str, target: int, avoid: Sequence[str], excludes: Sequence[str], most: int | None) -> int:
+        """Return the arc of free text up to an end."""
+        arc = self._arc(trees.until(end, avoid, most, excludes), target)
+        return arc if trees.is_met(end, avoid) else self._doubted(arc)
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         if form.get("max_tokens") is not None:
@@ -178,14 +188,14 @@ class Builder:
         if not to.ends:
             return [self._open(self._arc(trees.free((*avoid, *excludes), max_chars), to.target))]
         ends = (*avoid, *to.ends)
-        return [self._arc(trees.until(end, ends, max_chars, excludes), to.target) for end in to.ends]
+        return [self._until(end, to.target, ends, excludes, max_chars) for end in to.ends]
 
     def _grammar(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         try:
             tree = grammar.parse(form["grammar"])
         except grammar.GrammarError as error:
             raise self._refused(error.found, error.fix) from None
-        return [self._open(self._arc(tree, self._plain(to)))]
+        return [self._doubted(self._open(self._arc(tree, self._plain(to))))]
 
     def _json_schema(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         style = form.get("style", "json")
@@ -228,7 +238,7 @@ class Builder:
         return self._arc(tree, target)
 
     def open(self, arc: int) -> int:
-        return self._open(arc)
+        return self._doubted(self._open(arc))
 
     def value(self, schema: Any, following: int) -> int:
         """Return the target of a value of the schema; behind it text goes on at the point."""
@@ -377,8 +387,7 @@ class Builder:
         after = To(again) if loop else To(self._plain(to))
         arcs = self._free(to, avoid, excludes)
         for trigger in dict.fromkeys(triggers):
-            arcs.append(
-                self._arc(trees.until(trigger, (*avoid, *to.ends), None, excludes), self._point(behind(trigger, after)))
-            )
+            inside = self._point(behind(trigger, after))
+            arcs.append(self._until(trigger, inside, (*avoid, *to.ends), excludes, None))
         self.net.points[again] = arcs
         return [self._arc(trees.EMPTY, again)], after

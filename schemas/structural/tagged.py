@@ -40,7 +40,7 @@ _FIRST = {NULL: "n", BOOLEAN: "tf", NUMBER: "-0123456789", ARRAY: "[", OBJECT: "
 
 
 @dataclass(frozen=True)
-class Style:
+class TagStyle:
     """How one family writes an argument: `opening` has places for a key and for the label of a value's type."""
 
     opening: str
@@ -52,18 +52,18 @@ class Style:
 
 
 STYLES = {
-    "qwen_xml": Style("<parameter={key}>", "</parameter>", barred="<>\n"),
-    "minimax_xml": Style('<parameter name="{key}">', "</parameter>"),
-    "deepseek_xml": Style(
+    "qwen_xml": TagStyle("<parameter={key}>", "</parameter>", barred="<>\n"),
+    "minimax_xml": TagStyle('<parameter name="{key}">', "</parameter>"),
+    "deepseek_xml": TagStyle(
         '<｜DSML｜parameter name="{key}" string="{label}">',
         "</｜DSML｜parameter>",
         {bit: "true" if bit == STRING else "false" for bit in NAMES},
     ),
-    "glm_xml": Style("<arg_key>{key}</arg_key>{space}<arg_value>", "</arg_value>", barred="<\n"),
-    "kimi_k3_xml": Style(
+    "glm_xml": TagStyle("<arg_key>{key}</arg_key>{space}<arg_value>", "</arg_value>", barred="<\n"),
+    "kimi_k3_xml": TagStyle(
         '<|open|>argument key="{key}" type="{label}"<|sep|>', "<|close|>argument<|sep|>", NAMES, escapes=True
     ),
-    "cohere_xml": Style(
+    "cohere_xml": TagStyle(
         '<cofl:value name="{key}" type="{label}">',
         "</cofl:value>",
         {**dict.fromkeys(NAMES, "json"), STRING: "raw", OBJECT: "dict", ARRAY: "list"},
@@ -89,7 +89,7 @@ class Tagged:
         self,
         schema: Any,
         reference: str,
-        style: Style,
+        style: TagStyle,
         options: Options,
         maker: Maker,
         at: str,
@@ -103,7 +103,7 @@ class Tagged:
         self._style, self._reference, self._maker, self._pointer = style, reference, maker, at
         self._front = front = FrontEnd(schema, options, {})
         self._root = front.documents.root_home.contents
-        self._reader = strings.Reader(lambda node: front.lower([node])[0])
+        self._reader = strings.StringLanguages(lambda node: front.lower([node])[0])
         self.excluded: list[tuple[str, str]] = []  # pointers, and what is let through by no text
 
     def arcs(self, target: int, *, any_order: bool) -> list[int]:
@@ -329,7 +329,7 @@ class Tagged:
         arcs = [make.open(make.arc(trees.both(*parts) if len(parts) > 1 else parts[0], close))]
         if listed is not None and all(text == text.strip(" \n\r\t") for text in listed):
             padded = trees.both(*parts) if len(parts) > 1 else parts[0]
-            arcs = [make.arc(trees.cat(_SPACE, padded, _SPACE), close)]
+            arcs = [make.open(make.arc(trees.cat(_SPACE, padded, _SPACE), close))]
         return arcs
 
     def _json(self, schema: Any, at: str, types: int, label: str, target: int) -> list[int]:

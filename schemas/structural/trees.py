@@ -56,7 +56,7 @@ def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
 
 def literal(text: str) -> Tree:
     """Return the language of one text."""
-    return (_CAT, [*map(_one, text)])
+    return (_CAT, [*map(_one, text)]) if text else EMPTY
 
 
 def cat(*parts: Tree) -> Tree:
@@ -91,24 +91,21 @@ def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
     return both(length, no(cat(ANY, either(strings), ANY))) if strings else length
 
 
+def is_met(end: str, avoid: Iterable[str]) -> bool:
+    """Whether `until` has a text: none of the strings is complete in the end before the end itself is."""
+    return not any(text and text in end[:-1] for text in avoid)
+
+
 def until(end: str, avoid: Iterable[str], max_chars: int | None = None, excludes: Iterable[str] = ()) -> Tree:
     """Return the texts that end with `end`, and before that with none of the strings; nor there with a longer one.
 
     Whoever reads free text commits to the string that is complete first, and of several that are so at once to the
-    longest. `excludes` must not begin in front of the end; in it they may stand.
+    longest. None of `excludes` stands in what is in front of the end.
     """
     others = sorted({*avoid, end} - {""})
-    inside = {text for text in excludes if text and text in end and text not in others}
-    earlier = either(
-        [
-            cat(ANY, either([literal(text) for text in sorted({*others, *excludes} - inside - {""})]), CHAR, ANY),
-            *(cat(ANY, literal(text), repeat(CHAR, len(end) + 1 - len(text), -1)) for text in sorted(inside)),
-        ]
-    )
-    others = sorted({*others, *excludes} - {""})
+    earlier = cat(ANY, either([literal(text) for text in others]), CHAR, ANY)
     longer = [text for text in others if len(text) > len(end) and text.endswith(end)]
-    length = ANY if max_chars is None else cat(repeat(CHAR, 0, max_chars), literal(end))
-    parts = [length, cat(ANY, literal(end)), no(earlier)]
+    parts = [cat(free(excludes, max_chars), literal(end)), no(earlier)]
     if longer:
         parts.append(no(cat(ANY, either([literal(text) for text in longer]))))
     return both(*parts)
