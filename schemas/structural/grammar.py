@@ -110,7 +110,7 @@ class _Reader:
                 f"the rule {name!r} uses itself where no repetition says the same", "write `*` or `{m,n}`"
             )
         if name not in self._known:
-            self._known[name] = _Body(self, self._rules[name], (*within, name)).read()
+            self._known[name] = _RuleReader(self, self._rules[name], (*within, name)).read()
         return self._known[name]
 
     def count(self) -> None:
@@ -123,7 +123,7 @@ class _Reader:
         return self._is_lark
 
 
-class _Body:
+class _RuleReader:
     """One rule on the way: a cursor over its tokens."""
 
     def __init__(self, reader: _Reader, rule: _Rule, within: tuple[str, ...]) -> None:

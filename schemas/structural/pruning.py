@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from guard.schemas.keywords import ANNOTATIONS
 from guard.schemas.structural.nets import VALUE, Net
 
 if TYPE_CHECKING:
     from guard.kernels._native import Engine
 
-#: Keywords beside which a value is seen to be there; what they say of it, `is_plain` reads.
-_PLAIN = frozenset(
-    {"type", "properties", "required", "additionalProperties", "items", "title", "description", "default", "examples"}
-    | {"$schema", "$id", "$comment", "$defs", "definitions", "format", "minLength", "minimum", "deprecated", "strict"}
-    | {"minItems", "nullable", "enum"}
+#: Keywords beside which a value is seen to be there; what they say of it, `_is_plain` reads.
+_PLAIN = ANNOTATIONS | frozenset(
+    {"type", "properties", "required", "additionalProperties", "items", "format", "minLength", "minimum", "minItems"}
 )
+_LISTED = ANNOTATIONS | {"type", "enum"}
 _DEEPEST = 8
 
 
@@ -44,11 +44,12 @@ def _is_plain(schema: Any, depth: int = 0) -> bool:
     """Whether a schema has a value on sight; not where it takes a look."""
     if schema is True or schema == {}:
         return True
-    if not isinstance(schema, dict) or not schema.keys() <= _PLAIN or depth > _DEEPEST:
+    if not isinstance(schema, dict) or depth > _DEEPEST:
         return False
-    if "enum" in schema:
-        texts = isinstance(schema["enum"], list) and all(isinstance(value, str) for value in schema["enum"])
-        return texts and bool(schema["enum"]) and schema.keys() <= {"enum", "type", "title", "description", "default"}
+    if schema.get("type") == "string" and isinstance(listed := schema.get("enum"), list):
+        return bool(listed) and all(isinstance(one, str) for one in listed) and schema.keys() <= _LISTED
+    if not schema.keys() <= _PLAIN:
+        return False
     if schema.get("minItems", 0) > 0 or (schema.get("minLength") and "format" in schema):
         return False
     properties, required = schema.get("properties", {}), schema.get("required", [])

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
 from guard.schemas.compiled import FrontEnd, Options
+from guard.schemas.keywords import ANNOTATIONS, SUPPORTED
 from guard.schemas.ops import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING
 from guard.schemas.structural import strings, trees
 
@@ -30,9 +31,10 @@ _OBJECT = frozenset(
     {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"}
 )
 _ARRAY = frozenset({"type", "items", "minItems", "maxItems"})
-_NOTES = frozenset(
-    {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema", "$id"}
-    | {"$defs", "definitions", "strict"}
+#: Keywords that say nothing of an object or an array.
+_OF_SCALARS = frozenset(
+    {"minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    | {"multipleOf"}
 )
 _SPACE: Tree = trees.repeat(trees.char(" \n\r\t"), 0, 20)
 #: The first characters of what JSON values other than strings may begin with, by type.
@@ -222,12 +224,12 @@ class Tagged:
             reference = schema.get("$ref")
             if reference is None:
                 break
-            if others := schema.keys() - {"$ref"} - _NOTES:
+            if others := schema.keys() - {"$ref"} - ANNOTATIONS:
                 raise self._refused(
                     f"{at}/{min(others)}", "the style can't keep what stands beside a $ref", "merge both"
                 )
             schema, at = self._target(reference, at)
-        said = [word for word in sorted(schema.keys() - known - _NOTES) if word in _SAID]
+        said = sorted((schema.keys() & SUPPORTED) - known - ANNOTATIONS - _OF_SCALARS)
         if said:
             raise self._refused(f"{at}/{said[0]}", "a tagged style can't keep it", "use style json, or leave it out")
         kinds = schema.get("type", NAMES[wanted])
@@ -286,7 +288,7 @@ class Tagged:
     def _branch(self, schema: Any, at: str, bit: int) -> tuple[Any, str]:
         """Return the alternative of a union that has values of the type, where it is the only one."""
         for word in ("anyOf", "oneOf"):
-            if isinstance(schema, dict) and word in schema and not schema.keys() - {word} - _NOTES:
+            if isinstance(schema, dict) and word in schema and not schema.keys() - {word} - ANNOTATIONS:
                 branches = [n for n, one in enumerate(schema[word]) if self._reader.types(self._node(one)) & bit]
                 if len(branches) == 1:
                     return schema[word][branches[0]], f"{at}/{word}/{branches[0]}"
@@ -381,14 +383,6 @@ class Tagged:
 
     def _refused(self, at: str, found: str, fix: str) -> SchemaError:
         return SchemaError(Finding(self._pointer + at, at.rpartition("/")[2] or None, found, fix))
-
-
-#: Keywords that say something of an object's members or an array's items, and that tags can't keep.
-_SAID = frozenset(
-    {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "dependencies"}
-    | {"propertyNames", "unevaluatedProperties", "const", "enum", "$dynamicRef", "$recursiveRef"}
-    | {"prefixItems", "contains", "uniqueItems", "unevaluatedItems", "additionalItems", "minContains", "maxContains"}
-)
 
 
 def _words(types: int) -> Iterator[str]:
