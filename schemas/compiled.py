@@ -45,7 +45,7 @@ LARGE = 2_000  #: Values of a schema, or 64 characters of its texts each, from w
 
 @dataclass(frozen=True)
 class Options:
-    """How a schema was compiled. What each option means: docs/explanation/formats.md."""
+    """How a schema was compiled. What each option means: docs/explanation/json-text.md."""
 
     key_order: Literal["schema", "any"] = "schema"
     whitespace: Literal["spaced", "compact", "flexible", "any"] = "spaced"

@@ -41,7 +41,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     A format is what `guard.formats` makes, XGrammar's structural tag, or vLLM's `structured_outputs`: docs/formats.md.
 
     `draft` names the dialect of schemas without `$schema` (None: 2020-12). `documents` are the schemas, by URI, that
-    references may lead to. docs/explanation/formats.md explains the other options.
+    references may lead to. docs/explanation/json-text.md explains the other options.
 
     Raises SchemaError where the schema is not valid, goes beyond `limits`, or says something that can't be enforced
     exactly. With `inexact="residual"` the last is left to validation instead, and `report` says so. Raises TypeError
