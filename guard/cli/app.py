@@ -377,6 +377,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # `guard trace list | head`
         sys.stdout = None
         return EXIT_OK
+    except MemoryError:
+        return complain("the memory that this process may have does not suffice; give it more, or ask for less at once")
+    except OSError as error:  # of standard output, such as a full disk's; what is named by an option is looked at there
+        sys.stdout = None
+        return complain(first_line(error))
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
 
 

@@ -156,7 +156,7 @@ def complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
 
 def first_line(error: BaseException) -> str:
     """Return an error as one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return next(filter(str.strip, str(error).splitlines()), type(error).__name__)
 
 
 def _option(found: re.Match[str]) -> str:
