@@ -21,7 +21,7 @@ class _Skip:
     """An importer that skips the test, or the file of tests, that wants what tools/pythons.py does without."""
 
     def find_spec(self, name: str, *_: object) -> None:
-        if name in ("torch", "transformers", "gguf"):  # of the extra `local`
+        if name in ("torch", "gguf"):  # of the extra `local`
             pytest.skip(f"it needs {name}", allow_module_level=True)
 
 
