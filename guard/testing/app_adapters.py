@@ -1,8 +1,8 @@
-"""Ports: the ways in which an application under test may ask, and the stage that answers all of them.
+"""Adapters: the ways in which an application under test may ask, and the stage that answers all of them.
 
 The stage has a script of replies; whoever asks gets the next one, the last again and again. It keeps what it was asked
-as it was at that moment. Ports are a model of Guard's, a server that speaks OpenAI's and Anthropic's protocols, and a
-plain function from a prompt to a text.
+as it was at that moment. Adapters are a model of Guard's, a server that speaks OpenAI's and Anthropic's protocols, and
+a plain function from a prompt to a text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Readings: what may honestly be made of a reply, judged by the type that is asked for and nothing else.
+"""The oracle: what may honestly be made of a reply, judged by the type that is asked for and nothing else.
 
 The judge is guard/output/target.py's: Pydantic for a type, jsonschema-rs for a schema, and RFC 8259 with no key twice.
 It knows nothing of the application under test.

@@ -1,6 +1,6 @@
 """Replies: what a model, or the provider before it, may do with one request, whatever way it is asked in.
 
-A reply is a text with how it ended, or an error; a port (guard/testing/app_adapters.py) puts it into the words of a
+A reply is a text with how it ended, or an error; an adapter (guard/testing/app_adapters.py) puts it into the words of a
 protocol. `FAULTS` are the ways to go wrong, by name: each makes a reply of a good value. What is to become of a reply
 is not written on it: guard/testing/oracle.py judges the text.
 """
