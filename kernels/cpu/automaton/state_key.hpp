@@ -1,5 +1,5 @@
 // StateKeys: which configurations go on alike, for tables outside of the engine such as a GPU's
-// (kernels/gpu/tables.py).
+// (kernels/gpu/device_tables.py).
 //
 // A key is everything of a configuration on which step, masks and distances depend, as bytes: equal
 // keys, equal futures, under the same engine and vocabulary; two engines never have one. What no

@@ -133,6 +133,8 @@ void Vocabulary::match_plain() {
     std::uint32_t lead, left;  // of a character that is not whole: what its bytes say so far, and
                                // how many are missing
   };
+  // Pre-order: path[d] is the place behind the d bytes that lead to the node at hand, so that each
+  // node costs one step from its parent.
   const Trie& trie = whole_.trie;
   std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0});
   std::vector<std::pair<std::int32_t, std::int32_t>>
@@ -153,6 +155,7 @@ void Vocabulary::match_plain() {
       place.node = plain_.find(place.node, {&cls, 1});
       if (place.node >= 0) found.push_back({place.node, i});
     }
+    // Neither this node nor any below it spells plain characters.
     if (!fits || place.node < 0) {
       i = trie.skip(i);
       continue;
@@ -160,6 +163,8 @@ void Vocabulary::match_plain() {
     path[depth] = place;
     ++i;
   }
+  // A counting sort by node of plain_: afterwards spelled_[spelled_first_[n], spelled_first_[n +
+  // 1]) are the nodes of the whole trie that spell node n.
   spelled_first_.assign(static_cast<std::size_t>(plain_.size()) + 1, 0);
   for (const auto& [node, _] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
   for (std::size_t i = 1; i < spelled_first_.size(); ++i)
@@ -177,6 +182,7 @@ bool Vocabulary::is_end(Id token) const {
 std::vector<Id> Vocabulary::greedy(std::string_view data) const {
   std::vector<Id> out;
   for (std::size_t at = 0; at < data.size();) {
+    // The longest token at each place; on a text that no token begins it ends early.
     std::int32_t node = 0, best = -1;
     std::size_t best_end = at;
     for (std::size_t i = at; i < data.size(); ++i) {
@@ -197,6 +203,7 @@ std::vector<Id> Vocabulary::greedy(std::string_view data) const {
 }
 
 Tokens::Tokens(std::vector<Id> list, std::size_t words) {
+  // As a list while that takes no more memory than a bit for each token.
   if (list.size() <= words) {
     few = std::move(list);
     few.shrink_to_fit();

@@ -16,8 +16,7 @@
 //
 // Locks, in this order: Isolate::lock, while tables are used; Isolate::listing_ and
 // Isolates::lock_, for moments. Another isolate's lock is only tried for. The GIL is never waited
-// for under any of them. Tested in tests/kernels/test_memory.py, test_interrupted.py and
-// test_isolates.py.
+// for under any of them. Tested in tests/kernels/test_interrupted.py and test_isolates.py.
 #pragma once
 #include <atomic>
 #include <mutex>
