@@ -18,6 +18,7 @@
 #include "python/copy_json.hpp"
 #include "python/lower_fast.hpp"
 #include "python/matcher_type.hpp"
+#include "python/refusal.hpp"
 #include "python/validate_fast.hpp"
 #include "python/vocabulary_type.hpp"
 #include "sampling/sampler.hpp"
@@ -81,6 +82,7 @@ NB_MODULE(_native, m) {
   m.def(
       "limit_memory", [](std::int64_t nbytes) { Isolates::instance().set_budget(nbytes); },
       "nbytes"_a);
+  refuse_others(m, "limit_memory", "limit_memory() takes nbytes: int");
   m.def(
       "fail_at",
       [](unsigned ticks, std::int64_t allocations) {
