@@ -100,6 +100,10 @@ class Vocabulary:
         where no token spells one of them alone (masks could not be exact over bytes), and for ids that are none; raises
         TypeError where a token is no bytes.
         """
+        if not isinstance(tokens, Iterable):
+            raise TypeError(f"tokens={tokens!r} must be a list of bytes, one for each token, by id")
+        if alphabet is not None and not isinstance(alphabet, bytes):
+            raise TypeError(f"alphabet={alphabet!r:.60} must be bytes, or None")
         tokens = list(tokens)
         if not all(isinstance(token, bytes) for token in tokens):
             raise TypeError("tokens=… must be a list of bytes, one for each token, by id")
@@ -167,6 +171,8 @@ class Vocabulary:
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes that a token spells; b"" for special tokens and holes."""
+        if not hasattr(token, "__index__"):
+            raise TypeError(f"token={token!r:.60} must be the id of a token")
         return self.native.token_bytes(token)
 
     def token(self, name: int | str) -> int:
@@ -243,6 +249,8 @@ class _Table:
 
 
 def _check_ids(name: str, ids: Iterable[int], size: int) -> list[int]:
+    if not isinstance(ids, Iterable):
+        raise TypeError(f"{name}={ids!r:.60} must be a list of token ids")
     checked = list(dict.fromkeys(int(token) for token in ids))
     for token in checked:
         if not 0 <= token < size:

@@ -20,6 +20,7 @@
 #include "python/lower_fast.hpp"
 #include "python/matcher_type.hpp"
 #include "python/read_records.hpp"
+#include "python/refusal.hpp"
 #include "python/validate_fast.hpp"
 #include "python/vocabulary_type.hpp"
 #include "sampling/sampler.hpp"
@@ -83,6 +84,7 @@ NB_MODULE(_native, m) {
   m.def(
       "limit_memory", [](std::int64_t nbytes) { Isolates::instance().set_budget(nbytes); },
       "nbytes"_a);
+  refuse_others(m, "limit_memory", "limit_memory() takes nbytes: int");
   m.def(
       "fail_at",
       [](unsigned ticks, std::int64_t allocations) {
