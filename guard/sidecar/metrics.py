@@ -53,27 +53,27 @@ _PATHS = frozenset(
 )
 
 
-def observe(visit: RequestContext) -> None:
+def observe(context: RequestContext) -> None:
     """Count a request that has ended."""
-    path = visit.path if visit.path in _PATHS else "other"
-    _REQUESTS.labels(path, visit.model, str(visit.status)).inc()
-    _SECONDS_TAKEN.labels(path).observe(visit.seconds)
-    if not visit.outcome:
+    path = context.path if context.path in _PATHS else "other"
+    _REQUESTS.labels(path, context.model, str(context.status)).inc()
+    _SECONDS_TAKEN.labels(path).observe(context.seconds)
+    if not context.outcome:
         return
-    model = visit.model
-    _OVERHEAD.labels(path).observe(visit.overhead)
-    _OUTCOMES.labels(model, visit.outcome).inc()
-    _ATTEMPTS.labels(model).inc(visit.attempts)
-    _TOKENS.labels(model, "prompt").inc(visit.prompt_tokens)
-    _TOKENS.labels(model, "completion").inc(visit.completion_tokens)
-    if visit.re_asks:
-        _RE_ASKS.labels(model).inc(visit.re_asks)
-    if visit.escalations:
-        _ESCALATIONS.labels(model).inc(visit.escalations)
-    if visit.repairs:
-        _REPAIRS.labels(model).inc(visit.repairs)
-    if visit.cost:
-        _COST.labels(model).inc(visit.cost)
+    model = context.model
+    _OVERHEAD.labels(path).observe(context.overhead)
+    _OUTCOMES.labels(model, context.outcome).inc()
+    _ATTEMPTS.labels(model).inc(context.attempts)
+    _TOKENS.labels(model, "prompt").inc(context.prompt_tokens)
+    _TOKENS.labels(model, "completion").inc(context.completion_tokens)
+    if context.re_asks:
+        _RE_ASKS.labels(model).inc(context.re_asks)
+    if context.escalations:
+        _ESCALATIONS.labels(model).inc(context.escalations)
+    if context.repairs:
+        _REPAIRS.labels(model).inc(context.repairs)
+    if context.cost:
+        _COST.labels(model).inc(context.cost)
 
 
 def text() -> bytes:

@@ -82,7 +82,8 @@ class TraceStore:
     def at(cls, place: str | os.PathLike[str]) -> TraceStore:
         """Return this process's store of a file or a postgresql:// URL; opened once, on first use.
 
-        How long it keeps records is what the settings say then.
+        How long it keeps records is what the settings say then. Raises TypeError where `place` is neither, and
+        TraceError where the store can't be opened.
         """
         if not isinstance(place, str | os.PathLike):
             raise TypeError(f"place={place!r} must be a file or a postgresql:// URL")
