@@ -26,8 +26,8 @@ class Distances {
   Sight on_sight(const Config& at);
 
   // Ways to write the due value: labels that it is to have, and bytes from behind it to the end of
-  // everything when it has them.
-  const Targets& options(const Frame& f, Type type);
+  // everything when it has them. Of hundreds of ways the first ones, and of the others with `all`.
+  const Targets& options(const Frame& f, Type type, bool all = false);
   // From behind the value that is due to the end of everything, whatever the value; -1: it hangs on
   // the value.
   std::int64_t behind_value(const Frame& f);
@@ -49,10 +49,12 @@ class Distances {
     Id goal;
     std::int64_t tail;
   };
-  const Targets* keep(const Frame& f, const std::vector<Aim>& list);
+  const Targets& keep(const Frame& f, Type type, const std::vector<Aim>& list, bool is_cut = false);
+  const Targets* lasting(const Frame& f, const std::vector<Aim>& list, bool is_cut = false);
   // What could be aimed at in an open container: alternatives of its level that are all to be met
   // at its end, and bytes from there.
   const Targets& targets(const Frame& f);
+  std::vector<Aim> aimed_at(const Frame& f, const Targets& options);
   std::int64_t bytes_left(const Config& at, std::int64_t limit);
   std::int64_t scalar_distance(const Config& at);
   std::int64_t value_distance(const Frame& f, std::int64_t limit);

@@ -75,6 +75,7 @@ struct Target {  // some ids that must all be met, and bytes from there to the e
 struct Targets {
   std::int32_t size;
   const Target* list;
+  bool is_cut = false;  // there are more, which nobody has looked for yet
 };
 struct RestCost {  // bytes to the end of the container, once the due value has led to the residual
   const RestCost* before;

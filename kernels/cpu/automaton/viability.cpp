@@ -26,14 +26,17 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   }
   std::vector<Id> values;  // of all constants among them at once: one by one they would divide
                            // numbers into ever more intervals
+  std::vector<Id> all = goals_.literals(goal);  // the others at once, too: there may be thousands
   for (Id l : parts.tracked) {
     if (constraints_.scalars.reads_alike(goal, l)) continue;
-    const std::vector<Atom>* atoms = goals_.is_defined(l >> 1) ? &goals_.atoms(l >> 1) : nullptr;
-    if (atoms && atoms->size() == 1 && ((*atoms)[0].op == Op::Const || (*atoms)[0].op == Op::Enum))
-      values.insert(values.end(), (*atoms)[0].values.begin(), (*atoms)[0].values.end());
-    else
-      goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
+    if (const std::vector<Id>* some = goals_.only_values(l)) {
+      values.insert(values.end(), some->begin(), some->end());
+      continue;
+    }
+    const Id either = goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})});
+    all.insert(all.end(), goals_.literals(either).begin(), goals_.literals(either).end());
   }
+  goal = goals_.goal(std::move(all));
   sort_unique(&values);
   if (const Id listed = goals_.among(std::move(values)); listed != kFalse)
     goal = goals_.conj(goal, goals_.any_goal({listed, goals_.negate(listed)}));

@@ -4,8 +4,7 @@
 namespace guard {
 
 namespace {
-constexpr int kMaxChoices = 256;  // that choices() tells of, but some of each of thousands of tags
-constexpr int kLeastChoices = 4;  // of each disjunct of a clause that is tried so
+constexpr std::size_t kLeastChoices = 4;  // of each disjunct of a clause that is tried so
 constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
 constexpr std::size_t kFewLiterals =
     4;  // with their negations: deciding these is less than trying each disjunct of a clause
@@ -400,14 +399,16 @@ bool PartialValues::ways(Id open, Id goal, const std::function<bool(Id, Id)>& le
   return !is_never(no) && inhabitance_.inhabited(without) && ways(no, without, leaf, apart);
 }
 
-void PartialValues::choices(
-    Id open, Id base, const std::function<std::int64_t(Id)>& rest,
+bool PartialValues::choices(
+    Id open, Id base, std::size_t most, const std::function<std::int64_t(Id)>& rest,
     const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
-  int left = kMaxChoices;
+  std::size_t left = most;
+  bool is_cut = false;
   bool inside = false;  // of a clause that is tried disjunct by disjunct
   std::vector<Id> literals;
   const std::function<void(Id, Id)> search = [&](Id o, Id known) {
-    if (is_never(o) || left <= 0) return;
+    if (is_never(o)) return;
+    if (left == 0) return void(is_cut = true);
     tick();
     const Recursion deeper(&depth_, limits_.depth);
     Open x = opens_[o];
@@ -419,13 +420,13 @@ void PartialValues::choices(
       if (inhabitance_.inhabited(known)) search(settled_by(make_open(std::move(x)), known), known);
       return literals.resize(given);
     }
-    // Costs bound the search as viability does in vital(): `most` with nothing met, `least` with
+    // Costs bound the search as viability does in vital(): `dearest` with nothing met, `least` with
     // everything.
-    const std::int64_t most = rest(fold(o, false));
-    if (most >= 0) choice(literals, most), --left;
+    const std::int64_t dearest = rest(fold(o, false));
+    if (dearest >= 0) choice(literals, dearest), --left;
     if (x.clauses.empty()) return;
     const std::int64_t least = rest(fold(o, true));
-    if (least < 0 || (most >= 0 && least >= most)) return;
+    if (least < 0 || (dearest >= 0 && least >= dearest)) return;
     const std::vector<Id>& all = undecided(o);
     if (all.empty()) return;
     if (is_wide(x, all)) {
@@ -451,6 +452,7 @@ void PartialValues::choices(
     take(all[0] ^ 1, std::find(all.begin(), all.end(), all[0] ^ 1) != all.end());
   };
   search(open, base);
+  return is_cut;
 }
 
 Id PartialValues::residual(Id open, Id value) {
