@@ -52,7 +52,7 @@ _STARTS = [
 #: The same where a word too much does no harm: also short, masked, and written with the other of - and _.
 _WIDE_FORM = re.compile(
     rf"\b(?:{'|'.join(mark.rstrip('-_') + ('[-_]' if mark[-1] in '-_' else '') for mark in _MARKS)})[\w*.-]{{4,}}"
-    r"|(?i:\bbearer\s+)\S+|(?<=://)[^/\s@]+@"
+    r"|(?i:bearer\s+)\S+|(?<=://)[^/\s@]+@"
 )
 
 
