@@ -6,7 +6,9 @@ PROMETHEUS_MULTIPROC_DIR turns on before this module is imported), and whoever i
 
 from __future__ import annotations
 
+import functools
 import os
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -53,27 +55,33 @@ _PATHS = frozenset(
 )
 
 
+@functools.lru_cache(4_096)
+def _of(metric: Any, *labels: str) -> Any:
+    """Return the figure of some labels; to look it up takes as long as to count."""
+    return metric.labels(*labels)
+
+
 def observe(visit: RequestContext) -> None:
     """Count a request that has ended."""
     path = visit.path if visit.path in _PATHS else "other"
-    _REQUESTS.labels(path, visit.model, str(visit.status)).inc()
-    _SECONDS_TAKEN.labels(path).observe(visit.seconds)
+    _of(_REQUESTS, path, visit.model, str(visit.status)).inc()
+    _of(_SECONDS_TAKEN, path).observe(visit.seconds)
     if not visit.outcome:
         return
     model = visit.model
-    _OVERHEAD.labels(path).observe(visit.overhead)
-    _OUTCOMES.labels(model, visit.outcome).inc()
-    _ATTEMPTS.labels(model).inc(visit.attempts)
-    _TOKENS.labels(model, "prompt").inc(visit.prompt_tokens)
-    _TOKENS.labels(model, "completion").inc(visit.completion_tokens)
+    _of(_OVERHEAD, path).observe(visit.overhead)
+    _of(_OUTCOMES, model, visit.outcome).inc()
+    _of(_ATTEMPTS, model).inc(visit.attempts)
+    _of(_TOKENS, model, "prompt").inc(visit.prompt_tokens)
+    _of(_TOKENS, model, "completion").inc(visit.completion_tokens)
     if visit.re_asks:
-        _RE_ASKS.labels(model).inc(visit.re_asks)
+        _of(_RE_ASKS, model).inc(visit.re_asks)
     if visit.escalations:
-        _ESCALATIONS.labels(model).inc(visit.escalations)
+        _of(_ESCALATIONS, model).inc(visit.escalations)
     if visit.repairs:
-        _REPAIRS.labels(model).inc(visit.repairs)
+        _of(_REPAIRS, model).inc(visit.repairs)
     if visit.cost:
-        _COST.labels(model).inc(visit.cost)
+        _of(_COST, model).inc(visit.cost)
 
 
 def text() -> bytes:

@@ -21,6 +21,7 @@ SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken fo
 WORD_LENGTH = 16  #: A value of letters that is shorter may be a word.
 WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets at once: a millisecond.
 NEEDED = 600  #: Characters by which it shows whether a secret begins at a place: a URL's, before its @.
+SHORTEST = 19  #: Characters of the shortest secret that is no password in a URL, its mark among them: "sk-" and 16.
 LONGEST_MARK = 6  #: Characters before a secret by which it shows: "earer ".
 REDACTED = "[redacted]"  #: What stands in a text where a secret stood.
 
@@ -35,6 +36,7 @@ _SECRET_FORM = re.compile(
 )
 #: What a text that holds such a secret holds too; looking for these is much faster than the expression.
 _SECRET_MARKS = ("sk-", "pk-", "rk-", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "AKIA", "earer ", "://")
+_SHORT_MARKS = ("://",)  # of those that a text below SHORTEST may hold
 #: The same forms, each by its mark: where one begins, behind the mark or (True) with it. Looking for a plain text first
 #: is quick, and as little is looked at as tells it: a text of nothing but beginnings takes no longer than its length.
 _SECRET_STARTS = [
@@ -47,6 +49,9 @@ _SECRET_STARTS = [
     ("earer ", re.compile(r"earer (?<=[Bb]earer )(?=[A-Za-z0-9._~+/-]{16})"), False),
     ("://", re.compile(r'://(?=[^/\s:@"]{1,256}:[^/\s:@"]{1,256}@)'), False),
 ]
+
+# Named, for `list | tuple` is made anew wherever it stands; and a dict before what takes long to be told.
+_ARRAYS, _OBJECTS, _NUMBERS = (list, tuple), (dict, Mapping), (int, float)
 
 _hooks: tuple[Hook, ...] = ()  # of the process
 
@@ -77,7 +82,7 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
             text = _without(text, secret)
     if len(text) > WINDOW:
         return _redacted_long(text)
-    for mark in _SECRET_MARKS:
+    for mark in _SECRET_MARKS if len(text) >= SHORTEST else _SHORT_MARKS:
         if mark in text:
             return _SECRET_FORM.sub(REDACTED, text)
     return text
@@ -143,18 +148,20 @@ class Redaction:
         """Return a value of JSON with every text inside as it may be written, keys included."""
         if isinstance(part, str):
             return self.text(part)
+        if part is None or isinstance(part, _NUMBERS):
+            return part
         # Loops, for a comprehension takes a frame of its own, and a value may be as deep as Python lets functions call.
-        if isinstance(part, Mapping):
+        if isinstance(part, _OBJECTS):
             named: dict[str, Any] = {}
             for key, item in part.items():
                 named[self.text(str(key))] = self.value(item)
             return named
-        if isinstance(part, list | tuple):
+        if isinstance(part, _ARRAYS):
             listed: list[Any] = []
             for item in part:
                 listed.append(self.value(item))  # noqa: PERF401
             return listed
-        return part if part is None or isinstance(part, int | float) else self.text(repr(part))
+        return self.text(repr(part))
 
 
 def _named(hook: Hook) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 
 def cost(
     model: str,
@@ -22,14 +24,29 @@ def cost(
 
     if provider is None and url is None and "/" in model:
         provider, _, model = model.partition("/")
+    if provider is not None:
+        url = None
+    if not _is_known(model, provider, url):
+        return None
     usage = genai_prices.Usage(
         input_tokens=prompt_tokens, cache_read_tokens=min(cached_tokens, prompt_tokens), output_tokens=completion_tokens
     )
     try:
-        if provider is not None:
-            price = genai_prices.calc_price(usage, model, provider_id=provider)
-        else:
-            price = genai_prices.calc_price(usage, model, provider_api_url=url)
+        price = genai_prices.calc_price(usage, model, provider_id=provider, provider_api_url=url)
     except (LookupError, ValueError):
         return None
     return float(price.total_price)
+
+
+@functools.lru_cache(1_024)
+def _is_known(model: str, provider: str | None, url: str | None) -> bool:
+    """Whether there is a price of a model: of most that run on a server of one's own there is none."""
+    import genai_prices
+
+    try:
+        genai_prices.calc_price(genai_prices.Usage(), model, provider_id=provider, provider_api_url=url)
+    except LookupError:
+        return False
+    except ValueError:  # of what was used, which is the caller's to say
+        pass
+    return True
