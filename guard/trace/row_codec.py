@@ -28,6 +28,8 @@ _ESCAPED = re.compile("\x1a([0-9a-f]{4})")
 
 def storable(text: str) -> str:
     """Return a text that every database takes."""
+    if len(text) <= WINDOW and text.isascii() and "\0" not in text and _ESCAPE not in text:
+        return text  # as most are, in one call
     if len(text) > WINDOW:
         parts = [text[begin : begin + WINDOW] for begin in range(0, len(text), WINDOW)]
         return text if all(map(_is_storable, parts)) else "".join(map(storable, parts))
