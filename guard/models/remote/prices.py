@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 
 def cost(
@@ -24,18 +25,15 @@ def cost(
 
     if provider is None and url is None and "/" in model:
         provider, _, model = model.partition("/")
-    if provider is not None:
-        url = None
     if not _is_known(model, provider, url):
         return None
     usage = genai_prices.Usage(
         input_tokens=prompt_tokens, cache_read_tokens=min(cached_tokens, prompt_tokens), output_tokens=completion_tokens
     )
     try:
-        price = genai_prices.calc_price(usage, model, provider_id=provider, provider_api_url=url)
+        return _price(usage, model, provider, url)
     except (LookupError, ValueError):
         return None
-    return float(price.total_price)
 
 
 @functools.lru_cache(1_024)
@@ -44,9 +42,17 @@ def _is_known(model: str, provider: str | None, url: str | None) -> bool:
     import genai_prices
 
     try:
-        genai_prices.calc_price(genai_prices.Usage(), model, provider_id=provider, provider_api_url=url)
+        _price(genai_prices.Usage(), model, provider, url)
     except LookupError:
         return False
     except ValueError:  # of what was used, which is the caller's to say
         pass
     return True
+
+
+def _price(usage: Any, model: str, provider: str | None, url: str | None) -> float:
+    import genai_prices
+
+    if provider is not None:
+        return float(genai_prices.calc_price(usage, model, provider_id=provider).total_price)
+    return float(genai_prices.calc_price(usage, model, provider_api_url=url).total_price)
