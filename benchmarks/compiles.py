@@ -37,6 +37,7 @@ from benchmarks.__main__ import real_schemas, tokenizer
 from benchmarks.memory import resident
 from guard.kernels import memory
 from guard.kernels.bitmask import allocate_bitmask
+from guard.schemas import rewriting
 
 BENCH = {"full": ["--n", "20000", "--fresh"], "short": ["--n", "2000", "--fresh"]}  #: What `make bench` runs.
 ROOT = Path(__file__).parents[1]
@@ -52,18 +53,13 @@ MB = 1e6
 def mutated(schema: Any, number: int) -> Any:
     """Return a schema with names, patterns, choices and bounds of its own; the same for the same number."""
     draws, name = random.Random(number), f"n{number:x}"
-    changed = _changed(schema, draws, name)
+    changed = rewriting.rewritten(schema, lambda part: _changed(part, draws, name))
     if changed == schema:  # there was nothing to change
         return {"type": "object", "properties": {name: schema}}
     return changed
 
 
-def _changed(schema: Any, draws: random.Random, name: str) -> Any:
-    if isinstance(schema, list):
-        return [_changed(each, draws, name) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    out = {key: _changed(value, draws, name) for key, value in schema.items()}
+def _changed(out: dict[str, Any], draws: random.Random, name: str) -> dict[str, Any]:
     properties = out.get("properties")
     if isinstance(properties, dict) and properties:
         old = draws.choice(list(properties))

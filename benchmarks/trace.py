@@ -25,7 +25,7 @@ from guard.trace import TraceStore, totals
 from guard.trace.records import Call
 from guard.trace.sql_tables import ATTEMPTS, CALLS
 
-BATCH = 10_000
+BATCH = 1_000  # more take so long that PostgreSQL cuts off who stands still in a transaction
 DAYS = 7
 SMALL, LARGE = "openai:qwen3-4b", "openai:gpt-5-mini"
 FUNCTIONS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "invoices.read_invoice")
@@ -108,7 +108,7 @@ def run(place: str, *arguments: str) -> Callable[[], object]:
     def look() -> None:
         done = subprocess.run(command, env={**os.environ, "GUARD_TRACE": place}, capture_output=True, text=True)  # noqa: S603
         if done.returncode:
-            sys.exit(f"guard trace {' '.join(arguments)} failed: {done.stderr}")
+            sys.exit(f"guard trace {' '.join(arguments)} ended in {done.returncode}: {done.stderr or 'no words'}")
 
     return look
 

@@ -88,8 +88,9 @@ class Vocabulary:
     ) -> Vocabulary:
         """Take the tokens' bytes, by id.
 
-        `alphabet` is every byte that texts may hold; None means every byte that JSON text may need. A byte of it that
-        no token spells alone is a ValueError: masks could not be exact over bytes.
+        `alphabet` is every byte that texts may hold; None means every byte that JSON text may need. Raises ValueError
+        where no token spells one of them alone (masks could not be exact over bytes), and for ids that are none; raises
+        TypeError where a token is no bytes.
         """
         tokens = list(tokens)
         if not all(isinstance(token, bytes) for token in tokens):

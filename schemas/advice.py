@@ -13,13 +13,11 @@ from guard.kernels import json_pointer
 from guard.kernels.errors import Finding
 from guard.schemas import formats, jsontext
 from guard.schemas.documents import Documents
-from guard.schemas.keywords import DIALECTS, Dialect, Holds
+from guard.schemas.keywords import DIALECTS, SILENT, Dialect, Holds
 from guard.schemas.scan import HAS_NO_SENSE_ALONE
 
 #: Likeness from which a name is taken for a slip of the pen: "require", "minLenght" and "maxlength" are alike enough.
 ALIKE = 0.75
-#: What constrains a value; the other kinds of keywords say something about the schema.
-_SILENT = frozenset({Holds.NOTE, Holds.CONTENT, Holds.IDENTITY, Holds.DEFS})
 
 
 def advice(documents: Documents, *, assert_formats: bool) -> list[Finding]:
@@ -53,7 +51,7 @@ def _of_schema(schema: dict[str, Any], dialect: Dialect, assert_formats: bool) -
         holds = dialect.keywords.get(keyword)
         if holds is None:
             yield from _unknown(keyword, value, schema, dialect)
-        elif alone and keyword != "$ref" and holds not in _SILENT:
+        elif alone and keyword != "$ref" and holds not in SILENT:
             message = f"{keyword} is ignored, because $ref hides its siblings in {dialect.name}"
             yield keyword, message, "put both into allOf, or name a later draft with $schema"
         elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
@@ -69,7 +67,7 @@ def _unknown(keyword: str, value: Any, schema: dict[str, Any], dialect: Dialect)
     if keyword[:2].lower() == "x-":
         return
     alike = nearest(keyword, dialect.keywords)
-    homes = [d.name for d in DIALECTS.values() if keyword in d.keywords and d.keywords[keyword] not in _SILENT]
+    homes = [d.name for d in DIALECTS.values() if keyword in d.keywords and d.keywords[keyword] not in SILENT]
     if homes:
         yield keyword, nothing, f"name a draft that has it, with $schema or draft=: {', '.join(homes)}"
     elif alike is not None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import TypeAlias
 
+from guard.kernels.memo import memo
+
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 MAX_CODE_POINT = 0x10FFFF
@@ -40,6 +42,11 @@ def complement(ranges: Ranges) -> Ranges:
     if start <= MAX_CODE_POINT:
         out.append((start, MAX_CODE_POINT))
     return _without_surrogates(out)
+
+
+def nbytes(ranges: Ranges) -> int:
+    """Return about how many bytes a set takes."""
+    return 80 + 130 * len(ranges)
 
 
 def _without_surrogates(ranges: list[tuple[int, int]]) -> Ranges:
@@ -119,13 +126,21 @@ def _folded(ranges: Ranges, classes: list[tuple[int, ...]]) -> Ranges:
     return union([*ranges, *((code, code) for code in more)])
 
 
-@lru_cache(maxsize=1024)
+#: Bytes of the sets that are remembered with their letters of either case.
+REMEMBERED = 4_000_000
+
+
+def _both(folded: Ranges, ranges: Ranges) -> int:
+    return nbytes(folded) + nbytes(ranges)
+
+
+@memo(REMEMBERED, _both)
 def folded(ranges: Ranges) -> Ranges:
     """Return a set with all letters that are equal to one of it under the flags `iu`."""
     return _folded(ranges, _classes(True))
 
 
-@lru_cache(maxsize=1024)
+@memo(REMEMBERED, _both)
 def folded_without_unicode(ranges: Ranges) -> Ranges:
     """Return a set with all letters that are equal to one of it under the flag `i` alone."""
     return _folded(ranges, _classes(False))

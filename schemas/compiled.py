@@ -194,7 +194,7 @@ class Compiled:
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a value. It belongs to one thread.
 
-        The first one over a tokenizer's vocabulary warms it (`warmed`).
+        The first one over a tokenizer's vocabulary warms it (`warmed`). Raises TypeError where `vocabulary` is none.
         """
         try:
             native = warmed(vocabulary).native
@@ -338,14 +338,15 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
 ) -> Compiled:
     """Compile a schema: a dict, a bool, JSON text, or any Python type that Pydantic reads.
 
-    `draft` names the dialect of schemas that have no `$schema` (2020-12 where it is None); `documents` are the
-    schemas, by URI, that references may lead to. Raises SchemaError where the schema is not valid, goes beyond
-    `limits`, or says something that can't be enforced exactly; with `inexact="residual"` the last is left to
-    validation instead, and marked so in `report`. docs/explanation/formats.md tells what the other options mean.
+    `draft` names the dialect of schemas without `$schema` (None: 2020-12). `documents` are the schemas, by URI, that
+    references may lead to. docs/explanation/formats.md explains the other options.
 
-    What was compiled before, the same schema under the same options, is the same object again as long as it is held,
-    or was asked for twice (schemas/kept.py); with `documents`, which are read only as far as references lead, it is
-    made anew.
+    Raises SchemaError where the schema is not valid, goes beyond `limits`, or says something that can't be enforced
+    exactly. With `inexact="residual"` the last is left to validation instead, and `report` says so. Raises TypeError
+    or ValueError for an argument of another kind, or a value that an option does not have.
+
+    The same schema under the same options is the same object again while it is held, or once it was asked for twice
+    (schemas/kept.py). With `documents`, which are read only as far as references lead, it is compiled anew.
     """
     given = (key_order, whitespace, spelling, formats, draft, inexact, _DEFAULT_LIMITS if limits is None else limits)
     try:

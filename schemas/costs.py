@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from guard.schemas import regex
 from guard.schemas.documents import Documents, ReferenceTarget
-from guard.schemas.keywords import Holds
+from guard.schemas.keywords import IN_PLACE, NAMED, Holds
 from guard.schemas.ops import FALSE, Rx, Tree
 
 #: A rate above this is as good as none: years.
@@ -29,17 +29,12 @@ MOST_LEVELS = 64
 #: Characters of a text that cost as much as one value more.
 CHARACTERS = 4
 
-#: Keywords that apply to the very value that their schema applies to, all of them.
-_IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
-_DEPENDENT = frozenset({"dependentSchemas", "dependencies"})
 #: Keywords of which one schema at most applies to a member or an item.
 _ONE_OF = frozenset({"properties", "additionalProperties", "prefixItems", "items", "additionalItems"})
 #: Keywords that apply to members or items beside those, every schema of them.
 _BESIDE = frozenset({"patternProperties", "contains", "propertyNames", "unevaluatedProperties", "unevaluatedItems"})
 #: Keywords for which a validator looks a second time at what applies in place.
 _AGAIN = frozenset({"unevaluatedProperties", "unevaluatedItems"})
-#: What keywords hold that have schemas by name.
-_NAMED = frozenset({Holds.MAP, Holds.PATTERNS, Holds.DEPENDENCIES})
 #: Marks of what an engine for regular expressions must try one way after another.
 _BACKTRACKS = ("(?=", "(?!", "(?<=", "(?<!")
 
@@ -146,7 +141,7 @@ class Costs:
                 target = documents.targets.get((position, keyword))
                 if target is not None and (position, keyword) not in documents.idle:
                     same.append(self._led_to(target))
-            elif keyword in _IN_PLACE or keyword in _DEPENDENT:
+            elif keyword in IN_PLACE:
                 same += [(child,) for child in self._children(position, holds, value)]
             elif keyword in _ONE_OF:
                 only += self._children(position, holds, value)
@@ -165,7 +160,7 @@ class Costs:
     def _children(self, position: int, holds: Holds, value: Any) -> Iterator[int]:
         """Yield the positions of the schemas in a keyword's value; `true`, `false` and `{}` cost nothing."""
         places = self._documents.homes[position].document.places
-        parts = value.values() if holds in _NAMED else value if type(value) is list else (value,)
+        parts = value.values() if holds in NAMED else value if type(value) is list else (value,)
         for part in parts:
             if type(part) is dict and (child := places.get(id(part))) is not None:
                 yield child

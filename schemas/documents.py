@@ -26,6 +26,7 @@ from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, metaschemas
 from guard.schemas.keywords import (
     DIALECTS,
+    NAMED,
     Dialect,
     Holds,
     dialect_of,
@@ -374,14 +375,13 @@ def subschemas(schema: dict[str, Any], keywords: dict[str, Holds]) -> Iterator[t
         elif holds in _MANY and type(value) is list:
             for index, child in enumerate(value):
                 yield (keyword, index), child
-        elif holds in _NAMED and type(value) is dict:
+        elif holds in NAMED and type(value) is dict:
             for name, child in value.items():
                 yield (keyword, name), child
 
 
 _ONE = frozenset({Holds.CHILD, Holds.EITHER, Holds.CONTENT})
 _MANY = frozenset({Holds.LIST, Holds.EITHER})
-_NAMED = frozenset({Holds.MAP, Holds.DEFS, Holds.PATTERNS, Holds.DEPENDENCIES})
 
 
 def _is_known(resource: Resource, path: list[Step]) -> bool:
@@ -392,7 +392,7 @@ def _is_known(resource: Resource, path: list[Step]) -> bool:
         holds = keywords.get(str(path[at]))
         if holds in _ONE and not (at + 1 < len(path) and isinstance(path[at + 1], int)):
             at += 1
-        elif (holds in _MANY or holds in _NAMED) and at + 1 < len(path):
+        elif (holds in _MANY or holds in NAMED) and at + 1 < len(path):
             at += 2
         else:
             return False

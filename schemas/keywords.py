@@ -171,6 +171,20 @@ _KEYWORDS: dict[str, tuple[Holds, str]] = {
     "externalDocs": (Holds.NOTE, _META),
 }
 
+#: What says something about a schema and nothing about a value; $defs apply only where they are referred to.
+SILENT = frozenset({Holds.NOTE, Holds.CONTENT, Holds.IDENTITY, Holds.DEFS})
+#: What a keyword has that holds schemas by name.
+NAMED = frozenset({Holds.MAP, Holds.DEFS, Holds.PATTERNS, Holds.DEPENDENCIES})
+
+#: Keywords of any draft that hold schemas by name: the names are no keywords.
+BY_NAME = frozenset(keyword for keyword, (holds, _) in _KEYWORDS.items() if holds in NAMED)
+#: Keywords of any draft that hold values, which are no schemas, however much they look like some.
+INSTANCES = frozenset({"const", "enum", "default", "example", "examples"})
+#: Keywords of any draft that mean nothing to validation.
+ANNOTATIONS = frozenset(keyword for keyword, (holds, _) in _KEYWORDS.items() if holds in SILENT)
+#: Keywords whose schemas apply to the very value that the schema around them applies to.
+IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"})
+
 _DRAFT_4 = frozenset(
     {
         *("$schema", "id", "$ref", "definitions", "title", "description", "default", "format"),

@@ -11,48 +11,35 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from guard.schemas import rewriting
+
 #: What no reference of RFC 3986 holds; `%` is left as it is, for it may be an escape.
 _NOT_IN_URIS = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]")
 _REFERENCES = frozenset(("$ref", "$dynamicRef", "$recursiveRef"))
-#: Keywords whose values are schemas by name, or no schemas at all.
-_BY_NAME = frozenset(("properties", "patternProperties", "$defs", "definitions", "dependencies", "dependentSchemas"))
-_LITERAL = frozenset(("const", "default", "enum", "example", "examples"))
 
 
 def as_standard(schema: Any, *, wants_names: bool) -> Any:
     """Return a schema as the standard writes it; `wants_names`: as draft 4 does, with a name in each `required`."""
-    return _strictly(schema, wants_names=wants_names) if _is_lenient(schema, wants_names=wants_names) else schema
-
-
-def _strictly(schema: Any, *, wants_names: bool) -> Any:
-    if isinstance(schema, list):
-        return [_strictly(part, wants_names=wants_names) for part in schema]
-    if not isinstance(schema, Mapping):
+    if not any(_is_lenient(part, wants_names=wants_names) for part in rewriting.each(schema)):
         return schema
-    copy: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in _REFERENCES and isinstance(value, str):
-            copy[key] = _NOT_IN_URIS.sub(lambda char: "".join(f"%{byte:02X}" for byte in char[0].encode()), value)
-        elif key in _LITERAL:
-            copy[key] = value
-        elif key in _BY_NAME and isinstance(value, Mapping):
-            copy[key] = {name: _strictly(part, wants_names=wants_names) for name, part in value.items()}
-        elif not (wants_names and key == "required" and value == []):
-            copy[key] = _strictly(value, wants_names=wants_names)
-    return copy
+
+    def strictly(part: dict[str, Any]) -> dict[str, Any]:
+        for key in _REFERENCES & part.keys():
+            if isinstance(part[key], str):
+                part[key] = _NOT_IN_URIS.sub(_escaped, part[key])
+        if wants_names and part.get("required") == []:
+            del part["required"]
+        return part
+
+    return rewriting.rewritten(schema, strictly)
 
 
-def _is_lenient(schema: Any, *, wants_names: bool) -> bool:
-    """Say whether a schema, or anything in it, may be written otherwise. Linear, without recursion."""
-    todo = [schema]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, Mapping):
-            if wants_names and part.get("required") == []:
-                return True
-            if any(isinstance(part.get(key), str) and _NOT_IN_URIS.search(part[key]) for key in _REFERENCES):
-                return True
-            todo += part.values()
-        elif isinstance(part, list):
-            todo += part
-    return False
+def _is_lenient(schema: Mapping[str, Any], *, wants_names: bool) -> bool:
+    """Say whether something right in a schema is written otherwise than the standard has it."""
+    if wants_names and schema.get("required") == []:
+        return True
+    return any(isinstance(schema.get(key), str) and _NOT_IN_URIS.search(schema[key]) for key in _REFERENCES)
+
+
+def _escaped(char: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in char[0].encode())

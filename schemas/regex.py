@@ -21,6 +21,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from guard.kernels.memo import memo
 from guard.schemas import charsets
 from guard.schemas.charsets import Ranges
 from guard.schemas.ops import Rx, Tree
@@ -52,6 +53,9 @@ _QUANTIFIERS = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}
 _LONGEST_PROPERTY = 100
 #: Counts are 32 bits in the engine. A longer text than this cannot be, so a larger maximum is none.
 _MOST = 2**31 - 1
+#: Bytes of the trees that are remembered: a schema's patterns are read by the scan, the lowering and the bound of the
+#: judge's cost.
+REMEMBERED = 32_000_000
 
 
 class RegexError(ValueError):
@@ -74,7 +78,24 @@ class Regex:
     back_reference: int | None  # the position of the first
 
 
-@lru_cache(maxsize=4096)
+def _nbytes(regex: Regex, source: str) -> int:
+    """Return about how many bytes a tree and its source take."""
+    total, todo = 200 + 4 * len(source), [regex.tree]
+    while todo:
+        node = todo.pop()
+        kind = node[0]
+        total += 80
+        if kind == _SET:
+            total += charsets.nbytes(node[1])
+        elif kind in (_CAT, _ALT):
+            total += 8 * len(node[1])
+            todo += node[1]
+        else:  # what is repeated, or looked for
+            todo += [part for part in node[1:] if type(part) is tuple]
+    return total
+
+
+@memo(REMEMBERED, _nbytes)
 def parse(source: str) -> Regex:
     """Read a pattern. Raises RegexError; never RecursionError."""
     try:

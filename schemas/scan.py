@@ -17,7 +17,7 @@ from guard.kernels import json_pointer
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import formats, jsontext, regex
 from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
-from guard.schemas.keywords import NOT_SUPPORTED_YET, SUPPORTED, Holds
+from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, Holds
 from guard.schemas.limits import limit_error
 from guard.schemas.numbers import TooManyDigitsError, decimal
 from guard.schemas.ops import FALSE
@@ -121,22 +121,8 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
     return out
 
 
-#: Keywords that apply to the very value that the schema applies to; a loop among them and references never ends.
-_IN_PLACE = frozenset(
-    {
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "not",
-        "if",
-        "then",
-        "else",
-        "dependentSchemas",
-        "dependencies",
-        "$ref",
-        "$recursiveRef",
-    }
-)
+#: Keywords that apply to the same value, or lead to what does: a loop among them never ends.
+_IN_PLACE = IN_PLACE | {"$ref", "$recursiveRef"}
 
 
 def check_loops(documents: Documents) -> None:
@@ -359,7 +345,7 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: b
                 status, note = REFUSED if refuse else RESIDUAL, troubles[position, keyword]
             elif keyword in loosened.get(position, ()):
                 status, note = RESIDUAL, "only in part: something that it depends on is left to validation"
-            elif holds in (Holds.NOTE, Holds.CONTENT, Holds.IDENTITY, Holds.DEFS):
+            elif holds in SILENT:
                 status = ANNOTATION
             elif holds == Holds.FORMAT and not assert_formats:
                 status, note = ANNOTATION, "formats=False"

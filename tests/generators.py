@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from guard.models.event_loop import PORTAL
+from guard.models.event_loop import EVENT_LOOP
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def watched() -> Iterator[list[str]]:
             yield lost
         finally:
             sys.set_asyncgen_hooks(*before)
-        lost.extend(f"{name} is open still" for name in (*_open(PORTAL.loop._asyncgens), *_open(here)))  # type: ignore[attr-defined]
+        lost.extend(f"{name} is open still" for name in (*_open(EVENT_LOOP.loop._asyncgens), *_open(here)))  # type: ignore[attr-defined]
     _hook()
 
 
@@ -64,7 +64,7 @@ def _open(generators: Any) -> list[str]:
 
 def _hook() -> None:
     """Have Guard's loop, which runs already, look its hooks up again."""
-    loop: Any = PORTAL.loop
+    loop: Any = EVENT_LOOP.loop
     done = threading.Event()
 
     def look_up() -> None:

@@ -12,9 +12,9 @@ from guard.errors import CallError, SchemaError, Violation
 from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
 from guard.schemas import Limits
+from guard.support.secret_patterns import REDACTED
 from guard.trace.errors import TraceError
 from guard.trace.records import VALID, Attempt, Call
-from guard.trace.redaction import REDACTED
 from guard.trace.store import TraceStore
 
 FUNCTION = "guard trace replay"  #: Under which a replay is recorded itself.

@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 
 from guard.kernels.bitmask import WORD, allocate_bitmask
+from guard.kernels.memo import Memo
 from guard.kernels.vocabulary import Vocabulary
 
 #: What may follow a text, one for each way in which tokenizers are known to tell characters apart.
 PROBES = ("a", "Z", "s ", "re ", "ll ", "1", " ", " a", "\n", '"', "'", ".", "-", "é", "文", "\u0301", "😀")
 #: How many of the tokens before a forced run are encoded with it; pieces are rarely longer.
 CONTEXT_TOKENS = 12
-#: How many runs are remembered; documents of one type force the same runs.
-REMEMBERED_RUNS = 4096
+#: Bytes of the runs that are remembered; documents of one type force the same runs.
+REMEMBERED_RUNS = 4_000_000
 #: How many tokenizers are remembered with what was made of them, for processors, of which every call may have its own.
 REMEMBERED_TOKENIZERS = 4
 #: Text that tokenizers write in different tokens.
@@ -52,7 +53,7 @@ class Forcing:
             if data.startswith(b" "):
                 self.space_words.view(np.uint32)[token // WORD] |= np.uint32(1 << token % WORD)
         self.leads_with_space = b"".join(map(vocabulary.token_bytes, self._encode("{"))).startswith(b" ")
-        self._run = functools.lru_cache(REMEMBERED_RUNS)(self._encode_run)
+        self._run = Memo(self._encode_run, REMEMBERED_RUNS, _nbytes)
 
     def tokens(self, written: Sequence[int], forced: bytes, *, is_final: bool) -> tuple[int, ...]:
         """The tokens to append after those written; none where the tokenizer would not cut the text that way.
@@ -127,6 +128,11 @@ class Forcing:
         if self._backend is not None:
             return list(self._backend.encode(text, add_special_tokens=False).ids)
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+def _nbytes(tokens: tuple[int, ...], context: bytes, forced: bytes, _is_final: bool) -> int:
+    """Return about how many bytes a run and its tokens take."""
+    return 400 + len(context) + len(forced) + 40 * len(tokens)
 
 
 @functools.lru_cache(REMEMBERED_TOKENIZERS)

@@ -28,7 +28,7 @@ _END: Any = object()  # after the last piece
 
 
 class _Job(Generic[T]):
-    """A coroutine on the portal's loop; `tell` is called there with its task once it has ended, not when told to."""
+    """A coroutine on Guard's event loop; `tell` is called there with its task once it has ended, not when told to."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class EventLoopThread:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=loop.run_forever, name="guard-portal", daemon=True)
+                self._thread = threading.Thread(target=loop.run_forever, name="guard-event-loop", daemon=True)
                 self._thread.start()
                 self._loop = loop
             return self._loop
@@ -236,6 +236,6 @@ async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None]) -> No
             put(piece)
 
 
-PORTAL = EventLoopThread()
-atexit.register(PORTAL._stop)
-at_fork.in_child(PORTAL._forget)
+EVENT_LOOP = EventLoopThread()
+atexit.register(EVENT_LOOP._stop)
+at_fork.in_child(EVENT_LOOP._forget)

@@ -20,8 +20,8 @@ from guard.errors import BudgetExceeded, GuardError, ModelError
 from guard.models import chat_messages
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import estimated_tokens
-from guard.models.event_loop import PORTAL
-from guard.models.remote.http import said_by
+from guard.models.event_loop import EVENT_LOOP
+from guard.models.remote.errors import said_by
 from guard.models.thinking_tags import Thoughts
 from guard.support.interrupts import injected
 
@@ -137,11 +137,11 @@ class AsyncOutlinesModel(OutlinesModel):
 
     def generate(self, request: Request) -> Reply:
         """Answer a request."""
-        return PORTAL.run(self._answer(request))
+        return EVENT_LOOP.run(self._answer(request))
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
-        return await PORTAL.arun(self._answer(request))
+        return await EVENT_LOOP.arun(self._answer(request))
 
     async def _answer(self, request: Request) -> Reply:
         start = time.perf_counter()

@@ -61,10 +61,6 @@ JUDGES = {
     "openapi3.1": "Draft202012Validator",
 }
 _EXACT = 2.0**53  #: From here on a double may not be the whole number that was written.
-_PATTERNS = "patternProperties"
-#: Keywords whose values are schemas by name.
-_BY_NAME = frozenset({"properties", "$defs", _PATTERNS, "definitions", "dependencies", "dependentSchemas"})
-_LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
 #: Errors of a branch that say that a value is not meant for it: their kind, how deep inside, and whether that is sure.
 _NOT_MEANT = (
     *(("type", 0, True), ("const", 1, True)),
@@ -202,29 +198,18 @@ def judged(schema: Any, draft: str) -> Any:
     schema = decimal(schema) if holds_large(schema) else schema
     if draft != "openapi3.0" and not rust_patterns.differs(json.dumps(schema)):
         return schema
-    return _judged(schema, is_nullable=draft == "openapi3.0")
+    from guard.schemas import rewriting  # here: it takes as long to import as all else, and few schemas need it
 
+    def rewrite(part: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(part.get("pattern"), str):
+            part["pattern"] = rust_patterns.of(part["pattern"])
+        if isinstance(patterns := part.get("patternProperties"), Mapping):
+            part["patternProperties"] = {rust_patterns.of(source): inner for source, inner in patterns.items()}
+        if draft == "openapi3.0" and part.get("nullable") is True and isinstance(part.get("type"), str):
+            part["type"] = [part["type"], "null"]
+        return part
 
-def _judged(schema: Any, *, is_nullable: bool) -> Any:
-    if isinstance(schema, list):
-        return [_judged(part, is_nullable=is_nullable) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    copy: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in _LITERAL:
-            copy[key] = value
-        elif key in _BY_NAME and isinstance(value, Mapping):
-            parts = {name: _judged(part, is_nullable=is_nullable) for name, part in value.items()}
-            is_pattern = key == _PATTERNS
-            copy[key] = {rust_patterns.of(name): part for name, part in parts.items()} if is_pattern else parts
-        elif key == "pattern" and isinstance(value, str):
-            copy[key] = rust_patterns.of(value)
-        else:
-            copy[key] = _judged(value, is_nullable=is_nullable)
-    if is_nullable and schema.get("nullable") is True and isinstance(schema.get("type"), str):
-        copy["type"] = [schema["type"], "null"]
-    return copy
+    return rewriting.rewritten(schema, rewrite)
 
 
 def _closest(error: Any, depth: int = 0) -> list[Any]:

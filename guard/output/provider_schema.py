@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.kernels import json_pointer
+from guard.schemas import rewriting
+from guard.schemas.keywords import ANNOTATIONS, IN_PLACE
 from guard.support.strict_json import unique_members
 
 WRAPPER = "value"  #: The one property of the object around what is none.
@@ -39,15 +41,7 @@ _NAMES = {
     int: "integer",
     float: "number",
 }
-_ANNOTATIONS = ("title", "description")
-#: Keywords that mean nothing to validation, so that leaving them out is no loss.
-_SILENT = frozenset(
-    (
-        *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment"),
-        *("$schema", "$id", "id", "$defs", "definitions", "$anchor", "$vocabulary", "discriminator", "xml"),
-        *("contentEncoding", "contentMediaType", "contentSchema", "externalDocs"),
-    )
-)
+_DESCRIBING = ("title", "description")
 _OF_TYPE = {
     "object": frozenset(("properties", "required", "additionalProperties", "unevaluatedProperties")),
     "array": frozenset(("items", "prefixItems", "additionalItems", "unevaluatedItems")),
@@ -234,7 +228,7 @@ class _Transform:
                     reasons.append(str(error))
                     self._return_to(kept)
                     continue
-                self.dropped += [f"{at}: {key}" for key in schema if key not in keywords and key not in _SILENT]
+                self.dropped += [f"{at}: {key}" for key in schema if key not in keywords and key not in ANNOTATIONS]
                 return _described(body, schema)
             raise DialectError(reasons[0] if reasons else f"{at or '(root)'}: any value at all")
         finally:
@@ -334,7 +328,8 @@ class _Transform:
         """Translate an object, which must be closed to what it does not name."""
         closed = schema.get("additionalProperties") is False or (
             schema.get("unevaluatedProperties") is False
-            and not any(key in schema for key in ("additionalProperties", *_APPLICATORS))
+            and IN_PLACE.isdisjoint(schema)
+            and not any(key in schema for key in ("additionalProperties", "patternProperties", "$ref"))
         )
         if not closed or schema.get("patternProperties"):
             raise DialectError(f"{at or '(root)'}: an object open to properties that it does not name")
@@ -434,9 +429,6 @@ class _Transform:
             if name in seen:
                 raise DialectError(f"#/$defs/{name}: a reference that leads to itself")
             seen.add(name)
-
-
-_APPLICATORS = ("$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "patternProperties")
 
 
 # ---- And back ----------------------------------------------------------------------------------------------------
@@ -616,7 +608,7 @@ def _any_of(bodies: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _described(body: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a schema with the caller's words for people; a reference stands alone."""
-    words = {key: schema[key] for key in _ANNOTATIONS if isinstance(schema.get(key), str) and key not in body}
+    words = {key: schema[key] for key in _DESCRIBING if isinstance(schema.get(key), str) and key not in body}
     return {**body, **words} if words and "$ref" not in body else body
 
 
@@ -630,21 +622,16 @@ def _unwrapped(value: Any) -> Any:
 
 def _rebased(schema: Any) -> Any:
     """Return a schema that stands at the wrapper's property instead of the root, its references with it."""
-    if isinstance(schema, list):
-        return [_rebased(part) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    if any(key in schema for key in ("$id", "id", "$dynamicRef", "$recursiveRef")) and not isinstance(
-        schema.get("id"), Mapping
-    ):
+    return rewriting.rewritten(schema, _rebased_here)
+
+
+def _rebased_here(schema: dict[str, Any]) -> dict[str, Any]:
+    if any(isinstance(schema.get(key), str) for key in ("$id", "id", "$dynamicRef", "$recursiveRef")):
         raise DialectError("references that depend on where they are read from")
-    rebased = {}
-    for key, value in schema.items():
-        if key == "$ref" and isinstance(value, str) and (value == "#" or value.startswith("#/")):
-            rebased[key] = f"#/properties/{WRAPPER}{value[1:]}"
-        else:
-            rebased[key] = value if key in ("enum", "const", "default", "examples") else _rebased(value)
-    return rebased
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
+        schema["$ref"] = f"#/properties/{WRAPPER}{reference[1:]}"
+    return schema
 
 
 def _check_size(body: Mapping[str, Any], dialect: ProviderDialect) -> None:

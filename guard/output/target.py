@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 CACHED_TARGETS = 256  #: Types kept compiled for `Guard.generate`; a decorated function holds its own.
 
-_NAMED = frozenset({"properties", "$defs"})  #: Keywords whose values are schemas by name.
-_LITERAL = ("const", "default", "enum", "example", "examples")  #: Keywords whose values are not schemas.
 #: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
 _SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
 _RAISED = ("Value error, ", "Assertion failed, ")  #: How Pydantic opens the words of a validator of the user's own.
@@ -94,21 +92,17 @@ def closed(schema: Any) -> Any:
     Pydantic drops such keys or refuses them, so no value is lost; a model that may write them goes on inventing them.
     Types that keep them (`extra="allow"`) say so in their schema and stay open.
     """
-    if isinstance(schema, list):
-        return [closed(part) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    copy = {
-        key: {name: closed(part) for name, part in value.items()} if key in _NAMED else closed(value)
-        for key, value in schema.items()
-        if key not in _LITERAL
-    }
-    copy.update((key, schema[key]) for key in _LITERAL if key in schema)
+    from guard.schemas import rewriting
+
+    return rewriting.rewritten(schema, _closed)
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("type") == "object" and "properties" in schema:
-        copy.setdefault("additionalProperties", False)
-        if copy["additionalProperties"] is False:  # which says it of other names of members, too
-            copy["properties"] = {name: part for name, part in copy["properties"].items() if part is not False}
-    return copy
+        schema.setdefault("additionalProperties", False)
+        if schema["additionalProperties"] is False:  # which says it of other names of members, too
+            schema["properties"] = {name: part for name, part in schema["properties"].items() if part is not False}
+    return schema
 
 
 @functools.lru_cache(CACHED_TARGETS)

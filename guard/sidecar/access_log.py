@@ -32,35 +32,35 @@ class AccessLog:
             self._file = private_files.open_text(Path(place), "a")  # open as long as the process
         self._lines: list[str] = []
 
-    def write(self, visit: RequestContext) -> None:
+    def write(self, context: RequestContext) -> None:
         """Log a request that has ended."""
         if self._file is None:
             return
         line: dict[str, Any] = {
-            "time": datetime.datetime.fromtimestamp(visit.began, datetime.UTC).isoformat(timespec="milliseconds"),
-            "id": visit.id,
-            "method": visit.method,
-            "path": visit.path[:200],
-            "status": visit.status,
-            "ms": round(visit.seconds * 1000, 3),
-            "bytes": visit.sent,
-            "key": visit.key.name if visit.key else None,
+            "time": datetime.datetime.fromtimestamp(context.began, datetime.UTC).isoformat(timespec="milliseconds"),
+            "id": context.id,
+            "method": context.method,
+            "path": context.path[:200],
+            "status": context.status,
+            "ms": round(context.seconds * 1000, 3),
+            "bytes": context.sent,
+            "key": context.key.name if context.key else None,
         }
-        if visit.model:
+        if context.model:
             line |= {
-                "model": visit.model,
-                "served": visit.served,
-                "outcome": visit.outcome,
-                "tier": visit.tier,
-                "attempts": visit.attempts,
-                "repairs": visit.repairs,
-                "tokens": visit.prompt_tokens + visit.completion_tokens,
-                "usd": visit.cost,
-                "overhead_ms": round(visit.overhead * 1000, 3),
-                "call": visit.call,
+                "model": context.model,
+                "served": context.served,
+                "outcome": context.outcome,
+                "tier": context.tier,
+                "attempts": context.attempts,
+                "repairs": context.repairs,
+                "tokens": context.prompt_tokens + context.completion_tokens,
+                "usd": context.cost,
+                "overhead_ms": round(context.overhead * 1000, 3),
+                "call": context.call,
             }
-        if visit.prompt is not None:
-            line["prompt"] = visit.prompt
+        if context.prompt is not None:
+            line["prompt"] = context.prompt
         if not self._lines:
             asyncio.get_running_loop().call_later(DELAY, self.flush)
         self._lines.append(json.dumps(line, ensure_ascii=True))

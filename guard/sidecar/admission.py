@@ -103,7 +103,7 @@ class Share:
 
 def sender(scope: Any) -> str:
     """Return who sends a request: its key, else its address, of IPv6 the network that one client has to itself."""
-    if (key := scope["visit"].key) is not None:
+    if (key := scope["context"].key) is not None:
         return f"key {key.id}"
     host: str = scope["client"][0] if scope["client"] else ""
     return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False)) if ":" in host else host

@@ -73,7 +73,7 @@ class Sidecar:
         self.keys = Keyring(store)
         self.ledger = Ledger(store)
         self.access = AccessLog(settings.access_log)
-        self.visits: dict[int, RequestContext] = {}  # under way
+        self.contexts: dict[int, RequestContext] = {}  # under way
         self.room = Room()
         self.is_draining = False
         self._door = door
@@ -152,14 +152,14 @@ class Sidecar:
             )
         return served
 
-    async def settle(self, visit: RequestContext) -> None:
+    async def settle(self, context: RequestContext) -> None:
         """Count what a request has spent on its key, once."""
-        key = visit.key
-        if key is None or visit.is_settled or not key.has_budget:
+        key = context.key
+        if key is None or context.is_settled or not key.has_budget:
             return
-        visit.is_settled = True
-        tokens = visit.prompt_tokens + visit.completion_tokens
-        await self.book(self.ledger.spend, key, tokens, visit.cost or 0.0, seconds=visit.patience)
+        context.is_settled = True
+        tokens = context.prompt_tokens + context.completion_tokens
+        await self.book(self.ledger.spend, key, tokens, context.cost or 0.0, seconds=context.patience)
 
     def replace(self, settings: ServeSettings) -> None:
         """Serve by other settings from now on; blocking, and raises ModelError before anything is changed.
@@ -234,7 +234,7 @@ class Sidecar:
                 await asyncio.to_thread(self._read_keys)
             except TraceError as error:
                 _log.error("the keys can't be read, those known before are kept: %s", error)
-            if not self.visits:
+            if not self.contexts:
                 while self._ended:
                     await self._ended.pop().close()
 
@@ -283,76 +283,94 @@ class Sidecar:
     # -- Ways to ask ---------------------------------------------------------------------------------------------------
 
     async def _chat(
-        self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat | None = None
+        self,
+        context: RequestContext,
+        fields: Any,
+        body: dict[str, Any],
+        raw: bytes,
+        send: Any,
+        endpoint: Chat | None = None,
     ) -> None:
         with params.named(params.FUNCTIONS if body.get("functions") else (), body):
-            await self._asked_chat(visit, fields, body, raw, send, way or Chat())
+            await self._asked_chat(context, fields, body, raw, send, endpoint or Chat())
 
     async def _asked_chat(
-        self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any, way: Chat
+        self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any, endpoint: Chat
     ) -> None:
-        asked = ChatRequest.of(body)
-        served = self.visited(visit, asked.chat.model)
+        chat_request = ChatRequest.of(body)
+        served = self.visited(context, chat_request.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
         is_native = all(tier.upstream for tier in served.tiers)
-        is_plain = asked.kind == "text" and not (served.settings.validate_tools and asked.has_functions)
-        if is_plain and (is_native or not asked.has_tools):
-            await self._relayed(visit, way, served, body, raw, send)
+        is_plain = chat_request.kind == "text" and not (served.settings.validate_tools and chat_request.has_functions)
+        if is_plain and (is_native or not chat_request.has_tools):
+            await self._relayed(context, endpoint, served, body, raw, send)
         else:
-            await self._worked(visit, fields, way, asked, served, body, send)
+            await self._worked(context, fields, endpoint, chat_request, served, body, send)
 
     async def _completions(
-        self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
+        self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
-        served = self.visited(visit, checked(CompletionBody, body).model)
+        served = self.visited(context, checked(CompletionBody, body).model)
         if completions.is_constrained(body):
-            await self._worked(visit, fields, Completions(), completions.as_chat(body), served, body, send)
+            await self._worked(context, fields, Completions(), completions.as_chat(body), served, body, send)
         else:
-            await self._relayed(visit, Completions(), served, body, raw, send)
+            await self._relayed(context, Completions(), served, body, raw, send)
 
-    async def _embeddings(self, visit: RequestContext, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        served = self.visited(visit, checked(Embedding, body).model)
-        await self.relay.whole(visit, Embeddings(), served, body, raw, send)
+    async def _embeddings(self, context: RequestContext, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
+        served = self.visited(context, checked(Embedding, body).model)
+        await self.relay.whole(context, Embeddings(), served, body, raw, send)
 
-    async def _responses(self, visit: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        served = self.visited(visit, checked(Response, body).model)
+    async def _responses(
+        self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
+    ) -> None:
+        served = self.visited(context, checked(Response, body).model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
         has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
         is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
         is_plain = is_text and (has_upstreams or not body.get("tools"))
         whole = await self.turns.whole(
-            visit, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
+            context, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
         )
-        way, keep = Responses(body), functools.partial(self.turns.keep, visit, body, whole)
+        endpoint, keep = Responses(body), functools.partial(self.turns.keep, context, body, whole)
         with params.named(params.RESPONSES, body):
             if is_plain:
-                await self._relayed(visit, way, served, whole, raw if whole is body else None, send, keep)
+                await self._relayed(context, endpoint, served, whole, raw if whole is body else None, send, keep)
             else:
-                await self._worked(visit, fields, way, responses.chat_of(whole), served, whole, send, keep)
+                await self._worked(context, fields, endpoint, responses.chat_of(whole), served, whole, send, keep)
 
-    async def _messages(self, visit: RequestContext, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
-        asked = messages.read(body, is_count=False)
-        chat = messages.as_chat(asked, self.visited(visit, asked.model))
-        reply = MessageConnection(visit, send, tuple(asked.stop_sequences or ()))
-        raw = await large.done(visit.size, encoded, chat)
+    async def _messages(self, context: RequestContext, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
+        message = messages.read(body, is_count=False)
+        chat = messages.as_chat(message, self.visited(context, message.model))
+        reply = MessageConnection(context, send, tuple(message.stop_sequences or ()))
+        raw = await large.done(context.size, encoded, chat)
         with params.named(params.MESSAGES, body):
-            await self._chat(visit, fields, chat, raw, reply, messages.MessageChat())
+            await self._chat(context, fields, chat, raw, reply, messages.MessageChat())
 
     async def _count_tokens(
-        self, visit: RequestContext, _fields: Any, body: dict[str, Any], _: bytes, send: Any
+        self, context: RequestContext, _fields: Any, body: dict[str, Any], _: bytes, send: Any
     ) -> None:
-        asked = messages.read(body, is_count=True)
-        served = self.visited(visit, asked.model)
-        async with served.turn(visit.begin(served.settings.total_seconds)):
-            counted = await asyncio.to_thread(messages.count, asked, served)
-        await answer(send, visit, 200, encoded(counted))
+        message = messages.read(body, is_count=True)
+        served = self.visited(context, message.model)
+        seconds, number = context.begin(served.settings.total_seconds), None
+        async with served.turn(seconds):
+            if served.upstream is not None and served.upstream.is_translated:
+                chat = await large.done(context.size, messages.as_chat, message, served)
+                with params.named(params.MESSAGES, body):
+                    await check_translated(chat, served, context.size)
+                raw = await large.done(context.size, encoded, {**chat, "model": served.upstream_model})
+                number = await served.upstream.count_tokens(raw, seconds, served.settings.transport_retries)
+            if number is None:
+                counted = await asyncio.to_thread(messages.count, message, served)
+            else:
+                counted = {"input_tokens": number}
+        await answer(send, context, 200, encoded(counted))
 
     async def _relayed(
         self,
-        visit: RequestContext,
-        way: Any,
+        context: RequestContext,
+        endpoint: Any,
         served: Served,
         body: dict[str, Any],
         raw: bytes | None,
@@ -360,34 +378,34 @@ class Sidecar:
         keep: Keep | None = None,
     ) -> None:
         for tier in served.tiers:
-            if (upstream := tier.at(way.path)) is not None and upstream.is_translated:
-                await check_translated(body, tier, visit.size)
+            if (upstream := tier.at(endpoint.path)) is not None and upstream.is_translated:
+                await check_translated(body, tier, context.size)
                 if body.get("stream") and (body.get("n") or 1) > 1:
                     raise bad(f"{tier.name} streams one choice; leave n out", "n", "unsupported_value")
         work = self.relay.stream if body.get("stream") else self.relay.whole
-        await work(visit, way, served, body, raw, send, keep)
+        await work(context, endpoint, served, body, raw, send, keep)
 
     async def _worked(
         self,
-        visit: RequestContext,
+        context: RequestContext,
         fields: Any,
-        way: Any,
-        asked: ChatRequest,
+        endpoint: Any,
+        chat_request: ChatRequest,
         served: Served,
         body: dict[str, Any],
         send: Any,
         keep: Keep | None = None,
     ) -> None:
         """Answer what needs schema work; `keep` is handed a whole answer before its end is sent."""
-        is_live = bool(asked.chat.stream) and _guarantee(visit, fields, asked, served) == "live"
-        plan = await self.pipeline.plan(visit, asked, served, is_live=is_live and not asked.has_tools)
+        is_live = bool(chat_request.chat.stream) and _guarantee(context, fields, chat_request, served) == "live"
+        plan = await self.pipeline.plan(context, chat_request, served, is_live=is_live and not chat_request.has_tools)
         if is_live:
-            await self._live(visit, way.events(visit, body), asked, plan, send, keep)
+            await self._live(context, endpoint.events(context, body), chat_request, plan, send, keep)
             return
-        choices = await self.pipeline.choices(asked, plan)
-        await self.settle(visit)
-        if asked.chat.stream:
-            line, events = EventSender(visit, send), way.events(visit, body)
+        choices = await self.pipeline.choices(chat_request, plan)
+        await self.settle(context)
+        if chat_request.chat.stream:
+            line, events = EventSender(context, send), endpoint.events(context, body)
             last = list(events.choices(choices))
             if keep is not None:
                 await keep(events.whole)
@@ -395,17 +413,17 @@ class Sidecar:
                 await line.send(event)
             await line.end()
         else:
-            whole = way.answered(visit, asked, body, choices)
+            whole = endpoint.answered(context, chat_request, body, choices)
             if keep is not None:
                 await keep(whole)
-            await answer(send, visit, 200, encoded(whole))
+            await answer(send, context, 200, encoded(whole))
 
     async def _live(
-        self, visit: RequestContext, events: Any, asked: ChatRequest, plan: Any, send: Any, keep: Keep | None
+        self, context: RequestContext, events: Any, chat_request: ChatRequest, plan: Any, send: Any, keep: Keep | None
     ) -> None:
-        line = EventSender(visit, send)
+        line = EventSender(context, send)
         async with line.ending():
-            async with contextlib.aclosing(self.pipeline.pieces(asked, plan)) as parts:
+            async with contextlib.aclosing(self.pipeline.pieces(chat_request, plan)) as parts:
                 async for part in parts:
                     if isinstance(part, Thought):
                         last = list(events.thought(part))
@@ -415,13 +433,13 @@ class Sidecar:
                         await keep(events.whole)
                     for event in last:
                         await line.send(event)
-            await self.settle(visit)
+            await self.settle(context)
 
-    def visited(self, visit: RequestContext, name: str) -> Served:
+    def visited(self, context: RequestContext, name: str) -> Served:
         """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
         served = self.served(name)
-        visit.model = name
-        if visit.key is not None and visit.key.usd_per_day is not None:
+        context.model = name
+        if context.key is not None and context.key.usd_per_day is not None:
             for tier in served.tiers:
                 if not tier.is_priced:
                     words = f"no price of {tier.name} is known, so that a key with a budget of money can't ask it"
@@ -440,10 +458,10 @@ class Sidecar:
 
     async def _response(self, scope: Any) -> tuple[int, bytes]:
         """Return a response that is kept, or forget it."""
-        visit, name = scope["visit"], scope["path_params"]["name"]
+        context, name = scope["context"], scope["path_params"]["name"]
         if scope["method"] == "GET":
-            return 200, encoded(await self.turns.read(visit, name))
-        await self.turns.forget(visit, name)
+            return 200, encoded(await self.turns.read(context, name))
+        await self.turns.forget(context, name)
         return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
 
     async def _ready(self, _scope: Any) -> tuple[int, bytes]:
@@ -460,15 +478,15 @@ class _Endpoint:
         self._sidecar, self._handle = sidecar, handle
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        settings, room, visit = self._sidecar.settings, self._sidecar.room, scope["visit"]
+        settings, room, context = self._sidecar.settings, self._sidecar.room, scope["context"]
         with room.share(scope, settings) as share:
             raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
-            visit.size, visit.share, visit.came = len(raw), share, time.perf_counter()
+            context.size, context.share, context.came = len(raw), share, time.perf_counter()
             with room.under_way(settings):
                 body = await bodies.aparsed(raw)
                 if settings.log_prompts:
-                    visit.prompt = body
-                await _until_gone(visit, receive, self._handle(visit, scope["fields"], body, raw, send))
+                    context.prompt = body
+                await _until_gone(context, receive, self._handle(context, scope["fields"], body, raw, send))
 
 
 class _Page:
@@ -479,10 +497,10 @@ class _Page:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002 (ASGI's)
         status, body, *kind = await self._handle(scope)
-        await answer(send, scope["visit"], status, body, kind or [JSON])
+        await answer(send, scope["context"], status, body, kind or [JSON])
 
 
-async def _until_gone(visit: RequestContext, receive: Any, work: Any) -> None:
+async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
     """Await an answer's making; it is cancelled where the client goes away, and Gone is raised."""
     task = asyncio.current_task()
     assert task is not None
@@ -490,7 +508,7 @@ async def _until_gone(visit: RequestContext, receive: Any, work: Any) -> None:
 
     def stop(_: Any) -> None:
         nonlocal is_gone
-        if not (visit.is_answered or is_over):
+        if not (context.is_answered or is_over):
             is_gone = True
             task.cancel()
 
@@ -508,11 +526,15 @@ async def _until_gone(visit: RequestContext, receive: Any, work: Any) -> None:
         leaving.cancel()
 
 
-def _guarantee(visit: RequestContext, fields: Any, asked: ChatRequest, served: Served) -> str:
+def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, served: Served) -> str:
     """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
-    is_talk = asked.choice == "auto" and asked.schema is None  # beside its calls
-    has_text = is_talk if asked.has_tools else asked.kind != "string" and (asked.older is None or served.is_masked)
-    can_be_live = has_text and (asked.chat.n or 1) == 1 and not asked.chat.logprobs
+    is_talk = chat_request.choice == "auto" and chat_request.schema is None  # beside its calls
+    has_text = (
+        is_talk
+        if chat_request.has_tools
+        else chat_request.kind != "string" and (chat_request.older is None or served.is_masked)
+    )
+    can_be_live = has_text and (chat_request.chat.n or 1) == 1 and not chat_request.chat.logprobs
     given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
     if given:
         if given not in GUARANTEES:
@@ -523,11 +545,11 @@ def _guarantee(visit: RequestContext, fields: Any, asked: ChatRequest, served: S
                 " whole",
                 "x-guard-stream",
             )
-        visit.guarantee = given
+        context.guarantee = given
     else:
-        wanted = served.settings.stream or ("live" if served.is_masked or asked.has_tools else "buffered")
-        visit.guarantee = wanted if can_be_live else "buffered"
-    return visit.guarantee
+        wanted = served.settings.stream or ("live" if served.is_masked or chat_request.has_tools else "buffered")
+        context.guarantee = wanted if can_be_live else "buffered"
+    return context.guarantee
 
 
 def _listed(served: Served, scope: Any) -> dict[str, Any]:

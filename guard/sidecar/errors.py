@@ -14,7 +14,7 @@ from typing import Any
 
 from guard import errors
 from guard.errors import CallError, GuardError, SchemaError
-from guard.models.remote.http import ExchangeError
+from guard.models.remote.errors import ExchangeError
 from guard.sidecar.headers import JSON, Header
 from guard.trace import TraceError
 

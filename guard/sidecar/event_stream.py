@@ -18,18 +18,18 @@ DONE = b"data: [DONE]\n\n"
 class EventSender:
     """Sends events; the head before the first one, so that what fails before is answered with a status."""
 
-    def __init__(self, visit: RequestContext, send: Any) -> None:
-        self._visit, self._send = visit, send
+    def __init__(self, context: RequestContext, send: Any) -> None:
+        self._context, self._send = context, send
         self.is_open = False
 
     async def send(self, event: bytes) -> None:
         """Send an event."""
         if not self.is_open:
             self.is_open = True
-            self._visit.status = 200
-            head = [EVENTS, (b"cache-control", b"no-store"), *self._visit.headers()]
+            self._context.status = 200
+            head = [EVENTS, (b"cache-control", b"no-store"), *self._context.headers()]
             await self._send({"type": "http.response.start", "status": 200, "headers": head})
-        self._visit.sent += len(event)
+        self._context.sent += len(event)
         await self._send({"type": "http.response.body", "body": event, "more_body": True})
 
     @contextlib.asynccontextmanager
@@ -51,11 +51,11 @@ class EventSender:
 
     async def end(self) -> None:
         """Say that the answer was whole; a comment before tells the figures that no header could."""
-        figures = {name.decode(): value.decode() for name, value in self._visit.headers()}
-        done = b"" if self._visit.path == "/v1/responses" else DONE
+        figures = {name.decode(): value.decode() for name, value in self._context.headers()}
+        done = b"" if self._context.path == "/v1/responses" else DONE
         await self._close(b": " + json.dumps(figures).encode() + b"\n\n" + done)
 
     async def _close(self, last: bytes) -> None:
-        self._visit.sent += len(last)
-        self._visit.is_answered = True
+        self._context.sent += len(last)
+        self._context.is_answered = True
         await self._send({"type": "http.response.body", "body": last})

@@ -61,27 +61,27 @@ def _of(metric: Any, *labels: str) -> Any:
     return metric.labels(*labels)
 
 
-def observe(visit: RequestContext) -> None:
+def observe(context: RequestContext) -> None:
     """Count a request that has ended."""
-    path = visit.path if visit.path in _PATHS else "other"
-    _of(_REQUESTS, path, visit.model, str(visit.status)).inc()
-    _of(_SECONDS_TAKEN, path).observe(visit.seconds)
-    if not visit.outcome:
+    path = context.path if context.path in _PATHS else "other"
+    _of(_REQUESTS, path, context.model, str(context.status)).inc()
+    _of(_SECONDS_TAKEN, path).observe(context.seconds)
+    if not context.outcome:
         return
-    model = visit.model
-    _of(_OVERHEAD, path).observe(visit.overhead)
-    _of(_OUTCOMES, model, visit.outcome).inc()
-    _of(_ATTEMPTS, model).inc(visit.attempts)
-    _of(_TOKENS, model, "prompt").inc(visit.prompt_tokens)
-    _of(_TOKENS, model, "completion").inc(visit.completion_tokens)
-    if visit.re_asks:
-        _of(_RE_ASKS, model).inc(visit.re_asks)
-    if visit.escalations:
-        _of(_ESCALATIONS, model).inc(visit.escalations)
-    if visit.repairs:
-        _of(_REPAIRS, model).inc(visit.repairs)
-    if visit.cost:
-        _of(_COST, model).inc(visit.cost)
+    model = context.model
+    _of(_OVERHEAD, path).observe(context.overhead)
+    _of(_OUTCOMES, model, context.outcome).inc()
+    _of(_ATTEMPTS, model).inc(context.attempts)
+    _of(_TOKENS, model, "prompt").inc(context.prompt_tokens)
+    _of(_TOKENS, model, "completion").inc(context.completion_tokens)
+    if context.re_asks:
+        _of(_RE_ASKS, model).inc(context.re_asks)
+    if context.escalations:
+        _of(_ESCALATIONS, model).inc(context.escalations)
+    if context.repairs:
+        _of(_REPAIRS, model).inc(context.repairs)
+    if context.cost:
+        _of(_COST, model).inc(context.cost)
 
 
 def text() -> bytes:

@@ -63,45 +63,45 @@ class Watched:
         if scope["path"].startswith(SHORT):  # a client whose base URL lacks /v1
             scope["path"] = f"/v1{scope['path']}"
         headers = dict(scope["headers"])
-        visit = RequestContext(scope["method"], scope["path"], headers.get(b"x-request-id"))
-        scope["visit"], scope["fields"] = visit, headers
+        context = RequestContext(scope["method"], scope["path"], headers.get(b"x-request-id"))
+        scope["context"], scope["fields"] = context, headers
         scope["app"] = self  # so that the router raises what it refuses
         side = self._sidecar
-        side.visits[id(visit)] = visit
+        side.contexts[id(context)] = context
         metrics.IN_FLIGHT.inc()
         try:
             if len(headers) < len(scope["headers"]):
                 _check_once(scope["headers"])
             await self._app(scope, receive, send)
         except Gone:
-            visit.status = CLIENT_GONE
+            context.status = CLIENT_GONE
         except asyncio.CancelledError:
-            if visit.status or not side.is_draining:
+            if context.status or not side.is_draining:
                 raise
             # The process is told to end at once: whoever waits is told so, as far as that still gets out.
             ending = ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
-            await answer(send, visit, ending.status, ending.body, ending.headers)
+            await answer(send, context, ending.status, ending.body, ending.headers)
         except Exception as error:
             if isinstance(error, TraceError):
                 side.doubt()
-            if visit.status:  # the answer has begun: all that can be done is to break it off
-                _log.exception("%s broke off", visit.id)
+            if context.status:  # the answer has begun: all that can be done is to break it off
+                _log.exception("%s broke off", context.id)
                 raise
-            refusal = _refusal(error, visit)
+            refusal = _refusal(error, context)
             body, named = refusal.body, refusal.headers
-            if visit.path.startswith(messages.PATH):
-                body = message_answers.error_body(refusal, visit)
-                named = [*named, *message_answers.request_id(visit)]
-            await answer(send, visit, refusal.status, body, named)
+            if context.path.startswith(messages.PATH):
+                body = message_answers.error_body(refusal, context)
+                named = [*named, *message_answers.request_id(context)]
+            await answer(send, context, refusal.status, body, named)
         finally:
             try:
-                await side.settle(visit)
+                await side.settle(context)
             except GuardError as error:
-                _log.error("what %s has spent is not counted: %s", visit.id, error)
-            del side.visits[id(visit)]
+                _log.error("what %s has spent is not counted: %s", context.id, error)
+            del side.contexts[id(context)]
             metrics.IN_FLIGHT.dec()
-            metrics.observe(visit)
-            side.access.write(visit)
+            metrics.observe(context)
+            side.access.write(context)
 
 
 class Gate:
@@ -119,13 +119,13 @@ class Gate:
         if side.is_draining:
             raise ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
         with side.room.under_way(side.settings):
-            await self._check(scope["path"], scope["visit"], scope["fields"])
+            await self._check(scope["path"], scope["context"], scope["fields"])
         # One that has a body is under way once that is there.
         has_body = scope["method"] == "POST"
         with contextlib.nullcontext() if has_body else side.room.under_way(side.settings):
             await self._app(scope, receive, send)
 
-    async def _check(self, path: str, visit: RequestContext, headers: Mapping[bytes, bytes]) -> None:
+    async def _check(self, path: str, context: RequestContext, headers: Mapping[bytes, bytes]) -> None:
         side = self._sidecar
         if not side.needs_key:
             _check_local(headers, side.settings.origins)
@@ -136,19 +136,19 @@ class Gate:
             said = "the API key is not known here, or was revoked" if given else "an API key is needed"
             words = f"{said}: Authorization: Bearer sk-guard-…, or x-api-key: sk-guard-…"
             raise ApiError(401, words, code="invalid_api_key")
-        visit.key = key
+        context.key = key
         if path.startswith(OPERATORS) and not key.is_operator:
             raise ApiError(403, "only an operator's key may look at this", code="operators_only")
-        if path.startswith("/v1/") and key.is_limited and visit.method == "POST":
-            await self._count(key, visit)
+        if path.startswith("/v1/") and key.is_limited and context.method == "POST":
+            await self._count(key, context)
 
-    async def _count(self, key: Key, visit: RequestContext) -> None:
+    async def _count(self, key: Key, context: RequestContext) -> None:
         side = self._sidecar
         if side.ledger.take(key):
             return
         began = time.perf_counter()
         excess = await side.book(side.ledger.admit, key, seconds=side.least_seconds)
-        visit.waited = time.perf_counter() - began
+        context.waited = time.perf_counter() - began
         if excess is None:
             return
         if excess.is_budget:
@@ -168,16 +168,16 @@ def _given_key(headers: Mapping[bytes, bytes]) -> str:
     return bearer or named
 
 
-def _refusal(error: Exception, visit: RequestContext) -> ApiError:
+def _refusal(error: Exception, context: RequestContext) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, GuardError):
         return errors.of(error)
     if isinstance(error, HTTPException):  # of the router
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-        return ApiError(error.status_code, f"{visit.method} {visit.path[:200]}: {error.detail}", code=code)
-    _log.error("%s failed", visit.id, exc_info=error)
-    return ApiError(500, f"the sidecar failed; its log has the cause under {visit.id}", code="internal_error")
+        return ApiError(error.status_code, f"{context.method} {context.path[:200]}: {error.detail}", code=code)
+    _log.error("%s failed", context.id, exc_info=error)
+    return ApiError(500, f"the sidecar failed; its log has the cause under {context.id}", code="internal_error")
 
 
 def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
-from guard.models.remote.http import Exchange, ExchangeError, count
+from guard.models.remote.errors import ExchangeError
+from guard.models.remote.exchange import Exchange
+from guard.models.remote.http import count
 from guard.models.remote.prices import cost
 from guard.sidecar import large
 from guard.sidecar.endpoints import tool_calls
@@ -35,29 +37,24 @@ _REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a mod
 class Native(Wrapper):
     """An upstream that is asked in its own protocol."""
 
-    def __init__(self, served: Served, asked: ChatRequest, size: int) -> None:
+    def __init__(self, served: Served, chat_request: ChatRequest, size: int) -> None:
         """Ask an upstream what a client asked in so many bytes."""
         assert served.upstream is not None
         super().__init__(served.model)
-        self._served, self._asked, self._upstream = served, asked, served.upstream
+        self._served, self._chat_request, self._upstream = served, chat_request, served.upstream
         self._size = size
-        self._path = Chat.path if asked.older is None else Completions.path
+        self._path = Chat.path if chat_request.older is None else Completions.path
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
         exchange, start = self._exchange(request), time.perf_counter()
         payload = await self._payload(self._body(request))
-
-        async def once() -> AsyncGenerator[Any, None]:
-            yield await self._upstream.post(self._path, payload)
-
         try:
-            async with exchange.deadline(), contextlib.aclosing(exchange.send(once)) as answers:
-                async for _, said in answers:
-                    return self._reply(said, request, exchange, time.perf_counter() - start)
+            async with exchange.deadline():
+                _, said = await exchange.whole(lambda: self._upstream.post(self._path, payload))
         except ExchangeError as failure:
             raise failure.error from failure
-        raise AssertionError("an exchange ends with an answer or an error")
+        return self._reply(said, request, exchange, time.perf_counter() - start)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: what the model thinks, and says beside calls, in pieces, then the reply."""
@@ -68,7 +65,7 @@ class Native(Wrapper):
         payload = await self._payload({**self._body(request), **more})
         first = self._served.settings.first_token_seconds
         receive = functools.partial(events_of, self._upstream, self.name, self._path, payload, first)
-        is_again = tool_calls.is_asked_again(request.messages, self._asked)
+        is_again = tool_calls.is_asked_again(request.messages, self._chat_request)
         try:
             async with exchange.deadline(), contextlib.aclosing(exchange.send(receive)) as events:
                 async for _, said in events:
@@ -83,21 +80,21 @@ class Native(Wrapper):
         return await large.done(self._size, encoded, body)
 
     def _exchange(self, request: Request) -> Exchange:
-        return Exchange(self.name, request.seconds, self._served.settings.transport_retries)
+        return self._served.exchange(request.seconds)
 
     def _body(self, request: Request) -> dict[str, Any]:
-        asked = self._asked
-        given = asked.body if asked.older is None else asked.older
+        chat_request = self._chat_request
+        given = chat_request.body if chat_request.older is None else chat_request.older
         body = {key: value for key, value in given.items() if key not in ("stream", "stream_options", "n")}
         body["model"] = self._served.upstream_model
-        if asked.older is None:
+        if chat_request.older is None:
             body["messages"] = list(request.messages)
         elif len(request.messages) > 1:
             body["prompt"] = "\n\n".join(str(message["content"]) for message in request.messages)
-        if asked.chat.seed is not None:  # each choice and each attempt is another draw
+        if chat_request.chat.seed is not None:  # each choice and each attempt is another draw
             body["seed"] = request.seed
-        is_again = asked.choice == "auto" and tool_calls.is_asked_again(request.messages, asked)
-        if is_again and self._upstream.can_force(asked.body):
+        is_again = chat_request.choice == "auto" and tool_calls.is_asked_again(request.messages, chat_request)
+        if is_again and self._upstream.can_force(chat_request.body):
             choice: Any = body.get("tool_choice")
             body["tool_choice"] = "required"
             if isinstance(choice, Mapping) and isinstance(some := choice.get("allowed_tools"), Mapping):
@@ -105,17 +102,17 @@ class Native(Wrapper):
         return body
 
     def _reply(self, said: Mapping[str, Any], request: Request, exchange: Exchange, seconds: float) -> Reply:
-        asked = self._asked
-        way: Chat | Completions = Chat() if asked.older is None else Completions()
-        _, finish = way.answer(said)
+        chat_request = self._chat_request
+        endpoint: Chat | Completions = Chat() if chat_request.older is None else Completions()
+        _, finish = endpoint.answer(said)
         choice = said["choices"][0]
         message: Mapping[str, Any] = choice.get("message") or {"content": choice.get("text")}
         content = message.get("content")
         text = content if isinstance(content, str) else ""
-        if asked.has_tools:
-            text = tool_calls.value_of(message, has_schema=asked.schema is not None)
-            text = tool_calls.still_calls(text, request.messages, asked)
-        elif asked.kind == "string":
+        if chat_request.has_tools:
+            text = tool_calls.value_of(message, has_schema=chat_request.schema is not None)
+            text = tool_calls.still_calls(text, request.messages, chat_request)
+        elif chat_request.kind == "string":
             text = written(text)
         refusal = message.get("refusal")
         thought = _thought(message)
@@ -123,7 +120,7 @@ class Native(Wrapper):
         usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
         prompt, given = (count(usage.get(name), -1) for name in ("prompt_tokens", "completion_tokens"))
         is_estimate = prompt < 0 or given < 0
-        prompt = prompt if prompt >= 0 else estimated_tokens(json.dumps(asked.chat.messages))
+        prompt = prompt if prompt >= 0 else estimated_tokens(json.dumps(chat_request.chat.messages))
         given = given if given >= 0 else estimated_tokens(text + thought)
         model = said["model"] if isinstance(said.get("model"), str) else self._served.upstream_model
         return Reply(

@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import itertools
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -22,7 +20,8 @@ from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote import prices
-from guard.models.remote.http import Exchange, ExchangeError, count
+from guard.models.remote.errors import ExchangeError
+from guard.models.remote.http import count
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.event_stream import EventSender
@@ -38,8 +37,6 @@ T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
 
 _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
-FIRST_WAIT = 0.1  #: Seconds before a request is sent again; doubled each time, and up to as much again by chance.
-MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
 
 
 class Endpoint(Protocol):
@@ -63,11 +60,11 @@ class Endpoint(Protocol):
         """Return the request to a model that has no upstream; ApiError where it can't be asked so."""
         ...
 
-    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer of such a model."""
         ...
 
-    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> Any:
+    def events(self, context: RequestContext, body: Mapping[str, Any]) -> Any:
         """Return what writes the events of such an answer: guard/sidecar/event_stream.py."""
         ...
 
@@ -80,8 +77,8 @@ class Relay:
 
     async def whole(
         self,
-        visit: RequestContext,
-        way: Endpoint,
+        context: RequestContext,
+        endpoint: Endpoint,
         served: Served,
         body: dict[str, Any],
         raw: bytes | None,
@@ -93,48 +90,48 @@ class Relay:
         `keep` is handed the answer before it is sent.
         """
         number = body.get("n") or 1
-        upstreams = [tier.at(way.path) for tier in served.tiers]
+        upstreams = [tier.at(endpoint.path) for tier in served.tiers]
         if number > 1 and any(upstream is None or upstream.is_translated for upstream in upstreams):
             for tier, upstream in zip(served.tiers, upstreams, strict=True):
                 if upstream is None:  # refuses what it can't do, before it is divided
-                    way.request(body, tier, tier.settings.total_seconds)
+                    endpoint.request(body, tier, tier.settings.total_seconds)
             first = body.get("seed") or 0
             # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
-            runs = [_PassthroughRun(visit, way, served, one, self._journal) for one in bodies]
+            runs = [_PassthroughRun(context, endpoint, served, one, self._journal) for one in bodies]
             await every(self._answered(run, None) for run in runs)
             data = b""
         else:
-            runs = [_PassthroughRun(visit, way, served, body, self._journal)]
+            runs = [_PassthroughRun(context, endpoint, served, body, self._journal)]
             await self._answered(runs[0], raw)
             data = runs[0].data
-        await self._settle(visit)
+        await self._settle(context)
         replies = [run.reply for run in runs if run.reply is not None]
-        whole = None if data else way.whole(visit, body, replies)
+        whole = None if data else endpoint.whole(context, body, replies)
         if keep is not None:
             await keep(whole or runs[0].said)
-        await answer(send, visit, 200, data or encoded(whole))
+        await answer(send, context, 200, data or encoded(whole))
 
     async def _answered(self, run: _PassthroughRun, raw: bytes | None) -> None:
         """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
-        way, body = run.way, run.body
+        endpoint, body = run.endpoint, run.body
         async with run:
             for tier in run.tiers():
-                if tier.at(way.path) is None:
-                    request = dataclasses.replace(way.request(body, tier, run.left()), told=run.cut.append)
+                if tier.at(endpoint.path) is None:
+                    request = dataclasses.replace(endpoint.request(body, tier, run.left()), told=run.cut.append)
                     with run.attempt():
                         run.reply = await Tier(tier).agenerate(request)
                 else:
                     with run.attempt():
                         async with tier.turn(run.left()):
                             run.data, run.said = await run.post(tier, await _payload(run, tier, raw))
-                            run.take(run.said, way.answer(run.said))
+                            run.take(run.said, endpoint.answer(run.said))
         await run.commit()
 
     async def stream(
         self,
-        visit: RequestContext,
-        way: Endpoint,
+        context: RequestContext,
+        endpoint: Endpoint,
         served: Served,
         body: dict[str, Any],
         raw: bytes | None,
@@ -142,19 +139,19 @@ class Relay:
         keep: Keep | None = None,
     ) -> None:
         """Answer with events, each as it comes; the arguments are those of `whole`."""
-        visit.guarantee = "live"
-        run = _PassthroughRun(visit, way, served, body, self._journal)
-        line = EventSender(visit, send)
+        context.guarantee = "live"
+        run = _PassthroughRun(context, endpoint, served, body, self._journal)
+        line = EventSender(context, send)
         async with line.ending():
             async with run:
                 for tier in run.tiers():
                     with run.attempt():
-                        if tier.at(way.path) is None:
+                        if tier.at(endpoint.path) is None:
                             await self._model_stream(run, line, tier)
                         else:
                             await self._upstream_stream(run, line, tier, raw, keep)
             await run.commit()
-            await self._settle(visit)
+            await self._settle(context)
             if run.events is not None and run.reply is not None:  # what it used is known now
                 last = list(run.events.end(Choice("", run.reply)))
                 if keep is not None:
@@ -169,10 +166,10 @@ class Relay:
         first = tier.settings.first_token_seconds
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
         while True:
-            more = {} if asks or run.way.path == "/responses" or not tier.upstream.tells_usage else _USAGE
+            more = {} if asks or run.endpoint.path == "/responses" or not tier.upstream.tells_usage else _USAGE
             payload = await _payload(run, tier, raw, more)
-            exchange = Exchange(tier.name, None, tier.settings.transport_retries)
-            receive = functools.partial(events_of, tier.upstream, tier.name, run.way.path, payload, first)
+            exchange = tier.exchange(run.left())
+            receive = functools.partial(events_of, tier.upstream, tier.name, run.endpoint.path, payload, first)
             try:
                 async with tier.turn(run.left(), is_streamed=True):
                     try:
@@ -180,7 +177,7 @@ class Relay:
                             async for event, said in events:
                                 if said is None:
                                     continue  # [DONE] is sent once the record is committed
-                                run.take(said, run.way.piece(said), exchange.retries)
+                                run.take(said, run.endpoint.piece(said), exchange.retries)
                                 if keep is not None and said.get("type") in _ENDED:
                                     await keep(said.get("response") or {})
                                 if not (more and said.get("choices") == []):  # usage that the client did not ask for
@@ -196,8 +193,8 @@ class Relay:
                 tier.upstream.tells_usage = False
 
     async def _model_stream(self, run: _PassthroughRun, line: EventSender, tier: Served) -> None:
-        events = run.way.events(run.visit, run.body)
-        request = dataclasses.replace(run.way.request(run.body, tier, run.left()), told=run.cut.append)
+        events = run.endpoint.events(run.context, run.body)
+        request = dataclasses.replace(run.endpoint.request(run.body, tier, run.left()), told=run.cut.append)
         async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
@@ -226,9 +223,9 @@ class _PassthroughRun:
     """
 
     def __init__(
-        self, visit: RequestContext, way: Endpoint, served: Served, body: dict[str, Any], journal: Journal
+        self, context: RequestContext, endpoint: Endpoint, served: Served, body: dict[str, Any], journal: Journal
     ) -> None:
-        self.visit, self.way, self.body = visit, way, body
+        self.context, self.endpoint, self.body = context, endpoint, body
         self.data = b""
         self.said: dict[str, Any] = {}  # by that
         self.reply: Reply | None = None
@@ -242,7 +239,7 @@ class _PassthroughRun:
         self._usage: Mapping[str, Any] = {}
         self._model = ""
         self._retries = 0
-        self._end = time.perf_counter() + visit.begin(served.settings.total_seconds)
+        self._end = time.perf_counter() + context.begin(served.settings.total_seconds)
 
     def left(self) -> float:
         """Seconds that are left."""
@@ -257,7 +254,7 @@ class _PassthroughRun:
             raise error.recorded((), self._attempts, number) from error.__cause__
         if error is not None:
             call = self._call(type(error).__name__, "")
-            self.visit.take(call)
+            self.context.take(call)
             self._journal.begin(call, None, WAIT_S)  # the client is gone: nobody waits
 
     def tiers(self) -> Iterator[Served]:
@@ -279,7 +276,7 @@ class _PassthroughRun:
             yield
         except CallError as failed:
             error = failed
-            if self._tier == len(self._served.tiers) - 1 or self.visit.sent or not _may_escalate(failed):
+            if self._tier == len(self._served.tiers) - 1 or self.context.sent or not _may_escalate(failed):
                 raise
         except BaseException as failed:
             error = failed
@@ -295,7 +292,7 @@ class _PassthroughRun:
             reason = "" if error is None else "error" if isinstance(error, CallError) else "interrupted"
             self._attempts.append(
                 Attempt(
-                    len(self._attempts) + 1, self.way.messages(self.body), reply, error=words, tier=self._tier,
+                    len(self._attempts) + 1, self.endpoint.messages(self.body), reply, error=words, tier=self._tier,
                     model=tier.settings.model, reason=reason, started=started, seconds=time.perf_counter() - clock,
                 )
             )  # fmt: skip
@@ -306,17 +303,15 @@ class _PassthroughRun:
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return an upstream's answer, asked for again where that may help."""
-        assert tier.upstream is not None
-        for number in itertools.count():
-            try:
-                return await tier.upstream.post(self.way.path, payload)
-            except ExchangeError as failure:
-                wait = FIRST_WAIT * 2**number * random.uniform(1, 2) if failure.after is None else failure.after  # noqa: S311
-                if not failure.again or number == tier.settings.transport_retries or wait > min(self.left(), MOST_WAIT):
-                    raise failure.error from failure
-                self._retries = number + 1
-                await asyncio.sleep(wait)
-        raise AssertionError("retries are finite")
+        upstream = tier.upstream
+        assert upstream is not None
+        exchange = tier.exchange(self.left())
+        try:
+            return await exchange.whole(lambda: upstream.post(self.endpoint.path, payload))
+        except ExchangeError as failure:
+            raise failure.error from failure
+        finally:
+            self._retries = exchange.retries
 
     def take(self, said: Mapping[str, Any], read: tuple[str, str | None], retries: int | None = None) -> None:
         """Take what an answer or an event says, and what the way of asking reads in it."""
@@ -332,21 +327,21 @@ class _PassthroughRun:
 
     async def _write(self, outcome: str, error: str) -> int:
         call = self._call(outcome, error)
-        self.visit.take(call)
-        self.visit.call = await self._journal.written(call, None, self.visit.patience)
-        return self.visit.call
+        self.context.take(call)
+        self.context.call = await self._journal.written(call, None, self.context.patience)
+        return self.context.call
 
     def _call(self, outcome: str, error: str) -> Call:
         names = [tier.settings.model for tier in self._served.tiers]
         return Call(
-            function=self.visit.path,
+            function=self.context.path,
             target="text",
             schema_hash="",
             template="",
             model=names[0],
-            options={"tiers": names, "mode": "live", "request": self.visit.id},
-            started=self.visit.began,
-            seconds=self.visit.seconds,
+            options={"tiers": names, "mode": "live", "request": self.context.id},
+            started=self.context.began,
+            seconds=self.context.seconds,
             outcome=outcome,
             error=error,
             attempts=tuple(self._attempts),
@@ -358,7 +353,7 @@ class _PassthroughRun:
         asked = count(usage.get("prompt_tokens", usage.get("input_tokens")), -1)
         is_estimate = asked < 0
         if is_estimate:
-            asked = sum(estimated_tokens(str(m.get("content", ""))) for m in self.way.messages(self.body))
+            asked = sum(estimated_tokens(str(m.get("content", ""))) for m in self.endpoint.messages(self.body))
         given = count(usage.get("completion_tokens", usage.get("output_tokens")), -1)
         is_estimate = given < 0 or is_estimate
         given = given if given >= 0 else estimated_tokens(text)
@@ -385,7 +380,7 @@ async def _payload(
     if raw is not None and not more and run.body.get("model") == tier.upstream_model:
         return raw
     changed = {**run.body, "model": tier.upstream_model, **more}
-    return await large.done(run.visit.size, encoded, changed)
+    return await large.done(run.context.size, encoded, changed)
 
 
 def _may_escalate(error: CallError) -> bool:

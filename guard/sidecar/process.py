@@ -125,9 +125,9 @@ class _Server(uvicorn.Server):
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        _log.info("draining: %d requests under way", len(self._sidecar.visits))
+        _log.info("draining: %d requests under way", len(self._sidecar.contexts))
         until = time.monotonic() + self._sidecar.settings.drain_seconds
-        while self._sidecar.visits and time.monotonic() < until:  # noqa: ASYNC110 (once in a process's life)
+        while self._sidecar.contexts and time.monotonic() < until:  # noqa: ASYNC110 (once in a process's life)
             await asyncio.sleep(0.02)
         self.should_exit = True
 

@@ -174,13 +174,13 @@ def written(value: Any) -> str:
 
 
 async def answer(
-    send: Any, visit: RequestContext, status: int, body: bytes, headers: Iterable[Header] = (JSON,)
+    send: Any, context: RequestContext, status: int, body: bytes, headers: Iterable[Header] = (JSON,)
 ) -> None:
     """Send a whole answer."""
-    visit.status, visit.sent = status, len(body)
-    head = [*headers, (b"content-length", b"%d" % len(body)), *visit.headers()]
+    context.status, context.sent = status, len(body)
+    head = [*headers, (b"content-length", b"%d" % len(body)), *context.headers()]
     await send({"type": "http.response.start", "status": status, "headers": head})
-    visit.is_answered = True
+    context.is_answered = True
     await send({"type": "http.response.body", "body": body})
 
 

@@ -40,7 +40,7 @@ class Turns:
         self._written = 0
 
     async def whole(
-        self, visit: RequestContext, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
+        self, context: RequestContext, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
     ) -> dict[str, Any]:
         """Return a body with what it refers to in place of the references; the body itself where there are none.
 
@@ -58,16 +58,16 @@ class Turns:
         if previous is not None and not _is_id(previous):
             turns = None  # no database is asked for what none holds
         else:
-            turns = await self._book(self._chain, _owner(visit), previous, seconds=visit.patience)
-        sizes = await self._book(self._sizes, _owner(visit), wanted, seconds=visit.patience)
+            turns = await self._book(self._chain, _owner(context), previous, seconds=context.patience)
+        sizes = await self._book(self._sizes, _owner(context), wanted, seconds=context.patience)
         named = sum(sizes.get(str(item.get("id")), 0) for item in items if _is_reference(item))  # once for each time
         size = named + sum(of for _, of in turns or ())
         if size > most_bytes:
             raise bad("what the request goes on from is too long", "previous_response_id")
-        if visit.share is not None:
-            visit.share.take(size)  # it is held like the body
-        visit.size += size
-        before, found = await self._book(self._read, _owner(visit), turns, [*sizes], seconds=visit.patience)
+        if context.share is not None:
+            context.share.take(size)  # it is held like the body
+        context.size += size
+        before, found = await self._book(self._read, _owner(context), turns, [*sizes], seconds=context.patience)
         if is_known_upstream and (before is None or len(found) < len(wanted)):
             return body
         if before is None:
@@ -81,7 +81,7 @@ class Turns:
         return {**rest, "input": [*before, *resolved]}
 
     async def keep(
-        self, visit: RequestContext, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
+        self, context: RequestContext, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
     ) -> None:
         """Keep a response to a body as it came, which was asked as another; TraceError where that can't be."""
         if body.get("store") is False or not self._most or not _is_id(response.get("id")):
@@ -95,22 +95,22 @@ class Turns:
             if isinstance(item, Mapping) and _is_id(item.get("id")):
                 named[item["id"]] = {"item": dict(item)}
         previous = body.get("previous_response_id")
-        await self._book(self._write, _owner(visit), named, response["id"], previous, seconds=visit.patience)
+        await self._book(self._write, _owner(context), named, response["id"], previous, seconds=context.patience)
 
-    async def read(self, visit: RequestContext, name: str) -> dict[str, Any]:
+    async def read(self, context: RequestContext, name: str) -> dict[str, Any]:
         """Return a response by its id; ApiError where none is kept."""
         names = [name] if _is_id(name) else []
-        found = await self._book(self._rows, _owner(visit), names, seconds=visit.patience)
+        found = await self._book(self._rows, _owner(context), names, seconds=context.patience)
         response = found.get(name, {}).get("response")
         if response is None:
             raise _missing(f"response {name[:100]!r}", "response_id")
         return dict(response)
 
-    async def forget(self, visit: RequestContext, name: str) -> None:
+    async def forget(self, context: RequestContext, name: str) -> None:
         """Delete a response; ApiError where none is kept."""
-        response = await self.read(visit, name)
+        response = await self.read(context, name)
         names = [name, *(item["id"] for item in response.get("output") or () if _is_id(item.get("id")))]
-        await self._book(self._delete, _owner(visit), names, seconds=visit.patience)
+        await self._book(self._delete, _owner(context), names, seconds=context.patience)
 
     # -- In a thread ---------------------------------------------------------------------------------------------------
 
@@ -221,8 +221,8 @@ def _is_id(text: Any) -> bool:
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
-def _owner(visit: RequestContext) -> str:
-    return visit.key.id if visit.key is not None else ""
+def _owner(context: RequestContext) -> str:
+    return context.key.id if context.key is not None else ""
 
 
 def _missing(what: str, param: str) -> ApiError:

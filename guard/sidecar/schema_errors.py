@@ -18,25 +18,25 @@ _OF_TOOL = re.compile(r"(?:/anyOf/\d+)?(?:/properties/calls)?/items/anyOf/(\d+)/
 _OF_CONTENT = re.compile(r"/anyOf/\d+/properties/content(/.*)?", re.DOTALL)
 
 
-def refused(error: SchemaError, asked: ChatRequest) -> ApiError:
+def refused(error: SchemaError, chat_request: ChatRequest) -> ApiError:
     """Return the error of a request whose schema is refused; `param` is the field, the message has the pointer."""
-    found = [_placed(finding, asked) for finding in error.findings]
+    found = [_placed(finding, chat_request) for finding in error.findings]
     field = found[0][0]
     lines = [f"{place}: {finding}" for place, finding in found]
-    if asked.language is not None:  # it has no pointers: the schema around it is ours
+    if chat_request.language is not None:  # it has no pointers: the schema around it is ours
         lines = [": ".join((place, f"{finding.message}; {finding.fix}".removesuffix("; "))) for place, finding in found]
     return bad("\n".join(dict.fromkeys(lines)), field or None, "invalid_schema")
 
 
-def _placed(finding: Finding, asked: ChatRequest) -> tuple[str, Finding]:
+def _placed(finding: Finding, chat_request: ChatRequest) -> tuple[str, Finding]:
     """Return the field that a finding is about, and the finding with its pointer from there."""
-    if not asked.has_tools:
-        return asked.place, finding
+    if not chat_request.has_tools:
+        return chat_request.place, finding
     if within := _OF_TOOL.fullmatch(finding.pointer):
-        name = asked.functions[int(within[1])].name
-        tools = asked.chat.tools or []
+        name = chat_request.functions[int(within[1])].name
+        tools = chat_request.chat.tools or []
         number = next(at for at, tool in enumerate(tools) if tool.function is not None and tool.function.name == name)
         return f"tools.{number}.function.parameters", dataclasses.replace(finding, pointer=within[2] or "")
     if within := _OF_CONTENT.fullmatch(finding.pointer):
-        return asked.place, dataclasses.replace(finding, pointer=within[1] or "")
+        return chat_request.place, dataclasses.replace(finding, pointer=within[1] or "")
     return "tools", finding

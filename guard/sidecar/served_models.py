@@ -15,11 +15,13 @@ from guard import models
 from guard.errors import BadReply, BudgetExceeded, ModelError, TimedOut, Unavailable
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request
+from guard.models.remote.exchange import Exchange
 from guard.models.remote.openai import OpenAIModel
 from guard.sidecar.circuit_breaker import Breaker
 from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.sidecar.upstream import Upstream
 
+MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
 #: What says that a model is unwell, rather than the request.
 UNWELL = (Unavailable, TimedOut, BadReply)
 
@@ -93,6 +95,10 @@ class Served:
         """Load weights, where there are any; blocking. Raises ModelError."""
         if self._model is None:
             self._model = models.load(self.settings.model)
+
+    def exchange(self, seconds: float | None) -> Exchange:
+        """Return a request's retries; a provider that asks for a longer wait than MOST_WAIT leaves it to others."""
+        return Exchange(self.settings.model, seconds, self.settings.transport_retries, most_wait=MOST_WAIT)
 
     @contextlib.asynccontextmanager
     async def turn(self, seconds: float | None, *, is_streamed: bool = False) -> AsyncIterator[None]:

@@ -31,7 +31,7 @@ class Service(Protocol):
     keys: Keyring
     ledger: Ledger
     access: AccessLog
-    visits: dict[int, RequestContext]  # under way
+    contexts: dict[int, RequestContext]  # under way
     room: Room
     pipeline: Pipeline
     is_draining: bool
@@ -58,10 +58,10 @@ class Service(Protocol):
         """Look at once whether the trace can be written: something could not be."""
         ...
 
-    def visited(self, visit: RequestContext, name: str) -> Served:
+    def visited(self, context: RequestContext, name: str) -> Served:
         """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
         ...
 
-    async def settle(self, visit: RequestContext) -> None:
+    async def settle(self, context: RequestContext) -> None:
         """Count what a request has spent on its key, once."""
         ...

@@ -46,51 +46,55 @@ class Pipeline:
         self._guard = Guard(trace=store)
         self._targets = Targets()
 
-    async def plan(self, visit: RequestContext, asked: ChatRequest, served: Served, *, is_live: bool = False) -> Plan:
+    async def plan(
+        self, context: RequestContext, chat_request: ChatRequest, served: Served, *, is_live: bool = False
+    ) -> Plan:
         """Decide how a request is carried out; ApiError or SchemaError where it can't be."""
         tiers = served.tiers[:1] if is_live else served.tiers
         first = tiers[0]
         for tier in tiers:
             if tier.upstream is None:
-                chat.check_local(asked, tier)
-            await chat.check_translated(asked.body, tier, visit.size)
-        if asked.chat.logprobs and not first.is_masked:
+                chat.check_local(chat_request, tier)
+            await chat.check_translated(chat_request.body, tier, context.size)
+        if chat_request.chat.logprobs and not first.is_masked:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}
-        if asked.has_tools:
-            schema, name = tool_calls.schema(asked, is_native=first.upstream is not None), "calls"
-            more["re_ask"] = functools.partial(tool_calls.re_ask, names=[function.name for function in asked.functions])
+        if chat_request.has_tools:
+            schema, name = tool_calls.schema(chat_request, is_native=first.upstream is not None), "calls"
+            more["re_ask"] = functools.partial(
+                tool_calls.re_ask, names=[function.name for function in chat_request.functions]
+            )
         else:
-            schema, name = asked.schema, asked.name
+            schema, name = chat_request.schema, chat_request.name
         has_unmasked = not all(tier.is_masked for tier in tiers)
         total = served.settings.total_seconds
         try:
-            async with asyncio.timeout(visit.begin(total)):
-                target = await self._targets.of(schema, name, visit.size, is_checked_only=has_unmasked)
+            async with asyncio.timeout(context.begin(total)):
+                target = await self._targets.of(schema, name, context.size, is_checked_only=has_unmasked)
         except TimeoutError:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
-            raise schema_errors.refused(error, asked) from None
-        messages = tuple(asked.chat.messages)
+            raise schema_errors.refused(error, chat_request) from None
+        messages = tuple(chat_request.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
             repair=not is_live,  # what is out can't be mended
-            max_tokens=asked.chat.limit or served.settings.most_tokens,
-            temperature=asked.chat.temperature or 0.0,
-            seed=asked.chat.seed or 0,
-            budget=Budget(seconds=visit.begin(total)),
+            max_tokens=chat_request.chat.limit or served.settings.most_tokens,
+            temperature=chat_request.chat.temperature or 0.0,
+            seed=chat_request.chat.seed or 0,
+            budget=Budget(seconds=context.begin(total)),
         )
-        models = tuple(_tier(tier, asked, visit.size) for tier in tiers)
-        return Plan(target, messages, policy, models, function=visit.path, told=visit.take, **more)
+        models = tuple(_tier(tier, chat_request, context.size) for tier in tiers)
+        return Plan(target, messages, policy, models, function=context.path, told=context.take, **more)
 
-    async def choices(self, asked: ChatRequest, plan: Plan) -> list[Choice]:
+    async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
         """Return the answers, all checked; raises a GuardError where one can't be had."""
-        plans = [_nth(plan, number) for number in range(asked.chat.n or 1)]
+        plans = [_nth(plan, number) for number in range(chat_request.chat.n or 1)]
         if len(plans) == 1:
-            return [await self._choice(asked, plans[0])]
-        return await every(self._choice(asked, each) for each in plans)
+            return [await self._choice(chat_request, plans[0])]
+        return await every(self._choice(chat_request, each) for each in plans)
 
-    async def pieces(self, asked: ChatRequest, plan: Plan) -> AsyncGenerator[str | Choice, None]:
+    async def pieces(self, chat_request: ChatRequest, plan: Plan) -> AsyncGenerator[str | Choice, None]:
         """Yield the text of an answer, and what the model thinks, as they come, and the answer once it was checked.
 
         With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
@@ -101,7 +105,7 @@ class Pipeline:
         async with stream:
             async for known in stream:
                 if stream.call is not None:
-                    choice = _choice(asked, known, stream.call)
+                    choice = _choice(chat_request, known, stream.call)
                     if choice.text is None:  # calls
                         choice = dataclasses.replace(choice, beside=(choice.beside or "").removeprefix(told))
                     elif choice.text.startswith(told):
@@ -115,7 +119,7 @@ class Pipeline:
                     yield known[len(told) :]
                     told = known
 
-    async def _choice(self, asked: ChatRequest, plan: Plan) -> Choice:
+    async def _choice(self, chat_request: ChatRequest, plan: Plan) -> Choice:
         try:
             value, call = await self._guard.arun(plan)
         except Refused as error:  # in the protocol no error, but an answer of its own
@@ -124,7 +128,7 @@ class Pipeline:
                 raise
             words = None if isinstance(error, ContentFiltered) else reply.text or error.message
             return Choice(None, reply, refusal=words)
-        return _choice(asked, value, call)
+        return _choice(chat_request, value, call)
 
 
 class _StreamedSoFar(TextSoFar):
@@ -138,10 +142,10 @@ class _StreamedSoFar(TextSoFar):
 class Worded(Wrapper):
     """A model that knows nothing but text, told of tools in words."""
 
-    def __init__(self, model: Model, asked: ChatRequest) -> None:
+    def __init__(self, model: Model, chat_request: ChatRequest) -> None:
         super().__init__(model)
-        self._asked = asked
-        self._told = tool_calls.instruction(asked) if asked.has_tools else ""
+        self._chat_request = chat_request
+        self._told = tool_calls.instruction(chat_request) if chat_request.has_tools else ""
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
@@ -149,8 +153,8 @@ class Worded(Wrapper):
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply; with tools, the text that is no call."""
-        spoken = tool_calls.Spoken() if self._asked.has_tools else None
-        is_again = tool_calls.is_asked_again(request.messages, self._asked)
+        spoken = tool_calls.Spoken() if self._chat_request.has_tools else None
+        is_again = tool_calls.is_asked_again(request.messages, self._chat_request)
         async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
             async for part in parts:
                 if isinstance(part, Reply):
@@ -159,46 +163,46 @@ class Worded(Wrapper):
                     yield part if spoken is None else spoken.feed(part)
 
     def _request(self, request: Request) -> Request:
-        drawn = chat.sampling(self._asked.body) if self.is_masked else request.sampling
+        drawn = chat.sampling(self._chat_request.body) if self.is_masked else request.sampling
         return dataclasses.replace(request, messages=tool_calls.worded(request.messages, self._told), sampling=drawn)
 
     def _reply(self, request: Request, reply: Reply) -> Reply:
         if not self._told:
             return reply
-        return dataclasses.replace(reply, text=tool_calls.still_calls(reply.text, request.messages, self._asked))
+        return dataclasses.replace(reply, text=tool_calls.still_calls(reply.text, request.messages, self._chat_request))
 
 
-def _choice(asked: ChatRequest, value: Any, call: Call) -> Choice:
+def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
     """Return a call's value as an answer."""
     reply = call.answer.reply if call.answer is not None else None
     assert reply is not None
-    if asked.kind == "string":
+    if chat_request.kind == "string":
         return Choice(value, reply)
-    if not asked.has_tools:
+    if not chat_request.has_tools:
         return Choice(call.text, reply)
     content, calls = tool_calls.read(value)
     if calls:
         return Choice(None, reply, tuple((c["name"], written(c["arguments"])) for c in calls), beside=content)
     if not isinstance(content, str):
         return Choice(written(content), reply)
-    if asked.schema is not None:
+    if chat_request.schema is not None:
         return Choice(content, reply)
-    text, is_cut = chat.cut(content, asked.chat.stops)
+    text, is_cut = chat.cut(content, chat_request.chat.stops)
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 
 
-def _tier(served: Served, asked: ChatRequest, size: int) -> Tier:
+def _tier(served: Served, chat_request: ChatRequest, size: int) -> Tier:
     """Return a tier as this request, of so many bytes, asks it."""
     model = served.model
     if isinstance(model, Remote):
-        extra = served.upstream.own(asked.body) if served.upstream is not None else {}
-        wished = {key for key in (*extra, *_WISHES) if {**asked.body, **extra}.get(key) is not None}
-        model = model.with_body(extra, wished)
+        extra = served.upstream.own(chat_request.body) if served.upstream is not None else {}
+        wished = {key for key in (*extra, *_WISHES) if {**chat_request.body, **extra}.get(key) is not None}
+        model = model.with_body(extra, wished).thinking_aloud()
     if served.upstream is None:
-        return Tier(served, Worded(model, asked))
-    is_constrained = asked.kind in ("json", "string") or asked.older is not None
-    if asked.has_tools or (is_constrained and not served.upstream.is_translated):
-        return Tier(served, Native(served, asked, size))
+        return Tier(served, Worded(model, chat_request))
+    is_constrained = chat_request.kind in ("json", "string") or chat_request.older is not None
+    if chat_request.has_tools or (is_constrained and not served.upstream.is_translated):
+        return Tier(served, Native(served, chat_request, size))
     return Tier(served, model)
 
 

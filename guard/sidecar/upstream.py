@@ -16,10 +16,22 @@ import aiohttp
 import jiter
 from multidict import CIMultiDict
 
-from guard.errors import BadReply, ModelError, TimedOut, Unavailable
+from guard.errors import BadReply, TimedOut
 from guard.models.remote import sse
 from guard.models.remote.address import address
-from guard.models.remote.http import ExchangeError, broken_off, of_event, of_status, of_stream, said_by
+from guard.models.remote.errors import (
+    ExchangeError,
+    broken_off,
+    disconnected,
+    no_address,
+    no_protocol,
+    of_event,
+    of_status,
+    of_stream,
+    said_by,
+    timed_out,
+    unreachable,
+)
 from guard.models.remote.openai import API_KEY, BASE_URL, URL
 from guard.sidecar import large
 
@@ -80,6 +92,10 @@ class Upstream:
         """Whether it can be made to call a tool."""
         return True
 
+    async def count_tokens(self, body: bytes, seconds: float, retries: int) -> int | None:  # noqa: ARG002 (the same)
+        """Return how many tokens a chat's prompt is, as the provider counts them; None where it does not."""
+        return None
+
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
         async with self._asked(path, body) as response:
@@ -134,20 +150,20 @@ class Upstream:
                 if response.status != 200:
                     await self._refuse(response)
                 yield response
-        except aiohttp.ClientConnectorError as error:
-            raise ExchangeError(
-                Unavailable(f"{self.name} can't be reached: {error.strerror or error}"), again=True
-            ) from None
-        except aiohttp.ServerTimeoutError:
-            raise ExchangeError(TimedOut(f"{self.name} did not answer in time"), again=True) from None
-        except (aiohttp.InvalidURL, UnicodeError) as error:
-            said = said_by(str(error), self._secrets)
-            raise ExchangeError(ModelError(f"{self.name} has an address that can't be asked: {said}")) from None
-        except aiohttp.ClientResponseError:
-            raise ExchangeError(BadReply(f"{self.name} did not answer by HTTP")) from None
-        except (aiohttp.ClientError, OSError) as error:
-            said = said_by(str(error) or type(error).__name__, self._secrets)
-            raise ExchangeError(Unavailable(f"{self.name} broke off: {said}"), again=True) from None
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            raise self._of_aiohttp(error) from None
+
+    def _of_aiohttp(self, error: Exception) -> ExchangeError:
+        if isinstance(error, aiohttp.ServerTimeoutError):
+            return timed_out(self.name, is_counted=not isinstance(error, aiohttp.ConnectionTimeoutError))
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return unreachable(self.name, said_by(error.strerror or str(error), self._secrets))
+        if isinstance(error, aiohttp.ClientResponseError):  # its words quote what came, byte by byte
+            return no_protocol(self.name, "what came is not HTTP")
+        said = said_by(str(error) or type(error).__name__, self._secrets)
+        if isinstance(error, aiohttp.InvalidURL | UnicodeError):
+            return no_address(self.name, said)
+        return disconnected(self.name, said)
 
     async def _sent(
         self, session: aiohttp.ClientSession, path: str, body: bytes, headers: Mapping[str, str]

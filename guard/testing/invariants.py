@@ -16,6 +16,7 @@ from typing import Any
 
 from guard.errors import GuardError, Violation
 from guard.kernels import json_pointer
+from guard.schemas import rewriting
 from guard.testing.app_adapters import CANARY, ObservedRequest, content
 from guard.testing.harness import Run
 from guard.testing.oracle import Verdict, is_held, leaves, plain, same
@@ -683,12 +684,7 @@ def _difference(said: str, value: Any) -> str:
 
 def _defaults(schema: Any) -> list[Any]:
     """List the defaults and constants in a schema, which need not be said by a model."""
-    if isinstance(schema, list):
-        return [found for part in schema for found in _defaults(part)]
-    if not isinstance(schema, Mapping):
-        return []
-    own = [schema[key] for key in ("default", "const") if key in schema]
-    return own + [found for part in schema.values() for found in _defaults(part)]
+    return [part[key] for part in rewriting.each(schema) for key in ("default", "const") if key in part]
 
 
 def _new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:

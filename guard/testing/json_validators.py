@@ -16,7 +16,7 @@ import referencing.exceptions
 import referencing.jsonschema
 
 from guard.output import judge
-from guard.schemas import leniency
+from guard.schemas import leniency, rewriting
 from guard.schemas.formats import is_known
 from guard.schemas.keywords import DIALECTS
 
@@ -135,9 +135,4 @@ def copied(schema: Any) -> Any:
 
 def _formats(schema: Any) -> set[str]:
     """Return the formats that a schema names."""
-    if isinstance(schema, list):
-        return {name for part in schema for name in _formats(part)}
-    if not isinstance(schema, Mapping):
-        return set()
-    found = {name for part in schema.values() for name in _formats(part)}
-    return found | {schema["format"]} if isinstance(schema.get("format"), str) else found
+    return {name for part in rewriting.each(schema) if isinstance(name := part.get("format"), str)}

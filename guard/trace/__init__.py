@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from guard.support.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from guard.support.secret_patterns import REDACTED, redacted
     from guard.trace.errors import TraceError
-    from guard.trace.redaction import REDACTED, redact_with, redacted, stop_redacting_with
+    from guard.trace.redaction import redact_with, stop_redacting_with
     from guard.trace.sql_tables import VERSION
     from guard.trace.store import TraceStore
 
@@ -27,7 +28,8 @@ __all__ = ["REDACTED", "VERSION", "TraceError", "TraceStore", "redact_with", "re
 #: Where each public name lives: the library that speaks to databases takes a while to import.
 _HOMES = {
     "guard.trace.errors": ("TraceError",),
-    "guard.trace.redaction": ("REDACTED", "redact_with", "redacted", "stop_redacting_with"),
+    "guard.support.secret_patterns": ("REDACTED", "redacted"),
+    "guard.trace.redaction": ("redact_with", "stop_redacting_with"),
     "guard.trace.sql_tables": ("VERSION",),
     "guard.trace.store": ("TraceStore",),
 }

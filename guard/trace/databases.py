@@ -1,7 +1,9 @@
 """The two databases: how each is opened, how long it is waited for, and which of its errors mean that it is in use.
 
 SQLite is in WAL mode: who reads holds nobody up, one connection writes at a time, and a checkpoint, which a writer does
-every thousand pages, waits for nobody. PostgreSQL locks by the row; what reads sees one moment of it, as in SQLite.
+every thousand pages, waits for nobody. A file that is made here can shrink page by page (`auto_vacuum`); one that was
+made without that keeps its size, and fills its free pages again: to write it anew would hold up whoever writes to it
+for as long as that takes. PostgreSQL locks by the row; what reads sees one moment of it, as in SQLite.
 """
 
 from __future__ import annotations
@@ -53,8 +55,12 @@ class Database:
         self.begin = "BEGIN IMMEDIATE" if self.is_sqlite else _BEGIN_POSTGRES
         #: What tells a connection the longest wait, where the beginning does not.
         self.patience = _PATIENCE_SQLITE if self.is_sqlite else ""
-        #: What the driver raises.
-        self.error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        #: What reading and writing may raise, over SQLAlchemy or the driver alone.
+        self.errors: tuple[type[Exception], ...] = (
+            OSError,
+            sa.exc.SQLAlchemyError,
+            self.engine.dialect.loaded_dbapi.Error,
+        )
 
     def writer(self, seconds: float) -> sa.Engine:
         """Return the engine for transactions that may write, and wait so long for others at most."""
@@ -107,6 +113,9 @@ def _read_only(connection: Any, _record: object) -> None:
 
 def _on_connect(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transactions of its own; what follows and the writer do
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if not pages:  # only a file without a first page can be told to shrink page by page
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
     # What is deleted is overwritten, not only forgotten: retention is a promise.
     pragmas = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON")
     for pragma in (*pragmas, f"journal_size_limit={WAL_BYTES}"):

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from guard.support.secret_patterns import REDACTED
 from guard.trace.records import VALID, Attempt, Call
-from guard.trace.redaction import REDACTED
 
 _FAILED = ("invalid", "length")  #: Why an attempt's text is wrong, among guard/calls/policy.py's failures.
 

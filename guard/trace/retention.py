@@ -1,21 +1,21 @@
 """Retention: how long records are kept.
 
 Every 1,000th call of a trace, whoever writes it, takes what is too old along in its own transaction: the oldest calls
-first, ten times as many as were written since at most, so that no write is held up for long. `guard trace prune` does
-the rest at once.
+first, twice as many as were written since at most, so that no write is held up for long. `guard trace prune` does the
+rest, in transactions that are as short.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from guard.support.bounds import MOST_DAYS, MOST_SUM, check
 from guard.trace.totals import Totals, records
 
 EVERY = 1_000  #: Calls between two looks at what is too old.
-MOST = 10_000  #: Calls that go in one transaction.
+MOST = 2_000  #: Calls that go along in a call's own transaction.
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,10 @@ class Retention:
         """Whether anything ever goes."""
         return self.days is not None or self.calls is not None
 
-    def apply(self, cursor: Any, totals: Totals, *, is_sqlite: bool) -> int:
-        """Delete the oldest calls that are not to be kept, MOST at most, with all that hangs on them.
-
-        Returns how many went. A recorded reply goes when it is older than the limit of days, or than every call that
-        is kept; a schema when no call names it.
-        """
-        mark = "?" if is_sqlite else "%s"
+    def doomed(self, cursor: Any, mark: str) -> Doomed:
+        """Tell what is not to be kept, as things are now."""
         before = None if self.days is None else time.time() - self.days * 86_400
-        doomed = [] if before is None else [(f"c.started < {mark}", before)]
-        if self.calls is not None and (newest := self._newest(cursor, self.calls, mark)) is not None:
-            doomed.append((f"c.id <= {mark}", newest))
-        gone = self._delete(cursor, totals, doomed, "" if is_sqlite else "FOR UPDATE SKIP LOCKED", mark)
-        if gone:
-            cursor.execute(
-                "DELETE FROM schemas WHERE NOT EXISTS (SELECT 1 FROM calls WHERE calls.schema_hash = schemas.hash)"
-            )
-        if before is not None:
-            cursor.execute(f"DELETE FROM replies WHERE started < {mark}", (before,))  # noqa: S608
-        if self.calls is not None and gone:
-            cursor.execute("DELETE FROM replies WHERE started < (SELECT MIN(started) FROM calls)")
-        return gone
+        return Doomed(before, None if self.calls is None else self._newest(cursor, self.calls, mark))
 
     def _newest(self, cursor: Any, kept: int, mark: str) -> int | None:
         """Return the number of the newest call that goes because there are newer ones enough; None: none does."""
@@ -68,21 +51,54 @@ class Retention:
         found = cursor.fetchone()
         return None if found is None else int(found[0])
 
-    def _delete(self, cursor: Any, totals: Totals, doomed: list[tuple[str, Any]], lock: str, mark: str) -> int:
-        """Delete the oldest of the calls of which one of the conditions holds, and take them out of the totals.
 
-        A server's calls are locked first: what another prunes at the same time is its own to count.
+class Doomed(NamedTuple):
+    """What goes: calls that began before a time, calls up to a number, and what hangs on them."""
+
+    before: float | None
+    newest: int | None
+
+    def delete(self, cursor: Any, totals: Totals, most: int, *, is_sqlite: bool) -> tuple[int, int]:
+        """Delete the oldest of these calls, so many at most, and take them out of the totals.
+
+        Returns how many went, and how many recorded replies, of which no more go either.
+        A recorded reply goes when it is too old, or older than every call that is kept; a schema with the last call
+        that names it. Each query is answered by an index, whatever the size of the trace.
         """
-        if not doomed:
+        mark = "?" if is_sqlite else "%s"
+        calls: dict[int, str] = {}
+        for condition, order, value in (("c.id <=", "c.id", self.newest), ("c.started <", "c.started", self.before)):
+            if value is not None and len(calls) < most:
+                # A server's calls are locked first: what another prunes at the same time is its own to count.
+                cursor.execute(
+                    f"SELECT c.id, c.schema_hash FROM calls c WHERE {condition} {mark} ORDER BY {order} LIMIT {mark}"  # noqa: S608
+                    + ("" if is_sqlite else " FOR UPDATE SKIP LOCKED"),
+                    (value, most - len(calls)),
+                )
+                calls.update(cursor.fetchall())
+        if calls:
+            among = f"({', '.join(map(str, calls))})"
+            for number, call, attempts in records(cursor, calls):
+                totals.add(number, call, attempts, sign=-1)
+            cursor.execute(f"DELETE FROM calls WHERE id IN {among}")  # noqa: S608 (numbers)
+            named = [(name,) for name in sorted(set(calls.values()))]
+            cursor.executemany(
+                f"""DELETE FROM schemas WHERE hash = {mark}
+                AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.schema_hash = schemas.hash)""",  # noqa: S608
+                named,
+            )
+        return len(calls), self._delete_replies(cursor, most, mark)
+
+    def _delete_replies(self, cursor: Any, most: int, mark: str) -> int:
+        times: list[float] = [] if self.before is None else [self.before]
+        if self.newest is not None:
+            cursor.execute("SELECT MIN(started) FROM calls")
+            times += [oldest for (oldest,) in cursor.fetchall() if oldest is not None]
+        if not times:
             return 0
-        where = " OR ".join(condition for condition, _ in doomed)
-        values = [value for _, value in doomed]
-        cursor.execute(f"SELECT c.id FROM calls c WHERE {where} ORDER BY c.id LIMIT {MOST} {lock}", values)  # noqa: S608
-        numbers = [row[0] for row in cursor.fetchall()]
-        if numbers:
-            mine = set(numbers)
-            for number, call, attempts in records(cursor, f"({where}) AND c.id <= {mark}", [*values, numbers[-1]]):
-                if number in mine:
-                    totals.add(number, call, attempts, sign=-1)
-            cursor.executemany(f"DELETE FROM calls WHERE id = {mark}", [(number,) for number in numbers])  # noqa: S608
-        return len(numbers)
+        cursor.execute(
+            f"""DELETE FROM replies WHERE key IN
+            (SELECT key FROM replies WHERE started < {mark} ORDER BY started LIMIT {mark})""",  # noqa: S608
+            (max(times), most),
+        )
+        return int(cursor.rowcount)

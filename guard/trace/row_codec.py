@@ -18,8 +18,9 @@ from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
 from guard.support.json_pieces import COMPACT, WINDOW, pieces
+from guard.support.secret_patterns import REDACTED
 from guard.trace.records import Attempt, Call
-from guard.trace.redaction import REDACTED, Redaction
+from guard.trace.redaction import Redaction
 
 _ESCAPE = "\x1a"  # SUBSTITUTE: what it is for
 _UNSTORABLE = re.compile("[\0\x1a\ud800-\udfff]")

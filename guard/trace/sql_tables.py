@@ -18,9 +18,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 6  #: Of the tables below.
+VERSION = 7  #: Of the tables below.
 
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up only what is called INTEGER
+#: Whole numbers of 64 bits. SQLite's INTEGER has as many, and counts up only what is called so.
+_WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 #: Which calls ended without a value; literal, for an index holds for no query that asks otherwise.
 FAILED = sa.text("outcome <> 'valid'")
@@ -30,7 +31,7 @@ SCHEMA = sa.Table("guard_schema", TABLES, sa.Column("version", sa.Integer, nulla
 CALLS = sa.Table(
     "calls",
     TABLES,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", _WHOLE, primary_key=True),
     sa.Column("started", sa.Float, nullable=False, index=True),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("function", sa.Text, nullable=False),
@@ -50,7 +51,7 @@ CALLS = sa.Table(
 ATTEMPTS = sa.Table(
     "attempts",
     TABLES,
-    sa.Column("call", _NUMBER, sa.ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("call", _WHOLE, sa.ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("messages", sa.Text, nullable=False),
     sa.Column("findings", sa.Text, nullable=False),
@@ -58,12 +59,12 @@ ATTEMPTS = sa.Table(
     sa.Column("text", sa.Text),  # this and the following are null where the model said nothing
     sa.Column("finish", sa.Text),
     sa.Column("served", sa.Text),
-    sa.Column("prompt_tokens", sa.Integer),
-    sa.Column("completion_tokens", sa.Integer),
-    sa.Column("forced_tokens", sa.Integer),
+    sa.Column("prompt_tokens", _WHOLE),
+    sa.Column("completion_tokens", _WHOLE),
+    sa.Column("forced_tokens", _WHOLE),
     sa.Column("seconds", sa.Float),
     sa.Column("mask_seconds", sa.Float),
-    sa.Column("thinking_tokens", sa.Integer),
+    sa.Column("thinking_tokens", _WHOLE),
     sa.Column("thinking", sa.Text),
     sa.Column("tokens", sa.Text),  # null where the model can't tell of them
     sa.Column("retries", sa.Integer),
@@ -82,7 +83,7 @@ ATTEMPTS = sa.Table(
     sa.Column("is_kept", sa.Integer),
     sa.Column("cut_at", sa.Text),  # null where nothing was cut
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
-    sa.Column("room", sa.Integer),  # null where it is not known
+    sa.Column("room", _WHOLE),  # null where it is not known
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -152,7 +153,7 @@ KEYS = sa.Table(
     sa.Column("revoked", sa.Float),  # null: it is good
     sa.Column("is_operator", sa.Integer, nullable=False),
     sa.Column("requests_per_minute", sa.Integer),  # this and the following: null is no limit
-    sa.Column("tokens_per_day", sa.Integer),
+    sa.Column("tokens_per_day", _WHOLE),
     sa.Column("usd_per_day", sa.Float),
 )
 SPENDING = sa.Table(
@@ -179,7 +180,7 @@ RESPONSES = sa.Table(
     sa.Index("ix_responses_owner", "owner", "created"),
 )
 
-#: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike.
+#: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike,
 _MIGRATIONS: dict[int, Sequence[str]] = {
     1: (
         "ALTER TABLE attempts ADD COLUMN thinking_tokens INTEGER",
@@ -245,6 +246,16 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_responses_created ON responses (created)",
         "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),
+    6: (),
+}
+#: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
+_ON_POSTGRESQL: dict[int, Sequence[str]] = {
+    6: (
+        """ALTER TABLE attempts ALTER COLUMN prompt_tokens TYPE BIGINT, ALTER COLUMN completion_tokens TYPE BIGINT,
+           ALTER COLUMN forced_tokens TYPE BIGINT, ALTER COLUMN thinking_tokens TYPE BIGINT,
+           ALTER COLUMN room TYPE BIGINT""",
+        "ALTER TABLE keys ALTER COLUMN tokens_per_day TYPE BIGINT",
+    ),
 }
 #: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.
 _ADVISORY_LOCK = 0x6775617264
@@ -265,7 +276,8 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
         return VERSION
     is_counted = version >= 5
     while version in _MIGRATIONS:
-        for statement in _MIGRATIONS[version]:
+        more = _ON_POSTGRESQL.get(version, ()) if connection.dialect.name == "postgresql" else ()
+        for statement in (*_MIGRATIONS[version], *more):
             connection.exec_driver_sql(statement)
         version += 1
         connection.execute(SCHEMA.update().values(version=version))

@@ -14,13 +14,15 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
+import math
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -35,7 +37,7 @@ from guard.trace.group_commit import Late, Writer
 from guard.trace.record_queue import Entry, Journal
 from guard.trace.records import Attempt, Call
 from guard.trace.redaction import Redaction
-from guard.trace.retention import EVERY, Retention
+from guard.trace.retention import EVERY, MOST, Retention
 from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
 from guard.trace.waits import WAIT_S
@@ -44,9 +46,11 @@ if TYPE_CHECKING:
     from guard.schemas import Compiled
 
 PAGE = 200  #: Calls that `each` reads at a time.
+HOLD_S = 0.025  #: For which pruning holds the write lock at a time;
+LEAST = 50  #: but so many calls, or pages of a file, go at a time at least.
 KEPT_SCHEMAS = 256  #: Schemas whose text a store remembers, so as not to write it out for every call;
 KEPT_CHARACTERS = 16_000_000  #: and how long these texts may be together.
-CALL_ERRORS = (OSError, sa.exc.SQLAlchemyError)  #: What reading and writing may raise.
+Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
 class Transaction:
@@ -78,7 +82,8 @@ class TraceStore:
     def at(cls, place: str | os.PathLike[str]) -> TraceStore:
         """Return this process's store of a file or a postgresql:// URL; opened once, on first use.
 
-        How long it keeps records is what the settings say then.
+        How long it keeps records is what the settings say then. Raises TypeError where `place` is neither, and
+        TraceError where the store can't be opened.
         """
         if not isinstance(place, str | os.PathLike):
             raise TypeError(f"place={place!r} must be a file or a postgresql:// URL")
@@ -157,7 +162,7 @@ class TraceStore:
                 private_files.make_file(self.path)
             with self._database.writer(seconds).begin() as connection:
                 version = sql_tables.prepare(connection, self._upgrade)
-        except CALL_ERRORS as error:
+        except self._database.errors as error:
             raise self._error("can't be written", error) from error
         self._check_version(version)
         self._ready = True
@@ -317,16 +322,15 @@ class TraceStore:
             found = totals.read(connection, first)
             conditions = [] if first is None else [CALLS.c.started >= first * totals.MINUTE]
             there = connection.scalar(sa.select(sa.func.count()).select_from(CALLS).where(*conditions))
-            parts: list[tuple[str, list[float]]] = []
+            times: list[tuple[float, float]] = []
             if sum(row.figures["ended"] for row in found) != there:  # an older Guard has written beside this one
-                found = []
-                parts = [("1 = 1", [])] if since is None else [(f"c.started >= {self._mark}", [since])]
+                found, times = [], [(-math.inf if since is None else since, math.inf)]
             elif since is not None and first is not None and since < first * totals.MINUTE:
-                where = f"c.started >= {self._mark} AND c.started < {self._mark}"
-                parts = [(where, [since, first * totals.MINUTE])]
+                times = [(since, first * totals.MINUTE)]
             counted = Totals()
-            for where, values in parts:
-                for record in totals.records(connection.connection.cursor(), where, values):
+            cursor = connection.connection.cursor()
+            for numbers in itertools.chain.from_iterable(totals.pages(cursor, self._mark, *time) for time in times):
+                for record in totals.records(cursor, numbers):
                     counted.add(*record)
         wanted = None if function is None else row_codec.storable(function)
         return [row for row in (*found, *counted.rows()) if wanted is None or row.about.function == wanted]
@@ -339,22 +343,45 @@ class TraceStore:
     def prune(self, retention: Retention) -> int:
         """Delete all that is not to be kept, for good; returns how many calls went."""
         self.check_writable()
-        total, gone = 0, 1
+        with self.reading() as connection:
+            if connection is None:
+                return 0
+            doomed = retention.doomed(connection.connection.cursor(), self._mark)
 
-        def sweep(to: Transaction) -> None:
-            nonlocal gone
-            gone = retention.apply(to.cursor, to.totals, is_sqlite=self._database.is_sqlite)
+        def sweep(to: Transaction, most: int) -> tuple[int, int]:
+            return doomed.delete(to.cursor, to.totals, most, is_sqlite=self._database.is_sqlite)
 
-        while gone:
-            self._commit(sweep, WAIT_S)
-            total += gone
+        total = sum(calls for calls, _ in self._in_portions(sweep))
         if self.path is not None:
+            for _ in self._in_portions(_give_back):
+                pass
             try:
-                self._writer.execute_alone("VACUUM", WAIT_S)
                 self._writer.execute_alone("PRAGMA wal_checkpoint(TRUNCATE)", WAIT_S)
-            except (*CALL_ERRORS, self._database.error) as error:
+            except self._database.errors as error:
                 raise self._error("can't be compacted", error) from error
         return total
+
+    def _in_portions(self, work: Callable[[Transaction, int], Counts]) -> Iterator[Counts]:
+        """Commit work portion by portion, and yield how much of each kind was done, until nothing was.
+
+        A portion takes HOLD_S or so, and others write as long before the next.
+        """
+        size, began = LEAST, 0.0
+        done: Counts
+
+        def portion(to: Transaction) -> None:
+            nonlocal began, done
+            began = time.monotonic()  # no earlier: others may have been waited for
+            done = work(to, size)
+
+        while True:
+            self._commit(portion, WAIT_S)
+            if not any(done):
+                return
+            held = time.monotonic() - began
+            size = max(LEAST, min(2 * size, int(size * HOLD_S / max(held, 1e-3))))
+            yield done
+            time.sleep(held)
 
     @contextlib.contextmanager
     def begin(self, seconds: float = WAIT_S) -> Iterator[sa.Connection]:
@@ -363,7 +390,7 @@ class TraceStore:
         try:
             with self._database.writer(seconds).begin() as connection:
                 yield connection
-        except CALL_ERRORS as error:
+        except self._database.errors as error:
             raise self._error("can't be written", error) from error
 
     def close(self) -> None:
@@ -396,7 +423,8 @@ class TraceStore:
                 self._insert_item(cursor, {**item, "call": number})
             to.totals.add(number, row, attempts)
             if number % EVERY == 0 and self.retention.asks:
-                self.retention.apply(cursor, to.totals, is_sqlite=self._database.is_sqlite)
+                doomed = self.retention.doomed(cursor, self._mark)
+                doomed.delete(cursor, to.totals, MOST, is_sqlite=self.path is not None)
             return number
 
         return insert
@@ -409,7 +437,7 @@ class TraceStore:
     def _written_error(self, error: Exception, seconds: float) -> Exception:
         if isinstance(error, Late):
             told = self._late(error, seconds)
-        elif isinstance(error, (*CALL_ERRORS, self._database.error)):
+        elif isinstance(error, self._database.errors):
             told = self._error("can't be written", error)
         else:
             return error
@@ -468,7 +496,7 @@ class TraceStore:
                     self.check_writable()
             with engine.connect() as connection:
                 yield connection
-        except CALL_ERRORS as error:
+        except self._database.errors as error:
             raise self._error("can't be read", error) from error
 
     def _check_version(self, version: int) -> None:
@@ -506,6 +534,15 @@ def _conditions(
     if since is not None:
         conditions.append(CALLS.c.started >= since)
     return conditions
+
+
+def _give_back(to: Transaction, most: int) -> tuple[int]:
+    """Give so many free pages of a file back to the system, which its last take the place of; returns how many."""
+    (before,) = to.cursor.execute("PRAGMA page_count").fetchone()
+    for _ in range(most):
+        to.cursor.execute("PRAGMA incremental_vacuum(1)")  # the driver goes one step, whatever number it is given
+    (after,) = to.cursor.execute("PRAGMA page_count").fetchone()
+    return (before - after,)
 
 
 def _close(database: Database, writer: Writer, pid: int) -> None:

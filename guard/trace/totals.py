@@ -20,7 +20,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -157,11 +157,24 @@ class Totals:
             yield Row(About.of(about), row["last"], row)
 
 
-def records(cursor: Any, where: str, values: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any], list[Any]]]:
-    """Yield number, row and attempts' rows of the calls of a condition, as `Totals.add` takes them."""
-    cursor.execute(f"{LEDGER} WHERE {where} ORDER BY c.id, a.number", values)
-    fetched = itertools.chain.from_iterable(iter(lambda: cursor.fetchmany(PAGE), []))
-    for number, group in itertools.groupby(fetched, key=lambda row: row[0]):
+def pages(cursor: Any, mark: str, since: float = -math.inf, until: float = math.inf) -> Iterator[list[int]]:
+    """Yield the numbers of the calls that began in a time, the oldest first; so many at once as memory holds easily."""
+    query = f"""SELECT started, id FROM calls WHERE started >= {mark} AND started < {mark}
+        AND (started, id) > ({mark}, {mark}) ORDER BY started, id LIMIT {PAGE}"""  # noqa: S608 (our own names)
+    last = since, 0
+    while True:
+        cursor.execute(query, (last[0], until, *last))
+        found = cursor.fetchall()
+        if not found:
+            return
+        yield [number for _, number in found]
+        last = found[-1]
+
+
+def records(cursor: Any, numbers: Iterable[int]) -> Iterator[tuple[int, dict[str, Any], list[Any]]]:
+    """Yield number, row and attempts' rows of a page of calls, as `Totals.add` takes them."""
+    cursor.execute(f"{LEDGER} WHERE c.id IN ({', '.join(map(str, numbers))}) ORDER BY c.id, a.number")
+    for number, group in itertools.groupby(cursor.fetchall(), key=lambda row: row[0]):
         rows = list(group)
         call = dict(zip(_FIELDS[:_OF_CALL], rows[0], strict=False))
         attempts = [dict(zip(_FIELDS[_OF_CALL:], row[_OF_CALL:], strict=True)) for row in rows if row[_OF_CALL]]
@@ -171,19 +184,12 @@ def records(cursor: Any, where: str, values: Sequence[Any]) -> Iterator[tuple[in
 def recount(connection: sa.Connection) -> None:
     """Make the totals of all records, those that an older Guard wrote."""
     is_sqlite = connection.dialect.name == "sqlite"
-    mark = "?" if is_sqlite else "%s"
     cursor = connection.connection.cursor()
-    last = 0
-    while True:
-        cursor.execute(f"SELECT id FROM calls WHERE id > {mark} ORDER BY id LIMIT {PAGE}", (last,))  # noqa: S608
-        numbers = [row[0] for row in cursor.fetchall()]
-        if not numbers:
-            return
+    for numbers in pages(cursor, "?" if is_sqlite else "%s"):
         totals = Totals()
-        for record in records(cursor, f"c.id > {mark} AND c.id <= {mark}", (last, numbers[-1])):
+        for record in records(cursor, numbers):
             totals.add(*record)
         totals.write(cursor, is_sqlite=is_sqlite)
-        last = numbers[-1]
 
 
 def read(connection: sa.Connection, since: int | None) -> list[Row]:

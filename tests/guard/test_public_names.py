@@ -135,7 +135,7 @@ def _raised(function: Any) -> set[str]:
         return set()
     made = (node.exc.func for node in ast.walk(tree) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call))
     names = {called.id for called in made if isinstance(called, ast.Name)}
-    told = {"AssertionError", "AttributeError", "NotImplementedError", "TypeError"}  # a wrong kind says so itself
+    told = {"AssertionError", "AttributeError", "NotImplementedError"}  # of Python's own protocols
     return {name for name in names if name[0].isupper()} - told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import clock
 import jsonschema_rs
@@ -226,3 +227,22 @@ def test_a_hostile_pattern_is_read_or_refused_in_linear_time(source: str) -> Non
     with clock.working() as work:
         refusal(source)
     assert work.seconds < 2
+
+
+def test_what_is_remembered_of_patterns_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pattern takes more than it is counted as: names, flags, long texts."""
+    monkeypatch.setattr(regex.parse, "_most", 1_000_000)
+    for generation in ("_young", "_old"):
+        monkeypatch.setattr(regex.parse, generation, {})
+    monkeypatch.setattr(regex.parse, "_held", 0)
+    regex.parse(r"\p{L}\p{Lu}(?i:a)")  # whose tables stay
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(40):
+            for source in (r"[\p{Lu}%d]{2}", "(?i:[a-z%d])" * 5, "%d" + "abcdefgh" * 100, "%d" + "[a-c][x-z]?" * 40):
+                regex.parse(source.replace("%d", str(number)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held - before < 1_300_000

@@ -16,17 +16,8 @@ from guard.errors import ModelError, Unsupported
 from guard.models.base import Request
 from guard.models.remote import anthropic_chat
 from guard.models.remote.address import UNUSED_KEY, address
-from guard.models.remote.http import (
-    HEADERS,
-    Body,
-    ExchangeError,
-    count,
-    http_options,
-    mapped,
-    of_stream,
-    parsed,
-    said_by,
-)
+from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
+from guard.models.remote.http import HEADERS, Body, count, http_options, parsed
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.output import provider_schema
@@ -37,7 +28,7 @@ try:
 except ImportError as error:
     raise ModelError(f"Anthropic's models need {error.name}: pip install 'guard-slm[anthropic]'") from error
 
-#: The SDK's client, and its HTTP client, over each carrier.
+#: The SDK's client, and its HTTP client, over each runner.
 _CLIENTS: Mapping[Runner, Any] = {
     THREAD: (anthropic.Anthropic, anthropic.DefaultHttpxClient),
     LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
@@ -78,14 +69,14 @@ class AnthropicModel(Remote):
         # Where none is given, the SDK looks for credentials in the environment: these are not a stranger's.
         key = api_key or (None if where.is_environments else UNUSED_KEY)
 
-        def make(carrier: Runner) -> Any:
-            sdk, http = _CLIENTS[carrier]
+        def make(runner: Runner) -> Any:
+            sdk, http = _CLIENTS[runner]
             try:
                 made = sdk(
                     api_key=key,
                     base_url=None if where.is_default else where.url,
                     max_retries=0,
-                    http_client=http(**http_options(carrier, title, where, key)),
+                    http_client=http(**http_options(runner, title, where, key)),
                 )
                 # Where it finds nothing, the SDK says so with the first request, by a TypeError.
                 if not (made.api_key or made.auth_token or getattr(made, "credentials", None)):
@@ -133,47 +124,47 @@ class AnthropicModel(Remote):
         return body
 
     async def _receive(
-        self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool
+        self, provider_request: ProviderRequest, reading: ReplyReader, is_streaming: bool
     ) -> AsyncGenerator[str, None]:
-        client, name = self._clients.of(asked.carrier), self.name
+        client, name = self._clients.of(provider_request.runner), self.name
         known = (client.api_key, client.auth_token)
         secrets = (*(secret for secret in known if isinstance(secret, str) and secret), *self._where.secrets)
         try:
-            system, said = anthropic_chat.messages(asked.messages)
+            system, said = anthropic_chat.messages(provider_request.messages)
         except anthropic_chat.UnsayableError as error:
             raise Unsupported(f"{name} can't be asked so: {error}") from None
         fields = {
             "model": self.model,
             "messages": said,
             "stream": is_streaming,
-            "max_tokens": asked.max_tokens,
-            **asked.body,
+            "max_tokens": provider_request.max_tokens,
+            **provider_request.body,
         }
         if system:
             fields["system"] = system
         with mapped(anthropic, name, secrets):
             headers = {**HEADERS, "anthropic-version": anthropic_chat.version(fields)}
-            async with asked.opened(client, "/v1/messages", fields, anthropic.Stream, headers) as response:
-                body = Body(response, name, asked.carrier, secrets)
+            async with provider_request.opened(client, "/v1/messages", fields, anthropic.Stream, headers) as response:
+                body = Body(response, name, provider_request.runner, secrets)
                 if is_streaming and body.has_events:
                     async with contextlib.aclosing(body.events()) as events:
                         async for text in events:
                             event = parsed(text, name)
                             if event.get("type") == "message_stop":
                                 break
-                            if piece := _event(reading, event, name, secrets):
+                            for piece in reading.pieces(_event(reading, event, name, secrets)):
                                 yield piece
                 else:
                     text = await body.text()
-                    piece = _message(reading, parsed(text, name), text, name, secrets)
-                    if is_streaming and piece:
+                    answer = _message(reading, parsed(text, name), text, name, secrets)
+                    for piece in reading.pieces(answer) if is_streaming else ():
                         yield piece
 
-    def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
+    def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
         for field in _OPTIONAL:
-            if field == "thinking" and asked.request.thinking:  # which the caller asked for
+            if field == "thinking" and provider_request.request.thinking:  # which the caller asked for
                 continue
-            if field in asked.body and self._may_concede(field, failure):
+            if field in provider_request.body and self._may_concede(field, failure):
                 self._conceded.add(field)
                 return True
         return False
@@ -196,7 +187,7 @@ def _message(reading: ReplyReader, message: Mapping[str, Any], text: str, name: 
             shape(isinstance(block.get("text"), str), name, "text")
             out += reading.text(block["text"])
         elif kind == "thinking" and isinstance(block.get("thinking"), str):
-            reading.thought += block["thinking"]
+            reading.think(block["thinking"])
         elif kind == "tool_use":
             out += reading.call(index, provider_schema.written(exact[index].get("input")))
     return out
@@ -226,7 +217,7 @@ def _event(reading: ReplyReader, event: Mapping[str, Any], name: str, secrets: t
         if isinstance(arguments := delta.get("partial_json"), str):
             return reading.call(index, arguments)
         if isinstance(thought := delta.get("thinking"), str):
-            reading.thought += thought
+            reading.think(thought)
     elif kind == "message_delta":
         stop: Any = event.get("delta")
         shape(isinstance(stop, Mapping), name, "message_delta")

@@ -19,15 +19,15 @@ _HEADERS = {"Accept": "application/json", "User-Agent": "guard-slm"}
 
 
 class ApiClient:
-    """Asks an API over one carrier; safe to share between threads, as its HTTP client is."""
+    """Asks an API over one runner; safe to share between threads, as its HTTP client is."""
 
-    def __init__(self, carrier: Runner, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    def __init__(self, runner: Runner, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> None:
         """Make one; `options` are the HTTP client's. ValueError or httpx2.InvalidURL where it can't be made."""
-        kind: Any = httpx2.Client if carrier is THREAD else httpx2.AsyncClient
+        kind: Any = httpx2.Client if runner is THREAD else httpx2.AsyncClient
         self._http = kind(base_url=url, headers={**_HEADERS, **headers}, **options)
         self.base_url: httpx2.URL = self._http.base_url
         #: Ends its connections: at once, or as a coroutine on the event loop.
-        self.close: Any = self._http.close if carrier is THREAD else self._http.aclose
+        self.close: Any = self._http.close if runner is THREAD else self._http.aclose
 
     def post(self, path: str, *, body: Any, options: Mapping[str, Any], **_: Any) -> Any:
         """Send a body; returns the response, or on the event loop an awaitable of it, whose own body is unread."""

@@ -28,7 +28,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from guard.models.event_loop import PORTAL
+from guard.models.event_loop import EVENT_LOOP
 
 #: When what runs in this context must have ended, by `time.monotonic`.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
@@ -243,9 +243,9 @@ class _Backend(httpcore2.NetworkBackend):
     """Opens connections."""
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any) -> _Stream:
-        """Connect, on the portal's loop: looking a name up knows no time-out, and of its addresses one may be dead."""
+        """Connect, on Guard's event loop: looking a name up knows no time-out, and of its addresses one may be dead."""
         with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
-            return _Stream(PORTAL.run(_connected(host, port, _left(timeout))))
+            return _Stream(EVENT_LOOP.run(_connected(host, port, _left(timeout))))
 
 
 class _AsyncStream(httpcore2.AsyncNetworkStream):

@@ -20,7 +20,8 @@ from guard.errors import ModelError
 from guard.models.base import Request
 from guard.models.remote.address import UNUSED_KEY, address
 from guard.models.remote.api_client import ApiClient, openai_headers
-from guard.models.remote.http import Body, ExchangeError, http_options, mapped, of_stream, parsed, said_by
+from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
+from guard.models.remote.http import Body, http_options, parsed
 from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import Runner
@@ -78,12 +79,12 @@ class OpenAIModel(Remote):
         # A server of one's own may want no key; OpenAI's does.
         key = where.key(api_key, API_KEY) or (None if where.is_default else UNUSED_KEY)
 
-        def make(carrier: Runner) -> Any:
+        def make(runner: Runner) -> Any:
             if key is None:
                 raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
             try:
                 headers = openai_headers(key, where.is_environments)
-                return ApiClient(carrier, where.url, headers, http_options(carrier, title, where, key))
+                return ApiClient(runner, where.url, headers, http_options(runner, title, where, key))
             except (httpx2.InvalidURL, ValueError) as error:
                 words = said_by(str(error), (key, *where.secrets))
                 raise ModelError(f"{title} can't be asked: {words}") from None
@@ -146,23 +147,25 @@ class OpenAIModel(Remote):
         return self._sent_body(fields)
 
     async def _receive(
-        self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool
+        self, provider_request: ProviderRequest, reading: ReplyReader, is_streaming: bool
     ) -> AsyncGenerator[str, None]:
-        client, name = self._clients.of(asked.carrier), self.name
+        client, name = self._clients.of(provider_request.runner), self.name
         has_key = isinstance(self._key, str) and self._key != UNUSED_KEY
         secrets = (*((self._key,) if has_key else ()), *self._where.secrets)
         fields = {
             "model": self.model,
-            "messages": asked.messages,
+            "messages": provider_request.messages,
             "stream": is_streaming,
-            self._budget: asked.max_tokens,
-            **asked.body,
+            self._budget: provider_request.max_tokens,
+            **provider_request.body,
         }
         if is_streaming and "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
         with mapped(self._sdk, name, secrets):
-            async with asked.opened(client, "/chat/completions", fields, self._sdk and self._sdk.Stream) as response:
-                body = Body(response, name, asked.carrier, secrets)
+            async with provider_request.opened(
+                client, "/chat/completions", fields, self._sdk and self._sdk.Stream
+            ) as response:
+                body = Body(response, name, provider_request.runner, secrets)
                 await body.check_status()
                 if is_streaming and body.has_events:
                     is_begun = False
@@ -174,16 +177,16 @@ class OpenAIModel(Remote):
                                 break
                             said = parsed(event, name)
                             is_begun = is_begun or bool(said.get("choices"))
-                            if piece := _read(reading, said, "delta", name, secrets):
+                            for piece in reading.pieces(_read(reading, said, "delta", name, secrets)):
                                 yield piece
                 else:
                     whole = parsed(await body.text(), name)
-                    piece = _read(reading, whole, "message", name, secrets)
+                    text = _read(reading, whole, "message", name, secrets)
                     shape(reading.finish is not None, name, "no finish_reason")
-                    if is_streaming and piece:
+                    for piece in reading.pieces(text) if is_streaming else ():
                         yield piece
 
-    def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
+    def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
         conceded, words, lowered = self._conceded, failure.words, failure.words.lower()
         names_budget = "max_completion_tokens" in lowered or (
             self._budget == "max_tokens" and "'max_tokens'" in lowered
@@ -193,12 +196,12 @@ class OpenAIModel(Remote):
             return True
         for field in _OPTIONAL:
             if self._may_concede(field, failure) and _UNKNOWN.search(words):
-                effort = asked.body.get("reasoning_effort") if field == "reasoning_effort" else None
+                effort = provider_request.body.get("reasoning_effort") if field == "reasoning_effort" else None
                 given_up = f"{field}={effort}" if effort else field
                 if given_up not in conceded:
                     conceded.add(given_up)
                     return True
-        if asked.mode == "prompt" and "response_format" in asked.body and _FORMAT.search(words):
+        if provider_request.mode == "prompt" and "response_format" in provider_request.body and _FORMAT.search(words):
             conceded.add("response_format")
             return True
         return False
@@ -232,7 +235,7 @@ def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str,
     shape(isinstance(part, Mapping), name, f"no {key}")
     for field in ("reasoning_content", "reasoning"):
         if isinstance(thought := part.get(field), str) and thought:
-            reading.thought += thought
+            reading.think(thought)
             break
     if isinstance(refusal := part.get("refusal"), str):
         reading.refusal += refusal

@@ -27,12 +27,14 @@ import httpx2
 
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models import chat_messages
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
-from guard.models.event_loop import PORTAL
+from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote import prices
 from guard.models.remote.blocking_http import is_proxied
-from guard.models.remote.http import HEADERS, Exchange, ExchangeError, broken_off, count
+from guard.models.remote.errors import ExchangeError, broken_off
+from guard.models.remote.exchange import Exchange
+from guard.models.remote.http import HEADERS, count
 from guard.models.remote.runners import LOOP, THREAD, Runner, nested
 from guard.models.thinking_tags import Thoughts
 from guard.output import provider_schema
@@ -58,7 +60,7 @@ class ProviderRequest:
     mode: str
     sent: provider_schema.Sent | None  # None: no schema, or in words
     messages: chat_messages.Messages
-    carrier: Runner
+    runner: Runner
     timeout: httpx2.Timeout
     max_tokens: int  # of thinking and answer
     body: Mapping[str, Any]  # what the provider's API has beside model and messages
@@ -71,7 +73,7 @@ class ProviderRequest:
         Of an SDK's client by its way to ask what it has no method for: what its methods do beside takes half as long as
         the request.
         """
-        return self.carrier.opened(
+        return self.runner.opened(
             functools.partial(
                 client.post,
                 path,
@@ -91,7 +93,7 @@ class ProviderRequest:
 
 
 class Clients:
-    """The clients of a model, an SDK's or api_client.py's: one for each carrier and process, made when first needed.
+    """The clients of a model, an SDK's or api_client.py's: one for each runner and process, made when first needed.
 
     A forked child has its own, for the connections are the parent's; and so has a call of a signal handler that broke
     into another, which may hold a lock of its client's. One that the caller gave serves for all.
@@ -101,21 +103,21 @@ class Clients:
         self._make, self._given = make, given
         self._made: dict[tuple[int, Runner, int], Any] = {}
 
-    def of(self, carrier: Runner) -> Any:
-        """Return the client over a carrier."""
+    def of(self, runner: Runner) -> Any:
+        """Return the client over a runner."""
         if self._given is not None:
             return self._given
-        key = os.getpid(), carrier, nested()
+        key = os.getpid(), runner, nested()
         client = self._made.get(key)
         if client is None:
-            client = self._made[key] = self._make(carrier)
+            client = self._made[key] = self._make(runner)
             weakref.finalize(self, _close, client, *key[:2]).atexit = False
         return client
 
 
-def _close(client: Any, pid: int, carrier: Runner) -> None:
-    if carrier is LOOP:
-        PORTAL.call_later(client.close)
+def _close(client: Any, pid: int, runner: Runner) -> None:
+    if runner is LOOP:
+        EVENT_LOOP.call_later(client.close)
     elif pid == os.getpid():  # in a forked child another thread may have held the locks
         client.close()
 
@@ -166,6 +168,7 @@ class Remote(ABC):
         self.model = model  # as the provider names it
         self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
         self._provider, self._extra = provider, dict(extra)
+        self._thinks_aloud = False
         # A caller's client is asynchronous, and of proxies the blocking one knows nothing.
         self._blocking = LOOP if client is not None or is_proxied() else THREAD
         self._clients = Clients(make, client)
@@ -198,7 +201,7 @@ class Remote(ABC):
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
-        return await PORTAL.arun(self._whole(request, LOOP))
+        return await EVENT_LOOP.arun(self._whole(request, LOOP))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
@@ -206,7 +209,7 @@ class Remote(ABC):
 
     def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
-        return PORTAL.aiterate(self._answer(request, LOOP, is_streaming=True))
+        return EVENT_LOOP.aiterate(self._answer(request, LOOP, is_streaming=True))
 
     def with_body(self, extra: Mapping[str, Any], wished: Iterable[str] = ()) -> Self:
         """Return the same model, over the same connections, with more in every request's body.
@@ -218,6 +221,12 @@ class Remote(ABC):
         same._wished = self._wished | frozenset(extra) | frozenset(wished)
         return same
 
+    def thinking_aloud(self) -> Self:
+        """Return the same model, over the same connections, that streams `Thought`s too, as they come."""
+        same = copy(self)
+        same._thinks_aloud = True
+        return same
+
     # -- What a provider's module says ---------------------------------------------------------------------------------
 
     @abstractmethod
@@ -225,11 +234,13 @@ class Remote(ABC):
         """Return the parameters of a request."""
 
     @abstractmethod
-    def _receive(self, asked: ProviderRequest, reading: ReplyReader, is_streaming: bool) -> AsyncGenerator[str, None]:
+    def _receive(
+        self, provider_request: ProviderRequest, reading: ReplyReader, is_streaming: bool
+    ) -> AsyncGenerator[str, None]:
         """Send a request once and read the answer; yields what is to be handed on at once; raises ExchangeError."""
 
     @abstractmethod
-    def _concede(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
+    def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
         """Give up a parameter that a provider refused; returns whether there was one."""
 
     # -- What they have in common --------------------------------------------------------------------------------------
@@ -249,20 +260,20 @@ class Remote(ABC):
             url=str(self._client.base_url),
         )
 
-    async def _whole(self, request: Request, carrier: Runner) -> Reply:
-        async with contextlib.aclosing(self._answer(request, carrier, is_streaming=False)) as items:
+    async def _whole(self, request: Request, runner: Runner) -> Reply:
+        async with contextlib.aclosing(self._answer(request, runner, is_streaming=False)) as items:
             async for item in items:
                 if isinstance(item, Reply):
                     return item
         raise AssertionError("an answer ends with a reply")
 
     async def _answer(
-        self, request: Request, carrier: Runner, *, is_streaming: bool
+        self, request: Request, runner: Runner, *, is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask, concede what is refused, ask again; all within the deadline."""
-        exchange = Exchange(self._name, request.seconds, self._retries, carrier)
-        asked: list[ProviderRequest] = []
-        send = functools.partial(self._once, request, exchange, asked, is_streaming)
+        exchange = Exchange(self._name, request.seconds, self._retries, runner)
+        sent: list[ProviderRequest] = []
+        send = functools.partial(self._once, request, exchange, sent, is_streaming)
         try:
             async with exchange.deadline():
                 while True:
@@ -272,7 +283,7 @@ class Remote(ABC):
                                 yield item
                         return
                     except ExchangeError as failure:
-                        if not (failure.is_refused_request and self._gives_in(asked[-1], failure)):
+                        if not (failure.is_refused_request and self._gives_in(sent[-1], failure)):
                             raise failure.error from failure
         except BaseException:  # closed as well
             if exchange.lost:
@@ -284,13 +295,13 @@ class Remote(ABC):
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask once; of what fails midway, keep what there is."""
         if request.compiled is not None and request.compiled.is_large:
-            asked = await exchange.carrier.computed(lambda: self._asked(request, exchange))
+            provider_request = await exchange.runner.computed(lambda: self._provider_request(request, exchange))
         else:
-            asked = self._asked(request, exchange)
-        sent.append(asked)
-        reading, start = ReplyReader(self, asked), time.perf_counter()
+            provider_request = self._provider_request(request, exchange)
+        sent.append(provider_request)
+        reading, start = ReplyReader(self, provider_request), time.perf_counter()
         try:
-            async with contextlib.aclosing(self._receive(asked, reading, is_streaming)) as pieces:
+            async with contextlib.aclosing(self._receive(provider_request, reading, is_streaming)) as pieces:
                 async for piece in pieces:
                     yield piece
             if reading.finish is None:
@@ -303,7 +314,7 @@ class Remote(ABC):
             raise
         yield exchange.settled(reading.reply(exchange, time.perf_counter() - start))
 
-    def _asked(self, request: Request, exchange: Exchange) -> ProviderRequest:
+    def _provider_request(self, request: Request, exchange: Exchange) -> ProviderRequest:
         mode, sent = "prompt", None
         messages = chat_messages.copied(request.messages)
         if request.compiled is not None:
@@ -330,7 +341,7 @@ class Remote(ABC):
             mode=mode,
             sent=sent,
             messages=messages,
-            carrier=exchange.carrier,
+            runner=exchange.runner,
             timeout=exchange.timeout(self._timeout),
             max_tokens=max_tokens,
             body=self._body(request, mode, sent),
@@ -371,17 +382,17 @@ class Remote(ABC):
             return failure.param == field and field not in self._wished
         return field in failure.words.lower() and field not in self._wished
 
-    def _gives_in(self, asked: ProviderRequest, failure: ExchangeError) -> bool:
+    def _gives_in(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
         """Give up what a provider refuses: a parameter it names, else the mode; returns whether anything was left."""
-        if self._concede(asked, failure):
+        if self._concede(provider_request, failure):
             return True
-        compiled = asked.request.compiled
-        if compiled is None or self._mode is not None or asked.mode == MODES[-1]:
+        compiled = provider_request.request.compiled
+        if compiled is None or self._mode is not None or provider_request.mode == MODES[-1]:
             return False
         if not _SCHEMA.search(failure.words) or self._is_callers(failure):
             return False
-        self._refused.add(f"{compiled.hash} {asked.mode}")
-        _log.info("%s refuses a schema in mode %s: %s", self._name, asked.mode, failure.words)
+        self._refused.add(f"{compiled.hash} {provider_request.mode}")
+        _log.info("%s refuses a schema in mode %s: %s", self._name, provider_request.mode, failure.words)
         return True
 
     def _is_callers(self, failure: ExchangeError) -> bool:
@@ -400,33 +411,49 @@ def _names(words: str, field: str) -> bool:
 class ReplyReader:
     """An answer as it comes in: what is handed on at once, and the reply at the end."""
 
-    def __init__(self, model: Remote, asked: ProviderRequest) -> None:
+    def __init__(self, model: Remote, provider_request: ProviderRequest) -> None:
         self.model = ""  # as the provider names it
         self.finish: str | None = None
         self.refusal = ""
         self.thought = ""
+        self._untold = ""  # of the thought
         self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
-        self._asked, self._model = asked, model
-        self._thinking = Thoughts(is_value=asked.request.compiled is not None)
+        self._provider_request, self._model = provider_request, model
+        self._thinking = Thoughts(is_value=provider_request.request.compiled is not None)
         self._parts: list[str] = []  # of the answer
         self._beside: list[str] = []  # text beside a tool's call
         self._calls: dict[object, None] = {}
         # What comes back in another form than the caller's is handed on when it is whole, unless it is only wrapped.
-        sent = asked.sent
+        sent = provider_request.sent
         self._unwrapping = provider_schema.Unwrapping() if sent is not None and sent.is_wrapper else None
         self._is_held = sent is not None and not sent.is_identity and not sent.is_wrapper
 
+    def think(self, piece: str) -> None:
+        """Take a piece of thought."""
+        self.thought += piece
+        self._untold += piece
+
+    def pieces(self, text: str) -> Iterator[str]:
+        """Yield what is to be handed on, where a part of an answer brought so much text."""
+        thought, self._untold = self._untold, ""
+        if thought and self._model._thinks_aloud:
+            yield Thought(thought)
+        if text:
+            yield text
+
     def text(self, piece: str) -> str:
         """Take a piece of text; returns what to hand on."""
+        known = len(self._thinking.thought)
         answer = self._thinking.feed(piece)
-        if self._asked.mode == "tool":
+        self._untold += self._thinking.thought[known:]
+        if self._provider_request.mode == "tool":
             self._beside.append(answer)
             return ""
         return self._add(answer)
 
     def call(self, index: object, piece: str) -> str:
         """Take a piece of what a tool is called with; returns what to hand on."""
-        if self._asked.mode != "tool":
+        if self._provider_request.mode != "tool":
             return ""
         if index not in self._calls and self._calls:
             piece = "\n" + piece  # two calls are two values, which is not what was asked: the check will say so
@@ -436,7 +463,7 @@ class ReplyReader:
     def end(self) -> str:
         """Return what is left to hand on."""
         rest = self._thinking.end()
-        if self._asked.mode == "tool":
+        if self._provider_request.mode == "tool":
             rest = "" if self._calls else "".join(self._beside) + rest
         rest = self._add(rest)
         if self._unwrapping is not None:
@@ -447,11 +474,11 @@ class ReplyReader:
     def reply(self, exchange: Exchange, seconds: float, *, is_cut: bool = False) -> Reply:
         """Return the reply; call `end` first, unless it is cut off."""
         assert is_cut or self.finish is not None, "an answer without an end is no answer"
-        asked, text = self._asked, "".join(self._parts)
+        provider_request, text = self._provider_request, "".join(self._parts)
         thought = "\n".join(part for part in (self.thought, self._thinking.thought) if part)
         finish = "refusal" if self.refusal and self.finish != "filter" else self.finish
         text = self.refusal if finish == "refusal" and not text else text
-        prompt = self.usage.get("prompt", asked.prompt_size)
+        prompt = self.usage.get("prompt", provider_request.prompt_size)
         written = estimated_tokens(text + thought)
         completion = self.usage.get("completion", written)
         is_counted = self.usage.keys() >= {"prompt", "completion"}
@@ -468,7 +495,7 @@ class ReplyReader:
             thinking_tokens=min(completion, self.usage.get("thinking", estimated_tokens(thought))),
             thinking=thought,
             retries=exchange.retries,
-            mode=asked.mode,
+            mode=provider_request.mode,
             cost=self._model._cost(model, prompt, completion, self.usage.get("cached", 0)),
             is_estimate=not is_counted,
         )
@@ -485,9 +512,9 @@ class ReplyReader:
         return "" if self._is_held else piece
 
     def _whole(self) -> str:
-        if not self._is_held or self._asked.sent is None:
+        if not self._is_held or self._provider_request.sent is None:
             return ""
-        self._parts = [self._asked.sent.text("".join(self._parts))]
+        self._parts = [self._provider_request.sent.text("".join(self._parts))]
         return self._parts[0]
 
 

@@ -1,7 +1,7 @@
 """How a request is carried: on Guard's event loop, or in the thread that asks.
 
 How a provider is asked and its answer is read is written once, as coroutines (remote_model.py, http.py). Where these
-wait, a carrier waits for them. `LOOP` waits with asyncio, on the portal's loop, whoever asks. `THREAD` blocks: a
+wait, a runner waits for them. `LOOP` waits with asyncio, on Guard's event loop, whoever asks. `THREAD` blocks: a
 coroutine over it is never suspended, so that it runs to its end where it is called, without a loop or another thread,
 in less than half of the time; an interrupt ends it where it is.
 """
@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypeVar
 
-from guard.models.event_loop import PORTAL
+from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 
 T = TypeVar("T")
@@ -57,10 +57,10 @@ class Runner(Protocol):
 
 class _Loop:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return PORTAL.run(coroutine)
+        return EVENT_LOOP.run(coroutine)
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        return PORTAL.iterate(source)
+        return EVENT_LOOP.iterate(source)
 
     def timeout(self, seconds: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
         return asyncio.timeout(seconds)
@@ -86,13 +86,13 @@ class _Loop:
 
 class _Thread:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        PORTAL.check_may_block(coroutine)
+        EVENT_LOOP.check_may_block(coroutine)
         result: T = contextvars.copy_context().run(_finished, coroutine)
         return result
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
         # The deadline of what is iterated over must not be that of what the caller does between two pieces.
-        PORTAL.check_may_block()
+        EVENT_LOOP.check_may_block()
         context = contextvars.copy_context()
         try:
             while True:

@@ -29,7 +29,7 @@ HEEDED = (
 #: Those that one heeds which decodes here.
 SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
 #: Those, beside HEEDED, that another protocol has words for.
-TRANSLATED = ("top_p", "top_k", "thinking", "output_config.effort")
+TRANSLATED = ("top_p", "top_k", "thinking", "reasoning_effort", "output_config.effort", "cache_control")
 _BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 
@@ -83,9 +83,9 @@ class Chat:
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that decodes here, or has a protocol of its own."""
-        asked = ChatRequest.of(dict(body))
-        check_local(asked, served)
-        chat = asked.chat
+        chat_request = ChatRequest.of(dict(body))
+        check_local(chat_request, served)
+        chat = chat_request.chat
         if chat.stream and ((chat.n or 1) > 1 or chat.logprobs):
             param = "logprobs" if chat.logprobs else "n"
             raise bad(
@@ -99,23 +99,23 @@ class Chat:
             temperature=chat.temperature or 0.0,
             seed=chat.seed or 0,
             seconds=seconds,
-            sampling=sampling(asked.body),
+            sampling=sampling(chat_request.body),
         )
 
-    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer of one reply of plain text."""
-        asked = ChatRequest.of(dict(body))
-        return completion(visit, asked, [_text(reply, asked) for reply in replies])
+        chat_request = ChatRequest.of(dict(body))
+        return completion(context, chat_request, [_text(reply, chat_request) for reply in replies])
 
     def answered(
-        self, visit: RequestContext, asked: ChatRequest, _: Mapping[str, Any], choices: Sequence[Choice]
+        self, context: RequestContext, chat_request: ChatRequest, _: Mapping[str, Any], choices: Sequence[Choice]
     ) -> dict[str, Any]:
         """Return the answer of choices that were checked."""
-        return completion(visit, asked, choices)
+        return completion(context, chat_request, choices)
 
-    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> ChatEvents:
+    def events(self, context: RequestContext, body: Mapping[str, Any]) -> ChatEvents:
         """Return what writes its events."""
-        return ChatEvents(visit, ChatRequest.of(dict(body)))
+        return ChatEvents(context, ChatRequest.of(dict(body)))
 
 
 def ended(choice: Mapping[str, Any]) -> str | None:
@@ -134,20 +134,20 @@ def _said(part: Mapping[str, Any]) -> str:
     return (content if isinstance(content, str) else "") + (written(calls) if calls else "")
 
 
-def _text(reply: Reply, asked: ChatRequest) -> Choice:
+def _text(reply: Reply, chat_request: ChatRequest) -> Choice:
     if reply.finish == "refusal":
         return Choice(None, reply, refusal=reply.text)
-    text, is_cut = cut(reply.text, asked.chat.stops)
+    text, is_cut = cut(reply.text, chat_request.chat.stops)
     return Choice(text, dataclasses.replace(reply, finish="stop") if is_cut else reply)
 
 
 class ChatEvents:
     """Writes the events of one streamed choice."""
 
-    def __init__(self, visit: RequestContext, asked: ChatRequest) -> None:
-        self._visit, self._asked = visit, asked
-        self._id, self._is_begun, self._has_thought = f"chatcmpl-{visit.id}", False, False
-        self._cut = Cut(asked.chat.stops if asked.schema is None else ())  # of a value nothing is cut
+    def __init__(self, context: RequestContext, chat_request: ChatRequest) -> None:
+        self._context, self._chat_request = context, chat_request
+        self._id, self._is_begun, self._has_thought = f"chatcmpl-{context.id}", False, False
+        self._cut = Cut(chat_request.chat.stops if chat_request.schema is None else ())  # of a value nothing is cut
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
@@ -171,10 +171,10 @@ class ChatEvents:
             yield self._event({"reasoning_content": choice.reply.thinking})
         if rest:
             yield self._event({"content": rest})
-        for calls in (deltas := _deltas(choice, self._asked)):
+        for calls in (deltas := _deltas(choice, self._chat_request)):
             yield self._event(calls)
         is_cut = self._cut.is_over and not deltas
-        yield self._event({}, "stop" if is_cut else _finish(choice, self._asked))
+        yield self._event({}, "stop" if is_cut else _finish(choice, self._chat_request))
         yield from self._usage()
 
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
@@ -188,12 +188,12 @@ class ChatEvents:
             for name in ("reasoning_content", "thinking_blocks"):
                 if thought := message.pop(name, None):
                     yield self._event({name: thought}, index=index)
-            deltas = _deltas(choice, self._asked)
+            deltas = _deltas(choice, self._chat_request)
             if is_said or not deltas:
-                yield self._event(message, index=index, logprobs=_logprobs(choice, self._asked))
+                yield self._event(message, index=index, logprobs=_logprobs(choice, self._chat_request))
             for calls in deltas:
                 yield self._event(calls, index=index)
-            yield self._event({}, _finish(choice, self._asked), index=index)
+            yield self._event({}, _finish(choice, self._chat_request), index=index)
         yield from self._usage()
 
     def _begin(self) -> Iterator[bytes]:
@@ -202,18 +202,18 @@ class ChatEvents:
             yield self._event({"role": "assistant", "content": ""})
 
     def _usage(self) -> Iterator[bytes]:
-        options = self._asked.chat.stream_options
+        options = self._chat_request.chat.stream_options
         if options is not None and options.include_usage:
-            yield event({**self._head(), "choices": [], "usage": usage(self._visit)})
+            yield event({**self._head(), "choices": [], "usage": usage(self._context)})
 
     def _event(self, delta: Any, finish: str | None = None, index: int = 0, logprobs: Any = None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return event({**self._head(), "choices": [choice]})
 
     def _head(self) -> dict[str, Any]:
-        visit = self._visit
-        model = visit.served or visit.model
-        return {"id": self._id, "object": "chat.completion.chunk", "created": int(visit.began), "model": model}
+        context = self._context
+        model = context.served or context.model
+        return {"id": self._id, "object": "chat.completion.chunk", "created": int(context.began), "model": model}
 
 
 class Cut:
@@ -246,29 +246,29 @@ def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return (text, False) if at < 0 else (text[:at], True)
 
 
-def completion(visit: RequestContext, asked: ChatRequest, choices: Sequence[Choice]) -> dict[str, Any]:
+def completion(context: RequestContext, chat_request: ChatRequest, choices: Sequence[Choice]) -> dict[str, Any]:
     """Return a whole answer."""
     return {
-        "id": f"chatcmpl-{visit.id}",
+        "id": f"chatcmpl-{context.id}",
         "object": "chat.completion",
-        "created": int(visit.began),
+        "created": int(context.began),
         "model": choices[0].reply.model,
         "choices": [
             {
                 "index": index,
-                "message": {"refusal": None, **_shown(choice, asked)},
-                "logprobs": _logprobs(choice, asked),
-                "finish_reason": _finish(choice, asked),
+                "message": {"refusal": None, **_shown(choice, chat_request)},
+                "logprobs": _logprobs(choice, chat_request),
+                "finish_reason": _finish(choice, chat_request),
             }
             for index, choice in enumerate(choices)
         ],
-        "usage": usage(visit),
+        "usage": usage(context),
     }
 
 
-def usage(visit: RequestContext) -> dict[str, int]:
+def usage(context: RequestContext) -> dict[str, int]:
     """Return what all attempts of an answer used."""
-    prompt, completion = visit.prompt_tokens, visit.completion_tokens
+    prompt, completion = context.prompt_tokens, context.completion_tokens
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
@@ -277,16 +277,16 @@ def event(data: Any) -> bytes:
     return b"data: " + encoded(data) + b"\n\n"
 
 
-def check_local(asked: ChatRequest, served: Served) -> None:
+def check_local(chat_request: ChatRequest, served: Served) -> None:
     """Refuse what a model that decodes here can't do; what is not refused is done."""
     is_here = served.is_masked
-    check_known(asked.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
-    if asked.chat.logprobs and not is_here:
+    check_known(chat_request.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
+    if chat_request.chat.logprobs and not is_here:
         raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
-    if asked.chat.top_logprobs and not asked.chat.logprobs:
+    if chat_request.chat.top_logprobs and not chat_request.chat.logprobs:
         raise bad("top_logprobs needs logprobs", "top_logprobs")
-    sampling(asked.body)
-    tool_calls.check_messages(asked.chat.messages)
+    sampling(chat_request.body)
+    tool_calls.check_messages(chat_request.chat.messages)
 
 
 async def check_translated(body: Mapping[str, Any], served: Served, size: int) -> None:
@@ -337,29 +337,29 @@ def _message(choice: Choice) -> dict[str, Any]:
     return message
 
 
-def _shown(choice: Choice, asked: ChatRequest) -> dict[str, Any]:
+def _shown(choice: Choice, chat_request: ChatRequest) -> dict[str, Any]:
     message = _message(choice)
-    return in_functions(message) if asked.has_older_functions else message
+    return in_functions(message) if chat_request.has_older_functions else message
 
 
-def _deltas(choice: Choice, asked: ChatRequest) -> list[dict[str, Any]]:
+def _deltas(choice: Choice, chat_request: ChatRequest) -> list[dict[str, Any]]:
     """Return the calls of a choice as events have them: one in each, as clients expect."""
     calls = _message(choice).get("tool_calls", []) if choice.calls else []
-    if calls and asked.has_older_functions:
+    if calls and chat_request.has_older_functions:
         return [{"function_call": calls[0]["function"]}]
     return [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(calls)]
 
 
-def _finish(choice: Choice, asked: ChatRequest) -> str:
+def _finish(choice: Choice, chat_request: ChatRequest) -> str:
     finish = FINISH.get(choice.reply.finish, choice.reply.finish)
     if choice.calls and finish != "length":
-        return "function_call" if asked.has_older_functions else "tool_calls"
+        return "function_call" if chat_request.has_older_functions else "tool_calls"
     return finish
 
 
-def _logprobs(choice: Choice, asked: ChatRequest) -> dict[str, Any] | None:
+def _logprobs(choice: Choice, chat_request: ChatRequest) -> dict[str, Any] | None:
     """Return what is known of the tokens: among those that the masks allowed."""
-    if not asked.chat.logprobs or choice.text is None:
+    if not chat_request.chat.logprobs or choice.text is None:
         return None
     content = [
         {**_token(token.text, token.logprob), "top_logprobs": [_token(*other) for other in token.top]}

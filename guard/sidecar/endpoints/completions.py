@@ -96,37 +96,39 @@ class Completions:
             sampling=sampling({name: body.get(name) for name in SAMPLING[:3]}),
         )
 
-    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer."""
         reply = replies[0]
         text, is_cut = cut(reply.text, checked(CompletionBody, dict(body)).stops)
         finish = "stop" if is_cut else FINISH.get(reply.finish, reply.finish)
-        return {**_whole(visit, text, finish, reply.model), "usage": usage(visit)}
+        return {**_whole(context, text, finish, reply.model), "usage": usage(context)}
 
     def answered(
-        self, visit: RequestContext, _: ChatRequest, _body: Mapping[str, Any], choices: Sequence[Choice]
+        self, context: RequestContext, _: ChatRequest, _body: Mapping[str, Any], choices: Sequence[Choice]
     ) -> dict[str, Any]:
         """Return the answer of choices that were checked."""
         finish = FINISH.get(choices[0].reply.finish, choices[0].reply.finish)
-        head = _whole(visit, _said(choices[0]), finish, choices[0].reply.model)
-        return {**head, "usage": usage(visit)}
+        head = _whole(context, _said(choices[0]), finish, choices[0].reply.model)
+        return {**head, "usage": usage(context)}
 
-    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> CompletionEvents:
+    def events(self, context: RequestContext, body: Mapping[str, Any]) -> CompletionEvents:
         """Return what writes its events."""
-        return CompletionEvents(visit, body, () if is_constrained(body) else checked(CompletionBody, dict(body)).stops)
+        return CompletionEvents(
+            context, body, () if is_constrained(body) else checked(CompletionBody, dict(body)).stops
+        )
 
 
 class CompletionEvents:
     """Writes the events of one streamed completion."""
 
-    def __init__(self, visit: RequestContext, body: Mapping[str, Any], stops: Sequence[str]) -> None:
-        self._visit, self._body = visit, body
+    def __init__(self, context: RequestContext, body: Mapping[str, Any], stops: Sequence[str]) -> None:
+        self._context, self._body = context, body
         self._cut = Cut(stops)
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
         if piece := self._cut.feed(piece):
-            yield event(_whole(self._visit, piece, None, self._visit.model))
+            yield event(_whole(self._context, piece, None, self._context.model))
 
     def thought(self, _: str) -> Iterator[bytes]:
         """Yield nothing: a completion has no place for what a model thinks."""
@@ -140,10 +142,10 @@ class CompletionEvents:
         """Yield the events that end the answer."""
         reply, rest = choice.reply, self._cut.feed(_said(choice)) + self._cut.end()
         finish = "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish)
-        yield event(_whole(self._visit, rest, finish, reply.model))
+        yield event(_whole(self._context, rest, finish, reply.model))
         if (self._body.get("stream_options") or {}).get("include_usage"):
-            last = _whole(self._visit, "", None, reply.model)
-            yield event({**last, "choices": [], "usage": usage(self._visit)})
+            last = _whole(self._context, "", None, reply.model)
+            yield event({**last, "choices": [], "usage": usage(self._context)})
 
 
 class Embeddings:
@@ -170,11 +172,11 @@ class Embeddings:
         """Refuse: only an upstream makes embeddings."""
         raise bad(f"{served.name} makes no embeddings", "model", "unsupported_value")
 
-    def whole(self, visit: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Never come to: `request` refuses."""
         raise NotImplementedError
 
-    def events(self, visit: RequestContext, body: Mapping[str, Any]) -> Any:
+    def events(self, context: RequestContext, body: Mapping[str, Any]) -> Any:
         """Never come to: embeddings don't stream."""
         raise NotImplementedError
 
@@ -210,12 +212,12 @@ def _said(choice: Choice) -> str:
     return (choice.text if choice.text is not None else choice.refusal) or ""
 
 
-def _whole(visit: RequestContext, text: str, finish: str | None, model: str) -> dict[str, Any]:
+def _whole(context: RequestContext, text: str, finish: str | None, model: str) -> dict[str, Any]:
     choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
     return {
-        "id": f"cmpl-{visit.id}",
+        "id": f"cmpl-{context.id}",
         "object": "text_completion",
-        "created": int(visit.began),
+        "created": int(context.began),
         "model": model,
         "choices": [choice],
     }

@@ -46,8 +46,8 @@ _INVALID = frozenset({"validation_failed", "truncated", "unchecked", "content_fi
 class MessageConnection:
     """The connection to a client that asked for a message, as a chat's answer sees it."""
 
-    def __init__(self, visit: RequestContext, send: Any, stops: tuple[str, ...]) -> None:
-        self._visit, self._send, self._stops = visit, send, stops
+    def __init__(self, context: RequestContext, send: Any, stops: tuple[str, ...]) -> None:
+        self._context, self._send, self._stops = context, send, stops
         self._start: dict[str, Any] = {}
         self._held: list[bytes] = []
         self._events: _Events | None = None
@@ -56,10 +56,10 @@ class MessageConnection:
     async def __call__(self, message: dict[str, Any]) -> None:
         """Take what a chat's answer sends, and send what it is as a message."""
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *request_id(self._visit)]
+            message["headers"] = [*message["headers"], *request_id(self._context)]
             self._start = message
             if EVENTS in message["headers"]:
-                self._events = _Events(self._visit, self._stops)
+                self._events = _Events(self._context, self._stops)
                 await self._send(message)
             return
         data, has_more = message.get("body", b""), message.get("more_body", False)
@@ -72,27 +72,27 @@ class MessageConnection:
             body = b"".join(out for event in self._reader.feed(data) for out in self._events.take(event))
         if not has_more and data.startswith(b": "):  # the figures that no header could tell
             body = data[: data.index(b"\n\n") + 2] + body
-        self._visit.sent += len(body) - len(data)
+        self._context.sent += len(body) - len(data)
         if body or not has_more:
             await self._send({"type": "http.response.body", "body": body, "more_body": has_more})
 
     async def _whole(self, data: bytes) -> None:
-        start, visit = self._start, self._visit
+        start, context = self._start, self._context
         try:
-            body = encoded(message(visit, json.loads(data), self._stops))
+            body = encoded(message(context, json.loads(data), self._stops))
         except BadReply:
-            visit.status, visit.is_answered = 0, False  # nothing is out yet: it is answered as an error
+            context.status, context.is_answered = 0, False  # nothing is out yet: it is answered as an error
             raise
         headers = [header for header in start["headers"] if header[0] != b"content-length"]
-        visit.sent = len(body)
+        context.sent = len(body)
         await self._send({**start, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
         await self._send({"type": "http.response.body", "body": body})
 
 
-def message(visit: RequestContext, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
+def message(context: RequestContext, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
     """Return a chat's whole answer as a message; BadReply where it is not as the protocol has it."""
     with _by_the_protocol():
-        return _message(visit, said, stops)
+        return _message(context, said, stops)
 
 
 def check(said: Mapping[str, Any]) -> None:
@@ -101,17 +101,17 @@ def check(said: Mapping[str, Any]) -> None:
         _blocks(said["choices"][0]["message"])
 
 
-def _message(visit: RequestContext, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
+def _message(context: RequestContext, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
     choice = said["choices"][0]
     given = choice["message"]
     content = _blocks(given)
     reason = "refusal" if given.get("refusal") else STOP_REASONS.get(choice["finish_reason"], "end_turn")
     usage = said.get("usage")
     return {
-        **_head(visit, said.get("model")),
+        **_head(context, said.get("model")),
         "content": content,
         **_stop(reason, choice.get("stop_reason"), stops),
-        "usage": _usage(visit, usage if isinstance(usage, Mapping) else {}),
+        "usage": _usage(context, usage if isinstance(usage, Mapping) else {}),
     }
 
 
@@ -132,21 +132,21 @@ def _blocks(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     return content
 
 
-def error_body(error: ApiError, visit: RequestContext) -> bytes:
+def error_body(error: ApiError, context: RequestContext) -> bytes:
     """Return the body of an error."""
-    return encoded(_error(error.object, error.status, visit))
+    return encoded(_error(error.object, error.status, context))
 
 
-def request_id(visit: RequestContext) -> list[Header]:
+def request_id(context: RequestContext) -> list[Header]:
     """Return the header by which Anthropic's SDKs know a request."""
-    return [(b"request-id", visit.id.encode())]
+    return [(b"request-id", context.id.encode())]
 
 
 class _Events:
     """Writes the events of one streamed message."""
 
-    def __init__(self, visit: RequestContext, stops: tuple[str, ...]) -> None:
-        self._visit, self._stops = visit, stops
+    def __init__(self, context: RequestContext, stops: tuple[str, ...]) -> None:
+        self._context, self._stops = context, stops
         self._is_begun = False
         self._at = -1  # the number of the latest block
         self._kind = ""  # of the block that is open; "": none is
@@ -159,7 +159,7 @@ class _Events:
         if event.name == b"error":
             said = json.loads(event.data)["error"]
             status = 422 if said["code"] in _INVALID else 0
-            yield _event(**_error(said, status, self._visit))
+            yield _event(**_error(said, status, self._context))
         elif event.data.strip() == b"[DONE]":
             yield from self._end()
         else:
@@ -230,20 +230,20 @@ class _Events:
         if not self._is_begun:
             self._is_begun = True
             nothing = {"input_tokens": 0, "output_tokens": 0}  # not known yet: the figures stand in message_delta
-            head = {**_head(self._visit, model), "content": [], "stop_reason": None, "stop_sequence": None}
+            head = {**_head(self._context, model), "content": [], "stop_reason": None, "stop_sequence": None}
             yield _event("message_start", message={**head, "usage": nothing})
 
     def _end(self) -> Iterator[bytes]:
         yield from self._begin(None)
         yield from self._close()
-        usage = _usage(self._visit, {})
+        usage = _usage(self._context, {})
         yield _event("message_delta", delta=_stop(self._finish, self._stop, self._stops), usage=usage)
         yield _event("message_stop")
 
 
-def _head(visit: RequestContext, model: Any) -> dict[str, Any]:
-    named = model if isinstance(model, str) else visit.served or visit.model
-    return {"id": f"msg_{visit.id}", "type": "message", "role": "assistant", "model": named}
+def _head(context: RequestContext, model: Any) -> dict[str, Any]:
+    named = model if isinstance(model, str) else context.served or context.model
+    return {"id": f"msg_{context.id}", "type": "message", "role": "assistant", "model": named}
 
 
 def _stop(reason: str, told: Any, stops: tuple[str, ...]) -> dict[str, Any]:
@@ -252,15 +252,18 @@ def _stop(reason: str, told: Any, stops: tuple[str, ...]) -> dict[str, Any]:
     return {"stop_reason": "stop_sequence" if is_stop else reason, "stop_sequence": told if is_stop else None}
 
 
-def _usage(visit: RequestContext, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what all attempts of an answer used; what was read from a cache counts apart, as with Anthropic."""
+def _usage(context: RequestContext, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all attempts of an answer used; what a cache gave or was given counts apart, as with Anthropic."""
     details = told.get("prompt_tokens_details")
-    cached = count(details.get("cached_tokens"), 0) if isinstance(details, Mapping) else None
+    known: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
+    read, kept = (
+        count(known[name], 0) if name in known else None for name in ("cached_tokens", "cache_creation_tokens")
+    )
     return {
-        "input_tokens": max(0, visit.prompt_tokens - (cached or 0)),
-        "output_tokens": visit.completion_tokens,
-        "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": None,
+        "input_tokens": max(0, context.prompt_tokens - (read or 0) - (kept or 0)),
+        "output_tokens": context.completion_tokens,
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": kept,
     }
 
 
@@ -295,10 +298,10 @@ def _input(arguments: Any) -> dict[str, Any]:
     return given
 
 
-def _error(said: Mapping[str, Any], status: int, visit: RequestContext) -> dict[str, Any]:
+def _error(said: Mapping[str, Any], status: int, context: RequestContext) -> dict[str, Any]:
     """Return an error as Anthropic has it; what Guard knows beyond stands in the same object."""
     kind = _TYPES.get(status, said["type"] if status < 500 else "api_error")
-    return {"type": "error", "error": {**said, "type": kind}, "request_id": visit.id}
+    return {"type": "error", "error": {**said, "type": kind}, "request_id": context.id}
 
 
 def _event(type: str, **fields: Any) -> bytes:  # noqa: A002 (the protocol's)

@@ -57,18 +57,18 @@ class Playground(BaseModel):
 
 async def live(sidecar: Service, _scope: Any) -> tuple[int, bytes]:
     """List the requests under way in this process."""
-    visits = [
+    contexts = [
         {
-            "id": visit.id,
-            "path": visit.path,
-            "model": visit.model,
-            "key": visit.key.name if visit.key else None,
-            "seconds": round(visit.seconds, 3),
-            "stream": visit.guarantee or None,
-            "bytes": visit.sent,
+            "id": context.id,
+            "path": context.path,
+            "model": context.model,
+            "key": context.key.name if context.key else None,
+            "seconds": round(context.seconds, 3),
+            "stream": context.guarantee or None,
+            "bytes": context.sent,
         }
-        for visit in sidecar.visits.values()
-        if visit.path.startswith("/v1/") or visit.model  # which the playground's have
+        for context in sidecar.contexts.values()
+        if context.path.startswith("/v1/") or context.model  # which the playground's have
     ]
     models = [
         {
@@ -80,7 +80,7 @@ async def live(sidecar: Service, _scope: Any) -> tuple[int, bytes]:
         for served in sidecar.models.by_name.values()
     ]
     return 200, _json(
-        {"requests": visits, "models": models, "draining": sidecar.is_draining, "workers": sidecar.settings.workers}
+        {"requests": contexts, "models": models, "draining": sidecar.is_draining, "workers": sidecar.settings.workers}
     )
 
 
@@ -144,11 +144,11 @@ async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
 
 
 async def playground(
-    visit: RequestContext, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Service
+    context: RequestContext, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Service
 ) -> None:
     """Ask a model for a value of a schema, or for text; returns the value, or the error with its findings."""
     wanted: Playground = checked(Playground, body)
-    served = sidecar.visited(visit, wanted.model)
+    served = sidecar.visited(context, wanted.model)
     chat: dict[str, Any] = {"model": wanted.model, "messages": [{"role": "user", "content": wanted.prompt}]}
     if wanted.schema_ is not None:
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "value", "schema": wanted.schema_}}
@@ -158,24 +158,24 @@ async def playground(
     if wanted.schema_ is None:
         chat["response_format"] = {"type": "json_object"}
     asked = ChatRequest.of(chat)
-    plan = await sidecar.pipeline.plan(visit, asked, served)
+    plan = await sidecar.pipeline.plan(context, asked, served)
     choices = await sidecar.pipeline.choices(asked, plan)
     choice = choices[0]
     found = {
         "value": None if choice.text is None else json.loads(choice.text),
         "text": choice.text,
         "refusal": choice.refusal,
-        "call": visit.call,
-        "attempts": visit.attempts,
-        "repairs": visit.repairs,
-        "tier": visit.tier,
-        "served": visit.served,
-        "tokens": visit.prompt_tokens + visit.completion_tokens,
-        "usd": visit.cost,
-        "seconds": visit.seconds,
+        "call": context.call,
+        "attempts": context.attempts,
+        "repairs": context.repairs,
+        "tier": context.tier,
+        "served": context.served,
+        "tokens": context.prompt_tokens + context.completion_tokens,
+        "usd": context.cost,
+        "seconds": context.seconds,
     }
-    await sidecar.settle(visit)
-    await answer(send, visit, 200, _json(found))
+    await sidecar.settle(context)
+    await answer(send, context, 200, _json(found))
 
 
 #: The pages by path.

@@ -75,19 +75,19 @@ class Responses:
         """Return the request to a model that has no upstream."""
         return Chat().request(as_chat(body), served, seconds)
 
-    def whole(self, visit: RequestContext, _: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, context: RequestContext, _: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer of one reply of plain text."""
-        return response(visit, self._original, Choice(replies[0].text, replies[0]))
+        return response(context, self._original, Choice(replies[0].text, replies[0]))
 
     def answered(
-        self, visit: RequestContext, _: ChatRequest, _body: Mapping[str, Any], choices: Sequence[Choice]
+        self, context: RequestContext, _: ChatRequest, _body: Mapping[str, Any], choices: Sequence[Choice]
     ) -> dict[str, Any]:
         """Return the answer of choices that were checked."""
-        return response(visit, self._original, choices[0])
+        return response(context, self._original, choices[0])
 
-    def events(self, visit: RequestContext, _: Mapping[str, Any]) -> ResponseEvents:
+    def events(self, context: RequestContext, _: Mapping[str, Any]) -> ResponseEvents:
         """Return what writes its events."""
-        return ResponseEvents(visit, self._original)
+        return ResponseEvents(context, self._original)
 
 
 def _ended(said: Any) -> str:
@@ -103,8 +103,8 @@ def _ended(said: Any) -> str:
 class ResponseEvents:
     """Writes the events of one streamed response."""
 
-    def __init__(self, visit: RequestContext, body: Mapping[str, Any]) -> None:
-        self._visit, self._body = visit, body
+    def __init__(self, context: RequestContext, body: Mapping[str, Any]) -> None:
+        self._context, self._body = context, body
         self._number = 0
         self._told: dict[str, list[str]] = {}  # of each item that comes in pieces, by its kind, in their order
         self._closed = 0  # of these
@@ -135,7 +135,7 @@ class ResponseEvents:
             reply = dataclasses.replace(choice.reply, thinking="".join(self._told[_THOUGHT]))
             choice = dataclasses.replace(choice, reply=reply)
         is_text_first = next(iter(self._told), None) == _TEXT
-        whole = response(self._visit, self._body, choice, is_begun=is_text_first)
+        whole = response(self._context, self._body, choice, is_begun=is_text_first)
         yield from self._close()
         for index, item in enumerate(whole["output"]):
             if index >= len(self._told):
@@ -148,7 +148,7 @@ class ResponseEvents:
         yield from self.end(choices[0])
 
     def _created(self) -> Iterator[bytes]:
-        head = {**_head(self._visit, self._body), "status": "in_progress", "output": [], "usage": None}
+        head = {**_head(self._context, self._body), "status": "in_progress", "output": [], "usage": None}
         yield self._event("response.created", response=head)
         yield self._event("response.in_progress", response=head)
 
@@ -183,7 +183,7 @@ class ResponseEvents:
         self._closed = len(self._told)
 
     def _made(self, kind: str, text: str) -> dict[str, Any]:
-        return _message(self._visit, [_part(text)]) if kind == _TEXT else _reasoning(self._visit, text)
+        return _message(self._context, [_part(text)]) if kind == _TEXT else _reasoning(self._context, text)
 
     def _item(self, index: int, item: Mapping[str, Any]) -> Iterator[bytes]:
         """Yield the events of a whole item: it begins empty, and its content comes once."""
@@ -299,22 +299,22 @@ def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
 
 
 def response(
-    visit: RequestContext, body: Mapping[str, Any], choice: Choice, *, is_begun: bool = False
+    context: RequestContext, body: Mapping[str, Any], choice: Choice, *, is_begun: bool = False
 ) -> dict[str, Any]:
     """Return a whole response; `is_begun` where its message is out, and so comes first."""
     output: list[dict[str, Any]] = []
     if choice.refusal is not None or choice.text is not None or choice.beside:
         said = choice.text if choice.text is not None else choice.beside
         part = _part(said or "") if choice.refusal is None else {"type": "refusal", "refusal": choice.refusal}
-        output.append(_message(visit, [part]))
+        output.append(_message(context, [part]))
     if choice.reply.thinking:
-        output.insert(len(output) if is_begun else 0, _reasoning(visit, choice.reply.thinking))
+        output.insert(len(output) if is_begun else 0, _reasoning(context, choice.reply.thinking))
     for name, arguments in choice.calls:
         call = {"type": "function_call", "id": f"fc_{secrets.token_hex(8)}", "call_id": f"call_{secrets.token_hex(8)}"}
         output.append({**call, "name": name, "arguments": arguments, "status": "completed"})
     is_cut = choice.reply.finish in ("length", "filter")
     reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(choice.reply.finish)
-    prompt, given = visit.prompt_tokens, visit.completion_tokens
+    prompt, given = context.prompt_tokens, context.completion_tokens
     used = {
         "input_tokens": prompt,
         "input_tokens_details": {"cached_tokens": 0},
@@ -323,7 +323,7 @@ def response(
         "total_tokens": prompt + given,
     }
     return {
-        **_head(visit, body),
+        **_head(context, body),
         "status": "incomplete" if is_cut else "completed",
         "incomplete_details": {"reason": reason} if is_cut else None,
         "model": choice.reply.model,
@@ -337,16 +337,16 @@ def chat_of(body: Mapping[str, Any]) -> ChatRequest:
     return ChatRequest.of(as_chat(body))
 
 
-def _head(visit: RequestContext, body: Mapping[str, Any]) -> dict[str, Any]:
+def _head(context: RequestContext, body: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "id": f"resp_{visit.id}",
+        "id": f"resp_{context.id}",
         "object": "response",
-        "created_at": int(visit.began),
+        "created_at": int(context.began),
         "error": None,
         "incomplete_details": None,
         "instructions": body.get("instructions"),
         "metadata": body.get("metadata") or {},
-        "model": visit.served or visit.model,
+        "model": context.served or context.model,
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "previous_response_id": body.get("previous_response_id"),
         "store": body.get("store") is not False,
@@ -357,14 +357,14 @@ def _head(visit: RequestContext, body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _message(visit: RequestContext, content: list[dict[str, Any]]) -> dict[str, Any]:
-    item = {"id": f"msg_{visit.id}", "type": "message", "role": "assistant", "status": "completed"}
+def _message(context: RequestContext, content: list[dict[str, Any]]) -> dict[str, Any]:
+    item = {"id": f"msg_{context.id}", "type": "message", "role": "assistant", "status": "completed"}
     return {**item, "content": content}
 
 
-def _reasoning(visit: RequestContext, text: str) -> dict[str, Any]:
+def _reasoning(context: RequestContext, text: str) -> dict[str, Any]:
     content = [{"type": _THOUGHT, "text": text}]
-    return {"type": "reasoning", "id": f"rs_{visit.id}", "summary": [], "content": content}
+    return {"type": "reasoning", "id": f"rs_{context.id}", "summary": [], "content": content}
 
 
 def _part(text: str) -> dict[str, Any]:

@@ -24,21 +24,21 @@ MOST_CALLS = 32  #: In one answer.
 NO_CALL = "[]"  #: What is written down where a call was asked for again, and words came: no value.
 
 
-def schema(asked: ChatRequest, *, is_native: bool) -> dict[str, Any]:
+def schema(chat_request: ChatRequest, *, is_native: bool) -> dict[str, Any]:
     """Return the schema of the value; `is_native` where the first model may make several calls unless told not to."""
-    parallel = asked.chat.parallel_tool_calls
+    parallel = chat_request.chat.parallel_tool_calls
     several = is_native if parallel is None else parallel
     calls = {
         "type": "array",
-        "items": {"anyOf": [_call(number, function) for number, function in enumerate(asked.functions)]},
+        "items": {"anyOf": [_call(number, function) for number, function in enumerate(chat_request.functions)]},
         "minItems": 1,
         "maxItems": MOST_CALLS if several else 1,
     }
-    if asked.choice != "auto" and not is_native:
+    if chat_request.choice != "auto" and not is_native:
         return calls
-    wanted = asked.schema
+    wanted = chat_request.schema
     kinds = [calls]
-    if asked.choice == "auto":
+    if chat_request.choice == "auto":
         text = {"type": "string", "minLength": 1} if wanted is None else _own(wanted, "content")
         kinds.append(_object(content=text))
     if is_native:
@@ -46,14 +46,14 @@ def schema(asked: ChatRequest, *, is_native: bool) -> dict[str, Any]:
     return {"anyOf": kinds}
 
 
-def instruction(asked: ChatRequest) -> str:
+def instruction(chat_request: ChatRequest) -> str:
     """Return how a model without tools of its own is told of them."""
     lines = [
         json.dumps({"name": f.name, "description": f.description or "", "parameters": f.parameters or {}})
-        for f in asked.functions
+        for f in chat_request.functions
     ]
     words = ["You can call these functions:", *lines, 'To call one, answer [{"name": …, "arguments": {…}}].']
-    if asked.choice == "auto":
+    if chat_request.choice == "auto":
         words.append('To answer without a call, write {"content": …}.')
     return "\n".join(words)
 
@@ -156,14 +156,14 @@ def re_ask(
     return (*chat_messages.copied(messages), {"role": "assistant", "content": content, "tool_calls": made}, *answers)
 
 
-def is_asked_again(messages: Sequence[Mapping[str, Any]], asked: ChatRequest) -> bool:
+def is_asked_again(messages: Sequence[Mapping[str, Any]], chat_request: ChatRequest) -> bool:
     """Whether a call was made that was not valid, so that another must follow."""
-    return any(message.get("tool_calls") for message in messages[len(asked.chat.messages) :])
+    return any(message.get("tool_calls") for message in messages[len(chat_request.chat.messages) :])
 
 
-def still_calls(text: str, messages: Sequence[Mapping[str, Any]], asked: ChatRequest) -> str:
+def still_calls(text: str, messages: Sequence[Mapping[str, Any]], chat_request: ChatRequest) -> str:
     """Return a value as it is, but NO_CALL where a call was asked for again and there is none."""
-    if not is_asked_again(messages, asked):
+    if not is_asked_again(messages, chat_request):
         return text
     try:
         return text if read(json.loads(text))[1] else NO_CALL

@@ -246,6 +246,41 @@ def test_wrong_input_ends_in_one_line(
     assert err.startswith(f"guard: {words}")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "the memory that this process may have does not suffice; "),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (guard.GuardError("\n \nit is so\nfor a reason"), "it is so"),
+        (guard.GuardError(""), "GuardError"),
+    ],
+)
+def test_whatever_fails_is_said_in_one_line(
+    error: Exception, words: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TraceStore, "latest", fail)
+    code, out, err = run("list")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"guard: {words}")
+
+
+def test_what_a_driver_says_while_records_are_counted_is_one_line(
+    run: Run, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TraceStore.at(place)
+    store.write(CALL)
+    with store.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM totals")
+    monkeypatch.setattr("guard.trace.totals.LEDGER", "SELECT nonsense FROM calls c")
+    code, out, err = run("stats")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "can't be read: " in err
+    assert "nonsense" in err
+
+
 @pytest.mark.parametrize("command", ["list", "show", "stats", "replay", "export", "prune"])
 def test_help_shows_an_example_and_the_exit_codes(command: str, run: Run) -> None:
     code, out, err = run(command, "--help")

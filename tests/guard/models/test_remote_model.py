@@ -37,8 +37,8 @@ from guard.errors import (
     Unsupported,
 )
 from guard.models.base import Model, Reply, Request
-from guard.models.event_loop import PORTAL
-from guard.models.remote import http
+from guard.models.event_loop import EVENT_LOOP
+from guard.models.remote import errors
 from guard.models.remote.anthropic import AnthropicModel
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.remote_model import MODES
@@ -223,12 +223,12 @@ def test_an_iterator_that_the_portal_s_own_thread_collects_does_not_stop_it() ->
         finally:
             ended.set()
 
-    held = [PORTAL.iterate(endless())]
+    held = [EVENT_LOOP.iterate(endless())]
     assert next(held[0]) == 1
     assert begun.wait(30)
-    PORTAL.loop.call_soon_threadsafe(held.clear)
+    EVENT_LOOP.loop.call_soon_threadsafe(held.clear)
     assert ended.wait(30)
-    assert PORTAL.run(asyncio.sleep(0, "alive")) == "alive"
+    assert EVENT_LOOP.run(asyncio.sleep(0, "alive")) == "alive"
 
 
 # ---- What an answer used that did not come to its end ----------------------------------------------------------------
@@ -777,7 +777,7 @@ def test_a_request_on_guard_s_own_loop_can_t_block_it() -> None:
         with pytest.raises(RuntimeError, match="use the async methods"):
             model(fake_server.refused_url()).generate(request())
 
-    PORTAL.run(nested())
+    EVENT_LOOP.run(nested())
 
 
 class AtOpenAI(OpenAIModel):
@@ -893,10 +893,10 @@ def test_an_overloaded_stream_is_unavailable() -> None:
 
 @pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "no-form-that-is-known"])
 def test_of_a_provider_s_words_the_beginning_is_looked_at_and_no_part_of_a_secret_is_shown(secret: str) -> None:
-    for length in range(http.LOOKED_AT - 30, http.LOOKED_AT + 5):
+    for length in range(errors.LOOKED_AT - 30, errors.LOOKED_AT + 5):
         hidden = "sk-" + "x" * (length - 3)  # so long that of all before the secret nothing is left
-        shown = http.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
+        shown = errors.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
         assert shown.startswith(("[redacted]", "…"))
         assert secret[:4] not in shown
-    assert http.said_by("word " * 2_000_000) == http.said_by("word " * 1_000)
-    assert http.said_by("x" * 2_000_000) == "…"
+    assert errors.said_by("word " * 2_000_000) == errors.said_by("word " * 1_000)
+    assert errors.said_by("x" * 2_000_000) == "…"

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import guard
 from guard.errors import BadReply, BudgetExceeded, CallError, ModelError, TimedOut
 from guard.models.base import Reply, Request
-from guard.models.event_loop import PORTAL
+from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.runners import LOOP, THREAD, Runner
@@ -83,7 +83,7 @@ def test_a_blocking_call_runs_in_its_own_thread_also_where_a_loop_runs(ask: Way)
         assert ask(model, request()).text == TEXT
         assert asyncio.run(inside()) == TEXT
         assert asyncio.run(model.agenerate(request())).text == TEXT
-        assert model.threads == ["MainThread", "MainThread", "guard-portal"]
+        assert model.threads == ["MainThread", "MainThread", "guard-event-loop"]
         assert server.connections == 2  # one of the blocking calls, one of the loop's
 
 
@@ -94,8 +94,8 @@ def test_a_client_of_the_caller_s_runs_where_it_can(ask: Way) -> None:
     with Server(TEXT) as server:
         model = Where("m", client=openai.AsyncOpenAI(base_url=server.url, api_key="k"))
         assert ask(model, request()).text == TEXT
-        assert model.threads == ["guard-portal"]
-        PORTAL.run(model._client.close())
+        assert model.threads == ["guard-event-loop"]
+        EVENT_LOOP.run(model._client.close())
 
 
 def test_where_requests_go_through_a_proxy_they_run_where_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_where_requests_go_through_a_proxy_they_run_where_it_is_known(monkeypatc
         model = Where("m", base_url="http://model.example/v1")
         assert model.generate(request()).text == TEXT
         assert proxy.requests[0].path == "http://model.example/v1/chat/completions"
-        assert model.threads == ["guard-portal"]
+        assert model.threads == ["guard-event-loop"]
 
 
 def test_many_threads_share_the_connections_of_one_model() -> None:
@@ -204,7 +204,7 @@ def test_a_client_of_the_caller_s_follows_no_redirect_either() -> None:
         with pytest.raises(BadReply):
             model.generate(request())
         assert len(server.requests) == 1
-        PORTAL.run(model._client.close())
+        EVENT_LOOP.run(model._client.close())
 
 
 @any_way
@@ -449,20 +449,20 @@ def test_a_child_that_is_forked_in_the_middle_of_a_stream_asks_for_itself() -> N
         assert server.connections == 2
 
 
-# ---- Carriers --------------------------------------------------------------------------------------------------------
+# ---- Runners ---------------------------------------------------------------------------------------------------------
 
 ACTIONS = st.lists(st.sampled_from(["yield", "nest", "leave"]), max_size=8)
 
 
 @given(ACTIONS, st.integers(0, 10))
 def test_both_carriers_iterate_alike_and_leave_nothing_open(actions: list[str], taken: int) -> None:
-    def pieces(carrier: Runner) -> list[str]:
+    def pieces(runner: Runner) -> list[str]:
         is_open: set[int] = set()
 
         async def source(depth: int) -> AsyncGenerator[str, None]:
             is_open.add(depth)
             try:
-                async with carrier.timeout(60):
+                async with runner.timeout(60):
                     for number, action in enumerate(actions[depth:]):
                         if action == "leave":
                             return
@@ -474,7 +474,7 @@ def test_both_carriers_iterate_alike_and_leave_nothing_open(actions: list[str], 
             finally:
                 is_open.remove(depth)
 
-        iterated: Any = carrier.iterate(source(0))
+        iterated: Any = runner.iterate(source(0))
         with contextlib.closing(iterated):
             found = list(itertools.islice(iterated, taken))
         assert not is_open

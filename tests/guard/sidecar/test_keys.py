@@ -186,7 +186,7 @@ def test_processes_share_a_rate_to_the_request(place: str) -> None:
 
 
 def test_processes_share_a_budget(place: str) -> None:
-    key, _ = keys.create(TraceStore.at(place), "shop", usd_per_day=1.0, tokens_per_day=1000)
+    key, _ = keys.create(TraceStore.at(place), "shop", usd_per_day=1.0, tokens_per_day=2**53)
     first, second = Ledger(TraceStore(place)), Ledger(TraceStore(place))
     assert second.admit(key) is None
     first.spend(key, 10, 0.6)

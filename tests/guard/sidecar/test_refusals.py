@@ -12,7 +12,7 @@ from sidecars import Sidecar
 import guard
 from guard.models.base import Request
 from guard.models.remote import remote_model
-from guard.models.remote.http import said_by
+from guard.models.remote.errors import said_by
 from guard.models.remote.openai import OpenAIModel
 from guard.testing import fake_server
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ def test_what_is_read_back_is_what_was_written(place: str) -> None:
     assert list(store.each()) == [CALL, FAILED]
     assert list(store.each(outcome="ModelError")) == [FAILED]
     assert list(store.each(since=CALL.started + 1)) == []
+
+
+def test_counts_of_tokens_have_64_bits(place: str) -> None:
+    counts = {"prompt_tokens": 2**40, "completion_tokens": 2**41, "forced_tokens": 2**42, "thinking_tokens": 2**43}
+    call = dataclasses.replace(CALL, attempts=(Attempt(1, (), reply("7", **counts, room=2**44)),))
+    store = TraceStore(place)
+    assert store.read(store.write(call).number or 0) == call
+    store.close()
 
 
 def test_pages_of_calls_join_without_a_gap(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -809,7 +818,7 @@ def test_old_calls_go_where_days_are_set_with_the_schemas_and_replies_that_nothi
 
 
 def test_a_backlog_goes_in_portions_and_prune_takes_them_all(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guard.trace.retention.MOST", 3)
+    monkeypatch.setattr("guard.trace.store.MOST", 3)
     monkeypatch.setattr("guard.trace.store.EVERY", 10)
     store = TraceStore(place)
     for _ in range(9):
@@ -820,6 +829,62 @@ def test_a_backlog_goes_in_portions_and_prune_takes_them_all(place: str, monkeyp
     assert store.prune(Retention(calls=2)) == 5
     assert _numbers(store) == [9, 10]
     store.close()
+
+
+def test_others_write_between_the_portions_of_a_pruning(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = TraceStore(place), TraceStore(place)
+    for _ in range(9):
+        store.write(CALL)
+    written: list[int | None] = []
+    pause = types.SimpleNamespace(
+        sleep=lambda _seconds: written.append(other.write(CALL, seconds=0.5).number),
+        monotonic=time.monotonic,
+        time=time.time,
+    )
+    monkeypatch.setattr("guard.trace.store.time", pause)
+    monkeypatch.setattr("guard.trace.store.LEAST", 2)
+    monkeypatch.setattr("guard.trace.store.HOLD_S", 0.0)
+    assert store.prune(Retention(calls=2)) == 7
+    assert written[:4] == [10, 11, 12, 13]
+    assert _numbers(store) == [8, 9, *written]
+    store.close()
+    other.close()
+
+
+def test_recorded_replies_go_in_portions_too(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guard.trace.store.LEAST", 2)
+    monkeypatch.setattr("guard.trace.store.HOLD_S", 0.0)
+    store = TraceStore(place)
+    for number in range(7):
+        store.record(str(number), {"n": number})
+    time.sleep(0.01)
+    assert store.prune(Retention(days=1e-8)) == 0
+    assert [store.recorded(str(number)) for number in range(7)] == [None] * 7
+    store.close()
+
+
+def test_a_pruned_file_is_smaller(trace_file: Path) -> None:
+    store = TraceStore.at(trace_file)
+    for number in range(200):
+        store.write(dataclasses.replace(CALL, error=f"{number} " + "no answer " * 400))
+    store.close()
+    before = trace_file.stat().st_size
+    assert store.prune(Retention(calls=20)) == 180
+    assert trace_file.stat().st_size < before / 3
+    assert _numbers(store) == list(range(181, 201))
+
+
+def test_a_file_that_cannot_shrink_page_by_page_is_pruned_and_filled_again(trace_file: Path) -> None:
+    made = sqlite3.connect(trace_file)
+    made.execute("PRAGMA journal_mode=WAL")
+    made.execute("CREATE TABLE other (number INTEGER)")
+    made.close()
+    store = TraceStore.at(trace_file)
+    for _ in range(2):
+        for _ in range(100):
+            store.write(dataclasses.replace(CALL, error="no answer " * 400))
+        store.prune(Retention(calls=1))
+    assert trace_file.stat().st_size < 100 * 4_000 * 1.8
 
 
 def test_what_is_pruned_is_not_in_the_file_any_more(trace_file: Path) -> None:
@@ -916,6 +981,8 @@ def test_a_trace_of_version_1_is_migrated_at_first_use(place: str, first: str) -
         assert store.write(CALL).number == 3
     assert list(store.each())[:2] == _migrated()
     assert store.write(CALL).number == (4 if first == "write" else 3)
+    many = dataclasses.replace(CALL, attempts=(Attempt(1, (), reply("7", prompt_tokens=2**40)),))
+    assert store.read(store.write(many).number or 0) == many
     assert store.record("k", {"n": 1})
     store.close()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable
@@ -30,13 +30,21 @@ from guard.trace.totals import SIZES, Totals
 NOW = 1_770_000_000.0
 
 
-def _recounted(store: TraceStore) -> dict[tuple[int, str], dict[str, Any]]:
-    """Count all records again, one after the other, into rows by minute and shape."""
+def _counted(store: TraceStore, since: float = -math.inf) -> Totals:
+    """Count all records since a time again, one after the other."""
     counted = Totals()
     with store.reading() as connection:
         if connection is not None:
-            for record in totals.records(connection.connection.cursor(), "1 = 1", []):
+            cursor = connection.connection.cursor()
+            numbers = connection.scalars(sa.select(sql_tables.CALLS.c.id).where(sql_tables.CALLS.c.started >= since))
+            for record in totals.records(cursor, [0, *numbers]):
                 counted.add(*record)
+    return counted
+
+
+def _recounted(store: TraceStore) -> dict[tuple[int, str], dict[str, Any]]:
+    """Count all records again, into rows by minute and shape."""
+    counted = _counted(store)
     found = {}
     for (minute, about), row in counted._rows.items():
         named = {"minute": minute, "about": about, "asked": totals.About.of(about).asked}
@@ -103,13 +111,7 @@ def test_statistics_since_any_second_are_those_of_the_records(
         store.write(call)
     began = NOW + since
     found = stats.collect(store.ledger(since=began), large)
-    counted = Totals()
-    with store.reading() as connection:
-        assert connection is not None
-        mark = "?" if store.path else "%s"
-        for record in totals.records(connection.connection.cursor(), f"c.started >= {mark}", [began]):
-            counted.add(*record)
-    expected = stats.collect(counted.rows(), large)
+    expected = stats.collect(_counted(store, began).rows(), large)
     assert [dataclasses.asdict(line) for line in found] == [
         {name: pytest.approx(value) if isinstance(value, float) else value for name, value in vars(line).items()}
         for line in expected
@@ -224,15 +226,40 @@ def test_the_records_of_version_4_are_counted_when_it_is_migrated(place: str, mo
     migrated.close()
 
 
-def test_what_an_older_guard_writes_beside_is_counted_from_the_records(trace_file: Path) -> None:
-    store = TraceStore.at(trace_file)
-    store.write(_in_minute(0, 1.0))
-    with sqlite3.connect(trace_file) as old:
+def test_what_an_older_guard_writes_beside_is_counted_from_the_records(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(totals, "PAGE", 2)
+    store = TraceStore.at(place)
+    for minute in (0, 0, 1, 2):
+        store.write(_in_minute(minute, 1.0))
+    with store.begin() as old:
         columns = "started, seconds, function, target, schema_hash, template, model, options, outcome, error"
-        old.execute(f"INSERT INTO calls ({columns}) SELECT {columns} FROM calls")  # noqa: S608 (ours)
-    old.close()
+        old.exec_driver_sql(f"INSERT INTO calls ({columns}) SELECT {columns} FROM calls")  # noqa: S608 (ours)
     whole = stats.collect(store.ledger())[-1]
-    assert (whole.calls, whole.valid, whole.large_unknown) == (2, 1, 1)
+    assert (whole.calls, whole.valid, whole.large_unknown) == (8, 4, 4)
+    assert stats.collect(store.ledger(since=NOW + 60))[-1].calls == 4
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@given(seconds=st.lists(st.integers(0, 5), max_size=12), since=st.integers(-1, 6), until=st.integers(-1, 6))
+def test_pages_hold_each_call_of_a_time_once_and_never_many(
+    place: str, seconds: list[int], since: int, until: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(totals, "PAGE", 3)
+    store = TraceStore.at(place)
+    store.prune(Retention(days=1e-9))
+    ids = {
+        store.write(dataclasses.replace(_in_minute(0, 1.0), started=NOW + second)).number: second for second in seconds
+    }
+    with store.reading() as connection:
+        assert connection is not None
+        mark = "?" if store.path else "%s"
+        found = list(totals.pages(connection.connection.cursor(), mark, NOW + since, NOW + until))
+    assert [number for page in found for number in page] == sorted(
+        (number for number, second in ids.items() if since <= second < until), key=lambda number: (ids[number], number)
+    )
+    assert all(1 <= len(page) <= 3 for page in found)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)

@@ -1,0 +1,123 @@
+"""One request and its retries, under one deadline.
+
+Where an SDK is asked its own retries are off. Retries here are the transport's, for what may go away by itself: refused
+and broken connections, time-outs, 429 and 5xx. They are counted, never outlast the request's deadline, and end once a
+piece of the answer was handed on. Asking again because of what was answered is the pipeline's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import random
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import httpx2
+
+from guard.errors import BudgetExceeded, CallError
+from guard.models.base import Reply
+from guard.models.remote.errors import ExchangeError
+from guard.models.remote.runners import LOOP, Runner
+from guard.support.interrupts import injected
+
+T = TypeVar("T")
+
+_log = logging.getLogger("guard.models")
+
+MOST_WAIT = 60.0  #: Seconds that a provider may have a request without a deadline wait before a retry.
+FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds before the first retry, at random more, at most.
+
+
+class Exchange:
+    """The time and the retries of one request, and what the tries that failed have used."""
+
+    def __init__(
+        self, name: str, seconds: float | None, retries: int, runner: Runner = LOOP, most_wait: float = math.inf
+    ) -> None:
+        """`most_wait` is the longest wait before a retry; of a request without a deadline MOST_WAIT is."""
+        self.name, self.seconds, self.runner = name, seconds, runner
+        self.started = time.perf_counter()
+        self.retries = 0  # made so far
+        self.lost: list[Reply] = []  # what there was of the answers of tries that failed
+        self._retries, self._most_wait = retries, most_wait  # that there may be
+        self._failure: CallError | None = None  # why the exchange waits, while it does
+        self._known = sys.exception()  # what the caller handles is no failure of this request
+        self._handed_on = False  # a piece of the answer is out: it can't be asked for again
+
+    def timeout(self, silence: float) -> httpx2.Timeout:
+        """Return the HTTP client's time-outs where `silence` is the longest of the provider's."""
+        left = silence if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
+        return httpx2.Timeout(silence, connect=min(silence, 15.0), pool=max(0.0, min(silence, left)))
+
+    @contextlib.asynccontextmanager
+    async def deadline(self) -> AsyncIterator[None]:
+        """Hold everything inside to the deadline."""
+        try:
+            async with self.runner.timeout(self.seconds):
+                yield
+        except TimeoutError:
+            raise self._failure or BudgetExceeded(
+                f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
+                " seconds"
+            ) from None
+
+    async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+        """Hand on what one request brings, tried again where that may help; raises ExchangeError."""
+        while True:
+            try:
+                async with contextlib.aclosing(receive()) as items:
+                    async for item in items:
+                        self._handed_on = True
+                        yield item
+                return
+            except ExchangeError as error:
+                await self._rest(error)
+
+    async def whole(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what one request brings, which comes whole; else as `send` does."""
+        while True:
+            try:
+                return await ask()
+            except ExchangeError as error:
+                await self._rest(error)
+
+    def settled(self, reply: Reply) -> Reply:
+        """Return the last try's reply, with what those before it used: they were paid for as well."""
+        everything, self.lost = [*self.lost, reply], []
+        costs = [one.cost for one in everything]
+        return dataclasses.replace(
+            reply,
+            prompt_tokens=sum(one.prompt_tokens for one in everything),
+            completion_tokens=sum(one.completion_tokens for one in everything),
+            thinking_tokens=sum(one.thinking_tokens for one in everything),
+            cost=None if None in costs else sum(cost for cost in costs if cost is not None),
+            is_estimate=any(one.is_estimate for one in everything),
+        )
+
+    async def _rest(self, error: ExchangeError) -> None:
+        """Wait before the next try; raises the error where that can't help, or would be too late."""
+        wait = self._wait(error)
+        if wait is None:
+            raise error
+        self._failure = error.error
+        _log.info("%s; asking again in %.1f s", self._failure.message, wait)
+        await self.runner.sleep(wait)
+        self._failure = None
+        self.retries += 1
+
+    def _wait(self, error: ExchangeError) -> float | None:
+        """Return in how many seconds to try again; None where that can't help, or would be too late."""
+        if not error.again or self._handed_on or self.retries >= self._retries:
+            return None
+        if injected(error, self._known) is not None:  # an SDK took what a signal handler raised for a broken connection
+            return None
+        left = MOST_WAIT if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
+        wait = error.after
+        if wait is None:
+            wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self.retries, 10) + random.uniform(0, JITTER))  # noqa: S311 (no secret)
+        return wait if wait < min(left, self._most_wait) else None
