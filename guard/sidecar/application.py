@@ -252,7 +252,7 @@ class Sidecar:
         while True:
             await asyncio.sleep(COLLECTED_S)
             until = time.monotonic() + LATEST_S
-            while self.visits and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
+            while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
                 await asyncio.sleep(0.02)
             gc.collect()
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from guard.sidecar import application
+from guard.sidecar.application import Sidecar
 from guard.sidecar.large import SOON_S, done_so_far, giving_way
 
 
@@ -56,3 +62,25 @@ def test_memory_that_is_free_between_what_is_used_is_given_back() -> None:
         [sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True, timeout=60
     )
     assert int(said.stdout) > 60_000_000
+
+
+def test_a_full_collection_waits_while_a_request_is_under_way_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[bool] = []
+    under_way: dict[int, Any] = {1: None}
+    monkeypatch.setattr(application, "COLLECTED_S", 0.01)
+    monkeypatch.setattr(application, "LATEST_S", 0.3)
+    monkeypatch.setattr(application.gc, "collect", lambda: collected.append(bool(under_way)))
+
+    async def collect(seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(Sidecar._collect(SimpleNamespace(contexts=under_way)), seconds)  # type: ignore[arg-type]
+
+    asyncio.run(collect(0.2))
+    assert collected == []
+    asyncio.run(collect(0.5))
+    assert collected[0]
+    under_way.clear()
+    collected.clear()
+    asyncio.run(collect(0.2))
+    assert collected
+    assert not any(collected)
