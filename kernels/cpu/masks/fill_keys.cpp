@@ -318,6 +318,21 @@ MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
   return Means::Ample;
 }
 
+// Behind the first key that a token spells and that is no name, of tokens that leave one; false:
+// there is none.
+bool MaskFiller::leave_key(const Config& at, const Suffixes& rest, Config* after, Sink& sink) {
+  for (const Id* t = rest.trie.begin(0); t != rest.trie.subtree_end(0); ++t) {
+    Config now = at;
+    for (char b : sink.vocabulary.bytes(*t)) {
+      if (now.lex != Lex::Key) break;
+      if (!engine_.step(now, static_cast<std::uint8_t>(b), after, sink.arena)) break;
+      now = *after;
+    }
+    if (now.lex == Lex::None && !now.top->names->at.contains(now.top->key)) return true;
+  }
+  return false;
+}
+
 // Which key was written matters to a budget only where it is one that would have been written
 // later. So all keys of a class go on alike, but for those that were asked for on the way. Of an
 // even object only what comes behind a comma hangs on it.
@@ -345,12 +360,11 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
       texts_.accepted(exit.state, at.spec, at.chars + exit.chars, &labels);
       if (labels.empty() || labels[0] == kEveryClass) continue;
       const auto [after, fresh] = behind.try_emplace(labels[0]);
-      if (fresh && sink.counts(at)) {  // a completion's keys come in the order that the key says
-        Config now = at;
-        for (char b : sink.vocabulary.bytes(*exit.rest->trie.begin(0))) {
-          if (now.lex != Lex::Key) break;
-          if (!engine_.step(now, static_cast<std::uint8_t>(b), &after->second, sink.arena)) break;
-          now = after->second;
+      if (fresh && options_.schema_order &&
+          sink.counts(at)) {  // a completion's keys come in the order that the key says
+        if (!leave_key(at, *exit.rest, &after->second, sink)) {
+          behind.erase(labels[0]);
+          continue;  // each spells a name, and overlay() has them
         }
       } else if (fresh) {
         Frame next = at.top->next(sink.arena);

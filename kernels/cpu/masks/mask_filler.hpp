@@ -111,6 +111,7 @@ class MaskFiller {
   void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask,
                 Sink& sink);
+  bool leave_key(const Config& at, const Suffixes& rest, Config* after, Sink& sink);
   Means key_means(const Config& at, Sink& sink);
 
   Engine& engine_;
