@@ -21,6 +21,8 @@ _TORCH_FLOATS = frozenset({"torch.float16", "torch.bfloat16", "torch.float32", "
 
 def allocate_bitmask(rows: int, size: int) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Make a mask for `rows` sequences over `size` tokens that allows nothing; ValueError below 0."""
+    if not (hasattr(rows, "__index__") and hasattr(size, "__index__")):
+        raise TypeError(f"rows={rows!r:.60} and size={size!r:.60} must be whole numbers")
     if rows < 0 or size < 0:
         raise ValueError(f"rows={rows} and size={size} must be at least 0")
     return np.zeros((rows, -(-size // WORD)), dtype=np.int32)
@@ -56,6 +58,8 @@ def apply_bitmask_(logits: Any, bitmask: Any) -> None:
 def _check(logits: Any, bitmask: Any, is_float: bool) -> None:
     if not is_float:
         raise ValueError(f"logits of {logits.dtype} must be of a float type of 16, 32 or 64 bits")
+    if not hasattr(bitmask, "dtype"):
+        raise TypeError(f"a bitmask must be a NumPy array or a torch tensor, not {type(bitmask).__name__}")
     if str(bitmask.dtype) not in ("int32", "torch.int32"):
         raise ValueError(f"a bitmask of {bitmask.dtype} must be int32")
     shape, words = tuple(logits.shape), tuple(bitmask.shape)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from properties import allowed, bits, check_forced_bytes, check_masks, within_limits
@@ -150,7 +150,11 @@ class Replayed(RuleBasedStateMachine):
     def start(self, case: Case, number: int) -> tuple[Any, list[int | bytes]]:
         """Compile a schema; a matcher is kept with the steps that it has taken."""
         self.vocabulary = vocabulary(number)
-        self.compiled = case.compile()
+        try:
+            self.compiled = case.compile()
+            self.compiled.matcher(self.vocabulary).distance()
+        except guard.SchemaError:  # a limit
+            assume(False)
         self.live: list[tuple[Any, list[int | bytes]]] = []
         return self.keep(self.compiled.matcher(self.vocabulary), [])
 
@@ -223,7 +227,10 @@ class Replayed(RuleBasedStateMachine):
 
     def seen(self, matcher: Any) -> tuple[Any, ...]:
         """All that a matcher says of its state."""
-        mask = allowed(matcher, self.vocabulary).tolist()
+        try:
+            mask = allowed(matcher, self.vocabulary).tolist()
+        except guard.SchemaError as error:
+            return error.pointer, error.limit
         return matcher.distance(), matcher.can_stop(), matcher.is_finished(), matcher.forced_bytes(), mask
 
 
@@ -315,7 +322,7 @@ def test_a_batch_is_filled_as_its_rows_are(batch: list[Case], r: Random) -> None
         ((np.zeros((2, 9), dtype=np.int32), 2), IndexError, "row=2 is not a row of the bitmask"),
         ((np.zeros((2, 9), dtype=np.int32), -1), IndexError, "row=-1 is not a row of the bitmask"),
         ((np.zeros((2, 9), dtype=np.int32), 0, -1), ValueError, "remaining=-1 must be at least 0"),
-        (([0] * 9,), TypeError, "incompatible function arguments"),
+        (([0] * 9,), TypeError, r"takes .*an int32 array of NumPy or torch on the CPU.*, not \(.*list\)"),
     ],
 )
 def test_a_bitmask_that_cannot_be_filled_is_an_error_that_says_why(
@@ -329,6 +336,41 @@ def test_a_bitmask_that_cannot_be_filled_is_an_error_that_says_why(
     with pytest.raises(error, match=message):
         fill_bitmasks([matcher], bitmask, *([argument] for argument in more))
     assert matcher.distance() == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        (
+            "fill_bitmask",
+            (None,),
+            "takes bitmask: an int32 array of NumPy or torch on the CPU, row: int = 0, .*not .None.",
+        ),
+        ("fill_bitmask", (), r", not \(\)"),
+        ("accept", (None,), r"takes one token: int, not \(None\)"),
+        ("accept", (1.5,), r"takes one token: int, not \(float\)"),
+        ("accept", (1, 2), r"takes one token: int, not \(int, int\)"),
+        ("accept_bytes", ("1",), r"takes data: bytes, not \(str\)"),
+        ("rollback", (None,), r"takes steps: int = 1, not \(None\)"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_in_one_line(
+    method: str, arguments: tuple[Any, ...], message: str
+) -> None:
+    matcher = matcher_of({"type": "integer"})
+    with pytest.raises(TypeError, match=rf"^{method}\(\) {message if message[0] != ',' else '.*' + message}$"):
+        getattr(matcher, method)(*arguments)
+    assert matcher.distance() == 2
+
+
+def test_arguments_that_convert_are_taken() -> None:
+    matcher = matcher_of({"type": "integer"})
+    row = np.zeros((2, 9), dtype=np.int32)
+    matcher.fill_bitmask(bitmask=row, row=np.int64(1), remaining=np.int32(5))
+    assert row[1].any()
+    matcher.rollback(np.int64(0))
+    with pytest.raises(TypeError, match=r"^fill_bitmasks\(\) takes matchers: .*, not \(list, bitmask=None\)$"):
+        fill_bitmasks([matcher], bitmask=None)
 
 
 def test_a_bitmask_that_may_not_be_written_is_left_alone() -> None:

@@ -323,3 +323,18 @@ def test_from_bytes_refuses_ids_that_are_not_there_and_bytes_without_a_token():
     with pytest.raises(ValueError, match=r"0x7[bB]|\{"):
         Vocabulary.from_bytes([token for token in [*ALL_BYTES, b""] if token != b"{"], eos=[255])
     Vocabulary.from_bytes([b"0", b"1", b""], eos=[2], alphabet=b"01")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((None, [0]), "tokens=None must be a list of bytes"),
+        (([b"a", b""], None), "eos=None must be a list of token ids"),
+        (([b"a", b""], [1], (), "a"), "alphabet='a' must be bytes, or None"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_in_one_line(arguments: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{words}[^\n]*$"):
+        Vocabulary.from_bytes(*arguments)
+    with pytest.raises(TypeError, match=r"^token=None must be the id of a token$"):
+        Vocabulary.from_bytes([b"a", b""], [1], alphabet=b"a").token_bytes(None)  # type: ignore[arg-type]

@@ -337,6 +337,11 @@ VARIED: dict[str, Any] = {
     "a portion": {"type": "number", "minimum": 0, "maximum": 1},
     "a small portion": {"type": "number", "minimum": 1e-09, "maximum": 4.294967295},
     "a range": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "below zero": {"type": "integer", "exclusiveMaximum": 0},
+    "what a double holds": {"type": "number", "minimum": -1.7976931348623157e308, "maximum": 1.7976931348623157e308},
+    "above the smallest double": {"type": "number", "exclusiveMinimum": 5e-324, "maximum": 1},
+    "no whole number": {"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 0.3},
+    "a text that begins so": {"type": "string", "pattern": "^postgresql://[a-z]*"},
     "nested": {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}},
 }
 

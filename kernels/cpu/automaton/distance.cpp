@@ -7,17 +7,14 @@ namespace guard {
 
 namespace {
 constexpr std::size_t kFewWays = 256;  // to decide literals: so many are compared where one will do
-std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
-std::int64_t least(std::int64_t a, std::int64_t b) {
-  return a < 0 ? b : b < 0 ? a : std::min(a, b);
-}
 std::int64_t without(std::int64_t limit, std::int64_t bytes) {
   return limit == kNoLimit ? kNoLimit : limit - bytes;
 }
 }  // namespace
 
 Distances::Distances(Constraints& constraints, Levels& levels, Viability& viability,
-                     KeyReader& keys, Stepper& stepper, const Options& options)
+                     KeyReader& keys, Stepper& stepper, const Options& options,
+                     const Format* format)
     : constraints_(constraints),
       goals_(constraints.goals),
       levels_(levels),
@@ -25,6 +22,7 @@ Distances::Distances(Constraints& constraints, Levels& levels, Viability& viabil
       keys_(keys),
       stepper_(stepper),
       options_(options),
+      format_(format),
       texts_(constraints.lexicon.texts),
       numbers_(constraints.lexicon.numbers) {}
 
@@ -44,6 +42,7 @@ std::int64_t Distances::exactly(const Config& at, std::int64_t limit) {
 std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
   const Frame& f = *at.top;
   if (at.lex == Lex::Key) return key_distance(at, limit);
+  if (at.lex == Lex::Raw) return raw_distance(at);
   if (at.lex != Lex::None) return scalar_distance(at);
   const std::int64_t gap =
       options_.whitespace == Whitespace::Spaced && is_separated(f) && at.gap == 0 ? 1 : 0;
@@ -165,7 +164,9 @@ const Targets& Distances::options(const Frame& f, Type type, bool all) {
   const Parts& parts = levels_.parts(f.due, type);
   std::vector<Aim> out;
   if (f.kind == Kind::Root) {
-    if (parts.list[0].base != kFalse) out.push_back({{0}, parts.list[0].base, 1});
+    const std::int64_t behind = f.parent ? behind_point(f.parent->level) : 1;
+    if (parts.list[0].base != kFalse && behind >= 0)
+      out.push_back({{0}, parts.list[0].base, behind});
     return keep(f, type, out);
   }
   if (const std::int64_t rest = behind_value(f); rest >= 0) {
@@ -515,9 +516,7 @@ std::int64_t Distances::least_rest(const Frame& f) {
 }
 
 bool Distances::is_even(const Frame& f) {
-  if (f.kind != Kind::Object || f.records || f.barred) return false;
-  const ObjectInfo& info = levels_.info(f.level);
-  return info.plain && info.bare;
+  return f.kind == Kind::Object && guard::is_even(levels_.info(f.level), f);
 }
 
 // The cheapest key of the class that is no name and was not written; null: there is none.
@@ -606,6 +605,7 @@ Distances::Sight Distances::on_sight(const Config& at) {
   const Frame& f = *at.top;
   const std::int64_t gap = options_.gap();
   if (at.finished || f.phase == Phase::End) return {};
+  if (at.lex == Lex::Raw) return {raw_distance(at), true};
   if (at.lex == Lex::Key ||
       f.phase == Phase::Key) {  // one member more only adds itself to what must come anyway
     constexpr std::size_t kMostKeys = 4096;  // of so many some text of two more characters is none
@@ -651,7 +651,8 @@ Distances::Sight Distances::on_sight(const Config& at) {
       return {sum(bytes, rest), true};
     case Lex::Literal:
       return {static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars + rest, true};
-    case Lex::Key: break;
+    case Lex::Key:
+    case Lex::Raw: break;
   }
   return {};
 }

@@ -52,6 +52,7 @@ bool Scalars::reads_alike(Id g, Id literal) {
   const std::vector<Id>* values = goals_.listed(literal & ~1);
   if (!values || goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
     return false;
+  // For its effect: goal_numbers_ has the set from then on.
   numbers(g);
   if (!is_points(goal_numbers_[g])) return false;
   const auto is_whole = [this](Id v) {
@@ -193,6 +194,7 @@ const std::vector<Id>& Scalars::numbers(Id g) {
   std::vector<Id> parts;
   for (Id l : std::vector<Id>(goals_.literals(g)))
     parts.push_back(goals_.walk(algebra, &numbers_memo_, l));
+  // Pieces without a number that has a spelling go, so that an empty set means that there is none.
   const Id out = algebra.all(parts);
   std::vector<Id> kept;
   for (Id p : std::vector<Id>(number_sets_[out].ids))
@@ -205,6 +207,7 @@ const std::vector<Id>& Scalars::numbers(Id g) {
 bool Scalars::is_scalar(Id g) {
   const std::function<bool(Id)> scalar = [&](Id node) {
     if (node < 2) return node == 1;
+    // What a node of our own says is not looked into: false is always safe.
     if (node >= kInternal) return false;
     for (const Atom& a : goals_.atoms(node)) {
       if (a.op == Op::Type && !(a.lo & (types::kArray | types::kObject))) return true;

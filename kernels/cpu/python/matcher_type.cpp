@@ -3,9 +3,13 @@
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "python/refusal.hpp"
 #include "support/thread_pool.hpp"
+
+#define GUARD_BITMASK "bitmask: an int32 array of NumPy or torch on the CPU"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -13,8 +17,8 @@ using namespace nb::literals;
 namespace guard {
 
 void bind_matcher(nb::module_& m) {
-  nb::class_<PyMatcher>(m, "Matcher")
-      .def(
+  nb::class_<PyMatcher> type(m, "Matcher");
+  type.def(
           "fill_bitmask",
           [](PyMatcher& self, const Rows& bitmask, std::ptrdiff_t row,
              std::optional<std::int64_t> remaining) {
@@ -47,6 +51,13 @@ void bind_matcher(nb::module_& m) {
                 [&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });
           },
           "data"_a)
+      .def("spans",
+           [](PyMatcher& self) {
+             std::vector<std::tuple<int, Id, std::size_t, std::size_t>> out;
+             for (const FormatSpan& s : self.placed([&] { return self.matcher.spans(); }))
+               out.emplace_back(s.kind, s.what, s.begin, s.end);
+             return out;
+           })
       .def("can_stop",
            [](PyMatcher& self) { return self.placed([&] { return self.matcher.can_stop(); }); })
       .def("is_finished",
@@ -93,6 +104,16 @@ void bind_matcher(nb::module_& m) {
         const PyMatcher::Use use(self);
         return PyMatcher::make(self.seat, [&] { return self.matcher.copy(); });
       });
+  refuse_others(type, "fill_bitmask",
+                "fill_bitmask() takes " GUARD_BITMASK
+                ", row: int = 0, remaining: int | None = None");
+  refuse_others(type, "fill_bitmask_by_bytes",
+                "fill_bitmask_by_bytes() takes " GUARD_BITMASK ", remaining: int | None = None");
+  refuse_others(type, "accept", "accept() takes one token: int");
+  refuse_others(type, "accept_bytes", "accept_bytes() takes data: bytes");
+  refuse_others(type, "fill_classes",
+                "fill_classes() takes classes: an array of uint8 in one dimension");
+  refuse_others(type, "rollback", "rollback() takes steps: int = 1");
 
   m.def(
       "fill_bitmasks",
@@ -148,6 +169,9 @@ void bind_matcher(nb::module_& m) {
           matchers[i]->fill(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i), left_of(i));
       },
       "matchers"_a, "bitmask"_a, "rows"_a.none() = nb::none(), "remaining"_a.none() = nb::none());
+  refuse_others(m, "fill_bitmasks",
+                "fill_bitmasks() takes matchers: a list of Matcher, " GUARD_BITMASK
+                ", rows: list of int | None = None, remaining: list of int or None | None = None");
 }
 
 }  // namespace guard

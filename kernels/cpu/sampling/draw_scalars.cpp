@@ -76,14 +76,15 @@ std::string written(Wide v, int scale) {
   if (negative && (whole != "0" || !fraction.empty())) whole.insert(whole.begin(), '-');
   return fraction.empty() ? whole : whole + "." + fraction;
 }
-// d * 10^scale, where it is a whole number of at most 18 digits.
+// d * 10^scale without what is behind its point, where that has at most 18 digits.
 bool scaled(const Decimal& d, int scale, Wide* out) {
   if (d.digits.empty()) return *out = 0, true;
-  const int zeros = d.exp + scale;
-  if (zeros < 0 || static_cast<int>(d.digits.size()) + zeros > 18) return false;
+  const int zeros = d.exp + scale, whole = static_cast<int>(d.digits.size()) + zeros;
+  if (whole > 18) return false;
   Wide v = 0;
-  for (char c : d.digits) v = v * 10 + (c - '0');
-  for (int i = 0; i < zeros; ++i) v *= 10;
+  for (int i = 0; i < whole; ++i)
+    v = v * 10 +
+        (i < static_cast<int>(d.digits.size()) ? d.digits[static_cast<std::size_t>(i)] - '0' : 0);
   *out = d.negative ? -v : v;
   return true;
 }
@@ -155,6 +156,16 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
   for (std::int64_t written = 0; written < std::max<std::int64_t>(lo, 2 * kMost); ++written) {
     const bool ends = written >= wanted && langs_.accepts(at);
     const bool over = is_unit_over() && (!again || written >= kAgainUpTo || langs_.accepts(at));
+    const bool closing = written >= wanted && (plainest || over || written > wanted + kLong);
+    const std::vector<Edge> edges =
+        at == Langs::kAll || written == hi
+            ? std::vector<Edge>()
+            : edges_of(at, lo - written - 1, hi == kInf ? kInf : hi - written - 1, closing);
+    if (!ends && edges.size() == 1 && edges[0].is_one()) {  // nothing is to be chosen
+      at = edges[0].next;
+      append_json(&out, edges[0].first);
+      continue;
+    }
     const std::uint8_t choice = plainest                  ? 0
                                 : over || !is_unit_over() ? next()
                                                           : once_more(unit, written);
@@ -165,9 +176,6 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
                                           : kOdd[(choice - kOddly) % std::size(kOdd)]);
       continue;
     }
-    const bool closing = written >= wanted && (plainest || over || written > wanted + kLong);
-    const std::vector<Edge> edges =
-        edges_of(at, lo - written - 1, hi == kInf ? kInf : hi - written - 1, closing);
     if (edges.empty()) break;
     const Edge& e = edges[choice * edges.size() >> 8];
     at = e.next;
@@ -214,7 +222,7 @@ std::vector<Sampler::Edge> Sampler::edges_of(Id lang, std::int64_t lo, std::int6
 }
 
 std::uint32_t Sampler::character(const Edge& e, std::size_t choice, bool odd) {
-  if (e.ranges.size() == 1 && e.ranges[0].lo == e.ranges[0].hi) return e.first;
+  if (e.is_one()) return e.first;
   if (odd) {
     std::vector<std::uint32_t> some{e.first};
     for (std::uint32_t c : kUnlikeWords)
@@ -301,39 +309,42 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
                                         // mode is lowered by itself when it shrinks.
   const std::uint8_t mode = next(), size = next();
   if (mode == 0) return "";
+  constexpr int kFinest = 12;  // digits behind the point: of bounds that have more, these
   const bool whole_only = !piece.multiples.empty();
   int scale = 0;
   for (const auto* list : {&piece.multiples, &piece.not_multiples})
     for (const Decimal& d : *list) scale = std::max(scale, decimals(d));
-  if (piece.has_lo) scale = std::max(scale, decimals(piece.lo));
-  if (piece.has_hi) scale = std::max(scale, decimals(piece.hi));
-  const bool narrow =
-      piece.has_lo && piece.has_hi &&
-      std::abs(approximate(piece.hi) - approximate(piece.lo)) < 20;  // few of them are whole
-  const bool fraction = !whole_only && (narrow ? mode % 8 != 0 : mode % 4 == 3),
+  if (piece.has_lo) scale = std::max(scale, std::min(decimals(piece.lo), kFinest));
+  if (piece.has_hi) scale = std::max(scale, std::min(decimals(piece.hi), kFinest));
+  const double least = approximate(piece.lo), greatest = approximate(piece.hi);
+  const bool is_bounded = piece.has_lo && piece.has_hi,
+             narrow = is_bounded && greatest - least < 20,  // few of them are whole
+      none_whole = is_bounded && std::floor(greatest) < std::ceil(least);
+  const bool fraction = !whole_only && (narrow ? mode % 8 != 0 || none_whole : mode % 4 == 3),
              fine = fraction && (narrow ? mode % 2 == 1 : mode % 8 == 7);
   const int more =
       !fraction ? 0
-                : std::clamp(12 - scale, 0,
+                : std::clamp(kFinest - scale, 0,
                              fine ? 5 : 2);  // digits of the fraction, beyond those of the bounds
   scale += more;
   Wide lo = 0, hi = 0, unit = 1;
   for (int i = 0; i < scale - more; ++i) unit *= 10;
-  bool exact = scale <= 12;
+  bool exact = scale <= kFinest;
   if (exact && whole_only) exact = scaled(piece.multiples[0], scale, &unit);
   if (exact && fraction) unit = 1;
-  if (exact && piece.has_lo) exact = scaled(piece.lo, scale, &lo);
-  if (exact && piece.has_hi) exact = scaled(piece.hi, scale, &hi);
   if (!exact || unit <= 0) return "";
+  // A bound that is too far away is none here: what is beyond it is not taken below.
+  const bool has_lo = piece.has_lo && scaled(piece.lo, scale, &lo),
+             has_hi = piece.has_hi && scaled(piece.hi, scale, &hi);
   // The least and the greatest number of the grid; a bound that is not on it is taken as it is
   // where any number may be.
   const Wide first = -floored(-lo, unit), last = floored(hi, unit);
   Wide low = first * unit, high = last * unit;
-  if (piece.has_lo && piece.lo_open && low == lo) low += unit;
-  if (piece.has_hi && piece.hi_open && high == hi) high -= unit;
+  if (has_lo && piece.lo_open && low == lo) low += unit;
+  if (has_hi && piece.hi_open && high == hi) high -= unit;
   std::vector<std::string> tries;
   const auto add = [&](Wide v) { tries.push_back(written(v, scale)); };
-  const bool between = piece.has_lo && piece.has_hi && high > low;
+  const bool between = has_lo && has_hi && high > low;
   Wide step = fine                          ? size * Wide{389}
               : mode % 4 == 1               ? size % 10
               : mode % 8 == 6 && size >= 64 ? (size - 63) * Wide{37} + 63
@@ -344,19 +355,20 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
     for (int i = 0; i < 2; ++i) at = at << 8 | next();
     add(low + at * ((high - low) / unit + 1) / (Wide{1} << 24) * unit);
   } else if (mode < 48) {  // near zero
-    Wide zero = piece.has_lo && lo > 0 ? low : piece.has_hi && hi < 0 ? high : 0;
-    add(piece.has_hi && hi <= 0 ? zero - step * unit : zero + step * unit);
+    Wide zero = has_lo && lo > 0 ? low : has_hi && hi < 0 ? high : 0;
+    add(has_hi && hi <= 0 ? zero - step * unit : zero + step * unit);
     add(zero);
-  } else if (mode < 96 && piece.has_lo) {
+  } else if (mode < 96 && has_lo) {
     if (!whole_only && !piece.lo_open && mode < 60) add(lo);
     add(low + (mode < 60 ? 0 : step * unit));
     add(low);
-  } else if (mode < 144 && piece.has_hi) {
-    if (!whole_only && !piece.hi_open && mode < 108) add(hi);
-    add(high - (mode < 108 ? 0 : step * unit));
+  } else if (mode < 144 && has_hi) {
+    const bool at_end = mode < (has_lo ? 108 : 60);
+    if (!whole_only && !piece.hi_open && at_end) add(hi);
+    add(high - (at_end ? 0 : step * unit));
     add(high);
   } else if (mode < 192) {
-    add((piece.has_lo ? low : piece.has_hi ? high : 0) + (piece.has_hi ? -1 : 1) * step * unit);
+    add((has_lo ? low : has_hi ? high : 0) + (has_hi ? -1 : 1) * step * unit);
     add(-step * unit);
     add(step * unit);
   } else if (mode < 224) {
@@ -392,9 +404,10 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   } else {
     add(-step * unit);
     add(step * unit);
-    add(low + step * unit);
-    add(high - step * unit);
   }
+  // Where none of these is in the range: as far inside of it.
+  if (has_lo) add(low + step * unit);
+  if (has_hi) add(high - step * unit);
   // Of a lattice of decimals, doubles mostly hold neither the numbers nor the step: those are
   // better of which a reader of doubles thinks alike.
   const double grid =

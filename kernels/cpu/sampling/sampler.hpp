@@ -79,6 +79,7 @@ class Sampler {
     std::uint32_t first;  // it
     Id next;
     Ranges ranges;
+    bool is_one() const { return ranges.size() == 1 && ranges[0].lo == ranges[0].hi; }
   };
   std::vector<Edge> edges_of(Id lang, std::int64_t lo, std::int64_t hi, bool closing);
   std::uint32_t character(const Edge& edge, std::size_t choice, bool odd);
