@@ -58,6 +58,9 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"response_format": FORMAT, "stream": True},
     {"tools": [TOOL], "tool_choice": "required"},
 )
+#: Two hundred clients on two processors take turns: some say nothing for seconds, which a sidecar would take amiss.
+#: How long a case may take is the attack's to say.
+SLACK_S = 60.0
 #: Faults that leave whole words, which plain text may be: a provider's words are its own business.
 WORDED = ("wrong type", "extra key", "prose around", "empty answer")
 GROWTH, SPARE = 1.1, 30_000_000  #: Memory is flat where the last third holds so much more than the middle, and bytes.
@@ -183,8 +186,7 @@ class Soak:
         steps = case.steps(canary)
         found = await exchange(sidecar.host, sidecar.port, steps, answers=case.answers, method=case.method)
         sent = b"".join(step for step in steps if isinstance(step, bytes))[:10_000].decode("latin-1")
-        # Two hundred clients on two processors take turns: how long a case may take is the attack's to say.
-        verdict = judged(case, canary, sent, found, slack=60)
+        verdict = judged(case, canary, sent, found, slack=SLACK_S)
         self.outcome.hostile += 1
         if verdict.faults and not self.is_killed and not verdict.outcome.startswith("503"):
             self.outcome.faulty[case.id] = verdict.faults
@@ -266,7 +268,7 @@ def is_honest(reply: sidecars.Reply, kind: dict[str, Any], name: str) -> bool:
 def started(folder: Path, share: float, seed: int, place: str = "") -> Any:
     """Start both providers and a sidecar."""
     with fake_server.Server(misbehaving(share, seed), keeps_alive=True) as provider, upstream() as hostile:
-        toml = "in_flight = 2000\n" + settings(hostile)
+        toml = "in_flight = 2000\n" + settings(hostile, slack=SLACK_S)
         toml += sidecars.model(
             provider.url, MODEL, first_token_seconds=2, total_seconds=4, breaker_failures=1000, concurrency=500
         )

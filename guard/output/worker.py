@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import resource
 import signal
@@ -24,6 +25,7 @@ from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read
 from guard.output.repair import repair
 
 LENGTH = struct.Struct("!Q")  #: Stands before each message.
+NICE = 5  #: So that the parent, which others wait for, comes first where processors are scarce.
 MEMORY = 256_000_000  #: Bytes of the worker's own data.
 ENGINE_REGION = 2**28  #: Bytes that the mask engine reserves at its first use, without taking them.
 MOST_KEPT = 80_000_000  #: Bytes beyond which a worker ends after its job: what it has had it does not give back.
@@ -35,6 +37,7 @@ Known = dict[str, Any]
 
 def main(file: int, seconds: float) -> None:
     """Do jobs until the parent closes the socket; each in so many seconds of the processor."""
+    os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is the parent's to heed
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(MEMORY)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from guard.sidecar.errors import ApiError
 from guard.sidecar.settings import ServeSettings
@@ -28,34 +28,46 @@ class Room:
         self._bytes_of: dict[str, int] = {}
         self._waiting_of: dict[str, int] = {}
 
-    @contextlib.contextmanager
-    def under_way(self, settings: ServeSettings) -> Iterator[None]:
-        """Be one of the requests under way; ApiError where there are too many."""
-        if self._under_way >= settings.in_flight:
-            words = f"{self._under_way} requests are under way, which is all that is allowed"
-            raise ApiError(503, words, code="busy", retry_after=AGAIN_SECONDS)
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
+    def under_way(self, settings: ServeSettings) -> _Place:
+        """Return a place among the requests under way, to be taken; ApiError where there are too many."""
+        return _Place(self, settings.in_flight)
 
-    @contextlib.contextmanager
-    def share(self, scope: Any, settings: ServeSettings) -> Iterator[Share]:
-        """Give a request its share, until it ends."""
-        share = Share(self, sender(scope), settings)
-        try:
-            yield share
-        finally:
-            share.give_back()
+    def share(self, scope: Any, settings: ServeSettings) -> Share:
+        """Return a request's share, which it has until it ends."""
+        return Share(self, sender(scope), settings)
+
+
+class _Place:
+    """One of the requests under way, while it is entered."""
+
+    __slots__ = ("_most", "_room")
+
+    def __init__(self, room: Room, most: int) -> None:
+        self._room, self._most = room, most
+
+    def __enter__(self) -> None:
+        room = self._room
+        if room._under_way >= self._most:
+            words = f"{room._under_way} requests are under way, which is all that is allowed"
+            raise ApiError(503, words, code="busy", retry_after=AGAIN_SECONDS)
+        room._under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._room._under_way -= 1
 
 
 class Share:
-    """What one request has of the room."""
+    """What one request has of the room; it is given back at the end."""
 
     def __init__(self, room: Room, who: str, settings: ServeSettings) -> None:
         self._room, self._who, self._settings = room, who, settings
         self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
 
     def take(self, size: int) -> None:
         """Hold more bytes; ApiError where its client, or all together, hold too many."""

@@ -72,16 +72,16 @@ class AnthropicUpstream(Upstream):
         """Return how many tokens a chat's prompt is, as the provider counts them; None where it does not."""
         payload, exchange = await self._payload(body, COUNTED), Exchange(self.name, seconds, retries)
 
-        async def once() -> AsyncGenerator[int, None]:
+        async def once() -> int:
             async with self._asked("/messages/count_tokens", *payload) as response:
                 said = self._object(await self._whole(response))
             if (number := count(said.get("input_tokens"), -1)) < 0:
                 raise ExchangeError(BadReply(f"{self.name} did not answer by the protocol: no input_tokens"))
-            yield number
+            return number
 
         try:
-            async with exchange.deadline(), contextlib.aclosing(exchange.send(once)) as counted:
-                return await anext(counted)
+            async with exchange.deadline():
+                return await exchange.whole(once)
         except ExchangeError as failure:
             if failure.status in NO_COUNT and "model" not in failure.words.lower():
                 return None

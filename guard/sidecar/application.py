@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 
 from guard.models.base import Thought
 from guard.models.remote import prices
-from guard.sidecar import bodies, cors, keys, large, metrics, params
+from guard.sidecar import bodies, cors, keys, large, memory, metrics, params
 from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
@@ -54,6 +54,8 @@ READERS = 4  #: Threads for what operators look at.
 READING_S = 10.0  #: Longest wait for what is read of the trace,
 FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
 COLLECTED_S = 60.0  #: Between two full collections of garbage; cycles that hold much are rare.
+LATEST_S = 30.0  #: For which one waits until no request is under way.
+TIDIED_S = 5.0  #: After which memory that large work has left is given back.
 NEVER = 2**31 - 1  #: Young collections until a full one.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
@@ -211,7 +213,7 @@ class Sidecar:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*gc.get_threshold()[:2], NEVER)
-        watching = [asyncio.create_task(task()) for task in (self._refresh, self._watch, self._collect)]
+        watching = [asyncio.create_task(task()) for task in (self._refresh, self._watch, self._collect, self._tidy)]
         try:
             yield
         finally:
@@ -249,7 +251,18 @@ class Sidecar:
         """Collect all that is garbage now and then."""
         while True:
             await asyncio.sleep(COLLECTED_S)
+            until = time.monotonic() + LATEST_S
+            while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
+                await asyncio.sleep(0.02)
             gc.collect()
+
+    async def _tidy(self) -> None:
+        """Give memory back that large work has left."""
+        before = 0
+        while True:
+            await asyncio.sleep(TIDIED_S)
+            if before != (before := large.done_so_far()):
+                await asyncio.to_thread(memory.give_back)
 
     async def _probe(self) -> None:
         try:

@@ -86,6 +86,8 @@ def understood(body: dict[str, Any]) -> Understood:
     The fields of a JSON Schema and of an object are gone from the body that is returned, for its `response_format` says
     the same; those of a language are still there, for a model's server that knows them.
     """
+    if body.keys().isdisjoint(_FIELDS):  # as of most bodies
+        return Understood(body, None, "")
     for field in (*GRAMMARS, *_NO_FIELD):
         value = _value(body, field)
         if not is_neutral(field, value) and not (field == "grammar" and _is_typed(value)):
@@ -250,6 +252,7 @@ _READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (
 )
 _ALL = (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *GRAMMARS, *ENGINES, *_NO_FIELD)
 _OUTER = frozenset(field.partition(".")[0] for field in _ALL if "." in field)
+_FIELDS = frozenset({"response_format", *(field.partition(".")[0] for field in _ALL)})  # of a body's outermost object
 
 
 def _value(body: Mapping[str, Any], field: str) -> Any:

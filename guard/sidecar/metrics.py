@@ -6,7 +6,9 @@ PROMETHEUS_MULTIPROC_DIR turns on before this module is imported), and whoever i
 
 from __future__ import annotations
 
+import functools
 import os
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -53,27 +55,33 @@ _PATHS = frozenset(
 )
 
 
+@functools.lru_cache(4_096)
+def _of(metric: Any, *labels: str) -> Any:
+    """Return the figure of some labels; to look it up takes as long as to count."""
+    return metric.labels(*labels)
+
+
 def observe(context: RequestContext) -> None:
     """Count a request that has ended."""
     path = context.path if context.path in _PATHS else "other"
-    _REQUESTS.labels(path, context.model, str(context.status)).inc()
-    _SECONDS_TAKEN.labels(path).observe(context.seconds)
+    _of(_REQUESTS, path, context.model, str(context.status)).inc()
+    _of(_SECONDS_TAKEN, path).observe(context.seconds)
     if not context.outcome:
         return
     model = context.model
-    _OVERHEAD.labels(path).observe(context.overhead)
-    _OUTCOMES.labels(model, context.outcome).inc()
-    _ATTEMPTS.labels(model).inc(context.attempts)
-    _TOKENS.labels(model, "prompt").inc(context.prompt_tokens)
-    _TOKENS.labels(model, "completion").inc(context.completion_tokens)
+    _of(_OVERHEAD, path).observe(context.overhead)
+    _of(_OUTCOMES, model, context.outcome).inc()
+    _of(_ATTEMPTS, model).inc(context.attempts)
+    _of(_TOKENS, model, "prompt").inc(context.prompt_tokens)
+    _of(_TOKENS, model, "completion").inc(context.completion_tokens)
     if context.re_asks:
-        _RE_ASKS.labels(model).inc(context.re_asks)
+        _of(_RE_ASKS, model).inc(context.re_asks)
     if context.escalations:
-        _ESCALATIONS.labels(model).inc(context.escalations)
+        _of(_ESCALATIONS, model).inc(context.escalations)
     if context.repairs:
-        _REPAIRS.labels(model).inc(context.repairs)
+        _of(_REPAIRS, model).inc(context.repairs)
     if context.cost:
-        _COST.labels(model).inc(context.cost)
+        _of(_COST, model).inc(context.cost)
 
 
 def text() -> bytes:

@@ -49,17 +49,12 @@ class Native(Wrapper):
         """Answer a request."""
         exchange, start = self._exchange(request), time.perf_counter()
         payload = await self._payload(self._body(request))
-
-        async def once() -> AsyncGenerator[Any, None]:
-            yield await self._upstream.post(self._path, payload)
-
         try:
-            async with exchange.deadline(), contextlib.aclosing(exchange.send(once)) as answers:
-                async for _, said in answers:
-                    return self._reply(said, request, exchange, time.perf_counter() - start)
+            async with exchange.deadline():
+                _, said = await exchange.whole(lambda: self._upstream.post(self._path, payload))
         except ExchangeError as failure:
             raise failure.error from failure
-        raise AssertionError("an exchange ends with an answer or an error")
+        return self._reply(said, request, exchange, time.perf_counter() - start)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: what the model thinks, and says beside calls, in pieces, then the reply."""

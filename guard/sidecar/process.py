@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import functools
 import gc
 import ipaddress
@@ -34,7 +33,7 @@ import uvicorn
 from guard import kernels, models
 from guard.errors import GuardError, ModelError, SettingError
 from guard.settings import Settings
-from guard.sidecar import key_requirement
+from guard.sidecar import key_requirement, memory
 from guard.sidecar import settings as settings_module
 from guard.sidecar.keys import Keyring
 from guard.sidecar.settings import ServeSettings
@@ -53,7 +52,6 @@ STARTED = frozenset(
 ENGINE_BYTES = 256_000_000  #: Of the mask engine's tables: half of what a program gives it that serves nobody else.
 SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  #: Of glibc's malloc.h.
 _SPAWN = multiprocessing.get_context("spawn")
 _log = logging.getLogger("guard.sidecar")
 
@@ -186,18 +184,6 @@ def _changes(before: ServeSettings, after: ServeSettings) -> str:
     return "; ".join(words if len(words) > 1 else [*words, "nothing has changed"])
 
 
-def _hold_little() -> None:
-    """Have the C library give memory back that nobody uses: what large bodies and schemas took, of many threads.
-
-    By itself glibc makes up to eight arenas a core and learns from large blocks to keep them. Under `make attack` that
-    was twice the memory. Elsewhere this does nothing.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for what, value in ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 262_144), (_TRIM_THRESHOLD, 1_000_000)):
-            mallopt(what, value)
-
-
 def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = None) -> int:
     """Serve in this process; as a worker it is given what tells all of them that keys are needed."""
     is_alone = seen is None
@@ -207,7 +193,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
     from guard.sidecar.http_limits import Wire
 
     _logging()
-    _hold_little()
+    memory.hold_little()
     kernels.limit_memory(ENGINE_BYTES)
     serve, common = start.settings()
     failure: list[BaseException] = []

@@ -133,16 +133,19 @@ class RequestContext:
         """Take the figures of a record."""
         self.call, self.outcome = call.number, call.outcome
         self.served, self.tier = call.served, call.tier
-        self.attempts += len(call.attempts)
-        self.escalations += len(call.escalations)
-        self.re_asks += max(0, len(call.attempts) - 1 - len(call.escalations))
+        attempts, escalations = len(call.attempts), len(call.escalations)
+        self.attempts += attempts
+        self.escalations += escalations
+        self.re_asks += max(0, attempts - 1 - escalations)
         self.first_valid = bool(call.attempts) and call.attempts[0].reason == ""
-        self.repairs += sum(len(attempt.repairs) for attempt in call.attempts)
-        self.cost = None if self.cost is None or call.cost is None else self.cost + call.cost
-        self.prompt_tokens += call.prompt_tokens
-        self.completion_tokens += call.completion_tokens
-        self.models_at_work += [(attempt.started, attempt.started + attempt.seconds) for attempt in call.attempts]
-        self.mask_seconds += call.mask_seconds
+        for attempt in call.attempts:
+            self.repairs += len(attempt.repairs)
+            self.models_at_work.append((attempt.started, attempt.started + attempt.seconds))
+        for reply in call.spent:
+            self.cost = None if self.cost is None or reply.cost is None else self.cost + reply.cost
+            self.prompt_tokens += reply.prompt_tokens
+            self.completion_tokens += reply.completion_tokens
+            self.mask_seconds += reply.mask_seconds
 
     def headers(self) -> list[Header]:
         """Return what every answer's head says, as far as it is known now."""

@@ -61,7 +61,7 @@ class Targets:
     async def _compiled(self, key: str, size: int, schema: Any, name: str, is_checked_only: bool) -> targets.Target:
         try:
             async with self._turn:
-                made = await asyncio.to_thread(compiled, schema, name, is_checked_only)
+                made = await asyncio.to_thread(large.giving_way, compiled, schema, name, is_checked_only)
             self._kept[key] = made, size
             self._make_room()
             return made

@@ -8,27 +8,28 @@ pieces together are what the encoder would have written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 WINDOW = 65_536  #: Characters of a text that one call writes: some 100 µs.
 SMALL = 2_000  #: Parts that one call writes, of which 64 characters are one: as much.
 _PART = 64
 
+_ARRAYS = (list, tuple)  # named, for `list | tuple` is made anew wherever it stands
 PLAIN = json.JSONEncoder(ensure_ascii=False)
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def pieces(value: Any, encoder: json.JSONEncoder = PLAIN) -> Iterator[str]:
     """Yield the JSON of a value as an encoder writes it, which must neither indent nor sort keys."""
-    if weight(value) <= SMALL:
+    if weight(value, SMALL) <= SMALL:
         yield encoder.encode(value)
     elif isinstance(value, str):
         yield '"'
         for begin in range(0, len(value), WINDOW):
             yield encoder.encode(value[begin : begin + WINDOW])[1:-1]
         yield '"'
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         yield "{"
         yield from _members(value, encoder)
         yield "}"
@@ -43,31 +44,31 @@ def encoded(value: Any) -> bytes:
     return b"".join([piece.encode(errors="backslashreplace") for piece in pieces(value)])
 
 
-def weight(value: Any) -> int:
-    """Return how many parts a value has, its characters among them; above SMALL it may be more."""
-    total, left = 0, [value]
-    while left and total <= SMALL:
-        part = left.pop()
-        total += 1
+def weight(value: Any, most: int) -> int:
+    """Return how many parts a value has, its characters among them; above `most` it may be more."""
+    total, parts = 0, [value]
+    for part in parts:  # it grows meanwhile
         if isinstance(part, str):
             total += len(part) // _PART
-        elif isinstance(part, Mapping):
-            if len(part) > SMALL:
+        elif isinstance(part, _ARRAYS):
+            if len(part) > most:
                 return len(part)
-            left += part.keys()
-            left += part.values()
-        elif isinstance(part, list | tuple):
-            if len(part) > SMALL:
+            parts += part
+        elif isinstance(part, dict):
+            if len(part) > most:
                 return len(part)
-            left += part
-    return total
+            parts += part
+            parts += part.values()
+        if total + len(parts) > most:
+            break
+    return total + len(parts)
 
 
 def _items(value: Any, encoder: json.JSONEncoder) -> Iterator[str]:
     batch: list[Any] = []
     between, size = "", 0
     for item in value:
-        weighs = weight(item)
+        weighs = weight(item, SMALL)
         if batch and size + weighs > SMALL:
             yield between + encoder.encode(batch)[1:-1]
             between, batch, size = encoder.item_separator, [], 0
@@ -82,11 +83,11 @@ def _items(value: Any, encoder: json.JSONEncoder) -> Iterator[str]:
         yield between + encoder.encode(batch)[1:-1]
 
 
-def _members(value: Mapping[Any, Any], encoder: json.JSONEncoder) -> Iterator[str]:
+def _members(value: dict[Any, Any], encoder: json.JSONEncoder) -> Iterator[str]:
     batch: dict[Any, Any] = {}
     between, size = "", 0
     for key, item in value.items():
-        weighs = weight(key) + weight(item)
+        weighs = weight(key, SMALL) + weight(item, SMALL)
         if batch and size + weighs > SMALL:
             yield between + encoder.encode(batch)[1:-1]
             between, batch, size = encoder.item_separator, {}, 0

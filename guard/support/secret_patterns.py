@@ -14,6 +14,7 @@ WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets 
 REDACTED = "[redacted]"  #: What stands in a text where a secret stood.
 
 _NEEDED = 600  #: Characters by which it shows whether a secret begins at a place: a URL's, before its @.
+_SHORTEST = 19  #: Characters of the shortest secret that is no password in a URL: "sk-" and 16.
 _LONGEST_MARK = 6  #: Characters before a secret by which it shows: "earer ".
 
 #: Environment variables whose values are secrets, by the end of the name.
@@ -38,6 +39,7 @@ _FORM = re.compile(
 )
 #: What a text that holds such a secret holds too; looking for these is much faster than the expression.
 _SIGNS = (*_MARKS, "earer ", "://")
+_SHORT_SIGNS = ("://",)  # of those that a text below _SHORTEST may hold
 #: The same forms, each by its sign: where one begins, behind the sign or (True) with it. Looking for a plain text first
 #: is quick, and as little is looked at as tells it: a text of nothing but beginnings takes no longer than its length.
 _STARTS = [
@@ -52,16 +54,17 @@ _STARTS = [
 #: The same where a word too much does no harm: also short, masked, and written with the other of - and _.
 _WIDE_FORM = re.compile(
     rf"\b(?:{'|'.join(mark.rstrip('-_') + ('[-_]' if mark[-1] in '-_' else '') for mark in _MARKS)})[\w*.-]{{4,}}"
-    r"|(?i:\bbearer\s+)\S+|(?<=://)[^/\s@]+@"
+    r"|(?i:bearer\s+)\S+|(?<=://)[^/\s@]+@"
 )
 
 
 def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Return a text without the given secrets and without any that show by their form."""
-    text = _without(text, secrets)
+    if secrets:
+        text = _without(text, secrets)
     if len(text) > WINDOW:
         return _redacted_long(text)
-    for sign in _SIGNS:
+    for sign in _SIGNS if len(text) >= _SHORTEST else _SHORT_SIGNS:
         if sign in text:
             return _FORM.sub(REDACTED, text)
     return text

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from guard.support import json_pieces
 from guard.trace.errors import TraceError
 from guard.trace.group_commit import MOMENT_S
 from guard.trace.records import Call
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from guard.schemas import Compiled
 
 MOST = 256  #: Records of one commit; of large ones each has its own.
-LARGE = 262_144  #: Characters of a record from which on it is a large one: some 10 ms.
-VALUE = 64  #: Characters that take as long as one value more.
+LARGE = 4_096  #: Parts of a record, as `json_pieces` weighs them, from which on it is a large one: some 10 ms.
 MARGIN_S = 0.1  #: For which who writes is waited for beyond the longest that it may take.
 KEPT = 1024  #: Schemas of which it is known what they weigh.
 
@@ -52,11 +52,11 @@ class Journal:
         and knows how it has ended, and so is waited for a moment longer.
         """
         written = self.begin(call, compiled, seconds)
-        done, _ = await asyncio.wait([written], timeout=seconds + MOMENT_S + MARGIN_S)
-        if not done:
-            written.cancel()
-            raise TraceError(f"the trace took no record within {seconds:.3g} s, and nothing is answered without one")
-        return written.result()
+        late = asyncio.get_running_loop().call_later(seconds + MOMENT_S + MARGIN_S, _give_up, written, seconds)
+        try:
+            return await asyncio.shield(written)
+        finally:
+            late.cancel()
 
     async def close(self) -> None:
         """Return when all is committed."""
@@ -69,7 +69,7 @@ class Journal:
         if weight is None:
             if len(self._schemas) >= KEPT:
                 self._schemas.clear()
-            weight = self._schemas[compiled.hash] = _weight([compiled.contents])
+            weight = self._schemas[compiled.hash] = json_pieces.weight(compiled.contents, LARGE)
         return weight
 
 
@@ -98,7 +98,7 @@ class _Lane:
         self._thread.shutdown()
 
     def _commit(self) -> None:
-        waiting = [entry for entry in self._waiting if not entry[-1].cancelled()]
+        waiting = [entry for entry in self._waiting if not entry[-1].done()]
         batch, self._waiting = waiting[: self._most], waiting[self._most :]
         if not batch:
             self._is_idle.set()
@@ -110,7 +110,7 @@ class _Lane:
     def _finish(self, waiting: Sequence[asyncio.Future[int]], done: asyncio.Future[list[Any]]) -> None:
         self._commit()
         for written, number in zip(waiting, done.result(), strict=True):
-            if written.cancelled():
+            if written.done():
                 continue
             if isinstance(number, Exception):
                 written.set_exception(_told(number))
@@ -127,31 +127,24 @@ class _Lane:
 
 
 def weight_of(call: Call) -> int:
-    """Return about how many characters a record has, counted up to LARGE: some thousands of values are looked at."""
-    parts: list[Any] = []
-    weight = 0
+    """Return how many parts a record has; above LARGE it may be more."""
+    texts: list[Any] = []
+    others = 0
     for attempt in call.attempts:
-        weight += VALUE * len(attempt.repairs)
-        parts += attempt.messages, attempt.repaired
+        others += len(attempt.repairs)
+        texts += attempt.messages, attempt.repaired
         if (reply := attempt.reply) is not None:
-            weight += VALUE * len(reply.tokens)
-            parts += reply.text, reply.thinking
-    return weight if weight >= LARGE else weight + _weight(parts)
+            others += len(reply.tokens)
+            texts += reply.text, reply.thinking
+    return others + json_pieces.weight(texts, LARGE)
 
 
-def _weight(left: list[Any]) -> int:
-    weight = 0
-    while left and weight < LARGE:
-        part = left.pop()
-        weight += VALUE
-        if isinstance(part, str):
-            weight += len(part)
-        elif isinstance(part, Mapping):
-            left += part.keys()
-            left += part.values()
-        elif isinstance(part, Sequence):
-            left += part
-    return weight
+def _give_up(written: asyncio.Future[int], seconds: float) -> None:
+    """End the wait for a record; where its turn has not come, it is not written."""
+    if not written.done():
+        words = f"the trace took no record within {seconds:.3g} s, and nothing is answered without one"
+        written.set_exception(TraceError(words))
+        written.exception()  # seen, also where nobody waits
 
 
 def _told(error: Exception) -> TraceError:

@@ -21,6 +21,9 @@ SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken fo
 
 Hook = Callable[[str], str]
 
+# Named, for `list | tuple` is made anew wherever it stands; and a dict before what takes long to be told.
+_ARRAYS, _OBJECTS, _NUMBERS = (list, tuple), (dict, Mapping), (int, float)
+
 _hooks: tuple[Hook, ...] = ()  # of the process
 
 
@@ -76,18 +79,20 @@ class Redaction:
         """Return a value of JSON with every text inside as it may be written, keys included."""
         if isinstance(part, str):
             return self.text(part)
+        if part is None or isinstance(part, _NUMBERS):
+            return part
         # Loops, for a comprehension takes a frame of its own, and a value may be as deep as Python lets functions call.
-        if isinstance(part, Mapping):
+        if isinstance(part, _OBJECTS):
             named: dict[str, Any] = {}
             for key, item in part.items():
                 named[self.text(str(key))] = self.value(item)
             return named
-        if isinstance(part, list | tuple):
+        if isinstance(part, _ARRAYS):
             listed: list[Any] = []
             for item in part:
                 listed.append(self.value(item))  # noqa: PERF401
             return listed
-        return part if part is None or isinstance(part, int | float) else self.text(repr(part))
+        return self.text(repr(part))
 
 
 def _named(hook: Hook) -> str:

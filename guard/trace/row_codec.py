@@ -29,12 +29,14 @@ _ESCAPED = re.compile("\x1a([0-9a-f]{4})")
 
 def storable(text: str) -> str:
     """Return a text that every database takes."""
+    if len(text) <= WINDOW and text.isascii() and "\0" not in text and _ESCAPE not in text:
+        return text  # as most are, in one call
     if len(text) > WINDOW:
         parts = [text[begin : begin + WINDOW] for begin in range(0, len(text), WINDOW)]
         return text if all(map(_is_storable, parts)) else "".join(map(storable, parts))
-    if not _is_storable(text):
-        return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
-    return text
+    if _is_storable(text):
+        return text
+    return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
 
 
 def restored(text: str) -> str:
@@ -83,7 +85,9 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     row = {
         "number": attempt.number,
         "messages": _json(redaction.value(attempt.messages)),
-        "findings": _json([_finding(finding, redaction, secret) for finding in attempt.findings]),
+        "findings": _json([_finding(finding, redaction, secret) for finding in attempt.findings])
+        if attempt.findings
+        else "[]",
         "error": text(attempt.error),
         "tier": attempt.tier,
         "model": text(attempt.model),

@@ -12,7 +12,9 @@ A migration is literal SQL, never made from the tables below: those change, what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -291,12 +293,21 @@ def version_of(connection: sa.Connection) -> int | None:
     return connection.scalar(sa.select(SCHEMA.c.version))
 
 
-def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> str:
-    """Return the SQL that inserts a row given as a dictionary of all columns but a number that is counted up.
+def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[..., None]:
+    """Return what inserts rows over a cursor, each a dictionary of all columns but a number that is counted up.
 
-    Written once as text: SQLAlchemy would look its own up again for every row.
+    The SQL is written once as text: SQLAlchemy would look its own up again for every row. Values go by their place,
+    for a driver looks each name up again too.
     """
     names = [c.name for c in table.columns if c is not CALLS.c.id]
-    mark = ":{}" if is_sqlite else "%({})s"
-    values = ", ".join(mark.format(name) for name in names)
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) {tail}"  # noqa: S608 (our own names)
+    marks = ", ".join(["?" if is_sqlite else "%s"] * len(names))
+    sql = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) {tail}"  # noqa: S608 (our own names)
+    values = operator.itemgetter(*names)
+
+    def insert(cursor: Any, *rows: Mapping[str, Any]) -> None:
+        if len(rows) == 1:
+            cursor.execute(sql, values(rows[0]))
+        elif rows:
+            cursor.executemany(sql, [values(row) for row in rows])
+
+    return insert

@@ -111,7 +111,7 @@ class TraceStore:
         is_sqlite = self._database.is_sqlite
         self._mark = self._database.mark
         self._insert_call = sql_tables.insertion(CALLS, is_sqlite, "" if is_sqlite else "RETURNING id")
-        self._insert_attempt = sql_tables.insertion(ATTEMPTS, is_sqlite)
+        self._insert_attempts = sql_tables.insertion(ATTEMPTS, is_sqlite)
         self._insert_schema = sql_tables.insertion(SCHEMAS, is_sqlite, "ON CONFLICT (hash) DO NOTHING")
         self._insert_reply = sql_tables.insertion(
             REPLIES,
@@ -238,7 +238,7 @@ class TraceStore:
         if text is None:
             return False
         row = {"key": row_codec.storable(key), "started": time.time(), "body": text}
-        self._commit(lambda to: to.cursor.execute(self._insert_reply, row), seconds)
+        self._commit(lambda to: self._insert_reply(to.cursor, row), seconds)
         return True
 
     def recorded(self, key: str) -> dict[str, Any] | None:
@@ -412,18 +412,15 @@ class TraceStore:
 
         def insert(to: Transaction) -> int:
             cursor = to.cursor
-            cursor.execute(self._insert_call, row)
+            self._insert_call(cursor, row)
             number: int = cursor.lastrowid if self.path is not None else cursor.fetchone()[0]
             for attempt in attempts:
                 attempt["call"] = number
-            if len(attempts) == 1:
-                cursor.execute(self._insert_attempt, attempts[0])
-            elif attempts:
-                cursor.executemany(self._insert_attempt, attempts)
+            self._insert_attempts(cursor, *attempts)
             if schema is not None:
-                cursor.execute(self._insert_schema, schema)
+                self._insert_schema(cursor, schema)
             if item is not None:
-                cursor.execute(self._insert_item, {**item, "call": number})
+                self._insert_item(cursor, {**item, "call": number})
             to.totals.add(number, row, attempts)
             if number % EVERY == 0 and self.retention.asks:
                 doomed = self.retention.doomed(cursor, self._mark)

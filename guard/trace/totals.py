@@ -44,7 +44,7 @@ _NAMES = (*COUNTS, *SUMS)
 #: What no call counts as, and what one begins by; the order is that of `_Statements.upsert`.
 _NONE: dict[str, Any] = dict.fromkeys((*_NAMES, "last", "max_seconds"), 0)
 _ONE = _NONE | {"parts": 1}
-_decode = json.JSONDecoder().decode
+_decode = json.JSONDecoder().raw_decode
 
 #: What a call's record is counted by, a row for each attempt, or one without where there was none.
 LEDGER = """
@@ -124,8 +124,9 @@ class Totals:
             else:
                 if row is None:
                     row = self._rows[minute, about] = _NONE.copy()
-                for name in _NAMES:
-                    row[name] += sign * values[name]
+                for name, value in values.items():
+                    if value:  # few are
+                        row[name] += sign * value
             if sign > 0:
                 row["last"] = max(number, row["last"])
                 row["max_seconds"] = max(values["seconds"], row["max_seconds"])
@@ -310,7 +311,7 @@ def _last_model(attempts: Sequence[Mapping[str, Any]], number: int) -> str:
 
 def _large(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> str:
     """Return the large model of a call: its last tier."""
-    tiers = _decode(restored(call["options"])).get("tiers")
+    tiers = _decode(restored(call["options"]))[0].get("tiers")
     if isinstance(tiers, list) and tiers:
         return storable(str(tiers[-1]))
     return attempts[-1]["model"] if attempts else ""  # of a time when a call had one tier

@@ -137,8 +137,8 @@ def upstream() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/v1"
 
 
-def settings(hostile: str, good: str = "") -> str:
-    """Return the settings of a sidecar under attack."""
+def settings(hostile: str, good: str = "", slack: float = 0.0) -> str:
+    """Return the settings of a sidecar under attack, which waits so many seconds longer for what clients send."""
     model = sidecars.model(
         hostile,
         MODEL,
@@ -148,7 +148,8 @@ def settings(hostile: str, good: str = "") -> str:
         first_token_seconds=FIRST_TOKEN_S,
         breaker_failures=1_000_000,
     )
-    head = f"head_seconds = {HEAD_S}\nbody_seconds = {BODY_S}\nkeep_alive_seconds = 5\ndrain_seconds = 5\n"
+    head = f"head_seconds = {HEAD_S + slack}\nbody_seconds = {BODY_S + slack}\n"
+    head += "keep_alive_seconds = 5\ndrain_seconds = 5\n"
     return head + model + (sidecars.model(f"{good}/v1", "good") if good else "")
 
 

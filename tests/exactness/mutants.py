@@ -257,8 +257,8 @@ MUTANTS = (
     Mutant(
         "automaton/key_reader.cpp",
         "behind an undeclared key come declared ones",
-        "    next.rank = kInf;\n    char* text",
-        "    char* text",
+        "    next.rank = kInf;\n    // The key is written from its last byte",
+        "    // The key is written from its last byte",
     ),
     # ---- lexemes ----
     Mutant(

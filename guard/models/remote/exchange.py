@@ -14,7 +14,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import httpx2
@@ -76,15 +76,15 @@ class Exchange:
                         yield item
                 return
             except ExchangeError as error:
-                wait = self._wait(error)
-                if wait is None:
-                    raise
-                failure = error.error
-            self._failure = failure
-            _log.info("%s; asking again in %.1f s", failure.message, wait)
-            await self.runner.sleep(wait)
-            self._failure = None
-            self.retries += 1
+                await self._rest(error)
+
+    async def whole(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what one request brings, which comes whole; else as `send` does."""
+        while True:
+            try:
+                return await ask()
+            except ExchangeError as error:
+                await self._rest(error)
 
     def settled(self, reply: Reply) -> Reply:
         """Return the last try's reply, with what those before it used: they were paid for as well."""
@@ -98,6 +98,17 @@ class Exchange:
             cost=None if None in costs else sum(cost for cost in costs if cost is not None),
             is_estimate=any(one.is_estimate for one in everything),
         )
+
+    async def _rest(self, error: ExchangeError) -> None:
+        """Wait before the next try; raises the error where that can't help, or would be too late."""
+        wait = self._wait(error)
+        if wait is None:
+            raise error
+        self._failure = error.error
+        _log.info("%s; asking again in %.1f s", self._failure.message, wait)
+        await self.runner.sleep(wait)
+        self._failure = None
+        self.retries += 1
 
     def _wait(self, error: ExchangeError) -> float | None:
         """Return in how many seconds to try again; None where that can't help, or would be too late."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 
 def cost(
     model: str,
@@ -22,14 +25,34 @@ def cost(
 
     if provider is None and url is None and "/" in model:
         provider, _, model = model.partition("/")
+    if not _is_known(model, provider, url):
+        return None
     usage = genai_prices.Usage(
         input_tokens=prompt_tokens, cache_read_tokens=min(cached_tokens, prompt_tokens), output_tokens=completion_tokens
     )
     try:
-        if provider is not None:
-            price = genai_prices.calc_price(usage, model, provider_id=provider)
-        else:
-            price = genai_prices.calc_price(usage, model, provider_api_url=url)
+        return _price(usage, model, provider, url)
     except (LookupError, ValueError):
         return None
-    return float(price.total_price)
+
+
+@functools.lru_cache(1_024)
+def _is_known(model: str, provider: str | None, url: str | None) -> bool:
+    """Whether there is a price of a model: of most that run on a server of one's own there is none."""
+    import genai_prices
+
+    try:
+        _price(genai_prices.Usage(), model, provider, url)
+    except LookupError:
+        return False
+    except ValueError:  # of what was used, which is the caller's to say
+        pass
+    return True
+
+
+def _price(usage: Any, model: str, provider: str | None, url: str | None) -> float:
+    import genai_prices
+
+    if provider is not None:
+        return float(genai_prices.calc_price(usage, model, provider_id=provider).total_price)
+    return float(genai_prices.calc_price(usage, model, provider_api_url=url).total_price)

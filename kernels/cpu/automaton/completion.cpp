@@ -70,16 +70,16 @@ Id Completions::find(const Config& at) {
             break;
         if (goes) {
           for (char byte : text->second)
-            chain.links.push_back(
-                {std::exchange(key, {}), {Link::Byte, static_cast<std::uint8_t>(byte)}});
-          left -= static_cast<std::int64_t>(text->second.size());
+            chain.links.push_back({std::exchange(key, {}),
+                                   {Link::Byte, static_cast<std::uint8_t>(byte), -1, left--}});
           now = behind;
           continue;
         }
       }
       chain.begun.push_back({member, f.depth, chain.links.size()});
     }
-    const Link link = further(now, left, &next, arena);
+    Link link = further(now, left, &next, arena);
+    link.bytes = left;
     chain.links.push_back({key, link});
     if (link.kind != Link::Byte && link.kind != Link::Symbol) break;
     now = next;
@@ -128,7 +128,7 @@ Completions::Link Completions::further(const Config& at, std::int64_t left, Conf
                                        Arena& arena) {
   if (at.finished || !at.top || left < 0) return {};
   if (left <= 1) return {engine_.can_stop(at) ? Link::End : Link::None};
-  if (left > kLongest || !counts(at)) return {Link::Uncounted, 0, -1, left};
+  if (left > kLongest || !counts(at)) return {Link::Uncounted};
   const auto is_nearer = [&] {
     const std::int64_t after = engine_.distance(*next, left - 1);
     return after >= 0 && after < left;

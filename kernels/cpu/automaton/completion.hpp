@@ -20,7 +20,7 @@ class Completions {
     enum Kind : std::uint8_t { None, Byte, Symbol, End, Uncounted } kind = None;
     std::uint8_t byte = 0;
     Id next = -1;            // the link behind the byte or the symbol
-    std::int64_t bytes = 0;  // Uncounted: to the end
+    std::int64_t bytes = 0;  // to the end
   };
   explicit Completions(Engine& engine) : engine_(engine) {}
 

@@ -345,7 +345,14 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
       texts_.accepted(exit.state, at.spec, at.chars + exit.chars, &labels);
       if (labels.empty() || labels[0] == kEveryClass) continue;
       const auto [after, fresh] = behind.try_emplace(labels[0]);
-      if (fresh) {
+      if (fresh && sink.counts(at)) {  // a completion's keys come in the order that the key says
+        Config now = at;
+        for (char b : sink.vocabulary.bytes(*exit.rest->trie.begin(0))) {
+          if (now.lex != Lex::Key) break;
+          if (!engine_.step(now, static_cast<std::uint8_t>(b), &after->second, sink.arena)) break;
+          now = after->second;
+        }
+      } else if (fresh) {
         Frame next = at.top->next(sink.arena);
         next.cls = labels[0];
         next.rank = kInf;

@@ -41,7 +41,8 @@ std::int64_t TokenDistances::behind(Id link, const std::vector<std::int64_t>& co
         break;
       }
   }
-  return fewest;
+  // Where the vocabulary lacks a byte that the completion needs, another one may do without it.
+  return fewest < 0 ? first.bytes : fewest;
 }
 
 void TokenDistances::trim() {

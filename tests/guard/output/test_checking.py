@@ -23,7 +23,7 @@ from strategies import case, universe
 
 import guard
 from guard.errors import Unchecked
-from guard.output import checking, judge, worker_pool
+from guard.output import checking, judge, worker, worker_pool
 from guard.output import target as targets
 from guard.output.checking import Checked, SchemaChecker
 
@@ -334,3 +334,12 @@ def test_a_finding_about_a_union_is_about_the_branch_that_is_meant(value: object
 )
 def test_a_number_that_a_float_takes_for_0_is_not_0(schema: Any, text: str, is_valid: bool) -> None:
     assert (targets.from_any(schema, {}).checker.check(text).findings == ()) == is_valid
+
+
+def test_a_worker_comes_behind_the_process_that_others_wait_for() -> None:
+    some = worker_pool.Workers(most=1)
+    some.run((None, "1", False))
+    (it,) = some._all
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, it._process.pid) == min(19, mine + worker.NICE)
+    some.close()

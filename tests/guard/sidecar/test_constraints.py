@@ -356,5 +356,6 @@ def test_whatever_such_a_field_holds_it_is_neutral_kept_or_refused_by_name(body:
     except ApiError as error:
         refused = error.param
     is_kept = refused is not None or language is not None or words.get("response_format") is not None
-    unread = ("structured_outputs", "nvext", *constraints.ENGINES)  # an engine's name; NIM's other settings
+    # An engine's name; NIM's and Anthropic's other settings.
+    unread = ("structured_outputs", "nvext", "output_config", *constraints.ENGINES)
     assert is_kept or all(constraints.is_neutral(field, said) or field in unread for field, said in body.items())

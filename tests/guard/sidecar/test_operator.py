@@ -34,6 +34,8 @@ def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, pr
     assert (refused.status, refused.json["error"]["findings"]) == (422, WRONG)
     assert sidecar.ask("POST", "/guard/playground", {**asked, "schema": {"type": 3}}).status == 400
     assert sidecar.ask("POST", "/guard/playground", {**asked, "nonesuch": 1}).status == 400
+    none = sidecar.ask("POST", "/guard/playground", {**asked, "max_tokens": 0})
+    assert (none.status, none.json["error"]["param"]) == (400, "max_tokens")
 
 
 def test_failures_come_with_their_findings_and_traces_with_every_attempt(

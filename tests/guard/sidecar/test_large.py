@@ -1,0 +1,86 @@
+"""Large work beside small requests: threads give way sooner meanwhile, and memory that it left is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from guard.sidecar import application
+from guard.sidecar.application import Sidecar
+from guard.sidecar.large import SOON_S, done_so_far, giving_way
+
+
+def test_threads_give_way_sooner_only_while_something_large_is_worked_on() -> None:
+    usual = sys.getswitchinterval()
+    assert giving_way(sys.getswitchinterval) == pytest.approx(SOON_S)
+    assert sys.getswitchinterval() == usual
+    is_in, may_go = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        is_in.set()
+        may_go.wait()
+
+    other = threading.Thread(target=giving_way, args=(stay,))
+    other.start()
+    is_in.wait()
+    before = done_so_far()
+    with pytest.raises(ZeroDivisionError):
+        giving_way(lambda: 1 // 0)
+    assert done_so_far() == before + 1
+    assert sys.getswitchinterval() == pytest.approx(SOON_S)  # the other is at work still
+    may_go.set()
+    other.join()
+    assert sys.getswitchinterval() == usual
+
+
+FRAGMENTS = """
+from pathlib import Path
+from guard.sidecar import memory
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+memory.hold_little()
+parts = [bytes(2_000) for _ in range(60_000)]
+parts = parts[::1_000]
+before = held()
+memory.give_back()
+print(before - held())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_memory_that_is_free_between_what_is_used_is_given_back() -> None:
+    said = subprocess.run(  # noqa: S603 (ours)
+        [sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(said.stdout) > 60_000_000
+
+
+def test_a_full_collection_waits_while_a_request_is_under_way_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[bool] = []
+    under_way: dict[int, Any] = {1: None}
+    monkeypatch.setattr(application, "COLLECTED_S", 0.01)
+    monkeypatch.setattr(application, "LATEST_S", 0.3)
+    monkeypatch.setattr(application.gc, "collect", lambda: collected.append(bool(under_way)))
+
+    async def collect(seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(Sidecar._collect(SimpleNamespace(contexts=under_way)), seconds)  # type: ignore[arg-type]
+
+    asyncio.run(collect(0.2))
+    assert collected == []
+    asyncio.run(collect(0.5))
+    assert collected[0]
+    under_way.clear()
+    collected.clear()
+    asyncio.run(collect(0.2))
+    assert collected
+    assert not any(collected)
