@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import json
 import multiprocessing
-import copyreg
 import pickle
 import subprocess
 import sys
