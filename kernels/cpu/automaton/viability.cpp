@@ -24,13 +24,22 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
     // `some` or not `some` is every value, but a goal that names a number has no exponents.
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
+  // The values of a literal that is nothing but a list of them, or the negation of one.
+  const auto listed_alone = [this](Id literal) -> const std::vector<Id>* {
+    const Id node = literal >> 1;
+    if (node >= kInternal) return &goals_.values_in(goals_.goal({node << 1}));
+    if (!goals_.is_defined(node)) return nullptr;
+    const std::vector<Atom>& atoms = goals_.atoms(node);
+    const bool is_list = atoms.size() == 1 && (atoms[0].op == Op::Const || atoms[0].op == Op::Enum);
+    return is_list ? &atoms[0].values : nullptr;
+  };
   std::vector<Id> values;  // of all constants among them at once: one by one they would divide
                            // numbers into ever more intervals
   std::vector<Id> all = goals_.literals(goal);  // the others at once, too: there may be thousands
   for (Id l : parts.tracked) {
     if (constraints_.scalars.reads_alike(goal, l)) continue;
-    if (const std::vector<Id>* some = goals_.only_values(l)) {
-      values.insert(values.end(), some->begin(), some->end());
+    if (const std::vector<Id>* listed = listed_alone(l); listed && !listed->empty()) {
+      values.insert(values.end(), listed->begin(), listed->end());
       continue;
     }
     const Id either = goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})});

@@ -181,18 +181,6 @@ const std::vector<Id>* Goals::listed(Id literal) const {
   return nullptr;
 }
 
-const std::vector<Id>* Goals::only_values(Id literal) const {
-  const Id node = literal >> 1;
-  if (node >= kInternal) {
-    const std::vector<Id>& values = internals_[node - kInternal].values;
-    return values.empty() ? nullptr : &values;
-  }
-  if (!is_defined(node)) return nullptr;
-  const std::vector<Atom>& atoms = nodes_[static_cast<std::size_t>(node)].atoms;
-  const bool is_list = atoms.size() == 1 && (atoms[0].op == Op::Const || atoms[0].op == Op::Enum);
-  return is_list ? &atoms[0].values : nullptr;
-}
-
 // Does the literal list values, none of which is one of these? Of dozens of alternatives that a tag
 // tells apart each is held against each other.
 bool Goals::are_apart(const std::vector<Id>& values, Id literal) const {
