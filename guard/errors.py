@@ -1,6 +1,6 @@
 """The typed errors of a call: what went wrong, the findings, and every attempt, as values.
 
-Errors about schemas (`SchemaError`) and the root of them all (`GuardError`) live in guard/kernels/errors.py and are
+Errors about schemas (`SchemaError`) and the root of them all (`GuardError`) live in kernels/errors.py and are
 re-exported here, so that `guard.errors` is the one place to catch from.
 """
 

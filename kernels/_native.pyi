@@ -53,19 +53,28 @@ class Engine:
         whitespace: int,
         spelling: int,
         limits: Mapping[str, float],
+        around: tuple[list[list[int]], list[tuple[tuple[Any, ...], int]], list[tuple[int, int, int]], bool]
+        | None = None,
     ) -> None:
         """Make an engine that asks `lower` for the records of nodes never lowered before.
 
         schemas/ops.py has their shape. `fail(limit, node, detail)` returns the exception to raise where a limit is met.
         `key_order`: 0 schema, 1 any; `whitespace`: 0 spaced, 1 compact, 2 flexible, 3 any; `spelling`: 0 canonical,
-        1 any. `limits` is a dict of the fields of guard.Limits.
+        1 any. `limits` is a dict of the fields of guard.Limits. `around`: a format's net (schemas/structural/nets.py):
+        points, arcs, exits, and whether values must be told from text.
         """
 
-    def matcher(self, vocabulary: Vocabulary) -> Matcher:
-        """Return a matcher at the start of a value."""
+    def matcher(self, vocabulary: Vocabulary, symbols: list[list[int]] | None = None) -> Matcher:
+        """Return a matcher at the start of a value, or of a turn. `symbols`: of each the tokens that stand for it."""
 
     def start(self) -> None:
         """Expand the start of a value ahead of need."""
+
+    def dead_parts(self, arcs: list[int], exits: list[int]) -> list[int]:
+        """Return a format's points from which nothing leads to the end, and ~exit of each value that nothing meets.
+
+        Only these arcs and exits are looked into: the others have a text.
+        """
 
     @property
     def nbytes(self) -> int:
@@ -134,6 +143,12 @@ class Matcher:
 
     def forced_bytes(self) -> bytes:
         """Return what every completion begins with from here: at most 4,096 bytes of it."""
+
+    def spans(self) -> list[tuple[int, int, int, int]]:
+        """Return what each part of a turn was read as: 0 an arc, 1 a value's exit, 2 a symbol's; which; from; to.
+
+        Bytes, in order. O(bytes accepted).
+        """
 
     def distance(self) -> int:
         """Return how many tokens surely suffice to finish, end-of-sequence included; -1 where nothing is valid."""

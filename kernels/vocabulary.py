@@ -46,13 +46,19 @@ class Vocabulary:
     """The bytes of each token, ready to make masks from; shared by any number of schemas and threads."""
 
     def __init__(
-        self, native: NativeVocabulary, eos: Sequence[int], special: Sequence[int], alphabet: bytes | None = None
+        self,
+        native: NativeVocabulary,
+        eos: Sequence[int],
+        special: Sequence[int],
+        alphabet: bytes | None = None,
+        names: Mapping[str, int] | None = None,
     ) -> None:
         """Wrap a native vocabulary; `from_tokenizer` and `from_bytes` are the ways to make one."""
         self.native = native
         self._eos = tuple(eos)
         self._special = tuple(special)
         self._alphabet = alphabet
+        self._names = dict(names or {})
         self._is_expanded = False
         self.is_cold = False  #: Whether `warm` has something to do.
 
@@ -74,7 +80,7 @@ class Vocabulary:
         for token in table.special | set(ends):
             if 0 <= token < len(table.tokens):
                 table.tokens[token] = b""
-        made = cls.from_bytes(table.tokens, ends, table.special, alphabet_of(table.tokens))
+        made = cls.from_bytes(table.tokens, ends, table.special, alphabet_of(table.tokens), table.names)
         made._expand()
         return made
 
@@ -85,10 +91,12 @@ class Vocabulary:
         eos: Iterable[int],
         special: Iterable[int] = (),
         alphabet: bytes | None = None,
+        names: Mapping[str, int] | None = None,
     ) -> Vocabulary:
         """Take the tokens' bytes, by id.
 
-        `alphabet` is every byte that texts may hold; None means every byte that JSON text may need. Raises ValueError
+        `alphabet` is every byte that texts may hold; None means every byte that JSON text may need. `names` are those
+        of special and added tokens, such as <|im_end|>, by which formats may ask for them. Raises ValueError
         where no token spells one of them alone (masks could not be exact over bytes), and for ids that are none; raises
         TypeError where a token is no bytes.
         """
@@ -103,12 +111,13 @@ class Vocabulary:
         special = _check_ids("special", special, len(tokens))
         if not eos:
             raise ValueError("eos=[] must name at least one end-of-sequence token")
-        return cls(NativeVocabulary(tokens, eos, special, alphabet), eos, special, alphabet)
+        _check_ids("names", (names or {}).values(), len(tokens))
+        return cls(NativeVocabulary(tokens, eos, special, alphabet), eos, special, alphabet, names)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by content: the tokens' bytes, and which of them end a sequence, or are special."""
         tokens = [self.token_bytes(token) for token in range(self.size)]
-        return _again, (tokens, self._eos, self._special, self._alphabet, self._is_expanded)
+        return _again, (tokens, self._eos, self._special, self._alphabet, self._names, self._is_expanded)
 
     def __copy__(self) -> Vocabulary:
         """Return this one: nothing that can be seen of it ever changes."""
@@ -166,16 +175,38 @@ class Vocabulary:
             raise TypeError(f"token={token!r:.60} must be the id of a token")
         return self.native.token_bytes(token)
 
+    def token(self, name: int | str) -> int:
+        """Return the token of a name, such as <|im_end|>, or that spells this text alone; an id is returned as it is.
+
+        Raises ValueError where there is none, or where several spell it.
+        """
+        if isinstance(name, str):
+            found = [self._names[name]] if name in self._names else self._spelling(name.encode())
+            if len(found) == 1:
+                return found[0]
+            raise ValueError(f"the vocabulary has {'several tokens' if found else 'no token'} {name!r}")
+        if not 0 <= name < self.size:
+            raise ValueError(f"token {name} is none of the vocabulary's, from 0 to {self.size - 1}")
+        return name
+
+    def _spelling(self, text: bytes) -> list[int]:
+        return [token for token in range(self.size) if self.token_bytes(token) == text] if text else []
+
     def __repr__(self) -> str:
         """Show size and end-of-sequence tokens."""
         return f"Vocabulary(size={self.size}, eos={list(self.eos)})"
 
 
 def _again(
-    tokens: Sequence[bytes], eos: Sequence[int], special: Sequence[int], alphabet: bytes | None, is_expanded: bool
+    tokens: Sequence[bytes],
+    eos: Sequence[int],
+    special: Sequence[int],
+    alphabet: bytes | None,
+    names: Mapping[str, int],
+    is_expanded: bool,
 ) -> Vocabulary:
     """Make what a pickle holds; ValueError where it is broken."""
-    made = Vocabulary.from_bytes(tokens, eos, special, alphabet)
+    made = Vocabulary.from_bytes(tokens, eos, special, alphabet, names)
     if is_expanded:
         made._expand()
     return made
@@ -214,6 +245,7 @@ class _Table:
     tokens: list[bytes]  # by id
     special: set[int]
     eos: list[int]
+    names: dict[str, int]  # of special and added tokens
 
 
 def _check_ids(name: str, ids: Iterable[int], size: int) -> list[int]:
@@ -287,7 +319,9 @@ def _read_fast(tokenizer: Any) -> _Table:
             f"{_kind(tokenizer)} joins its tokens in a way that Guard cannot read (decoder: {found});"
             " byte-level BPE and SentencePiece are read, and Vocabulary.from_bytes takes the tokens' bytes themselves"
         )
-    return _Table(tokens, special, _ids(getattr(tokenizer, "eos_token_id", None)))
+    called = {entry.content: token for token, entry in added.items()}
+    called |= {names[token]: token for token in special if token < len(names)}
+    return _Table(tokens, special, _ids(getattr(tokenizer, "eos_token_id", None)), called)
 
 
 def _read_slow(tokenizer: Any, spelling: Any) -> _Table:
@@ -298,7 +332,8 @@ def _read_slow(tokenizer: Any, spelling: Any) -> _Table:
         tokens[token] = entry.content.encode()
     special = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
     special.update(tokenizer.all_special_ids)
-    return _Table(tokens, special, _ids(tokenizer.eos_token_id))
+    called = {entry.content: token for token, entry in tokenizer.added_tokens_decoder.items()}
+    return _Table(tokens, special, _ids(tokenizer.eos_token_id), called)
 
 
 def _read_sentencepiece(processor: Any) -> _Table:
@@ -310,24 +345,23 @@ def _read_sentencepiece(processor: Any) -> _Table:
             tokens[token] = b""
     marks = zip(ids, processor.IsControl(ids), processor.IsUnknown(ids), strict=True)
     special = {token for token, control, unknown in marks if control or unknown}
-    return _Table(tokens, special, _ids(processor.eos_id()))
+    called = {processor.IdToPiece(token): token for token in special}
+    return _Table(tokens, special, _ids(processor.eos_id()), called)
 
 
 def _read_mistral_sentencepiece(tokenizer: Any) -> _Table:
     """Read a `mistral_common` SentencePieceTokenizer."""
-    return _Table(
-        _sentencepiece_spelling(tokenizer.vocab()),
-        {*tokenizer.special_ids, tokenizer.unk_id},
-        _ids(tokenizer.eos_id),
-    )
+    pieces, special = tokenizer.vocab(), {*tokenizer.special_ids, tokenizer.unk_id}
+    called = {pieces[token]: token for token in special}
+    return _Table(_sentencepiece_spelling(pieces), special, _ids(tokenizer.eos_id), called)
 
 
 def _read_tekken(tokenizer: Any) -> _Table:
     """Read a `mistral_common` Tekkenizer."""
     spell = tokenizer.id_to_byte_piece  # b"" for special tokens
-    return _Table(
-        [spell(token) for token in range(tokenizer.n_words)], set(tokenizer.special_ids), _ids(tokenizer.eos_id)
-    )
+    special = set(tokenizer.special_ids)
+    called = {tokenizer.id_to_piece(token): token for token in special}
+    return _Table([spell(token) for token in range(tokenizer.n_words)], special, _ids(tokenizer.eos_id), called)
 
 
 def _read_tiktoken(encoding: Any) -> _Table:
@@ -339,7 +373,7 @@ def _read_tiktoken(encoding: Any) -> _Table:
             tokens.append(encoding.decode_single_token_bytes(token))
         except KeyError:  # a hole
             tokens.append(b"")
-    return _Table(tokens, set(special.values()), _ids(special.get("<|endoftext|>")))
+    return _Table(tokens, set(special.values()), _ids(special.get("<|endoftext|>")), special)
 
 
 def _ids(value: Any) -> list[int]:

@@ -9,6 +9,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -39,12 +40,26 @@ class Reply:
     @property
     def events(self) -> list[Any]:
         """What the events of a stream say; "[DONE]" is that text."""
-        found = []
-        for event in self.data.decode().split("\n\n"):
-            data = "\n".join(line[6:] for line in event.split("\n") if line.startswith("data: "))
-            if data:
-                found.append(data if data == "[DONE]" else json.loads(data))
-        return found
+        return events_of(self.data)
+
+
+def events_of(data: bytes) -> list[Any]:
+    """Return what the events of a stream say; "[DONE]" is that text."""
+    found = []
+    for event in data.decode().split("\n\n"):
+        said = "\n".join(line[6:] for line in event.split("\n") if line.startswith("data: "))
+        if said:
+            found.append(said if said == "[DONE]" else json.loads(said))
+    return found
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return everything until the other side closes."""
+    data = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65_536):
+            data += part
+    return data
 
 
 @dataclass

@@ -206,7 +206,7 @@ def _serve(given: Sequence[str], *, seed: int, port: int, rate: float, faults: S
         raise Problem("--serve answers for one schema, where a request carries none; name one")
 
     def told(ask: Any) -> None:
-        say(f"{ask.number} {ask.model}: {ask.saying.how}")
+        say(f"{ask.number} {ask.model}: {ask.reply.how}")
 
     try:
         schema = resolve_type(given[0])[0] if given else True

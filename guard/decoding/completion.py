@@ -220,17 +220,19 @@ class Completion:
     def _guided(self, guide: Guide) -> int | None:
         """The token to write without asking the model; None where it has a choice: then the mask is filled."""
         start = time.perf_counter()
-        token = guide.forced()
+        remaining = self._max_tokens - (len(self.written) - self._start)
+        token = guide.forced(remaining)
         self._engine_seconds += time.perf_counter() - start
         self._is_scarce = False
         if token is None:
             assert self._mask is not None, "use(mask) comes before the first step"
-            self._mask.fill([guide.matcher], [self._max_tokens - (len(self.written) - self._start)])
+            self._mask.fill([guide.matcher], [remaining])
             is_scarce = guide.matcher.is_scarce()
             token = guide.narrow(self._mask.words[0])
             if token is None and self._stops_repetition:
                 token = self._closing(guide, self._mask)
-            if is_scarce and self._widen(guide, self._mask):
+            # Where text is forced the budget takes away a way to cut it, and nothing of it.
+            if is_scarce and guide.forced() is None and self._widen(guide, self._mask):
                 return None
         return token
 

@@ -2,9 +2,9 @@
 
 Forced text is cut as the tokenizer cuts it (guard/decoding/forced_tokens.py), whether or not the model is asked for it:
 who runs the model appends the forced token without asking (guard/decoding/completion.py), or asks under a mask that
-leaves nothing else (guard/decoding/logits_processor.py), and comes to the same tokens. Either way the budget holds,
-because `distance()` counts bytes: every completion begins with the forced text, so a token of it takes at least one
-off.
+leaves nothing else (guard/decoding/logits_processor.py), and comes to the same tokens. Either way the budget holds: the
+tokenizer's own cut is not always the shortest, so a forced token counts as forced only where what must follow it fits,
+too.
 
 A run is cut once, where it is met, and what is left of it is kept for each place behind, as the matcher keeps its
 states: going back and on again, along the run or off it, comes to what a first time would.
@@ -44,13 +44,19 @@ class Guide:
         self.wishes: list[tuple[int, int]] = []  # how many tokens there were, and the token that a budget took away
         self._vocabulary = vocabulary
         self._forcing = forcing
-        self._runs: list[tuple[int, ...]] = []  # what must come behind the first i tokens; the last may be missing
+        # What must come behind the first i tokens, each token with how many it and what follows it take; the last run
+        # may be missing.
+        self._runs: list[tuple[tuple[int, int], ...]] = []
 
-    def forced(self) -> int | None:
-        """The token that must come next; None where there is a choice. A new run costs an encoding, at most."""
+    def forced(self, remaining: int | None = None) -> int | None:
+        """The token that must come next; None where there is a choice, or where `remaining` tokens can't hold it.
+
+        A new run costs an encoding, at most.
+        """
         if len(self._runs) == len(self.tokens):
             self._runs.append(self._run())
-        return next(iter(self._runs[-1]), None)
+        token, needed = next(iter(self._runs[-1]), (None, 0))
+        return token if remaining is None or needed <= remaining else None
 
     def accept(self, token: int) -> bool:
         """Go on with a token; False, and nothing changes, where the schema does not allow it."""
@@ -87,6 +93,8 @@ class Guide:
         """
         eos = self._vocabulary.eos
         token = self.forced()
+        if token is not None and not words.view(np.uint32)[token // WORD] >> np.uint32(token % WORD) & 1:
+            token = None
         if token is None:
             if self._forcing is not None and not self.tokens and not self._forcing.leads_with_space:
                 kept = words & ~self._forcing.space_words
@@ -102,7 +110,7 @@ class Guide:
         words.view(np.uint32)[token // WORD] = np.uint32(1 << token % WORD)
         return token
 
-    def _run(self) -> tuple[int, ...]:
+    def _run(self) -> tuple[tuple[int, int], ...]:
         """The certain tokens of what every completion begins with from here."""
         if self._forcing is None:
             return ()
@@ -112,9 +120,9 @@ class Guide:
         if not forced:
             return ()
         run = self._forcing.tokens(self.tokens, forced, is_final=self._ends_after(forced))
-        count = sum(1 for _ in itertools.takewhile(self.matcher.accept, run))
-        self.matcher.rollback(count)
-        return run[:count]
+        out = [(token, 1 + self.matcher.distance()) for token in itertools.takewhile(self.matcher.accept, run)]
+        self.matcher.rollback(len(out))
+        return tuple(out)
 
     def _without_leading_space(self) -> bytes:
         """What the value begins with if it does not begin with a space; b"" where there is a choice."""

@@ -183,7 +183,9 @@ class LogitsProcessor:
         return is_scarce
 
     def _look_for_a_cut(self, number: int, row: Guide, mask: MaskBuffer, scores: torch.Tensor) -> None:
-        """Note whether the budget takes the row's likeliest token away."""
+        """Note whether the budget takes the row's likeliest token away; of forced text, only a way to cut it."""
+        if row.forced() is not None:
+            return
         if self._wide is None:
             self._wide = MaskBuffer(1, self._vocabulary.size, scores.device)
         self._wide.fill([row.matcher])

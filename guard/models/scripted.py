@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 from typing import Any
@@ -69,7 +69,7 @@ class ScriptedModel:
         await asyncio.sleep(0)
         return self.generate(request)
 
-    def stream(self, request: Request) -> Iterator[str | Reply]:
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
         """Give the next answer, in pieces."""
         whole, told = self.generate(request), ""
         try:
@@ -83,16 +83,10 @@ class ScriptedModel:
 
     async def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Give the next answer, in pieces."""
-        whole, told = self.generate(request), ""
-        try:
-            for piece in split(whole.text, self._pieces, self._random):
+        with contextlib.closing(self.stream(request)) as parts:
+            for part in parts:
+                yield part
                 await asyncio.sleep(0)
-                told += piece
-                yield piece
-            yield whole
-        except GeneratorExit:
-            self._closed(request, whole, told)
-            raise
 
     def _closed(self, request: Request, whole: Reply, told: str) -> None:
         """Count the stream, and say how much of its completion was told."""

@@ -1,7 +1,7 @@
 """Checking a text: by Pydantic or by a judge, here or in a process that can be killed.
 
 What a check costs may be a stranger's choice, of the schema and of the text. So it is bounded before it begins
-(guard/schemas/costs.py). Within the bound, which holds for nearly all real schemas, it is done **near**: at once, in
+(schemas/costs.py). Within the bound, which holds for nearly all real schemas, it is done **near**: at once, in
 this process. Beyond it, it is done **far**: by a worker (guard/output/worker_pool.py), in so many seconds and so much
 memory. Where even that may not suffice, a text that the mask engine refuses does not come before the judge; one that it
 takes does. A worker that can't say whether a text is valid is an `Unchecked`, never a value.

@@ -84,7 +84,7 @@ class NoJudgeError(ValueError):
 class JudgedSchema:
     """What a judge judges by."""
 
-    schema: Any  # as the standard writes it: guard/schemas/leniency.py
+    schema: Any  # as the standard writes it: schemas/leniency.py
     draft: str
     formats: bool
     documents: Mapping[str, Any]

@@ -37,32 +37,19 @@ class Served:
         self.upstream: Upstream | None = None
         self._model: Model | None = None
         kind, _, rest = settings.model.partition(":")
-        if kind == "openai" and rest:
-            key = settings.secret()
-            self.upstream = Upstream(settings.model, settings.base_url, key, response_bytes)
-            self.upstream_model = rest
-            self._model = OpenAIModel(
-                rest,
-                base_url=settings.base_url,
-                api_key=key,
-                retries=settings.transport_retries,
-                timeout=settings.first_token_seconds,
-            )
-        elif kind == "anthropic" and rest:
+        if kind not in ("openai", "anthropic") or not rest:
+            return
+        self.upstream_model, key, url = rest, settings.secret(), settings.base_url
+        retries, timeout = settings.transport_retries, settings.first_token_seconds
+        if kind == "openai":
+            self.upstream = Upstream(settings.model, url, key, response_bytes)
+            self._model = OpenAIModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
+        else:
             from guard.models.remote.anthropic import AnthropicModel
             from guard.sidecar.anthropic_upstream import AnthropicUpstream
 
-            key = settings.secret()
-            url, most = settings.base_url, settings.most_tokens
-            self.upstream = AnthropicUpstream(settings.model, url, key, response_bytes, most)
-            self.upstream_model = rest
-            self._model = AnthropicModel(
-                rest,
-                base_url=settings.base_url,
-                api_key=key,
-                retries=settings.transport_retries,
-                timeout=settings.first_token_seconds,
-            )
+            self.upstream = AnthropicUpstream(settings.model, url, key, response_bytes, settings.most_tokens)
+            self._model = AnthropicModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
 
     @property
     def model(self) -> Model:

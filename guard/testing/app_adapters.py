@@ -1,8 +1,8 @@
-"""Ports: the ways in which an application under test may ask, and the stage that answers all of them.
+"""Adapters: the ways in which an application under test may ask, and the stage that answers all of them.
 
-The stage has a script of sayings; whoever asks gets the next one, the last again and again. It keeps what it was asked
-as it was at that moment. Ports are a model of Guard's, a server that speaks OpenAI's and Anthropic's protocols, and a
-plain function from a prompt to a text.
+The stage has a script of replies; whoever asks gets the next one, the last again and again. It keeps what it was asked
+as it was at that moment. Adapters are a model of Guard's, a server that speaks OpenAI's and Anthropic's protocols, and
+a plain function from a prompt to a text.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ObservedRequest:
     messages: list[dict[str, Any]]  # a copy
     schema: Any  # that came with it; None: none did
     is_streaming: bool
-    saying: ScriptedReply
+    reply: ScriptedReply
     temperature: float | None = None
     usage: tuple[int, int] | None = None  # prompt and completion, as they were told; None: nothing was
     was_left: bool = False  # the application left the stream before its end
@@ -71,7 +71,7 @@ def content(message: Mapping[str, Any]) -> str:
 class Stage:
     """Answers by a script, and keeps what was asked; from any thread."""
 
-    sayings: tuple[ScriptedReply, ...] = ()
+    replies: tuple[ScriptedReply, ...] = ()
     pieces: int = 0  # characters of each piece of a stream; 0: one piece
     wire: int = 0  # bytes of each piece that goes over the network; 0: as it comes
     asks: list[ObservedRequest] = field(default_factory=list)
@@ -86,11 +86,11 @@ class Stage:
         return max(self.pieces, len(text) // MOST_PIECES_OF_TEXT) if self.pieces else 0
 
     def set(
-        self, sayings: Sequence[ScriptedReply], *, pieces: int = 0, wire: int = 0, refuses_schemas: bool = False
+        self, replies: Sequence[ScriptedReply], *, pieces: int = 0, wire: int = 0, refuses_schemas: bool = False
     ) -> None:
         """Begin a call."""
         with self._lock:
-            self.sayings, self.pieces, self.wire = tuple(sayings), pieces, wire
+            self.replies, self.pieces, self.wire = tuple(replies), pieces, wire
             self.asks, self.refused, self.refuses_schemas = [], [], refuses_schemas
             self.is_over = self.is_overasked = False
 
@@ -106,9 +106,9 @@ class Stage:
             if self.is_over or number > MOST_ASKS:
                 self.is_overasked = True
                 raise Enough(f"asked {number} times in one call")
-            saying = self.sayings[min(number, len(self.sayings)) - 1]
+            reply = self.replies[min(number, len(self.replies)) - 1]
             ask = ObservedRequest(
-                number, port, model, f"{model}-served", kept, copy.deepcopy(schema), streaming, saying, **more
+                number, port, model, f"{model}-served", kept, copy.deepcopy(schema), streaming, reply, **more
             )
             self.asks.append(ask)
             return ask
@@ -167,27 +167,27 @@ class ModelAdapter:
         )
 
     def _parts(self, ask: ObservedRequest) -> Iterator[str | Reply]:
-        if not ask.saying.finish:
-            yield from split(ask.saying.text, self._stage.size(ask.saying.text) or None)
+        if not ask.reply.finish:
+            yield from split(ask.reply.text, self._stage.size(ask.reply.text) or None)
             raise self._error("reset")
         reply = self._reply(ask)
         yield from split(reply.text, self._stage.size(reply.text) or None)
         yield reply
 
     def _reply(self, ask: ObservedRequest) -> Reply:
-        saying = ask.saying
-        if saying.error or not saying.finish:
-            raise self._error(saying.error or "reset")
+        reply = ask.reply
+        if reply.error or not reply.finish:
+            raise self._error(reply.error or "reset")
         ask.usage = usage_of(ask)
         thoughts = Thoughts(is_value=True)  # whatever a model of Guard's runs on, its text holds no thoughts
-        text = thoughts.feed(saying.text) + thoughts.end()
+        text = thoughts.feed(reply.text) + thoughts.end()
         return Reply(
             text=text,
-            finish=saying.finish,
+            finish=reply.finish,
             model=ask.served,
             prompt_tokens=ask.usage[0],
             completion_tokens=ask.usage[1],
-            thinking=saying.thinking or thoughts.thought,
+            thinking=reply.thinking or thoughts.thought,
             cost=0.0,
         )
 
@@ -216,12 +216,12 @@ class FunctionAdapter:
             (v for k, v in kwargs.items() if k in ("schema", "response_format") and isinstance(v, dict)), None
         )
         ask = self._stage.ask("function", str(kwargs.get("model", "function")), messages, schema, streaming=False)
-        saying = ask.saying
-        if saying.error in ("timed out",):
+        reply = ask.reply
+        if reply.error in ("timed out",):
             raise TimeoutError("no answer in time (injected)")
-        if saying.error or not saying.is_told:
-            raise ConnectionError(f"{saying.error or saying.how} (injected)")
-        return saying.text
+        if reply.error or not reply.is_told:
+            raise ConnectionError(f"{reply.error or reply.how} (injected)")
+        return reply.text
 
 
 class AsyncFunctionAdapter(FunctionAdapter):
@@ -274,18 +274,18 @@ class HttpAdapter(fake_server.Server):
         except Enough as enough:
             time.sleep(0.05)
             return fake_server.error(400, str(enough))
-        saying = ask.saying
-        if saying.error:
-            return _failure(saying.error, request)
-        return self._answered(ask, saying, request)
+        reply = ask.reply
+        if reply.error:
+            return _failure(reply.error, request)
+        return self._answered(ask, reply, request)
 
     def _answered(
-        self, ask: ObservedRequest, saying: ScriptedReply, request: fake_server.ClientRequest
+        self, ask: ObservedRequest, reply: ScriptedReply, request: fake_server.ClientRequest
     ) -> fake_server.Answer:
         ask.usage = usage_of(ask)
         wants = (request.body.get("stream_options") or {}).get("include_usage")
-        finish = {"filter": "content_filter", "refusal": "stop", "": "stop"}.get(saying.finish, saying.finish)
-        is_broken, wire = not saying.finish, self._stage.wire
+        finish = {"filter": "content_filter", "refusal": "stop", "": "stop"}.get(reply.finish, reply.finish)
+        is_broken, wire = not reply.finish, self._stage.wire
 
         def change(body: bytes) -> list[Any]:
             sent = body
@@ -303,13 +303,13 @@ class HttpAdapter(fake_server.Server):
         if is_broken or (request.is_streaming and not wants and not request.is_anthropic):
             ask.usage = None
         return fake_server.Answer(
-            text=saying.text,
-            refusal=saying.text if saying.finish == "refusal" else None,
+            text=reply.text,
+            refusal=reply.text if reply.finish == "refusal" else None,
             finish=finish,
-            thinking=saying.thinking,
+            thinking=reply.thinking,
             usage=usage_of(ask),
             model=ask.served,
-            piece=self._stage.size(saying.text) or max(1, len(saying.text)),
+            piece=self._stage.size(reply.text) or max(1, len(reply.text)),
             change=change if is_broken or wire else None,
             left=lambda: setattr(ask, "was_left", True),
         )

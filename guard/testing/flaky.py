@@ -19,7 +19,7 @@ from guard.output import target
 from guard.testing.app_adapters import HttpAdapter, ModelAdapter, ObservedRequest, Stage
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, ScriptedReply
 
-DRAWN = 60  #: Sayings drawn for each schema; what is said is chosen among them.
+DRAWN = 60  #: Replies drawn for each schema; what is said is chosen among them.
 KEPT = 1_000  #: Of the latest requests, that are kept.
 
 
@@ -55,21 +55,21 @@ class FlakyStage(Stage):
         wanted = self._schema if schema is None else schema
         key = json.dumps(wanted, sort_keys=False, default=repr)
         with self._turn:
-            good, bad = self._sayings(key, wanted)
+            good, bad = self._replies(key, wanted)
             self._count[key] += 1
             r = Random(f"{self._seed} {self._count[key]} {key}")  # noqa: S311 (a test's choices)
             is_bad = bool(bad) and r.random() < self._rate
-            saying = r.choice(bad if is_bad else good)
-            self.injected.append(saying.how if is_bad else "")
+            reply = r.choice(bad if is_bad else good)
+            self.injected.append(reply.how if is_bad else "")
             kept = [dict(message) for message in messages]
             number = len(self.injected)
-            ask = ObservedRequest(number, port, model, f"{model}-flaky", kept, schema, streaming, saying, **more)
+            ask = ObservedRequest(number, port, model, f"{model}-flaky", kept, schema, streaming, reply, **more)
             self.asks = [*self.asks[-KEPT:], ask]
         if self._told is not None:
             self._told(ask)
         return ask
 
-    def _sayings(self, key: str, wanted: Any) -> tuple[list[ScriptedReply], list[ScriptedReply]]:
+    def _replies(self, key: str, wanted: Any) -> tuple[list[ScriptedReply], list[ScriptedReply]]:
         if key not in self._drawn:
             from guard.testing.drawing import drawn
 

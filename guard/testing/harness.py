@@ -36,9 +36,9 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Scene:
-    """What a run is given: the sayings in order, the last again and again, and how streams are cut."""
+    """What a run is given: the replies in order, the last again and again, and how streams are cut."""
 
-    sayings: tuple[ScriptedReply, ...]
+    replies: tuple[ScriptedReply, ...]
     pieces: int = 0  # characters of each piece of a stream; 0: one piece
     wire: int = 0  # bytes of each piece on the network; 0: as it comes
     leave_after: int | None = None  # parts of a streamed result that are taken; None: all
@@ -46,8 +46,8 @@ class Scene:
 
     def __str__(self) -> str:
         """Word the scene as one line."""
-        said = ", then ".join(saying.how for saying in self.sayings)
-        more = " (again and again)" if len(self.sayings) > 1 else " (every time)"
+        said = ", then ".join(reply.how for reply in self.replies)
+        more = " (again and again)" if len(self.replies) > 1 else " (every time)"
         return said + more
 
 
@@ -124,7 +124,7 @@ class Surroundings:
 
     def run(self, call: Callable[[], Any], scene: Scene, limit: float) -> Run:
         """Carry out a call under a scene; it is given up after `limit` seconds."""
-        self.stage.set(scene.sayings, pieces=scene.pieces, wire=scene.wire, refuses_schemas=scene.refuses_schemas)
+        self.stage.set(scene.replies, pieces=scene.pieces, wire=scene.wire, refuses_schemas=scene.refuses_schemas)
         self._text.seek(0)
         self._text.truncate()
         self.waited = 0.0

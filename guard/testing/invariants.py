@@ -49,7 +49,7 @@ class Trial:
 
     subject: Subject
     main: Run
-    again: Run | None = None  # the same question and sayings
+    again: Run | None = None  # the same question and replies
     split: list[Run] = field(default_factory=list)  # the same, cut into other pieces
     left: Run | None = None  # the same, and the result's stream was left before its end
     other: Run | None = None  # another question, after the main one, answered otherwise
@@ -65,10 +65,10 @@ class Trial:
         """Word the scene, the answers and what came of them."""
         lines = []
         for ask in self.main.asks[:4]:
-            saying = ask.saying
-            what = f"[{saying.error}]" if saying.error else clipped(saying.text) or "(nothing)"
-            ending = "" if saying.finish == "stop" or saying.error else f"  (finish: {saying.finish or 'broke off'})"
-            lines.append(f"asked {ask.model}, it said {saying.how}: {what}{ending}")
+            reply = ask.reply
+            what = f"[{reply.error}]" if reply.error else clipped(reply.text) or "(nothing)"
+            ending = "" if reply.finish == "stop" or reply.error else f"  (finish: {reply.finish or 'broke off'})"
+            lines.append(f"asked {ask.model}, it said {reply.how}: {what}{ending}")
         if len(self.main.asks) > 4:
             lines.append(f"… and was asked {len(self.main.asks) - 4} times more")
         lines.append(outcome(self.main))
@@ -98,7 +98,7 @@ def _visible(character: str) -> str:
 
 def readings(subject: Subject, run: Run) -> list[Verdict]:
     """Return what may be made of each answer that was given in a run."""
-    return [subject.read(ask.saying) for ask in run.asks]
+    return [subject.read(ask.reply) for ask in run.asks]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _typed_error(trial: Trial) -> str | None:
         error = run.error
         if error is None:
             continue
-        if run.asks and run.asks[-1].saying.error in _NO_PROTOCOL:
+        if run.asks and run.asks[-1].reply.error in _NO_PROTOCOL:
             continue  # what a library makes of it is the library's business
         name = f"{type(error).__name__}: {clipped(str(error))}"
         if isinstance(error, RecursionError) and _raised_in(error) == "json":
@@ -193,7 +193,7 @@ def _invented(trial: Trial) -> str | None:
     subject, run = trial.subject, trial.main
     if not _has_value(trial):
         return None
-    texts = "\n".join(ask.saying.text for ask in run.asks)
+    texts = "\n".join(ask.reply.text for ask in run.asks)
     if not texts:
         return None
     value = plain(subject.value(run), whole=False)
@@ -277,15 +277,15 @@ def _bounded(trial: Trial) -> str | None:
 def _terminal(trial: Trial) -> str | None:
     run = trial.main
     for before, after in _pairs(run.asks):
-        if trial.subject.read(before.saying).kind == "refused" and after.model == before.model:
-            return f"{before.model} declined ({before.saying.how}) and was asked again"
+        if trial.subject.read(before.reply).kind == "refused" and after.model == before.model:
+            return f"{before.model} declined ({before.reply.how}) and was asked again"
     return None
 
 
 def _feedback(trial: Trial) -> str | None:
     run = trial.main
     for before, after in _pairs(run.asks):
-        reading = trial.subject.read(before.saying)
+        reading = trial.subject.read(before.reply)
         if reading.kind != "invalid":
             continue
         new = _new_words(run.asks, after)
@@ -308,7 +308,7 @@ def _schema_kept(trial: Trial) -> str | None:
         return None
     for ask in asks:
         if not _carries(ask, names):
-            after = f" after {asks[ask.number - 2].saying.how}" if ask.number > 1 else ""
+            after = f" after {asks[ask.number - 2].reply.how}" if ask.number > 1 else ""
             return f"request {ask.number} (to {ask.model}{after}) carries no schema; {_first_carrier(trial)}"
     return None
 
@@ -326,12 +326,12 @@ def _question_kept(trial: Trial) -> str | None:
         return None
     asked = [(name, text) for name, text in _texts(trial.main.given) if text in asks[0].words]
     for before, after in _pairs(asks):
-        if trial.subject.read(before.saying).is_answer:
+        if trial.subject.read(before.reply).is_answer:
             return None  # what follows may be another question
         for name, text in asked:
             if text not in after.words:
                 return (
-                    f"request {after.number} (to {after.model}, after {before.saying.how}) does not hold {name}, as the"
+                    f"request {after.number} (to {after.model}, after {before.reply.how}) does not hold {name}, as the"
                     f" first one did: {clipped(repr(after.words))}"
                 )
     return None
@@ -423,7 +423,7 @@ def _secret(trial: Trial) -> str | None:
             return f"the key is in what is logged or printed: {clipped(line)}"
         if run.ended_well and CANARY in repr(run.value):
             return "the key is in what is returned"
-        is_echo = any(ask.saying.error == "unauthorized" for ask in run.asks)  # a provider's words that name it
+        is_echo = any(ask.reply.error == "unauthorized" for ask in run.asks)  # a provider's words that name it
         if run.error is not None and CANARY in str(run.error) and not is_echo:
             return f"the key is in the error: {clipped(str(run.error))}"
         if CANARY in "".join(ask.words for ask in run.asks):
@@ -456,9 +456,9 @@ def _ledger(trial: Trial) -> str | None:
         told = [ask.usage for ask in run.asks if ask.usage is not None]
         prompt, completion = sum(p for p, _ in told), sum(c for _, c in told)
         # What a request took that broke off is not known: it may be counted as an estimate, at most a token a byte.
-        untold = [a for a in run.asks if a.usage is None and (not a.saying.error or a.saying.error in _BREAKS_OFF)]
+        untold = [a for a in run.asks if a.usage is None and (not a.reply.error or a.reply.error in _BREAKS_OFF)]
         asked = sum(_size(ask.words) + _size(json.dumps(ask.schema)) for ask in untold)
-        answered = sum(_size(ask.saying.text) for ask in untold)
+        answered = sum(_size(ask.reply.text) for ask in untold)
         sums = {"prompt": (prompt, asked), "completion": (completion, answered)}
         sums["both"] = (prompt + completion, asked + answered)
         figures = dict(_figures(trial.subject.beside(run))) if run.ended_well else {}
@@ -697,7 +697,7 @@ def _new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
             continue
         text = content(message)
         for ask in asks[: after.number - 1]:
-            if said := ask.saying.text.strip():
+            if said := ask.reply.text.strip():
                 text = text.replace(said, "").replace(json.dumps(said)[1:-1], "")
         new += [line for line in text.split("\n") if line not in lines]
     return "\n".join(new)

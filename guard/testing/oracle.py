@@ -1,4 +1,4 @@
-"""Readings: what may honestly be made of a saying, judged by the type that is asked for and nothing else.
+"""The oracle: what may honestly be made of a reply, judged by the type that is asked for and nothing else.
 
 The judge is guard/output/target.py's: Pydantic for a type, jsonschema-rs for a schema, and RFC 8259 with no key twice.
 It knows nothing of the application under test.
@@ -24,7 +24,7 @@ _THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a saying is."""
+    """What a reply is."""
 
     kind: str  # "valid", "messy", "twofold", "invalid", "unreadable", "cut off", "refused", "empty", or "error"
     values: tuple[Any, ...] = ()  # as the target makes them; an application may return one of these
@@ -39,25 +39,25 @@ class Verdict:
         return bool(self.values)
 
 
-def read(saying: ScriptedReply, target: Target) -> Verdict:
-    """Return what may be made of a saying."""
-    if saying.error:
-        return Verdict("error", words=f"the provider failed: {saying.error}")
-    if saying.finish == "refusal":
+def read(reply: ScriptedReply, target: Target) -> Verdict:
+    """Return what may be made of a reply."""
+    if reply.error:
+        return Verdict("error", words=f"the provider failed: {reply.error}")
+    if reply.finish == "refusal":
         return Verdict("refused", words="the model declined")
-    if saying.finish == "filter":
+    if reply.finish == "filter":
         return Verdict("refused", words="the provider withheld the answer")
-    if saying.finish != "stop":
-        value, findings = target.check(saying.text)
-        if findings or saying.text.rstrip()[-1:] not in ("}", "]", '"'):
+    if reply.finish != "stop":
+        value, findings = target.check(reply.text)
+        if findings or reply.text.rstrip()[-1:] not in ("}", "]", '"'):
             return Verdict("cut off", words="the answer was cut off")
-        return Verdict("cut off", (value,), (saying.text,))  # behind its last character: nothing is missing
-    if not saying.text.strip():
+        return Verdict("cut off", (value,), (reply.text,))  # behind its last character: nothing is missing
+    if not reply.text.strip():
         return Verdict("empty", words="the answer was empty")
-    text = _THOUGHT.sub("", saying.text)
+    text = _THOUGHT.sub("", reply.text)
     value, findings = target.check(text)
     if not findings:
-        return Verdict("valid" if text == saying.text else "messy", (value,), (text,), raw=(saying.text,))
+        return Verdict("valid" if text == reply.text else "messy", (value,), (text,), raw=(reply.text,))
     if findings[0].rule != NOT_JSON and findings[0].rule != "nesting":
         return Verdict("invalid", findings=findings, words=f"the answer was invalid: {findings[0]}")
     if twofold := _twofold(text, target):
@@ -66,8 +66,8 @@ def read(saying: ScriptedReply, target: Target) -> Verdict:
     texts: list[str] = []
     mended = repair(text)
     candidates = [mended.text] if mended.edits else []
-    if saying.meant:
-        candidates.append(saying.meant)
+    if reply.meant:
+        candidates.append(reply.meant)
     for candidate in candidates:
         value, wrong = target.check(candidate)
         if not wrong and not any(same(value, other) for other in values):
@@ -76,7 +76,7 @@ def read(saying: ScriptedReply, target: Target) -> Verdict:
     if not values and _CONSTANT.search(text):
         values, texts = _with_constants(text)
     if values:
-        return Verdict("messy", tuple(values), tuple(texts), raw=(saying.text,))
+        return Verdict("messy", tuple(values), tuple(texts), raw=(reply.text,))
     return Verdict("unreadable", findings=findings, words=f"the answer was no JSON: {findings[0].expected}")
 
 

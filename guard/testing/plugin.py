@@ -205,7 +205,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         model = item.stash.get(_MODEL, None)
         if model is not None:
             told["injected"] = list(model.injected)
-            told["said"] = [f"{ask.saying.how}: {ask.saying.text[:200]}" for ask in model.asks[:5]]
+            told["said"] = [f"{ask.reply.how}: {ask.reply.text[:200]}" for ask in model.asks[:5]]
         searching = sys.modules.get("guard.testing.search")
         if searching is not None and len(searching.REPORTS) > before:
             told["checks"] = [_check(report, item.nodeid) for report in searching.REPORTS[before:]]

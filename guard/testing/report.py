@@ -150,8 +150,8 @@ def _as_dict(finding: InvariantResult) -> dict[str, Any]:
             "words": found.words,
             "story": found.story.splitlines(),
             "scene": str(found.scene),
-            "sayings": [
-                {"how": s.how, "text": s.text, "finish": s.finish, "error": s.error} for s in found.scene.sayings
+            "replies": [
+                {"how": s.how, "text": s.text, "finish": s.finish, "error": s.error} for s in found.scene.replies
             ],
             "arguments": {name: _jsonable(value) for name, value in found.given.items()},
         }
@@ -243,7 +243,7 @@ def _broken(finding: InvariantResult) -> str:
     assert found is not None
     given = "".join(f"{name} = {cut_short(repr(value), 600)}\n" for name, value in found.given.items())
     said = "".join(
-        f"<h3>The model said: {escaped(saying.how)}</h3>{_pre(_said(saying))}" for saying in found.scene.sayings
+        f"<h3>The model said: {escaped(reply.how)}</h3>{_pre(_said(reply))}" for reply in found.scene.replies
     )
     arguments = f"<h3>Called with</h3>{_pre(given)}" if given else ""
     mark = "!" if invariant.is_advice else "✗"
@@ -257,8 +257,8 @@ def _broken(finding: InvariantResult) -> str:
 """
 
 
-def _said(saying: ScriptedReply) -> str:
-    return f"[{saying.error}]" if saying.error else cut_short(saying.text, 2_000) or "(nothing)"
+def _said(reply: ScriptedReply) -> str:
+    return f"[{reply.error}]" if reply.error else cut_short(reply.text, 2_000) or "(nothing)"
 
 
 def _pre(text: str) -> str:

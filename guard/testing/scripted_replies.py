@@ -1,7 +1,7 @@
-"""Sayings: what a model, or the provider before it, may do with one request, whatever way it is asked in.
+"""Replies: what a model, or the provider before it, may do with one request, whatever way it is asked in.
 
-A saying is a text with how it ended, or an error; a port (guard/testing/app_adapters.py) puts it into the words of a
-protocol. `FAULTS` are the ways to go wrong, by name: each makes a saying of a good value. What is to become of a saying
+A reply is a text with how it ended, or an error; an adapter (guard/testing/app_adapters.py) puts it into the words of a
+protocol. `FAULTS` are the ways to go wrong, by name: each makes a reply of a good value. What is to become of a reply
 is not written on it: guard/testing/oracle.py judges the text.
 """
 
@@ -65,7 +65,7 @@ ERRORS = (
     "no choices",  # an answer that holds none
 )
 
-#: A good value and another one, in; the saying out.
+#: A good value and another one, in; the reply out.
 Fault = Callable[[Any, Any, Target], ScriptedReply]
 
 
@@ -331,7 +331,7 @@ _TEXTS = ("", "x" * 300, "?")
 
 
 def spoiled(value: Any, target: Target) -> list[ScriptedReply]:
-    """Return sayings like a valid one of which one member is out of bounds; each of them is not valid."""
+    """Return replies like a valid one of which one member is out of bounds; each of them is not valid."""
     if not isinstance(value, dict):
         return []
     found = []
@@ -383,8 +383,8 @@ class Palette:
         )
         self._texts = _possible(lambda: texts(wanted, **options))
 
-    def sayings(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[ScriptedReply]:
-        """Return a strategy of sayings: valid, or with a fault; where all may happen, texts as models write, too."""
+    def replies(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[ScriptedReply]:
+        """Return a strategy of replies: valid, or with a fault; where all may happen, texts as models write, too."""
         choices: list[SearchStrategy[ScriptedReply]] = [self.values.map(valid)]
         if NEAR_MISS in faults and self.misses is not None:
             choices.append(self.misses)
@@ -395,7 +395,7 @@ class Palette:
         return st.one_of(choices)
 
     def faulty(self, faults: tuple[str, ...]) -> SearchStrategy[ScriptedReply]:
-        """Return a strategy of sayings with one of some faults."""
+        """Return a strategy of replies with one of some faults."""
         target = self.target
 
         @st.composite

@@ -199,7 +199,7 @@ class Check:
         missed = drawn(self.palette.misses, DRAWN, self.seed, DRAW_SECONDS) if self.palette.misses is not None else []
         if missed and len(missed) < DRAWN:  # they cost too much to draw them anew
             self.palette.keep_misses(missed)
-        self.misses = list({saying.how: saying for saying in reversed(missed)}.values())[::-1][:MOST_MISSES]
+        self.misses = list({reply.how: reply for reply in reversed(missed)}.values())[::-1][:MOST_MISSES]
 
     def _strategy_options(self) -> dict[str, Any]:
         return {**self.subject.options, "inexact": "residual"}
@@ -227,7 +227,7 @@ class Check:
                 trial.again = self._play_one(scene, main.given)
             if any(ask.is_streaming for ask in main.asks):
                 cuts = [{"pieces": 1}, {"pieces": 3}]
-                cuts += [{"pieces": 0, "wire": 5}] if self.is_http and len(scene.sayings[0].text) < 400 else []
+                cuts += [{"pieces": 0, "wire": 5}] if self.is_http and len(scene.replies[0].text) < 400 else []
                 trial.split = [self._play_one(_recut(scene, **cut)) for cut in cuts]
             if main.is_streamed and scene.leave_after is None and len(main.parts) > 0:
                 trial.left = self._play_one(_recut(scene, pieces=2, leave_after=1))
@@ -271,7 +271,7 @@ class Check:
             if run is None:
                 continue
             report.asks += len(run.asks)
-            report.faults.update(ask.saying.how.partition(" at ")[0] for ask in run.asks)
+            report.faults.update(ask.reply.how.partition(" at ")[0] for ask in run.asks)
             report.outcomes[_ended(run)] += 1
 
     def judge(self, trial: Trial) -> dict[str, str]:
@@ -341,13 +341,13 @@ class Check:
         for miss in misses:
             yield Scene((miss,)), False
         for name in self.faults:
-            saying = FAULTS[name](good, other, target)
-            if not self._can_say(saying):
+            reply = FAULTS[name](good, other, target)
+            if not self._can_say(reply):
                 continue
-            yield Scene((saying,)), name in ("cut off", "broken stream", "wrong type", "unavailable", "refusal")
-            yield Scene((saying, last)), name in ("wrong type", "unavailable")
-            if saying.finish != "stop" or saying.error:
-                yield Scene((saying, saying, saying, last)), False
+            yield Scene((reply,)), name in ("cut off", "broken stream", "wrong type", "unavailable", "refusal")
+            yield Scene((reply, last)), name in ("wrong type", "unavailable")
+            if reply.finish != "stop" or reply.error:
+                yield Scene((reply, reply, reply, last)), False
         for miss in misses[:3]:
             yield Scene((miss, last)), False
         if {"unavailable", "all wrong"} <= set(
@@ -359,18 +359,18 @@ class Check:
             yield Scene((wrong, down, last)), False
         if self.is_http:
             wrongs = [FAULTS["wrong type"](good, other, target)] if "wrong type" in self.faults else []
-            for saying in (last, *wrongs):
-                yield Scene((saying,), refuses_schemas=True), False
+            for reply in (last, *wrongs):
+                yield Scene((reply,), refuses_schemas=True), False
 
     def _good(self) -> Any:
         """Return a valid value that shows something: the fullest of some small ones."""
         sized = [value for value in self.examples if len(written(value)) <= 300]
         return max(sized or self.examples, key=_richness)
 
-    def _can_say(self, saying: ScriptedReply) -> bool:
-        if not self.is_told and not saying.is_told:
+    def _can_say(self, reply: ScriptedReply) -> bool:
+        if not self.is_told and not reply.is_told:
             return False
-        return saying.error not in ("no JSON", "no choices", "unauthorized") or self.is_http
+        return reply.error not in ("no JSON", "no choices", "unauthorized") or self.is_http
 
     def _questions(self) -> Iterator[tuple[Scene, Scene, str, tuple[str, str]]]:
         """Yield pairs of questions that differ a little, with answers that differ."""
@@ -394,10 +394,10 @@ class Check:
     def scenes(self, faults: tuple[str, ...] | None = None, *, most: int = 3) -> SearchStrategy[Scene]:
         """Return a strategy of scenes."""
         faults = self.faults if faults is None else faults
-        sayings = self.palette.sayings(faults).filter(self._can_say)
+        replies = self.palette.replies(faults).filter(self._can_say)
         return st.builds(
             Scene,
-            st.lists(sayings, min_size=1, max_size=most).map(tuple),
+            st.lists(replies, min_size=1, max_size=most).map(tuple),
             pieces=st.sampled_from([0, 1, 4]) if self.streams else st.just(0),
         )
 
@@ -413,7 +413,7 @@ class Check:
             finding.counterexample = Counterexample(words, str(trial), run.scene, run.given)
 
     def _shrunk(self, invariant: Invariant, trial: Trial, words: str) -> tuple[Trial, str]:
-        """Cut a counterexample down, among scenes of the same kinds of sayings."""
+        """Cut a counterexample down, among scenes of the same kinds of replies."""
         if trial.other is not None or trial.main.scene.refuses_schemas or trial.main.is_stuck:
             return trial, words
         best = [(trial, words)]
@@ -433,8 +433,8 @@ class Check:
                     best[0] = (found, said)
                 raise BrokenError
 
-        names = tuple(n for n in self.faults if self._is_like(n, trial.main.scene.sayings))
-        most = len(trial.main.scene.sayings)
+        names = tuple(n for n in self.faults if self._is_like(n, trial.main.scene.replies))
+        most = len(trial.main.scene.replies)
         for strategy in self._alike(names, most):
             run = hypothesis.seed(self.seed)(
                 hypothesis.settings(max_examples=SHRINK_CASES, phases=[Phase.generate, Phase.shrink], **SETTINGS)(
@@ -447,16 +447,16 @@ class Check:
 
     def _alike(self, names: tuple[str, ...], most: int) -> Iterator[SearchStrategy[Scene]]:
         if names:
-            sayings = st.one_of(self.palette.faulty(names), *([self.palette.values.map(valid)] if most > 1 else []))
-            yield st.builds(Scene, st.lists(sayings, min_size=1, max_size=most).map(tuple))
+            replies = st.one_of(self.palette.faulty(names), *([self.palette.values.map(valid)] if most > 1 else []))
+            yield st.builds(Scene, st.lists(replies, min_size=1, max_size=most).map(tuple))
         else:
             yield self.scenes((), most=most)
 
-    def _is_like(self, name: str, sayings: Sequence[ScriptedReply]) -> bool:
+    def _is_like(self, name: str, replies: Sequence[ScriptedReply]) -> bool:
         target = self.subject.target
         assert target is not None
         made = FAULTS[name](self._good(), self.examples[-1], target)
-        return any(made.how == saying.how for saying in sayings)
+        return any(made.how == reply.how for reply in replies)
 
 
 check = Check
@@ -479,9 +479,9 @@ def _ended(run: Run) -> str:
 def _size(trial: Trial) -> tuple[int, ...]:
     """Measure how much a person has to read; of two ends that differ, one is best a value."""
     run = trial.main
-    texts = sum(len(saying.text) for saying in run.scene.sayings)
+    texts = sum(len(reply.text) for reply in run.scene.replies)
     is_compared = bool(trial.split or trial.again or trial.other or trial.left)
-    return int(is_compared and not run.ended_well), len(run.scene.sayings), texts, len(run.asks)
+    return int(is_compared and not run.ended_well), len(run.scene.replies), texts, len(run.asks)
 
 
 def _richness(value: Any) -> tuple[int, int]:

@@ -279,12 +279,12 @@ class Subject:
         self.target = target.from_any(wanted, {"inexact": "residual", **self.options})
         self._readings.clear()
 
-    def read(self, saying: ScriptedReply) -> Verdict:
-        """Return what may be made of a saying."""
+    def read(self, reply: ScriptedReply) -> Verdict:
+        """Return what may be made of a reply."""
         assert self.target is not None
-        if saying not in self._readings:
-            self._readings[saying] = read(saying, self.target)
-        return self._readings[saying]
+        if reply not in self._readings:
+            self._readings[reply] = read(reply, self.target)
+        return self._readings[reply]
 
     def locate(self, run: Run, text: str) -> None:
         """Find where in a result the value stands, of which the model wrote this text."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import h11
+import sidecars
 from attack.cases import Sign, Step
 
 PATIENCE_S = 30.0  #: Longest wait for anything; what a case allows is less.
@@ -38,12 +39,7 @@ class Reply:
     @property
     def events(self) -> list[Any]:
         """What its events say; "[DONE]" is that text."""
-        found = []
-        for event in self.data.decode().split("\n\n"):
-            data = "\n".join(line[6:] for line in event.split("\n") if line.startswith("data: "))
-            if data:
-                found.append(data if data == "[DONE]" else json.loads(data))
-        return found
+        return sidecars.events_of(self.data)
 
     @property
     def figures(self) -> dict[str, str]:

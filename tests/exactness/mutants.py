@@ -227,7 +227,7 @@ MUTANTS = (
     Mutant(
         "automaton/stepper.cpp",
         "a comma where no item is left",
-        "may_have_more(f) && move(Phase::Value)",
+        "viability_.may_have_more(f) && move(Phase::Value)",
         "move(Phase::Value)",
     ),
     Mutant(

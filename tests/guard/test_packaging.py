@@ -11,26 +11,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from absent import WITHOUT
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PAGE = (ROOT / "docs" / "explanation" / "dependencies.md").read_text(encoding="utf-8")
-
-#: Runs code where a package can't be imported, and prints the message of what it raises.
-WITHOUT = """
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == sys.argv[1]:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-try:
-    exec(sys.argv[2])
-except Exception as error:
-    print(error)
-"""
 
 
 def _section(title: str) -> str:

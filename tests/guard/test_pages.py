@@ -89,6 +89,26 @@ def test_the_newcomers_questions_are_answered_by_files_that_are_there() -> None:
         assert [file for file in files if not (ROOT / file).exists()] == [], question
 
 
+@pytest.mark.parametrize("folder", ["docs", "guard", "schemas", "kernels", "tests", "benchmarks", "fuzz"])
+def test_every_file_that_is_named_is_there(folder: str) -> None:
+    """But in the history."""
+    roots = "guard|schemas|kernels|tests|docs|benchmarks|fuzz|examples|tools"
+    path = re.compile(rf"\b((?:{roots})/[\w/.-]+\.(?:py|.pp|md|js))\b")
+    texts = [
+        file
+        for suffix in ("*.md", "*.py", "*.cpp", "*.hpp")
+        for file in (ROOT / folder).rglob(suffix)
+        if "history" not in file.parts
+    ]
+    missing = {
+        f"{file.relative_to(ROOT)}: {named}"
+        for file in texts
+        for named in path.findall(file.read_text(encoding="utf-8"))
+        if not (ROOT / named).exists()
+    }
+    assert missing == set()
+
+
 def test_the_rooms_are_those_of_the_package() -> None:
     rows = re.findall(r"^\| (`guard/.*) \| ", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     documented = {room for row in rows for room in re.findall(r"`guard/(\w+)`", row)}

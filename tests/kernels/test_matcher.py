@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from properties import allowed, bits, check_forced_bytes, check_masks, within_limits
@@ -150,7 +150,11 @@ class Replayed(RuleBasedStateMachine):
     def start(self, case: Case, number: int) -> tuple[Any, list[int | bytes]]:
         """Compile a schema; a matcher is kept with the steps that it has taken."""
         self.vocabulary = vocabulary(number)
-        self.compiled = case.compile()
+        try:
+            self.compiled = case.compile()
+            self.compiled.matcher(self.vocabulary).distance()
+        except guard.SchemaError:  # a limit
+            assume(False)
         self.live: list[tuple[Any, list[int | bytes]]] = []
         return self.keep(self.compiled.matcher(self.vocabulary), [])
 
@@ -223,7 +227,10 @@ class Replayed(RuleBasedStateMachine):
 
     def seen(self, matcher: Any) -> tuple[Any, ...]:
         """All that a matcher says of its state."""
-        mask = allowed(matcher, self.vocabulary).tolist()
+        try:
+            mask = allowed(matcher, self.vocabulary).tolist()
+        except guard.SchemaError as error:
+            return error.pointer, error.limit
         return matcher.distance(), matcher.can_stop(), matcher.is_finished(), matcher.forced_bytes(), mask
 
 

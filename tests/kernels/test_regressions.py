@@ -242,6 +242,36 @@ def test_alternatives_that_exclude_each_other_do_not_use_up_the_ways_to_an_end()
     assert matcher.distance() == len(b'"a":[]}}') + 1
 
 
+def test_of_hundreds_of_ways_to_decide_the_last_one_is_found_too() -> None:
+    """Of the 512 ways that a text's first character decides 256 were known: distance() was -1 in all others."""
+    bits, first = 9, 0x4E00
+
+    def beginning(bit: int, value: int) -> str:
+        return "^[" + "".join(chr(first + n) for n in range(2**bits) if n >> bit & 1 == value) + "]"
+
+    schema = {
+        "required": ["v"],
+        "properties": {"v": {"type": "string"}},
+        "type": "object",
+        "allOf": [
+            {
+                "anyOf": [
+                    {"properties": {"v": {"pattern": beginning(bit, value)}}, "required": [f"{name}{bit}"]}
+                    for value, name in ((1, "w"), (0, "z"))
+                ]
+            }
+            for bit in range(bits)
+        ],
+    }
+    compiled = guard.compile(schema, whitespace="compact", limits=guard.Limits(alternatives=1_000_000))
+    for char in (chr(first), chr(first + 2**bits - 1)):
+        matcher = compiled.matcher(byte_vocabulary())
+        text = f'{{"v":"{char}'
+        assert matcher.accept_bytes(text.encode())
+        members = "".join(f',"{"z" if char == chr(first) else "w"}{bit}":0' for bit in range(bits))
+        assert matcher.distance() == len(f'"{members}}}') + 1
+
+
 @pytest.mark.parametrize(
     "schema",
     [

@@ -61,7 +61,7 @@ def test_the_reports_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (broken["holds"], mended["holds"]) == (False, True)
     (failed,) = [i for i in broken["invariants"] if not i["holds"]]
     assert failed["name"] == "no-answer-no-value"
-    assert failed["counterexample"]["sayings"] == [{"how": "empty", "text": "", "finish": "stop", "error": ""}]
+    assert failed["counterexample"]["replies"] == [{"how": "empty", "text": "", "finish": "stop", "error": ""}]
     suites = ET.parse(junit).getroot()  # noqa: S314 (written above)
     assert [(s.get("tests"), s.get("failures")) for s in suites] == [("23", "1"), ("23", "0")]
     assert "though the answer was empty" in (suites.find(".//failure").text or "")  # type: ignore[union-attr]
@@ -75,7 +75,7 @@ def test_a_run_is_the_same_for_a_seed(capsys: pytest.CaptureFixture[str]) -> Non
     for seed in ("5", "5"):
         assert called("testing.planted.duplicate_key:broken", "--strict", "--runs", "20", "--seed", seed, "--json") == 1
         told = json.loads(capsys.readouterr().out)
-        found.append([i.get("counterexample", {}).get("sayings") for i in told["invariants"]])
+        found.append([i.get("counterexample", {}).get("replies") for i in told["invariants"]])
         assert told["seed"] == 5
     assert found[0] == found[1]
 

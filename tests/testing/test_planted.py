@@ -74,7 +74,7 @@ def test_a_planted_bug_is_found_with_a_counterexample(name: str) -> None:
     for finding in broken.values():
         assert finding.counterexample is not None
         assert finding.counterexample.words
-        assert finding.counterexample.scene.sayings
+        assert finding.counterexample.scene.replies
 
 
 @pytest.mark.parametrize("name", PLANTED)

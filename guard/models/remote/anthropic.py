@@ -1,7 +1,7 @@
 """Anthropic's models: `anthropic:NAME` honours ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL.
 
-Native structured output, a forced tool, or words, as remote.py says. Thinking has a budget of its own, which the API
-wants to be at least 1,024 tokens; what is less is none. A model that thinks can't be forced to call a tool: it may.
+Native structured output, a forced tool, or words, as remote_model.py says. Thinking has a budget of its own, which the
+API wants to be at least 1,024 tokens; what is less is none. A model that thinks can't be forced to call a tool: it may.
 """
 
 from __future__ import annotations

@@ -8,12 +8,16 @@ Id ComparedItems::value_of(const KeyText* text, const KeyText* mark, int last) {
   std::string bytes;
   if (last >= 0) bytes.push_back(static_cast<char>(last));
   for (; text != mark; text = text->before) bytes.push_back(static_cast<char>(text->byte));
+  // The text is linked from its last byte backwards, so the byte in front of the value comes last.
   bytes.pop_back();  // the bracket or comma
   std::reverse(bytes.begin(), bytes.end());
   return constraints_.lexicon.parse(bytes);
 }
 
 bool ComparedItems::may_wait(const Frame& f) {
+  // May the level be told later, because whatever comes next leaves a way to differ? True only
+  // where that is certain: to tell too early costs time, to tell too late would lead into a dead
+  // end.
   const std::vector<Alternative>& alternatives = levels_[f.level].alternatives;
   if (alternatives.size() != 1) return false;
   const Id shape = alternatives[0].shape;
@@ -23,11 +27,14 @@ bool ComparedItems::may_wait(const Frame& f) {
     if (constraints_.unique.compares(shape) || !row.some.empty() || !row.counts.empty() ||
         !row.clauses.empty())
       return false;
+    // From `edge` on all items are alike. If each place up to there has a value and there is no
+    // longest array, an item more than the values have is always a way out.
     std::int32_t edge = 0;
     for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
     bool endless = row.hi == kInf;
     for (std::int32_t i = 0; i <= edge && endless; ++i)
       endless = constraints_.inhabitance.inhabited(constraints_.arrays.base_of(row, i));
+    // Else an item that must still come and has more values than there are barred ones will do.
     for (std::int32_t i = 1; !endless && i <= edge + 1 && f.count + i < row.lo; ++i)
       if (constraints_.values.has_values(constraints_.arrays.base_of(row, i), values + 1))
         return true;
@@ -41,6 +48,7 @@ bool ComparedItems::may_wait(const Frame& f) {
   const std::vector<KeyClass>& classes = constraints_.objects.own_classes(shape);
   for (const KeyClass& cls : classes)
     if (cls.name < 0 && constraints_.inhabitance.inhabited(constraints_.objects.base_of(s, cls)))
+      // An open object: one undeclared key of endlessly many is in none of the values.
       return s.hi == kInf && constraints_.lexicon.langs.is_endless(cls.lang);
   // Closed: of the required members that are not written yet one with so many values must surely be
   // left then.
@@ -56,6 +64,7 @@ bool ComparedItems::may_wait(const Frame& f) {
     if (constraints_.values.has_values(constraints_.objects.base_of(s, cls), values + 1))
       roomy.push_back(rank);
   }
+  // One of them may be written next and be the same; then another one must be left behind it.
   return roomy.size() > 1 || (roomy.size() == 1 && roomy[0] > first);
 }
 
@@ -79,11 +88,14 @@ Id ComparedItems::with_barred(const Frame& f, Id id, const Barred& barred) {
   const bool array = f.kind == Kind::Array;
   Id rest = array ? constraints_.arrays.of(differs) : constraints_.objects.of(differs);
   const Value value = constraints_.lexicon.values[barred.values[0]];
+  // What differs from all values is told what was written so far: what is left of it after the
+  // first value's items or members, which are those of all of them.
   for (std::int32_t i = 0; array && i < f.count; ++i)
     rest = constraints_.partial.residual(constraints_.partial.open_item(rest, false),
                                          value.items[static_cast<std::size_t>(i)]);
   for (const auto& [name, member] : value.members) {
     const auto at = f.names->at.find(name);
+    // A member of the value that is not written yet says nothing.
     if (at == f.names->at.end() || !bit(f.seen, at->second)) continue;
     const std::vector<KeyClass>& classes = constraints_.objects.own_classes(rest);
     const auto cls = std::find_if(classes.begin(), classes.end(),
@@ -108,6 +120,7 @@ void ComparedItems::narrow(const Frame& f, Id value, Frame* next, Arena& arena) 
     const Value& v = constraints_.lexicon.values[f.barred->values[i]];
     bool same;
     if (f.kind == Kind::Array) {
+      // `f.count` items stand before the one that was just written, so it has that index.
       same = static_cast<std::int32_t>(v.items.size()) > f.count &&
              v.items[static_cast<std::size_t>(f.count)] == value;
     } else {

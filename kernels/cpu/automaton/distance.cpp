@@ -6,18 +6,15 @@
 namespace guard {
 
 namespace {
-constexpr int kMaxWays = 256;  // to decide literals, whose costs are compared
-std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
-std::int64_t least(std::int64_t a, std::int64_t b) {
-  return a < 0 ? b : b < 0 ? a : std::min(a, b);
-}
+constexpr std::size_t kFewWays = 256;  // to decide literals: so many are compared where one will do
 std::int64_t without(std::int64_t limit, std::int64_t bytes) {
   return limit == kNoLimit ? kNoLimit : limit - bytes;
 }
 }  // namespace
 
 Distances::Distances(Constraints& constraints, Levels& levels, Viability& viability,
-                     KeyReader& keys, Stepper& stepper, const Options& options)
+                     KeyReader& keys, Stepper& stepper, const Options& options,
+                     const Format* format)
     : constraints_(constraints),
       goals_(constraints.goals),
       levels_(levels),
@@ -25,6 +22,7 @@ Distances::Distances(Constraints& constraints, Levels& levels, Viability& viabil
       keys_(keys),
       stepper_(stepper),
       options_(options),
+      format_(format),
       texts_(constraints.lexicon.texts),
       numbers_(constraints.lexicon.numbers) {}
 
@@ -44,6 +42,7 @@ std::int64_t Distances::exactly(const Config& at, std::int64_t limit) {
 std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
   const Frame& f = *at.top;
   if (at.lex == Lex::Key) return key_distance(at, limit);
+  if (at.lex == Lex::Raw) return raw_distance(at);
   if (at.lex != Lex::None) return scalar_distance(at);
   const std::int64_t gap =
       options_.whitespace == Whitespace::Spaced && is_separated(f) && at.gap == 0 ? 1 : 0;
@@ -75,47 +74,63 @@ std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
 
 // The rest of a string, a number or a literal that was begun, and what follows it.
 std::int64_t Distances::scalar_distance(const Config& at) {
-  std::int64_t out = -1;
-  const Targets& options = this->options(*at.top, at.lex == Lex::Text     ? Type::String
-                                                  : at.lex == Lex::Number ? Type::Number
-                                                  : at.state == 0         ? Type::Null
-                                                                          : Type::Boolean);
-  for (std::int32_t i = 0; i < options.size; ++i) {
-    const Target& option = options.list[i];
-    std::int64_t bytes;
-    if (at.lex == Lex::Text) {
-      bytes = sum(texts_.cheapest(at.state, at.spec, at.chars,
-                                  std::vector<Id>(option.ids, option.ids + option.size)),
-                  1);
-    } else if (at.lex == Lex::Number) {
-      bytes = number_distance(at, option);
-    } else {
-      const std::vector<Id>& labels = levels_.labels(at.labels);
-      const bool all = std::all_of(option.ids, option.ids + option.size, [&](Id l) {
-        return std::binary_search(labels.begin(), labels.end(), l);
-      });
-      bytes = all ? static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars : -1;
+  const Type type = at.lex == Lex::Text     ? Type::String
+                    : at.lex == Lex::Number ? Type::Number
+                    : at.state == 0         ? Type::Null
+                                            : Type::Boolean;
+  const auto distance = [&](const Targets& options) {
+    std::int64_t out = -1;
+    for (std::int32_t i = 0; i < options.size; ++i) {
+      const Target& option = options.list[i];
+      std::int64_t bytes;
+      if (at.lex == Lex::Text) {
+        bytes = sum(texts_.cheapest(at.state, at.spec, at.chars,
+                                    std::vector<Id>(option.ids, option.ids + option.size)),
+                    1);
+      } else if (at.lex == Lex::Number) {
+        bytes = number_distance(at, option);
+      } else {
+        const std::vector<Id>& labels = levels_.labels(at.labels);
+        const bool all = std::all_of(option.ids, option.ids + option.size, [&](Id l) {
+          return std::binary_search(labels.begin(), labels.end(), l);
+        });
+        bytes = all ? static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars : -1;
+      }
+      out = least(out, sum(bytes, option.tail));
     }
-    out = least(out, sum(bytes, option.tail));
-  }
-  return out;
+    return out;
+  };
+  const Targets& first = options(*at.top, type);
+  const std::int64_t out = distance(first);
+  return out < 0 && first.is_cut ? distance(options(*at.top, type, true)) : out;
 }
 
-const Targets* Distances::keep(const Frame& f, const std::vector<Aim>& list) {
+const Targets& Distances::keep(const Frame& f, Type type, const std::vector<Aim>& list,
+                               bool is_cut) {
+  return *(f.cache().options[static_cast<std::size_t>(type)] = lasting(f, list, is_cut));
+}
+
+const Targets* Distances::lasting(const Frame& f, const std::vector<Aim>& list, bool is_cut) {
   auto* targets = static_cast<Target*>(f.arena->allocate(sizeof(Target) * list.size() + 1));
   for (std::size_t i = 0; i < list.size(); ++i) {
     auto* ids = static_cast<Id*>(f.arena->allocate(sizeof(Id) * list[i].ids.size() + 1));
     std::copy(list[i].ids.begin(), list[i].ids.end(), ids);
     targets[i] = {ids, static_cast<std::int32_t>(list[i].ids.size()), list[i].goal, list[i].tail};
   }
-  return f.arena->make(Targets{static_cast<std::int32_t>(list.size()), targets});
+  return f.arena->make(Targets{static_cast<std::int32_t>(list.size()), targets, is_cut});
 }
 
 const Targets& Distances::targets(const Frame& f) {
   if (f.cache().targets) return *f.cache().targets;
+  const Targets& first = options(*f.parent, type_of(f));
+  std::vector<Aim> out = aimed_at(f, first);
+  if (out.empty() && first.is_cut) out = aimed_at(f, options(*f.parent, type_of(f), true));
+  return *(f.cache().targets = lasting(f, out));
+}
+
+std::vector<Distances::Aim> Distances::aimed_at(const Frame& f, const Targets& options) {
   std::vector<Aim> out;
   const Level& level = levels_[f.level];
-  const Targets& options = this->options(*f.parent, type_of(f));
   for (std::int32_t i = 0; i < options.size; ++i) {
     const Target& option = options.list[i];
     std::vector<Id> ids;
@@ -139,23 +154,26 @@ const Targets& Distances::targets(const Frame& f) {
     else
       known->tail = std::min(known->tail, option.tail);
   }
-  return *(f.cache().targets = keep(f, out));
+  return out;
 }
 
-const Targets& Distances::options(const Frame& f, Type type) {
-  if (f.cache().options[static_cast<std::size_t>(type)])
-    return *f.cache().options[static_cast<std::size_t>(type)];
+const Targets& Distances::options(const Frame& f, Type type, bool all) {
+  if (const Targets* known = f.cache().options[static_cast<std::size_t>(type)];
+      known && !(all && known->is_cut))
+    return *known;
   const Parts& parts = levels_.parts(f.due, type);
   std::vector<Aim> out;
   if (f.kind == Kind::Root) {
-    if (parts.list[0].base != kFalse) out.push_back({{0}, parts.list[0].base, 1});
-    return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
+    const std::int64_t behind = f.parent ? behind_point(f.parent->level) : 1;
+    if (parts.list[0].base != kFalse && behind >= 0)
+      out.push_back({{0}, parts.list[0].base, behind});
+    return keep(f, type, out);
   }
   if (const std::int64_t rest = behind_value(f); rest >= 0) {
     const Id goal = viability_.legible(f, parts.list[0].base, parts, type);
     if (goal != kFalse && constraints_.inhabitance.inhabited(goal, type))
       out.push_back({{0}, goal, rest});
-    return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
+    return keep(f, type, out);
   }
   const bool array = f.kind == Kind::Array;
   // The residuals are mostly the same ones for all types.
@@ -169,6 +187,9 @@ const Targets& Distances::options(const Frame& f, Type type) {
     f.cache().rests = f.arena->make(RestCost{f.cache().rests, residual, bytes});
     return bytes;
   };
+  const std::size_t most = all ? options_.limits.alternatives
+                               : std::min<std::size_t>(kFewWays, options_.limits.alternatives);
+  bool is_cut = false;
   const Targets& targets = this->targets(f);
   for (std::int32_t i = 0; i < targets.size; ++i) {
     const Target& target = targets.list[i];
@@ -205,8 +226,8 @@ const Targets& Distances::options(const Frame& f, Type type) {
     const Id open = constraints_.partial.open_both(opens, array);
     if (std::any_of(target.ids, target.ids + target.size,
                     [&](Id j) { return parts.list[static_cast<std::size_t>(j)].decides; })) {
-      int left = kMaxWays;
-      constraints_.partial.ways(
+      std::size_t left = most;
+      is_cut |= constraints_.partial.ways(
           open, base,
           [&](Id goal, Id residual) {
             std::vector<Id> ids = labels;
@@ -215,24 +236,27 @@ const Targets& Distances::options(const Frame& f, Type type) {
             const std::int64_t bytes =
                 constraints_.inhabitance.inhabited(goal, type) ? rest(residual) : -1;
             if (bytes >= 0) out.push_back({std::move(ids), goal, bytes + target.tail});
-            return --left == 0;
+            return bytes >= 0 && --left == 0;
           },
           true);
       continue;
     }
-    constraints_.partial.choices(open, base, rest,
-                                 [&](const std::vector<Id>& literals, std::int64_t bytes) {
-                                   Id goal = base;
-                                   std::vector<Id> ids = labels;
-                                   for (Id l : literals) {
-                                     goal = goals_.conj(goal, goals_.goal({l}));
-                                     ids.push_back(label(l));
-                                   }
-                                   if (constraints_.inhabitance.inhabited(goal, type))
-                                     out.push_back({std::move(ids), goal, bytes + target.tail});
-                                 });
+    is_cut |= constraints_.partial.choices(
+        open, base, most, rest, [&](const std::vector<Id>& literals, std::int64_t bytes) {
+          Id goal = base;
+          std::vector<Id> ids = labels;
+          for (Id l : literals) {
+            goal = goals_.conj(goal, goals_.goal({l}));
+            ids.push_back(label(l));
+          }
+          if (constraints_.inhabitance.inhabited(goal, type))
+            out.push_back({std::move(ids), goal, bytes + target.tail});
+        });
   }
-  return *(f.cache().options[static_cast<std::size_t>(type)] = keep(f, out));
+  if (is_cut && all)
+    throw Limit{"alternatives", -1,
+                "a value decides in too many ways between alternatives that no tag tells apart"};
+  return keep(f, type, out, is_cut);
 }
 
 std::int64_t Distances::value_distance(const Frame& f, std::int64_t limit) {
@@ -492,9 +516,7 @@ std::int64_t Distances::least_rest(const Frame& f) {
 }
 
 bool Distances::is_even(const Frame& f) {
-  if (f.kind != Kind::Object || f.records || f.barred) return false;
-  const ObjectInfo& info = levels_.info(f.level);
-  return info.plain && info.bare;
+  return f.kind == Kind::Object && guard::is_even(levels_.info(f.level), f);
 }
 
 // The cheapest key of the class that is no name and was not written; null: there is none.
@@ -583,6 +605,7 @@ Distances::Sight Distances::on_sight(const Config& at) {
   const Frame& f = *at.top;
   const std::int64_t gap = options_.gap();
   if (at.finished || f.phase == Phase::End) return {};
+  if (at.lex == Lex::Raw) return {raw_distance(at), true};
   if (at.lex == Lex::Key ||
       f.phase == Phase::Key) {  // one member more only adds itself to what must come anyway
     constexpr std::size_t kMostKeys = 4096;  // of so many some text of two more characters is none
@@ -628,7 +651,8 @@ Distances::Sight Distances::on_sight(const Config& at) {
       return {sum(bytes, rest), true};
     case Lex::Literal:
       return {static_cast<std::int64_t>(kLiterals[at.state].size()) - at.chars + rest, true};
-    case Lex::Key: break;
+    case Lex::Key:
+    case Lex::Raw: break;
   }
   return {};
 }

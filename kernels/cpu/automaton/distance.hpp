@@ -14,7 +14,7 @@ namespace guard {
 class Distances {
  public:
   Distances(Constraints& constraints, Levels& levels, Viability& viability, KeyReader& keys,
-            Stepper& stepper, const Options& options);
+            Stepper& stepper, const Options& options, const Format* format);
 
   // To the end, counting the end-of-sequence token as one. Within a limit the least number need not
   // be found: any number up to the limit that surely suffices is an answer; -1: none does.
@@ -26,8 +26,8 @@ class Distances {
   Sight on_sight(const Config& at);
 
   // Ways to write the due value: labels that it is to have, and bytes from behind it to the end of
-  // everything when it has them.
-  const Targets& options(const Frame& f, Type type);
+  // everything when it has them. Of hundreds of ways the first ones, and of the others with `all`.
+  const Targets& options(const Frame& f, Type type, bool all = false);
   // From behind the value that is due to the end of everything, whatever the value; -1: it hangs on
   // the value.
   std::int64_t behind_value(const Frame& f);
@@ -49,16 +49,24 @@ class Distances {
     Id goal;
     std::int64_t tail;
   };
-  const Targets* keep(const Frame& f, const std::vector<Aim>& list);
+  const Targets& keep(const Frame& f, Type type, const std::vector<Aim>& list, bool is_cut = false);
+  const Targets* lasting(const Frame& f, const std::vector<Aim>& list, bool is_cut = false);
   // What could be aimed at in an open container: alternatives of its level that are all to be met
   // at its end, and bytes from there.
   const Targets& targets(const Frame& f);
+  std::vector<Aim> aimed_at(const Frame& f, const Targets& options);
   std::int64_t bytes_left(const Config& at, std::int64_t limit);
   std::int64_t scalar_distance(const Config& at);
   std::int64_t value_distance(const Frame& f, std::int64_t limit);
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t key_distance(const Config& at, std::int64_t limit);
   std::int64_t after_key(const Frame& f, std::int32_t cls, std::int32_t name, std::int64_t limit);
+  // Of a format: from a point of the net to the end of everything, and behind an exit.
+  std::int64_t behind_point(Id point);
+  std::int64_t behind_exit(Id exit);
+  void measure_format();
+  std::int64_t raw_distance(const Config& at);
+  std::int64_t behind_arc(Id arc);
   struct KeyEnds;
   std::int64_t least_members(const Frame& f);
   std::int64_t member_cost(Id level, std::int32_t cls);  // of the cheapest value behind a key of
@@ -73,6 +81,8 @@ class Distances {
   KeyReader& keys_;
   Stepper& stepper_;
   const Options& options_;
+  const Format* format_;
+  std::vector<std::int64_t> behind_points_, exit_costs_;  // empty: not yet
   Texts& texts_;
   Numbers& numbers_;
   struct MemberCosts {                    // of an object's level

@@ -4,22 +4,37 @@
 
 namespace guard {
 
-Engine::Engine(Lexicon& lexicon, const Options& chosen, Id node)
+Engine::Engine(Lexicon& lexicon, const Options& chosen, Id node,
+               std::shared_ptr<const FormatSource> source)
     : options(chosen),
       root(node),
+      format(source ? std::optional<Format>(std::in_place, lexicon, std::move(source))
+                    : std::nullopt),
       constraints(lexicon, options.spelling, options.limits,
                   static_cast<std::int32_t>(options.gap())),
       orders(constraints),
-      levels(constraints, orders, options, root),
+      levels(constraints, orders, options),
       viability(constraints, levels, options),
       keys(constraints, levels, viability, frames, options),
-      stepper(constraints, orders, levels, viability, keys, frames, options, root),
-      distances(constraints, levels, viability, keys, stepper, options),
+      stepper(constraints, orders, levels, viability, keys, frames, options, root,
+              format ? &*format : nullptr),
+      distances(constraints, levels, viability, keys, stepper, options,
+                format ? &*format : nullptr),
       state_keys(constraints, orders, levels, options) {}
 
 bool Engine::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   return stepper.step(from, byte, to, arena) &&
          (!is_too_deep(*to) || distance(*to) < distance(from));
+}
+
+bool Engine::step_symbol(const Config& from, Id symbol, Config* to, Arena& arena) {
+  Labels exits;
+  stepper.exits(from, &exits);
+  for (Id id : exits)
+    if (const FormatExit& exit = format->exit(id);
+        exit.kind == FormatExit::Symbol && exit.what == symbol)
+      return stepper.take(from, id, to, arena);
+  return false;
 }
 
 bool Engine::counts(const Config& at) {
@@ -29,7 +44,8 @@ bool Engine::counts(const Config& at) {
 
 std::vector<Id> Engine::look_ahead(const Config& at) {
   std::vector<Id> out;
-  if (!at.top || at.finished || at.top->kind == Kind::Root) return out;
+  if (!at.top || at.finished || at.top->kind == Kind::Root || at.top->kind == Kind::Format)
+    return out;
   const Frame& f = *at.top;
   Texts& texts = lexicon().texts;
   if (at.lex == Lex::Key) {
@@ -57,7 +73,7 @@ std::string Engine::forced(const Config& at, Arena& scratch, std::size_t cap) {
   while (out.size() < cap && !can_stop(now)) {
     Config only, next;
     int byte = -1, n = 0;
-    const bool text = now.lex == Lex::Text || now.lex == Lex::Key;
+    const bool text = now.lex == Lex::Text || now.lex == Lex::Key || now.lex == Lex::Raw;
     if (text && step(now, 'a', &next, scratch)) ++n, byte = 'a', only = next;
     for (int b = 0; b < 256 && n < 2; ++b) {
       if ((text && b == 'a') || !step(now, static_cast<std::uint8_t>(b), &next, scratch)) continue;
@@ -76,7 +92,7 @@ Id Engine::node_at(const Config& at) const {
   bool due = at.top && (at.lex == Lex::Text || at.lex == Lex::Number || at.lex == Lex::Literal ||
                         at.top->phase == Phase::Value);
   for (const Frame* f = at.top; f; f = f->parent, due = true) {
-    if (!due || f->kind == Kind::Root)
+    if (!due || f->kind == Kind::Root || f->kind == Kind::Format)
       continue;  // between members the object itself is under way: its parent knows its goal
     for (int t = 0; t < kTypes; ++t)
       if (const Parts* found = levels.known_parts(f->due, static_cast<Type>(t)))

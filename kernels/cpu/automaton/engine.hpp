@@ -16,6 +16,7 @@
 // that made them. Calls throw Missing and Limit (support/base.hpp).
 #pragma once
 #include <atomic>
+#include <optional>
 
 #include "automaton/distance.hpp"
 #include "automaton/state_key.hpp"
@@ -24,12 +25,15 @@ namespace guard {
 
 class Engine {
  public:
-  Engine(Lexicon& lexicon, const Options& options, Id root);
+  // `format`: what is around values; null: the engine reads one value, of the node `root`.
+  Engine(Lexicon& lexicon, const Options& options, Id root,
+         std::shared_ptr<const FormatSource> format);
   Engine(const Engine&) = delete;  // its parts refer to each other
 
   const std::uint64_t number = ++made;  // of no other engine of the process
   const Options options;
   const Id root;  // the front end's node
+  const std::optional<Format> format;
   Constraints constraints;
   KeyOrder orders;
   Levels levels;
@@ -47,6 +51,8 @@ class Engine {
   // One byte further. Where values nest deeper than Limits.nesting only what brings the end nearer
   // is let through.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
+  // One symbol further: a token that stands for itself.
+  bool step_symbol(const Config& from, Id symbol, Config* to, Arena& arena);
   bool can_stop(const Config& at) { return stepper.can_stop(at); }
   // See Distances::exactly.
   std::int64_t distance(const Config& at, std::int64_t limit = kNoLimit) {

@@ -56,15 +56,18 @@ class FrameMaker {
     }
     return remember(scratch_->many, key, [&]() -> const Frame* { return arena.make(frame); });
   }
-  // Frames come from the scratch as long as this lives. One at a time.
+  // Frames come from the scratch (null: from the arena that is at hand) as long as this lives; the
+  // last one that was made counts.
   class Sharing {
    public:
-    Sharing(FrameMaker& maker, Scratch* scratch) : maker_(maker) { maker.scratch_ = scratch; }
-    ~Sharing() { maker_.scratch_ = nullptr; }
+    Sharing(FrameMaker& maker, Scratch* scratch)
+        : maker_(maker), before_(std::exchange(maker.scratch_, scratch)) {}
+    ~Sharing() { maker_.scratch_ = before_; }
     Sharing(const Sharing&) = delete;
 
    private:
     FrameMaker& maker_;
+    Scratch* before_;
   };
 
  private:

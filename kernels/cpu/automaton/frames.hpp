@@ -34,7 +34,12 @@ struct Options {
 
 constexpr Id kEveryClass = kInf;  // the label of a key that is in some class or is a name
 enum class Phase : std::uint8_t { Value, First, Key, Colon, After, End };
-enum class Kind : std::uint8_t { Root, Object, Array };
+enum class Kind : std::uint8_t {
+  Root,
+  Object,
+  Array,
+  Format
+};  // Format: text around values, below their roots; its level is a point of the net
 
 struct KeyText {  // the text of a key under construction, or of a container whose items are
                   // compared; last byte first
@@ -70,6 +75,7 @@ struct Target {  // some ids that must all be met, and bytes from there to the e
 struct Targets {
   std::int32_t size;
   const Target* list;
+  bool is_cut = false;  // there are more, which nobody has looked for yet
 };
 struct RestCost {  // bytes to the end of the container, once the due value has led to the residual
   const RestCost* before;
@@ -86,6 +92,11 @@ struct Scalar {  // a lexeme at its start; state -1: not known
 };
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+// Distances that are added and compared; -1: there is no way.
+inline std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
+inline std::int64_t least(std::int64_t a, std::int64_t b) {
+  return a < 0 ? b : b < 0 ? a : std::min(a, b);
+}
 // A distance that is asked for within a limit need not be the least one: any number of bytes up to
 // the limit answers the question.
 inline bool is_enough(std::int64_t bytes, std::int64_t limit) {
@@ -152,7 +163,7 @@ struct Frame {
   }
 };
 
-enum class Lex : std::uint8_t { None, Text, Key, Number, Literal };
+enum class Lex : std::uint8_t { None, Text, Key, Number, Literal, Raw };
 
 struct Config {
   const Frame* top = nullptr;  // null: there is none, of a schema without instances
@@ -160,7 +171,7 @@ struct Config {
   bool finished = false;  // an end-of-sequence token came
   std::int32_t gap = 0;   // white space so far, in the option's own count
   Id state = 0,
-     spec = 0;  // Text, Key: of Texts; Number: of Numbers; Literal: 0 null, 1 true, 2 false
+     spec = 0;  // Text, Key, Raw: of Texts; Number: of Numbers; Literal: 0 null, 1 true, 2 false
   std::int32_t chars = 0;  // characters read; Literal: bytes read
   Id labels = -1;          // Literal: the surviving labels
   Id decoder = 0;          // Key: a free text, for what a partial character is

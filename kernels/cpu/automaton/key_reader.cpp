@@ -9,6 +9,7 @@ namespace {
 template <class At>
 void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::uint8_t byte,
                   At at) {
+  // A text that ends before `depth` sorts before all that go on.
   const auto less = [&](std::int32_t i, int than) {
     const std::string_view t = at(i);
     return static_cast<std::int32_t>(t.size()) <= depth ||
@@ -26,6 +27,7 @@ void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::u
     return a;
   };
   const std::int32_t a = bound(byte);
+  // Both bounds are looked for from the old *lo, so *lo is set last.
   *hi = bound(byte + 1);
   *lo = a;
 }
@@ -44,6 +46,7 @@ KeyReader::KeyReader(Constraints& constraints, Levels& levels, Viability& viabil
 }
 
 Config KeyReader::begin(const Frame& f) {
+  // Into `w` more is written while the key is read (may_come); state and spec of the classes stay.
   const Writable& w = viability_.writable(f);
   Config out;
   out.top = &f;
@@ -69,6 +72,8 @@ bool KeyReader::narrow(Config* c, std::uint8_t byte) {
 }
 
 bool KeyReader::is_among(const Config& c) const {
+  // Inside of an escape the names were narrowed as far as the character before it: of those that
+  // are left one must go on with a character that the escape can still spell.
   if (!texts_.in_escape(c.decoder)) return c.lo < c.hi || c.xlo < c.xhi;
   const Ranges& chars = texts_.possible(c.decoder);
   for (std::int32_t i = c.lo; i < c.hi; ++i)
@@ -81,6 +86,8 @@ bool KeyReader::is_among(const Config& c) const {
 
 bool KeyReader::is_live(const Config& c) {
   const Frame& f = *c.top;
+  // Of endlessly many keys, finitely many are taken. And where no name and no written key begins
+  // like this, none can be taken at all.
   if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi)))
     return true;
   // UTF-8 narrows the names byte by byte; an escape only with its last byte.
@@ -95,9 +102,13 @@ bool KeyReader::is_live(const Config& c) {
   Langs& langs = texts_.langs();
   const bool whole = texts_.is_whole(c.decoder);
   const Ranges chars = whole ? Ranges{} : texts_.possible(c.decoder);
+  // A character that is only begun counts from its first byte: it is decoded together with the
+  // rest.
   const std::size_t from_byte = static_cast<std::size_t>(c.depth - texts_.partial_utf8(c.decoder));
   for (const Component& k : texts_.components(c.state)) {
     if (k.lang == Langs::kAll) return true;
+    // The languages that the key may go on in, each with the next character; {1, 0}, an empty
+    // range: behind a whole character, where any may come next.
     std::vector<std::pair<Id, Range>> ways;
     if (whole) {
       ways.push_back({k.lang, {1, 0}});
@@ -123,6 +134,8 @@ bool KeyReader::is_live(const Config& c) {
       };
       for (std::int32_t i = c.lo; i < c.hi; ++i) take(f.names->texts[static_cast<std::size_t>(i)]);
       for (std::int32_t i = c.xlo; i < c.xhi; ++i) take(f.extras->texts[i]);
+      // A class has a key left if it has more texts here than names and keys take. Counting stops
+      // at one more than that.
       const std::int64_t each = langs.count(lang, taken + 1),
                          ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
       if (each * ways_in > taken) return true;
@@ -133,9 +146,11 @@ bool KeyReader::is_live(const Config& c) {
 
 bool KeyReader::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   if (byte == '"' && texts_.is_whole(from.decoder)) return end(from, to, arena);
+  // `*to` is the caller's and may be left half made where the step fails: the caller drops it.
   *to = from;
   const auto spell = [&](std::uint8_t b) {
     const bool left = narrow(to, b);
+    // The text is kept only while the key may be an undeclared one; names are known by their index.
     if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, b});
     return left || to->state != Texts::kDead;
   };
@@ -147,6 +162,8 @@ bool KeyReader::step(const Config& from, std::uint8_t byte, Config* to, Arena& a
   if (to->decoder == Texts::kDead) return false;
   const bool whole = texts_.is_whole(to->decoder);
   to->chars += whole;
+  // The last byte of an escape: only now it is known which character it spells, and the names are
+  // narrowed by all of its UTF-8 at once.
   if (escaped && whole) {
     const char32_t c = texts_.completes(from.decoder, byte);
     for (char b : encode_utf8(std::u32string_view(&c, 1)))
@@ -172,6 +189,7 @@ bool KeyReader::end(const Config& from, Config* to, Arena& arena) {
     next.key = levels_.names(f.level).names[static_cast<std::size_t>(name)];
     known = name;
   } else {
+    // An undeclared key: the classes must know it, and no key comes twice.
     if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo])))
       return false;
     Labels labels;
@@ -179,11 +197,14 @@ bool KeyReader::end(const Config& from, Config* to, Arena& arena) {
     if (labels.empty() || labels[0] == kEveryClass) return false;  // a name of a class that has few
     next.cls = labels[0];
     next.rank = kInf;
+    // The key is written from its last byte backwards, as KeyText links it. It lies in the arena
+    // for as long as the frames that list it.
     char* text = static_cast<char*>(arena.allocate(static_cast<std::size_t>(from.depth) + 1));
     std::int32_t at = from.depth;
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
     next.extras = with_extra(f, key, arena);
+    // Only these need an id of the key; names stay in the lexicon until the isolate is flushed.
     if (options_.schema_order || f.barred) next.key = constraints_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;

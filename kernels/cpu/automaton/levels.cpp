@@ -162,7 +162,7 @@ const Parts& Levels::parts(Id due, Type type) {
   const Due d = dues_[due];
   Parts out;
   if (d.kind == Kind::Root) {
-    const Id root = goals_.goal_of(root_);
+    const Id root = goals_.goal_of(d.level);
     out.list.push_back({constraints_.inhabitance.inhabited(root, type) ? root : kFalse,
                         constraints_.partial.open_both({}, false), true});
     out.plain = true;

@@ -53,9 +53,13 @@ struct ObjectInfo {
   bool bare = true;  // nothing asks for a number of members, or for some member of any name
   const KeyClass& cls(std::int32_t c) const { return (*classes)[static_cast<std::size_t>(c)]; }
 };
+// Is it an object whose members don't hang on each other, in number or in what they are?
+inline bool is_even(const ObjectInfo& info, const Frame& f) {
+  return f.kind == Kind::Object && !f.records && !f.barred && info.plain && info.bare;
+}
 struct Due {
   Kind kind;
-  Id level;
+  Id level;          // of a root: the front end's node
   std::int32_t cls;  // of a key; of an array that records: how many items were written
   bool operator==(const Due&) const = default;
   std::size_t hash() const {
@@ -84,12 +88,8 @@ struct Parts {  // label i < list.size() is of list[i]; label list.size() + j is
 
 class Levels {
  public:
-  Levels(Constraints& constraints, KeyOrder& orders, const Options& options, Id root)
-      : constraints_(constraints),
-        goals_(constraints.goals),
-        orders_(orders),
-        options_(options),
-        root_(root) {
+  Levels(Constraints& constraints, KeyOrder& orders, const Options& options)
+      : constraints_(constraints), goals_(constraints.goals), orders_(orders), options_(options) {
     sets_.intern({});
   }
 
@@ -108,7 +108,7 @@ class Levels {
   }
   const ObjectInfo& info(Id level);  // of an object. Throws Missing
 
-  Id due_root() { return dues_.intern({Kind::Root, 0, 0}); }
+  Id due_root(Id node) { return dues_.intern({Kind::Root, node, 0}); }
   Id due_member(Id level, std::int32_t cls) { return dues_.intern({Kind::Object, level, cls}); }
   Id due_item(Id level, std::int32_t at) {
     return dues_.intern({Kind::Array, level, levels_[level].records ? at : 0});
@@ -145,7 +145,6 @@ class Levels {
   Goals& goals_;
   KeyOrder& orders_;
   const Options& options_;
-  Id root_;
   Interner<IdSet> sets_;
   Interner<Level> levels_;
   Interner<NameTable> names_;

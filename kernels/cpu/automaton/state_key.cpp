@@ -57,7 +57,7 @@ std::int32_t StateKeys::last_count(const Frame& f) {
   return last_counts_[{f.level, f.order}] = out;
 }
 
-void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
+void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out, bool completes) {
   Writer w(out);
   if (at.finished) out->push_back('.');
   if (!at.top || at.finished) return;
@@ -68,6 +68,9 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
     case Lex::None: w.number(at.gap); break;
     case Lex::Literal:
       for (Id id : {at.state, at.chars, at.labels}) w.number(id);
+      break;
+    case Lex::Raw:
+      for (Id id : {at.state, at.spec}) w.number(id);
       break;
     case Lex::Number:
       for (Id id : {at.state, at.spec}) w.number(id);
@@ -110,8 +113,10 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
       w.number(f->seen ? 1 : 0);
       for (std::size_t i = 0; f->seen && i < (f->names->texts.size() + 63) / 64; ++i)
         w.number(static_cast<std::int64_t>(f->seen[i]));
-      w.number(f->extras ? f->extras->size : 0);
-      for (std::int32_t i = 0; f->extras && i < f->extras->size; ++i) w.text(f->extras->texts[i]);
+      const bool lacks = !f->extras || (completes && f->phase != Phase::Key &&
+                                        is_even(levels_.info(f->level), *f));
+      w.number(lacks ? 0 : f->extras->size);
+      for (std::int32_t i = 0; !lacks && i < f->extras->size; ++i) w.text(f->extras->texts[i]);
     }
   }
 }

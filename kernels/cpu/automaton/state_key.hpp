@@ -1,5 +1,5 @@
 // StateKeys: which configurations go on alike, for tables outside of the engine such as a GPU's
-// (kernels/gpu/tables.py).
+// (kernels/gpu/device_tables.py).
 //
 // A key is everything of a configuration on which step, masks and distances depend, as bytes: equal
 // keys, equal futures, under the same engine and vocabulary; two engines never have one. What no
@@ -15,16 +15,16 @@ namespace guard {
 
 class StateKeys {
  public:
-  StateKeys(Constraints& constraints, KeyOrder& orders, const Levels& levels,
-            const Options& options)
+  StateKeys(Constraints& constraints, KeyOrder& orders, Levels& levels, const Options& options)
       : constraints_(constraints),
         goals_(constraints.goals),
         orders_(orders),
         levels_(levels),
         options_(options) {}
   // Appends the key. "": there is no instance; ".": finished. `engine`: a number that no other
-  // engine has.
-  void add(const Config& at, std::uint64_t engine, std::string* out);
+  // engine has. `completes`: equal keys need only have equal completions, in which no object that
+  // asks for no undeclared key gets one; which were written is left out there.
+  void add(const Config& at, std::uint64_t engine, std::string* out, bool completes = false);
   // Two configurations of one lexeme have the same classes of tokens; -1: it has none.
   std::int64_t lexeme(const Config& at) const;
 
@@ -33,7 +33,7 @@ class StateKeys {
   Constraints& constraints_;
   Goals& goals_;
   KeyOrder& orders_;
-  const Levels& levels_;
+  Levels& levels_;
   const Options& options_;
   PairMap<std::int32_t> last_counts_;  // by level and order
 };

@@ -7,7 +7,8 @@
 namespace guard {
 
 Stepper::Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Viability& viability,
-                 KeyReader& keys, FrameMaker& frames, const Options& options, Id root)
+                 KeyReader& keys, FrameMaker& frames, const Options& options, Id root,
+                 const Format* format)
     : constraints_(constraints),
       goals_(constraints.goals),
       orders_(orders),
@@ -18,11 +19,18 @@ Stepper::Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Via
       options_(options),
       compared_(constraints, levels, options),
       root_(root),
+      format_(format),
       texts_(constraints.lexicon.texts),
       numbers_(constraints.lexicon.numbers) {}
 
 Config Stepper::start(Arena& arena) {
   Config c;
+  if (format_) {
+    Frame below;
+    below.kind = Kind::Format;
+    c = at_point(below, 0, false, arena);
+    return c.state != Texts::kDead && commit(&c, false, arena) ? c : Config{};
+  }
   const Id root = goals_.goal_of(root_);
   bool any =
       false;  // by types, not on sight: compile() is to meet what the root's members divide into
@@ -31,10 +39,65 @@ Config Stepper::start(Arena& arena) {
   if (!any) return c;
   Frame f;
   f.arena = &arena;
-  f.due = levels_.due_root();
+  f.due = levels_.due_root(root_);
   if (options_.schema_order) f.order = orders_.of_root(root_);
   c.top = arena.make(f);
   return c;
+}
+
+// ---- text around values
+// --------------------------------------------------------------------------
+
+Config Stepper::at_point(const Frame& below, Id point, bool is_behind, Arena& arena) {
+  tell(FormatEvent::Text, point, is_behind);
+  Frame f = below.next(arena);
+  f.level = point;
+  Config c;
+  c.top = frames_.make({&below, Phase::Value, point, -1}, f, arena);
+  c.lex = Lex::Raw;
+  c.state = texts_.enter(format_->net, point, &c.spec);
+  return c;
+}
+
+bool Stepper::commit(Config* at, bool is_behind, Arena& arena) {
+  if (texts_.commit(at->state) >= 0) *at = opened(*at, arena, is_behind);
+  return true;
+}
+
+Config Stepper::opened(const Config& at, Arena& arena, bool is_behind) {
+  const Id id = texts_.open(at.state);
+  if (id < 0) return {};
+  tell(FormatEvent::Value, id, is_behind);
+  const FormatExit& exit = format_->exit(id);
+  Frame below = at.top->next(arena);
+  below.level = exit.next;
+  Frame f;
+  f.arena = &arena;
+  f.parent = frames_.make({at.top, Phase::First, exit.next, -1}, below, arena);
+  f.due = levels_.due_root(exit.what);
+  if (options_.schema_order) f.order = orders_.of_root(exit.what);
+  Config c;
+  c.top = frames_.make({f.parent, Phase::Value, f.due, f.order}, f, arena);
+  return c;
+}
+
+void Stepper::exits(const Config& at, Labels* exits) {
+  exits->clear();
+  if (!format_ || !at.top || at.finished) return;
+  if (at.lex == Lex::Raw) return texts_.exits(at.state, exits);
+  if (at.lex != Lex::Number || at.top->kind != Kind::Root || !numbers_.accepts_any(at.state))
+    return;
+  Id spec;
+  texts_.exits(texts_.enter(format_->net, at.top->parent->level, &spec), exits);
+}
+
+bool Stepper::take(const Config& from, Id exit, Config* to, Arena& arena) {
+  const Frame& below = from.lex == Lex::Raw ? *from.top : *from.top->parent;
+  if (from.lex != Lex::Raw)
+    tell(FormatEvent::Text, below.level, false);  // between a number and the symbol
+  tell(FormatEvent::Symbol, exit, false);
+  *to = at_point(below, format_->exit(exit).next, false, arena);
+  return to->state != Texts::kDead && commit(to, false, arena);
 }
 
 // ---- a value begins -----------------------------------------------------------------------------
@@ -248,6 +311,11 @@ bool Stepper::end_number(const Config& from, Config* to, Arena& arena) {
 bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text,
                     int last, Config* to, Arena& arena) {
   if (!levels_.is_alive(f, labels)) return false;
+  if (f.kind == Kind::Root && f.parent) {
+    const bool is_behind = type != Type::Number;
+    *to = at_point(*f.parent, f.parent->level, is_behind, arena);
+    return to->state != Texts::kDead && commit(to, is_behind, arena);
+  }
   const bool compared = f.kind == Kind::Array && levels_[f.level].records;
   *to = Config{};
   to->text = text;
@@ -380,6 +448,16 @@ bool Stepper::advance(const Config& from, std::uint8_t byte, Config* to, Arena& 
       ++to->chars;
       return true;
     }
+    case Lex::Raw: {
+      const Id next = texts_.step(from.state, byte);
+      if (next == Texts::kDead) {
+        const Config value = opened(from, arena);
+        return value.top && advance(value, byte, to, arena);
+      }
+      *to = from;
+      to->state = next;
+      return commit(to, true, arena);
+    }
     case Lex::None: break;
   }
   return advance_between(from, byte, to, arena);
@@ -429,6 +507,12 @@ bool Stepper::advance_between(const Config& from, std::uint8_t byte, Config* to,
 bool Stepper::can_stop(const Config& at) {
   if (at.finished) return true;
   if (!at.top) return false;
+  if (format_) {
+    Labels found;
+    exits(at, &found);
+    return std::any_of(found.begin(), found.end(),
+                       [this](Id exit) { return format_->exit(exit).kind == FormatExit::End; });
+  }
   if (at.lex == Lex::None) return at.top->phase == Phase::End;
   return at.lex == Lex::Number && at.top->kind == Kind::Root && numbers_.accepts_any(at.state);
 }

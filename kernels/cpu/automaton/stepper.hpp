@@ -8,6 +8,7 @@
 // leaves nothing half done.
 #pragma once
 #include "automaton/compared_items.hpp"
+#include "automaton/format.hpp"
 #include "automaton/key_reader.hpp"
 
 namespace guard {
@@ -15,15 +16,40 @@ namespace guard {
 class Stepper {
  public:
   Stepper(Constraints& constraints, KeyOrder& orders, Levels& levels, Viability& viability,
-          KeyReader& keys, FrameMaker& frames, const Options& options, Id root);
+          KeyReader& keys, FrameMaker& frames, const Options& options, Id root,
+          const Format* format);
   Config start(Arena& arena);  // top is null when the schema has no instance
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool end_number(const Config& from, Config* to,
                   Arena& arena);  // as if a byte came that is no part of it
   bool can_stop(const Config& at);
+  // Of a format: the exits that may be taken, sorted; where a number is under way, as if it had
+  // ended.
+  void exits(const Config& at, Labels* exits);
+  bool take(const Config& from, Id exit, Config* to,
+            Arena& arena);  // a symbol's exit, which exits() tells
+  bool commit(
+      Config* at, bool is_behind,
+      Arena& arena);  // of raw text: the value that is due begins, where nothing else can follow
+  Config opened(
+      const Config& at, Arena& arena,
+      bool is_behind = false);  // of raw text: the value that may begin here; without a top: none
   // The configuration as if no container had waited (see ComparedItems); without a top: there is
   // none.
   Config told(const Config& at, Arena& arena);
+  // While it lives every change between text and values is told, with its offset.
+  class Telling {
+   public:
+    Telling(Stepper& stepper, std::vector<FormatEvent>* events) : stepper_(stepper) {
+      stepper.events_ = events, stepper.offset_ = 0;
+    }
+    ~Telling() { stepper_.events_ = nullptr; }
+    Telling(const Telling&) = delete;
+
+   private:
+    Stepper& stepper_;
+  };
+  void tell_offset(std::size_t offset) { offset_ = offset; }  // of the byte that comes next
   std::size_t nbytes() const { return (after_.size() + children_.size() + opened_.size()) * 96; }
 
  private:
@@ -31,6 +57,8 @@ class Stepper {
                Arena& arena);  // does not keep the text
   bool advance_between(const Config& from, std::uint8_t byte, Config* to,
                        Arena& arena);  // between two lexemes
+  Config at_point(const Frame& below, Id point, bool is_behind,
+                  Arena& arena);  // raw text, from a point of the net on
   bool begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   struct Case {  // of a due value: what a label stands for
     Id label, goal;
@@ -62,6 +90,13 @@ class Stepper {
   const Options& options_;
   ComparedItems compared_;
   Id root_;
+  void tell(FormatEvent::Kind kind, Id what,
+            bool is_behind) {  // behind the byte at hand, or in front of it
+    if (events_) events_->push_back({kind, what, offset_ + is_behind});
+  }
+  std::vector<FormatEvent>* events_ = nullptr;
+  std::size_t offset_ = 0;
+  const Format* format_;  // null: the engine reads one value
   Texts& texts_;
   Numbers& numbers_;
   bool tells_ = false;  // no container that begins now waits

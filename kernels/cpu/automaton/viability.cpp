@@ -21,18 +21,22 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   if (options_.spelling == Spelling::Canonical && is_compared(f)) {
     const Id some = goals_.among(
         {constraints_.lexicon.parse("0")});  // any number will do to keep exponents out
+    // `some` or not `some` is every value, but a goal that names a number has no exponents.
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
   std::vector<Id> values;  // of all constants among them at once: one by one they would divide
                            // numbers into ever more intervals
+  std::vector<Id> all = goals_.literals(goal);  // the others at once, too: there may be thousands
   for (Id l : parts.tracked) {
     if (constraints_.scalars.reads_alike(goal, l)) continue;
-    const std::vector<Atom>* atoms = goals_.is_defined(l >> 1) ? &goals_.atoms(l >> 1) : nullptr;
-    if (atoms && atoms->size() == 1 && ((*atoms)[0].op == Op::Const || (*atoms)[0].op == Op::Enum))
-      values.insert(values.end(), (*atoms)[0].values.begin(), (*atoms)[0].values.end());
-    else
-      goal = goals_.conj(goal, goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})}));
+    if (const std::vector<Id>* some = goals_.only_values(l)) {
+      values.insert(values.end(), some->begin(), some->end());
+      continue;
+    }
+    const Id either = goals_.any_goal({goals_.goal({l}), goals_.goal({l ^ 1})});
+    all.insert(all.end(), goals_.literals(either).begin(), goals_.literals(either).end());
   }
+  goal = goals_.goal(std::move(all));
   sort_unique(&values);
   if (const Id listed = goals_.among(std::move(values)); listed != kFalse)
     goal = goals_.conj(goal, goals_.any_goal({listed, goals_.negate(listed)}));
@@ -42,6 +46,7 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
 // Most types decide alike.
 template <class Search>
 Id Viability::decided(const Frame& f, Id open, Id base, const Search& search) {
+  // A short list, for a frame has few alternatives; it lies in the frame's arena and goes with it.
   for (const Decided* d = f.cache().decided; d; d = d->before)
     if (d->open == open && d->base == base) return d->goal;
   const Id goal = search();
@@ -50,6 +55,8 @@ Id Viability::decided(const Frame& f, Id open, Id base, const Search& search) {
 }
 
 Id Viability::vital(const Frame& f, Type type) {
+  // The slot is written last, so that Missing and Limit leave it unknown. The reference stays
+  // valid: a cache never moves.
   Id& slot = f.cache().vital[static_cast<std::size_t>(type)];
   if (slot >= 0) return slot;
   const Parts& parts = levels_.parts(f.due, type);
@@ -65,6 +72,8 @@ Id Viability::vital(const Frame& f, Type type) {
         const Id decides = f.records ? search() : decided(f, part.open, part.base, search);
         const Id bare = goal;
         goal = legible(f, goals_.conj(goal, decides), parts, type);
+        // The base has values of this type, or the part would not be listed; what was added may
+        // take them all.
         if (goal != bare && !constraints_.inhabitance.inhabited(goal, type)) goal = kFalse;
       }
       out.push_back(parts.plain ? legible(f, goal, parts, type) : goal);
@@ -82,6 +91,8 @@ Id Viability::vital(const Frame& f, Type type) {
 Keys Viability::keys_of(const Frame& f) {
   Keys out;
   out.count = f.count;
+  // Without callbacks: of an object without members nothing is written, which constraints tell by
+  // the empty functions.
   if (f.count == 0) return out;
   const Frame* frame = &f;
   out.is_open = [this, frame](Id name) {
@@ -94,6 +105,7 @@ Keys Viability::keys_of(const Frame& f) {
     return at != frame->names->at.end() && bit(frame->seen, at->second);
   };
   out.is_taken = [this, frame](std::string_view key) {
+    // Whoever remembers a result by the frame's keys must know which keys it rests on.
     note(key);
     const auto& names = frame->names->texts;
     const auto at = std::lower_bound(names.begin(), names.end(), key);
@@ -114,10 +126,14 @@ bool Viability::class_may_come(const Frame& f, const Alternative& alternative, s
   const std::int32_t rank = name >= 0 ? levels_.rank(f.level, name) : kInf;
   if (options_.schema_order && rank > required) return false;
   const Id base = constraints_.objects.base_of(shape, keys);
+  // A plain alternative has no keyword that looks at other members; then a key may come if its
+  // value can.
   const bool plain =
       constraints_.objects.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info.plain);
   if (plain) return constraints_.inhabitance.inhabited(base);
   if (f.count + 1 > shape.hi || !constraints_.inhabitance.inhabited(base)) return false;
+  // The frame behind the key. It lives on this function's stack, and so do its bits: `leads_on` is
+  // done with both before they go.
   Frame next = f.next(*f.arena);
   next.count = f.count + 1;
   next.rank = options_.schema_order ? std::max(f.rank, rank) : f.rank;
@@ -129,6 +145,8 @@ bool Viability::class_may_come(const Frame& f, const Alternative& alternative, s
     return constraints_.partial.possible(constraints_.partial.open_member(shape, keys, true), base,
                                          [&](Id residual) { return is_viable(next, residual); });
   };
+  // A `oneOf` that this key decides is looked at first with only the branches that are left. That
+  // is quicker, and enough where it says yes, or is exact.
   if (keys.name >= 0)
     if (const auto [few, exact] = constraints_.objects.narrowed(alternative.shape, keys.name);
         few != alternative.shape) {
@@ -143,6 +161,8 @@ bool Viability::class_may_come(const Frame& f, const Alternative& alternative, s
 bool Viability::may_write(const Frame& f, std::int32_t cls, std::int32_t name) {
   const Level& level = levels_[f.level];
   const std::int32_t* required = f.cache().writable->required;
+  // Alternatives that are not vital are followed for what they still decide; they open no way by
+  // themselves.
   for (std::size_t a = 0; a < level.alternatives.size(); ++a)
     if (level.alternatives[a].vital &&
         class_may_come(f, level.alternatives[a], cls, name, required[a]))
@@ -153,6 +173,7 @@ bool Viability::may_write(const Frame& f, std::int32_t cls, std::int32_t name) {
 bool Viability::may_come(const Frame& f, std::int32_t name) {
   Writable& w = writable(f);
   const std::uint64_t mask = 1ull << (name & 63);
+  // `known` is set after `may_write`, which may throw. The words lie in the arena and do not move.
   std::uint64_t &known = w.known[name >> 6], &yes = w.names[name >> 6];
   if (known & mask) return yes & mask;
   const std::int32_t cls = levels_.info(f.level).class_of[static_cast<std::size_t>(name)];
@@ -164,6 +185,7 @@ bool Viability::may_come(const Frame& f, std::int32_t name) {
 bool Viability::any_may_come(const Frame& f) {
   Writable& w = writable(f);
   if (w.any >= 0) return w.any;
+  // First what is known without a look at names, of which there may be thousands.
   bool any = w.text != Texts::kDead;
   const std::int32_t n = static_cast<std::int32_t>(levels_.names(f.level).names.size());
   for (std::int32_t i = 0; i < n && !any; ++i) any = may_come(f, i);
@@ -174,6 +196,7 @@ bool Viability::any_may_come(const Frame& f) {
 // The automaton of keys of these classes, each followed by its language; `every`: and of all other
 // texts.
 Viability::Opened Viability::open_keys(std::span<const Id> classes, bool every) {
+  // Frames of many configurations open the same classes, and an automaton's start is dear.
   if (const auto found = opened_[every].find(classes); found != opened_[every].end())
     return found->second;
   std::vector<Labelled> list;
@@ -200,6 +223,7 @@ Writable& Viability::writable(const Frame& f) {
   if (options_.schema_order) {
     const NamesIndex& at = levels_.index(f.level);
     for (std::size_t a = 0; a < level.alternatives.size(); ++a)
+      // Of keys in the schema's order none may come behind one that is still required.
       for (const Id name : constraints_.objects.must(level.alternatives[a].shape)) {
         const auto i = at.at.find(name);
         if (i != at.at.end() && !bit(f.seen, i->second))
@@ -240,6 +264,8 @@ bool Viability::may_have_more(const Frame& f) {
   const Level level = levels_[f.level];
   bool ok = false;
   if (level.records) {
+    // Compared items: what is told to the level decides, so the item's own goals are asked for, on
+    // a frame that looks as if it had begun. That frame is kept in the arena, for its cache is.
     Frame next = f.next(*f.arena);
     next.due = levels_.due_item(f.level, f.count);
     for (int t = 0; t < kTypes && !ok; ++t)
@@ -250,6 +276,7 @@ bool Viability::may_have_more(const Frame& f) {
   }
   for (const Alternative& a : level.alternatives) {
     if (!a.vital || f.count >= constraints_.arrays[a.shape].hi) continue;
+    // Index 0: a row is what is left of an array, so its next item is always its first.
     const Id base = constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
     ok = constraints_.inhabitance.inhabited(base) &&
          (constraints_.arrays.is_plain(a.shape) ||

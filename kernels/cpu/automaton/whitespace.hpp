@@ -17,7 +17,8 @@ inline std::int32_t gap_after(const Options& options, const Frame& f, std::int32
                               std::uint8_t byte) {
   using namespace gaps;
   const bool leading = f.kind == Kind::Root && f.phase == Phase::Value;
-  if (f.phase == Phase::End) return -1;
+  if (f.phase == Phase::End || (leading && f.parent))
+    return -1;  // inside of a format what is around a value is the format's
   switch (options.whitespace) {
     case Whitespace::Compact: return -1;
     case Whitespace::Any: return gap < options.longest_run ? gap + 1 : -1;

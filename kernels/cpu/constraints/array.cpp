@@ -40,6 +40,7 @@ Arrays::Arrays(Constraints& all)
 }
 
 Id Arrays::span(std::int32_t from, std::int32_t to, Id goal, bool every) {
+  // No position: every item of none meets anything, and some item of none does not.
   if (from >= to || (every ? goal == kTrue : false)) return every ? kAny : kNever;
   if (!every && goal == kFalse) return kNever;
   Row r;
@@ -59,6 +60,7 @@ bool Arrays::merge(Row* into, const Row& from) {
   into->hi = std::min(into->hi, from.hi);
   into->unique =
       std::max(into->unique, from.unique);  // of one array: both know the same values, or one is -1
+  // Likewise of `repeat`.
   into->repeat = std::max(into->repeat, from.repeat);
   for (const Clause& c : from.clauses)
     if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end())
@@ -81,6 +83,7 @@ Id Arrays::disjunction(std::vector<Id> list) {
     if (s == kAny) return kAny;
     if (s == kNever) continue;
     const Row& row = rows_[s];
+    // A choice within a choice is one choice.
     for (Id d : is_one_clause(row) ? Clause(row.clauses[0]) : Clause{s})
       if (std::find(kept.begin(), kept.end(), d) == kept.end()) kept.push_back(d);
   }
@@ -111,6 +114,9 @@ bool Arrays::weaker(Id id, const Row& b) const {
 
 Id Arrays::settle(Row s) {
   tick();
+  // Unit propagation: a disjunct that contradicts the rest goes; one that the rest implies makes
+  // its clause true; a clause with one disjunct left is merged into the row, after which all others
+  // are looked at again. Clauses only get fewer, so this ends.
   while (true) {
     if (s.lo > s.hi || (s.unique >= 0 && s.repeat >= 0)) return kNever;
     bool changed = false;
@@ -121,6 +127,7 @@ Id Arrays::settle(Row s) {
         if (std::max(rows_[d].lo, s.lo) > std::min(rows_[d].hi, s.hi)) continue;
         if ((s.unique >= 0 && rows_[d].repeat >= 0) || (s.repeat >= 0 && rows_[d].unique >= 0))
           continue;
+        // The disjunct asks no more than the row does already.
         if (weaker(d, s)) {
           entailed = true;
           break;
@@ -178,6 +185,8 @@ struct Arrays::RowAlgebra {
     const Value val = g->lexicon_.values[v];
     if (val.kind != Value::Array) return sign ? kNever : kAny;
     const std::int32_t n = static_cast<std::int32_t>(val.items.size());
+    // Equal to a value: so long, and each item is the same. Not equal: another length, or some item
+    // that differs.
     std::vector<Id> parts{sign ? sized(n, n)
                                : any({n > 0 ? sized(0, n - 1) : kNever, sized(n + 1, kInf)})};
     for (std::int32_t i = 0; i < n; ++i)
@@ -207,6 +216,8 @@ struct Arrays::RowAlgebra {
         if (sign)
           r.unique = kFalse;
         else
+          // Nothing is written yet, so no item can repeat one: kFalse, no value. Two equal items
+          // make at least two.
           r.repeat = kFalse, r.lo = 2;
         return g->rows_.intern(std::move(r));
       }
@@ -237,6 +248,7 @@ Id Arrays::base_of(const Row& row, std::int32_t at) {
 
 bool Arrays::done(Id id, std::int32_t at) const {
   const Row& row = rows_[id];
+  // What is left of a row as items are written: an obligation that was met is gone from it.
   if (at < row.lo || at > row.hi || !row.some.empty() || row.repeat >= 0) return false;
   for (const Counted& c : row.counts)
     if (c.lo > 0) return false;
@@ -272,11 +284,13 @@ std::optional<bool> Arrays::viable_counts(const Row& row, std::int32_t at) {
   const auto counts = steady_counts(row);
   if (!counts) return std::nullopt;
   const Id base = base_of(row, 0);
+  // `room`: items that may still come; `due`: that must.
   const std::int64_t room = row.hi == kInf ? kInf : row.hi - at, due = std::max(row.lo - at, 0);
   if (counts->size() == 1) {
     const Counted& c = (*counts)[0];
     const bool hit = inhabitance_.inhabited(goals_.conj(base, c.goal)),
                miss = inhabitance_.inhabited(goals_.conj(base, goals_.negate(c.goal)));
+    // Items of both kinds exist: c.lo hits, and misses for the rest of what is due.
     if (hit && miss) return std::max<std::int64_t>(c.lo, due) <= room;
     if (hit) return std::max<std::int64_t>(c.lo, due) <= std::min<std::int64_t>(c.hi, room);
     return c.lo == 0 && due <= (miss ? room : 0);
@@ -292,6 +306,8 @@ std::optional<bool> Arrays::viable_counts(const Row& row, std::int32_t at) {
 
 bool Arrays::viable(Id id, std::int32_t at) {
   if (id == kNever) return false;
+  // From the cheapest to the dearest: at the end; alike items; remembered; found empty in the round
+  // under way (inhabitance.hpp); searched.
   if (done(id, at)) return true;
   if (is_plain(id))
     return at < rows_[id].hi &&
@@ -307,6 +323,8 @@ bool Arrays::viable(Id id, std::int32_t at) {
   } else if (at < row.hi) {
     if (!row.clauses.empty()) {
       Row rest = row;
+      // Depth first through the clauses, the smallest one first; each choice is merged into the
+      // row.
       const Clause choices = take_smallest(&rest.clauses);
       for (std::size_t i = 0; i < choices.size() && !ok; ++i) {
         Row with = rest;
@@ -316,6 +334,7 @@ bool Arrays::viable(Id id, std::int32_t at) {
       ok = true;
       std::int32_t edge = 0;
       for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
+      // Only rules: each position that must come needs a value. From `edge` on all are alike.
       for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i)
         ok = inhabitance_.inhabited(base_of(row, i));
     } else if (const auto counted = viable_counts(row, at)) {
@@ -325,12 +344,14 @@ bool Arrays::viable(Id id, std::int32_t at) {
       ok = inhabitance_.inhabited(base) &&
            partial_.possible(partial_.open_item(id, true), base, [&](Id after) {
              if (after != id) return viable(after, at + 1);
+             // The item changed nothing: one more of it leads to the same row, with one item more.
              if (at >= row.lo) return false;  // brings no completion nearer, save that it counts
              return at + 1 < row.lo ? row.lo <= row.hi && viable(id, row.lo - 1)
                                     : viable(id, row.lo);
            });
     }
   }
+  // Yes is final. No may rest on a goal that is only taken for empty while the round lasts.
   if (ok || !inhabitance_.is_tentative()) row_viable_[{id, at}] = ok;
   if (!ok && inhabitance_.in_round()) inhabitance_.note_empty(id, at);
   return ok;

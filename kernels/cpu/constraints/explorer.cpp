@@ -12,6 +12,8 @@ void Explorer::push(Item item) {
 
 bool Explorer::run(std::chrono::steady_clock::time_point until) {
   while (!queue_.empty()) {
+    // Taken from the queue only once it is done: a Missing ends the call, and the next one takes
+    // the same item again.
     const Item item = queue_.front();
     const auto clock = constraints_.start_clock();
     try {
@@ -33,6 +35,8 @@ bool Explorer::run(std::chrono::steady_clock::time_point until) {
 void Explorer::expand(Item item) {
   // What is left behind a value that must meet `base`, for each way in which the value can decide
   // what is open.
+  // By type, for a value decides otherwise if it is of another type. Where ways are cut off, `cut_`
+  // says that the exploration is not full.
   const auto add_ways = [&](Id base, Id open, Kind kind) {
     push({Kind::Goal, base, item.node});
     for (int t = 0; t < kTypes; ++t) {

@@ -86,6 +86,8 @@ class Goals {
   // What the words of a schema tell on sight.
   bool excludes(Id goal, std::int32_t bits)
       const;  // whether one of its nodes says `type`, and none of these bits of it
+  // The values of a literal that is nothing but a list of them, or the negation of one.
+  const std::vector<Id>* only_values(Id literal) const;
   const std::vector<Id>* listed(Id literal)
       const;  // values of which it asks one, where `enum` or `const` lists them; null: not known
   bool are_apart(const std::vector<Id>& values, Id literal) const;

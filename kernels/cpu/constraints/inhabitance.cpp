@@ -29,6 +29,8 @@ bool Inhabitance::inhabited(Id g, Type type) {
     case Type::Boolean: return scalars_.literals3(g) & 6;
     case Type::Number: return !scalars_.numbers(g).empty();
     case Type::String: return !scalars_.string_set(scalars_.strings(g)).pieces.empty();
+    // Only objects and arrays hold values whose goals may lead back to this one; all else is
+    // answered without a round.
     default: return fixpoint(g * 8 + static_cast<Id>(type) + 1);
   }
 }
@@ -92,6 +94,7 @@ bool Inhabitance::inhabited_on_sight(Id g) const {
 bool Inhabitance::empty_on_sight(Id g) {
   if (g == kTrue) return false;
   if (g == kFalse) return true;
+  // Final whichever round is under way: nothing here rests on what a round found.
   const auto found = dull_.find(g);
   if (found != dull_.end()) return found->second;
   if (const Told known = goals_.has_listed(g); known != Told::Open)
@@ -110,6 +113,7 @@ bool Inhabitance::empty_on_sight(Id g) {
     dull_[g] = empty;
     return empty;
   } catch (...) {
+    // Half a look is no answer: the next caller looks again.
     dull_.erase(g);
     throw;
   }
@@ -137,6 +141,8 @@ int Inhabitance::constant_for(Id g, Type type) {
 
 bool Inhabitance::try_key(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
+  // In progress, and empty as long as nothing else is known. A Limit leaves it so; the round ends
+  // then, and the marks go with it.
   round_[key] = 0;
   const Id g = key / 8;
   bool ok = false;
@@ -157,6 +163,7 @@ bool Inhabitance::try_key(Id key) {
     throw;
   }
   if (!ok) return false;
+  // Found under assumptions that can only have hidden values: true stays true.
   sure_[key] = 1;
   found_ = true;
   round_.erase(key);
@@ -168,7 +175,9 @@ bool Inhabitance::fixpoint(Id key) {
   if (sure != sure_.end()) return sure->second;
   const auto now = round_.find(key);
   if (now != round_.end()) return now->second;
+  // Inside of another goal's round: its owner repeats the round, this one only takes part.
   if (in_round_) return try_key(key);
+  // Also when a Missing or a Limit comes by.
   struct Reset {
     Inhabitance* goals;
     ~Reset() { goals->in_round_ = false, goals->new_round(); }
@@ -180,6 +189,8 @@ bool Inhabitance::fixpoint(Id key) {
     in_round_ = true;
     ok = try_key(key);
   } while (!ok && found_);
+  // A round that found nothing new is the fixpoint: all that was in progress has no value. Unless a
+  // list of values under way assumes something itself.
   if (!ok && !values_.leans())
     for (const auto& [k, _] : round_) sure_[k] = 0;
   return ok;

@@ -454,7 +454,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
   const Id base = arrays_.base_of(row, 0),
            open = partial_.open_item(unique_.compared_to(id, kFalse), true);
   int choices = 0;
-  partial_.ways(
+  const bool is_cut = partial_.ways(
       open, base,
       [&](Id goal, Id after) {
         const std::int64_t item = charged(goal);
@@ -486,6 +486,8 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     }
     best = cheaper(best, plus_cost(plus_cost(w.item, comma(at)), rest));
   }
+  if (best < 0 && is_cut)  // the others were not looked at
+    throw Limit{"alternatives", -1, "an item decides in too many ways what the next ones take"};
   return best;
 }
 

@@ -1,4 +1,8 @@
 // Scalars: the sets of numbers. See scalars.hpp.
+#include <algorithm>
+#include <array>
+#include <iterator>
+
 #include "constraints/algebra.hpp"
 #include "constraints/constraints.hpp"
 
@@ -48,6 +52,7 @@ bool Scalars::reads_alike(Id g, Id literal) {
   const std::vector<Id>* values = goals_.listed(literal & ~1);
   if (!values || goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
     return false;
+  // For its effect: goal_numbers_ has the set from then on.
   numbers(g);
   if (!is_points(goal_numbers_[g])) return false;
   const auto is_whole = [this](Id v) {
@@ -63,47 +68,56 @@ bool Scalars::reads_alike(Id g, Id literal) {
   return true;
 }
 
+// Is a value in a piece that has no more than bounds and excluded values? Thousands of those are
+// not copied for each.
+bool Scalars::is_within(const Decimal& v, const Piece& wide) {
+  const int lo = wide.has_lo ? compare(v, wide.lo) : 1, hi = wide.has_hi ? compare(v, wide.hi) : -1;
+  return lo >= (wide.lo_open ? 1 : 0) && hi <= (wide.hi_open ? -1 : 0) &&
+         !std::binary_search(wide.not_values.begin(), wide.not_values.end(), v,
+                             [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
+}
+
+// Points are told apart by their ids: of thousands only those that are in both are looked at.
 Id Scalars::numbers_and(Id a, Id b) {
   if (a == b) return a;
-  if (is_points(a) && is_points(b)) {
-    std::vector<Id> common, x = number_sets_[a].ids, y = number_sets_[b].ids;
-    if (x.size() > y.size()) std::swap(x, y);
-    for (Id p : x)
-      if (has(y, p)) common.push_back(p);
-    return number_set(std::move(common));
-  }
-  const std::vector<Id> x = number_sets_[a].ids, y = number_sets_[b].ids;
-  if (x.size() * y.size() > limits_.alternatives * 10)
+  const auto parted = [this](Id set) {
+    std::vector<Id> ids = number_sets_[set].ids;
+    const auto wide =
+        std::partition(ids.begin(), ids.end(), [this](Id id) { return is_point(id); });
+    std::array<std::vector<Id>, 2> out{std::vector<Id>(ids.begin(), wide),
+                                       std::vector<Id>(wide, ids.end())};
+    std::sort(out[0].begin(), out[0].end());
+    return out;
+  };
+  const auto x = parted(a), y = parted(b);
+  if (x[0].size() * y[1].size() + x[1].size() * (y[0].size() + y[1].size()) >
+      limits_.alternatives * 10)
     throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
   std::vector<Id> out;
+  std::set_intersection(x[0].begin(), x[0].end(), y[0].begin(), y[0].end(),
+                        std::back_inserter(out));
   Piece p;
-  for (Id j : y) {
-    const bool is_one = is_point(j);
-    for (Id i : x) {
+  const auto merge = [&](Id i, Id j) {
+    tick();
+    if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p))
+      out.push_back(lexicon_.numbers.piece(p));
+  };
+  const auto add_within = [&](const std::vector<Id>& points, Id wide) {
+    const Piece& piece = lexicon_.numbers.piece(wide);
+    const bool is_plain = piece.multiples.empty() && piece.not_multiples.empty() && !piece.written;
+    for (Id point : points) {
+      if (!is_plain) {
+        merge(point, wide);
+        continue;
+      }
       tick();
-      const bool is_other = is_point(i);
-      if (is_one && is_other) {
-        if (i == j) out.push_back(i);
-        continue;
-      }
-      const Piece& wide = lexicon_.numbers.piece(is_one ? i : j);
-      if ((is_one || is_other) && wide.multiples.empty() && wide.not_multiples.empty() &&
-          !wide.written) {
-        const Decimal& v =
-            lexicon_.numbers.piece(is_one ? j : i)
-                .lo;  // is it within? Thousands of excluded values are not copied for each
-        const int lo = wide.has_lo ? compare(v, wide.lo) : 1,
-                  hi = wide.has_hi ? compare(v, wide.hi) : -1;
-        const bool excluded = std::binary_search(
-            wide.not_values.begin(), wide.not_values.end(), v,
-            [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
-        if (lo >= (wide.lo_open ? 1 : 0) && hi <= (wide.hi_open ? -1 : 0) && !excluded)
-          out.push_back(is_one ? j : i);
-        continue;
-      }
-      if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p))
-        out.push_back(lexicon_.numbers.piece(p));
+      if (is_within(lexicon_.numbers.piece(point).lo, piece)) out.push_back(point);
     }
+  };
+  for (Id wide : y[1]) add_within(x[0], wide);
+  for (Id wide : x[1]) {
+    add_within(y[0], wide);
+    for (Id other : y[1]) merge(wide, other);
   }
   return number_set(std::move(out));
 }
@@ -180,6 +194,7 @@ const std::vector<Id>& Scalars::numbers(Id g) {
   std::vector<Id> parts;
   for (Id l : std::vector<Id>(goals_.literals(g)))
     parts.push_back(goals_.walk(algebra, &numbers_memo_, l));
+  // Pieces without a number that has a spelling go, so that an empty set means that there is none.
   const Id out = algebra.all(parts);
   std::vector<Id> kept;
   for (Id p : std::vector<Id>(number_sets_[out].ids))
@@ -192,6 +207,7 @@ const std::vector<Id>& Scalars::numbers(Id g) {
 bool Scalars::is_scalar(Id g) {
   const std::function<bool(Id)> scalar = [&](Id node) {
     if (node < 2) return node == 1;
+    // What a node of our own says is not looked into: false is always safe.
     if (node >= kInternal) return false;
     for (const Atom& a : goals_.atoms(node)) {
       if (a.op == Op::Type && !(a.lo & (types::kArray | types::kObject))) return true;

@@ -47,6 +47,8 @@ Id Objects::sized(std::int32_t lo, std::int32_t hi) {
 void Objects::merge_bare(Shape* into, const Shape& from) {
   constexpr std::size_t kFew = 8;
   const auto unite = [this](std::vector<Rule>* a, const std::vector<Rule>& b, bool names_only) {
+    // Few rules into many: inserted one by one, else merged in one pass. Both keep `a` sorted and
+    // join the goals of one name.
     if (b.size() <= kFew &&
         b.size() < a->size() / kFew) {  // of thousands of shapes each adds a rule
       for (const Rule& r : b) {
@@ -63,6 +65,7 @@ void Objects::merge_bare(Shape* into, const Shape& from) {
     std::vector<Rule> out;
     out.reserve(a->size() + b.size());
     std::merge(a->begin(), a->end(), b.begin(), b.end(), std::back_inserter(out));
+    // In place: out[0, n) is what is kept.
     std::size_t n = 0;
     for (const Rule& r : out) {
       if (n > 0 && out[n - 1] == r) continue;
@@ -93,6 +96,7 @@ Id Objects::conjunction(const std::vector<Id>& list) {
   if (list.size() == 1) return list[0];
   Shape out;
   Distinct distinct(&out.clauses);
+  // One shape that comes several times is its own conjunction, and needs no settling.
   bool only = true;
   Id single = kAny;
   for (Id s : list) {
@@ -122,6 +126,8 @@ Id Objects::disjunction(std::vector<Id> list) {
   }
   if (kept.empty()) return kNever;
   if (kept.size() == 1) return kept[0];
+  // Disjuncts stay a clause. They are never multiplied out with those of other clauses; whoever
+  // looks for a way through them takes one clause after another.
   if (kept.size() > limits_.alternatives)
     throw Limit{"alternatives", -1, "a choice between too many shapes of objects"};
   return shapes_.intern({.rules = {}, .some = {}, .clauses = {std::move(kept)}});
@@ -220,6 +226,8 @@ Id Objects::goal_at(Id name, const Shape& a, const Shape* b) {
 // What a search through the clauses will look into, all at once: one that ends in Missing is made
 // again from its beginning.
 void Objects::need_choices(Id id) {
+  // No goal is looked into on the way: only atoms that are there already are read, so nothing
+  // throws before all are listed.
   std::vector<Id> goals, todo{id};
   std::unordered_set<Id> seen{id};
   while (!todo.empty()) {
@@ -241,6 +249,8 @@ Id Objects::tidy(Id id) try {
   const auto found = tidied_.find(id);
   if (found != tidied_.end()) return found->second;
   const Recursion deeper(&depth_, limits_.depth);
+  // `needed`: the names that must come, whichever disjuncts hold. What a disjunct says of one of
+  // them either leaves it a value or refutes the disjunct.
   const Shape s = shapes_[id];
   std::vector<Id> needed;
   for (const Rule& r : s.some)
@@ -259,6 +269,8 @@ Id Objects::tidy(Id id) try {
       sort_unique(&names);
       bool dead = false;
       for (Id n : names) {
+        // With many rules first a look whether any is about this name: goal_at goes through all of
+        // them.
         bool speaks = disjunct.rules.size() < 8;
         for (const Rule& r : disjunct.rules) speaks = speaks || key_sets_.holds(r.keys, n);
         if ((speaks || !disjunct.some.empty()) &&
@@ -272,6 +284,7 @@ Id Objects::tidy(Id id) try {
         continue;
       }
       alive.push_back(d);
+      // A disjunct that the rest of the shape implies makes its whole clause true.
       if (!disjunct.clauses.empty() || disjunct.lo > s.lo || disjunct.hi < s.hi) continue;
       const auto entails = [&](const Rule& r, bool existential) {
         const auto& list = existential ? s.some : s.rules;
@@ -298,9 +311,13 @@ Id Objects::tidy(Id id) try {
     out.clauses.push_back(std::move(alive));
   }
   if (!changed) return tidied_[id] = id;
+  // With fewer disjuncts more may be refuted, so it is done again; each time there are fewer, which
+  // ends.
   const Id next = settle(std::move(out));
   return tidied_[id] = next == kNever ? kNever : tidy(next);
 } catch (Missing&) {
+  // Whoever is asked for nodes is asked for all of them at once. need_choices throws by itself
+  // where any is lacking.
   need_choices(id);
   throw;
 }
@@ -340,6 +357,8 @@ struct Objects::ShapeAlgebra {
     const Id others = g->key_sets_.key_rest(names, {});
     parts.push_back(sign ? g->every(others, kFalse) : g->some(others, kTrue));
     for (const auto& [k, x] : val.members) {
+      // Equal to a value: exactly these members. Not equal: one is missing, or differs, or there is
+      // another.
       const Id goal = g->goals_.goal({g->goals_.constant(x) << 1 | !sign});
       parts.push_back(present(k, sign));
       parts.push_back(sign ? g->every(g->key_sets_.key_name(k), goal)
@@ -432,6 +451,8 @@ Id Objects::base_of(const Shape& s, const KeyClass& cls) {
 }
 
 const std::vector<KeyClass>& Objects::classes(std::span<const Id> list) {
+  // All shapes below are asked together, disjuncts included: a class may then be told from another
+  // whichever of them hold.
   const auto found = classes_.find(list);
   if (found != classes_.end()) return found->second;
   std::vector<Id> sets, todo(list.begin(), list.end());
@@ -456,6 +477,7 @@ bool Objects::counts(Id id) {
   const Shape s = shapes_[id];
   bool out = s.lo > 0 || s.hi < kInf;
   for (const Clause& c : s.clauses)
+    // Recursion: no deeper than clauses are nested.
     for (Id d : c) out = out || counts(d);
   counts_[id] = out;
   return out;
@@ -492,6 +514,7 @@ const std::vector<Id>& Objects::must(Id id) {
   for (const Rule& r : s.some)
     if (key_sets_[r.keys].kind == KeySet::One) out.push_back(key_sets_[r.keys].id);
   for (const Clause& c : s.clauses) {
+    // What a clause demands is what all its disjuncts demand.
     bool first = true;
     for (Id d : c) {
       if (d == kNever) continue;
@@ -519,6 +542,7 @@ Objects::Narrowed Objects::narrowed(Id id, Id name) {
     return {id, false};
   auto found = by_name_.find(id);
   if (found == by_name_.end()) {
+    // By name, once for each shape: which disjuncts speak of it, and which are open to any name.
     std::vector<ByName> list;
     for (const Clause& c : s.clauses) {
       ByName& out = list.emplace_back();
@@ -536,6 +560,8 @@ Objects::Narrowed Objects::narrowed(Id id, Id name) {
             if (k.kind == KeySet::One) speaks(k.id);
             if (k.kind != KeySet::Rest || r.goal != kFalse || rules == &shapes_[d].some) continue;
             for (Id n : k.names) speaks(n);
+            // The disjunct forbids every name but those that it lists: a member of another name
+            // refutes it.
             if (k.langs.empty()) is_open = false;
           }
         if (!is_open) continue;
@@ -544,6 +570,8 @@ Objects::Narrowed Objects::narrowed(Id id, Id name) {
     }
     found = by_name_.emplace(id, std::move(list)).first;
   }
+  // Few disjuncts are kept of each wide clause. `exact` stays true while none was left out that
+  // such a member could meet.
   Shape few = s;
   bool exact = true;
   for (std::size_t i = 0; i < few.clauses.size(); ++i) {

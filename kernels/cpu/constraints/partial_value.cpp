@@ -4,8 +4,7 @@
 namespace guard {
 
 namespace {
-constexpr int kMaxChoices = 256;  // that choices() tells of, but some of each of thousands of tags
-constexpr int kLeastChoices = 4;  // of each disjunct of a clause that is tried so
+constexpr std::size_t kLeastChoices = 4;  // of each disjunct of a clause that is tried so
 constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
 constexpr std::size_t kFewLiterals =
     4;  // with their negations: deciding these is less than trying each disjunct of a clause
@@ -234,6 +233,7 @@ Id PartialValues::decide(Id open, const std::vector<Id>& literals) {
     tick();
     Open x = opens_[o];
     std::vector<Id> here;
+    // `key` is sorted but for its last entry, which is the open itself.
     for (Id l : goals_.literals(x.here)) {
       const auto decides = [&](Id literal) {
         return std::binary_search(key.begin(), key.end() - 1, literal);
@@ -258,6 +258,7 @@ Id PartialValues::fold(Id open, bool met, bool top) {
   if (found != folded_.end()) return found->second;
   const Open x = opens_[open];
   if (x.rest == kNever || (x.here != kTrue && !met)) return folded_[key] = kNever;
+  // A residual that is asked about is tidied once; those inside of clauses only go into it.
   if (x.clauses.empty()) return folded_[key] = top && !x.array ? objects_.tidy(x.rest) : x.rest;
   std::vector<Clause> clauses;
   for (const Clause& c : x.clauses) {
@@ -303,6 +304,7 @@ bool PartialValues::is_ambiguous(Id residual, bool array) const {
 Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
   PairMap<Id> memo;
   const std::function<Id(Id, Id)> search = [&](Id o, Id known) {
+    // The memo is this call's own: what it holds depends on `viable`.
     if (is_never(o)) return kFalse;
     const auto found = memo.find({o, known});
     if (found != memo.end()) return found->second;
@@ -310,6 +312,9 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
     if (memo.size() > limits_.alternatives)
       throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
     const Recursion deeper(&depth_, limits_.depth);
+    // References into the memo stay valid while the search below adds to it. What it holds before
+    // it is set nobody reads: an Open's successors have fewer literals, so the search meets none of
+    // its own callers.
     Id& out = memo[{o, known}];
     Open x = opens_[o];
     if (x.here != kTrue) {
@@ -318,8 +323,10 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
                        ? kFalse
                        : goals_.conj(here, search(settled_by(make_open(std::move(x)), more), more));
     }
+    // With no literal met already viable: then any value will do.
     const Id least = fold(o, false, x.array), enough = least == kNever ? kFalse : viable(least);
     if (enough == kTrue || x.clauses.empty()) return out = enough;
+    // With all met still not: then none will.
     const Id most = fold(o, true, x.array);
     if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse))
       return out = kFalse;
@@ -333,6 +340,8 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
       return out = goals_.any_goal(std::move(choices));
     }
     const Id l = literals[0];
+    // Both branches of the diagram. `no` asks nothing of the literal unless its negation is among
+    // those that count: more literals met never ask more of the rest.
     const Id yes = search(decided_apart(o, l), known), no = search(decided_apart(o, l ^ 1), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
     choices.push_back(goals_.conj(goals_.goal({l}), yes));
@@ -364,6 +373,8 @@ bool PartialValues::possible(Id open, Id goal, const std::function<bool(Id)>& vi
       return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal,
                       viable);
     });
+  // The same search as vital(), but for one way instead of a formula, so that it stops at the
+  // first.
   const Id l = literals[0], with = goals_.conj(goal, goals_.goal({l}));
   if (inhabitance_.inhabited(with) && possible(decided_apart(open, l), with, viable)) return true;
   const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
@@ -388,14 +399,16 @@ bool PartialValues::ways(Id open, Id goal, const std::function<bool(Id, Id)>& le
   return !is_never(no) && inhabitance_.inhabited(without) && ways(no, without, leaf, apart);
 }
 
-void PartialValues::choices(
-    Id open, Id base, const std::function<std::int64_t(Id)>& rest,
+bool PartialValues::choices(
+    Id open, Id base, std::size_t most, const std::function<std::int64_t(Id)>& rest,
     const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
-  int left = kMaxChoices;
+  std::size_t left = most;
+  bool is_cut = false;
   bool inside = false;  // of a clause that is tried disjunct by disjunct
   std::vector<Id> literals;
   const std::function<void(Id, Id)> search = [&](Id o, Id known) {
-    if (is_never(o) || left <= 0) return;
+    if (is_never(o)) return;
+    if (left == 0) return void(is_cut = true);
     tick();
     const Recursion deeper(&depth_, limits_.depth);
     Open x = opens_[o];
@@ -407,16 +420,20 @@ void PartialValues::choices(
       if (inhabitance_.inhabited(known)) search(settled_by(make_open(std::move(x)), known), known);
       return literals.resize(given);
     }
-    const std::int64_t most = rest(fold(o, false));
-    if (most >= 0) choice(literals, most), --left;
+    // Costs bound the search as viability does in vital(): `dearest` with nothing met, `least` with
+    // everything.
+    const std::int64_t dearest = rest(fold(o, false));
+    if (dearest >= 0) choice(literals, dearest), --left;
     if (x.clauses.empty()) return;
     const std::int64_t least = rest(fold(o, true));
-    if (least < 0 || (most >= 0 && least >= most)) return;
+    if (least < 0 || (dearest >= 0 && least >= dearest)) return;
     const std::vector<Id>& all = undecided(o);
     if (all.empty()) return;
     if (is_wide(x, all)) {
       const bool outermost = !std::exchange(inside, true);
       for (Id d : x.clauses[0]) {
+        // Each disjunct of the outermost clause gets a few tries, however many came before it: one
+        // of thousands of tags may be the only cheap one.
         if (outermost) left = std::max(left, kLeastChoices);
         search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known);
       }
@@ -426,6 +443,7 @@ void PartialValues::choices(
     const auto take = [&](Id literal, bool asked) {
       const Id more = asked ? goals_.conj(known, goals_.goal({literal})) : known,
                next = decide(o, {literal});
+      // `literals` is a stack, shared by the whole search; it is cut back behind each branch.
       if (asked) literals.push_back(literal);
       if (inhabitance_.inhabited(more)) search(asked ? settled_by(next, more) : next, more);
       literals.resize(given);
@@ -434,11 +452,13 @@ void PartialValues::choices(
     take(all[0] ^ 1, std::find(all.begin(), all.end(), all[0] ^ 1) != all.end());
   };
   search(open, base);
+  return is_cut;
 }
 
 Id PartialValues::residual(Id open, Id value) {
   std::vector<Id> literals = undecided(open);
   for (Id& l : literals)
+    // The value is known, so that each literal is decided: it holds if the value meets it.
     l ^= !inhabitance_.inhabited(goals_.conj(goals_.goal({l}), goals_.among({value})));
   const Id out = fold(decide(open, literals), false);
   return opens_[open].array ? unique_.with_value(out, value) : out;
@@ -462,6 +482,7 @@ Id PartialValues::settled_by(Id open, Id known) {
   const std::vector<Id>& literals = undecided(open);
   std::vector<Id> goals{known};
   for (Id l : literals) goals.push_back(goals_.goal({l}));
+  // All nodes that the looks below need, at once.
   goals_.need(goals);
   std::vector<Id> holding;
   const auto is_apart = [&](Id literal) {

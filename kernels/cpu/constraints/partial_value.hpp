@@ -51,8 +51,8 @@ class PartialValues {
   // residual) says true. Goals are inhabited; with `apart` they have no value in common.
   bool ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart = false);
   // Tells of choices of literals to meet, each with what the rest costs then: none at all, and
-  // further ones that make it cheaper.
-  void choices(Id open, Id base, const std::function<std::int64_t(Id)>& rest,
+  // further ones that make it cheaper; of `most` or so. Returns whether there may be more.
+  bool choices(Id open, Id base, std::size_t most, const std::function<std::int64_t(Id)>& rest,
                const std::function<void(const std::vector<Id>&, std::int64_t)>& choice);
   std::size_t nbytes() const { return opens_.size() * 200; }
 

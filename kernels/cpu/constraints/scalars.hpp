@@ -50,6 +50,7 @@ class Scalars {
   bool is_point(
       Id piece) const;  // a single value, and nothing else is said of it: equal ones are one piece
   bool is_points(Id number_set);
+  static bool is_within(const Decimal& value, const Piece& wide);
 
   Goals& goals_;
   Lexicon& lexicon_;

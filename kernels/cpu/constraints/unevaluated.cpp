@@ -60,6 +60,7 @@ struct InPlace {
       {};  // what is met again under the same conditions evaluates nothing new
 
   void walk(Id node, const Conditions& under) {
+    // Under no condition evaluates whatever happens; then conditions add nothing.
     if (node < 2 || walked.contains({node, {}}) || !walked.emplace(node, under).second) return;
     kernel_clock.tick();
     const Recursion deeper(&depth, deepest);
@@ -108,6 +109,8 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
                      return true;
                    }};
   in_place.walk(node, {});
+  // By key set: under which conditions its keys count as evaluated. The pointers lead into
+  // in_place.out, which no longer grows.
   std::unordered_map<Id, std::vector<const Conditions*>> evaluated;  // by key set
   std::vector<Id> sets{key_sets_.key_lang(Langs::kAll)}, names;
   for (const Applied& x : in_place.out) {
@@ -144,6 +147,8 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
   };
   const Id goal = goals_.goal({atom.nodes[0] << 1 | !sign});
   std::vector<Id> out;
+  // For each group of keys: they meet the goal, or one of the ways holds in which they are
+  // evaluated. With the sign turned `all` and `any` change places.
   for (const auto& [ways, key_sets] : groups.list) {
     std::vector<Id> members, choices;
     for (Id keys : key_sets) members.push_back(sign ? every(keys, goal) : some(keys, goal));
@@ -171,6 +176,7 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
   std::vector<std::pair<Id, const Conditions*>> contains;
   std::vector<Id> meets{
       goals_.goal_of(atom.nodes[0])};  // each of these goals makes an item evaluated
+  // Between two edges all items are evaluated under the same conditions.
   std::vector<std::int32_t> edges{0, kInf};
   for (const Applied& x : in_place.out) {
     if (x.atom->op == Op::Contains && atom.lo && x.when.empty())
@@ -206,6 +212,8 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
     const auto holds = [&](const Conditions& when, std::vector<Id>* parts) {
       for (const Condition& c : when) parts->push_back(sign ? c.holds : c.fails);
     };
+    // Each subset of the conditional `contains`: where its conditions hold, items that meet those
+    // goals are evaluated too. kMaxContains bounds the subsets.
     for (std::size_t subset = 0; subset < std::size_t{1} << contains.size(); ++subset) {
       std::vector<Id> goals = meets, parts;
       for (std::size_t i = 0; i < contains.size(); ++i) {

@@ -38,6 +38,7 @@ bool UniqueItems::compares(Id id) {
 
 std::vector<Id> UniqueItems::single_values(Id g) {
   std::vector<Id> list = values_.of(g, kSingle + 1);
+  // The copy is the caller's: the list behind it changes with the next listing.
   if (list.size() > kSingle) list.resize(1);
   return list;
 }
@@ -98,6 +99,8 @@ bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id uniq
   }
   std::unordered_map<Id, std::size_t> taken;  // value -> index into picks
   std::unordered_set<Id> seen;
+  // Bipartite matching by augmenting paths (Kuhn 1955): a value that is taken is given up where its
+  // taker finds another one.
   const std::function<bool(std::size_t)> place = [&](std::size_t i) {
     for (Id v : lists[i]) {
       if (!seen.insert(v).second) continue;
@@ -122,6 +125,7 @@ bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id uniq
 bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks, std::int32_t room,
                            Witness* found) {
   if (id == kNever) return false;
+  // Nothing is compared, so Arrays knows.
   if (picks.empty() && (!compares(id) || arrays_.done(id, at))) return arrays_.viable(id, at);
   tick();
   const Recursion deeper(&depth_, limits_.depth);
@@ -138,11 +142,14 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
   }
   if (arrays_.done(id, at)) return match(picks, room, row.unique, found);
   if (at >= row.hi) return false;
+  // More positions than the search will ever fill. A goal with so many values always has one left,
+  // whatever the others take.
   if (room == 0) room = std::max(at + kAhead, row.lo);
   const auto is_roomy = [&](Id g) {
     return row.unique < 0 || values_.has_values(g, static_cast<std::size_t>(room));
   };
   if (row.some.empty() && row.counts.empty() && row.repeat < 0) {  // only the minimum is owed
+    // From `edge` on all positions ask the same; up to there each has a goal of its own.
     std::vector<Id> all = picks;
     std::int32_t edge = 0;
     for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
@@ -153,6 +160,7 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
       if (!roomy) all.push_back(g);
       if (i < edge) continue;
       if (roomy) break;  // so are all the others
+      // Pigeonhole: more positions of this goal than it has values, the others' share aside.
       if (all.size() > values_.of(g, static_cast<std::size_t>(room)).size() +
                            static_cast<std::size_t>(edge) + picks.size())
         return false;
@@ -169,6 +177,7 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
                          std::vector<Id> more = picks;
                          if (!roomy) {
                            more.insert(std::upper_bound(more.begin(), more.end(), goal), goal);
+                           // A way that can't be matched already is given up before it is followed.
                            if (!match(more, room, row.unique, nullptr)) return false;
                          }
                          Id next = compared_to(after, row.unique);
@@ -191,6 +200,8 @@ Id UniqueItems::viable_after(Id row, std::int32_t at, Id base) {
   std::vector<Id> good;
   while (inhabitance_.inhabited(base)) {
     Witness found;
+    // First a completion that holds for any value of the item but a few; then one in which a later
+    // item repeats it. Each turn covers a part of `base`, and the next one goes on with the rest.
     const bool alone =
         plan_row(row, at, {}, 0, &found);  // whatever the value is, save those that are used
     if (!alone) {
@@ -198,6 +209,7 @@ Id UniqueItems::viable_after(Id row, std::int32_t at, Id base) {
       if (!plan_row(with_pick(row, base), at, {}, 0, &found)) break;
     }
     std::vector<Id> bad;
+    // Only a value that the matching needs can spoil it, so only those are tried one by one.
     for (Id v : found.used)
       if (inhabitance_.inhabited(goals_.conj(base, goals_.among({v}))) &&
           !arrays_.viable(with_value(row, v), at))

@@ -95,6 +95,7 @@ bool Numbers::covers(const Piece& a, const Piece& b) {
 
 bool Numbers::list(Id id, std::size_t cap, std::vector<Decimal>* out) {
   const Piece& p = pieces_[id];
+  // Finite only between two bounds and on a grid; a single point is its own grid.
   if (!p.has_lo || !p.has_hi || (p.multiples.empty() && !(p.lo == p.hi))) return false;
   Core core;
   core.piece = id;
@@ -110,6 +111,7 @@ bool Numbers::list(Id id, std::size_t cap, std::vector<Decimal>* out) {
     if (!last_at(s.hi, s.hi_open, scale, &last)) continue;
     for (; natural::compare(q, last) <= 0; q = natural::plus(std::move(q), step)) {
       if (out->size() > cap) return false;
+      // Zero is listed once, without a sign.
       if (meets(s, core, q, q, false, scale) && !(negative && q.empty()))
         out->push_back(decimal(q, -scale, negative));
     }
@@ -133,6 +135,8 @@ void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>
     for (const bool negative : {false, true}) {
       Piece window, part;
       window.has_lo = window.has_hi = true;
+      // A window that is open on no side, so that list() ends: beyond all bounds, and a grid of so
+      // many decimals where the piece has none.
       (negative ? window.lo : window.hi) = {negative, "1", whole + 20};
       if (p.multiples.empty() && !(p.has_lo && p.has_hi && p.lo == p.hi))
         window.multiples.push_back({false, "1", -places});
@@ -156,6 +160,8 @@ void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>
 // ---- one sign of a piece ------------------------------------------------------------------------
 
 Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
+  // The side is put into its slot at the end: a Limit, or a tick that throws, leaves none that is
+  // half made. It stays where it is as long as the tables.
   auto& slot = sides_[id * 4 + static_cast<int>(spelling) * 2 + negative];
   if (slot) return *slot;
   auto made = std::make_unique<Side>();
@@ -189,12 +195,16 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   if (s.has_hi &&
       ((s.hi.negative != negative && !s.hi.digits.empty()) || (s.hi.digits.empty() && s.hi_open)))
     s.possible = false;
+  // A bound of the other sign says nothing of this side's magnitudes.
   if (s.has_lo && s.lo.negative != negative && !s.lo.digits.empty())
     s.has_lo = s.lo_open = false, s.lo = {};
+  // Every magnitude is at least 0.
   if (s.has_lo && s.lo.digits.empty() && !s.lo_open) s.has_lo = false;
   if (canonical && negative && !s.has_lo) s.has_lo = s.lo_open = true, s.lo = {};  // no -0
   s.lo.negative = s.hi.negative = false;
   Decimal below, above;
+  // Canonical spelling keeps clear of a bound that excludes itself by as much as doubles need to
+  // tell the two apart; so it does around an excluded value.
   if (canonical && s.has_lo && s.lo_open && neighbours(s.lo, &below, &above))
     s.lo = above, s.lo_open = false;
   if (canonical && s.has_hi && s.hi_open && neighbours(s.hi, &below, &above))
@@ -216,6 +226,7 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
     if (canonical) neighbours(v, &hole.lo, &hole.hi);
     s.holes.push_back(std::move(hole));
   }
+  // The order in which rest_scientific() looks for them.
   const bool by_digits = !canonical && is_scientific(p);
   std::sort(s.holes.begin(), s.holes.end(), [by_digits](const Hole& x, const Hole& y) {
     return by_digits ? std::tie(x.lo.digits, x.lo.exp) < std::tie(y.lo.digits, y.lo.exp)
@@ -228,6 +239,7 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
     s.fine = std::max({s.fine, decimals(h.lo), decimals(h.hi)});
     s.reach = std::max(s.reach, whole_digits(h.hi));
   }
+  // `s` is not in its slot yet, and grid() does not ask for it.
   const Grid& g = grid(s, 0);
   s.reach = std::max(s.reach, static_cast<std::int32_t>(g.step.size()));
   for (const Natural& m : g.without)
@@ -245,6 +257,8 @@ const Numbers::Grid& Numbers::grid(Side& s, std::int32_t scale) const {
         bool exact;
         const std::int32_t need = decimals(m);
         if (need <= scale) return at_scale(m, scale, &exact);
+        // At a coarser scale than m has decimals: n counts in 10^-scale, so that n * 10^(need -
+        // scale) must be a multiple of the step.
         const Natural step = at_scale(m, need, &exact), ten = natural::shifted("1", need - scale);
         Natural none;
         return natural::divided(step, natural::gcd(step, ten), &none);
@@ -256,6 +270,8 @@ const Numbers::Grid& Numbers::grid(Side& s, std::int32_t scale) const {
     g.without.push_back(of(m));
     g.none = g.none || natural::mod(g.step, g.without.back()).empty();
     if (!g.modulus.empty()) g.modulus = natural::lcm(g.modulus, g.without.back());
+    // An empty modulus: too large to be worth a state for each remainder; digits are then kept
+    // whole.
     if (g.modulus.size() > 18) g.modulus.clear();
   }
   if (natural::compare(g.modulus, std::to_string(kMaxModulus)) > 0) g.modulus.clear();
@@ -266,6 +282,7 @@ const Numbers::Grid& Numbers::grid(Side& s, std::int32_t scale) const {
 bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_hi,
                     std::int32_t scale) const {
   if (!s.possible) return false;
+  // A loose core is past its bounds and holes: only the lattice still asks something of it.
   if (!core.loose && s.has_lo) {
     Natural first = first_at(s.lo, s.lo_open, scale);
     if (natural::compare(first, lo) > 0) lo = std::move(first);
@@ -289,6 +306,7 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
       const auto hole = std::partition_point(s.holes.begin(), s.holes.end(),
                                              [&v](const Hole& h) { return h.ends_before(v); });
       if (hole != s.holes.end() && hole->has(v)) {
+        // On behind the hole. Holes are finitely many, so the run is counted anew.
         q = natural::ceiled(first_at(hole->hi, hole->lo == hole->hi, scale), g.step);
         run = 0;
         continue;
@@ -297,6 +315,7 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
     if (std::none_of(g.without.begin(), g.without.end(),
                      [&q](const Natural& m) { return natural::mod(q, m).empty(); }))
       return true;
+    // Of so many neighbours one would be a multiple of none, if there were any: see kRun.
     if (++run > kRun) {
       if (g.without.size() <= kMaxExcluded) return false;
       throw Limit{"alternatives", -1, "a number must be a multiple of none of too many numbers"};
@@ -318,6 +337,7 @@ std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, con
   if (from > to) return -1;
   if (ok(from)) return from;
   if (from == to || !ok(to)) return -1;
+  // Bisection: ok() is monotone, for a zero may always be written behind.
   while (to - from > 1) {
     const std::int32_t middle = from + (to - from) / 2;
     (ok(middle) ? to : from) = middle;
@@ -330,6 +350,8 @@ std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, con
 std::int64_t Numbers::rest(const Core& c) {
   kernel_clock.tick();
   Core next = c;
+  // Each phase gives the bytes that are missing at least, -1: no value begins so. Nothing is read
+  // here; what the phase already has is in the core.
   if (c.phase == Start) {
     next.phase = Minus;
     const std::int64_t positive = rest(next);
@@ -370,6 +392,8 @@ std::int64_t Numbers::rest_of_int(Side& s, const Core& c) {
   if (canonical) to = std::min(to, s.digits - c.total);
   std::int64_t best = -1;
   for (std::int32_t n = from; n <= to && (best < 0 || n < best); ++n) {
+    // What may become of the digits with n more: from all zeros (the first digit is none) to all
+    // nines.
     const Natural lo = first ? natural::shifted("1", n - 1) : natural::shifted(c.digits, n);
     const Natural hi = natural::trimmed(c.digits + std::string(static_cast<std::size_t>(n), '9'));
     std::int32_t after = canonical && s.whole ? 0 : s.piece->written == 1 ? 0 : s.fine + 1;
@@ -391,6 +415,8 @@ std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
   if (!canonical)
     return more(
         point, fraction(s, c, "", "", c.count, c.phase != Frac, std::max(s.fine + 1 - c.count, 1)));
+  // Below one: canonical spelling has at most so many zeros in front, and with fewer the number may
+  // lie above the bound.
   const std::int32_t from = std::max(c.count, s.has_hi ? -point_of(s.hi) : 0);
   std::int64_t best = -1;
   for (std::int32_t zeros = from; zeros <= s.zeros && (best < 0 || zeros - c.count + 1 < best);
@@ -405,6 +431,7 @@ std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
 // ---- steps --------------------------------------------------------------------------------------
 
 Numbers::Numbers() {
+  // Id 0 is kDead in both tables.
   states_.intern({});
   cores_.intern({});
   rest_.push_back(-1);
@@ -412,6 +439,7 @@ Numbers::Numbers() {
 
 Id Numbers::settled(Core core) {
   if (!core.scientific) loosen(&core);
+  // Interned before the search: an equal core asks once, dead or not.
   const Id id = cores_.intern(std::move(core));
   const std::size_t at = static_cast<std::size_t>(id);
   if (at >= rest_.size())
@@ -434,12 +462,14 @@ void Numbers::loosen(Core* c) {
   if (c->phase != Int && c->phase != Frac) return;
   Side& s = side(c->piece, c->spelling, c->negative);
   const bool canonical = c->spelling == Spelling::Canonical;
+  // Once loose a core stays so: more digits lead only farther from bounds and holes.
   if (c->loose) return reduce(s, c);
   if (c->phase == Frac && !canonical && c->count > s.fine + 1 &&
       (c->digits.empty() || c->digits.back() == '0')) {
     if (!c->digits.empty()) c->digits.pop_back();  // zeros beyond all decimals say nothing
     --c->count;
   }
+  // Without a modulus the digits must be kept for the lattice, and then nothing is gained.
   if (!s.possible || grid(s, s.coarse).modulus.empty()) return;
   if (c->phase == Frac && canonical && c->total == 0) return;
   // -1, 0, 1: all that goes on with n more digits (fewer than 0: the fraction) lies below d, may
@@ -463,6 +493,8 @@ void Numbers::loosen(Core* c) {
   std::int32_t from = 0, to = canonical ? s.digits - c->total : kInf;
   if (s.has_lo) {
     const std::int32_t n = whole_digits(s.lo) - size;
+    // Each number of further digits is held against the bound by itself: with n more the digits so
+    // far stand n places farther left.
     const int side = n < 0 ? 1 : against(s.lo, -n, s.lo_open);
     if (side == 0) return;
     from = std::max(side > 0 ? n : n + 1, 0);
@@ -479,6 +511,7 @@ void Numbers::loosen(Core* c) {
     to = std::min(to, side <= 0 ? n : n - 1);
   }
   if (from > to) return;
+  // No hole may lie ahead, at any length that is still possible.
   if (!s.holes.empty())
     for (std::int32_t n = from; n <= std::min(to, whole_digits(s.holes.back().hi) - size); ++n)
       if (touches(s, c->digits, n)) return;
@@ -564,6 +597,7 @@ bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
       if (byte == '0' && c.total == 0)
         return n->count <= side(c.piece, c.spelling, c.negative).zeros;
       return ++n->total <= side(c.piece, c.spelling, c.negative).digits;
+    // An exponent only where nothing is asked of the number: from here on its digits say nothing.
     case E:
     case ESign:
       if (!free || (canonical && (byte == 'E' || (n->phase == E && !c.one)))) return false;
@@ -575,6 +609,7 @@ bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
     case EDigits:
       if (canonical && (c.phase == E || (c.phase == ESign && byte == '0'))) return false;
       if (canonical) n->total = c.total * 10 + (byte - '0');
+      // Of the exponent: three digits, more no reader of doubles has a use for.
       return ++n->count <= 3;
     default: return true;
   }
@@ -586,6 +621,7 @@ Id* Numbers::known_step(Blocks<Steps>* steps, Id from, std::uint8_t byte) {
   const bool digit = byte >= '0' && byte <= '9';
   const std::size_t other = digit ? 0 : kOther.find(static_cast<char>(byte));
   if (other == kOther.npos) return nullptr;
+  // Blocks do not move, so the caller may go on making states and write its result then.
   while (steps->size() <= static_cast<std::size_t>(from)) steps->push_back({});
   return &(*steps)[static_cast<std::size_t>(from)].to[digit ? byte - '0' : 10 + other];
 }
@@ -594,6 +630,7 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
   Id* known = known_step(&core_steps_, id, byte);
   if (!known) return kDead;
   if (*known >= 0) return *known;
+  // Valid to the end: interning moves nothing.
   const Core& c = cores_[id];
   Core next = c;
   next.phase = follow(c.phase, byte);
@@ -622,6 +659,7 @@ Id Numbers::start(const std::vector<NumberComponent>& components, Spelling spell
 Id Numbers::keep(std::vector<std::pair<Id, Id>> cores) {
   std::sort(cores.begin(), cores.end());
   cores.erase(std::unique(cores.begin(), cores.end()), cores.end());
+  // Tracked components only tell which literals hold; they keep no number alive.
   if (std::all_of(cores.begin(), cores.end(), [](const auto& c) { return c.second >= kTracked; }))
     return kDead;
   return states_.intern({std::move(cores)});

@@ -98,6 +98,7 @@ bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pend
   *to = {};
   switch (p.kind) {
     case 0:
+      if (spelling == Spelling::Raw && byte < 0x80) return *c = byte, true;
       if (byte == '\\') return *to = {1, 0, 0, 0}, true;
       if (byte < 0x20 || byte == '"') return false;
       if (byte < 0x80) return *c = byte, true;
@@ -149,9 +150,81 @@ Id Texts::intern(State s) {
   q.free = s.pending.kind == 0 && !s.components.empty() &&
            std::all_of(s.components.begin(), s.components.end(),
                        [](const Component& c) { return c.lang == Langs::kAll; });
+  if (s.net >= 0 && !s.pending.kind) {
+    const Net& net = nets_[s.net];
+    for (const Component& c : s.components) {  // the first alternative is the least arc
+      const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
+      if (to < 0 && net.open[static_cast<std::size_t>(~to)] && langs_.accepts(c.lang)) {
+        q.open = ~to;
+        break;
+      }
+    }
+    // Points that the text only passed through are no way to go on.
+    q.alone = q.open >= 0 &&
+              std::all_of(s.components.begin(), s.components.end(), [&](const Component& c) {
+                const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
+                return c.lang == Langs::kEps && (to >= 0 || ~to == q.open);
+              });
+  }
   const Id id = states_.intern(std::move(s));
   while (quick_.size() < states_.size()) quick_.push_back(q);
   return id;
+}
+
+Texts::State Texts::after(const State& from) const {
+  State to;
+  to.spelling = from.spelling;
+  to.use = from.use;
+  to.net = from.net;
+  return to;
+}
+
+void Texts::close(State* s) const {
+  const Net& net = nets_[s->net];
+  std::vector<Component>& list = s->components;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const Id to = net.arcs[static_cast<std::size_t>(list[i].index)].to;
+    if (to < 0 || !langs_.accepts(list[i].lang)) continue;
+    for (Id arc : net.points[static_cast<std::size_t>(to)]) {
+      const Component begun{net.arcs[static_cast<std::size_t>(arc)].lang, arc};
+      if (std::find(list.begin(), list.end(), begun) == list.end()) list.push_back(begun);
+    }
+  }
+  std::sort(list.begin(), list.end(), [](const Component& a, const Component& b) {
+    return std::pair(a.index, a.lang) < std::pair(b.index, b.lang);
+  });
+  list.erase(std::unique(list.begin(), list.end()), list.end());  // two ways may have come to one
+}
+
+Id Texts::net_of(Net net) {
+  Spec spec;
+  for (const Net::Arc& arc : net.arcs)
+    spec.bounds.push_back({0, kInf, arc.to < 0 ? ~arc.to : kNoExit});
+  const Id id = nets_.intern(std::move(net));
+  while (net_specs_.size() < nets_.size()) net_specs_.push_back(specs_.intern(spec));
+  return id;
+}
+
+Id Texts::enter(Id net, Id point, Id* spec) {
+  *spec = net_specs_[static_cast<std::size_t>(net)];
+  State s;
+  s.spelling = Spelling::Raw;
+  s.net = net;
+  for (Id arc : nets_[net].points[static_cast<std::size_t>(point)])
+    s.components.push_back({nets_[net].arcs[static_cast<std::size_t>(arc)].lang, arc});
+  close(&s);
+  return is_alive(s.components) ? intern(std::move(s)) : kDead;
+}
+
+void Texts::exits(Id state, Labels* exits) const {
+  exits->clear();
+  const State& s = states_[state];
+  if (s.pending.kind || s.net < 0) return;
+  for (const Component& c : s.components)
+    if (const Id to = nets_[s.net].arcs[static_cast<std::size_t>(c.index)].to;
+        to < 0 && langs_.accepts(c.lang))
+      exits->push_back(~to);
+  exits->sort_unique();
 }
 
 Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* spec, Use use) {
@@ -172,9 +245,7 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
 }
 
 Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
-  State to;
-  to.spelling = from.spelling;
-  to.use = from.use;
+  State to = after(from);
   for (const Component& k : from.components) {
     const LangRow& row = langs_.row(k.lang);
     const std::size_t piece = row.piece(c);
@@ -184,6 +255,7 @@ Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
                 std::min(alike->hi, row.upto[piece])};
     if (next != Langs::kNone) to.components.push_back({next, k.index});
   }
+  if (to.net >= 0) close(&to);
   return is_alive(to.components) ? intern(std::move(to)) : kDead;
 }
 
@@ -283,10 +355,8 @@ Id Texts::fill(Id state, std::uint8_t byte) {
     } else if (next =
                    pending.kind == 4 && from.use != Use::Decoder ? any_char(from, pending) : kDead;
                next == kDead) {
-      State to;
+      State to = after(from);
       to.pending = pending;
-      to.spelling = from.spelling;
-      to.use = from.use;
       const Ranges& chars = possible(pending, from.spelling);
       for (const Component& k : from.components) {
         const LangRow& row = langs_.row(k.lang);
@@ -467,7 +537,7 @@ std::int64_t Texts::cheapest(Id state, Id spec, std::int64_t read, const std::ve
 
 bool Texts::listed(Id state, std::vector<Langs::Listed>* out) const {
   const State& s = states_[state];
-  if (s.pending.kind || s.use != Use::Value) return false;
+  if (s.pending.kind || s.use != Use::Value || s.net >= 0) return false;
   for (const Component& c : s.components) {
     if (c.index >= kTracked) continue;
     out->push_back(langs_.listed(c.lang));
@@ -479,7 +549,7 @@ bool Texts::listed(Id state, std::vector<Langs::Listed>* out) const {
 Id Texts::goes_on(Id state) {
   const State& s = states_[state];
   Id out = Langs::kNone;
-  if (!s.pending.kind)
+  if (!s.pending.kind && s.net < 0)
     for (std::size_t i = 0; i < s.components.size() && out != Langs::kAll; ++i)
       if (s.components[i].index < kTracked)
         if (const Id lang = langs_.goes_on(s.components[i].lang);
@@ -509,7 +579,7 @@ Id Texts::free(Id state) {
 
 Id Texts::relaxed(Id state, std::int32_t* most) {
   State s = states_[state];
-  if (s.pending.kind) return state;
+  if (s.pending.kind || s.net >= 0) return state;
   for (Component& c : s.components) c.lang = langs_.relaxed(c.lang, most);
   return *most == kInf ? state : intern(std::move(s));
 }

@@ -12,10 +12,15 @@
 #include <array>
 
 #include "lexers/char_classes.hpp"
+#include "lexers/net.hpp"
 
 namespace guard {
 
-enum class Spelling : std::uint8_t { Canonical, Any };
+enum class Spelling : std::uint8_t {
+  Canonical,
+  Any,
+  Raw
+};  // Raw: no JSON at all, each character stands for itself
 enum class Use : std::uint8_t {
   Value,
   Key,
@@ -83,6 +88,28 @@ class Texts {
   // The state at the start of a string, and its spec; kDead when no component is live.
   Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec,
            Use use = Use::Value);
+  // Plain text along the arcs of a net from one of its points on, spelled raw; the spec's labels
+  // are exits, or kNoExit. kDead: nothing can be written there.
+  static constexpr Id kNoExit = kInf - 1;
+  Id net_of(Net net);  // the same one for equal nets
+  Id enter(Id net, Id point, Id* spec);
+  Id open(Id state) const {
+    return quick_[static_cast<std::size_t>(state)].open;
+  }  // the open exit that may be taken here; -1: none
+  Id commit(Id state) const {
+    return quick_[static_cast<std::size_t>(state)].alone ? open(state) : -1;
+  }  // the same, where nothing else can follow
+  void exits(Id state, Labels* exits) const;  // those where the text may end, sorted
+  // Bytes of a cheapest end of each arc under way: best(arc, bytes).
+  template <class F>
+  void ways(Id state, F best) {
+    const std::vector<std::int64_t>& rests = this->rests(state);
+    const std::vector<Component>& components = states_[state].components;
+    for (std::size_t i = 0; i < components.size(); ++i)
+      if (rests[i] >= 0) best(components[i].index, rests[i]);
+  }
+  const Net& net(Id id) const { return nets_[id]; }
+  bool is_raw(Id state) const { return states_[state].net >= 0; }
   // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its
   // length.
   Id step(Id state, std::uint8_t byte) {
@@ -172,16 +199,18 @@ class Texts {
     Pending pending;
     Spelling spelling = Spelling::Canonical;
     Use use = Use::Value;
+    Id net = -1;  // of raw text
     std::vector<Component> components;
     signed char endless = -1;
     bool operator==(const State& o) const {
-      return pending == o.pending && spelling == o.spelling && use == o.use &&
+      return pending == o.pending && spelling == o.spelling && use == o.use && net == o.net &&
              components == o.components;
     }
     std::size_t hash() const {
       std::size_t h = mix(
           mix(mix(pending.kind, pending.got), pending.value),
           pending.high + static_cast<std::size_t>(spelling) * 4 + static_cast<std::size_t>(use));
+      h = mix(h, static_cast<std::size_t>(net));
       for (const Component& c : components) {
         h = mix(mix(h, static_cast<std::size_t>(c.lang)), static_cast<std::size_t>(c.index));
       }
@@ -198,6 +227,8 @@ class Texts {
     return !components.empty() && components[0].index < kTracked;
   }
   Id intern(State state);
+  State after(const State& from) const;  // one of the same kind, with nothing in it
+  void close(State* state) const;  // where an arc may end, what its point leads on to begins, too
   Id any_char(const State& state, Pending pending);
   Id after_char(const State& state, std::uint32_t c,
                 Range* alike = nullptr);  // alike: characters around c that lead there too
@@ -221,11 +252,15 @@ class Texts {
     bool free = false;
     std::array<std::uint8_t, kFew> from{}, upto{};
     std::array<Id, kFew> to{};
+    Id open = -1;
+    bool alone = false;
   };
   void keep(Id state, std::uint8_t from, std::uint8_t upto, Id to);
   Interner<State> states_;
   Blocks<Quick> quick_;
   Interner<Spec> specs_;
+  Interner<Net> nets_;
+  std::vector<Id> net_specs_;  // by net
   std::deque<Table> tables_;
   std::deque<std::array<Id, kClasses>> class_tables_;
   std::unordered_map<Id, std::vector<std::int64_t>> rests_;

@@ -120,7 +120,7 @@ struct LexemeMasks::Reading {
   Texts& texts;
   bool detailed;
   Draft& draft;
-  bool key;
+  bool key, raw;
   std::vector<Key> path;
 
   // Those below a node, behind its first `top` bytes, which lead there.
@@ -130,7 +130,7 @@ struct LexemeMasks::Reading {
       const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
       const auto [from, chars] = path[depth - 1];
       const std::uint8_t byte = trie.byte(i);
-      if (byte == '"' && texts.is_whole(from)) {
+      if (byte == '"' && !raw && texts.is_whole(from)) {
         if (texts.may_end(from)) leave(trie, i, depth, {from, chars});
         i = trie.skip(i);
         continue;
@@ -144,8 +144,23 @@ struct LexemeMasks::Reading {
       const bool whole = texts.is_whole(next);
       path[depth] = {next, chars + (detailed && whole)};
       draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
+      if (raw && texts.open(next) >= 0) {
+        open(trie, i, path[depth]);
+        if (texts.commit(next) >= 0) {
+          i = trie.skip(i);
+          continue;
+        }
+      }
       ++i;
     }
+  }
+
+  // The tokens below node i, behind which a value may begin.
+  void open(const Trie& trie, std::int32_t i, Key from) {
+    auto& list = draft.exits[{from.first, 0}];
+    for (std::int32_t j = i + 1; j < trie.skip(i); ++j)
+      for (const Id* t = trie.begin(j); t != trie.end(j); ++t)
+        list.push_back({vocabulary.end_of(*t, trie.depth(j) - trie.depth(i)), *t});
   }
 
   // The tokens that have their closing quote at node i, `depth` bytes on.
@@ -176,6 +191,15 @@ struct LexemeMasks::Reading {
     }
   }
 
+  // The same of the plain ones: the others are read apart.
+  void open_plain(const Trie& trie, std::int32_t i, Key from) {
+    auto& list = draft.exits[{from.first, 0}];
+    for (std::int32_t j = i + 1; j < trie.skip(i); ++j)
+      for (const Id* t = trie.begin(j); t != trie.end(j); ++t)
+        if (vocabulary.is_plain(*t))
+          list.push_back({vocabulary.end_of(*t, trie.depth(j) - trie.depth(i)), *t});
+  }
+
   // The plain ones below a node, by bytes.
   void read_plain(const Trie& trie, std::int32_t node, Key from) {
     const std::int32_t top = trie.depth(node);
@@ -200,6 +224,13 @@ struct LexemeMasks::Reading {
       }
       path[depth] = {next, chars + whole};
       if (whole) draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, true);
+      if (raw && whole && texts.open(next) >= 0) {
+        open_plain(trie, i, path[depth]);
+        if (texts.commit(next) >= 0) {
+          i = trie.skip(i);
+          continue;
+        }
+      }
       ++i;
     }
   }
@@ -231,7 +262,8 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
     if (at.first == Texts::kDead) continue;
     ++at.second;
     reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
-    reading.read_plain(trie, i, at);
+    if (reading.raw && reading.texts.open(at.first) >= 0) reading.open_plain(trie, i, at);
+    if (!reading.raw || reading.texts.commit(at.first) < 0) reading.read_plain(trie, i, at);
   }
 }
 
@@ -313,7 +345,8 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
       Id next = texts.step_class(from.first, cls);
       if (next == Texts::kSplit) {
         Rest rest{i, v_.plain_.skip(i), from, {}};
-        next = reading.detailed ? Texts::kDead : most_of(texts, from.first, cls, &rest.bytes);
+        next = reading.detailed || reading.raw ? Texts::kDead
+                                               : most_of(texts, from.first, cls, &rest.bytes);
         if (next == Texts::kDead)
           read_parted(reading, i, from, nullptr);
         else
@@ -334,6 +367,15 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
         continue;
       }
       reading.draft.stay(path[depth], v_.run_of(i), true);
+      if (reading.raw && texts.open(next) >= 0) {
+        for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(i)];
+             k < v_.spelled_first_[static_cast<std::size_t>(i) + 1]; ++k)
+          reading.open_plain(v_.whole_.trie, v_.spelled_[static_cast<std::size_t>(k)], path[depth]);
+        if (texts.commit(next) >= 0) {
+          i = v_.plain_.skip(i);
+          continue;
+        }
+      }
       ++i;
     }
     read_rests(end);
@@ -341,7 +383,8 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
   std::vector<std::uint8_t> again;
   for (std::int32_t i = 1; i < v_.plain_.size(); i = v_.plain_.skip(i))
     if (texts.step_class(state, v_.plain_.byte(i)) == state) again.push_back(v_.plain_.byte(i));
-  if (again.empty() || texts.is_free(state)) return read(1, v_.plain_.size());
+  if (again.empty() || texts.is_free(state) || texts.open(state) >= 0)
+    return read(1, v_.plain_.size());
   const Loop& loop = this->loop(again);
   reading.draft.stay_alike(state, loop.tokens, loop.lengths);
   for (std::size_t k = 0; k < loop.leaving.size(); ++k) {
@@ -499,10 +542,12 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
   Draft draft(words(), detailed, whole);
   // Where every text of another state can go on to an end, its tokens are inside; of the tokens of
   // any string few are not among them.
-  const Id wide = !detailed && whole && !texts.is_free(state) ? texts.goes_on(state) : Texts::kDead;
+  const Id wide = !detailed && whole && !texts.is_free(state) && !texts.is_raw(state)
+                      ? texts.goes_on(state)
+                      : Texts::kDead;
   const bool any = wide != Texts::kDead && wide != state;
   if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
-  Reading reading{v_, texts, detailed, draft, texts.is_key(state), {}};
+  Reading reading{v_, texts, detailed, draft, texts.is_key(state), texts.is_raw(state), {}};
   if (any)
     reading.read(v_.closing_, 0, 0, {state, 0});
   else if (!read_listed(reading, state, among.trie, node) &&

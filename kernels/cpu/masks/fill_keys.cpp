@@ -40,6 +40,9 @@ Bytes MaskFiller::bytes_among(const Config& c) {
   const auto add = [&](std::int32_t lo, std::int32_t hi, const auto& text_at) {
     while (lo < hi) {
       const std::string_view text = text_at(lo);
+      // Sorted texts that share all bytes before `depth`: those with the same next byte stand
+      // together, so that the last of them is found by bisection. One that ends here has no next
+      // byte.
       std::int32_t same = lo + 1;
       if (static_cast<std::int32_t>(text.size()) > c.depth) {
         const std::uint8_t byte =
@@ -70,7 +73,9 @@ void MaskFiller::overlay(const Suffixes& among, std::int32_t node, const Config&
              known = closed || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
   const bool reckoned =
       means == Means::Ample ? known : (closed || means == Means::None) && are_even(from);
-  if (reckoned && texts_.is_whole(from.decoder) && !from.top->records)
+  // From within an escape, where items are compared or tokens are counted, each token is tried
+  // instead.
+  if (reckoned && !sink.counts(from) && texts_.is_whole(from.decoder) && !from.top->records)
     overlay_known(among, node, from, means, sink);
   else
     overlay_all(among, node, from, sink);
@@ -145,6 +150,7 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     sink.suffices(yes ? 1 + bytes : kNoLimit);
     return yes;
   };
+  // `at` and `next` are used again and again; what the loop has to come back to stands in `path`.
   Config at = from, next;                  // of which only those are followed
   const auto reached = [&](Config* now) {  // in full
     const std::string_view text =
@@ -177,6 +183,8 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
         at.xlo < at.xhi && static_cast<std::int32_t>(f.extras->texts[at.xlo].size()) == at.depth;
     Config before, after;
     if (const std::int32_t quote = named || extra ? trie.find(here, "\"") : -1; quote >= 0) {
+      // The class's mask took the text for one of its keys. It is a name, or was written:
+      // everything behind its quote is decided anew.
       for (const Id* t = trie.begin(quote); t != trie.subtree_end(quote); ++t) sink.clear(*t);
       if (named && engine_.viability.may_come(f, at.lo) && reached(&before) &&
           engine_.step(before, '"', &after, sink.arena)) {
@@ -186,6 +194,7 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     }
     Bytes bytes = bytes_among(at);
     std::int32_t escape = trie.find(here, "\\");
+    // An escape costs bytes: without a budget for them nothing below the backslash is looked at.
     if (escape >= 0 && scarce &&
         !may_pay(trie, escape, bytes, least(at, place.spelled), sink.budget))
       sink.suffices(kNoLimit), escape = -1;
@@ -205,6 +214,8 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
       if (closed) {
         std::int32_t name = next.lo;
         while (name < next.hi && !engine_.viability.may_come(f, name)) ++name;
+        // Neither a writable name nor a class begins so; the mask has no bit there that must be
+        // cleared.
         if (name == next.hi && from.state == Texts::kDead) continue;
         if (name < next.hi && trie.begin(child) != trie.end(child) &&
             (!scarce || affords(next, place.spelled + 1)))
@@ -224,6 +235,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
   const Frame& f = *from.top;
   const auto place = [&](std::int32_t at, const Config& c,
                          bool begins) {  // does it begin an escape?
+    // Inside of an escape any byte may come: names are narrowed with its last one.
     if (texts_.in_escape(c.decoder) && !begins) return Place{c, Children(trie, at, nullptr)};
     Bytes bytes = bytes_among(c);
     if (begins) {
@@ -245,6 +257,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
       path.pop_back();
       continue;
     }
+    // Valid until the path grows, which is this turn's last act.
     const Config& c = path.back().config;
     const std::uint8_t byte = trie.byte(i);
     Config after;
@@ -282,8 +295,11 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
 MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
   const Frame& f = *at.top;
   const ObjectInfo& info = levels_.info(f.level);
+  // No budget at all.
   if (sink.budget < 0) return Means::Ample;
-  if (!info.bare || f.records || f.barred) return Means::Scarce;
+  if (sink.counts(at) || !info.bare || f.records || f.barred) return Means::Scarce;
+  // The least that any key takes: its first token, a quote, the colon, a value of one byte, and
+  // what must come anyway.
   const std::int64_t gap = options_.gap(), all = engine_.distances.least_rest(f), token = 1,
                      quote = 1, colon = 1 + gap, comma = 1 + gap;
   if (all < 0 || token + quote + colon + 1 + all > sink.budget) {
@@ -292,6 +308,7 @@ MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
   }
   const bool closed = at.state == Texts::kDead;
   if (!(closed || texts_.has_all(at.state)) || !info.plain) return Means::Scarce;
+  // The most that one may take; then there is no need to tell keys apart.
   const std::int64_t worst =
       closed ? engine_.distances.most_named(f.level) : engine_.distances.most_other(f.level);
   if (worst < 0) return Means::Scarce;
@@ -314,10 +331,14 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
   }
   const bool even = engine_.distances.is_even(*at.top);
   std::unordered_set<std::string> asked;
+  // `reckons` becomes true where something hangs on the budget's very number. It is put back below,
+  // with what was found here.
   const bool reckoned = std::exchange(sink.reckons, false);
   {
     std::optional<Viability::Asking> asking;
     if (!even) asking.emplace(engine_.viability);
+    // One configuration for each class of keys, made when its first exit comes. The frames lie in
+    // the sink's arena and are gone with the fill.
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
       Labels labels;
@@ -340,6 +361,7 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
     }
     if (asking) asked = asking->keys;
   }
+  // Nothing was reckoned and the object asks nothing of single keys.
   const bool alike =
       !std::exchange(sink.reckons, sink.reckons || reckoned) && levels_.info(at.top->level).bare;
   if (alike) return;  // it is the same behind every key
@@ -366,6 +388,8 @@ void MaskFiller::fill_key(const Suffixes& among, std::int32_t node, const Config
   LexemeMask* mask = nullptr;
   const Means means = key_means(at, sink);
   if (at.state != Texts::kDead) {
+    // First the class alone, then overlay() mends what names and written keys change. Whoever sets
+    // bits sets them for tokens that the other part has not, or decides anew.
     Config free = at;  // as if no name had been declared or written
     free.lo = free.hi = free.xlo = free.xhi = 0;
     if (means == Means::Scarce)

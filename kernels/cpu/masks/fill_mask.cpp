@@ -32,26 +32,37 @@ const Bytes& bytes_between(const Frame& f) {
 }  // namespace
 
 std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64_t budget,
-                              std::uint32_t* row, Scratch& scratch, bool factors) {
+                              std::uint32_t* row, Scratch& scratch, const Symbols* symbols,
+                              bool factors) {
   const Vocabulary& vocabulary = masks.vocabulary();
   masks.trim();
+  distances_.trim();
   scratch.begin(from.top);
   const Config at = budget < 0 || from.finished ? from : engine_.stepper.told(from, scratch.arena);
-  std::memset(row, 0, vocabulary.words() * 4);
-  Sink sink{masks, vocabulary, row, budget, scratch.arena, engine_, factors};
   const FrameMaker::Sharing sharing(engine_.frames, &scratch);
-  if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
-  if ((at.finished || budget != 0) && engine_.can_stop(at))
-    for (Id t : vocabulary.ends()) sink.set(t);
+  const auto mark = [&](TokenDistances* tokens) {
+    std::memset(row, 0, vocabulary.words() * 4);
+    Sink sink{masks, vocabulary, row, budget, scratch.arena, engine_, factors, tokens, symbols};
+    if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
+    if ((at.finished || budget != 0) && engine_.can_stop(at))
+      for (Id t : vocabulary.ends()) sink.set(t);
+    return sink.enough;
+  };
+  // Where a token for each byte would do, tokens need not be counted.
+  const bool bytes = budget <= 0 || vocabulary.spells_bytes();
+  const std::int64_t enough = bytes ? mark(nullptr) : kNoLimit;
+  if (budget <= 0) return kNoLimit;  // of nothing not even the end is allowed
+  if (enough != kNoLimit) return enough;
+  const std::int64_t tokens = mark(&distances_);
   // Never a dead end in silence (docs/explanation/engine.md, "Known faults").
-  if (budget > 0 && at.top && !at.finished &&
+  if (at.top && !at.finished &&
       std::all_of(row, row + vocabulary.words(), [](std::uint32_t word) { return word == 0; }))
-    if (const std::int64_t left = engine_.distance(at, budget); left >= 0 && left <= budget)
+    if (const std::int64_t left = distances_(at, vocabulary, symbols); left >= 0 && left <= budget)
       throw Limit{
           "distance", -1,
           "what compared items take to their end was reckoned too low, and no token leads there within remaining=" +
               std::to_string(budget)};
-  return budget > 0 ? sink.enough : kNoLimit;  // of nothing not even the end is allowed
+  return tokens;
 }
 
 // Marks the tokens below the node that go on from the configuration.
@@ -98,6 +109,16 @@ void MaskFiller::add_alone(const Config& at, const Spelled& token, Sink& sink) {
   sink.affords(now) ? sink.set(token.token) : sink.clear(token.token);
 }
 
+// Does the budget suffice behind a token?
+bool MaskFiller::affords_like(const Config& at, Id token, Sink& sink) {
+  Config now = at, next;
+  for (char b : sink.vocabulary.bytes(token)) {
+    if (!engine_.step(now, static_cast<std::uint8_t>(b), &next, sink.arena)) return false;
+    now = next;
+  }
+  return sink.affords(now);
+}
+
 // Does the number of characters matter to some token? Not where each bound is farther off than any
 // token and an end behind it.
 bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
@@ -139,6 +160,10 @@ void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Me
          bounded ? mask.inside
                  : sink.masks.by_state(
                        mask)) {  // without bounds the number of characters does not matter
+      if (at.lex == Lex::Key && sink.counts(at)) {  // a completion spells the whole key
+        if (affords_like(at, group.tokens.first(), sink)) sink.add(group.tokens);
+        continue;
+      }
       after.state = group.state;
       const auto is_open = [&](std::int32_t chars) {
         after.chars = text ? at.chars + chars : 0;
@@ -187,6 +212,7 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
 bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Config& at,
                              bool bounded, Sink& sink) {
   if (sink.budget < 0) return true;
+  if (sink.counts(at)) return false;
   constexpr std::int64_t token = 1, quote = 1, kDearest = 6;  // bytes of a character: \u0001
   const auto suffices = [&](std::int64_t rest, std::int64_t tail) {
     if (rest < 0 || token + rest + quote + tail > sink.budget) return false;
@@ -237,6 +263,11 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
   if (!sink.factors) return false;
   if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
   if (at.lex == Lex::Literal || engine_.is_too_deep(at)) return false;
+  const bool is_alone =
+      at.top->kind == Kind::Root &&
+      at.top->parent;  // behind it comes the format's text, of which lexemes know nothing
+  if (is_alone && (inner || at.lex != Lex::Text)) return false;
+  if (inner && at.lex == Lex::Key && sink.counts(at)) return false;  // see add_inside
   if (inner && (sink.nested == Sink::kMostNested || at.lex == Lex::Number || at.top->records))
     return false;
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key)
@@ -244,6 +275,8 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
   ++sink.nested;
   if (at.lex == Lex::Text)
     fill_text(among, node, at, sink);
+  else if (at.lex == Lex::Raw)
+    fill_raw(among, node, at, sink);
   else if (at.lex == Lex::Number)
     fill_number(among, node, at, sink);
   else
@@ -259,7 +292,22 @@ void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Confi
     add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, means, sink);
   LexemeMask& mask = sink.masks.text(texts_, at.state, bounded, among, node);
   if (means == Means::Ample && !bounded) add_inside(at, mask, false, means, sink);
-  add_exits(at, mask, sink);
+  at.top->kind == Kind::Root&& at.top->parent ? walk(sink.vocabulary.holding_quotes(), 0, at, sink)
+                                              : add_exits(at, mask, sink);
+}
+
+// Text around values: what stays in it, and what goes on in a value that comes due within a token.
+void MaskFiller::fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
+  const Means means = sink.budget < 0 ? Means::Ample : Means::Scarce;
+  LexemeMask& mask = sink.masks.text(texts_, at.state, means != Means::Ample, among, node);
+  add_inside(at, mask, false, means, sink);
+  for (const Exit& exit : mask.exits) {
+    Config before = at;
+    before.state = exit.state;
+    below(*exit.rest, 0, engine_.stepper.opened(before, sink.arena), sink);
+  }
+  if (const Config value = engine_.stepper.opened(at, sink.arena); value.top)
+    below(among, node, value, sink);
 }
 
 void MaskFiller::fill_number(const Suffixes& among, std::int32_t node, const Config& at,

@@ -13,12 +13,14 @@ namespace guard {
 bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Config& at,
                             Sink& sink) {
   const Frame& f = *at.top;
-  if (!sink.factors || at.lex != Lex::None || f.kind != Kind::Object ||
+  if (!sink.factors || sink.tokens || at.lex != Lex::None || f.kind != Kind::Object ||
       (f.phase != Phase::Colon && f.phase != Phase::Value))
     return false;
+  // Compared values hang on what was written before, so no two members are alike.
   if (f.records || is_compared(f)) return false;
   const Split& split = sink.masks.split(among, node, f.phase == Phase::Colon);
   if (f.depth + split.deepest >= options_.limits.nesting) return false;
+  // Members whose values meet one goal are alike, whatever object they stand in.
   const Id alike = levels_.value_goal(f.due);
   if (alike < 0) return false;
   std::int64_t slack = 0;
@@ -34,6 +36,8 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   std::int64_t enough = 0;
   bool reckons = false;
   const auto fill_within = [&](std::int64_t budget) {
+    // The row is all zeros on entry, and again on the way out: only the bits that were set are
+    // cleared. Where something throws it goes, and the next call makes one.
     std::vector<std::uint32_t> row =
         std::move(clear_row_);  // a call inside of this one makes its own
     row.resize(sink.vocabulary.words());
@@ -56,6 +60,8 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   auto known = values_.find(std::span<const Id>(key));
   if (known == values_.end()) {
     Within made;
+    // Without a budget first: that is what all budgets are a part of. `known` is looked up again by
+    // insert_or_assign, since the fill may have added entries, or thrown all away.
     std::vector<Id> tokens = fill_within(-1);
     made.size = tokens.size();
     made.tokens = Tokens(std::move(tokens), sink.vocabulary.words());
@@ -63,6 +69,7 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     values_held_ += sizeof made + made.tokens.nbytes() + key.size() * sizeof(Id);
     known = values_.insert_or_assign({key.begin(), key.end()}, std::move(made)).first;
   }
+  // The reference is good until the next fill_within(), which may clear values_.
   Within* value = &known->second;
   if (sink.budget < 0 || slack >= value->enough) {
     if (sink.budget >= 0) sink.suffices(value->enough + sink.budget - slack);
@@ -80,6 +87,7 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   } else {
     std::vector<Id> tokens = fill_within(sink.budget);
     for (Id t : tokens) sink.set(t);
+    // Looked up again: the fill may have made room.
     if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) {
       value = &found->second;
       value->reckons = value->reckons || reckons;

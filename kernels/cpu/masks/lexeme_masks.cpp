@@ -13,6 +13,9 @@ LexemeMasks::LexemeMasks(std::shared_ptr<const Vocabulary> vocabulary, std::size
       rows_(vocabulary->words(), vocabulary->most_rows / part) {}
 
 std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list) {
+  // By content: which tokens, and how many bytes of each are left. With one vocabulary that says
+  // which bytes, so the trie is made only where none is equal. The table holds them weakly; masks
+  // hold them.
   Content content;
   content.reserve(list.size());
   for (const Spelled& s : list)
@@ -27,6 +30,7 @@ std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list)
 
 Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
   Gap gap;
+  // The subtree in pre-order: skip(i) is where the next one begins that is not below i.
   const std::int32_t top = trie.depth(node);
   for (std::int32_t i = node + 1; i < trie.skip(node);) {
     kernel_clock.tick();
@@ -39,6 +43,7 @@ Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
       continue;
     }
     const std::int32_t end = trie.skip(i);
+    // Behind the white space no JSON token begins so: none of these tokens may come.
     if (kStarts.find(static_cast<char>(trie.byte(i))) == kStarts.npos) i = end;
     for (; i < end; ++i)
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
@@ -53,6 +58,8 @@ Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
 }
 
 const GapMask* LexemeMasks::gap(const Suffixes& among, std::int32_t node, std::int32_t room) {
+  // What is made is counted in `held_` once it is whole. The reference stays valid: unordered_map
+  // does not move its entries, and trim() runs between fills only.
   Gap& gap = remember(gaps_, std::pair{among.id, node}, [&] {
     Gap made = read_gap(among.trie, node);
     held_ += made.nbytes();
@@ -61,6 +68,7 @@ const GapMask* LexemeMasks::gap(const Suffixes& among, std::int32_t node, std::i
   gap.used = true;
   if (gap.longest == 0) return nullptr;
   room = std::min(room, gap.longest);
+  // A deque: pointers to its entries stay valid as it grows.
   for (const auto& [most, mask] : gap.upto)
     if (most == room) return &mask;
   std::vector<Id> all;
@@ -91,6 +99,8 @@ Split LexemeMasks::read_split(const Trie& trie, std::int32_t node, bool colon) {
     kernel_clock.tick();
     const Id* first = trie.begin(i);  // a token of the subtree, in which all begin alike
     const std::size_t length = static_cast<std::size_t>(trie.depth(i) - trie.depth(node));
+    // As far as the subtree has one token only, or tokens that all begin alike, they are read at
+    // once: `rest` is as long as what is common to all.
     std::int32_t end = i + 1;
     while (trie.begin(end) == first && end < trie.skip(i)) ++end;
     const std::string_view rest =
@@ -119,6 +129,8 @@ std::size_t Gap::nbytes() const {
 }
 
 void LexemeMasks::trim() {
+  // A clock with one hand (second chance): what was not used since the last look goes, the rest is
+  // marked unused. What is counted is counted anew, for shared parts may have gone with others.
   if (held_ <= v_.most_masks / part_) return;
   rows_.limit(v_.most_rows / part_);
   held_ = 0;
@@ -155,6 +167,8 @@ std::size_t LexemeMasks::count_suffixes() {
 void LexemeMasks::add_lengths(const Inside& group,
                               const std::function<bool(std::int32_t)>& is_wanted,
                               std::uint32_t* row) const {
+  // One look for each length that occurs, not for each token. Lengths from 255 on are one class,
+  // looked up token by token.
   std::array<bool, 255> wanted{};
   std::int32_t upto = Vocabulary::kShort + 1;  // the first that is not
   bool all = true, some = false, mixed = false;
@@ -171,6 +185,8 @@ void LexemeMasks::add_lengths(const Inside& group,
     if (n < 255 ? wanted[static_cast<std::size_t>(n)] : is_wanted(n)) row[t >> 5] |= 1u << (t & 31);
   };
   if (group.tokens.bits.empty() || mixed) return group.tokens.each(take);
+  // If just the lengths below `upto` are wanted, whole words are taken from rows that were made
+  // with the vocabulary: tokens of fewer characters than that.
   for (std::size_t i = 0; upto > 0 && i < words(); ++i)
     row[i] |= group.tokens.bits[i] & v_.short_[static_cast<std::size_t>(upto - 1)][i];
   for (Id t : v_.long_)
@@ -204,6 +220,7 @@ const Tokens& LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
 
 const std::vector<Inside>& LexemeMasks::by_state(LexemeMask& mask) {
   if (!mask.by_state.empty()) return mask.by_state;
+  // Nothing to join: groups from the start of a lexeme are told apart by state alone.
   if (mask.inside.empty() || mask.inside[0].chars == kItsOwn) return mask.inside;
   std::vector<Inside> out;
   std::vector<const Inside*> groups;

@@ -7,6 +7,7 @@ void MaskRow::assign(const std::uint32_t* row, std::size_t words) {
   few_.clear();
   bits_.clear();
   std::array<Id, kMostFew> few;
+  // A list of ids, while clearing a row and setting so many bits is less work than copying it.
   const std::size_t most = std::min(words / 16, few.size());
   std::size_t count = 0;
   for (std::size_t i = 0; i < words; ++i)
@@ -51,6 +52,7 @@ std::shared_ptr<const MaskRow> MaskRows::find(const std::string& key) const {
 
 std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std::uint32_t* row) {
   make_room();
+  // First time: an empty slot, the note that the key has come. Second time: the row.
   const auto [slot, fresh] = by_key_.try_emplace(key);
   if (fresh) {
     held_ += sizeof *slot + 32 + slot->first.capacity();  // and what the table takes
@@ -62,6 +64,8 @@ std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std:
 
 std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {
   auto made = std::make_shared<const MaskRow>(row, words_);
+  // Rows of equal hash are compared; one that only has the same hash is not shared. That is rare,
+  // and right.
   const auto& known =
       remember(by_content_, made->hash(), [&] { return held_ += made->nbytes() + 64, made; });
   return *known == *made ? known : made;  // another row of this hash stays alone
@@ -69,6 +73,7 @@ std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {
 
 void MaskRows::make_room() {
   if (held_ <= most_) return;
+  // All at once, for a row costs little to make again. Whoever still reads one holds it.
   by_key_.clear();
   by_content_.clear();
   held_ = 0;

@@ -11,6 +11,7 @@
 #pragma once
 #include "automaton/engine.hpp"
 #include "masks/lexeme_masks.hpp"
+#include "masks/token_distance.hpp"
 
 namespace guard {
 
@@ -21,17 +22,22 @@ class MaskFiller {
         options_(engine.options),
         constraints_(engine.constraints),
         levels_(engine.levels),
-        texts_(engine.lexicon().texts) {}
+        texts_(engine.lexicon().texts),
+        distances_(engine) {}
   // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <=
-  // budget. Without `factors` nothing that is remembered of tokens is used: each is read byte by
-  // byte, which the other way is tested against. Returns a budget from which on all are the same,
-  // as without one; kNoLimit: not known, or more than this one.
+  // budget. `symbols`: see TokenDistances. Without `factors` nothing that is remembered of tokens
+  // is used: each is read byte by byte, which the other way is tested against. Returns a budget
+  // from which on all are the same, as without one; kNoLimit: not known, or more than this one.
   std::int64_t fill(const Config& at, LexemeMasks& masks, std::int64_t budget, std::uint32_t* row,
-                    Scratch& scratch, bool factors = true);
+                    Scratch& scratch, const Symbols* symbols, bool factors = true);
+  // Tokens to the end; see TokenDistances.
+  std::int64_t distance(const Config& at, const Vocabulary& vocabulary, const Symbols* symbols) {
+    return distances_(at, vocabulary, symbols);
+  }
   // Of each token inside of a lexeme its class by where it ends, 0: none; returns how many there
   // are. O(tokens inside). Tokens of a class that are allowed lead to one key of StateKeys.
   int classes(const Config& at, LexemeMasks& masks, std::uint8_t* of);
-  std::size_t nbytes() const { return values_held_; }
+  std::size_t nbytes() const { return values_held_ + distances_.nbytes(); }
 
  private:
   struct Sink;
@@ -71,8 +77,10 @@ class MaskFiller {
                    Sink& sink);  // false: nothing was done
   bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void fill_text(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  void fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void fill_number(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
+  bool affords_like(const Config& at, Id token, Sink& sink);
   bool is_near(const Config& at, LexemeMasks& masks);
   void add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
@@ -110,6 +118,7 @@ class MaskFiller {
   Constraints& constraints_;
   Levels& levels_;
   Texts& texts_;
+  TokenDistances distances_;
   std::vector<Place> places_;
   std::vector<std::uint32_t> clear_row_;               // of no token; to make a part of a mask in
   static constexpr std::size_t kMostValues = 500'000;  // bytes
@@ -125,8 +134,11 @@ struct MaskFiller::Sink {
   std::int64_t budget;
   Arena& arena;
   Engine& engine;
-  bool factors = true;  // false: every token is read byte by byte
-  int nested = 0;       // lexemes inside of what follows lexemes
+  bool factors = true;               // false: every token is read byte by byte
+  TokenDistances* tokens = nullptr;  // by which the budget counts; null: a token for each byte,
+                                     // which is more than enough
+  const Symbols* symbols = nullptr;
+  int nested = 0;  // lexemes inside of what follows lexemes
   std::int64_t enough =
       1;                 // of a budget: from there on it rules nothing out; kNoLimit: this one does
   bool reckons = false;  // was some distance not told on sight?
@@ -138,6 +150,19 @@ struct MaskFiller::Sink {
   bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
   bool affords(const Config& after) {
     if (budget < 0) return true;
+    if (counts(after)) {
+      reckons = true;
+      if (vocabulary.spells_bytes())
+        if (const Distances::Sight sight = engine.distances.on_sight(after);
+            sight.bytes >= 0 && 1 + sight.bytes <= budget) {
+          suffices(1 + sight.bytes);
+          return true;
+        }
+      const std::int64_t left = (*tokens)(after, vocabulary, symbols);
+      const bool yes = left >= 0 && 1 + left <= budget;
+      suffices(yes ? 1 + left : kNoLimit);
+      return yes;
+    }
     Distances::Sight sight = engine.distances.on_sight(after);
     if (sight.bytes < 0 || (!sight.is_exact && 1 + sight.bytes > budget)) {
       reckons = true;
@@ -147,6 +172,7 @@ struct MaskFiller::Sink {
     suffices(yes ? 1 + sight.bytes : kNoLimit);
     return yes;
   }
+  bool counts(const Config& at) { return tokens && tokens->counts(at); }
   void suffices(std::int64_t bytes) { enough = std::max(enough, bytes); }
   void add(const Id* begin, const Id* end, const Config& after) {
     if (begin == end || !affords(after)) return;

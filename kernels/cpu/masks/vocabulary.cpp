@@ -78,10 +78,11 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
   is_plain_.assign(tokens_.size(), 0);
   for (const Spelled& s : plain) is_plain_[static_cast<std::size_t>(s.token)] = 1;
   plain_ = Trie(std::move(plain));
-  std::vector<Spelled> closing, ended;
+  std::vector<Spelled> closing, ended, holding;
   for (const Spelled& s : other) {
     const std::size_t quote = s.bytes.find('"'), behind = quote + 1;
     if (quote == s.bytes.npos) continue;
+    holding.push_back(s);
     before_quote_ =
         std::max(before_quote_,
                  static_cast<std::int32_t>(count_chars(s.bytes.substr(0, s.bytes.rfind('"')))));
@@ -92,7 +93,14 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
         s.bytes.find('\\') != s.bytes.npos)
       closing.push_back(s);
   }
+  for (unsigned byte = 0; byte <= 0xF4; ++byte) {
+    const char one = static_cast<char>(byte);
+    const std::int32_t node = whole_.trie.find(0, {&one, 1});
+    const bool is_token = node >= 0 && whole_.trie.begin(node) != whole_.trie.end(node);
+    spells_bytes_ = spells_bytes_ && (is_token || byte == 0xC0 || byte == 0xC1);
+  }
   closing_ = Trie(std::move(closing));
+  holding_quotes_ = {2, Trie(std::move(holding))};
   for (Spelled& s : ended) s.bytes.remove_prefix(1);
   quoted_ = {1, Trie(std::move(ended))};
   other_ = Trie(std::move(other));
@@ -125,6 +133,8 @@ void Vocabulary::match_plain() {
     std::uint32_t lead, left;  // of a character that is not whole: what its bytes say so far, and
                                // how many are missing
   };
+  // Pre-order: path[d] is the place behind the d bytes that lead to the node at hand, so that each
+  // node costs one step from its parent.
   const Trie& trie = whole_.trie;
   std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0});
   std::vector<std::pair<std::int32_t, std::int32_t>>
@@ -145,6 +155,7 @@ void Vocabulary::match_plain() {
       place.node = plain_.find(place.node, {&cls, 1});
       if (place.node >= 0) found.push_back({place.node, i});
     }
+    // Neither this node nor any below it spells plain characters.
     if (!fits || place.node < 0) {
       i = trie.skip(i);
       continue;
@@ -152,6 +163,8 @@ void Vocabulary::match_plain() {
     path[depth] = place;
     ++i;
   }
+  // A counting sort by node of plain_: afterwards spelled_[spelled_first_[n], spelled_first_[n +
+  // 1]) are the nodes of the whole trie that spell node n.
   spelled_first_.assign(static_cast<std::size_t>(plain_.size()) + 1, 0);
   for (const auto& [node, _] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
   for (std::size_t i = 1; i < spelled_first_.size(); ++i)
@@ -169,6 +182,7 @@ bool Vocabulary::is_end(Id token) const {
 std::vector<Id> Vocabulary::greedy(std::string_view data) const {
   std::vector<Id> out;
   for (std::size_t at = 0; at < data.size();) {
+    // The longest token at each place; on a text that no token begins it ends early.
     std::int32_t node = 0, best = -1;
     std::size_t best_end = at;
     for (std::size_t i = at; i < data.size(); ++i) {
@@ -189,6 +203,7 @@ std::vector<Id> Vocabulary::greedy(std::string_view data) const {
 }
 
 Tokens::Tokens(std::vector<Id> list, std::size_t words) {
+  // As a list while that takes no more memory than a bit for each token.
   if (list.size() <= words) {
     few = std::move(list);
     few.shrink_to_fit();
@@ -229,7 +244,8 @@ void Tokens::add(const Tokens& other, std::size_t words) {
 
 std::size_t Vocabulary::nbytes() const {
   std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() +
-                  usable_.size() + is_plain_.size() + many_.size() * words() * 4 +
+                  holding_quotes_.trie.nbytes() + usable_.size() + is_plain_.size() +
+                  many_.size() * words() * 4 +
                   (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 +
                   chars_.size() * 2 + short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);

@@ -35,6 +35,12 @@ struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of wo
       for (std::uint32_t left = bits[i]; left; left &= left - 1)
         use(static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left))));
   }
+  Id first() const {  // any one; there must be one
+    if (!few.empty()) return few[0];
+    std::size_t i = 0;
+    while (!bits[i]) ++i;
+    return static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(bits[i])));
+  }
   std::size_t nbytes() const { return sizeof *this + few.capacity() * 4 + bits.size() * 4; }
 };
 struct Suffixes {  // tokens by what is left of them behind some point
@@ -68,7 +74,11 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
     return usable_[static_cast<std::size_t>(token)] &&
            !tokens_[static_cast<std::size_t>(token)].empty();
   }
+  bool spells_bytes() const { return spells_bytes_; }   // is each byte of UTF-8 a token?
   std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
+  const Suffixes& holding_quotes() const {
+    return holding_quotes_;
+  }  // tokens with a quote anywhere
   const Suffixes& quoted() const {
     return quoted_;
   }  // tokens that end a text at once, behind the quote
@@ -82,7 +92,7 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
 
  private:
   friend class LexemeMasks;              // which reads them in all the ways below
-  static constexpr Id kOwnSuffixes = 2;  // whole_, quoted_
+  static constexpr Id kOwnSuffixes = 3;  // whole_, quoted_, holding_quotes_
   void match_plain();
   Tokens::Run run_of(std::int32_t i) const {  // the tokens that end at a node of plain_
     const std::int32_t many = many_at_[static_cast<std::size_t>(i)];
@@ -97,7 +107,8 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
   Trie plain_,
       other_;  // the tokens of whole characters that have classes, by class; the others, by bytes
   Trie closing_;  // tokens in which a string may end
-  Suffixes quoted_;
+  Suffixes quoted_, holding_quotes_;
+  bool spells_bytes_ = true;
   std::int32_t before_quote_ = 0;  // the most characters that one has in front of a quote
   std::vector<char> is_plain_;
   static constexpr std::int32_t kShort = 24;

@@ -37,11 +37,14 @@ inline std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pi
 struct Front : std::enable_shared_from_this<Front> {
   Options options;
   Id root;
+  std::shared_ptr<const FormatSource> format;  // null: one value
   nanobind::object lower, fail;
 
-  Front(Options how, Id at, nanobind::object lowering, nanobind::object failing)
+  Front(Options how, Id at, std::shared_ptr<const FormatSource> around, nanobind::object lowering,
+        nanobind::object failing)
       : options(how),
         root(at),
+        format(std::move(around)),
         lower(std::move(lowering)),
         fail(std::move(failing)),
         place_(place_in(Isolates::instance().common(), false)) {}
@@ -193,7 +196,7 @@ class Call {
       Place& place = seat_.place();
       Turn turn(place, held(*place.isolate, gil), *account_, &used_, limits(), Gil::give, &gil);
       try {
-        f(turn.engine(seat_.front->options, seat_.front->root));
+        f(turn.engine(seat_.front->options, seat_.front->root, seat_.front->format));
       } catch (const Elsewhere&) {
         turn.give_up(false);
         moves = true;

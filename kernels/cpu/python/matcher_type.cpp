@@ -3,6 +3,7 @@
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "python/refusal.hpp"
@@ -50,6 +51,13 @@ void bind_matcher(nb::module_& m) {
                 [&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });
           },
           "data"_a)
+      .def("spans",
+           [](PyMatcher& self) {
+             std::vector<std::tuple<int, Id, std::size_t, std::size_t>> out;
+             for (const FormatSpan& s : self.placed([&] { return self.matcher.spans(); }))
+               out.emplace_back(s.kind, s.what, s.begin, s.end);
+             return out;
+           })
       .def("can_stop",
            [](PyMatcher& self) { return self.placed([&] { return self.matcher.can_stop(); }); })
       .def("is_finished",

@@ -162,7 +162,7 @@ struct PyMatcher {
       Turn turn(place, std::move(lock), account, nullptr, seat.front->options.limits, nullptr,
                 nullptr);
       try {
-        matcher.enter(turn.engine(seat.front->options, seat.front->root));
+        matcher.enter(turn.engine(seat.front->options, seat.front->root, seat.front->format));
         return f();
       } catch (const Missing&) {
         return false;

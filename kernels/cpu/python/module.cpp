@@ -13,11 +13,13 @@
 
 #include <pthread.h>
 
+#include "automaton/format_check.hpp"
 #include "constraints/explorer.hpp"
 #include "python/apply.hpp"
 #include "python/copy_json.hpp"
 #include "python/lower_fast.hpp"
 #include "python/matcher_type.hpp"
+#include "python/read_records.hpp"
 #include "python/refusal.hpp"
 #include "python/validate_fast.hpp"
 #include "python/vocabulary_type.hpp"
@@ -95,7 +97,7 @@ NB_MODULE(_native, m) {
 
   nb::class_<Front>(m, "Engine")
       .def(nb::new_([](nb::object lower, nb::object fail, Id root, int key_order, int whitespace,
-                       int spelling, const nb::dict& limits) {
+                       int spelling, const nb::dict& limits, const nb::object& format) {
              Options o;
              o.schema_order = key_order == 0;
              o.whitespace = static_cast<Whitespace>(whitespace);
@@ -112,15 +114,20 @@ NB_MODULE(_native, m) {
              if (limits.contains("memory"))
                o.limits.memory =
                    static_cast<std::int64_t>(std::min(nb::cast<double>(limits["memory"]), 1e18));
-             return std::make_shared<Front>(o, root, std::move(lower), std::move(fail));
+             return std::make_shared<Front>(o, root, format.is_none() ? nullptr : source_of(format),
+                                            std::move(lower), std::move(fail));
            }),
-           "lower"_a, "fail"_a, "root"_a, "key_order"_a, "whitespace"_a, "spelling"_a, "limits"_a)
+           "lower"_a, "fail"_a, "root"_a, "key_order"_a, "whitespace"_a, "spelling"_a, "limits"_a,
+           "format"_a = nb::none())
       .def(
           "matcher",
-          [](const std::shared_ptr<Front>& f, const std::shared_ptr<Vocabulary>& v) {
-            return PyMatcher::make(Seat(f), [&] { return Matcher(v); });
+          [](const std::shared_ptr<Front>& f, const std::shared_ptr<Vocabulary>& v,
+             const std::vector<std::vector<Id>>& symbols) {
+            const auto known =
+                symbols.empty() ? nullptr : std::make_shared<const Symbols>(symbols, v->size());
+            return PyMatcher::make(Seat(f), [&] { return Matcher(v, known); });
           },
-          "vocabulary"_a)
+          "vocabulary"_a, "symbols"_a = std::vector<std::vector<Id>>())
       .def("start",
            [](const std::shared_ptr<Front>& f) {
              Seat seat(f);
@@ -128,13 +135,24 @@ NB_MODULE(_native, m) {
                  [](Compiled& engine) {
                    Arena arena;
                    engine.start(arena);
+                   if (engine.format && engine.format->source->is_checked) check_format(engine);
                  },
                  [](Compiled& engine) {
-                   return engine.constraints.goals.is_defined(engine.root)
+                   return engine.format || engine.constraints.goals.is_defined(engine.root)
                               ? std::vector<Id>()
                               : std::vector<Id>{engine.root};
                  });
            })
+      .def(
+          "dead_parts",
+          [](const std::shared_ptr<Front>& f, const std::vector<Id>& arcs,
+             const std::vector<Id>& exits) {
+            Seat seat(f);
+            std::vector<Id> out;
+            Call(seat).run([&](Compiled& engine) { out = dead_parts(engine, arcs, exits); });
+            return out;
+          },
+          "arcs"_a, "exits"_a)
       .def_prop_ro("nbytes",
                    [](const std::shared_ptr<Front>& f) { return f->place()->nbytes.load(); })
       .def("stats", [](const std::shared_ptr<Front>& f) {

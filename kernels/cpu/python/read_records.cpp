@@ -94,6 +94,25 @@ Decimal decimal_of(nb::handle digits, nb::handle exp) {
 
 }  // namespace
 
+std::shared_ptr<const FormatSource> source_of(nb::handle given) {
+  const nb::tuple t = tuple_of(given);
+  auto out = std::make_shared<FormatSource>();
+  for (nb::handle point : nb::borrow<nb::list>(t[0])) {
+    std::vector<Id>& arcs = out->points.emplace_back();
+    for (nb::handle arc : nb::borrow<nb::list>(point)) arcs.push_back(int_of(arc));
+  }
+  for (nb::handle arc : nb::borrow<nb::list>(t[1])) {
+    const nb::tuple a = tuple_of(arc);
+    out->arcs.push_back({tree_of(a[0], 0), int_of(a[1])});
+  }
+  for (nb::handle exit : nb::borrow<nb::list>(t[2])) {
+    const nb::tuple e = tuple_of(exit);
+    out->exits.push_back({static_cast<FormatExit::Kind>(int_of(e[0])), int_of(e[1]), int_of(e[2])});
+  }
+  out->is_checked = nb::cast<bool>(t[3]);
+  return out;
+}
+
 std::shared_ptr<void> Kept::hold(nb::handle object) {
   return {object.inc_ref().ptr(), [](void* held) { put(held); }};
 }

@@ -33,6 +33,10 @@ class Kept {
   static inline std::atomic<Node*> waiting = nullptr;
 };
 
+// What a front end says of the text around values, with the GIL: points, each the arcs that leave
+// it; arcs, (tree, to); exits, (kind, what, next); whether it is to be checked.
+std::shared_ptr<const FormatSource> source_of(nanobind::handle given);
+
 // A constant of JSON.
 struct Literal {
   Value::Kind kind = Value::Null;

@@ -203,9 +203,11 @@ Turn::~Turn() {
   flushed_.free();
 }
 
-Compiled& Turn::engine(const Options& options, Id root) {
+Compiled& Turn::engine(const Options& options, Id root,
+                       const std::shared_ptr<const FormatSource>& format) {
   if (!isolate_.tables) isolate_.tables = std::make_unique<Tables>(isolate_.common);
-  if (!place_.engine) place_.engine = std::make_unique<Compiled>(*isolate_.tables, options, root);
+  if (!place_.engine)
+    place_.engine = std::make_unique<Compiled>(*isolate_.tables, options, root, format);
   return *place_.engine;
 }
 

@@ -16,8 +16,7 @@
 //
 // Locks, in this order: Isolate::lock, while tables are used; Isolate::listing_ and
 // Isolates::lock_, for moments. Another isolate's lock is only tried for. The GIL is never waited
-// for under any of them. Tested in tests/kernels/test_memory.py, test_interrupted.py and
-// test_isolates.py.
+// for under any of them. Tested in tests/kernels/test_interrupted.py and test_isolates.py.
 #pragma once
 #include <atomic>
 #include <mutex>
@@ -149,7 +148,8 @@ class Turn final : private Watch {
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
   // The place's engine, made anew if it is not there.
-  Compiled& engine(const Options& options, Id root);
+  Compiled& engine(const Options& options, Id root,
+                   const std::shared_ptr<const FormatSource>& format);
   // What a call that ended early may have left half made is thrown away: the engine, which is not
   // to be trusted any more; and the tables, where no other schema has made any, or where memory ran
   // out, which may end a computation anywhere.

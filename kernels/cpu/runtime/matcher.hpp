@@ -7,14 +7,18 @@
 // time; every call is made in a turn of the place (isolate.hpp), with enter() first, but for those
 // that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
 #pragma once
+#include "automaton/format_spans.hpp"
 #include "runtime/tables.hpp"
 
 namespace guard {
 
 class Matcher {
  public:
-  explicit Matcher(std::shared_ptr<const Vocabulary> vocabulary)
-      : vocabulary_(std::move(vocabulary)), arena_(std::make_shared<Arena>()) {}
+  explicit Matcher(std::shared_ptr<const Vocabulary> vocabulary,
+                   std::shared_ptr<const Symbols> symbols = nullptr)
+      : vocabulary_(std::move(vocabulary)),
+        symbols_(std::move(symbols)),
+        arena_(std::make_shared<Arena>()) {}
 
   // Makes it one of this engine. O(1) where it is one, else the bytes accepted.
   void enter(Compiled& engine) {
@@ -33,7 +37,9 @@ class Matcher {
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
-    const std::int64_t enough = engine_->filler.fill(now(), *masks_, budget, row, scratch_);
+    const std::int64_t enough =
+        std::max(engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get()),
+                 fill_symbols(budget, row));
     const bool alone = scarce_ =
         budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {           // a batch may be reading the row
@@ -48,7 +54,8 @@ class Matcher {
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
     Scratch scratch;
-    engine_->filler.fill(now(), *masks_, budget, row, scratch, false);
+    engine_->filler.fill(now(), *masks_, budget, row, scratch, symbols_.get(), false);
+    fill_symbols(budget, row);
   }
   // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until
   // the next call. Needs no turn.
@@ -82,6 +89,9 @@ class Matcher {
       push(end, {});
       return true;
     }
+    if (symbols_)
+      if (const auto found = symbols_->of.find(token); found != symbols_->of.end())
+        return accept_symbol(found->second);
     return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) &&
            accept(vocabulary_->bytes(token));
   }
@@ -93,7 +103,7 @@ class Matcher {
   }
   bool can_stop() { return engine_->can_stop(now()); }
   bool is_finished() const { return !steps_.empty() && steps_.back().finished; }  // needs no turn
-  std::int64_t distance() { return engine_->distance(now()); }
+  std::int64_t distance() { return distance_from(now()); }
   std::string forced() {
     Arena scratch;
     return engine_->forced(now(), scratch, kForced);
@@ -106,6 +116,26 @@ class Matcher {
   std::int64_t lexeme() { return engine_->state_keys.lexeme(now()); }
   int classes(std::uint8_t* of) { return engine_->filler.classes(now(), *masks_, of); }
   std::size_t steps() const { return steps_.size(); }
+  // Of a format: what each part of the bytes that were accepted was read as, in order; the last may
+  // not have ended. O(bytes).
+  std::vector<FormatSpan> spans() {
+    if (!engine_->format || !history_.front().top) return {};
+    Arena arena;
+    Stepper& stepper = engine_->stepper;
+    std::vector<FormatEvent> events;
+    const Stepper::Telling telling(stepper, &events);
+    Config at = engine_->start(arena), next;
+    std::size_t done = 0;
+    for (const Step& step : steps_) {
+      if (step.symbol >= 0 && engine_->step_symbol(at, step.symbol, &next, arena)) at = next;
+      for (; done < step.end; at = next) {
+        stepper.tell_offset(done);
+        if (!engine_->step(at, static_cast<std::uint8_t>(text_[done]), &next, arena)) return {};
+        stepper.tell_offset(++done);
+      }
+    }
+    return spans_of(*engine_, events, text_);
+  }
   void rollback(std::size_t steps) {  // requires steps <= this->steps(); needs no turn
     steps_.resize(steps_.size() - steps);
     text_.resize(steps_.empty() ? 0 : steps_.back().end);
@@ -113,7 +143,7 @@ class Matcher {
   }
   void reset() { rollback(steps_.size()); }
   Matcher copy() const {  // needs no turn
-    Matcher out(vocabulary_);
+    Matcher out(vocabulary_, symbols_);
     out.engine_ = engine_, out.masks_ = masks_, out.engine_number_ = engine_number_;
     out.text_ = text_, out.steps_ = steps_, out.history_ = history_;
     out.held_ = held_;
@@ -131,9 +161,13 @@ class Matcher {
   static constexpr std::size_t kForced = 4096;  // bytes of one answer
   struct Step {
     std::size_t end;  // of its bytes in text_
-    bool finished;    // by an end-of-sequence token; else by bytes
+    bool finished;    // by an end-of-sequence token; else by bytes, or by a symbol
+    Id symbol = -1;
   };
   const Config& now() const { return history_.back(); }
+  std::int64_t distance_from(const Config& at) {
+    return engine_->filler.distance(at, *vocabulary_, symbols_.get());
+  }
   bool read(std::string_view bytes, Config* at) {
     for (char b : bytes) {
       Config next;
@@ -142,14 +176,52 @@ class Matcher {
     }
     return true;
   }
+  bool take(Id symbol, Config* at) {
+    Config next;
+    if (!engine_->step_symbol(*at, symbol, &next, *arena_)) return false;
+    *at = next;
+    return true;
+  }
+  bool accept_symbol(const std::vector<Id>& symbols) {
+    for (Id symbol : symbols) {
+      Config at = now();
+      if (!at.top || at.finished || !take(symbol, &at)) continue;
+      push(at, {}, symbol);
+      return true;
+    }
+    return false;
+  }
+  // Named tokens are in no text; those that may come are set. Returns a budget from which on none
+  // is taken away for its sake.
+  std::int64_t fill_symbols(std::int64_t budget, std::uint32_t* row) {
+    if (!symbols_) return 0;
+    for (const auto& [token, _] : symbols_->of)
+      if (!vocabulary_->is_end(token)) row[token >> 5] &= ~(1u << (token & 31));
+    Labels exits;
+    engine_->stepper.exits(now(), &exits);
+    std::int64_t enough = 0;
+    Arena scratch;
+    for (Id id : exits) {
+      const FormatExit& exit = engine_->format->exit(id);
+      Config after;
+      if (exit.kind != FormatExit::Symbol || !engine_->stepper.take(now(), id, &after, scratch))
+        continue;
+      const std::int64_t needs = budget < 0 ? 0 : 1 + distance_from(after);
+      enough = std::max(enough, needs > 0 || budget < 0 ? needs : kNoLimit);
+      if (budget >= 0 && (needs <= 0 || needs > budget)) continue;
+      for (Id token : symbols_->tokens[static_cast<std::size_t>(exit.what)])
+        row[token >> 5] |= 1u << (token & 31);
+    }
+    return enough;
+  }
   // All or nothing. Room is made first.
-  void push(const Config& at, std::string_view bytes) {
+  void push(const Config& at, std::string_view bytes, Id symbol = -1) {
     const auto room = [](auto& list) {
       if (list.size() == list.capacity()) list.reserve(std::max<std::size_t>(16, list.size() * 2));
     };
     room(steps_), room(history_);
     text_.append(bytes);
-    steps_.push_back({text_.size(), at.finished});
+    steps_.push_back({text_.size(), at.finished, symbol});
     history_.push_back(at);
   }
   void read_again() {  // the first step that has no configuration
@@ -158,7 +230,9 @@ class Matcher {
     Config at = now();
     if (steps_[step].finished)
       at.finished = true;
-    else if (!read(std::string_view(text_).substr(from, steps_[step].end - from), &at))
+    else if (steps_[step].symbol >= 0
+                 ? !take(steps_[step].symbol, &at)
+                 : !read(std::string_view(text_).substr(from, steps_[step].end - from), &at))
       throw Limit{"replay", -1,
                   "what was accepted before is not accepted now, which is a fault of the engine"};
     history_.push_back(at);
@@ -187,7 +261,8 @@ class Matcher {
     return at == held_.at;
   }
   std::shared_ptr<const Vocabulary> vocabulary_;
-  Compiled* engine_ = nullptr;  // of the last enter(); it may be gone
+  std::shared_ptr<const Symbols> symbols_;  // null: no token is named
+  Compiled* engine_ = nullptr;              // of the last enter(); it may be gone
   LexemeMasks* masks_ = nullptr;
   std::uint64_t engine_number_ = 0;
   std::shared_ptr<Arena> arena_;

@@ -31,8 +31,8 @@ class Tables {
 
 // An engine with the tables that it lies in, and what makes its masks. The tables outlive it.
 struct Compiled : Engine {
-  Compiled(Tables& in, const Options& options, Id root)
-      : Engine(in.lexicon, options, root), tables(in) {}
+  Compiled(Tables& in, const Options& options, Id root, std::shared_ptr<const FormatSource> format)
+      : Engine(in.lexicon, options, root, std::move(format)), tables(in) {}
   Tables& tables;
   MaskFiller filler{*this};
   std::size_t held_nbytes() const { return nbytes() + filler.nbytes(); }

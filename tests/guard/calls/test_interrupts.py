@@ -234,8 +234,8 @@ class Plain:
 class Async:
     name = "async"
     def generate(self, request):
-        from guard.models.event_loop import PORTAL
-        return PORTAL.run(self.agenerate(request))
+        from guard.models.event_loop import EVENT_LOOP
+        return EVENT_LOOP.run(self.agenerate(request))
     async def agenerate(self, request):
         return scripted.reply('{"a": 1}')
     async def astream(self, request):

@@ -10,24 +10,10 @@ from typing import Any, cast
 
 import pydantic
 import pytest
+from absent import WITHOUT
 
 import guard
 from guard.output.repair import repair
-
-BLOCKED = """
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == sys.argv[1]:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-try:
-    exec(sys.argv[2])
-except ModuleNotFoundError as error:
-    print(error)
-"""
 
 
 @pytest.mark.parametrize(
@@ -39,7 +25,7 @@ except ModuleNotFoundError as error:
     ],
 )
 def test_a_package_that_is_not_there_is_named_with_what_brings_it(package: str, code: str, words: str) -> None:
-    command = [sys.executable, "-c", BLOCKED, package, code]
+    command = [sys.executable, "-c", WITHOUT, package, code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (ours)
     assert done.stdout.startswith(words)
 

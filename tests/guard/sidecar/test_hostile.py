@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sidecars import Sidecar, model, serving
+from sidecars import Sidecar, model, received, serving
 
 from guard.testing import fake_server
 
@@ -65,15 +65,6 @@ def memory(sidecar: Sidecar) -> int:
 def connected(sidecar: Sidecar) -> Iterator[socket.socket]:
     with socket.create_connection((sidecar.host, sidecar.port), timeout=20) as connection:
         yield connection
-
-
-def received(connection: socket.socket) -> bytes:
-    """Return everything until the other side closes."""
-    data = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(65_536):
-            data += part
-    return data
 
 
 def status(data: bytes) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sidecars import Sidecar, model, serving
+from sidecars import Sidecar, model, received, serving
 
 from guard.sidecar import keys
 from guard.testing import fake_server
@@ -58,14 +58,6 @@ def sent(sidecar: Sidecar, *parts: bytes, until_closed: bool = True) -> bytes:
                     time.sleep(0.05)
                 connection.sendall(part)
         return received(connection) if until_closed else connection.recv(65_536)
-
-
-def received(connection: socket.socket) -> bytes:
-    data = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(65_536):
-            data += part
-    return data
 
 
 def statuses(data: bytes) -> list[int]:

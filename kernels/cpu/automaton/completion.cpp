@@ -1,0 +1,177 @@
+#include "automaton/completion.hpp"
+
+namespace guard {
+
+namespace {
+// What closes things comes first; then digits and letters.
+constexpr std::array<std::uint8_t, 256> kOrder = [] {
+  std::array<std::uint8_t, 256> out{};
+  std::array<bool, 256> taken{};
+  std::size_t n = 0;
+  const auto add = [&](unsigned byte) {
+    if (!taken[byte]) taken[byte] = true, out[n++] = static_cast<std::uint8_t>(byte);
+  };
+  for (char c : std::string_view("\"}],:0123456789-_etaoinsrhldcumfpgwybvkxjqz"))
+    add(static_cast<std::uint8_t>(c));
+  for (unsigned byte = 0x20; byte < 0x100; ++byte) add(byte);
+  for (unsigned byte = 0; byte < 0x20; ++byte) add(byte);
+  return out;
+}();
+}  // namespace
+
+struct Completions::Draft {  // the links of a chain that are new, the first one first
+  struct New {
+    std::string key;  // "": none was asked for
+    Link link;
+  };
+  std::vector<New> links;
+  struct Member {  // that was begun
+    std::array<Id, 4> key;
+    std::int32_t depth;  // of its object
+    std::size_t from;    // its first link
+  };
+  std::vector<Member> begun;
+  std::string text_from(std::size_t first) const {
+    std::string out;
+    for (std::size_t i = first; i < links.size(); ++i)
+      out.push_back(static_cast<char>(links[i].link.byte));
+    return out;
+  }
+};
+
+Id Completions::find(const Config& at) {
+  Draft chain;
+  Arena arena;  // the frames live no longer than this call, and a mask under way must not find them
+  const FrameMaker::Sharing sharing(engine_.frames, nullptr);
+  Config now = at, next;
+  Id known = -1;
+  std::int64_t left =
+      -1;  // not known; around values quotes and control characters count as in JSON
+  for (std::string key;;) {
+    kernel_clock.tick();
+    key.clear();
+    engine_.state_keys.add(now, engine_.number, &key, true);
+    if (const auto found = by_key_.find(key); found != by_key_.end()) {
+      known = found->second;
+      break;
+    }
+    if (left < 0 && now.top && !now.finished) left = engine_.distance(now);
+    const bool spells = left > 0 && left <= kLongest && now.lex == Lex::None && now.gap == 0;
+    if (const std::int32_t name = spells ? due_name(now) : -1; name >= 0 && counts(now)) {
+      const Frame& f = *now.top;
+      const std::array<Id, 4> member{f.level, f.order, static_cast<Id>(f.phase), name};
+      if (const auto text = members_.find(std::span<const Id>(member)); text != members_.end()) {
+        Config behind = now;
+        bool goes = true;
+        for (char byte : text->second)
+          if (goes = engine_.step(behind, static_cast<std::uint8_t>(byte), &next, arena); goes)
+            behind = next;
+          else
+            break;
+        if (goes) {
+          for (char byte : text->second)
+            chain.links.push_back(
+                {std::exchange(key, {}), {Link::Byte, static_cast<std::uint8_t>(byte)}});
+          left -= static_cast<std::int64_t>(text->second.size());
+          now = behind;
+          continue;
+        }
+      }
+      chain.begun.push_back({member, f.depth, chain.links.size()});
+    }
+    const Link link = further(now, left, &next, arena);
+    chain.links.push_back({key, link});
+    if (link.kind != Link::Byte && link.kind != Link::Symbol) break;
+    now = next;
+    left = link.kind == Link::Byte && now.lex != Lex::Raw && left > 1 ? left - 1 : -1;
+    while (!chain.begun.empty() && now.top->phase == Phase::After && now.lex == Lex::None &&
+           now.top->depth <= chain.begun.back().depth) {
+      const Draft::Member& member = chain.begun.back();
+      if (now.top->depth == member.depth && chain.links.size() > member.from) {
+        std::string text = chain.text_from(member.from);
+        held_ += text.size() + sizeof(Draft::Member) + 4 * sizeof(void*);
+        members_.insert_or_assign({member.key.begin(), member.key.end()}, std::move(text));
+      }
+      chain.begun.pop_back();
+    }
+  }
+  links_.reserve(links_.size() + chain.links.size());
+  for (auto made = chain.links.rbegin(); made != chain.links.rend(); ++made) {
+    made->link.next = known;
+    known = static_cast<Id>(links_.size());
+    held_ += sizeof(Link);
+    if (!made->key.empty()) {
+      held_ += made->key.size() + 8 * sizeof(void*);
+      by_key_.emplace(std::move(made->key), known);
+    }
+    links_.push_back(made->link);
+  }
+  return known;
+}
+
+// Of an object whose members don't hang on each other: the first name that must still come, among
+// those that the key under way may be; -1: there is none.
+std::int32_t Completions::due_name(const Config& at) {
+  const Frame& f = *at.top;
+  if (f.kind != Kind::Object || !engine_.distances.is_even(f)) return -1;
+  const bool key = at.lex == Lex::Key;
+  if (!key && f.phase != Phase::First && f.phase != Phase::After && f.phase != Phase::Key)
+    return -1;
+  const ObjectInfo& info = engine_.levels.info(f.level);
+  for (std::int32_t name : info.asked)
+    if ((!key || (at.lo <= name && name < at.hi)) && engine_.viability.may_come(f, name))
+      return name;
+  return -1;
+}
+
+Completions::Link Completions::further(const Config& at, std::int64_t left, Config* next,
+                                       Arena& arena) {
+  if (at.finished || !at.top || left < 0) return {};
+  if (left <= 1) return {engine_.can_stop(at) ? Link::End : Link::None};
+  if (left > kLongest || !counts(at)) return {Link::Uncounted, 0, -1, left};
+  const auto is_nearer = [&] {
+    const std::int64_t after = engine_.distance(*next, left - 1);
+    return after >= 0 && after < left;
+  };
+  const auto goes = [&](std::uint8_t byte) {
+    return engine_.step(at, byte, next, arena) && is_nearer();
+  };
+  if (at.lex == Lex::Key && engine_.lexicon().texts.is_whole(at.decoder))
+    if (const std::int32_t name = due_name(at); name >= 0) {
+      const std::string_view text = at.top->names->texts[static_cast<std::size_t>(name)];
+      const std::uint8_t byte =
+          static_cast<std::size_t>(at.depth) < text.size()
+              ? static_cast<std::uint8_t>(text[static_cast<std::size_t>(at.depth)])
+              : '"';
+      if (goes(byte)) return {Link::Byte, byte};
+    }
+  for (const std::uint8_t byte : kOrder)
+    if (goes(byte)) return {Link::Byte, byte};
+  if (engine_.format) {
+    Labels exits;
+    engine_.stepper.exits(at, &exits);
+    for (Id id : exits)
+      if (engine_.format->exit(id).kind == FormatExit::Symbol &&
+          engine_.stepper.take(at, id, next, arena) && is_nearer())
+        return {Link::Symbol};
+  }
+  return {};
+}
+
+bool Completions::counts(const Config& at) {
+  for (const Frame* f = at.top; f; f = f->parent)
+    if (f->records || f->barred || (f->kind == Kind::Object && !engine_.distances.is_even(*f)))
+      return false;
+  return true;
+}
+
+bool Completions::trim() {
+  if (held_ <= kMost) return false;
+  links_.clear();
+  by_key_.clear();
+  members_.clear();
+  held_ = 0;
+  return true;
+}
+
+}  // namespace guard

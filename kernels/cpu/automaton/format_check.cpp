@@ -1,0 +1,117 @@
+#include "automaton/format_check.hpp"
+
+#include <unordered_set>
+
+namespace guard {
+
+namespace {
+constexpr std::size_t kMostChecked = 20'000;  // states
+
+// The bytes that may begin a value of the node.
+std::string first_bytes(Engine& engine, Id node) {
+  constexpr const char* kFirst[] = {"n", "tf", "-0123456789", "\"", "[", "{"};
+  static_assert(kTypes == 6);
+  std::string out;
+  const Id goal = engine.constraints.goals.goal_of(node);
+  for (const auto& [type, bytes] :
+       {std::pair(Type::Null, kFirst[0]), std::pair(Type::Boolean, kFirst[1]),
+        std::pair(Type::Number, kFirst[2]), std::pair(Type::String, kFirst[3]),
+        std::pair(Type::Array, kFirst[4]), std::pair(Type::Object, kFirst[5])})
+    if (engine.constraints.inhabitance.inhabited(goal, type)) out += bytes;
+  return out;
+}
+[[noreturn]] void ambiguous(const std::string& what) { throw Limit{"format", -1, what}; }
+}  // namespace
+
+void check_format(Engine& engine) {
+  const Format& format = *engine.format;
+  Texts& texts = engine.lexicon().texts;
+  const Net& net = texts.net(format.net);
+  std::vector<Id> todo;
+  std::unordered_set<Id> known;
+  const auto add = [&](Id state) {
+    if (state != Texts::kDead && known.insert(state).second) todo.push_back(state);
+  };
+  Id spec;
+  for (std::size_t p = 0; p < net.points.size(); ++p)
+    add(texts.enter(format.net, static_cast<Id>(p), &spec));
+  while (!todo.empty()) {
+    kernel_clock.tick();
+    if (known.size() > kMostChecked)
+      ambiguous(
+          "whether its values can be told from the text around them takes too long to find out");
+    const Id state = todo.back();
+    todo.pop_back();
+    Labels exits;
+    texts.exits(state, &exits);
+    std::string begun;
+    for (Id id : exits) {
+      if (format.exit(id).kind != FormatExit::Value) continue;
+      for (char byte : first_bytes(engine, format.exit(id).what)) {
+        if (begun.find(byte) != begun.npos)
+          ambiguous("two values could begin at one place with the same character");
+        if (texts.step(state, static_cast<std::uint8_t>(byte)) != Texts::kDead)
+          ambiguous(std::string("a value could begin where ") + byte + " could also be text");
+        begun += byte;
+      }
+      if (id != texts.open(state)) ambiguous("two values could begin at one place");
+    }
+    if (texts.commit(state) >= 0) continue;
+    for (int byte = 0; byte < 256; ++byte) add(texts.step(state, static_cast<std::uint8_t>(byte)));
+  }
+  for (const FormatExit& exit : format.source->exits) {
+    if (exit.kind != FormatExit::Value ||
+        !engine.constraints.inhabitance.inhabited(engine.constraints.goals.goal_of(exit.what),
+                                                  Type::Number))
+      continue;
+    const Id behind = texts.enter(format.net, exit.next, &spec);
+    Labels exits;
+    texts.exits(behind, &exits);
+    for (char byte : std::string_view("0123456789.eE+-"))
+      if (texts.step(behind, static_cast<std::uint8_t>(byte)) != Texts::kDead)
+        ambiguous(std::string("a number could go on with ") + byte +
+                  ", which could also be the text behind it");
+    for (Id id : exits)
+      if (format.exit(id).kind == FormatExit::Value)
+        if (first_bytes(engine, format.exit(id).what).find('0') != std::string::npos)
+          ambiguous("a number could follow a number at once");
+  }
+}
+
+std::vector<Id> dead_parts(Engine& engine, const std::vector<Id>& arcs,
+                           const std::vector<Id>& exits) {
+  const Format& format = *engine.format;
+  const Net& net = engine.lexicon().texts.net(format.net);
+  std::vector<char> has_text(net.arcs.size(), 1), has_value(format.source->exits.size(), 1);
+  for (Id a : arcs)
+    has_text[static_cast<std::size_t>(a)] =
+        engine.lexicon().langs.cheapest(net.arcs[static_cast<std::size_t>(a)].lang, 0, kInf) >= 0;
+  std::vector<Id> out;
+  for (Id e : exits)
+    if (!engine.constraints.inhabitance.inhabited(
+            engine.constraints.goals.goal_of(format.exit(e).what)))
+      has_value[static_cast<std::size_t>(e)] = 0, out.push_back(~e);
+  std::vector<char> alive(net.points.size(), 0);
+  const auto leads_on = [&](Id to) {
+    if (to >= 0) return alive[static_cast<std::size_t>(to)] != 0;
+    const FormatExit& e = format.exit(~to);
+    return e.kind == FormatExit::End || (has_value[static_cast<std::size_t>(~to)] != 0 &&
+                                         alive[static_cast<std::size_t>(e.next)] != 0);
+  };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (std::size_t p = 0; p < alive.size(); ++p) {
+      kernel_clock.tick();
+      if (alive[p]) continue;
+      for (Id a : net.points[p])
+        if (has_text[static_cast<std::size_t>(a)] &&
+            leads_on(net.arcs[static_cast<std::size_t>(a)].to))
+          alive[p] = 1, changed = true;
+    }
+  }
+  for (std::size_t p = 0; p < alive.size(); ++p)
+    if (!alive[p]) out.push_back(static_cast<Id>(p));
+  return out;
+}
+
+}  // namespace guard

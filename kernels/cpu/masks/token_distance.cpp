@@ -1,0 +1,58 @@
+#include "masks/token_distance.hpp"
+
+namespace guard {
+
+std::int64_t TokenDistances::operator()(const Config& at, const Vocabulary& vocabulary,
+                                        const Symbols* symbols) {
+  if (at.finished) return 0;
+  const Id link = completions_.find(at);
+  std::vector<std::int64_t>& counts = counts_[vocabulary.id()];
+  counts.reserve(completions_.size());
+  while (counts.size() < completions_.size())  // what is behind a link was made before it
+    counts.push_back(behind(static_cast<Id>(counts.size()), counts, vocabulary, symbols));
+  return counts[static_cast<std::size_t>(link)];
+}
+
+std::int64_t TokenDistances::behind(Id link, const std::vector<std::int64_t>& counts,
+                                    const Vocabulary& vocabulary, const Symbols* symbols) const {
+  using Link = Completions::Link;
+  const Link& first = completions_[link];
+  if (first.kind == Link::None) return -1;
+  if (first.kind == Link::End) return 1;
+  if (first.kind == Link::Uncounted) return first.bytes;
+  std::int64_t fewest = -1;
+  const auto look = [&](Id next) {
+    const std::int64_t rest = counts[static_cast<std::size_t>(next)];
+    if (rest >= 0 && (fewest < 0 || 1 + rest < fewest)) fewest = 1 + rest;
+  };
+  if (first.kind == Link::Symbol) {
+    look(first.next);
+    return fewest;
+  }
+  const Trie& trie = vocabulary.whole().trie;
+  std::int32_t node = 0;
+  for (Id at = link; completions_[at].kind == Link::Byte; at = completions_[at].next) {
+    const char byte = static_cast<char>(completions_[at].byte);
+    node = trie.find(node, {&byte, 1});
+    if (node < 0) break;
+    for (const Id* t = trie.begin(node); t != trie.end(node); ++t)
+      if (!symbols || !symbols->of.contains(*t)) {
+        look(completions_[at].next);
+        break;
+      }
+  }
+  return fewest;
+}
+
+void TokenDistances::trim() {
+  constexpr std::size_t kMostVocabularies = 4;
+  if (completions_.trim() || counts_.size() > kMostVocabularies) counts_.clear();
+}
+
+std::size_t TokenDistances::nbytes() const {
+  std::size_t n = completions_.nbytes();
+  for (const auto& [_, counts] : counts_) n += counts.capacity() * sizeof counts[0];
+  return n;
+}
+
+}  // namespace guard

@@ -1,0 +1,201 @@
+"""Compiled formats: matchers for a whole turn, text around values, as `Compiled` is for one value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from guard.kernels._native import Engine
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas.compiled import (
+    KEY_ORDERS,
+    SPELLINGS,
+    WHITESPACE,
+    Compiled,
+    FrontEnd,
+    Options,
+    single_bytes,
+    warmed,
+)
+from guard.schemas.scan import RESIDUAL, ReportLine
+from guard.schemas.structural.forms import checked
+from guard.schemas.structural.nets import VALUE, Builder
+from guard.schemas.structural.pruning import prune
+from guard.schemas.structural.spellings import as_tag
+
+if TYPE_CHECKING:
+    from guard.kernels._native import Matcher
+    from guard.kernels.vocabulary import Vocabulary
+
+ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
+
+
+class TurnPart(NamedTuple):
+    """A part of a turn, and what it was read as."""
+
+    kind: str  #: "text", "value" or "token".
+    pointer: str  #: JSON Pointer into the structural tag: to the format that says this part.
+    begin: int  #: The first byte.
+    end: int  #: The byte behind the last one.
+    text: str  #: What stands there; "" for a token that spells nothing.
+    value: Any = None  #: Of a value that has ended: the JSON.
+
+
+class CompiledFormat(Compiled):
+    """A format that was compiled: matchers for any vocabulary, and what each part of a text was read as."""
+
+    def __init__(self, given: Any, options: Options) -> None:
+        tag = {"type": "structural_tag", "format": checked(as_tag(given)["format"])}
+        self._given, self._net = tag, Builder(options).build(tag)
+        net = self._net
+        if len(net.any_orders) > 1:
+            fix = "say any_order of all of them, or of none"
+            raise SchemaError(Finding("/format", "any_order", "one format has values of both orders of keys", fix))
+        documents: dict[str, Any] = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
+        root: Any = {"anyOf": [{"$ref": uri} for uri in documents]} if documents else True
+        documents |= {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
+        try:
+            self._front = front = FrontEnd(root, options, documents)
+        except SchemaError as error:
+            raise self._placed(error) from None
+        home = front.documents.root_home
+        values = home.contents["anyOf"] if net.schemas else []
+        nodes = [front.documents.place(home, value, -1, ()) for value in values]
+        self._engine = self._made(nodes)
+        self._engine.start()
+        if prune(net, self._engine):
+            self._engine = self._made(nodes)
+            self._engine.start()
+
+    def _made(self, nodes: list[int]) -> Engine:
+        net, front, options = self._net, self._front, self.options
+        exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
+        return Engine(
+            front.lower,
+            lambda *met: self._placed(front.fail(*met)),
+            front.lowering.root,
+            KEY_ORDERS["any" if True in net.any_orders else options.key_order],
+            WHITESPACE[options.whitespace],
+            SPELLINGS[options.spelling],
+            options.limits.numbers,
+            (net.points, net.arcs, exits, net.is_ambiguous),
+        )
+
+    def _placed(self, error: SchemaError) -> SchemaError:
+        """Return an error of a value's schema with the pointers of the structural tag."""
+        fix = "put a text between them that tells where one ends" if error.limit == "format" else ""
+        found = [
+            Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
+        ]
+        return SchemaError(found, limit=error.limit)
+
+    def _pointer(self, pointer: str) -> str:
+        head, _, rest = pointer.partition("#")
+        for prefix, places in (
+            ("guard:value/", self._net.schema_places),
+            ("guard:arguments/", self._net.document_places),
+            ("/anyOf/", self._net.schema_places),
+        ):
+            if head.startswith(prefix):
+                number, _, below = head.removeprefix(prefix).partition("/")
+                return places[int(number)] + (f"/{below}" if below else "") + rest
+        return pointer or "/format"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by content: the format and the options. Whoever reads it compiles it."""
+        return CompiledFormat, (self._given, self.options)
+
+    def matcher(self, vocabulary: Vocabulary) -> Matcher:
+        """Return a matcher at the start of a turn. It belongs to one thread.
+
+        Raises ValueError where the vocabulary has no token that the format names.
+        """
+        try:
+            native = warmed(vocabulary).native
+        except AttributeError:
+            raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
+        for name in self._net.barred_tokens:
+            if (token := vocabulary.token(name)) not in vocabulary.special and token not in vocabulary.eos:
+                raise ValueError(f"exclude_tokens: {name!r} is text in this vocabulary; name its text in `excludes`")
+        symbols = [[vocabulary.token(one) for one in named] for named in self._net.symbols]
+        return self._engine.matcher(native, symbols)
+
+    def read(self, turn: str | bytes | Sequence[int], vocabulary: Vocabulary | None = None) -> list[TurnPart]:
+        """Read a whole turn: its text, or the tokens of a vocabulary, without the end-of-sequence token.
+
+        Returns its parts in order; several alternatives that fit are read as the first of them. Raises ValueError where
+        the format has no such turn, with the place behind which it goes wrong. O(bytes).
+        """
+        if isinstance(turn, str | bytes):
+            data = turn.encode() if isinstance(turn, str) else turn
+            matcher = self.matcher(single_bytes())
+            accepted = matcher.accept_bytes(data)
+        else:
+            if vocabulary is None:
+                raise TypeError("vocabulary=None must be the vocabulary of the tokens")
+            matcher, tokens = self.matcher(vocabulary), list(turn)
+            data = b"".join(map(vocabulary.token_bytes, tokens))
+            accepted = all(map(matcher.accept, tokens))
+        if not accepted or not matcher.can_stop():
+            raise ValueError(_wrong(self, data) if isinstance(turn, str | bytes) else "the format has no such turn")
+        return self.parts(matcher, data)
+
+    def parts(self, matcher: Matcher, data: bytes) -> list[TurnPart]:
+        """Return the parts of what a matcher of this format has accepted, which are these bytes; the last may go on."""
+        out = []
+        for kind, what, begin, end in matcher.spans():
+            text = data[begin:end].decode(errors="replace")
+            pointer = (self._net.arc_places if kind == ARC else self._net.exit_places)[what]
+            value = None
+            if kind == IS_VALUE and (end < len(data) or matcher.can_stop()):
+                value = json.loads(text)
+            out.append(TurnPart(("text", "value", "token")[kind], pointer, begin, end, text, value))
+        return out
+
+    @property
+    def contents(self) -> Any:
+        """Return the structural tag: to be read only."""
+        return self._given
+
+    @property
+    def excluded(self) -> list[ReportLine]:
+        """Return what no text of the format says although its schemas allow it, each with its place."""
+        lines = dict.fromkeys(self._net.excluded)
+        return [ReportLine(pointer, "style", RESIDUAL, f"left out: {words}") for pointer, words in lines]
+
+    @cached_property
+    def report(self) -> list[ReportLine]:
+        """Return what becomes of each keyword of the values' schemas, and what is left out."""
+        lines = [line for line in self._front.report() if not line.pointer.startswith("/anyOf")]
+        return [*(replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer), *self.excluded]
+
+    @cached_property
+    def hash(self) -> str:
+        """Return a SHA-256 of all that decides what the masks allow."""
+        return hashlib.sha256(json.dumps([self._given, asdict(self.options)], sort_keys=True).encode()).hexdigest()
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what `compile` makes this of again, by name; options only where they are not the defaults."""
+        plain = Options()
+        given = {field.name: getattr(self.options, field.name) for field in fields(plain)}
+        return {"schema": self._given, **{name: one for name, one in given.items() if one != getattr(plain, name)}}
+
+    def contradiction(self) -> Finding:
+        """Return what is to be said of a format that no text meets."""
+        return Finding("/format", None, "no text meets it", "correct what contradicts itself")
+
+
+def _wrong(compiled: CompiledFormat, data: bytes) -> str:
+    """Return how far a text goes."""
+    matcher, low, high = compiled.matcher(single_bytes()), 0, len(data)
+    while low < high:  # the longest beginning that is accepted
+        half = (low + high + 1) // 2
+        matcher.reset()
+        low, high = (half, high) if matcher.accept_bytes(data[:half]) else (low, half - 1)
+    begun = data[max(0, low - 40) : low].decode(errors="replace")
+    what = f"goes wrong behind {begun!r} (byte {low:,})" if low < len(data) else f"ends too soon, behind {begun!r}"
+    return f"the format has no such turn: it {what}"

@@ -1,0 +1,306 @@
+r"""Grammars: GBNF and XGrammar's EBNF (`name ::= …`), and Lark (`name: …`), as far as they are regular languages.
+
+A rule may use others, and itself at the end of its own alternatives (`digits ::= [0-9] | [0-9] digits`), which is a
+repetition; any other recursion is refused, naming the rule. Rules become syntax trees (trees.py): the engine reads a
+grammar as it reads a pattern.
+
+    rule     GBNF: `name ::= body`; Lark: `name: body`, terminals too; Lark's start rule is `start`, the others' `root`
+    body     alternatives with `|`; groups; `* + ? {n} {n,} {n,m}`, Lark's `[optional]` and `~ n..m`
+    text     "…" with JSON's escapes and \xHH, Lark's "…"i; [a-z^-] in GBNF; Lark's /pattern/ and "a".."z"; `.` in GBNF
+    comment  `# …` in GBNF, `// …` in Lark
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guard.schemas import regex
+from guard.schemas.ops import Rx
+from guard.schemas.structural import trees
+
+if TYPE_CHECKING:
+    from guard.schemas.ops import Tree
+
+_TOKEN = re.compile(
+    r"""(?P<text>"(?:[^"\\\n]|\\.)*"i?)|(?P<set>\[\^?(?:[^\]\\\n]|\\.)+\])|(?P<pattern>/(?:[^/\\\n]|\\.)+/[imslux]*)"""
+    r"""|(?P<name>[_A-Za-z][-\w]*(?:\.\d+)?)|(?P<sign>::=|->|\.\.|[:|()\[\]*+?{},~.])|(?P<number>\d+)|(?P<line>\n)"""
+    r"""|(?P<gap>[^\S\n]+)|(?P<other>.)"""
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
+MOST_DEPTH = 200  #: Groups in groups, and rules in rules.
+MOST_SIZE = 100_000  #: Parts of all rules, written out.
+
+
+class GrammarError(Exception):
+    """A grammar that is not one, or that no regular language is."""
+
+    def __init__(self, found: str, fix: str) -> None:
+        self.found, self.fix = found, fix
+        super().__init__(f"{found}; {fix}")
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+
+
+class _Rule:
+    """The tokens of one rule's body."""
+
+    def __init__(self, name: str, tokens: list[_Token]) -> None:
+        self.name, self.tokens = name, tokens
+
+
+def parse(text: str) -> Tree:
+    """Return the tree of a grammar's texts. Raises GrammarError, which names the rule."""
+    is_lark = "::=" not in text
+    rules = _rules(text, is_lark)
+    start = "start" if is_lark else "root"
+    if start not in rules:
+        raise GrammarError(f"it has no rule {start!r}", f"begin it with `{start}{':' if is_lark else ' ::='} …`")
+    return _Reader(rules, is_lark).rule(start, ())
+
+
+def _rules(text: str, is_lark: bool) -> dict[str, _Rule]:
+    comment = r"//[^\n]*" if is_lark else r"#[^\n]*"
+    kept = re.sub(rf'("(?:[^"\\\n]|\\.)*"|\[(?:[^\]\\\n]|\\.)+\]|/(?:[^/\\\n]|\\.)+/)|{comment}', r"\1", text)
+    if is_lark and (found := re.search(r"^\s*(%\w+).*$", kept, re.MULTILINE)):
+        raise GrammarError(f"{found[1]} can't be kept", "write the rules out")
+    if is_lark:  # marks of what a rule's tree is, not of its texts
+        kept = re.sub(r"^[?!]+(?=\w)", "", kept, flags=re.MULTILINE)
+    tokens = [_Token(str(m.lastgroup), m.group()) for m in _TOKEN.finditer(kept) if m.lastgroup != "gap"]
+    sign = ":" if is_lark else "::="
+    heads = [
+        at
+        for at in range(len(tokens) - 1)
+        if tokens[at].kind == "name" and tokens[at + 1].text == sign and (at == 0 or tokens[at - 1].kind == "line")
+    ]
+    if any(token.kind != "line" for token in tokens[: heads[0] if heads else None]):
+        raise GrammarError("it does not begin with a rule", f"write `name {sign} …`")
+    rules: dict[str, _Rule] = {}
+    for at, after in zip(heads, [*heads[1:], len(tokens)], strict=True):
+        name = _plain(tokens[at].text)
+        if name in rules:
+            raise GrammarError(f"the rule {name!r} stands twice", "give each its own name")
+        rules[name] = _Rule(name, [token for token in tokens[at + 2 : after] if token.kind != "line"])
+    return rules
+
+
+def _plain(name: str) -> str:
+    """Return a rule's name without Lark's priority."""
+    return name.partition(".")[0]
+
+
+class _Reader:
+    def __init__(self, rules: dict[str, _Rule], is_lark: bool) -> None:
+        self._rules, self._is_lark = rules, is_lark
+        self._known: dict[str, Tree] = {}
+        self._size = 0
+
+    def rule(self, name: str, within: tuple[str, ...]) -> Tree:
+        """Return the tree of a rule; `within`: those that are being read."""
+        if name not in self._rules:
+            user = f", which {within[-1]!r} uses" if within else ""
+            raise GrammarError(f"there is no rule {name!r}{user}", "add it")
+        if name in within or len(within) > MOST_DEPTH:
+            raise GrammarError(
+                f"the rule {name!r} uses itself where no repetition says the same", "write `*` or `{m,n}`"
+            )
+        if name not in self._known:
+            self._known[name] = _RuleReader(self, self._rules[name], (*within, name)).read()
+        return self._known[name]
+
+    def count(self) -> None:
+        self._size += 1
+        if self._size > MOST_SIZE:
+            raise GrammarError("it is too large", "say less")
+
+    @property
+    def is_lark(self) -> bool:
+        return self._is_lark
+
+
+class _RuleReader:
+    """One rule on the way: a cursor over its tokens."""
+
+    def __init__(self, reader: _Reader, rule: _Rule, within: tuple[str, ...]) -> None:
+        self._reader, self._rule, self._within = reader, rule, within
+        self._tokens, self._at, self._depth = rule.tokens, 0, 0
+
+    def read(self) -> Tree:
+        ends: list[Tree] = []
+        again: list[Tree] = []  # what comes in front of the rule itself
+        while True:
+            parts = self._sequence(may_recur=True)
+            if parts and parts[-1] is _SELF:
+                again.append(trees.cat(*parts[:-1]))
+            else:
+                ends.append(trees.cat(*parts))
+            if not self._take("|"):
+                break
+        if self._at < len(self._tokens):
+            raise self._refused(f"{self._tokens[self._at].text!r} is not expected")
+        tree = trees.either(ends)
+        return trees.cat(trees.repeat(trees.either(again), 0, -1), tree) if again else tree
+
+    def _refused(self, found: str, fix: str = "correct it") -> GrammarError:
+        return GrammarError(f"in the rule {self._rule.name!r}, {found}", fix)
+
+    def _take(self, text: str) -> bool:
+        if self._at < len(self._tokens) and self._tokens[self._at] == _Token("sign", text):
+            self._at += 1
+            return True
+        return False
+
+    def _alternatives(self) -> Tree:
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise self._refused("groups nest too deeply", "make rules of them")
+        parts = [trees.cat(*self._sequence())]
+        while self._take("|"):
+            parts.append(trees.cat(*self._sequence()))
+        self._depth -= 1
+        return trees.either(parts)
+
+    def _sequence(self, *, may_recur: bool = False) -> list[Tree]:
+        parts: list[Tree] = []
+        while self._at < len(self._tokens) and self._tokens[self._at].text not in ("|", ")", "]"):
+            if self._take("->"):  # Lark's alias: a name for the branch
+                self._at += 1
+                continue
+            self._reader.count()
+            atom = self._atom(may_recur)
+            parts.append(atom if atom is _SELF else self._repeated(atom))
+            if atom is _SELF and self._at < len(self._tokens) and self._tokens[self._at].text != "|":
+                raise self._refused("it uses itself where no repetition says the same", "write `*` or `{m,n}`")
+        return parts
+
+    def _atom(self, may_recur: bool) -> Tree:
+        token = self._tokens[self._at]
+        self._at += 1
+        if token.kind == "text":
+            return self._text(token.text)
+        if token.kind == "set" and not self._reader.is_lark:
+            return self._set(token.text)
+        if token.kind == "set":  # Lark's optional part
+            inner = [_Token(str(m.lastgroup), m.group()) for m in _TOKEN.finditer(token.text[1:-1])]
+            self._tokens[self._at - 1 : self._at] = [
+                *(_Token("sign", "("), *(one for one in inner if one.kind != "gap"), _Token("sign", ")")),
+                _Token("sign", "?"),
+            ]
+            self._at -= 1
+            return self._atom(may_recur=False)
+        if token.kind == "pattern" and self._reader.is_lark:
+            return self._pattern(token.text)
+        if token.kind == "name":
+            name = _plain(token.text)
+            if may_recur and name == self._rule.name:
+                return _SELF
+            return self._reader.rule(name, self._within)
+        if token.text == "(":
+            tree = self._alternatives()
+            if not self._take(")"):
+                raise self._refused("a group does not end", "write `)`")
+            return tree
+        if token.text == "[" and self._reader.is_lark:
+            tree = self._alternatives()
+            if not self._take("]"):
+                raise self._refused("an optional part does not end", "write `]`")
+            return trees.repeat(tree, 0, 1)
+        if token.text == "." and not self._reader.is_lark:
+            return trees.CHAR
+        raise self._refused(f"{token.text!r} is not expected")
+
+    def _repeated(self, tree: Tree) -> Tree:
+        while True:
+            if self._take("*"):
+                tree = trees.repeat(tree, 0, -1)
+            elif self._take("+"):
+                tree = trees.repeat(tree, 1, -1)
+            elif self._take("?"):
+                tree = trees.repeat(tree, 0, 1)
+            elif self._take("{"):
+                least = self._number(0)
+                most = self._number(-1) if self._take(",") else least
+                if not self._take("}"):
+                    raise self._refused("a count does not end", "write `{m,n}`")
+                tree = self._counted(tree, least, most)
+            elif self._reader.is_lark and self._take("~"):
+                least = self._number(-1)
+                tree = self._counted(tree, least, self._number(-1) if self._take("..") else least)
+            else:
+                return tree
+
+    def _counted(self, tree: Tree, least: int, most: int) -> Tree:
+        if least < 0 or 0 <= most < least:
+            raise self._refused(f"{{{least},{most}}} is no count", "write the lesser number first")
+        return trees.repeat(tree, least, most)
+
+    def _number(self, otherwise: int) -> int:
+        if self._at < len(self._tokens) and self._tokens[self._at].kind == "number":
+            self._at += 1
+            return int(self._tokens[self._at - 1].text[:9])
+        return otherwise
+
+    def _text(self, token: str) -> Tree:
+        folds = token.endswith("i")
+        text = self._unescaped(token[1 : -2 if folds else -1])
+        if self._reader.is_lark and self._take(".."):
+            other = self._tokens[self._at] if self._at < len(self._tokens) else _Token("", "")
+            self._at += 1
+            high = self._unescaped(other.text[1:-1]) if other.kind == "text" else ""
+            if len(text) != 1 or len(high) != 1 or high < text:
+                raise self._refused("a range is of two characters", 'write "a".."z"')
+            return (int(Rx.SET), ((ord(text), ord(high)),))
+        if not folds:
+            return trees.literal(text)
+        return trees.cat(
+            *(
+                trees.char(char.lower() + char.upper()) if len(char.upper()) == 1 else trees.literal(char)
+                for char in text
+            )
+        )
+
+    def _unescaped(self, text: str) -> str:
+        def one(found: re.Match[str]) -> str:
+            code = found[1] or found[2] or found[3]
+            if code:
+                value = int(code, 16)
+                if value > 0x10FFFF or 0xD800 <= value < 0xE000:
+                    raise self._refused(f"{found[0]} is no character")
+                return chr(value)
+            return _ESCAPES.get(found[4], found[4])
+
+        return re.sub(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", one, text)
+
+    def _set(self, token: str) -> Tree:
+        inner = token[1:-1]
+        negated = inner.startswith("^")
+        chars = re.findall(r"\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\.|.", inner[negated:], re.DOTALL)
+        ranges: list[tuple[int, int]] = []
+        at = 0
+        while at < len(chars):
+            low = high = ord(self._unescaped(chars[at]))
+            if at + 2 < len(chars) and chars[at + 1] == "-":
+                high = ord(self._unescaped(chars[at + 2]))
+                at += 2
+            if high < low:
+                raise self._refused(f"{token} has a range that ends before it begins")
+            ranges.append((low, high))
+            at += 1
+        return trees.no_ranges(ranges) if negated else trees.ranges(ranges)
+
+    def _pattern(self, token: str) -> Tree:
+        body, _, flags = token[1:].rpartition("/")
+        if flags.strip("u"):
+            raise self._refused(f"the flags {flags!r} of a pattern can't be kept", "write the pattern without them")
+        try:
+            return regex.parse(body.replace("\\/", "/")).tree
+        except regex.RegexError as error:
+            raise self._refused(str(error), "correct the pattern") from None
+
+
+_SELF: Tree = (-1,)  #: A rule's name at the end of its own alternative.

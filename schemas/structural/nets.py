@@ -1,0 +1,393 @@
+"""Nets: a structural tag as points, arcs and exits, which the engine reads (kernels/cpu/lexers/net.hpp).
+
+A part of a format is built from its end: given where the text goes on behind it (a `To`), it returns the arcs that
+begin it. An arc has a language (trees.py) and leads to a point, from which other arcs begin, or to an exit: a value, a
+symbol, the end. Free text in front of an enclosing tag's end is one language with that end, so that the first end wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import regex
+from guard.schemas.compiled import Options
+from guard.schemas.ops import Tree
+from guard.schemas.structural import grammar, tagged, trees
+
+_Part = TypeVar("_Part")
+
+END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
+MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
+
+
+@dataclass(frozen=True)
+class To:
+    """Where text goes on: at a point, or by an exit (~exit); at the end of a tag, behind one of the strings `ends`."""
+
+    target: int
+    ends: tuple[str, ...] = ()
+    place: str = ""  # of the tag with these ends
+
+
+@dataclass
+class Net:
+    """Points, each the arcs that leave it; arcs, (tree, target); exits, (kind, what, point behind it)."""
+
+    points: list[list[int]] = field(default_factory=list)
+    arcs: list[tuple[Tree, int]] = field(default_factory=list)
+    exits: list[tuple[int, int, int]] = field(default_factory=list)
+    schemas: list[Any] = field(default_factory=list)  # of the values, in the order of `what`
+    documents: list[Any] = field(default_factory=list)  # schemas to which those of tagged values refer
+    document_places: list[str] = field(default_factory=list)
+    schema_places: list[str] = field(default_factory=list)
+    barred_tokens: list[int | str] = field(default_factory=list)  # which must be special: those are in no text
+    excluded: list[tuple[str, str]] = field(default_factory=list)  # what tags can't express: pointers, words
+    symbols: list[tuple[int | str, ...]] = field(default_factory=list)
+    arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
+    exit_places: list[str] = field(default_factory=list)
+    any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
+    doubtful: list[int] = field(default_factory=list)  # arcs that may have no text
+    open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether text may stand where a value may begin, on sight: the engine then looks closer."""
+        values = {point for point, arcs in enumerate(self.points) if any(self._begins_value(arc) for arc in arcs)}
+        if any(len(self.points[point]) > 1 for point in values):
+            return True
+        reached = {self.arcs[arc][1] for arc in range(len(self.arcs)) if self.arcs[arc][0] is trees.EMPTY}
+        behind_open = {self.arcs[arc][1] for arc in self.open_arcs}
+        numbers = any(kind == VALUE and not _is_closed(self.schemas[what]) for kind, what, _ in self.exits)
+        return bool(values & (reached | behind_open)) or numbers
+
+    def _begins_value(self, arc: int) -> bool:
+        target = self.arcs[arc][1]
+        return target < 0 and self.exits[~target][0] == VALUE
+
+
+def _is_closed(schema: Any) -> bool:
+    """Whether a schema's values all end with a bracket, on sight."""
+    return isinstance(schema, Mapping) and schema.get("type") in ("object", "array")
+
+
+class Builder:
+    """One format on the way to its net."""
+
+    def __init__(self, options: Options) -> None:
+        self.net = Net()
+        self._options = options
+        self._at = [""]  # the JSON Pointers into the tag of what is being built, the innermost last
+
+    def build(self, tag: Mapping[str, Any]) -> Net:
+        """Return the net of a structural tag; SchemaError names the place that can't be enforced."""
+        start = self._point()
+        end = self._exit(END, -1, -1)
+        self.net.points[start] = self._within("format", lambda: self._arcs(tag["format"], To(end), ()))
+        return self.net
+
+    # -- Points, arcs, exits -------------------------------------------------------------------------------------------
+
+    def _point(self, arcs: Sequence[int] = ()) -> int:
+        if len(self.net.points) >= MOST_POINTS:
+            raise self._refused("repetitions make it too large", "repeat less often")
+        self.net.points.append(list(arcs))
+        return len(self.net.points) - 1
+
+    def _arc(self, tree: Tree, target: int, place: str | None = None) -> int:
+        self.net.arcs.append((tree, target))
+        self.net.arc_places.append(self._place() if place is None else place)
+        return len(self.net.arcs) - 1
+
+    def _exit(self, kind: int, what: int, following: int) -> int:
+        """Return the target of a new exit."""
+        self.net.exits.append((kind, what, following))
+        self.net.exit_places.append(self._place())
+        return ~(len(self.net.exits) - 1)
+
+    def _plain(self, to: To) -> int:
+        """Return the target of what is no free text: a tag's end is read as a literal of its own."""
+        if not to.ends:
+            return to.target
+        return self._point([self._arc(trees.literal(end), to.target, to.place) for end in to.ends])
+
+    def _following(self, to: To) -> int:
+        """Return the point at which the text goes on: an exit is behind an empty text."""
+        target = self._plain(to)
+        return target if target >= 0 else self._point([self._arc(trees.EMPTY, target)])
+
+    # -- Where it is ---------------------------------------------------------------------------------------------------
+
+    def _within(self, step: str, build: Callable[[], list[int]]) -> list[int]:
+        self._at.append(f"{self._place()}/{step}")
+        try:
+            return build()
+        finally:
+            self._at.pop()
+
+    def _each(self, name: str, parts: Mapping[int, _Part], build: Callable[[_Part], list[int]]) -> list[int]:
+        """Return the arcs of some parts of a list, each built in its place."""
+        arcs: list[int] = []
+        for number, part in parts.items():
+            arcs += self._within(f"{name}/{number}", partial(build, part))
+        return arcs
+
+    def _place(self) -> str:
+        return self._at[-1]
+
+    def _refused(self, found: str, fix: str) -> SchemaError:
+        return SchemaError(Finding(self._place(), None, found, fix))
+
+    # -- Formats -------------------------------------------------------------------------------------------------------
+
+    def _arcs(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        """Return the arcs that begin a format; free text in it ends before `stops`, which enclosing tags end with."""
+        build = getattr(self, f"_{form['type']}", None)
+        if build is None:
+            raise self._refused(f"formats of the type {form['type']!r} are not kept yet", "see docs/formats.md")
+        arcs: list[int] = build(form, to, stops)
+        return arcs
+
+    def _const_string(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return [self._arc(trees.literal(form["value"]), self._plain(to))]
+
+    def _regex(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        try:
+            tree = regex.parse(form["pattern"]).tree
+        except regex.RegexError as error:
+            raise self._refused(str(error), "correct the pattern") from None
+        if excludes := form.get("excludes"):
+            tree = trees.both(tree, trees.free(excludes))
+        return [self._doubted(self._open(self._arc(tree, self._plain(to))))]
+
+    def _open(self, arc: int) -> int:
+        self.net.open_arcs.add(arc)
+        return arc
+
+    def _doubted(self, arc: int) -> int:
+        self.net.doubtful.append(arc)
+        return arc
+
+    def _until(self, end: str, target: int, avoid: Sequence[str], excludes: Sequence[str], most: int | None) -> int:
+        """Return the arc of free text up to an end."""
+        arc = self._arc(trees.until(end, avoid, most, excludes), target)
+        return arc if trees.is_met(end, avoid) else self._doubted(arc)
+
+    def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        if form.get("max_tokens") is not None:
+            raise self._refused("max_tokens of a part is not kept yet", "use max_chars, or max_tokens of the whole")
+        return self._free(to, stops, tuple(form.get("excludes", ())), form.get("max_chars"))
+
+    def _free(
+        self, to: To, avoid: tuple[str, ...], excludes: tuple[str, ...], max_chars: int | None = None
+    ) -> list[int]:
+        """Return free text; in front of a tag's end it is one language with each of its ends."""
+        if not to.ends:
+            return [self._open(self._arc(trees.free((*avoid, *excludes), max_chars), to.target))]
+        ends = (*avoid, *to.ends)
+        return [self._until(end, to.target, ends, excludes, max_chars) for end in to.ends]
+
+    def _grammar(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        try:
+            tree = grammar.parse(form["grammar"])
+        except grammar.GrammarError as error:
+            raise self._refused(error.found, error.fix) from None
+        return [self._doubted(self._open(self._arc(tree, self._plain(to))))]
+
+    def _json_schema(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        style = form.get("style", "json")
+        self.net.any_orders.add(bool(form.get("any_order")))
+        most, whitespace = form.get("max_whitespace_cnt"), self._options.whitespace
+        if most is not None and whitespace != "compact" and (most < 1 or whitespace != "spaced"):
+            kept = "whitespace='compact'" if most < 1 else "whitespace='spaced'"
+            found = f"max_whitespace_cnt={most} is not kept under whitespace={whitespace!r}"
+            raise self._refused(found, f"use {kept}")
+        if form.get("excludes") and style == "json":
+            raise self._refused(
+                "excludes can't be kept in JSON, whose strings spell a text in many ways", "leave it out"
+            )
+        if style != "json":
+            return self._in_style(form["json_schema"], style, bool(form.get("any_order")), to, form.get("excludes", ()))
+        return [self._arc(trees.EMPTY, self.value(form["json_schema"], self._following(to)))]
+
+    def _qwen_xml_parameter(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return self._in_style(form["json_schema"], "qwen_xml", False, to)
+
+    def _in_style(self, schema: Any, style: str, any_order: bool, to: To, excludes: Iterable[str] = ()) -> list[int]:
+        self.net.documents.append(schema)
+        self.net.document_places.append(f"{self._place()}/json_schema")
+        uri = f"guard:arguments/{len(self.net.documents) - 1}"
+        place = f"{self._place()}/json_schema"
+        made = tagged.Tagged(schema, uri, tagged.STYLES[style], self._options, self, place, excludes)
+        arcs = made.arcs(self._plain(to), any_order=any_order)
+        self.net.excluded += made.excluded
+        return arcs
+
+    # What tagged values are made of (tagged.py).
+
+    def point(self, arcs: Iterable[int] = ()) -> int:
+        return self._point([*arcs])
+
+    def extend(self, point: int, arcs: Iterable[int]) -> None:
+        self.net.points[point] += arcs
+
+    def arc(self, tree: Tree, target: int) -> int:
+        return self._arc(tree, target)
+
+    def open(self, arc: int) -> int:
+        return self._doubted(self._open(arc))
+
+    def value(self, schema: Any, following: int) -> int:
+        """Return the target of a value of the schema; behind it text goes on at the point."""
+        self.net.schemas.append(schema)
+        self.net.schema_places.append(f"{self._place()}/json_schema")
+        return self._exit(VALUE, len(self.net.schemas) - 1, following)
+
+    def _token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        self.net.symbols.append((form["token"],))
+        return [self._arc(trees.EMPTY, self._exit(SYMBOL, len(self.net.symbols) - 1, self._following(to)))]
+
+    def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        """Return free text in which tokens begin tags; special tokens are never text, so no other need be barred."""
+        self.net.barred_tokens += form["exclude_tokens"]
+        names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], Mapping)]
+        if len(names) < len(form["tags"]) or {*names} != {*form["trigger_tokens"]}:
+            raise self._refused(
+                "each trigger token must begin a tag, and each tag must begin with one", "name them alike"
+            )
+        again, behind = self._point(), self._point()
+        after = To(self._plain(to)) if form["stop_after_first"] else To(again)
+        tags = self._tags(form, after)
+        self.net.points[behind] = tags
+        self.net.points[again] = [*self._free(to, stops, ()), self._open(self._arc(trees.free(stops), behind))]
+        return tags if form["at_least_one"] else [self._arc(trees.EMPTY, again)]
+
+    def _token_dispatch(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        self.net.barred_tokens += form["exclude_tokens"]
+        again, behind = self._point(), self._point()
+        after = To(again) if form["loop"] else To(self._plain(to))
+
+        def begun(rule: Any) -> list[int]:
+            name, content = rule
+            return self._token({"token": name}, To(self._point(self._arcs(content, after, ()))), ())
+
+        self.net.points[behind] = self._each("rules", dict(enumerate(form["rules"])), begun)
+        self.net.points[again] = [*self._free(to, stops, ()), self._open(self._arc(trees.free(stops), behind))]
+        return [self._arc(trees.EMPTY, again)]
+
+    def _sequence(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        elements = form["elements"]
+        arcs: list[int] | None = None
+        for number in reversed(range(len(elements))):
+            behind = to if arcs is None else To(self._point(arcs))
+            arcs = self._each("elements", {number: elements[number]}, partial(self._arcs, to=behind, stops=stops))
+        return [self._arc(trees.EMPTY, self._plain(to))] if arcs is None else arcs
+
+    def _or(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        elements = dict(enumerate(form["elements"]))
+        return self._each("elements", elements, partial(self._arcs, to=to, stops=stops))
+
+    def _content(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._within("content", lambda: self._arcs(form["content"], to, stops))
+
+    def _optional(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return [*self._content(form, to, stops), self._arc(trees.EMPTY, self._plain(to))]
+
+    def _star(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._repeated(form, 0, -1, to, stops)
+
+    def _plus(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._repeated(form, 1, -1, to, stops)
+
+    def _repeat(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        return self._repeated(form, form["min"], form["max"], to, stops)
+
+    def _repeated(self, form: Any, least: int, most: int, to: To, stops: tuple[str, ...]) -> list[int]:
+        leave = self._arc(trees.EMPTY, self._plain(to))
+        if most < 0:
+            again = self._point()
+            self.net.points[again] = [*self._content(form, To(again), stops), leave]
+            arcs = [self._arc(trees.EMPTY, again)]
+        else:
+            arcs = [leave]
+            for _ in range(most - least):
+                arcs = [*self._content(form, To(self._point(arcs)), stops), leave]
+        for _ in range(least):
+            arcs = self._content(form, To(self._point(arcs)), stops)
+        return arcs
+
+    def _tag(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return self._tagged(form, form["begin"], to)
+
+    def _tagged(self, form: Any, begin: Any, to: To) -> list[int]:
+        """Return a tag of which only `begin` of its beginning is still to come."""
+        target = self._plain(to)
+        given = form["end"]
+        closers = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
+        if isinstance(given, Mapping):
+            inner = To(self._point(self._token(given, To(target), ())))
+        elif all(closers):
+            inner = To(target, closers, self._place())
+        else:
+            inner = To(self._point([self._arc(trees.literal(end), target) for end in closers]))
+        content = self._content(form, inner, inner.ends)
+        if isinstance(begin, Mapping):
+            return self._token(begin, To(self._point(content)), ())
+        return [self._arc(trees.literal(begin), self._point(content))] if begin else content
+
+    def _tags(self, form: Any, to: To) -> list[int]:
+        """Return any one of a format's tags."""
+        return self._each("tags", dict(enumerate(form["tags"])), lambda tag: self._tagged(tag, tag["begin"], to))
+
+    def _tags_with_separator(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        leave = self._arc(trees.EMPTY, self._plain(to))
+        nothing = [] if form.get("at_least_one") else [leave]
+        if form.get("stop_after_first"):
+            return [*self._tags(form, To(self._plain(to))), *nothing]
+        behind = self._point()
+        again = self._point(self._tags(form, To(behind)))
+        self.net.points[behind] = [self._arc(trees.literal(form["separator"]), again), leave]
+        return [self._arc(trees.EMPTY, again), *nothing]
+
+    def _triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        def behind(trigger: str, after: To) -> list[int]:
+            begun = {number: tag for number, tag in enumerate(form["tags"]) if tag["begin"].startswith(trigger)}
+            return self._each("tags", begun, lambda tag: self._tagged(tag, tag["begin"][len(trigger) :], after))
+
+        loop = not form.get("stop_after_first")
+        text, after = self._dispatched(form, form["triggers"], behind, to, stops, loop=loop)
+        return self._tags(form, after) if form.get("at_least_one") else text
+
+    def _dispatch(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        rules = form["rules"]
+
+        def behind(trigger: str, after: To) -> list[int]:
+            begun = {number: content for number, (pattern, content) in enumerate(rules) if pattern == trigger}
+            return self._each("rules", begun, partial(self._arcs, to=after, stops=()))
+
+        triggers = [pattern for pattern, _ in rules]
+        return self._dispatched(form, triggers, behind, to, stops, loop=form.get("loop", True))[0]
+
+    def _dispatched(
+        self,
+        form: Any,
+        triggers: Sequence[str],
+        behind: Callable[[str, To], list[int]],
+        to: To,
+        stops: tuple[str, ...],
+        *,
+        loop: bool,
+    ) -> tuple[list[int], To]:
+        """Return free text in which each trigger begins a part, and where such a part leads."""
+        avoid, excludes = (*triggers, *stops), tuple(form.get("excludes", ()))
+        again = self._point()
+        after = To(again) if loop else To(self._plain(to))
+        arcs = self._free(to, avoid, excludes)
+        for trigger in dict.fromkeys(triggers):
+            inside = self._point(behind(trigger, after))
+            arcs.append(self._until(trigger, inside, (*avoid, *to.ends), excludes, None))
+        self.net.points[again] = arcs
+        return [self._arc(trees.EMPTY, again)], after

@@ -1,0 +1,159 @@
+"""The strings among a schema's values, as the tree of a regular language; and the types that its values may have.
+
+For a string every keyword is a predicate of its text, so a schema is a Boolean combination of languages. Read from the
+records that the front end lowers (schemas/lowering.py), in which references are resolved and every draft is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from guard.schemas.ops import FALSE, STRING, TRUE, Op, Record, Tree
+from guard.schemas.structural import trees
+
+_Result = TypeVar("_Result")
+EVERY = 0b11_1111  #: Every type of ops.py.
+_NOTHING: Tree = trees.either([])
+
+
+class RecursiveError(Exception):
+    """A schema that applies itself to the same value."""
+
+
+class StringLanguages:
+    """What the records of one schema say of strings."""
+
+    def __init__(self, record: Callable[[int], Record]) -> None:
+        self._record = record
+        self._under_way: set[int] = set()
+        self._types: dict[int, int] = {}
+
+    def types(self, node: int) -> int:
+        """Return the bits (ops.py) of the types that values may have, and perhaps more. Raises RecursiveError."""
+        if node in (TRUE, FALSE):
+            return EVERY if node == TRUE else 0
+        if node not in self._types:
+            self._types[node] = self._within(node, self._types_of)
+        return self._types[node]
+
+    def language(self, node: int) -> Tree | None:
+        """Return the language of the strings, None where it is every text. Raises RecursiveError."""
+        if node in (TRUE, FALSE):
+            return None if node == TRUE else _NOTHING
+        return self._within(node, self._language_of)
+
+    def texts(self, node: int) -> list[str] | None:
+        """Return the strings where the schema lists them itself, in one enum or const; else None."""
+        for op, *operands in self._record(node) if node > FALSE else ():
+            if op in (Op.CONST, Op.ENUM):
+                values = operands[0] if op == Op.ENUM else operands
+                return [value for value in values if isinstance(value, str)]
+            if op == Op.REF and (found := self.texts(operands[0])) is not None:
+                return found
+        return None
+
+    def _within(self, node: int, read: Callable[[Record], _Result]) -> _Result:
+        if node in self._under_way:
+            raise RecursiveError
+        self._under_way.add(node)
+        try:
+            return read(self._record(node))
+        finally:
+            self._under_way.discard(node)
+
+    def _types_of(self, record: Record) -> int:
+        out = EVERY
+        for op, *operands in record:
+            if op == Op.TYPE:
+                mask = operands[0]
+                out &= (mask | (4 if mask & 0b1100_0000 else 0)) & EVERY
+            elif op in (Op.CONST, Op.ENUM):
+                values = operands[0] if op == Op.ENUM else operands
+                out &= _mask_of(values)
+            elif op == Op.REF:
+                out &= self.types(operands[0])
+            elif op == Op.ALL:
+                for node in operands[0]:
+                    out &= self.types(node)
+            elif op in (Op.ANY, Op.ONE):
+                mask = 0
+                for node in operands[0]:
+                    mask |= self.types(node)
+                out &= mask
+            elif op == Op.IF:
+                out &= self.types(operands[1]) | self.types(operands[2])
+        return out
+
+    def _language_of(self, record: Record) -> Tree | None:
+        parts: list[Tree] = []
+        for op, *operands in record:
+            part: Tree | None = None
+            if op == Op.TYPE:
+                part = None if operands[0] & STRING else _NOTHING
+            elif op in (Op.CONST, Op.ENUM):
+                values = operands[0] if op == Op.ENUM else operands
+                part = trees.either([trees.literal(value) for value in values if isinstance(value, str)])
+            elif op == Op.REF:
+                part = self.language(operands[0])
+            elif op == Op.ALL:
+                parts += [found for node in operands[0] if (found := self.language(node)) is not None]
+            elif op == Op.ANY:
+                part = self._any([self.language(node) for node in operands[0]])
+            elif op == Op.ONE:
+                part = self._one([self.language(node) for node in operands[0]])
+            elif op == Op.NOT:
+                found = self.language(operands[0])
+                part = _NOTHING if found is None else trees.no(found)
+            elif op == Op.IF:
+                part = self._if(*(self.language(node) for node in operands))
+            elif op == Op.LENGTH:
+                part = trees.repeat(trees.CHAR, operands[0], operands[1])
+            elif op == Op.PATTERN:
+                part = trees.cat(trees.ANY, operands[0], trees.ANY)
+            elif op == Op.FORMAT:
+                part = operands[1]
+            if part is not None:
+                parts.append(part)
+        return None if not parts else parts[0] if len(parts) == 1 else trees.both(*parts)
+
+    @staticmethod
+    def _any(languages: list[Tree | None]) -> Tree | None:
+        found = [language for language in languages if language is not None]
+        return trees.either(found) if len(found) == len(languages) else None
+
+    @staticmethod
+    def _one(languages: list[Tree | None]) -> Tree:
+        every = [trees.ANY if language is None else language for language in languages]
+        alone = [
+            trees.both(one, *(trees.no(other) for other in every[:at] + every[at + 1 :]))
+            for at, one in enumerate(every)
+        ]
+        return trees.either(alone)
+
+    @staticmethod
+    def _if(condition: Tree | None, then: Tree | None, otherwise: Tree | None) -> Tree | None:
+        if condition is None:
+            return then
+        yes = condition if then is None else trees.both(condition, then)
+        no = trees.no(condition) if otherwise is None else trees.both(trees.no(condition), otherwise)
+        return trees.either([yes, no])
+
+
+def _mask_of(values: list[object]) -> int:
+    """Return the types of values as records hold them: a number is a tuple."""
+    out = 0
+    for value in values:
+        if value is None:
+            out |= 1
+        elif isinstance(value, bool):
+            out |= 2
+        elif isinstance(value, tuple | int | float):
+            out |= 4
+        elif isinstance(value, str):
+            out |= 8
+        elif isinstance(value, list):
+            out |= 16
+        else:
+            out |= 32
+    return out

@@ -1,0 +1,400 @@
+"""Tagged values: the arguments of a call as tags around raw strings and JSON, in the styles of several model families.
+
+A style writes each member of an object between an opening and a closing text; strings come raw, other values as JSON.
+What it can't express is left out, and noted: a raw string with the closing text in it; where the style does not tell a
+value's type, a string that reads as one of the other types that its schema allows; of undeclared members more than
+one. What only the engine's objects can hold (`dependentRequired` and the like) is refused with its pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
+
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import regex
+from guard.schemas.compiled import FrontEnd, Options
+from guard.schemas.keywords import ANNOTATIONS, SUPPORTED
+from guard.schemas.ops import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING
+from guard.schemas.structural import strings, trees
+
+if TYPE_CHECKING:
+    from guard.schemas.ops import Tree
+
+NAMES = {NULL: "null", BOOLEAN: "boolean", NUMBER: "number", STRING: "string", ARRAY: "array", OBJECT: "object"}
+MOST_IN_ANY_ORDER = 8  #: Properties: each subset of them is a point.
+MOST_NESTED = 32  #: Tags in tags.
+#: What an object's schema may say beside annotations, for a style that writes its members as tags.
+_OBJECT = frozenset(
+    {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"}
+)
+_ARRAY = frozenset({"type", "items", "minItems", "maxItems"})
+#: Keywords that say nothing of an object or an array.
+_OF_SCALARS = frozenset(
+    {"minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    | {"multipleOf"}
+)
+_SPACE: Tree = trees.repeat(trees.char(" \n\r\t"), 0, 20)
+#: The first characters of what JSON values other than strings may begin with, by type.
+_FIRST = {NULL: "n", BOOLEAN: "tf", NUMBER: "-0123456789", ARRAY: "[", OBJECT: "{"}
+
+
+@dataclass(frozen=True)
+class TagStyle:
+    """How one family writes an argument: `opening` has places for a key and for the label of a value's type."""
+
+    opening: str
+    closing: str
+    labels: Mapping[int, str] | None = None  # by type; None: the text does not tell it
+    barred: str = '"'  # characters that no key may have
+    escapes: bool = False  # keys are written with XML's entities
+    item: str | None = None  # the opening of an array's item: arrays and objects are tags again; None: they are JSON
+
+
+STYLES = {
+    "qwen_xml": TagStyle("<parameter={key}>", "</parameter>", barred="<>\n"),
+    "minimax_xml": TagStyle('<parameter name="{key}">', "</parameter>"),
+    "deepseek_xml": TagStyle(
+        '<｜DSML｜parameter name="{key}" string="{label}">',
+        "</｜DSML｜parameter>",
+        {bit: "true" if bit == STRING else "false" for bit in NAMES},
+    ),
+    "glm_xml": TagStyle("<arg_key>{key}</arg_key>{space}<arg_value>", "</arg_value>", barred="<\n"),
+    "kimi_k3_xml": TagStyle(
+        '<|open|>argument key="{key}" type="{label}"<|sep|>', "<|close|>argument<|sep|>", NAMES, escapes=True
+    ),
+    "cohere_xml": TagStyle(
+        '<cofl:value name="{key}" type="{label}">',
+        "</cofl:value>",
+        {**dict.fromkeys(NAMES, "json"), STRING: "raw", OBJECT: "dict", ARRAY: "list"},
+        item='<cofl:value type="{label}">',
+    ),
+}
+
+
+class Maker(Protocol):
+    """What makes points, arcs and exits of a net."""
+
+    def point(self, arcs: Iterable[int] = ()) -> int: ...
+    def arc(self, tree: Tree, target: int) -> int: ...
+    def extend(self, point: int, arcs: Iterable[int]) -> None: ...
+    def open(self, arc: int) -> int: ...
+    def value(self, schema: Any, following: int) -> int: ...
+
+
+class Tagged:
+    """One schema in one style, on the way into a net."""
+
+    def __init__(
+        self,
+        schema: Any,
+        reference: str,
+        style: TagStyle,
+        options: Options,
+        maker: Maker,
+        at: str,
+        excludes: Iterable[str] = (),
+    ) -> None:
+        """Take the URI that the schema will have among the net's values, and its pointer, for findings.
+
+        `excludes`: what no raw string may have in it.
+        """
+        self._barred = [style.closing, *excludes]
+        self._style, self._reference, self._maker, self._pointer = style, reference, maker, at
+        self._front = front = FrontEnd(schema, options, {})
+        self._root = front.documents.root_home.contents
+        self._reader = strings.StringLanguages(lambda node: front.lower([node])[0])
+        self.excluded: list[tuple[str, str]] = []  # pointers, and what is let through by no text
+
+    def arcs(self, target: int, *, any_order: bool) -> list[int]:
+        """Return the arcs that begin the arguments; behind them the text goes on at the target."""
+        return self._object(self._root, "", target, any_order=any_order, depth=0)
+
+    # -- Objects and arrays --------------------------------------------------------------------------------------------
+
+    def _object(self, schema: Any, at: str, target: int, *, any_order: bool, depth: int) -> list[int]:
+        make = self._maker
+        leave = make.arc(_SPACE, target)
+        schema, at = self._resolved(schema, at, _OBJECT, OBJECT)
+        if depth > MOST_NESTED:
+            raise self._refused(at, "tags nest too deeply", "style json has no such limit")
+        properties: dict[str, Any] = schema.get("properties", {})
+        required = list(dict.fromkeys(schema.get("required", ())))
+        declared = dict.fromkeys(required, True) | properties if required else properties
+        names = [name for name in [*properties, *(n for n in required if n not in properties)] if self._is_a_key(name)]
+        if lost := [name for name in required if name not in names]:
+            raise self._refused(f"{at}/required", f"the style can't write the key {lost[0]!r}", "use another style")
+        for name in properties.keys() - set(names):
+            self._exclude((f"{at}/properties/{_step(name)}", "a key that the style can't write"))
+        least, most = schema.get("minProperties", 0), schema.get("maxProperties")
+        more = schema.get("additionalProperties", True)
+        if least > len(required) or (most is not None and most < len(names) + (more is not False)):
+            raise self._refused(at, "the style can't count members", "leave minProperties and maxProperties out")
+        patterns: dict[str, Any] = schema.get("patternProperties", {})
+        extras = [
+            (below, f"{at}/patternProperties/{_step(one)}", declared, one, patterns) for one, below in patterns.items()
+        ]
+        if more is not False:
+            undeclared: tuple[Any, ...] = (more, f"{at}/additionalProperties", declared, None, patterns)
+            extras.append(undeclared)
+        if extras:
+            self._exclude((at, "of each kind of undeclared members more than one"))
+
+        def member(name: str, to: int) -> list[int]:
+            below = properties.get(name, True)
+            where = f"{at}/properties/{_step(name)}" if name in properties else at
+            return self._value(below, where, name, to, any_order=any_order, depth=depth)
+
+        if any_order:
+            return self._any_order(names, frozenset(required), member, extras, leave, at, depth)
+        after = [leave]
+        for extra in reversed(extras):
+            after = [*self._extra(extra, make.point(after), depth), *after]
+        for name in reversed(names):
+            begun = member(name, make.point(after))
+            after = begun if name in required else [*begun, *after]
+        return after
+
+    def _any_order(
+        self, names: list[str], required: frozenset[str], member: Any, extras: Any, leave: int, at: str, depth: int
+    ) -> list[int]:
+        if len(names) > MOST_IN_ANY_ORDER:
+            found = f"{len(names)} properties in any order, of at most {MOST_IN_ANY_ORDER} in a tagged style"
+            raise self._refused(at, found, "leave any_order out")
+        points: dict[tuple[frozenset[str], int], int] = {}
+
+        def arcs(left: frozenset[str], added: int) -> list[int]:
+            """Return what may come where these are left, and so many kinds of undeclared members are behind."""
+            out = [arc for name in names if name in left for arc in member(name, point(left - {name}, added))]
+            for number in range(added, len(extras)):
+                out += self._extra(extras[number], point(left, number + 1), depth)
+            return out if required & left else [*out, leave]
+
+        def point(left: frozenset[str], added: int) -> int:
+            if (left, added) not in points:
+                points[left, added] = self._maker.point(arcs(left, added))
+            return points[left, added]
+
+        return arcs(frozenset(names), 0)
+
+    def _extra(self, extra: Any, target: int, depth: int) -> list[int]:
+        schema, at, declared, pattern, patterns = extra
+        barred = trees.either([trees.literal(self._key(name)) for name in declared]) if declared else None
+        key = trees.repeat(trees.no_char(self._style.barred + ("&<>" if self._style.escapes else "")), 1, 64)
+        parts = [key] if barred is None else [key, trees.no(barred)]
+        for other in patterns:
+            searched = trees.cat(trees.ANY, regex.parse(other).tree, trees.ANY)
+            parts.append(searched if other == pattern else trees.no(searched))
+        key = parts[0] if len(parts) == 1 else trees.both(*parts)
+        return self._value(schema, at, key, target, any_order=False, depth=depth)
+
+    def _array(self, schema: Any, at: str, target: int, *, any_order: bool, depth: int) -> list[int]:
+        make = self._maker
+        schema, at = self._resolved(schema, at, _ARRAY, ARRAY)
+        if depth > MOST_NESTED:
+            raise self._refused(at, "tags nest too deeply", "style json has no such limit")
+        leave = make.arc(_SPACE, target)
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        items, where = schema.get("items", True), f"{at}/items"
+
+        def item(to: int) -> list[int]:
+            return self._value(items, where, None, to, any_order=any_order, depth=depth)
+
+        if most is None:
+            again = make.point()
+            make.extend(again, [*item(again), leave])
+            arcs = [make.arc(trees.EMPTY, again)]
+        else:
+            arcs = [leave]
+            for _ in range(most - least):
+                arcs = [*item(make.point(arcs)), leave]
+        for _ in range(least):
+            arcs = item(make.point(arcs))
+        return arcs
+
+    def _resolved(self, schema: Any, at: str, known: frozenset[str], wanted: int) -> tuple[Mapping[str, Any], str]:
+        """Follow references; refuse what an object or array of tags can't keep."""
+        for _ in range(64):
+            if schema is True:
+                return {}, at
+            if not isinstance(schema, dict):
+                raise self._refused(at, "nothing can meet it", "correct what contradicts itself")
+            reference = schema.get("$ref")
+            if reference is None:
+                break
+            if others := schema.keys() - {"$ref"} - ANNOTATIONS:
+                raise self._refused(
+                    f"{at}/{min(others)}", "the style can't keep what stands beside a $ref", "merge both"
+                )
+            schema, at = self._target(reference, at)
+        said = sorted((schema.keys() & SUPPORTED) - known - ANNOTATIONS - _OF_SCALARS)
+        if said:
+            raise self._refused(f"{at}/{said[0]}", "a tagged style can't keep it", "use style json, or leave it out")
+        kinds = schema.get("type", NAMES[wanted])
+        if NAMES[wanted] not in (kinds if isinstance(kinds, list) else [kinds]):
+            raise self._refused(f"{at}/type", f"expected {NAMES[wanted]}", "arguments are an object")
+        return schema, at
+
+    def _target(self, reference: str, at: str) -> tuple[Any, str]:
+        if reference != "#" and not reference.startswith("#/"):
+            raise self._refused(f"{at}/$ref", "a tagged style follows references inside of the schema", "write it out")
+        found = self._root
+        try:
+            for step in _steps(reference[1:]):
+                found = found[int(step)] if isinstance(found, list) else found[step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise self._refused(f"{at}/$ref", "leads nowhere", "correct it") from None
+        return found, reference[1:]
+
+    # -- Values --------------------------------------------------------------------------------------------------------
+
+    def _value(
+        self, schema: Any, at: str, key: str | Tree | None, target: int, *, any_order: bool, depth: int
+    ) -> list[int]:
+        """Return the arcs of a value with its tag; `key`: its text, or the tree of those it may have."""
+        node = self._node(schema)
+        try:
+            types = self._reader.types(node)
+        except strings.RecursiveError:
+            raise self._refused(at, "applies itself to the same value", "correct it") from None
+        style, make = self._style, self._maker
+        if style.labels is None:
+            return self._unlabelled(schema, node, types, at, key, target)
+        by_label: dict[str, int] = {}
+        for bit, label in style.labels.items():
+            if types & bit:
+                by_label[label] = by_label.get(label, 0) | bit
+        if style.labels is NAMES and schema in (True, {}):
+            by_label["integer"] = NUMBER
+        out = []
+        for label, bits in by_label.items():
+            close = make.point([make.arc(trees.literal(style.closing), target)])
+            if bits == STRING:
+                inside = self._raw(node, at, close, "")
+            elif style.item is not None and bits in (OBJECT, ARRAY) and not self._is_listed(schema):
+                one, where = self._branch(schema, at, bits)
+                if one in (True, {}):
+                    self._exclude((at, "arrays and objects that no schema describes"))
+                    continue
+                nested = self._object if bits == OBJECT else self._array
+                inside = nested(one, where, close, any_order=any_order, depth=depth + 1)
+            else:
+                inside = self._json(schema, at, bits, label, target)
+            out.append(make.arc(trees.cat(_SPACE, *self._opening(key, label)), make.point(inside)))
+        return out
+
+    def _branch(self, schema: Any, at: str, bit: int) -> tuple[Any, str]:
+        """Return the alternative of a union that has values of the type, where it is the only one."""
+        for word in ("anyOf", "oneOf"):
+            if isinstance(schema, dict) and word in schema and not schema.keys() - {word} - ANNOTATIONS:
+                branches = [n for n, one in enumerate(schema[word]) if self._reader.types(self._node(one)) & bit]
+                if len(branches) == 1:
+                    return schema[word][branches[0]], f"{at}/{word}/{branches[0]}"
+        return schema, at
+
+    def _unlabelled(
+        self, schema: Any, node: int, types: int, at: str, key: str | Tree | None, target: int
+    ) -> list[int]:
+        make = self._maker
+        close = make.point([make.arc(trees.literal(self._style.closing), target)])
+        others = types & ~STRING
+        inside: list[int] = []
+        if types & STRING:
+            first = ""
+            texts = list(_words(others))
+            for bit, chars in _FIRST.items():
+                if others & bit and bit not in (NULL, BOOLEAN):
+                    first += chars
+            if others:
+                self._exclude((at, "strings that read as another type of the schema's"))
+            inside += self._raw(node, at, close, first, texts)
+            if others & (NULL | BOOLEAN) and not self._is_listed(schema):
+                inside.append(
+                    make.arc(trees.cat(_SPACE, trees.either([trees.literal(t) for t in texts]), _SPACE), close)
+                )
+                others &= ~(NULL | BOOLEAN)
+        if others:
+            inside += self._json(schema, at, others, "", target)
+        return [make.arc(trees.cat(_SPACE, *self._opening(key, "")), make.point(inside))]
+
+    def _raw(self, node: int, at: str, close: int, first: str, texts: Iterable[str] = ()) -> list[int]:
+        """Return the arcs of raw strings; none begins with a character of `first` behind white space, or is a text."""
+        make, language, listed = self._maker, self._reader.language(node), self._reader.texts(node)
+        avoid = [trees.cat(_SPACE, trees.char(first), trees.ANY)] if first else []
+        avoid += [trees.cat(_SPACE, trees.literal(text), _SPACE) for text in texts]
+        parts = [trees.free(self._barred), *(trees.no(part) for part in avoid)]
+        if language is not None:
+            parts.append(language)
+        self._exclude((at, f"strings with {self._style.closing} in them"))
+        arcs = [make.open(make.arc(trees.both(*parts) if len(parts) > 1 else parts[0], close))]
+        if listed is not None and all(text == text.strip(" \n\r\t") for text in listed):
+            padded = trees.both(*parts) if len(parts) > 1 else parts[0]
+            arcs = [make.open(make.arc(trees.cat(_SPACE, padded, _SPACE), close))]
+        return arcs
+
+    def _json(self, schema: Any, at: str, types: int, label: str, target: int) -> list[int]:
+        """Return the arcs of a value of these types as JSON, with white space around it, up to behind its tag."""
+        make = self._maker
+        names = [name for bit, name in NAMES.items() if types & bit]
+        if label == "integer":
+            names = ["integer"]
+        said: dict[str, Any] = {"$ref": f"{self._reference}#{at}"} if isinstance(schema, dict) and schema else {}
+        behind = make.point([make.arc(trees.cat(_SPACE, trees.literal(self._style.closing)), target)])
+        value = make.value({**said, "type": names if len(names) > 1 else names[0]}, behind)
+        return [make.arc(_SPACE, value)]
+
+    def _is_listed(self, schema: Any) -> bool:
+        return isinstance(schema, dict) and ("enum" in schema or "const" in schema)
+
+    def _node(self, schema: Any) -> int:
+        documents = self._front.documents
+        if isinstance(schema, bool) or not schema:
+            return 0 if schema is not False else 1
+        return documents.place(documents.root_home, schema, -1, ())
+
+    # -- Keys ----------------------------------------------------------------------------------------------------------
+
+    def _key(self, name: str) -> str:
+        if not self._style.escapes:
+            return name
+        return name.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+
+    def _is_a_key(self, name: str) -> bool:
+        return self._style.escapes or not any(char in name for char in self._style.barred)
+
+    def _opening(self, key: str | Tree | None, label: str) -> Iterator[Tree]:
+        """Yield the parts of what opens a value."""
+        template = self._style.opening if key is not None else self._style.item
+        assert template is not None
+        before, _, behind = template.replace("{label}", label).partition("{key}")
+        middle, spaced, rest = behind.partition("{space}")
+        yield trees.literal(before)
+        if key is not None:
+            yield trees.literal(self._key(key)) if isinstance(key, str) else key
+        yield trees.literal(middle)
+        if spaced:
+            yield _SPACE
+            yield trees.literal(rest)
+
+    def _exclude(self, what: tuple[str, str]) -> None:
+        self.excluded.append((self._pointer + what[0], what[1]))
+
+    def _refused(self, at: str, found: str, fix: str) -> SchemaError:
+        return SchemaError(Finding(self._pointer + at, at.rpartition("/")[2] or None, found, fix))
+
+
+def _words(types: int) -> Iterator[str]:
+    if types & NULL:
+        yield "null"
+    if types & BOOLEAN:
+        yield from ("true", "false")
+
+
+def _step(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _steps(pointer: str) -> list[str]:
+    return [unquote(step).replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]

@@ -1,0 +1,111 @@
+"""Syntax trees of what formats are made of: literals, and free text that ends with the first of some strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from guard.schemas.ops import Rx, Tree
+
+_SET, _CAT, _ALT, _REPEAT = int(Rx.SET), int(Rx.CAT), int(Rx.ALT), int(Rx.REPEAT)
+_AND, _NOT = int(Rx.AND), int(Rx.NOT)
+
+EMPTY: Tree = (_CAT, [])  #: The empty text.
+CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: One character, whichever.
+ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
+
+
+@lru_cache(1_000)
+def _one(char: str) -> Tree:
+    return (_SET, ((ord(char), ord(char)),))
+
+
+def char(among: str) -> Tree:
+    """Return one character of some."""
+    return (_SET, tuple(sorted((ord(one), ord(one)) for one in set(among))))
+
+
+def no_char(among: str) -> Tree:
+    """Return one character that is none of some."""
+    return no_ranges([(ord(one), ord(one)) for one in among])
+
+
+def ranges(of: Iterable[tuple[int, int]]) -> Tree:
+    """Return one character of some ranges of code points, whose ends belong to them; surrogates are no characters."""
+    out: list[tuple[int, int]] = []
+    for low, high in sorted(of):
+        for first, last in ((low, min(high, 0xD7FF)), (max(low, 0xE000), high)):
+            if first > last:
+                continue
+            if out and first <= out[-1][1] + 1:
+                out[-1] = (out[-1][0], max(out[-1][1], last))
+            else:
+                out.append((first, last))
+    return (_SET, tuple(out))
+
+
+def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
+    """Return one character that is in none of some ranges."""
+    out, start = [], 0
+    for low, high in (*sorted(of), (0x110000, 0x110000)):
+        if start < low:
+            out.append((start, low - 1))
+        start = max(start, high + 1)
+    return ranges(out)
+
+
+def literal(text: str) -> Tree:
+    """Return the language of one text."""
+    return (_CAT, [*map(_one, text)]) if text else EMPTY
+
+
+def cat(*parts: Tree) -> Tree:
+    """Return one after the other."""
+    return (_CAT, list(parts))
+
+
+def either(parts: Sequence[Tree]) -> Tree:
+    """Return any of some."""
+    return parts[0] if len(parts) == 1 else (_ALT, list(parts))
+
+
+def both(*parts: Tree) -> Tree:
+    """Return what is in all of them."""
+    return (_AND, list(parts))
+
+
+def no(part: Tree) -> Tree:
+    """Return every text that is not in it."""
+    return (_NOT, part)
+
+
+def repeat(part: Tree, least: int, most: int) -> Tree:
+    """Return it so many times; most -1: any number."""
+    return (_REPEAT, part, least, most)
+
+
+def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
+    """Return the texts in which none of the strings occurs."""
+    length = ANY if max_chars is None else repeat(CHAR, 0, max_chars)
+    strings = [literal(text) for text in sorted(set(avoid)) if text]
+    return both(length, no(cat(ANY, either(strings), ANY))) if strings else length
+
+
+def is_met(end: str, avoid: Iterable[str]) -> bool:
+    """Whether `until` has a text: none of the strings is complete in the end before the end itself is."""
+    return not any(text and text in end[:-1] for text in avoid)
+
+
+def until(end: str, avoid: Iterable[str], max_chars: int | None = None, excludes: Iterable[str] = ()) -> Tree:
+    """Return the texts that end with `end`, and before that with none of the strings; nor there with a longer one.
+
+    Whoever reads free text commits to the string that is complete first, and of several that are so at once to the
+    longest. None of `excludes` stands in what is in front of the end.
+    """
+    others = sorted({*avoid, end} - {""})
+    earlier = cat(ANY, either([literal(text) for text in others]), CHAR, ANY)
+    longer = [text for text in others if len(text) > len(end) and text.endswith(end)]
+    parts = [cat(free(excludes, max_chars), literal(end)), no(earlier)]
+    if longer:
+        parts.append(no(cat(ANY, either([literal(text) for text in longer]))))
+    return both(*parts)
