@@ -66,6 +66,8 @@ class Inputs:
         self.files: list[Path] = []  #: All that are read; standard input is `-`.
         for path in paths:
             for found in _files(path):
+                if found == STDIN and STDIN in self.files:
+                    raise InputError("- is named twice, and standard input can be read once; leave one out")
                 self.files.append(found)
                 kind = _KINDS.get(found.suffix.lower(), _TextFile)
                 sources.append(kind(found, column, tuple(keep)))

@@ -9,6 +9,7 @@ guard/cli/trace.py's, the sidecar's guard/cli/serve.py's.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import io
 import re
 import sys
@@ -61,7 +62,6 @@ SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to li
 
 app = typer.Typer(
     name="guard",
-    help="Ask a language model for a value of your type; get a valid one, or an error that says why.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -72,6 +72,21 @@ app.add_typer(trace.app, name="trace")
 app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
 app.add_typer(serve.keys, name="keys")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        say(f"guard {importlib.metadata.version('guard-slm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which Guard this is.")
+    ] = False,
+) -> None:
+    """Ask a language model for a value of your type; get a valid one, or an error that says why."""
 
 
 @app.command(

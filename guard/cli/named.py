@@ -29,6 +29,8 @@ def resolve(target: str) -> Any:
     """Return what a command line calls a type: a JSON Schema's content, or what `module:name` names."""
     if not target:
         raise Problem("'' names nothing; give a JSON Schema's file, module:Type, or file.py:Type")
+    if target.lstrip().startswith("{"):
+        raise Problem("a JSON Schema is read from a file; write it into one, and give the file's name")
     if target.endswith(".py") or (":" in target and not Path(target).exists()):
         try:
             found = load(target)

@@ -253,8 +253,11 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
         chat["reasoning_effort"] = reasoning["effort"]
     if (verbosity := (asked.text or {}).get("verbosity")) is not None:
         chat["verbosity"] = verbosity
-    if body.get("top_logprobs"):
-        chat["logprobs"] = True
+    included = body.get("include")
+    tells = isinstance(included, list) and "message.output_text.logprobs" in included
+    for name, wanted in (("top_logprobs", body.get("top_logprobs")), ("include", tells)):
+        if wanted:
+            raise bad(f"{name}: no log-probabilities are told in a response; leave it out", name, "unsupported_value")
     wanted = (asked.text or {}).get("format")
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
         chat["response_format"] = {

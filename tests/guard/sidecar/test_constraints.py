@@ -230,6 +230,10 @@ def test_responses_are_held_by_the_same_words(here: Sidecar) -> None:
         assert (reply.status, reply.json["error"]["param"]) == (400, field)
     reply = respond(text={"verbosity": "low"})
     assert (reply.status, reply.json["error"]["param"]) == (400, "text.verbosity")
+    for asked in ({"top_logprobs": 3}, {"include": ["message.output_text.logprobs"]}):  # of which nothing is told
+        reply = respond(**asked)
+        assert (reply.status, reply.json["error"]["param"]) == (400, *asked)
+    assert respond(include=["reasoning.encrypted_content"]).status == 200
 
 
 def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing_is_not(here: Sidecar) -> None:
