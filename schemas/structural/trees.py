@@ -14,6 +14,20 @@ CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: One character, whiche
 ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
 
 
+def size(tree: Tree) -> int:
+    """Return how many parts a tree has, written out: one that stands in it twice counts twice"""
+    known: dict[int, int] = {}
+
+    def of(part: Tree) -> int:
+        if id(part) not in known:
+            kind, below = part[0], part[1]
+            parts = below if kind in (_CAT, _ALT, _AND) else (below,) if kind in (_REPEAT, _NOT) else ()
+            known[id(part)] = 1 + sum(map(of, parts))
+        return known[id(part)]
+
+    return of(tree)
+
+
 def char(among: str) -> Tree:
     """Return one character of some."""
     return (_SET, tuple(sorted((ord(one), ord(one)) for one in set(among))))
