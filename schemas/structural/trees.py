@@ -20,8 +20,7 @@ def size(tree: Tree) -> int:
 
     def of(part: Tree) -> int:
         if id(part) not in known:
-            kind, below = part[0], part[1]
-            parts = below if kind in (_CAT, _ALT, _AND) else (below,) if kind in (_REPEAT, _NOT) else ()
+            parts = part[1] if part[0] in (_CAT, _ALT, _AND) else part[1:2] if part[0] in (_REPEAT, _NOT) else ()
             known[id(part)] = 1 + sum(map(of, parts))
         return known[id(part)]
 
