@@ -95,16 +95,20 @@ def read(text, style, schema):
     before, _, behind = how.middle.partition("{label}")
     label = f"(?P<label>[a-z]+){re.escape(behind)}" if behind else ""
     middle = re.escape(before).replace("</arg_key>", f"</arg_key>{SPACE}") + label
-    one = re.compile(f"{SPACE}{re.escape(how.opening)}(?P<key>.*?){middle}(?P<value>.*?){re.escape(how.closing)}", re.S)
+    one = re.compile(f"{SPACE}{re.escape(how.opening)}(?P<key>.*?){middle}", re.DOTALL)
     while found := one.match(text, at):
-        key, value = unescaped(found["key"], style), found["value"]
+        key = unescaped(found["key"], style)
+        is_text = bool(label) and found["label"] == how.labels[str]
+        end = value_end(text, found.end(), how.closing, is_text)
+        if end < 0:
+            return None
+        value = text[found.end() : end]
         if key in out:
             return None
         below = schema.get("properties", {}).get(key, schema.get("additionalProperties", True))
         if label:
             if found["label"] not in how.labels.values():
                 return None
-            is_text = found["label"] == how.labels[str]
             try:
                 out[key] = value if is_text else json.loads(value)
             except ValueError:
@@ -113,8 +117,21 @@ def read(text, style, schema):
                 return None
         else:
             out[key] = unlabelled(value, below, schema)
-        at = found.end()
+        at = end + len(how.closing)
     return out if re.fullmatch(SPACE, text[at:]) else None
+
+
+def value_end(text, start, closing, is_text):
+    """Where a value ends: behind JSON, in which a closing text may stand, or at the first closing text."""
+    begin = re.compile(SPACE).match(text, start).end()
+    if not is_text and text[begin : begin + 1] in ("[", "{"):
+        try:
+            end = re.compile(SPACE).match(text, json.JSONDecoder().raw_decode(text, begin)[1]).end()
+        except ValueError:
+            end = begin
+        if text.startswith(closing, end):
+            return end
+    return text.find(closing, start)
 
 
 def unlabelled(text, below, schema):
@@ -134,9 +151,9 @@ def may_be(below, value, schema):
         return below
     if "$ref" in below:
         return may_be(schema["$defs"][below["$ref"].rpartition("/")[2]], value, schema)
-    for word in ("anyOf", "oneOf"):
+    for word, of in (("anyOf", any), ("oneOf", any), ("allOf", all)):
         if word in below:
-            return any(may_be(one, value, schema) for one in below[word])
+            return of(may_be(one, value, schema) for one in below[word])
     if "enum" in below:
         return any(type(one) is type(value) for one in below["enum"])
     kinds = below.get("type", [*WORDS.values()])
@@ -162,7 +179,25 @@ def takes(compiled, text):
 # ---- schemas and values ----------------------------------------------------------------------------------------------
 
 NAMES = ["a", "b", "long name", "x-y", "ä"]
-TEXTS = ["", "a", "ab", " a ", "1", "-", "true", "null", "[", "{}", '"a"', "é😀", "\n", "a<b", "</", "</parameter", "1x"]
+TEXTS = [
+    "",
+    "a",
+    "ab",
+    " a ",
+    "1",
+    "-",
+    "true",
+    "null",
+    "[",
+    "{}",
+    '"a"',
+    "é😀",
+    "\n",
+    "a<b",
+    "</",
+    "</parameter",
+    "1x",
+]
 TEXTS += [closing for style in STYLES.values() for closing in (style.closing, f"a{style.closing}b", style.opening)]
 SIMPLE = st.sampled_from(
     [
@@ -240,7 +275,9 @@ def is_left_out(value, below, schema, style):
     if begun and any(may_be(below, other, schema) and begun in first for other, first in others):
         return True
     plain = value.strip(" \n\r\t")
-    return (plain == "null" and may_be(below, None, schema)) or (plain in ("true", "false") and may_be(below, True, schema))
+    return (plain == "null" and may_be(below, None, schema)) or (
+        plain in ("true", "false") and may_be(below, True, schema)
+    )
 
 
 @settings(max_examples=60)
