@@ -70,6 +70,12 @@ class Engine:
     def start(self) -> None:
         """Expand the start of a value ahead of need."""
 
+    def dead_parts(self, arcs: list[int], exits: list[int]) -> list[int]:
+        """Return a format's points from which nothing leads to the end, and ~exit of each value that nothing meets.
+
+        Only these arcs and exits are looked into: the others have a text.
+        """
+
     @property
     def nbytes(self) -> int:
         """Memory held for this schema, in bytes."""

@@ -6,7 +6,8 @@ scan that decides what is enforced, the lowering of a schema to a record, regexe
 
 from guard.kernels.errors import Finding, GuardError, SchemaError
 from guard.kernels.vocabulary import Vocabulary
-from guard.schemas.compiled import Compiled, Options, compile  # noqa: A004 - as re.compile is called
+from guard.schemas.compiled import Compiled, Options
+from guard.schemas.compiling import compile  # noqa: A004 - as re.compile is called
 from guard.schemas.limits import Limits
 from guard.schemas.scan import ReportLine
 

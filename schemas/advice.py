@@ -11,7 +11,7 @@ from typing import Any
 
 from guard.kernels import json_pointer
 from guard.kernels.errors import Finding
-from guard.schemas import formats, jsontext
+from guard.schemas import jsontext, string_formats
 from guard.schemas.documents import Documents
 from guard.schemas.keywords import DIALECTS, SILENT, Dialect, Holds
 from guard.schemas.scan import HAS_NO_SENSE_ALONE
@@ -40,7 +40,7 @@ def unknown_names(documents: Documents) -> tuple[list[str], list[str]]:
         for keyword, value in documents.schemas[position].items():
             if keyword not in table:
                 keywords.append(documents.pointer(position) + json_pointer.pointer([keyword]))
-            elif table[keyword] == Holds.FORMAT and not formats.is_known(value):
+            elif table[keyword] == Holds.FORMAT and not string_formats.is_known(value):
                 names.append(documents.pointer(position) + json_pointer.pointer([keyword]))
     return keywords, names
 
@@ -57,7 +57,7 @@ def _of_schema(schema: dict[str, Any], dialect: Dialect, assert_formats: bool) -
         elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
             needed = HAS_NO_SENSE_ALONE[keyword]
             yield keyword, f"{keyword} means nothing without {needed}", f"add {needed} beside it, or leave it out"
-        elif holds == Holds.FORMAT and assert_formats and not formats.is_known(value):
+        elif holds == Holds.FORMAT and assert_formats and not string_formats.is_known(value):
             yield keyword, *_unknown_format(value)
 
 
@@ -78,7 +78,7 @@ def _unknown(keyword: str, value: Any, schema: dict[str, Any], dialect: Dialect)
 
 
 def _unknown_format(value: Any) -> tuple[str, str]:
-    alike = nearest(value, formats.KNOWN) if isinstance(value, str) else None
+    alike = nearest(value, string_formats.KNOWN) if isinstance(value, str) else None
     fix = f"write {alike} if that is meant" if alike else "leave it as a note, or say it with a pattern"
     return f"the format {jsontext.clip(value)} is not known and constrains nothing", fix
 

@@ -1,6 +1,6 @@
 """Compiled schemas: the front end's and the engine's halves of one schema, put together.
 
-`compile` reads, checks and scans a schema; the engine then asks for the records of nodes as decoding reaches them. A
+A front end reads, checks and scans a schema; the engine then asks for the records of nodes as decoding reaches them. A
 compiled schema may serve any number of matchers in any threads.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,13 +24,11 @@ from guard.schemas.common import COMMON
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
-from guard.schemas.kept import KEPT
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
 from guard.schemas.ops import FALSE, KEYWORDS, Record
 from guard.schemas.scan import RESIDUAL, ReportLine, Scan, report, scan
-from guard.schemas.structural import spellings
 from guard.schemas.typed.notes import Beyond
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ LARGE = 2_000  #: Values of a schema, or 64 characters of its texts each, from w
 
 @dataclass(frozen=True)
 class Options:
-    """How a schema was compiled. What each option means: docs/explanation/formats.md."""
+    """How a schema was compiled. What each option means: docs/explanation/json-text.md."""
 
     key_order: Literal["schema", "any"] = "schema"
     whitespace: Literal["spaced", "compact", "flexible", "any"] = "spaced"
@@ -81,13 +79,8 @@ class Options:
             raise TypeError(f"limits={self.limits!r} must be guard.Limits")
 
 
-_DEFAULT_LIMITS = Limits()
-_LONGEST_KEY = (
-    8_000  #: Bytes of content by which a schema is kept; a digest takes longer, and of more it is kept by one.
-)
 CONTRADICTIONS_S = 0.2  #: For which a schema's contradictions are looked for, once it is known that it has some.
 MOST_CONTRADICTIONS = 5_000  #: Schemas inside of it that are looked into for them.
-_options = lru_cache(64)(Options)  # few are ever in use, and checking them takes longer than half of a small scan
 
 #: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
 _LOWERING = threading.RLock()
@@ -178,12 +171,6 @@ class Compiled:
         )
         self._engine.start()  # so that what it meets first is an error of compile()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by content: the schema, the options, the documents. Whoever reads it compiles it, under its limits."""
-        options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
-        documents = {uri: contents for uri, contents in self._front.documents.loaded() if uri}
-        return _again, (self.schema, options, documents, self._front.beyond)
-
     def __copy__(self) -> Compiled:
         """Return this one: nothing that can be seen of it ever changes."""
         return self
@@ -217,6 +204,16 @@ class Compiled:
     def draft(self) -> str:
         """Return the dialect in which the schema was read."""
         return self._front.documents.root_home.dialect.name
+
+    @property
+    def documents(self) -> dict[str, Any]:
+        """Return the documents that references led to, by URI: to be read only."""
+        return {uri: contents for uri, contents in self._front.documents.loaded() if uri}
+
+    @property
+    def beyond(self) -> tuple[Beyond, ...]:
+        """Return what a type checks and its schema does not say."""
+        return self._front.beyond
 
     @property
     def contents(self) -> Any:
@@ -275,8 +272,7 @@ class Compiled:
         """Return what `compile` makes this of again, by name; options only where they are not the defaults."""
         defaults = asdict(Options())
         options = {name: value for name, value in asdict(self.options).items() if value != defaults[name]}
-        documents = {uri: contents for uri, contents in self._front.documents.loaded() if uri}
-        return {"schema": self.schema, **options, **({"documents": documents} if documents else {})}
+        return {"schema": self.schema, **options, **({"documents": self.documents} if self.documents else {})}
 
     def check_satisfiable(self) -> None:
         """Raise SchemaError where it is known that no value meets the schema; where a limit is met first, it is not."""
@@ -323,73 +319,6 @@ class Compiled:
 def single_bytes() -> Vocabulary:
     """Return a vocabulary of single bytes, for what is asked of a schema alone."""
     return Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
-
-
-def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
-    schema: Any,
-    *,
-    key_order: Literal["schema", "any"] = "schema",
-    whitespace: Literal["spaced", "compact", "flexible", "any"] = "spaced",
-    spelling: Literal["canonical", "any"] = "canonical",
-    formats: bool = True,
-    draft: str | None = None,
-    documents: Mapping[str, Any] | None = None,
-    inexact: Literal["refuse", "residual"] = "refuse",
-    limits: Limits | None = None,
-) -> Compiled:
-    """Compile a schema: a dict, a bool, JSON text, or any Python type that Pydantic reads; or a format of a whole turn.
-
-    A format is what `guard.formats` makes, XGrammar's structural tag, or vLLM's `structured_outputs`: docs/formats.md.
-
-    `draft` names the dialect of schemas without `$schema` (None: 2020-12). `documents` are the schemas, by URI, that
-    references may lead to. docs/explanation/formats.md explains the other options.
-
-    Raises SchemaError where the schema is not valid, goes beyond `limits`, or says something that can't be enforced
-    exactly. With `inexact="residual"` the last is left to validation instead, and `report` says so. Raises TypeError
-    or ValueError for an argument of another kind, or a value that an option does not have.
-
-    The same schema under the same options is the same object again while it is held, or once it was asked for twice
-    (schemas/kept.py). With `documents`, which are read only as far as references lead, it is compiled anew.
-    """
-    given = (key_order, whitespace, spelling, formats, draft, inexact, _DEFAULT_LIMITS if limits is None else limits)
-    try:
-        options = _options(*given)
-    except TypeError:  # one that can't be hashed, which is none
-        options = Options(*given)
-    if spellings.is_format(schema):
-        from guard.schemas.structural.compiled import CompiledFormat  # here: it stands on this module
-
-        if documents:
-            raise TypeError("documents=… go with schemas; in a format write what their references lead to")
-        return CompiledFormat(schema, options)
-    if documents is not None and not isinstance(documents, Mapping):
-        raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
-    if documents:
-        return Compiled(FrontEnd(schema, options, documents))
-    described = types.as_described(schema)
-    private = jsontext.private(described.schema, options.limits, "")
-    if private.written is None:
-        return Compiled(FrontEnd(private, options, {}, described.beyond))
-    key = private.written + options.tag  # what is written says where it ends
-    if described.beyond:
-        key += repr(described.beyond).encode()
-    if len(key) > _LONGEST_KEY:
-        key = hashlib.blake2b(key, digest_size=32).digest()
-    kept: Compiled = KEPT.get(
-        key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written)
-    )
-    return kept
-
-
-def _again(
-    schema: Any, options: Mapping[str, Any], documents: Mapping[str, Any], beyond: tuple[Beyond, ...] = ()
-) -> Compiled:
-    """Compile what a pickle holds; ValueError, TypeError or SchemaError where it is broken."""
-    limits = options.get("limits")
-    if not isinstance(limits, Limits):
-        raise TypeError(f"a pickled schema's limits are guard.Limits, not {type(limits).__name__}")
-    Limits(**{field.name: getattr(limits, field.name) for field in fields(limits)})  # which checks them
-    return compile(types.Described(schema, beyond) if beyond else schema, **options, documents=documents or None)
 
 
 def warmed(vocabulary: Vocabulary) -> Vocabulary:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from guard.kernels._native import lowered
-from guard.schemas import formats, regex
+from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.keywords import SUPPORTED, Dialect
 from guard.schemas.numbers import decimal
@@ -458,8 +458,8 @@ def _pattern(_: Lowering, c: _Context, __: str, value: Any) -> None:
 
 
 def _format(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    if lowering.assert_formats and formats.is_known(value):
-        tree = formats.tree(value, c.dialect.name)
+    if lowering.assert_formats and string_formats.is_known(value):
+        tree = string_formats.tree(value, c.dialect.name)
         if tree is not None:
             c.record.append((_FORMAT, value, tree))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from guard.kernels import json_pointer
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import formats, jsontext, regex
+from guard.schemas import jsontext, regex, string_formats
 from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
 from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, Holds
 from guard.schemas.limits import limit_error
@@ -349,7 +349,7 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: b
                 status = ANNOTATION
             elif holds == Holds.FORMAT and not assert_formats:
                 status, note = ANNOTATION, "formats=False"
-            elif holds == Holds.FORMAT and not formats.is_known(value):
+            elif holds == Holds.FORMAT and not string_formats.is_known(value):
                 status, note = ANNOTATION, f"the format {jsontext.clip(value)} is not known"
             elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
                 status, note = ANNOTATION, f"{keyword} means nothing without {HAS_NO_SENSE_ALONE[keyword]}"

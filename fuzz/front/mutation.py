@@ -8,7 +8,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from guard.schemas import formats, keywords
+from guard.schemas import keywords, string_formats
 
 WORDS = sorted(frozenset().union(*(dialect.keywords for dialect in keywords.DIALECTS.values())))
 SCHEMAS: tuple[Any, ...] = (
@@ -96,7 +96,7 @@ def _part(r: Random) -> Any:
     if kind == 2:
         return {r.choice(["a", "b", "", "é", "^a", r.choice(WORDS)]): r.choice(SCHEMAS) for _ in range(r.randint(1, 3))}
     if kind == 3:
-        return r.choice(sorted(formats.KNOWN))
+        return r.choice(sorted(string_formats.KNOWN))
     if kind == 4:
         return [r.choice(SCALARS) for _ in range(r.randint(0, 3))]
     return r.choice(SCHEMAS)

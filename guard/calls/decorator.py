@@ -25,10 +25,12 @@ from guard.models import chat_messages
 from guard.support.bounds import check_names
 from guard.trace.records import Call
 
+#: mypy takes it for true. To mypy each overload of `__get__` with a `self` of its own would fit; guard/mypy.py chooses.
+MYPY = False
 P = ParamSpec("P")  #: What a decorated function takes.
 Q = ParamSpec("Q")  #: What a method takes behind its `self`.
 R = TypeVar("R")  #: The type that the model answers with.
-S = TypeVar("S")  #: The object whose method is decorated.
+S = TypeVar("S")  #: The object, or the class, whose method is decorated.
 
 #: Return annotations that ask for partial values: the first argument is the type.
 _STREAMED = {collections.abc.Iterator, collections.abc.Generator}
@@ -48,6 +50,7 @@ class Decorated(Generic[P, R]):
         self._signature = inspect.signature(function)
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND
         self.name = f"{_module(function)}.{function.__qualname__}"  #: By which the trace knows it.
+        self._is_of_class = False  # whether it was decorated above @classmethod
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
         self._examples = self._shown(guard)
 
@@ -56,12 +59,13 @@ class Decorated(Generic[P, R]):
         """The names of the parameters whose values the model is shown, in order."""
         return tuple(self._signature.parameters)[self._is_method :]
 
-    def _of(self, instance: Any) -> Self:
-        """Return the method of an object; the function itself where it is no method, or is asked of the class."""
-        if instance is None or not self._is_method:
+    def _of(self, instance: Any, owner: type | None) -> Self:
+        """Return the method of an object, or of a class; the function itself where it is none."""
+        holder = (owner or type(instance)) if self._is_of_class else instance
+        if holder is None or not self._is_method:
             return self
         bound = self._copy()
-        bound._bound = (instance,)
+        bound._bound = (holder,)
         return bound
 
     def _copy(self) -> Self:
@@ -83,7 +87,7 @@ class Decorated(Generic[P, R]):
         function = typing.cast("Any", self).__wrapped__
         if _found(module, f"{name}.__wrapped__") is function:
             function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
-        return _again, (type(self), function, self.guard, self.wanted, self.name, self._bound)
+        return _again, (type(self), function, self.guard, self.wanted, self.name, self._bound, self._is_of_class)
 
     def using(self, **changes: Unpack[CallSettings]) -> Self:
         """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
@@ -108,7 +112,9 @@ class Decorated(Generic[P, R]):
         try:
             given = self._signature.bind(*self._bound, *args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}(): {error}") from None
+            is_lost = next(iter(self._signature.parameters), "") == "cls" and not self._bound
+            more = "; write @guard.structured above @classmethod, not below" if is_lost else ""
+            raise TypeError(f"{self.name}(): {error}{more}") from None
         inputs = self._inputs(given)
         return prompts.build(
             self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
@@ -147,11 +153,12 @@ def _again(
     wanted: Any,
     name: str,
     bound: tuple[Any, ...],
+    is_of_class: bool,
 ) -> Decorated[Any, Any]:
     """Make what a pickle holds."""
     made = kind(function, guard, wanted)
     made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined]
-    made.name, made._bound = name, bound
+    made.name, made._bound, made._is_of_class = name, bound, is_of_class
     return made
 
 
@@ -166,6 +173,11 @@ def _found(module: str, name: str) -> Any:
 class Structured(Decorated[P, R]):
     """A decorated function: call it for the value, `traced` for the value and the record."""
 
+    if not MYPY:
+
+        @overload
+        def __get__(self: Structured[Concatenate[S, Q], R], instance: object, owner: S) -> Structured[Q, R]: ...
+
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
     @overload
@@ -173,7 +185,7 @@ class Structured(Decorated[P, R]):
     @overload
     def __get__(self, instance: object, owner: type | None = None) -> Self: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self._of(instance)
+        return self._of(instance, owner)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value; raises a GuardError that says why there is none."""
@@ -191,6 +203,13 @@ class Structured(Decorated[P, R]):
 class AsyncStructured(Decorated[P, R]):
     """A decorated `async def`."""
 
+    if not MYPY:
+
+        @overload
+        def __get__(
+            self: AsyncStructured[Concatenate[S, Q], R], instance: object, owner: S
+        ) -> AsyncStructured[Q, R]: ...
+
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
     @overload
@@ -200,7 +219,7 @@ class AsyncStructured(Decorated[P, R]):
     @overload
     def __get__(self, instance: object, owner: type | None = None) -> Self: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self._of(instance)
+        return self._of(instance, owner)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value; raises a GuardError that says why there is none."""
@@ -218,6 +237,11 @@ class AsyncStructured(Decorated[P, R]):
 class Streamed(Decorated[P, R]):
     """A decorated function that gives partial values."""
 
+    if not MYPY:
+
+        @overload
+        def __get__(self: Streamed[Concatenate[S, Q], R], instance: object, owner: S) -> Streamed[Q, R]: ...
+
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
     @overload
@@ -225,7 +249,7 @@ class Streamed(Decorated[P, R]):
     @overload
     def __get__(self, instance: object, owner: type | None = None) -> Self: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self._of(instance)
+        return self._of(instance, owner)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
         """Return an iterator of partial values; the last one is the value, and its `call` the record then."""
@@ -234,6 +258,11 @@ class Streamed(Decorated[P, R]):
 
 class AsyncStreamed(Decorated[P, R]):
     """A decorated function that gives partial values, async."""
+
+    if not MYPY:
+
+        @overload
+        def __get__(self: AsyncStreamed[Concatenate[S, Q], R], instance: object, owner: S) -> AsyncStreamed[Q, R]: ...
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
@@ -244,7 +273,7 @@ class AsyncStreamed(Decorated[P, R]):
     @overload
     def __get__(self, instance: object, owner: type | None = None) -> Self: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self._of(instance)
+        return self._of(instance, owner)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
         """Return an async iterator of partial values; the last one is the value."""
@@ -295,11 +324,14 @@ def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[C
     check_names("structured", settings, SETTING_NAMES)
     caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations
 
-    def decorate(function: Callable[P, Any]) -> Decorated[P, Any]:
+    def decorate(given: Callable[P, Any]) -> Decorated[P, Any]:
+        function: Any = given.__func__ if isinstance(given, classmethod | staticmethod) else given
         check_function(function)
         annotated = return_type(function, caller)
         kind, wanted = _kind(function, annotated)
-        return kind(function, Guard(**settings), wanted)
+        made = kind(function, Guard(**settings), wanted)
+        made._is_of_class = isinstance(given, classmethod)
+        return made
 
     return decorate if function is None else decorate(function)
 

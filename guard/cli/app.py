@@ -12,9 +12,10 @@ import functools
 import io
 import re
 import sys
+import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -28,7 +29,9 @@ from guard.cli.console import (
     EXIT_OK,
     EXIT_SCHEMA,
     AsJson,
+    Nowhere,
     Problem,
+    Stdout,
     bounded,
     complain,
     console,
@@ -342,7 +345,18 @@ def _list_models(as_json: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with one of the exit codes above."""
-    sys.exit(_main(arguments))
+    stdout = sys.stdout or Nowhere()  # None where it is closed
+    sys.stdout, sys.stderr = typing.cast("TextIO", Stdout(stdout)), sys.stderr or Nowhere()
+    for stream in (stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is shown escapes
+            stream.reconfigure(errors="backslashreplace")
+    code = _main(arguments)
+    try:
+        stdout.flush()
+    except OSError:  # that is said by now
+        stdout = Nowhere()
+    sys.stdout = stdout
+    sys.exit(code)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -350,13 +364,11 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     # typer carries click inside or beside it, as its version has it; in both its usage errors are BadParameter's base.
     usage_error: Any = typer.BadParameter.__base__
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is shown escapes
-            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="guard", standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # some versions of typer answer Ctrl-C so, others raise Abort
             raise KeyboardInterrupt
+        sys.stdout.flush()
     except Problem as problem:
         return complain(str(problem), problem.code)
     except SchemaError as error:
@@ -374,13 +386,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         return complain(f"{words}; see `{_command(error)} --help`", EXIT_INPUT) if words else EXIT_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return complain("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `guard trace list | head`
-        sys.stdout = None
-        return EXIT_OK
     except MemoryError:
         return complain("the memory that this process may have does not suffice; give it more, or ask for less at once")
-    except OSError as error:  # of standard output, such as a full disk's; what is named by an option is looked at there
-        sys.stdout = None
+    except OSError as error:  # what is named by an option is looked at there
         return complain(first_line(error))
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
 

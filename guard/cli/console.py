@@ -8,11 +8,12 @@ it is.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -20,6 +21,8 @@ from guard.support.clipping import cut_short
 from guard.support.plain_text import plain, plain_json, plain_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from guard.models import Progress
@@ -38,6 +41,7 @@ EPILOG = (
 PIPED_WIDTH = 160  #: Columns of a table that goes into a file or a pipe.
 CLIPPED = 100  #: Characters of a text that a table shows.
 
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
 
 
@@ -58,6 +62,14 @@ class Problem(Exception):  # noqa: N818 (a person's, not the program's)
     def __init__(self, message: str, code: int = EXIT_INPUT) -> None:
         super().__init__(message)
         self.code = code
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Raise a Problem where a file that is to be written is there already, or is a folder; devices are neither."""
+    if path.is_dir():
+        raise Problem(f"{path} is a folder; name a file in it")
+    if path.is_file() and not force:
+        raise Problem(f"{path} is there already; --force writes over it")
 
 
 def examples(*lines: str) -> str:
@@ -140,7 +152,49 @@ def _fit(shown: Any) -> Any:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a text, on standard output or standard error."""
-    typer.echo(plain(text), err=err)
+    if not err:
+        typer.echo(plain(text))
+        return
+    try:
+        typer.echo(plain(text), err=True)
+    except OSError:  # nobody reads it; the exit code says how it went
+        sys.stderr = Nowhere()
+
+
+class Stdout:
+    """Standard output, of which a Problem says that it can't be written: the disk is full, or the pipe is closed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        with _problem():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        with _problem():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _problem() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Problem(f"standard output can't be written: {error.strerror}") from None
+
+
+class Nowhere(io.StringIO):
+    """Stands for standard output or standard error where that can't be written."""
+
+    def write(self, text: str) -> int:
+        """Drop a text."""
+        return len(text)
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
@@ -150,7 +204,7 @@ def say_json(value: Any, indent: int | None = None) -> None:
 
 def complain(message: str, code: int = EXIT_NO_ANSWER) -> int:
     """Print an error; returns the exit code."""
-    typer.echo(f"guard: {plain_line(message)}", err=True)
+    say(f"guard: {plain_line(message)}", err=True)
     return code
 
 

@@ -20,8 +20,10 @@ from guard.cli.console import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
     AsJson,
+    Force,
     Problem,
     bounded,
+    check_new,
     complain,
     console,
     examples,
@@ -100,6 +102,7 @@ def harness(
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit's XML.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page of HTML.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Of the evaluation: .png, .svg or .pdf.")] = None,
+    force: Force = False,
     every: Annotated[bool, typer.Option("--all", help="Show the invariants that hold, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -117,6 +120,8 @@ def harness(
     for path in (junit, html, plot):
         if path is not None and not path.absolute().parent.is_dir():  # said before the work, not after it
             raise Problem(f"{path} can't be written: there is no folder {path.parent}; make it, or name another file")
+        if path is not None:
+            check_new(path, force)
     given = subjects or []
     if serve:
         _serve(given, seed=seed, port=port, rate=rate, faults=faults)

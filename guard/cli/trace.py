@@ -21,7 +21,9 @@ from guard.cli.console import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
     AsJson,
+    Force,
     Problem,
+    check_new,
     clip,
     console,
     examples,
@@ -51,8 +53,6 @@ Function = Annotated[str | None, typer.Option(help="Only calls of this function.
 Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="Only calls since then: 2026-01-31, 2026-01-31T12:00 (UTC), 7d, 12h.")
 ]
-
-Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")]
 
 
 @app.command("list", epilog=examples("guard trace list", "guard trace list --outcome ValidationFailed --json"))
@@ -365,8 +365,7 @@ def _writing(path: Path, force: bool) -> Iterator[IO[str]]:
     if path == STDOUT:
         yield sys.stdout
         return
-    if path.exists() and not force:
-        raise Problem(f"{path} is there already; --force writes over it")
+    check_new(path, force)
     try:
         with private_files.open_text(path, "w") as file:
             yield file

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Self
 
 from guard.errors import ModelError
-from guard.models.base import Model, Reply, Request
+from guard.models.base import Model, Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
 
 _END = object()
@@ -77,12 +77,13 @@ class _Charge:
         self.request = dataclasses.replace(request, told=self._tell)
         self._model, self._asked = model, request
         self._text: list[str] = []
+        self._thought: list[str] = []
         self._is_told = False
 
     def note(self, part: Any) -> None:
         """Take a piece, or the reply, which says it all."""
         if isinstance(part, str):
-            self._text.append(part)
+            (self._thought if isinstance(part, Thought) else self._text).append(part)
         self._is_told = self._is_told or isinstance(part, Reply)
 
     def _tell(self, reply: Reply) -> None:
@@ -95,20 +96,22 @@ class _Charge:
     def __exit__(self, kind: object, *_: object) -> None:
         if self._is_told:
             return
-        if text := "".join(self._text):
-            self._asked.cut(self._estimate(text))
+        if any(self._text) or any(self._thought):
+            self._asked.cut(self._estimate("".join(self._text), "".join(self._thought)))
         if kind is None:
             raise ModelError(f"the stream of {self._model.name} ended without its Reply")
 
-    def _estimate(self, text: str) -> Reply:
+    def _estimate(self, text: str, thought: str) -> Reply:
         prompt = sum(estimated_tokens(str(message.get("content", ""))) for message in self._asked.messages)
-        written = estimated_tokens(text)
+        written = estimated_tokens(text + thought)
         return Reply(
             text=text,
             finish="cut",
             model=self._model.name,
             prompt_tokens=prompt,
             completion_tokens=written,
+            thinking_tokens=estimated_tokens(thought),
+            thinking=thought,
             cost=price(self._model, prompt, written),
             is_estimate=True,
         )

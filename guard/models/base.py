@@ -117,9 +117,9 @@ class Model(Protocol):
 
     What a model can do beyond this it has as methods and attributes, each optional:
     `agenerate(request)`, the same as a coroutine; `stream(request)` or `astream(request)`, an (async) iterator of the
-    text in pieces and then the Reply; `is_masked`, True where every answer is valid by construction. Closing an
-    iterator stops the model. A model that stops or fails midway says with `request.cut(reply)` what was used; of a
-    stream of which none is said, the ledger has an estimate.
+    text in pieces and then the Reply, with `Thought`s in between where it was made to think aloud; `is_masked`, True
+    where every answer is valid by construction. Closing an iterator stops the model. A model that stops or fails midway
+    says with `request.cut(reply)` what was used; of a stream of which none is said, the ledger has an estimate.
     """
 
     @property

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Container, Iterator, Mapping
 from typing import Any
 
 from guard.errors import BadReply
 from guard.models.remote.anthropic import API_KEY, BASE_URL, URL
 from guard.models.remote.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
 from guard.models.remote.errors import ExchangeError, broken_off, of_event
+from guard.models.remote.exchange import Exchange
+from guard.models.remote.http import count
 from guard.sidecar import large
 from guard.sidecar.bodies import parsed
 from guard.sidecar.errors import bad
@@ -23,6 +25,9 @@ from guard.sidecar.upstream import Upstream
 from guard.support.json_pieces import encoded
 
 TOKEN = "ANTHROPIC_AUTH_TOKEN"
+#: Fields of a message that a count of its tokens is asked with.
+COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
+NO_COUNT = frozenset({404, 405, 501})  #: Of a server that speaks the protocol, but does not count.
 PATH = "/chat/completions"  #: The one path of OpenAI's protocol at which it is asked.
 
 
@@ -63,6 +68,25 @@ class AnthropicUpstream(Upstream):
         """Whether it can be made to call a tool: not while it thinks."""
         return not thinks(settings(body))
 
+    async def count_tokens(self, body: bytes, seconds: float, retries: int) -> int | None:
+        """Return how many tokens a chat's prompt is, as the provider counts them; None where it does not."""
+        payload, exchange = await self._payload(body, COUNTED), Exchange(self.name, seconds, retries)
+
+        async def once() -> AsyncGenerator[int, None]:
+            async with self._asked("/messages/count_tokens", *payload) as response:
+                said = self._object(await self._whole(response))
+            if (number := count(said.get("input_tokens"), -1)) < 0:
+                raise ExchangeError(BadReply(f"{self.name} did not answer by the protocol: no input_tokens"))
+            yield number
+
+        try:
+            async with exchange.deadline(), contextlib.aclosing(exchange.send(once)) as counted:
+                return await anext(counted)
+        except ExchangeError as failure:
+            if failure.status in NO_COUNT and "model" not in failure.words.lower():
+                return None
+            raise failure.error from failure
+
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
         assert self.speaks(path)
@@ -94,11 +118,13 @@ class AnthropicUpstream(Upstream):
                     return
         raise broken_off(self.name)
 
-    async def _payload(self, body: bytes) -> tuple[bytes, dict[str, str]]:
-        """Return what is sent for a chat, and the header that says in which version of the protocol."""
+    async def _payload(self, body: bytes, fields: Container[str] | None = None) -> tuple[bytes, dict[str, str]]:
+        """Return what is sent for a chat, or some fields of it, and the header that says by which version."""
 
         def made() -> tuple[bytes, dict[str, str]]:
             asked = request(parsed(body), self._most_tokens)
+            if fields is not None:
+                asked = {name: value for name, value in asked.items() if name in fields}
             return encoded(asked), {"anthropic-version": version(asked)}
 
         return await large.done(len(body), made)

@@ -340,8 +340,18 @@ class Sidecar:
     ) -> None:
         message = messages.read(body, is_count=True)
         served = self.visited(context, message.model)
-        async with served.turn(context.begin(served.settings.total_seconds)):
-            counted = await asyncio.to_thread(messages.count, message, served)
+        seconds, number = context.begin(served.settings.total_seconds), None
+        async with served.turn(seconds):
+            if served.upstream is not None and served.upstream.is_translated:
+                chat = await large.done(context.size, messages.as_chat, message, served)
+                with params.named(params.MESSAGES, body):
+                    await check_translated(chat, served, context.size)
+                raw = await large.done(context.size, encoded, {**chat, "model": served.upstream_model})
+                number = await served.upstream.count_tokens(raw, seconds, served.settings.transport_retries)
+            if number is None:
+                counted = await asyncio.to_thread(messages.count, message, served)
+            else:
+                counted = {"input_tokens": number}
         await answer(send, context, 200, encoded(counted))
 
     async def _relayed(

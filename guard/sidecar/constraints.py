@@ -45,8 +45,7 @@ _NO_FIELD = ("extra_body", "structured_outputs.extra_body", "sampling_params")
 NOTES = frozenset(
     {
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_options"),
-        *("prompt_cache_retention", "reasoning", "reasoning_effort", "verbosity", "include", "truncation"),
-        "client_metadata",
+        *("prompt_cache_retention", "include", "truncation", "client_metadata"),
     }
 )
 #: Values with which a field asks for nothing.
@@ -58,6 +57,9 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("skip_special_tokens", "spaces_between_special_tokens", "add_generation_prompt"), (True,)),
     "top_k": (0, -1),
     "modalities": (["text"],),
+    "verbosity": ("medium",),
+    "reasoning_effort": ("none",),
+    "reasoning": ({"effort": "none"}, {"enabled": False}),
     "chat_template_kwargs": ({"enable_thinking": False}, {"thinking": False}),
 }
 

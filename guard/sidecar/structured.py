@@ -197,7 +197,7 @@ def _tier(served: Served, chat_request: ChatRequest, size: int) -> Tier:
     if isinstance(model, Remote):
         extra = served.upstream.own(chat_request.body) if served.upstream is not None else {}
         wished = {key for key in (*extra, *_WISHES) if {**chat_request.body, **extra}.get(key) is not None}
-        model = model.with_body(extra, wished)
+        model = model.with_body(extra, wished).thinking_aloud()
     if served.upstream is None:
         return Tier(served, Worded(model, chat_request))
     is_constrained = chat_request.kind in ("json", "string") or chat_request.older is not None

@@ -92,6 +92,10 @@ class Upstream:
         """Whether it can be made to call a tool."""
         return True
 
+    async def count_tokens(self, body: bytes, seconds: float, retries: int) -> int | None:  # noqa: ARG002 (the same)
+        """Return how many tokens a chat's prompt is, as the provider counts them; None where it does not."""
+        return None
+
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
         async with self._asked(path, body) as response:

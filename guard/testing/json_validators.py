@@ -17,8 +17,8 @@ import referencing.jsonschema
 
 from guard.output import judge
 from guard.schemas import leniency, rewriting
-from guard.schemas.formats import is_known
 from guard.schemas.keywords import DIALECTS
+from guard.schemas.string_formats import is_known
 
 _PYTHON = {
     "draft4": jsonschema.Draft4Validator,

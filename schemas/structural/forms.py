@@ -45,12 +45,12 @@ class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class ConstString(_Form):
+class ConstStringForm(_Form):
     type: Literal["const_string"]
     value: str
 
 
-class JSONSchema(_Form):
+class JSONSchemaForm(_Form):
     type: Literal["json_schema"]
     json_schema: Schema
     style: Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"] = "json"
@@ -59,123 +59,123 @@ class JSONSchema(_Form):
     excludes: list[Some] = []
 
 
-class QwenXMLParameter(_Form):
+class QwenXMLParameterForm(_Form):
     type: Literal["qwen_xml_parameter"]
     json_schema: Schema
 
 
-class AnyText(_Form):
+class AnyTextForm(_Form):
     type: Literal["any_text"]
     excludes: list[Some] = []
     max_chars: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
     max_tokens: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
 
 
-class Regex(_Form):
+class RegexForm(_Form):
     type: Literal["regex"]
     pattern: str
     excludes: list[Some] = []
 
 
-class Grammar(_Form):
+class GrammarForm(_Form):
     type: Literal["grammar"]
     grammar: str
 
 
-class Token(_Form):
+class TokenForm(_Form):
     type: Literal["token"] = "token"
     token: TokenName
 
 
-class ExcludeToken(_Form):
+class ExcludeTokenForm(_Form):
     type: Literal["exclude_token"]
     exclude_tokens: list[TokenName] = []
 
 
-class AnyTokens(_Form):
+class AnyTokensForm(_Form):
     type: Literal["any_tokens"]
     exclude_tokens: list[TokenName] = []
     max_tokens: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
 
 
-_Token: TypeAlias = Annotated[Token, Branch("(object)")]
+_Token: TypeAlias = Annotated[TokenForm, Branch("(object)")]
 Begin: TypeAlias = Annotated[_Text | _Token, _one_of('expected a text or {"token": …}')]
 End: TypeAlias = Annotated[_Text | _Texts | _Token, _one_of('expected a text, a list of texts or {"token": …}')]
 
 
-class Sequence(_Form):
+class SequenceForm(_Form):
     type: Literal["sequence"]
     elements: list[Form]
 
 
-class Or(_Form):
+class OrForm(_Form):
     type: Literal["or"]
     elements: Annotated[list[Form], Field(min_length=1)]
 
 
-class Tag(_Form):
+class TagForm(_Form):
     type: Literal["tag"] = "tag"
     begin: Begin
     content: Form
     end: End
 
 
-class TriggeredTags(_Form):
+class TriggeredTagsForm(_Form):
     type: Literal["triggered_tags"]
     triggers: Annotated[list[Some], Field(min_length=1)]
-    tags: Annotated[list[Tag], Field(min_length=1)]
+    tags: Annotated[list[TagForm], Field(min_length=1)]
     at_least_one: bool = False
     stop_after_first: bool = False
     excludes: list[Some] = []
 
 
-class TagsWithSeparator(_Form):
+class TagsWithSeparatorForm(_Form):
     type: Literal["tags_with_separator"]
-    tags: Annotated[list[Tag], Field(min_length=1)]
+    tags: Annotated[list[TagForm], Field(min_length=1)]
     separator: str
     at_least_one: bool = False
     stop_after_first: bool = False
 
 
-class TokenTriggeredTags(_Form):
+class TokenTriggeredTagsForm(_Form):
     type: Literal["token_triggered_tags"]
     trigger_tokens: Annotated[list[TokenName], Field(min_length=1)]
-    tags: Annotated[list[Tag], Field(min_length=1)]
+    tags: Annotated[list[TagForm], Field(min_length=1)]
     exclude_tokens: list[TokenName] = []
     at_least_one: bool = False
     stop_after_first: bool = False
 
 
-class Optional(_Form):
+class OptionalForm(_Form):
     type: Literal["optional"]
     content: Form
 
 
-class Plus(_Form):
+class PlusForm(_Form):
     type: Literal["plus"]
     content: Form
 
 
-class Star(_Form):
+class StarForm(_Form):
     type: Literal["star"]
     content: Form
 
 
-class Repeat(_Form):
+class RepeatForm(_Form):
     type: Literal["repeat"]
     min: Annotated[int, Field(ge=0, le=MOST_COUNT)]
     max: Annotated[int, Field(ge=-1, le=MOST_COUNT)]
     content: Form
 
 
-class Dispatch(_Form):
+class DispatchForm(_Form):
     type: Literal["dispatch"]
     rules: list[tuple[Some, Form]]
     loop: bool = True
     excludes: list[Some] = []
 
 
-class TokenDispatch(_Form):
+class TokenDispatchForm(_Form):
     type: Literal["token_dispatch"]
     rules: list[tuple[TokenName, Form]]
     loop: bool = True
@@ -183,32 +183,44 @@ class TokenDispatch(_Form):
 
 
 Form: TypeAlias = Annotated[
-    ConstString
-    | JSONSchema
-    | QwenXMLParameter
-    | AnyText
-    | Regex
-    | Grammar
-    | Token
-    | ExcludeToken
-    | AnyTokens
-    | Sequence
-    | Or
-    | Tag
-    | TriggeredTags
-    | TagsWithSeparator
-    | TokenTriggeredTags
-    | Optional
-    | Plus
-    | Star
-    | Repeat
-    | Dispatch
-    | TokenDispatch,
+    ConstStringForm
+    | JSONSchemaForm
+    | QwenXMLParameterForm
+    | AnyTextForm
+    | RegexForm
+    | GrammarForm
+    | TokenForm
+    | ExcludeTokenForm
+    | AnyTokensForm
+    | SequenceForm
+    | OrForm
+    | TagForm
+    | TriggeredTagsForm
+    | TagsWithSeparatorForm
+    | TokenTriggeredTagsForm
+    | OptionalForm
+    | PlusForm
+    | StarForm
+    | RepeatForm
+    | DispatchForm
+    | TokenDispatchForm,
     Field(discriminator="type"),
 ]
 _NESTING: tuple[type[_Form], ...] = (
-    *(Sequence, Or, Tag, TriggeredTags, TagsWithSeparator, TokenTriggeredTags, Optional, Plus, Star, Repeat, Dispatch),
-    TokenDispatch,
+    *(
+        SequenceForm,
+        OrForm,
+        TagForm,
+        TriggeredTagsForm,
+        TagsWithSeparatorForm,
+        TokenTriggeredTagsForm,
+        OptionalForm,
+        PlusForm,
+        StarForm,
+        RepeatForm,
+        DispatchForm,
+    ),
+    TokenDispatchForm,
 )
 
 

@@ -125,7 +125,7 @@ class _Reader:
             )
         if name not in self._known:
             with self.deeper(name):
-                self._known[name] = _Body(self, self._rules[name], (*within, name)).read()
+                self._known[name] = _RuleReader(self, self._rules[name], (*within, name)).read()
         return self._known[name]
 
     @contextmanager
@@ -149,7 +149,7 @@ class _Reader:
         return self._is_lark
 
 
-class _Body:
+class _RuleReader:
     """One rule on the way: a cursor over its tokens."""
 
     def __init__(self, reader: _Reader, rule: _Rule, within: tuple[str, ...]) -> None:

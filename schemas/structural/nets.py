@@ -53,6 +53,7 @@ class Net:
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
     exit_places: list[str] = field(default_factory=list)
     any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
+    doubtful: list[int] = field(default_factory=list)  # arcs that may have no text
     open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
 
     @property
@@ -83,7 +84,7 @@ class Builder:
         self.net = Net()
         self._options = options
         self._parts = 0
-        self._at: list[str] = []  # steps of the JSON Pointer into the tag
+        self._at = [""]  # the JSON Pointers into the tag of what is being built, the innermost last
 
     def build(self, tag: Mapping[str, Any]) -> Net:
         """Return the net of a structural tag; SchemaError names the place that can't be enforced."""
@@ -127,8 +128,8 @@ class Builder:
 
     # -- Where it is ---------------------------------------------------------------------------------------------------
 
-    def _within(self, step: str | int, build: Callable[[], list[int]]) -> list[int]:
-        self._at.append(str(step))
+    def _within(self, step: str, build: Callable[[], list[int]]) -> list[int]:
+        self._at.append(f"{self._place()}/{step}")
         try:
             return build()
         finally:
@@ -138,15 +139,11 @@ class Builder:
         """Return the arcs of some parts of a list, each built in its place."""
         arcs: list[int] = []
         for number, part in parts.items():
-            self._at += [name, str(number)]
-            try:
-                arcs += build(part)
-            finally:
-                del self._at[-2:]
+            arcs += self._within(f"{name}/{number}", partial(build, part))
         return arcs
 
     def _place(self) -> str:
-        return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self._at)
+        return self._at[-1]
 
     def _refused(self, found: str, fix: str) -> SchemaError:
         return SchemaError(Finding(self._place(), None, found, fix))
@@ -171,11 +168,20 @@ class Builder:
             raise self._refused(str(error), "correct the pattern") from None
         if excludes := form.get("excludes"):
             tree = trees.both(tree, trees.free(excludes))
-        return [self._open(self._arc(tree, self._plain(to)))]
+        return [self._doubted(self._open(self._arc(tree, self._plain(to))))]
 
     def _open(self, arc: int) -> int:
         self.net.open_arcs.add(arc)
         return arc
+
+    def _doubted(self, arc: int) -> int:
+        self.net.doubtful.append(arc)
+        return arc
+
+    def _until(self, end: str, target: int, avoid: Sequence[str], excludes: Sequence[str], most: int | None) -> int:
+        """Return the arc of free text up to an end."""
+        arc = self._arc(trees.until(end, avoid, most, excludes), target)
+        return arc if trees.is_met(end, avoid) else self._doubted(arc)
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         if form.get("max_tokens") is not None:
@@ -189,14 +195,14 @@ class Builder:
         if not to.ends:
             return [self._open(self._arc(trees.free((*avoid, *excludes), max_chars), to.target))]
         ends = (*avoid, *to.ends)
-        return [self._arc(trees.until(end, ends, max_chars, excludes), to.target) for end in to.ends]
+        return [self._until(end, to.target, ends, excludes, max_chars) for end in to.ends]
 
     def _grammar(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         try:
             tree = grammar.parse(form["grammar"])
         except grammar.GrammarError as error:
             raise self._refused(error.found, error.fix) from None
-        return [self._open(self._arc(tree, self._plain(to)))]
+        return [self._doubted(self._open(self._arc(tree, self._plain(to))))]
 
     def _json_schema(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         style = form.get("style", "json")
@@ -239,7 +245,7 @@ class Builder:
         return self._arc(tree, target)
 
     def open(self, arc: int) -> int:
-        return self._open(arc)
+        return self._doubted(self._open(arc))
 
     def value(self, schema: Any, following: int) -> int:
         """Return the target of a value of the schema; behind it text goes on at the point."""
@@ -252,7 +258,7 @@ class Builder:
         return [self._arc(trees.EMPTY, self._exit(SYMBOL, len(self.net.symbols) - 1, self._following(to)))]
 
     def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        """Return free text in which tokens begin tags; special tokens are never text, so nothing else need be barred."""
+        """Return free text in which tokens begin tags; special tokens are never text, so no other need be barred."""
         self.net.barred_tokens += form["exclude_tokens"]
         names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], Mapping)]
         if len(names) < len(form["tags"]) or {*names} != {*form["trigger_tokens"]}:
@@ -399,8 +405,7 @@ class Builder:
         after = To(again) if loop else To(self._plain(to))
         arcs = self._free(to, avoid, excludes)
         for trigger in dict.fromkeys(triggers):
-            arcs.append(
-                self._arc(trees.until(trigger, (*avoid, *to.ends), None, excludes), self._point(behind(trigger, after)))
-            )
+            inside = self._point(behind(trigger, after))
+            arcs.append(self._until(trigger, inside, (*avoid, *to.ends), excludes, None))
         self.net.points[again] = arcs
         return [self._arc(trees.EMPTY, again)], after

@@ -21,28 +21,39 @@ _HOW = frozenset({"disable_fallback", "backend", "_backend", "_backend_was_auto"
 
 
 def is_format(given: Any) -> bool:
-    """Whether what `compile` is given is a format, and no schema."""
-    return isinstance(given, Mapping) and as_tag(given, is_asked=True) is not None
+    """Whether what `compile` is given is a format, and no schema. O(1)."""
+    if type(given) is not dict:
+        return False
+    kind = given.get("type")
+    if (isinstance(kind, str) and (kind in TYPES or kind == "structural_tag")) or given.keys() >= {
+        "structures",
+        "triggers",
+    }:
+        return True
+    return bool(_asked(given)) and given.keys() <= {*CONSTRAINTS, *_HOW}
 
 
-def as_tag(given: Any, *, is_asked: bool = False) -> Any:
-    """Return a structural tag `{"type": "structural_tag", "format": …}`; with `is_asked` None where it is no format."""
-    if isinstance(given, Mapping):
-        if given.get("type") == "structural_tag" and ("format" in given or "structures" in given):
-            return _of_structures(given) if "structures" in given else dict(given)
-        if isinstance(given.get("type"), str) and given["type"] in TYPES:
-            return {"type": "structural_tag", "format": dict(given)}
-        if "structures" in given and "triggers" in given:
-            return _of_structures(given)
-        asked = [name for name in CONSTRAINTS if given.get(name) is not None and given[name] is not False]
-        if asked and given.keys() <= {*CONSTRAINTS, *_HOW}:
-            if len(asked) > 1:
-                found = f"{asked[0]} and {asked[1]} ask for different answers"
-                raise SchemaError(Finding(f"/{asked[1]}", None, found, "send one of them"))
-            return {"type": "structural_tag", "format": _of_constraint(asked[0], given[asked[0]])}
-    if is_asked:
-        return None
-    raise SchemaError(Finding("", None, "it is no format", "see docs/formats.md"))
+def as_tag(given: Any) -> Any:
+    """Return a structural tag `{"type": "structural_tag", "format": …}`; SchemaError where it is none."""
+    if not is_format(given):
+        raise SchemaError(Finding("", None, "it is no format", "see docs/formats.md"))
+    if given.get("type") in TYPES:
+        return {"type": "structural_tag", "format": given}
+    if "structures" in given:
+        return _of_structures(given)
+    if given.get("type") == "structural_tag":
+        if "format" not in given:
+            raise SchemaError(Finding("/format", None, "missing", "add it"))
+        return given
+    asked = _asked(given)
+    if len(asked) > 1:
+        found = f"{asked[0]} and {asked[1]} ask for different answers"
+        raise SchemaError(Finding(f"/{asked[1]}", None, found, "send one of them"))
+    return {"type": "structural_tag", "format": _of_constraint(asked[0], given[asked[0]])}
+
+
+def _asked(given: Mapping[str, Any]) -> list[str]:
+    return [name for name in CONSTRAINTS if given.get(name) is not None and given[name] is not False]
 
 
 def _of_structures(given: Mapping[str, Any]) -> dict[str, Any]:

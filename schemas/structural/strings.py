@@ -21,7 +21,7 @@ class RecursiveError(Exception):
     """A schema that applies itself to the same value."""
 
 
-class Reader:
+class StringLanguages:
     """What the records of one schema say of strings."""
 
     def __init__(self, record: Callable[[int], Record]) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
 from guard.schemas.compiled import FrontEnd, Options
+from guard.schemas.keywords import ANNOTATIONS, SUPPORTED
 from guard.schemas.ops import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING
 from guard.schemas.structural import strings, trees
 
@@ -31,9 +32,10 @@ _OBJECT = frozenset(
     {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"}
 )
 _ARRAY = frozenset({"type", "items", "minItems", "maxItems"})
-_NOTES = frozenset(
-    {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema", "$id"}
-    | {"$defs", "definitions", "strict"}
+#: Keywords that say nothing of an object or an array.
+_OF_SCALARS = frozenset(
+    {"minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    | {"multipleOf"}
 )
 _ENTITIES = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;"}
 _SPACE: Tree = trees.repeat(trees.char(" \n\r\t"), 0, 20)
@@ -42,7 +44,7 @@ _FIRST = {NULL: "n", BOOLEAN: "tf", NUMBER: "-0123456789", ARRAY: "[", OBJECT: "
 
 
 @dataclass(frozen=True)
-class Style:
+class TagStyle:
     """How one family writes an argument: `opening` has places for a key and for the label of a value's type."""
 
     opening: str
@@ -54,18 +56,18 @@ class Style:
 
 
 STYLES = {
-    "qwen_xml": Style("<parameter={key}>", "</parameter>", barred="<>\n"),
-    "minimax_xml": Style('<parameter name="{key}">', "</parameter>"),
-    "deepseek_xml": Style(
+    "qwen_xml": TagStyle("<parameter={key}>", "</parameter>", barred="<>\n"),
+    "minimax_xml": TagStyle('<parameter name="{key}">', "</parameter>"),
+    "deepseek_xml": TagStyle(
         '<｜DSML｜parameter name="{key}" string="{label}">',
         "</｜DSML｜parameter>",
         {bit: "true" if bit == STRING else "false" for bit in NAMES},
     ),
-    "glm_xml": Style("<arg_key>{key}</arg_key>{space}<arg_value>", "</arg_value>", barred="<\n"),
-    "kimi_k3_xml": Style(
+    "glm_xml": TagStyle("<arg_key>{key}</arg_key>{space}<arg_value>", "</arg_value>", barred="<\n"),
+    "kimi_k3_xml": TagStyle(
         '<|open|>argument key="{key}" type="{label}"<|sep|>', "<|close|>argument<|sep|>", NAMES, escapes=True
     ),
-    "cohere_xml": Style(
+    "cohere_xml": TagStyle(
         '<cofl:value name="{key}" type="{label}">',
         "</cofl:value>",
         {**dict.fromkeys(NAMES, "json"), STRING: "raw", OBJECT: "dict", ARRAY: "list"},
@@ -91,7 +93,7 @@ class Tagged:
         self,
         schema: Any,
         reference: str,
-        style: Style,
+        style: TagStyle,
         options: Options,
         maker: Maker,
         at: str,
@@ -105,7 +107,7 @@ class Tagged:
         self._style, self._reference, self._maker, self._pointer = style, reference, maker, at
         self._front = front = FrontEnd(schema, options, {})
         self._root = front.documents.root_home.contents
-        self._reader = strings.Reader(lambda node: front.lower([node])[0])
+        self._reader = strings.StringLanguages(lambda node: front.lower([node])[0])
         self.excluded: list[tuple[str, str]] = []  # pointers, and what is let through by no text
 
     def arcs(self, target: int, *, any_order: bool) -> list[int]:
@@ -232,12 +234,12 @@ class Tagged:
             reference = schema.get("$ref")
             if reference is None:
                 break
-            if others := schema.keys() - {"$ref"} - _NOTES:
+            if others := schema.keys() - {"$ref"} - ANNOTATIONS:
                 raise self._refused(
                     f"{at}/{min(others)}", "the style can't keep what stands beside a $ref", "merge both"
                 )
             schema, at = self._target(reference, at)
-        said = [word for word in sorted(schema.keys() - known - _NOTES) if word in _SAID]
+        said = sorted((schema.keys() & SUPPORTED) - known - ANNOTATIONS - _OF_SCALARS)
         if said:
             raise self._refused(f"{at}/{said[0]}", "a tagged style can't keep it", "use style json, or leave it out")
         kinds = schema.get("type", NAMES[wanted])
@@ -296,7 +298,7 @@ class Tagged:
     def _branch(self, schema: Any, at: str, bit: int) -> tuple[Any, str]:
         """Return the alternative of a union that has values of the type, where it is the only one."""
         for word in ("anyOf", "oneOf"):
-            if isinstance(schema, dict) and word in schema and not schema.keys() - {word} - _NOTES:
+            if isinstance(schema, dict) and word in schema and not schema.keys() - {word} - ANNOTATIONS:
                 branches = [n for n, one in enumerate(schema[word]) if self._reader.types(self._node(one)) & bit]
                 if len(branches) == 1:
                     return schema[word][branches[0]], f"{at}/{word}/{branches[0]}"
@@ -339,7 +341,7 @@ class Tagged:
         arcs = [make.open(make.arc(trees.both(*parts) if len(parts) > 1 else parts[0], close))]
         if listed is not None and all(text == text.strip(" \n\r\t") for text in listed):
             padded = trees.both(*parts) if len(parts) > 1 else parts[0]
-            arcs = [make.arc(trees.cat(_SPACE, padded, _SPACE), close)]
+            arcs = [make.open(make.arc(trees.cat(_SPACE, padded, _SPACE), close))]
         return arcs
 
     def _json(self, schema: Any, at: str, types: int, label: str, target: int) -> list[int]:
@@ -391,14 +393,6 @@ class Tagged:
 
     def _refused(self, at: str, found: str, fix: str) -> SchemaError:
         return SchemaError(Finding(self._pointer + at, at.rpartition("/")[2] or None, found, fix))
-
-
-#: Keywords that say something of an object's members or an array's items, and that tags can't keep.
-_SAID = frozenset(
-    {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "dependencies"}
-    | {"propertyNames", "unevaluatedProperties", "const", "enum", "$dynamicRef", "$recursiveRef"}
-    | {"prefixItems", "contains", "uniqueItems", "unevaluatedItems", "additionalItems", "minContains", "maxContains"}
-)
 
 
 def _words(types: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from guard.schemas.ops import Rx, Tree
 
@@ -15,7 +16,7 @@ ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
 
 
 def size(tree: Tree) -> int:
-    """Return how many parts a tree has, written out: one that stands in it twice counts twice"""
+    """Return how many parts a tree has, written out: one that stands in it twice counts twice."""
     known: dict[int, int] = {}
 
     def of(part: Tree) -> int:
@@ -25,6 +26,11 @@ def size(tree: Tree) -> int:
         return known[id(part)]
 
     return of(tree)
+
+
+@lru_cache(1_000)
+def _one(char: str) -> Tree:
+    return (_SET, ((ord(char), ord(char)),))
 
 
 def char(among: str) -> Tree:
@@ -63,7 +69,7 @@ def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
 
 def literal(text: str) -> Tree:
     """Return the language of one text."""
-    return (_CAT, [(_SET, ((ord(char), ord(char)),)) for char in text])
+    return (_CAT, [*map(_one, text)]) if text else EMPTY
 
 
 def cat(*parts: Tree) -> Tree:
@@ -98,24 +104,21 @@ def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
     return both(length, no(cat(ANY, either(strings), ANY))) if strings else length
 
 
+def is_met(end: str, avoid: Iterable[str]) -> bool:
+    """Whether `until` has a text: none of the strings is complete in the end before the end itself is."""
+    return not any(text and text in end[:-1] for text in avoid)
+
+
 def until(end: str, avoid: Iterable[str], max_chars: int | None = None, excludes: Iterable[str] = ()) -> Tree:
     """Return the texts that end with `end`, and before that with none of the strings; nor there with a longer one.
 
     Whoever reads free text commits to the string that is complete first, and of several that are so at once to the
-    longest. `excludes` must not begin in front of the end; in it they may stand.
+    longest. None of `excludes` stands in what is in front of the end.
     """
     others = sorted({*avoid, end} - {""})
-    inside = {text for text in excludes if text and text in end and text not in others}
-    earlier = either(
-        [
-            cat(ANY, either([literal(text) for text in sorted({*others, *excludes} - inside - {""})]), CHAR, ANY),
-            *(cat(ANY, literal(text), repeat(CHAR, len(end) + 1 - len(text), -1)) for text in sorted(inside)),
-        ]
-    )
-    others = sorted({*others, *excludes} - {""})
+    earlier = cat(ANY, either([literal(text) for text in others]), CHAR, ANY)
     longer = [text for text in others if len(text) > len(end) and text.endswith(end)]
-    length = ANY if max_chars is None else cat(repeat(CHAR, 0, max_chars), literal(end))
-    parts = [length, cat(ANY, literal(end)), no(earlier)]
+    parts = [cat(free(excludes, max_chars), literal(end)), no(earlier)]
     if longer:
         parts.append(no(cat(ANY, either([literal(text) for text in longer]))))
     return both(*parts)

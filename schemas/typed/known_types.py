@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from guard.schemas.formats import BYTE
+from guard.schemas.string_formats import BYTE
 from guard.schemas.typed import text_types
 
 Schema: TypeAlias = dict[str, Any]

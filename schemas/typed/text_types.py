@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 
-from guard.schemas import formats
+from guard.schemas import string_formats
 from guard.schemas.typed import decimals
 
 
@@ -147,14 +147,14 @@ def base64(alphabet: str, *, ascii_only: bool) -> str:
 # ---- addresses ----
 
 _UP_TO_32, _UP_TO_128 = "(?:3[0-2]|[12]?[0-9])", "(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])"
-IPV4, IPV6 = formats.IPV4, formats.IPV6
+IPV4, IPV6 = string_formats.IPV4, string_formats.IPV6
 IPV4_INTERFACE = f"{IPV4}(?:/{_UP_TO_32})?"
 IPV6_INTERFACE = f"{IPV6}(?:/{_UP_TO_128})?"
 
 
 def _network_4() -> str:
     """Return the networks of IPv4: behind as many bits as their prefix has, an address is all zeros."""
-    byte = formats.BYTE
+    byte = string_formats.BYTE
     ways = []
     for prefix in range(33):
         full, bits = divmod(prefix, 8)

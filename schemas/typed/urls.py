@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from guard.schemas.formats import IPV4
+from guard.schemas.string_formats import IPV4
 
 #: Schemes that the standard knows: each with a host, but for `file`.
 SPECIAL = ("http", "https", "ws", "wss", "ftp")

@@ -57,6 +57,9 @@ HOLDS: dict[str, Callable[[Any], bool]] = {
 }
 #: How clients say that an answer was cut by its budget.
 _CUT = re.compile(r"length limit|max_?tokens|truncat|finish_reason.{0,9}length|incomplete", re.IGNORECASE)
+#: How they say that the words are not as they themselves told the model to write them; and what that is called.
+_UNLIKE = re.compile("AdapterParseError")
+_UNLIKE_LIMIT = "DSPy streams fields that it finds in words, which so small a model does not write as it is told"
 HERE_TOKENS = 48  #: Of an answer of such a model, where a client does not say it.
 
 
@@ -185,6 +188,8 @@ def _verdict(feature: str, said: dict[str, Any], *, is_here: bool) -> Verdict:
         return Verdict(feature, False, limit=said["limit"])
     if is_here and _CUT.search(said.get("error", "")):  # as it says what it likes, for as long: the client tells that
         return Verdict(feature, True)
+    if is_here and _UNLIKE.search(said.get("error", "")):
+        return Verdict(feature, False, limit=_UNLIKE_LIMIT)
     if "error" in said:
         return Verdict(feature, False, words=f"{said['error']}\n{said.get('where', '')}")
     if is_here:

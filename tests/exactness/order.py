@@ -1,4 +1,4 @@
-"""The schema's order of keys, read off the schema as docs/explanation/formats.md says: a judge of `key_order="schema"`.
+"""The schema's order of keys, read off the schema as docs/explanation/json-text.md says: a judge of `key_order="schema"`.
 
 All schemas that apply in place are walked as they are written, whichever of them hold; first come the names of all
 their `properties`, then those that only `required` names, then all other keys in any order. Of each schema that applies

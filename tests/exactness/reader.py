@@ -2,7 +2,7 @@
 
 A reader is an automaton over bytes, made state by state and kept for all schemas: a state knows the trie's nodes that
 the bytes so far may lead to. Which nodes lead to a valid value differs from schema to schema; the state lives while one
-of its nodes does. It is written straight from docs/explanation/formats.md and RFC 8259, and shares nothing with
+of its nodes does. It is written straight from docs/explanation/json-text.md and RFC 8259, and shares nothing with
 the engine.
 
 Canonical spelling is read twice: "canonical" is the one text that must be allowed for each value; "zeros", zeros behind

@@ -19,6 +19,8 @@ from typing import Any
 Valid = Callable[[Any, Any], bool]  #: Whether a value meets a schema.
 
 NO_LIMIT = 10**9
+NOTHING = {"type": "const_string", "value": ""}
+FREE = ("any_text", "dispatch", "triggered_tags")  #: Formats whose text goes up to the end of their tag.
 
 
 def accepts(tag: Any, text: str, valid: Valid) -> bool:
@@ -31,6 +33,8 @@ class Reader:
 
     def __init__(self, text: str, valid: Valid) -> None:
         self.text, self._valid = text, valid
+        self._regions: set[int] = set()  # where the free text of the last such format began
+        self._bound: set[int] = set()  # and where it ended behind a part, and not in free text
 
     def ends(self, form: Any, start: int, stops: Sequence[str]) -> set[int]:
         """Return the offsets at which the format may end; free text in it ends before `stops`, too."""
@@ -66,10 +70,6 @@ class Reader:
         return found
 
     def _json_schema(self, form: Any, start: int, _stops: Sequence[str]) -> Iterator[int]:
-        style = form.get("style", "json")
-        if style != "json":
-            yield from STYLES[style](self, form["json_schema"], start)
-            return
         for end in self._values(start):
             value = json.loads(self.text[start:end])
             if self._valid(form["json_schema"], value):
@@ -125,8 +125,43 @@ class Reader:
         if not self.text.startswith(begin, start):
             return set()
         closers = [form["end"]] if isinstance(form["end"], str) else list(form["end"])
-        inner = self.ends(form["content"], start + len(begin), [one for one in closers if one])
-        return {at + len(one) for at in inner for one in closers if self.text.startswith(one, at)}
+        return self._closed(form["content"], start + len(begin), closers)
+
+    def _closed(self, content: Any, inner: int, closers: Sequence[str]) -> set[int]:
+        """Return where a content that begins here has ended with one of the closers."""
+        stops = [one for one in closers if one]
+        kind = content["type"]
+        if kind == "optional":
+            return self._closed(content["content"], inner, closers) | self._closed(NOTHING, inner, closers)
+        if kind == "or":
+            return {end for element in content["elements"] for end in self._closed(element, inner, closers)}
+        if kind == "sequence" and content["elements"]:
+            at = self._sequence({"elements": content["elements"][:-1]}, inner, stops)
+            return {end for one in at for end in self._closed(content["elements"][-1], one, closers)}
+        if kind not in FREE or len(stops) < len(closers):
+            ends = self.ends(content, inner, stops)
+            return {at + len(one) for at in ends for one in closers if self.text.startswith(one, at)}
+        # Free text, and the end of the tag right behind it: the first of all strings that is complete ends it.
+        self._regions = {inner}
+        bound = set(self.ends(content, inner, stops)) if content["type"] != "any_text" else set()
+        triggers = [*content.get("triggers", ()), *(rule[0] for rule in content.get("rules", ()))]
+        found = {at + len(one) for at in bound & self._bound for one in stops if self.text.startswith(one, at)}
+        for region in self._regions:
+            found |= self._ended(region, [*triggers, *stops], stops, content)
+        return found
+
+    def _ended(self, start: int, among: Sequence[str], stops: Sequence[str], form: Any) -> set[int]:
+        """Return where free text that begins here has ended with one of `stops`."""
+        found = set()
+        most = form.get("max_chars")
+        for at in range(start, len(self.text) + 1):
+            for one in stops:
+                is_first = self._first(among, start, at + len(one)) == (at, at + len(one))
+                if not self.text.startswith(one, at) or not is_first:
+                    continue
+                if self._first(form.get("excludes", ()), start, at) is None and (most is None or at - start <= most):
+                    found.add(at + len(one))
+        return found
 
     def _tags_with_separator(self, form: Any, start: int, stops: Sequence[str]) -> set[int]:
         found = set() if form.get("at_least_one") else {start}
@@ -176,33 +211,35 @@ class Reader:
         first: set[int] | None,
     ) -> set[int]:
         """Free text in which each trigger begins a part; `first`: where the first part ends that comes at once."""
+        bound: set[int] = set()
         if first is not None and form.get("stop_after_first"):
+            self._regions, self._bound = set(), first
             return first
         found: set[int] = set()
         waiting, seen = ({start} if first is None else set(first)), set()
-        avoid = [*form.get("excludes", ()), *stops]
+        excludes = form.get("excludes", ())
         while waiting:
             at = waiting.pop()
             if at in seen:
                 continue
             seen.add(at)
             for end in range(at, len(self.text) + 1):
-                hit = self._first([*triggers, *avoid], at, end)
+                hit = self._first([*triggers, *stops], at, end)
                 if hit is None:
-                    found.add(end)
+                    if self._first(excludes, at, end) is None:
+                        found.add(end)
                     continue
                 said = self.text[hit[0] : hit[1]]
-                if said in triggers:
+                if said in triggers and self._first(excludes, at, hit[0]) is None:
                     done = behind(said, hit[0])
                     if form.get("stop_after_first"):
                         found |= done
+                        bound |= done
                     else:
                         waiting |= done
                 break
+        self._regions, self._bound = seen, bound
         return found
-
-    def _qwen_xml_parameter(self, form: Any, start: int, stops: Sequence[str]) -> Iterator[int]:
-        yield from self._json_schema({**form, "style": "qwen_xml"}, start, stops)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -215,60 +252,3 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", text) is not None
-
-
-# -- Tagged values -----------------------------------------------------------------------------------------------------
-
-_WRAPPERS = {
-    "qwen_xml": ("<parameter=", ">", "</parameter>"),
-    "minimax_xml": ('<parameter name="', '">', "</parameter>"),
-    "glm_xml": ("<arg_key>", "</arg_key><arg_value>", "</arg_value>"),
-}
-
-
-def _tagged(style: str) -> Callable[[Reader, Any, int], Iterator[int]]:
-    opening, between, closing = _WRAPPERS[style]
-
-    def read(reader: Reader, schema: Any, start: int) -> Iterator[int]:
-        text = reader.text
-        found: list[tuple[str, str]] = []
-        at = start
-        while True:
-            value = _valued(found, schema)
-            if value is not None and reader._valid(schema, value):
-                yield at
-            gap = re.compile(r"\s*").match(text, at)
-            at = gap.end() if gap and found else at
-            if not text.startswith(opening, at):
-                return
-            name_end = text.find(between, at)
-            value_end = text.find(closing, name_end)
-            if name_end < 0 or value_end < 0:
-                return
-            found.append((text[at + len(opening) : name_end], text[name_end + len(between) : value_end]))
-            at = value_end + len(closing)
-
-    return read
-
-
-def _valued(found: list[tuple[str, str]], schema: Any) -> Any:
-    """Return the object that parameters are; None where they are none."""
-    value: dict[str, Any] = {}
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    for name, said in found:
-        if name in value:
-            return None
-        kind = properties.get(name, {}).get("type") if isinstance(properties.get(name), dict) else None
-        if kind == "string":
-            value[name] = said
-            continue
-        try:
-            value[name] = json.loads(said.strip())
-        except ValueError:
-            if kind is not None:
-                return None
-            value[name] = said
-    return value
-
-
-STYLES = {style: _tagged(style) for style in _WRAPPERS}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from guard.schemas import formats, keywords
+from guard.schemas import keywords, string_formats
 from guard.schemas.keywords import Holds
 from guard.settings import Settings
 from guard.sidecar.settings import ModelSettings, ServeSettings
@@ -39,7 +39,7 @@ def test_the_table_of_keywords_is_that_of_the_code() -> None:
 def test_the_list_of_formats_is_that_of_the_code() -> None:
     text = (DOCS / "reference" / "keywords.md").read_text()
     asserted = text[text.index("Formats that are asserted") :].partition("Any other")[0]
-    assert set(re.findall(r"`([a-z0-9-]+)`", asserted)) == formats.KNOWN
+    assert set(re.findall(r"`([a-z0-9-]+)`", asserted)) == string_formats.KNOWN
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:

@@ -24,7 +24,7 @@ FLOORS = (
     ("decoding",),
     ("output",),
     ("guard.settings",),
-    ("guard.errors", "guard.tools"),
+    ("guard.errors", "guard.formats", "guard.tools"),
     ("support",),
     ("schemas",),
     ("kernels",),

@@ -135,6 +135,11 @@ class Reader:
     def method(self, text: str) -> dict[str, int]:
         """Read it."""
 
+    @guard.structured(model="smollm2")
+    @classmethod
+    def of_class(cls, text: str) -> dict[str, int]:
+        """Read it."""
+
 
 def _answers(function: Any) -> Any:
     """Ask in another process, of a scripted model."""
@@ -144,8 +149,9 @@ def _answers(function: Any) -> Any:
 def test_a_decorated_function_is_sent_by_name() -> None:
     assert pickle.loads(pickle.dumps(read)) is read  # noqa: S301
     assert cloudpickle.loads(cloudpickle.dumps(read)) is read
-    bound = pickle.loads(pickle.dumps(Reader().method))  # noqa: S301
-    assert bound.using(model=ScriptedModel('{"b": 1}'))("x") == {"b": 1}
+    for method in (Reader().method, Reader.of_class, Reader().of_class):
+        bound = pickle.loads(pickle.dumps(method))  # noqa: S301
+        assert bound.using(model=ScriptedModel('{"b": 1}'))("x") == {"b": 1}
     changed = pickle.loads(pickle.dumps(read.using(seed=7)))  # noqa: S301
     assert (changed.guard.policy.seed, changed.__qualname__, changed.name) == (7, "read", read.name)
 

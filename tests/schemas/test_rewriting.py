@@ -23,6 +23,7 @@ LISTS = {
     "schemas/metaschemas.py": "what each value must be, by a draft's metaschema",
     "schemas/ops.py": "the names of what the engine executes, for people",
     "guard/testing/strategies/near_misses.py": "keywords that a validator names in a finding",
+    "schemas/structural/tagged.py": "what a tagged style can keep of an object",
     "guard/testing/invariants.py": "the order of keys, which definitions have by their names",
 }
 

@@ -206,6 +206,22 @@ def test_a_report_that_can_t_be_written_is_said_before_the_work(
     monkeypatch.setattr("guard.testing.search.Check.run", lambda *_: pytest.fail("it was begun"))
     assert called(schema, "--html", str(tmp_path / "none" / "report.html")) == 2
     assert "there is no folder" in capsys.readouterr().err
+    for option in ("--html", "--junit", "--plot"):
+        there = tmp_path / f"report.{option.removeprefix('--')}"
+        there.write_text("mine")
+        assert called(schema, option, str(there)) == 2
+        assert capsys.readouterr().err.endswith(f"{there.name} is there already; --force writes over it\n")
+        assert there.read_text() == "mine"
+        assert called(schema, option, str(tmp_path)) == 2
+        assert capsys.readouterr().err == f"guard: {tmp_path} is a folder; name a file in it\n"
+
+
+def test_a_report_that_is_there_is_written_over_where_that_is_said(tmp_path: Path) -> None:
+    html = tmp_path / "report.html"
+    html.write_text("mine")
+    given = ["testing.planted.empty_success:mended", "--runs", "0", "--fault", "empty"]
+    assert called(*given, "--html", str(html), "--force") == 0
+    assert "mine" not in html.read_text("utf-8")
 
 
 def test_options_of_the_search_are_refused_in_an_evaluation(schema: str, capsys: pytest.CaptureFixture[str]) -> None:

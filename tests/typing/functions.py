@@ -116,6 +116,48 @@ class Desk:
         """Read the invoice."""
         ...
 
+    @guard.structured
+    @staticmethod
+    def static_below(text: str) -> Invoice:
+        """Read the invoice."""
+        ...
+
+    @guard.structured
+    @classmethod
+    def of_class(cls, text: str) -> Invoice:
+        """Read the invoice."""
+        ...
+
+    @guard.structured(seed=7)
+    @classmethod
+    async def aof_class(cls, text: str) -> Invoice:
+        """Read the invoice."""
+        ...
+
+    @classmethod
+    @guard.structured
+    def below(cls, text: str) -> Invoice:
+        """Read the invoice."""
+        ...
+
+    @classmethod
+    @guard.structured(seed=7)
+    async def abelow(cls, text: str) -> Invoice:
+        """Read the invoice."""
+        ...
+
+    @classmethod
+    @guard.structured
+    def parts_below(cls, text: str) -> Iterator[Invoice]:
+        """Read the invoice."""
+        ...
+
+    @classmethod
+    @guard.structured
+    def aparts_below(cls, text: str) -> AsyncIterator[Invoice]:
+        """Read the invoice."""
+        ...
+
     def inside(self, text: str) -> str:
         """Call one from another method."""
         return self.read(text).vendor
@@ -165,3 +207,24 @@ async def methods(desk: Desk) -> None:
     assert_type(desk.parts("x"), guard.Stream[Invoice])
     assert_type(desk.aparts("x"), guard.AsyncStream[Invoice])
     assert_type(Desk.static("x"), Invoice)
+    assert_type(Desk.static_below("x"), Invoice)
+    assert_type(desk.static_below.traced("x"), tuple[Invoice, guard.Call])
+
+
+async def methods_of_classes(desk: Desk) -> None:
+    """Call methods of a class, of it and of an object."""
+    assert_type(Desk.of_class("x"), Invoice)
+    assert_type(desk.of_class.traced("x"), tuple[Invoice, guard.Call])
+    assert_type(Desk.of_class.using(retries=0)("x"), Invoice)
+    assert_type(await Desk.aof_class("x"), Invoice)
+    assert_type(await desk.aof_class.traced("x"), tuple[Invoice, guard.Call])
+    assert_type(Desk.below("x"), Invoice)
+    assert_type(desk.below("x"), Invoice)
+    assert_type(Desk.below.traced("x"), tuple[Invoice, guard.Call])
+    assert_type(desk.below.stream("x"), guard.Stream[Invoice])
+    assert_type(await Desk.abelow("x"), Invoice)
+    assert_type(await desk.abelow("x"), Invoice)
+    assert_type(Desk.parts_below("x"), guard.Stream[Invoice])
+    assert_type(desk.parts_below("x"), guard.Stream[Invoice])
+    assert_type(Desk.aparts_below("x"), guard.AsyncStream[Invoice])
+    assert_type(desk.aparts_below("x"), guard.AsyncStream[Invoice])

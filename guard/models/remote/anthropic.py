@@ -152,12 +152,12 @@ class AnthropicModel(Remote):
                             event = parsed(text, name)
                             if event.get("type") == "message_stop":
                                 break
-                            if piece := _event(reading, event, name, secrets):
+                            for piece in reading.pieces(_event(reading, event, name, secrets)):
                                 yield piece
                 else:
                     text = await body.text()
-                    piece = _message(reading, parsed(text, name), text, name, secrets)
-                    if is_streaming and piece:
+                    answer = _message(reading, parsed(text, name), text, name, secrets)
+                    for piece in reading.pieces(answer) if is_streaming else ():
                         yield piece
 
     def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
@@ -187,7 +187,7 @@ def _message(reading: ReplyReader, message: Mapping[str, Any], text: str, name: 
             shape(isinstance(block.get("text"), str), name, "text")
             out += reading.text(block["text"])
         elif kind == "thinking" and isinstance(block.get("thinking"), str):
-            reading.thought += block["thinking"]
+            reading.think(block["thinking"])
         elif kind == "tool_use":
             out += reading.call(index, provider_schema.written(exact[index].get("input")))
     return out
@@ -217,7 +217,7 @@ def _event(reading: ReplyReader, event: Mapping[str, Any], name: str, secrets: t
         if isinstance(arguments := delta.get("partial_json"), str):
             return reading.call(index, arguments)
         if isinstance(thought := delta.get("thinking"), str):
-            reading.thought += thought
+            reading.think(thought)
     elif kind == "message_delta":
         stop: Any = event.get("delta")
         shape(isinstance(stop, Mapping), name, "message_delta")

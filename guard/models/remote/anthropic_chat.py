@@ -25,7 +25,7 @@ DECLINED = "The model declined to answer."  #: What a refusal says that has no w
 #: Efforts of OpenAI's protocol that Anthropic's does not have.
 _EFFORTS = {"minimal": "low"}
 #: Fields that are the same in both protocols.
-_SAME = (*_SAMPLING, "thinking")
+_SAME = (*_SAMPLING, "thinking", "cache_control")
 
 
 class UnsayableError(ValueError):
@@ -68,8 +68,10 @@ def request(chat: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
     form, told = _format(chat.get("response_format"))
     if form is not None:
         body["output_config"] = {**body.get("output_config", {}), "format": form}
-    if system or told:
-        body["system"] = "\n\n".join(part for part in (system, told) if part)
+    if told:
+        system = [*system, _said(told)] if isinstance(system, list) else f"{system}\n\n{told}".lstrip()
+    if system:
+        body["system"] = system
     if thinks(body) and not _may_think(said):  # what was thought in this turn is not there to go on from
         body["thinking"] = {"type": "disabled"}
     return body
@@ -86,30 +88,40 @@ def thinks(body: Mapping[str, Any]) -> bool:
     return isinstance(thinking, Mapping) and thinking.get("type") not in (None, "disabled")
 
 
-def messages(chat: Iterable[Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+def messages(chat: Iterable[Mapping[str, Any]]) -> tuple[str | list[dict[str, Any]], list[dict[str, Any]]]:
     """Return what the system says, and the turns: what tools returned is the user's. UnsayableError."""
-    system: list[str] = []
+    system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
     for number, message in enumerate(chat):
         at, role, content = f"messages.{number}", message.get("role"), message.get("content")
         if role in ("system", "developer"):
-            system.append("\n\n".join(part["text"] for part in _parts(content, f"{at}.content", _TEXTS)))
+            system += _parts(content, f"{at}.content", _TEXTS)
         elif role == "assistant":
             _add(turns, "assistant", list(_assistant(message, at)))
         elif role == "tool":
             blocks = _parts(content, f"{at}.content", _PARTS)
             result = {"type": "tool_result", "tool_use_id": str(message.get("tool_call_id")), "content": blocks}
-            _add(turns, "user", [result])
+            _add(turns, "user", [result | _cached(message)])
         elif role == "user":
             _add(turns, "user", _parts(content, f"{at}.content", _PARTS))
         else:
             raise UnsayableError(f"{at}.role", f"there is no role {str(role)[:60]!r}")
+    told = system if any(map(_cached, system)) else "\n\n".join(block["text"] for block in system)
     if not turns:  # it wants a user's message
-        return "", [{"role": "user", "content": "\n\n".join(system)}]
+        return "", [{"role": "user", "content": told}]
     for turn in turns:
         if len(turn["content"]) == 1 and turn["content"][0].keys() == {"type", "text"}:
             turn["content"] = turn["content"][0]["text"]
-    return "\n\n".join(system), turns
+    return told, turns
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _cached(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a part of a chat says of keeping the prompt up to it, in Anthropic's own word."""
+    return {"cache_control": part["cache_control"]} if part.get("cache_control") else {}
 
 
 def _add(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, Any]]) -> None:
@@ -147,7 +159,8 @@ def _assistant(message: Mapping[str, Any], at: str) -> Iterator[dict[str, Any]]:
             given = None
         if not isinstance(given, dict):
             raise UnsayableError(f"{place}.function.arguments", "they must be a JSON object, as text")
-        yield {"type": "tool_use", "id": str(call.get("id")), "name": function["name"], "input": given}
+        use = {"type": "tool_use", "id": str(call.get("id")), "name": function["name"], "input": given}
+        yield use | _cached(call)
 
 
 _TEXTS = frozenset({"text", "refusal"})
@@ -158,7 +171,7 @@ _PARTS = _TEXTS | _OWN | {"image_url", "file"}
 def _parts(content: Any, at: str, known: frozenset[str]) -> list[dict[str, Any]]:
     """Return a content as blocks, without empty texts, which the protocol refuses."""
     if content is None or isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
+        return [_said(content)] if content else []
     found: list[dict[str, Any]] = []
     for number, part in enumerate(content):
         place = f"{at}.{number}"
@@ -171,10 +184,9 @@ def _parts(content: Any, at: str, known: frozenset[str]) -> list[dict[str, Any]]
         elif kind in _TEXTS:
             if not isinstance(text, str):
                 raise UnsayableError(f"{place}.{kind}", "it must be text")
-            kept = {"cache_control": part["cache_control"]} if part.get("cache_control") else {}
-            found += [{"type": "text", "text": text, **kept}] if text else []
+            found += [_said(text) | _cached(part)] if text else []
         else:
-            found.append(_image(text, place) if kind == "image_url" else _file(text, place))
+            found.append((_image(text, place) if kind == "image_url" else _file(text, place)) | _cached(part))
     return found
 
 
@@ -247,7 +259,8 @@ def _tool(number: int, tool: Any) -> dict[str, Any]:
             if sent.dropped:
                 words = f"{words}\nThe input must meet this JSON Schema: {json.dumps(schema)}".lstrip()
             made["strict"], schema = True, sent.schema
-    return {**made, **({"description": words} if words else {}), "input_schema": {"type": "object", **schema}}
+    made |= {"description": words} if words else {}
+    return {**made, "input_schema": {"type": "object", **schema}, **_cached(tool)}
 
 
 def _format(wanted: Any) -> tuple[dict[str, Any] | None, str]:
@@ -304,10 +317,10 @@ def completion(message: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 def usage(told: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was used in a chat's words: tokens read from a cache, or put into it, are part of the prompt."""
-    cached = told.get("cache_read_input_tokens") or 0
-    prompt = told["input_tokens"] + cached + (told.get("cache_creation_input_tokens") or 0)
+    cached, kept = (told.get(f"cache_{name}_input_tokens") or 0 for name in ("read", "creation"))
+    prompt = told["input_tokens"] + cached + kept
     given = told["output_tokens"]
-    details = {"prompt_tokens_details": {"cached_tokens": cached}}
+    details = {"prompt_tokens_details": {"cached_tokens": cached, "cache_creation_tokens": kept}}
     return {"prompt_tokens": prompt, "completion_tokens": given, "total_tokens": prompt + given, **details}
 
 

@@ -177,13 +177,13 @@ class OpenAIModel(Remote):
                                 break
                             said = parsed(event, name)
                             is_begun = is_begun or bool(said.get("choices"))
-                            if piece := _read(reading, said, "delta", name, secrets):
+                            for piece in reading.pieces(_read(reading, said, "delta", name, secrets)):
                                 yield piece
                 else:
                     whole = parsed(await body.text(), name)
-                    piece = _read(reading, whole, "message", name, secrets)
+                    text = _read(reading, whole, "message", name, secrets)
                     shape(reading.finish is not None, name, "no finish_reason")
-                    if is_streaming and piece:
+                    for piece in reading.pieces(text) if is_streaming else ():
                         yield piece
 
     def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
@@ -235,7 +235,7 @@ def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str,
     shape(isinstance(part, Mapping), name, f"no {key}")
     for field in ("reasoning_content", "reasoning"):
         if isinstance(thought := part.get(field), str) and thought:
-            reading.thought += thought
+            reading.think(thought)
             break
     if isinstance(refusal := part.get("refusal"), str):
         reading.refusal += refusal

@@ -27,7 +27,7 @@ import httpx2
 
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models import chat_messages
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
 from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote import prices
@@ -168,6 +168,7 @@ class Remote(ABC):
         self.model = model  # as the provider names it
         self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
         self._provider, self._extra = provider, dict(extra)
+        self._thinks_aloud = False
         # A caller's client is asynchronous, and of proxies the blocking one knows nothing.
         self._blocking = LOOP if client is not None or is_proxied() else THREAD
         self._clients = Clients(make, client)
@@ -218,6 +219,12 @@ class Remote(ABC):
         same = copy(self)
         same._extra = {**self._extra, **extra}
         same._wished = self._wished | frozenset(extra) | frozenset(wished)
+        return same
+
+    def thinking_aloud(self) -> Self:
+        """Return the same model, over the same connections, that streams `Thought`s too, as they come."""
+        same = copy(self)
+        same._thinks_aloud = True
         return same
 
     # -- What a provider's module says ---------------------------------------------------------------------------------
@@ -409,6 +416,7 @@ class ReplyReader:
         self.finish: str | None = None
         self.refusal = ""
         self.thought = ""
+        self._untold = ""  # of the thought
         self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
         self._provider_request, self._model = provider_request, model
         self._thinking = Thoughts(is_value=provider_request.request.compiled is not None)
@@ -420,9 +428,24 @@ class ReplyReader:
         self._unwrapping = provider_schema.Unwrapping() if sent is not None and sent.is_wrapper else None
         self._is_held = sent is not None and not sent.is_identity and not sent.is_wrapper
 
+    def think(self, piece: str) -> None:
+        """Take a piece of thought."""
+        self.thought += piece
+        self._untold += piece
+
+    def pieces(self, text: str) -> Iterator[str]:
+        """Yield what is to be handed on, where a part of an answer brought so much text."""
+        thought, self._untold = self._untold, ""
+        if thought and self._model._thinks_aloud:
+            yield Thought(thought)
+        if text:
+            yield text
+
     def text(self, piece: str) -> str:
         """Take a piece of text; returns what to hand on."""
+        known = len(self._thinking.thought)
         answer = self._thinking.feed(piece)
+        self._untold += self._thinking.thought[known:]
         if self._provider_request.mode == "tool":
             self._beside.append(answer)
             return ""

@@ -29,7 +29,7 @@ HEEDED = (
 #: Those that one heeds which decodes here.
 SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
 #: Those, beside HEEDED, that another protocol has words for.
-TRANSLATED = ("top_p", "top_k", "thinking", "output_config.effort")
+TRANSLATED = ("top_p", "top_k", "thinking", "reasoning_effort", "output_config.effort", "cache_control")
 _BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 

@@ -253,14 +253,17 @@ def _stop(reason: str, told: Any, stops: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _usage(context: RequestContext, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what all attempts of an answer used; what was read from a cache counts apart, as with Anthropic."""
+    """Return what all attempts of an answer used; what a cache gave or was given counts apart, as with Anthropic."""
     details = told.get("prompt_tokens_details")
-    cached = count(details.get("cached_tokens"), 0) if isinstance(details, Mapping) else None
+    known: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
+    read, kept = (
+        count(known[name], 0) if name in known else None for name in ("cached_tokens", "cache_creation_tokens")
+    )
     return {
-        "input_tokens": max(0, context.prompt_tokens - (cached or 0)),
+        "input_tokens": max(0, context.prompt_tokens - (read or 0) - (kept or 0)),
         "output_tokens": context.completion_tokens,
-        "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": None,
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": kept,
     }
 
 

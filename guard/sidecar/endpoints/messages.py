@@ -2,8 +2,8 @@
 
 A request becomes the chat request that means the same, and goes the way of all others: relayed, validated, masked,
 re-asked, escalated. The answer is written down as a message by guard/sidecar/endpoints/message_answers.py. What a chat
-can't say is refused by its name. Hints that change no answer are dropped: `cache_control`, `service_tier`, `citations`
-that are off, and thinking of turns that are over, as Anthropic drops it.
+can't say is refused by its name. Hints that change no answer are dropped: `service_tier`, `citations` that are off,
+thinking of turns that are over, as Anthropic drops it, and `cache_control` before models that are not Anthropic's.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"
 #: Tokens of thinking below which an effort begins to be too high; OpenAI's protocol has words for it, not numbers.
 EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16_384, "medium"))
+_CACHE = "cache_control"
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -142,6 +143,8 @@ class MessageChat(Chat):
 def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
     """Return a request as one for a chat completion; ApiError where that can't say the same."""
     is_anthropics = all(tier.upstream is not None and tier.upstream.is_translated for tier in served.tiers)
+    if not is_anthropics:
+        asked = _uncached(asked)
     chat: dict[str, Any] = {"model": asked.model, "messages": list(_messages(asked, is_signed=is_anthropics))}
     if isinstance(asked, Message):
         chat |= _settings(asked, served)
@@ -165,7 +168,7 @@ def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
 
 
 def count(asked: Counted, served: Served) -> dict[str, Any]:
-    """Return how many tokens a prompt is; blocking. `is_estimate` stands there where the model did not count."""
+    """Return how many tokens a prompt is, where no provider counts; blocking. `is_estimate`: nor does the model."""
     chat = ChatRequest.of(as_chat(asked, served))
     counts = getattr(served.model, "count_tokens", None)
     if counts is not None:
@@ -200,7 +203,7 @@ def _tool(tool: MessageTool) -> dict[str, Any]:
         function["description"] = words
     if tool.strict is not None:
         function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    return {"type": "function", "function": function, **_cached(vars(tool))}
 
 
 def _choice(choice: MessageToolChoice) -> dict[str, Any]:
@@ -214,9 +217,9 @@ def _choice(choice: MessageToolChoice) -> dict[str, Any]:
 
 
 def _own(asked: Counted) -> dict[str, Any]:
-    """Return how much a model of Anthropic's is to think, in its own words."""
-    config, thinking = asked.output_config, asked.thinking
-    given: dict[str, Any] = {} if thinking is None else {"thinking": thinking.model_dump(exclude_none=True)}
+    """Return how much a model of Anthropic's is to think, and what is kept of the prompt, in its own words."""
+    config = asked.output_config
+    given = asked.model_dump(include={"thinking", _CACHE}, exclude_none=True)
     if config is not None and config.effort is not None:
         given["output_config"] = {"effort": config.effort}
     return given
@@ -264,20 +267,52 @@ def _is_question(turn: Turn) -> bool:
     )
 
 
-def _joined(content: str | list[dict[str, Any]], where: str) -> str:
+def _uncached(asked: Counted) -> Counted:
+    """Return a request that does not say what of the prompt is kept."""
+
+    def plain(content: Any) -> Any:
+        if not isinstance(content, list):
+            return content
+        return [
+            {name: plain(value) if name == "content" else value for name, value in block.items() if name != _CACHE}
+            if isinstance(block, Mapping)
+            else block
+            for block in content
+        ]
+
+    return asked.model_copy(
+        update={
+            "system": plain(asked.system),
+            "messages": [turn.model_copy(update={"content": plain(turn.content)}) for turn in asked.messages],
+            "tools": asked.tools and [tool.model_copy(update={_CACHE: None}) for tool in asked.tools],
+        }
+    )
+
+
+def _cached(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a block says of keeping the prompt up to it; a chat has it at the same places."""
+    return {} if block.get(_CACHE) is None else {_CACHE: block[_CACHE]}
+
+
+def _together(parts: list[dict[str, Any]], between: str) -> str | list[dict[str, Any]]:
+    """Return texts as one, unless a place between them is one up to which the prompt is kept."""
+    return parts if any(map(_cached, parts)) else between.join(part["text"] for part in parts)
+
+
+def _joined(content: str | list[dict[str, Any]], where: str) -> str | list[dict[str, Any]]:
     """Return what is text only."""
     if isinstance(content, str):
         return content
     for at, block in enumerate(content):
         if block.get("type") != "text":
             raise _unknown(block, f"{where}.{at}")
-    return "\n\n".join(_text(block, "text", f"{where}.{at}") for at, block in enumerate(content))
+    return _together([_part(block, f"{where}.{at}") for at, block in enumerate(content)], "\n\n")
 
 
 def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool, is_signed: bool) -> dict[str, Any]:
     """Return what the model said."""
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    texts: list[str] = []
+    texts: list[dict[str, Any]] = []
     thoughts: list[str] = []
     signed: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
@@ -285,13 +320,14 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool,
         place = f"{where}.{at}"
         match block.get("type"):
             case "text":
-                texts.append(_text(block, "text", place))
+                texts.append(_part(block, place))
             case "tool_use":
                 given = block.get("input")
                 if not isinstance(given, Mapping):
                     raise bad(f"{place}.input: it must be an object", f"{place}.input")
                 function = {"name": _text(block, "name", place), "arguments": written(given)}
-                calls.append({"id": _text(block, "id", place), "type": "function", "function": function})
+                call = {"id": _text(block, "id", place), "type": "function", "function": function}
+                calls.append({**call, **_cached(block)})
             case "thinking" if block.get("signature") == SIGNATURE:  # from here
                 if thinks:
                     thoughts.append(_text(block, "thinking", place))
@@ -300,7 +336,7 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool,
                     signed.append(block)
             case _:
                 raise _unknown(block, place)
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
+    message: dict[str, Any] = {"role": "assistant", "content": _together(texts, "") if texts or not calls else None}
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
     if signed:
@@ -324,15 +360,15 @@ def _user(content: str | list[dict[str, Any]], where: str) -> Iterator[dict[str,
         if not isinstance(blocks, list) or not all(isinstance(each, Mapping) for each in blocks):
             raise bad(f"{place}.content: it must be text or a list of blocks", f"{place}.content")
         given = [_part(each, f"{place}.content.{number}") for number, each in enumerate(blocks)]
-        texts = [part["text"] for part in given if part["type"] == "text"]
+        texts = [part for part in given if part["type"] == "text"]
         if block.get("is_error"):
-            texts.insert(0, "Error:")
+            texts.insert(0, {"type": "text", "text": "Error:"})
         other = [part for part in given if part["type"] != "text"]
         if other:  # a tool's message can only be text
             parts += [{"type": "text", "text": f"Returned by the call {name}:"}, *other]
-            texts = texts or ["What it returned follows."]
-        yield {"role": "tool", "tool_call_id": name, "content": "\n".join(texts)}
-    if len(parts) == 1 and parts[0]["type"] == "text":
+            texts = texts or [{"type": "text", "text": "What it returned follows."}]
+        yield {"role": "tool", "tool_call_id": name, "content": _together(texts, "\n"), **_cached(block)}
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
         yield {"role": "user", "content": parts[0]["text"]}
     elif parts:
         yield {"role": "user", "content": parts}
@@ -340,6 +376,10 @@ def _user(content: str | list[dict[str, Any]], where: str) -> Iterator[dict[str,
 
 def _part(block: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return a block as a part of a chat's message."""
+    return {**_part_itself(block, where), **_cached(block)}
+
+
+def _part_itself(block: Mapping[str, Any], where: str) -> dict[str, Any]:
     kind, source = block.get("type"), block.get("source")
     source = source if isinstance(source, Mapping) else {}
     if kind == "text":

@@ -20,7 +20,7 @@ from hypothesis.strategies import SearchStrategy
 from guard.kernels._native import Sampler
 from guard.kernels.errors import SchemaError
 from guard.output import target
-from guard.schemas import Compiled, Options, formats, types
+from guard.schemas import Compiled, Options, string_formats, types
 from guard.schemas.compiled import FrontEnd
 from guard.schemas.ops import Entry, Op, Record
 
@@ -94,7 +94,7 @@ class Units(SearchStrategy[list[bytes]]):
 
 
 class AgreedFront(FrontEnd):
-    """The front end of schemas in which a format holds only what validators agree on (schemas/formats.py)."""
+    """The front end of schemas in which a format holds only what validators agree on (schemas/string_formats.py)."""
 
     def lower(self, nodes: list[int]) -> list[Record]:
         """Return the records of nodes."""
@@ -104,7 +104,7 @@ class AgreedFront(FrontEnd):
 
 def agreed(entry: Entry, draft: str) -> Entry:
     """Return an entry of a record as AgreedFront has it."""
-    return (entry[0], entry[1], formats.agreed(entry[1], draft)) if entry[0] == Op.FORMAT else entry
+    return (entry[0], entry[1], string_formats.agreed(entry[1], draft)) if entry[0] == Op.FORMAT else entry
 
 
 def schema_of(wanted: Any) -> Any:

@@ -45,7 +45,8 @@ Id Completions::find(const Config& at) {
   const FrameMaker::Sharing sharing(engine_.frames, nullptr);
   Config now = at, next;
   Id known = -1;
-  std::int64_t left = -1;  // not known
+  std::int64_t left =
+      -1;  // not known; around values quotes and control characters count as in JSON
   for (std::string key;;) {
     kernel_clock.tick();
     key.clear();
@@ -82,7 +83,7 @@ Id Completions::find(const Config& at) {
     chain.links.push_back({key, link});
     if (link.kind != Link::Byte && link.kind != Link::Symbol) break;
     now = next;
-    --left;
+    left = link.kind == Link::Byte && now.lex != Lex::Raw && left > 1 ? left - 1 : -1;
     while (!chain.begun.empty() && now.top->phase == Phase::After && now.lex == Lex::None &&
            now.top->depth <= chain.begun.back().depth) {
       const Draft::Member& member = chain.begun.back();

@@ -78,4 +78,40 @@ void check_format(Engine& engine) {
   }
 }
 
+std::vector<Id> dead_parts(Engine& engine, const std::vector<Id>& arcs,
+                           const std::vector<Id>& exits) {
+  const Format& format = *engine.format;
+  const Net& net = engine.lexicon().texts.net(format.net);
+  std::vector<char> has_text(net.arcs.size(), 1), has_value(format.source->exits.size(), 1);
+  for (Id a : arcs)
+    has_text[static_cast<std::size_t>(a)] =
+        engine.lexicon().langs.cheapest(net.arcs[static_cast<std::size_t>(a)].lang, 0, kInf) >= 0;
+  std::vector<Id> out;
+  for (Id e : exits)
+    if (!engine.constraints.inhabitance.inhabited(
+            engine.constraints.goals.goal_of(format.exit(e).what)))
+      has_value[static_cast<std::size_t>(e)] = 0, out.push_back(~e);
+  std::vector<char> alive(net.points.size(), 0);
+  const auto leads_on = [&](Id to) {
+    if (to >= 0) return alive[static_cast<std::size_t>(to)] != 0;
+    const FormatExit& e = format.exit(~to);
+    return e.kind == FormatExit::End || (has_value[static_cast<std::size_t>(~to)] != 0 &&
+                                         alive[static_cast<std::size_t>(e.next)] != 0);
+  };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (std::size_t p = 0; p < alive.size(); ++p) {
+      kernel_clock.tick();
+      if (alive[p]) continue;
+      for (Id a : net.points[p])
+        if (has_text[static_cast<std::size_t>(a)] &&
+            leads_on(net.arcs[static_cast<std::size_t>(a)].to))
+          alive[p] = 1, changed = true;
+    }
+  }
+  for (std::size_t p = 0; p < alive.size(); ++p)
+    if (!alive[p]) out.push_back(static_cast<Id>(p));
+  return out;
+}
+
 }  // namespace guard

@@ -10,4 +10,10 @@ namespace guard {
 // all texts: O(states x 256), and kMostChecked of them at most.
 void check_format(Engine& engine);
 
+// The points from which nothing leads to the end, and the exits whose value nothing meets (~exit).
+// Only these arcs and exits are looked into; of the others it is known that they have a text.
+// O(points x arcs), at worst.
+std::vector<Id> dead_parts(Engine& engine, const std::vector<Id>& arcs,
+                           const std::vector<Id>& exits);
+
 }  // namespace guard

@@ -345,7 +345,8 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
       Id next = texts.step_class(from.first, cls);
       if (next == Texts::kSplit) {
         Rest rest{i, v_.plain_.skip(i), from, {}};
-        next = reading.detailed ? Texts::kDead : most_of(texts, from.first, cls, &rest.bytes);
+        next = reading.detailed || reading.raw ? Texts::kDead
+                                               : most_of(texts, from.first, cls, &rest.bytes);
         if (next == Texts::kDead)
           read_parted(reading, i, from, nullptr);
         else

@@ -141,6 +141,16 @@ NB_MODULE(_native, m) {
                               : std::vector<Id>{engine.root};
                  });
            })
+      .def(
+          "dead_parts",
+          [](const std::shared_ptr<Front>& f, const std::vector<Id>& arcs,
+             const std::vector<Id>& exits) {
+            Seat seat(f);
+            std::vector<Id> out;
+            Call(seat).run([&](Compiled& engine) { out = dead_parts(engine, arcs, exits); });
+            return out;
+          },
+          "arcs"_a, "exits"_a)
       .def_prop_ro("nbytes",
                    [](const std::shared_ptr<Front>& f) { return f->place()->nbytes.load(); })
       .def("stats", [](const std::shared_ptr<Front>& f) {

@@ -50,7 +50,7 @@ await report({
     return message.stop_reason === "refusal" && words(message);
   },
   truncation: async () => {
-    const message = await ask(user("truncation"));
+    const message = await ask(user("truncation"), { max_tokens: 4 });
     return [words(message), { max_tokens: "length" }[message.stop_reason]];
   },
 });

@@ -20,7 +20,7 @@ class Invoice(pydantic.BaseModel):
 
 def ask(messages: Any, **fields: Any) -> Any:
     given = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-    return client.messages.create(model=MODEL, max_tokens=100, messages=given, **fields)
+    return client.messages.create(**{"model": MODEL, "max_tokens": 100, "messages": given, **fields})
 
 
 def words(message: Any) -> str:
@@ -91,7 +91,7 @@ def refusal() -> Any:
 
 
 def truncation() -> Any:
-    message = ask(ASKED["truncation"])
+    message = ask(ASKED["truncation"], max_tokens=4)
     return [words(message), {"max_tokens": "length"}[message.stop_reason]]
 
 

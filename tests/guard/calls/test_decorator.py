@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import types
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -325,6 +326,45 @@ def test_methods_take_their_object_for_themselves() -> None:
     assert {r.messages[0]["content"] for r in model.requests} == {
         "Ada, 36\n\nFind the person. Answer as JSON.\n- name: first name"
     }
+
+
+def test_methods_of_a_class_take_the_class_for_themselves() -> None:
+    model = Scripted(*[ADA] * 11)
+
+    class Desk:
+        @guard.structured(model=model)
+        @classmethod
+        def above(cls, text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+        @classmethod
+        @guard.structured(model=model)
+        def below(cls, text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+        @guard.structured(model=model)
+        @staticmethod
+        def plain(text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+    class Office(Desk):
+        """Inherits them."""
+
+    for holder in (Desk, Desk(), Office):
+        assert (
+            holder.above("Ada, 36") == holder.below("Ada, 36") == holder.plain("Ada, 36") == Person(name="Ada", age=36)
+        )
+    assert Office.above._bound == Office().above._bound == (Office,)
+    assert Desk.above.traced("Ada, 36")[1].function.endswith("Desk.above")
+    assert Desk.above.using(seed=3)("Ada, 36") == Person(name="Ada", age=36)
+    assert {r.messages[0]["content"] for r in model.requests} == {
+        "Ada, 36\n\nFind the person. Answer as JSON.\n- name: first name"
+    }
+    with pytest.raises(TypeError, match="above @classmethod, not below"):  # as Python 3.13 has the one below
+        types.MethodType(vars(Desk)["below"].__func__, Desk).traced("Ada, 36")
 
 
 def test_one_call_may_be_made_with_other_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -527,3 +528,62 @@ def test_a_terminal_without_unicode_is_shown_escapes(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env={**os.environ, **plain})  # noqa: S603 (ours)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"enforced" in done.stdout
+
+
+@pytest.mark.parametrize("way", ["full", "closed pipe"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        (),
+        ("check", "schema.json"),
+        ("check", "schema.json", "--json"),
+        ("run", "schema.json", "--input", "a.txt", "b.txt"),
+        ("run", "schema.json", "--input", "a.txt", "--json"),
+        ("pull",),
+        ("trace", "list"),
+        ("trace", "list", "--json"),
+        ("trace", "show", "1"),
+        ("trace", "show", "1", "--html", "-"),
+        ("trace", "stats"),
+        ("trace", "export", "--format", "sft"),
+        ("keys", "create", "shop"),
+        ("keys", "list"),
+        ("serve", "--check"),
+        ("test", "schema.json", "--runs", "1"),
+    ],
+    ids=" ".join,
+)
+def test_where_what_is_printed_can_not_be_written_a_line_says_so(
+    run: Run,
+    answers: Callable[..., Scripted],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    way: str,
+) -> None:
+    answers(*['{"n": 3}'] * 3)
+    assert run("run", "schema.json", "--input", "a.txt")[0] == 0  # so that there is a call to show
+    if way == "full" and not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "w") if way == "full" else open(writer, "w") as stdout:  # noqa: PTH123 (a descriptor)
+        monkeypatch.setattr("sys.stdout", stdout)
+        with pytest.raises(SystemExit) as ended:
+            app.main(arguments)
+        with contextlib.suppress(OSError):  # what is left
+            stdout.close()
+    why = "No space left on device" if way == "full" else "Broken pipe"
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"guard: standard output can't be written: {why}"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "2>/dev/full"])
+def test_closed_streams_and_a_full_standard_error_change_no_exit_code(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "good.json").write_text("{}")
+    for name, code in (("good.json", 0), ("nope.json", 2)):
+        command = ["sh", "-c", f'"$0" -m guard check {name} {closed}', sys.executable]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+        said = "" if "2>" in closed or not code else "guard: no such file: nope.json; check the name\n"
+        assert (done.returncode, done.stderr) == (code, said)

@@ -31,6 +31,7 @@ OWN_WEATHER: Any = {"name": "weather", "input_schema": PARAMETERS}
 ASKED: Any = [{"role": "user", "content": "How warm is it?"}]
 THINKING = {"type": "thinking", "thinking": "Hm, weather.", "signature": "signed by its maker"}
 OSLO = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
+RESULT = {"type": "tool_result", "tool_use_id": "toolu_1"}
 WRONG = {**OSLO, "input": {"city": 3}}
 
 
@@ -82,7 +83,10 @@ def says(*content: Any, stop: str = "end_turn") -> Any:
 
 KNOWN = {
     *("model", "max_tokens", "messages", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences"),
-    *("metadata", "thinking", "tools", "tool_choice", "output_config"),
+    *("metadata", "thinking", "tools", "tool_choice", "output_config", "cache_control"),
+}
+COUNTED = KNOWN & {
+    *("model", "messages", "system", "thinking", "tools", "tool_choice", "output_config", "cache_control")
 }
 
 
@@ -90,11 +94,14 @@ def broken(request: fake_server.ClientRequest) -> str:
     """Return which of Anthropic's rules a request breaks; "" where it breaks none."""
     body = request.body
     samples = body.keys() & {"temperature", "top_p", "top_k"}
-    if request.path != "/v1/messages" or request.headers["authorization"] != "Bearer a key":
+    if (
+        request.path not in ("/v1/messages", "/v1/messages/count_tokens")
+        or request.headers["authorization"] != "Bearer a key"
+    ):
         return "not asked by the protocol"
     if request.headers["anthropic-version"] != ("2023-06-01" if samples else "2026-10-21"):
         return f"{samples}: Extra inputs are not permitted"
-    if unknown := body.keys() - KNOWN:
+    if unknown := body.keys() - (COUNTED if request.path.endswith("count_tokens") else KNOWN):
         return f"{unknown}: Extra inputs are not permitted"
     thinks = (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
     if thinks and (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
@@ -120,6 +127,16 @@ def broken(request: fake_server.ClientRequest) -> str:
         if tool.get("strict") and tool["input_schema"].get("additionalProperties") is not False:
             return "tools.0: For 'object' type, 'additionalProperties' must be explicitly set to false"
     return ""
+
+
+def counts(answer: fake_server.Answer) -> Any:
+    """Answer what counts tokens, where the request is by the rules."""
+
+    def counted(request: fake_server.ClientRequest) -> fake_server.Answer:
+        wrong = broken(request)
+        return fake_server.error(400, wrong) if wrong or not request.path.endswith("count_tokens") else answer
+
+    return counted
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +190,7 @@ def test_plain_text_goes_there_and_back(own: anthropic.Anthropic, client: openai
         extra_body={"top_k": 4, "temperature": 0.5},
     )
     assert ([block.model_dump()["text"] for block in said.content], said.stop_reason) == (["Hello."], "end_turn")
-    assert (said.usage.input_tokens, said.usage.cache_read_input_tokens, said.usage.output_tokens) == (7, 4, 7)
+    assert (said.usage.input_tokens, said.usage.cache_read_input_tokens, said.usage.output_tokens) == (5, 4, 7)
     assert sent(provider) == [
         {
             "model": "served-1",
@@ -378,6 +395,75 @@ def test_what_the_provider_refuses_stays_400(own: anthropic.Anthropic, provider:
             own.messages.create(model="m", max_tokens=9, messages=ASKED, thinking={"type": "adaptive"}, **forced)
 
 
+KEPT: Any = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+@pytest.mark.parametrize("tools", [[], [{**OWN_WEATHER, **KEPT}]], ids=["text", "tools"])
+def test_what_is_said_of_keeping_the_prompt_goes_there(own: anthropic.Anthropic, provider: Any, tools: Any) -> None:
+    provider.answers = [says(text("Hello."))]
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}, **KEPT}
+    document: Any = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Long."}}
+    turns: Any = [
+        {"role": "user", "content": [{**text("a"), **KEPT}, {**document, **KEPT}, picture]},
+        {"role": "assistant", "content": [{**text("b"), **KEPT}, {**OSLO, **KEPT}]},
+        {"role": "user", "content": [{**RESULT, "content": [{**text("9"), **KEPT}]}, text("c")]},
+        {"role": "assistant", "content": [OSLO]},
+        {"role": "user", "content": [{**RESULT, "content": [text("9")], **KEPT}]},
+    ]
+    system: Any = [text("Be kind."), {**text("Be brief."), **KEPT}]
+    own.messages.create(
+        model="m", max_tokens=9, system=system, messages=turns, tools=tools, cache_control=KEPT["cache_control"]
+    )
+    (body,) = sent(provider)
+    turns[0]["content"][1] = {**text("Long."), **KEPT}
+    assert (body["messages"], body["system"], body["cache_control"]) == (turns, system, KEPT["cache_control"])
+    assert body.get("tools", []) == tools
+    provider.answers = [says(text('{"count": 3}'))]
+    own.messages.parse(model="m", max_tokens=9, system=system, messages=turns[:1], output_format=Order)
+    assert (sent(provider)[-1]["messages"], sent(provider)[-1]["system"]) == (turns[:1], system)
+
+
+def test_what_a_cache_was_given_is_told(own: anthropic.Anthropic, client: openai.OpenAI, provider: Any) -> None:
+    provider.answers = [says(text("Hello."))]
+    usage = own.messages.create(model="m", max_tokens=9, messages=ASKED).usage
+    assert (usage.input_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens) == (5, 4, 2)
+    told = client.chat.completions.create(model="m", messages=ASKED).usage
+    assert told is not None
+    assert told.prompt_tokens == 11
+
+
+def test_tokens_are_counted_by_the_provider(own: anthropic.Anthropic, sidecar: Sidecar, provider: Any) -> None:
+    provider.answers = [counts(fake_server.Answer(raw=b'{"input_tokens": 57}'))]
+    system: Any = [{**text("Be kind."), **KEPT}]
+    asked: Any = {"system": system, "messages": ASKED, "tools": [OWN_WEATHER]}
+    asked["thinking"] = {"type": "enabled", "budget_tokens": 1024}
+    assert own.messages.count_tokens(model="m", **asked).input_tokens == 57
+    assert sent(provider) == [{"model": "served-1", **asked}]
+    body = {"model": "m", "messages": ASKED}
+    reply = sidecar.ask("POST", "/v1/messages/count_tokens", body)
+    assert reply.json == {"input_tokens": 57}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (fake_server.Answer(status=404, raw=b'{"detail": "Not Found"}'), 200, "is_estimate"),
+        (fake_server.Answer(status=405, raw=b""), 200, "is_estimate"),
+        (fake_server.error(404, "model: served-1"), 404, "served-1"),
+        (fake_server.error(400, "thinking: no"), 400, "thinking: no"),
+        (fake_server.error(429, "slow down"), 429, "slow down"),
+        (fake_server.Answer(raw=b'{"tokens": 3}'), 502, "input_tokens"),
+        (fake_server.Answer(raw=b"no"), 502, "JSON"),
+    ],
+)
+def test_where_the_provider_does_not_count_it_is_said_so(
+    sidecar: Sidecar, provider: Any, answer: fake_server.Answer, status: int, words: str
+) -> None:
+    provider.answers = [answer]
+    reply = sidecar.ask("POST", "/v1/messages/count_tokens", {"model": "m", "messages": ASKED})
+    assert (reply.status, words in json.dumps(reply.json)) == (status, True), reply.data
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refusal_is_one(sidecar: Sidecar, provider: Any, own: anthropic.Anthropic, stream: bool) -> None:
     provider.answers = [says(stop="refusal")]
@@ -413,15 +499,18 @@ def test_what_is_no_answer_is_502(sidecar: Sidecar, provider: Any, body: bytes, 
 
 WORDS = st.text(min_size=1, max_size=5)
 IDS = st.from_regex(r"toolu_[a-z0-9]{4}", fullmatch=True)
-SAID = st.fixed_dictionaries({"type": st.just("text"), "text": WORDS})
+KEEPING = {"cache_control": st.sampled_from([{"type": "ephemeral"}, KEPT["cache_control"]])}
+SAID = st.fixed_dictionaries({"type": st.just("text"), "text": WORDS}, optional=KEEPING)
 USED = st.fixed_dictionaries(
     {
         "type": st.just("tool_use"),
         "id": IDS,
         "name": st.just("act"),
-        "input": st.dictionaries(WORDS, st.integers() | WORDS, max_size=2),
-    }
+        "input": st.dictionaries(WORDS | st.just("cache_control"), st.integers() | WORDS, max_size=2),
+    },
+    optional=KEEPING,
 )
+KEPT_OR_NOT = st.fixed_dictionaries({}, optional=KEEPING)
 
 
 @st.composite
@@ -431,9 +520,10 @@ def talks(draw: st.DrawFn) -> list[dict[str, Any]]:
     for _ in range(draw(st.integers(0, 3))):
         used = draw(st.lists(USED, max_size=2, unique_by=lambda block: block["id"]))
         said = draw(st.lists(SAID, min_size=0 if used else 1, max_size=1))
-        turns.append({"role": "assistant", "content": [*said, *used] if used else said[0]["text"]})
+        turns.append({"role": "assistant", "content": [*said, *used]})
         results = [
-            {"type": "tool_result", "tool_use_id": block["id"], "content": [text(draw(WORDS))]} for block in used
+            {"type": "tool_result", "tool_use_id": block["id"], "content": [draw(SAID)], **draw(KEPT_OR_NOT)}
+            for block in used
         ]
         turns.append({"role": "user", "content": [*results, *draw(st.lists(SAID, max_size=1))] or draw(WORDS)})
     return turns
@@ -451,8 +541,27 @@ def as_is(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-@given(talks(), st.none() | WORDS)
-def test_a_conversation_comes_through_a_chat_as_it_was(turns: list[dict[str, Any]], system: str | None) -> None:
+def without(value: Any) -> Any:
+    """Return blocks that say nothing of keeping the prompt; what tools are called with stays as it is."""
+    if isinstance(value, list):
+        return [without(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {k: v if k == "input" else without(v) for k, v in value.items() if k != "cache_control"}
+
+
+@given(talks(), st.lists(SAID, max_size=2))
+def test_other_models_are_not_told_of_keeping_the_prompt(turns: list[dict[str, Any]], system: Any) -> None:
+    model = Served("m", ModelSettings(model="openai:x", base_url="http://127.0.0.1:9"), 1000)
+    body = {"model": "m", "max_tokens": 9, "messages": turns, "system": system, "tools": [{**OWN_WEATHER, **KEPT}]}
+    chat = messages.as_chat(messages.read({**body, **KEPT}, is_count=False), model)
+    assert chat == messages.as_chat(messages.read(without(body), is_count=False), model)
+
+
+@given(
+    talks(), st.none() | WORDS | st.lists(SAID, min_size=1, max_size=2).filter(lambda said: "cache_control" in said[0])
+)
+def test_a_conversation_comes_through_a_chat_as_it_was(turns: list[dict[str, Any]], system: Any) -> None:
     model = Served("m", ModelSettings(model="anthropic:x", base_url="http://127.0.0.1:9"), 1000)
     body: Mapping[str, Any] = {
         "model": "m",

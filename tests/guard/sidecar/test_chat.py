@@ -150,6 +150,23 @@ def test_a_live_stream_hands_on_what_comes_and_ends_in_an_error_where_it_was_not
         assert reply.events[-1]["error"]["code"] == "validation_failed"
 
 
+def test_what_a_model_thinks_beside_a_schema_streams_before_the_value(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
+    for answer in (
+        fake_server.Answer(GOOD, thinking="Hm, so the vendor is it."),
+        f"<think>Hm, so the vendor is it.</think>{GOOD}",
+    ):
+        provider.answers = [answer]
+        reply = sidecar.chat(response_format=FORMAT, stream=True, headers={"x-guard-stream": "live"})
+        assert pieces(reply) == GOOD
+        deltas = [choice["delta"] for event in reply.events[:-1] for choice in event["choices"]]
+        thoughts = [at for at, delta in enumerate(deltas) if delta.get("reasoning_content")]
+        assert "".join(deltas[at]["reasoning_content"] for at in thoughts) == "Hm, so the vendor is it."
+        assert max(thoughts) < min(at for at, delta in enumerate(deltas) if delta.get("content"))
+        assert len(thoughts) == (1 if isinstance(answer, str) else 8)
+
+
 def test_a_header_that_names_no_guarantee_is_refused(sidecar: Sidecar) -> None:
     reply = sidecar.chat(response_format=FORMAT, stream=True, headers={"x-guard-stream": "perhaps"})
     assert (reply.status, reply.json["error"]["param"]) == (400, "x-guard-stream")

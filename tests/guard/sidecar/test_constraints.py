@@ -128,7 +128,12 @@ SERVERS_OWN: dict[str, Any] = {
     "audio": {"voice": "alloy", "format": "wav"},
     "prediction": {"type": "content", "content": "x"},
     "web_search_options": {"search_context_size": "low"},
+    "verbosity": "low",
+    "reasoning_effort": "high",
+    "reasoning": {"effort": "high"},
 }
+#: How those are called that a path has other words for.
+NAMED = {"/v1/responses": {"reasoning": "reasoning.effort"}}
 PATHS = ("/v1/chat/completions", "/v1/completions")
 ALL_PATHS = (*PATHS, "/v1/responses", "/v1/messages")
 
@@ -204,7 +209,7 @@ def test_a_model_here_refuses_what_it_can_not_keep_by_name(here: Sidecar, path: 
     reply = ask(here, path, max_tokens=20, **nested(field, {**REFUSED, **SERVERS_OWN}[field]))
     assert reply.status == 400, reply.data
     named = field.partition(".")[0] if path == "/v1/messages" else field  # which has none of these, whatever they hold
-    assert reply.json["error"]["param"] == named
+    assert reply.json["error"]["param"] == NAMED.get(path, {}).get(field, named)
 
 
 def test_responses_are_held_by_the_same_words(here: Sidecar) -> None:
@@ -223,6 +228,8 @@ def test_responses_are_held_by_the_same_words(here: Sidecar) -> None:
     for field in ("grammar", "guided_grammar", "logit_bias", "min_tokens", "top_k"):
         reply = respond(**nested(field, {**REFUSED, **SERVERS_OWN}[field]))
         assert (reply.status, reply.json["error"]["param"]) == (400, field)
+    reply = respond(text={"verbosity": "low"})
+    assert (reply.status, reply.json["error"]["param"]) == (400, "text.verbosity")
 
 
 def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing_is_not(here: Sidecar) -> None:
@@ -241,6 +248,8 @@ def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing
         "response_format": {"type": "text"},
         "tools": [],
         "chat_template_kwargs": {"enable_thinking": False},
+        "verbosity": "medium",
+        "reasoning_effort": "none",
         "user": "u",
         "metadata": {"a": "b"},
         "store": True,

@@ -9,7 +9,7 @@ import jsonschema_rs
 import pytest
 import records
 
-from guard.schemas import formats
+from guard.schemas import string_formats
 from guard.schemas.ops import Rx, Tree
 
 #: Texts of each format; the slow matcher takes about 2 ms for one.
@@ -59,7 +59,7 @@ def possible(name: str, draft: str) -> Tree:
             return without_doubt(part[1])
         return part if not isinstance(part, tuple) or part[0] == Rx.SET else tuple(map(without_doubt, part))
 
-    tree = without_doubt(formats.tree(name, draft))
+    tree = without_doubt(string_formats.tree(name, draft))
     assert isinstance(tree, tuple)
     return tree
 
@@ -75,14 +75,14 @@ def near(text: str, rng: random.Random) -> str:
 
 
 @pytest.mark.parametrize("draft", ["draft4", "draft2020-12"])
-@pytest.mark.parametrize("name", sorted(formats.KNOWN))
+@pytest.mark.parametrize("name", sorted(string_formats.KNOWN))
 def test_a_format_has_the_language_that_the_validator_gives_it(name: str, draft: str) -> None:
     """Samples of the language and as many near misses, judged by jsonschema_rs."""
     # Drafts 4 and 6 define few formats; Guard asserts every known one in every draft, by the newest definition.
     old = draft == "draft4" and name in ("hostname", "email", "ipv4", "ipv6", "date-time", "uri")
     kind = jsonschema_rs.Draft4Validator if old else jsonschema_rs.Draft202012Validator
     validator = kind({"format": name}, validate_formats=True)
-    tree = formats.tree(name, draft)
+    tree = string_formats.tree(name, draft)
     rng = random.Random(f"{name} {draft}")
     samples = [sample(tree, rng) for _ in range(SAMPLES)]
     written = 0
@@ -97,7 +97,7 @@ def test_a_format_has_the_language_that_the_validator_gives_it(name: str, draft:
 
 def test_second_60_is_read_only_at_the_end_of_a_day_in_utc() -> None:
     """Every offset, with the minute that it asks for and its neighbours."""
-    tree = formats.tree("time", "draft7")
+    tree = string_formats.tree("time", "draft7")
     for offset in range(0, 1440, 7):
         for sign in (1, -1):
             for minute, right in ((1439, True), (1438, False), (1439 + 60, False)):
@@ -146,7 +146,7 @@ def test_second_60_is_read_only_at_the_end_of_a_day_in_utc() -> None:
 )
 def test_formats_of_some_texts(name: str, text: str, valid: bool) -> None:
     """Known verdicts."""
-    tree = formats.tree(name, "draft2020-12")
+    tree = string_formats.tree(name, "draft2020-12")
     assert is_whole(tree, text) == valid
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.kernels._native import Engine
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext
 from guard.schemas.compiled import (
     KEY_ORDERS,
     SPELLINGS,
@@ -25,6 +24,7 @@ from guard.schemas.compiled import (
 from guard.schemas.scan import RESIDUAL, ReportLine
 from guard.schemas.structural.forms import checked
 from guard.schemas.structural.nets import VALUE, Builder
+from guard.schemas.structural.pruning import prune
 from guard.schemas.structural.spellings import as_tag
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
 
 
-class Span(NamedTuple):
+class TurnPart(NamedTuple):
     """A part of a turn, and what it was read as."""
 
     kind: str  #: "text", "value" or "token".
@@ -49,8 +49,7 @@ class CompiledFormat(Compiled):
     """A format that was compiled: matchers for any vocabulary, and what each part of a text was read as."""
 
     def __init__(self, given: Any, options: Options) -> None:
-        tag = as_tag(jsontext.private(given, options.limits, "")[0])
-        tag = {"type": "structural_tag", "format": checked(tag["format"])}
+        tag = {"type": "structural_tag", "format": checked(as_tag(given)["format"])}
         self._given, self._net = tag, Builder(options).build(tag)
         net = self._net
         if len(net.any_orders) > 1:
@@ -63,10 +62,19 @@ class CompiledFormat(Compiled):
             self._front = front = FrontEnd(root, options, documents)
         except SchemaError as error:
             raise self._placed(error) from None
-        places = {front.documents.pointer(at): at for at in range(2, len(front.documents.schemas))}
-        nodes = [places[f"/anyOf/{number}"] for number in range(len(net.schemas))]
+        home = front.documents.root_home
+        values = home.contents["anyOf"] if net.schemas else []
+        nodes = [front.documents.place(home, value, -1, ()) for value in values]
+        self._engine = self._made(nodes)
+        self._engine.start()
+        if prune(net, self._engine):
+            self._engine = self._made(nodes)
+            self._engine.start()
+
+    def _made(self, nodes: list[int]) -> Engine:
+        net, front, options = self._net, self._front, self.options
         exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
-        self._engine = Engine(
+        return Engine(
             front.lower,
             lambda *met: self._placed(front.fail(*met)),
             front.lowering.root,
@@ -76,11 +84,13 @@ class CompiledFormat(Compiled):
             options.limits.numbers,
             (net.points, net.arcs, exits, net.is_ambiguous),
         )
-        self._engine.start()
 
     def _placed(self, error: SchemaError) -> SchemaError:
         """Return an error of a value's schema with the pointers of the structural tag."""
-        found = [Finding(self._pointer(one.pointer), one.keyword, one.message, one.fix) for one in error.findings]
+        fix = "put a text between them that tells where one ends" if error.limit == "format" else ""
+        found = [
+            Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
+        ]
         return SchemaError(found, limit=error.limit)
 
     def _pointer(self, pointer: str) -> str:
@@ -114,7 +124,7 @@ class CompiledFormat(Compiled):
         symbols = [[vocabulary.token(one) for one in named] for named in self._net.symbols]
         return self._engine.matcher(native, symbols)
 
-    def read(self, turn: str | bytes | Sequence[int], vocabulary: Vocabulary | None = None) -> list[Span]:
+    def read(self, turn: str | bytes | Sequence[int], vocabulary: Vocabulary | None = None) -> list[TurnPart]:
         """Read a whole turn: its text, or the tokens of a vocabulary, without the end-of-sequence token.
 
         Returns its parts in order; several alternatives that fit are read as the first of them. Raises ValueError where
@@ -132,9 +142,9 @@ class CompiledFormat(Compiled):
             accepted = all(map(matcher.accept, tokens))
         if not accepted or not matcher.can_stop():
             raise ValueError(_wrong(self, data) if isinstance(turn, str | bytes) else "the format has no such turn")
-        return self.spans(matcher, data)
+        return self.parts(matcher, data)
 
-    def spans(self, matcher: Matcher, data: bytes) -> list[Span]:
+    def parts(self, matcher: Matcher, data: bytes) -> list[TurnPart]:
         """Return the parts of what a matcher of this format has accepted, which are these bytes; the last may go on."""
         out = []
         for kind, what, begin, end in matcher.spans():
@@ -143,7 +153,7 @@ class CompiledFormat(Compiled):
             value = None
             if kind == IS_VALUE and (end < len(data) or matcher.can_stop()):
                 value = json.loads(text)
-            out.append(Span(("text", "value", "token")[kind], pointer, begin, end, text, value))
+            out.append(TurnPart(("text", "value", "token")[kind], pointer, begin, end, text, value))
         return out
 
     @property

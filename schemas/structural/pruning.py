@@ -1,0 +1,58 @@
+"""Dead parts of a net: what leads to no end is taken out, so that no text runs into it.
+
+A value that nothing meets, a pattern without a text, a trigger with no tag: the engine is asked only for those of which
+it is not seen at once that they have a text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from guard.schemas.keywords import ANNOTATIONS
+from guard.schemas.structural.nets import VALUE, Net
+
+if TYPE_CHECKING:
+    from guard.kernels._native import Engine
+
+#: Keywords beside which a value is seen to be there; what they say of it, `_is_plain` reads.
+_PLAIN = ANNOTATIONS | frozenset(
+    {"type", "properties", "required", "additionalProperties", "items", "format", "minLength", "minimum", "minItems"}
+)
+_LISTED = ANNOTATIONS | {"type", "enum"}
+_DEEPEST = 8
+
+
+def doubtful_exits(net: Net) -> list[int]:
+    """Return the exits whose value is not seen to be there."""
+    return [at for at, (kind, what, _) in enumerate(net.exits) if kind == VALUE and not _is_plain(net.schemas[what])]
+
+
+def prune(net: Net, engine: Engine) -> bool:
+    """Take the dead parts out of a net, of which this is the engine; returns whether there were any."""
+    exits = doubtful_exits(net)
+    if not exits and not net.doubtful and all(net.points):
+        return False
+    dead = set(engine.dead_parts(net.doubtful, exits))
+    if not dead:
+        return False
+    dead |= {~at for at, (_, _, following) in enumerate(net.exits) if following in dead}
+    net.points = [[arc for arc in arcs if net.arcs[arc][1] not in dead] for arcs in net.points]
+    return True
+
+
+def _is_plain(schema: Any, depth: int = 0) -> bool:
+    """Whether a schema has a value on sight; not where it takes a look."""
+    if schema is True or schema == {}:
+        return True
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return False
+    if schema.get("type") == "string" and isinstance(listed := schema.get("enum"), list):
+        return bool(listed) and all(isinstance(one, str) for one in listed) and schema.keys() <= _LISTED
+    if not schema.keys() <= _PLAIN:
+        return False
+    if schema.get("minItems", 0) > 0 or (schema.get("minLength") and "format" in schema):
+        return False
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if not isinstance(properties, dict) or not isinstance(required, list):
+        return False
+    return all(name in properties and _is_plain(properties[name], depth + 1) for name in required)
