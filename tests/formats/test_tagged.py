@@ -257,8 +257,9 @@ def compiled_of(schema, style, **how):
     try:
         return guard.compile(formats.json(schema, style=style, **how))
     except guard.SchemaError as error:
-        assert all(one.pointer.startswith("/format/json_schema") for one in error.findings), error
-        return None
+        found = error.findings
+    assert all(one.pointer.startswith("/format/json_schema") for one in found), found
+    return None
 
 
 def is_left_out(value, below, schema, style):
@@ -327,11 +328,8 @@ def test_what_is_let_through_reads_back_to_a_valid_value(schema, style, seed):
     compiled = compiled_of(schema, style)
     assume(compiled is not None)
     rng = random.Random(seed)  # noqa: S311 - drawn by Hypothesis
-    try:
-        compiled.matcher(single_bytes())
-        text = walked(compiled, rng)
-    except guard.SchemaError:
-        return
+    assume(compiled.matcher(single_bytes()).distance() >= 0)  # else no text meets the schema
+    text = walked(compiled, rng)
     value = read(text, style, schema)
     assert value is not None, (schema, text)
     assert jsonschema_rs.is_valid(schema, value), (schema, text, value)

@@ -37,9 +37,9 @@ class Matcher {
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
-    const std::int64_t enough =
-        std::max(engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get()),
-                 fill_symbols(budget, row));
+    const std::int64_t text =
+        engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get());
+    const std::int64_t enough = std::max(text, fill_symbols(budget, row));  // behind: on that row
     const bool alone = scarce_ =
         budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {           // a batch may be reading the row
