@@ -327,7 +327,7 @@ def walked(compiled, rng, steps=90):
 def test_what_is_let_through_reads_back_to_a_valid_value(schema, style, seed):
     compiled = compiled_of(schema, style)
     assume(compiled is not None)
-    rng = random.Random(seed)  # noqa: S311 - drawn by Hypothesis
+    rng = random.Random(seed)
     assume(compiled.matcher(single_bytes()).distance() >= 0)  # else no text meets the schema
     text = walked(compiled, rng)
     value = read(text, style, schema)
@@ -485,7 +485,7 @@ def _cohere():
 
 
 def test_walks_in_nested_tags_come_to_an_end():
-    rng = random.Random(0)  # noqa: S311 - a fixed sequence
+    rng = random.Random(0)
     for _ in range(10):
         text = walked(_cohere(), rng, 400)
         assert takes(_cohere(), text)

@@ -82,16 +82,16 @@ class Matcher {
   }
   bool accept(Id token) {
     const Config& at = now();
-    if (vocabulary_->is_end(token)) {
-      if (!engine_->can_stop(at)) return false;
+    if (vocabulary_->is_end(token) && engine_->can_stop(at)) {
       Config end = at;
       end.finished = true;
       push(end, {});
       return true;
     }
-    if (symbols_)
+    if (symbols_)  // a format may name a token that ends a turn, too
       if (const auto found = symbols_->of.find(token); found != symbols_->of.end())
         return accept_symbol(found->second);
+    if (vocabulary_->is_end(token)) return false;
     return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) &&
            accept(vocabulary_->bytes(token));
   }
