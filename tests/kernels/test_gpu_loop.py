@@ -366,3 +366,22 @@ def test_a_captured_loop_never_waits_for_the_host_once_its_tables_are_full() -> 
         pass
     assert [loop.written(number) for number in range(32)] == first
     assert tables.misses == misses
+
+
+def test_a_loop_writes_turns_as_a_matcher_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free text, calls and their ends under tight and wide budgets, from the same tables as values."""
+    as_twins(monkeypatch)
+    vocabulary = tiny_vocabulary()
+    call = {"type": "tag", "begin": "<c>", "content": {"type": "json_schema", "json_schema": ORDER}, "end": "</c>"}
+    turn = guard.compile({"type": "triggered_tags", "triggers": ["<"], "tags": [call], "at_least_one": True})
+    least = turn.matcher(vocabulary).distance()
+    asked = [{"max_tokens": least}, {"max_tokens": least + 40, "temperature": 1.0, "seed": 3}]
+    loop = Loop(Tables(vocabulary, "cpu", **SMALL), rows=2, capacity=CAPACITY)
+    noise = noise_for(2, 384, 1)
+    for row in range(2):
+        loop.start(row, turn, **asked[row])
+    run(loop, noise, 2)
+    for row in range(2):
+        written = loop.written(row)
+        assert written == expected(turn, vocabulary, noise[row], asked[row])
+        assert any(part.kind == "value" for part in turn.read(text_of(vocabulary, written)))
