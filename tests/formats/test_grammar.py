@@ -136,6 +136,7 @@ def test_a_rule_that_goes_on_with_itself_is_a_repetition(parts, data):
         ('root ::= x-y\nx-y ::= "a"\n  | "b"\n\n  | "c"', ["a", "b", "c"], [""]),
         ("root ::= .", ["a", "😀", "\n"], ["", "ab"]),
         ('root ::= root | "a"', ["a"], ["", "aa"]),
+        ('root ::= "x" root | "a"', ["a", "xxa"], ["", "x", "aa"]),
         ('root ::= item+\nitem ::= "(" [0-9]{1,3} ")"', ["(1)(22)"], ["()", "(1234)"]),
         ('start: ["a" ["b"]] "c"', ["c", "ac", "abc"], ["bc", "ab"]),
         ('start: "a".."c"+ // x', ["abc"], ["d", ""]),

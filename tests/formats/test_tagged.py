@@ -479,6 +479,10 @@ def test_nested_tags_say_the_valid_values(value):
     assert takes(compiled, text) == expected, text
 
 
+def test_nested_lists_have_as_many_items_as_they_may():
+    assert [takes(_cohere(), cohered(["a"] * count, "words")) for count in range(4)] == [False, True, True, False]
+
+
 @cache
 def _cohere():
     return guard.compile(formats.json(NESTED, style="cohere_xml"))
