@@ -5,15 +5,40 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
+from pydantic import Tag as Branch
 
 from guard.kernels.errors import Finding, SchemaError
+from guard.schemas.jsontext import clip
 
 MOST_DEPTH = 100  #: Formats in formats.
+MOST_CHARS = 1_000_000  #: Of all its texts.
 MOST_COUNT = 2**31 - 1
+
+
+def _branch(given: Any) -> str | None:
+    """Return which branch of a union a value takes, so that a wrong one is found in that branch alone."""
+    return next((name for kind, name in _BRANCHES.items() if isinstance(given, kind)), None)
+
+
+def _one_of(expected: str) -> Discriminator:
+    return Discriminator(_branch, custom_error_type="expected", custom_error_message=expected)
+
+
+#: Branches of unions; no field is called like one.
+_BRANCHES: dict[type, str] = {bool: "(bool)", str: "(text)", int: "(id)", list: "(list)", dict: "(object)"}
+Some: TypeAlias = Annotated[str, Field(min_length=1)]
+_Text: TypeAlias = Annotated[str, Branch("(text)")]
+_Id: TypeAlias = Annotated[int, Field(ge=0), Branch("(id)")]
+_Texts: TypeAlias = Annotated[list[str], Field(min_length=1), Branch("(list)")]
+_Object: TypeAlias = Annotated[dict[str, Any], Branch("(object)")]
+Schema: TypeAlias = Annotated[Annotated[bool, Branch("(bool)")] | _Object, _one_of("expected a JSON Schema")]
+TokenName: TypeAlias = Annotated[_Text | _Id, _one_of("expected a token's name or its id")]
 
 
 class _Form(BaseModel):
@@ -27,21 +52,21 @@ class ConstStringForm(_Form):
 
 class JSONSchemaForm(_Form):
     type: Literal["json_schema"]
-    json_schema: bool | dict[str, Any]
+    json_schema: Schema
     style: Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"] = "json"
     any_order: bool = False
     max_whitespace_cnt: Annotated[int, Field(ge=0)] | None = None
-    excludes: list[str] = []
+    excludes: list[Some] = []
 
 
 class QwenXMLParameterForm(_Form):
     type: Literal["qwen_xml_parameter"]
-    json_schema: bool | dict[str, Any]
+    json_schema: Schema
 
 
 class AnyTextForm(_Form):
     type: Literal["any_text"]
-    excludes: list[str] = []
+    excludes: list[Some] = []
     max_chars: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
     max_tokens: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
 
@@ -49,7 +74,7 @@ class AnyTextForm(_Form):
 class RegexForm(_Form):
     type: Literal["regex"]
     pattern: str
-    excludes: list[str] = []
+    excludes: list[Some] = []
 
 
 class GrammarForm(_Form):
@@ -59,18 +84,23 @@ class GrammarForm(_Form):
 
 class TokenForm(_Form):
     type: Literal["token"] = "token"
-    token: int | str
+    token: TokenName
 
 
 class ExcludeTokenForm(_Form):
     type: Literal["exclude_token"]
-    exclude_tokens: list[int | str] = []
+    exclude_tokens: list[TokenName] = []
 
 
 class AnyTokensForm(_Form):
     type: Literal["any_tokens"]
-    exclude_tokens: list[int | str] = []
+    exclude_tokens: list[TokenName] = []
     max_tokens: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
+
+
+_Token: TypeAlias = Annotated[TokenForm, Branch("(object)")]
+Begin: TypeAlias = Annotated[_Text | _Token, _one_of('expected a text or {"token": …}')]
+End: TypeAlias = Annotated[_Text | _Texts | _Token, _one_of('expected a text, a list of texts or {"token": …}')]
 
 
 class SequenceForm(_Form):
@@ -85,25 +115,18 @@ class OrForm(_Form):
 
 class TagForm(_Form):
     type: Literal["tag"] = "tag"
-    begin: str | TokenForm
+    begin: Begin
     content: Form
-    end: str | list[str] | TokenForm
-
-    @field_validator("end")
-    @classmethod
-    def _has_an_end(cls, end: Any) -> Any:
-        if end == []:
-            raise ValueError("must name an end")
-        return end
+    end: End
 
 
 class TriggeredTagsForm(_Form):
     type: Literal["triggered_tags"]
-    triggers: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    triggers: Annotated[list[Some], Field(min_length=1)]
     tags: Annotated[list[TagForm], Field(min_length=1)]
     at_least_one: bool = False
     stop_after_first: bool = False
-    excludes: list[str] = []
+    excludes: list[Some] = []
 
 
 class TagsWithSeparatorForm(_Form):
@@ -116,9 +139,9 @@ class TagsWithSeparatorForm(_Form):
 
 class TokenTriggeredTagsForm(_Form):
     type: Literal["token_triggered_tags"]
-    trigger_tokens: Annotated[list[int | str], Field(min_length=1)]
+    trigger_tokens: Annotated[list[TokenName], Field(min_length=1)]
     tags: Annotated[list[TagForm], Field(min_length=1)]
-    exclude_tokens: list[int | str] = []
+    exclude_tokens: list[TokenName] = []
     at_least_one: bool = False
     stop_after_first: bool = False
 
@@ -147,16 +170,16 @@ class RepeatForm(_Form):
 
 class DispatchForm(_Form):
     type: Literal["dispatch"]
-    rules: list[tuple[Annotated[str, Field(min_length=1)], Form]]
+    rules: list[tuple[Some, Form]]
     loop: bool = True
-    excludes: list[str] = []
+    excludes: list[Some] = []
 
 
 class TokenDispatchForm(_Form):
     type: Literal["token_dispatch"]
-    rules: list[tuple[int | str, Form]]
+    rules: list[tuple[TokenName, Form]]
     loop: bool = True
-    exclude_tokens: list[int | str] = []
+    exclude_tokens: list[TokenName] = []
 
 
 Form: TypeAlias = Annotated[
@@ -210,45 +233,112 @@ def _adapter() -> TypeAdapter[Any]:
 
 def checked(form: Any) -> Any:
     """Return a format with all of its fields; SchemaError names the first that is wrong."""
+    _check_size(form)
     try:
         return _adapter().dump_python(_adapter().validate_python(_listed(form)))
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
 
 
-def _listed(form: Any, depth: int = 0) -> Any:
+def _listed(form: Any) -> Any:
     """JSON has no tuples, which rules are in Python: nothing else of the JSON changes."""
-    if depth > 4 * MOST_DEPTH:
-        raise SchemaError(Finding("/format", None, "formats nest too deeply", f"nest at most {MOST_DEPTH}"))
     if isinstance(form, dict):
-        out = {key: value if key == "json_schema" else _listed(value, depth + 1) for key, value in form.items()}
+        out = {key: _listed(value) if key != "json_schema" else value for key, value in form.items()}
         if out.get("type") in ("dispatch", "token_dispatch") and isinstance(out.get("rules"), list):
             out["rules"] = [tuple(rule) if isinstance(rule, list) else rule for rule in out["rules"]]
         return out
-    return [_listed(one, depth + 1) for one in form] if isinstance(form, list) else form
+    return [_listed(one) for one in form] if isinstance(form, list) else form
+
+
+def _check_size(form: Any) -> None:
+    waiting, chars = [(form, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        if isinstance(part, dict):
+            depth += "type" in part
+            waiting += [(value, depth) for key, value in part.items() if key != "json_schema"]
+        elif isinstance(part, list | tuple):
+            waiting += [(value, depth) for value in part]
+        elif isinstance(part, str):
+            chars += len(part)
+        if depth > MOST_DEPTH:
+            raise SchemaError(
+                Finding("/format", None, f"formats nest deeper than {MOST_DEPTH}", "nest them less deeply")
+            )
+        if chars > MOST_CHARS:
+            raise SchemaError(
+                Finding("/format", None, f"its texts have more than {MOST_CHARS:,} characters", "say less")
+            )
 
 
 def _finding(form: Any, error: Any) -> Finding:
-    """Word one of Pydantic's errors; its place has the types of unions among its steps, which are no steps of JSON."""
-    at, steps = form, []
-    for step in error["loc"]:
-        if isinstance(at, dict) and (step in at or error["type"] == "missing") and step != at.get("type"):
-            steps.append(str(step))
-            at = at.get(step)
-        elif isinstance(at, list | tuple) and isinstance(step, int) and step < len(at):
-            steps.append(str(step))
-            at = at[step]
+    """Word one of Pydantic's errors."""
+    kind, steps, at = error["type"], *_place(form, error)
     pointer = "/format" + "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
-    kind = error["type"]
+    name = next((step for step in reversed(steps) if not step.isdigit()), None)
     if kind == "extra_forbidden":
-        return Finding(pointer, steps[-1] if steps else None, "no field of this format", "leave it out")
+        return Finding(pointer, name, "no field of this format", "leave it out")
     if kind == "missing":
-        return Finding(pointer, steps[-1] if steps else None, "missing", "add it")
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return Finding(pointer, "type", f"{_type_of(at)!r} is no type of a format", "use one of docs/formats.md")
-    message = error["msg"].removeprefix("Value error, ")
-    return Finding(pointer, None, message[:1].lower() + message[1:], "correct it")
+        return Finding(pointer, name, "missing", "add it")
+    if kind == "union_tag_invalid":
+        return Finding(f"{pointer}/type", "type", f"no type of a format: {clip(at['type'])}", "see docs/formats.md")
+    if kind == "union_tag_not_found" and isinstance(at, dict):
+        return Finding(f"{pointer}/type", "type", "missing", "add it")
+    context = error.get("ctx", {})
+    expected = error["msg"] if kind == "expected" else _EXPECTED.get(kind, "").format_map(context)
+    if not expected:
+        return Finding(pointer, name, error["msg"], "correct it")
+    return Finding(pointer, name, f"{expected}, found {_described(at, context)}", "correct it")
 
 
-def _type_of(at: Any) -> Any:
-    return at.get("type") if isinstance(at, dict) else at
+#: Of Pydantic's kinds of errors, what a person should know. Unions have words of their own (`_one_of`).
+_EXPECTED = {
+    "string_type": "expected a text",
+    "int_type": "expected an integer",
+    "bool_type": "expected true or false",
+    "list_type": "expected a list",
+    "tuple_type": "expected a pair",
+    "dict_type": "expected an object",
+    "model_type": "expected an object",
+    "model_attributes_type": "expected a format",
+    "union_tag_not_found": "expected a format",
+    "greater_than_equal": "expected at least {ge}",
+    "less_than_equal": "expected at most {le}",
+    "too_short": "expected at least one",
+    "too_long": "expected a pair",
+    "string_too_short": "expected a text that is not empty",
+    "literal_error": "expected {expected}",
+}
+
+
+def _place(form: Any, error: Any) -> tuple[list[str], Any]:
+    """Return the steps to what an error speaks of, and what stands there.
+
+    Pydantic's steps have among them the branches of unions: the type of each format, and those of `_BRANCHES`.
+    """
+    at, steps, is_whole = form, [], True
+    loc = error["loc"]
+    for number, step in enumerate(loc):
+        is_field = error["type"] in ("missing", "extra_forbidden") and number == len(loc) - 1
+        if not is_field and (
+            step in _BRANCHES.values() or (is_whole and isinstance(at, dict) and step == at.get("type"))
+        ):
+            is_whole = False
+            continue
+        steps.append(str(step))
+        at, is_whole = _below(at, step), True
+    return steps, at
+
+
+def _below(at: Any, step: Any) -> Any:
+    if isinstance(at, dict):
+        return at.get(step)
+    return at[step] if isinstance(at, list | tuple) and isinstance(step, int) and step < len(at) else None
+
+
+def _described(at: Any, context: Mapping[str, Any]) -> str:
+    if isinstance(at, list | tuple):
+        return f"{len(at)} elements" if "field_type" in context else "a list"
+    if isinstance(at, dict):
+        return "an object"
+    return json.dumps(at) if at is None or isinstance(at, bool) else clip(at)

@@ -13,23 +13,35 @@ grammar as it reads a pattern.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guard.schemas import regex
+from guard.schemas.jsontext import clip
 from guard.schemas.ops import Rx
 from guard.schemas.structural import trees
 
 if TYPE_CHECKING:
     from guard.schemas.ops import Tree
 
-_TOKEN = re.compile(
-    r"""(?P<text>"(?:[^"\\\n]|\\.)*"i?)|(?P<set>\[\^?(?:[^\]\\\n]|\\.)+\])|(?P<pattern>/(?:[^/\\\n]|\\.)+/[imslux]*)"""
-    r"""|(?P<name>[_A-Za-z][-\w]*(?:\.\d+)?)|(?P<sign>::=|->|\.\.|[:|()\[\]*+?{},~.])|(?P<number>\d+)|(?P<line>\n)"""
-    r"""|(?P<gap>[^\S\n]+)|(?P<other>.)"""
+_TEXT = r'(?P<text>"(?:[^"\\\n]|\\.)*"i?)'
+_WORD = r"(?P<name>[_A-Za-z][-\w]*(?:\.\d+)?)"
+_SIGN = r"(?P<sign>::=|->|\.\.|[:|()\[\]*+?{},~.])|(?P<number>\d+)|(?P<line>\n)|(?P<gap>[^\S\n]+)|(?P<other>.)"
+#: A text, set or pattern that does not end is read up to the line's end, so that nothing is read twice.
+_TORN = r'(?P<torn>"(?:[^"\\\n]|\\.)*|/(?:[^/\\\n]|\\.)*)'
+_OPEN = r"(?P<open>\[(?:[^\]\\\n]|\\.)*)"
+_GBNF = re.compile(rf"(?P<comment>#[^\n]*)|{_TEXT}|(?P<set>\[(?:[^\]\\\n]|\\.)*\])|{_TORN}|{_OPEN}|{_WORD}|{_SIGN}")
+_LARK = re.compile(
+    rf"(?P<comment>//[^\n]*)|(?P<mark>^[?!]+(?=\w))|(?P<directive>^[^\S\n]*%\w+)|{_TEXT}"
+    rf"|(?P<pattern>/(?:[^/\\\n]|\\.)+/[imslux]*)|{_TORN}|{_WORD}|{_SIGN}",
+    re.MULTILINE,
 )
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
-MOST_DEPTH = 200  #: Groups in groups, and rules in rules.
+_DROPPED = ("gap", "comment", "mark")  # marks say what a rule's tree is, not its texts
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
+MOST_DEPTH = 100  #: Groups in groups and rules in rules, all together.
+MOST_COUNT = 2**31 - 1
 MOST_SIZE = 100_000  #: Parts of all rules, written out.
 
 
@@ -65,13 +77,13 @@ def parse(text: str) -> Tree:
 
 
 def _rules(text: str, is_lark: bool) -> dict[str, _Rule]:
-    comment = r"//[^\n]*" if is_lark else r"#[^\n]*"
-    kept = re.sub(rf'("(?:[^"\\\n]|\\.)*"|\[(?:[^\]\\\n]|\\.)+\]|/(?:[^/\\\n]|\\.)+/)|{comment}', r"\1", text)
-    if is_lark and (found := re.search(r"^\s*(%\w+).*$", kept, re.MULTILINE)):
-        raise GrammarError(f"{found[1]} can't be kept", "write the rules out")
-    if is_lark:  # marks of what a rule's tree is, not of its texts
-        kept = re.sub(r"^[?!]+(?=\w)", "", kept, flags=re.MULTILINE)
-    tokens = [_Token(str(m.lastgroup), m.group()) for m in _TOKEN.finditer(kept) if m.lastgroup != "gap"]
+    tokens = []
+    for found in (_LARK if is_lark else _GBNF).finditer(text):
+        token = _Token(str(found.lastgroup), found.group())
+        if token.kind == "directive":
+            raise GrammarError(f"{token.text.strip()} can't be kept", "write the rules out")
+        if token.kind not in _DROPPED:
+            tokens.append(token)
     sign = ":" if is_lark else "::="
     heads = [
         at
@@ -80,6 +92,8 @@ def _rules(text: str, is_lark: bool) -> dict[str, _Rule]:
     ]
     if any(token.kind != "line" for token in tokens[: heads[0] if heads else None]):
         raise GrammarError("it does not begin with a rule", f"write `name {sign} …`")
+    if not heads:
+        raise GrammarError("it has no rule", f"write `{'start' if is_lark else 'root'} {sign} …`")
     rules: dict[str, _Rule] = {}
     for at, after in zip(heads, [*heads[1:], len(tokens)], strict=True):
         name = _plain(tokens[at].text)
@@ -98,20 +112,32 @@ class _Reader:
     def __init__(self, rules: dict[str, _Rule], is_lark: bool) -> None:
         self._rules, self._is_lark = rules, is_lark
         self._known: dict[str, Tree] = {}
-        self._size = 0
+        self._size = self._depth = 0
 
     def rule(self, name: str, within: tuple[str, ...]) -> Tree:
         """Return the tree of a rule; `within`: those that are being read."""
         if name not in self._rules:
             user = f", which {within[-1]!r} uses" if within else ""
             raise GrammarError(f"there is no rule {name!r}{user}", "add it")
-        if name in within or len(within) > MOST_DEPTH:
+        if name in within:
             raise GrammarError(
                 f"the rule {name!r} uses itself where no repetition says the same", "write `*` or `{m,n}`"
             )
         if name not in self._known:
-            self._known[name] = _RuleReader(self, self._rules[name], (*within, name)).read()
+            with self.deeper(name):
+                self._known[name] = _RuleReader(self, self._rules[name], (*within, name)).read()
         return self._known[name]
+
+    @contextmanager
+    def deeper(self, name: str) -> Iterator[None]:
+        """Go into a rule, or a group of the rule."""
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise GrammarError(
+                f"in the rule {name!r}, groups and rules nest deeper than {MOST_DEPTH}", "say it flatter"
+            )
+        yield
+        self._depth -= 1
 
     def count(self) -> None:
         self._size += 1
@@ -128,7 +154,7 @@ class _RuleReader:
 
     def __init__(self, reader: _Reader, rule: _Rule, within: tuple[str, ...]) -> None:
         self._reader, self._rule, self._within = reader, rule, within
-        self._tokens, self._at, self._depth = rule.tokens, 0, 0
+        self._tokens, self._at = rule.tokens, 0
 
     def read(self) -> Tree:
         ends: list[Tree] = []
@@ -143,6 +169,8 @@ class _RuleReader:
                 break
         if self._at < len(self._tokens):
             raise self._refused(f"{self._tokens[self._at].text!r} is not expected")
+        if not ends:
+            raise self._refused("each alternative goes on with the rule itself", "add one that ends")
         tree = trees.either(ends)
         return trees.cat(trees.repeat(trees.either(again), 0, -1), tree) if again else tree
 
@@ -156,19 +184,16 @@ class _RuleReader:
         return False
 
     def _alternatives(self) -> Tree:
-        self._depth += 1
-        if self._depth > MOST_DEPTH:
-            raise self._refused("groups nest too deeply", "make rules of them")
-        parts = [trees.cat(*self._sequence())]
-        while self._take("|"):
-            parts.append(trees.cat(*self._sequence()))
-        self._depth -= 1
+        with self._reader.deeper(self._rule.name):
+            parts = [trees.cat(*self._sequence())]
+            while self._take("|"):
+                parts.append(trees.cat(*self._sequence()))
         return trees.either(parts)
 
     def _sequence(self, *, may_recur: bool = False) -> list[Tree]:
         parts: list[Tree] = []
         while self._at < len(self._tokens) and self._tokens[self._at].text not in ("|", ")", "]"):
-            if self._take("->"):  # Lark's alias: a name for the branch
+            if self._reader.is_lark and self._take("->"):  # Lark's alias: a name for the branch
                 self._at += 1
                 continue
             self._reader.count()
@@ -183,17 +208,11 @@ class _RuleReader:
         self._at += 1
         if token.kind == "text":
             return self._text(token.text)
-        if token.kind == "set" and not self._reader.is_lark:
+        if token.kind in ("torn", "open"):
+            raise self._refused(f"{clip(token.text)} does not end", "close it on its line")
+        if token.kind == "set":
             return self._set(token.text)
-        if token.kind == "set":  # Lark's optional part
-            inner = [_Token(str(m.lastgroup), m.group()) for m in _TOKEN.finditer(token.text[1:-1])]
-            self._tokens[self._at - 1 : self._at] = [
-                *(_Token("sign", "("), *(one for one in inner if one.kind != "gap"), _Token("sign", ")")),
-                _Token("sign", "?"),
-            ]
-            self._at -= 1
-            return self._atom(may_recur=False)
-        if token.kind == "pattern" and self._reader.is_lark:
+        if token.kind == "pattern":
             return self._pattern(token.text)
         if token.kind == "name":
             name = _plain(token.text)
@@ -223,27 +242,32 @@ class _RuleReader:
             elif self._take("?"):
                 tree = trees.repeat(tree, 0, 1)
             elif self._take("{"):
-                least = self._number(0)
-                most = self._number(-1) if self._take(",") else least
+                tree = self._counted(tree, ",")
                 if not self._take("}"):
                     raise self._refused("a count does not end", "write `{m,n}`")
-                tree = self._counted(tree, least, most)
             elif self._reader.is_lark and self._take("~"):
-                least = self._number(-1)
-                tree = self._counted(tree, least, self._number(-1) if self._take("..") else least)
+                tree = self._counted(tree, "..")
             else:
                 return tree
 
-    def _counted(self, tree: Tree, least: int, most: int) -> Tree:
-        if least < 0 or 0 <= most < least:
-            raise self._refused(f"{{{least},{most}}} is no count", "write the lesser number first")
-        return trees.repeat(tree, least, most)
+    def _counted(self, tree: Tree, between: str) -> Tree:
+        least = self._number()
+        is_range = self._take(between)
+        most = self._number() if is_range else least
+        if least is None and most is None:
+            raise self._refused("a count has no number", "write `{m,n}`")
+        if most is not None and most < (least or 0):
+            raise self._refused(f"a count from {least} to {most} has no number", "write the lesser number first")
+        return trees.repeat(tree, least or 0, -1 if most is None else most)
 
-    def _number(self, otherwise: int) -> int:
-        if self._at < len(self._tokens) and self._tokens[self._at].kind == "number":
-            self._at += 1
-            return int(self._tokens[self._at - 1].text[:9])
-        return otherwise
+    def _number(self) -> int | None:
+        if self._at == len(self._tokens) or self._tokens[self._at].kind != "number":
+            return None
+        digits = self._tokens[self._at].text
+        self._at += 1
+        if len(digits) > 10 or int(digits) > MOST_COUNT:
+            raise self._refused(f"the count {clip(digits)[1:-1]} is too large", f"count to {MOST_COUNT:,} at most")
+        return int(digits)
 
     def _text(self, token: str) -> Tree:
         folds = token.endswith("i")
@@ -257,12 +281,7 @@ class _RuleReader:
             return (int(Rx.SET), ((ord(text), ord(high)),))
         if not folds:
             return trees.literal(text)
-        return trees.cat(
-            *(
-                trees.char(char.lower() + char.upper()) if len(char.upper()) == 1 else trees.literal(char)
-                for char in text
-            )
-        )
+        return trees.cat(*(trees.char(_folded(char)) for char in text))
 
     def _unescaped(self, text: str) -> str:
         def one(found: re.Match[str]) -> str:
@@ -272,6 +291,8 @@ class _RuleReader:
                 if value > 0x10FFFF or 0xD800 <= value < 0xE000:
                     raise self._refused(f"{found[0]} is no character")
                 return chr(value)
+            if found[4] not in _ESCAPES and found[4].isalnum():
+                raise self._refused(f"{found[0]} is no escape", r"write \\ for a backslash")
             return _ESCAPES.get(found[4], found[4])
 
         return re.sub(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", one, text)
@@ -279,6 +300,8 @@ class _RuleReader:
     def _set(self, token: str) -> Tree:
         inner = token[1:-1]
         negated = inner.startswith("^")
+        if len(inner) == negated:
+            raise self._refused(f"{token} is a set of nothing", "name a character")
         chars = re.findall(r"\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\.|.", inner[negated:], re.DOTALL)
         ranges: list[tuple[int, int]] = []
         at = 0
@@ -301,6 +324,12 @@ class _RuleReader:
             return regex.parse(body.replace("\\/", "/")).tree
         except regex.RegexError as error:
             raise self._refused(str(error), "correct the pattern") from None
+
+
+def _folded(char: str) -> str:
+    """Return the characters that a text in any case may have for one."""
+    cases = {char, char.lower(), char.upper(), char.title()}
+    return "".join(one for one in sorted(cases) if len(one) == 1)
 
 
 _SELF: Tree = (-1,)  #: A rule's name at the end of its own alternative.

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
 from guard.schemas.compiled import Options
+from guard.schemas.jsontext import clip
 from guard.schemas.ops import Tree
 from guard.schemas.structural import grammar, tagged, trees
 
@@ -22,6 +23,8 @@ _Part = TypeVar("_Part")
 
 END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
+MOST_PARTS = 1_000_000  #: Of all trees of a format, written out; what an arc costs besides counts as `ARC` parts.
+ARC = 8
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Builder:
     def __init__(self, options: Options) -> None:
         self.net = Net()
         self._options = options
+        self._parts = 0
         self._at = [""]  # the JSON Pointers into the tag of what is being built, the innermost last
 
     def build(self, tag: Mapping[str, Any]) -> Net:
@@ -98,6 +102,9 @@ class Builder:
         return len(self.net.points) - 1
 
     def _arc(self, tree: Tree, target: int, place: str | None = None) -> int:
+        self._parts += ARC + trees.size(tree)
+        if self._parts > MOST_PARTS:
+            raise self._refused("the format is too large, written out", "repeat less often, or say less")
         self.net.arcs.append((tree, target))
         self.net.arc_places.append(self._place() if place is None else place)
         return len(self.net.arcs) - 1
@@ -303,6 +310,8 @@ class Builder:
         return self._repeated(form, 1, -1, to, stops)
 
     def _repeat(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        if 0 <= form["max"] < form["min"]:
+            raise self._refused(f"min={form['min']} is more than max={form['max']}", "write the lesser number as min")
         return self._repeated(form, form["min"], form["max"], to, stops)
 
     def _repeated(self, form: Any, least: int, most: int, to: To, stops: tuple[str, ...]) -> list[int]:
@@ -353,6 +362,15 @@ class Builder:
         return [self._arc(trees.EMPTY, again), *nothing]
 
     def _triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
+        for number, tag in enumerate(form["tags"]):
+            begin, triggers = tag["begin"], form["triggers"]
+            if isinstance(begin, Mapping):
+                at, fix = f"{self._place()}/tags/{number}/begin", "use token_triggered_tags"
+                raise SchemaError(Finding(at, "begin", "a text triggers these tags, and no token", fix))
+            if not any(map(begin.startswith, triggers)) and not form.get("at_least_one"):
+                at, fix = f"{self._place()}/tags/{number}/begin", "add a trigger"
+                raise SchemaError(Finding(at, "begin", f"{clip(begin)} begins with none of the triggers", fix))
+
         def behind(trigger: str, after: To) -> list[int]:
             begun = {number: tag for number, tag in enumerate(form["tags"]) if tag["begin"].startswith(trigger)}
             return self._each("tags", begun, lambda tag: self._tagged(tag, tag["begin"][len(trigger) :], after))

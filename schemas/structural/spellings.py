@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import jsontext
+from guard.schemas.limits import Limits
 
 #: XGrammar's format types.
 TYPES = frozenset(
@@ -56,29 +58,43 @@ def _asked(given: Mapping[str, Any]) -> list[str]:
 
 def _of_structures(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the older form says: free text in which each trigger begins one of the structures."""
-    structures = given["structures"]
-    if not isinstance(structures, list) or not all(isinstance(one, dict) for one in structures):
-        raise SchemaError(Finding("/structures", None, "expected a list of objects", "write begin, schema and end"))
     tags = []
-    for number, one in enumerate(structures):
+    for number, one in enumerate(_list_of(given, "structures")):
+        place = f"/structures/{number}"
+        if not isinstance(one, Mapping):
+            raise SchemaError(Finding(place, "structures", "expected an object", "give it begin, schema and end"))
         for name in ("begin", "end"):
-            if name not in one:
-                raise SchemaError(Finding(f"/structures/{number}/{name}", None, "missing", "add it"))
+            if not isinstance(one.get(name), str):
+                found = "expected a text" if name in one else "missing"
+                raise SchemaError(Finding(f"{place}/{name}", name, found, "write the text"))
         content = {"type": "json_schema", "json_schema": one.get("schema", True)}
         tags.append({"type": "tag", "begin": one["begin"], "content": content, "end": one["end"]})
-    form = {"type": "triggered_tags", "triggers": given.get("triggers"), "tags": tags}
+    triggers = _list_of(given, "triggers")
+    form = {"type": "triggered_tags", "triggers": triggers, "tags": tags}
     return {"type": "structural_tag", "format": form}
 
 
 def _of_constraint(name: str, value: Any) -> Any:
+    if name in ("structural_tag", "json") and isinstance(value, str):
+        value = jsontext.parse(value, Limits(), "")
     if name == "structural_tag":
         return as_tag(value)["format"]
-    if name == "regex":
-        return {"type": "regex", "pattern": value}
+    if name in ("regex", "grammar"):
+        if not isinstance(value, str):
+            raise SchemaError(Finding(f"/{name}", name, "expected a text", "write it as one"))
+        return {"type": "regex", "pattern": value} if name == "regex" else {"type": "grammar", "grammar": value}
     if name == "choice":
-        if not isinstance(value, list):
-            raise SchemaError(Finding("/choice", None, "expected a list of texts", "write one"))
-        return {"type": "or", "elements": [{"type": "const_string", "value": one} for one in value]}
-    if name == "grammar":
-        return {"type": "grammar", "grammar": value}
+        texts = _list_of({name: value}, name)
+        for number, one in enumerate(texts):
+            if not isinstance(one, str):
+                raise SchemaError(Finding(f"/choice/{number}", name, "expected a text", "write it as one"))
+        return {"type": "or", "elements": [{"type": "const_string", "value": one} for one in texts]}
     return {"type": "json_schema", "json_schema": {"type": "object"} if name == "json_object" else value}
+
+
+def _list_of(given: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a list that may not be empty."""
+    value = given.get(name)
+    if not isinstance(value, list | tuple) or not value:
+        raise SchemaError(Finding(f"/{name}", name, "expected a list of at least one", "write it as one"))
+    return list(value)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAMES = {NULL: "null", BOOLEAN: "boolean", NUMBER: "number", STRING: "string", ARRAY: "array", OBJECT: "object"}
 MOST_IN_ANY_ORDER = 8  #: Properties: each subset of them is a point.
+MOST_KEY = 64  #: Characters of an undeclared key.
 MOST_NESTED = 32  #: Tags in tags.
 #: What an object's schema may say beside annotations, for a style that writes its members as tags.
 _OBJECT = frozenset(
@@ -36,6 +37,7 @@ _OF_SCALARS = frozenset(
     {"minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
     | {"multipleOf"}
 )
+_ENTITIES = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;"}
 _SPACE: Tree = trees.repeat(trees.char(" \n\r\t"), 0, 20)
 #: The first characters of what JSON values other than strings may begin with, by type.
 _FIRST = {NULL: "n", BOOLEAN: "tf", NUMBER: "-0123456789", ARRAY: "[", OBJECT: "{"}
@@ -182,7 +184,15 @@ class Tagged:
     def _extra(self, extra: Any, target: int, depth: int) -> list[int]:
         schema, at, declared, pattern, patterns = extra
         barred = trees.either([trees.literal(self._key(name)) for name in declared]) if declared else None
-        key = trees.repeat(trees.no_char(self._style.barred + ("&<>" if self._style.escapes else "")), 1, 64)
+        barred_chars = self._style.barred + ("&<>" if self._style.escapes else "")
+        one = trees.no_char(barred_chars)
+        if self._style.escapes and not patterns:  # a pattern is of the key, and not of how it is written
+            one = trees.either([one, *(trees.literal(entity) for entity in _ENTITIES.values())])
+        said = f"{barred_chars!r}" if not self._style.escapes or patterns else None
+        self._exclude(
+            (at, f"undeclared keys of more than {MOST_KEY} characters{f', or with one of {said}' if said else ''}")
+        )
+        key = trees.repeat(one, 1, MOST_KEY)
         parts = [key] if barred is None else [key, trees.no(barred)]
         for other in patterns:
             searched = trees.cat(trees.ANY, regex.parse(other).tree, trees.ANY)
@@ -308,7 +318,7 @@ class Tagged:
                 if others & bit and bit not in (NULL, BOOLEAN):
                     first += chars
             if others:
-                self._exclude((at, "strings that read as another type of the schema's"))
+                self._exclude((at, "strings that begin like another type of the schema's"))
             inside += self._raw(node, at, close, first, texts)
             if others & (NULL | BOOLEAN) and not self._is_listed(schema):
                 inside.append(
@@ -359,7 +369,7 @@ class Tagged:
     def _key(self, name: str) -> str:
         if not self._style.escapes:
             return name
-        return name.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+        return "".join(_ENTITIES.get(char, char) for char in name)
 
     def _is_a_key(self, name: str) -> bool:
         return self._style.escapes or not any(char in name for char in self._style.barred)

@@ -15,6 +15,19 @@ CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: One character, whiche
 ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
 
 
+def size(tree: Tree) -> int:
+    """Return how many parts a tree has, written out: one that stands in it twice counts twice."""
+    known: dict[int, int] = {}
+
+    def of(part: Tree) -> int:
+        if id(part) not in known:
+            parts = part[1] if part[0] in (_CAT, _ALT, _AND) else part[1:2] if part[0] in (_REPEAT, _NOT) else ()
+            known[id(part)] = 1 + sum(map(of, parts))
+        return known[id(part)]
+
+    return of(tree)
+
+
 @lru_cache(1_000)
 def _one(char: str) -> Tree:
     return (_SET, ((ord(char), ord(char)),))

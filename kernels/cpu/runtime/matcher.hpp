@@ -37,9 +37,9 @@ class Matcher {
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
   void fill(std::uint32_t* row, std::int64_t budget) {
-    const std::int64_t enough =
-        std::max(engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get()),
-                 fill_symbols(budget, row));
+    const std::int64_t text =
+        engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get());
+    const std::int64_t enough = std::max(text, fill_symbols(budget, row));  // behind: on that row
     const bool alone = scarce_ =
         budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {           // a batch may be reading the row
@@ -82,16 +82,16 @@ class Matcher {
   }
   bool accept(Id token) {
     const Config& at = now();
-    if (vocabulary_->is_end(token)) {
-      if (!engine_->can_stop(at)) return false;
+    if (vocabulary_->is_end(token) && engine_->can_stop(at)) {
       Config end = at;
       end.finished = true;
       push(end, {});
       return true;
     }
-    if (symbols_)
+    if (symbols_)  // a format may name a token that ends a turn, too
       if (const auto found = symbols_->of.find(token); found != symbols_->of.end())
         return accept_symbol(found->second);
+    if (vocabulary_->is_end(token)) return false;
     return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) &&
            accept(vocabulary_->bytes(token));
   }
