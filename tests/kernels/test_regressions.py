@@ -616,3 +616,45 @@ def test_a_format_beside_a_length_is_found_to_have_texts_without_a_search() -> N
     ):
         schema = {"properties": {"at": {"type": "string", "format": "date-time", **bounds}}}
         assert reader(schema).accept_bytes(b'{"at": "2') == inhabited
+
+
+@pytest.mark.parametrize(
+    ("schema", "options"),
+    [
+        # A name with an escape came first among those that must come, and the other one was written in its place.
+        (
+            {
+                "type": "object",
+                "properties": {"\n": {"type": "object"}, "ab": {"type": "string"}},
+                "required": ["\n", "ab"],
+            },
+            {"key_order": "any", "whitespace": "compact"},
+        ),
+        # Behind an undeclared key members come in another order than behind the name that stood for all of them.
+        (
+            {
+                "type": "object",
+                "properties": {"": {}},
+                "additionalProperties": {"type": "object", "properties": {"a": {}, "": {}}, "required": ["", "a"]},
+            },
+            {"key_order": "schema"},
+        ),
+    ],
+)
+def test_a_budget_in_tokens_is_what_distances_say_along_a_completion(
+    schema: dict[str, Any], options: dict[str, str]
+) -> None:
+    tokens = guard.Vocabulary.from_bytes([*EVERY_BYTE, b'b":', b'a":', b'{"', b'", "', b'":{', b""], eos=[261])
+    matcher = guard.compile(schema, **options).matcher(tokens)
+    for text in (b"", b'{"', b'{"b', b'{"ab', b'{"ab":"', b'{"b": {"'):
+        matcher.reset()
+        if not matcher.accept_bytes(text):
+            continue
+        after = {}
+        for token in range(tokens.size):
+            if matcher.accept(token):
+                after[token] = 1 + matcher.distance()
+                matcher.rollback()
+        for remaining in range(matcher.distance(), matcher.distance() + 9):
+            expected = [token for token, needed in after.items() if needed <= remaining]
+            assert allowed(matcher, tokens, remaining).tolist() == expected, (text, remaining)

@@ -109,8 +109,15 @@ Id Completions::find(const Config& at) {
   return known;
 }
 
-// Of an object whose members don't hang on each other: the first name that must still come, among
-// those that the key under way may be; -1: there is none.
+// Is a name spelled as it is, without an escape?
+bool Completions::is_plain(const Frame& f, std::int32_t name) {
+  for (char c : f.names->texts[static_cast<std::size_t>(name)])
+    if (static_cast<std::uint8_t>(c) < 0x20 || c == '"' || c == '\\') return false;
+  return true;
+}
+
+// Of an object whose members don't hang on each other: the first plain name that must still come,
+// among those that the key under way may be; -1: there is none.
 std::int32_t Completions::due_name(const Config& at) {
   const Frame& f = *at.top;
   if (f.kind != Kind::Object || !engine_.distances.is_even(f)) return -1;
@@ -119,7 +126,8 @@ std::int32_t Completions::due_name(const Config& at) {
     return -1;
   const ObjectInfo& info = engine_.levels.info(f.level);
   for (std::int32_t name : info.asked)
-    if ((!key || (at.lo <= name && name < at.hi)) && engine_.viability.may_come(f, name))
+    if ((!key || (at.lo <= name && name < at.hi)) && is_plain(f, name) &&
+        engine_.viability.may_come(f, name))
       return name;
   return -1;
 }

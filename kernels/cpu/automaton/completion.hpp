@@ -39,6 +39,7 @@ class Completions {
  private:
   struct Draft;
   Link further(const Config& at, std::int64_t left, Config* next, Arena& arena);
+  static bool is_plain(const Frame& f, std::int32_t name);
   std::int32_t due_name(const Config& at);
   static constexpr std::size_t kMost = 4'000'000;  // bytes
   static constexpr std::int64_t kLongest = 1024;   // bytes of a completion
