@@ -7,6 +7,7 @@ symbol, the end. Free text in front of an enclosing tag's end is one language wi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from guard.schemas.structural import grammar, tagged, trees
 
 _Part = TypeVar("_Part")
 
+NUMERIC = "0123456789.eE+-"  #: What a number may go on with.
 END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
 MOST_PARTS = 1_000_000  #: Of all trees of a format, written out; what an arc costs besides counts as `ARC` parts.
@@ -53,23 +55,64 @@ class Net:
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
     exit_places: list[str] = field(default_factory=list)
     any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
+    literals: dict[int, str] = field(default_factory=dict)  # arcs of one text
+    spaces: set[int] = field(default_factory=set)  # arcs of white space, or of none
+    vetted: set[int] = field(default_factory=set)  # points whose arcs are known to part at once
+    exclusive: dict[int, int] = field(default_factory=dict)  # arcs of which only one goes on: by a number of their own
     doubtful: list[int] = field(default_factory=list)  # arcs that may have no text
     open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether text may stand where a value may begin, on sight: the engine then looks closer."""
-        values = {point for point, arcs in enumerate(self.points) if any(self._begins_value(arc) for arc in arcs)}
-        if any(len(self.points[point]) > 1 for point in values):
+        """Whether text might go on beside a value that begins, on sight: the engine then looks closer."""
+        known: dict[int, frozenset[int]] = {}
+        for kind, what, following in self.exits:
+            if kind == VALUE and not _is_closed(self.schemas[what]) and self._may_go_on(self._begun(following, known)):
+                return True
+        if not any(kind == VALUE for kind, _, _ in self.exits):
+            return False
+        if any(self.arcs[arc][1] >= 0 for arc in self.open_arcs):
             return True
-        reached = {self.arcs[arc][1] for arc in range(len(self.arcs)) if self.arcs[arc][0] is trees.EMPTY}
-        behind_open = {self.arcs[arc][1] for arc in self.open_arcs}
-        numbers = any(kind == VALUE and not _is_closed(self.schemas[what]) for kind, what, _ in self.exits)
-        return bool(values & (reached | behind_open)) or numbers
+        return any(self._may_part(self._begun(at, known)) for at in range(len(self.points)) if at not in self.vetted)
 
-    def _begins_value(self, arc: int) -> bool:
+    def _begun(self, point: int, known: dict[int, frozenset[int]]) -> frozenset[int]:
+        """Return the arcs that begin at a point, those behind empty texts among them."""
+        if point not in known:
+            known[point] = frozenset()  # of a circle of empty texts the rest is found on the way
+            found: set[int] = set()
+            for arc in self.points[point]:
+                target = self.arcs[arc][1]
+                found |= self._begun(target, known) if self._is_empty(arc) and target >= 0 else {arc}
+            known[point] = frozenset(found)
+        return known[point]
+
+    def _is_empty(self, arc: int) -> bool:
+        return self.arcs[arc][0] is trees.EMPTY or arc in self.spaces
+
+    def _leaves(self, arc: int) -> bool:
+        """Whether an arc is the end of the turn, or a token: no text, and no value."""
         target = self.arcs[arc][1]
-        return target < 0 and self.exits[~target][0] == VALUE
+        return self._is_empty(arc) and target < 0 and self.exits[~target][0] != VALUE
+
+    def _may_go_on(self, arcs: frozenset[int]) -> bool:
+        """Whether the text behind a number might be more of the number."""
+        return any(
+            not self._leaves(arc) and (arc not in self.literals or self.literals[arc][0] in NUMERIC) for arc in arcs
+        )
+
+    def _may_part(self, arcs: frozenset[int]) -> bool:
+        """Whether one text might lead along two of the arcs, further than the choice between them."""
+        if len(arcs) < 2 or (len({self.exclusive.get(arc, -arc) for arc in arcs}) == 1):
+            return False
+        texts = []
+        for arc in arcs:
+            if self._leaves(arc):
+                continue
+            if arc not in self.literals:
+                return True
+            texts.append(self.literals[arc].lstrip(" \n\r\t"))
+        texts.sort()
+        return any(longer.startswith(text) for text, longer in itertools.pairwise(texts))
 
 
 def _is_closed(schema: Any) -> bool:
@@ -109,6 +152,12 @@ class Builder:
         self.net.arc_places.append(self._place() if place is None else place)
         return len(self.net.arcs) - 1
 
+    def _literal(self, text: str, target: int, place: str | None = None) -> int:
+        arc = self._arc(trees.literal(text), target, place)
+        if text:
+            self.net.literals[arc] = text
+        return arc
+
     def _exit(self, kind: int, what: int, following: int) -> int:
         """Return the target of a new exit."""
         self.net.exits.append((kind, what, following))
@@ -119,7 +168,7 @@ class Builder:
         """Return the target of what is no free text: a tag's end is read as a literal of its own."""
         if not to.ends:
             return to.target
-        return self._point([self._arc(trees.literal(end), to.target, to.place) for end in to.ends])
+        return self._point([self._literal(end, to.target, to.place) for end in to.ends])
 
     def _following(self, to: To) -> int:
         """Return the point at which the text goes on: an exit is behind an empty text."""
@@ -159,7 +208,7 @@ class Builder:
         return arcs
 
     def _const_string(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
-        return [self._arc(trees.literal(form["value"]), self._plain(to))]
+        return [self._literal(form["value"], self._plain(to))]
 
     def _regex(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         try:
@@ -195,7 +244,9 @@ class Builder:
         if not to.ends:
             return [self._open(self._arc(trees.free((*avoid, *excludes), max_chars), to.target))]
         ends = (*avoid, *to.ends)
-        return [self._until(end, to.target, ends, excludes, max_chars) for end in to.ends]
+        arcs = [self._until(end, to.target, ends, excludes, max_chars) for end in to.ends]
+        self.net.exclusive |= dict.fromkeys(arcs, ~arcs[0])
+        return arcs
 
     def _grammar(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         try:
@@ -241,11 +292,23 @@ class Builder:
     def extend(self, point: int, arcs: Iterable[int]) -> None:
         self.net.points[point] += arcs
 
-    def arc(self, tree: Tree, target: int) -> int:
-        return self._arc(tree, target)
+    def arc(self, tree: Tree, target: int, begins: str = "") -> int:
+        arc = self._arc(tree, target)
+        if begins:
+            self.net.literals[arc] = begins
+        return arc
 
-    def open(self, arc: int) -> int:
-        return self._doubted(self._open(arc))
+    def space(self, target: int) -> int:
+        arc = self._arc(trees.SPACE, target)
+        self.net.spaces.add(arc)
+        return arc
+
+    def doubted(self, arc: int) -> int:
+        return self._doubted(arc)
+
+    def vet(self, point: int) -> int:
+        self.net.vetted.add(point)
+        return point
 
     def value(self, schema: Any, following: int) -> int:
         """Return the target of a value of the schema; behind it text goes on at the point."""
@@ -341,11 +404,11 @@ class Builder:
         elif all(closers):
             inner = To(target, closers, self._place())
         else:
-            inner = To(self._point([self._arc(trees.literal(end), target) for end in closers]))
+            inner = To(self._point([self._literal(end, target) for end in closers]))
         content = self._content(form, inner, inner.ends)
         if isinstance(begin, Mapping):
             return self._token(begin, To(self._point(content)), ())
-        return [self._arc(trees.literal(begin), self._point(content))] if begin else content
+        return [self._literal(begin, self._point(content))] if begin else content
 
     def _tags(self, form: Any, to: To) -> list[int]:
         """Return any one of a format's tags."""
@@ -358,7 +421,7 @@ class Builder:
             return [*self._tags(form, To(self._plain(to))), *nothing]
         behind = self._point()
         again = self._point(self._tags(form, To(behind)))
-        self.net.points[behind] = [self._arc(trees.literal(form["separator"]), again), leave]
+        self.net.points[behind] = [self._literal(form["separator"], again), leave]
         return [self._arc(trees.EMPTY, again), *nothing]
 
     def _triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
@@ -407,5 +470,6 @@ class Builder:
         for trigger in dict.fromkeys(triggers):
             inside = self._point(behind(trigger, after))
             arcs.append(self._until(trigger, inside, (*avoid, *to.ends), excludes, None))
+        self.net.exclusive |= dict.fromkeys(arcs, again)
         self.net.points[again] = arcs
         return [self._arc(trees.EMPTY, again)], after

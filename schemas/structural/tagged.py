@@ -38,7 +38,6 @@ _OF_SCALARS = frozenset(
     | {"multipleOf"}
 )
 _ENTITIES = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;"}
-_SPACE: Tree = trees.repeat(trees.char(" \n\r\t"), 0, 20)
 #: The first characters of what JSON values other than strings may begin with, by type.
 _FIRST = {NULL: "n", BOOLEAN: "tf", NUMBER: "-0123456789", ARRAY: "[", OBJECT: "{"}
 
@@ -80,9 +79,11 @@ class Maker(Protocol):
     """What makes points, arcs and exits of a net."""
 
     def point(self, arcs: Iterable[int] = ()) -> int: ...
-    def arc(self, tree: Tree, target: int) -> int: ...
+    def arc(self, tree: Tree, target: int, begins: str = "") -> int: ...
+    def space(self, target: int) -> int: ...
+    def vet(self, point: int) -> int: ...
     def extend(self, point: int, arcs: Iterable[int]) -> None: ...
-    def open(self, arc: int) -> int: ...
+    def doubted(self, arc: int) -> int: ...
     def value(self, schema: Any, following: int) -> int: ...
 
 
@@ -118,7 +119,7 @@ class Tagged:
 
     def _object(self, schema: Any, at: str, target: int, *, any_order: bool, depth: int) -> list[int]:
         make = self._maker
-        leave = make.arc(_SPACE, target)
+        leave = make.space(target)
         schema, at = self._resolved(schema, at, _OBJECT, OBJECT)
         if depth > MOST_NESTED:
             raise self._refused(at, "tags nest too deeply", "style json has no such limit")
@@ -205,7 +206,7 @@ class Tagged:
         schema, at = self._resolved(schema, at, _ARRAY, ARRAY)
         if depth > MOST_NESTED:
             raise self._refused(at, "tags nest too deeply", "style json has no such limit")
-        leave = make.arc(_SPACE, target)
+        leave = make.space(target)
         least, most = schema.get("minItems", 0), schema.get("maxItems")
         items, where = schema.get("items", True), f"{at}/items"
 
@@ -292,7 +293,8 @@ class Tagged:
                 inside = nested(one, where, close, any_order=any_order, depth=depth + 1)
             else:
                 inside = self._json(schema, at, bits, label, target)
-            out.append(make.arc(trees.cat(_SPACE, *self._opening(key, label)), make.point(inside)))
+            opening = trees.cat(trees.SPACE, *self._opening(key, label))
+            out.append(make.arc(opening, make.point(inside), self._begins(key, label)))
         return out
 
     def _branch(self, schema: Any, at: str, bit: int) -> tuple[Any, str]:
@@ -322,26 +324,29 @@ class Tagged:
             inside += self._raw(node, at, close, first, texts)
             if others & (NULL | BOOLEAN) and not self._is_listed(schema):
                 inside.append(
-                    make.arc(trees.cat(_SPACE, trees.either([trees.literal(t) for t in texts]), _SPACE), close)
+                    make.arc(
+                        trees.cat(trees.SPACE, trees.either([trees.literal(t) for t in texts]), trees.SPACE), close
+                    )
                 )
                 others &= ~(NULL | BOOLEAN)
         if others:
             inside += self._json(schema, at, others, "", target)
-        return [make.arc(trees.cat(_SPACE, *self._opening(key, "")), make.point(inside))]
+        opening = trees.cat(trees.SPACE, *self._opening(key, ""))
+        return [make.arc(opening, make.vet(make.point(inside)), self._begins(key, ""))]
 
     def _raw(self, node: int, at: str, close: int, first: str, texts: Iterable[str] = ()) -> list[int]:
         """Return the arcs of raw strings; none begins with a character of `first` behind white space, or is a text."""
         make, language, listed = self._maker, self._reader.language(node), self._reader.texts(node)
-        avoid = [trees.cat(_SPACE, trees.char(first), trees.ANY)] if first else []
-        avoid += [trees.cat(_SPACE, trees.literal(text), _SPACE) for text in texts]
+        avoid = [trees.cat(trees.SPACE, trees.char(first), trees.ANY)] if first else []
+        avoid += [trees.cat(trees.SPACE, trees.literal(text), trees.SPACE) for text in texts]
         parts = [trees.free(self._barred), *(trees.no(part) for part in avoid)]
         if language is not None:
             parts.append(language)
         self._exclude((at, f"strings with {self._style.closing} in them"))
-        arcs = [make.open(make.arc(trees.both(*parts) if len(parts) > 1 else parts[0], close))]
-        if listed is not None and all(text == text.strip(" \n\r\t") for text in listed):
+        arcs = [make.doubted(make.arc(trees.both(*parts) if len(parts) > 1 else parts[0], close))]
+        if listed is not None and self._style.labels is None and all(text == text.strip(" \n\r\t") for text in listed):
             padded = trees.both(*parts) if len(parts) > 1 else parts[0]
-            arcs = [make.open(make.arc(trees.cat(_SPACE, padded, _SPACE), close))]
+            arcs = [make.doubted(make.arc(trees.cat(trees.SPACE, padded, trees.SPACE), close))]
         return arcs
 
     def _json(self, schema: Any, at: str, types: int, label: str, target: int) -> list[int]:
@@ -351,9 +356,10 @@ class Tagged:
         if label == "integer":
             names = ["integer"]
         said: dict[str, Any] = {"$ref": f"{self._reference}#{at}"} if isinstance(schema, dict) and schema else {}
-        behind = make.point([make.arc(trees.cat(_SPACE, trees.literal(self._style.closing)), target)])
+        closing = trees.cat(trees.SPACE, trees.literal(self._style.closing))
+        behind = make.point([make.arc(closing, target, self._style.closing)])
         value = make.value({**said, "type": names if len(names) > 1 else names[0]}, behind)
-        return [make.arc(_SPACE, value)]
+        return [make.space(value)]
 
     def _is_listed(self, schema: Any) -> bool:
         return isinstance(schema, dict) and ("enum" in schema or "const" in schema)
@@ -385,11 +391,18 @@ class Tagged:
             yield trees.literal(self._key(key)) if isinstance(key, str) else key
         yield trees.literal(middle)
         if spaced:
-            yield _SPACE
+            yield trees.SPACE
             yield trees.literal(rest)
 
     def _exclude(self, what: tuple[str, str]) -> None:
         self.excluded.append((self._pointer + what[0], what[1]))
+
+    def _begins(self, key: str | Tree | None, label: str) -> str:
+        """Return what tells one opening from the others: for any key up to it."""
+        template = self._style.opening if key is not None else self._style.item
+        assert template is not None
+        name = self._key(key) if isinstance(key, str) else "\0"
+        return template.replace("{label}", label).replace("{space}", "").replace("{key}", name)
 
     def _refused(self, at: str, found: str, fix: str) -> SchemaError:
         return SchemaError(Finding(self._pointer + at, at.rpartition("/")[2] or None, found, fix))

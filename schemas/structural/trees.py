@@ -97,6 +97,9 @@ def repeat(part: Tree, least: int, most: int) -> Tree:
     return (_REPEAT, part, least, most)
 
 
+SPACE: Tree = repeat(char(" \n\r\t"), 0, 20)  #: White space, of which a model writes no more at once.
+
+
 def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
     """Return the texts in which none of the strings occurs."""
     length = ANY if max_chars is None else repeat(CHAR, 0, max_chars)
