@@ -20,7 +20,10 @@ _TORCH_FLOATS = frozenset({"torch.float16", "torch.bfloat16", "torch.float32", "
 
 
 def allocate_bitmask(rows: int, size: int) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Make a mask for `rows` sequences over `size` tokens that allows nothing; ValueError below 0."""
+    """Make a mask for `rows` sequences over `size` tokens that allows nothing.
+
+    Raises ValueError below 0, TypeError for what is no whole number.
+    """
     if not (hasattr(rows, "__index__") and hasattr(size, "__index__")):
         raise TypeError(f"rows={rows!r:.60} and size={size!r:.60} must be whole numbers")
     if rows < 0 or size < 0:

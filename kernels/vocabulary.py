@@ -170,7 +170,7 @@ class Vocabulary:
         return self.native.nbytes
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token spells; b"" for special tokens and holes."""
+        """Return the bytes that a token spells; b"" for special tokens and holes. TypeError where it is no id."""
         if not hasattr(token, "__index__"):
             raise TypeError(f"token={token!r:.60} must be the id of a token")
         return self.native.token_bytes(token)

@@ -392,8 +392,10 @@ class Stream(Generic[T]):
             value: T
             value, self.call = end.value
             return value
-        except BaseException:
+        except BaseException as raised:
             self._is_over = True
+            if inspect.getgeneratorstate(self._driven) == inspect.GEN_SUSPENDED:  # a signal handler's, in between
+                self._driven.throw(raised)
             raise
 
     def close(self) -> None:
@@ -451,12 +453,13 @@ def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generato
     try:
         while True:
             try:
-                step = steps.send(done) if error is None else steps.throw(error)
-                error = None
-                if partial is not None and isinstance(step, Ask):
-                    done = yield from _pieces(step, partial())
-                else:
-                    done = _do(step, store)
+                while True:  # a loop of its own: handlers strike where one begins again, and must be caught there
+                    step = steps.send(done) if error is None else steps.throw(error)
+                    error = None
+                    if partial is not None and isinstance(step, Ask):
+                        done = yield from _pieces(step, partial())
+                    else:
+                        done = _do(step, store)
             except BaseException as raised:  # also in between, by a signal handler
                 if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:  # they have ended, by this
                     if isinstance(raised, StopIteration):

@@ -7,9 +7,9 @@ records that the front end lowers (schemas/lowering.py), in which references are
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from guard.schemas.ops import FALSE, STRING, TRUE, Op, Record, Tree
+from guard.schemas.ops import BOOLEAN, FALSE, NULL, STRING, TRUE, Op, Record, Tree
 from guard.schemas.structural import trees
 
 _Result = TypeVar("_Result")
@@ -42,6 +42,29 @@ class StringLanguages:
         if node in (TRUE, FALSE):
             return None if node == TRUE else _NOTHING
         return self._within(node, self._language_of)
+
+    def admits(self, node: int, value: bool | None) -> bool:
+        """Whether null, true or false meets a schema. Raises RecursiveError."""
+        if node in (TRUE, FALSE):
+            return node == TRUE
+        return self._within(node, lambda record: all(self._meets(value, op, *operands) for op, *operands in record))
+
+    def _meets(self, value: bool | None, op: int, *operands: Any) -> bool:
+        first: Any = operands[0] if operands else None
+        if op == Op.TYPE:
+            return bool(first & (NULL if value is None else BOOLEAN))
+        if op in (Op.CONST, Op.ENUM):
+            return any(one is value for one in (first if op == Op.ENUM else operands))
+        if op == Op.REF:
+            return self.admits(first, value)
+        if op in (Op.ALL, Op.ANY, Op.ONE):
+            met = sum(self.admits(node, value) for node in first)
+            return met == len(first) if op == Op.ALL else met == 1 if op == Op.ONE else met > 0
+        if op == Op.NOT:
+            return not self.admits(first, value)
+        if op == Op.IF:
+            return self.admits(operands[1] if self.admits(first, value) else operands[2], value)
+        return True
 
     def texts(self, node: int) -> list[str] | None:
         """Return the strings where the schema lists them itself, in one enum or const; else None."""

@@ -38,6 +38,7 @@ _OF_SCALARS = frozenset(
     | {"multipleOf"}
 )
 _ENTITIES = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;"}
+_WORDS = {"null": None, "true": True, "false": False}
 #: The first characters of what JSON values other than strings may begin with, by type.
 _FIRST = {NULL: "n", BOOLEAN: "tf", NUMBER: "-0123456789", ARRAY: "[", OBJECT: "{"}
 
@@ -315,20 +316,17 @@ class Tagged:
         inside: list[int] = []
         if types & STRING:
             first = ""
-            texts = list(_words(others))
+            texts = [word for word, value in _WORDS.items() if self._reader.admits(node, value)]
             for bit, chars in _FIRST.items():
                 if others & bit and bit not in (NULL, BOOLEAN):
                     first += chars
             if others:
                 self._exclude((at, "strings that begin like another type of the schema's"))
             inside += self._raw(node, at, close, first, texts)
-            if others & (NULL | BOOLEAN) and not self._is_listed(schema):
-                inside.append(
-                    make.arc(
-                        trees.cat(trees.SPACE, trees.either([trees.literal(t) for t in texts]), trees.SPACE), close
-                    )
-                )
-                others &= ~(NULL | BOOLEAN)
+            if texts:
+                words = trees.either([trees.literal(text) for text in texts])
+                inside.append(make.arc(trees.cat(trees.SPACE, words, trees.SPACE), close))
+            others &= ~(NULL | BOOLEAN)
         if others:
             inside += self._json(schema, at, others, "", target)
         opening = trees.cat(trees.SPACE, *self._opening(key, ""))
@@ -406,13 +404,6 @@ class Tagged:
 
     def _refused(self, at: str, found: str, fix: str) -> SchemaError:
         return SchemaError(Finding(self._pointer + at, at.rpartition("/")[2] or None, found, fix))
-
-
-def _words(types: int) -> Iterator[str]:
-    if types & NULL:
-        yield "null"
-    if types & BOOLEAN:
-        yield from ("true", "false")
 
 
 def _step(name: str) -> str:

@@ -92,6 +92,7 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "app", raising=False)  # of another test's folder
     shutil.copytree(ROOT / "examples", folder / "examples")
     (folder / "invoice.txt").write_text(TEXT)
     with serving(0, (), rate=0.0, schema=Invoice) as server:

@@ -308,11 +308,13 @@ def test_a_handler_may_call_guard_wherever_it_strikes(tmp_path: Path, seed: int)
     assert told["soft"] >= 10
     connection = sqlite3.connect(trace)
     (valid,) = connection.execute("SELECT count(*) FROM calls WHERE outcome = 'valid'").fetchone()
-    outcomes = {row[0] for row in connection.execute("SELECT DISTINCT outcome FROM calls")}
+    outcomes = dict(connection.execute("SELECT outcome, count(*) FROM calls GROUP BY outcome"))
     (check,) = connection.execute("PRAGMA integrity_check").fetchone()
     connection.close()
     assert valid >= told["value"] + told["nested"]
-    assert outcomes <= {"valid", "Soft"}
+    # A handler that strikes between two pieces strikes the caller, who leaves the stream by it; few do.
+    assert outcomes.pop("GeneratorExit", 0) <= CALLS // 50
+    assert outcomes.keys() <= {"valid", "Soft"}
     assert check == "ok"
 
 

@@ -89,7 +89,8 @@ def test_whatever_it_writes_is_valid(model: LlamaCppModel, temperature: float, s
         assert "".join(token.text for token in reply.tokens) == reply.text
         chosen = [token for token in reply.tokens if not token.forced]
         assert all(token.logprob <= 0 <= token.removed <= 1 for token in chosen)
-        assert any(token.margin is not None for token in chosen)
+        if max_tokens > least:  # the least budget may leave no choice
+            assert any(token.margin is not None for token in chosen)
 
 
 def test_a_cut_is_told_where_the_same_model_would_have_gone_on(model: LlamaCppModel) -> None:
