@@ -3,6 +3,8 @@
 import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,16 @@ settings.register_profile(
     "thorough", deadline=None, print_blob=True, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def no_module_outlives_its_folder() -> Iterator[None]:
+    """Forget the modules that a test imported from a folder of its own: another's `app` is another module."""
+    known = set(sys.modules)
+    yield
+    for name in sys.modules.keys() - known:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,7 @@ def test_no_value_is_changed_on_its_way_into_parquet(values: list[Any], tmp_path
 
 def test_an_answer_that_is_not_whole_is_marked_among_many(run: Run, model: Echo, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text\n77\n8\n")
-    given = ("--input", "in.csv", "--max-tokens", "9", "--json")
+    given = ("--input", "in.csv", "--max-tokens", "9", "--json", "--concurrency", "1")
     code, out, _ = run(*given, "--output", "out.csv")
     assert (code, json.loads(out)["not_whole"]) == (0, 1)
     assert list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))) == [
@@ -388,7 +389,11 @@ def test_what_was_cut_is_marked_in_tables_too(tmp_path: Path, name: str) -> None
     ]
 
 
-def test_the_commands_of_the_documentation_run_as_they_stand(run: Run, model: Echo, tmp_path: Path) -> None:
+def test_the_commands_of_the_documentation_run_as_they_stand(
+    run: Run, model: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("shop", "shop.types"):  # of another test's folder
+        monkeypatch.delitem(sys.modules, name, raising=False)
     text = (Path(__file__).parents[3] / "docs" / "batches.md").read_text()
     commands = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[0].splitlines()
     (tmp_path / "schema.json").rename(tmp_path / "ticket.schema.json")
