@@ -94,8 +94,9 @@ std::vector<Id> dead_parts(Engine& engine, const std::vector<Id>& arcs,
   std::vector<char> alive(net.points.size(), 0);
   const auto leads_on = [&](Id to) {
     if (to >= 0) return alive[static_cast<std::size_t>(to)] != 0;
-    const FormatExit& e = format.exit(~to);
-    return e.kind == FormatExit::End || (has_value[static_cast<std::size_t>(~to)] != 0 &&
+    const Id left = ~to;
+    const FormatExit& e = format.exit(left);
+    return e.kind == FormatExit::End || (has_value[static_cast<std::size_t>(left)] != 0 &&
                                          alive[static_cast<std::size_t>(e.next)] != 0);
   };
   for (bool changed = true; changed;) {

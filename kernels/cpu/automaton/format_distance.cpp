@@ -43,9 +43,10 @@ void Distances::measure_format() {
   std::vector<std::int64_t> behind(net.points.size(), -1);
   const auto of = [&](Id to) {
     if (to >= 0) return behind[static_cast<std::size_t>(to)];
-    const FormatExit& e = format_->exit(~to);
+    const Id left = ~to;
+    const FormatExit& e = format_->exit(left);
     return e.kind == FormatExit::End ? std::int64_t{1}
-                                     : sum(costs[static_cast<std::size_t>(~to)],
+                                     : sum(costs[static_cast<std::size_t>(left)],
                                            behind[static_cast<std::size_t>(e.next)]);
   };
   for (bool changed = true; changed;) {

@@ -154,8 +154,9 @@ Id Texts::intern(State s) {
     const Net& net = nets_[s.net];
     for (const Component& c : s.components) {  // the first alternative is the least arc
       const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
-      if (to < 0 && net.open[static_cast<std::size_t>(~to)] && langs_.accepts(c.lang)) {
-        q.open = ~to;
+      const Id exit = ~to;
+      if (to < 0 && net.open[static_cast<std::size_t>(exit)] && langs_.accepts(c.lang)) {
+        q.open = exit;
         break;
       }
     }
