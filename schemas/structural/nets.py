@@ -65,26 +65,27 @@ class Net:
     @property
     def is_ambiguous(self) -> bool:
         """Whether text might go on beside a value that begins, on sight: the engine then looks closer."""
-        known: dict[int, frozenset[int]] = {}
         for kind, what, following in self.exits:
-            if kind == VALUE and not _is_closed(self.schemas[what]) and self._may_go_on(self._begun(following, known)):
+            if kind == VALUE and not _is_closed(self.schemas[what]) and self._may_go_on(self._begun(following)):
                 return True
         if not any(kind == VALUE for kind, _, _ in self.exits):
             return False
         if any(self.arcs[arc][1] >= 0 for arc in self.open_arcs):
             return True
-        return any(self._may_part(self._begun(at, known)) for at in range(len(self.points)) if at not in self.vetted)
+        return any(self._may_part(self._begun(at)) for at in range(len(self.points)) if at not in self.vetted)
 
-    def _begun(self, point: int, known: dict[int, frozenset[int]]) -> frozenset[int]:
+    def _begun(self, point: int) -> frozenset[int]:
         """Return the arcs that begin at a point, those behind empty texts among them."""
-        if point not in known:
-            known[point] = frozenset()  # of a circle of empty texts the rest is found on the way
-            found: set[int] = set()
-            for arc in self.points[point]:
+        found, seen, waiting = set[int](), {point}, [point]
+        while waiting:
+            for arc in self.points[waiting.pop()]:
                 target = self.arcs[arc][1]
-                found |= self._begun(target, known) if self._is_empty(arc) and target >= 0 else {arc}
-            known[point] = frozenset(found)
-        return known[point]
+                if not self._is_empty(arc) or target < 0:
+                    found.add(arc)
+                elif target not in seen:
+                    seen.add(target)
+                    waiting.append(target)
+        return frozenset(found)
 
     def _is_empty(self, arc: int) -> bool:
         return self.arcs[arc][0] is trees.EMPTY or arc in self.spaces

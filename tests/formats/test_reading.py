@@ -157,3 +157,12 @@ def test_every_spelling_of_a_format_is_taken() -> None:
     with pytest.raises(guard.SchemaError, match="ask for different answers"):
         guard.compile({"regex": "a", "choice": ["b"]})
     assert guard.compile({"type": "object"}).report is not None  # a schema is a schema
+
+
+def test_what_may_part_is_found_behind_circles_and_long_rows_of_empty_texts() -> None:
+    """A row of optional parts went too deep for Python, and a circle hid what begins behind it."""
+    row = formats.sequence(*[formats.optional(formats.const(f"<{at}>")) for at in range(1_500)], formats.json(OBJECT))
+    assert accepts(guard.compile(row), '<7>{"x": 1}')
+    free = formats.star(formats.star(formats.union(formats.regex("[{a]+"), formats.optional(formats.json(OBJECT)))))
+    with pytest.raises(guard.SchemaError, match="could also be text"):
+        guard.compile(free)
