@@ -81,6 +81,8 @@ class Sidecar:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="guard-readers")
         self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "": it can
         self._is_faulty, self._is_doubted = asyncio.Event(), asyncio.Event()  # whether so, and whether to look at once
+        self._is_settled = asyncio.Event()  # whether nothing failed since the last look
+        self._is_settled.set()
         self.journal = store.journal
         self.relay = Relay(self.journal, self.settle)
         self.pipeline = Pipeline(store)
@@ -141,6 +143,7 @@ class Sidecar:
     def doubt(self) -> None:
         """Look at once whether the trace can be written: something could not be."""
         self._is_doubted.set()
+        self._is_settled.clear()
 
     def served(self, name: str) -> Served:
         """Return a model by the name that clients ask for; ApiError where it is not served."""
@@ -246,6 +249,8 @@ class Sidecar:
                 await asyncio.wait_for(self._is_doubted.wait(), keys.FRESH - PROBE_EVERY_S)
             self._is_doubted.clear()
             await self._probe()
+            if not self._is_doubted.is_set():
+                self._is_settled.set()
 
     async def _collect(self) -> None:
         """Collect all that is garbage now and then."""
@@ -465,6 +470,8 @@ class Sidecar:
         return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
 
     async def _ready(self, _scope: Any) -> tuple[int, bytes]:
+        with contextlib.suppress(TimeoutError):  # what could not be written a moment ago is looked at now
+            await asyncio.wait_for(self._is_settled.wait(), PROBE_S + PROBE_EVERY_S)
         reasons = self.faults
         models = {name: served.breaker.state for name, served in self.models.by_name.items()}
         body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "breakers": models}
