@@ -136,16 +136,16 @@ class Policy:
     @functools.cached_property
     def as_json(self) -> Mapping[str, Any]:
         """The policy as JSON, what is not set left out."""
-
-        def shown(value: Any) -> Any:
-            if dataclasses.is_dataclass(value):
-                return {f.name: shown(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            if isinstance(value, Mapping):
-                return dict(value)
-            return value
-
-        whole: dict[str, Any] = shown(self)
+        whole: dict[str, Any] = _shown(self)
         return MappingProxyType({k: v for k, v in whole.items() if not isinstance(v, dict) or _is_set(v)})
+
+
+def _shown(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _shown(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
 
 
 def _is_set(value: dict[str, Any]) -> bool:

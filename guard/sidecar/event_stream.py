@@ -11,6 +11,7 @@ from guard.errors import GuardError
 from guard.sidecar.errors import ApiError, of
 from guard.sidecar.headers import EVENTS
 from guard.sidecar.request_context import RequestContext
+from guard.support import frames
 
 DONE = b"data: [DONE]\n\n"
 
@@ -41,6 +42,7 @@ class EventSender:
             if not self.is_open:
                 raise
             await self._fail(of(error))
+            frames.let_go(error)
         else:
             await self.end()
 

@@ -25,6 +25,7 @@ from guard.sidecar.endpoints import message_answers, messages, ui
 from guard.sidecar.errors import ApiError
 from guard.sidecar.keys import Key
 from guard.sidecar.request_context import RequestContext, answer
+from guard.support import frames
 from guard.trace import TraceError
 
 if TYPE_CHECKING:
@@ -87,12 +88,9 @@ class Watched:
             if context.status:  # the answer has begun: all that can be done is to break it off
                 _log.exception("%s broke off", context.id)
                 raise
-            refusal = _refusal(error, context)
-            body, named = refusal.body, refusal.headers
-            if context.path.startswith(messages.PATH):
-                body = message_answers.error_body(refusal, context)
-                named = [*named, *message_answers.request_id(context)]
-            await answer(send, context, refusal.status, body, named)
+            status, body, named = _told(_refusal(error, context), context)
+            await answer(send, context, status, body, named)
+            frames.let_go(error)
         finally:
             try:
                 await side.settle(context)
@@ -166,6 +164,14 @@ def _given_key(headers: Mapping[bytes, bytes]) -> str:
     if bearer and named and bearer != named:
         raise ApiError(400, "Authorization and x-api-key bring two different keys", code="ambiguous_header")
     return bearer or named
+
+
+def _told(refusal: ApiError, context: RequestContext) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """Return status, body and headers that tell of a refusal."""
+    if not context.path.startswith(messages.PATH):
+        return refusal.status, refusal.body, [*refusal.headers]
+    told = message_answers.error_body(refusal, context)
+    return refusal.status, told, [*refusal.headers, *message_answers.request_id(context)]
 
 
 def _refusal(error: Exception, context: RequestContext) -> ApiError:

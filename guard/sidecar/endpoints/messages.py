@@ -269,24 +269,25 @@ def _is_question(turn: Turn) -> bool:
 
 def _uncached(asked: Counted) -> Counted:
     """Return a request that does not say what of the prompt is kept."""
-
-    def plain(content: Any) -> Any:
-        if not isinstance(content, list):
-            return content
-        return [
-            {name: plain(value) if name == "content" else value for name, value in block.items() if name != _CACHE}
-            if isinstance(block, Mapping)
-            else block
-            for block in content
-        ]
-
     return asked.model_copy(
         update={
-            "system": plain(asked.system),
-            "messages": [turn.model_copy(update={"content": plain(turn.content)}) for turn in asked.messages],
+            "system": _plain(asked.system),
+            "messages": [turn.model_copy(update={"content": _plain(turn.content)}) for turn in asked.messages],
             "tools": asked.tools and [tool.model_copy(update={_CACHE: None}) for tool in asked.tools],
         }
     )
+
+
+def _plain(content: Any) -> Any:
+    """Return content without what it says of the cache."""
+    if not isinstance(content, list):
+        return content
+    return [
+        {name: _plain(value) if name == "content" else value for name, value in block.items() if name != _CACHE}
+        if isinstance(block, Mapping)
+        else block
+        for block in content
+    ]
 
 
 def _cached(block: Mapping[str, Any]) -> dict[str, Any]:
