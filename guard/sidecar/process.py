@@ -49,7 +49,7 @@ STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
     | {"keep_alive_seconds", "access_log", "needs_key"}
 )
-ENGINE_BYTES = 256_000_000  #: Of the mask engine's tables: half of what a program gives it that serves nobody else.
+ENGINE_BYTES = 192_000_000  #: Of the mask engine's tables: less than a program gives it that serves nobody else.
 SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
 
 _SPAWN = multiprocessing.get_context("spawn")
