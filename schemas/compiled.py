@@ -191,6 +191,11 @@ class Compiled:
         return self._engine.matcher(native)
 
     @property
+    def is_format(self) -> bool:
+        """Return whether its texts are the turns of a format, and no JSON (docs/formats.md)."""
+        return False
+
+    @property
     def options(self) -> Options:
         """Return how the schema was compiled."""
         return self._front.options

@@ -1,8 +1,8 @@
 """What is wrong with a client's schema, said by the field of the request in which it stands.
 
 The engine speaks of JSON Pointers into the schema that it was given. With tools that one is put together of several
-(guard/sidecar/endpoints/tool_calls.py), and of a language it was made here: what a client is told is where its own text
-is wrong.
+(guard/sidecar/endpoints/tool_calls.py), and of a pattern or a choice it was made here: what a client is told is where
+its own text is wrong.
 """
 
 from __future__ import annotations

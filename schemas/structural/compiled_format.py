@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,14 +23,15 @@ from guard.schemas.compiled import (
 )
 from guard.schemas.scan import RESIDUAL, ReportLine
 from guard.schemas.structural.forms import checked
-from guard.schemas.structural.nets import VALUE, Builder
+from guard.schemas.structural.nets import SYMBOL, VALUE, Builder
 from guard.schemas.structural.pruning import prune
-from guard.schemas.structural.spellings import as_tag
+from guard.schemas.structural.spellings import as_tag, place_of
 
 if TYPE_CHECKING:
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
+STRIDE = 4_096  #: Bytes of a text that are read at once where it is looked for how far it goes.
 ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
 
 
@@ -49,12 +50,17 @@ class CompiledFormat(Compiled):
     """A format that was compiled: matchers for any vocabulary, and what each part of a text was read as."""
 
     def __init__(self, given: Any, options: Options) -> None:
-        tag = {"type": "structural_tag", "format": checked(as_tag(given)["format"])}
-        self._given, self._net = tag, Builder(options).build(tag)
-        net = self._net
+        tag = as_tag(given)
+        self._told: dict[str, Any] = given
+        try:
+            self._given = tag = {"type": "structural_tag", "format": checked(tag["format"])}
+            self._net = net = Builder(options).build(tag)
+        except SchemaError as error:
+            raise self._as_told(error) from None
         if len(net.any_orders) > 1:
             fix = "say any_order of all of them, or of none"
-            raise SchemaError(Finding("/format", "any_order", "one format has values of both orders of keys", fix))
+            finding = Finding("/format", "any_order", "one format has values of both orders of keys", fix)
+            raise self._as_told(SchemaError(finding))
         documents: dict[str, Any] = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
         root: Any = {"anyOf": [{"$ref": uri} for uri in documents]} if documents else True
         documents |= {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
@@ -91,7 +97,12 @@ class CompiledFormat(Compiled):
         found = [
             Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
         ]
-        return SchemaError(found, limit=error.limit)
+        return self._as_told(SchemaError(found, limit=error.limit))
+
+    def _as_told(self, error: SchemaError) -> SchemaError:
+        """Return an error with pointers into what was given, where that is no structural tag."""
+        told = [replace(one, pointer=place_of(self._told, one.pointer)) for one in error.findings]
+        return SchemaError(told, limit=error.limit)
 
     def _pointer(self, pointer: str) -> str:
         head, _, rest = pointer.partition("#")
@@ -108,6 +119,18 @@ class CompiledFormat(Compiled):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by content: the format and the options. Whoever reads it compiles it."""
         return CompiledFormat, (self._given, self.options)
+
+    @property
+    def is_format(self) -> bool:
+        """Return that its texts are turns, and no JSON."""
+        return True
+
+    def named_tokens(self) -> list[tuple[str, int | str]]:
+        """Return the tokens that the format names, which no text of it tells, each with its place."""
+        net = self._net
+        places = [place for (kind, _, _), place in zip(net.exits, net.exit_places, strict=True) if kind == SYMBOL]
+        barred = [("/format", name) for name in net.barred_tokens]
+        return [*((place, names[0]) for place, names in zip(places, net.symbols, strict=True)), *barred]
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread.
@@ -171,7 +194,11 @@ class CompiledFormat(Compiled):
     def report(self) -> list[ReportLine]:
         """Return what becomes of each keyword of the values' schemas, and what is left out."""
         lines = [line for line in self._front.report() if not line.pointer.startswith("/anyOf")]
-        return [*(replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer), *self.excluded]
+        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer]
+        of_texts = [
+            replace(line, pointer=place + line.pointer) for place, front in self._net.fronts for line in front.report()
+        ]
+        return [*dict.fromkeys([*of_values, *of_texts]), *self.excluded]
 
     @cached_property
     def hash(self) -> str:
@@ -180,9 +207,8 @@ class CompiledFormat(Compiled):
 
     def arguments(self) -> dict[str, Any]:
         """Return what `compile` makes this of again, by name; options only where they are not the defaults."""
-        plain = Options()
-        given = {field.name: getattr(self.options, field.name) for field in fields(plain)}
-        return {"schema": self._given, **{name: one for name, one in given.items() if one != getattr(plain, name)}}
+        given, defaults = asdict(self.options), asdict(Options())
+        return {"schema": self._given, **{name: one for name, one in given.items() if one != defaults[name]}}
 
     def contradiction(self) -> Finding:
         """Return what is to be said of a format that no text meets."""
@@ -190,12 +216,13 @@ class CompiledFormat(Compiled):
 
 
 def _wrong(compiled: CompiledFormat, data: bytes) -> str:
-    """Return how far a text goes."""
-    matcher, low, high = compiled.matcher(single_bytes()), 0, len(data)
-    while low < high:  # the longest beginning that is accepted
-        half = (low + high + 1) // 2
-        matcher.reset()
-        low, high = (half, high) if matcher.accept_bytes(data[:half]) else (low, half - 1)
-    begun = data[max(0, low - 40) : low].decode(errors="replace")
-    what = f"goes wrong behind {begun!r} (byte {low:,})" if low < len(data) else f"ends too soon, behind {begun!r}"
+    """Return how far a text goes. O(bytes)."""
+    matcher, at, step = compiled.matcher(single_bytes()), 0, STRIDE
+    while step and at < len(data):  # the longest beginning that is accepted
+        if matcher.accept_bytes(data[at : at + step]):
+            at = min(at + step, len(data))
+        else:
+            step //= 2
+    begun = data[max(0, at - 40) : at].decode(errors="replace")
+    what = f"goes wrong behind {begun!r} (byte {at:,})" if at < len(data) else f"ends too soon, behind {begun!r}"
     return f"the format has no such turn: it {what}"

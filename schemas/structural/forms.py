@@ -53,7 +53,9 @@ class ConstStringForm(_Form):
 class JSONSchemaForm(_Form):
     type: Literal["json_schema"]
     json_schema: Schema
-    style: Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"] = "json"
+    style: Literal["json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"] = (
+        "json"
+    )
     any_order: bool = False
     max_whitespace_cnt: Annotated[int, Field(ge=0)] | None = None
     excludes: list[Some] = []

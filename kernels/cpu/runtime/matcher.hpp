@@ -116,6 +116,7 @@ class Matcher {
   std::int64_t lexeme() { return engine_->state_keys.lexeme(now()); }
   int classes(std::uint8_t* of) { return engine_->filler.classes(now(), *masks_, of); }
   std::size_t steps() const { return steps_.size(); }
+  bool is_format() const { return engine_->format.has_value(); }
   // Of a format: what each part of the bytes that were accepted was read as, in order; the last may
   // not have ended. O(bytes).
   std::vector<FormatSpan> spans() {
