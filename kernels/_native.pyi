@@ -135,7 +135,6 @@ class Matcher:
     def accept_bytes(self, data: bytes) -> bool:
         """Take bytes as one step; False, and unchanged, where no valid value begins so."""
 
-    @property
     def is_format(self) -> bool:
         """Whether it reads the turns of a format. O(1)."""
 

@@ -144,7 +144,9 @@ class Decorated(Generic[P, R]):
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""
         messages = self.messages(*args, **kwargs)
-        return self.guard.plan(self.target, messages, template=prompts.template(self.target.is_json), function=self.name)
+        return self.guard.plan(
+            self.target, messages, template=prompts.template(self.target.is_json), function=self.name
+        )
 
 
 def _again(

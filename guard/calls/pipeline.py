@@ -161,9 +161,7 @@ class Guard:
         self.validators = _checked(validators)
         check_names("guard.compile", options, _OPTION_NAMES)
         self.options = dict(options)
-        if style not in targets.STYLES:
-            raise ValueError(f"style={style!r} must be {' or '.join(map(repr, targets.STYLES))}")
-        self.style = style
+        self.style = _style(style)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
         self._trace = trace
@@ -338,7 +336,18 @@ class Guard:
         return store
 
 
-SETTING_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "style", "system", "examples")
+SETTING_NAMES = (
+    "model",
+    "escalate_to",
+    *POLICY_FIELDS,
+    "validators",
+    "mode",
+    "trace",
+    "options",
+    "style",
+    "system",
+    "examples",
+)
 #: What `guard.compile` takes; its signature is not read, for to import it costs time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
@@ -348,6 +357,13 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} must be a text")
     return value
+
+
+def _style(given: Any) -> targets.Style:
+    if given not in targets.STYLES:
+        raise ValueError(f"style={given!r} must be {' or '.join(map(repr, targets.STYLES))}")
+    style: targets.Style = given
+    return style
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:

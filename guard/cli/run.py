@@ -219,7 +219,10 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
             yield Question(source, None, error)
             continue
         if isinstance(batch.words, str):
-            messages, name = prompts.build(batch.words, {"text": text}, wanted.shown_schema, system=guard.system), FUNCTION
+            messages, name = (
+                prompts.build(batch.words, {"text": text}, wanted.shown_schema, system=guard.system),
+                FUNCTION,
+            )
         else:
             messages, name = batch.words.messages(text), batch.words.name
         yield Question(source, guard.plan(wanted, messages, template=prompts.template(wanted.is_json), function=name))

@@ -74,7 +74,7 @@ class Completion:
         self._fed = 0  # how many of the tokens are in the model's cache
         self._mask: MaskBuffer | None = None
         self._wide: MaskBuffer | None = None
-        is_format = matcher is not None and matcher.is_format
+        is_format = matcher is not None and matcher.is_format()
         self._stops_repetition = stops_repetition and not is_format  # a string ends with a quote, a turn does not
         self._lead = "" if is_format else " "  # what a tokenizer of SentencePiece's kind puts before an answer
         self._is_scarce = False  # the mask lacks tokens that `_wide` has

@@ -87,7 +87,7 @@ class Guide:
 
         A turn of a format is cut as a whole.
         """
-        return cut_places(self._vocabulary, self.tokens, self.wishes, is_format=self.matcher.is_format)
+        return cut_places(self._vocabulary, self.tokens, self.wishes, is_format=self.matcher.is_format())
 
     def narrow(self, words: NDArray[np.int32]) -> int | None:
         """Take from the mask of the next token what the tokenizer itself would not write; it stays a subset, not empty.

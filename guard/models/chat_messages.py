@@ -82,7 +82,9 @@ def with_format(messages: Sequence[Mapping[str, Any]], tag: Mapping[str, Any]) -
     form = tag["format"]
     if form["type"] == "json_schema" and form["style"] == "text":
         what = "one text and nothing else: no quotes around it, no prose, no code fences. It must be a string that is"
-        words = f"Answer with {what} valid under this JSON Schema:\n{json.dumps(form['json_schema'], ensure_ascii=False)}"
+        words = (
+            f"Answer with {what} valid under this JSON Schema:\n{json.dumps(form['json_schema'], ensure_ascii=False)}"
+        )
     else:
         what = "Answer with a text of this format and nothing else. It is written as an XGrammar structural tag:"
         words = f"{what}\n{json.dumps(tag, ensure_ascii=False)}"

@@ -36,7 +36,7 @@ OBJECTS = ("guided_json_object", "structured_outputs.json_object")
 #: Fields that say what an answer may be in a language that nothing here reads, or change what JSON may look like.
 UNREAD = (
     *("grammar_string", "stop_regex", "custom_logit_processor", "logits_processors"),
-    *( "guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
+    *("guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
     *("structured_outputs.disable_any_whitespace", "structured_outputs.disable_additional_properties"),
     *("grammar_lazy", "grammar_triggers", "grammar_json_functions", "guided_decoding_params"),
     "guided_decoding",
@@ -75,6 +75,7 @@ class Language:
 
     field: str
     format: Mapping[str, Any]
+    is_told: bool = False  # the format is the client's own, and no pattern's or list's that was made one here
 
 
 class Understood(NamedTuple):
@@ -266,7 +267,7 @@ def _of_tag(field: str, value: Any) -> _Wanted:
             value = None
     if not isinstance(value, dict) or not is_tag(value):
         raise bad(f"{field} must be a structural tag, or the text of one", field)
-    return _Wanted(field, language=Language(field, value), place=field)
+    return _Wanted(field, language=Language(field, value, is_told=True), place=field)
 
 
 _READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,9 +21,9 @@ from guard.schemas.compiled import (
     single_bytes,
     warmed,
 )
-from guard.schemas.scan import RESIDUAL, ReportLine
-from guard.schemas.structural.forms import checked
-from guard.schemas.structural.nets import SYMBOL, VALUE, Builder
+from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
+from guard.schemas.structural.forms import checked, formats_in
+from guard.schemas.structural.nets import START, SYMBOL, VALUE, Builder
 from guard.schemas.structural.pruning import prune
 from guard.schemas.structural.spellings import as_tag, place_of
 
@@ -73,7 +73,9 @@ class CompiledFormat(Compiled):
         nodes = [front.documents.place(home, value, -1, ()) for value in values]
         self._engine = self._made(nodes)
         self._engine.start()
-        if prune(net, self._engine):
+        if dead := prune(net, self._engine):
+            if START in dead:
+                raise SchemaError(self._contradiction(dead))
             self._engine = self._made(nodes)
             self._engine.start()
 
@@ -188,17 +190,28 @@ class CompiledFormat(Compiled):
     def excluded(self) -> list[ReportLine]:
         """Return what no text of the format says although its schemas allow it, each with its place."""
         lines = dict.fromkeys(self._net.excluded)
-        return [ReportLine(pointer, "style", RESIDUAL, f"left out: {words}") for pointer, words in lines]
+        return [ReportLine(pointer, "style", EXCLUDED, f"left out: {words}") for pointer, words in lines]
 
     @cached_property
     def report(self) -> list[ReportLine]:
-        """Return what becomes of each keyword of the values' schemas, and what is left out."""
+        """Return what becomes of each format and of each keyword of the values' schemas, and what is left out."""
         lines = [line for line in self._front.report() if not line.pointer.startswith("/anyOf")]
         of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer]
         of_texts = [
             replace(line, pointer=place + line.pointer) for place, front in self._net.fronts for line in front.report()
         ]
-        return [*dict.fromkeys([*of_values, *of_texts]), *self.excluded]
+        return [*self._of_formats(), *dict.fromkeys([*of_values, *of_texts]), *self.excluded]
+
+    def _of_formats(self) -> Iterator[ReportLine]:
+        """Yield a line for each format, outer ones first."""
+        held: dict[str, list[str]] = {}
+        for place, end in self._net.notes:
+            held.setdefault(place, []).append(repr(end))
+        for pointer, form in formats_in(self._given["format"], "/format"):
+            note = ""
+            if ends := held.get(pointer):
+                note = f"a string in its JSON may hold {' or '.join(ends)}, which ends no value where it stands in one"
+            yield ReportLine(pointer, form["type"], ENFORCED, note)
 
     @cached_property
     def hash(self) -> str:
@@ -210,9 +223,33 @@ class CompiledFormat(Compiled):
         given, defaults = asdict(self.options), asdict(Options())
         return {"schema": self._given, **{name: one for name, one in given.items() if one != defaults[name]}}
 
+    def advice(self) -> list[Finding]:
+        """Return what of the values' schemas constrains nothing although it looks as if it should."""
+        found = [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
+        return [one for one in found if not one.pointer.startswith("/anyOf")]
+
+    def unknown_names(self) -> tuple[list[str], list[str]]:
+        """Return the pointers of all keywords that are not known, and of all formats of strings that are not."""
+        keywords, names = super().unknown_names()
+        return [*map(self._pointer, keywords)], [*map(self._pointer, names)]
+
+    def _where(self, node: int) -> list[str]:
+        return [self._pointer(place) for place in super()._where(node)]
+
     def contradiction(self) -> Finding:
         """Return what is to be said of a format that no text meets."""
-        return Finding("/format", None, "no text meets it", "correct what contradicts itself")
+        return self._contradiction(())
+
+    def _contradiction(self, dead: Collection[int]) -> Finding:
+        """Return what is to be said of a format without a text; of its dead parts, the first value."""
+        net = self._net
+        places = [
+            net.schema_places[what]
+            for at, (kind, what, following) in enumerate(net.exits)
+            if kind == VALUE and ~at in dead and following not in dead
+        ]
+        place = place_of(self._told, (places or ["/format"])[0])
+        return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
 
 
 def _wrong(compiled: CompiledFormat, data: bytes) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -53,9 +53,9 @@ class ConstStringForm(_Form):
 class JSONSchemaForm(_Form):
     type: Literal["json_schema"]
     json_schema: Schema
-    style: Literal["json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"] = (
-        "json"
-    )
+    style: Literal[
+        "json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"
+    ] = "json"
     any_order: bool = False
     max_whitespace_cnt: Annotated[int, Field(ge=0)] | None = None
     excludes: list[Some] = []
@@ -240,6 +240,16 @@ def checked(form: Any) -> Any:
         return _adapter().dump_python(_adapter().validate_python(_listed(form)))
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
+
+
+def formats_in(form: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a format and those in it, each with its pointer, outer ones first."""
+    yield at, form
+    for name in ("content", "elements", "tags", "rules"):
+        if name == "content" and name in form:
+            yield from formats_in(form[name], f"{at}/{name}")
+        for number, one in enumerate(form.get(name, ()) if name != "content" else ()):
+            yield from formats_in(one[1] if name == "rules" else one, f"{at}/{name}/{number}")
 
 
 def _listed(form: Any) -> Any:

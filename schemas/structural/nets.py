@@ -8,6 +8,7 @@ symbol, the end. Free text in front of an enclosing tag's end is one language wi
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +23,9 @@ from guard.schemas.structural import grammar, strings, tagged, trees
 
 _Part = TypeVar("_Part")
 
+_BARRED_IN_STRINGS = re.compile(r'["\x00-\x1f]')  # what no JSON string holds as it is
 NUMERIC = "0123456789.eE+-"  #: What a number may go on with.
+START = 0  #: The point at which a turn begins.
 END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
 MOST_PARTS = 1_000_000  #: Of all trees of a format, written out; what an arc costs besides counts as `ARC` parts.
@@ -52,6 +55,7 @@ class Net:
     barred_tokens: list[int | str] = field(default_factory=list)  # which must be special: those are in no text
     excluded: list[tuple[str, str]] = field(default_factory=list)  # what tags can't express: pointers, words
     fronts: list[tuple[str, FrontEnd]] = field(default_factory=list)  # of schemas whose strings are text, with pointers
+    notes: list[tuple[str, str]] = field(default_factory=list)  # tags, and ends that a JSON string in them may hold
     symbols: list[tuple[int | str, ...]] = field(default_factory=list)
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
     exit_places: list[str] = field(default_factory=list)
@@ -431,6 +435,8 @@ class Builder:
             inner = To(target, closers, self._place())
         else:
             inner = To(self._point([self._literal(end, target) for end in closers]))
+        if form["content"]["type"] == "json_schema" and form["content"]["style"] == "json":
+            self.net.notes += [(self._place(), end) for end in closers if end and not _BARRED_IN_STRINGS.search(end)]
         content = self._content(form, inner, inner.ends)
         if isinstance(begin, Mapping):
             return self._token(begin, To(self._point(content)), ())

@@ -36,6 +36,7 @@ PUBLIC = [
     "LogitsProcessor",
     "Model",
     "ModelError",
+    "Pattern",
     "Policy",
     "RateLimited",
     "Refused",

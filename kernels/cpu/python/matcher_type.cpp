@@ -58,7 +58,8 @@ void bind_matcher(nb::module_& m) {
                out.emplace_back(s.kind, s.what, s.begin, s.end);
              return out;
            })
-      .def_prop_ro("is_format", [](const PyMatcher& self) { return self.matcher.is_format(); })
+      .def("is_format",
+           [](PyMatcher& self) { return self.placed([&] { return self.matcher.is_format(); }); })
       .def("can_stop",
            [](PyMatcher& self) { return self.placed([&] { return self.matcher.can_stop(); }); })
       .def("is_finished",
