@@ -93,15 +93,15 @@ class TextChecker(Checker):
         """Take the checker of the JSON."""
         self._inner = inner
 
-    def is_quick(self, text: str, *, mends: bool) -> bool:
+    def is_quick(self, text: str, *, mends: bool) -> bool:  # noqa: ARG002 - a text is never mended
         """See Checker; a text is never mended."""
         return self._inner.is_quick(json.dumps(text, ensure_ascii=False), mends=False)
 
-    def near(self, text: str, *, mends: bool) -> Checked | None:
+    def near(self, text: str, *, mends: bool) -> Checked | None:  # noqa: ARG002 - a text is never mended
         """See Checker."""
         return self._inner.near(json.dumps(text, ensure_ascii=False), mends=False)
 
-    def far(self, text: str, *, mends: bool, until: float | None = None) -> Checked:
+    def far(self, text: str, *, mends: bool, until: float | None = None) -> Checked:  # noqa: ARG002 - a text is never mended
         """See Checker."""
         return self._inner.far(json.dumps(text, ensure_ascii=False), mends=False, until=until)
 
@@ -119,11 +119,11 @@ class FormatChecker(Checker):
             raise SchemaError(Finding(pointer, "token", found, "write text around it, or decode with a matcher"))
         self._compiled, self._is_text = compiled, is_text(compiled.contents["format"])
 
-    def is_quick(self, text: str, *, mends: bool) -> bool:
+    def is_quick(self, text: str, *, mends: bool) -> bool:  # noqa: ARG002 - a text is never mended
         """See Checker."""
         return len(text) <= NEAR_TEXT
 
-    def near(self, text: str, *, mends: bool) -> Checked:
+    def near(self, text: str, *, mends: bool) -> Checked:  # noqa: ARG002 - a text is never mended
         """See Checker; a turn is never mended."""
         try:
             parts = self._compiled.read(text.encode(errors="replace"))
@@ -133,7 +133,7 @@ class FormatChecker(Checker):
             return Checked(None, (Violation("", "format", f"a text of the format ({error})", clipped(text)),))
         return Checked(text if self._is_text else parts, ())
 
-    def far(self, text: str, *, mends: bool, until: float | None = None) -> Checked:
+    def far(self, text: str, *, mends: bool, until: float | None = None) -> Checked:  # noqa: ARG002 - a text is never mended
         """See Checker."""
         return self.near(text, mends=mends)
 

@@ -3,7 +3,8 @@
 OpenAI's word is `response_format`. vLLM, SGLang, llama.cpp, Ollama and TGI have a dozen others for the same thing, and
 a server that does not know one ignores it. So `understood` reads them all: a JSON Schema in any spelling becomes a
 `response_format`; a regular expression, a list of choices, a grammar or a structural tag becomes a `Language` of plain
-texts: a format (docs/formats.md). What nothing here can check is refused. `check_known` refuses what a model that decodes here does not do, by what it does.
+texts, as a format (docs/formats.md). What nothing here can check is refused. `check_known` refuses what a model that
+decodes here does not do, by what it does.
 """
 
 from __future__ import annotations

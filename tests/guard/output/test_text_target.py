@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -106,7 +107,7 @@ def test_a_structured_function_returns_the_text(here: TransformersModel) -> None
 
 def test_a_stream_gives_the_text_so_far(here: TransformersModel) -> None:
     pieces = list(local(here).stream(Code, ASK))
-    assert all(last.startswith(first) for first, last in zip(pieces, pieces[1:], strict=False))
+    assert all(last.startswith(first) for first, last in itertools.pairwise(pieces))
     assert re.fullmatch(r"[ab]{3}-\d", pieces[-1])
 
 
@@ -159,7 +160,7 @@ def test_a_turn_is_read_from_a_model_without_masks_and_asked_for_again() -> None
 
 
 def test_a_format_that_names_tokens_is_refused_with_its_place() -> None:
-    with pytest.raises(guard.SchemaError, match="the token '<|x|>' is not to be seen"):
+    with pytest.raises(guard.SchemaError, match=r"the token '<\|x\|>' is not to be seen"):
         targets.from_any(formats.tag(formats.token("<|x|>"), formats.any_text(), "</n>"), {})
 
 
