@@ -23,7 +23,7 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard import trace as traces
-from guard.calls import prompts, recording, validators
+from guard.calls import prompts, recording, turns, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
 from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
 from guard.decoding.confidence import Confidence
@@ -39,6 +39,8 @@ from guard.settings import Settings
 from guard.support.bounds import check_kind, check_names
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
+from guard.turns.turn import Turn, Wanted
+from guard.turns.turn import target as turn_target
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -258,6 +260,55 @@ class Guard:
     def astream(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
         return self.arun_stream(self._planned(wanted, messages, seed))
+
+    def turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+    ) -> Turn:
+        """Return a model's next turn: what it says, and the calls of tools in it, all checked.
+
+        `tools` are functions, Pydantic models or JSON. `tool_choice` is "none", "auto", "required" or a tool's name;
+        `parallel=False` allows one call, `max_calls` so many. `response` is a type or a JSON Schema that an answer
+        without calls is held to. `thinking` and `seed` are this turn's. A model that decodes here writes calls as its
+        chat template does, under masks; others are told of the tools in words.
+
+        Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
+        """
+        asked = turns.wanted(
+            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+        )
+        return turns.finished(*self.run(self._turn_plan(asked, messages, thinking, seed)))
+
+    async def aturn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+    ) -> Turn:
+        """Do what `turn` does, async."""
+        asked = turns.wanted(
+            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+        )
+        return turns.finished(*await self.arun(self._turn_plan(asked, messages, thinking, seed)))
+
+    def _turn_plan(self, asked: Wanted, messages: Prompt, thinking: int | None, seed: int | None) -> Plan:
+        conversation = turns.conversation(messages, self.system)
+        plan = self.plan(turn_target(asked, conversation, self.options), conversation)
+        return turns.shaped(plan, asked, thinking=thinking, seed=seed)
 
     def _planned(self, wanted: Any, messages: Prompt, seed: int | None) -> Plan:
         target = self.target(wanted)

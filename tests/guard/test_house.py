@@ -19,12 +19,13 @@ FLOORS = (
     ("cli",),
     ("testing", "sidecar", "batch", "integrations"),
     ("calls",),
+    ("turns",),
     ("trace",),
     ("models",),
-    ("decoding",),
+    ("decoding", "guard.tools"),
     ("output",),
     ("guard.settings",),
-    ("guard.errors", "guard.formats", "guard.tools"),
+    ("guard.errors", "guard.formats"),
     ("support",),
     ("schemas",),
     ("kernels",),
@@ -71,7 +72,7 @@ def graph() -> dict[str, set[str]]:
 def room(module: str) -> str:
     """Return the room that a module is in: the folder below guard/, or the module itself where it is in none."""
     parts = module.split(".")
-    is_folder = len(parts) > 1 and any((ROOT / source / parts[1]).is_dir() for source in ("guard", "."))
+    is_folder = len(parts) > 1 and (parts[1] in SOURCES or (ROOT / "guard" / parts[1]).is_dir())
     return parts[1] if is_folder else module
 
 

@@ -16,6 +16,9 @@ from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import as_texts
 
+#: Functions as a chat template is told of them, in OpenAI's form.
+Tools = Sequence[Mapping[str, Any]]
+
 LONGEST_NAME = 64  #: Bytes of the name of a special token, such as <|im_start|>; longer ones are not known.
 
 
@@ -56,6 +59,11 @@ class LocalModel(ABC):
         """The bytes of the model's tokens."""
         return self._vocabulary
 
+    @property
+    @abstractmethod
+    def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
+        """The model's chat template, and the special tokens that it writes by name; None where it has none."""
+
     def generate(self, request: Request) -> Reply:
         """Answer a request; under masks where it carries a compiled schema."""
         *_, reply = self._steps(request, is_told=False)
@@ -72,8 +80,8 @@ class LocalModel(ABC):
         return len(self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text))
 
     @abstractmethod
-    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
-        """The prompt's text."""
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
+        """The prompt's text; the chat template is told of the tools."""
 
     @abstractmethod
     def _tokenize(self, text: str) -> list[int]:
@@ -142,12 +150,12 @@ class LocalModel(ABC):
             "stops_repetition": request.repetition == "stop",
         }
         messages = as_texts(request.messages, self._name)
-        text = self._render(messages, thinks=False)
+        text = self._render(messages, thinks=False, tools=request.tools)
         self._check_size(text)
         if self._reasoning is None and request.thinking:
             raise Unsupported(f"{self._name} does not think, as thinking={request.thinking} asks it to; leave it out")
         if self._reasoning is not None and request.thinking:
-            prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True)))
+            prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True, tools=request.tools)))
             room = self._room(request, len(prompt), request.thinking, least)
             budget = request.thinking if room is None else min(request.thinking, room - least)
             if (thinking := self._reasoning.thinking(budget, text)) is not None:
