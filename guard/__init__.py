@@ -12,6 +12,7 @@ from guard.support.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from guard.batch.mapping import Result, amap, map  # noqa: A004 (called as the built-in is)
+    from guard.calls.conversation import Conversation, arun_tools, run_tools
     from guard.calls.decorator import structured
     from guard.calls.pipeline import AsyncStream, Guard, Stream
     from guard.calls.policy import Budget, Policy
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
     from guard.trace.errors import TraceError
     from guard.trace.records import Attempt, Call
+    from guard.turns.turn import Turn, TurnCall
 
 __all__ = [
     "AsyncStream",
@@ -53,6 +55,7 @@ __all__ = [
     "CallError",
     "Compiled",
     "Confidence",
+    "Conversation",
     "ContentFiltered",
     "Finding",
     "Guard",
@@ -73,6 +76,8 @@ __all__ = [
     "TimedOut",
     "TraceError",
     "Truncated",
+    "Turn",
+    "TurnCall",
     "Unavailable",
     "Unchecked",
     "Unsupported",
@@ -80,13 +85,16 @@ __all__ = [
     "Violation",
     "Vocabulary",
     "amap",
+    "arun_tools",
     "compile",
     "map",
+    "run_tools",
     "structured",
 ]
 
 #: Where each public name lives.
 _HOMES = {
+    "guard.calls.conversation": ("Conversation", "arun_tools", "run_tools"),
     "guard.calls.decorator": ("structured",),
     "guard.errors": (
         "BadReply",
@@ -115,6 +123,7 @@ _HOMES = {
     "guard.decoding.confidence": ("Confidence",),
     "guard.decoding.logits_processor": ("LogitsProcessor",),
     "guard.trace.records": ("Attempt", "Call"),
+    "guard.turns.turn": ("Turn", "TurnCall"),
     "guard.kernels.vocabulary": ("Vocabulary",),
     "guard.schemas": ("Compiled", "Limits", "compile"),
     "guard.trace.errors": ("TraceError",),

@@ -285,7 +285,7 @@ class Guard:
         asked = turns.wanted(
             tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
         )
-        return turns.finished(*self.run(self._turn_plan(asked, messages, thinking, seed)))
+        return turns.finished(*self.run(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
 
     async def aturn(
         self,
@@ -303,11 +303,20 @@ class Guard:
         asked = turns.wanted(
             tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
         )
-        return turns.finished(*await self.arun(self._turn_plan(asked, messages, thinking, seed)))
+        return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
 
-    def _turn_plan(self, asked: Wanted, messages: Prompt, thinking: int | None, seed: int | None) -> Plan:
+    def turn_plan(
+        self,
+        asked: Wanted,
+        messages: Prompt,
+        *,
+        thinking: int | None = None,
+        seed: int | None = None,
+        function: str = "",
+    ) -> Plan:
+        """Return the plan of a turn, which `run` and `arun` carry out."""
         conversation = turns.conversation(messages, self.system)
-        plan = self.plan(turn_target(asked, conversation, self.options), conversation)
+        plan = self.plan(turn_target(asked, conversation, self.options), conversation, function=function)
         return turns.shaped(plan, asked, thinking=thinking, seed=seed)
 
     def _planned(self, wanted: Any, messages: Prompt, seed: int | None) -> Plan:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from guard.errors import Violation
-from guard.kernels import json_pointer
 from guard.output import target as targets
 from guard.output.checking import TypeChecker
 from guard.output.partial import TextSoFar
@@ -162,15 +161,8 @@ def _validated(tool: ToolSpec, arguments: Any, at: str) -> tuple[Any, list[Viola
     try:
         return tool.arguments.model_validate_json(json.dumps(arguments)), []
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        return None, [
-            Violation(f"{at}{json_pointer.pointer(each['loc'])}", each["type"], each["msg"], _got(each["input"]))
-            for each in found
-        ]
-
-
-def _got(given: Any) -> str:
-    return json.dumps(given, default=str, ensure_ascii=False)[:80]
+        found = targets.from_pydantic(error.errors(include_url=False, include_context=False), arguments)
+        return None, [dataclasses.replace(each, at=at + each.at) for each in found]
 
 
 def said(answer: Any) -> str:
