@@ -74,7 +74,7 @@ def run_tools(
     The error's `conversation` is what was said until then.
     """
     given = Guard(**settings)
-    return Loop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).run()
+    return ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).run()
 
 
 async def arun_tools(
@@ -90,10 +90,10 @@ async def arun_tools(
 ) -> Conversation:
     """Do what `run_tools` does, async: calls of one turn run side by side, blocking functions in threads."""
     given = Guard(**settings)
-    return await Loop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).arun()
+    return await ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).arun()
 
 
-class Loop:
+class ToolLoop:
     """A conversation under way; the arguments are those of `run_tools`, and how the trace calls it."""
 
     def __init__(

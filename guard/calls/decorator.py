@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from guard.calls import prompts
-from guard.calls.conversation import Loop
+from guard.calls.conversation import ToolLoop
 from guard.calls.pipeline import SETTING_NAMES, AsyncStream, CallSettings, Guard, Stream, whole
 from guard.calls.steps import Plan
 from guard.models import chat_messages
@@ -143,9 +143,9 @@ class Decorated(Generic[P, R]):
             shown.append((self._inputs(bound), self.target.written(answer, f"examples[{number}]")))
         return shown
 
-    def _conversation(self, *args: P.args, **kwargs: P.kwargs) -> Loop:
+    def _conversation(self, *args: P.args, **kwargs: P.kwargs) -> ToolLoop:
         messages = self.messages(*args, **kwargs)
-        return Loop(self.guard.using(system=""), messages, self.tools, response=self.wanted, function=self.name)
+        return ToolLoop(self.guard.using(system=""), messages, self.tools, response=self.wanted, function=self.name)
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""

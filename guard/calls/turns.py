@@ -43,7 +43,7 @@ def conversation(messages: Any, system: str) -> chat_messages.Messages:
 
 def shaped(plan: Plan, asked: Wanted, *, thinking: int | None = None, seed: int | None = None) -> Plan:
     """Return a plan whose models are asked for a turn."""
-    changes = {"thinking": thinking, "seed": seed}
+    changes: dict[str, Any] = {"thinking": thinking, "seed": seed}
     policy = dataclasses.replace(plan.policy, **{name: one for name, one in changes.items() if one is not None})
     names = [tool.name for tool in asked.callable]
     return dataclasses.replace(

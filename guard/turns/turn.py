@@ -145,8 +145,8 @@ def _built(said: Any, wanted: Wanted, stem: str) -> tuple[Turn | None, tuple[Vio
         calls.append(TurnCall(f"call_{stem}_{number}", tool.name, call["arguments"], built, tool))
     answer = None
     if wanted.response is not None and not calls:
-        answer, wrong = wanted.response.check(json.dumps(content))
-        findings += [dataclasses.replace(each, at=f"/content{each.at}") for each in wrong]
+        answer, amiss = wanted.response.check(json.dumps(content))
+        findings += [dataclasses.replace(each, at=f"/content{each.at}") for each in amiss]
         content = json.dumps(content, ensure_ascii=False)
     if findings:
         return None, tuple(findings)

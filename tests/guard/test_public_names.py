@@ -28,6 +28,7 @@ PUBLIC = [
     "CallError",
     "Compiled",
     "Confidence",
+    "Conversation",
     "ContentFiltered",
     "Finding",
     "Guard",
@@ -48,6 +49,8 @@ PUBLIC = [
     "TimedOut",
     "TraceError",
     "Truncated",
+    "Turn",
+    "TurnCall",
     "Unavailable",
     "Unchecked",
     "Unsupported",
@@ -55,8 +58,10 @@ PUBLIC = [
     "Violation",
     "Vocabulary",
     "amap",
+    "arun_tools",
     "compile",
     "map",
+    "run_tools",
     "structured",
 ]
 
