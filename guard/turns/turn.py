@@ -37,7 +37,9 @@ class TurnCall:
         """Call the function with the arguments; an `async def` gives its coroutine. TypeError where there is none."""
         if self.spec is None or self.spec.function is None:
             raise TypeError(f"{self.name} was given as JSON; call it with .arguments")
-        return self.spec.function(**{name: getattr(self.built, name) for name in type(self.built).model_fields})
+        if self.spec.arguments is None:
+            return self.spec.function(**self.arguments)
+        return self.spec.function(**{name: getattr(self.built, name) for name in self.spec.arguments.model_fields})
 
     def result(self, answer: Any) -> dict[str, Any]:
         """Return the message that tells the model what the call has returned: a text as it is, all else as JSON."""
