@@ -185,7 +185,7 @@ class ToolLoop:
 
     def _plan(self, guard: Guard) -> Plan:
         choice = "auto" if self._turns else self._choice
-        asked = turns.wanted(
+        asked = turns.asked_for(
             self.tools, choice, parallel=self._parallel, response=self._response, options=guard.options
         )
         return guard.turn_plan(asked, self.messages, function=self._function)

@@ -39,8 +39,7 @@ from guard.settings import Settings
 from guard.support.bounds import check_kind, check_names
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
-from guard.turns.turn import Turn, Wanted
-from guard.turns.turn import target as turn_target
+from guard.turns.turn import Turn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -282,7 +281,7 @@ class Guard:
 
         Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
         """
-        asked = turns.wanted(
+        asked = turns.asked_for(
             tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
         )
         return turns.finished(*self.run(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
@@ -300,14 +299,14 @@ class Guard:
         seed: int | None = None,
     ) -> Turn:
         """Do what `turn` does, async."""
-        asked = turns.wanted(
+        asked = turns.asked_for(
             tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
         )
         return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
 
     def turn_plan(
         self,
-        asked: Wanted,
+        asked: turns.Asked,
         messages: Prompt,
         *,
         thinking: int | None = None,
@@ -316,8 +315,8 @@ class Guard:
     ) -> Plan:
         """Return the plan of a turn, which `run` and `arun` carry out."""
         conversation = turns.conversation(messages, self.system)
-        plan = self.plan(turn_target(asked, conversation, self.options), conversation, function=function)
-        return turns.shaped(plan, asked, thinking=thinking, seed=seed)
+        plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
+        return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
 
     def _planned(self, wanted: Any, messages: Prompt, seed: int | None) -> Plan:
         target = self.target(wanted)

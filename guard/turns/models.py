@@ -50,7 +50,8 @@ class TemplatedModel:
     is_masked = True
 
     def __init__(self, model: Model, form: ToolFormat, wanted: Wanted) -> None:
-        self.model, self.name, self.form, self.wanted = model, model.name, form, wanted
+        self.model, self.name, self.wanted = model, model.name, wanted
+        self.form = form.behind_thinking
         self._tools = tuple(tool.as_json for tool in wanted.tools)
 
     @property
@@ -71,14 +72,14 @@ class TemplatedModel:
     def _compiled(self) -> Compiled:
         from guard.schemas import compile as compiled  # here: NumPy-free callers need no engine
 
-        return compiled(self._format())
+        return compiled(self._format(), **self.form.options)
 
     def _format(self) -> dict[str, Any]:
         wanted = self.wanted
         choice = wanted.choice if wanted.tools else "none"
         if wanted.response is None:
             return self._turns(choice)
-        answer = formats.json(wanted.response.schema)
+        answer = formats.json(wanted.response)
         if choice == "none":
             return answer
         if choice != "auto":
@@ -87,7 +88,7 @@ class TemplatedModel:
 
     def _turns(self, choice: str) -> dict[str, Any]:
         most = self.wanted.most
-        return self.form.format(self._tools, tool_choice=choice, parallel=most > 1, max_calls=most)
+        return self.form.format(self._tools, choice, parallel=most > 1, max_calls=most)
 
     def _request(self, request: Request) -> Request:
         messages = tuple(self.form.messages(request.messages))

@@ -79,7 +79,8 @@ class Wanted:
     tools: tuple[ToolSpec, ...]  # those that may be called
     choice: str = "auto"  # one of CHOICES, or a tool's name
     most: int = value.MOST_CALLS  # calls in one turn; 1: not several at once
-    response: targets.Target | None = None  # what an answer without calls is held to; None: a text
+    response: Any = None  # the schema of an answer without calls; None: a text
+    allowed: frozenset[str] | None = None  # names of those that may be called; None: all
 
     def __post_init__(self) -> None:
         names = [tool.name for tool in self.tools]
@@ -96,7 +97,8 @@ class Wanted:
         """The tools that this turn may call."""
         if self.choice == "none":
             return ()
-        return tuple(tool for tool in self.tools if self.choice in ("auto", "required", tool.name))
+        named = [tool for tool in self.tools if self.choice in ("auto", "required", tool.name)]
+        return tuple(tool for tool in named if self.allowed is None or tool.name in self.allowed)
 
     @property
     def must_call(self) -> bool:
@@ -106,8 +108,7 @@ class Wanted:
     @property
     def schema(self) -> dict[str, Any]:
         """The schema of the turn as one JSON value."""
-        answer = None if self.response is None else self.response.schema
-        return self._schema([(tool.name, tool.parameters) for tool in self.callable], answer)
+        return self._schema([(tool.name, tool.parameters) for tool in self.callable], self.response)
 
     @property
     def outline(self) -> dict[str, Any]:
@@ -119,20 +120,30 @@ class Wanted:
         return value.schema(tools, must_call=self.must_call, may_talk=True, most=self.most, wanted=answer)
 
 
-def target(wanted: Wanted, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> targets.Target:
-    """Return what a turn is held to, whichever model writes it; ids of its calls are made of the conversation."""
+def target(
+    wanted: Wanted,
+    messages: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    response: targets.Target | None = None,
+) -> targets.Target:
+    """Return what a turn is held to, whichever model writes it; ids of its calls are made of the conversation.
+
+    `response` checks an answer without calls, and builds it.
+    """
     plain = targets.from_any(wanted.schema, options)
     outline = targets.from_any(wanted.outline, options)
     stem = hashlib.sha256(json.dumps([*messages], sort_keys=True, default=str).encode()).hexdigest()[:12]
 
     def checked(text: str, said: Any) -> tuple[Turn | None, tuple[Violation, ...]]:
         found = outline.checker.check(text)
-        return (None, found.findings) if found.findings else _built(said, wanted, stem)
+        return (None, found.findings) if found.findings else _built(said, wanted, stem, response)
 
     return dataclasses.replace(plain, name="turn", checker=TypeChecker(checked), partials=TextSoFar)
 
 
-def _built(said: Any, wanted: Wanted, stem: str) -> tuple[Turn | None, tuple[Violation, ...]]:
+def _built(
+    said: Any, wanted: Wanted, stem: str, response: targets.Target | None
+) -> tuple[Turn | None, tuple[Violation, ...]]:
     content, made = value.read(said)
     findings: list[Violation] = []
     calls = []
@@ -146,8 +157,8 @@ def _built(said: Any, wanted: Wanted, stem: str) -> tuple[Turn | None, tuple[Vio
             findings += wrong
         calls.append(TurnCall(f"call_{stem}_{number}", tool.name, call["arguments"], built, tool))
     answer = None
-    if wanted.response is not None and not calls:
-        answer, amiss = wanted.response.check(json.dumps(content))
+    if response is not None and not calls:
+        answer, amiss = response.check(json.dumps(content))
         findings += [dataclasses.replace(each, at=f"/content{each.at}") for each in amiss]
         content = json.dumps(content, ensure_ascii=False)
     if findings:
