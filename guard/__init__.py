@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from guard.calls.decorator import structured
     from guard.calls.pipeline import AsyncStream, Guard, Stream
     from guard.calls.policy import Budget, Policy
+    from guard.calls.turn_stream import AsyncTurnStream, TurnEvent, TurnStream
     from guard.decoding.confidence import Confidence
     from guard.decoding.logits_processor import LogitsProcessor
     from guard.errors import (
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncStream",
+    "AsyncTurnStream",
     "Attempt",
     "BadReply",
     "Budget",
@@ -78,6 +80,8 @@ __all__ = [
     "Truncated",
     "Turn",
     "TurnCall",
+    "TurnEvent",
+    "TurnStream",
     "Unavailable",
     "Unchecked",
     "Unsupported",
@@ -120,6 +124,7 @@ _HOMES = {
     "guard.models.base": ("Model", "Reply", "Request"),
     "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),
     "guard.calls.policy": ("Budget", "Policy"),
+    "guard.calls.turn_stream": ("AsyncTurnStream", "TurnEvent", "TurnStream"),
     "guard.decoding.confidence": ("Confidence",),
     "guard.decoding.logits_processor": ("LogitsProcessor",),
     "guard.trace.records": ("Attempt", "Call"),

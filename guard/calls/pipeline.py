@@ -26,6 +26,7 @@ from guard import trace as traces
 from guard.calls import prompts, recording, turns, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
 from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
@@ -304,6 +305,44 @@ class Guard:
         )
         return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
 
+    def stream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+    ) -> TurnStream:
+        """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
+        asked = turns.asked_for(
+            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts())))
+
+    def astream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+    ) -> AsyncTurnStream:
+        """Do what `stream_turn` does, async."""
+        asked = turns.asked_for(
+            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), Attempts())))
+
     def turn_plan(
         self,
         asked: turns.Asked,
@@ -411,7 +450,7 @@ def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
 _A_MODEL = "the name of a model, or an object with a name and generate(request)"
 
 #: Begins the partial values of an answer; None where nobody wants them.
-Partial = Callable[[], Partials | TextSoFar] | None
+Partial = Callable[[], Partials | TextSoFar | Events] | None
 
 
 def marks(call: Call) -> Iterator[str]:
@@ -530,7 +569,7 @@ def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generato
         del error  # its traceback holds this frame
 
 
-def _pieces(step: Ask, partials: Partials | TextSoFar) -> Generator[Any, None, Reply]:
+def _pieces(step: Ask, partials: Partials | TextSoFar | Events) -> Generator[Any, None, Reply]:
     with contextlib.closing(_generator(adapters.pieces(step.model, step.request))) as parts:
         for part in parts:
             if isinstance(part, Reply):

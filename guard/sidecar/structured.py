@@ -36,6 +36,7 @@ from guard.trace import TraceStore
 from guard.trace.records import Call
 from guard.turns import asking_again
 from guard.turns import value as turn
+from guard.turns.pieces import Spoken
 
 #: Fields that the pipeline decides, and that a provider must not be asked without where a request says it.
 _WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
@@ -155,7 +156,7 @@ class Worded(Wrapper):
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply; with tools, the text that is no call."""
-        spoken = tool_calls.Spoken() if self._chat_request.has_tools else None
+        spoken = Spoken() if self._chat_request.has_tools else None
         is_again = tool_calls.is_asked_again(request.messages, self._chat_request)
         async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
             async for part in parts:

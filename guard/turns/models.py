@@ -6,6 +6,7 @@ checks and records them like any other.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from guard import formats
 from guard.models import adapters
-from guard.models.base import Model, Reply, Request
+from guard.models.base import Model, Reply, Request, Thought
 from guard.turns import value, words
+from guard.turns.pieces import Spoken
 from guard.turns.turn import Wanted
 
 if TYPE_CHECKING:
@@ -64,9 +66,14 @@ class TemplatedModel:
         return self._reply(self.model.generate(self._request(request)))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
-        """Answer, blocking: the turn as it is written, in pieces, then the reply."""
+        """Answer, blocking: text and calls in pieces (guard/turns/pieces.py), then the reply."""
+        reader = self.form.reader(self._compiled, self._tools)
         for part in adapters.pieces(self.model, self._request(request)):
-            yield self._reply(part) if isinstance(part, Reply) else part
+            if isinstance(part, Reply):
+                yield from reader.end()
+                yield self._reply(part)
+            else:
+                yield from (part,) if isinstance(part, Thought) else reader.feed(part)
 
     @functools.cached_property
     def _compiled(self) -> Compiled:
@@ -124,13 +131,17 @@ class WordedModel:
         return await adapters.agenerate(self.model, self._request(request))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
-        """Answer, blocking: the turn's JSON in pieces, then the reply."""
-        yield from adapters.pieces(self.model, self._request(request))
+        """Answer, blocking: what is said without a call, in pieces, then the reply."""
+        spoken = Spoken()
+        for part in adapters.pieces(self.model, self._request(request)):
+            yield spoken.feed(part) if type(part) is str else part
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer, async: the same."""
-        async for part in adapters.apieces(self.model, self._request(request)):
-            yield part
+        spoken = Spoken()
+        async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
+            async for part in parts:
+                yield spoken.feed(part) if type(part) is str else part
 
     def _request(self, request: Request) -> Request:
         return dataclasses.replace(request, messages=words.worded(request.messages, self._told))

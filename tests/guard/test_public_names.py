@@ -20,6 +20,7 @@ PACKAGES = ("guard", "guard.kernels", "guard.models", "guard.schemas", "guard.te
 #: What `import guard` offers. Whoever adds, renames or takes away a name does it here too, and in CHANGELOG.md.
 PUBLIC = [
     "AsyncStream",
+    "AsyncTurnStream",
     "Attempt",
     "BadReply",
     "Budget",
@@ -51,6 +52,8 @@ PUBLIC = [
     "Truncated",
     "Turn",
     "TurnCall",
+    "TurnEvent",
+    "TurnStream",
     "Unavailable",
     "Unchecked",
     "Unsupported",

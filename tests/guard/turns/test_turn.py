@@ -245,3 +245,28 @@ def test_a_turn_as_text_reads_back(content: str, calls: list[tuple[str, Any]]) -
     said, made = value.read(json.loads(text))
     assert (said or "") == content
     assert [(call["name"], call["arguments"]) for call in made] == calls
+
+
+# ---- in pieces -------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_streamed_and_said_to_be_void_where_it_is_asked_again(tmp_path: Path) -> None:
+    wrong = '{"content": "Yes", "calls": [{"name": "balance", "arguments": {}}]}'
+    model = ScriptedModel(wrong, '{"content": "I am well."}', pieces=3)
+    with asked(model, tmp_path).stream_turn("How are you?", [BALANCE]) as stream:
+        events = list(stream)
+    assert stream.turn is not None
+    at = [event.kind for event in events].index("again")
+    assert "".join(event.text for event in events[:at]) == "Yes"
+    assert "".join(event.text for event in events[at:]) == stream.turn.text == "I am well."
+
+
+def test_a_turn_is_streamed_async(tmp_path: Path) -> None:
+    async def told() -> tuple[str, Any]:
+        model = ScriptedModel('{"content": "I am well."}', pieces=5)
+        async with asked(model, tmp_path).astream_turn("How are you?", [BALANCE]) as stream:
+            said = "".join([event.text async for event in stream])
+            return said, stream.turn
+
+    said, turn = asyncio.run(told())
+    assert said == turn.text == "I am well."
