@@ -53,7 +53,7 @@ class Events:
 
 
 class TurnStream:
-    """The events of one turn, of a `Stream` of what Events gives; `turn` is the turn, once they are over. Closing it stops the model."""
+    """The events of one turn; `turn` is the turn, once they are over. Closing it stops the model."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
