@@ -89,7 +89,7 @@ def anatomy(rendered: Mapping[str, str | None], manner: Manner, special_tokens: 
             text_lead = between_text = None  # the template writes it as thinking
     if thought is not None:
         lead, before = lead.removeprefix(thought.without_in_text), before.removeprefix(thought.without_in_calls)
-        text_lead = None if text_lead is None else text_lead.removeprefix(thought.without_in_calls)
+        text_lead = None if text_lead is None else text_lead.removeprefix(thought.without_in_text)
     two = turns.get("two", "")
     between = _between(two, call, turns)
     known = [before, *([] if between_text is None else [between_text])]
@@ -114,6 +114,9 @@ def anatomy(rendered: Mapping[str, str | None], manner: Manner, special_tokens: 
         text_end, close = after_text.removesuffix(end), around.end.removesuffix(end)
         if not lead and MARK.fullmatch(text_end.strip()):
             text_end, ends = "", (*ends, after_text)
+    if text_end and not text_end.strip():  # white space in front of the end belongs to the end
+        ends = (text_end + (end or ""), *ends)
+        close, text_end = close.removesuffix(text_end), ""
     if text_behind:
         text_end = ""
     return Anatomy(
@@ -228,7 +231,7 @@ def _thinking(turns: Mapping[str, str], call: _Call, lead: str, before: str) -> 
     begin = common_start(begins)
     in_text, in_calls = ends.get("thinking text"), ends.get("thinking one")
     if in_text is not None:
-        if lead and in_text != lead:
+        if in_text.removesuffix(lead).strip():  # else the lead is what ends thinking
             in_text = in_text.removesuffix(lead)
         end = in_text if in_calls is None else common_start([in_text, in_calls])
     else:
@@ -240,7 +243,10 @@ def _thinking(turns: Mapping[str, str], call: _Call, lead: str, before: str) -> 
             end = in_calls.removesuffix(common_end([in_calls, before]))
     if not end.strip():
         return None
-    return Thinking(begin, end, _without(lead, end), _without(before, end))
+    without_in_text, without_in_calls = _without(lead, end), _without(before, end)
+    if without_in_text and without_in_calls.startswith(without_in_text):
+        without_in_calls = without_in_text  # what differs is white space
+    return Thinking(begin, end, without_in_text, without_in_calls)
 
 
 def _without(lead: str, end: str) -> str:

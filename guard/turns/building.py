@@ -59,8 +59,8 @@ class Builder:
             forms.append(self._led(lead.block, lead.in_text, body))
         else:
             if calls and one.text_with_calls is not None and text:
-                forms.append(self._led(lead.block, lead.in_calls, self._text_then_calls()))
-            if calls:
+                forms.append(self._led(lead.block, lead.in_text, self._text_then_calls()))
+            if calls and not (forms and "".join(one.text_with_calls or ("",)) == one.alone and lead.in_text == lead.in_calls):
                 forms.append(self._led(lead.block, lead.in_calls, self._calls_alone()))
             if text:
                 forms.append(self._led(lead.block, lead.in_text, self._only_text()))
@@ -101,7 +101,10 @@ class Builder:
 
     def _only_text(self) -> formats.Format:
         begin, end = self._one.text
-        excludes = [*self._barred(), *([self._trigger] if self._trigger and not end else [])]
+        around = self._one.text_with_calls
+        joint = "" if around is None else around[1]
+        trigger = self._trigger or joint.strip()
+        excludes = [*self._barred(), *([trigger] if trigger else [])]
         if end:
             text = self._is(formats.any_text(excludes=self._barred()), Says("text", tail=end))
             return formats.tag(begin, text, end)
@@ -162,7 +165,9 @@ class Builder:
         """Return a body behind what may stand in front of it."""
         options = [formats.const(text) for text in texts]
         if block is not None:
-            thinking = self._is(formats.any_text(), Says("thinking", tail=block[1]))
+            # Where nothing begins thinking, a call in it would be one in text as well.
+            barred = [self._trigger] if not block[0].strip() and options and self._trigger else []
+            thinking = self._is(formats.any_text(excludes=barred), Says("thinking", tail=block[1]))
             options.insert(0, formats.tag(block[0], thinking, block[1]))
         if options == [formats.const("")]:
             return body
@@ -173,7 +178,8 @@ class Builder:
         thinking = self._one.thinking
         if thinking is None:
             return []
-        return [mark for mark in (thinking.begin.strip(), thinking.end.strip()) if MARK.fullmatch(mark)]
+        begin = MARK.match(thinking.begin.strip())
+        return [mark for mark in (begin[0] if begin else thinking.begin.strip(), thinking.end.strip()) if mark]
 
     def _const(self, text: str) -> list[formats.Format]:
         return [formats.const(text)] if text else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
+from guard.errors import SchemaError
 from guard.turns import writing
 from guard.turns.probes import USER, assistant, conversation, tool
 from guard.turns.reading import ToolCall, Turn
@@ -92,7 +93,10 @@ def round_trip(template: str, special_tokens: dict[str, str], made: ToolFormat, 
             continue
         done += 1
         turn = text.rpartition(USER)[2].removeprefix(made.anatomy.head)
-        read = made.read(turn, TOOLS, begun="")
+        try:
+            read = made.read(turn, TOOLS, begun="")
+        except SchemaError as error:  # the format can't be enforced
+            return Tried(done, [str(error)])
         meant = _meant(one, turn, made)
         if (read.text, read.thinking, _said(read)) != (meant.text, meant.thinking, _said(meant)) or read.trouble:
             wrong.append(f"{turn!r}\n  read as {read}\n  and not {meant}")

@@ -72,10 +72,7 @@ class ToolFormat:
         With `tools` the automaton of `.format(tools)` reads; without, one of any names and arguments. What is no call
         of the format stays text, and `trouble` says where it went wrong.
         """
-        for end in sorted(self.ends, key=len, reverse=True):
-            if end and text.endswith(end):
-                text = text.removesuffix(end)
-                break
+        ends = [end for end in sorted(self.ends, key=len, reverse=True) if end and text.endswith(end)]
         if tools is None:
             tools = reading.guessed(text, self.anatomy)
         kept = json.dumps([list(tools), begun], sort_keys=True)
@@ -88,7 +85,8 @@ class ToolFormat:
             while len(self._compiled) >= MOST_KEPT:
                 self._compiled.pop(next(iter(self._compiled)), None)
             self._compiled[kept] = found
-        return reading.read(text, *found)
+        read = [reading.read(text.removesuffix(end), *found) for end in ends or [""]]
+        return next((one for one in read if one.trouble is None), read[0])
 
     def assistant(self, calls: Iterable[tuple[str, dict[str, Any]] | ToolCall], text: str = "", thinking: str = "") -> str:
         """Write a turn as the template writes it: for an earlier turn of a conversation.
